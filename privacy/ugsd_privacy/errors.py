@@ -1,0 +1,93 @@
+"""Every error that the privacy layer raises.
+
+::
+
+    PrivacyError
+    ├── WireError                bytes that are no canonical message of the schema
+    ├── ChannelError
+    │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged flight
+    │   ├── FrameRejected        a frame that is forged, replayed, reordered or damaged
+    │   └── ChannelClosed        used before the handshake, or after a failure
+    ├── BudgetExceeded           a cap would be passed; ``.cap`` names it
+    ├── LedgerError
+    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing was charged, nothing may leave
+    │   └── LedgerCorrupt        its records do not add up
+    ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
+    └── KeyFileError             a key file that is missing, malformed or readable by others
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BudgetExceeded",
+    "ChannelClosed",
+    "ChannelError",
+    "FrameRejected",
+    "HandshakeFailed",
+    "KeyFileError",
+    "LedgerCorrupt",
+    "LedgerError",
+    "LedgerUnavailable",
+    "LogTampered",
+    "PrivacyError",
+    "WireError",
+]
+
+
+class PrivacyError(Exception):
+    """Base of the package's errors."""
+
+
+class WireError(PrivacyError):
+    """Bytes that are no canonical message of the schema."""
+
+
+class ChannelError(PrivacyError):
+    """Base of the end-to-end session's errors."""
+
+
+class HandshakeFailed(ChannelError):
+    """No session: wrong pinned key, unknown version, or a damaged flight."""
+
+
+class FrameRejected(ChannelError):
+    """A frame that is forged, replayed, reordered or damaged. The channel is closed."""
+
+
+class ChannelClosed(ChannelError):
+    """The channel was used before its handshake or after a failure."""
+
+
+class BudgetExceeded(PrivacyError):
+    """A cap would be passed. Nothing was charged and nothing left."""
+
+    def __init__(self, cap: str, *, limit: float, used: float, wanted: float) -> None:
+        super().__init__(f"{cap}: {used:g} used of {limit:g}, {wanted:g} more wanted")
+        self.cap = cap
+        self.limit = limit
+        self.used = used
+        self.wanted = wanted
+
+
+class LedgerError(PrivacyError):
+    """Base of the ledger's errors."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be read or written; nothing was charged, so nothing may leave."""
+
+
+class LedgerCorrupt(LedgerError):
+    """The ledger's records do not add up; it is refused."""
+
+
+class LogTampered(PrivacyError):
+    """The audit log does not verify."""
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class KeyFileError(PrivacyError):
+    """A key file that is missing, malformed, or readable by others."""

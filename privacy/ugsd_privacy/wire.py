@@ -1,0 +1,210 @@
+"""The only types that may leave the device, and their canonical bytes.
+
+What this schema does not name cannot leave (law 2). There is no free text, user id, file name, time
+stamp, audio, spectrogram or encoder frame in it. Every message is a closed pydantic model, written
+as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones.
+
+Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The *state*
+of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the state of
+position 0 is computed before any token and summarises the clip.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from io import BytesIO
+from typing import Annotated, Literal, Self, TypeVar
+
+import cbor2
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from ugsd_privacy.errors import WireError
+
+__all__ = [
+    "MAX_CAPTION_TOKENS",
+    "MAX_MESSAGE_BYTES",
+    "MAX_STATE_DIM",
+    "WIRE_VERSION",
+    "Block",
+    "DeviceMessage",
+    "Disclosure",
+    "Refusal",
+    "RefusalCode",
+    "ServerMessage",
+    "Verdict",
+    "Welcome",
+    "decode_device_message",
+    "decode_server_message",
+    "encode",
+]
+
+WIRE_VERSION = 0
+"""0 until the format is frozen as version 1."""
+
+MAX_CAPTION_TOKENS = 256
+MAX_STATE_DIM = 64
+MAX_MESSAGE_BYTES = 16_384
+_MAX_TOKEN_ID = 2**20 - 1
+_T = TypeVar("_T", bound="_Message")
+
+TokenId = Annotated[int, Field(strict=True, ge=0, le=_MAX_TOKEN_ID)]
+Position = Annotated[int, Field(strict=True, ge=0, le=MAX_CAPTION_TOKENS)]
+Tokens = Annotated[tuple[TokenId, ...], Field(max_length=MAX_CAPTION_TOKENS)]
+Ordinal = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)]
+
+
+class Disclosure(StrEnum):
+    """How much leaves with a block, from least to most."""
+
+    TOKENS = "tokens"
+    """Token ids of the block and of the prefix that the verifier does not hold yet."""
+    SUMMARY = "summary"
+    """``tokens`` and, once per caption, the state of position 0."""
+    BLOCK_STATES = "block_states"
+    """``tokens`` and the state of every token of the block."""
+    ALL_STATES = "all_states"
+    """``block_states`` and the states of the prefix tokens sent with it."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Block(_Message):
+    """Device to verifier: a drafted block to verify. Nothing else about a clip ever leaves."""
+
+    kind: Literal["block"] = "block"
+    caption: Ordinal
+    """Ordinal of the caption within this session. Why: one session serves several captions."""
+    keep: Position
+    """How many leading tokens of this caption the verifier holds and may keep. Why: deltas."""
+    prefix: Tokens
+    """Committed tokens from ``keep`` on that the verifier has not seen. Why: context."""
+    tokens: Annotated[Tokens, Field(min_length=1)]
+    """The drafted block itself. Why: it is what is to be verified."""
+    state_positions: Annotated[tuple[Position, ...], Field(max_length=MAX_CAPTION_TOKENS)]
+    """Ascending positions, below the block's end, whose states are enclosed."""
+    state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
+    states: Annotated[bytes, Field(max_length=MAX_CAPTION_TOKENS * MAX_STATE_DIM)]
+    """Quantised states, ``(len(state_positions), state_dim)`` int8 row by row; value/127 is the
+    coordinate. Why: the verifier's only evidence about the voice."""
+
+    @property
+    def start(self) -> int:
+        """Position of the block's first token."""
+        return self.keep + len(self.prefix)
+
+    @property
+    def end(self) -> int:
+        """Position after the block's last token."""
+        return self.start + len(self.tokens)
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if self.end > MAX_CAPTION_TOKENS:
+            raise ValueError(f"caption longer than {MAX_CAPTION_TOKENS} tokens")
+        if len(self.states) != len(self.state_positions) * self.state_dim:
+            raise ValueError("states do not match state_positions x state_dim")
+        pairs = zip(self.state_positions, self.state_positions[1:], strict=False)
+        if any(a >= b for a, b in pairs):
+            raise ValueError("state_positions must ascend")
+        if self.state_positions and self.state_positions[-1] >= self.end:
+            raise ValueError("a state position lies beyond the block")
+        return self
+
+
+class Welcome(_Message):
+    """Verifier to device, inside the handshake's answer: what this verifier can check."""
+
+    kind: Literal["welcome"] = "welcome"
+    version: Annotated[int, Field(strict=True, ge=0, le=255)]
+    vocabulary: Annotated[bytes, Field(min_length=32, max_length=32)]
+    """SHA-256 of the vocabulary file; the device refuses a verifier of another vocabulary."""
+    projection: Annotated[bytes, Field(min_length=32, max_length=32)]
+    """SHA-256 that names the state projection the verifier was trained on."""
+    state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
+    max_tokens: Annotated[int, Field(strict=True, ge=1, le=MAX_CAPTION_TOKENS)]
+
+
+class Verdict(_Message):
+    """Verifier to device: what becomes of a block."""
+
+    kind: Literal["verdict"] = "verdict"
+    caption: Ordinal
+    start: Position
+    """Position of the block's first token, echoed."""
+    accepted: Position
+    """How many leading tokens of the block are accepted."""
+    correction: TokenId | None
+    """Replacement for the first rejected token; ``None`` where all were accepted."""
+    continuation: Tokens
+    """Tokens that follow the correction (or the block), while the verifier is sure."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        length = self.start + self.accepted + (self.correction is not None) + len(self.continuation)
+        if length > MAX_CAPTION_TOKENS:
+            raise ValueError(f"verdict makes the caption longer than {MAX_CAPTION_TOKENS} tokens")
+        return self
+
+
+class RefusalCode(StrEnum):
+    """Why a verifier would not answer a block."""
+
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_PREFIX = "unknown_prefix"
+    TOO_LARGE = "too_large"
+    OVERLOADED = "overloaded"
+    INTERNAL = "internal"
+
+
+class Refusal(_Message):
+    """Verifier to device: no verdict, and why; never any detail of the peer's failure."""
+
+    kind: Literal["refusal"] = "refusal"
+    code: Annotated[RefusalCode, Field(strict=False)]
+
+
+DeviceMessage = Block
+ServerMessage = Annotated[Verdict | Refusal | Welcome, Field(discriminator="kind")]
+
+_DEVICE: TypeAdapter[Block] = TypeAdapter(Block)
+_SERVER: TypeAdapter[Verdict | Refusal | Welcome] = TypeAdapter(ServerMessage)
+
+
+def encode(message: Block | Welcome | Verdict | Refusal) -> bytes:
+    """Canonical CBOR of a message (RFC 8949 §4.2.1: shortest forms, sorted keys)."""
+    fields = message.model_dump(mode="python")
+    plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in fields.items()}
+    return cbor2.dumps(plain, canonical=True)
+
+
+def decode_device_message(data: bytes) -> Block:
+    """Parse what a device sent. Raises :class:`WireError` for anything but a canonical message."""
+    return _decode(data, _DEVICE)
+
+
+def decode_server_message(data: bytes) -> Verdict | Refusal | Welcome:
+    """Parse what a verifier sent. Raises :class:`WireError` for anything but a canonical message."""
+    return _decode(data, _SERVER)
+
+
+def _decode(data: bytes, schema: TypeAdapter[_T]) -> _T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
+    stream = BytesIO(data)
+    try:
+        fields = cbor2.CBORDecoder(stream, read_size=1).decode()
+    except Exception as error:
+        raise WireError("not CBOR") from error
+    if not isinstance(fields, dict) or stream.tell() != len(data):
+        raise WireError("not one CBOR map")
+    try:
+        message = schema.validate_python(
+            {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        )
+    except ValidationError as error:
+        raise WireError(f"not a known message: {error.error_count()} fault(s)") from None
+    if encode(message) != data:
+        raise WireError("not canonical CBOR")
+    return message
