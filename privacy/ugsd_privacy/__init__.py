@@ -1,0 +1,56 @@
+"""What may leave the device: under which cap, sealed how, logged how.
+
+No torch, no network, no model. A device uses :class:`Egress` over a :class:`Ledger` and a
+:class:`ClientChannel`; a verifier uses :class:`ServerChannel` and :mod:`ugsd_privacy.wire`; an
+auditor uses :func:`verify_log`. Names load on first use, so that importing the package costs
+nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ugsd_privacy.audit.receipts import Receipt
+    from ugsd_privacy.audit.verify import verify_log
+    from ugsd_privacy.budget import BudgetLimits, Usage
+    from ugsd_privacy.channel import ClientChannel, ServerChannel
+    from ugsd_privacy.egress import CaptionHandle, Egress, Escalation, SealedFrame
+    from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
+    from ugsd_privacy.ledger import Ledger
+
+__all__ = [
+    "BudgetLimits",
+    "CaptionHandle",
+    "ClientChannel",
+    "Egress",
+    "Escalation",
+    "Ledger",
+    "LogKey",
+    "LogPublicKey",
+    "Receipt",
+    "SealedFrame",
+    "ServerChannel",
+    "Usage",
+    "VerifierKey",
+    "VerifierPublicKey",
+    "verify_log",
+]
+
+_HOMES = {
+    "audit.receipts": ("Receipt",),
+    "audit.verify": ("verify_log",),
+    "budget": ("BudgetLimits", "Usage"),
+    "channel": ("ClientChannel", "ServerChannel"),
+    "egress": ("CaptionHandle", "Egress", "Escalation", "SealedFrame"),
+    "keys": ("LogKey", "LogPublicKey", "VerifierKey", "VerifierPublicKey"),
+    "ledger": ("Ledger",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -10,12 +10,13 @@
     │   └── ChannelClosed        used before the handshake, or after a failure
     ├── BudgetExceeded           a cap would be passed; ``.cap`` names it
     ├── LedgerError
-    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing was charged, nothing may leave
+    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
     │   └── LedgerCorrupt        its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     └── KeyFileError             a key file that is missing, malformed or readable by others
 """
 
+# ruff: noqa: N818  (names say what happened)
 from __future__ import annotations
 
 __all__ = [

@@ -4,15 +4,14 @@ What this schema does not name cannot leave (law 2). There is no free text, user
 stamp, audio, spectrogram or encoder frame in it. Every message is a closed pydantic model, written
 as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones.
 
-Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The *state*
-of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the state of
-position 0 is computed before any token and summarises the clip.
+Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
+*state* of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the
+state of position 0 is computed before any token and summarises the clip.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from io import BytesIO
 from typing import Annotated, Literal, Self, TypeVar
 
 import cbor2
@@ -45,7 +44,12 @@ MAX_CAPTION_TOKENS = 256
 MAX_STATE_DIM = 64
 MAX_MESSAGE_BYTES = 16_384
 _MAX_TOKEN_ID = 2**20 - 1
-_T = TypeVar("_T", bound="_Message")
+
+_BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
+_NULL = 0xF6
+_MAX_DEPTH = 2
+"""A message is a map that holds arrays."""
+
 
 TokenId = Annotated[int, Field(strict=True, ge=0, le=_MAX_TOKEN_ID)]
 Position = Annotated[int, Field(strict=True, ge=0, le=MAX_CAPTION_TOKENS)]
@@ -168,15 +172,22 @@ class Refusal(_Message):
 DeviceMessage = Block
 ServerMessage = Annotated[Verdict | Refusal | Welcome, Field(discriminator="kind")]
 
+_T = TypeVar("_T", Block, Verdict | Refusal | Welcome)
 _DEVICE: TypeAdapter[Block] = TypeAdapter(Block)
 _SERVER: TypeAdapter[Verdict | Refusal | Welcome] = TypeAdapter(ServerMessage)
 
 
 def encode(message: Block | Welcome | Verdict | Refusal) -> bytes:
-    """Canonical CBOR of a message (RFC 8949 §4.2.1: shortest forms, sorted keys)."""
+    """Canonical CBOR of a message (RFC 8949 §4.2.1: shortest forms, sorted keys).
+
+    Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, which no peer reads.
+    """
     fields = message.model_dump(mode="python")
     plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in fields.items()}
-    return cbor2.dumps(plain, canonical=True)
+    data = cbor2.dumps(plain, canonical=True)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError(f"message of {len(data)} bytes; send fewer states at a time")
+    return data
 
 
 def decode_device_message(data: bytes) -> Block:
@@ -185,19 +196,19 @@ def decode_device_message(data: bytes) -> Block:
 
 
 def decode_server_message(data: bytes) -> Verdict | Refusal | Welcome:
-    """Parse what a verifier sent. Raises :class:`WireError` for anything but a canonical message."""
+    """Parse what a verifier sent. Raises :class:`WireError` unless it is a canonical message."""
     return _decode(data, _SERVER)
 
 
 def _decode(data: bytes, schema: TypeAdapter[_T]) -> _T:
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
-    stream = BytesIO(data)
+    _check_items(data)
     try:
-        fields = cbor2.CBORDecoder(stream, read_size=1).decode()
+        fields = cbor2.loads(data)
     except Exception as error:
         raise WireError("not CBOR") from error
-    if not isinstance(fields, dict) or stream.tell() != len(data):
+    if not isinstance(fields, dict):
         raise WireError("not one CBOR map")
     try:
         message = schema.validate_python(
@@ -208,3 +219,43 @@ def _decode(data: bytes, schema: TypeAdapter[_T]) -> _T:
     if encode(message) != data:
         raise WireError("not canonical CBOR")
     return message
+
+
+def _check_items(data: bytes) -> None:
+    """Let through one item of integers, strings, null and containers two deep (RFC 8949 §3).
+
+    Why before the decoder: a general one builds regular expressions, MIME messages or decimals out
+    of tags that a peer chose, and recurses as deep as the peer likes. Linear time, no allocation.
+    """
+    at = 0
+    lacking = [1]  # how many items each open container still lacks
+    while lacking:
+        if lacking[-1] == 0:
+            lacking.pop()
+            continue
+        lacking[-1] -= 1
+        if at >= len(data):
+            raise WireError("not CBOR: ends early")
+        major, argument, at = _read_head(data, at)
+        if major in (_BYTES, _TEXT):
+            at += argument
+        elif major in (_ARRAY, _MAP):
+            lacking.append(argument * (2 if major == _MAP else 1))
+            if len(lacking) > _MAX_DEPTH + 1:
+                raise WireError("nested deeper than any message")
+    if at != len(data):
+        raise WireError("not one CBOR item")
+
+
+def _read_head(data: bytes, at: int) -> tuple[int, int, int]:
+    """Major type, argument and where the content starts (RFC 8949 §3)."""
+    head = data[at]
+    major, info = head >> 5, head & 0x1F
+    if major > _MAP and head != _NULL:
+        raise WireError("a kind of CBOR item that no message holds")
+    if info < 24:
+        return major, info, at + 1
+    width = 1 << (info - 24)
+    if width > 8:
+        raise WireError("a length that is indefinite or reserved")
+    return major, int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width

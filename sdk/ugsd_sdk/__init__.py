@@ -1,0 +1,85 @@
+"""Puts into words how a voice sounds, on the device.
+
+Importing this loads nothing heavy; each name is imported from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ugsd_privacy.budget import BudgetLimits
+    from ugsd_privacy.wire import Disclosure
+
+    from ugsd_sdk.caption import Caption, CaptionToken, EscalationCost, Latency
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.config import Settings, VerifierSettings
+    from ugsd_sdk.errors import (
+        AudioError,
+        ConfigError,
+        ModelError,
+        TransportError,
+        UgsdError,
+    )
+    from ugsd_sdk.policy import (
+        AlwaysEscalate,
+        NeverEscalate,
+        Policy,
+        RandomPolicy,
+        UncertaintyPolicy,
+    )
+    from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
+
+__all__ = [
+    "AlwaysEscalate",
+    "AudioError",
+    "BudgetLimits",
+    "Calibrator",
+    "Caption",
+    "CaptionToken",
+    "Captioner",
+    "ConfigError",
+    "Disclosure",
+    "EntropyGate",
+    "EscalationCost",
+    "Latency",
+    "ModelError",
+    "NeverEscalate",
+    "Policy",
+    "RandomPolicy",
+    "Settings",
+    "TransportError",
+    "UgsdError",
+    "Uncertainty",
+    "UncertaintyPolicy",
+    "VerifierSettings",
+]
+
+_HOMES = {
+    "ugsd_privacy.budget": ("BudgetLimits",),
+    "ugsd_privacy.wire": ("Disclosure",),
+    "ugsd_sdk.caption": ("Caption", "CaptionToken", "EscalationCost", "Latency"),
+    "ugsd_sdk.captioner": ("Captioner",),
+    "ugsd_sdk.config": ("Settings", "VerifierSettings"),
+    "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
+    "ugsd_sdk.policy": (
+        "AlwaysEscalate",
+        "NeverEscalate",
+        "Policy",
+        "RandomPolicy",
+        "UncertaintyPolicy",
+    ),
+    "ugsd_sdk.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

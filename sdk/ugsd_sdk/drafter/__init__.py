@@ -58,20 +58,22 @@ class DraftSession(Protocol):
         """The sequence so far, without the start token."""
 
     def predict(self) -> Prediction:
-        """The prediction for position ``len(tokens)``. Free: computed by the last ``append``."""
+        """The prediction for position ``len(tokens)``. Free: computed by the last ``append``, and
+        after ``crop`` still at hand. Not asked for once ``info.max_tokens`` are held."""
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Feed tokens in one step."""
+        """Feed tokens in one step; at most ``info.max_tokens`` in all, the end marker included."""
 
     def crop(self, length: int) -> None:
-        """Keep the first ``length`` tokens; ``predict`` then speaks of position ``length`` again."""
+        """Keep the first ``length`` tokens; ``predict`` is then about position ``length``."""
 
 
 class Drafter(Protocol):
     """A model that drafts captions of clips."""
 
     @property
-    def info(self) -> DrafterInfo: ...
+    def info(self) -> DrafterInfo:
+        """Known after :meth:`load`."""
 
     def load(self) -> None:
         """Read the weights. Constructors do no work."""

@@ -26,6 +26,7 @@ class VerifierInfo:
     vocabulary_size: int
     state_dim: int
     max_tokens: int
+    """Longest caption, in tokens, its end token included."""
     content_tokens: frozenset[int]
     """Tokens that state a fact about the voice; never overruled where no state was disclosed."""
 
@@ -37,18 +38,27 @@ class Cache(Protocol):
     def length(self) -> int:
         """Inputs held (the start token counts)."""
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+
     def crop(self, length: int) -> None:
         """Forget all but the first ``length`` inputs."""
 
 
 class CausalScorer(Protocol):
     """The model behind a verifier. Inputs are the start token, then the caption's tokens; the state
-    of position i enters with the input that predicts position i (the start token for i = 0)."""
+    of position i enters with the input that predicts position i (the start token for i = 0).
+
+    Its methods are called by one thread at a time.
+    """
 
     @property
-    def info(self) -> VerifierInfo: ...
+    def info(self) -> VerifierInfo:
+        """Known after :meth:`load`."""
 
-    def load(self) -> None: ...
+    def load(self) -> None:
+        """Read the weights. Raises :class:`~ugsd_server.errors.ModelError`."""
 
     def close(self) -> None: ...
 
@@ -61,5 +71,7 @@ class CausalScorer(Protocol):
         states: NDArray[np.float32],
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Run ``tokens`` (T,) with ``states`` (T, B), used where ``has_state`` (T,) is 1, after what
-        the cache holds; the cache grows by T. Returns logits (T, V)."""
+        """Run ``tokens`` (T,) after what the cache holds, which grows by T.
+
+        ``states`` (T, B) count where ``has_state`` (T,) is 1. Returns logits (T, V), row t
+        predicting the token after input t. Raises :class:`~ugsd_server.errors.ModelFailed`."""

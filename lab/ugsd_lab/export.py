@@ -1,0 +1,256 @@
+"""Export of the starter pair to ONNX: an int8 drafter with a KV cache, a float16-stored verifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ugsd_lab.ears import SAMPLE_RATE, Ears
+from ugsd_lab.models import MAX_TOKENS, STATE_DIM, DrafterDecoder, VerifierModel
+from ugsd_lab.vocabulary import BOS, EOS, Vocabulary
+
+__all__ = ["Novelty", "export_drafter", "export_verifier"]
+
+OPSET = 17
+_NOVELTY_COMPONENTS = 64
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Distance of evidence from the drafter's training clips: Mahalanobis in their leading principal
+    components, over its root mean square there, so about 1 at home and larger away."""
+
+    mean: NDArray[np.float32]
+    whiten: NDArray[np.float32]
+    """(E, K)"""
+
+    @classmethod
+    def fit(cls, evidence: NDArray[np.float32]) -> Novelty:
+        """From the (n, E) evidence of the training clips."""
+        mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
+        _, values, basis = np.linalg.svd((evidence - mean) / scale, full_matrices=False)
+        spread = values[:_NOVELTY_COMPONENTS] / np.sqrt(len(evidence))
+        whiten = basis[:_NOVELTY_COMPONENTS].T / spread / scale[:, None]
+        return cls(mean, (whiten / np.sqrt(_NOVELTY_COMPONENTS)).astype(np.float32))
+
+    def __call__(self, evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, E) to (n,)."""
+        return np.linalg.norm((evidence - self.mean) @ self.whiten, axis=1)
+
+
+class _Reader(nn.Module):
+    def __init__(self, drafter: DrafterDecoder, novelty: Novelty) -> None:
+        super().__init__()
+        self.drafter = drafter
+        self.register_buffer("mean", torch.from_numpy(novelty.mean))
+        self.register_buffer("whiten", torch.from_numpy(novelty.whiten))
+
+    def forward(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        condition, state_base = self.drafter.read(evidence)
+        away = (evidence - self.get_buffer("mean")) @ self.get_buffer("whiten")
+        return condition, state_base, (away * away).sum(1).sqrt()
+
+
+class _Decode(nn.Module):
+    def __init__(self, drafter: DrafterDecoder) -> None:
+        super().__init__()
+        self.drafter = drafter
+
+    def forward(
+        self, tokens: Tensor, condition: Tensor, state_base: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.drafter.decode(tokens, condition, state_base, past)
+
+
+def _to_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: dict[str, dict[int, str]],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            module.eval(),
+            example,
+            str(path),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=dynamic,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _to_int8(source: Path, target: Path) -> None:
+    """Weights of the matrix products as int8, per channel; activations are quantised as they come
+    (onnxruntime's dynamic quantisation)."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_dynamic(
+        source, target, op_types_to_quantize=["MatMul"], per_channel=True,
+        weight_type=QuantType.QInt8,
+    )  # fmt: skip
+    logging.getLogger().setLevel(level)
+
+
+def _to_float16_stored(source: Path, target: Path) -> None:
+    """Weights kept as float16 and cast to float32 when the graph is loaded: half the file, and
+    results that do not depend on what else is in a batch."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(source)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 1024:
+            continue
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+        stored = tensor.name + "_f16"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values, stored))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
+    onnx.save(model, target)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _describe(folder: Path, files: Sequence[str], fields: dict[str, Any]) -> None:
+    fields["files"] = {name: sha256(folder / name) for name in files}
+    (folder / "model.json").write_text(json.dumps({"format": 1, **fields}, indent=1) + "\n")
+
+
+def projection_id(drafter: DrafterDecoder) -> str:
+    """SHA-256 of the weights that make states: a verifier reads only the projection it knows."""
+    digest = hashlib.sha256()
+    for part in (drafter.state_of_evidence, drafter.state_of_hidden):
+        digest.update(part.weight.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def export_drafter(
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    ears: Ears,
+    drafter: DrafterDecoder,
+    novelty: Novelty,
+    vocabulary: Vocabulary,
+) -> None:
+    """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads (the gate comes apart)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    causal = drafter.causal
+    evidence = torch.zeros(1, len(novelty.mean))
+    condition, state_base = drafter.read(evidence)
+    past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
+    with tempfile.TemporaryDirectory() as temporary:
+        exact = Path(temporary)
+        _to_onnx(
+            ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact / "ears.onnx",
+            inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
+        )  # fmt: skip
+        _to_onnx(
+            _Reader(drafter, novelty), (evidence,), exact / "reader.onnx",
+            inputs=["evidence"], outputs=["condition", "state_base", "novelty"], dynamic={},
+        )  # fmt: skip
+        _to_onnx(
+            _Decode(drafter), (torch.tensor([[BOS, 5]]), condition, state_base, past),
+            exact / "decoder.onnx",
+            inputs=["tokens", "condition", "state_base", "past"],
+            outputs=["logits", "states", "present"],
+            dynamic={
+                "tokens": {1: "T"}, "past": {4: "P"}, "logits": {1: "T"}, "states": {1: "T"},
+                "present": {4: "S"},
+            },
+        )  # fmt: skip
+        for graph in ("ears.onnx", "reader.onnx", "decoder.onnx"):
+            _to_int8(exact / graph, folder / graph)
+    (folder / "vocabulary.json").write_bytes(vocabulary.pieces_json)
+    _describe(
+        folder,
+        ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"],
+        {
+            "name": name,
+            "licence": licence,
+            "projection": projection_id(drafter),
+            "bos": BOS,
+            "eos": EOS,
+            "state_dim": STATE_DIM,
+            "condition_dim": condition.shape[1],
+            "max_tokens": MAX_TOKENS,
+            "sample_rate": SAMPLE_RATE,
+            "layers": len(causal.blocks),
+            "heads": causal.heads,
+            "head_dim": causal.head_dim,
+        },
+    )
+
+
+def export_verifier(
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    verifier: VerifierModel,
+    drafter: DrafterDecoder,
+    vocabulary: Vocabulary,
+) -> None:
+    """Write a folder that ``ugsd_server.verifier.onnx.OnnxScorer`` loads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    causal = verifier.causal
+    past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
+    example = (torch.tensor([[BOS, 5]]), torch.zeros(1, 2, STATE_DIM), torch.zeros(1, 2), past)
+    with tempfile.TemporaryDirectory() as temporary:
+        exact = Path(temporary) / "verifier.onnx"
+        axes = {0: "N", 1: "T"}
+        _to_onnx(
+            verifier, example, exact,
+            inputs=["tokens", "states", "has_state", "past"], outputs=["logits", "present"],
+            dynamic={
+                "tokens": axes, "states": axes, "has_state": axes, "logits": axes,
+                "past": {2: "N", 4: "P"}, "present": {2: "N", 4: "S"},
+            },
+        )  # fmt: skip
+        _to_float16_stored(exact, folder / "verifier.onnx")
+    _describe(
+        folder,
+        ["verifier.onnx"],
+        {
+            "name": name,
+            "licence": licence,
+            "vocabulary": vocabulary.sha256,
+            "projection": projection_id(drafter),
+            "bos": BOS,
+            "eos": EOS,
+            "vocabulary_size": len(vocabulary),
+            "state_dim": STATE_DIM,
+            "max_tokens": MAX_TOKENS,
+            "content_tokens": vocabulary.content_tokens(),
+            "layers": len(causal.blocks),
+            "heads": causal.heads,
+            "head_dim": causal.head_dim,
+        },
+    )

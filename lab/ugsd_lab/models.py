@@ -1,0 +1,159 @@
+"""The starter pair's networks: one small causal decoder, read twice.
+
+The drafter adds what it heard to every position and yields, beside its logits, the states; the
+verifier adds the states that were disclosed, where there are any.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["MAX_TOKENS", "STATE_DIM", "DrafterDecoder", "VerifierModel"]
+
+MAX_TOKENS = 64
+"""Tokens of a caption at most, the end token included."""
+STATE_DIM = 16
+
+
+class _Block(nn.Module):
+    """Pre-norm causal attention and feed-forward, with a KV cache passed in and out."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, past: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, T, D), past (2, N, H, P, Dh), mask (T, P + T) added to the scores."""
+        batch, length, width = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (N, H, T, Dh)
+        present = torch.stack([torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)])
+        scores = query @ present[0].transpose(2, 3) / math.sqrt(width // self.heads) + mask
+        mixed = (scores.softmax(-1) @ present[1]).transpose(1, 2).reshape(batch, length, width)
+        x = x + self.out(mixed)
+        x = x + self.down(functional.gelu(self.up(self.norm2(x))))
+        return x, present
+
+
+class _Causal(nn.Module):
+    """Token and position embeddings, blocks, tied output."""
+
+    def __init__(self, vocabulary: int, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, width // heads
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(MAX_TOKENS + 1, width)
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.tokens.weight, std=0.05)
+        nn.init.normal_(self.positions.weight, std=0.02)
+
+    def empty_past(self, batch: int) -> Tensor:
+        return torch.zeros(len(self.blocks), 2, batch, self.heads, 0, self.head_dim)
+
+    def forward(self, tokens: Tensor, added: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (N, T), added (N, T or 1, D), past (L, 2, N, H, P, Dh) -> hidden (N, T, D), present."""
+        before, length = past.shape[4], tokens.shape[1]
+        at = torch.arange(length, device=tokens.device) + before
+        x = self.tokens(tokens) + self.positions(at) + added
+        seen = torch.arange(before + length, device=tokens.device)[None] <= at[:, None]
+        mask = torch.zeros(seen.shape).masked_fill(~seen, -1e9)
+        present = []
+        for block, layer_past in zip(self.blocks, past.unbind(0), strict=True):
+            x, layer_present = block(x, layer_past, mask)
+            present.append(layer_present)
+        return self.norm(x), torch.stack(present)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.tokens.weight.T
+
+
+class DrafterDecoder(nn.Module):
+    """Evidence to caption.
+
+    The state of a position is a linear map, scaled to the unit ball, of the two activations that
+    the decoder itself reads there: the normalised evidence and its own last hidden vector.
+    """
+
+    def __init__(
+        self,
+        evidence_dim: int,
+        vocabulary: int,
+        *,
+        width: int = 128,
+        layers: int = 3,
+        heads: int = 4,
+        evidence_dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(evidence_dim))
+        self.register_buffer("scale", torch.ones(evidence_dim))
+        self.evidence_dropout = nn.Dropout(evidence_dropout)
+        self.reader = nn.Sequential(
+            nn.Linear(evidence_dim, 256), nn.GELU(), nn.Linear(256, width)
+        )
+        self.causal = _Causal(vocabulary, width, layers, heads)
+        self.state_of_evidence = nn.Linear(evidence_dim, STATE_DIM, bias=False)
+        self.state_of_hidden = nn.Linear(width, STATE_DIM, bias=False)
+
+    def normalised(self, evidence: Tensor) -> Tensor:
+        """(N, E) evidence in units of the training clips' spread."""
+        return (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
+
+    def read(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """evidence (N, E) -> condition (N, D), state_base (N, B): once per clip."""
+        heard = self.evidence_dropout(self.normalised(evidence))
+        return self.reader(heard), self.state_of_evidence(heard)
+
+    def decode(
+        self, tokens: Tensor, condition: Tensor, state_base: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens (N, T) and what was read -> logits (N, T, V), states (N, T, B), present."""
+        hidden, present = self.causal(tokens, condition[:, None], past)
+        raw = state_base[:, None] + self.state_of_hidden(hidden)
+        states = raw / (raw * raw).sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
+        return self.causal.logits(hidden), states, present
+
+    def forward(self, tokens: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (N, T), evidence (N, E) -> logits (N, T, V), states (N, T, B)."""
+        past = self.causal.empty_past(len(tokens))
+        logits, states, _ = self.decode(tokens, *self.read(evidence), past)
+        return logits, states
+
+
+class VerifierModel(nn.Module):
+    """Tokens, and states where they were disclosed, to the next token."""
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        width: int = 256,
+        layers: int = 6,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.causal = _Causal(vocabulary, width, layers, heads)
+        self.read_state = nn.Sequential(
+            nn.Linear(STATE_DIM, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.no_state = nn.Parameter(torch.zeros(width))
+
+    def forward(
+        self, tokens: Tensor, states: Tensor, has_state: Tensor, past: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """tokens (N, T), states (N, T, B), has_state (N, T) in {0, 1}, past -> logits, present."""
+        known = has_state[..., None]
+        added = known * self.read_state(states) + (1 - known) * self.no_state
+        hidden, present = self.causal(tokens, added, past)
+        return self.causal.logits(hidden), present

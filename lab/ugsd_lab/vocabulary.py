@@ -1,0 +1,86 @@
+"""The vocabulary: BPE over generated captions, one file that both sides hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ugsd_lab.captions import ATTRIBUTE_WORDS
+
+__all__ = ["BOS", "EOS", "PAD", "Vocabulary"]
+
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+_SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+_SPACE = "\u2581"
+SIZE = 768
+
+
+class Vocabulary:
+    """Wraps a ``tokenizers`` BPE with a metaspace. ``vocabulary.json`` is the list of pieces, which
+    is all that the device needs to turn tokens into text."""
+
+    def __init__(self, tokenizer_json: str) -> None:
+        from tokenizers import Tokenizer
+
+        self._json = tokenizer_json
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self.pieces: list[str] = [
+            self._tokenizer.id_to_token(i) for i in range(self._tokenizer.get_vocab_size())
+        ]
+
+    @classmethod
+    def train(cls, captions: Iterable[str]) -> Vocabulary:
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+        tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Punctuation("isolated"), pre_tokenizers.Metaspace(prepend_scheme="first")]
+        )
+        letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+        alphabet = letters + [c.upper() for c in letters] + list(".,;:-'?! ") + [_SPACE]
+        trainer = trainers.BpeTrainer(
+            vocab_size=SIZE, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.train_from_iterator(captions, trainer)
+        return cls(tokenizer.to_str())
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read the trained ``tokenizer.json``."""
+        return cls(path.read_text(encoding="utf-8"))
+
+    def save(self, path: Path) -> None:
+        path.write_text(self._json, encoding="utf-8")
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def pieces_json(self) -> bytes:
+        """The bytes of ``vocabulary.json``: pieces with real spaces, specials empty."""
+        plain = ["" if i <= UNKNOWN else p.replace(_SPACE, " ") for i, p in enumerate(self.pieces)]
+        return json.dumps(plain, ensure_ascii=True, separators=(",", ":")).encode()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.pieces_json).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(self.pieces[t].replace(_SPACE, " ") for t in tokens if t > UNKNOWN).strip()
+
+    def content_tokens(self) -> list[int]:
+        """Tokens of words that state a fact about the voice."""
+        words = {
+            word
+            for values in ATTRIBUTE_WORDS.values()
+            for phrases in values.values()
+            for phrase in phrases
+            for word in phrase.split()
+            if word not in {"at", "a", "in", "of", "it", "all", "by", "one", "with", "put", "off"}
+        }
+        return [i for i, p in enumerate(self.pieces) if p.removeprefix(_SPACE).lower() in words]

@@ -1,0 +1,318 @@
+"""The one door out of the device.
+
+Nothing leaves but a :class:`SealedFrame`, and only this module makes one: after its cost was
+checked against the caps, and its charge and its log leaf were committed in one durable transaction.
+A crash at any point may waste budget; it never sends an unlogged byte. Transports accept nothing
+else. This is a discipline for our own code, kept by a lint: Python has no walls, so it is no
+defence against a hostile host app.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass, field
+from operator import index as exact_int
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.audit.merkle import consistency_proof, inclusion_proof, verify_consistency
+from ugsd_privacy.audit.receipts import Receipt
+from ugsd_privacy.audit.records import MAX_USER_CHARACTERS, SALT_BYTES, Counts, EgressRecord, Leaf
+from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
+from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
+from ugsd_privacy.errors import WireError
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger, LedgerView, Passage
+from ugsd_privacy.noise import clip, quantise
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM, Block, Disclosure, encode
+
+__all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
+
+_DOOR: Final = object()
+_CAPTION_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFrame:
+    """Bytes that were budgeted, sealed and logged. Only :class:`Egress` makes one."""
+
+    data: bytes
+    """What to send, whole, in the order of making."""
+    record: int
+    """Index of its leaf in the log."""
+    door: InitVar[object]
+
+    def __post_init__(self, door: object) -> None:
+        if door is not _DOOR:
+            raise TypeError("only the egress makes a SealedFrame: see Egress.seal_block")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionHandle:
+    """A caption, to the door."""
+
+    ordinal: int
+    """Its number on the wire, within ``channel``'s session; verdicts echo it."""
+    id: bytes
+    """16 random bytes that name the caption in the log; they never leave."""
+    channel: ClientChannel = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Escalation:
+    """What the policy wants to disclose with one block; fields as in :class:`wire.Block`.
+
+    ``states`` is float32 ``(len(state_positions), B)``, B at most 64, as the drafter made them. The
+    positions must be those that ``disclosure`` names, or fewer: none for ``tokens``, 0 for
+    ``summary``, those of the block for ``block_states``, from ``keep`` on for ``all_states``.
+    """
+
+    disclosure: Disclosure
+    keep: int
+    prefix: tuple[int, ...]
+    tokens: tuple[int, ...]
+    state_positions: tuple[int, ...]
+    states: NDArray[np.float32]
+
+
+class Egress:
+    """The door for one ``user``'s budget. Safe to share between threads, one channel to each.
+
+    ``ledger`` must be open. ``clock`` gives Unix time in seconds; ``entropy(n)`` gives n random
+    bytes, for salts and caption ids.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        log_key: LogKey,
+        limits: BudgetLimits,
+        user: str = "",
+        clip_norm: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if not (math.isfinite(clip_norm) and clip_norm > 0):
+            raise ValueError("clip_norm must be a positive number")
+        if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
+            raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
+        self._ledger = ledger
+        self._log_key = log_key
+        self._limits = limits
+        self._user = user
+        self._clip_norm = clip_norm
+        self._clock = clock
+        self._entropy = entropy
+
+    def begin_caption(
+        self, channel: ClientChannel, *, continues: CaptionHandle | None = None
+    ) -> CaptionHandle:
+        """Name a caption within ``channel``'s session.
+
+        ``continues`` carries a caption over from a lost session: it gets a new ordinal and keeps
+        what it used of its caps.
+        """
+        name = self._entropy(_CAPTION_ID_BYTES) if continues is None else continues.id
+        return CaptionHandle(channel.next_caption(), name, channel)
+
+    def seal_hello(self, channel: ClientChannel) -> SealedFrame:
+        """Make the handshake's first flight, charged to the day's bytes.
+
+        Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
+        :class:`HandshakeFailed` or :class:`ChannelClosed`; then nothing leaves.
+        """
+        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
+        cost = Usage(bytes=HELLO_BYTES)
+        with _nothing_escapes(channel), self._passage(None, now_s) as passage:
+            check_caps(self._limits, cost, caption=None, day=passage.used_today)
+            data = channel.hello()
+            record = EgressRecord(
+                kind="hello",
+                clip_norm=self._clip_norm,
+                frame_bytes=len(data),
+                frame_sha256=hashlib.sha256(data).digest(),
+                day_before=_counts(passage.used_today),
+                day_after=_counts(passage.used_today + cost),
+                day=passage.day,
+                user=self._user,
+                time_s=int(now_s),
+                verifier=channel.pinned.fingerprint,
+            )
+            _record(passage, record, cost, salt)
+        return SealedFrame(data, passage.index, _DOOR)
+
+    def seal_block(
+        self, channel: ClientChannel, caption: CaptionHandle, escalation: Escalation
+    ) -> SealedFrame:
+        """Let one block out: check, clip, quantise, price, then charge, seal and log as one.
+
+        Raises :class:`WireError` for what the schema cannot say, or says otherwise than
+        ``disclosure``, and :class:`BudgetExceeded` for a cap: the channel is as it was.
+        :class:`LedgerUnavailable` or :class:`LedgerCorrupt` once it was sealed closes the channel,
+        for a counter was used. :class:`ChannelClosed` without a session. In each case nothing
+        leaves.
+        """
+        _check(channel, caption, escalation)
+        clipped = clip(escalation.states, self._clip_norm)
+        quantised = quantise(clipped, self._clip_norm)
+        block = _block(caption, escalation, quantised)
+        message = encode(block)
+        frame_bytes = channel.sealed_size(len(message))
+        cost = Usage(blocks=1, tokens=len(block.prefix + block.tokens), bytes=frame_bytes)
+        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
+        with _nothing_escapes(channel), self._passage(caption, now_s) as passage:
+            used_today, used = passage.used_today, passage.used_by_caption or Usage()
+            check_caps(self._limits, cost, caption=used, day=used_today)
+            data = channel.seal(message)
+            record = EgressRecord(
+                kind="block",
+                caption=caption.ordinal,
+                caption_id=caption.id,
+                disclosure=escalation.disclosure,
+                keep=block.keep,
+                prefix=block.prefix,
+                tokens=block.tokens,
+                state_positions=block.state_positions,
+                state_dim=block.state_dim,
+                clip_norm=self._clip_norm,
+                frame_bytes=len(data),
+                frame_sha256=hashlib.sha256(data).digest(),
+                caption_before=_counts(used),
+                caption_after=_counts(used + cost),
+                day_before=_counts(used_today),
+                day_after=_counts(used_today + cost),
+                day=passage.day,
+                user=self._user,
+                time_s=int(now_s),
+                verifier=channel.pinned.fingerprint,
+            )
+            _record(passage, record, cost, salt)
+        return SealedFrame(data, passage.index, _DOOR)
+
+    def usage(self, caption: CaptionHandle) -> Usage:
+        """What the caption used so far. Raises :class:`LedgerUnavailable`, LedgerCorrupt."""
+        with self._ledger.reading() as view:
+            return view.caption_usage(caption.id)
+
+    def usage_today(self) -> Usage:
+        """What the user used on the day that would be charged now. Raises as :meth:`usage`."""
+        now_s = self._clock()
+        with self._ledger.reading() as view:
+            return view.day_usage(self._user, view.day_of(now_s))
+
+    def receipts(self, caption: CaptionHandle) -> list[Receipt]:
+        """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
+
+        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and :class:`LogTampered` where
+        the log does not extend its last checkpoint; then nothing is signed.
+        """
+        with self._ledger.reading() as view:
+            size, indices = view.size(), view.caption_leaves(caption.id)
+            if not indices:
+                return []
+            note = self._sign(view, size)
+            root = view.root(size).hex()
+            receipts = [
+                Receipt(
+                    index=index,
+                    leaf_hash=view.node(0, index).hex(),
+                    tree_size=size,
+                    root=root,
+                    proof=tuple(step.hex() for step in inclusion_proof(index, size, view.node)),
+                    checkpoint=note,
+                )
+                for index in indices
+            ]
+        self._ledger.add_checkpoint(size, note)
+        return receipts
+
+    def checkpoint(self) -> str:
+        """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
+        with self._ledger.reading() as view:
+            size = view.size()
+            note = self._sign(view, size)
+        self._ledger.add_checkpoint(size, note)
+        return note
+
+    def _sign(self, view: LedgerView, size: int) -> str:
+        root, last = view.root(size), view.last_checkpoint()
+        if last is not None:
+            old = open_checkpoint(last[1], self._log_key.public)
+            proof = consistency_proof(old.size, size, view.node) if 0 < old.size <= size else []
+            verify_consistency(old.size, size, old.root, root, proof)
+        return sign_checkpoint(size, root, self._log_key)
+
+    @contextmanager
+    def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:
+        name = None if caption is None else caption.id
+        with self._ledger.passage(user=self._user, caption=name, now_s=now_s) as passage:
+            yield passage
+
+
+@contextmanager
+def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
+    """Close the channel if anything fails after it sealed: a frame exists that must not leave."""
+    sealed = channel.sealed_count
+    try:
+        yield
+    except BaseException:
+        if channel.sealed_count != sealed:
+            channel.close()
+        raise
+
+
+def _record(passage: Passage, record: EgressRecord, cost: Usage, salt: bytes) -> None:
+    if record.charge != cost:  # our own bug; the frame must not leave under a wrong price
+        raise RuntimeError("what was sealed is not what was priced")
+    leaf = Leaf.of(record, salt)
+    passage.record(cost, content=leaf.to_bytes(), salt=salt, body=record.to_bytes())
+
+
+def _check(channel: ClientChannel, caption: CaptionHandle, escalation: Escalation) -> None:
+    if caption.channel is not channel:
+        raise WireError("the caption belongs to another session: begin_caption(continues=...)")
+    states = escalation.states
+    if states.ndim != 2 or states.dtype != np.float32 or states.shape[1] > MAX_STATE_DIM:
+        raise WireError(f"states must be float32 (n, B) with B at most {MAX_STATE_DIM}")
+    if len(states) != len(escalation.state_positions) or len(states) > MAX_CAPTION_TOKENS:
+        raise WireError("states and state_positions differ in number")
+    if not np.isfinite(states).all():
+        raise WireError("a state holds a number that is not finite")
+
+
+def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> Block:
+    try:
+        block = Block(
+            caption=caption.ordinal,
+            keep=exact_int(escalation.keep),
+            prefix=tuple(map(exact_int, escalation.prefix)),
+            tokens=tuple(map(exact_int, escalation.tokens)),
+            state_positions=tuple(map(exact_int, escalation.state_positions)),
+            state_dim=escalation.states.shape[1] if quantised else 0,
+            states=quantised,
+        )
+    except (TypeError, ValidationError):
+        raise WireError("not a block that the wire can carry; see wire.Block") from None
+    named = {
+        Disclosure.TOKENS: range(0),
+        Disclosure.SUMMARY: range(1),
+        Disclosure.BLOCK_STATES: range(block.start, block.end),
+        Disclosure.ALL_STATES: range(block.keep, block.end),
+    }[escalation.disclosure]
+    if any(position not in named for position in block.state_positions):
+        raise WireError(f"a state beyond what the disclosure {escalation.disclosure} names")
+    return block
+
+
+def _counts(usage: Usage) -> Counts:
+    return usage.blocks, usage.tokens, usage.bytes

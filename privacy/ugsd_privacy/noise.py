@@ -1,0 +1,57 @@
+"""Clipping and quantising hidden states; where noise would go, between the two.
+
+Units: a *state* is a vector of B coordinates; the wire carries it as int8 in units of C/127, with C
+the clip norm. The verifier reads states in units of C, so its vectors lie in the unit ball up to
+rounding.
+
+Bound: rounding moves a coordinate by at most half a unit, so a quantised vector has an L2 norm of
+at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1.6 % above C at B = 16. This
+rounding is no part of any privacy guarantee.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_privacy.errors import WireError
+
+__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "quantise"]
+
+QUANTISATION_STEPS = 127
+"""Units from 0 to the clip norm; -128 is never written."""
+
+
+def clip(states: NDArray[np.float32], norm: float) -> NDArray[np.float64]:
+    """Scale each row of ``states``, ``(n, B)``, down to an L2 norm of at most ``norm``; never up.
+
+    The largest coordinate is divided out first, so that no finite input overflows.
+    """
+    wide = states.astype(np.float64)
+    largest = np.abs(wide).max(axis=1, keepdims=True, initial=0.0)
+    safe = np.where(largest > 0, largest, 1.0)
+    norms = safe * np.linalg.norm(wide / safe, axis=1, keepdims=True)
+    clipped: NDArray[np.float64] = wide * (norm / np.maximum(norms, norm))
+    return clipped
+
+
+def quantise(states: NDArray[np.float64], norm: float) -> bytes:
+    """Round clipped ``states``, ``(n, B)``, to int8 in units of ``norm/127``, row by row."""
+    units = np.rint(states * (QUANTISATION_STEPS / norm))
+    limited = np.clip(units, -QUANTISATION_STEPS, QUANTISATION_STEPS)
+    return limited.astype(np.int8).tobytes()
+
+
+def dequantise(states: bytes, dim: int) -> NDArray[np.float32]:
+    """Read a block's ``states`` back as float32 ``(n, dim)``, each coordinate in [-1, 1].
+
+    -128, which the door never writes, is read as -127. Raises :class:`WireError` where the bytes
+    are no whole number of rows.
+    """
+    if dim == 0 and not states:
+        return np.zeros((0, 0), dtype=np.float32)
+    if dim <= 0 or len(states) % dim:
+        raise WireError(f"{len(states)} bytes are no rows of {dim} coordinates")
+    units = np.maximum(np.frombuffer(states, dtype=np.int8), -QUANTISATION_STEPS)
+    coordinates = units.astype(np.float32) / np.float32(QUANTISATION_STEPS)
+    return coordinates.reshape(-1, dim).astype(np.float32)

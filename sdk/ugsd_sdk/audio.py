@@ -1,0 +1,199 @@
+"""A clip in any usual form -> mono float32 at the drafter's sample rate.
+
+A path or bytes are decoded by libsndfile: WAV (PCM, float, mu-law), FLAC, Ogg Vorbis, Opus, MP3,
+AIFF and more. An array is taken as samples with the channels last. What is promised:
+
+* Length is checked on the header, before anything is decoded, and again on what was decoded.
+* Channels are averaged; integers are scaled by their type's range; 8-bit unsigned is centred.
+* Floats beyond [-1, 1] are scaled down as a whole, so that the loudest sample is 1: nothing is cut
+  off, and arrays that hold 16-bit values as floats are heard as they were meant.
+* A file whose data end before its header says so is refused. A WAV that was cut short has no such
+  promise left in it (libsndfile trusts the file's size) and is captioned as the shorter clip.
+* Whatever is wrong is an :class:`~ugsd_sdk.errors.AudioError`.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from ugsd_sdk.errors import (
+    AudioTooLong,
+    AudioTooShort,
+    BadSamples,
+    EmptyAudio,
+    SilentAudio,
+    UnreadableAudio,
+)
+
+__all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "Clip", "read_clip"]
+
+Float32 = NDArray[np.float32]
+Clip: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.generic]
+
+MAX_DURATION_S = 30.0
+MIN_DURATION_S = 0.1
+MAX_CHANNELS = 8
+MIN_RATE, MAX_RATE = 4_000, 384_000
+SILENCE = 2.0**-15
+"""A clip whose samples all lie within one 16-bit step of each other is silence."""
+
+
+def read_clip(clip: Clip, sample_rate: int | None = None, *, target_rate: int = 16_000) -> Float32:
+    """Mono samples (n,) float32 in [-1, 1] at ``target_rate``.
+
+    ``clip`` is a path, an encoded file's bytes, or an array (n,) or (n, channels). ``sample_rate``
+    is needed with an array and refused with a file, which names its own. Raises an
+    :class:`~ugsd_sdk.errors.AudioError` and nothing else.
+    """
+    if isinstance(clip, np.ndarray):
+        samples, rate = _from_array(clip, sample_rate)
+    elif isinstance(clip, (str, os.PathLike, bytes, bytearray, memoryview)):
+        if sample_rate is not None:
+            raise BadSamples("sample_rate goes with an array; a file names its own: leave it out")
+        samples, rate = _from_file(clip)
+    else:
+        raise BadSamples(f"a clip is a path, bytes or an array, not {type(clip).__name__}")
+    _check_samples(samples, rate)
+    peak = float(np.max(np.abs(samples)))
+    if peak > 1:
+        samples = (samples / np.float32(peak)).astype(np.float32)
+    if rate != target_rate:
+        samples = soxr.resample(samples, rate, target_rate)
+    return np.clip(samples, -1, 1).astype(np.float32, copy=False)
+
+
+def _check_samples(samples: Float32, rate: int) -> None:
+    if samples.size == 0:
+        raise EmptyAudio("the clip holds no samples: record again")
+    if not np.isfinite(samples).all():
+        raise BadSamples("the clip holds NaN or infinite samples: check how it was recorded")
+    _check_duration(samples.size / rate)
+    if samples.size < MIN_DURATION_S * rate:
+        raise AudioTooShort(
+            f"the clip lasts {1000 * samples.size / rate:.0f} ms: "
+            f"give at least {1000 * MIN_DURATION_S:.0f} ms"
+        )
+    if float(np.ptp(samples)) < SILENCE:
+        raise SilentAudio("the clip is digital silence: check the microphone or the file")
+
+
+def _check_duration(duration_s: float) -> None:
+    if duration_s > MAX_DURATION_S:
+        raise AudioTooLong(
+            f"the clip lasts {duration_s:.0f} s: give at most {MAX_DURATION_S:.0f} s, "
+            "cut for example by `ffmpeg -ss 0 -t 30 -i long.wav clip.wav`"
+        )
+
+
+def _check_rate(rate: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise BadSamples(f"a sample rate of {rate} Hz: use {MIN_RATE} to {MAX_RATE} Hz")
+
+
+def _check_channels(channels: int) -> None:
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise BadSamples(
+            f"{channels} channels: give 1 to {MAX_CHANNELS}, shaped (samples, channels)"
+        )
+
+
+def _from_array(samples: NDArray[np.generic], sample_rate: int | None) -> tuple[Float32, int]:
+    if sample_rate is None:
+        raise BadSamples("an array needs its sample_rate in Hz")
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)):
+        raise BadSamples("sample_rate is a whole number of Hz")
+    _check_rate(int(sample_rate))
+    if samples.ndim not in {1, 2}:
+        raise BadSamples(f"an array of {samples.ndim} dimensions: give (n,) or (n, channels)")
+    if samples.shape[0] == 0:
+        raise EmptyAudio("the array holds no samples")
+    if samples.ndim == 2:
+        _check_channels(samples.shape[1])
+    _check_duration(samples.shape[0] / sample_rate)
+    mono = _as_float(samples)
+    if mono.ndim == 2:
+        mono = mono.mean(axis=1)
+    return np.ascontiguousarray(mono, dtype=np.float32), int(sample_rate)
+
+
+def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float64]:
+    kind, limits = samples.dtype.kind, np.finfo(np.float32)
+    if kind == "f":
+        values = samples.astype(np.float64)
+        if np.any(np.abs(values) > limits.max):  # also infinity; NaN is found later
+            raise BadSamples("the clip holds infinite samples: check how it was recorded")
+        return values
+    if kind == "i":
+        return samples.astype(np.float64) / 2.0 ** (8 * samples.dtype.itemsize - 1)
+    if kind == "u":
+        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        return (samples.astype(np.float64) - half) / half
+    raise BadSamples(f"samples of type {samples.dtype}: give integers or floats")
+
+
+def _from_file(
+    clip: str | os.PathLike[str] | bytes | bytearray | memoryview,
+) -> tuple[Float32, int]:
+    source: str | BytesIO
+    if isinstance(clip, (str, os.PathLike)):
+        source = os.fspath(clip)
+        _check_path(source)
+    else:
+        source = BytesIO(bytes(clip))
+        if not source.getbuffer().nbytes:
+            raise EmptyAudio("no bytes were given: is the upload complete?")
+    try:
+        with soundfile.SoundFile(source) as file:
+            return _decode(file), int(file.samplerate)
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
+        raise UnreadableAudio(
+            "not audio that libsndfile reads, or damaged: give WAV, FLAC, Ogg, Opus or MP3, "
+            "converted for example by `ffmpeg -i clip.m4a clip.wav`"
+        ) from error
+
+
+def _check_path(path: str) -> None:
+    try:
+        is_file, size = Path(path).is_file(), 0
+        if is_file:
+            size = Path(path).stat().st_size
+            Path(path).open("rb").close()
+    except (OSError, ValueError) as error:
+        raise UnreadableAudio(f"{path!r} cannot be opened: check its permissions") from error
+    if not is_file:
+        raise UnreadableAudio(f"{path!r} is not a file: check the path")
+    if not size:
+        raise EmptyAudio(f"{path!r} is empty: record again")
+
+
+def _decode(file: soundfile.SoundFile) -> Float32:
+    """All of an open file as mono; bounded in time and memory whatever its header says."""
+    rate, promised = int(file.samplerate), int(file.frames)
+    _check_rate(rate)
+    _check_channels(int(file.channels))
+    endless = promised > 2**40  # a stream that was written without knowing its length
+    if not endless:
+        _check_duration(promised / rate)
+    most = int(MAX_DURATION_S * rate) + 1
+    chunks: list[Float32] = []
+    decoded = 0
+    while decoded < most:
+        chunk = file.read(min(rate, most - decoded), dtype="float32", always_2d=True)
+        if not len(chunk):
+            break
+        chunks.append(chunk.mean(axis=1, dtype=np.float32))
+        decoded += len(chunk)
+    if not endless and decoded < promised:
+        raise UnreadableAudio(
+            f"damaged: {decoded / rate:.2f} s of {promised / rate:.2f} s could be decoded; "
+            "copy or record the file again"
+        )
+    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)

@@ -1,0 +1,80 @@
+"""The result: what a voice sounds like, who wrote which word, and what it cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from ugsd_privacy.audit.receipts import Receipt
+
+from ugsd_sdk.events import Source
+
+__all__ = ["Caption", "CaptionToken", "EscalationCost", "Latency"]
+
+_Count = Annotated[int, Field(ge=0)]
+_Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CaptionToken(_Result):
+    """One token of the caption's text."""
+
+    text: str
+    """With its leading space where it has one."""
+    source: Source
+    uncertainty: Annotated[float, Field(ge=0)] | None
+    """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
+    left: bool | None = Field(default=None, exclude=True)
+    """Whether the device sent it; not in the JSON, and unknown after reading that back."""
+
+
+class EscalationCost(_Result):
+    """What left the device for this caption. The end marker counts as a token."""
+
+    blocks: _Count
+    tokens: _Count
+    """Tokens in the escalated blocks."""
+    drafted_tokens: _Count
+    """Tokens in all blocks, escalated or not."""
+    disclosed_tokens: _Count
+    """Distinct positions whose token left, prefixes included."""
+    disclosed_states: _Count
+    """Distinct positions whose state left."""
+    frames: _Count
+    bytes_sent: _Count
+    """Of sealed block frames, padding included; the session's handshake is not one caption's."""
+    bytes_received: _Count
+    epsilon: Annotated[float, Field(ge=0)] | None
+    """``None`` where no noise was added: then there is no guarantee to state."""
+
+
+class Latency(_Result):
+    """Wall time in milliseconds."""
+
+    total: _Milliseconds
+    load: _Milliseconds
+    """Of the model, where this call had to load it."""
+    encode: _Milliseconds
+    """Reading the clip and listening to it."""
+    draft: _Milliseconds
+    wait: _Milliseconds
+    """Waiting for the verifier with nothing else to do."""
+
+
+class Caption(_Result):
+    """A caption, its provenance and its cost. ``model_dump_json()`` is its stable form."""
+
+    path: str | None
+    """The clip's path, if it came from one."""
+    text: str
+    tokens: tuple[CaptionToken, ...]
+    """The tokens of ``text``; special tokens are left out."""
+    escalation: EscalationCost
+    latency_ms: Latency
+    receipts: tuple[Receipt, ...]
+    """One per frame: proof that the audit log has it."""
+    degraded: str | None
+    """Why tokens that were to be verified were not; ``None`` where all went as intended."""

@@ -1,0 +1,275 @@
+"""The facade: a clip in, a caption out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS
+
+from ugsd_sdk.audio import Clip, read_clip
+from ugsd_sdk.caption import Caption, Latency
+from ugsd_sdk.config import EMBEDDED, Settings
+from ugsd_sdk.decoder import Decoder
+from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, pinned_key
+from ugsd_sdk.drafter import Drafter
+from ugsd_sdk.driver import budget_of, cost_of, drive, tokens_of
+from ugsd_sdk.exchange import Exchange
+from ugsd_sdk.home import Door, Home
+from ugsd_sdk.link import Link
+from ugsd_sdk.policy import NeverEscalate, Policy, UncertaintyPolicy
+from ugsd_sdk.transport import Transport
+from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
+
+__all__ = ["STARTER", "Captioner"]
+
+STARTER = "starter"
+"""Name of the bundled drafter."""
+
+_ENTROPY_THRESHOLD = 0.2
+"""Share of ln V that escalates with a drafter that brings no gate of its own."""
+
+
+class Captioner:
+    """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
+
+    ``drafter`` is ``"starter"``, a folder, or a :class:`Drafter`. ``verifier`` is none, a ``ws://``
+    or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function that makes a
+    :class:`Transport`. Without one, neither network nor ``home`` is touched.
+
+    ``config`` is a :class:`Settings` or a TOML file, which is read with the environment; arguments
+    win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those that
+    come with the drafter and the settings.
+
+    The constructor does no work: :meth:`load` does, or the first caption. Threads may share a
+    captioner; one caption is made at a time.
+    """
+
+    def __init__(
+        self,
+        drafter: str | os.PathLike[str] | Drafter = STARTER,
+        *,
+        verifier: str | Callable[[], Transport] | None = None,
+        verifier_key: str | os.PathLike[str] | None = None,
+        user: str | None = None,
+        home: str | os.PathLike[str] | None = None,
+        config: Settings | str | os.PathLike[str] | None = None,
+        uncertainty: Uncertainty | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self._given_drafter = drafter
+        self._given_verifier = verifier
+        self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
+        self._arguments = {"user": user, "home": home}
+        self._config = config
+        self._given_uncertainty = uncertainty
+        self._given_policy = policy
+        self._lock = Lock()
+        self._loaded: _Loaded | None = None
+
+    def __enter__(self) -> Self:
+        self.load()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def load(self) -> None:
+        """Read settings and weights, and start connecting in the background.
+
+        Raises :class:`ModelError` or :class:`ConfigError`; a verifier that cannot be reached is no
+        error here. Harmless if done.
+        """
+        with self._lock:
+            self._load()
+
+    def connect(self, timeout_s: float = 30.0) -> None:
+        """Wait until the verifier is connected, for those who want to know.
+
+        Raises a :class:`TransportError`, or a ``PrivacyError`` of ``ugsd_privacy`` where budget or
+        ledger forbid it, the last one's while backing off; captions are made all the same. Nothing
+        to do without a verifier.
+        """
+        with self._lock:
+            link = self._load().link
+            if link is not None:
+                link.session(timeout_s, insist=True)
+
+    def caption(self, clip: Clip, sample_rate: int | None = None) -> Caption:
+        """Caption a path, an encoded file's bytes, or an array (n,) or (n, channels).
+
+        ``sample_rate`` in Hz goes with an array. Raises :class:`AudioError` for an unusable clip,
+        :class:`ModelError` and :class:`ConfigError`; never anything about the network.
+        """
+        with self._lock:
+            started_s = monotonic()
+            loaded = self._load()
+            loaded_s = monotonic()
+            drafter = loaded.drafter
+            samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
+            evidence = drafter.encode(samples)
+            encoded_s = monotonic()
+            exchange = loaded.exchange()
+            decoder = Decoder(
+                drafter.start(evidence),
+                eos=drafter.info.eos,
+                max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
+                novelty=evidence.novelty,
+                uncertainty=loaded.uncertainty,
+                policy=NeverEscalate() if exchange is None else loaded.policy,
+                budget=lambda: budget_of(exchange, loaded.settings.limits),
+                block_tokens=loaded.settings.block_tokens,
+            )
+            finished, draft_s = drive(decoder, exchange)
+            receipts = () if exchange is None else exchange.receipts()
+            return Caption(
+                path=os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else None,
+                text=drafter.text([token.token for token in finished.tokens]),
+                tokens=tokens_of(finished, drafter),
+                escalation=cost_of(finished, exchange),
+                latency_ms=Latency(
+                    load=_milliseconds(loaded_s - started_s),
+                    encode=_milliseconds(encoded_s - loaded_s),
+                    draft=_milliseconds(draft_s),
+                    wait=_milliseconds(0 if exchange is None else exchange.waited_s),
+                    total=_milliseconds(monotonic() - started_s),
+                ),
+                receipts=receipts,
+                degraded=None if exchange is None else exchange.degraded,
+            )
+
+    def close(self) -> None:
+        """Free the model, close the connection and end the embedded verifier. May be repeated."""
+        with self._lock:
+            loaded, self._loaded = self._loaded, None
+            if loaded is not None:
+                loaded.close()
+
+    def _load(self) -> _Loaded:
+        if self._loaded is None:
+            settings = self._settings()
+            dialer = self._dialer(settings)  # a faulty address or key is told before the weights
+            drafter, gate = self._drafter()
+            drafter.load()
+            try:
+                self._loaded = self._assemble(settings, dialer, drafter, gate)
+            except BaseException:
+                drafter.close()
+                raise
+            if self._loaded.link is not None:
+                self._loaded.link.begin()
+        return self._loaded
+
+    def _settings(self) -> Settings:
+        given = {name: value for name, value in self._arguments.items() if value is not None}
+        if isinstance(self._config, Settings):
+            return Settings.of(**{**dict(self._config), **given})
+        return (
+            Settings.of(**given) if self._config is None else Settings.read(self._config, **given)
+        )
+
+    def _dialer(self, settings: Settings) -> PinnedDialer | EmbeddedDialer | None:
+        verifier = (
+            self._given_verifier if self._given_verifier is not None else settings.verifier.url
+        )
+        key = self._verifier_key or settings.verifier.key
+        if verifier is None:
+            return None
+        if verifier == EMBEDDED:
+            return EmbeddedDialer(Home.at(settings.home))
+        if isinstance(verifier, str):
+            return PinnedDialer.to(verifier, key)
+        return PinnedDialer(verifier, pinned_key(key))
+
+    def _drafter(self) -> tuple[Drafter, Path | None]:
+        """The drafter, not loaded, and where its gate is."""
+        given = self._given_drafter
+        if not isinstance(given, (str, os.PathLike)):
+            return given, None
+        from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
+
+        folder = Path(__file__).parent / STARTER if given == STARTER else Path(given)
+        return OnnxDrafter(folder), folder / "gate.json"
+
+    def _assemble(
+        self,
+        settings: Settings,
+        dialer: PinnedDialer | EmbeddedDialer | None,
+        drafter: Drafter,
+        gate: Path | None,
+    ) -> _Loaded:
+        uncertainty, threshold = self._given_uncertainty, settings.threshold
+        if uncertainty is None and gate is not None:
+            calibrator = Calibrator.load(gate)
+            uncertainty = calibrator
+            threshold = calibrator.threshold if threshold is None else threshold
+        if threshold is None:
+            threshold = _ENTROPY_THRESHOLD
+        link = door = None
+        if dialer is not None:
+            door = Door(Home.at(settings.home), settings.limits, settings.user)
+            link = Link(
+                dialer,
+                door,
+                lambda: drafter.info,
+                connect_timeout_s=settings.verifier.connect_timeout_s,
+            )
+        return _Loaded(
+            settings=settings,
+            drafter=drafter,
+            uncertainty=uncertainty or EntropyGate(),
+            policy=self._given_policy or UncertaintyPolicy(threshold, settings.disclosure),
+            link=link,
+            door=door,
+        )
+
+
+class _Loaded:
+    """All that a loaded captioner holds."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        drafter: Drafter,
+        uncertainty: Uncertainty,
+        policy: Policy,
+        link: Link | None,
+        door: Door | None,
+    ) -> None:
+        self.settings = settings
+        self.drafter = drafter
+        self.uncertainty = uncertainty
+        self.policy = policy
+        self.link = link
+        self._door = door
+
+    def exchange(self) -> Exchange | None:
+        """A new caption's dealings with the verifier, if there is one."""
+        if self.link is None:
+            return None
+        waits = self.settings.verifier
+        return Exchange(
+            self.link, deadline_s=waits.deadline_s, caption_deadline_s=waits.caption_deadline_s
+        )
+
+    def close(self) -> None:
+        if self.link is not None:
+            self.link.close()
+        if self._door is not None:
+            self._door.close()
+        self.drafter.close()
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 3)

@@ -1,0 +1,187 @@
+"""``ugsd audit`` and ``ugsd budget``: what left this device, and what still may."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+
+if TYPE_CHECKING:
+    from ugsd_privacy.audit.records import EgressRecord
+    from ugsd_privacy.audit.verify import LogSummary
+    from ugsd_privacy.ledger import Ledger
+
+    from ugsd_sdk.home import Home
+
+__all__ = ["register", "verified"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    audit = typer.Typer(no_args_is_help=True, help="Read and verify the log of what left.")
+    audit.command("show", epilog="Example: ugsd audit show --json")(show)
+    audit.command("verify", epilog="Example: ugsd audit verify --home ~/.ugsd")(verify)
+    app.add_typer(audit, name="audit")
+    budget = typer.Typer(no_args_is_help=True, help="Read what may still leave.")
+    budget.command("show", epilog="Example: ugsd budget show --user ada")(show_budget)
+    app.add_typer(budget, name="budget")
+
+
+def show(
+    home: HomeOption = None, config: ConfigOption = None, *, as_json: _JsonOption = False
+) -> None:
+    """List every passage out of this device, as the log has it; `verify` proves it."""
+    from ugsd_sdk.home import Home
+
+    place = Home.at(settings_from(config, home=home).home)
+    if not _exists(place):
+        if not as_json:
+            typer.echo(f"no log at {place.ledger}: nothing has left from this home")
+        return
+    with _ledger(place) as ledger:
+        records = list(_records(ledger))
+    if as_json:
+        for index, record in records:
+            typer.echo(json.dumps({"index": index} | json.loads(_record_json(record))))
+        return
+    _print_records(records)
+
+
+def verify(home: HomeOption = None, config: ConfigOption = None) -> None:
+    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
+    from ugsd_privacy.errors import LogTampered
+
+    from ugsd_sdk.home import Home
+
+    place = Home.at(settings_from(config, home=home).home)
+    if not _exists(place):
+        typer.echo(f"ugsd: no log at {place.ledger}: mend --home", err=True)
+        raise typer.Exit(1)
+    try:
+        summary = verified(place)
+    except LogTampered as error:
+        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(describe(summary))
+
+
+def describe(summary: LogSummary) -> str:
+    """The outcome of a verification, in words."""
+    total = summary.total
+    return (
+        f"the log verifies: {summary.size} passages ({total.blocks} blocks, {total.tokens} tokens, "
+        f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
+        f"root {summary.root.hex()[:16]}"
+    )
+
+
+def verified(place: Home) -> LogSummary:
+    """Verify the log of a home. Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``."""
+    from ugsd_privacy.audit.verify import verify_log
+    from ugsd_privacy.keys import LogKey
+
+    public = LogKey.load(place.log_key).public
+    with _ledger(place) as ledger:
+        return verify_log(ledger, public)
+
+
+def show_budget(
+    home: HomeOption = None, user: UserOption = None, config: ConfigOption = None
+) -> None:
+    """Show the caps, and what was used of today's."""
+    from ugsd_sdk.home import Door, Home
+
+    settings = settings_from(config, home=home, user=user)
+    place = Home.at(settings.home)
+    used = {"blocks": 0, "tokens": 0, "bytes": 0}
+    if _exists(place):
+        door = Door(place, settings.limits, settings.user)
+        try:
+            usage = door.open().usage_today()
+        finally:
+            door.close()
+        used = {"blocks": usage.blocks, "tokens": usage.tokens, "bytes": usage.bytes}
+    _print_budget(settings.user, settings.limits.model_dump(), used)
+
+
+def _exists(place: Home) -> bool:
+    from ugsd_privacy.ledger import Ledger
+
+    return Ledger(place.ledger).path.exists()
+
+
+@contextmanager
+def _ledger(place: Home) -> Iterator[Ledger]:
+    from ugsd_privacy.ledger import Ledger
+
+    with Ledger(place.ledger) as ledger:
+        yield ledger
+
+
+def _records(ledger: Ledger) -> Iterator[tuple[int, EgressRecord]]:
+    from ugsd_privacy.audit.records import decode_record
+
+    with ledger.reading() as view:
+        for row in view.rows():
+            yield row.leaf, decode_record(row.body)
+
+
+def _record_json(record: EgressRecord) -> str:
+    fields = record.model_dump(mode="python")
+    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
+    return json.dumps(plain)
+
+
+def _print_records(records: list[tuple[int, EgressRecord]]) -> None:
+    from rich.table import Table
+
+    from ugsd_sdk.cli.show import stdout
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("passage", "time (UTC)", "user", "kind", "discloses", "tokens", "states", "bytes"):
+        table.add_column(name, justify="right" if name in {"tokens", "states", "bytes"} else "left")
+    table.add_column("sealed for")
+    for index, record in records:
+        table.add_row(
+            str(index),
+            datetime.fromtimestamp(record.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            record.user,
+            record.kind,
+            "" if record.disclosure is None else str(record.disclosure),
+            str(len(record.prefix) + len(record.tokens)),
+            f"{len(record.state_positions)} x {record.state_dim}" if record.state_dim else "",
+            str(record.frame_bytes),
+            record.verifier.split("-")[0],
+        )
+    stdout().print(table)
+
+
+def _print_budget(user: str, limits: dict[str, int | None], used: dict[str, int]) -> None:
+    from rich.table import Table
+
+    from ugsd_sdk.cli.show import stdout
+
+    table = Table(box=None, pad_edge=False, title=f"user {user}", title_justify="left")
+    for name in ("cap", "limit", "used today", "left"):
+        table.add_column(name, justify="left" if name == "cap" else "right")
+    for cap, limit in limits.items():
+        measure, window = cap.split("_per_")
+        limit_text = "none" if limit is None else str(limit)
+        if window != "day":
+            table.add_row(cap, limit_text, "", "")
+            continue
+        spent = used[measure]
+        left = "" if limit is None else str(max(0, limit - spent))
+        table.add_row(cap, limit_text, str(spent), left)
+    stdout().print(table)

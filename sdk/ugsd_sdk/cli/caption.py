@@ -1,0 +1,109 @@
+"""``ugsd caption``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+
+if TYPE_CHECKING:
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.config import Settings
+
+__all__ = ["await_verifier", "register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_EPILOG = """Examples:
+
+\b
+  ugsd caption voice.wav
+  ugsd caption --verifier embedded --json *.wav
+  ugsd caption --verifier wss://captions.example.org --verifier-key verifier.pub voice.opus
+
+Settings also come from --config and from UGSD_ variables, such as UGSD_VERIFIER__URL.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("caption", epilog=_EPILOG)(caption)
+
+
+def caption(
+    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Audio files, up to 30 s.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no verifier.")] = False,
+    verifier: Annotated[
+        str | None,
+        typer.Option(metavar="embedded|URL", help="Verifier: `embedded`, or a ws/wss address."),
+    ] = None,
+    verifier_key: Annotated[
+        str | None, typer.Option(metavar="FILE|TEXT", help="The verifier's public key, to pin.")
+    ] = None,
+    drafter: Annotated[
+        str, typer.Option(metavar="starter|DIR", help="The model on this device.")
+    ] = "starter",
+    user: UserOption = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Caption clips. Without a verifier nothing leaves this device.
+
+    One bad clip does not stop the others.
+    """
+    if offline and (verifier or verifier_key):
+        raise typer.BadParameter("--offline uses no verifier: leave out --verifier")
+    settings = settings_from(
+        config,
+        home=home,
+        user=user,
+        verifier=verifier,
+        verifier_key=verifier_key,
+        offline=offline,
+    )
+    failed = _caption_all(clips, drafter, settings, as_json=as_json)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json: bool) -> int:
+    """Print every clip's caption or error; returns how many failed."""
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.cli.show import print_caption, stdout
+    from ugsd_sdk.errors import AudioError
+
+    console, failed = stdout(), 0
+    with Captioner(drafter, config=settings) as captioner:
+        await_verifier(captioner, settings)
+        for clip in clips:
+            try:
+                caption = captioner.caption(clip)
+            except AudioError as error:
+                failed += 1
+                typer.echo(f"ugsd: {clip}: {error}", err=True)
+                if as_json:
+                    fault = {"type": type(error).__name__, "message": str(error)}
+                    typer.echo(json.dumps({"path": clip, "error": fault}))
+                continue
+            if as_json:
+                typer.echo(caption.model_dump_json())
+            else:
+                print_caption(console, caption)
+    return failed
+
+
+def await_verifier(captioner: Captioner, settings: Settings) -> None:
+    """Let the connection come up first, so that the first clip has a verifier too."""
+    from ugsd_privacy.errors import PrivacyError
+
+    from ugsd_sdk.errors import TransportError
+
+    try:
+        captioner.connect(settings.verifier.connect_timeout_s + 1)
+    except (TransportError, PrivacyError) as error:
+        typer.echo(f"ugsd: going on without the verifier: {error}", err=True)

@@ -1,0 +1,34 @@
+"""The clips that come with the package, for the demonstration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+
+from ugsd_sdk.errors import ModelError
+
+__all__ = ["DemoClip", "read_clips"]
+
+
+class DemoClip(BaseModel):
+    """One line of ``clips.json``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    file: str
+    language: str
+    emotion: str
+    speaker: str
+
+
+class _Clips(RootModel[tuple[DemoClip, ...]]):
+    pass
+
+
+def read_clips(folder: Path) -> tuple[DemoClip, ...]:
+    """The clips in ``folder``. Raises :class:`ModelError` where the package is incomplete."""
+    try:
+        return _Clips.model_validate_json((folder / "clips.json").read_bytes()).root
+    except (OSError, ValidationError) as error:
+        raise ModelError(f"the bundled clips at {folder} are incomplete: reinstall ugsd") from error

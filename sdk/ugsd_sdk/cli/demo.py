@@ -1,0 +1,103 @@
+"""``ugsd demo``: the bundled clips, by the device alone and with the embedded verifier."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import settings_from
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ugsd_sdk.caption import Caption
+    from ugsd_sdk.cli.clips import DemoClip
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the command, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_CLIPS = Path(__file__).parents[1] / "starter" / "clips"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo", epilog="Example: ugsd demo")(demo)
+
+
+def demo(
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", metavar="DIR", help="Keep ledger and log there, not in a scratch."),
+    ] = None,
+) -> None:
+    """Caption bundled clips, first on this device alone, then with a verifier on this machine.
+
+    Shows which words left the device, how many bytes, and verifies the log of them.
+    """
+    from ugsd_sdk.cli.audit import describe, verified
+    from ugsd_sdk.cli.clips import read_clips
+    from ugsd_sdk.cli.show import legend, stdout
+    from ugsd_sdk.home import Home
+
+    console, clips = stdout(), read_clips(_CLIPS)
+    with ExitStack() as stack:
+        if home is None:
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ugsd-demo-")))
+        rows = _caption_twice(home, clips)
+        console.print(_table(rows))
+        console.print(legend())
+        left = [verified for _, _, verified in rows]
+        console.print(
+            f"{sum(c.escalation.frames for c in left)} frames, "
+            f"{sum(c.escalation.bytes_sent for c in left)} bytes left this device; no audio did"
+        )
+        place = Home.at(home)
+        if place.ledger.exists():
+            console.print(describe(verified(place)))
+
+
+def _caption_twice(
+    home: Path, clips: tuple[DemoClip, ...]
+) -> list[tuple[DemoClip, Caption, Caption]]:
+    from rich.console import Console
+    from rich.progress import track
+
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.cli.caption import await_verifier
+    from ugsd_sdk.config import EMBEDDED
+
+    alone_settings = settings_from(None, home=home, offline=True)
+    settings = settings_from(None, home=home, verifier=EMBEDDED)
+    rows = []
+    with Captioner(config=alone_settings) as alone, Captioner(config=settings) as verified:
+        await_verifier(verified, settings)
+        for clip in track(clips, "captioning", console=Console(stderr=True), transient=True):
+            path = _CLIPS / clip.file
+            rows.append((clip, alone.caption(path), verified.caption(path)))
+    return rows
+
+
+def _table(rows: list[tuple[DemoClip, Caption, Caption]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ugsd_sdk.cli.show import caption_text, cost_line
+
+    table = Table(show_lines=True)
+    for name in ("clip", "this device alone", "with a verifier", "what left"):
+        table.add_column(name, overflow="fold")
+    for clip, alone, verified in rows:
+        degraded = "" if verified.degraded is None else f"\n({verified.degraded})"
+        table.add_row(
+            Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
+            caption_text(alone),
+            caption_text(verified),
+            Text(cost_line(verified) + degraded),
+        )
+    return table

@@ -1,0 +1,48 @@
+"""Options that several commands share, and the settings that they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ugsd_sdk.config import Settings
+
+__all__ = ["ConfigOption", "HomeOption", "UserOption", "settings_from"]
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Where ledger and log are.  [default: ~/.ugsd]"),
+]
+UserOption = Annotated[
+    str | None,
+    typer.Option("--user", metavar="ID", help="Whose budget is charged; never leaves the device."),
+]
+
+
+def settings_from(
+    config: Path | None,
+    *,
+    home: Path | None = None,
+    user: str | None = None,
+    verifier: str | None = None,
+    verifier_key: str | None = None,
+    offline: bool = False,
+) -> Settings:
+    """The options, over the environment, over the file. Raises :class:`ConfigError`."""
+    from ugsd_sdk.config import Settings  # noqa: PLC0415
+
+    given: dict[str, Any] = {"home": home, "user": user}
+    settings = Settings.read(config, **{k: v for k, v in given.items() if v is not None})
+    changes: dict[str, str | None] = {}
+    if verifier is not None or offline:
+        changes["url"] = verifier
+    if verifier_key is not None:
+        changes["key"] = verifier_key
+    chosen = settings.verifier.model_copy(update=changes)
+    return settings.model_copy(update={"verifier": chosen})

@@ -1,0 +1,187 @@
+"""Settings of the device side, from a TOML file, the environment and Python.
+
+Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
+``UGSD_LIMITS__BLOCKS_PER_DAY``), the environment over the file, the file over the defaults::
+
+    user = "ada"
+    threshold = 0.3
+    disclosure = "summary"
+
+    [verifier]
+    url = "wss://captions.example.org"
+    key = "verifier.pub"            # or the key's text
+    deadline_s = 2.0
+
+    [limits]
+    tokens_per_day = 2000
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
+
+from ugsd_sdk.errors import ConfigError
+
+__all__ = ["EMBEDDED", "Settings", "VerifierSettings"]
+
+EMBEDDED = "embedded"
+"""The verifier address that stands for one started as a child process."""
+
+_Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class VerifierSettings(BaseModel):
+    """Which verifier, and how long to wait for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str | None = None
+    """``ws://`` or ``wss://`` address, ``embedded``, or none."""
+    key: str | None = None
+    """Its public key, or a file that holds it; the embedded verifier announces its own."""
+    deadline_s: _Seconds = 2.0
+    """Longest wait for one block, the first one's connection included."""
+    caption_deadline_s: _Seconds = 5.0
+    """Longest wait of one caption, all blocks together."""
+    connect_timeout_s: _Seconds = 10.0
+    """Longest attempt to connect; it runs in the background."""
+
+
+class Settings(BaseSettings):
+    """All settings. ``Settings()`` reads the environment; :meth:`read` a file too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="UGSD_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    verifier: VerifierSettings = VerifierSettings()
+    home: Path = Path("~/.ugsd")
+    """Folder of the ledger, the audit log and its key."""
+    user: Annotated[str, Field(min_length=1, max_length=64)] = "default"
+    """Whose budget is charged; it never leaves the device."""
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Least uncertainty that is escalated; none takes the drafter's own."""
+    disclosure: Disclosure = Disclosure.SUMMARY
+    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
+    limits: BudgetLimits = BudgetLimits()
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _plain_limits(cls, limits: object) -> object:
+        """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
+        if not isinstance(limits, dict):
+            return limits
+        return {name: _plain_limit(value) for name, value in limits.items()}
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
+        """Settings from ``arguments``, the environment and the TOML file at ``path``.
+
+        Raises :class:`ConfigError` that names the key at fault and what would be right.
+        """
+        file = {} if path is None else _read_toml(Path(path))
+
+        class FromFile(cls):  # type: ignore[valid-type,misc]
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,
+                file_secret_settings: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return init_settings, env_settings, InitSettingsSource(settings_cls, file)
+
+        return _checked(FromFile, arguments, file, path)
+
+    @classmethod
+    def of(cls, **arguments: Any) -> Settings:
+        """Settings from ``arguments`` alone: neither file nor environment is read.
+
+        Raises :class:`ConfigError` as :meth:`read` does.
+        """
+        return _checked(_ArgumentsOnly, arguments, {}, None)
+
+
+class _ArgumentsOnly(Settings):
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def _plain_limit(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text == "none":
+        return None
+    return int(text) if text.isdecimal() else value
+
+
+def _checked(
+    kind: type[Settings],
+    arguments: dict[str, Any],
+    file: dict[str, Any],
+    path: str | os.PathLike[str] | None,
+) -> Settings:
+    try:
+        return kind(**arguments)
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}: set it as documented or unset it") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        keys = [str(part) for part in fault["loc"]]
+        raise ConfigError(f"{_origin(keys, arguments, file, path)}: {_fix(fault)}") from None
+
+
+def _origin(
+    keys: list[str],
+    arguments: dict[str, Any],
+    file: dict[str, Any],
+    path: str | os.PathLike[str] | None,
+) -> str:
+    """Where the faulty value came from: the first source, by precedence, that has its key."""
+    name = ".".join(keys)
+    variable = "UGSD_" + "__".join(keys).upper()
+    if keys and keys[0] in arguments:
+        return f"setting {name}"
+    if variable in {key.upper() for key in os.environ}:
+        return f"environment variable {variable}"
+    return f"{path}: key {name}" if keys and keys[0] in file else f"setting {name}"
+
+
+def _fix(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "no such setting: correct its name or delete it"
+    return f"{fault['msg'].lower()}, not {fault['input']!r}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: check the path and its permissions") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error

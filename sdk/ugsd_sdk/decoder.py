@@ -1,0 +1,297 @@
+"""Uncertainty-guided speculative decoding of one caption: a state machine without I/O.
+
+The driver calls :meth:`Decoder.advance` and does what the returned event says::
+
+    DRAFTING ── advance() ─────────────────────────────> Finished
+       ^  └──── advance() ──> EscalationDue ──> IN FLIGHT
+       │                                           │ advance() ──> VerdictDue (drafts one block on)
+       ├── verdict(v)      accepted, corrected ────┤
+       ├── withheld()      nothing left; alone ────┤
+       └── unanswered()    it left in vain; alone ─┘
+
+*Alone* means that the rest of the caption is drafted without the verifier. One refusal suffices:
+whatever cap or deadline it was, a later block of the same caption would need at least as much,
+since every token that the verifier has not seen goes with it as context.
+
+What is held where: ``committed`` tokens are final. ``ahead`` are drafted tokens beyond them. The
+draft session always holds committed + ahead, and its KV cache is cropped, never rebuilt. The
+verifier holds the first ``held`` committed tokens: all that it has accepted or written, so a block
+carries only the committed tokens from ``held`` on as its prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.egress import Escalation
+from ugsd_privacy.wire import Disclosure, Verdict
+
+from ugsd_sdk.drafter import DraftSession
+from ugsd_sdk.errors import ModelError, PeerMisbehaved
+from ugsd_sdk.events import (
+    DecodedToken,
+    EscalationDue,
+    Event,
+    Finished,
+    Source,
+    Tally,
+    VerdictDue,
+)
+from ugsd_sdk.policy import BlockView, BudgetView, Commit, Policy
+from ugsd_sdk.uncertainty import Uncertainty
+
+__all__ = ["BLOCK_TOKENS", "Decoder"]
+
+BLOCK_TOKENS = 5
+"""k of the paper, section III."""
+
+
+@dataclass(frozen=True)
+class _Drafted:
+    token: int
+    uncertainty: float
+    state: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    block: Sequence[_Drafted]
+    escalation: Escalation
+
+
+class Decoder:
+    """Decodes one caption. See the module for the protocol between it and its driver."""
+
+    def __init__(
+        self,
+        session: DraftSession,
+        *,
+        eos: int,
+        max_tokens: int,
+        novelty: float,
+        uncertainty: Uncertainty,
+        policy: Policy,
+        budget: Callable[[], BudgetView] = BudgetView,
+        block_tokens: int = BLOCK_TOKENS,
+    ) -> None:
+        """``session`` is empty and owned by the decoder from now on."""
+        self._session = session
+        self._eos = eos
+        self._max_tokens = max_tokens
+        self._novelty = novelty
+        self._uncertainty = uncertainty
+        self._policy = policy
+        self._budget = budget
+        self._block_tokens = block_tokens
+        self._vocabulary_size = 0
+        self._committed: list[DecodedToken] = []
+        self._states: dict[int, NDArray[np.float32]] = {}
+        """States of the committed positions from ``held`` on; the device drafted all of these."""
+        self._summary: NDArray[np.float32] | None = None
+        self._ahead: list[_Drafted] = []
+        self._held = 0
+        self._in_flight: _InFlight | None = None
+        self._alone = False
+        self._blocks = self._escalated = self._judged = 0
+        self._left_tokens: set[int] = set()
+        self._left_states: set[int] = set()
+
+    # -- what the driver calls
+
+    def advance(self) -> Event:
+        """Draft and judge blocks until something is needed from the driver."""
+        if self._in_flight is not None:
+            self._draft(len(self._in_flight.block) + self._block_tokens)
+            return VerdictDue()
+        while not self._ended():
+            self._draft(self._block_tokens)
+            block = self._ahead[: self._block_tokens]
+            self._judged += len(block)
+            disclosure = self._judge(block)
+            if disclosure is None:
+                self._commit(block, Source.DRAFTED, left=False)
+                continue
+            escalation = self._escalation(block, disclosure)
+            self._in_flight = _InFlight(block, escalation)
+            return EscalationDue(escalation)
+        return Finished(tuple(self._committed), self._tally())
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Apply the verifier's answer to the block in flight.
+
+        Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the block stays
+        in flight, so call :meth:`unanswered` next.
+        """
+        flight = self._flight()
+        block = flight.block
+        self._check(verdict, block)
+        written = [] if verdict.correction is None else [verdict.correction]
+        written += verdict.continuation
+        self._mark_left(flight)
+        self._in_flight = None
+        self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
+        self._adopt(written)
+        for index, token in enumerate(written):
+            corrects = index == 0 and verdict.correction is not None
+            source = Source.CORRECTED if corrects else Source.CONTINUED
+            self._committed.append(DecodedToken(token, source, None, left=False))
+        self._held = len(self._committed)
+        self._states.clear()
+
+    def withheld(self) -> None:
+        """The block in flight did not leave: keep the draft, and go on alone."""
+        block = self._flight().block
+        self._in_flight = None
+        self._alone = True
+        self._commit(block, Source.DRAFTED, left=False)
+
+    def unanswered(self) -> None:
+        """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
+        flight = self._flight()
+        self._mark_left(flight)
+        self._in_flight = None
+        self._alone = True
+        self._commit(flight.block, Source.DRAFTED, left=True)
+
+    # -- drafting
+
+    def _draft(self, count: int) -> None:
+        """Draft until ``count`` tokens are ahead, or the caption ends."""
+        while len(self._ahead) < count and not self._session_ended():
+            prediction = self._session.predict()
+            self._vocabulary_size = prediction.logits.size
+            score = self._uncertainty(prediction.logits, self._novelty)
+            token = int(np.argmax(prediction.logits))
+            state = np.array(prediction.state, dtype=np.float32)
+            if not np.isfinite(state).all():
+                raise ModelError("the drafter's state is not finite: reinstall its weights")
+            if self._summary is None:
+                self._summary = state
+            self._ahead.append(_Drafted(token, score, state))
+            self._session.append([token])
+
+    def _session_ended(self) -> bool:
+        tokens = self._session.tokens
+        return len(tokens) >= self._max_tokens or (bool(tokens) and tokens[-1] == self._eos)
+
+    def _ended(self) -> bool:
+        committed = self._committed
+        return len(committed) >= self._max_tokens or (
+            bool(committed) and committed[-1].token == self._eos
+        )
+
+    def _adopt(self, written: Sequence[int]) -> None:
+        """Put the verifier's tokens in the session, reusing what was drafted ahead and agrees."""
+        agreed = 0
+        for token, drafted in zip(written, self._ahead, strict=False):
+            if token != drafted.token:
+                break
+            agreed += 1
+        if agreed == len(written):
+            del self._ahead[:agreed]
+            return
+        self._ahead.clear()
+        self._session.crop(len(self._committed) + agreed)
+        self._session.append(written[agreed:])
+
+    # -- committing and disclosing
+
+    def _judge(self, block: Sequence[_Drafted]) -> Disclosure | None:
+        if self._alone:
+            return None
+        view = BlockView(
+            start=len(self._committed),
+            tokens=tuple(drafted.token for drafted in block),
+            uncertainties=tuple(drafted.uncertainty for drafted in block),
+            summary_held=0 in self._left_states,
+        )
+        decision = self._policy(view, self._budget())
+        return None if isinstance(decision, Commit) else decision.disclosure
+
+    def _commit(self, block: Sequence[_Drafted], source: Source, *, left: bool) -> None:
+        """Move ``block``, the first tokens ahead, to the committed ones."""
+        for drafted in block:
+            self._states[len(self._committed)] = drafted.state
+            self._committed.append(DecodedToken(drafted.token, source, drafted.uncertainty, left))
+        del self._ahead[: len(block)]
+
+    def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
+        start = len(self._committed)
+        states = {start + index: drafted.state for index, drafted in enumerate(block)}
+        if disclosure is Disclosure.TOKENS:
+            states = {}
+        elif disclosure is Disclosure.SUMMARY:
+            summary = None if 0 in self._left_states else self._summary
+            states = {} if summary is None else {0: summary}
+        elif disclosure is Disclosure.ALL_STATES:
+            states |= self._states
+        positions = tuple(sorted(states))
+        rows = np.zeros((len(positions), block[0].state.size), dtype=np.float32)
+        for row, position in enumerate(positions):
+            rows[row] = states[position]
+        return Escalation(
+            disclosure=disclosure,
+            keep=self._held,
+            prefix=tuple(token.token for token in self._committed[self._held :]),
+            tokens=tuple(drafted.token for drafted in block),
+            state_positions=positions,
+            states=rows,
+        )
+
+    def _mark_left(self, flight: _InFlight) -> None:
+        """Account for a block that left, and for the committed tokens that left with it."""
+        escalation, start = flight.escalation, len(self._committed)
+        self._blocks += 1
+        self._escalated += len(flight.block)
+        self._left_tokens |= set(range(escalation.keep, start + len(flight.block)))
+        self._left_states |= set(escalation.state_positions)
+        for index in range(escalation.keep, start):
+            token = self._committed[index]
+            self._committed[index] = DecodedToken(
+                token.token, token.source, token.uncertainty, left=True
+            )
+
+    def _tally(self) -> Tally:
+        return Tally(
+            blocks=self._blocks,
+            tokens=self._escalated,
+            drafted_tokens=self._judged,
+            disclosed_tokens=len(self._left_tokens),
+            disclosed_states=len(self._left_states),
+        )
+
+    # -- checking a verdict
+
+    def _flight(self) -> _InFlight:
+        assert self._in_flight is not None, "no block is in flight"  # noqa: S101
+        return self._in_flight
+
+    def _check(self, verdict: Verdict, block: Sequence[_Drafted]) -> None:
+        start, drafted = len(self._committed), [token.token for token in block]
+        written = [] if verdict.correction is None else [verdict.correction]
+        written += verdict.continuation
+        final = drafted[: verdict.accepted] + written
+        faults = {
+            "it is about another block": verdict.start != start,
+            "it accepts more than was sent": verdict.accepted > len(block),
+            "it rejects a token without correcting it": (
+                verdict.accepted < len(block) and verdict.correction is None
+            ),
+            "it corrects an accepted block": (
+                verdict.accepted >= len(block) and verdict.correction is not None
+            ),
+            "it corrects a token to itself": (
+                verdict.correction is not None
+                and verdict.accepted < len(block)
+                and verdict.correction == drafted[verdict.accepted]
+            ),
+            "it makes the caption too long": start + len(final) > self._max_tokens,
+            "it has a token out of vocabulary": any(t >= self._vocabulary_size for t in written),
+            "it goes on after the end": self._eos in final[:-1],
+        }
+        for fault, found in faults.items():
+            if found:
+                raise PeerMisbehaved(f"the verdict does not fit: {fault}")

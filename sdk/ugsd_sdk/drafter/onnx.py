@@ -1,0 +1,237 @@
+"""A drafter on ONNX Runtime: the embedded default, on CPU, without torch.
+
+The folder holds ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of
+pieces by token id) and three graphs, each run where its work arises:
+
+- ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
+- ``reader.onnx``, once per clip: ``evidence`` -> ``condition`` (1, D), ``state_base`` (1, B),
+  ``novelty`` (1,);
+- ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``condition``, ``state_base``, ``past``
+  float32 (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``states`` (1, T, B), ``present``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
+
+from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
+from ugsd_sdk.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["DESCRIPTION_FILE", "GRAPHS", "VOCABULARY_FILE", "DrafterDescription", "OnnxDrafter"]
+
+DESCRIPTION_FILE = "model.json"
+VOCABULARY_FILE = "vocabulary.json"
+GRAPHS = ("ears.onnx", "reader.onnx", "decoder.onnx")
+_ORT_LOG_ERRORS = 3
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_Size = Annotated[int, Field(ge=1)]
+
+_logger = logging.getLogger(__name__)
+
+
+class DrafterDescription(BaseModel):
+    """``model.json``: what the graphs are and what they were trained with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1]
+    name: str
+    licence: str
+    projection: _Sha256
+    bos: Annotated[int, Field(ge=0)]
+    eos: Annotated[int, Field(ge=0)]
+    state_dim: Annotated[int, Field(ge=1, le=MAX_STATE_DIM)]
+    condition_dim: _Size
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
+    sample_rate: _Size
+    layers: _Size
+    heads: _Size
+    head_dim: _Size
+    files: dict[_FileName, _Sha256]
+    """SHA-256 of every file of the model, in hex."""
+
+
+class OnnxDrafter:
+    """A :class:`~ugsd_sdk.drafter.Drafter` read from a folder; one thread unless told otherwise."""
+
+    def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
+        self._folder = Path(folder)
+        self._threads = threads
+        self._loaded: _Loaded | None = None
+
+    @property
+    def info(self) -> DrafterInfo:
+        return self._model().info
+
+    def load(self) -> None:
+        """Read and check the files. Raises :class:`ModelError` where they are missing or damaged.
+
+        The weights' licence is named once in the log.
+        """
+        if self._loaded is None:
+            self._loaded = _Loaded(self._folder, self._threads)
+            _logger.info("drafter %s; licence: %s", self.info.name, self.info.licence)
+
+    def close(self) -> None:
+        self._loaded = None
+
+    def encode(self, samples: NDArray[np.float32]) -> Evidence:
+        model = self._model()
+        (evidence,) = model.run("ears.onnx", {"samples": samples[None]})
+        condition, state_base, novelty = model.run("reader.onnx", {"evidence": evidence})
+        return Evidence(np.concatenate([condition[0], state_base[0]]), float(novelty[0]))
+
+    def start(self, evidence: Evidence) -> OnnxDraftSession:
+        return OnnxDraftSession(self._model(), evidence)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return "".join(map(self.piece, tokens)).strip()
+
+    def piece(self, token: int) -> str:
+        pieces = self._model().pieces
+        return pieces[token] if 0 <= token < len(pieces) else ""
+
+    def _model(self) -> _Loaded:
+        if self._loaded is None:
+            raise ModelError("the drafter is not loaded: call load() first")
+        return self._loaded
+
+
+class OnnxDraftSession:
+    """One caption's tokens and keys and values."""
+
+    def __init__(self, model: _Loaded, evidence: Evidence) -> None:
+        split = model.description.condition_dim
+        self._model = model
+        self._heard = {
+            "condition": evidence.vector[None, :split],
+            "state_base": evidence.vector[None, split:],
+        }
+        d = model.description
+        self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
+        self._tokens: list[int] = []
+        self._predictions: list[Prediction] = []
+        self._run([d.bos])
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self._tokens
+
+    def predict(self) -> Prediction:
+        return self._predictions[-1]
+
+    def append(self, tokens: Sequence[int]) -> None:
+        if tokens:
+            self._run(tokens)
+            self._tokens.extend(tokens)
+
+    def crop(self, length: int) -> None:
+        inputs = length + 1  # the start token counts
+        self._past = self._past[:, :, :, :, :inputs]
+        del self._predictions[inputs:]
+        del self._tokens[length:]
+
+    def _run(self, tokens: Sequence[int]) -> None:
+        feeds = {"tokens": np.array([tokens], dtype=np.int64), "past": self._past, **self._heard}
+        logits, states, self._past = self._model.run("decoder.onnx", feeds)
+        self._predictions += map(Prediction, logits[0], states[0])
+
+
+class _Loaded:
+    """Checked files and running sessions."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import onnxruntime  # noqa: PLC0415  # heavy
+
+        self.description = _read_description(folder)
+        files = {
+            name: _read_checked(folder / name, digest)
+            for name, digest in self.description.files.items()
+        }
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ORT_LOG_ERRORS
+        options.enable_cpu_mem_arena = False  # one clip at a time: a small footprint matters more
+        try:
+            self.pieces = _pieces(files[VOCABULARY_FILE])
+            self._sessions: dict[str, onnxruntime.InferenceSession] = {
+                name: onnxruntime.InferenceSession(
+                    files[name], options, providers=["CPUExecutionProvider"]
+                )
+                for name in GRAPHS
+            }
+        except Exception as error:
+            raise ModelError(
+                f"{folder} is no drafter that ONNX Runtime can run ({error}): reinstall its files"
+            ) from error
+        d = self.description
+        self.info = DrafterInfo(
+            name=d.name,
+            licence=d.licence,
+            vocabulary=bytes.fromhex(d.files[VOCABULARY_FILE]),
+            projection=bytes.fromhex(d.projection),
+            eos=d.eos,
+            state_dim=d.state_dim,
+            max_tokens=d.max_tokens,
+            sample_rate=d.sample_rate,
+        )
+
+    def run(
+        self, graph: str, feeds: dict[str, NDArray[np.generic]]
+    ) -> list[NDArray[np.float32]]:
+        try:
+            outputs: list[NDArray[np.float32]] = self._sessions[graph].run(None, feeds)
+        except Exception as error:
+            raise ModelError(f"{graph} failed: reinstall the drafter's files") from error
+        return outputs
+
+
+def _pieces(data: bytes) -> list[str]:
+    pieces = json.loads(data)
+    if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
+        raise ValueError(f"{VOCABULARY_FILE} is no list of pieces")
+    return pieces
+
+
+def _read_description(folder: Path) -> DrafterDescription:
+    path = folder / DESCRIPTION_FILE
+    try:
+        description = DrafterDescription.model_validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: {where or 'file'}: {first['msg']}: export it again") from error
+    missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)
+    if missing:
+        raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
+    return description
+
+
+def _read_checked(path: Path, digest: str) -> bytes:
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ModelError(f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}: reinstall it")
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}: name a folder with a drafter's files") from error

@@ -1,0 +1,115 @@
+"""A drafter without weights: deterministic, instant, and nonsense. For tests of apps and of us.
+
+Its distribution at a position depends on the seed and on every token before it, so that a wrong
+crop, a missing token or a stale cache changes the caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
+
+__all__ = ["ScriptedDrafter", "ScriptedSession"]
+
+Float32 = NDArray[np.float32]
+EOS = 0
+
+
+class ScriptedSession:
+    """Implements :class:`~ugsd_sdk.drafter.DraftSession`; ``steps`` counts its model runs."""
+
+    def __init__(self, drafter: ScriptedDrafter, evidence: Evidence) -> None:
+        self._drafter = drafter
+        self._seed = int(np.abs(evidence.vector * 1e6).sum()) % 2**32
+        self._tokens: list[int] = []
+        self._predictions = [self._predicted()]
+        self.steps = 1
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return tuple(self._tokens)
+
+    def predict(self) -> Prediction:
+        return self._predictions[len(self._tokens)]
+
+    def append(self, tokens: Sequence[int]) -> None:
+        if len(self._tokens) + len(tokens) > self._drafter.info.max_tokens:
+            raise ValueError("more tokens than the drafter holds")
+        self.steps += 1
+        for token in tokens:
+            self._tokens.append(token)
+            self._predictions.append(self._predicted())
+
+    def crop(self, length: int) -> None:
+        if length > len(self._tokens):
+            raise ValueError("cannot crop to more than there is")
+        del self._tokens[length:]
+        del self._predictions[length + 1 :]
+
+    def _predicted(self) -> Prediction:
+        info = self._drafter.info
+        random = np.random.default_rng([self._drafter.seed, self._seed, *self._tokens])
+        logits = random.normal(0, 2, self._drafter.vocabulary_size).astype(np.float32)
+        if not self._tokens:
+            logits[EOS] = -np.inf
+        state = random.normal(size=info.state_dim).astype(np.float32)
+        norm = float(np.linalg.norm(state))
+        return Prediction(logits, state / np.float32(norm) if norm else state)
+
+
+class ScriptedDrafter:
+    """Implements :class:`~ugsd_sdk.drafter.Drafter` over the words ``w1 w2 ...``; token 0 ends."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        vocabulary_size: int = 12,
+        state_dim: int = 4,
+        max_tokens: int = 24,
+        novelty: float = 1.0,
+        vocabulary: bytes | None = None,
+        projection: bytes | None = None,
+    ) -> None:
+        """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes."""
+        self.seed = seed
+        self.vocabulary_size = vocabulary_size
+        self._novelty = novelty
+        self._info = DrafterInfo(
+            name="scripted",
+            licence="CC0-1.0",
+            vocabulary=vocabulary or sha256(f"words {vocabulary_size}".encode()).digest(),
+            projection=projection or sha256(f"state {state_dim}".encode()).digest(),
+            eos=EOS,
+            state_dim=state_dim,
+            max_tokens=max_tokens,
+            sample_rate=16_000,
+        )
+
+    @property
+    def info(self) -> DrafterInfo:
+        return self._info
+
+    def load(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def encode(self, samples: Float32) -> Evidence:
+        loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+        return Evidence(np.array([loudness], dtype=np.float32), self._novelty)
+
+    def start(self, evidence: Evidence) -> ScriptedSession:
+        return ScriptedSession(self, evidence)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return "".join(self.piece(token) for token in tokens).strip()
+
+    def piece(self, token: int) -> str:
+        return "" if token == EOS else f" w{token}"

@@ -1,0 +1,90 @@
+"""Drives the decoder: does what its events ask, through the exchange with the verifier."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from time import monotonic
+
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import PrivacyError
+
+from ugsd_sdk.caption import CaptionToken, EscalationCost
+from ugsd_sdk.decoder import Decoder
+from ugsd_sdk.drafter import Drafter
+from ugsd_sdk.errors import PeerMisbehaved, TransportError
+from ugsd_sdk.events import EscalationDue, Finished, VerdictDue
+from ugsd_sdk.exchange import Exchange
+from ugsd_sdk.policy import BudgetView
+
+__all__ = ["budget_of", "cost_of", "drive", "tokens_of"]
+
+
+def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
+    """Run the decoder to its end; also the seconds that it took for drafting."""
+    draft_s = 0.0
+    while True:
+        started_s = monotonic()
+        event = decoder.advance()
+        draft_s += monotonic() - started_s
+        if isinstance(event, Finished):
+            return event, draft_s
+        assert exchange is not None, "without a verifier nothing escalates"  # noqa: S101
+        if isinstance(event, EscalationDue):
+            _escalate(decoder, exchange, event)
+        else:
+            _await(decoder, exchange, event)
+
+
+def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationDue) -> None:
+    try:
+        frame = exchange.seal(event.escalation)
+    except (TransportError, PrivacyError):
+        decoder.withheld()
+        return
+    try:
+        exchange.send(frame)
+    except TransportError:
+        decoder.unanswered()
+
+
+def _await(decoder: Decoder, exchange: Exchange, event: VerdictDue) -> None:
+    try:
+        verdict = exchange.receive()
+    except (TransportError, PrivacyError):
+        decoder.unanswered()
+        return
+    try:
+        decoder.verdict(verdict)
+    except PeerMisbehaved as error:
+        exchange.misfit(error)
+        decoder.unanswered()
+    else:
+        exchange.fitted()
+
+
+def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
+    """What a policy may ask of the budget."""
+    return BudgetView() if exchange is None else BudgetView(lambda: exchange.left(limits))
+
+
+def tokens_of(finished: Finished, drafter: Drafter) -> tuple[CaptionToken, ...]:
+    """The tokens that have a text."""
+    pieces = [(drafter.piece(token.token), token) for token in finished.tokens]
+    return tuple(
+        CaptionToken(
+            text=piece, source=token.source, uncertainty=token.uncertainty, left=token.left
+        )
+        for piece, token in pieces
+        if piece
+    )
+
+
+def cost_of(finished: Finished, exchange: Exchange | None) -> EscalationCost:
+    """What the decoder counted, and what the exchange did."""
+    return EscalationCost(
+        **asdict(finished.tally),
+        frames=0 if exchange is None else exchange.frames,
+        bytes_sent=0 if exchange is None else exchange.bytes_sent,
+        bytes_received=0 if exchange is None else exchange.bytes_received,
+        epsilon=None,
+    )

@@ -1,0 +1,78 @@
+"""Where the device keeps what must outlive a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.egress import Egress
+from ugsd_privacy.errors import KeyFileError, LedgerUnavailable
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger
+
+__all__ = ["Door", "Home"]
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder for one device; only its owner may enter it."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Home:
+        """The home at ``path``, ``~`` expanded; nothing is created."""
+        return cls(path.expanduser())
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of what was charged and of the log."""
+        return self.path / "ledger"
+
+    @property
+    def log_key(self) -> Path:
+        """The key that signs the log."""
+        return self.path / "log.key"
+
+    @property
+    def embedded(self) -> Path:
+        """Folder of the embedded verifier's key."""
+        return self.path / "verifier"
+
+
+class Door:
+    """The egress of one user, opened on first use: without a verifier nothing is created."""
+
+    def __init__(self, home: Home, limits: BudgetLimits, user: str) -> None:
+        self._home = home
+        self._limits = limits
+        self._user = user
+        self._ledger: Ledger | None = None
+        self._egress: Egress | None = None
+
+    @property
+    def limits(self) -> BudgetLimits:
+        """The caps that it enforces."""
+        return self._limits
+
+    def open(self) -> Egress:
+        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
+        if self._egress is None:
+            self._ledger = Ledger(self._home.ledger).open()
+            try:
+                key = LogKey.open_or_create(self._home.log_key)
+            except KeyFileError as error:
+                self.close()
+                raise LedgerUnavailable(f"the log cannot be signed: {error}") from error
+            self._egress = Egress(
+                ledger=self._ledger, log_key=key, limits=self._limits, user=self._user
+            )
+        return self._egress
+
+    def close(self) -> None:
+        """Close the ledger. May be called again."""
+        self._egress = None
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None

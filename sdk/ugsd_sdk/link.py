@@ -1,0 +1,297 @@
+"""The session with one verifier, and one caption's dealings with it.
+
+A :class:`Link` connects on a background thread, so a caption waits for a connection at most as long
+as for a block. One block is unanswered at a time: an answer that comes after its deadline is read
+and dropped before the next block leaves, since the channel opens frames in order only.
+
+::
+
+    IDLE ── begin() ──> CONNECTING ──> READY ── drop(error) ──> BACKING OFF ── begin() ──> ...
+                            └── failure ────────────────────────────^
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Protocol
+
+from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.egress import Egress, SealedFrame
+from ugsd_privacy.errors import (
+    BudgetExceeded,
+    HandshakeFailed,
+    LedgerError,
+    LogTampered,
+    PrivacyError,
+)
+from ugsd_privacy.keys import VerifierPublicKey
+from ugsd_privacy.wire import WIRE_VERSION, Refusal, Verdict, Welcome, decode_server_message
+
+from ugsd_sdk.drafter import DrafterInfo
+from ugsd_sdk.errors import (
+    NoAnswer,
+    PeerMisbehaved,
+    TransportError,
+    Unreachable,
+    WrongVerifier,
+)
+from ugsd_sdk.home import Door
+from ugsd_sdk.transport import Transport
+
+__all__ = ["Dialer", "Link", "Session", "reason_of"]
+
+_logger = logging.getLogger(__name__)
+
+_FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
+_PATIENCE_S = 10.0
+"""A connection on which a block stayed unanswered for so long is given up."""
+_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
+
+
+def reason_of(error: Exception) -> str:
+    """Why a caption is degraded: short, stable, and free of anything the peer said."""
+    match error:
+        case TransportError():
+            return error.reason
+        case BudgetExceeded():
+            return f"budget: {error.cap}"
+        case LedgerError():
+            return "ledger unavailable"
+        case LogTampered():
+            return "audit log tampered"
+        case HandshakeFailed():
+            return WrongVerifier.default_reason
+        case _:
+            return PeerMisbehaved.default_reason
+
+
+class Dialer(Protocol):
+    """Knows how to reach one verifier."""
+
+    def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
+        """An unconnected transport, and the key to pin. May take long (a process to start)."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Session:
+    """A connection with its end-to-end channel, after the handshake."""
+
+    transport: Transport
+    channel: ClientChannel
+    egress: Egress
+    welcome: Welcome
+    unanswered: bool = False
+    sent_at_s: float = 0.0
+
+    def send(self, frame: SealedFrame) -> None:
+        """Send a block's frame; exactly one answer to it is to be received."""
+        self.unanswered, self.sent_at_s = True, monotonic()
+        self.transport.send(frame)
+
+    def receive(self, timeout_s: float) -> tuple[Verdict | Refusal, int]:
+        """The answer to the last block, and its size in bytes on the wire."""
+        data = self.transport.receive(timeout_s)
+        message = decode_server_message(self.channel.open(data))
+        self.unanswered = False
+        if isinstance(message, Welcome):
+            raise PeerMisbehaved("a second welcome in answer to a block")
+        return message, len(data)
+
+    def close(self) -> None:
+        """Close both layers."""
+        self.channel.close()
+        self.transport.close()
+
+
+class Link:
+    """Keeps a session with one verifier. ``session`` and ``drop`` are for one thread."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        door: Door,
+        info: Callable[[], DrafterInfo],
+        *,
+        connect_timeout_s: float,
+        first_back_off_s: float = _FIRST_BACK_OFF_S,
+    ) -> None:
+        self._dialer = dialer
+        self._door = door
+        self._info = info
+        self._connect_timeout_s = connect_timeout_s
+        self._first_back_off_s = first_back_off_s
+        self._lock = Lock()
+        self._session: Session | None = None
+        self._failure: Exception | None = None
+        self._failures = 0
+        self._retry_at_s = 0.0
+        self._attempt: Event | None = None
+        """Set when the attempt under way has ended."""
+        self._waited_in_vain = False
+        self._closed = False
+
+    def begin(self) -> None:
+        """Start connecting, unless connected, connecting, or backing off. Returns at once."""
+        with self._lock:
+            idle = self._session is None and self._attempt is None and not self._closed
+            if not idle or monotonic() < self._retry_at_s:
+                return
+            self._attempt = Event()
+            self._waited_in_vain = False
+            Thread(target=self._run, args=(self._attempt,), daemon=True, name="ugsd-link").start()
+
+    def session(self, timeout_s: float, *, insist: bool = False) -> Session:
+        """The session, ready for a block; connects if need be, waiting ``timeout_s`` at most.
+
+        One attempt costs one caption a wait: the next ones find it still connecting and go on,
+        unless they ``insist``. Raises a ``TransportError`` or ``PrivacyError``, the last failure's
+        while backing off.
+        """
+        if insist:
+            self._waited_in_vain = False
+        session = self._ready(timeout_s)
+        if session.unanswered:
+            self._read_late_answer(session)
+        elif not self._is_alive(session):  # found before anything is charged for it
+            self._retry_at_s = 0.0
+            session = self._ready(timeout_s)
+        return session
+
+    def succeeded(self) -> None:
+        """A verdict was of use: the next failure starts backing off anew."""
+        self._failures = 0
+
+    def drop(self, error: Exception) -> None:
+        """Give the session up because of ``error``; a later ``begin`` connects again."""
+        with self._lock:
+            session, self._session = self._session, None
+            self._back_off(error)
+        if session is not None:  # a farewell may take a while; no caption waits for it
+            Thread(target=session.close, daemon=True, name="ugsd-farewell").start()
+
+    def close(self) -> None:
+        """Close the session and what the dialer keeps. May be called again."""
+        with self._lock:
+            self._closed = True
+            session, self._session = self._session, None
+            attempt = self._attempt
+        if session is not None:
+            session.close()
+        self._dialer.close()
+        if attempt is not None:
+            attempt.wait(1.0)
+
+    def _ready(self, timeout_s: float) -> Session:
+        self.begin()
+        with self._lock:
+            attempt = self._attempt
+        if attempt is not None and not attempt.wait(0 if self._waited_in_vain else timeout_s):
+            self._waited_in_vain = True
+            raise Unreachable("still connecting")
+        with self._lock:
+            session, failure = self._session, self._failure
+        if session is None:
+            raise failure or Unreachable("not connected")
+        return session
+
+    def _is_alive(self, session: Session) -> bool:
+        try:
+            session.transport.receive(0)
+        except NoAnswer:
+            return True
+        except TransportError as error:
+            self.drop(error)
+            return False
+        uncalled = PeerMisbehaved("a frame that nobody asked for")
+        self.drop(uncalled)
+        raise uncalled
+
+    def _read_late_answer(self, session: Session) -> None:
+        try:
+            session.receive(0)
+        except NoAnswer:
+            if monotonic() - session.sent_at_s > _PATIENCE_S:
+                self.drop(Unreachable("a block stayed unanswered"))
+            raise NoAnswer("the verifier still owes an earlier answer") from None
+        except (TransportError, PrivacyError) as error:
+            self.drop(error)
+            raise
+
+    def _back_off(self, error: Exception) -> None:
+        self._failure = error
+        delay_s = min(self._first_back_off_s * 2**self._failures, _LAST_BACK_OFF_S)
+        self._retry_at_s = monotonic() + delay_s
+        self._failures = min(self._failures + 1, 32)
+
+    def _run(self, attempt: Event) -> None:
+        session: Session | None = None
+        failure: Exception | None = None
+        try:
+            session = self._connect()
+        except (TransportError, PrivacyError) as error:
+            failure = error
+        except Exception as error:
+            _logger.error("connecting failed: %s", type(error).__name__)  # noqa: TRY400
+            failure = Unreachable("connecting failed")
+        with self._lock:
+            self._attempt = None
+            if failure is not None:
+                self._back_off(failure)
+            if not self._closed:
+                self._session, session = session, None
+            closed = self._closed
+        if session is not None:
+            session.close()
+        if closed:
+            self._dialer.close()
+        attempt.set()
+
+    def _connect(self) -> Session:
+        deadline_s = monotonic() + self._connect_timeout_s
+        egress = self._door.open()
+        transport, pinned = self._dialer.dial(self._connect_timeout_s)
+        channel = ClientChannel(pinned)
+        try:
+            transport.connect(max(deadline_s - monotonic(), 0))
+            transport.send(egress.seal_hello(channel))
+            answer = transport.receive(max(deadline_s - monotonic(), 0))
+            welcome = decode_server_message(channel.receive_hello(answer))
+            self._check(welcome)
+        except Unreachable as error:
+            transport.close()
+            if error.close_code == _POLICY_VIOLATION:
+                raise WrongVerifier(
+                    "the verifier cannot read what is sealed for the pinned key: "
+                    "ask its operator for the key"
+                ) from error
+            raise
+        except BaseException:
+            transport.close()
+            raise
+        assert isinstance(welcome, Welcome)  # noqa: S101
+        return Session(transport, channel, egress, welcome)
+
+    def _check(self, welcome: Welcome | Verdict | Refusal) -> None:
+        if not isinstance(welcome, Welcome):
+            raise PeerMisbehaved("the handshake carries no welcome")
+        info = self._info()
+        ours = {
+            "version": (welcome.version, WIRE_VERSION),
+            "vocabulary": (welcome.vocabulary, info.vocabulary),
+            "projection": (
+                (welcome.projection, welcome.state_dim),
+                (info.projection, info.state_dim),
+            ),
+        }
+        for name, (theirs, mine) in ours.items():
+            if theirs != mine:
+                raise WrongVerifier(
+                    f"the verifier is of another {name}: use the pair that was trained together",
+                    reason=f"verifier of another {name}",
+                )

@@ -1,0 +1,116 @@
+"""Whether a block is committed as drafted or escalated, and with how much disclosure.
+
+A policy is called once per block, in order, with what was drafted and what the budget still
+allows. The budget's caps are enforced behind it, so a policy may ignore them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Protocol
+
+from ugsd_privacy.wire import Disclosure
+
+__all__ = [
+    "AlwaysEscalate",
+    "BlockView",
+    "BudgetView",
+    "Commit",
+    "Escalate",
+    "NeverEscalate",
+    "Policy",
+    "RandomPolicy",
+    "UncertaintyPolicy",
+]
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """A drafted block as a policy sees it."""
+
+    start: int
+    """Position of its first token."""
+    tokens: Sequence[int]
+    uncertainties: Sequence[float]
+    """One per token; larger is less sure."""
+    summary_held: bool
+    """Whether the verifier already has this caption's state of position 0."""
+
+    @property
+    def uncertainty(self) -> float:
+        """The block's: that of its least sure token."""
+        return max(self.uncertainties)
+
+
+class BudgetView:
+    """What the budget still allows, read from the ledger only where a policy asks."""
+
+    def __init__(self, read: Callable[[], Mapping[str, float]] = dict) -> None:
+        self._read = read
+
+    @cached_property
+    def left(self) -> Mapping[str, float]:
+        """What is left, by the name of the cap; a cap that is not set is not listed."""
+        return self._read()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Keep the block as drafted; nothing leaves."""
+
+
+@dataclass(frozen=True)
+class Escalate:
+    """Have the verifier check the block."""
+
+    disclosure: Disclosure
+
+
+class Policy(Protocol):
+    """Decides per block."""
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate: ...
+
+
+@dataclass(frozen=True)
+class UncertaintyPolicy:
+    """Escalates a block whose least sure token reaches ``threshold``."""
+
+    threshold: float
+    disclosure: Disclosure = Disclosure.SUMMARY
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Escalate(self.disclosure) if block.uncertainty >= self.threshold else Commit()
+
+
+@dataclass(frozen=True)
+class AlwaysEscalate:
+    """Escalates every block: the bound on what verification can give."""
+
+    disclosure: Disclosure = Disclosure.SUMMARY
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Escalate(self.disclosure)
+
+
+@dataclass(frozen=True)
+class NeverEscalate:
+    """The drafter alone."""
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Commit()
+
+
+class RandomPolicy:
+    """Escalates a share ``rate`` of the blocks at random: the baseline a gate must beat."""
+
+    def __init__(self, rate: float, seed: int, disclosure: Disclosure = Disclosure.SUMMARY) -> None:
+        self._rate = rate
+        self._random = Random(seed)  # noqa: S311  # an experiment's seed, not a secret
+        self._disclosure = disclosure
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Escalate(self._disclosure) if self._random.random() < self._rate else Commit()

@@ -1,0 +1,142 @@
+"""How unsure the drafter is of a token.
+
+A score is computed from the logits (V,) of one position and the clip's novelty. The paper gates on
+entropy (:class:`EntropyGate`, kept as the named baseline); ours is a calibrated probability that
+the verifier would reject the token (:class:`Calibrator`), fitted on held-out speakers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import exp, inf, log, log1p
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ugsd_sdk.errors import ModelError
+
+__all__ = [
+    "FEATURES",
+    "Calibrator",
+    "EntropyGate",
+    "Spread",
+    "Uncertainty",
+    "spread_of",
+]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a next-token distribution is spread."""
+
+    entropy: float
+    """Shannon entropy in nats, 0 to ln V."""
+    top1: float
+    """Probability of the likeliest token."""
+    margin: float
+    """``top1`` minus the probability of the second likeliest; 1 where there is no second."""
+
+
+def spread_of(logits: NDArray[np.floating]) -> Spread:
+    """The spread of softmax(``logits``), (V,), computed in float64 against overflow.
+
+    ``-inf`` stands for an impossible token. Raises :class:`ModelError` for NaN, ``+inf``, or
+    nothing possible at all: the model is damaged.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values.max()):
+        raise ModelError("the drafter's logits are no distribution: reinstall its weights")
+    shifted = values - values.max()
+    weights = np.exp(shifted)
+    total = weights.sum()
+    finite = np.where(weights > 0, shifted, 0.0)
+    entropy = float(np.log(total) - (weights * finite).sum() / total)
+    top = np.partition(weights, -2)[-2:] if values.size > 1 else np.array([0.0, weights[0]])
+    return Spread(max(entropy, 0.0), float(top[1] / total), float((top[1] - top[0]) / total))
+
+
+class Uncertainty(Protocol):
+    """Scores a position; larger is less sure."""
+
+    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class EntropyGate:
+    """The paper's gate: entropy, as a share of ln V (0 to 1) or in raw nats."""
+
+    unit: Literal["share", "nats"] = "share"
+
+    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float:
+        """Entropy of softmax(``logits``); ``novelty`` is not used."""
+        entropy = spread_of(logits).entropy
+        if self.unit == "nats":
+            return entropy
+        return min(1.0, entropy / log(logits.size)) if logits.size > 1 else 0.0
+
+
+FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
+    {
+        "entropy": lambda spread, _: spread.entropy,
+        "1-top1": lambda spread, _: 1.0 - spread.top1,
+        "margin": lambda spread, _: spread.margin,
+        "log1p(novelty)": lambda _, novelty: log1p(novelty),
+    }
+)
+"""Feature name in ``gate.json`` -> its value."""
+
+
+class _GateFile(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    format: Literal[1]
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+    weights: tuple[float, ...]
+    bias: float
+    threshold: Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """P(the verifier rejects) = sigmoid(weights . features + bias), a number in [0, 1]."""
+
+    features: tuple[str, ...]
+    weights: tuple[float, ...]
+    bias: float
+    threshold: float
+    """The least uncertainty that is escalated, as chosen on the calibration speakers."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.features) - set(FEATURES))
+        if unknown:
+            raise ModelError(f"unknown gate features {unknown}: use {sorted(FEATURES)}")
+        if len(self.features) != len(self.weights):
+            raise ModelError(f"{len(self.features)} gate features, {len(self.weights)} weights")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibrator:
+        """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
+        try:
+            fields = _GateFile.model_validate(json.loads(path.read_text("utf-8")))
+        except OSError as error:
+            raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
+        except (ValueError, ValidationError, RecursionError) as error:
+            raise ModelError(f"{path} is no gate of format 1: fit it again") from error
+        return cls(fields.features, fields.weights, fields.bias, fields.threshold)
+
+    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float:
+        """P(reject) at a position with ``logits`` (V,) in a clip of ``novelty`` >= 0."""
+        if not 0 <= novelty < inf:
+            raise ModelError("the drafter's novelty is not a finite number >= 0")
+        spread = spread_of(logits)
+        z = self.bias + sum(
+            weight * FEATURES[name](spread, novelty)
+            for name, weight in zip(self.features, self.weights, strict=True)
+        )
+        return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

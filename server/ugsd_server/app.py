@@ -1,0 +1,269 @@
+"""The verifier as a websocket server: asyncio around :class:`~ugsd_server.session.VerifierSession`.
+
+Binary frames only, no compression, every size, count and wait capped. Inference runs on one worker
+thread behind a bounded queue, so the event loop never waits for the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, cast
+
+from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import Refusal, RefusalCode, Verdict
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
+
+from ugsd_server.errors import ListenFailed
+from ugsd_server.metrics import Metrics
+from ugsd_server.session import Close, VerifierSession, Work
+from ugsd_server.settings import Settings
+from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
+
+__all__ = ["MAX_FRAME_BYTES", "RunningServer", "serve"]
+
+MAX_FRAME_BYTES = max(HELLO_BYTES, *FRAME_BYTES)
+"""The largest frame of ours; a websocket message beyond it is refused before it is read whole."""
+
+_CLOSE_TIMEOUT_S = 2.0
+_QUEUED_FRAMES = 2
+
+_logger = logging.getLogger(__name__)
+
+
+class RunningServer:
+    """A listening server, as :func:`serve` returns it. An async context manager."""
+
+    def __init__(self, settings: Settings, key: VerifierKey, verifier: Verifier) -> None:
+        self.metrics = Metrics()
+        self.public_key = key.public
+        """What devices pin."""
+        self._settings = settings
+        self._key = key
+        self._verifier = verifier
+        self._server: Server
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verifier")
+        self._pending = 0
+        self._draining = False
+        self._sockets: set[_Connection] = set()
+        self._idle: set[_Connection] = set()
+        self._busy: set[_Connection] = set()
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where devices connect."""
+        host = self._settings.host
+        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop: turn newcomers away, answer the blocks in hand, close every connection (1001)."""
+        if self._draining:
+            return
+        self._draining = True
+        self._server.close(close_connections=False)
+        for connection in self._sockets - self._idle - self._busy:
+            connection.transport.abort()  # still shaking hands
+        farewells = [asyncio.create_task(c.close(CloseCode.GOING_AWAY)) for c in self._idle]
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                await self._server.wait_closed()
+        except TimeoutError:
+            for connection in self._sockets:
+                connection.transport.abort()
+        await asyncio.gather(*farewells, return_exceptions=True)
+        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        self._verifier.close()
+
+    async def listen(self) -> None:
+        """Start listening; :func:`serve` calls it. Raises :class:`ListenFailed`."""
+        settings = self._settings
+        silent = logging.Logger("ugsd_server.websockets")  # its messages would tell of peers
+        silent.disabled = True
+        try:
+            self._server = await serve_websocket(
+                self._converse,
+                settings.host,
+                settings.port,
+                compression=None,
+                server_header=None,
+                process_response=_without_date,
+                max_size=MAX_FRAME_BYTES,
+                max_queue=_QUEUED_FRAMES,
+                open_timeout=settings.handshake_timeout_s,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                ping_interval=settings.ping_interval_s,
+                ping_timeout=settings.ping_timeout_s,
+                logger=silent,
+                create_connection=cast(
+                    type[ServerConnection], functools.partial(_Connection, self)
+                ),
+            )
+        except OSError as error:
+            number = error.errno or 0  # negative where a name has no address
+            why = os.strerror(number) if number > 0 else error.strerror
+            raise ListenFailed(
+                f"cannot listen on {settings.host} port {settings.port}: {why}; "
+                "choose another --port (0 for any free one) or --host"
+            ) from error
+
+    def admit(self, connection: _Connection) -> bool:
+        """Whether one more socket may stay open."""
+        if self._draining or len(self._sockets) >= self._settings.max_connections:
+            self.metrics.connections_refused += 1
+            return False
+        self.metrics.connections_opened += 1
+        self._sockets.add(connection)
+        return True
+
+    def forget(self, connection: _Connection) -> None:
+        """Its socket is closed."""
+        self._sockets.discard(connection)
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        connection = cast(_Connection, connection)
+        try:
+            code = await self._serve_session(connection)
+            await connection.close(code)
+        except ConnectionClosed:
+            pass
+        except Exception as error:
+            _logger.error("a connection failed: %s", type(error).__name__)  # noqa: TRY400
+            connection.transport.abort()
+        finally:
+            self._idle.discard(connection)
+            self._busy.discard(connection)
+
+    async def _serve_session(self, connection: _Connection) -> int:
+        """Serve one device until either side ends it; returns the close code."""
+        settings = self._settings
+        session = VerifierSession(
+            self._key, self._verifier, settings.session_limits(), self.metrics
+        )
+        patience_s = settings.handshake_timeout_s
+        while not self._draining:
+            try:
+                async with asyncio.timeout(patience_s):
+                    frame = await self._next_frame(connection)
+            except TimeoutError:
+                return CloseCode.GOING_AWAY
+            if isinstance(frame, str):
+                return CloseCode.UNSUPPORTED_DATA
+            step = session.receive(frame)
+            if isinstance(step, Work):
+                step = session.finish(await self._verify(step))
+            if isinstance(step, Close):
+                return step.code
+            try:
+                async with asyncio.timeout(settings.send_timeout_s):
+                    await connection.send(step.frame)
+            except TimeoutError:
+                connection.transport.abort()  # it does not read: a closing handshake would hang
+            patience_s = settings.idle_timeout_s
+        return CloseCode.GOING_AWAY
+
+    async def _next_frame(self, connection: _Connection) -> str | bytes:
+        self._busy.discard(connection)
+        self._idle.add(connection)
+        try:
+            return await connection.recv()
+        finally:
+            self._idle.discard(connection)
+            self._busy.add(connection)
+
+    async def _verify(self, work: Work) -> Verdict | Refusal:
+        if self._pending >= self._settings.max_pending:
+            return Refusal(code=RefusalCode.OVERLOADED)
+        self._pending += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, work.run)
+        finally:
+            self._pending -= 1
+
+
+class _Connection(ServerConnection):
+    """A connection that is counted from its first byte, before any handshake."""
+
+    def __init__(self, owner: RunningServer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._owner = owner
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._owner.admit(self):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.forget(self)
+        super().connection_lost(exc)
+
+
+async def serve(
+    settings: Settings, *, key: VerifierKey | None = None, verifier: Verifier | None = None
+) -> RunningServer:
+    """Read the key and the model, then listen.
+
+    ``key`` and ``verifier`` replace what ``settings`` would read. Raises
+    :class:`~ugsd_privacy.errors.KeyFileError`, :class:`~ugsd_server.errors.ModelError` or
+    :class:`~ugsd_server.errors.ListenFailed`.
+    """
+    key = key or _read_key(settings)
+    verifier = verifier or Verifier(
+        OnnxScorer(settings.model, threads=settings.threads),
+        acceptance=settings.acceptance_rule(),
+        continuation=settings.continuation(),
+        cache_bytes=settings.cache_mib * 2**20,
+    )
+    await asyncio.to_thread(verifier.load)
+    server = RunningServer(settings, key, verifier)
+    try:
+        await server.listen()
+    except ListenFailed:
+        verifier.close()
+        raise
+    return server
+
+
+def _read_key(settings: Settings) -> VerifierKey:
+    path = settings.key_file
+    if path.exists():
+        return VerifierKey.load(path)
+    if not settings.create_key:
+        raise KeyFileError(
+            f"{path} does not exist; create it with `ugsd-server keygen --key-file {path}`, "
+            "or start with --create-key"
+        )
+    key = VerifierKey.generate()
+    key.save(path)
+    return key
+
+
+def _without_date(_: ServerConnection, __: Request, response: Response) -> None:
+    """Send nothing that varies and is not needed."""
+    del response.headers["Date"]

@@ -1,0 +1,218 @@
+"""``ugsd-server``: run a verifier, and make its key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from ugsd_server.app import RunningServer
+    from ugsd_server.settings import Settings
+
+__all__ = ["main"]
+
+# Heavy imports wait inside the commands, so that --help and keygen answer at once.
+# ruff: noqa: PLC0415
+
+_COULD_NOT_START = 1
+_WRONG_USAGE = 2
+_INTERRUPTED = 130
+
+_EPILOG = """Examples:
+
+\b
+  ugsd-server keygen --key-file verifier.key
+  ugsd-server --port 8765 --key-file verifier.key
+  ugsd-server --port 8765 --key-file verifier.key --create-key --model ./my-verifier --threads 2
+
+Every setting also reads a variable, UGSD_SERVER_PORT for --port and so on; an option wins.
+
+Exit codes: 0 stopped as asked, 1 could not start, 2 wrong usage, 130 interrupted while starting.
+"""
+
+_app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        _app(args=None if argv is None else list(argv), prog_name="ugsd-server")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else _COULD_NOT_START
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+@_app.callback(invoke_without_command=True, epilog=_EPILOG)
+def run(
+    context: typer.Context,
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Port to listen on; 0 for any free one.  [default: 8765]"
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="The verifier's private key; see `keygen`.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder with model.json and verifier.onnx.  [default: the packaged one]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of one forward pass.  [default: 1]")
+    ] = None,
+    create_key: Annotated[
+        bool, typer.Option("--create-key", help="Create the key file where it is missing.")
+    ] = False,
+    announce: Annotated[
+        bool,
+        typer.Option(
+            "--announce",
+            help='Print one JSON line, {"url": ..., "public_key": ...}, once listening; no more.',
+        ),
+    ] = False,
+    exit_with_stdin: Annotated[
+        bool,
+        typer.Option("--exit-with-stdin", help="Stop at the end of standard input."),
+    ] = False,
+) -> None:
+    """Verify blocks of drafted captions that devices send; see `keygen` for the key it needs.
+
+    Prints the public key that devices pin, and where it listens. Stops on SIGINT and SIGTERM after
+    answering the blocks in hand.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from ugsd_privacy.errors import PrivacyError
+
+    from ugsd_server.errors import ServerError
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    settings = _settings(
+        port=port,
+        key_file=key_file,
+        host=host,
+        model=model,
+        threads=threads,
+        create_key=create_key or None,
+    )
+    try:
+        asyncio.run(_serve_until_told(settings, announce=announce, watch_stdin=exit_with_stdin))
+    except (PrivacyError, ServerError) as error:
+        _fail(str(error), _COULD_NOT_START)
+
+
+@_app.command()
+def keygen(
+    key_file: Annotated[
+        Path, typer.Option(help="Where to write the private key; FILE.pub gets the public one.")
+    ],
+) -> None:
+    """Make a verifier's key: FILE (readable by you alone) and FILE.pub, the key that devices pin.
+
+    Prints the public key. An existing file is never overwritten.
+    """
+    from ugsd_privacy.errors import KeyFileError
+    from ugsd_privacy.keys import VerifierKey
+
+    public_file = key_file.with_name(key_file.name + ".pub")
+    for path in (key_file, public_file):
+        if path.exists():
+            _fail(f"{path} exists; name another --key-file or remove it", _COULD_NOT_START)
+    key = VerifierKey.generate()
+    text = key.public.to_text()
+    try:
+        key.save(key_file)
+        public_file.write_text(f"{text}\n", encoding="ascii")
+    except KeyFileError as error:
+        _fail(str(error), _COULD_NOT_START)
+    except OSError as error:
+        _fail(f"cannot write {key_file}: {error.strerror}", _COULD_NOT_START)
+    typer.echo(text)
+
+
+def _settings(**options: object) -> Settings:
+    from pydantic import ValidationError
+
+    from ugsd_server.settings import Settings
+
+    try:
+        return Settings.model_validate({k: v for k, v in options.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        option, variable = f"--{name.replace('_', '-')}", f"UGSD_SERVER_{name.upper()}"
+        if first["type"] == "missing":
+            _fail(
+                f"{option} is needed (or {variable}); "
+                "make a key with `ugsd-server keygen --key-file FILE`",
+                _WRONG_USAGE,
+            )
+        _fail(f"{option} (or {variable}): {first['msg']}", _WRONG_USAGE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"ugsd-server: {message}", err=True)
+    raise typer.Exit(code)
+
+
+async def _serve_until_told(settings: Settings, *, announce: bool, watch_stdin: bool) -> None:
+    from ugsd_server.app import serve
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt instead
+            loop.add_signal_handler(number, stop.set)
+    if watch_stdin:
+        _when_stdin_ends(lambda: loop.call_soon_threadsafe(stop.set))
+    async with await serve(settings) as server:
+        _tell(server, announce=announce)
+        await stop.wait()
+
+
+def _tell(server: RunningServer, *, announce: bool) -> None:
+    key = server.public_key
+    if announce:
+        text = json.dumps({"url": server.url, "public_key": key.to_text()})
+    else:
+        text = (
+            f"public key to pin: {key.to_text()}\n"
+            f"its fingerprint: {key.fingerprint}\n"
+            f"listening on {server.url}"
+        )
+    print(text, flush=True)
+
+
+def _when_stdin_ends(then: Callable[[], object]) -> None:
+    def watch() -> None:
+        # Unbuffered: a thread inside a buffered read would hold its lock while the process exits.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            then()
+
+    threading.Thread(target=watch, daemon=True, name="stdin").start()

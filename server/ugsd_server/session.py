@@ -1,0 +1,188 @@
+"""One device's connection, sans-I/O: frames in, frames out, inference left to the caller.
+
+The owner passes every binary frame to :meth:`VerifierSession.receive` and gets one of
+
+- :class:`Reply`: send its frame, then receive the next one;
+- :class:`Work`: call its :meth:`~Work.run` (on any thread), pass the answer to
+  :meth:`VerifierSession.finish`, send the reply; receive nothing in between;
+- :class:`Close`: close the connection with its code and no reason.
+
+::
+
+    expecting hello --hello--> ready --block--> busy --finish--> ready
+          \\                      \\__bad frame__
+           \\__bad hello_________________________\\__ closed
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from ugsd_privacy.channel import ServerChannel
+from ugsd_privacy.errors import ChannelError, WireError
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import (
+    Block,
+    Refusal,
+    RefusalCode,
+    Verdict,
+    decode_device_message,
+    encode,
+)
+
+from ugsd_server.errors import BlockRefused, SessionMisuse
+from ugsd_server.metrics import Metrics
+from ugsd_server.verifier.engine import CaptionState, Verifier
+
+__all__ = ["Close", "Reply", "SessionLimits", "VerifierSession", "Work"]
+
+_logger = logging.getLogger(__name__)
+_POLICY_VIOLATION = (
+    1008  # RFC 6455 §7.4.1; one code for every fault, so that none can be told apart
+)
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """How much one connection may hold."""
+
+    max_captions: int = 8
+    """Captions held; opening one more forgets the one used longest ago."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A sealed frame to send."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True)
+class Close:
+    """The connection is over; close it with this code and no reason."""
+
+    code: int = _POLICY_VIOLATION
+
+
+@dataclass(frozen=True)
+class Work:
+    """A block to verify."""
+
+    verifier: Verifier
+    caption: CaptionState
+    block: Block
+
+    def run(self) -> Verdict | Refusal:
+        """Verify the block. Slow; never raises."""
+        try:
+            return self.verifier.verify(self.caption, self.block)
+        except BlockRefused as refused:
+            return Refusal(code=refused.code)
+        except Exception as error:
+            _logger.error("a block could not be verified: %s", type(error).__name__)  # noqa: TRY400
+            return Refusal(code=RefusalCode.INTERNAL)
+
+
+class _Phase(Enum):
+    EXPECTING_HELLO = auto()
+    READY = auto()
+    BUSY = auto()
+    CLOSED = auto()
+
+
+class VerifierSession:
+    """What the verifier keeps of one connection. Dropping it forgets its captions."""
+
+    def __init__(
+        self,
+        key: VerifierKey,
+        verifier: Verifier,
+        limits: SessionLimits | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._verifier = verifier
+        self._limits = limits or SessionLimits()
+        self._metrics = metrics or Metrics()
+        self._channel = ServerChannel(key)
+        self._phase = _Phase.EXPECTING_HELLO
+        self._captions: OrderedDict[int, CaptionState] = OrderedDict()
+        self._newest = -1
+        self._drafted = 0
+
+    def receive(self, frame: bytes) -> Reply | Work | Close:
+        """Take one frame, whatever its bytes. Raises :class:`SessionMisuse` before ``finish``."""
+        match self._phase:
+            case _Phase.EXPECTING_HELLO:
+                return self._receive_hello(frame)
+            case _Phase.READY:
+                return self._receive_message(frame)
+            case _Phase.BUSY:
+                raise SessionMisuse("finish() the block in hand before receiving another frame")
+            case _Phase.CLOSED:
+                return Close()
+
+    def finish(self, answer: Verdict | Refusal) -> Reply | Close:
+        """Seal the answer to the block in hand."""
+        if self._phase is not _Phase.BUSY:
+            raise SessionMisuse("no block is in hand")
+        if isinstance(answer, Verdict):
+            self._metrics.count_verdict(answer, drafted=self._drafted)
+        return self._answer(answer)
+
+    def _receive_hello(self, frame: bytes) -> Reply | Close:
+        try:
+            reply = self._channel.receive_hello(frame, encode(self._verifier.welcome()))
+        except ChannelError:
+            return self._reject()
+        self._phase = _Phase.READY
+        self._metrics.sessions_opened += 1
+        return Reply(reply)
+
+    def _receive_message(self, frame: bytes) -> Reply | Work | Close:
+        try:
+            message = self._channel.open(frame)
+        except ChannelError:
+            return self._reject()
+        try:
+            block = decode_device_message(message)
+            caption = self._caption(block)
+        except WireError:
+            return self._answer(Refusal(code=RefusalCode.BAD_MESSAGE))
+        except BlockRefused as refused:
+            return self._answer(Refusal(code=refused.code))
+        self._phase = _Phase.BUSY
+        self._drafted = len(block.tokens)
+        return Work(self._verifier, caption, block)
+
+    def _caption(self, block: Block) -> CaptionState:
+        """The block's caption; a new one where its ordinal is above all earlier ones."""
+        held = self._captions.get(block.caption)
+        if held is not None:
+            self._captions.move_to_end(block.caption)
+            return held
+        if block.caption <= self._newest or block.keep:
+            raise BlockRefused(RefusalCode.UNKNOWN_PREFIX)
+        self._newest = block.caption
+        if len(self._captions) >= self._limits.max_captions:
+            self._captions.popitem(last=False)
+        self._captions[block.caption] = CaptionState()
+        return self._captions[block.caption]
+
+    def _answer(self, answer: Verdict | Refusal) -> Reply | Close:
+        if isinstance(answer, Refusal):
+            self._metrics.refusals[answer.code] += 1
+        try:
+            frame = self._channel.seal(encode(answer))
+        except ChannelError:
+            return self._reject()
+        self._phase = _Phase.READY
+        return Reply(frame)
+
+    def _reject(self) -> Close:
+        self._phase = _Phase.CLOSED
+        self._captions.clear()
+        self._metrics.sessions_rejected += 1
+        return Close()

@@ -1,0 +1,231 @@
+"""A verifier's model on ONNX Runtime: the embedded default, on CPU, without torch.
+
+The folder holds ``model.json`` (:class:`ModelDescription`) and ``verifier.onnx``, a graph with
+
+- inputs ``tokens`` int64 (N, T), ``states`` float32 (N, T, B), ``has_state`` float32 (N, T) of 0
+  and 1, ``past`` float32 (L, 2, N, H, P, Dh);
+- outputs ``logits`` float32 (N, T, V), ``present`` float32 (L, 2, N, H, P+T, Dh).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
+
+from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
+from ugsd_server.verifier import Cache, VerifierInfo
+
+__all__ = ["DESCRIPTION_FILE", "GRAPH_FILE", "ModelDescription", "OnnxScorer"]
+
+DESCRIPTION_FILE = "model.json"
+GRAPH_FILE = "verifier.onnx"
+_ORT_LOG_ERRORS = 3
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_Size = Annotated[int, Field(ge=1)]
+_TokenId = Annotated[int, Field(ge=0)]
+
+_logger = logging.getLogger(__name__)
+
+
+class ModelDescription(BaseModel):
+    """``model.json``: what the graph is and what it was trained with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1]
+    name: str
+    licence: str
+    vocabulary: _Sha256
+    projection: _Sha256
+    bos: _TokenId
+    eos: _TokenId
+    vocabulary_size: _Size
+    state_dim: Annotated[int, Field(ge=0, le=MAX_STATE_DIM)]
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
+    content_tokens: tuple[_TokenId, ...]
+    layers: _Size
+    heads: _Size
+    head_dim: _Size
+    files: dict[_FileName, _Sha256]
+    """SHA-256 of every file of the model, in hex; ``verifier.onnx`` is one of them."""
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Self:
+        if max(self.bos, self.eos, *self.content_tokens) >= self.vocabulary_size:
+            raise ValueError("a token id lies beyond vocabulary_size")
+        if self.eos in self.content_tokens:
+            raise ValueError("eos cannot be a content token")
+        if GRAPH_FILE not in self.files:
+            raise ValueError(f"files must name {GRAPH_FILE}")
+        return self
+
+    @property
+    def info(self) -> VerifierInfo:
+        """The part that others need."""
+        return VerifierInfo(
+            name=self.name,
+            licence=self.licence,
+            vocabulary=bytes.fromhex(self.vocabulary),
+            projection=bytes.fromhex(self.projection),
+            bos=self.bos,
+            eos=self.eos,
+            vocabulary_size=self.vocabulary_size,
+            state_dim=self.state_dim,
+            max_tokens=self.max_tokens,
+            content_tokens=frozenset(self.content_tokens),
+        )
+
+
+class _OnnxCache:
+    """Keys and values of one caption, (L, 2, 1, H, P, Dh) float32."""
+
+    def __init__(self, past: NDArray[np.float32]) -> None:
+        self.past = past
+
+    @property
+    def length(self) -> int:
+        return int(self.past.shape[4])
+
+    @property
+    def nbytes(self) -> int:
+        return self.past.nbytes
+
+    def crop(self, length: int) -> None:
+        if length < self.length:
+            self.past = np.ascontiguousarray(self.past[:, :, :, :, :length])
+
+
+class OnnxScorer:
+    """A :class:`~ugsd_server.verifier.CausalScorer` read from a folder."""
+
+    def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
+        self._folder = Path(folder)
+        self._threads = threads
+        self._session: onnxruntime.InferenceSession | None = None
+        self._info: VerifierInfo | None = None
+        self._empty_past = np.zeros((0, 2, 1, 0, 0, 0), dtype=np.float32)
+
+    @property
+    def info(self) -> VerifierInfo:
+        if self._info is None:
+            raise ModelError("the model is not loaded; call load() first")
+        return self._info
+
+    def load(self) -> None:
+        """Read, check and warm up the model.
+
+        Raises :class:`ModelMissing` or :class:`ModelDamaged`.
+        """
+        description = _read_description(self._folder)
+        files = {
+            name: _read_checked(self._folder / name, digest)
+            for name, digest in description.files.items()
+        }
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ORT_LOG_ERRORS
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            # From the bytes that were checked, so that no other file can be read in their place.
+            self._session = onnxruntime.InferenceSession(
+                files[GRAPH_FILE], options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelDamaged(
+                f"{self._folder / GRAPH_FILE}: not a graph that ONNX Runtime can run ({error}); "
+                "export it again"
+            ) from error
+        d = description
+        self._empty_past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
+        self._info = description.info
+        self._check_graph()
+        _logger.info("verifier model %s; licence: %s", description.name, description.licence)
+
+    def close(self) -> None:
+        self._session = None
+
+    def new_cache(self) -> _OnnxCache:
+        return _OnnxCache(self._empty_past)
+
+    def extend(
+        self,
+        cache: Cache,
+        tokens: NDArray[np.int64],
+        states: NDArray[np.float32],
+        has_state: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        if self._session is None or not isinstance(cache, _OnnxCache):
+            raise ModelError("the model is not loaded, or the cache belongs to another one")
+        feeds = {
+            "tokens": tokens[None],
+            "states": states[None],
+            "has_state": has_state[None],
+            "past": cache.past,
+        }
+        try:
+            logits, present = self._session.run(["logits", "present"], feeds)
+        except Exception as error:
+            raise ModelFailed("ONNX Runtime could not run the graph") from error
+        length = cache.length + len(tokens)
+        shape = (*cache.past.shape[:4], length, cache.past.shape[5])
+        if present.shape != shape or logits.shape != (1, len(tokens), self.info.vocabulary_size):
+            raise ModelFailed("the graph's outputs are not shaped as model.json says")
+        if not np.isfinite(logits).all():
+            raise ModelFailed("the graph gave scores that are not finite")
+        cache.past = present
+        rows: NDArray[np.float32] = logits[0]
+        return rows
+
+    def _check_graph(self) -> None:
+        """Run the start token once: the graph and its description must fit each other."""
+        info = self.info
+        states = np.zeros((1, info.state_dim), dtype=np.float32)
+        none = np.zeros(1, dtype=np.float32)
+        try:
+            self.extend(self.new_cache(), np.array([info.bos], dtype=np.int64), states, none)
+        except ModelFailed as error:
+            raise ModelDamaged(
+                f"{self._folder}: {GRAPH_FILE} does not fit {DESCRIPTION_FILE}: {error}; "
+                "export both together again"
+            ) from error
+
+
+def _read_description(folder: Path) -> ModelDescription:
+    path = folder / DESCRIPTION_FILE
+    try:
+        return ModelDescription.model_validate_json(_read(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelDamaged(
+            f"{path}: {where or 'file'}: {first['msg']}; export the model again"
+        ) from error
+
+
+def _read_checked(path: Path, digest: str) -> bytes:
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ModelDamaged(
+            f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}; copy the model again"
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelMissing(
+            f"{path}: {error.strerror}; name a folder with {DESCRIPTION_FILE} and {GRAPH_FILE}"
+        ) from error

@@ -1,0 +1,166 @@
+"""Peers on loopback: the real server over a fake model, and servers that fail in chosen ways."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.keys import VerifierKey
+from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
+from ugsd_server.app import serve
+from ugsd_server.settings import Settings
+from ugsd_server.verifier import VerifierInfo
+from ugsd_server.verifier.acceptance import Acceptance, Rank
+from ugsd_server.verifier.engine import Verifier
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as serve_websocket
+
+BOS = 399
+"""The last of the drafter's 400 words stands for the start."""
+
+
+class FakeCache:
+    def __init__(self) -> None:
+        self.inputs: list[tuple[int, bytes]] = []
+
+    @property
+    def length(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.inputs)
+
+    def crop(self, length: int) -> None:
+        del self.inputs[length:]
+
+
+class FakeScorer:
+    """Scores are a hash of the tokens so far; ``delay_s`` makes it slow."""
+
+    def __init__(self, drafter: ScriptedDrafter, *, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
+        self.stop = threading.Event()
+        self.info = VerifierInfo(
+            name="fake",
+            licence="none",
+            vocabulary=drafter.info.vocabulary,
+            projection=drafter.info.projection,
+            bos=BOS,
+            eos=EOS,
+            vocabulary_size=drafter.vocabulary_size,
+            state_dim=drafter.info.state_dim,
+            max_tokens=drafter.info.max_tokens,
+            content_tokens=frozenset(),
+        )
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def new_cache(self) -> FakeCache:
+        return FakeCache()
+
+    def extend(
+        self,
+        cache: FakeCache,
+        tokens: NDArray[np.int64],
+        states: NDArray[np.float32],
+        has_state: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        self.stop.wait(self._delay_s)
+        rows = []
+        for token, state in zip(tokens, states, strict=True):
+            cache.inputs.append((int(token), state.tobytes()))
+            digest = hashlib.sha256(repr(cache.inputs).encode()).digest()
+            noise = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+            rows.append(noise.normal(size=self.info.vocabulary_size).astype(np.float32))
+        return np.stack(rows)
+
+
+class Running:
+    """The real server, on a thread of its own."""
+
+    def __init__(self, scorer: FakeScorer, key: VerifierKey, acceptance: Acceptance) -> None:
+        self.key = key
+        self.public_key = key.public.to_text()
+        self._scorer = scorer
+        self._verifier = Verifier(scorer, acceptance=acceptance)  # type: ignore[arg-type]
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self.url = ""
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scorer.stop.set()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        settings = Settings(port=0, key_file=Path("unused"), drain_timeout_s=1)
+        async with await serve(settings, key=self.key, verifier=self._verifier) as server:
+            self.url = server.url
+            self._ready.set()
+            await self._stop.wait()
+
+
+@pytest.fixture
+def voice() -> NDArray[np.float32]:
+    t = np.arange(16_000) / 16_000
+    return (0.3 * np.sin(2 * np.pi * 220 * t) * np.sin(3 * t)).astype(np.float32)
+
+
+@pytest.fixture
+def drafter() -> ScriptedDrafter:
+    return ScriptedDrafter(seed=3, vocabulary_size=400)
+
+
+@pytest.fixture
+def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
+    """Start the real server: ``run(delay_s=, rank=)``."""
+    with ExitStack() as stack:
+
+        def run(*, delay_s: float = 0.0, rank: int = 200) -> Running:
+            scorer = FakeScorer(drafter, delay_s=delay_s)
+            return stack.enter_context(Running(scorer, VerifierKey.generate(), Rank(rank=rank)))
+
+        yield run
+
+
+@pytest.fixture
+def run_peer() -> Iterator[Callable[[Callable[[ServerConnection], None]], str]]:
+    """Start a websocket server that does what it is told with each connection; gives its url."""
+    with ExitStack() as stack:
+
+        def run(handler: Callable[[ServerConnection], None]) -> str:
+            server = stack.enter_context(
+                serve_websocket(handler, "127.0.0.1", 0, compression=None, max_size=2**20)
+            )
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            host, port = server.socket.getsockname()[:2]
+            return f"ws://{host}:{port}"
+
+        yield run
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("UGSD_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,186 @@
+"""The embedded verifier: a real child process, a real key, a real ONNX graph."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
+from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.events import Source
+from ugsd_sdk.policy import AlwaysEscalate
+
+Voice = NDArray[np.float32]
+WIDTH = 8
+
+
+def graph(words: int, state_dim: int) -> bytes:
+    """A model that predicts from the last token alone; its cache holds the embeddings."""
+    noise = np.random.default_rng(0)
+    constants = {
+        "embedding": noise.normal(size=(words, WIDTH)).astype(np.float32),
+        "out": noise.normal(size=(WIDTH, words)).astype(np.float32),
+        "axes": np.array([0, 1, 3]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["embedding", "tokens"], ["embedded"]),
+        helper.make_node("MatMul", ["embedded", "out"], ["logits"]),
+        helper.make_node("Unsqueeze", ["embedded", "axes"], ["one"]),
+        helper.make_node("Concat", ["one", "one"], ["both"], axis=1),
+        helper.make_node("Concat", ["past", "both"], ["present"], axis=4),
+    ]
+    single, whole = TensorProto.FLOAT, TensorProto.INT64
+    past = [1, 2, "N", 1, "P", WIDTH]
+    inputs = [
+        helper.make_tensor_value_info("tokens", whole, ["N", "T"]),
+        helper.make_tensor_value_info("states", single, ["N", "T", state_dim]),
+        helper.make_tensor_value_info("has_state", single, ["N", "T"]),
+        helper.make_tensor_value_info("past", single, past),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("logits", single, ["N", "T", words]),
+        helper.make_tensor_value_info("present", single, [*past[:4], "S", WIDTH]),
+    ]
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    made = helper.make_graph(nodes, "last", inputs, outputs, tensors)
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(made, opset_imports=opset, ir_version=9).SerializeToString())
+
+
+@pytest.fixture
+def _model(tmp_path: Path, drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the child load a verifier that fits the drafter."""
+    folder, info = tmp_path / "model", drafter.info
+    folder.mkdir()
+    model = graph(drafter.vocabulary_size, info.state_dim)
+    (folder / "verifier.onnx").write_bytes(model)
+    description = {
+        "format": 1,
+        "name": "last token",
+        "licence": "test data",
+        "vocabulary": info.vocabulary.hex(),
+        "projection": info.projection.hex(),
+        "bos": drafter.vocabulary_size - 1,
+        "eos": EOS,
+        "vocabulary_size": drafter.vocabulary_size,
+        "state_dim": info.state_dim,
+        "max_tokens": info.max_tokens,
+        "content_tokens": [],
+        "layers": 1,
+        "heads": 1,
+        "head_dim": WIDTH,
+        "files": {"verifier.onnx": hashlib.sha256(model).hexdigest()},
+    }
+    (folder / "model.json").write_text(json.dumps(description))
+    monkeypatch.setenv("UGSD_SERVER_MODEL", str(folder))
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
+    """Every child process that is started."""
+    started: list[subprocess.Popen[str]] = []
+    real = subprocess.Popen
+
+    class Remembered(real):  # type: ignore[type-arg,misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr("ugsd_sdk.embedded.subprocess.Popen", Remembered)
+    return started
+
+
+@pytest.mark.usefixtures("_model")
+def test_captions_are_verified_logged_and_the_child_ends(
+    drafter: ScriptedDrafter,
+    voice: Voice,
+    tmp_path: Path,
+    children: list[subprocess.Popen[str]],
+) -> None:
+    home = tmp_path / "home"
+    for _ in range(2):  # the second run finds its keys and goes on with the log
+        with Captioner(
+            drafter, verifier="embedded", home=home, policy=AlwaysEscalate()
+        ) as captioner:
+            captioner.connect(30)
+            caption = captioner.caption(voice, 16_000)
+        assert caption.degraded is None
+        assert Source.DRAFTED not in {token.source for token in caption.tokens}
+        assert caption.escalation.frames == len(caption.receipts) > 0
+    with Ledger(home / "ledger") as ledger:
+        summary = verify_log(ledger, LogKey.load(home / "log.key").public)
+    assert summary.total.blocks == 2 * caption.escalation.blocks
+    assert len(children) == 2
+    assert [child.poll() for child in children] == [0, 0]
+    assert (home / "verifier" / "verifier.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("_model")
+def test_an_exception_in_the_block_ends_the_child(
+    drafter: ScriptedDrafter, tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    with (  # noqa: PT012
+        pytest.raises(RuntimeError),
+        Captioner(drafter, verifier="embedded", home=tmp_path / "home") as captioner,
+    ):
+        captioner.connect(30)
+        raise RuntimeError("the app fails")
+    assert children[0].poll() is not None
+
+
+@pytest.mark.usefixtures("_model")
+def test_closing_while_it_starts_leaves_no_child(
+    drafter: ScriptedDrafter, tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    captioner = Captioner(drafter, verifier="embedded", home=tmp_path / "home")
+    captioner.load()
+    captioner.close()
+    time.sleep(1)  # long enough for a child that was about to be started
+    deadline = time.monotonic() + 10
+    while any(child.poll() is None for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert all(child.poll() is not None for child in children)
+
+
+@pytest.mark.usefixtures("_model")
+def test_a_killed_child_is_replaced_on_a_later_caption(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    with Captioner(
+        drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
+    ) as captioner:
+        captioner.connect(30)
+        children[0].kill()
+        children[0].wait()
+        captioner.caption(voice, 16_000)
+        captioner.connect(30)
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert len(children) == 2
+
+
+def test_a_model_that_is_not_there_degrades(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UGSD_SERVER_MODEL", str(tmp_path / "nothing"))
+    with Captioner(
+        drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
+    ) as captioner:
+        with pytest.raises(Exception, match=r"embedded-verifier\.log"):
+            captioner.connect(30)
+        assert captioner.caption(voice, 16_000).degraded == "verifier unreachable"
+
+
+def test_the_child_is_the_bundled_server() -> None:
+    command = EmbeddedVerifier(Path("home"))._command()
+    assert command[1:4] == ["-P", "-m", "ugsd_server"]

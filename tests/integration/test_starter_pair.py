@@ -1,0 +1,43 @@
+"""The bundled pair from the command line: captions, the demonstration, and the log behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import ugsd_sdk
+from ugsd_sdk.cli import main
+
+CLIPS = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
+
+pytestmark = pytest.mark.skipif(
+    not (CLIPS / "clips.json").exists(), reason="the starter's files are not in this checkout"
+)
+
+
+def test_the_demonstration_runs_and_its_log_verifies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--home", str(tmp_path / "home")]) == 0
+    printed = capsys.readouterr()
+    assert "no audio did" in printed.out
+    assert "the log verifies" in printed.out
+    assert "going on without" not in printed.err
+    assert main(["audit", "verify", "--home", str(tmp_path / "home")]) == 0
+
+
+def test_bundled_clips_are_captioned_with_the_embedded_verifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
+    config = tmp_path / "ugsd.toml"
+    config.write_text("threshold = 0.0\n")
+    options = ["--json", "--verifier", "embedded", "--home", str(tmp_path / "home")]
+    assert main(["caption", *options, "--config", str(config), *clips]) == 0
+    captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [caption["path"] for caption in captions] == clips
+    for caption in captions:
+        assert caption["degraded"] is None
+        assert caption["text"]
+        assert caption["escalation"]["frames"] == len(caption["receipts"]) > 0

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from hypothesis import given
+from hypothesis import strategies as st
+from ugsd_privacy import channel as channel_module
+from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, ClientChannel, ServerChannel
+from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
+from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
+from ugsd_privacy.wire import MAX_MESSAGE_BYTES
+
+Pair = tuple[ClientChannel, ServerChannel]
+Connect = Callable[[], Pair]
+ANSWER_BYTES = 2 + 1120 + 48 + 128
+
+
+@pytest.fixture(scope="module")
+def connect(verifier_key: VerifierKey) -> Connect:
+    def connected() -> Pair:
+        client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+        client.receive_hello(server.receive_hello(client.hello(), b"welcome"))
+        return client, server
+
+    return connected
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+
+
+def assert_closed(channel: ClientChannel | ServerChannel) -> None:
+    with pytest.raises(ChannelClosed):
+        channel.seal(b"x")
+    with pytest.raises(ChannelClosed):
+        channel.open(bytes(128))
+
+
+def test_messages_pass_both_ways_after_one_round_trip(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    hello = client.hello()
+    answer = server.receive_hello(hello, b"welcome")
+    assert client.receive_hello(answer) == b"welcome"
+    assert (len(hello), len(answer)) == (HELLO_BYTES, ANSWER_BYTES)
+    for number in range(300):
+        assert server.open(client.seal(b"ask %d" % number)) == b"ask %d" % number
+        assert client.open(server.seal(b"reply")) == b"reply"
+
+
+def test_the_keys_are_those_of_the_written_schedule(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    hello = client.hello()
+    secret_1, ephemeral = client._secret, client._ephemeral
+    assert ephemeral is not None
+    answer = server.receive_hello(hello, b"welcome")
+    head, welcome = answer[:-128], answer[-128:]
+    suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+    answer_info = b"ugsd channel answer\0" + sha256(hello).digest()
+    offer = suite.decrypt(hello[2:], verifier_key.hpke, info=b"ugsd channel hello\0")
+    secret_2 = suite.decrypt(head[2:], ephemeral.hpke, info=answer_info)
+    assert offer == secret_1 + ephemeral.public.raw
+    # RFC 5869 by hand, for one block of output
+    salt = sha256(verifier_key.public.raw + hello + head).digest()
+    extracted = hmac.digest(salt, secret_1 + secret_2, "sha256")
+
+    def traffic_key(label: bytes) -> ChaCha20Poly1305:
+        return ChaCha20Poly1305(hmac.digest(extracted, label + b"\0\1", "sha256"))
+
+    opened = traffic_key(b"ugsd channel verifier to device").decrypt(
+        bytes(12), welcome[1:], welcome[:1]
+    )
+    assert opened == b"\0\7welcome".ljust(111, b"\0")
+    client.receive_hello(answer)
+    client.seal(b"first")
+    second = client.seal(b"second")
+    opened = traffic_key(b"ugsd channel device to verifier").decrypt(
+        bytes(11) + b"\1", second[1:], second[:1]
+    )
+    assert opened == b"\0\6second".ljust(111, b"\0")
+
+
+def test_every_size_becomes_the_frame_that_was_foretold(connect: Connect) -> None:
+    client, server = connect()
+    edges = {size - 19 + step for size in FRAME_BYTES for step in (-1, 0, 1)}
+    for n in sorted({0, 1, MAX_MESSAGE_BYTES} | {n for n in edges if n <= MAX_MESSAGE_BYTES}):
+        frame = client.seal(b"\7" * n)
+        assert len(frame) == client.sealed_size(n)
+        assert len(frame) == min(size for size in FRAME_BYTES if size >= n + 19)
+        assert server.open(frame) == b"\7" * n
+
+
+def test_a_message_too_long_is_refused_and_harms_nothing(connect: Connect) -> None:
+    client, server = connect()
+    for refused in (client.sealed_size, lambda n: client.seal(bytes(n))):
+        with pytest.raises(WireError):
+            refused(MAX_MESSAGE_BYTES + 1)
+    assert server.open(client.seal(b"next")) == b"next"
+
+
+def test_every_flipped_byte_of_the_first_flight_fails(verifier_key: VerifierKey) -> None:
+    hello = ClientChannel(verifier_key.public).hello()
+    for at in range(len(hello)):
+        server = ServerChannel(verifier_key)
+        with pytest.raises(HandshakeFailed) as failure:
+            server.receive_hello(flipped(hello, at), b"")
+        assert str(failure.value).startswith("the handshake failed")
+        assert failure.value.__suppress_context__
+    assert_closed(server)
+
+
+def test_every_flipped_byte_of_the_answer_fails(verifier_key: VerifierKey) -> None:
+    for at in range(ANSWER_BYTES):
+        client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+        answer = server.receive_hello(client.hello(), b"welcome")
+        with pytest.raises(HandshakeFailed):
+            client.receive_hello(flipped(answer, at))
+    assert_closed(client)
+
+
+def test_every_flipped_byte_of_a_frame_fails_and_closes(connect: Connect) -> None:
+    for at in range(128):
+        client, server = connect()
+        with pytest.raises(FrameRejected) as failure:
+            server.open(flipped(client.seal(b"message"), at))
+        assert str(failure.value) == "a frame was rejected; the channel is closed"
+        assert failure.value.__suppress_context__
+        assert_closed(server)
+
+
+@given(st.data())
+def test_truncated_extended_or_arbitrary_flights_fail(
+    verifier_key: VerifierKey, data: st.DataObject
+) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    hello = client.hello()
+    cut = data.draw(st.integers(0, len(hello) - 1))
+    junk = data.draw(st.binary(max_size=64))
+    wrong = data.draw(st.sampled_from([hello[:cut], hello + b"\0", junk, b"\1\0" + junk]))
+    with pytest.raises(HandshakeFailed):
+        server.receive_hello(wrong, b"")
+    answer = ServerChannel(verifier_key).receive_hello(hello, b"")
+    cut = data.draw(st.integers(0, len(answer) - 1))
+    with pytest.raises(HandshakeFailed):
+        client.receive_hello(data.draw(st.sampled_from([answer[:cut], answer + b"\0", junk])))
+
+
+@given(st.binary(max_size=600))
+def test_arbitrary_frames_are_rejected(verifier_key: VerifierKey, frame: bytes) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    client.receive_hello(server.receive_hello(client.hello(), b""))
+    with pytest.raises(FrameRejected):
+        server.open(frame)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("value", [0, 1, 2, 3, 4, 255])
+def test_other_types_and_versions_fail(verifier_key: VerifierKey, at: int, value: int) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    hello = client.hello()
+    for flight, receive in (
+        (hello, lambda data: ServerChannel(verifier_key).receive_hello(data, b"")),
+        (server.receive_hello(hello, b""), client.receive_hello),
+    ):
+        if flight[at] == value:
+            continue
+        with pytest.raises(HandshakeFailed):
+            receive(flight[:at] + bytes([value]) + flight[at + 1 :])
+
+
+def test_versions_that_differ_fail_even_where_their_byte_is_forged(
+    verifier_key: VerifierKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(channel_module, "_HELLO_INFO", b"ugsd channel hello\xff")
+        hello = ClientChannel(verifier_key.public).hello()
+    with pytest.raises(HandshakeFailed):
+        ServerChannel(verifier_key).receive_hello(hello, b"")
+
+
+def test_another_key_than_the_pinned_one_fails_on_both_sides(verifier_key: VerifierKey) -> None:
+    impostor = VerifierKey.generate()
+    client = ClientChannel(verifier_key.public)
+    with pytest.raises(HandshakeFailed):
+        ServerChannel(impostor).receive_hello(client.hello(), b"")
+    other = ClientChannel(impostor.public)
+    answer = ServerChannel(impostor).receive_hello(other.hello(), b"")
+    with pytest.raises(HandshakeFailed):
+        client.receive_hello(answer)
+
+
+def test_a_pinned_key_of_small_order_is_refused(verifier_key: VerifierKey) -> None:
+    client = ClientChannel(VerifierPublicKey(verifier_key.public.raw[:-32] + bytes(32)))
+    with pytest.raises(HandshakeFailed):
+        client.hello()
+    assert_closed(client)
+
+
+def test_an_answer_to_another_hello_fails(verifier_key: VerifierKey) -> None:
+    ours, theirs = ClientChannel(verifier_key.public), ClientChannel(verifier_key.public)
+    ours.hello()
+    with pytest.raises(HandshakeFailed):
+        ours.receive_hello(ServerChannel(verifier_key).receive_hello(theirs.hello(), b""))
+
+
+def test_a_welcome_of_another_session_of_the_same_hello_fails(verifier_key: VerifierKey) -> None:
+    client = ClientChannel(verifier_key.public)
+    hello = client.hello()
+    one, two = (ServerChannel(verifier_key).receive_hello(hello, b"") for _ in range(2))
+    with pytest.raises(HandshakeFailed):
+        client.receive_hello(one[:-128] + two[-128:])
+
+
+def test_a_replayed_hello_gives_its_replayer_nothing(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    hello = client.hello()
+    client.receive_hello(server.receive_hello(hello, b""))
+    second = ServerChannel(verifier_key)
+    second.receive_hello(hello, b"")
+    with pytest.raises(FrameRejected):
+        second.open(client.seal(b"message"))
+
+
+def test_replayed_reordered_dropped_and_reflected_frames_are_rejected(connect: Connect) -> None:
+    client, server = connect()
+    frame = client.seal(b"1")
+    server.open(frame)
+    with pytest.raises(FrameRejected):
+        server.open(frame)
+    client, server = connect()
+    _, second = client.seal(b"1"), client.seal(b"2")
+    with pytest.raises(FrameRejected):
+        server.open(second)
+    client, server = connect()
+    _, reflected = client.seal(b"0"), client.seal(b"1")  # as many as the server has sent, and one
+    with pytest.raises(FrameRejected):
+        client.open(reflected)
+
+
+def test_frames_of_another_session_are_rejected(connect: Connect) -> None:
+    (client, _), (_, server) = connect(), connect()
+    with pytest.raises(FrameRejected):
+        server.open(client.seal(b"1"))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        (b"\0\1a" + bytes(106) + b"\1").ljust(111, b"\0"),  # padding that is not zero
+        b"\xff\xff" + bytes(109),  # a length beyond the frame
+        b"\0\1a" + bytes(236),  # one size larger than needed
+        b"\0\1a" + bytes(100),  # no size of ours
+    ],
+)
+def test_authentic_frames_of_the_wrong_shape_are_rejected(connect: Connect, inside: bytes) -> None:
+    client, server = connect()
+    direction = client._outgoing
+    assert direction is not None
+    aead: ChaCha20Poly1305 = direction._aead
+    frame = b"\3" + aead.encrypt(direction._nonce(), inside, b"\3")
+    with pytest.raises(FrameRejected):
+        server.open(frame)
+    assert_closed(server)
+
+
+def test_the_states_allow_one_handshake_in_order(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    for early in (lambda: client.seal(b""), lambda: client.open(b""), lambda: server.seal(b"")):
+        with pytest.raises(ChannelClosed):
+            early()
+    with pytest.raises(ChannelClosed):
+        client.receive_hello(b"")
+    hello = client.hello()
+    with pytest.raises(ChannelClosed):
+        client.hello()
+    answer = server.receive_hello(hello, b"")
+    with pytest.raises(ChannelClosed):
+        server.receive_hello(hello, b"")
+    client.receive_hello(answer)
+    with pytest.raises(ChannelClosed):
+        client.receive_hello(answer)
+    assert server.open(client.seal(b"still here")) == b"still here"
+    for channel in (client, server):
+        channel.close()
+        channel.close()
+        assert_closed(channel)
+
+
+def test_handshake_secrets_are_dropped_after_use(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    client.receive_hello(server.receive_hello(client.hello(), b""))
+    assert not client._secret
+    assert client._ephemeral is None
+    client.close()
+    assert client._outgoing is None
+    assert client._incoming is None
+
+
+def test_every_hello_has_its_own_ephemeral_key(verifier_key: VerifierKey) -> None:
+    first, second = ClientChannel(verifier_key.public), ClientChannel(verifier_key.public)
+    assert first.hello() != second.hello()
+    assert first._ephemeral is not None
+    assert second._ephemeral is not None
+    assert first._ephemeral.public != second._ephemeral.public
+
+
+def test_a_used_up_counter_ends_the_session(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = connect()
+    monkeypatch.setattr(channel_module, "_MAX_FRAMES", 2)
+    server.open(client.seal(b"1"))
+    client.seal(b"2")
+    with pytest.raises(ChannelClosed):
+        client.seal(b"3")
+    assert_closed(client)

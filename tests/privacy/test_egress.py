@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+from ugsd_privacy.audit.records import decode_record
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
+from ugsd_privacy.egress import Egress, Escalation, SealedFrame
+from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.noise import dequantise
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure, decode_device_message
+
+NO_LIMITS = BudgetLimits.model_validate(
+    {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
+)
+
+
+def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
+    egress = world.egress(user="ada", clip_norm=2.0)
+    caption = world.connect(egress)
+    escalation = dataclasses.replace(world.escalation(), disclosure=Disclosure.ALL_STATES)
+    frame = egress.seal_block(world.channel, caption, escalation)
+    block = decode_device_message(world.server.open(frame.data))
+    assert (block.caption, block.tokens) == (0, escalation.tokens)
+    norms = np.linalg.norm(escalation.states, axis=1, keepdims=True)
+    expected = escalation.states * np.minimum(1, 2.0 / norms) / 2.0
+    assert np.abs(dequantise(block.states, 16) - expected).max() <= 0.5 / 127 + 1e-6
+    with world.ledger.reading() as view:
+        record = decode_record(list(view.rows())[frame.record].body)
+    assert record.frame_sha256 == hashlib.sha256(frame.data).digest()
+    assert record.frame_bytes == len(frame.data)
+    assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
+    assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
+    assert record.disclosure is Disclosure.ALL_STATES
+    assert record.caption_after == (1, 5, len(frame.data))
+    assert record.day_before == (0, 0, HELLO_BYTES)
+
+
+def test_every_byte_that_leaves_is_a_leafs(world) -> None:
+    egress = world.egress()
+    hello_bytes = 0
+    frames = []
+    for _ in range(2):
+        caption = world.connect(egress)
+        hello_bytes += HELLO_BYTES
+        frames += [egress.seal_block(world.channel, caption, world.escalation(n)) for n in (1, 9)]
+    sent = sum(len(frame.data) for frame in frames)
+    summary = verify_log(world.ledger, world.log_key.public)
+    assert summary.total == Usage(4, 20, hello_bytes + sent)
+    assert [frame.record for frame in frames] == [1, 2, 4, 5]
+
+
+def test_tokens_alone_carry_no_states(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    none = np.zeros((0, 16), np.float32)
+    escalation = Escalation(Disclosure.TOKENS, 3, (1, 2), (4,), (), none)
+    frame = egress.seal_block(world.channel, caption, escalation)
+    block = decode_device_message(world.server.open(frame.data))
+    assert (block.states, block.state_dim, block.prefix) == (b"", 0, (1, 2))
+    assert egress.usage(caption) == Usage(1, 3, 128)
+
+
+@pytest.mark.parametrize("cap", ["blocks_per_caption", "tokens_per_caption", "bytes_per_caption"])
+def test_a_refused_block_leaves_channel_ledger_and_other_captions_alone(world, cap: str) -> None:
+    limit = {"blocks": 1, "tokens": 5, "bytes": 256}[cap.split("_", maxsplit=1)[0]]
+    egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: limit}))
+    caption = world.connect(egress)
+    egress_frame = egress.seal_block(world.channel, caption, world.escalation())
+    world.server.open(egress_frame.data)
+    sealed = world.channel.sealed_count
+    with pytest.raises(BudgetExceeded) as refusal:
+        egress.seal_block(world.channel, caption, world.escalation())
+    assert refusal.value.cap == cap
+    assert world.channel.sealed_count == sealed
+    other = egress.begin_caption(world.channel)
+    frame = egress.seal_block(world.channel, other, world.escalation())
+    assert decode_device_message(world.server.open(frame.data)).caption == other.ordinal == 1
+    assert verify_log(world.ledger, world.log_key.public).size == 3
+
+
+def test_a_hello_beyond_the_days_bytes_is_refused_and_may_be_tried_again(world) -> None:
+    egress = world.egress(limits=BudgetLimits(bytes_per_day=HELLO_BYTES - 1))
+    with pytest.raises(BudgetExceeded, match="bytes_per_day"):
+        egress.seal_hello(world.channel)
+    assert world.egress().seal_hello(world.channel).record == 0
+
+
+def test_a_caption_carried_over_keeps_what_it_used(world) -> None:
+    egress = world.egress(limits=BudgetLimits(blocks_per_caption=2))
+    first = world.connect(egress)
+    egress.seal_block(world.channel, first, world.escalation())
+    egress.begin_caption(world.channel)
+    world.connect(egress)  # a new session counts from 0 again
+    carried = egress.begin_caption(world.channel, continues=first)
+    assert (carried.ordinal, carried.id) == (1, first.id)
+    with pytest.raises(WireError, match="another session"):
+        egress.seal_block(world.channel, first, world.escalation())
+    egress.seal_block(world.channel, carried, world.escalation())
+    with pytest.raises(BudgetExceeded, match="blocks_per_caption"):
+        egress.seal_block(world.channel, carried, world.escalation())
+
+
+def test_without_a_session_nothing_is_charged(world) -> None:
+    egress = world.egress()
+    caption = egress.begin_caption(world.channel)
+    with pytest.raises(ChannelClosed):
+        egress.seal_block(world.channel, caption, world.escalation())
+    assert egress.usage(caption) == Usage()
+
+
+one = np.ones((1, 4), np.float32)
+BLOCK = Escalation(Disclosure.ALL_STATES, 2, (5,), (6, 7), (2,), one)
+WRONG = {
+    "not a number": {"states": one * np.float32("nan")},
+    "infinite": {"states": one * np.float32("inf")},
+    "double precision": {"states": one.astype(np.float64)},
+    "one dimension": {"states": one[0]},
+    "too many coordinates": {"states": np.ones((1, 65), np.float32)},
+    "more states than positions": {"states": np.ones((2, 4), np.float32)},
+    "states beyond tokens": {"disclosure": Disclosure.TOKENS},
+    "states beyond the summary": {"disclosure": Disclosure.SUMMARY},
+    "prefix states in block_states": {"disclosure": Disclosure.BLOCK_STATES},
+    "a state that is held already": {"state_positions": (1,)},
+    "a state beyond the block": {"state_positions": (5,)},
+    "positions that descend": {"state_positions": (3, 2), "states": np.ones((2, 4), np.float32)},
+    "no tokens": {"tokens": ()},
+    "a token out of range": {"tokens": (2**20,)},
+    "a negative token": {"prefix": (-1,)},
+    "a token that is no integer": {"tokens": (1.5,)},
+    "a keep that is no integer": {"keep": 2.0},
+    "a negative keep": {"keep": -1, "state_positions": (0,)},
+    "a caption too long": {"tokens": (1,) * MAX_CAPTION_TOKENS},
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_what_the_schema_or_the_disclosure_does_not_name_is_refused(world, change) -> None:
+    egress = world.egress(limits=NO_LIMITS)
+    caption = world.connect(egress)
+    with pytest.raises(WireError):
+        egress.seal_block(world.channel, caption, dataclasses.replace(BLOCK, **change))
+    assert world.server.open(egress.seal_block(world.channel, caption, BLOCK).data)
+
+
+def test_numpy_integers_are_integers(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    numbers = tuple(np.arange(6, 8))
+    frame = egress.seal_block(
+        world.channel, caption, dataclasses.replace(BLOCK, tokens=numbers, keep=np.int64(2))
+    )
+    assert decode_device_message(world.server.open(frame.data)).tokens == (6, 7)
+
+
+def test_only_the_door_makes_a_sealed_frame(world) -> None:
+    with pytest.raises(TypeError):
+        SealedFrame(b"", 0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="egress"):
+        SealedFrame(b"", 0, object())
+    frame = world.egress().seal_hello(world.channel)
+    with pytest.raises((TypeError, ValueError)):
+        dataclasses.replace(frame, data=b"other")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frame.data = b"other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"clip_norm": 0}, {"clip_norm": float("nan")}, {"user": "a" * 65}, {"user": "a\nb"}]
+)
+def test_a_senseless_door_is_refused_when_it_is_built(world, wrong) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        world.egress(**wrong)
+
+
+def test_entropy_and_clock_are_the_callers(world) -> None:
+    egress = world.egress(entropy=lambda n: b"\5" * n)
+    assert world.connect(egress).id == b"\5" * 16
+    with world.ledger.reading() as view:
+        assert next(view.rows()).salt == b"\5" * 32
+
+
+def test_receipts_verify_and_changed_receipts_do_not(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    other = egress.begin_caption(world.channel)
+    for name in (caption, other, caption, caption):
+        egress.seal_block(world.channel, name, world.escalation())
+    receipts = egress.receipts(caption)
+    assert [receipt.index for receipt in receipts] == [1, 3, 4]
+    public = world.log_key.public
+    for receipt in receipts:
+        again = type(receipt).model_validate_json(receipt.model_dump_json())
+        again.verify(public)
+        changes = {
+            "index": receipt.index + 1,
+            "leaf_hash": "00" * 32,
+            "tree_size": receipt.tree_size + 1,
+            "root": "00" * 32,
+            "proof": (*receipt.proof[:-1], "00" * 32),
+            "checkpoint": receipt.checkpoint.replace("\n5\n", "\n6\n"),
+        }
+        for name, value in changes.items():
+            with pytest.raises(LogTampered):
+                receipt.model_copy(update={name: value}).verify(public)
+        with pytest.raises(LogTampered):
+            receipt.verify(LogKey.generate().public)
+    assert egress.receipts(egress.begin_caption(world.channel)) == []
+
+
+def test_receipts_of_later_checkpoints_verify_too(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    for size in range(1, 8):
+        egress.seal_block(world.channel, caption, world.escalation(2))
+        receipts = egress.receipts(caption)
+        assert len(receipts) == size
+        for receipt in receipts:
+            receipt.verify(world.log_key.public)
+    assert verify_log(world.ledger, world.log_key.public).checkpoints == 7
+
+
+def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
+    Egress(ledger=world.ledger, log_key=world.log_key, limits=BudgetLimits())
+    ClientChannel(world.verifier.public)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
+
+# The example of golang.org/x/mod/sumdb/note's documentation.
+GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+
+kinds = pytest.mark.parametrize("kind", [VerifierKey, LogKey])
+
+
+@kinds
+def test_a_saved_key_is_the_same_key(
+    kind: type[VerifierKey] | type[LogKey], tmp_path: Path
+) -> None:
+    key = kind.generate()
+    key.save(tmp_path / "key")
+    assert kind.load(tmp_path / "key").public.to_text() == key.public.to_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@kinds
+def test_a_key_file_is_its_owners_alone(
+    kind: type[VerifierKey] | type[LogKey], tmp_path: Path
+) -> None:
+    old = os.umask(0)
+    try:
+        kind.generate().save(tmp_path / "key")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+@kinds
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644])
+def test_a_key_that_others_may_use_is_refused(
+    kind: type[VerifierKey] | type[LogKey], mode: int, tmp_path: Path
+) -> None:
+    kind.generate().save(tmp_path / "key")
+    (tmp_path / "key").chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        kind.load(tmp_path / "key")
+
+
+@kinds
+def test_a_key_file_is_never_overwritten(
+    kind: type[VerifierKey] | type[LogKey], tmp_path: Path
+) -> None:
+    kind.generate().save(tmp_path / "key")
+    before = (tmp_path / "key").read_bytes()
+    with pytest.raises(KeyFileError, match="exists"):
+        kind.generate().save(tmp_path / "key")
+    assert (tmp_path / "key").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@kinds
+@pytest.mark.parametrize("damage", ["", "x", "ugsd-vk1:", "\x00\xff", "A" * 9000, "cut", "longer"])
+def test_a_malformed_key_file_is_refused(
+    kind: type[VerifierKey] | type[LogKey], damage: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    kind.generate().save(path)
+    text = {"cut": path.read_text().strip()[:-8], "longer": path.read_text().strip() + "AAAA"}
+    path.write_text(text.get(damage, damage))
+    with pytest.raises(KeyFileError):
+        kind.load(path)
+
+
+@kinds
+def test_missing_keys_directories_and_pipes_are_named_errors(
+    kind: type[VerifierKey] | type[LogKey], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for name in ("nothing", ".", "pipe", "a\0b"):
+        with pytest.raises(KeyFileError):
+            kind.load(tmp_path / name)
+    for name in ("no/key", "a\0b"):
+        with pytest.raises(KeyFileError, match="cannot create"):
+            kind.generate().save(tmp_path / name)
+
+
+def test_a_private_key_never_shows_itself(tmp_path: Path) -> None:
+    for key in (VerifierKey.generate(), LogKey.generate()):
+        key.save(tmp_path / type(key).__name__)
+        secret = (tmp_path / type(key).__name__).read_text().strip().split(":")[1]
+        assert secret[:12] not in repr(key)
+
+
+def test_a_public_key_loads_from_its_text_and_from_a_file(tmp_path: Path) -> None:
+    public = VerifierKey.generate().public
+    (tmp_path / "public").write_text(public.to_text() + "\n")
+    for given in (public.to_text(), f" {public.to_text()}\n", str(tmp_path / "public")):
+        assert VerifierPublicKey.load(given) == public
+    assert VerifierPublicKey.load(tmp_path / "public") == public
+    assert len({public, VerifierPublicKey.from_text(public.to_text())}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ugsd-vk1:", "ugsd-vk2:AAAA", "ugsd-vk1:****", "ugsd-vk1:" + "A" * 1620]
+)
+def test_malformed_public_keys_are_refused(text: str) -> None:
+    with pytest.raises(KeyFileError):
+        VerifierPublicKey.from_text(text)
+
+
+def test_a_public_key_has_one_text(verifier_key: VerifierKey) -> None:
+    text = verifier_key.public.to_text()
+    last = chr(ord(text[-1]) + 1)  # other stray bits, the same bytes
+    for other in (
+        text[:-1] + last,
+        text + "=",
+        text[:50] + "\n" + text[50:],
+        text[:50] + "!" + text[50:],
+    ):
+        with pytest.raises(KeyFileError):
+            VerifierPublicKey.from_text(other)
+
+
+def test_fingerprints_tell_keys_apart() -> None:
+    prints = {VerifierKey.generate().public.fingerprint for _ in range(3)}
+    assert len(prints) == 3
+    assert all([len(group) for group in text.split("-")] == [5] * 5 for text in prints)
+
+
+def test_go_note_keys_are_read_and_written() -> None:
+    key = LogPublicKey.from_text(GO_KEY)
+    assert key.origin == "PeterNeumann"
+    assert key.key_id.hex() == "c74f20a3"
+    assert key.to_text() == GO_KEY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a+b",
+        GO_KEY.replace("c7", "c8"),
+        GO_KEY.replace("ARpc", "Arpc"),
+        "a b" + GO_KEY,
+        "+" + GO_KEY,
+    ],
+)
+def test_malformed_log_keys_are_refused(text: str) -> None:
+    with pytest.raises(KeyFileError):
+        LogPublicKey.from_text(text)
+
+
+def test_a_log_key_signs_for_itself_alone(log_key: LogKey) -> None:
+    signature = log_key.sign(b"text")
+    log_key.public.verify(signature, b"text")
+    for key, message in ((log_key.public, b"test"), (LogKey.generate().public, b"text")):
+        with pytest.raises(LogTampered):
+            key.verify(signature, message)
+
+
+def test_racing_creators_end_up_with_one_log_key(tmp_path: Path) -> None:
+    path = tmp_path / "log.key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: LogKey.open_or_create(path).public.to_text(), range(16)))
+    assert len(set(keys)) == 1
+    program = (
+        "import sys; from ugsd_privacy.keys import LogKey;"
+        "print(LogKey.open_or_create(sys.argv[1]).public.to_text())"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == keys[0]
+
+
+def test_a_damaged_log_key_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "log.key"
+    path.write_text("damaged")
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError):
+        LogKey.open_or_create(path)
+    assert path.read_text() == "damaged"

@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.errors import (
+    BudgetExceeded,
+    ChannelClosed,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerUnavailable,
+    LogTampered,
+)
+from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.ledger import Ledger
+
+DAY_S = 86_400
+
+# A device in a process of its own: it prints the index of each frame that it may send.
+DEVICE = """
+import resource, sys, threading
+import numpy as np
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import ClientChannel, ServerChannel
+from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
+from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.wire import Disclosure
+
+directory, cap, passages, threads, file_limit = sys.argv[1], *map(int, sys.argv[2:])
+caps = {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
+states = np.zeros((1, 4), np.float32)
+block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), states)
+key = VerifierKey.generate()
+
+with Ledger(directory, busy_timeout_s=30) as ledger:
+    egress = Egress(
+        ledger=ledger,
+        log_key=LogKey.generate(),
+        limits=BudgetLimits(**caps | {"blocks_per_day": cap}),
+        clock=lambda: 2e9,
+    )
+
+    def hammer():
+        channel, server = ClientChannel(key.public), ServerChannel(key)
+        channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
+        caption = egress.begin_caption(channel)
+        for _ in range(passages):
+            try:
+                frame = egress.seal_block(channel, caption, block)
+            except BudgetExceeded:
+                return
+            print(frame.record, flush=True)
+
+    if file_limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+        try:
+            hammer()
+        except LedgerUnavailable:
+            print("unavailable", flush=True)
+    else:
+        pool = [threading.Thread(target=hammer) for _ in range(threads)]
+        [thread.start() for thread in pool]
+        [thread.join() for thread in pool]
+"""
+
+
+def start_device(
+    directory: Path, *, cap: int, passages: int = 10_000, threads: int = 1, file_limit: int = 0
+) -> subprocess.Popen[str]:
+    numbers = map(str, (cap, passages, threads, file_limit))
+    command = [sys.executable, "-c", DEVICE, str(directory), *numbers]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def records_of(device: subprocess.Popen[str]) -> list[str]:
+    with device:
+        assert device.stdout is not None
+        lines = device.stdout.read().split()
+    assert device.returncode == 0
+    return lines
+
+
+def test_the_ledgers_files_are_its_owners_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with Ledger(tmp_path / "deep" / "ledger") as ledger:
+            ledger.add_checkpoint(0, "")
+            modes = {
+                path.name: stat.S_IMODE(path.stat().st_mode)
+                for path in ledger.path.parent.iterdir()
+            }
+            directory_mode = stat.S_IMODE(ledger.path.parent.stat().st_mode)
+    finally:
+        os.umask(old)
+    assert directory_mode == 0o700
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("target", ["directory", "file"])
+def test_a_ledger_that_others_may_use_is_refused(tmp_path: Path, target: str) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    with ledger:
+        pass
+    path = ledger.path if target == "file" else ledger.path.parent
+    path.chmod(0o755)
+    with pytest.raises(LedgerUnavailable, match="chmod"):
+        ledger.open()
+
+
+def test_a_constructor_touches_nothing_and_a_closed_ledger_says_so(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    assert not (tmp_path / "ledger").exists()
+    for use in (ledger.passage(user="", caption=None, now_s=0.0), ledger.reading()):
+        with pytest.raises(LedgerUnavailable, match="open"), use:
+            pass
+    ledger.open().close()
+    ledger.close()
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_a_path_that_cannot_be_a_ledger_is_unavailable(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerUnavailable):
+        Ledger(tmp_path / place).open()
+
+
+@pytest.mark.parametrize("content", [b"no database" * 200, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_file_that_is_no_ledger_is_corrupt(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ledger").mkdir(0o700)
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.path.write_bytes(content)
+    ledger.path.chmod(0o600)
+    with pytest.raises(LedgerCorrupt):
+        ledger.open()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "error"),
+    [("user_version = 9", LedgerUnavailable), ("application_id = 9", LedgerCorrupt)],
+)
+def test_other_programs_databases_and_other_formats_are_refused(
+    tmp_path: Path, pragma: str, error: type[LedgerError]
+) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    with ledger:
+        pass
+    db = sqlite3.connect(ledger.path)
+    db.execute(f"PRAGMA {pragma}")
+    db.close()
+    with pytest.raises(error):
+        ledger.open()
+
+
+def test_a_passage_that_records_nothing_charges_nothing(world) -> None:
+    with world.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+        assert passage.index == 0
+
+    def fail() -> None:
+        with world.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+            passage.record(Usage(), content=b"x", salt=b"y", body=b"z")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with world.ledger.reading() as view:
+        assert view.size() == 0
+
+
+def test_usage_survives_a_restart(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    frame = egress.seal_block(world.channel, caption, world.escalation())
+    world.ledger.close()
+    world.ledger.open()
+    assert world.egress().usage(caption) == Usage(1, 5, len(frame.data))
+    assert world.egress().usage_today() == Usage(1, 5, len(frame.data) + 2386)
+
+
+def test_a_clock_set_back_buys_nothing(world) -> None:
+    egress = world.egress(limits=BudgetLimits(blocks_per_day=2))
+    caption = world.connect(egress)
+    for _ in range(2):
+        egress.seal_block(world.channel, caption, world.escalation())
+    for days_back in (1, 10, 20_000):
+        world.now_s -= days_back * DAY_S if world.now_s > days_back * DAY_S else 0
+        with pytest.raises(BudgetExceeded, match="blocks_per_day"):
+            egress.seal_block(world.channel, caption, world.escalation())
+    world.ledger.close()
+    world.ledger.open()
+    with pytest.raises(BudgetExceeded, match="blocks_per_day"):
+        egress.seal_block(world.channel, caption, world.escalation())
+    world.now_s = 20_001 * DAY_S
+    egress.seal_block(world.channel, caption, world.escalation())
+    assert verify_log(world.ledger, world.log_key.public).size == 4
+
+
+def test_budgets_are_per_user(world) -> None:
+    limits = BudgetLimits(blocks_per_day=1)
+    for user in ("ada", "bob"):
+        egress = world.egress(limits=limits, user=user)
+        caption = world.connect(egress)
+        egress.seal_block(world.channel, caption, world.escalation())
+        with pytest.raises(BudgetExceeded):
+            egress.seal_block(world.channel, caption, world.escalation())
+
+
+def test_a_locked_ledger_is_unavailable_and_harms_no_channel(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    other = sqlite3.connect(world.ledger.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerUnavailable):
+        egress.seal_block(world.channel, caption, world.escalation())
+    other.execute("ROLLBACK")
+    other.close()
+    frame = egress.seal_block(world.channel, caption, world.escalation())
+    assert world.server.open(frame.data)
+
+
+def test_a_full_ledger_fails_closed_and_works_again_once_there_is_room(world) -> None:
+    egress = world.egress(limits=BudgetLimits(bytes_per_caption=None, tokens_per_caption=None))
+    caption = world.connect(egress)
+    world.ledger._db.execute("PRAGMA max_page_count = 1")
+
+    def fill() -> None:
+        for _ in range(8):
+            egress.seal_block(world.channel, caption, world.escalation(60))
+
+    with pytest.raises(LedgerUnavailable):
+        fill()
+    with pytest.raises(ChannelClosed):
+        world.channel.seal(b"")
+    world.ledger.close()
+    world.ledger.open()
+    size = verify_log(world.ledger, world.log_key.public).size
+    caption = world.connect(egress)
+    assert egress.seal_block(world.channel, caption, world.escalation()).record == size + 1
+
+
+def test_a_readonly_ledger_is_unavailable_and_charges_nothing(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    world.ledger._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(LedgerUnavailable):
+        egress.seal_block(world.channel, caption, world.escalation())
+    world.ledger._db.execute("PRAGMA query_only = OFF")
+    assert egress.usage(caption) == Usage()
+
+
+class _FailingCommit:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+
+def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    sound = world.ledger._db
+    world.ledger._db = _FailingCommit(sound)
+    with pytest.raises(LedgerUnavailable):
+        egress.seal_block(world.channel, caption, world.escalation())
+    hello = ClientChannel(world.verifier.public)
+    with pytest.raises(LedgerUnavailable):
+        egress.seal_hello(hello)
+    world.ledger._db = sound
+    with pytest.raises(ChannelClosed):
+        world.channel.seal(b"")
+    with pytest.raises(ChannelClosed):
+        hello.receive_hello(b"")
+    assert egress.usage(caption) == Usage()
+    assert verify_log(world.ledger, world.log_key.public).size == 1
+
+
+def test_a_real_write_limit_fails_closed(tmp_path: Path) -> None:
+    lines = records_of(start_device(tmp_path / "ledger", cap=10**6, file_limit=300_000))
+    assert lines[-1] == "unavailable"
+    with Ledger(tmp_path / "ledger") as ledger:
+        assert verify_log(ledger, LogKey.generate().public).size >= len(lines)
+
+
+def test_processes_and_threads_never_overspend_one_ledger(tmp_path: Path) -> None:
+    devices = [start_device(tmp_path / "ledger", cap=120, threads=3) for _ in range(2)]
+    records = [int(line) for device in devices for line in records_of(device)]
+    assert len(set(records)) == len(records) == 120
+    with Ledger(tmp_path / "ledger") as ledger:
+        summary = verify_log(ledger, LogKey.generate().public)
+    assert (summary.size, summary.total.blocks) == (126, 120)
+
+
+def test_threads_share_one_ledger_object(world) -> None:
+    egress = world.egress(limits=BudgetLimits(blocks_per_day=30, blocks_per_caption=None))
+
+    def hammer(_: int) -> int:
+        channel, done = ClientChannel(world.verifier.public), 0
+        egress.seal_hello(channel)
+        for _ in range(10):
+            try:
+                with world.ledger.passage(user="", caption=None, now_s=world.now_s) as passage:
+                    assert passage.used_today.blocks == 0
+                done += 1
+                egress.usage_today()
+            except LedgerError:
+                return -1
+        return done
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(hammer, range(6))) == [10] * 6
+    assert verify_log(world.ledger, world.log_key.public).size == 6
+
+
+@pytest.mark.parametrize("frames", [1, 20, 45])
+def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int) -> None:
+    device = start_device(tmp_path / "ledger", cap=10**6)
+    assert device.stdout is not None
+    sent = [int(device.stdout.readline()) for _ in range(frames)]
+    device.send_signal(signal.SIGKILL)
+    with device:
+        sent += [int(line) for line in device.stdout.read().split()]
+    with Ledger(tmp_path / "ledger") as ledger, ledger.reading() as view:
+        leaves, charges, _ = view.count()
+        summary = verify_log(ledger, LogKey.generate().public)
+    assert leaves == charges == summary.size
+    assert summary.size > max(sent)
+
+
+def test_a_ledger_opened_before_a_fork_is_refused_after_it(world) -> None:
+    world.ledger._process += 1
+    with pytest.raises(LedgerUnavailable, match="fork"):
+        world.egress().usage_today()
+    world.ledger._process -= 1
+
+
+def test_leaves_without_charges_stop_the_door(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    db = sqlite3.connect(world.ledger.path)
+    db.execute("DELETE FROM charges")
+    db.commit()
+    db.close()
+    with pytest.raises(LedgerCorrupt):
+        egress.seal_block(world.channel, caption, world.escalation())
+
+
+def test_damage_anywhere_in_the_file_is_a_typed_error(
+    tmp_path: Path, new_world: Callable[[Path], object]
+) -> None:
+    world = new_world(tmp_path / "ledger")
+    with world.ledger:
+        egress = world.egress()
+        caption = world.connect(egress)
+        for _ in range(8):
+            egress.seal_block(world.channel, caption, world.escalation())
+        egress.receipts(caption)
+    sound = world.ledger.path.read_bytes()
+    choose, found = random.Random(1), 0
+    for _ in range(60):
+        damaged = bytearray(sound)
+        for _ in range(choose.choice((1, 1, 64))):
+            damaged[choose.randrange(len(damaged))] ^= 1 << choose.randrange(8)
+        world.ledger.path.write_bytes(damaged)
+        try:
+            with world.ledger:
+                verify_log(world.ledger, world.log_key.public)
+        except (LedgerError, LogTampered):
+            found += 1
+        finally:
+            world.ledger.close()
+    assert found > 20
+
+
+def test_the_verifiers_key_is_named_in_each_record(world, verifier_key: VerifierKey) -> None:
+    world.connect(world.egress())
+    with world.ledger.reading() as view:
+        assert verifier_key.public.fingerprint.encode() in next(view.rows()).body

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from ugsd_privacy.errors import WireError
+from ugsd_privacy.noise import QUANTISATION_STEPS, clip, dequantise, quantise
+
+states = arrays(
+    np.float32,
+    array_shapes(min_dims=2, max_dims=2, max_side=20),
+    elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
+)
+norms = st.floats(0.01, 100)
+
+
+@given(states, norms)
+def test_clipping_bounds_the_norm_and_never_scales_up(x: NDArray[np.float32], norm: float) -> None:
+    clipped = clip(x, norm)
+    assert (np.linalg.norm(clipped, axis=1) <= norm * (1 + 1e-9)).all()
+    assert (np.abs(clipped) <= np.abs(x.astype(np.float64))).all()
+
+
+@given(states, norms)
+def test_a_short_vector_is_left_as_it_is(x: NDArray[np.float32], norm: float) -> None:
+    short = (clip(x, norm) / 2).astype(np.float32)
+    assert (clip(short, norm) == short).all()
+
+
+@given(states, norms)
+def test_the_quantised_norm_stays_below_its_stated_bound(
+    x: NDArray[np.float32], norm: float
+) -> None:
+    quantised = np.frombuffer(quantise(clip(x, norm), norm), np.int8).reshape(x.shape)
+    bound = QUANTISATION_STEPS + np.sqrt(x.shape[1]) / 2
+    assert (np.linalg.norm(quantised.astype(float), axis=1) <= bound * (1 + 1e-9)).all()
+    assert quantised.min(initial=0) >= -QUANTISATION_STEPS
+
+
+@given(states, norms)
+def test_dequantising_undoes_it_but_for_half_a_step(x: NDArray[np.float32], norm: float) -> None:
+    clipped = clip(x, norm)
+    back = dequantise(quantise(clipped, norm), x.shape[1])
+    assert back.dtype == np.float32
+    assert np.abs(back - clipped / norm).max() <= 0.5 / QUANTISATION_STEPS + 1e-6
+
+
+def test_no_states_are_no_rows() -> None:
+    assert quantise(clip(np.zeros((0, 4), np.float32), 1.0), 1.0) == b""
+    assert dequantise(b"", 0).shape == (0, 0)
+    assert dequantise(b"", 4).shape == (0, 4)
+
+
+def test_minus_128_reads_as_minus_one() -> None:
+    assert dequantise(b"\x80", 1).tolist() == [[-1.0]]
+
+
+@pytest.mark.parametrize(("data", "dim"), [(b"abc", 2), (b"a", 0), (b"a", -1)])
+def test_ragged_states_are_a_wire_error(data: bytes, dim: int) -> None:
+    with pytest.raises(WireError):
+        dequantise(data, dim)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import ugsd_privacy
+from ugsd_privacy import errors
+
+PACKAGE = Path(ugsd_privacy.__file__).parent
+ROOT = PACKAGE.parents[1]
+
+SURFACE = {
+    "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
+        Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
+    ".audit": "",
+    ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",
+    ".audit.merkle": """EMPTY_ROOT Node NodeReader consistency_proof extend_frontier
+        frontier_positions frontier_root inclusion_proof leaf_hash node_hash tree_root
+        verify_consistency verify_inclusion""",
+    ".audit.receipts": "Receipt",
+    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES EgressRecord Leaf commitment
+        decode_record""",
+    ".audit.verify": "LogSummary verify_log",
+    ".budget": "BudgetLimits Usage check_caps",
+    ".channel": "CHANNEL_VERSION FRAME_BYTES HELLO_BYTES ClientChannel ServerChannel",
+    ".egress": "CaptionHandle Egress Escalation SealedFrame",
+    ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
+        KeyFileError LedgerCorrupt LedgerError LedgerUnavailable LogTampered PrivacyError
+        WireError""",
+    ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
+    ".ledger": "Ledger LedgerRow LedgerView Passage",
+    ".noise": "QUANTISATION_STEPS clip dequantise quantise",
+    ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block DeviceMessage
+        Disclosure Refusal RefusalCode ServerMessage Verdict Welcome decode_device_message
+        decode_server_message encode""",
+}
+modules = pytest.mark.parametrize("module", SURFACE)
+
+
+@modules
+def test_the_public_names_are_these(module: str) -> None:
+    names = list(getattr(import_module(f"ugsd_privacy{module}"), "__all__", []))
+    assert names == SURFACE[module].split()
+    for name in names:
+        assert getattr(import_module(f"ugsd_privacy{module}"), name) is not None
+
+
+def test_no_module_is_left_out() -> None:
+    stems = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    names = {"".join(f".{part}" for part in stem.parts if part != "__init__") for stem in stems}
+    assert names == set(SURFACE)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError):
+        _ = ugsd_privacy.nothing  # type: ignore[attr-defined]
+
+
+def test_every_error_is_a_privacy_error_and_stands_in_the_tree() -> None:
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.PrivacyError)
+        assert name in (errors.__doc__ or "")
+
+
+def run(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = run("import sys, ugsd_privacy; print(*sys.modules)").split()
+    heavy = {"numpy", "pydantic", "cryptography", "cbor2", "sqlite3"}
+    assert not heavy & set(loaded)
+
+
+def test_the_whole_package_loads_no_model_and_no_network() -> None:
+    imports = "; ".join(f"import ugsd_privacy{module}" for module in SURFACE)
+    loaded = run(f"import sys; {imports}; print(*sys.modules)").split()
+    forbidden = {
+        "torch",
+        "onnxruntime",
+        "transformers",
+        "websockets",
+        "asyncio",
+        "_ssl",
+        "http.client",
+    }
+    assert not forbidden & set(loaded)
+
+
+def test_the_device_seals_nothing_but_through_the_door() -> None:
+    for path in (ROOT / "sdk").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        assert not [call for call in calls if call.endswith(("channel.seal", "channel.hello"))], (
+            path
+        )
+
+
+def test_only_the_door_names_its_token_or_makes_frames() -> None:
+    for folder in ("privacy", "sdk", "server"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path == PACKAGE / "egress.py":
+                continue
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            calls = [
+                ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)
+            ]
+            assert not [call for call in calls if call.split(".")[-1] == "SealedFrame"], path
+            names = {
+                ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Name | ast.Attribute)
+            }
+            assert not [name for name in names if name.split(".")[-1] == "_DOOR"], path

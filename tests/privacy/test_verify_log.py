@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import cbor2
+import pytest
+from ugsd_privacy.audit.merkle import extend_frontier, leaf_hash
+from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import Usage
+from ugsd_privacy.errors import LedgerCorrupt, LogTampered
+from ugsd_privacy.keys import LogKey
+
+LEAVES = 7
+
+
+@pytest.fixture
+def logged(world):
+    """A hello and six blocks, signed at 7 leaves."""
+    egress = world.egress()
+    caption = world.connect(egress)
+    for tokens in range(1, LEAVES):
+        egress.seal_block(world.channel, caption, world.escalation(tokens))
+    world.note = egress.checkpoint()
+    return world
+
+
+def edit(world, *statements: str) -> None:
+    db = sqlite3.connect(world.ledger.path)
+    for statement in statements:
+        db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def rebuild_nodes(world) -> None:
+    """What a tamperer does who knows the format: recompute the tree over what is there."""
+    db = sqlite3.connect(world.ledger.path)
+    db.execute("DELETE FROM nodes")
+    frontier: list[bytes] = []
+    for index, (content,) in enumerate(
+        db.execute("SELECT content FROM leaves ORDER BY leaf").fetchall()
+    ):
+        frontier, nodes = extend_frontier(frontier, index, leaf_hash(content))
+        db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
+    db.commit()
+    db.close()
+
+
+def test_an_honest_log_verifies_and_adds_up(logged) -> None:
+    summary = verify_log(logged.ledger, logged.log_key.public, trusted=[logged.note])
+    assert (summary.size, summary.checkpoints) == (LEAVES, 2)
+    assert (summary.total.blocks, summary.total.tokens) == (6, 21)
+
+
+def test_an_empty_log_verifies(world) -> None:
+    assert verify_log(world.ledger, world.log_key.public).total == Usage()
+
+
+FLIP = "UPDATE {table} SET {column} = cast({column} || x'00' AS blob) WHERE leaf = 3"
+SWAP = [
+    "UPDATE leaves SET leaf = 99 WHERE leaf = 2",
+    "UPDATE leaves SET leaf = 2 WHERE leaf = 3",
+    "UPDATE leaves SET leaf = 3 WHERE leaf = 99",
+]
+SWAP_CHARGES = [statement.replace("leaves", "charges") for statement in SWAP]
+TAMPERING = {
+    "a changed leaf": ([FLIP.format(table="leaves", column="content")], 3, "leaf 3 commits"),
+    "a changed body": ([FLIP.format(table="leaves", column="body")], 3, "record 3"),
+    "a changed salt": ([FLIP.format(table="leaves", column="salt")], 3, "record 3"),
+    "an erased body": (["UPDATE leaves SET body = x'' WHERE leaf = 3"], 3, "record 3"),
+    "another salt": (["UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 3"], 3, "leaf 3 commits"),
+    "a smaller charge": (["UPDATE charges SET bytes = 1 WHERE leaf = 3"], 3, "charge 3"),
+    "a free block": (["UPDATE charges SET blocks = 0 WHERE leaf = 3"], 3, "charge 3"),
+    "another's charge": (["UPDATE charges SET user = 'eve' WHERE leaf = 3"], 3, "charge 3"),
+    "damaged text": (
+        ["UPDATE charges SET user = cast(x'ff' AS text) WHERE leaf = 3"], 3, "charge 3"
+    ),
+    "another day's charge": (["UPDATE charges SET day = day + 1 WHERE leaf = 3"], 3, "charge 3"),
+    "another caption's charge": (
+        ["UPDATE charges SET caption = zeroblob(16) WHERE leaf = 3"], 3, "charge 3"
+    ),
+    "a deleted charge": (["DELETE FROM charges WHERE leaf = 3"], 3, "charge 3"),
+    "a deleted leaf": (["DELETE FROM leaves WHERE leaf = 3"], 3, "leaf 3 is missing"),
+    "a deleted record": (
+        ["DELETE FROM leaves WHERE leaf = 3", "DELETE FROM charges WHERE leaf = 3"],
+        3, "leaf 3 is missing",
+    ),
+    "a deleted first record": (["DELETE FROM leaves WHERE leaf = 0"], 0, "leaf 0 is missing"),
+    "swapped leaves": (SWAP, 2, "charge 2"),
+    "swapped records": (SWAP + SWAP_CHARGES, 2, "does not add up"),
+    "a changed node": (
+        ["UPDATE nodes SET hash = zeroblob(32) WHERE level = 1 AND position = 1"], 3, "node 1/1"
+    ),
+    "a deleted node": (["DELETE FROM nodes WHERE level = 2"], 3, "node 2/0"),
+    "a surplus node": (["INSERT INTO nodes VALUES (9, 9, zeroblob(32))"], 7, "nodes for 7"),
+    "a surplus charge": (
+        ["INSERT INTO charges VALUES (9, '', 20000, NULL, 0, 0, 5)"], 7, "8 charges"
+    ),
+    "a truncated log": (
+        ["DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4"],
+        5, "truncated: 7 leaves were signed, 5 are here",
+    ),
+    "an emptied log": (["DELETE FROM leaves", "DELETE FROM charges"], 0, "truncated"),
+    "a changed checkpoint": (
+        ["UPDATE checkpoints SET note = replace(note, char(10) || '7', char(10) || '6')"],
+        None, "does not verify",
+    ),
+    "a checkpoint of another size": (["UPDATE checkpoints SET size = 6"], None, "about size 7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "index", "what"), TAMPERING.values(), ids=TAMPERING)
+def test_tampering_is_found_and_named(
+    logged, statements: list[str], index: int | None, what: str
+) -> None:
+    edit(logged, *statements)
+    with pytest.raises(LogTampered, match=what) as found:
+        verify_log(logged.ledger, logged.log_key.public)
+    assert found.value.index == index
+
+
+def test_a_truncation_that_fits_together_breaks_the_checkpoint(logged) -> None:
+    edit(logged, "DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4")
+    rebuild_nodes(logged)
+    with pytest.raises(LogTampered, match="truncated"):
+        verify_log(logged.ledger, logged.log_key.public)
+
+
+def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(logged) -> None:
+    with logged.ledger.reading() as view:
+        row = list(view.rows())[LEAVES - 1]
+    fields = decode_record(row.body).model_dump() | {"tokens": tuple(range(6)), "time_s": 1}
+    forged = EgressRecord.model_validate(fields)
+    db = sqlite3.connect(logged.ledger.path)
+    db.execute(
+        "UPDATE leaves SET body = ?, content = ? WHERE leaf = ?",
+        (forged.to_bytes(), Leaf.of(forged, row.salt).to_bytes(), row.leaf),
+    )
+    db.commit()
+    db.close()
+    with pytest.raises(LogTampered, match="node 0/6") as found:
+        verify_log(logged.ledger, logged.log_key.public)
+    assert found.value.index == row.leaf
+    rebuild_nodes(logged)
+    with pytest.raises(LogTampered, match="not those that were signed"):
+        verify_log(logged.ledger, logged.log_key.public)
+
+
+def test_a_record_of_an_earlier_day_is_found_though_it_adds_up(logged) -> None:
+    with logged.ledger.reading() as view:
+        fields = decode_record(next(view.rows()).body).model_dump()
+    earlier = EgressRecord.model_validate(fields | {"day": fields["day"] - 1})
+    salt = bytes(32)
+    with logged.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+        passage.day = earlier.day
+        content = Leaf.of(earlier, salt).to_bytes()
+        passage.record(earlier.charge, content=content, salt=salt, body=earlier.to_bytes())
+    with pytest.raises(LogTampered, match="earlier day") as found:
+        verify_log(logged.ledger, logged.log_key.public)
+    assert found.value.index == LEAVES
+
+
+def test_a_log_restored_from_a_backup_is_found_by_a_checkpoint_kept_elsewhere(
+    tmp_path: Path, new_world: Callable[[Path], object]
+) -> None:
+    world = new_world(tmp_path / "ledger")
+    with world.ledger:
+        egress = world.egress()
+        caption = world.connect(egress)
+        egress.checkpoint()
+    shutil.copytree(tmp_path / "ledger", tmp_path / "backup")
+    with world.ledger:
+        egress.seal_block(world.channel, caption, world.escalation())
+        receipt = egress.receipts(caption)[0]
+    shutil.rmtree(tmp_path / "ledger")
+    shutil.copytree(tmp_path / "backup", tmp_path / "ledger")
+    with world.ledger:
+        assert verify_log(world.ledger, world.log_key.public).size == 1
+        with pytest.raises(LogTampered, match="truncated"):
+            verify_log(world.ledger, world.log_key.public, trusted=[receipt.checkpoint])
+
+
+def test_a_log_signed_by_another_key_is_refused(logged) -> None:
+    with pytest.raises(LogTampered):
+        verify_log(logged.ledger, LogKey.generate().public)
+
+
+def test_a_door_on_a_tampered_log_signs_nothing(logged) -> None:
+    egress = logged.egress()
+    edit(logged, "UPDATE nodes SET hash = zeroblob(32) WHERE level = 0 AND position = 6")
+    with pytest.raises(LogTampered):
+        egress.checkpoint()
+    edit(logged, "DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4")
+    with pytest.raises(LogTampered):
+        egress.checkpoint()
+    edit(logged, "DELETE FROM nodes")
+    with pytest.raises(LedgerCorrupt):
+        egress.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(f"DROP TABLE {table}" for table in ("leaves", "charges", "nodes", "checkpoints")),
+        "ALTER TABLE leaves ADD COLUMN note TEXT",
+        "CREATE TRIGGER t AFTER INSERT ON charges BEGIN UPDATE charges SET blocks = 0; END",
+    ],
+)
+def test_altered_tables_are_refused(logged, statement: str) -> None:
+    edit(logged, statement)
+    with pytest.raises(LedgerCorrupt, match="altered"):
+        verify_log(logged.ledger, logged.log_key.public)
+    logged.ledger.close()
+    with pytest.raises(LedgerCorrupt, match="altered"):
+        logged.ledger.open()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"\x80",
+        b"\x01",
+        cbor2.dumps({"kind": "hello"}),
+        cbor2.dumps({1: 2}),
+        b"\x81" * 5000,
+    ],
+)
+def test_bodies_that_are_no_records_are_refused(body: bytes) -> None:
+    with pytest.raises(LogTampered):
+        decode_record(body)
+
+
+def test_a_record_has_one_body(logged) -> None:
+    with logged.ledger.reading() as view:
+        for row in view.rows():
+            record = decode_record(row.body)
+            assert record.to_bytes() == row.body
+            with pytest.raises(LogTampered):
+                decode_record(cbor2.dumps(cbor2.loads(row.body) | {"user": "é"}, canonical=False))
+
+
+def test_the_door_works_while_the_log_is_being_read(logged) -> None:
+    egress = logged.egress()
+    caption = logged.connect(egress)
+    with logged.ledger.reading() as view:
+        egress.seal_block(logged.channel, caption, logged.escalation())
+        assert view.size() == LEAVES + 1

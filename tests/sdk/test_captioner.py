@@ -1,0 +1,429 @@
+"""The facade over a verifier in memory: what it reports, and that no verifier can hurt it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.wire import Block, Disclosure, Refusal, RefusalCode, Verdict, Welcome
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import AudioError, ConfigError, WrongVerifier
+from ugsd_sdk.events import Source
+from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, Escalate
+from ugsd_sdk.transport.memory import MemoryTransport
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+
+
+def verdict(block: Block, **changes: Any) -> Verdict:
+    accepted = Verdict(
+        caption=block.caption,
+        start=block.start,
+        accepted=len(block.tokens),
+        correction=None,
+        continuation=(),
+    )
+    return Verdict(**{**accepted.model_dump(), **changes})
+
+
+def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voice) -> None:
+    with new_captioner() as captioner:
+        fields = json.loads(captioner.caption(voice, 16_000).model_dump_json())
+    assert list(fields) == [
+        "path",
+        "text",
+        "tokens",
+        "escalation",
+        "latency_ms",
+        "receipts",
+        "degraded",
+    ]
+    assert {tuple(token) for token in fields["tokens"]} == {("text", "source", "uncertainty")}
+    assert list(fields["escalation"]) == [
+        "blocks",
+        "tokens",
+        "drafted_tokens",
+        "disclosed_tokens",
+        "disclosed_states",
+        "frames",
+        "bytes_sent",
+        "bytes_received",
+        "epsilon",
+    ]
+    assert list(fields["latency_ms"]) == ["total", "load", "encode", "draft", "wait"]
+
+
+def test_without_a_verifier_home_and_network_are_untouched(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("no socket")
+
+    monkeypatch.setattr("socket.socket", forbidden)
+    with Captioner(drafter, home=tmp_path / "home", policy=AlwaysEscalate()) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert not (tmp_path / "home").exists()
+    assert caption.degraded is None
+    assert caption.escalation.blocks == caption.escalation.frames == 0
+    assert {token.source for token in caption.tokens} == {Source.DRAFTED}
+
+
+def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
+    new_captioner: New, fake: Any, voice: Voice, tmp_path: Path
+) -> None:
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    cost = caption.escalation
+    hello, *frames = fake.frames
+    assert caption.degraded is None
+    assert {token.source for token in caption.tokens} == {Source.VERIFIED}
+    assert cost.blocks == cost.frames == len(frames) == len(fake.blocks) == 5
+    assert cost.bytes_sent == sum(map(len, frames))
+    assert cost.disclosed_tokens == sum(len(block.tokens) for block in fake.blocks) == 24
+    assert cost.disclosed_states == sum(len(block.state_positions) for block in fake.blocks) == 1
+    assert cost.bytes_received > 0
+    assert cost.epsilon is None
+    log_key = LogKey.load(tmp_path / "home" / "log.key").public
+    for receipt in caption.receipts:
+        receipt.verify(log_key)
+    with Ledger(tmp_path / "home" / "ledger") as ledger:
+        summary = verify_log(ledger, log_key, trusted=[r.checkpoint for r in caption.receipts])
+    assert summary.size == 1 + len(frames)
+    assert summary.total.bytes == len(hello) + cost.bytes_sent
+
+
+def test_one_session_serves_many_captions(new_captioner: New, fake: Any, voice: Voice) -> None:
+    with new_captioner() as captioner:
+        for _ in range(3):
+            assert captioner.caption(voice, 16_000).degraded is None
+    assert fake.connections == 1
+    assert sorted({block.caption for block in fake.blocks}) == [0, 1, 2]
+
+
+def test_corrected_and_continued_words_are_the_verifiers(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    def correct(block: Block) -> Verdict:
+        if block.start:
+            return verdict(block)
+        return verdict(block, accepted=1, correction=7, continuation=(8, 9))
+
+    fake.answer = correct
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    first = [(token.text, token.source, token.left) for token in caption.tokens[:4]]
+    assert first[1:] == [
+        (" w7", Source.CORRECTED, False),
+        (" w8", Source.CONTINUED, False),
+        (" w9", Source.CONTINUED, False),
+    ]
+    assert [token.uncertainty is None for token in caption.tokens[:4]] == [False, True, True, True]
+    assert caption.text == "".join(token.text for token in caption.tokens).strip()
+
+
+def garbage(block: Block) -> bytes:
+    return b"garbage"
+
+
+def silence(block: Block) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(garbage, "verifier misbehaved", id="garbage"),
+        pytest.param(lambda block: b"", "verifier misbehaved", id="empty"),
+        pytest.param(silence, "deadline", id="silence"),
+        pytest.param(
+            lambda block: Refusal(code=RefusalCode.OVERLOADED),
+            "verifier refused: overloaded",
+            id="refusal",
+        ),
+        pytest.param(
+            lambda block: verdict(block, accepted=0), "verifier misbehaved", id="no correction"
+        ),
+        pytest.param(
+            lambda block: verdict(block, start=1), "verifier misbehaved", id="other block"
+        ),
+        pytest.param(
+            lambda block: verdict(block, caption=9), "verifier misbehaved", id="other caption"
+        ),
+        pytest.param(
+            lambda block: verdict(block, continuation=(400,)),
+            "verifier misbehaved",
+            id="no such word",
+        ),
+        pytest.param(
+            lambda block: Welcome(
+                version=0, vocabulary=bytes(32), projection=bytes(32), state_dim=4, max_tokens=9
+            ),
+            "verifier misbehaved",
+            id="welcome",
+        ),
+    ],
+)
+def test_a_caption_outlives_its_verifier(
+    new_captioner: New, fake: Any, voice: Voice, drafter: ScriptedDrafter, answer: Any, reason: str
+) -> None:
+    with Captioner(drafter) as captioner:
+        alone = captioner.caption(voice, 16_000)
+    fake.answer = answer
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == reason
+    assert caption.text == alone.text
+    assert len(fake.blocks) == caption.escalation.blocks == 1
+    assert [token.left for token in caption.tokens[:6]] == [True] * 5 + [False]
+    assert len(caption.receipts) == 1, "what left in vain is logged all the same"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("vocabulary", bytes(32), "verifier of another vocabulary"),
+        ("projection", bytes(32), "verifier of another projection"),
+        ("state_dim", 5, "verifier of another projection"),
+        ("version", 9, "verifier of another version"),
+        ("max_tokens", 3, "beyond the verifier"),
+    ],
+)
+def test_a_verifier_of_another_kind_gets_nothing(
+    new_captioner: New, fake: Any, voice: Voice, field: str, value: object, reason: str
+) -> None:
+    fake.welcome = fake.welcome.model_copy(update={field: value})
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == reason
+    assert caption.escalation.blocks == 0
+    assert not fake.blocks
+
+
+def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: Voice) -> None:
+    other = VerifierKey.generate().public.to_text()
+    with new_captioner(verifier_key=other) as captioner:
+        caption = captioner.caption(voice, 16_000)
+        with pytest.raises(Exception, match="pinned key"):
+            captioner.connect(1)
+    assert caption.degraded == "wrong verifier key"
+    assert not fake.blocks
+    assert fake.connections == 1, "it backs off"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "blocks"),
+    [
+        (BudgetLimits(tokens_per_day=12), "budget: tokens_per_day", 2),
+        (BudgetLimits(blocks_per_caption=1), "budget: blocks_per_caption", 1),
+        (BudgetLimits(bytes_per_day=100), "budget: bytes_per_day", 0),
+    ],
+)
+def test_an_exhausted_budget_ends_in_a_caption(
+    new_captioner: New, fake: Any, voice: Voice, limits: BudgetLimits, reason: str, blocks: int
+) -> None:
+    with new_captioner(config=Settings.of(limits=limits)) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == reason
+    assert caption.escalation.blocks == len(fake.blocks) == blocks
+    sources = [token.source for token in caption.tokens]
+    assert sources == [Source.VERIFIED] * 5 * blocks + [Source.DRAFTED] * (
+        len(sources) - 5 * blocks
+    )
+
+
+def test_a_policy_sees_what_the_budget_still_allows(new_captioner: New, voice: Voice) -> None:
+    seen = []
+
+    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        seen.append((budget.left["blocks_per_caption"], budget.left["tokens_per_day"]))
+        return Escalate(Disclosure.TOKENS)
+
+    with new_captioner(policy=policy) as captioner:
+        captioner.caption(voice, 16_000)
+    assert seen[:3] == [(8, 20_000), (7, 19_995), (6, 19_990)]
+
+
+def test_an_unusable_ledger_keeps_everything_in(
+    new_captioner: New, fake: Any, voice: Voice, tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "ledger").write_text("not a folder")
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == "ledger unavailable"
+    assert not fake.frames
+
+
+def test_a_late_answer_is_dropped_and_the_next_caption_verified(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    late: list[MemoryTransport] = []
+    real = fake.transport
+
+    def holding() -> MemoryTransport:
+        transport = real()
+        late.append(transport)
+        return transport
+
+    with new_captioner(verifier=holding) as captioner:
+        captioner.connect()
+        answers = late[0]._answers
+        held: list[bytes] = []
+
+        class Slow:
+            def append(self, answer: bytes) -> None:
+                held.append(answer)
+
+            def __bool__(self) -> bool:
+                return False
+
+            def clear(self) -> None: ...
+
+        late[0]._answers = Slow()  # type: ignore[assignment]
+        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert len(fake.blocks) == 1, "nothing more leaves while an answer is owed"
+        answers.extend(held)
+        late[0]._answers = answers
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert fake.connections == 1
+
+
+def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    transports = []
+
+    def remembered() -> MemoryTransport:
+        transports.append(fake.transport())
+        return transports[-1]
+
+    with new_captioner(verifier=remembered) as captioner:
+        captioner.connect()
+        transports[0].close()
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert fake.connections == 2
+
+
+def test_it_reconnects_on_a_later_caption_after_a_lie(
+    new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ugsd_sdk.link._FIRST_BACK_OFF_S", 0.0)
+    honest, fake.answer = fake.answer, garbage
+    with new_captioner() as captioner:
+        captioner._load().link._first_back_off_s = 0.0
+        assert captioner.caption(voice, 16_000).degraded == "verifier misbehaved"
+        fake.answer = honest
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert fake.connections == 2
+
+
+def test_threads_share_a_captioner(new_captioner: New, voice: Voice) -> None:
+    captions = []
+    with new_captioner() as captioner:
+        threads = [
+            threading.Thread(target=lambda: captions.append(captioner.caption(voice, 16_000)))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [caption.degraded for caption in captions] == [None] * 4
+    assert len({caption.text for caption in captions}) == 1
+
+
+def test_a_bad_clip_is_its_own_error_and_the_next_one_is_captioned(
+    new_captioner: New, voice: Voice
+) -> None:
+    with new_captioner() as captioner:
+        with pytest.raises(AudioError):
+            captioner.caption(b"not audio")
+        assert captioner.caption(voice, 16_000).degraded is None
+
+
+def test_the_path_is_reported_and_an_array_has_none(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
+) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", voice, 16_000)
+    with Captioner(drafter) as captioner:
+        assert captioner.caption(tmp_path / "a.wav").path == str(tmp_path / "a.wav")
+        assert captioner.caption(voice, 16_000).path is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"verifier": "ws://127.0.0.1:1"},
+        {"verifier": "ws://127.0.0.1:1", "verifier_key": "ugsd-vk1:short"},
+        {"verifier": "http://127.0.0.1:1", "verifier_key": "k"},
+        {"verifier": "ws://user:secret@127.0.0.1:1", "verifier_key": "k"},
+        {"user": ""},
+        {"config": "/no/such/file.toml"},
+        {"config": Settings.of(), "user": "x" * 65},
+    ],
+)
+def test_a_wrong_setting_is_told_on_load(
+    drafter: ScriptedDrafter, arguments: dict[str, Any]
+) -> None:
+    captioner = Captioner(drafter, **arguments)
+    with pytest.raises(ConfigError):
+        captioner.load()
+
+
+def test_the_environment_counts_only_where_a_file_is_read(
+    drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyPatch, voice: Voice
+) -> None:
+    monkeypatch.setenv("UGSD_VERIFIER__URL", "ws://127.0.0.1:1")
+    with Captioner(drafter, policy=AlwaysEscalate()) as captioner:
+        assert captioner.caption(voice, 16_000).degraded is None
+
+
+def test_connect_tells_why_there_is_no_verifier(new_captioner: New, fake: Any) -> None:
+    fake.welcome = fake.welcome.model_copy(update={"vocabulary": bytes(32)})
+    with new_captioner() as captioner, pytest.raises(WrongVerifier, match="trained together"):
+        captioner.connect(5)
+
+
+def test_closing_twice_and_captioning_after_closing_work(new_captioner: New, voice: Voice) -> None:
+    captioner = new_captioner()
+    captioner.caption(voice, 16_000)
+    captioner.close()
+    captioner.close()
+    assert captioner.caption(voice, 16_000).degraded is None
+    captioner.close()
+
+
+def test_deadlines_bound_a_caption(new_captioner: New, voice: Voice) -> None:
+    class Stuck(MemoryTransport):
+        def __init__(self) -> None:
+            super().__init__(lambda data: None)
+
+        def connect(self, timeout_s: float) -> None:
+            super().connect(timeout_s)
+            threading.Event().wait(1.0)
+
+    settings = Settings.of(verifier=VerifierSettings(deadline_s=0.2, connect_timeout_s=1.0))
+    with new_captioner(verifier=Stuck, config=settings) as captioner:
+        first = captioner.caption(voice, 16_000)
+        second = captioner.caption(voice, 16_000)
+    assert first.degraded == second.degraded == "verifier unreachable"
+    assert 150 < first.latency_ms.wait < 600
+    assert second.latency_ms.wait < 50, "one attempt costs one caption a wait"

@@ -1,0 +1,183 @@
+"""The command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+
+New = Callable[..., Captioner]
+
+
+@pytest.fixture(autouse=True)
+def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None:
+    """The commands load a drafter that needs no weights."""
+    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+
+
+@pytest.fixture
+def clip(tmp_path: Path, voice: NDArray[np.float32]) -> str:
+    soundfile.write(tmp_path / "clip.wav", voice, 16_000)
+    return str(tmp_path / "clip.wav")
+
+
+@pytest.fixture
+def used_home(new_captioner: New, voice: NDArray[np.float32], tmp_path: Path) -> Path:
+    """A home from which one caption's five blocks left."""
+    with new_captioner(user="ada") as captioner:
+        assert captioner.caption(voice, 16_000).degraded is None
+    return tmp_path / "home"
+
+
+def test_a_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["caption", clip]) == 0
+    out = capsys.readouterr().out
+    assert clip in out
+    assert "nothing left this device" in out
+    assert "w" in out.splitlines()[1]
+
+
+def test_json_is_one_object_per_line(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["caption", "--json", clip, clip]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [clip, clip]
+
+
+def test_one_bad_clip_does_not_stop_the_others(
+    clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"not audio")
+    assert main(["caption", "--json", str(bad), clip]) == 1
+    printed = capsys.readouterr()
+    first, second = map(json.loads, printed.out.splitlines())
+    assert first["path"] == str(bad)
+    assert first["error"]["type"] == "UnreadableAudio"
+    assert "ffmpeg" in first["error"]["message"]
+    assert second["path"] == clip
+    assert "bad.wav" in printed.err
+
+
+def test_a_dead_verifier_degrades_and_is_told(
+    clip: str, new_captioner: New, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "verifier.pub"
+    key.write_text(fake.key.public.to_text())
+    config = tmp_path / "ugsd.toml"
+    config.write_text("threshold = 0.0\n")
+    arguments = ["--verifier", "ws://127.0.0.1:1", "--verifier-key", str(key)]
+    arguments += ["--home", str(tmp_path / "home"), "--config", str(config)]
+    assert main(["caption", *arguments, clip]) == 0
+    printed = capsys.readouterr()
+    assert "going on without the verifier" in printed.err
+    assert "not fully verified: verifier unreachable" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["caption"], "Missing argument"),
+        (["caption", "--offline", "--verifier", "embedded", "a.wav"], "--offline uses no verifier"),
+        (["caption", "--verifier", "ws://127.0.0.1:1", "a.wav"], "key pinned"),
+        (["caption", "--verifier", "http://x", "--verifier-key", "k", "a.wav"], "address"),
+        (["caption", "--config", "/no/such.toml", "a.wav"], "/no/such.toml"),
+        (["caption", "--user", "", "a.wav"], "user"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_wrong_usage_is_told_and_ends_with_two(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["caption"], ["audit"], ["audit", "show"], ["demo"]])
+def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    assert "Usage: ugsd" in capsys.readouterr().out
+
+
+def test_the_log_is_listed(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "show", "--home", str(used_home)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 6, "a header, the hello and five blocks"
+    assert "hello" in lines[1]
+    assert "summary" in lines[2]
+    assert "ada" in lines[2]
+    assert main(["audit", "show", "--json", "--home", str(used_home)]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["index"] for record in records] == list(range(6))
+    assert len(records[1]["tokens"]) == 5
+
+
+def test_a_sound_log_verifies(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "verify", "--home", str(used_home)]) == 0
+    assert "verifies: 6 passages (5 blocks, 24 tokens" in capsys.readouterr().out
+
+
+def test_a_tampered_log_does_not_verify(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
+        db.execute("UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 2")
+    db.close()
+    assert main(["audit", "verify", "--home", str(used_home)]) == 1
+    assert "does NOT verify" in capsys.readouterr().err
+
+
+def test_a_log_signed_by_another_key_does_not_verify(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (used_home / "log.key").unlink()
+    LogKey.generate().save(used_home / "log.key")
+    assert main(["audit", "verify", "--home", str(used_home)]) == 1
+    assert capsys.readouterr().err
+
+
+def test_reading_a_home_that_is_not_there_creates_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = ["--home", str(tmp_path / "nowhere")]
+    assert main(["audit", "show", *nowhere]) == 0
+    assert "nothing has left" in capsys.readouterr().out
+    assert main(["budget", "show", *nowhere]) == 0
+    assert main(["audit", "verify", *nowhere]) == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_budget_is_shown_per_user(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for user, used in [("ada", "24"), ("eve", "0")]:
+        assert main(["budget", "show", "--home", str(used_home), "--user", user]) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        row = next(row for row in rows if row and row[0] == "tokens_per_day")
+        assert row == ["tokens_per_day", "20000", used, str(20_000 - int(used))]
+
+
+def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, voice: Any) -> None:
+    import io
+
+    from rich.console import Console
+    from ugsd_sdk.cli.show import print_caption
+
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    coloured, plain = io.StringIO(), io.StringIO()
+    print_caption(Console(file=coloured, force_terminal=True, soft_wrap=True), caption)
+    print_caption(Console(file=plain, soft_wrap=True), caption)
+    assert "\x1b[" in coloured.getvalue()
+    assert caption.text in plain.getvalue()
+    assert "5 blocks left: 24 tokens, 1 state" in plain.getvalue()

@@ -1,0 +1,97 @@
+"""Settings from file, environment and Python, and faults that are named where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.config import Settings
+from ugsd_sdk.errors import ConfigError
+
+FILE = """
+user = "ada"
+disclosure = "block_states"
+[verifier]
+url = "wss://captions.example.org"
+deadline_s = 1.5
+[limits]
+tokens_per_day = 50
+bytes_per_day = "none"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "ugsd.toml").write_text(FILE)
+    return tmp_path / "ugsd.toml"
+
+
+def test_a_file_is_read(file: Path) -> None:
+    settings = Settings.read(file)
+    assert settings.user == "ada"
+    assert settings.disclosure is Disclosure.BLOCK_STATES
+    assert settings.verifier.url == "wss://captions.example.org"
+    assert settings.verifier.deadline_s == 1.5
+    assert settings.limits.tokens_per_day == 50
+    assert settings.limits.bytes_per_day is None
+    assert settings.limits.blocks_per_caption == 8
+
+
+def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_USER", "eve")
+    monkeypatch.setenv("UGSD_VERIFIER__KEY", "ugsd-vk1:x")
+    monkeypatch.setenv("UGSD_LIMITS__TOKENS_PER_DAY", "7")
+    settings = Settings.read(file)
+    assert settings.user == "eve"
+    assert settings.verifier.key == "ugsd-vk1:x"
+    assert settings.verifier.url == "wss://captions.example.org", "the file's part is kept"
+    assert settings.limits.tokens_per_day == 7
+
+
+def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_USER", "eve")
+    assert Settings.read(file, user="bob").user == "bob"
+    assert Settings.of().user == "default", "of() reads neither"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('usr = "x"', "key usr: no such setting"),
+        ("user = 3", "key user: .*string"),
+        ("[verifier]\ndeadline_s = -1", "key verifier.deadline_s: .*greater than 0"),
+        ("[verifier]\ndeadline_s = nan", "key verifier.deadline_s: .*finite"),
+        ("[limits]\nblocks_per_week = 1", "key limits.blocks_per_week: no such setting"),
+        ("[limits]\nblocks_per_day = -1", "key limits.blocks_per_day: .*greater"),
+        ('disclosure = "everything"', "key disclosure: .*'tokens', 'summary'"),
+        ("user = ", "not TOML"),
+    ],
+)
+def test_a_fault_in_a_file_names_file_key_and_fix(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told) as raised:
+        Settings.read(path)
+    assert "bad.toml" in str(raised.value)
+
+
+def test_a_fault_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_VERIFIER__DEADLINE_S", "soon")
+    with pytest.raises(ConfigError, match=r"variable UGSD_VERIFIER__DEADLINE_S: .*number"):
+        Settings.read()
+
+
+def test_a_variable_that_is_no_json_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_LIMITS", "{")
+    with pytest.raises(ConfigError, match="environment"):
+        Settings.read()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xff"])
+def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "ugsd.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Settings.read(path)

@@ -1,0 +1,120 @@
+"""What every drafter promises; the scripted one and the starter pass the same suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ugsd_sdk
+from numpy.typing import NDArray
+from ugsd_sdk.drafter import Drafter, DraftSession, Evidence
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.uncertainty import Calibrator
+
+STARTER = Path(ugsd_sdk.__file__).parent / "starter"
+
+
+def starter() -> Drafter:
+    from ugsd_sdk.drafter.onnx import OnnxDrafter
+
+    drafter: Drafter = OnnxDrafter(STARTER)
+    return drafter
+
+
+needs_starter = pytest.mark.skipif(
+    not (STARTER / "gate.json").exists(), reason="the starter's files are not in this checkout"
+)
+
+
+@pytest.fixture(params=[ScriptedDrafter, pytest.param(starter, marks=needs_starter)])
+def drafter(request: pytest.FixtureRequest) -> Iterator[Drafter]:
+    make: Callable[[], Drafter] = request.param
+    made = make()
+    made.load()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def evidence(drafter: Drafter, voice: NDArray[np.float32]) -> Evidence:
+    return drafter.encode(voice)
+
+
+def greedy(session: DraftSession, count: int) -> list[int]:
+    drafted = []
+    for _ in range(count):
+        drafted.append(int(np.argmax(session.predict().logits)))
+        session.append(drafted[-1:])
+    return drafted
+
+
+def same(session: DraftSession, other: DraftSession) -> None:
+    assert list(session.tokens) == list(other.tokens)
+    first, second = session.predict(), other.predict()
+    np.testing.assert_allclose(first.logits, second.logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(first.state, second.state, rtol=1e-3, atol=1e-3)
+
+
+def test_a_prediction_has_the_shapes_and_bounds_that_are_promised(
+    drafter: Drafter, evidence: Evidence
+) -> None:
+    session = drafter.start(evidence)
+    for _ in range(3):
+        prediction = session.predict()
+        assert prediction.logits.ndim == 1
+        assert prediction.logits.dtype == prediction.state.dtype == np.float32
+        assert prediction.state.shape == (drafter.info.state_dim,)
+        assert np.linalg.norm(prediction.state) <= 1 + 1e-5
+        assert 0 <= drafter.info.eos < prediction.logits.size
+        session.append([1])
+    assert 0 <= evidence.novelty < np.inf
+    assert len(drafter.info.vocabulary) == len(drafter.info.projection) == 32
+
+
+def test_several_tokens_in_one_step_are_as_one_by_one(drafter: Drafter, evidence: Evidence) -> None:
+    one, many = drafter.start(evidence), drafter.start(evidence)
+    for token in [1, 2, 3, 4]:
+        one.append([token])
+    many.append([1, 2, 3, 4])
+    same(one, many)
+
+
+def test_cropping_leaves_no_trace(drafter: Drafter, evidence: Evidence) -> None:
+    cropped, fresh = drafter.start(evidence), drafter.start(evidence)
+    cropped.append([1, 2, 3, 4, 5])
+    cropped.crop(2)
+    fresh.append([1, 2])
+    same(cropped, fresh)
+    cropped.append([5, 6])
+    fresh.append([5, 6])
+    same(cropped, fresh)
+    cropped.crop(0)
+    same(cropped, drafter.start(evidence))
+
+
+def test_sessions_do_not_share_what_they_hold(drafter: Drafter, evidence: Evidence) -> None:
+    first, second = drafter.start(evidence), drafter.start(evidence)
+    first.append([3, 2, 1])
+    same(second, drafter.start(evidence))
+    assert greedy(second, 4) == greedy(drafter.start(evidence), 4)
+
+
+def test_a_session_holds_the_longest_caption(drafter: Drafter, evidence: Evidence) -> None:
+    session = drafter.start(evidence)
+    session.append([1] * drafter.info.max_tokens)
+    assert len(session.tokens) == drafter.info.max_tokens
+
+
+def test_pieces_make_the_text_and_the_end_marker_has_none(drafter: Drafter) -> None:
+    tokens = [1, 2, 3]
+    assert drafter.piece(drafter.info.eos) == ""
+    assert drafter.text([*tokens, drafter.info.eos]) == drafter.text(tokens)
+    pieces = "".join(drafter.piece(token) for token in tokens)
+    assert drafter.text(tokens).split() == pieces.split()
+
+
+@needs_starter
+def test_the_starters_gate_is_one_that_the_sdk_reads() -> None:
+    assert 0 <= Calibrator.load(STARTER / "gate.json").threshold <= 1

@@ -1,0 +1,96 @@
+"""The child process: started, believed only if it announces itself, and always ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.errors import ConfigError, Unreachable
+
+ANNOUNCE = 'print(\'{"url": "ws://127.0.0.1:9", "public_key": "k"}\', flush=True)'
+
+
+class Child(EmbeddedVerifier):
+    """An embedded verifier that runs other code."""
+
+    def __init__(self, home: Path, code: str) -> None:
+        super().__init__(home)
+        self._code = code
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-c", self._code]
+
+    @property
+    def process(self) -> subprocess.Popen[str] | None:
+        return self._process
+
+
+def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
+    child = Child(tmp_path / "home", f"{ANNOUNCE}\nimport sys; sys.stdin.read()")
+    announced = child.start(20)
+    process = child.process
+    assert process is not None
+    assert (announced.url, announced.public_key) == ("ws://127.0.0.1:9", "k")
+    child.close()
+    assert process.returncode == 0
+    child.close()
+
+
+def test_it_is_killed_where_it_does_not_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ugsd_sdk.embedded._STOP_TIMEOUT_S", 0.2)
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN)"
+    child = Child(tmp_path / "home", f"{stubborn}\n{ANNOUNCE}\nwhile True: time.sleep(1)")
+    child.start(20)
+    process = child.process
+    assert process is not None
+    child.close()
+    assert process.returncode == -9
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise SystemExit('no model')",
+        "print('not json', flush=True)",
+        "print('[]', flush=True)",
+        "print('{}', flush=True)",
+        "print('9' * 100_000, flush=True)",
+        "import time; time.sleep(60)",
+    ],
+)
+def test_a_child_that_announces_nothing_is_ended(tmp_path: Path, code: str) -> None:
+    child = Child(tmp_path / "home", code)
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match=r"embedded-verifier\.log"):
+        child.start(1.0)
+    assert child.process is None
+    assert time.monotonic() - started < 5
+
+
+def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
+    assert "no model" in (tmp_path / "home" / "embedded-verifier.log").read_text()
+
+
+def test_a_home_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(ConfigError, match="home"):
+        EmbeddedVerifier(tmp_path / "home").start(1)
+
+
+def test_it_runs_our_interpreter_and_ignores_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ugsd_server.py").write_text('print(\'{"url": "ws://evil", "public_key": ""}\')')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UGSD_SERVER_MODEL", str(tmp_path / "no-model"))
+    with pytest.raises(Unreachable):
+        EmbeddedVerifier(tmp_path / "home").start(30)
+    assert "no-model" in (tmp_path / "home" / "embedded-verifier.log").read_text()

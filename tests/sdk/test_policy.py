@@ -1,0 +1,49 @@
+"""Policies decide as they are named."""
+
+from __future__ import annotations
+
+import pytest
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+    NeverEscalate,
+    RandomPolicy,
+    UncertaintyPolicy,
+)
+
+BLOCK = BlockView(start=0, tokens=(1, 2), uncertainties=(0.1, 0.6), summary_held=False)
+
+
+def test_the_least_sure_token_decides() -> None:
+    assert UncertaintyPolicy(0.6)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY)
+    assert UncertaintyPolicy(0.61)(BLOCK, BudgetView()) == Commit()
+    chosen = UncertaintyPolicy(0.0, Disclosure.TOKENS)(BLOCK, BudgetView())
+    assert chosen == Escalate(Disclosure.TOKENS)
+
+
+def test_always_and_never() -> None:
+    assert isinstance(AlwaysEscalate()(BLOCK, BudgetView()), Escalate)
+    assert isinstance(NeverEscalate()(BLOCK, BudgetView()), Commit)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 1000), (0.3, 300)])
+def test_random_escalates_its_share_and_repeats_by_seed(rate: float, expected: int) -> None:
+    runs = []
+    for _ in range(2):
+        policy = RandomPolicy(rate, seed=1)
+        runs.append([isinstance(policy(BLOCK, BudgetView()), Escalate) for _ in range(1000)])
+    assert runs[0] == runs[1]
+    assert abs(sum(runs[0]) - expected) < 50
+
+
+def test_the_budget_is_read_once_and_only_when_asked() -> None:
+    reads = []
+    view = BudgetView(lambda: reads.append(1) or {"blocks_per_day": 3.0})  # type: ignore[func-returns-value]
+    UncertaintyPolicy(0.5)(BLOCK, view)
+    assert not reads
+    assert view.left["blocks_per_day"] == view.left["blocks_per_day"] == 3
+    assert len(reads) == 1

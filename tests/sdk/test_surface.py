@@ -1,0 +1,79 @@
+"""What the package exports, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import ugsd_sdk
+
+EXPORTS = [
+    "AlwaysEscalate",
+    "AudioError",
+    "BudgetLimits",
+    "Calibrator",
+    "Caption",
+    "CaptionToken",
+    "Captioner",
+    "ConfigError",
+    "Disclosure",
+    "EntropyGate",
+    "EscalationCost",
+    "Latency",
+    "ModelError",
+    "NeverEscalate",
+    "Policy",
+    "RandomPolicy",
+    "Settings",
+    "TransportError",
+    "UgsdError",
+    "Uncertainty",
+    "UncertaintyPolicy",
+    "VerifierSettings",
+]
+HEAVY = ["torch", "onnxruntime", "numpy", "pydantic", "websockets", "soundfile", "cryptography"]
+ABSENT = ["torch", "onnxruntime", "transformers", "ugsd_server", "ugsd_lab"]
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_exported_names_are_these_and_all_resolve() -> None:
+    assert ugsd_sdk.__all__ == EXPORTS == sorted(EXPORTS)
+    for name in EXPORTS:
+        assert getattr(ugsd_sdk, name).__name__ == name
+    assert set(EXPORTS) <= set(dir(ugsd_sdk))
+    with pytest.raises(AttributeError):
+        ugsd_sdk.nothing  # noqa: B018
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, ugsd_sdk; print([m for m in {HEAVY} if m in sys.modules])"
+    assert run(code) == "[]"
+
+
+def test_captioning_loads_neither_torch_nor_server_nor_lab() -> None:
+    code = f"""
+import sys, numpy
+from ugsd_sdk import Captioner
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+with Captioner(ScriptedDrafter()) as captioner:
+    captioner.caption(numpy.sin(numpy.arange(16000) / 10), 16000)
+print([m for m in {ABSENT} if m in sys.modules])
+"""
+    assert run(code) == "[]"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    ours = [name for name in HEAVY + ABSENT if name != "pydantic"]  # typer itself loads that
+    code = f"""
+import sys
+from ugsd_sdk.cli import main
+main(["caption", "--help"])
+print([m for m in {ours} if m in sys.modules])
+"""
+    assert run(code).splitlines()[-1] == "[]"

@@ -1,0 +1,99 @@
+"""Transports carry what passed the door, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.egress import Egress, SealedFrame
+from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
+from ugsd_sdk.transport import Transport
+from ugsd_sdk.transport.memory import MemoryTransport
+from ugsd_sdk.transport.websocket import WebSocketTransport
+
+MAKERS: list[Callable[[], Transport]] = [
+    lambda: MemoryTransport(lambda data: data),
+    lambda: WebSocketTransport("ws://127.0.0.1:1"),
+]
+
+
+@pytest.fixture
+def frame(tmp_path: Path, verifier_key: VerifierKey) -> SealedFrame:
+    with Ledger(tmp_path / "ledger") as ledger:
+        egress = Egress(ledger=ledger, log_key=LogKey.generate(), limits=BudgetLimits())
+        return egress.seal_hello(ClientChannel(verifier_key.public))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("impostor", [b"bytes", "text", None, object()])
+def test_nothing_but_a_sealed_frame_is_sent(
+    make: Callable[[], Transport], impostor: object
+) -> None:
+    with pytest.raises(TypeError, match="egress"):
+        make().send(impostor)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_likeness_of_a_sealed_frame_is_not_sent(make: Callable[[], Transport]) -> None:
+    class Likeness:
+        data = b"raw audio"
+
+    with pytest.raises(TypeError):
+        make().send(Likeness())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_unconnected_is_unreachable_and_closing_is_harmless(
+    make: Callable[[], Transport], frame: SealedFrame
+) -> None:
+    transport = make()
+    with pytest.raises(Unreachable):
+        transport.send(frame)
+    with pytest.raises(Unreachable):
+        transport.receive(0)
+    transport.close()
+    transport.close()
+
+
+def test_memory_answers_in_order_and_silence_is_no_answer(frame: SealedFrame) -> None:
+    answers = iter([b"one", None, b"two"])
+    transport = MemoryTransport(lambda data: next(answers))
+    transport.connect(1)
+    transport.send(frame)
+    assert transport.receive(0) == b"one"
+    transport.send(frame)
+    with pytest.raises(NoAnswer):
+        transport.receive(0)
+    transport.send(frame)
+    assert transport.receive(0) == b"two"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org",
+        "example.org:80",
+        "ws://",
+        "",
+        "wss://example.org:99999",
+        "wss://example.org:port",
+        "ws://[::1",
+        "wss://user:password@example.org",
+        "wss://example.org/?clip=1",
+        "wss://example.org/#a",
+    ],
+)
+def test_an_address_that_is_no_plain_websocket_is_a_config_error(url: str) -> None:
+    with pytest.raises(ConfigError):
+        WebSocketTransport(url)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "ws://no-such-host.invalid"])
+def test_nobody_there_is_unreachable(url: str) -> None:
+    with pytest.raises(Unreachable, match="check its address"):
+        WebSocketTransport(url).connect(2)

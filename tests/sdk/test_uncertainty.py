@@ -1,0 +1,130 @@
+"""Scores that are numbers whatever the logits, and a gate file that is read or refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from ugsd_sdk.errors import ModelError
+from ugsd_sdk.uncertainty import FEATURES, Calibrator, EntropyGate, spread_of
+
+GATE = {
+    "format": 1,
+    "features": ["entropy", "1-top1", "margin", "log1p(novelty)"],
+    "weights": [0.5, 2.0, -1.0, 0.25],
+    "bias": -1.5,
+    "threshold": 0.3,
+}
+logits = hnp.arrays(
+    np.float32, st.integers(1, 50), elements=st.floats(-(2.0**99), 2.0**99, width=32)
+)
+
+
+def test_the_spread_of_known_distributions() -> None:
+    even = spread_of(np.zeros(8, np.float32))
+    assert even.entropy == pytest.approx(math.log(8))
+    assert even.top1 == pytest.approx(1 / 8)
+    assert even.margin == pytest.approx(0)
+    p = np.array([0.5, 0.25, 0.25])
+    spread = spread_of(np.log(p))
+    assert spread.entropy == pytest.approx(1.5 * math.log(2))
+    assert (spread.top1, spread.margin) == (pytest.approx(0.5), pytest.approx(0.25))
+
+
+@given(logits)
+def test_scores_are_in_range_for_any_finite_logits(values: NDArray[np.float32]) -> None:
+    spread = spread_of(values)
+    assert 0 <= spread.entropy <= math.log(len(values)) + 1e-9
+    assert 0 < spread.top1 <= 1
+    assert 0 <= spread.margin <= spread.top1
+    assert 0 <= EntropyGate()(values, 1.0) <= 1
+
+
+@given(logits, st.floats(-50, 50))
+def test_adding_a_constant_to_all_logits_changes_nothing(
+    values: NDArray[np.float32], constant: float
+) -> None:
+    values = np.clip(values, -100, 100).astype(np.float64)
+    assert spread_of(values).entropy == pytest.approx(
+        spread_of(values + constant).entropy, abs=1e-6
+    )
+
+
+def test_an_impossible_token_has_no_weight() -> None:
+    assert spread_of(np.array([0.0, 0.0, -np.inf])).entropy == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[np.nan, 0], [np.inf, 0], [-np.inf, -np.inf], [], [[0.0, 1.0]]],
+    ids=["nan", "infinite", "nothing possible", "empty", "two axes"],
+)
+def test_logits_that_are_no_distribution_are_a_model_error(values: list[float]) -> None:
+    with pytest.raises(ModelError):
+        spread_of(np.array(values))
+
+
+def test_the_entropy_gate_speaks_nats_if_asked() -> None:
+    assert EntropyGate("nats")(np.zeros(8, np.float32), 0) == pytest.approx(math.log(8))
+
+
+def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(GATE))
+    calibrator = Calibrator.load(tmp_path / "gate.json")
+    values, novelty = np.array([2.0, 1.0, 0.0]), 3.0
+    p = np.exp(values) / np.exp(values).sum()
+    features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(4)]
+    z = np.dot(features, GATE["weights"]) + GATE["bias"]  # type: ignore[arg-type]
+    assert calibrator(values, novelty) == pytest.approx(1 / (1 + math.exp(-z)))
+    assert calibrator.threshold == 0.3
+
+
+@given(logits, st.floats(0, 1e300))
+def test_the_calibrator_is_a_probability_however_wild_its_input(
+    values: NDArray[np.float32], novelty: float
+) -> None:
+    calibrator = Calibrator(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3), 0.0, 0.5)
+    assert 0 <= calibrator(values, novelty) <= 1
+
+
+@pytest.mark.parametrize("novelty", [np.nan, -1.0, np.inf])
+def test_a_novelty_that_is_no_distance_is_a_model_error(novelty: float) -> None:
+    with pytest.raises(ModelError):
+        Calibrator(("entropy",), (1.0,), 0.0, 0.5)(np.zeros(3), novelty)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"features": ["entropy", "pitch"], "weights": [1, 1]},
+        {"weights": [1.0]},
+        {"bias": "x"},
+        {"bias": float("nan")},
+        {"threshold": -0.1},
+        {"features": []},
+    ],
+)
+def test_a_malformed_gate_is_a_model_error(tmp_path: Path, change: dict[str, object]) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(GATE | change))
+    with pytest.raises(ModelError):
+        Calibrator.load(tmp_path / "gate.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_a_gate_that_is_no_json_object_is_a_model_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "gate.json").write_bytes(content)
+    with pytest.raises(ModelError):
+        Calibrator.load(tmp_path / "gate.json")
+
+
+def test_a_missing_gate_is_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="missing"):
+        Calibrator.load(tmp_path / "gate.json")

@@ -1,0 +1,267 @@
+"""A scorer whose every cache fault shows, and a tiny model of the real signature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, checker, helper, numpy_helper
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import Block
+from ugsd_server.verifier import VerifierInfo
+
+Input = tuple[int, tuple[float, ...] | None]
+
+
+class FakeCache:
+    """Holds the inputs themselves."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+
+    @property
+    def length(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.inputs)
+
+    def crop(self, length: int) -> None:
+        assert 0 <= length <= len(self.inputs)
+        del self.inputs[length:]
+
+
+class FakeScorer:
+    """Logits are a hash of all inputs up to their row, so one wrong cached input changes them."""
+
+    def __init__(self, *, content: frozenset[int] = frozenset(), sharpness: float = 2.0) -> None:
+        self.info = VerifierInfo(
+            name="fake",
+            licence="none",
+            vocabulary=bytes(32),
+            projection=bytes(32),
+            bos=0,
+            eos=1,
+            vocabulary_size=12,
+            state_dim=3,
+            max_tokens=20,
+            content_tokens=content,
+        )
+        self.sharpness = sharpness
+        self.passes = 0
+        self.inputs_run = 0
+        self.loaded = False
+        self.fail_next = False
+
+    def load(self) -> None:
+        self.loaded = True
+
+    def close(self) -> None:
+        self.loaded = False
+
+    def new_cache(self) -> FakeCache:
+        return FakeCache()
+
+    def logits(self, inputs: list[Input]) -> NDArray[np.float32]:
+        """What follows ``inputs``, from scratch."""
+        digest = hashlib.blake2b(repr(inputs).encode(), digest_size=8).digest()
+        noise = np.random.default_rng(int.from_bytes(digest, "big"))
+        scores = noise.normal(size=self.info.vocabulary_size) * self.sharpness
+        return scores.astype(np.float32)
+
+    def extend(
+        self,
+        cache: FakeCache,
+        tokens: NDArray[np.int64],
+        states: NDArray[np.float32],
+        has_state: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        assert tokens.shape == has_state.shape
+        assert states.shape == (len(tokens), self.info.state_dim)
+        assert cache.length + len(tokens) <= self.info.max_tokens
+        self.passes += 1
+        self.inputs_run += len(tokens)
+        rows = []
+        for token, state, has in zip(tokens, states, has_state, strict=True):
+            cache.inputs.append((int(token), tuple(map(float, state)) if has else None))
+            rows.append(self.logits(cache.inputs))
+        if self.fail_next:
+            self.fail_next = False
+            raise RuntimeError("the accelerator caught fire")
+        return np.stack(rows)
+
+
+@pytest.fixture(scope="session")
+def make_scorer() -> Callable[..., FakeScorer]:
+    return FakeScorer
+
+
+@pytest.fixture(scope="session")
+def make_block() -> Callable[..., Block]:
+    def make(
+        tokens: tuple[int, ...] = (2, 3, 4),
+        *,
+        caption: int = 0,
+        keep: int = 0,
+        prefix: tuple[int, ...] = (),
+        states: dict[int, tuple[int, ...]] | None = None,
+        state_dim: int = 3,
+    ) -> Block:
+        held = sorted((states or {}).items())
+        return Block(
+            caption=caption,
+            keep=keep,
+            prefix=prefix,
+            tokens=tokens,
+            state_positions=tuple(i for i, _ in held),
+            state_dim=state_dim if held else 0,
+            states=b"".join(np.array(row, dtype=np.int8).tobytes() for _, row in held),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def key() -> VerifierKey:
+    return VerifierKey.generate()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random transformer of the real signature."""
+    folder = tmp_path_factory.mktemp("tiny-model")
+    graph = _tiny_graph(layers=2, heads=2, head_dim=4, vocabulary=12, state_dim=3, positions=20)
+    (folder / "verifier.onnx").write_bytes(graph)
+    description = {
+        "format": 1,
+        "name": "tiny",
+        "licence": "test data",
+        "vocabulary": "11" * 32,
+        "projection": "22" * 32,
+        "bos": 0,
+        "eos": 1,
+        "vocabulary_size": 12,
+        "state_dim": 3,
+        "max_tokens": 20,
+        "content_tokens": [5, 6],
+        "layers": 2,
+        "heads": 2,
+        "head_dim": 4,
+        "files": {"verifier.onnx": hashlib.sha256(graph).hexdigest()},
+    }
+    (folder / "model.json").write_text(json.dumps(description))
+    return folder
+
+
+def _tiny_graph(
+    *, layers: int, heads: int, head_dim: int, vocabulary: int, state_dim: int, positions: int
+) -> bytes:
+    width = heads * head_dim
+    noise = np.random.default_rng(0)
+    constants: dict[str, NDArray[Any]] = {
+        "embedding": noise.normal(size=(vocabulary, width)),
+        "position": noise.normal(size=(positions, width)),
+        "from_state": noise.normal(size=(state_dim, width)),
+        "out": noise.normal(size=(width, vocabulary)),
+        "scale": np.array(head_dim**-0.5),
+        "zero_f": np.array(0.0),
+        "hidden": np.array(-1e9),
+        "i0": np.array(0),
+        "i1": np.array(1),
+        "axis0": np.array([0]),
+        "axis1": np.array([1]),
+        "axis2": np.array([2]),
+        "split_heads": np.array([0, 0, heads, head_dim]),
+        "join_heads": np.array([0, 0, width]),
+        "past_axis": np.array(4),
+    }
+    nodes = []
+
+    def op(kind: str, *inputs: str, to: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [to], **attributes))
+        return to
+
+    op("Shape", "past", to="past_shape")
+    op("Gather", "past_shape", "past_axis", to="P")
+    op("Shape", "tokens", to="tokens_shape")
+    op("Gather", "tokens_shape", "i1", to="T")
+    op("Add", "P", "T", to="end")
+    op("Range", "P", "end", "i1", to="query_at")
+    op("Range", "i0", "end", "i1", to="key_at")
+    op("Unsqueeze", "query_at", "axis1", to="query_column")
+    op("Unsqueeze", "key_at", "axis0", to="key_row")
+    op("LessOrEqual", "key_row", "query_column", to="visible")
+    op("Where", "visible", "zero_f", "hidden", to="mask")
+    op("Gather", "embedding", "tokens", to="embedded")
+    op("Gather", "position", "query_at", to="placed")
+    op("Add", "embedded", "placed", to="tokens_placed")
+    op("Unsqueeze", "has_state", "axis2", to="has_column")
+    op("Mul", "states", "has_column", to="disclosed")
+    op("MatMul", "disclosed", "from_state", to="state_in")
+    x = op("Add", "tokens_placed", "state_in", to="x")
+    kept = []
+    for layer in range(layers):
+        at = f"l{layer}_"
+        constants[at + "index"] = np.array(layer)
+        op("Gather", "past", at + "index", to=at + "past", axis=0)
+        for index, name in enumerate("qkv"):
+            constants[at + "w" + name] = noise.normal(size=(width, width)) / width**0.5
+            op("MatMul", x, at + "w" + name, to=at + name + "_flat")
+            op("Reshape", at + name + "_flat", "split_heads", to=at + name + "_split")
+            op("Transpose", at + name + "_split", to=at + name + "_new", perm=[0, 2, 1, 3])
+            if name != "q":
+                op("Gather", at + "past", f"i{index - 1}", to=at + name + "_old", axis=0)
+                op("Concat", at + name + "_old", at + name + "_new", to=at + name, axis=2)
+                kept.append(op("Unsqueeze", at + name, "axis0", to=at + name + "_kept"))
+        op("Transpose", at + "k", to=at + "k_t", perm=[0, 1, 3, 2])
+        op("MatMul", at + "q_new", at + "k_t", to=at + "raw")
+        op("Mul", at + "raw", "scale", to=at + "scaled")
+        op("Add", at + "scaled", "mask", to=at + "masked")
+        op("Softmax", at + "masked", to=at + "attention", axis=-1)
+        op("MatMul", at + "attention", at + "v", to=at + "mixed")
+        op("Transpose", at + "mixed", to=at + "mixed_t", perm=[0, 2, 1, 3])
+        op("Reshape", at + "mixed_t", "join_heads", to=at + "joined")
+        x = op("Add", x, at + "joined", to=at + "x")
+    op("Concat", *kept, to="kept", axis=0)  # (2L, N, H, P+T, Dh)
+    op("Shape", "kept", to="kept_now")
+    constants["tail"] = np.array([1, 2, 3, 4])
+    constants["head"] = np.array([layers, 2])
+    op("Gather", "kept_now", "tail", to="kept_tail")
+    op("Concat", "head", "kept_tail", to="present_shape", axis=0)
+    op("Reshape", "kept", "present_shape", to="present")
+    op("MatMul", x, "out", to="logits")
+
+    def tensor(name: str, kind: int, *shape: str | int) -> Any:
+        return helper.make_tensor_value_info(name, kind, list(shape))
+
+    single = TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            tensor("tokens", TensorProto.INT64, "N", "T"),
+            tensor("states", single, "N", "T", state_dim),
+            tensor("has_state", single, "N", "T"),
+            tensor("past", single, layers, 2, "N", heads, "P", head_dim),
+        ],
+        [
+            tensor("logits", single, "N", "T", vocabulary),
+            tensor("present", single, layers, 2, "N", heads, "S", head_dim),
+        ],
+        [
+            numpy_helper.from_array(
+                a.astype(np.float32) if a.dtype.kind == "f" else a.astype(np.int64), name
+            )
+            for name, a in constants.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,202 @@
+"""The server over real sockets: it answers, it caps, it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import Refusal, RefusalCode, Verdict, encode
+from ugsd_server.app import RunningServer, serve
+from ugsd_server.errors import ListenFailed
+from ugsd_server.settings import Settings
+from ugsd_server.verifier.engine import Verifier
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidMessage
+
+TURNED_AWAY = (OSError, InvalidMessage)
+
+
+def test_a_device_over_loopback_is_welcomed_and_answered(
+    run: Any, dial: Any, make_block: Any
+) -> None:
+    async def scenario(server: RunningServer) -> None:
+        device = await dial(server.url, server.public_key)
+        assert (device.welcome.state_dim, device.welcome.max_tokens) == (3, 20)
+        assert await device.ask(make_block((2, 3, 4))) == Verdict(
+            caption=0, start=0, accepted=3, correction=None, continuation=()
+        )
+        assert isinstance(await device.ask(make_block((5,), keep=3)), Verdict)
+        assert await device.ask(make_block((5,), keep=9)) == Refusal(
+            code=RefusalCode.UNKNOWN_PREFIX
+        )
+
+    run(scenario)
+
+
+def test_the_upgrade_answer_carries_nothing_but_what_the_protocol_needs(run: Any) -> None:
+    async def scenario(server: RunningServer) -> None:
+        connection = await connect(server.url, proxy=None)  # offers compression
+        assert connection.response is not None
+        names = {name.lower() for name in connection.response.headers}
+        assert names == {"connection", "sec-websocket-accept", "upgrade"}
+
+    run(scenario)
+
+
+def test_fifty_devices_at_once_are_all_answered(run: Any, dial: Any, make_block: Any) -> None:
+    async def one(server: RunningServer) -> None:
+        device = await dial(server.url, server.public_key)
+        for turn in range(3):
+            answer = await device.ask(make_block((2, 3), keep=2 * turn))
+            assert isinstance(answer, Verdict)
+        await device.socket.close()
+
+    async def scenario(server: RunningServer) -> None:
+        await asyncio.gather(*(one(server) for _ in range(50)))
+        assert (server.metrics.sessions_opened, server.metrics.verdicts) == (50, 150)
+
+    run(scenario)
+
+
+def test_a_connection_too_many_is_turned_away_and_a_freed_place_is_given_again(
+    run: Any, dial: Any, make_block: Any
+) -> None:
+    async def scenario(server: RunningServer) -> None:
+        first = await dial(server.url, server.public_key)
+        second = socket.create_connection(("127.0.0.1", server.port))  # silent, but it counts
+        with pytest.raises(TURNED_AWAY):
+            await dial(server.url, server.public_key)
+        assert server.metrics.connections_refused == 1
+        assert isinstance(await first.ask(make_block()), Verdict)
+        second.close()
+        while True:
+            await asyncio.sleep(0.01)
+            try:
+                third = await dial(server.url, server.public_key)
+                break
+            except TURNED_AWAY:
+                continue
+        assert isinstance(await third.ask(make_block()), Verdict)
+
+    run(scenario, max_connections=2)
+
+
+class Gate:
+    """Holds a scorer's passes until it is opened."""
+
+    def __init__(self, scorer: Any) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+        extend = scorer.extend
+
+        def wait(*args: Any) -> Any:
+            self.entered.set()
+            assert self.open.wait(15)
+            return extend(*args)
+
+        scorer.extend = wait
+
+
+def test_a_busy_model_holds_up_neither_handshakes_nor_refusals(
+    run: Any, dial: Any, make_block: Any, make_scorer: Any
+) -> None:
+    scorer = make_scorer()
+    gate = Gate(scorer)
+
+    async def scenario(server: RunningServer) -> None:
+        first = await dial(server.url, server.public_key)
+        asking = asyncio.create_task(first.ask(make_block()))
+        await asyncio.to_thread(gate.entered.wait)
+        second = await dial(server.url, server.public_key)
+        assert await second.ask(make_block()) == Refusal(code=RefusalCode.OVERLOADED)
+        assert await second.ask(make_block((99,), keep=1)) == Refusal(code=RefusalCode.OVERLOADED)
+        gate.open.set()
+        assert isinstance(await asking, Verdict)
+        assert isinstance(await second.ask(make_block()), Verdict)
+
+    run(scenario, scorer=scorer, max_pending=1)
+
+
+def test_a_device_that_vanishes_while_its_block_is_verified_frees_its_place(
+    run: Any, dial: Any, make_block: Any, make_scorer: Any
+) -> None:
+    scorer = make_scorer()
+    gate = Gate(scorer)
+
+    async def scenario(server: RunningServer) -> None:
+        first = await dial(server.url, server.public_key)
+        await first.socket.send(first.channel.seal(encode(make_block())))
+        await asyncio.to_thread(gate.entered.wait)
+        first.socket.transport.abort()
+        gate.open.set()
+        second = await dial(server.url, server.public_key)
+        answer = Refusal(code=RefusalCode.OVERLOADED)
+        while answer == Refusal(code=RefusalCode.OVERLOADED):
+            answer = await second.ask(make_block())
+        assert isinstance(answer, Verdict)
+
+    run(scenario, scorer=scorer, max_pending=1)
+
+
+def test_closing_answers_the_block_in_hand_and_bids_everyone_farewell(
+    run: Any, dial: Any, make_block: Any, make_scorer: Any
+) -> None:
+    scorer = make_scorer()
+    gate = Gate(scorer)
+
+    async def scenario(server: RunningServer) -> None:
+        busy = await dial(server.url, server.public_key)
+        idle = await dial(server.url, server.public_key)
+        silent = socket.create_connection(("127.0.0.1", server.port))
+        asking = asyncio.create_task(busy.ask(make_block()))
+        await asyncio.to_thread(gate.entered.wait)
+        url = server.url
+        closing = asyncio.create_task(server.close())
+        assert await idle.closed() == (1001, "")
+        with pytest.raises(OSError):  # noqa: PT011
+            await connect(url, proxy=None)
+        gate.open.set()
+        assert isinstance(await asking, Verdict)
+        assert await busy.closed() == (1001, "")
+        async with asyncio.timeout(3):
+            await closing
+        assert not scorer.loaded
+        silent.close()
+
+    run(scenario, scorer=scorer)
+
+
+def test_closing_waits_no_longer_than_it_was_told(
+    run: Any, dial: Any, make_block: Any, make_scorer: Any
+) -> None:
+    scorer = make_scorer()
+    gate = Gate(scorer)
+
+    async def scenario(server: RunningServer) -> None:
+        devices = [await dial(server.url, server.public_key) for _ in range(3)]
+        for device in devices:
+            await device.socket.send(device.channel.seal(encode(make_block())))
+        await asyncio.to_thread(gate.entered.wait)
+        closing = asyncio.create_task(server.close())
+        for device in devices:
+            assert await device.closed() == (1006, "")
+        gate.open.set()
+        await closing
+
+    run(scenario, scorer=scorer, drain_timeout_s=0.2)
+
+
+def test_a_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) -> None:
+    async def scenario(server: RunningServer) -> None:
+        config = Settings(port=server.port, key_file=Path("unused"))
+        with pytest.raises(ListenFailed, match=rf"port {server.port}: Address already in use"):
+            await serve(config, key=key, verifier=Verifier(make_scorer()))
+        config = Settings(host="no.such.host.invalid", port=0, key_file=Path("unused"))
+        with pytest.raises(ListenFailed, match=r"no\.such\.host\.invalid port 0: "):
+            await serve(config, key=key, verifier=Verifier(make_scorer()))
+
+    run(scenario)

@@ -1,0 +1,295 @@
+"""The engine against a reference that keeps no cache and scores every position from scratch."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ugsd_privacy.wire import Block, RefusalCode, Verdict
+from ugsd_server.errors import BlockRefused
+from ugsd_server.verifier.acceptance import (
+    Acceptance,
+    Continuation,
+    Greedy,
+    Rank,
+    Typical,
+    probabilities,
+)
+from ugsd_server.verifier.engine import CaptionState, Verifier
+
+CONTENT = frozenset({4, 5, 6})
+RULES: list[Acceptance] = [Typical(), Greedy(), Rank(rank=3), Rank(rank=11)]
+
+
+class Reference:
+    """What a verdict means, written without any thought of speed."""
+
+    def __init__(self, scorer: Any, rule: Acceptance, continuation: Continuation) -> None:
+        self.scorer, self.rule, self.continuation = scorer, rule, continuation
+        self.tokens: list[int] = []
+        self.states: dict[int, bytes] = {}
+
+    def p(self, tokens: list[int], *, without_content: bool) -> np.ndarray:
+        inputs = []
+        for i, token in enumerate([self.scorer.info.bos, *tokens]):
+            state = self.states.get(i)
+            row = None
+            if state is not None:
+                units = np.maximum(np.frombuffer(state, dtype=np.int8), -127)
+                row = tuple(map(float, units.astype(np.float32) / 127))
+            inputs.append((token, row))
+        masked = np.isin(np.arange(self.scorer.info.vocabulary_size), list(CONTENT))
+        return probabilities(self.scorer.logits(inputs), masked if without_content else None)
+
+    def verify(self, block: Block) -> Verdict:
+        committed = self.tokens[: block.keep] + list(block.prefix)
+        self.states = {i: s for i, s in self.states.items() if i <= block.keep}
+        for row, i in enumerate(block.state_positions):
+            self.states[i] = block.states[row * block.state_dim :][: block.state_dim]
+        accepted, correction, more = 0, None, []
+        for token in block.tokens:
+            at = len(committed)
+            deaf = not any(i <= at for i in self.states)
+            if not (deaf and token in CONTENT):
+                p = self.p(committed, without_content=deaf)
+                if not self.rule.accepts(p, token):
+                    correction = int(p.argmax())
+                    break
+            committed.append(token)
+            accepted += 1
+        if correction is not None:
+            self.states = {i: s for i, s in self.states.items() if i <= len(committed)}
+            committed.append(correction)
+            info = self.scorer.info
+            while (
+                committed[-1] != info.eos
+                and len(committed) < info.max_tokens
+                and len(more) < self.continuation.max_tokens
+            ):
+                p = self.p(committed, without_content=False)
+                token = int(p.argmax())
+                if p[token] < self.continuation.sure or (not self.states and token in CONTENT):
+                    break
+                committed.append(token)
+                more.append(token)
+        self.tokens = committed
+        return Verdict(
+            caption=block.caption,
+            start=block.start,
+            accepted=accepted,
+            correction=correction,
+            continuation=tuple(more),
+        )
+
+
+@st.composite
+def _turns(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Blocks as shares and offsets, made concrete against what the verifier then holds."""
+    token = st.integers(2, 11)
+    return draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "roll_back": st.sampled_from([0, 0, 0, 1, 2, 5, 99]),
+                    "prefix": st.lists(token, max_size=3),
+                    "tokens": st.lists(token, min_size=1, max_size=5),
+                    "end": st.booleans(),
+                    "states": st.lists(
+                        st.tuples(st.integers(0, 19), st.tuples(*[st.integers(-127, 127)] * 3)),
+                        max_size=4,
+                    ),
+                }
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+
+
+def _concrete(turn: dict[str, Any], held: tuple[int, ...], make_block: Any) -> Block:
+    whole = len(held) - (held[-1:] == (1,))  # nothing follows the end token
+    keep = max(0, min(whole, 12) - turn["roll_back"])
+    prefix = tuple(turn["prefix"][: 19 - keep])
+    tokens = tuple(turn["tokens"][: 20 - keep - len(prefix)])
+    if turn["end"]:
+        tokens = (*tokens[:-1], 1)
+    end = keep + len(prefix) + len(tokens)
+    states = {i: row for i, row in turn["states"] if i < end}
+    block: Block = make_block(tokens, keep=keep, prefix=prefix, states=states)
+    return block
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    turns=_turns(),
+    rule=st.sampled_from(RULES),
+    more=st.sampled_from([Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5)]),
+    cache_bytes=st.sampled_from([0, 10**9]),
+)
+def test_cached_and_uncached_verdicts_agree_under_any_blocks_and_rollbacks(
+    make_scorer: Any,
+    make_block: Any,
+    turns: list[dict[str, Any]],
+    rule: Acceptance,
+    more: Continuation,
+    cache_bytes: int,
+) -> None:
+    scorer = make_scorer(content=CONTENT)
+    verifier = Verifier(scorer, acceptance=rule, continuation=more, cache_bytes=cache_bytes)
+    verifier.load()
+    reference = Reference(make_scorer(content=CONTENT), rule, more)
+    caption = CaptionState()
+    for turn in turns:
+        block = _concrete(turn, caption.tokens, make_block)
+        before = scorer.passes
+        verdict = verifier.verify(caption, block)
+        assert verdict == reference.verify(block)
+        assert list(caption.tokens) == reference.tokens
+        assert caption.states == reference.states
+        stopped_early = (
+            verdict.correction is not None and len(verdict.continuation) < more.max_tokens
+        )
+        assert scorer.passes - before <= 1 + len(verdict.continuation) + stopped_early
+        if verdict.correction is not None:
+            assert verdict.correction != block.tokens[verdict.accepted]
+        else:
+            assert verdict.continuation == ()
+
+
+@pytest.fixture
+def verifier(make_scorer: Callable[..., Any]) -> tuple[Verifier, Any]:
+    scorer = make_scorer()
+    verifier = Verifier(scorer, acceptance=Rank(rank=12))
+    verifier.load()
+    return verifier, scorer
+
+
+def test_a_kept_prefix_is_not_run_again(verifier: tuple[Verifier, Any], make_block: Any) -> None:
+    engine, scorer = verifier
+    caption = CaptionState()
+    engine.verify(caption, make_block((2, 3, 4)))
+    assert scorer.inputs_run == 3  # the start token, 2, 3
+    engine.verify(caption, make_block((5, 6), keep=3))
+    assert (scorer.inputs_run, scorer.passes) == (5, 2)  # 4, 5
+    engine.verify(caption, make_block((7,), keep=4))
+    assert scorer.inputs_run == 6  # 5 is held but its row is needed again
+
+
+def test_a_state_that_comes_later_reruns_from_its_position(
+    verifier: tuple[Verifier, Any], make_block: Any
+) -> None:
+    engine, scorer = verifier
+    caption = CaptionState()
+    engine.verify(caption, make_block((2, 3, 4)))
+    engine.verify(caption, make_block((5,), keep=3, states={1: (1, 2, 3)}))
+    assert scorer.inputs_run == 3 + 3
+    assert caption.states == {1: bytes([1, 2, 3])}
+
+
+def test_a_rollback_drops_the_states_computed_from_what_it_drops(
+    verifier: tuple[Verifier, Any], make_block: Any
+) -> None:
+    engine, _ = verifier
+    caption = CaptionState()
+    states = {i: (i + 1, 0, 0) for i in range(5)}
+    engine.verify(caption, make_block((2, 3, 4, 5, 6), states=states))
+    engine.verify(caption, make_block((7, 8), keep=2))
+    assert sorted(caption.states) == [0, 1, 2]  # position 2 was drafted from the kept two tokens
+
+
+def test_without_a_state_words_of_content_are_neither_rejected_nor_written(
+    make_scorer: Any, make_block: Any
+) -> None:
+    scorer = make_scorer(content=frozenset(range(2, 12)))
+    verifier = Verifier(scorer, acceptance=Greedy())
+    verifier.load()
+    caption = CaptionState()
+    verdict = verifier.verify(caption, make_block((2, 3, 4, 5, 6, 7)))
+    assert verdict.accepted == 6
+    verdict = verifier.verify(caption, make_block((8, 9, 10), keep=6, states={6: (9, 9, 9)}))
+    assert verdict.correction is not None  # one state, and it may overrule
+    assert caption.tokens[:6] == (2, 3, 4, 5, 6, 7)
+
+
+def test_the_deaf_verifier_stops_before_a_word_of_content(
+    make_scorer: Any, make_block: Any
+) -> None:
+    for first in range(2, 12):
+        scorer = make_scorer(content=CONTENT)
+        verifier = Verifier(scorer, acceptance=Greedy())
+        verifier.load()
+        verdict = verifier.verify(CaptionState(), make_block((first, 2, 3)))
+        assert verdict.correction not in CONTENT
+        assert not CONTENT & set(verdict.continuation)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "code"),
+    [
+        ({"keep": 1}, RefusalCode.UNKNOWN_PREFIX),
+        ({"tokens": (2,) * 21}, RefusalCode.TOO_LARGE),
+        ({"prefix": (2,) * 18}, RefusalCode.TOO_LARGE),
+        ({"tokens": (12,)}, RefusalCode.BAD_MESSAGE),
+        ({"prefix": (2**20 - 1,)}, RefusalCode.BAD_MESSAGE),
+        ({"tokens": (2, 1, 3)}, RefusalCode.BAD_MESSAGE),
+        ({"prefix": (1,)}, RefusalCode.BAD_MESSAGE),
+        ({"states": {0: (1, 2)}, "state_dim": 2}, RefusalCode.BAD_MESSAGE),
+        ({"states": {0: ()}, "state_dim": 0}, RefusalCode.BAD_MESSAGE),
+    ],
+)
+def test_a_block_that_does_not_fit_is_refused_and_changes_nothing(
+    verifier: tuple[Verifier, Any], make_block: Any, kwargs: dict[str, Any], code: RefusalCode
+) -> None:
+    engine, scorer = verifier
+    caption = CaptionState()
+    with pytest.raises(BlockRefused) as refused:
+        engine.verify(caption, make_block(**kwargs))
+    assert refused.value.code is code
+    assert (caption.tokens, caption.states, scorer.passes) == ((), {}, 0)
+
+
+def test_a_failed_pass_leaves_a_caption_that_can_go_on(make_scorer: Any, make_block: Any) -> None:
+    scorer = make_scorer()
+    engine = Verifier(scorer, acceptance=Greedy())
+    engine.load()
+    caption, twin = CaptionState(), CaptionState()
+    for state in (caption, twin):
+        engine.verify(state, make_block((5,), prefix=(2, 3, 4)))
+    scorer.fail_next = True
+    with pytest.raises(RuntimeError):
+        engine.verify(caption, make_block((9, 8, 7), keep=1))
+    again = make_block((5, 6), keep=3)
+    assert engine.verify(caption, again) == engine.verify(twin, again)
+    assert caption.tokens == twin.tokens
+
+
+def test_the_cache_ceiling_drops_the_caption_used_longest_ago(
+    make_scorer: Any, make_block: Any
+) -> None:
+    verifier = Verifier(make_scorer(), acceptance=Rank(rank=12), cache_bytes=7)  # inputs, here
+    verifier.load()
+    captions = [CaptionState() for _ in range(3)]
+    for caption in captions:
+        verifier.verify(caption, make_block((2, 3, 4)))
+    assert [caption.cache_bytes for caption in captions] == [0, 3, 3]
+    verifier.verify(captions[1], make_block((5,), keep=3))
+    assert [caption.cache_bytes for caption in captions] == [0, 4, 3]
+    verifier.verify(captions[0], make_block((5,), keep=3))
+    assert [caption.cache_bytes for caption in captions] == [4, 0, 0]
+
+
+def test_a_forgotten_caption_is_held_by_nobody(make_scorer: Any, make_block: Any) -> None:
+    verifier = Verifier(make_scorer(), acceptance=Rank(rank=12))
+    verifier.load()
+    caption = CaptionState()
+    verifier.verify(caption, make_block((2, 3, 4)))
+    trace = weakref.ref(caption)
+    del caption
+    gc.collect()
+    assert trace() is None

@@ -1,0 +1,144 @@
+"""The ONNX scorer: cached equals uncached, and a wrong model folder is refused with advice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ugsd_server
+from numpy.typing import NDArray
+from ugsd_server.errors import ModelDamaged, ModelError, ModelMissing
+from ugsd_server.settings import STARTER_FOLDER
+from ugsd_server.verifier.onnx import OnnxScorer
+
+
+@pytest.fixture(params=["tiny", "starter"])
+def scorer(request: pytest.FixtureRequest, tiny_model: Path) -> OnnxScorer:
+    scorer = OnnxScorer(tiny_model if request.param == "tiny" else STARTER_FOLDER)
+    scorer.load()
+    return scorer
+
+
+def _inputs(scorer: OnnxScorer, length: int) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+    noise = np.random.default_rng(3)
+    info = scorer.info
+    tokens = noise.integers(0, info.vocabulary_size, length)
+    tokens[0] = info.bos
+    states = noise.normal(size=(length, info.state_dim)).astype(np.float32)
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    return tokens, states, noise.integers(0, 2, length).astype(np.float32)
+
+
+def test_chunks_crops_and_reruns_score_like_one_pass(scorer: OnnxScorer) -> None:
+    tokens, states, has = _inputs(scorer, 12)
+    whole = scorer.extend(scorer.new_cache(), tokens, states, has)
+    assert whole.shape == (12, scorer.info.vocabulary_size)
+    cache = scorer.new_cache()
+    scorer.extend(cache, tokens[:5], states[:5], has[:5])
+    other = (tokens[5:9] + 1) % scorer.info.vocabulary_size
+    scorer.extend(cache, other, states[5:9], has[5:9])
+    cache.crop(5)
+    assert cache.length == 5
+    rest = scorer.extend(cache, tokens[5:], states[5:], has[5:])
+    assert cache.length == 12
+    np.testing.assert_allclose(rest, whole[5:], rtol=1e-4, atol=1e-4)
+
+
+def test_a_state_changes_the_scores_only_where_it_is_disclosed(scorer: OnnxScorer) -> None:
+    tokens, states, _ = _inputs(scorer, 6)
+    none, one = np.zeros(6, dtype=np.float32), np.eye(6, dtype=np.float32)[3]
+    silent = scorer.extend(scorer.new_cache(), tokens, states, none)
+    heard = scorer.extend(scorer.new_cache(), tokens, states, one)
+    nothing = scorer.extend(scorer.new_cache(), tokens, np.zeros_like(states), none)
+    np.testing.assert_allclose(silent[:3], heard[:3], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(silent[3], heard[3], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(silent, nothing, rtol=1e-4, atol=1e-4)
+
+
+def test_the_longest_caption_fits(scorer: OnnxScorer) -> None:
+    tokens, states, has = _inputs(scorer, scorer.info.max_tokens)
+    assert np.isfinite(scorer.extend(scorer.new_cache(), tokens, states, has)).all()
+
+
+def test_the_licence_is_logged_once_per_load(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        OnnxScorer(tiny_model).load()
+    assert caplog.messages == ["verifier model tiny; licence: test data"]
+
+
+def test_a_constructor_reads_nothing_and_use_before_load_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"call load\(\) first"):
+        _ = OnnxScorer(tmp_path / "nowhere").info
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def _describe(folder: Path, **changes: object) -> None:
+    path = folder / "model.json"
+    fields = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in fields.items() if v is not None}))
+
+
+def test_missing_folder_and_missing_graph_are_named(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match=r"nowhere.model\.json: No such file"):
+        OnnxScorer(tmp_path / "nowhere").load()
+    (copy / "verifier.onnx").unlink()
+    with pytest.raises(ModelMissing, match=r"verifier\.onnx: No such file"):
+        OnnxScorer(copy).load()
+
+
+def test_one_flipped_bit_in_the_graph_is_refused(copy: Path) -> None:
+    graph = bytearray((copy / "verifier.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (copy / "verifier.onnx").write_bytes(graph)
+    with pytest.raises(ModelDamaged, match="SHA-256 is not the one"):
+        OnnxScorer(copy).load()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"eos": None}, "eos"),
+        ({"eos": 12}, "beyond vocabulary_size"),
+        ({"content_tokens": [1]}, "eos cannot be a content token"),
+        ({"state_dim": 65}, "state_dim"),
+        ({"max_tokens": 257}, "max_tokens"),
+        ({"vocabulary": "11"}, "vocabulary"),
+        ({"files": {}}, "must name verifier.onnx"),
+        ({"files": {"../secret": "11" * 32}}, "files"),
+        ({"note": "free text"}, "note"),
+        ({"vocabulary_size": 13}, "does not fit"),
+        ({"layers": 3}, "does not fit"),
+        ({"head_dim": 5}, "does not fit"),
+        ({"state_dim": 4}, "does not fit"),
+    ],
+)
+def test_a_description_that_is_wrong_or_does_not_fit_the_graph_is_refused(
+    copy: Path, changes: dict[str, object], message: str
+) -> None:
+    _describe(copy, **changes)
+    with pytest.raises(ModelDamaged, match=message):
+        OnnxScorer(copy).load()
+
+
+def test_a_graph_that_is_no_graph_is_refused_even_with_the_right_hash(copy: Path) -> None:
+    (copy / "verifier.onnx").write_bytes(b"not a graph")
+    _describe(copy, files={"verifier.onnx": hashlib.sha256(b"not a graph").hexdigest()})
+    with pytest.raises(ModelDamaged, match="not a graph that ONNX Runtime can run"):
+        OnnxScorer(copy).load()
+
+
+def test_the_packaged_starter_lies_in_the_package() -> None:
+    assert Path(ugsd_server.__file__).parent in STARTER_FOLDER.parents

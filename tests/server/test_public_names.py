@@ -1,0 +1,43 @@
+"""What the package exports, locked: a change here is a change for its users."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+EXPORTS = {
+    "app": ["MAX_FRAME_BYTES", "RunningServer", "serve"],
+    "cli": ["main"],
+    "errors": [
+        "BlockRefused",
+        "ListenFailed",
+        "ModelDamaged",
+        "ModelError",
+        "ModelFailed",
+        "ModelMissing",
+        "ServerError",
+        "SessionMisuse",
+    ],
+    "metrics": ["Metrics"],
+    "session": ["Close", "Reply", "SessionLimits", "VerifierSession", "Work"],
+    "settings": ["STARTER_FOLDER", "Settings"],
+    "verifier": ["Cache", "CausalScorer", "VerifierInfo"],
+    "verifier.acceptance": [
+        "Acceptance",
+        "Continuation",
+        "Greedy",
+        "Rank",
+        "Typical",
+        "probabilities",
+    ],
+    "verifier.engine": ["CaptionState", "Verifier"],
+    "verifier.onnx": ["DESCRIPTION_FILE", "GRAPH_FILE", "ModelDescription", "OnnxScorer"],
+}
+
+
+@pytest.mark.parametrize("module", EXPORTS)
+def test_a_module_exports_just_these_names(module: str) -> None:
+    loaded = importlib.import_module(f"ugsd_server.{module}")
+    assert loaded.__all__ == EXPORTS[module]
+    assert all(hasattr(loaded, name) for name in loaded.__all__)

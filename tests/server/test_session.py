@@ -1,0 +1,218 @@
+"""The session state machine: whatever a peer sends, the outcome is one of the typed ones."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import cbor2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, ClientChannel
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import (
+    Refusal,
+    RefusalCode,
+    Verdict,
+    Welcome,
+    decode_server_message,
+    encode,
+)
+from ugsd_server.errors import SessionMisuse
+from ugsd_server.metrics import Metrics
+from ugsd_server.session import Close, Reply, SessionLimits, VerifierSession, Work
+from ugsd_server.verifier.acceptance import Rank
+from ugsd_server.verifier.engine import Verifier
+
+
+class Pair:
+    """A session and the device's channel, joined by hand."""
+
+    def __init__(self, key: VerifierKey, scorer: Any, *, max_captions: int = 8) -> None:
+        verifier = Verifier(scorer, acceptance=Rank(rank=12))
+        verifier.load()
+        self.metrics = Metrics()
+        self.session = VerifierSession(key, verifier, SessionLimits(max_captions), self.metrics)
+        self.device = ClientChannel(key.public)
+
+    def greet(self) -> Pair:
+        reply = self.session.receive(self.device.hello())
+        assert isinstance(reply, Reply)
+        welcome = decode_server_message(self.device.receive_hello(reply.frame))
+        assert isinstance(welcome, Welcome)
+        return self
+
+    def send(self, message: bytes) -> Any:
+        step = self.session.receive(self.device.seal(message))
+        if isinstance(step, Work):
+            step = self.session.finish(step.run())
+        assert isinstance(step, Reply)
+        return decode_server_message(self.device.open(step.frame))
+
+
+@pytest.fixture
+def pair(key: VerifierKey, make_scorer: Any) -> Pair:
+    return Pair(key, make_scorer()).greet()
+
+
+def test_a_block_gets_its_verdict_and_is_counted(pair: Pair, make_block: Any) -> None:
+    verdict = pair.send(encode(make_block((2, 3, 4), caption=7)))
+    assert verdict == Verdict(caption=7, start=0, accepted=3, correction=None, continuation=())
+    assert (pair.metrics.verdicts, pair.metrics.tokens_drafted) == (1, 3)
+    assert pair.metrics.tokens_accepted == 3
+    assert pair.metrics.sessions_opened == 1
+
+
+@settings(deadline=None)
+@given(
+    junk=st.one_of(
+        st.binary(max_size=64),
+        st.sampled_from([HELLO_BYTES, *FRAME_BYTES]).flatmap(
+            lambda n: st.binary(min_size=4, max_size=4).map(lambda b: (b * n)[:n])
+        ),
+        st.sampled_from(FRAME_BYTES).map(lambda n: b"\x03" + bytes(n - 1)),
+        st.just(b"\x01\x00" + bytes(HELLO_BYTES - 2)),
+    ),
+    greeted=st.booleans(),
+)
+def test_any_bytes_close_the_session_with_one_code_and_nothing_else(
+    key: VerifierKey, make_scorer: Any, junk: bytes, greeted: bool
+) -> None:
+    pair = Pair(key, make_scorer())
+    if greeted:
+        pair.greet()
+    for _ in range(2):  # and it stays closed
+        assert pair.session.receive(junk) == Close(1008)
+    assert pair.metrics.sessions_rejected == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(where=st.integers(0, 10**6), bit=st.integers(0, 7), hello=st.booleans())
+def test_one_flipped_bit_closes_the_session(
+    key: VerifierKey, make_scorer: Any, make_block: Any, where: int, bit: int, hello: bool
+) -> None:
+    pair = Pair(key, make_scorer())
+    frame = bytearray(
+        pair.device.hello() if hello else pair.greet().device.seal(encode(make_block()))
+    )
+    frame[where % len(frame)] ^= 1 << bit
+    assert pair.session.receive(bytes(frame)) == Close(1008)
+
+
+def test_replays_reorders_and_second_hellos_close_the_session(
+    key: VerifierKey, make_scorer: Any, make_block: Any
+) -> None:
+    def frames(pair: Pair) -> tuple[bytes, bytes]:
+        message = encode(make_block())
+        return pair.device.seal(message), pair.device.seal(message)
+
+    replayed = Pair(key, make_scorer()).greet()
+    first, _ = frames(replayed)
+    step = replayed.session.receive(first)
+    assert isinstance(step, Work)
+    replayed.session.finish(step.run())
+    assert replayed.session.receive(first) == Close()
+
+    reordered = Pair(key, make_scorer()).greet()
+    assert reordered.session.receive(frames(reordered)[1]) == Close()
+
+    again = Pair(key, make_scorer()).greet()
+    assert again.session.receive(ClientChannel(key.public).hello()) == Close()
+
+    wrong_key = Pair(key, make_scorer())
+    stranger = ClientChannel(VerifierKey.generate().public)
+    assert wrong_key.session.receive(stranger.hello()) == Close()
+
+
+_LEAVES = st.one_of(st.integers(-5, 2**33), st.binary(max_size=8), st.text(max_size=8), st.none())
+_FIELDS = st.dictionaries(
+    st.sampled_from(["kind", "caption", "keep", "prefix", "tokens", "states", "user", "audio"]),
+    st.one_of(_LEAVES, st.lists(_LEAVES, max_size=4)),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(message=st.one_of(st.binary(max_size=200), _FIELDS.map(cbor2.dumps)))
+def test_a_sealed_message_that_is_no_block_is_refused_and_the_session_goes_on(
+    key: VerifierKey, make_scorer: Any, make_block: Any, message: bytes
+) -> None:
+    pair = Pair(key, make_scorer()).greet()
+    assert pair.send(message) == Refusal(code=RefusalCode.BAD_MESSAGE)
+    assert isinstance(pair.send(encode(make_block())), Verdict)
+    assert pair.metrics.refusals[RefusalCode.BAD_MESSAGE] == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    blocks=st.lists(
+        st.fixed_dictionaries(
+            {
+                "tokens": st.lists(st.integers(0, 14), min_size=1, max_size=9).map(tuple),
+                "prefix": st.lists(st.integers(0, 14), max_size=9).map(tuple),
+                "keep": st.integers(0, 22),
+                "caption": st.integers(0, 4),
+                "state_dim": st.integers(1, 4),
+            }
+        ),
+        max_size=8,
+    ),
+    states=st.booleans(),
+)
+def test_any_well_formed_blocks_get_a_verdict_or_a_refusal(
+    key: VerifierKey, make_scorer: Any, make_block: Any, blocks: list[Any], states: bool
+) -> None:
+    pair = Pair(key, make_scorer(), max_captions=2).greet()
+    for fields in blocks:
+        row = {0: (1,) * fields["state_dim"]} if states else None
+        answer = pair.send(encode(make_block(states=row, **fields)))
+        assert isinstance(answer, (Verdict, Refusal))
+        assert answer != Refusal(code=RefusalCode.INTERNAL)
+
+
+def test_captions_are_kept_apart_and_the_one_used_longest_ago_is_forgotten(
+    key: VerifierKey, make_scorer: Any, make_block: Any
+) -> None:
+    pair = Pair(key, make_scorer(), max_captions=2).greet()
+
+    def ask(caption: int, keep: int) -> Any:
+        return pair.send(encode(make_block((2,), caption=caption, keep=keep)))
+
+    unknown = Refusal(code=RefusalCode.UNKNOWN_PREFIX)
+    assert isinstance(ask(1, 0), Verdict)
+    assert isinstance(ask(5, 0), Verdict)
+    assert isinstance(ask(1, 1), Verdict)
+    assert ask(6, 1) == unknown  # a caption that was never opened
+    assert isinstance(ask(5, 1), Verdict)
+    assert isinstance(ask(1, 2), Verdict)
+    assert isinstance(ask(6, 0), Verdict)  # caption 5 goes
+    assert ask(5, 1) == unknown
+    assert ask(5, 0) == unknown  # ordinals do not go back
+    assert ask(3, 0) == unknown
+    assert isinstance(ask(1, 3), Verdict)
+
+
+def test_a_fault_of_the_model_is_refused_as_internal_and_logged_by_its_type_alone(
+    key: VerifierKey, make_scorer: Any, make_block: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer = make_scorer()
+    pair = Pair(key, scorer).greet()
+    scorer.fail_next = True
+    with caplog.at_level(logging.DEBUG):
+        assert pair.send(encode(make_block())) == Refusal(code=RefusalCode.INTERNAL)
+    assert caplog.messages == ["a block could not be verified: RuntimeError"]
+    assert caplog.records[0].exc_info is None
+    assert isinstance(pair.send(encode(make_block())), Verdict)
+
+
+def test_the_owner_must_finish_what_it_has_in_hand(pair: Pair, make_block: Any) -> None:
+    with pytest.raises(SessionMisuse):
+        pair.session.finish(Refusal(code=RefusalCode.OVERLOADED))
+    assert isinstance(pair.session.receive(pair.device.seal(encode(make_block()))), Work)
+    with pytest.raises(SessionMisuse):
+        pair.session.receive(b"")
+    step = pair.session.finish(Refusal(code=RefusalCode.OVERLOADED))
+    assert isinstance(step, Reply)
+    assert decode_server_message(pair.device.open(step.frame)) == Refusal(
+        code=RefusalCode.OVERLOADED
+    )
