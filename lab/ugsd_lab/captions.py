@@ -160,7 +160,12 @@ def caption(facts: Facts, rng: random.Random, *, gender: bool = True) -> str:
 
 
 def references(
-    clip: Clip, levels: Levels, *, count: int = REFERENCES_PER_CLIP, seed: int = 0, gender: bool = True
+    clip: Clip,
+    levels: Levels,
+    *,
+    count: int = REFERENCES_PER_CLIP,
+    seed: int = 0,
+    gender: bool = True,
 ) -> list[str]:
     """``count`` different captions of one clip."""
     facts = Facts.of(clip, levels)
@@ -178,12 +183,16 @@ def _phrases(groups: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(phrase for group in groups for phrase in group)
 
 
+def _by_name(words: dict[Level, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {str(level): phrases for level, phrases in words.items() if phrases}
+
+
 ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "emotion": {name: _phrases(groups) for name, groups in AFFECT.items()},
-    "pitch": dict(_PITCH),
-    "melody": {level: words for level, words in _MELODY.items() if words},
-    "loudness": dict(_LOUDNESS),
-    "pace": dict(_PACE),
+    "pitch": _by_name(_PITCH),
+    "melody": _by_name(_MELODY),
+    "loudness": _by_name(_LOUDNESS),
+    "pace": _by_name(_PACE),
     "gender": {"female": ("woman", "she"), "male": ("man", "he")},
 }
 """The lexicon that reads attributes back from a caption: attribute -> value -> phrases."""

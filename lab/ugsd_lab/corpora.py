@@ -153,7 +153,9 @@ _NEMO_HELD_OUT: dict[str, Split] = {
 def _nemo(folder: Path) -> Iterator[Clip]:
     """Christop 2024. ``data.tsv`` names file, emotion, text, speaker, gender and age."""
     with (folder / "data.tsv").open(encoding="utf-8", newline="") as file:
-        rows = {row["file_id"].removesuffix(".wav"): row for row in csv.DictReader(file, delimiter="\t")}
+        rows = {
+            row["file_id"].removesuffix(".wav"): row for row in csv.DictReader(file, delimiter="\t")
+        }
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".wav", ".opus"}):
         row = rows[path.stem]
         speaker = row["speaker_id"].strip()
@@ -182,7 +184,9 @@ def load_corpus(name: str, folder: Path) -> list[Clip]:
     try:
         clips = list(_LOADERS[name](folder))
     except (OSError, KeyError, ValueError, IndexError) as error:
-        raise CorpusError(f"{folder} does not have the published layout of {name}: {error}") from error
+        raise CorpusError(
+            f"{folder} does not have the published layout of {name}: {error}"
+        ) from error
     if not clips:
         raise CorpusError(f"no clips of {name} in {folder}")
     return clips

@@ -58,7 +58,8 @@ class _Layer(nn.Module):
         scores = heads[0] @ heads[1].transpose(2, 3) / math.sqrt(WIDTH // HEADS)
         mixed = scores.softmax(-1) @ heads[2]
         x = x + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(1, frames, WIDTH))
-        return x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+        fed: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
+        return x + fed
 
 
 class Ears(nn.Module):
@@ -112,7 +113,9 @@ class Ears(nn.Module):
             x = layer(x)
             pooled.append(x)
         moments = [
-            m for y in pooled for m in (y.mean(1), ((y - y.mean(1, keepdim=True)) ** 2).mean(1).sqrt())
+            m
+            for y in pooled
+            for m in (y.mean(1), ((y - y.mean(1, keepdim=True)) ** 2).mean(1).sqrt())
         ]
         return torch.cat(moments, dim=1)
 

@@ -62,7 +62,8 @@ class _Causal(nn.Module):
         return torch.zeros(len(self.blocks), 2, batch, self.heads, 0, self.head_dim)
 
     def forward(self, tokens: Tensor, added: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (N, T), added (N, T or 1, D), past (L, 2, N, H, P, Dh) -> hidden (N, T, D), present."""
+        """tokens (N, T), added (N, T or 1, D), past (L, 2, N, H, P, Dh) -> hidden (N, T, D),
+        present."""
         before, length = past.shape[4], tokens.shape[1]
         at = torch.arange(length, device=tokens.device) + before
         x = self.tokens(tokens) + self.positions(at) + added
@@ -96,12 +97,11 @@ class DrafterDecoder(nn.Module):
         evidence_dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        self.condition_dim = width
         self.register_buffer("mean", torch.zeros(evidence_dim))
         self.register_buffer("scale", torch.ones(evidence_dim))
         self.evidence_dropout = nn.Dropout(evidence_dropout)
-        self.reader = nn.Sequential(
-            nn.Linear(evidence_dim, 256), nn.GELU(), nn.Linear(256, width)
-        )
+        self.reader = nn.Sequential(nn.Linear(evidence_dim, 256), nn.GELU(), nn.Linear(256, width))
         self.causal = _Causal(vocabulary, width, layers, heads)
         self.state_of_evidence = nn.Linear(evidence_dim, STATE_DIM, bias=False)
         self.state_of_hidden = nn.Linear(width, STATE_DIM, bias=False)

@@ -39,9 +39,10 @@ def extract_all(
         stored = np.load(cache)
         known = dict(zip(stored["ids"].tolist(), stored["evidence"], strict=True))
     missing = [clip for clip in clips if clip.id not in known]
-    ears = Ears.from_whisper(whisper) if missing else None
+    if not missing:
+        return np.stack([known[clip.id] for clip in clips])
+    ears = Ears.from_whisper(whisper)
     for done, clip in enumerate(missing, 1):
-        assert ears is not None
         known[clip.id] = extract(ears, read_samples(clip))
         if done % 500 == 0 or done == len(missing):
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,8 @@ class Corpus:
         """(n,) emotion and (n, 7) prosody levels as class indices."""
         emotion = torch.tensor([EMOTIONS.index(c.emotion) for c in self.clips])
         levels = [
-            [_LEVELS.index(v) for v in astuple(self.facts(i).levels)] for i in range(len(self.clips))
+            [_LEVELS.index(v) for v in astuple(self.facts(i).levels)]
+            for i in range(len(self.clips))
         ]
         return emotion, torch.tensor(levels)
 
@@ -119,7 +121,9 @@ def _fit(
     progress: Progress,
 ) -> None:
     """AdamW under a one-cycle schedule, from the last checkpoint if there is one."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=learning_rate, weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
     start = 0
     if checkpoint.exists():
@@ -152,6 +156,21 @@ def _fit(
     module.eval()
 
 
+class _Heads(nn.Module):
+    """Asks a vector for the emotion and the prosody levels; a loss for training, then dropped."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.emotion = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, len(EMOTIONS)))
+        self.levels = nn.Linear(width, len(_LEVELS) * levels)
+
+    def forward(self, x: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
+        """x (N, D), emotion (N,), levels (N, 7) -> loss."""
+        by_level = self.levels(x).view(len(x), len(_LEVELS), -1)
+        emotion_loss = functional.cross_entropy(self.emotion(x), emotion, label_smoothing=0.1)
+        return emotion_loss + 0.3 * functional.cross_entropy(by_level, levels)
+
+
 def train_drafter(
     corpus: Corpus,
     corpora: Sequence[str],
@@ -172,10 +191,8 @@ def train_drafter(
     emotion, levels = corpus.labels()
     heads = nn.ModuleDict(
         {
-            "emotion": nn.Sequential(
-                nn.Linear(STATE_DIM, 64), nn.GELU(), nn.Linear(64, len(EMOTIONS))
-            ),
-            "levels": nn.Linear(STATE_DIM, len(_LEVELS) * levels.shape[1]),
+            "condition": _Heads(model.condition_dim, levels.shape[1]),
+            "state": _Heads(STATE_DIM, levels.shape[1]),
         }
     )
     sampler = _Sampler(corpus, corpora, vocabulary, seed)
@@ -183,14 +200,15 @@ def train_drafter(
 
     def loss_of_step(step: int) -> Tensor:
         rows, inputs, targets = sampler.batch(step, BATCH)
-        logits, states = model(inputs, evidence[rows])
+        condition, state_base = model.read(evidence[rows])
+        past = model.causal.empty_past(len(rows))
+        logits, states, _ = model.decode(inputs, condition, state_base, past)
         spoken = targets != PAD
         at = spoken.nonzero()[:, 0]
-        scaled = 4 * states[spoken]  # unit vectors make flat logits otherwise
-        emotion_loss = functional.cross_entropy(heads["emotion"](scaled), emotion[rows][at])
-        by_level = heads["levels"](scaled).view(len(at), len(_LEVELS), -1)
-        level_loss = functional.cross_entropy(by_level, levels[rows][at])
-        return _token_loss(logits, targets) + 0.3 * emotion_loss + 0.1 * level_loss
+        heard = heads["condition"](condition, emotion[rows], levels[rows])
+        # Unit vectors make flat logits unless they are scaled up.
+        shown = heads["state"](4 * states[spoken], emotion[rows][at], levels[rows][at])
+        return _token_loss(logits, targets) + 0.3 * (heard + shown)
 
     both = nn.ModuleDict({"drafter": model, "heads": heads})
     _fit(

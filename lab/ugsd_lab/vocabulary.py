@@ -27,7 +27,7 @@ class Vocabulary:
         self._json = tokenizer_json
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self.pieces: list[str] = [
-            self._tokenizer.id_to_token(i) for i in range(self._tokenizer.get_vocab_size())
+            str(self._tokenizer.id_to_token(i)) for i in range(self._tokenizer.get_vocab_size())
         ]
 
     @classmethod
@@ -36,7 +36,10 @@ class Vocabulary:
 
         tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Punctuation("isolated"), pre_tokenizers.Metaspace(prepend_scheme="first")]
+            [
+                pre_tokenizers.Punctuation("isolated"),
+                pre_tokenizers.Metaspace(prepend_scheme="first"),
+            ]
         )
         letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
         alphabet = letters + [c.upper() for c in letters] + list(".,;:-'?! ") + [_SPACE]

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
+from functools import cache
 from operator import index as exact_int
 from typing import Final
 
@@ -23,15 +24,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.audit.merkle import consistency_proof, inclusion_proof, verify_consistency
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ugsd_privacy.audit.merkle import (
+    NodeReader,
+    consistency_proof,
+    inclusion_proof,
+    tree_root,
+    verify_consistency,
+)
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.audit.records import MAX_USER_CHARACTERS, SALT_BYTES, Counts, EgressRecord, Leaf
+from ugsd_privacy.audit.records import (
+    MAX_USER_CHARACTERS,
+    SALT_BYTES,
+    Counts,
+    EgressRecord,
+    Leaf,
+    commitment,
+)
 from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger, LedgerView, Passage
+from ugsd_privacy.ledger import Ledger, Passage, Signing
 from ugsd_privacy.noise import clip, quantise
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM, Block, Disclosure, encode
 
@@ -113,6 +127,8 @@ class Egress:
         self._clip_norm = clip_norm
         self._clock = clock
         self._entropy = entropy
+        self._last_signed: tuple[str, Checkpoint] | None = None
+        """Our last note and what it says; its signature needs no check."""
 
     def begin_caption(
         self, channel: ClientChannel, *, continues: CaptionHandle | None = None
@@ -216,41 +232,46 @@ class Egress:
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and :class:`LogTampered` where
         the log does not extend its last checkpoint; then nothing is signed.
         """
-        with self._ledger.reading() as view:
-            size, indices = view.size(), view.caption_leaves(caption.id)
+        with self._ledger.signing() as log:
+            indices, node = log.caption_leaves(caption.id), cache(log.node)
             if not indices:
                 return []
-            note = self._sign(view, size)
-            root = view.root(size).hex()
-            receipts = [
+            signed, note = self._sign(log, node)
+            return [
                 Receipt(
                     index=index,
-                    leaf_hash=view.node(0, index).hex(),
-                    tree_size=size,
-                    root=root,
-                    proof=tuple(step.hex() for step in inclusion_proof(index, size, view.node)),
+                    leaf_hash=node(0, index).hex(),
+                    tree_size=signed.size,
+                    root=signed.root.hex(),
+                    proof=tuple(step.hex() for step in inclusion_proof(index, signed.size, node)),
                     checkpoint=note,
                 )
                 for index in indices
             ]
-        self._ledger.add_checkpoint(size, note)
-        return receipts
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
-        with self._ledger.reading() as view:
-            size = view.size()
-            note = self._sign(view, size)
-        self._ledger.add_checkpoint(size, note)
-        return note
+        with self._ledger.signing() as log:
+            return self._sign(log, log.node)[1]
 
-    def _sign(self, view: LedgerView, size: int) -> str:
-        root, last = view.root(size), view.last_checkpoint()
+    def _sign(self, log: Signing, node: NodeReader) -> tuple[Checkpoint, str]:
+        size, last = log.size(), log.last_checkpoint()
+        root = tree_root(size, node)
         if last is not None:
-            old = open_checkpoint(last[1], self._log_key.public)
-            proof = consistency_proof(old.size, size, view.node) if 0 < old.size <= size else []
+            old = self._opened(last[1])
+            proof = consistency_proof(old.size, size, node) if 0 < old.size <= size else []
             verify_consistency(old.size, size, old.root, root, proof)
-        return sign_checkpoint(size, root, self._log_key)
+        note = sign_checkpoint(size, root, self._log_key)
+        log.add_checkpoint(size, note)
+        signed = Checkpoint(self._log_key.public.origin, size, root)
+        self._last_signed = note, signed
+        return signed, note
+
+    def _opened(self, note: str) -> Checkpoint:
+        last = self._last_signed
+        if last is not None and last[0] == note:
+            return last[1]
+        return open_checkpoint(note, self._log_key.public)
 
     @contextmanager
     def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:
@@ -274,8 +295,9 @@ def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
 def _record(passage: Passage, record: EgressRecord, cost: Usage, salt: bytes) -> None:
     if record.charge != cost:  # our own bug; the frame must not leave under a wrong price
         raise RuntimeError("what was sealed is not what was priced")
-    leaf = Leaf.of(record, salt)
-    passage.record(cost, content=leaf.to_bytes(), salt=salt, body=record.to_bytes())
+    body = record.to_bytes()
+    leaf = Leaf(commitment(body, salt), cost.bytes, cost.blocks, cost.tokens)
+    passage.record(cost, content=leaf.to_bytes(), salt=salt, body=body)
 
 
 def _check(channel: ClientChannel, caption: CaptionHandle, escalation: Escalation) -> None:

@@ -16,7 +16,6 @@
     └── KeyFileError             a key file that is missing, malformed or readable by others
 """
 
-# ruff: noqa: N818  (names say what happened)
 from __future__ import annotations
 
 __all__ = [

@@ -45,7 +45,7 @@ class VerifierPublicKey:
     The order is that of draft-connolly-cfrg-xwing-kem §5.2. Equal keys compare equal.
     """
 
-    __slots__ = ("_hpke", "_raw")
+    __slots__ = ("_fingerprint", "_hpke", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         """Raises :class:`KeyFileError` unless ``raw`` is a valid public key of 1216 bytes."""
@@ -59,6 +59,7 @@ class VerifierPublicKey:
         except ValueError:
             raise KeyFileError("not a verifier's public key; ask its operator again") from None
         self._raw = bytes(raw)
+        self._fingerprint = _fingerprint(self._raw)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -86,9 +87,7 @@ class VerifierPublicKey:
     @property
     def fingerprint(self) -> str:
         """125 bits of SHA-256 in base32, five groups of five: for people and for the log."""
-        text = base64.b32encode(hashlib.sha256(self._raw).digest()).decode().lower()
-        starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
-        return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)
+        return self._fingerprint
 
     def to_text(self) -> str:
         """``ugsd-vk1:`` and unpadded base64url; what devices pin."""
@@ -212,10 +211,12 @@ class LogPublicKey:
 class LogKey:
     """The Ed25519 key that signs the log's checkpoints."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_public")
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
+        raw = key.public_key().public_bytes_raw()
+        self._public = LogPublicKey(f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:16]}", raw)
 
     @classmethod
     def generate(cls) -> Self:
@@ -254,8 +255,7 @@ class LogKey:
     @property
     def public(self) -> LogPublicKey:
         """What auditors keep. The log's name is derived from the key, so it says nothing else."""
-        raw = self._key.public_key().public_bytes_raw()
-        return LogPublicKey(f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:16]}", raw)
+        return self._public
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature (RFC 8032), 64 bytes."""
@@ -281,6 +281,12 @@ def _from_text(text: str, prefix: str, what: str) -> bytes:
     if _to_text(raw, prefix) != text:  # stray characters and stray bits decode, but are not ours
         raise KeyFileError(f"not {what}: damaged base64url")
     return raw
+
+
+def _fingerprint(raw: bytes) -> str:
+    text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
+    starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
+    return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)
 
 
 def _create(path: Path, text: str) -> None:

@@ -2,8 +2,11 @@
 
 One passage is one transaction, which checks what was used, and writes the charge, the leaf, the
 record's body and salt, and the Merkle nodes that the leaf completes. It is on disk before its frame
-may leave (write-ahead log, ``synchronous=FULL``). Any number of threads and processes may share a
-ledger: a passage begins with ``BEGIN IMMEDIATE``, so passages happen one after the other.
+may leave (write-ahead log, ``synchronous=FULL``). A checkpoint is derived from leaves that are on
+disk already, so it does not wait for the disk: a power cut may lose the latest.
+
+Any number of threads and processes may share a ledger: a passage begins with ``BEGIN IMMEDIATE``,
+so passages happen one after the other.
 
 A day is a UTC day number, and days never move backwards: a passage is charged to the later of the
 clock's day and the last passage's day, so that setting a clock back buys nothing. The price: after
@@ -19,10 +22,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from ugsd_privacy.audit.merkle import (
-    extend_frontier,
+    completed_nodes,
     frontier_positions,
     frontier_root,
     leaf_hash,
@@ -30,7 +33,7 @@ from ugsd_privacy.audit.merkle import (
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 
-__all__ = ["Ledger", "LedgerRow", "LedgerView", "Passage"]
+__all__ = ["Ledger", "LedgerRow", "LedgerView", "Passage", "Signing"]
 
 _SECONDS_PER_DAY = 86_400
 _FILE_NAME = "ledger.sqlite3"
@@ -41,8 +44,9 @@ _SCHEMA = (
     " body BLOB NOT NULL) STRICT",
     "CREATE TABLE charges (leaf INTEGER PRIMARY KEY REFERENCES leaves, user TEXT NOT NULL,"
     " day INTEGER NOT NULL, caption BLOB, blocks INTEGER NOT NULL, tokens INTEGER NOT NULL,"
-    " bytes INTEGER NOT NULL) STRICT",
-    "CREATE INDEX charges_by_day ON charges (user, day, blocks, tokens, bytes)",
+    " bytes INTEGER NOT NULL, day_blocks INTEGER NOT NULL, day_tokens INTEGER NOT NULL,"
+    " day_bytes INTEGER NOT NULL) STRICT",
+    "CREATE INDEX charges_by_day ON charges (user, day)",
     "CREATE INDEX charges_by_caption ON charges (caption, blocks, tokens, bytes)",
     "CREATE TABLE nodes (level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,"
     " PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID",
@@ -52,10 +56,8 @@ _PRAGMAS = (
     "trusted_schema = OFF",
     "cell_size_check = ON",
     "foreign_keys = ON",
-    "synchronous = FULL",
     "fullfsync = ON",  # without it, Apple's fsync leaves data in the drive's cache
 )
-_SUMS = "SELECT coalesce(sum(blocks), 0), coalesce(sum(tokens), 0), coalesce(sum(bytes), 0)"
 _CORRUPT = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -78,6 +80,10 @@ class LedgerRow(NamedTuple):
     blocks: int | None
     tokens: int | None
     bytes: int | None
+    day_blocks: int | None
+    """This and the next two: what the user had used that day, this passage included."""
+    day_tokens: int | None
+    day_bytes: int | None
 
 
 class LedgerView:
@@ -88,11 +94,7 @@ class LedgerView:
 
     def size(self) -> int:
         """Number of leaves. Raises :class:`LedgerCorrupt` where leaves and charges differ."""
-        last: int | None = self._one("SELECT max(leaf) FROM leaves")[0]
-        charged: int | None = self._one("SELECT max(leaf) FROM charges")[0]
-        if last != charged:
-            raise LedgerCorrupt("leaves and charges differ; verify the log before any further use")
-        return 0 if last is None else last + 1
+        return self._end()[0]
 
     def node(self, level: int, position: int) -> bytes:
         """Hash of a full subtree, 32 bytes. Raises :class:`LedgerCorrupt` if it is missing."""
@@ -115,22 +117,27 @@ class LedgerView:
         """Root over the first ``size`` leaves."""
         return frontier_root(self.frontier(size))
 
-    def last_day(self) -> int:
-        """The latest day that was charged; 0 before any."""
-        row = self._db.execute("SELECT day FROM charges ORDER BY leaf DESC LIMIT 1").fetchone()
-        return 0 if row is None else int(row[0])
-
     def day_of(self, now_s: float) -> int:
         """The day that a passage at this Unix time is charged to."""
-        return max(int(now_s // _SECONDS_PER_DAY), self.last_day())
+        return _day_of(now_s, self._end()[1])
 
     def day_usage(self, user: str, day: int) -> Usage:
         """What ``user`` used on ``day``."""
-        return Usage(*self._one(f"{_SUMS} FROM charges WHERE user = ? AND day = ?", user, day))
+        # The running total, not a sum: a day may have thousands of charges.
+        query = (
+            "SELECT day_blocks, day_tokens, day_bytes FROM charges WHERE user = ? AND day = ?"
+            " ORDER BY leaf DESC LIMIT 1"
+        )
+        row = self._db.execute(query, (user, day)).fetchone()
+        return Usage() if row is None else Usage(*row)
 
     def caption_usage(self, caption: bytes) -> Usage:
         """What the caption with this local id used."""
-        return Usage(*self._one(f"{_SUMS} FROM charges WHERE caption = ?", caption))
+        query = (
+            "SELECT coalesce(sum(blocks), 0), coalesce(sum(tokens), 0), coalesce(sum(bytes), 0)"
+            " FROM charges WHERE caption = ?"
+        )
+        return Usage(*self._one(query, caption))
 
     def caption_leaves(self, caption: bytes) -> list[int]:
         """Indices of a caption's passages, ascending."""
@@ -140,7 +147,8 @@ class LedgerView:
     def rows(self) -> Iterator[LedgerRow]:
         """Every leaf with its charge, in order."""
         query = (
-            "SELECT leaf, content, salt, body, user, day, caption, blocks, tokens, bytes"
+            "SELECT leaf, content, salt, body, user, day, caption, blocks, tokens, bytes,"
+            " day_blocks, day_tokens, day_bytes"
             " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
         )
         return (LedgerRow(*row) for row in self._db.execute(query))
@@ -170,6 +178,16 @@ class LedgerView:
         if found != ("ok",):
             raise LedgerCorrupt("the ledger's file is damaged; restore it or start a new log")
 
+    def _end(self) -> tuple[int, int]:
+        """Number of leaves, and the latest day that was charged, 0 before any."""
+        last, charged, day = self._one(
+            "SELECT (SELECT max(leaf) FROM leaves), (SELECT max(leaf) FROM charges),"
+            " (SELECT day FROM charges ORDER BY leaf DESC LIMIT 1)"
+        )
+        if last != charged:
+            raise LedgerCorrupt("leaves and charges differ; verify the log before any further use")
+        return (0, 0) if last is None else (last + 1, day)
+
     def _one(self, query: str, *values: object) -> tuple[int, ...]:
         row: tuple[int, ...] = self._db.execute(query, values).fetchone()
         return row
@@ -185,33 +203,35 @@ class Passage(LedgerView):
         self._user = user
         self._caption = caption
         self.recorded = False
-        self.index = self.size()
+        self.index, last_day = self._end()
         """The leaf that this passage becomes."""
-        self.day = self.day_of(now_s)
+        self.day = _day_of(now_s, last_day)
         """The day that it is charged to."""
         self.used_today = self.day_usage(user, self.day)
         self.used_by_caption = None if caption is None else self.caption_usage(caption)
 
     def record(self, charge: Usage, *, content: bytes, salt: bytes, body: bytes) -> int:
         """Write charge and leaf; return the leaf's index. It stands once the passage ends."""
-        execute, index = self._db.execute, self.index
+        execute, index, total = self._db.execute, self.index, self.used_today + charge
+        whose = (index, self._user, self.day, self._caption)
+        amounts = (charge.blocks, charge.tokens, charge.bytes)
+        totals = (total.blocks, total.tokens, total.bytes)
         execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (index, content, salt, body))
         execute(
-            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                index,
-                self._user,
-                self.day,
-                self._caption,
-                charge.blocks,
-                charge.tokens,
-                charge.bytes,
-            ),
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", whose + amounts + totals
         )
-        _, nodes = extend_frontier(self.frontier(index), index, leaf_hash(content))
+        nodes = completed_nodes(index, leaf_hash(content), self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
         self.recorded = True
         return index
+
+
+class Signing(LedgerView):
+    """One transaction that signs the log as it is."""
+
+    def add_checkpoint(self, size: int, note: str) -> None:
+        """Store a signed checkpoint; the first one of a size is kept."""
+        self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
 
 
 class Ledger:
@@ -271,7 +291,7 @@ class Ledger:
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, at its start or at its end;
         then nothing may leave. (A commit whose success is unknown may have charged.)
         """
-        with self._writing() as db:
+        with self._writing("FULL") as db:
             passage = Passage(db, user, caption, now_s)
             yield passage
             if not passage.recorded:
@@ -288,15 +308,20 @@ class Ledger:
                 _is_new(db)  # checks the format; and a view begins when it first reads
                 yield LedgerView(db)
 
-    def add_checkpoint(self, size: int, note: str) -> None:
-        """Store a signed checkpoint; the first one of a size is kept."""
-        with self._writing() as db:
-            db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
+    @contextmanager
+    def signing(self) -> Iterator[Signing]:
+        """A transaction for a checkpoint: no leaf can come between what is read and what is signed.
+
+        Raises as :meth:`passage`.
+        """
+        with self._writing("NORMAL") as db:
+            yield Signing(db)
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:
         with self._lock, _typed_errors():
             db = self._require_open()
+            db.execute(f"PRAGMA synchronous = {synchronous}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -382,6 +407,10 @@ def _is_new(db: sqlite3.Connection) -> bool:
     if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
         raise LedgerCorrupt("the ledger's tables were altered; restore it or start a new log")
     return False
+
+
+def _day_of(now_s: float, last_day: int) -> int:
+    return max(int(now_s // _SECONDS_PER_DAY), last_day)
 
 
 @contextmanager

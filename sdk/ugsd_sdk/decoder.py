@@ -122,7 +122,8 @@ class Decoder:
     def verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 
-        Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the block stays
+        A continuation past the longest caption of this device is cut: the verifier may hold longer
+        ones. Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the block stays
         in flight, so call :meth:`unanswered` next.
         """
         flight = self._flight()
@@ -130,6 +131,7 @@ class Decoder:
         self._check(verdict, block)
         written = [] if verdict.correction is None else [verdict.correction]
         written += verdict.continuation
+        del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_left(flight)
         self._in_flight = None
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
@@ -288,7 +290,6 @@ class Decoder:
                 and verdict.accepted < len(block)
                 and verdict.correction == drafted[verdict.accepted]
             ),
-            "it makes the caption too long": start + len(final) > self._max_tokens,
             "it has a token out of vocabulary": any(t >= self._vocabulary_size for t in written),
             "it goes on after the end": self._eos in final[:-1],
         }

@@ -42,7 +42,7 @@ class Exchange:
         started_s = monotonic()
         self._block_ends_s = started_s + self._deadline_s
         try:
-            session = self._link.session(min(self._deadline_s, self._left_s))
+            session = self._link.session(min(self._deadline_s, self._left_s), only=self._session)
         except (TransportError, PrivacyError) as error:
             raise self._noted(error) from None
         finally:
@@ -125,8 +125,9 @@ class Exchange:
             raise TransportError(
                 "the caption is longer than the verifier reads", reason="beyond the verifier"
             )
-        if self._session is not session:
+        if self._session is None:
             self._session, self._handle = session, session.egress.begin_caption(session.channel)
+        assert self._session is session, "a caption keeps to one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
         try:
             return session.egress.seal_block(session.channel, self._handle, escalation)

@@ -146,12 +146,15 @@ class Link:
             self._waited_in_vain = False
             Thread(target=self._run, args=(self._attempt,), daemon=True, name="ugsd-link").start()
 
-    def session(self, timeout_s: float, *, insist: bool = False) -> Session:
+    def session(
+        self, timeout_s: float, *, insist: bool = False, only: Session | None = None
+    ) -> Session:
         """The session, ready for a block; connects if need be, waiting ``timeout_s`` at most.
 
         One attempt costs one caption a wait: the next ones find it still connecting and go on,
-        unless they ``insist``. Raises a ``TransportError`` or ``PrivacyError``, the last failure's
-        while backing off.
+        unless they ``insist``. ``only`` is the one that a caption began on; where it was lost the
+        next is not waited for, since a new one holds none of that caption's tokens. Raises a
+        ``TransportError`` or ``PrivacyError``, the last failure's while backing off.
         """
         if insist:
             self._waited_in_vain = False
@@ -160,6 +163,9 @@ class Link:
             self._read_late_answer(session)
         elif not self._is_alive(session):  # found before anything is charged for it
             self._retry_at_s = 0.0
+            self.begin()
+            if only is not None:
+                raise Unreachable("the connection was lost in mid-caption")
             session = self._ready(timeout_s)
         return session
 

@@ -30,7 +30,7 @@ DAY_S = 86_400
 
 # A device in a process of its own: it prints the index of each frame that it may send.
 DEVICE = """
-import resource, sys, threading
+import os, resource, sys, threading
 import numpy as np
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
@@ -63,7 +63,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
                 frame = egress.seal_block(channel, caption, block)
             except BudgetExceeded:
                 return
-            print(frame.record, flush=True)
+            os.write(1, b"%d\\n" % frame.record)  # whole: threads share the pipe
 
     if file_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
@@ -98,7 +98,8 @@ def test_the_ledgers_files_are_its_owners_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         with Ledger(tmp_path / "deep" / "ledger") as ledger:
-            ledger.add_checkpoint(0, "")
+            with ledger.signing() as log:
+                log.add_checkpoint(0, "")
             modes = {
                 path.name: stat.S_IMODE(path.stat().st_mode)
                 for path in ledger.path.parent.iterdir()

@@ -18,9 +18,9 @@ SURFACE = {
         Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
     ".audit": "",
     ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",
-    ".audit.merkle": """EMPTY_ROOT Node NodeReader consistency_proof extend_frontier
-        frontier_positions frontier_root inclusion_proof leaf_hash node_hash tree_root
-        verify_consistency verify_inclusion""",
+    ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
+        extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
+        tree_root verify_consistency verify_inclusion""",
     ".audit.receipts": "Receipt",
     ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES EgressRecord Leaf commitment
         decode_record""",
@@ -32,7 +32,7 @@ SURFACE = {
         KeyFileError LedgerCorrupt LedgerError LedgerUnavailable LogTampered PrivacyError
         WireError""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
-    ".ledger": "Ledger LedgerRow LedgerView Passage",
+    ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block DeviceMessage
         Disclosure Refusal RefusalCode ServerMessage Verdict Welcome decode_device_message

@@ -75,6 +75,7 @@ TAMPERING = {
     "another salt": (["UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 3"], 3, "leaf 3 commits"),
     "a smaller charge": (["UPDATE charges SET bytes = 1 WHERE leaf = 3"], 3, "charge 3"),
     "a free block": (["UPDATE charges SET blocks = 0 WHERE leaf = 3"], 3, "charge 3"),
+    "a smaller total": (["UPDATE charges SET day_tokens = 0 WHERE leaf = 3"], 3, "charge 3"),
     "another's charge": (["UPDATE charges SET user = 'eve' WHERE leaf = 3"], 3, "charge 3"),
     "damaged text": (
         ["UPDATE charges SET user = cast(x'ff' AS text) WHERE leaf = 3"], 3, "charge 3"
@@ -98,7 +99,7 @@ TAMPERING = {
     "a deleted node": (["DELETE FROM nodes WHERE level = 2"], 3, "node 2/0"),
     "a surplus node": (["INSERT INTO nodes VALUES (9, 9, zeroblob(32))"], 7, "nodes for 7"),
     "a surplus charge": (
-        ["INSERT INTO charges VALUES (9, '', 20000, NULL, 0, 0, 5)"], 7, "8 charges"
+        ["INSERT INTO charges VALUES (9, '', 20000, NULL, 0, 0, 5, 0, 0, 5)"], 7, "8 charges"
     ),
     "a truncated log": (
         ["DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4"],
@@ -156,7 +157,7 @@ def test_a_record_of_an_earlier_day_is_found_though_it_adds_up(logged) -> None:
     earlier = EgressRecord.model_validate(fields | {"day": fields["day"] - 1})
     salt = bytes(32)
     with logged.ledger.passage(user="", caption=None, now_s=0.0) as passage:
-        passage.day = earlier.day
+        passage.day, passage.used_today = earlier.day, Usage()
         content = Leaf.of(earlier, salt).to_bytes()
         passage.record(earlier.charge, content=content, salt=salt, body=earlier.to_bytes())
     with pytest.raises(LogTampered, match="earlier day") as found:

@@ -18,6 +18,7 @@ __all__ = [
     "EMPTY_ROOT",
     "Node",
     "NodeReader",
+    "completed_nodes",
     "consistency_proof",
     "extend_frontier",
     "frontier_positions",
@@ -67,11 +68,18 @@ def extend_frontier(
 ) -> tuple[list[bytes], list[Node]]:
     """Append a leaf's hash to a tree of ``size`` leaves: its new frontier and its new nodes."""
     rest = list(frontier)
+    nodes = completed_nodes(size, leaf, lambda *_: rest.pop())
+    return [*rest, nodes[-1].hash], nodes
+
+
+def completed_nodes(size: int, leaf: bytes, node: NodeReader) -> list[Node]:
+    """The full subtrees that a leaf's hash completes in a tree of ``size`` leaves, itself first."""
     nodes = [Node(0, size, leaf)]
     while nodes[-1].position & 1:
         level, position, right = nodes[-1]
-        nodes.append(Node(level + 1, position >> 1, node_hash(rest.pop(), right)))
-    return [*rest, nodes[-1].hash], nodes
+        left = node(level, position - 1)
+        nodes.append(Node(level + 1, position >> 1, node_hash(left, right)))
+    return nodes
 
 
 def frontier_root(frontier: Sequence[bytes]) -> bytes:

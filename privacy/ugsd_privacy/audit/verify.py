@@ -108,7 +108,8 @@ def _replay_row(view: LedgerView, row: LedgerRow, replay: _Replay) -> None:
 
 def _check_charge(row: LedgerRow, record: EgressRecord, index: int) -> None:
     charge = record.charge
-    due = (record.user, record.day, record.caption_id, charge.blocks, charge.tokens, charge.bytes)
+    amounts = (charge.blocks, charge.tokens, charge.bytes)
+    due = (record.user, record.day, record.caption_id, *amounts, *record.day_after)
     if tuple(row[4:]) != due:
         raise LogTampered(f"charge {index} is not what record {index} says", index=index)
 

@@ -17,7 +17,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,11 @@ class OnnxDraftSession:
         del self._tokens[length:]
 
     def _run(self, tokens: Sequence[int]) -> None:
-        feeds = {"tokens": np.array([tokens], dtype=np.int64), "past": self._past, **self._heard}
+        feeds: dict[str, NDArray[Any]] = {
+            "tokens": np.array([tokens], dtype=np.int64),
+            "past": self._past,
+            **self._heard,
+        }
         logits, states, self._past = self._model.run("decoder.onnx", feeds)
         self._predictions += map(Prediction, logits[0], states[0])
 
@@ -192,9 +196,7 @@ class _Loaded:
             sample_rate=d.sample_rate,
         )
 
-    def run(
-        self, graph: str, feeds: dict[str, NDArray[np.generic]]
-    ) -> list[NDArray[np.float32]]:
+    def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         try:
             outputs: list[NDArray[np.float32]] = self._sessions[graph].run(None, feeds)
         except Exception as error:
@@ -234,4 +236,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}: name a folder with a drafter's files") from error
+        raise ModelError(
+            f"{path}: {error.strerror}: name a folder with a drafter's files"
+        ) from error

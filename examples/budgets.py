@@ -1,0 +1,33 @@
+"""Two users with a budget each, which runs out mid-way: captions go on, and say why unverified.
+
+python examples/budgets.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+
+import ugsd_sdk
+from ugsd_sdk import Captioner
+
+BUNDLED = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
+BUDGETS = Path(__file__).with_name("budgets.toml")
+
+
+def main() -> None:
+    clips = list(islice(cycle(sorted(BUNDLED.glob("*.opus"))), 4))
+    with tempfile.TemporaryDirectory(prefix="ugsd-example-") as home:
+        for user in ("ada", "ben"):  # one home, one log, one budget per user
+            with Captioner(config=BUDGETS, user=user, home=home) as captioner:
+                captioner.connect()
+                for clip in clips:
+                    caption = captioner.caption(clip)
+                    print(f"{user}: {caption.text}")
+                    why = caption.degraded or "as intended"
+                    print(f"  {caption.escalation.blocks} blocks left; {why}")
+
+
+if __name__ == "__main__":
+    main()

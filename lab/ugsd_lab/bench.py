@@ -1,0 +1,215 @@
+"""``ugsd-lab bench device``: what the SDK costs on this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import soundfile
+from packaging.requirements import Requirement
+
+from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.evaluate import in_memory
+from ugsd_lab.training import Progress
+
+__all__ = ["Figure", "installed_size_mb", "measure_device"]
+
+CLIP_SECONDS = 4.0
+PROCESSES = 5
+_SENT_CLIPS = 60
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value, and the most that it should be."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+    @property
+    def goal_text(self) -> str:
+        return "" if self.goal is None else f"<= {self.goal:,g} {self.unit}"
+
+    @property
+    def mark(self) -> str:
+        return "" if self.goal is None else "met" if self.value <= self.goal else "missed"
+
+    def as_dict(self) -> dict[str, object]:
+        return {**asdict(self), "mark": self.mark}
+
+
+def measure_device(runs: int, progress: Progress) -> list[Figure]:
+    """All figures, measured one after another with one thread, nothing else running here."""
+    clips = [clip for clip in load_corpora(None) if clip.split == "test"]
+    with tempfile.TemporaryDirectory(prefix="ugsd-bench-") as folder:
+        four = _clip_of(CLIP_SECONDS, clips, Path(folder) / "four.wav")
+        return [
+            *_warm(four, runs, progress),
+            *_verified(four, runs, Path(folder) / "home", progress),
+            *_fresh_processes(four, progress),
+            _bytes_sent(clips[:: max(1, len(clips) // _SENT_CLIPS)], Path(folder), progress),
+            Figure("base install", installed_size_mb("ugsd"), "MB", 300),
+        ]
+
+
+def _clip_of(seconds: float, clips: list[Clip], path: Path) -> Path:
+    """A real clip of exactly ``seconds``: the longest, cut or followed by the next."""
+    samples = np.concatenate([soundfile.read(clip.path, dtype="float32")[0] for clip in clips[:4]])
+    soundfile.write(path, samples[: int(seconds * 16_000)], 16_000)
+    return path
+
+
+def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
+    from ugsd_sdk.captioner import Captioner
+
+    times: dict[str, list[float]] = {"total": [], "encode": [], "draft": []}
+    with Captioner() as captioner:
+        for _ in range(3):
+            captioner.caption(clip)
+        for done in range(1, runs + 1):
+            spent = captioner.caption(clip).latency_ms
+            for name, values in times.items():
+                values.append(getattr(spent, name))
+            progress("warm, offline", done, runs, "")
+    return [
+        Figure("4 s clip offline, p50", _percentile(times["total"], 50), "ms", 150),
+        Figure("4 s clip offline, p95", _percentile(times["total"], 95), "ms"),
+        Figure("  of it listening, p50", _percentile(times["encode"], 50), "ms"),
+        Figure("  of it drafting, p50", _percentile(times["draft"], 50), "ms"),
+    ]
+
+
+def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Figure]:
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.config import Settings
+    from ugsd_sdk.policy import AlwaysEscalate
+
+    settings = Settings.of(home=home)
+    times: list[float] = []
+    with Captioner(verifier="embedded", config=settings, policy=AlwaysEscalate()) as captioner:
+        captioner.connect()
+        captioner.caption(clip)
+        for done in range(1, runs + 1):
+            caption = captioner.caption(clip)
+            if caption.degraded is None:
+                times.append(caption.latency_ms.total)
+            progress("warm, every block escalated", done, runs, caption.degraded or "")
+    return [
+        Figure("4 s clip, every block verified on loopback, p50", _percentile(times, 50), "ms"),
+        Figure("4 s clip, every block verified on loopback, p95", _percentile(times, 95), "ms"),
+    ]
+
+
+_IMPORT = """
+from time import perf_counter
+start = perf_counter()
+import ugsd_sdk
+print(perf_counter() - start)
+"""
+_FIRST_CAPTION = """
+import resource, sys
+import ugsd_sdk
+with ugsd_sdk.Captioner() as captioner:
+    captioner.caption(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _fresh_processes(clip: Path, progress: Progress) -> list[Figure]:
+    imports, cold, memory, cli = [], [], [], []
+    for done in range(1, PROCESSES + 1):
+        imports.append(float(_python("-c", _IMPORT)))
+        cold.append(_timed(lambda: memory.append(float(_python("-c", _FIRST_CAPTION, str(clip))))))
+        cli.append(_timed(lambda: _python("-m", "ugsd_sdk", "caption", "--offline", str(clip))))
+        progress("fresh processes", done, PROCESSES, "")
+    kib_per_mb = 1e6 / 1024
+    return [
+        Figure("import ugsd_sdk, p50", _percentile(imports, 50), "s", 0.3),
+        Figure("fresh process to first caption, p50", _percentile(cold, 50), "s", 1.5),
+        Figure("ugsd caption --offline, whole command, p50", _percentile(cli, 50), "s"),
+        Figure("peak memory of a captioning process", max(memory) / kib_per_mb, "MB", 200),
+    ]
+
+
+def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
+    from ugsd_privacy.keys import VerifierKey
+    from ugsd_sdk.captioner import Captioner
+    from ugsd_sdk.config import Settings
+    from ugsd_server.settings import STARTER_FOLDER
+    from ugsd_server.verifier.engine import Verifier
+    from ugsd_server.verifier.onnx import OnnxScorer
+
+    verifier, key = Verifier(OnnxScorer(STARTER_FOLDER)), VerifierKey.generate()
+    verifier.load()
+    sent = []
+    with Captioner(
+        verifier=in_memory(verifier, key),
+        verifier_key=key.public.to_text(),
+        config=Settings.of(home=folder / "bytes"),
+    ) as captioner:
+        captioner.connect()
+        for done, clip in enumerate(clips, 1):
+            sent.append(captioner.caption(clip.path).escalation.bytes_sent)
+            progress("counting bytes", done, len(clips), "")
+    name = "sent per caption, handshake aside, mean (EMO-DB test)"
+    return Figure(name, float(np.mean(sent)), "bytes", 1024)
+
+
+def installed_size_mb(name: str) -> float:
+    """Megabytes (10^6 bytes) of a distribution's files and those of all that it requires, extras
+    left out."""
+    sizes: dict[str, int] = {}
+    waiting = [name]
+    while waiting:
+        key = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if key in sizes:
+            continue
+        try:
+            found = distribution(key)
+        except PackageNotFoundError:
+            sizes[key] = 0
+            continue
+        files = {Path(str(found.locate_file(file))).resolve() for file in found.files or ()}
+        if key == name:
+            files |= _editable_files()
+        sizes[key] = sum(path.stat().st_size for path in files if path.is_file())
+        for line in found.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return sum(sizes.values()) / 1e6
+
+
+def _editable_files() -> set[Path]:
+    """Files of the four packages where they are, which an editable install does not list."""
+    from importlib.resources import files
+
+    packages = ("ugsd_privacy", "ugsd_sdk", "ugsd_server", "ugsd_lab")
+    return {path.resolve() for name in packages for path in Path(str(files(name))).rglob("*")}
+
+
+def _python(*arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603  # our own interpreter and code
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def _percentile(values: list[float], percent: float) -> float:
+    return float(np.percentile(values, percent))
