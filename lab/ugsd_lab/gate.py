@@ -19,7 +19,7 @@ from ugsd_lab.training import Progress
 
 __all__ = ["Gate", "expected_calibration_error", "fit_gate", "observe"]
 
-_FEATURES = ("entropy", "1-top1", "margin", "log1p(novelty)")
+_FEATURES = ("entropy", "1-top1")
 _BLOCK = 5
 _COMMITTED_LOSS = 0.05
 

@@ -72,11 +72,11 @@ class Corpus:
         )
 
     def labels(self) -> tuple[Tensor, Tensor]:
-        """(n,) emotion and (n, 7) prosody levels as class indices."""
+        """(n,) emotion, and (n, 8) prosody levels and perceived gender, as class indices."""
         emotion = torch.tensor([EMOTIONS.index(c.emotion) for c in self.clips])
         levels = [
-            [_LEVELS.index(v) for v in astuple(self.facts(i).levels)]
-            for i in range(len(self.clips))
+            [*(_LEVELS.index(v) for v in astuple(self.facts(i).levels)), clip.gender == "male"]
+            for i, clip in enumerate(self.clips)
         ]
         return emotion, torch.tensor(levels)
 
@@ -157,7 +157,7 @@ def _fit(
 
 
 class _Heads(nn.Module):
-    """Asks a vector for the emotion and the prosody levels; a loss for training, then dropped."""
+    """Asks a vector for all that a caption states; a loss for training, then dropped."""
 
     def __init__(self, width: int, levels: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _Heads(nn.Module):
         self.levels = nn.Linear(width, len(_LEVELS) * levels)
 
     def forward(self, x: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-        """x (N, D), emotion (N,), levels (N, 7) -> loss."""
+        """x (N, D), emotion (N,), levels (N, 8) -> loss."""
         by_level = self.levels(x).view(len(x), len(_LEVELS), -1)
         emotion_loss = functional.cross_entropy(self.emotion(x), emotion, label_smoothing=0.1)
         return emotion_loss + 0.3 * functional.cross_entropy(by_level, levels)
@@ -182,7 +182,7 @@ def train_drafter(
     progress: Progress,
 ) -> DrafterDecoder:
     """A drafter of the training speakers of ``corpora``. Its state projection is fitted on the same
-    data, by asking it for the emotion and the prosody levels at every position."""
+    data, by asking it, at every position, for all that a caption states."""
     torch.manual_seed(seed)
     model = DrafterDecoder(corpus.evidence.shape[1], len(vocabulary))
     train = corpus.evidence[corpus.rows(corpora, "train")]
@@ -208,7 +208,8 @@ def train_drafter(
         heard = heads["condition"](condition, emotion[rows], levels[rows])
         # Unit vectors make flat logits unless they are scaled up.
         shown = heads["state"](4 * states[spoken], emotion[rows][at], levels[rows][at])
-        return _token_loss(logits, targets) + 0.3 * (heard + shown)
+        loss: Tensor = _token_loss(logits, targets) + 0.3 * (heard + shown)
+        return loss
 
     both = nn.ModuleDict({"drafter": model, "heads": heads})
     _fit(

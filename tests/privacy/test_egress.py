@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sqlite3
 
 import numpy as np
 import pytest
@@ -228,3 +229,50 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
 def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
     Egress(ledger=world.ledger, log_key=world.log_key, limits=BudgetLimits())
     ClientChannel(world.verifier.public)
+
+
+def test_charges_wait_for_the_disk_and_checkpoints_do_not(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    real, commits = world.ledger._db, []
+
+    class Watched:
+        def execute(self, statement: str, *values: object) -> object:
+            if statement == "COMMIT":
+                commits.append(real.execute("PRAGMA synchronous").fetchone()[0])
+            return real.execute(statement, *values)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    world.ledger._db = Watched()
+    for _ in range(2):
+        egress.seal_block(world.channel, caption, world.escalation())
+        egress.receipts(caption)
+    world.ledger._db = real
+    normal, full = 1, 2
+    assert commits == [full, normal] * 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE checkpoints SET note = replace(note, 'ugsd', 'dsgu')",
+        "UPDATE nodes SET hash = zeroblob(32) WHERE level = 0",
+    ],
+)
+def test_a_door_that_signed_before_still_finds_what_was_altered_since(world, statement) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    egress.seal_block(world.channel, caption, world.escalation())
+    egress.seal_block(world.channel, caption, world.escalation())
+    egress.checkpoint()
+    db = sqlite3.connect(world.ledger.path)
+    db.execute(statement)
+    db.commit()
+    db.close()
+    egress.seal_block(world.channel, caption, world.escalation())
+    with pytest.raises(LogTampered):
+        egress.receipts(caption)
+    with world.ledger.reading() as view:
+        assert len(view.checkpoints()) == 1

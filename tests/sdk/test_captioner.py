@@ -212,6 +212,18 @@ def test_a_verifier_of_another_kind_gets_nothing(
     assert not fake.blocks
 
 
+def test_a_verifier_of_longer_captions_is_used_and_its_words_cut(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    fake.welcome = fake.welcome.model_copy(update={"max_tokens": 200})
+    fake.answer = lambda block: verdict(block, continuation=(7,) * 100)
+    with new_captioner() as captioner:
+        captions = [captioner.caption(voice, 16_000) for _ in range(2)]
+    assert [caption.degraded for caption in captions] == [None, None]
+    assert [len(caption.tokens) for caption in captions] == [24, 24]
+    assert fake.connections == 1
+
+
 def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: Voice) -> None:
     other = VerifierKey.generate().public.to_text()
     with new_captioner(verifier_key=other) as captioner:
@@ -318,6 +330,34 @@ def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
         caption = captioner.caption(voice, 16_000)
     assert caption.degraded is None
     assert fake.connections == 2
+
+
+def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    def closing_after_one_verdict() -> MemoryTransport:
+        transport: MemoryTransport = fake.transport()
+        receive = transport.receive
+
+        def receive_and_close(timeout_s: float) -> bytes:
+            data = receive(timeout_s)
+            if fake.blocks and fake.connections == 1:
+                transport.close()
+            return data
+
+        transport.receive = receive_and_close  # type: ignore[method-assign]
+        return transport
+
+    with new_captioner(verifier=closing_after_one_verdict) as captioner:
+        caption = captioner.caption(voice, 16_000)
+        captioner.connect()
+        assert len(fake.blocks) == 1, "a new session holds nothing that a block could build on"
+        assert fake.connections == 2, "and is made for the next caption"
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert caption.degraded == "verifier unreachable"
+    assert caption.escalation.blocks == caption.escalation.frames == len(caption.receipts) == 1
+    sources = [token.source for token in caption.tokens]
+    assert sources == [Source.VERIFIED] * 5 + [Source.DRAFTED] * (len(sources) - 5)
 
 
 def test_it_reconnects_on_a_later_caption_after_a_lie(

@@ -412,7 +412,6 @@ Change = Callable[[tuple[int, ...]], dict[str, object]]
             lambda block: {"accepted": 0, "correction": 2**20 - 1},
             id="correction out of vocabulary",
         ),
-        pytest.param(lambda block: {"continuation": (1,) * 20}, id="too long"),
         pytest.param(lambda block: {"continuation": (EOS, 1)}, id="goes on after the end"),
     ],
 )
@@ -427,6 +426,20 @@ def test_a_verdict_that_does_not_fit_is_refused_and_changes_nothing(change: Chan
     assert list(session.tokens) == before
     decoder.unanswered()
     assert isinstance(decoder.advance(), Finished)
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_continuation_past_the_devices_longest_caption_is_cut(pipelined: bool) -> None:
+    decoder, session = decoder_of(long_drafter(), AlwaysEscalate())
+    sent = due(decoder)
+    if pipelined:
+        decoder.advance()
+    fields = {**accept_all(0, sent.tokens).model_dump(), "continuation": (1,) * 200}
+    decoder.verdict(Verdict(**fields))
+    event = decoder.advance()
+    assert isinstance(event, Finished)
+    assert [token.source for token in event.tokens[5:]] == [Source.CONTINUED] * 19
+    assert list(session.tokens) == [*sent.tokens, *(1,) * 19]
 
 
 def test_a_drafter_that_answers_nan_raises_a_model_error() -> None:
