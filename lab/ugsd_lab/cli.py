@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
     from rich.table import Table
 
     from ugsd_lab.evaluate import Row
+    from ugsd_lab.training import Progress
 
 __all__ = ["main"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 
 _INTERRUPTED = 130
+_TABLE_COLUMNS = 130
 
 _app = typer.Typer(
     name="ugsd-lab",
@@ -152,7 +156,7 @@ def evaluate(
         return
     from rich.console import Console
 
-    Console(width=max(110, Console().width)).print(_table(rows, split))
+    Console(width=max(_TABLE_COLUMNS, Console().width)).print(_table(rows, split))
     print(f"BLEU: {bleu_signature(5)}; references are generated")
 
 
@@ -201,27 +205,32 @@ def _table(rows: Sequence[Row], split: str) -> Table:
     return table
 
 
-class _progress:  # noqa: N801  # used as a function
-    """Progress bars on stderr, one per stage."""
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
+    from rich.console import Console
 
-    def __enter__(self) -> Callable[[str, int, int, str], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _tell_tenths
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
-        self._bars = Progress(
-            TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), Remaining(),
-            TextColumn("{task.fields[note]}"), console=Console(stderr=True),
-        )  # fmt: skip
-        self._bars.start()
-        tasks = {}
+    with Bars(
+        TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
+    ) as bars:  # fmt: skip
+        tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, of: int, note: str) -> None:
             if stage not in tasks:
-                tasks[stage] = self._bars.add_task(stage, total=of, note=note)
-            self._bars.update(tasks[stage], completed=done, note=note)
+                tasks[stage] = bars.add_task(stage, total=of, note=note)
+            bars.update(tasks[stage], completed=done, note=note)
 
-        return report
+        yield report
 
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+
+def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
+    if done == of or 10 * done // of != 10 * (done - 1) // of:
+        print(f"{stage}: {done}/{of} {note}", file=sys.stderr, flush=True)

@@ -90,14 +90,14 @@ def evaluate(
     wanted = {clip.id: references(clip, norms.levels(clip, measures[clip.id])) for clip in clips}
     engine = Verifier(OnnxScorer(verifier))
     engine.load()
-    rows = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
         for arm in ARMS:
             said = _run(arm, clips, drafter, verifier, engine, Path(home), progress)
             for corpus in dict.fromkeys(clip.corpus for clip in clips):
                 chosen = [clip for clip in clips if clip.corpus == corpus]
                 rows.append(_row(corpus, arm, chosen, said, wanted))
-    return rows
+    return sorted(rows, key=lambda row: row.corpus)  # stable: arms stay in their order
 
 
 def _run(

@@ -8,7 +8,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,39 +29,48 @@ _NOVELTY_COMPONENTS = 64
 
 @dataclass(frozen=True)
 class Novelty:
-    """Distance of evidence from the drafter's training clips: Mahalanobis in their leading
-    principal components, over its root mean square there, so about 1 at home and larger away."""
+    """How far evidence lies from the subspace of the drafter's training clips: the norm of what
+    their leading principal components leave over, in units of its root mean square there. About 1
+    at home and larger away."""
 
     mean: NDArray[np.float32]
-    whiten: NDArray[np.float32]
-    """(E, K)"""
+    """(E,)"""
+    scale: NDArray[np.float32]
+    """(E,)"""
+    basis: NDArray[np.float32]
+    """(E, K), orthonormal columns."""
+    unit: float
 
     @classmethod
     def fit(cls, evidence: NDArray[np.float32]) -> Novelty:
-        """From the (n, E) evidence of the training clips."""
+        """From the (n, E) evidence of the training clips, n > K."""
         mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
-        _, values, basis = np.linalg.svd((evidence - mean) / scale, full_matrices=False)
-        spread = values[:_NOVELTY_COMPONENTS] / np.sqrt(len(evidence))
-        whiten = basis[:_NOVELTY_COMPONENTS].T / spread / scale[:, None]
-        return cls(mean, (whiten / np.sqrt(_NOVELTY_COMPONENTS)).astype(np.float32))
+        _, _, components = np.linalg.svd((evidence - mean) / scale, full_matrices=False)
+        raw = cls(mean, scale, components[:_NOVELTY_COMPONENTS].T.copy(), 1.0)
+        return replace(raw, unit=float(np.sqrt((raw(evidence) ** 2).mean())))
 
     def __call__(self, evidence: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, E) to (n,)."""
-        distance: NDArray[np.float32] = np.linalg.norm((evidence - self.mean) @ self.whiten, axis=1)
-        return distance
+        z = (evidence - self.mean) / self.scale
+        left: NDArray[np.float32] = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=1)
+        return left / np.float32(self.unit)
 
 
 class _Reader(nn.Module):
     def __init__(self, drafter: DrafterDecoder, novelty: Novelty) -> None:
         super().__init__()
         self.drafter = drafter
+        self.novelty_unit = novelty.unit
+        self.register_buffer("basis", torch.from_numpy(novelty.basis))
         self.register_buffer("mean", torch.from_numpy(novelty.mean))
-        self.register_buffer("whiten", torch.from_numpy(novelty.whiten))
+        self.register_buffer("scale", torch.from_numpy(novelty.scale))
 
     def forward(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         condition, state_base = self.drafter.read(evidence)
-        away = (evidence - self.get_buffer("mean")) @ self.get_buffer("whiten")
-        return condition, state_base, (away * away).sum(1).sqrt()
+        z = (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
+        inside = z @ self.get_buffer("basis")
+        left = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
+        return condition, state_base, left / self.novelty_unit
 
 
 class _Decode(nn.Module):

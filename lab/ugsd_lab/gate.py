@@ -17,11 +17,12 @@ from ugsd_server.verifier.onnx import OnnxScorer
 from ugsd_lab.corpora import Clip, read_samples
 from ugsd_lab.training import Progress
 
-__all__ = ["Gate", "expected_calibration_error", "fit_gate", "observe"]
+__all__ = ["ESCALATED_AT_HOME", "Gate", "expected_calibration_error", "fit_gate", "observe"]
 
 _FEATURES = ("entropy", "1-top1")
 _BLOCK = 5
-_COMMITTED_LOSS = 0.05
+ESCALATED_AT_HOME = 0.2
+"""Share of the calibration speakers' blocks that the threshold escalates."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def observe(
 def fit_gate(
     drafter_folder: Path, verifier_folder: Path, clips: Sequence[Clip], progress: Progress
 ) -> Gate:
-    """Logistic regression on the tokens of ``clips``, and the largest threshold at which at most
-    one committed block in twenty would have been rejected there."""
+    """Logistic regression on the tokens of ``clips``, and the threshold that escalates the least
+    sure ``ESCALATED_AT_HOME`` of their blocks."""
     drafter, scorer = OnnxDrafter(drafter_folder), OnnxScorer(verifier_folder)
     drafter.load()
     scorer.load()
@@ -95,7 +96,7 @@ def fit_gate(
         features=_FEATURES,
         weights=tuple(float(w) for w in weights),
         bias=float(bias),
-        threshold=_threshold(chance, [o.rejected for o in seen]),
+        threshold=_threshold(chance),
         calibration_error=expected_calibration_error(np.concatenate(chance), rejected),
     )
 
@@ -134,19 +135,6 @@ def _logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple[NDArray[np.
     return weights, float(fitted[-1] - weights @ mean)
 
 
-def _threshold(
-    chance: Sequence[NDArray[np.float64]], rejected: Sequence[NDArray[np.bool_]]
-) -> float:
-    blocks = [
-        (c[i : i + _BLOCK].max(), r[i : i + _BLOCK].any())
-        for c, r in zip(chance, rejected, strict=True)
-        for i in range(0, len(c), _BLOCK)
-    ]
-    blocks.sort()
-    lost, best = 0, 0.0
-    for unsure, bad in blocks:
-        if lost > _COMMITTED_LOSS * len(blocks):
-            break
-        best = float(unsure)
-        lost += int(bad)
-    return best
+def _threshold(chance: Sequence[NDArray[np.float64]]) -> float:
+    blocks = [c[i : i + _BLOCK].max() for c in chance for i in range(0, len(c), _BLOCK)]
+    return float(np.quantile(blocks, 1 - ESCALATED_AT_HOME))

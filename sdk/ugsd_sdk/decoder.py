@@ -122,9 +122,9 @@ class Decoder:
     def verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 
-        A continuation past the longest caption of this device is cut: the verifier may hold longer
-        ones. Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the block stays
-        in flight, so call :meth:`unanswered` next.
+        A continuation past the longest caption of this device is cut, for the verifier may hold
+        longer ones. Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the
+        block stays in flight, so call :meth:`unanswered` next.
         """
         flight = self._flight()
         block = flight.block

@@ -8,7 +8,7 @@ from time import monotonic
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
-from ugsd_privacy.errors import ChannelError, LedgerError, PrivacyError, WireError
+from ugsd_privacy.errors import ChannelError, LedgerError, LogTampered, PrivacyError, WireError
 from ugsd_privacy.wire import Refusal, Verdict
 
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
@@ -99,6 +99,8 @@ class Exchange:
         try:
             return tuple(self._session.egress.receipts(self._handle))
         except PrivacyError as error:
+            if isinstance(error, LogTampered):
+                self._link.drop(error)  # connecting again checks the log before anything leaves
             self._noted(error)
             return ()
 

@@ -16,7 +16,7 @@ __all__ = ["Door", "Home"]
 
 @dataclass(frozen=True)
 class Home:
-    """A folder for one device; only its owner may enter it."""
+    """A folder for one device. What the device puts there, only its owner may read."""
 
     path: Path
 
@@ -59,6 +59,10 @@ class Door:
     def open(self) -> Egress:
         """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
         if self._egress is None:
+            try:
+                self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
             self._ledger = Ledger(self._home.ledger).open()
             try:
                 key = LogKey.open_or_create(self._home.log_key)

@@ -261,6 +261,7 @@ class Link:
     def _connect(self) -> Session:
         deadline_s = monotonic() + self._connect_timeout_s
         egress = self._door.open()
+        egress.checkpoint()  # nothing leaves on a log that does not extend what was signed
         transport, pinned = self._dialer.dial(self._connect_timeout_s)
         channel = ClientChannel(pinned)
         try:

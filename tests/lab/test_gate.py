@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ugsd_lab.gate import _logistic, _threshold, expected_calibration_error
+from ugsd_lab.gate import (
+    ESCALATED_AT_HOME,
+    _logistic,
+    _threshold,
+    expected_calibration_error,
+)
 
 
 def test_the_logistic_fit_finds_the_weights_that_made_the_data() -> None:
@@ -22,12 +27,9 @@ def test_calibration_error_tells_honest_from_boastful() -> None:
     assert expected_calibration_error(chance**3, happened) > 0.1
 
 
-def test_the_threshold_commits_at_most_one_bad_block_in_twenty() -> None:
+def test_the_threshold_escalates_the_least_sure_blocks() -> None:
     rng = np.random.default_rng(0)
-    chance = [rng.random(5) for _ in range(2000)]
-    rejected = [rng.random(5) < c / 5 for c in chance]
-    threshold = _threshold(chance, rejected)
-    lost = sum(r.any() for c, r in zip(chance, rejected, strict=True) if c.max() < threshold)
-    looser = threshold + 0.05
-    lost_looser = sum(r.any() for c, r in zip(chance, rejected, strict=True) if c.max() < looser)
-    assert lost <= 0.05 * 2000 + 1 < lost_looser
+    chance = [rng.random(13) for _ in range(2000)]
+    threshold = _threshold(chance)
+    blocks = np.array([c[i : i + 5].max() for c in chance for i in (0, 5, 10)])
+    assert (blocks >= threshold).mean() == pytest.approx(ESCALATED_AT_HOME, abs=0.001)

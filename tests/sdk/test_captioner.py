@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +280,40 @@ def test_an_unusable_ledger_keeps_everything_in(
         caption = captioner.caption(voice, 16_000)
     assert caption.degraded == "ledger unavailable"
     assert not fake.frames
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_log_that_was_rolled_back_lets_nothing_out(
+    new_captioner: New, fake: Any, voice: Voice, tmp_path: Path, running: bool
+) -> None:
+    captioner = new_captioner()
+    captioner.caption(voice, 16_000)
+    if not running:
+        captioner.close()
+    with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
+        for table in ("charges", "leaves", "nodes"):
+            db.execute(f"DELETE FROM {table}")
+        db.commit()
+    captioner.caption(voice, 16_000)  # where it runs, it finds out when it signs
+    captioner._load().link._retry_at_s = 0.0
+    frames = len(fake.frames)
+    with captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == "audit log tampered"
+    assert len(fake.frames) == frames
+    assert frames == (11 if running else 6), "a hello and five blocks per caption"
+
+
+def test_home_is_its_owners_alone(new_captioner: New, voice: Voice, tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with new_captioner(home=tmp_path / "new" / "home") as captioner:
+            assert captioner.caption(voice, 16_000).degraded is None
+    finally:
+        os.umask(old)
+    places = [tmp_path / "new" / "home", *(tmp_path / "new" / "home").rglob("*")]
+    assert len(places) > 3
+    assert not [place for place in places if place.stat().st_mode & 0o077]
 
 
 def test_a_late_answer_is_dropped_and_the_next_caption_verified(

@@ -50,8 +50,8 @@ def demo(
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ugsd-demo-")))
         rows = _caption_twice(home, clips)
-        console.print(_table(rows))
-        console.print(legend())
+        console.print(_table(rows, colour=console.is_terminal))
+        console.print(legend(colour=console.is_terminal))
         left = [verified for _, _, verified in rows]
         console.print(
             f"{sum(c.escalation.frames for c in left)} frames, "
@@ -83,7 +83,7 @@ def _caption_twice(
     return rows
 
 
-def _table(rows: list[tuple[DemoClip, Caption, Caption]]) -> Table:
+def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -96,8 +96,8 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]]) -> Table:
         degraded = "" if verified.degraded is None else f"\n({verified.degraded})"
         table.add_row(
             Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
-            caption_text(alone),
-            caption_text(verified),
+            caption_text(alone, colour=colour),
+            caption_text(verified, colour=colour),
             Text(cost_line(verified) + degraded),
         )
     return table

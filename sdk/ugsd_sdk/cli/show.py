@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from ugsd_sdk.caption import Caption
+from ugsd_sdk.caption import Caption, CaptionToken
 from ugsd_sdk.events import Source
 
 if TYPE_CHECKING:
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["caption_text", "cost_line", "legend", "print_caption", "stdout"]
 
-_LEFT = "bold black on yellow"
-_WRITTEN = "green underline"
+_LEFT, _WRITTEN, _KEPT = "left this device", "written by the verifier", "kept here"
+_STYLES = {
+    _LEFT: ("bold black on yellow", "[", "]"),
+    _WRITTEN: ("green underline", "<", ">"),
+    _KEPT: ("", "", ""),
+}
+_NO_BRACKETS = str.maketrans("", "", "[]<>")
 
 
 def stdout() -> Console:
@@ -25,22 +31,34 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
 
 
-def caption_text(caption: Caption) -> Text:
-    """The caption; words that left and words that the verifier wrote stand out on a terminal."""
+def caption_text(caption: Caption, *, colour: bool) -> Text:
+    """The caption; words that left and words that the verifier wrote stand out, by colour or in
+    brackets."""
     text = Text()
-    for token in caption.tokens:
-        word = token.text if text else token.text.lstrip()
-        written = token.source in {Source.CORRECTED, Source.CONTINUED}
-        text.append(word, style=_LEFT if token.left else _WRITTEN if written else "")
+    for kind, tokens in groupby(caption.tokens, key=_kind):
+        words = "".join(token.text for token in tokens)
+        space = " " if text and words[0] == " " else ""
+        style, before, after = _STYLES[kind]
+        text.append(space)
+        text.append(words.strip() if colour else before + words.strip() + after, style)
     # The tokens are the text, up to spaces; where a tokenizer says otherwise, its text counts.
-    return text if text.plain.split() == caption.text.split() else Text(caption.text)
+    said = text.plain.translate(_NO_BRACKETS)
+    return text if said.split() == caption.text.split() else Text(caption.text)
 
 
-def legend() -> Text:
-    """What the colours mean."""
-    return Text.assemble(
-        ("left this device", _LEFT), "  ", ("written by the verifier", _WRITTEN), "  kept here"
-    )
+def legend(*, colour: bool) -> Text:
+    """What the colours or brackets mean."""
+    text = Text()
+    for kind, (style, before, after) in _STYLES.items():
+        text.append(kind if colour else before + kind + after, style)
+        text.append("  ")
+    return text
+
+
+def _kind(token: CaptionToken) -> str:
+    if token.left:
+        return _LEFT
+    return _WRITTEN if token.source in {Source.CORRECTED, Source.CONTINUED} else _KEPT
 
 
 def cost_line(caption: Caption) -> str:
@@ -57,7 +75,7 @@ def cost_line(caption: Caption) -> str:
 def print_caption(console: Console, caption: Caption) -> None:
     """One readable block per clip."""
     console.print(Text(caption.path or "clip", style="bold"))
-    console.print(Text("  ") + caption_text(caption))
+    console.print(Text("  ") + caption_text(caption, colour=console.is_terminal))
     sources = [token.source for token in caption.tokens]
     details = [cost_line(caption), *_provenance(sources), f"{caption.latency_ms.total:.0f} ms"]
     console.print(Text("  " + "; ".join(details), style="dim"))
