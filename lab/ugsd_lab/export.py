@@ -1,4 +1,4 @@
-"""Export of the starter pair to ONNX: int8 drafter with a KV cache, float16-stored verifier."""
+"""Export of the starter pair to ONNX: int8-stored drafter, float16-stored verifier, KV caches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,39 +108,65 @@ def _to_onnx(
         )
 
 
-def _to_int8(source: Path, target: Path) -> None:
-    """Weights of the matrix products as int8, per channel; activations are quantised as they come
-    (onnxruntime's dynamic quantisation). Weights use 7 bits: with 8, processors without VNNI
-    saturate in the product, and the drafter would speak differently from device to device."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+_KEPT_FLOAT = ("basis", "mel")
+_SMALL = 1024
+_Stored = tuple[NDArray[Any], NDArray[np.float32] | None]
 
-    level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_dynamic(
-        source, target, op_types_to_quantize=["MatMul"], per_channel=True,
-        weight_type=QuantType.QInt8, reduce_range=True,
-    )  # fmt: skip
-    logging.getLogger().setLevel(level)
+
+def _to_int8_stored(source: Path, target: Path) -> None:
+    """Weights kept as int8 with a scale per output channel, and turned to float32 when the graph is
+    loaded. Arithmetic in int8 would make a caption depend on the processor and on how many tokens
+    go through in one step; so only the file is small. Analysis matrices stay as they are."""
+
+    def store(values: NDArray[np.float32], channels: int) -> _Stored:
+        across = tuple(i for i in range(values.ndim) if i != channels)
+        scale = np.abs(values).max(axis=across, keepdims=True) / 127
+        scale = np.where(scale == 0, 1, scale).astype(np.float32)
+        return np.round(values / scale).astype(np.int8), scale
+
+    _restore_at_load(source, target, store)
 
 
 def _to_float16_stored(source: Path, target: Path) -> None:
-    """Weights kept as float16 and cast to float32 when the graph is loaded: half the file, and
-    results that do not depend on what else is in a batch."""
+    """Weights kept as float16 and turned to float32 when the graph is loaded: half the file, and
+    scores that do not depend on what else is in a batch."""
+    _restore_at_load(source, target, lambda values, channels: (values.astype(np.float16), None))
+
+
+def _restore_at_load(
+    source: Path, target: Path, store: Callable[[NDArray[np.float32], int], _Stored]
+) -> None:
+    """Replace each large weight by what ``store`` makes of it, its output channels being on the
+    given axis, and the Cast (and Mul) that ONNX Runtime folds back into it on loading."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(source)
-    casts = []
+    multiplied = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+    restoring, scales = [], []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 1024:
+        values = numpy_helper.to_array(tensor)
+        name = tensor.name
+        if (
+            tensor.data_type != TensorProto.FLOAT
+            or values.ndim < 2
+            or values.size < _SMALL
+            or name.rpartition(".")[2] in _KEPT_FLOAT
+        ):
             continue
-        values = numpy_helper.to_array(tensor).astype(np.float16)
-        stored = tensor.name + "_f16"
-        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
-        tensor.CopyFrom(numpy_helper.from_array(values, stored))
+        small, scale = store(values, values.ndim - 1 if name in multiplied else 0)
+        tensor.CopyFrom(numpy_helper.from_array(small, f"{name}.stored"))
+        whole = name if scale is None else f"{name}.cast"
+        restoring.append(
+            helper.make_node("Cast", [f"{name}.stored"], [whole], to=TensorProto.FLOAT)
+        )
+        if scale is not None:
+            scales.append(numpy_helper.from_array(scale, f"{name}.per_channel"))
+            restoring.append(helper.make_node("Mul", [whole, f"{name}.per_channel"], [name]))
     nodes = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend(casts + nodes)
+    model.graph.node.extend(restoring + nodes)
+    model.graph.initializer.extend(scales)
     onnx.save(model, target)
 
 
@@ -198,7 +224,7 @@ def export_drafter(
             },
         )  # fmt: skip
         for graph in ("ears.onnx", "reader.onnx", "decoder.onnx"):
-            _to_int8(exact / graph, folder / graph)
+            _to_int8_stored(exact / graph, folder / graph)
     (folder / "vocabulary.json").write_bytes(vocabulary.pieces_json)
     _describe(
         folder,

@@ -12,7 +12,6 @@
     └── SessionMisuse         the session's owner called its methods out of turn
 """
 
-# ruff: noqa: N818  (names say what happened)
 from __future__ import annotations
 
 from ugsd_privacy.wire import RefusalCode
