@@ -157,6 +157,7 @@ def evaluate(
     from rich.console import Console
 
     Console(width=max(_TABLE_COLUMNS, Console().width)).print(_table(rows, split))
+    print(f"95 %: interval of emotion, bootstrapped over the {split} speakers")
     print(f"BLEU: {bleu_signature(5)}; references are generated")
 
 
@@ -179,7 +180,7 @@ def bench_device(
     table = Table("measure", "value", "goal", "")
     for figure in figures:
         table.add_row(
-            figure.name, f"{figure.value:,.1f} {figure.unit}", figure.goal_text, figure.mark
+            figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
         )
     Console().print(table)
 
@@ -192,13 +193,14 @@ def _table(rows: Sequence[Row], split: str) -> Table:
 
     table = Table(title=f"{split} speakers; in-memory link; means per caption")
     for name in (
-        "corpus", "arm", "clips", "BLEU", "emotion", "words", "escalated", "disclosed",
+        "corpus", "arm", "clips", "BLEU", "emotion", "95 %", "words", "escalated", "disclosed",
         "trips", "bytes", "p50 ms", "p95 ms",
     ):  # fmt: skip
         table.add_column(name, justify="left" if name in {"corpus", "arm"} else "right")
     for r in rows:
         table.add_row(
-            r.corpus, r.arm, str(r.clips), cell(r.bleu), cell(r.emotion, 2), cell(r.words),
+            r.corpus, r.arm, str(r.clips), cell(r.bleu), cell(r.emotion, 2),
+            f"{r.emotion_low:.2f}-{r.emotion_high:.2f}", cell(r.words),
             cell(r.escalation, 2), cell(r.disclosed, 2), cell(r.round_trips), cell(r.bytes_sent, 0),
             cell(r.p50_ms), cell(r.p95_ms),
         )  # fmt: skip

@@ -51,13 +51,16 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         frames = x.shape[1]
         normed = self.self_attn_layer_norm(x)
-        heads = [
-            self.self_attn[name](normed).view(1, frames, HEADS, -1).transpose(1, 2)  # (1, H, T, Dh)
+        query, key, value = (
+            self.self_attn[name](normed).view(frames, HEADS, -1).unbind(1)  # H of (T, Dh)
             for name in ("q_proj", "k_proj", "v_proj")
+        )
+        # One head after another: all scores of a 30 s clip at once would take 54 MB, twice.
+        mixed = [
+            (q @ k.T / math.sqrt(WIDTH // HEADS)).softmax(-1) @ v
+            for q, k, v in zip(query, key, value, strict=True)
         ]
-        scores = heads[0] @ heads[1].transpose(2, 3) / math.sqrt(WIDTH // HEADS)
-        mixed = scores.softmax(-1) @ heads[2]
-        x = x + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(1, frames, WIDTH))
+        x = x + self.self_attn["out_proj"](torch.cat(mixed, dim=1)[None])
         fed: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
         return x + fed
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from ugsd_privacy.budget import BudgetLimits
@@ -31,7 +32,7 @@ from ugsd_lab.metrics import bleu, emotion_right
 from ugsd_lab.prosody import Norms, measure_all
 from ugsd_lab.training import Progress
 
-__all__ = ["ARMS", "Row", "as_json", "evaluate", "in_memory"]
+__all__ = ["ARMS", "Row", "as_json", "evaluate", "in_memory", "over_speakers"]
 
 ARMS = ("drafter alone", "UGSD", "escalate everything", "verifier on every token")
 _NO_CAPS = BudgetLimits(**dict.fromkeys(BudgetLimits.model_fields))
@@ -48,6 +49,9 @@ class Row:
     """sacreBLEU corpus score, 0 to 100."""
     emotion: float
     """Share of captions that name the right emotion and no other."""
+    emotion_low: float
+    emotion_high: float
+    """Its 95 % interval, bootstrapped over speakers; coarse where a corpus has two of them."""
     words: float
     escalation: float
     """Escalated tokens / drafted tokens."""
@@ -57,6 +61,15 @@ class Row:
     bytes_sent: float
     p50_ms: float
     p95_ms: float
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What an arm said of a clip; ``caption`` where it went through the captioner."""
+
+    text: str
+    total_ms: float
+    caption: Caption | None
 
 
 def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransport]:
@@ -108,7 +121,7 @@ def _run(
     engine: Verifier,
     home: Path,
     progress: Progress,
-) -> dict[str, Caption | str]:
+) -> dict[str, _Said]:
     if arm == "verifier on every token":
         return _verifier_alone(clips, drafter, verifier, progress)
     policies: dict[str, Policy | None] = {
@@ -124,24 +137,26 @@ def _run(
         policy=policies[arm],
         config=Settings.of(home=home / arm.replace(" ", "-"), limits=_NO_CAPS),
     )
-    said: dict[str, Caption | str] = {}
+    said: dict[str, _Said] = {}
     with captioner:
         captioner.connect()
         for done, clip in enumerate(clips, 1):
-            said[clip.id] = captioner.caption(clip.path)
+            caption = captioner.caption(clip.path)
+            said[clip.id] = _Said(caption.text, caption.latency_ms.total, caption)
             progress(arm, done, len(clips), "")
     return said
 
 
 def _verifier_alone(
     clips: Sequence[Clip], drafter_folder: Path, verifier_folder: Path, progress: Progress
-) -> dict[str, Caption | str]:
+) -> dict[str, _Said]:
     """The verifier decodes greedily from the summary state: what it would say on its own."""
     drafter, scorer = OnnxDrafter(drafter_folder), OnnxScorer(verifier_folder)
     drafter.load()
     scorer.load()
-    said: dict[str, Caption | str] = {}
+    said: dict[str, _Said] = {}
     for done, clip in enumerate(clips, 1):
+        started_s = perf_counter()
         session = drafter.start(drafter.encode(read_samples(clip)))
         cache, token, tokens = scorer.new_cache(), scorer.info.bos, list[int]()
         state, has_state = session.predict().state[None], np.ones(1, dtype=np.float32)
@@ -152,7 +167,8 @@ def _verifier_alone(
                 break
             tokens.append(token)
             state, has_state = np.zeros_like(state), np.zeros_like(has_state)
-        said[clip.id] = drafter.text(tokens)
+        text = drafter.text(tokens)
+        said[clip.id] = _Said(text, 1000 * (perf_counter() - started_s), None)
         progress("verifier on every token", done, len(clips), "")
     return said
 
@@ -161,19 +177,15 @@ def _row(
     corpus: str,
     arm: str,
     clips: Sequence[Clip],
-    said: dict[str, Caption | str],
+    said: dict[str, _Said],
     wanted: dict[str, list[str]],
 ) -> Row:
-    texts, costs, latencies = [], [], []
-    for clip in clips:
-        caption = said[clip.id]
-        if isinstance(caption, str):
-            texts.append(caption)
-        else:
-            texts.append(caption.text)
-            costs.append((caption.escalation, len(caption.tokens) + 1))
-            latencies.append(caption.latency_ms.total)
+    texts = [said[clip.id].text for clip in clips]
+    latencies = [said[clip.id].total_ms for clip in clips]
+    captions = [caption for clip in clips if (caption := said[clip.id].caption) is not None]
+    costs = [(caption.escalation, len(caption.tokens) + 1) for caption in captions]
     right = [emotion_right(text, clip.emotion) for text, clip in zip(texts, clips, strict=True)]
+    low, high = over_speakers([clip.speaker for clip in clips], right)
     nothing = float("nan")
     return Row(
         corpus=corpus,
@@ -181,6 +193,8 @@ def _row(
         clips=len(clips),
         bleu=bleu(texts, [wanted[clip.id] for clip in clips]),
         emotion=float(np.mean(right)),
+        emotion_low=low,
+        emotion_high=high,
         words=float(np.mean([len(text.split()) for text in texts])),
         escalation=(
             sum(c.tokens for c, _ in costs) / sum(c.drafted_tokens for c, _ in costs)
@@ -194,9 +208,24 @@ def _row(
         ),
         round_trips=float(np.mean([c.blocks for c, _ in costs])) if costs else nothing,
         bytes_sent=float(np.mean([c.bytes_sent for c, _ in costs])) if costs else nothing,
-        p50_ms=float(np.percentile(latencies, 50)) if latencies else nothing,
-        p95_ms=float(np.percentile(latencies, 95)) if latencies else nothing,
+        p50_ms=float(np.percentile(latencies, 50)),
+        p95_ms=float(np.percentile(latencies, 95)),
     )
+
+
+def over_speakers(
+    speakers: Sequence[str], values: Sequence[float], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean of ``values``, whole speakers drawn with replacement."""
+    names = sorted(set(speakers))
+    pools = [
+        np.array([v for s, v in zip(speakers, values, strict=True) if s == name], dtype=float)
+        for name in names
+    ]
+    sums, sizes = np.array([p.sum() for p in pools]), np.array([len(p) for p in pools])
+    drawn = np.random.default_rng(seed).integers(len(names), size=(draws, len(names)))
+    means = sums[drawn].sum(1) / sizes[drawn].sum(1)
+    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:

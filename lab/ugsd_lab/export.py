@@ -21,7 +21,7 @@ from ugsd_lab.ears import SAMPLE_RATE, Ears
 from ugsd_lab.models import MAX_TOKENS, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.vocabulary import BOS, EOS, Vocabulary
 
-__all__ = ["Novelty", "export_drafter", "export_verifier"]
+__all__ = ["Novelty", "export_drafter", "export_verifier", "list_file"]
 
 OPSET = 17
 _NOVELTY_COMPONENTS = 64
@@ -177,6 +177,13 @@ def sha256(path: Path) -> str:
 def _describe(folder: Path, files: Sequence[str], fields: dict[str, Any]) -> None:
     fields["files"] = {name: sha256(folder / name) for name in files}
     (folder / "model.json").write_text(json.dumps({"format": 1, **fields}, indent=1) + "\n")
+
+
+def list_file(folder: Path, name: str) -> None:
+    """Add a file that came later to the hashes in ``model.json``."""
+    description = json.loads((folder / "model.json").read_text())
+    description["files"][name] = sha256(folder / name)
+    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
 def projection_id(drafter: DrafterDecoder) -> str:

@@ -14,7 +14,7 @@ from ugsd_lab.captions import references
 from ugsd_lab.corpora import CORPORA, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.export import Novelty, export_drafter, export_verifier
+from ugsd_lab.export import Novelty, export_drafter, export_verifier, list_file
 from ugsd_lab.gate import Gate, fit_gate
 from ugsd_lab.models import DrafterDecoder, VerifierModel
 from ugsd_lab.prosody import Norms, measure_all
@@ -134,6 +134,7 @@ def _export(
     rows = np.sort(corpus.rows(HOME_CORPORA, "calibration"))
     gate = fit_gate(at_drafter, at_verifier, [corpus.clips[i] for i in rows], progress)
     _write_gate(at_drafter / "gate.json", gate)
+    list_file(at_drafter, "gate.json")
     return at_drafter, at_verifier
 
 

@@ -124,7 +124,7 @@ def run(
         _fail(str(error), _COULD_NOT_START)
 
 
-@_app.command()
+@_app.command(epilog="Example: ugsd-server keygen --key-file verifier.key")
 def keygen(
     key_file: Annotated[
         Path, typer.Option(help="Where to write the private key; FILE.pub gets the public one.")

@@ -10,7 +10,7 @@ import pytest
 from ugsd_lab.bench import Figure, installed_size_mb
 from ugsd_lab.cli import main
 from ugsd_lab.corpora import load_corpora
-from ugsd_lab.evaluate import ARMS, evaluate
+from ugsd_lab.evaluate import ARMS, evaluate, over_speakers
 from ugsd_lab.metrics import bleu, emotion_right
 from ugsd_lab.starter import STARTER_DRAFTER, load_norms
 from ugsd_sdk.drafter.onnx import DrafterDescription
@@ -35,7 +35,9 @@ def test_every_arm_captions_real_clips(tmp_path: Path) -> None:
     assert set(rows) == set(ARMS)
     assert rows["drafter alone"].bytes_sent == rows["drafter alone"].disclosed == 0
     assert rows["escalate everything"].escalation == pytest.approx(1)
-    assert rows["UGSD"].escalation <= 1
+    assert rows["UGSD"].escalation < 0.95
+    assert all(row.emotion_low <= row.emotion <= row.emotion_high for row in rows.values())
+    assert all(0 < row.p50_ms <= row.p95_ms for row in rows.values())
     assert all(row.clips == len(clips) and row.bleu > 5 for row in rows.values())
 
 
@@ -53,6 +55,15 @@ def test_the_bundled_drafter_is_right_more_often_than_always_saying_angry(tmp_pa
         sum(clip.emotion == emotion for clip in clips) for emotion in {c.emotion for c in clips}
     ) / len(clips)
     assert row.emotion > majority + 0.25
+
+
+def test_an_interval_over_speakers_is_wider_than_one_over_clips() -> None:
+    speakers = [name for name in "abcdefgh" for _ in range(50)]
+    by_speaker = [float(name in "abcd") for name in speakers]
+    mixed = [float(i % 2) for i in range(len(speakers))]
+    low, high = over_speakers(speakers, by_speaker)
+    assert low < 0.3 < 0.7 < high
+    assert over_speakers(speakers, mixed) == (0.5, 0.5)
 
 
 def test_bleu_is_sacrebleus() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -160,6 +161,9 @@ class _Loaded:
     """Checked files and running sessions."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        # Builds from 1.29 on report usage unless told not to before they are loaded; a host app
+        # may bring one although our requirements do not.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # noqa: PLC0415  # heavy
 
         self.description = _read_description(folder)
@@ -171,7 +175,9 @@ class _Loaded:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ORT_LOG_ERRORS
-        options.enable_cpu_mem_arena = False  # one clip at a time: a small footprint matters more
+        # One clip at a time: a small footprint matters more than a few milliseconds.
+        options.enable_cpu_mem_arena = False
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         try:
             self.pieces = _pieces(files[VOCABULARY_FILE])
             self._sessions: dict[str, onnxruntime.InferenceSession] = {

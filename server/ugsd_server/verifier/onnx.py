@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
 from ugsd_server.verifier import Cache, VerifierInfo
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 __all__ = ["DESCRIPTION_FILE", "GRAPH_FILE", "ModelDescription", "OnnxScorer"]
 
@@ -131,6 +134,10 @@ class OnnxScorer:
             name: _read_checked(self._folder / name, digest)
             for name, digest in description.files.items()
         }
+        # Builds from 1.29 on report usage unless told not to before they are loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime  # noqa: PLC0415  # after the line above
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
