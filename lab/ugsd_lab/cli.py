@@ -182,7 +182,7 @@ def bench_device(
         table.add_row(
             figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
         )
-    Console().print(table)
+    Console(width=max(_TABLE_COLUMNS, Console().width)).print(table)
 
 
 def _table(rows: Sequence[Row], split: str) -> Table:

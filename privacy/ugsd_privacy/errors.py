@@ -11,7 +11,7 @@
     ├── BudgetExceeded           a cap would be passed; ``.cap`` names it
     ├── LedgerError
     │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
-    │   └── LedgerCorrupt        its records do not add up
+    │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     └── KeyFileError             a key file that is missing, malformed or readable by others
 """
@@ -78,7 +78,7 @@ class LedgerUnavailable(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """The ledger's records do not add up; it is refused."""
+    """The ledger was lost or damaged, or its records do not add up; it is refused."""
 
 
 class LogTampered(PrivacyError):

@@ -52,6 +52,7 @@ _SCHEMA = (
     " PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID",
     "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
 )
+_LOST = "lost"
 _PRAGMAS = (
     "trusted_schema = OFF",
     "cell_size_check = ON",
@@ -100,7 +101,7 @@ class LedgerView:
         """Hash of a full subtree, 32 bytes. Raises :class:`LedgerCorrupt` if it is missing."""
         found = self.node_or_none(level, position)
         if found is None:
-            raise LedgerCorrupt("a Merkle node is missing; verify the log before any further use")
+            raise LedgerCorrupt("a Merkle node is missing")
         return found
 
     def node_or_none(self, level: int, position: int) -> bytes | None:
@@ -176,7 +177,7 @@ class LedgerView:
         """Raise :class:`LedgerCorrupt` unless SQLite finds its own file whole."""
         found = self._db.execute("PRAGMA integrity_check(1)").fetchone()
         if found != ("ok",):
-            raise LedgerCorrupt("the ledger's file is damaged; restore it or start a new log")
+            raise LedgerCorrupt("its pages do not fit together")
 
     def _end(self) -> tuple[int, int]:
         """Number of leaves, and the latest day that was charged, 0 before any."""
@@ -185,7 +186,7 @@ class LedgerView:
             " (SELECT day FROM charges ORDER BY leaf DESC LIMIT 1)"
         )
         if last != charged:
-            raise LedgerCorrupt("leaves and charges differ; verify the log before any further use")
+            raise LedgerCorrupt("leaves and charges differ")
         return (0, 0) if last is None else (last + 1, day)
 
     def _one(self, query: str, *values: object) -> tuple[int, ...]:
@@ -237,11 +238,20 @@ class Signing(LedgerView):
 class Ledger:
     """A ledger in ``directory``, which it owns: mode 0700, its file 0600.
 
-    ``busy_timeout_s`` is how long it waits for other processes before LedgerUnavailable.
+    Without ``create`` it must be there already, so that one which was lost does not begin anew with
+    nothing charged. ``busy_timeout_s`` is how long it waits for other processes before
+    LedgerUnavailable.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, busy_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        busy_timeout_s: float = 5.0,
+    ) -> None:
         self._directory = Path(directory)
+        self._create = create
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -253,17 +263,18 @@ class Ledger:
         return self._directory / _FILE_NAME
 
     def open(self) -> Self:
-        """Open the ledger; create it, and its directory, where there is none.
+        """Open the ledger; create it, and its directory, where there is none and it may.
 
         Raises :class:`LedgerUnavailable` where it cannot be used, or where others may enter its
-        directory or read its file, and :class:`LedgerCorrupt` where it is no sound ledger.
+        directory or read its file, and :class:`LedgerCorrupt` where it is no sound ledger, or where
+        it is missing or empty and was not to be created.
         """
-        with self._lock, _typed_errors():
+        with self._lock, _typed_errors(self.path):
             if self._db is None:
                 self._prepare_files()
                 db = self._connect()
                 try:
-                    _prepare_schema(db)
+                    _prepare_schema(db, create=self._create)
                     LedgerView(db).size()
                 except BaseException:
                     db.close()
@@ -273,7 +284,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close it. May be called again."""
-        with self._lock, _typed_errors():
+        with self._lock, _typed_errors(self.path):
             if self._db is not None and self._process == os.getpid():
                 self._db.close()
             self._db = None
@@ -300,12 +311,12 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[LedgerView]:
         """A consistent view, on a connection of its own: the door does not wait for it."""
-        with _typed_errors():
+        with _typed_errors(self.path):
             self._require_open()
             with closing(self._connect()) as db:
                 db.execute("PRAGMA query_only = ON")
                 db.execute("BEGIN")
-                _is_new(db)  # checks the format; and a view begins when it first reads
+                _is_new(db, may_be=False)  # checks the format; a view begins when it first reads
                 yield LedgerView(db)
 
     @contextmanager
@@ -319,7 +330,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:
-        with self._lock, _typed_errors():
+        with self._lock, _typed_errors(self.path):
             db = self._require_open()
             db.execute(f"PRAGMA synchronous = {synchronous}")
             db.execute("BEGIN IMMEDIATE")
@@ -342,6 +353,8 @@ class Ledger:
 
     def _prepare_files(self) -> None:
         try:
+            if not (self._create or (self.path.exists() and self.path.stat().st_size)):
+                raise LedgerCorrupt(_LOST)
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -378,11 +391,11 @@ class Ledger:
         return db
 
 
-def _prepare_schema(db: sqlite3.Connection) -> None:
+def _prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _is_new(db):
+        if _is_new(db, may_be=create):
             for statement in _SCHEMA:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -394,18 +407,20 @@ def _prepare_schema(db: sqlite3.Connection) -> None:
         raise
 
 
-def _is_new(db: sqlite3.Connection) -> bool:
+def _is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
     application: int = db.execute("PRAGMA application_id").fetchone()[0]
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
     if (application, version, schema) == (0, 0, set()):
+        if not may_be:
+            raise LedgerCorrupt(_LOST)
         return True
     if application != _APPLICATION_ID:
-        raise LedgerCorrupt("not a ledger; give it a directory of its own")
+        raise LedgerCorrupt("it is another program's database")
     if version != _FORMAT:
         raise LedgerUnavailable(f"ledger format {version}; this release reads {_FORMAT}")
     if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
-        raise LedgerCorrupt("the ledger's tables were altered; restore it or start a new log")
+        raise LedgerCorrupt("its tables were altered")
     return False
 
 
@@ -414,16 +429,29 @@ def _day_of(now_s: float, last_day: int) -> int:
 
 
 @contextmanager
-def _typed_errors() -> Iterator[None]:
+def _typed_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours: damage is corrupt, anything else unavailable."""
     try:
         yield
+    except LedgerCorrupt as error:
+        raise _corrupt(path, str(error)) from error
     except UnicodeDecodeError as error:  # of SQLite's own message, which quotes a damaged schema
-        raise LedgerCorrupt("the ledger is damaged; verify the log, or start anew") from error
+        raise _corrupt(path, "it cannot be read") from error
     except sqlite3.Error as error:
         primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
         if primary in _CORRUPT:
-            raise LedgerCorrupt("the ledger is damaged; verify the log, or start anew") from error
+            raise _corrupt(path, "it cannot be read") from error
         raise LedgerUnavailable(
             "the ledger cannot be used (locked, full or unreadable); nothing may leave"
         ) from error
+
+
+def _corrupt(path: Path, fault: str) -> LedgerCorrupt:
+    if fault == _LOST:
+        return LedgerCorrupt(
+            f"{path}: the ledger was removed or emptied; restore it, "
+            "or delete log.key too to start anew"
+        )
+    return LedgerCorrupt(
+        f"{path} is damaged ({fault}); restore a backup, or move the home folder away to start anew"
+    )

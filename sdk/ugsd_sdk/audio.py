@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
@@ -142,16 +142,10 @@ def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float64]:
 def _from_file(
     clip: str | os.PathLike[str] | bytes | bytearray | memoryview,
 ) -> tuple[Float32, int]:
-    source: str | BytesIO
-    if isinstance(clip, (str, os.PathLike)):
-        source = os.fspath(clip)
-        _check_path(source)
-    else:
-        source = BytesIO(bytes(clip))
-        if not source.getbuffer().nbytes:
-            raise EmptyAudio("no bytes were given: is the upload complete?")
+    if not isinstance(clip, (str, os.PathLike)) and not len(clip):
+        raise EmptyAudio("no bytes were given: is the upload complete?")
     try:
-        with soundfile.SoundFile(source) as file:
+        with _opened(clip) as source, soundfile.SoundFile(source) as file:
             return _decode(file), int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise UnreadableAudio(
@@ -160,18 +154,21 @@ def _from_file(
         ) from error
 
 
-def _check_path(path: str) -> None:
+def _opened(clip: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BinaryIO:
+    """The clip's bytes. A path is opened here, since libsndfile takes no name that is not UTF-8."""
+    if not isinstance(clip, (str, os.PathLike)):
+        return BytesIO(bytes(clip))
+    name = os.fsdecode(clip)
     try:
-        is_file, size = Path(path).is_file(), 0
-        if is_file:
-            size = Path(path).stat().st_size
-            Path(path).open("rb").close()
+        path = Path(name)
+        is_file = path.is_file()
+        if is_file and path.stat().st_size:
+            return path.open("rb")
     except (OSError, ValueError) as error:
-        raise UnreadableAudio(f"{path!r} cannot be opened: check its permissions") from error
+        raise UnreadableAudio(f"{name!r} cannot be opened: check its permissions") from error
     if not is_file:
-        raise UnreadableAudio(f"{path!r} is not a file: check the path")
-    if not size:
-        raise EmptyAudio(f"{path!r} is empty: record again")
+        raise UnreadableAudio(f"{name!r} is not a file: check the path")
+    raise EmptyAudio(f"{name!r} is empty: record again")
 
 
 def _decode(file: soundfile.SoundFile) -> Float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from ugsd_privacy.audit.receipts import Receipt
 
 from ugsd_sdk.events import Source
 
-__all__ = ["Caption", "CaptionToken", "EscalationCost", "Latency"]
+__all__ = ["Caption", "CaptionToken", "EscalationCost", "Latency", "path_text"]
 
 _Count = Annotated[int, Field(ge=0)]
 _Milliseconds = Annotated[float, Field(ge=0)]
@@ -56,7 +57,8 @@ class Latency(_Result):
 
     total: _Milliseconds
     load: _Milliseconds
-    """Of the model, where this call had to load it."""
+    """Of model and settings, told by the first caption after it; part of ``total`` only where that
+    call itself loaded."""
     encode: _Milliseconds
     """Reading the clip and listening to it."""
     draft: _Milliseconds
@@ -68,7 +70,7 @@ class Caption(_Result):
     """A caption, its provenance and its cost. ``model_dump_json()`` is its stable form."""
 
     path: str | None
-    """The clip's path, if it came from one."""
+    """The clip's path, if it came from one, as :func:`path_text` writes it."""
     text: str
     tokens: tuple[CaptionToken, ...]
     """The tokens of ``text``; special tokens are left out."""
@@ -78,3 +80,8 @@ class Caption(_Result):
     """One per frame: proof that the audit log has it."""
     degraded: str | None
     """Why tokens that were to be verified were not; ``None`` where all went as intended."""
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """The path as text that any encoder takes: bytes that are no UTF-8 are escaped."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")

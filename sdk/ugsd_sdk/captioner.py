@@ -13,7 +13,7 @@ from typing import Self
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio import Clip, read_clip
-from ugsd_sdk.caption import Caption, Latency
+from ugsd_sdk.caption import Caption, Latency, path_text
 from ugsd_sdk.config import EMBEDDED, Settings
 from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, pinned_key
@@ -115,6 +115,7 @@ class Captioner:
             started_s = monotonic()
             loaded = self._load()
             loaded_s = monotonic()
+            load_s = loaded.load_s
             drafter = loaded.drafter
             samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
             evidence = drafter.encode(samples)
@@ -132,13 +133,14 @@ class Captioner:
             )
             finished, draft_s = drive(decoder, exchange)
             receipts = () if exchange is None else exchange.receipts()
+            loaded.load_s = 0.0
             return Caption(
-                path=os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else None,
+                path=path_text(clip) if isinstance(clip, (str, os.PathLike)) else None,
                 text=drafter.text([token.token for token in finished.tokens]),
                 tokens=tokens_of(finished, drafter),
                 escalation=cost_of(finished, exchange),
                 latency_ms=Latency(
-                    load=_milliseconds(loaded_s - started_s),
+                    load=_milliseconds(load_s),
                     encode=_milliseconds(encoded_s - loaded_s),
                     draft=_milliseconds(draft_s),
                     wait=_milliseconds(0 if exchange is None else exchange.waited_s),
@@ -157,6 +159,7 @@ class Captioner:
 
     def _load(self) -> _Loaded:
         if self._loaded is None:
+            started_s = monotonic()
             settings = self._settings()
             dialer = self._dialer(settings)  # a faulty address or key is told before the weights
             drafter, gate = self._drafter()
@@ -166,6 +169,7 @@ class Captioner:
             except BaseException:
                 drafter.close()
                 raise
+            self._loaded.load_s = monotonic() - started_s
             if self._loaded.link is not None:
                 self._loaded.link.begin()
         return self._loaded
@@ -252,6 +256,8 @@ class _Loaded:
         self.uncertainty = uncertainty
         self.policy = policy
         self.link = link
+        self.load_s = 0.0
+        """How long loading took, until a caption has reported it."""
         self._door = door
 
     def exchange(self) -> Exchange | None:

@@ -18,8 +18,10 @@ Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +43,10 @@ __all__ = ["EMBEDDED", "Settings", "VerifierSettings"]
 EMBEDDED = "embedded"
 """The verifier address that stands for one started as a child process."""
 
+_TABLES = {
+    "verifier": '[verifier] url = "embedded"',
+    "limits": "[limits] tokens_per_day = 2000",
+}
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -91,8 +97,10 @@ class Settings(BaseSettings):
     def read(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
         """Settings from ``arguments``, the environment and the TOML file at ``path``.
 
-        Raises :class:`ConfigError` that names the key at fault and what would be right.
+        Raises :class:`ConfigError` that names the key at fault and what would be right; also for a
+        ``UGSD_`` variable that names no setting (``UGSD_SERVER_`` ones are the server's).
         """
+        _check_variables()
         file = {} if path is None else _read_toml(Path(path))
 
         class FromFile(cls):  # type: ignore[valid-type,misc]
@@ -140,6 +148,22 @@ def _plain_limit(value: object) -> object:
     return int(text) if text.isdecimal() else value
 
 
+def _check_variables() -> None:
+    tables: dict[str, type[BaseModel]] = {"verifier": VerifierSettings, "limits": BudgetLimits}
+    known = {f"UGSD_{name}".upper() for name in Settings.model_fields}
+    for table, model in tables.items():
+        known |= {f"UGSD_{table}__{name}".upper() for name in model.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        ours = name.startswith("UGSD_") and not name.startswith("UGSD_SERVER_")
+        if ours and name not in known:
+            nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"environment variable {variable}: no such setting: did you mean {nearest}? "
+                "Correct its name or unset it"
+            )
+
+
 def _checked(
     kind: type[Settings],
     arguments: dict[str, Any],
@@ -148,12 +172,24 @@ def _checked(
 ) -> Settings:
     try:
         return kind(**arguments)
-    except SettingsError as error:
-        raise ConfigError(f"environment: {error}: set it as documented or unset it") from None
+    except SettingsError:
+        tables = [f"UGSD_{table.upper()}" for table in _TABLES]
+        name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
+        raise ConfigError(
+            f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
+        ) from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
         keys = [str(part) for part in fault["loc"]]
         raise ConfigError(f"{_origin(keys, arguments, file, path)}: {_fix(fault)}") from None
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        return False
+    return True
 
 
 def _origin(
@@ -175,6 +211,11 @@ def _origin(
 def _fix(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such setting: correct its name or delete it"
+    table = fault["loc"][-1] if fault["loc"] else None
+    if fault["type"] in {"model_type", "model_attributes_type"} and table in _TABLES:
+        return f"{table} is a table: {_TABLES[table]}"
+    if fault["type"] == "path_type":
+        return f'a path is text, such as "~/.ugsd", not {fault["input"]!r}'
     return f"{fault['msg'].lower()}, not {fault['input']!r}"
 
 

@@ -7,6 +7,7 @@ when its standard input closes, which the system does even where this process is
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = ["Announcement", "EmbeddedVerifier"]
 
 _STOP_TIMEOUT_S = 2.0
 _MAX_LINE_CHARS = 65_536
+_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class EmbeddedVerifier:
         log = self._home / "embedded-verifier.log"
         try:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with log.open("w", encoding="utf-8") as errors:
+            with open(log, "w", encoding="utf-8", opener=_for_owner) as errors:
+                log.chmod(_OWNER_ONLY)  # one that an earlier release made
                 self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                     self._command(),
                     stdin=subprocess.PIPE,
@@ -88,6 +91,10 @@ class EmbeddedVerifier:
         options += ["--announce", "--exit-with-stdin"]
         # -P: a file in the working directory must not pass for the module.
         return [sys.executable, "-P", "-m", "ugsd_server", *options]
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, _OWNER_ONLY)
 
 
 def _hang_up(process: subprocess.Popen[Any]) -> None:

@@ -13,7 +13,7 @@
     ├── ModelError                 a drafter that is missing, damaged or answers nonsense
     ├── ConfigError                a setting that is missing, unknown or out of range
     └── TransportError             the verifier cannot be used; a caption goes on without it
-        ├── Unreachable            no connection, or a connection that was lost
+        ├── Unreachable            no connection, no TLS, or a connection that was lost
         ├── NoAnswer               connected, but the deadline passed
         ├── Refused                the verifier declined to check a block; ``.code`` says why
         ├── WrongVerifier          it does not hold the pinned key, or checks other captions
@@ -98,8 +98,10 @@ class TransportError(UgsdError):
 class Unreachable(TransportError):
     """No connection, or a connection that was lost; ``close_code`` (RFC 6455 §7.4) if known."""
 
-    def __init__(self, message: str, *, close_code: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, close_code: int | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
         self.close_code = close_code
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
-from ugsd_privacy.errors import KeyFileError, LedgerUnavailable
+from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
 
@@ -40,6 +40,34 @@ class Home:
         """Folder of the embedded verifier's key."""
         return self.path / "verifier"
 
+    def is_used(self) -> bool:
+        """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
+        return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, open; made where neither it nor the log key exists.
+
+        Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
+        proof of what left, would begin anew in silence.
+        """
+        ledger = Ledger(self.ledger, create=not _exists(self.log_key)).open()
+        try:
+            self._require_key_for(ledger)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def _require_key_for(self, ledger: Ledger) -> None:
+        with ledger.reading() as view:
+            has_leaves = view.size() > 0
+        # In this order: another process makes the key before its first leaf.
+        if has_leaves and not _exists(self.log_key):
+            raise LedgerCorrupt(
+                f"{self.log_key} was removed, though its log has passages; "
+                "restore it, or move the home folder away to start anew"
+            )
+
 
 class Door:
     """The egress of one user, opened on first use: without a verifier nothing is created."""
@@ -63,7 +91,8 @@ class Door:
                 self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
-            self._ledger = Ledger(self._home.ledger).open()
+            # The ledger first: a crash before the key is made leaves a home that can be used.
+            self._ledger = self._home.open_ledger()
             try:
                 key = LogKey.open_or_create(self._home.log_key)
             except KeyFileError as error:
@@ -80,3 +109,10 @@ class Door:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise LedgerUnavailable(f"{path} cannot be looked up: check its permissions") from error

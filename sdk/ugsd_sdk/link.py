@@ -63,8 +63,6 @@ def reason_of(error: Exception) -> str:
             return "ledger unavailable"
         case LogTampered():
             return "audit log tampered"
-        case HandshakeFailed():
-            return WrongVerifier.default_reason
         case _:
             return PeerMisbehaved.default_reason
 
@@ -278,6 +276,12 @@ class Link:
                     "ask its operator for the key"
                 ) from error
             raise
+        except HandshakeFailed as error:
+            transport.close()
+            raise PeerMisbehaved(
+                "the answer to the hello cannot be read: it is not the verifier of the pinned key, "
+                "or of another release; check address and key"
+            ) from error
         except BaseException:
             transport.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ def test_the_demonstration_runs_and_its_log_verifies(
     assert main(["demo", "--home", str(tmp_path / "home")]) == 0
     printed = capsys.readouterr()
     assert "no audio did" in printed.out
-    assert "the log verifies" in printed.out
+    left = re.search(r"(\d+) bytes of blocks and (\d+) bytes of handshakes left", printed.out)
+    logged = re.search(r"the log verifies: .* tokens, (\d+) bytes", printed.out)
+    assert left is not None
+    assert logged is not None
+    assert int(left[1]) + int(left[2]) == int(logged[1]), "both lines tell one sum"
+    assert int(left[2]) > 0, "a handshake left"
     assert "going on without" not in printed.err
     assert main(["audit", "verify", "--home", str(tmp_path / "home")]) == 0
 
@@ -41,3 +47,14 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
         assert caption["degraded"] is None
         assert caption["text"]
         assert caption["escalation"]["frames"] == len(caption["receipts"]) > 0
+
+
+def test_what_marks_words_that_left_is_explained_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
+    config = tmp_path / "ugsd.toml"
+    config.write_text("threshold = 0.0\n")
+    options = ["--verifier", "embedded", "--home", str(tmp_path / "home"), "--config", str(config)]
+    assert main(["caption", *options, *clips]) == 0
+    assert capsys.readouterr().out.count("[left this device]") == 1

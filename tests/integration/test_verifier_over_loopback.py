@@ -203,6 +203,11 @@ def a_frame_beyond_every_size(connection: ServerConnection) -> None:
     hang(connection)
 
 
+def closing_as_one_that_cannot_read_the_hello(connection: ServerConnection) -> None:
+    connection.recv()
+    connection.close(1008)
+
+
 def closing_at_once(connection: ServerConnection) -> None:
     connection.close()
 
@@ -214,9 +219,10 @@ def cutting_the_line(connection: ServerConnection) -> None:
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
-        (garbage_instead_of_a_welcome, "wrong verifier key"),
+        (garbage_instead_of_a_welcome, "verifier misbehaved"),
         (text_instead_of_a_welcome, "verifier misbehaved"),
         (a_frame_beyond_every_size, "verifier misbehaved"),
+        (closing_as_one_that_cannot_read_the_hello, "wrong verifier key"),
         (closing_at_once, "verifier unreachable"),
         (cutting_the_line, "verifier unreachable"),
     ],

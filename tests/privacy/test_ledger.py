@@ -150,6 +150,22 @@ def test_a_file_that_is_no_ledger_is_corrupt(tmp_path: Path, content: bytes) -> 
         ledger.open()
 
 
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_ledger_that_must_be_there_is_not_made_anew(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    ledger = Ledger(tmp_path / "ledger", create=False)
+    if content is not None:
+        (tmp_path / "ledger").mkdir(mode=0o700)
+        ledger.path.write_bytes(content)
+    with pytest.raises(LedgerCorrupt, match=r"removed or emptied; restore it"):
+        ledger.open()
+    assert ledger.path.exists() == (content is not None)
+    Ledger(tmp_path / "other").open().close()
+    with Ledger(tmp_path / "other", create=False) as found, found.reading() as view:
+        assert view.size() == 0
+
+
 @pytest.mark.parametrize(
     ("pragma", "error"),
     [("user_version = 9", LedgerUnavailable), ("application_id = 9", LedgerCorrupt)],

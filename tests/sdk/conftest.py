@@ -23,6 +23,7 @@ from ugsd_privacy.wire import (
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import Unreachable
 from ugsd_sdk.policy import AlwaysEscalate
 from ugsd_sdk.transport.memory import MemoryTransport
 
@@ -71,6 +72,9 @@ class FakeVerifier:
                 if not greeted:
                     greeted = True
                     return channel.receive_hello(data, encode(self.welcome))
+            except ChannelError:  # the real one closes the websocket with this code
+                raise Unreachable("closed", close_code=1008) from None
+            try:
                 block = decode_device_message(channel.open(data))
             except ChannelError:
                 return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def test_paths_may_be_text_or_path_objects(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(16_000), 16_000)
     np.testing.assert_array_equal(read_clip(path), read_clip(str(path)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_file_whose_name_is_no_text_is_heard(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    Path(path).write_bytes(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
+    assert_is_tone(read_clip(path))
 
 
 def test_a_two_hour_file_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -477,6 +478,18 @@ def test_connect_tells_why_there_is_no_verifier(new_captioner: New, fake: Any) -
     fake.welcome = fake.welcome.model_copy(update={"vocabulary": bytes(32)})
     with new_captioner() as captioner, pytest.raises(WrongVerifier, match="trained together"):
         captioner.connect(5)
+
+
+def test_loading_is_told_by_the_first_caption_after_it(
+    drafter: ScriptedDrafter, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafter, "load", lambda: time.sleep(0.05))
+    with Captioner(drafter) as captioner:
+        first, second = (captioner.caption(voice, 16_000).latency_ms for _ in range(2))
+    assert first.load >= 50 > first.total, "another call had loaded"
+    assert second.load == 0
+    alone = Captioner(drafter).caption(voice, 16_000).latency_ms
+    assert alone.total >= alone.load >= 50
 
 
 def test_closing_twice_and_captioning_after_closing_work(new_captioner: New, voice: Voice) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +48,8 @@ def test_a_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture
     assert main(["caption", clip]) == 0
     out = capsys.readouterr().out
     assert clip in out
-    assert "nothing left this device" in out
+    assert "no block left this device" in out
+    assert "written by the verifier" not in out, "there is nothing to explain"
     assert "w" in out.splitlines()[1]
 
 
@@ -103,10 +108,53 @@ def test_wrong_usage_is_told_and_ends_with_two(
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["caption"], ["audit"], ["audit", "show"], ["demo"]])
-def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_verifier_holds_a_caption_up_no_longer_than_a_block(
+    clip: str, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "ugsd.toml"
+    config.write_text("threshold = 0.0\n[verifier]\ndeadline_s = 0.3\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        arguments = ["--verifier", url, "--verifier-key", fake.key.public.to_text()]
+        arguments += ["--home", str(tmp_path / "home"), "--config", str(config)]
+        started_s = time.monotonic()
+        assert main(["caption", *arguments, clip]) == 0
+    assert time.monotonic() - started_s < 3, "far less than connect_timeout_s"
+    assert "not fully verified: verifier unreachable" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_a_path_that_is_no_text_is_captioned_and_harms_no_terminal(
+    clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\x1b[2J\nb.wav")
+    Path(clip).rename(odd)
+    assert main(["caption", odd]) == 0
+    assert "/a\\udcff\\x1b[2J\\nb.wav\n" in capsys.readouterr().out
+    assert main(["caption", "--json", odd, odd + "\x1b"]) == 1
+    printed = capsys.readouterr()
+    paths = [json.loads(line)["path"] for line in printed.out.splitlines()]
+    ends = ["/a\\udcff\x1b[2J\nb.wav", "/a\\udcff\x1b[2J\nb.wav\x1b"]
+    assert [path.removeprefix(str(tmp_path)) for path in paths] == ends
+    assert "\x1b" not in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["caption"], ["audit"], ["audit", "show"], ["budget"], ["demo"]]
+)
+def test_help_is_given_with_an_example(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*command, "--help"]) == 0
-    assert "Usage: ugsd" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Usage: ugsd" in out
+    assert " ".join(["ugsd", *command]) in out[out.index("Example") :]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ugsd 0.")
 
 
 def test_the_log_is_listed(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +184,48 @@ def test_a_tampered_log_does_not_verify(
         db.execute("UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 2")
     db.close()
     assert main(["audit", "verify", "--home", str(used_home)]) == 1
-    assert "does NOT verify" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "does NOT verify" in told
+    assert str(Ledger(used_home / "ledger").path) in told
+    assert "restore a backup, or move the home folder away" in told
+
+
+def test_a_log_that_cannot_be_read_is_named_with_what_to_do(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Ledger(used_home / "ledger").path
+    path.write_bytes(b"\xff" * 8192)
+    for command in (["audit", "verify"], ["audit", "show"], ["budget", "show"]):
+        assert main([*command, "--home", str(used_home)]) == 1
+        told = capsys.readouterr().err
+        assert f"{path} is damaged" in told
+        assert "restore a backup, or move the home folder away" in told
+        assert "verify the log" not in told
+
+
+def test_one_bad_record_does_not_hide_the_sound_ones(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
+        db.execute("UPDATE leaves SET body = zeroblob(9) WHERE leaf = 2")
+    db.close()
+    assert main(["audit", "show", "--json", "--home", str(used_home)]) == 1
+    printed = capsys.readouterr()
+    assert [json.loads(line)["index"] for line in printed.out.splitlines()] == [0, 1, 3, 4, 5]
+    assert "record 2 in" in printed.err
+    assert "restore a backup" in printed.err
+
+
+def test_a_lost_ledger_is_told_and_its_budget_is_not_new(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Ledger(used_home / "ledger").path.unlink()
+    for command in (["audit", "verify"], ["audit", "show"], ["budget", "show"]):
+        assert main([*command, "--home", str(used_home)]) == 1
+        assert "removed or emptied; restore it, or delete log.key too" in capsys.readouterr().err
+    assert not Ledger(used_home / "ledger").path.exists(), "reading makes none"
 
 
 def test_a_log_signed_by_another_key_does_not_verify(
@@ -155,7 +244,8 @@ def test_reading_a_home_that_is_not_there_creates_nothing(
     assert main(["audit", "show", *nowhere]) == 0
     assert "nothing has left" in capsys.readouterr().out
     assert main(["budget", "show", *nowhere]) == 0
-    assert main(["audit", "verify", *nowhere]) == 1
+    assert main(["audit", "verify", *nowhere]) == 0
+    assert "nothing has left yet" in capsys.readouterr().out
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -65,6 +65,9 @@ def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("[limits]\nblocks_per_week = 1", "key limits.blocks_per_week: no such setting"),
         ("[limits]\nblocks_per_day = -1", "key limits.blocks_per_day: .*greater"),
         ('disclosure = "everything"', "key disclosure: .*'tokens', 'summary'"),
+        ('verifier = "embedded"', r"verifier is a table: \[verifier\] url = "),
+        ("limits = 5", r"limits is a table: \[limits\] tokens_per_day = "),
+        ("home = 4", "key home: a path is text, .*not 4"),
         ("user = ", "not TOML"),
     ],
 )
@@ -84,7 +87,7 @@ def test_a_fault_in_the_environment_names_the_variable(monkeypatch: pytest.Monke
 
 def test_a_variable_that_is_no_json_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_LIMITS", "{")
-    with pytest.raises(ConfigError, match="environment"):
+    with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: set UGSD_LIMITS__"):
         Settings.read()
 
 
@@ -95,3 +98,26 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | N
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="cannot be read"):
         Settings.read(path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("UGSD_LIMIT__BLOCKS_PER_DAY", "UGSD_LIMITS__BLOCKS_PER_DAY"),
+        ("UGSD_LIMITS_TOKENS_PER_DAY", "UGSD_LIMITS__TOKENS_PER_DAY"),
+        ("UGSD_VERIFIER__URI", "UGSD_VERIFIER__URL"),
+        ("ugsd_tresholds", "UGSD_THRESHOLD"),
+    ],
+)
+def test_a_mistyped_variable_is_told_with_the_right_name(
+    variable: str, nearest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "0")
+    with pytest.raises(ConfigError, match=f"{variable}: no such setting.*{nearest}"):
+        Settings.read()
+    assert Settings.of().user == "default", "of() reads no environment"
+
+
+def test_the_servers_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_SERVER_MODEL", "folder")
+    assert Settings.read().user == "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -76,7 +77,18 @@ def test_a_child_that_announces_nothing_is_ended(tmp_path: Path, code: str) -> N
 def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
         Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
-    assert "no model" in (tmp_path / "home" / "embedded-verifier.log").read_text()
+    log = tmp_path / "home" / "embedded-verifier.log"
+    assert "no model" in log.read_text()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_what_it_wrote_is_its_owners_alone(tmp_path: Path) -> None:
+    log = tmp_path / "home" / "embedded-verifier.log"
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
+        assert log.stat().st_mode & 0o777 == 0o600
+        log.chmod(0o644)  # as an earlier release left it
 
 
 def test_a_home_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel
 from ugsd_privacy.egress import Egress, SealedFrame
@@ -97,3 +106,50 @@ def test_an_address_that_is_no_plain_websocket_is_a_config_error(url: str) -> No
 def test_nobody_there_is_unreachable(url: str) -> None:
     with pytest.raises(Unreachable, match="check its address"):
         WebSocketTransport(url).connect(2)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[ssl.SSLContext | None], str]]:
+    """A server of one connection, with TLS or without; gives its wss address."""
+    with ExitStack() as stack:
+
+        def serve(context: ssl.SSLContext | None) -> str:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def answer() -> None:
+                peer, _ = server.accept()
+                with peer, suppress(OSError), ExitStack() as secured:
+                    stream = peer
+                    if context is not None:
+                        stream = secured.enter_context(context.wrap_socket(peer, server_side=True))
+                    stream.recv(4096)
+                    stream.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+            thread = Thread(target=answer)
+            thread.start()
+            stack.callback(thread.join)
+            return f"wss://127.0.0.1:{server.getsockname()[1]}"
+
+        yield serve
+
+
+def test_a_server_without_tls_is_told_so(answering: Callable[..., str]) -> None:
+    with pytest.raises(Unreachable, match="no TLS with 127") as raised:
+        WebSocketTransport(answering(None)).connect(5)
+    assert raised.value.reason == "tls failed"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_so(
+    answering: Callable[..., str], tmp_path: Path
+) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    unsigned = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem += unsigned.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    (tmp_path / "server.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with pytest.raises(Unreachable, match=r"certificate of 127.* is not trusted") as raised:
+        WebSocketTransport(answering(context)).connect(5)
+    assert raised.value.reason == "tls failed"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -14,6 +16,17 @@ __all__ = ["main"]
 
 _USAGE, _INTERRUPTED = 2, 130
 
+_EPILOG = """Examples:
+
+\b
+  ugsd demo
+  ugsd caption voice.wav
+  ugsd caption --verifier embedded voice.wav
+  ugsd audit verify
+
+Exit codes: 0 done, 1 something failed (a clip, a log), 2 wrong usage or settings.
+"""
+
 _app = typer.Typer(
     name="ugsd",
     add_completion=False,
@@ -22,8 +35,29 @@ _app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Put into words how a voice sounds, on this device.",
-    epilog="Exit codes: 0 done, 1 something failed (a clip, a log), 2 wrong usage or settings.",
+    epilog=_EPILOG,
 )
+
+
+def _print_version(wanted: bool) -> None:  # typer's callback
+    if wanted:
+        typer.echo(f"ugsd {version('ugsd')}")
+        raise typer.Exit
+
+
+@_app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+
+
 caption.register(_app)
 audit.register(_app)
 demo.register(_app)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +13,7 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_
 if TYPE_CHECKING:
     from ugsd_privacy.audit.records import EgressRecord
     from ugsd_privacy.audit.verify import LogSummary
+    from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.ledger import Ledger
 
     from ugsd_sdk.home import Home
@@ -24,16 +23,32 @@ __all__ = ["register", "verified"]
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
+_AUDIT_EPILOG = """Examples:
+
+\b
+  ugsd audit show
+  ugsd audit show --json --home ~/.ugsd
+  ugsd audit verify
+"""
+
+_REMEDY = "restore a backup, or move the home folder away to start anew"
+
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    audit = typer.Typer(no_args_is_help=True, help="Read and verify the log of what left.")
+    audit = typer.Typer(
+        no_args_is_help=True, help="Read and verify the log of what left.", epilog=_AUDIT_EPILOG
+    )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
     audit.command("verify", epilog="Example: ugsd audit verify --home ~/.ugsd")(verify)
     app.add_typer(audit, name="audit")
-    budget = typer.Typer(no_args_is_help=True, help="Read what may still leave.")
+    budget = typer.Typer(
+        no_args_is_help=True,
+        help="Read what may still leave.",
+        epilog="Example: ugsd budget show --user ada",
+    )
     budget.command("show", epilog="Example: ugsd budget show --user ada")(show_budget)
     app.add_typer(budget, name="budget")
 
@@ -45,35 +60,39 @@ def show(
     from ugsd_sdk.home import Home
 
     place = Home.at(settings_from(config, home=home).home)
-    if not _exists(place):
+    if not place.is_used():
         if not as_json:
-            typer.echo(f"no log at {place.ledger}: nothing has left from this home")
+            typer.echo(_nothing_left(place))
         return
-    with _ledger(place) as ledger:
-        records = list(_records(ledger))
+    with place.open_ledger() as ledger:
+        records, faults = _records(ledger)
     if as_json:
         for index, record in records:
             typer.echo(json.dumps({"index": index} | json.loads(_record_json(record))))
-        return
-    _print_records(records)
+    else:
+        _print_records(records)
+    for index, fault in faults:
+        typer.echo(f"ugsd: record {index} in {ledger.path} is damaged: {fault}", err=True)
+    if faults:
+        typer.echo(f"ugsd: {_REMEDY}", err=True)
+        raise typer.Exit(1)
 
 
 def verify(home: HomeOption = None, config: ConfigOption = None) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.ledger import Ledger
 
     from ugsd_sdk.home import Home
 
     place = Home.at(settings_from(config, home=home).home)
-    if not _exists(place):
-        typer.echo(f"ugsd: no log at {place.ledger}: mend --home", err=True)
-        raise typer.Exit(1)
     try:
         summary = verified(place)
     except LogTampered as error:
         typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
+        typer.echo(f"ugsd: it is in {Ledger(place.ledger).path}: {_REMEDY}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(describe(summary))
+    typer.echo(_nothing_left(place) if summary is None else describe(summary))
 
 
 def describe(summary: LogSummary) -> str:
@@ -86,14 +105,20 @@ def describe(summary: LogSummary) -> str:
     )
 
 
-def verified(place: Home) -> LogSummary:
-    """Verify the log of a home. Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``."""
+def verified(place: Home) -> LogSummary | None:
+    """Verify the log of a home; ``None`` where nothing has left yet.
+
+    Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
+    """
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.keys import LogKey
 
-    public = LogKey.load(place.log_key).public
-    with _ledger(place) as ledger:
-        return verify_log(ledger, public)
+    if not place.is_used():
+        return None
+    with place.open_ledger() as ledger:
+        if not place.log_key.exists():  # it has no leaves: none is made before the key
+            return None
+        return verify_log(ledger, LogKey.load(place.log_key).public)
 
 
 def show_budget(
@@ -105,7 +130,7 @@ def show_budget(
     settings = settings_from(config, home=home, user=user)
     place = Home.at(settings.home)
     used = {"blocks": 0, "tokens": 0, "bytes": 0}
-    if _exists(place):
+    if place.is_used():
         door = Door(place, settings.limits, settings.user)
         try:
             usage = door.open().usage_today()
@@ -115,26 +140,25 @@ def show_budget(
     _print_budget(settings.user, settings.limits.model_dump(), used)
 
 
-def _exists(place: Home) -> bool:
-    from ugsd_privacy.ledger import Ledger
-
-    return Ledger(place.ledger).path.exists()
+def _nothing_left(place: Home) -> str:
+    return f"no log at {place.ledger}: nothing has left yet from this home"
 
 
-@contextmanager
-def _ledger(place: Home) -> Iterator[Ledger]:
-    from ugsd_privacy.ledger import Ledger
-
-    with Ledger(place.ledger) as ledger:
-        yield ledger
-
-
-def _records(ledger: Ledger) -> Iterator[tuple[int, EgressRecord]]:
+def _records(
+    ledger: Ledger,
+) -> tuple[list[tuple[int, EgressRecord]], list[tuple[int, LogTampered]]]:
+    """The records that can be read, and what is wrong with the others, by index."""
     from ugsd_privacy.audit.records import decode_record
+    from ugsd_privacy.errors import LogTampered
 
+    sound, faults = [], []
     with ledger.reading() as view:
         for row in view.rows():
-            yield row.leaf, decode_record(row.body)
+            try:
+                sound.append((row.leaf, decode_record(row.body)))
+            except LogTampered as fault:
+                faults.append((row.leaf, fault))
+    return sound, faults
 
 
 def _record_json(record: EgressRecord) -> str:

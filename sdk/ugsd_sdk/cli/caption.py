@@ -73,11 +73,12 @@ def caption(
 
 def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json: bool) -> int:
     """Print every clip's caption or error; returns how many failed."""
+    from ugsd_sdk.caption import path_text
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.cli.show import print_caption, stdout
+    from ugsd_sdk.cli.show import legend, print_caption, printable, stdout
     from ugsd_sdk.errors import AudioError
 
-    console, failed = stdout(), 0
+    console, failed, blocks = stdout(), 0, 0
     with Captioner(drafter, config=settings) as captioner:
         await_verifier(captioner, settings)
         for clip in clips:
@@ -85,25 +86,34 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
                 caption = captioner.caption(clip)
             except AudioError as error:
                 failed += 1
-                typer.echo(f"ugsd: {clip}: {error}", err=True)
+                typer.echo(f"ugsd: {printable(clip)}: {error}", err=True)
                 if as_json:
                     fault = {"type": type(error).__name__, "message": str(error)}
-                    typer.echo(json.dumps({"path": clip, "error": fault}))
+                    typer.echo(json.dumps({"path": path_text(clip), "error": fault}))
                 continue
+            blocks += caption.escalation.blocks
             if as_json:
                 typer.echo(caption.model_dump_json())
             else:
                 print_caption(console, caption)
+    if blocks and not as_json:
+        console.print(legend(colour=console.is_terminal))
     return failed
 
 
 def await_verifier(captioner: Captioner, settings: Settings) -> None:
-    """Let the connection come up first, so that the first clip has a verifier too."""
+    """Let the connection come up first, so that the first clip has a verifier too.
+
+    A remote verifier is waited for as long as for a block; the embedded one has to be started.
+    """
     from ugsd_privacy.errors import PrivacyError
 
+    from ugsd_sdk.config import EMBEDDED
     from ugsd_sdk.errors import TransportError
 
+    waits = settings.verifier
+    is_embedded = waits.url == EMBEDDED
     try:
-        captioner.connect(settings.verifier.connect_timeout_s + 1)
+        captioner.connect(waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s)
     except (TransportError, PrivacyError) as error:
         typer.echo(f"ugsd: going on without the verifier: {error}", err=True)

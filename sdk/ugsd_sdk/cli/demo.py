@@ -38,7 +38,7 @@ def demo(
 ) -> None:
     """Caption bundled clips, first on this device alone, then with a verifier on this machine.
 
-    Shows which words left the device, how many bytes, and verifies the log of them.
+    Shows which words left the device and how many bytes, and verifies the log of them.
     """
     from ugsd_sdk.cli.audit import describe, verified
     from ugsd_sdk.cli.clips import read_clips
@@ -49,17 +49,21 @@ def demo(
     with ExitStack() as stack:
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ugsd-demo-")))
+        place = Home.at(home)
+        before = verified(place)
+        bytes_before = 0 if before is None else before.total.bytes
         rows = _caption_twice(home, clips)
         console.print(_table(rows, colour=console.is_terminal))
         console.print(legend(colour=console.is_terminal))
-        left = [verified for _, _, verified in rows]
+        summary = verified(place)
+        blocks_bytes = sum(caption.escalation.bytes_sent for _, _, caption in rows)
+        total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
         console.print(
-            f"{sum(c.escalation.frames for c in left)} frames, "
-            f"{sum(c.escalation.bytes_sent for c in left)} bytes left this device; no audio did"
+            f"{blocks_bytes} bytes of blocks and {total_bytes - blocks_bytes} bytes of handshakes "
+            "left this device; no audio did"
         )
-        place = Home.at(home)
-        if place.ledger.exists():
-            console.print(describe(verified(place)))
+        if summary is not None:
+            console.print(describe(summary))
 
 
 def _caption_twice(

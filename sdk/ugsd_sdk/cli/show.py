@@ -14,7 +14,7 @@ from ugsd_sdk.events import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["caption_text", "cost_line", "legend", "print_caption", "stdout"]
+__all__ = ["caption_text", "cost_line", "legend", "print_caption", "printable", "stdout"]
 
 _LEFT, _WRITTEN, _KEPT = "left this device", "written by the verifier", "kept here"
 _STYLES = {
@@ -46,12 +46,18 @@ def caption_text(caption: Caption, *, colour: bool) -> Text:
     return text if said.split() == caption.text.split() else Text(caption.text)
 
 
+def printable(text: str) -> str:
+    """The text on one line and without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def legend(*, colour: bool) -> Text:
-    """What the colours or brackets mean."""
+    """What the colours or brackets mean, and what is counted."""
     text = Text()
     for kind, (style, before, after) in _STYLES.items():
         text.append(kind if colour else before + kind + after, style)
         text.append("  ")
+    text.append("(tokens that left are counted with the end marker, which has no text)", "dim")
     return text
 
 
@@ -65,7 +71,7 @@ def cost_line(caption: Caption) -> str:
     """What left, in one line."""
     cost = caption.escalation
     if not cost.blocks:
-        return "nothing left this device"
+        return "no block left this device"
     return (
         f"{_count(cost.blocks, 'block')} left: {_count(cost.disclosed_tokens, 'token')}, "
         f"{_count(cost.disclosed_states, 'state')}, {cost.bytes_sent} bytes"
@@ -74,7 +80,7 @@ def cost_line(caption: Caption) -> str:
 
 def print_caption(console: Console, caption: Caption) -> None:
     """One readable block per clip."""
-    console.print(Text(caption.path or "clip", style="bold"))
+    console.print(Text(printable(caption.path or "clip"), style="bold"))
     console.print(Text("  ") + caption_text(caption, colour=console.is_terminal))
     sources = [token.source for token in caption.tokens]
     details = [cost_line(caption), *_provenance(sources), f"{caption.latency_ms.total:.0f} ms"]

@@ -66,6 +66,8 @@ class WebSocketTransport:
                 )
                 self._connection = opened.enter_context(connection)
                 self._open = opened.pop_all()
+        except ssl.SSLError as error:
+            raise _without_tls(error, f"{self._address.hostname}:{target[1]}") from error
         except (OSError, WebSocketException, EOFError, UnicodeError, ValueError) as error:
             raise Unreachable(
                 f"no verifier answers at {self._address.hostname}:{target[1]}: "
@@ -109,6 +111,17 @@ class WebSocketTransport:
             return PeerMisbehaved("the verifier broke the websocket protocol")
         code = None if error.rcvd is None else error.rcvd.code
         return Unreachable("the verifier closed the connection", close_code=code)
+
+
+def _without_tls(error: ssl.SSLError, where: str) -> Unreachable:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = (
+            f"the TLS certificate of {where} is not trusted: check the address, "
+            "and that this machine knows who issued the certificate"
+        )
+    else:
+        message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
+    return Unreachable(message, reason="tls failed")
 
 
 def _checked(url: str) -> SplitResult:

@@ -1,0 +1,116 @@
+"""What was charged is never forgotten in silence: ledger and log key live and die together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings
+from ugsd_sdk.home import Door, Home
+
+New = Callable[..., Captioner]
+Voice = NDArray[np.float32]
+ONE_BLOCK = Settings.of(limits=BudgetLimits(blocks_per_day=1))
+
+
+@pytest.fixture
+def home(new_captioner: New, voice: Voice, tmp_path: Path) -> Home:
+    """One whose budget of the day is spent."""
+    with new_captioner(config=ONE_BLOCK) as captioner:
+        assert captioner.caption(voice, 16_000).escalation.blocks == 1
+    return Home.at(tmp_path / "home")
+
+
+def remove(ledger: Path) -> None:
+    ledger.unlink()
+
+
+def empty(ledger: Path) -> None:
+    ledger.write_bytes(b"")
+
+
+def replace_by_an_empty_database(ledger: Path) -> None:
+    ledger.unlink()
+    Ledger(ledger.parent).open().close()
+    import sqlite3
+
+    with sqlite3.connect(ledger) as db:
+        for table in ("charges", "leaves", "nodes", "checkpoints"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("PRAGMA application_id = 0")
+        db.execute("PRAGMA user_version = 0")
+    db.close()
+
+
+@pytest.mark.parametrize("lose", [remove, empty, replace_by_an_empty_database])
+def test_a_lost_ledger_does_not_renew_the_budget(
+    home: Home, new_captioner: New, fake: Any, voice: Voice, lose: Callable[[Path], None]
+) -> None:
+    lose(Ledger(home.ledger).path)
+    sent = len(fake.frames)
+    with new_captioner(config=ONE_BLOCK) as captioner:
+        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        with pytest.raises(LedgerCorrupt, match=r"restore it, or delete log\.key too"):
+            captioner.connect(5)
+    assert len(fake.frames) == sent
+
+
+def test_a_lost_log_key_is_not_replaced_beside_a_log(
+    home: Home, new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    home.log_key.unlink()
+    sent = len(fake.frames)
+    with new_captioner() as captioner:
+        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        with pytest.raises(LedgerCorrupt, match=r"log\.key was removed"):
+            captioner.connect(5)
+    assert len(fake.frames) == sent
+    assert not home.log_key.exists()
+
+
+def test_without_ledger_and_key_a_home_starts_anew(
+    home: Home, new_captioner: New, voice: Voice
+) -> None:
+    Ledger(home.ledger).path.unlink()
+    home.log_key.unlink()
+    with new_captioner(config=ONE_BLOCK) as captioner:
+        assert captioner.caption(voice, 16_000).escalation.blocks == 1
+
+
+def test_a_crash_before_the_key_is_made_leaves_a_home_that_starts(
+    new_captioner: New, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(path: object) -> LogKey:
+        raise KeyboardInterrupt
+
+    home = Home.at(tmp_path / "home")
+    with monkeypatch.context() as crashing:
+        crashing.setattr(LogKey, "open_or_create", crash)
+        with pytest.raises(KeyboardInterrupt):
+            Door(home, BudgetLimits(), "ada").open()
+    assert Ledger(home.ledger).path.exists()
+    assert not home.log_key.exists()
+    with new_captioner() as captioner:
+        assert captioner.caption(voice, 16_000).degraded is None
+
+
+def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
+    new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", forbidden)
+        with new_captioner() as captioner:
+            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+    assert not fake.frames
