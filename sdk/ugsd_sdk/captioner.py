@@ -94,11 +94,11 @@ class Captioner:
             self._load()
 
     def connect(self, timeout_s: float = 30.0) -> None:
-        """Wait until the verifier is connected, for those who want to know.
+        """Wait until the verifier is connected, for those who want to know; backing off after a
+        failure is cut short.
 
         Raises a :class:`TransportError`, or a ``PrivacyError`` of ``ugsd_privacy`` where budget or
-        ledger forbid it, the last one's while backing off; captions are made all the same. Nothing
-        to do without a verifier.
+        ledger forbid it; captions are made all the same. Nothing to do without a verifier.
         """
         with self._lock:
             link = self._load().link

@@ -150,12 +150,13 @@ class Link:
         """The session, ready for a block; connects if need be, waiting ``timeout_s`` at most.
 
         One attempt costs one caption a wait: the next ones find it still connecting and go on,
-        unless they ``insist``. ``only`` is the one that a caption began on; where it was lost the
-        next is not waited for, since a new one holds none of that caption's tokens. Raises a
-        ``TransportError`` or ``PrivacyError``, the last failure's while backing off.
+        unless they ``insist``, which cuts backing off short too. ``only`` is the one that a caption
+        began on; where it was lost the next is not waited for, since a new one holds none of that
+        caption's tokens. Raises a ``TransportError`` or ``PrivacyError``, the last failure's while
+        backing off.
         """
         if insist:
-            self._waited_in_vain = False
+            self._waited_in_vain, self._retry_at_s = False, 0.0
         session = self._ready(timeout_s)
         if session.unanswered:
             self._read_late_answer(session)

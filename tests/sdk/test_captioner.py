@@ -231,12 +231,13 @@ def test_a_verifier_of_longer_captions_is_used_and_its_words_cut(
 def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: Voice) -> None:
     other = VerifierKey.generate().public.to_text()
     with new_captioner(verifier_key=other) as captioner:
-        caption = captioner.caption(voice, 16_000)
+        captions = [captioner.caption(voice, 16_000) for _ in range(2)]
+        assert fake.connections == 1, "it backs off"
         with pytest.raises(Exception, match="pinned key"):
-            captioner.connect(1)
-    assert caption.degraded == "wrong verifier key"
+            captioner.connect(5)
+        assert fake.connections == 2, "whoever insists is heard"
+    assert [caption.degraded for caption in captions] == ["wrong verifier key"] * 2
     assert not fake.blocks
-    assert fake.connections == 1, "it backs off"
 
 
 @pytest.mark.parametrize(
