@@ -26,7 +26,7 @@ def main() -> None:
                     caption = captioner.caption(clip)
                     print(f"{user}: {caption.text}")
                     why = caption.degraded or "as intended"
-                    print(f"  {caption.escalation.blocks} blocks left; {why}")
+                    print(f"  blocks sent: {caption.escalation.blocks}; {why}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
     for token in caption.tokens:
         print(f"  {token.text.strip():<14} {token.source:<10} {'left' if token.left else 'kept'}")
     cost = caption.escalation
-    print(f"{cost.frames} frames, {cost.bytes_sent} bytes left; degraded: {caption.degraded}")
+    print(f"{cost.frames} frames, {cost.bytes_sent} bytes sent; degraded: {caption.degraded}")
 
 
 if __name__ == "__main__":

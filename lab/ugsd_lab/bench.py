@@ -25,7 +25,6 @@ __all__ = ["Figure", "installed_size_mb", "measure_device"]
 CLIP_SECONDS = 4.0
 LONGEST_SECONDS = 30.0
 PROCESSES = 5
-_SENT_CLIPS = 60
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def measure_device(runs: int, progress: Progress) -> list[Figure]:
             *_fresh_processes(
                 four, _clip_of(LONGEST_SECONDS, clips, Path(folder) / "30.wav"), progress
             ),
-            _bytes_sent(clips[:: max(1, len(clips) // _SENT_CLIPS)], Path(folder), progress),
+            _bytes_sent(clips, Path(folder), progress),
             Figure("base install", installed_size_mb("ugsd"), "MB", 300),
         ]
 

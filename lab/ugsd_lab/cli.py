@@ -32,7 +32,7 @@ _app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, evaluate and measure. Needs the extra: pip install 'ugsd[lab]'.",
+    help="Train, evaluate and measure. Needs the lab extra: pip install '.[lab]'.",
 )
 _bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure speed and size.")
 _app.add_typer(_bench, name="bench")
@@ -55,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ugsd"):
             raise
-        print(f"ugsd-lab: {error.name} is missing: pip install 'ugsd[lab]'", file=sys.stderr)
+        print(
+            f"ugsd-lab: {error.name} is missing: pip install '.[lab]' in a checkout",
+            file=sys.stderr,
+        )
         return 1
     except (LabError, UgsdError, PrivacyError, ServerError) as error:
         print(f"ugsd-lab: {error}", file=sys.stderr)

@@ -30,6 +30,8 @@ class CaptionToken(_Result):
     """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
     left: bool | None = Field(default=None, exclude=True)
     """Whether the device sent it; not in the JSON, and unknown after reading that back."""
+    replaced: str = Field(default="", exclude=True)
+    """Draft words that left and that the verifier replaced from here on; not in the JSON."""
 
 
 class EscalationCost(_Result):
@@ -57,8 +59,7 @@ class Latency(_Result):
 
     total: _Milliseconds
     load: _Milliseconds
-    """Of model and settings, told by the first caption after it; part of ``total`` only where that
-    call itself loaded."""
+    """Of model and settings, told by the first caption after it and part of its ``total``."""
     encode: _Milliseconds
     """Reading the clip and listening to it."""
     draft: _Milliseconds

@@ -112,7 +112,6 @@ class Captioner:
         :class:`ModelError` and :class:`ConfigError`; never anything about the network.
         """
         with self._lock:
-            started_s = monotonic()
             loaded = self._load()
             loaded_s = monotonic()
             load_s = loaded.load_s
@@ -144,7 +143,7 @@ class Captioner:
                     encode=_milliseconds(encoded_s - loaded_s),
                     draft=_milliseconds(draft_s),
                     wait=_milliseconds(0 if exchange is None else exchange.waited_s),
-                    total=_milliseconds(monotonic() - started_s),
+                    total=_milliseconds(load_s + monotonic() - loaded_s),
                 ),
                 receipts=receipts,
                 degraded=None if exchange is None else exchange.degraded,

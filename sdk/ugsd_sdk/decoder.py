@@ -136,10 +136,12 @@ class Decoder:
         self._in_flight = None
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
         self._adopt(written)
+        rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
         for index, token in enumerate(written):
             corrects = index == 0 and verdict.correction is not None
             source = Source.CORRECTED if corrects else Source.CONTINUED
-            self._committed.append(DecodedToken(token, source, None, left=False))
+            replaced = rejected if corrects else ()
+            self._committed.append(DecodedToken(token, source, None, left=False, replaced=replaced))
         self._held = len(self._committed)
         self._states.clear()
 

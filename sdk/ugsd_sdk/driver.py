@@ -72,7 +72,11 @@ def tokens_of(finished: Finished, drafter: Drafter) -> tuple[CaptionToken, ...]:
     pieces = [(drafter.piece(token.token), token) for token in finished.tokens]
     return tuple(
         CaptionToken(
-            text=piece, source=token.source, uncertainty=token.uncertainty, left=token.left
+            text=piece,
+            source=token.source,
+            uncertainty=token.uncertainty,
+            left=token.left,
+            replaced="".join(map(drafter.piece, token.replaced)),
         )
         for piece, token in pieces
         if piece

@@ -33,6 +33,8 @@ class DecodedToken:
     """The drafter's; ``None`` where the verifier wrote the token."""
     left: bool
     """Whether the device sent this token; False where the verifier wrote it."""
+    replaced: tuple[int, ...] = ()
+    """Draft tokens that left and that the verifier replaced from here on."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_a_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture
     assert main(["caption", clip]) == 0
     out = capsys.readouterr().out
     assert clip in out
-    assert "no block left this device" in out
+    assert "no block was sent" in out
     assert "written by the verifier" not in out, "there is nothing to explain"
     assert "w" in out.splitlines()[1]
 
@@ -257,6 +257,27 @@ def test_the_budget_is_shown_per_user(used_home: Path, capsys: pytest.CaptureFix
         assert row == ["tokens_per_day", "20000", used, str(20_000 - int(used))]
 
 
+def test_words_that_left_and_were_replaced_are_shown(
+    new_captioner: New, fake: Any, voice: Any
+) -> None:
+    from ugsd_privacy.wire import Verdict
+    from ugsd_sdk.cli.show import caption_text
+
+    fake.answer = lambda block: Verdict(
+        caption=block.caption,
+        start=block.start,
+        accepted=0,
+        correction=next(t for t in range(4, 9) if t != block.tokens[0]),
+        continuation=(),
+    )
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    replaced = caption.tokens[0].replaced
+    assert replaced
+    assert caption_text(caption, colour=False).plain.startswith(f"[-{replaced.strip()}-]")
+    assert replaced.strip() in caption_text(caption, colour=True).plain
+
+
 def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, voice: Any) -> None:
     import io
 
@@ -270,4 +291,4 @@ def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, 
     print_caption(Console(file=plain, soft_wrap=True), caption)
     assert "\x1b[" in coloured.getvalue()
     assert caption.text in plain.getvalue()
-    assert "5 blocks left: 24 tokens, 1 state" in plain.getvalue()
+    assert "5 blocks sent: 24 tokens, 1 state" in plain.getvalue()

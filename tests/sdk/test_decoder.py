@@ -180,7 +180,10 @@ def reference(script: Script) -> Result:
             for token, score in list(zip(block, scores, strict=True))[: verdict.accepted]:
                 result.tokens.append(DecodedToken(token, VERIFIED, score, left=True))
             if verdict.correction is not None:
-                result.tokens.append(DecodedToken(verdict.correction, CORRECTED, None, left=False))
+                replaced = tuple(block[verdict.accepted :])
+                result.tokens.append(
+                    DecodedToken(verdict.correction, CORRECTED, None, left=False, replaced=replaced)
+                )
             for token in verdict.continuation:
                 result.tokens.append(DecodedToken(token, CONTINUED, None, left=False))
             tokens = [token.token for token in result.tokens]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,17 +13,18 @@ from ugsd_sdk.caption import Caption, CaptionToken
 from ugsd_sdk.events import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["caption_text", "cost_line", "legend", "print_caption", "printable", "stdout"]
 
-_LEFT, _WRITTEN, _KEPT = "left this device", "written by the verifier", "kept here"
+_LEFT, _REPLACED = "left this device", "left, then replaced"
+_WRITTEN, _KEPT = "written by the verifier", "kept here"
 _STYLES = {
     _LEFT: ("bold black on yellow", "[", "]"),
+    _REPLACED: ("strike black on yellow", "[-", "-]"),
     _WRITTEN: ("green underline", "<", ">"),
     _KEPT: ("", "", ""),
 }
-_NO_BRACKETS = str.maketrans("", "", "[]<>")
 
 
 def stdout() -> Console:
@@ -32,18 +34,25 @@ def stdout() -> Console:
 
 
 def caption_text(caption: Caption, *, colour: bool) -> Text:
-    """The caption; words that left and words that the verifier wrote stand out, by colour or in
-    brackets."""
+    """The caption; words that left, also those that were then replaced, and words that the verifier
+    wrote stand out, by colour or in brackets."""
+    said = "".join(token.text for token in caption.tokens)
+    if said.split() != caption.text.split():  # where a tokenizer says otherwise, its text counts
+        return Text(caption.text)
     text = Text()
-    for kind, tokens in groupby(caption.tokens, key=_kind):
-        words = "".join(token.text for token in tokens)
-        space = " " if text and words[0] == " " else ""
+    for kind, parts in groupby(_parts(caption), key=itemgetter(0)):
+        words = "".join(part for _, part in parts)
         style, before, after = _STYLES[kind]
-        text.append(space)
+        text.append(" " if text and words[0] == " " else "")
         text.append(words.strip() if colour else before + words.strip() + after, style)
-    # The tokens are the text, up to spaces; where a tokenizer says otherwise, its text counts.
-    said = text.plain.translate(_NO_BRACKETS)
-    return text if said.split() == caption.text.split() else Text(caption.text)
+    return text
+
+
+def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
+    for token in caption.tokens:
+        if token.replaced:
+            yield _REPLACED, token.replaced
+        yield _kind(token), token.text
 
 
 def printable(text: str) -> str:
@@ -57,7 +66,7 @@ def legend(*, colour: bool) -> Text:
     for kind, (style, before, after) in _STYLES.items():
         text.append(kind if colour else before + kind + after, style)
         text.append("  ")
-    text.append("(tokens that left are counted with the end marker, which has no text)", "dim")
+    text.append("(counts include the end marker where it left; it has no text)", "dim")
     return text
 
 
@@ -71,9 +80,9 @@ def cost_line(caption: Caption) -> str:
     """What left, in one line."""
     cost = caption.escalation
     if not cost.blocks:
-        return "no block left this device"
+        return "no block was sent"
     return (
-        f"{_count(cost.blocks, 'block')} left: {_count(cost.disclosed_tokens, 'token')}, "
+        f"{_count(cost.blocks, 'block')} sent: {_count(cost.disclosed_tokens, 'token')}, "
         f"{_count(cost.disclosed_states, 'state')}, {cost.bytes_sent} bytes"
     )
 
