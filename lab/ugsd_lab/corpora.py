@@ -207,8 +207,14 @@ def load_corpora(data: Path | None) -> list[Clip]:
 
 
 def read_samples(clip: Clip) -> NDArray[np.float32]:
-    """(n,) mono samples at 16 kHz in [-1, 1]; every supported corpus is published or bundled so."""
-    samples, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
+    """(n,) mono samples at 16 kHz in [-1, 1]; every supported corpus is published or bundled so.
+
+    Raises :class:`CorpusError` for a damaged recording.
+    """
+    try:
+        samples, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise CorpusError(f"{clip.path} cannot be read: copy it from its corpus again") from error
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if rate != 16_000:
         import soxr

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ugsd_lab.errors import TrainingError
+
 __all__ = ["EARS_LAYERS", "EVIDENCE_DIM", "Ears", "extract"]
 
 SAMPLE_RATE = 16_000
@@ -86,16 +88,28 @@ class Ears(nn.Module):
 
     @classmethod
     def from_whisper(cls, weights: Path) -> Ears:
-        """Ears with the published weights, read from safetensors in ``transformers``' names."""
+        """Ears with the published weights, read from safetensors in ``transformers``' names.
+
+        Raises :class:`TrainingError` where the file is not that.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         ears = cls()
         own = ears.state_dict()
-        state = {k: v.float() for k, v in load_file(weights).items() if k in own}
-        ears.load_state_dict(own | state)
-        missing = set(own) - set(state) - {"mel", "basis"}
+        try:
+            state = {k: v.float() for k, v in load_file(weights).items() if k in own}
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{weights} cannot be read as safetensors: {error}") from error
+        missing = sorted(set(own) - set(state) - {"mel", "basis"})
         if missing:
-            raise ValueError(f"{weights} lacks {sorted(missing)}")
+            raise TrainingError(
+                f"{weights} is no encoder of Whisper tiny.en: it lacks {missing[0]}"
+            )
+        try:
+            ears.load_state_dict(own | state)
+        except RuntimeError as error:
+            raise TrainingError(f"{weights} is no encoder of Whisper tiny.en: {error}") from error
         return ears.eval()
 
     def log_mel(self, samples: Tensor) -> Tensor:

@@ -73,3 +73,10 @@ def test_other_rates_are_resampled(tmp_path: Path) -> None:
     (tmp_path / "15a01Wa.opus").unlink()
     (again,) = load_corpus("emodb", tmp_path)
     assert abs(len(read_samples(again)) - len(at_16k)) <= 1
+
+
+def test_a_damaged_recording_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "15a01Wa.opus").write_bytes(b"OggS and no more")
+    (clip,) = load_corpus("emodb", tmp_path)
+    with pytest.raises(CorpusError, match="15a01Wa"):
+        read_samples(clip)

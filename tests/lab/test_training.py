@@ -12,6 +12,7 @@ from ugsd_lab import training
 from ugsd_lab.captions import references
 from ugsd_lab.corpora import load_corpora
 from ugsd_lab.ears import Ears
+from ugsd_lab.errors import TrainingError
 from ugsd_lab.export import Novelty, export_drafter, export_verifier
 from ugsd_lab.models import STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.prosody import Measures, Norms
@@ -181,3 +182,18 @@ def test_the_graph_finds_the_same_novelty(folders: tuple[Path, Path]) -> None:
     samples = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
     evidence = drafter._model().run("ears.onnx", {"samples": samples[None]})[0]
     assert drafter.encode(samples).novelty == pytest.approx(float(fitted(evidence)[0]), rel=0.02)
+
+
+def test_weights_that_are_not_whispers_are_a_named_error(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        Ears.from_whisper(weights)
+    save_file({"conv1.weight": torch.zeros(1)}, weights)
+    with pytest.raises(TrainingError, match="lacks"):
+        Ears.from_whisper(weights)
+    save_file({name: torch.zeros(1) for name in Ears().state_dict()}, weights)
+    with pytest.raises(TrainingError, match="no encoder"):
+        Ears.from_whisper(weights)

@@ -1,0 +1,110 @@
+"""The life of the connection under a captioner: late answers, losses, and coming back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.events import Source
+from ugsd_sdk.transport.memory import MemoryTransport
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+
+
+def test_a_late_answer_is_dropped_and_the_next_caption_verified(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    late: list[MemoryTransport] = []
+    real = fake.transport
+
+    def holding() -> MemoryTransport:
+        transport = real()
+        late.append(transport)
+        return transport
+
+    with new_captioner(verifier=holding) as captioner:
+        captioner.connect()
+        answers = late[0]._answers
+        held: list[bytes] = []
+
+        class Slow:
+            def append(self, answer: bytes) -> None:
+                held.append(answer)
+
+            def __bool__(self) -> bool:
+                return False
+
+            def clear(self) -> None: ...
+
+        late[0]._answers = Slow()  # type: ignore[assignment]
+        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert len(fake.blocks) == 1, "nothing more leaves while an answer is owed"
+        answers.extend(held)
+        late[0]._answers = answers
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert fake.connections == 1
+
+
+def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    transports = []
+
+    def remembered() -> MemoryTransport:
+        transports.append(fake.transport())
+        return transports[-1]
+
+    with new_captioner(verifier=remembered) as captioner:
+        captioner.connect()
+        transports[0].close()
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert fake.connections == 2
+
+
+def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    def closing_after_one_verdict() -> MemoryTransport:
+        transport: MemoryTransport = fake.transport()
+        receive = transport.receive
+
+        def receive_and_close(timeout_s: float) -> bytes:
+            data = receive(timeout_s)
+            if fake.blocks and fake.connections == 1:
+                transport.close()
+            return data
+
+        transport.receive = receive_and_close  # type: ignore[method-assign]
+        return transport
+
+    with new_captioner(verifier=closing_after_one_verdict) as captioner:
+        caption = captioner.caption(voice, 16_000)
+        captioner.connect()
+        assert len(fake.blocks) == 1, "a new session holds nothing that a block could build on"
+        assert fake.connections == 2, "and is made for the next caption"
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert caption.degraded == "verifier unreachable"
+    assert caption.escalation.blocks == caption.escalation.frames == len(caption.receipts) == 1
+    sources = [token.source for token in caption.tokens]
+    assert sources == [Source.VERIFIED] * 5 + [Source.DRAFTED] * (len(sources) - 5)
+
+
+def test_it_reconnects_on_a_later_caption_after_a_lie(
+    new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ugsd_sdk.link._FIRST_BACK_OFF_S", 0.0)
+    honest, fake.answer = fake.answer, lambda block: b"garbage"
+    with new_captioner() as captioner:
+        captioner._load().link._first_back_off_s = 0.0
+        assert captioner.caption(voice, 16_000).degraded == "verifier misbehaved"
+        fake.answer = honest
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert fake.connections == 2
