@@ -17,7 +17,7 @@ import soundfile
 from packaging.requirements import Requirement
 
 from ugsd_lab.corpora import Clip, load_corpora, read_samples
-from ugsd_lab.evaluate import in_memory
+from ugsd_lab.evaluation import in_memory
 from ugsd_lab.training import Progress
 
 __all__ = ["Figure", "installed_size_mb", "measure_device"]

@@ -2,161 +2,377 @@
 
 References are always called generated. They describe delivery and affect, never the words spoken
 and never who speaks. The same clip, index and seed give the same caption.
+
+Every fact is worded from :data:`LEXICON`, attribute -> value -> form -> phrases, and no phrase
+stands for two values, so that captions can be read back (:func:`attributes_named`) and put right
+(:func:`corrected`). The first phrase of a list is its everyday word: each value is as often said by
+its own as any other, so that a model's likeliest word is that of the likeliest value.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ugsd_lab.corpora import Clip
-from ugsd_lab.prosody import Level, Levels
+from ugsd_lab.errors import CorpusError
+from ugsd_lab.prosody import Levels
 
 __all__ = [
-    "AFFECT",
     "ATTRIBUTE_WORDS",
+    "LEXICON",
+    "MAX_WORDS",
+    "MIN_WORDS",
     "Facts",
     "attributes_named",
     "caption",
+    "corrected",
     "references",
 ]
 
 REFERENCES_PER_CLIP = 5
+MIN_WORDS, MAX_WORDS = 12, 40
 
 
 @dataclass(frozen=True)
 class Facts:
     """All that a caption may state."""
 
-    gender: str
+    gender: str | None
+    """``None`` leaves it unsaid."""
     emotion: str
     intensity: str | None
     levels: Levels
 
     @classmethod
     def of(cls, clip: Clip, levels: Levels) -> Facts:
+        """What is known of ``clip``, whose prosody has ``levels``.
+
+        Raises :class:`CorpusError` for a clip without a label: nobody knows what to write.
+        """
+        if clip.emotion is None:
+            raise CorpusError(f"{clip.id} has no emotion label: no caption can be generated")
         return cls(clip.gender, clip.emotion, clip.intensity, levels)
 
+    def value(self, attribute: str) -> str | None:
+        """The value of an attribute of :data:`LEXICON`."""
+        if attribute in ("gender", "emotion"):
+            value: str | None = getattr(self, attribute)
+            return value
+        return str(getattr(self.levels, attribute))
 
-AFFECT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "neutral": (("neutral", "matter-of-fact", "unemotional"), ("detached", "impassive")),
-    "calm": (("calm", "relaxed", "composed"), ("at ease", "serene")),
-    "happy": (("happy", "cheerful", "pleased"), ("delighted", "joyful")),
-    "sad": (("sad", "downcast", "sorrowful"), ("heartbroken", "grieving")),
-    "angry": (("angry", "irritated", "annoyed"), ("furious", "enraged")),
-    "fearful": (("afraid", "anxious", "frightened"), ("terrified", "panicked")),
-    "disgusted": (("disgusted", "repelled", "put off"), ("revolted", "sickened")),
-    "surprised": (("surprised", "astonished", "taken aback"), ("amazed", "stunned")),
-    "bored": (("bored", "uninterested", "listless"), ("weary", "tired of it all")),
-}
-"""Adjectives per emotion: of ordinary strength, and strong ones."""
 
-_PITCH: dict[Level, tuple[str, ...]] = {
-    "low": ("low", "deep", "low-pitched"),
-    "mid": ("mid-range", "medium-pitched"),
-    "high": ("high", "high-pitched", "raised"),
+_Forms = Mapping[str, tuple[str, ...]]
+
+LEXICON: dict[str, dict[str, _Forms]] = {
+    "emotion": {
+        "neutral": {
+            "adjective": ("neutral", "matter-of-fact", "unemotional", "impassive", "businesslike"),
+            "noun": ("neutrality", "detachment", "plain reserve"),
+            "strong": ("detached", "wholly indifferent", "deadpan"),
+        },
+        "calm": {
+            "adjective": ("calm", "relaxed", "composed", "serene", "unruffled"),
+            "noun": ("calm assurance", "serenity", "composure"),
+            "strong": ("tranquil", "perfectly at ease", "placid"),
+        },
+        "happy": {
+            "adjective": ("happy", "cheerful", "pleased", "good-humoured", "glad"),
+            "noun": ("happiness", "cheerfulness", "good humour"),
+            "strong": ("delighted", "overjoyed", "elated"),
+        },
+        "sad": {
+            "adjective": ("sad", "downcast", "sorrowful", "unhappy", "dejected"),
+            "noun": ("sadness", "sorrow", "dejection"),
+            "strong": ("heartbroken", "grief-stricken", "desolate"),
+        },
+        "angry": {
+            "adjective": ("angry", "irritated", "annoyed", "cross", "indignant"),
+            "noun": ("anger", "irritation", "annoyance"),
+            "strong": ("furious", "enraged", "seething"),
+        },
+        "fearful": {
+            "adjective": ("fearful", "anxious", "frightened", "nervous", "apprehensive"),
+            "noun": ("fear", "anxiety", "apprehension"),
+            "strong": ("terrified", "panic-stricken", "petrified"),
+        },
+        "disgusted": {
+            "adjective": ("disgusted", "repelled", "put off", "disdainful", "repulsed"),
+            "noun": ("disgust", "distaste", "aversion"),
+            "strong": ("revolted", "sickened", "appalled"),
+        },
+        "surprised": {
+            "adjective": ("surprised", "astonished", "taken aback", "startled", "incredulous"),
+            "noun": ("surprise", "astonishment", "disbelief"),
+            "strong": ("amazed", "stunned", "dumbfounded"),
+        },
+        "bored": {
+            "adjective": ("bored", "uninterested", "listless", "weary", "apathetic"),
+            "noun": ("boredom", "listlessness", "weariness"),
+            "strong": ("bored stiff", "tired of it all", "jaded"),
+        },
+    },
+    "pitch": {
+        "low": {"adjective": ("low", "deep", "low-pitched")},
+        "mid": {"adjective": ("mid-range", "medium-pitched", "mid-pitched")},
+        "high": {"adjective": ("high", "high-pitched", "raised")},
+    },
+    "melody": {
+        "low": {
+            "adjective": ("flat", "monotonous", "unvarying"),
+            "clause": ("hardly any rise and fall", "next to no melody"),
+        },
+        "mid": {
+            "adjective": ("gently varied", "moderately inflected"),
+            "clause": ("a natural rise and fall", "some melody"),
+        },
+        "high": {
+            "adjective": ("lively", "swinging", "wide-ranging"),
+            "clause": ("wide swings in pitch", "a great deal of melody"),
+        },
+    },
+    "loudness": {
+        "low": {
+            "adverb": ("softly", "quietly", "in hushed tones", "under the breath"),
+            "adjective": ("soft", "quiet", "subdued"),
+        },
+        "mid": {
+            "adverb": ("at a normal volume", "at conversational loudness"),
+            "adjective": ("moderate in volume", "of ordinary loudness"),
+        },
+        "high": {
+            "adverb": ("loudly", "forcefully", "at full volume", "with great vocal effort"),
+            "adjective": ("loud", "forceful", "powerful"),
+        },
+    },
+    "pace": {
+        "low": {
+            "adverb": ("slowly", "at a slow pace", "unhurriedly", "deliberately"),
+            "adjective": ("slow", "unhurried", "drawn-out"),
+        },
+        "mid": {
+            "adverb": ("at a moderate pace", "at an even pace", "at a measured tempo"),
+            "adjective": ("evenly paced", "measured"),
+        },
+        "high": {
+            "adverb": ("quickly", "at a fast pace", "rapidly", "hurriedly"),
+            "adjective": ("quick", "rapid", "hurried"),
+        },
+    },
+    "pauses": {
+        "low": {"clause": ("without a break", "in one go", "with hardly a pause")},
+        "mid": {"clause": ("with a few short breaks", "pausing briefly")},
+        "high": {"clause": ("with long pauses", "haltingly", "with frequent breaks")},
+    },
+    "quality": {
+        "breathy": {"adjective": ("breathy", "airy", "whispery")},
+        "rough": {"adjective": ("rough", "harsh", "raspy")},
+        "husky": {"adjective": ("husky", "hoarse", "veiled")},
+        "strained": {"adjective": ("strained", "tense", "pressed")},
+        "clear": {"adjective": ("clear", "resonant", "ringing")},
+        "mellow": {"adjective": ("mellow", "rounded", "velvety")},
+        "muffled": {"adjective": ("muffled", "dull", "lax")},
+        "modal": {"adjective": ("even-timbred", "plain-sounding")},
+    },
+    "gender": {
+        "female": {
+            "person": ("woman", "female speaker"), "subject": ("she",), "possessive": ("her",),
+        },
+        "male": {
+            "person": ("man", "male speaker"), "subject": ("he",), "possessive": ("his",),
+        },
+    },
+}  # fmt: skip
+"""Attribute -> value -> form -> phrases."""
+
+ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    attribute: {
+        value: tuple(phrase for phrases in forms.values() for phrase in phrases)
+        for value, forms in values.items()
+    }
+    for attribute, values in LEXICON.items()
 }
-_MELODY: dict[Level, tuple[str, ...]] = {
-    "low": ("flat", "monotonous", "level"),
-    "mid": (),
-    "high": ("lively", "swinging", "wide-ranging"),
-}
-_QUALITY: dict[tuple[Level, Level], tuple[str, ...]] = {
-    ("high", "high"): ("sharp", "piercing"),
-    ("high", "mid"): ("bright", "strained"),
-    ("high", "low"): ("harsh", "rough"),
-    ("low", "low"): ("breathy", "airy"),
-    ("low", "mid"): ("soft-edged", "muffled"),
-    ("low", "high"): ("mellow", "round"),
-    ("mid", "low"): ("husky", "hoarse"),
-    ("mid", "high"): ("clear", "ringing"),
-}
-_PACE: dict[Level, tuple[str, ...]] = {
-    "low": ("slowly", "at a slow pace", "unhurriedly"),
-    "mid": ("at a moderate pace", "at an even pace"),
-    "high": ("quickly", "at a fast pace", "rapidly"),
-}
-_LOUDNESS: dict[Level, tuple[str, ...]] = {
-    "low": ("quietly", "softly", "in hushed tones"),
-    "mid": ("at a normal volume",),
-    "high": ("loudly", "at full volume", "forcefully"),
-}
-_PAUSES: dict[Level, tuple[str, ...]] = {
-    "low": ("without a break", "in one go"),
-    "mid": (),
-    "high": ("with long pauses", "haltingly", "with frequent breaks"),
-}
+"""The lexicon without its forms: attribute -> value -> phrases."""
+
+_EVERYDAY = 0.45
+"""How often the first phrase of a list is taken; the others share the rest."""
+_UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.85, "loudness": 0.5, "pace": 0.3}
+"""How often a middling value is left unsaid."""
+_OPTIONAL = {"melody": 0.1, "quality": 0.25, "pauses": 0.35}
+"""How often a telling one is."""
 _DEGREE: dict[str | None, tuple[str, ...]] = {
-    "normal": ("", "", "somewhat ", "a little "),
-    "strong": ("very ", "deeply ", "really "),
-    None: ("", "", "", "clearly "),
+    "normal": ("slightly", "somewhat", "a little"),
+    "strong": ("very", "deeply", "intensely"),
+    None: ("clearly", "rather", "quite"),
 }
-_SUBJECT = {"female": ("a woman", "she"), "male": ("a man", "he")}
+_PLAIN_AFFECT = 0.6
+"""How often an emotion is named without its degree and without a strong word."""
 
 
-def _article(words: str) -> str:
-    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+class _Wording:
+    """The slots of one caption, filled as they are asked for."""
+
+    def __init__(self, facts: Facts, rng: random.Random) -> None:
+        self._facts, self._rng = facts, rng
+
+    def pick(self, phrases: Sequence[str]) -> str:
+        """The first phrase more often than any other."""
+        if len(phrases) == 1 or self._rng.random() < _EVERYDAY:
+            return phrases[0]
+        return self._rng.choice(phrases[1:])
+
+    def word(self, attribute: str, form: str) -> str:
+        return self.pick(LEXICON[attribute][self._facts.value(attribute) or ""][form])
+
+    def told(self, attribute: str) -> bool:
+        """Whether a fact that may be left out is told."""
+        plain = self._facts.value(attribute) in ("mid", "modal")
+        leave_out = (_UNSAID if plain else _OPTIONAL).get(attribute, 0.0)
+        return self._rng.random() >= leave_out
+
+    @property
+    def person(self) -> str:
+        """``woman``, ``male speaker`` or ``speaker``."""
+        return self.word("gender", "person") if self._facts.gender else "speaker"
+
+    @property
+    def who(self) -> str:
+        return _article(self.person)
+
+    @property
+    def subject(self) -> str:
+        return self.word("gender", "subject") if self._facts.gender else "the speaker"
+
+    @property
+    def possessive(self) -> str:
+        return self.word("gender", "possessive") if self._facts.gender else "the speaker's"
+
+    @property
+    def affect(self) -> str:
+        """``angry``, ``slightly irritated``, ``furious``."""
+        strength = self._facts.intensity
+        if self._rng.random() < _PLAIN_AFFECT:
+            return self.word("emotion", "adjective")
+        if strength == "strong" and self._rng.random() < 0.6:
+            return self.word("emotion", "strong")
+        return f"{self._rng.choice(_DEGREE[strength])} {self.word('emotion', 'adjective')}"
+
+    @property
+    def feeling(self) -> str:
+        """``anger``, with a word for its strength."""
+        amount = {"normal": ("a touch of ", "some ", "mild "), "strong": ("intense ", "great ")}
+        listed = amount.get(self._facts.intensity or "", ("", "evident ", "unmistakable "))
+        return self._rng.choice(listed) + self.word("emotion", "noun")
+
+    @property
+    def qualities(self) -> str:
+        """``low, flat and breathy``."""
+        words = [self.word("pitch", "adjective")]
+        words += [self.word(a, "adjective") for a in ("melody", "quality") if self.told(a)]
+        return _listed(words)
+
+    @property
+    def voice(self) -> str:
+        return f"{_article(self.qualities)} voice"
+
+    @property
+    def manner(self) -> str:
+        """``slowly and softly, with long pauses``."""
+        parts = [self.word(a, "adverb") for a in ("pace", "loudness") if self.told(a)]
+        if not parts:
+            parts = [self.word("pace", "adverb")]
+        if self._rng.random() < 0.3:
+            parts.reverse()
+        parts.sort(key=lambda part: " " in part)  # quickly and at full volume, not the other way
+        manner = " and ".join(parts)
+        if self.told("pauses"):
+            manner += f", {self.word('pauses', 'clause')},"
+        return manner
+
+    @property
+    def delivery(self) -> str:
+        """``slow and soft``."""
+        return f"{self.word('pace', 'adjective')} and {self.word('loudness', 'adjective')}"
+
+    @property
+    def melody(self) -> str:
+        return self.word("melody", "clause")
 
 
-def _affect(facts: Facts, rng: random.Random) -> str:
-    ordinary, strong = AFFECT[facts.emotion]
-    if facts.intensity == "strong" and rng.random() < 0.5:
-        return rng.choice(strong)
-    return rng.choice(_DEGREE[facts.intensity]) + rng.choice(ordinary)
-
-
-def _voice(facts: Facts, rng: random.Random) -> str:
-    """A noun phrase such as ``a low, flat and breathy voice``."""
-    levels = facts.levels
-    words = [rng.choice(_PITCH[levels.pitch])]
-    if levels.melody != "mid":
-        words.append(rng.choice(_MELODY[levels.melody]))
-    quality = _QUALITY.get((levels.brightness, levels.clarity))
-    if quality and (len(words) == 1 or rng.random() < 0.6):
-        words.append(rng.choice(quality))
-    listed = words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
-    if len(words) == 2 and rng.random() < 0.5:
-        listed = ", ".join(words)
-    return _article(listed) + " voice"
-
-
-def _manner(facts: Facts, rng: random.Random) -> str:
-    """Adverbs such as ``quickly and loudly``, most telling first."""
-    levels = facts.levels
-    parts = [rng.choice(_PACE[levels.pace]), rng.choice(_LOUDNESS[levels.loudness])]
-    if levels.pace == "mid" and levels.loudness != "mid" and rng.random() < 0.5:
-        parts.pop(0)
-    elif levels.loudness == "mid" and rng.random() < 0.7:
-        parts.pop(1)
-    if rng.random() < 0.5:
-        parts.reverse()
-    manner = " and ".join(parts)
-    if levels.pauses != "mid" and rng.random() < 0.5:
-        manner += ", " + rng.choice(_PAUSES[levels.pauses])
-    return manner
+_Plan = Callable[[_Wording], str]
+_PLANS: tuple[tuple[int, _Plan], ...] = (
+    (24, lambda w: f"{w.who} sounds {w.affect}, speaking {w.manner} in {w.voice}"),
+    (8, lambda w: f"{w.who} seems {w.affect}; {w.subject} speaks {w.manner} in {w.voice}"),
+    (8, lambda w: f"sounding {w.affect}, {w.who} speaks {w.manner} in {w.voice}"),
+    (6, lambda w: f"{_article(w.affect)} {w.person} speaks {w.manner} in {w.voice}"),
+    (6, lambda w: f"{w.who} comes across as {w.affect}, talking {w.manner} in {w.voice}"),
+    (5, lambda w: f"{w.feeling} colours the voice of {w.who} who speaks {w.manner} in {w.voice}"),
+    (5, lambda w: f"{w.who} talks {w.manner} in {w.voice} and sounds {w.affect}"),
+    (5, lambda w: f"speaking {w.manner} in {w.voice}, {w.who} conveys {w.feeling}"),
+    (
+        5,
+        lambda w: (
+            f"there is {w.feeling} in the way {w.who} speaks: {w.possessive} voice is "
+            f"{w.qualities} and {w.possessive} delivery {w.delivery}"
+        ),
+    ),
+    (
+        4,
+        lambda w: (
+            f"{w.who} seems {w.affect}: {w.subject} talks {w.manner} in {w.voice}, with {w.melody}"
+        ),
+    ),
+    (
+        4,
+        lambda w: (
+            f"the delivery is {w.delivery}, the voice {w.qualities}; this is {w.who} who sounds "
+            f"{w.affect}"
+        ),
+    ),
+    (4, lambda w: f"in {w.voice}, {w.who} speaks {w.manner}, giving an impression of {w.feeling}"),
+    (
+        4,
+        lambda w: (
+            f"this is {w.who} with {w.voice}, speaking {w.manner} and seeming {w.affect}"
+        ),
+    ),
+    (
+        4,
+        lambda w: (
+            f"{w.who} speaks with {w.feeling}; {w.possessive} voice is {w.qualities}, and "
+            f"{w.subject} talks {w.manner}"
+        ),
+    ),
+    (
+        4,
+        lambda w: (
+            f"with {w.melody}, {w.who} speaks {w.manner}; {w.subject} has {w.voice} and appears "
+            f"{w.affect}"
+        ),
+    ),
+    (
+        4,
+        lambda w: (
+            f"one hears {_article(w.affect)} {w.person} whose voice is {w.qualities} and who speaks "
+            f"{w.manner}"
+        ),
+    ),
+)  # fmt: skip
+"""Weights and sentences. The weightiest names the feeling first: it is what is asked about."""
 
 
 def caption(facts: Facts, rng: random.Random, *, gender: bool = True) -> str:
     """One caption of 12 to 40 words. ``gender=False`` speaks of "the speaker"."""
-    who, pronoun = _SUBJECT[facts.gender] if gender else ("the speaker", "the speaker")
-    who_subject = who if rng.random() < 0.85 or gender else "someone"
-    affect, voice, manner = _affect(facts, rng), _voice(facts, rng), _manner(facts, rng)
-    speaks = rng.choice(("speaks", "talks"))
-    speaking = rng.choice(("speaking", "talking"))
-    plans = (
-        f"{who_subject} {speaks} {manner} in {voice}; {pronoun} sounds {affect}.",
-        f"{who_subject} {speaks} {manner} in {voice}, sounding {affect}.",
-        f"{who_subject} sounds {affect}, {speaking} {manner} in {voice}.",
-        f"in {voice}, {who_subject} {speaks} {manner} and comes across as {affect}.",
-        f"{speaking} {manner} in {voice}, {who_subject} seems {affect}.",
-        f"sounding {affect}, {who_subject} {speaks} {manner} in {voice}.",
-        f"{who_subject} who seems {affect} {speaks} {manner} in {voice}.",
-        f"the voice is that of {who}, {affect} in tone: {pronoun} {speaks} {manner} in {voice}.",
-    )
-    text = rng.choice(plans)
-    return text[0].upper() + text[1:]
+    if not gender:
+        facts = replace(facts, gender=None)
+    weights, plans = zip(*_PLANS, strict=True)
+    while True:
+        text = _polished(rng.choices(plans, weights)[0](_Wording(facts, rng)))
+        if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
+            return text
 
 
 def references(
@@ -179,31 +395,72 @@ def references(
     return out
 
 
-def _phrases(groups: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(phrase for group in groups for phrase in group)
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _by_name(words: dict[Level, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {str(level): phrases for level, phrases in words.items() if phrases}
+def _article(words: str) -> str:
+    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "emotion": {name: _phrases(groups) for name, groups in AFFECT.items()},
-    "pitch": _by_name(_PITCH),
-    "melody": _by_name(_MELODY),
-    "loudness": _by_name(_LOUDNESS),
-    "pace": _by_name(_PACE),
-    "gender": {"female": ("woman", "she"), "male": ("man", "he")},
+def _polished(text: str) -> str:
+    """Commas where a clause ended a sentence are dropped; capital and full stop are set."""
+    text = re.sub(r",+(?= and\b| in\b|[,;:.]|$)", "", text).replace(
+        "speaker speaks", "speaker talks"
+    )
+    return text[0].upper() + text[1:] + "."
+
+
+def _matcher(attribute: str) -> re.Pattern[str]:
+    phrases = [p for values in ATTRIBUTE_WORDS[attribute].values() for p in values]
+    longest_first = sorted(phrases, key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])", re.I)
+
+
+_MATCHERS = {attribute: _matcher(attribute) for attribute in LEXICON}
+_MEANING = {
+    attribute: {
+        phrase: (value, form)
+        for value, forms in values.items()
+        for form, phrases in forms.items()
+        for phrase in phrases
+    }
+    for attribute, values in LEXICON.items()
 }
-"""The lexicon that reads attributes back from a caption: attribute -> value -> phrases."""
 
 
 def attributes_named(text: str, attribute: str) -> set[str]:
     """Values of ``attribute`` that a caption names. More than one is a contradiction."""
-    padded = " " + "".join(c if c.isalpha() or c == "-" else " " for c in text.lower()) + " "
-    padded = " ".join(padded.split()).join("  ")
-    return {
-        value
-        for value, phrases in ATTRIBUTE_WORDS[attribute].items()
-        if any(f" {phrase} " in padded for phrase in phrases)
-    }
+    found = _MATCHERS[attribute].findall(text)
+    return {_MEANING[attribute][phrase.lower()][0] for phrase in found}
+
+
+def corrected(text: str, facts: Facts, rng: random.Random) -> list[tuple[str, str]]:
+    """``text`` cut into (as it is, as it should be) pieces: wherever a phrase of the lexicon states
+    another value than ``facts`` has, a phrase of the same form states the right one."""
+    wording = _Wording(facts, rng)
+    swaps: list[tuple[int, int, str]] = []
+    for attribute, matcher in _MATCHERS.items():
+        right = facts.value(attribute)
+        for match in matcher.finditer(text) if right in LEXICON[attribute] else ():
+            value, form = _MEANING[attribute][match[0].lower()]
+            forms = LEXICON[attribute][right or ""]
+            if value != right:
+                phrase = wording.pick(forms.get(form) or forms["adjective"])
+                swaps.append((*match.span(), _as_in(text, match.start(), phrase)))
+    pieces: list[tuple[str, str]] = []
+    end = 0
+    for start, stop, phrase in sorted(swaps):
+        before = text[end:start]
+        fixed = re.sub(
+            r"\b([Aa])n? $", lambda m: f"{_article(phrase.lower())[:2].strip()} ", before
+        )
+        if before[:1].isupper() or before[-3:-2] == "A":
+            fixed = fixed[:1].upper() + fixed[1:]
+        pieces += [(before, fixed), (text[start:stop], phrase)]
+        end = stop
+    return [*pieces, (text[end:], text[end:])]
+
+
+def _as_in(text: str, at: int, phrase: str) -> str:
+    return phrase[0].upper() + phrase[1:] if text[at].isupper() else phrase

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_lab.recipe import Recipe
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
-    from rich.table import Table
 
-    from ugsd_lab.evaluate import Row
     from ugsd_lab.training import Progress
 
 __all__ = ["main"]
@@ -95,73 +95,99 @@ def train(
         Path, typer.Option(metavar="DIR", help="Checkpoints and results; run again to resume.")
     ] = Path("runs/starter"),
     seed: Annotated[int, typer.Option(help="Decides the weights, with the data.")] = 0,
-    drafter_steps: Annotated[int, typer.Option(min=1)] = 3000,
-    verifier_steps: Annotated[int, typer.Option(min=1)] = 1500,
+    drafter_steps: Annotated[int, typer.Option(min=1)] = Recipe.drafter_steps,
+    verifier_steps: Annotated[int, typer.Option(min=1)] = Recipe.verifier_steps,
+    copies: Annotated[
+        int, typer.Option(min=0, help="Augmented copies of each training clip.")
+    ] = Recipe.copies,
+    ceiling: Annotated[
+        bool, typer.Option("--ceiling", help="Also the drafter that knows all corpora.")
+    ] = False,
 ) -> None:  # fmt: skip
-    """Train the starter pair, fit its gate and export both to ONNX.
+    """Train the drafters and their verifier, fit the gates and export all to ONNX.
 
     Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
     on the same machine and versions.
     """
-    from ugsd_lab.starter import Recipe, train_starter_pair
+    from ugsd_lab.starter import train_pair
 
+    recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
     with _progress() as progress:
-        drafter, verifier = train_starter_pair(
-            data, whisper, work, Recipe(seed, drafter_steps, verifier_steps), progress
-        )
-    print(f"drafter in {drafter}, verifier in {verifier}")
+        folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
+    print("\n".join(str(folder) for folder in folders))
 
 
-@_app.command(epilog="Example: ugsd-lab evaluate --data corpora --json")
+@_app.command(epilog="Example: ugsd-lab evaluate --data corpora --plot curve.svg")
 def evaluate(
     data: _Data = None,
-    split: Annotated[
-        str, typer.Option(help="Whose clips: dev for choices, test for tables.")
-    ] = "test",
     drafter: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="[default: the bundled starter]")
-    ] = None,
+        str, typer.Option(metavar="NAME|DIR", help="starter, free, ceiling, or a folder.")
+    ] = "starter",
     verifier: Annotated[
         Path | None, typer.Option(metavar="DIR", help="[default: the bundled starter]")
+    ] = None,
+    home: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CORPUS", help="A corpus that the drafter was trained on; may be repeated."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Whose clips: dev for choices, test for tables.  [default: test]"),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this arm; may be repeated.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many clips per speaker: a quick look.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Compare the baselines' candidates, on dev speakers.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw curves and confusion matrices: .svg or .png."),
     ] = None,
     cache: Annotated[
         Path, typer.Option(metavar="FILE", help="Keeps measured prosody between runs.")
     ] = Path("runs/starter/measures.json"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Compare the drafter alone, UGSD, escalating everything and the verifier on every token.
+    """Compare UGSD with the drafter alone, the verifier, and every other way of decoding.
 
     Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
     --data. Reference captions are generated.
     """
-    from ugsd_server.settings import STARTER_FOLDER
-
-    from ugsd_lab import evaluate as lab
-    from ugsd_lab.corpora import SPLITS, load_corpora
-    from ugsd_lab.errors import CorpusError
-    from ugsd_lab.metrics import bleu_signature
-    from ugsd_lab.starter import STARTER_DRAFTER, load_norms
-
-    if split not in SPLITS:
-        raise CorpusError(f"no split {split!r}; there are {', '.join(SPLITS)}")
-    clips = [clip for clip in load_corpora(data) if clip.split == split]
-    with _progress() as progress:
-        rows = lab.evaluate(
-            clips,
-            drafter=drafter or STARTER_DRAFTER,
-            verifier=verifier or STARTER_FOLDER,
-            norms=load_norms(),
-            cache=cache,
-            progress=progress,
-        )
-    if as_json:
-        print(json.dumps(lab.as_json(rows), indent=1))
-        return
     from rich.console import Console
 
-    Console(width=max(_TABLE_COLUMNS, Console().width)).print(_table(rows, split))
-    print(f"95 %: interval of emotion, bootstrapped over the {split} speakers")
-    print(f"BLEU: {bleu_signature(5)}; references are generated")
+    from ugsd_lab import evaluation
+    from ugsd_lab.corpora import SPLITS, load_corpora
+    from ugsd_lab.errors import EvaluationError
+    from ugsd_lab.evaluation.printing import print_result, ranking
+    from ugsd_lab.plots import check_picture, draw_evaluation
+    from ugsd_lab.starter import load_norms
+
+    split = split or ("dev" if tune else "test")
+    if split not in SPLITS:
+        raise EvaluationError(f"no split {split!r}; there are {', '.join(SPLITS)}")
+    if plot is not None:
+        check_picture(plot)
+    pair = evaluation.pair_of(drafter, verifier, home or ())
+    clips = load_corpora(data)
+    with _progress() as progress:
+        result = evaluation.evaluate(
+            clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
+            arms=arm, tune=tune, limit=limit, curves=plot is not None,
+        )  # fmt: skip
+    if plot is not None:
+        draw_evaluation(plot, result.curves, result.confusions)
+    if as_json:
+        print(json.dumps(evaluation.as_json(result), indent=1))
+        return
+    print_result(result, Console(), split=split, limit=limit)
+    if tune:
+        print(ranking(result))
 
 
 @_bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")
@@ -186,28 +212,6 @@ def bench_device(
             figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
         )
     Console(width=max(_TABLE_COLUMNS, Console().width)).print(table)
-
-
-def _table(rows: Sequence[Row], split: str) -> Table:
-    from rich.table import Table
-
-    def cell(value: float, digits: int = 1) -> str:
-        return "-" if value != value else f"{value:.{digits}f}"  # noqa: PLR0124  # NaN
-
-    table = Table(title=f"{split} speakers; in-memory link; means per caption")
-    for name in (
-        "corpus", "arm", "clips", "BLEU", "emotion", "95 %", "words", "escalated", "disclosed",
-        "trips", "bytes", "p50 ms", "p95 ms",
-    ):  # fmt: skip
-        table.add_column(name, justify="left" if name in {"corpus", "arm"} else "right")
-    for r in rows:
-        table.add_row(
-            r.corpus, r.arm, str(r.clips), cell(r.bleu), cell(r.emotion, 2),
-            f"{r.emotion_low:.2f}-{r.emotion_high:.2f}", cell(r.words),
-            cell(r.escalation, 2), cell(r.disclosed, 2), cell(r.round_trips), cell(r.bytes_sent, 0),
-            cell(r.p50_ms), cell(r.p95_ms),
-        )  # fmt: skip
-    return table
 
 
 @contextmanager

@@ -29,7 +29,7 @@ HEADS = 6
 MAX_FRAMES = 1500
 EARS_LAYERS = 2
 """Transformer layers kept: deeper ones lose the voice (docs/decisions)."""
-EVIDENCE_DIM = (EARS_LAYERS + 1) * 2 * WIDTH
+EVIDENCE_DIM = 2 * WIDTH
 
 
 class _Layer(nn.Module):
@@ -69,7 +69,7 @@ class _Layer(nn.Module):
 
 class Ears(nn.Module):
     """(1, n) samples at 16 kHz in [-1, 1] to (1, EVIDENCE_DIM) evidence: mean and standard
-    deviation over time of the convolutions' output and of each kept layer's."""
+    deviation over time of the last kept layer's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,16 +125,10 @@ class Ears(nn.Module):
         x = functional.gelu(self.conv1(self.log_mel(samples)))
         x = functional.gelu(self.conv2(x)).transpose(1, 2)  # (1, T, 384)
         x = x + self.embed_positions.weight[: x.shape[1]]
-        pooled = [x]
         for layer in self.layers:
             x = layer(x)
-            pooled.append(x)
-        moments = [
-            m
-            for y in pooled
-            for m in (y.mean(1), ((y - y.mean(1, keepdim=True)) ** 2).mean(1).sqrt())
-        ]
-        return torch.cat(moments, dim=1)
+        mean = x.mean(1, keepdim=True)
+        return torch.cat([mean[:, 0], ((x - mean) ** 2).mean(1).sqrt()], dim=1)
 
 
 @torch.inference_mode()

@@ -21,9 +21,19 @@ from ugsd_lab.ears import SAMPLE_RATE, Ears
 from ugsd_lab.models import MAX_TOKENS, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.vocabulary import BOS, EOS, Vocabulary
 
-__all__ = ["Novelty", "export_drafter", "export_verifier", "list_file"]
+__all__ = [
+    "EARS_FOLDER",
+    "Novelty",
+    "export_drafter",
+    "export_ears",
+    "export_verifier",
+    "list_file",
+]
 
 OPSET = 17
+EARS_FOLDER = "ears"
+"""Beside the drafters' folders; they share what is in it."""
+_EARS = "ears.onnx"
 _NOVELTY_COMPONENTS = 64
 
 
@@ -108,7 +118,7 @@ def _to_onnx(
         )
 
 
-_KEPT_FLOAT = ("basis", "mel")
+_KEPT_FLOAT = ("basis", "mel", "projection")
 _SMALL = 1024
 _Stored = tuple[NDArray[Any], NDArray[np.float32] | None]
 
@@ -174,8 +184,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _describe(folder: Path, files: Sequence[str], fields: dict[str, Any]) -> None:
-    fields["files"] = {name: sha256(folder / name) for name in files}
+def _describe(folder: Path, files: Sequence[Path], fields: dict[str, Any]) -> None:
+    fields["files"] = {path.name: sha256(path) for path in files}
     (folder / "model.json").write_text(json.dumps({"format": 1, **fields}, indent=1) + "\n")
 
 
@@ -187,11 +197,24 @@ def list_file(folder: Path, name: str) -> None:
 
 
 def projection_id(drafter: DrafterDecoder) -> str:
-    """SHA-256 of the weights that make states: a verifier reads only the projection it knows."""
+    """SHA-256 of the map from evidence to what states tell of it: a verifier reads only the one it
+    knows. Drafters over the same ears share it, so one verifier serves them all."""
     digest = hashlib.sha256()
-    for part in (drafter.state_of_evidence, drafter.state_of_hidden):
-        digest.update(part.weight.detach().numpy().tobytes())
+    for name in ("projection", "projected_mean"):
+        digest.update(drafter.get_buffer(name).numpy().tobytes())
     return digest.hexdigest()
+
+
+def export_ears(folder: Path, ears: Ears) -> None:
+    """Write the ears that the drafters beside ``folder`` share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        exact = Path(temporary) / _EARS
+        _to_onnx(
+            ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
+            inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
+        )  # fmt: skip
+        _to_int8_stored(exact, folder / _EARS)
 
 
 def export_drafter(
@@ -199,12 +222,12 @@ def export_drafter(
     *,
     name: str,
     licence: str,
-    ears: Ears,
     drafter: DrafterDecoder,
     novelty: Novelty,
     vocabulary: Vocabulary,
 ) -> None:
-    """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads (the gate comes apart)."""
+    """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads, the ears lying beside it
+    (:func:`export_ears`). The gate comes apart."""
     folder.mkdir(parents=True, exist_ok=True)
     causal = drafter.causal
     evidence = torch.zeros(1, len(novelty.mean))
@@ -212,10 +235,6 @@ def export_drafter(
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary)
-        _to_onnx(
-            ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact / "ears.onnx",
-            inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
-        )  # fmt: skip
         _to_onnx(
             _Reader(drafter, novelty), (evidence,), exact / "reader.onnx",
             inputs=["evidence"], outputs=["condition", "state_base", "novelty"], dynamic={},
@@ -230,12 +249,13 @@ def export_drafter(
                 "present": {4: "S"},
             },
         )  # fmt: skip
-        for graph in ("ears.onnx", "reader.onnx", "decoder.onnx"):
+        for graph in ("reader.onnx", "decoder.onnx"):
             _to_int8_stored(exact / graph, folder / graph)
     (folder / "vocabulary.json").write_bytes(vocabulary.pieces_json)
+    own = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
     _describe(
         folder,
-        ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"],
+        [folder.parent / EARS_FOLDER / _EARS, *own],
         {
             "name": name,
             "licence": licence,
@@ -281,7 +301,7 @@ def export_verifier(
         _to_float16_stored(exact, folder / "verifier.onnx")
     _describe(
         folder,
-        ["verifier.onnx"],
+        [folder / "verifier.onnx"],
         {
             "name": name,
             "licence": licence,

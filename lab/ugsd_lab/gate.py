@@ -1,8 +1,14 @@
-"""Fitting the gate: a calibrated probability that the verifier would reject a drafted token."""
+"""Fitting the gate: a calibrated probability that the verifier would reject a drafted token.
+
+At home the drafter's own doubt tells; away it is confidently wrong, and only the distance of what
+it heard from what it was trained on can tell. So the gate is fitted on clips from home and on clips
+that are away for the drafter concerned: the drafter of fewer corpora hears speakers of one that it
+lacks. What the evaluation calls away from home has no part in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +16,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.uncertainty import FEATURES, spread_of
+from ugsd_sdk.uncertainty import FEATURES, EntropyGate, spread_of
 from ugsd_server.verifier.acceptance import Typical, probabilities
 from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.corpora import Clip, read_samples
-from ugsd_lab.training import Progress
+from ugsd_lab.listening import Progress
 
-__all__ = ["ESCALATED_AT_HOME", "Gate", "expected_calibration_error", "fit_gate", "observe"]
+__all__ = ["ESCALATED_AT_HOME", "Gate", "Observed", "expected_calibration_error", "fit_gates"]
 
-_FEATURES = ("entropy", "1-top1")
-_BLOCK = 5
-ESCALATED_AT_HOME = 0.2
-"""Share of the calibration speakers' blocks that the threshold escalates."""
+_FEATURES = ("entropy", "1-top1", "log1p(novelty)")
+_CALIBRATORS = ("starter", "free")
+"""The drafters on whose drafts the weights are fitted."""
+ESCALATED_AT_HOME = 0.25
+"""Share of the calibration speakers' captions of which the threshold escalates a block."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,10 @@ class Gate:
     weights: tuple[float, ...]
     bias: float
     threshold: float
+    entropy_threshold: float
+    """What the entropy gate needs to escalate as many captions at home: the baseline's."""
     calibration_error: float
-    """Expected calibration error on the calibration speakers, ten bins of equal size."""
+    """Expected calibration error at home, ten bins of equal size."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Observed:
 
     features: NDArray[np.float64]
     """(T, F)"""
+    entropy: NDArray[np.float64]
+    """(T,) as a share of ln V."""
     rejected: NDArray[np.bool_]
     """(T,)"""
 
@@ -52,17 +63,18 @@ def observe(
 ) -> list[Observed]:
     """Draft every clip greedily and ask the verifier about each token."""
     out = []
-    rule = Typical()
+    rule, entropy_of = Typical(), EntropyGate()
     for done, clip in enumerate(clips, 1):
         evidence = drafter.encode(read_samples(clip))
         session = drafter.start(evidence)
-        rows, summary = [], session.predict().state
+        rows, entropies, summary = [], [], session.predict().state
         while not session.tokens or session.tokens[-1] != drafter.info.eos:
             if len(session.tokens) == drafter.info.max_tokens:
                 break
             logits = session.predict().logits
             spread = spread_of(logits)
             rows.append([FEATURES[name](spread, evidence.novelty) for name in _FEATURES])
+            entropies.append(entropy_of(logits, evidence.novelty))
             session.append([int(logits.argmax())])
         tokens = list(session.tokens)
         inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
@@ -74,31 +86,55 @@ def observe(
             not rule.accepts(probabilities(row, None), token)
             for row, token in zip(scores, tokens, strict=True)
         ]
-        out.append(Observed(np.array(rows), np.array(rejected)))
+        out.append(Observed(np.array(rows), np.array(entropies), np.array(rejected)))
         progress("calibrating", done, len(clips), "")
     return out
 
 
-def fit_gate(
-    drafter_folder: Path, verifier_folder: Path, clips: Sequence[Clip], progress: Progress
-) -> Gate:
-    """Logistic regression on the tokens of ``clips``, and the threshold that escalates the least
-    sure ``ESCALATED_AT_HOME`` of their blocks."""
-    drafter, scorer = OnnxDrafter(drafter_folder), OnnxScorer(verifier_folder)
-    drafter.load()
+def fit_gates(
+    drafters: Path,
+    verifier: Path,
+    clips: Sequence[Clip],
+    home: Mapping[str, Sequence[str]],
+    progress: Progress,
+) -> dict[str, Gate]:
+    """A gate for each drafter of ``home`` (name below ``drafters`` -> its own corpora).
+
+    One logistic regression over the drafts of the calibrators, home and away weighing the same; a
+    threshold for each drafter, from ``clips`` of its own corpora alone.
+    """
+    scorer = OnnxScorer(verifier)
     scorer.load()
-    seen = observe(drafter, scorer, clips, progress)
-    features = np.concatenate([o.features for o in seen])
-    rejected = np.concatenate([o.rejected for o in seen])
-    weights, bias = _logistic(features, rejected)
-    chance = [_sigmoid(o.features @ weights + bias) for o in seen]
-    return Gate(
-        features=_FEATURES,
-        weights=tuple(float(w) for w in weights),
-        bias=float(bias),
-        threshold=_threshold(chance),
-        calibration_error=expected_calibration_error(np.concatenate(chance), rejected),
+    seen: dict[tuple[str, bool], list[Observed]] = {}
+    known = {corpus for name in _CALIBRATORS for corpus in home[name]}
+    for name, own in home.items():
+        drafter = OnnxDrafter(drafters / name)
+        drafter.load()
+        at_home = [clip for clip in clips if clip.corpus in own]
+        away = [clip for clip in clips if clip.corpus in known.difference(own)]
+        seen[name, True] = observe(drafter, scorer, at_home, progress)
+        seen[name, False] = observe(drafter, scorer, away, progress) if name in _CALIBRATORS else []
+        drafter.close()
+    pools = [[o for name in _CALIBRATORS for o in seen[name, at_home]] for at_home in (True, False)]
+    weights, bias = fit_logistic(
+        [np.concatenate([o.features for o in pool]) for pool in pools],
+        [np.concatenate([o.rejected for o in pool]) for pool in pools],
     )
+
+    def gate(mine: Sequence[Observed]) -> Gate:
+        chance = [_sigmoid(o.features @ weights + bias) for o in mine]
+        return Gate(
+            features=_FEATURES,
+            weights=tuple(float(w) for w in weights),
+            bias=bias,
+            threshold=_threshold(chance),
+            entropy_threshold=_threshold([o.entropy for o in mine]),
+            calibration_error=expected_calibration_error(
+                np.concatenate(chance), np.concatenate([o.rejected for o in mine])
+            ),
+        )
+
+    return {name: gate(seen[name, True]) for name in home}
 
 
 def expected_calibration_error(
@@ -114,17 +150,25 @@ def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-z))
 
 
-def _logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Weights and bias by L-BFGS with a weak ridge."""
+def fit_logistic(
+    pools: Sequence[NDArray[np.float64]], happened: Sequence[NDArray[np.bool_]]
+) -> tuple[NDArray[np.float64], float]:
+    """Weights and bias of a logistic regression over (n, F) pools that weigh the same whatever
+    their sizes, by L-BFGS with a weak ridge."""
+    x, y = np.concatenate(pools), np.concatenate(happened)
+    share = np.concatenate([np.full(len(pool), 1 / len(pool)) for pool in pools])
     mean, scale = x.mean(0), x.std(0) + 1e-9
     inputs, targets = torch.from_numpy((x - mean) / scale), torch.from_numpy(y.astype(float))
+    each = torch.from_numpy(share / share.sum())
     parameters = torch.zeros(x.shape[1] + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([parameters], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         z = inputs @ parameters[:-1] + parameters[-1]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(z, targets)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            z, targets, weight=each, reduction="sum"
+        )
         loss = loss + 1e-4 * (parameters[:-1] ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -135,6 +179,6 @@ def _logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple[NDArray[np.
     return weights, float(fitted[-1] - weights @ mean)
 
 
-def _threshold(chance: Sequence[NDArray[np.float64]]) -> float:
-    blocks = [c[i : i + _BLOCK].max() for c in chance for i in range(0, len(c), _BLOCK)]
-    return float(np.quantile(blocks, 1 - ESCALATED_AT_HOME))
+def _threshold(captions: Sequence[NDArray[np.float64]]) -> float:
+    """What the least sure tokens of ``ESCALATED_AT_HOME`` of the captions reach."""
+    return float(np.quantile([caption.max() for caption in captions], 1 - ESCALATED_AT_HOME))

@@ -12,11 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MAX_TOKENS", "STATE_DIM", "DrafterDecoder", "VerifierModel"]
+__all__ = [
+    "BELIEF_DIM",
+    "HEARD_DIM",
+    "MAX_TOKENS",
+    "STATE_DIM",
+    "DrafterDecoder",
+    "VerifierModel",
+    "emotion_logits",
+]
 
 MAX_TOKENS = 64
 """Tokens of a caption at most, the end token included."""
-STATE_DIM = 16
+HEARD_DIM, BELIEF_DIM = 48, 16
+"""What a state is made of: numbers of what the ears heard, and of what the drafter makes of it."""
+STATE_DIM = HEARD_DIM + BELIEF_DIM
+_HEARD_NORM, _BELIEF_NORM = 0.8, 0.6
+"""Their norms, at most; together the unit ball."""
+_LOGIT = 16.0
 
 
 class _Block(nn.Module):
@@ -82,8 +95,11 @@ class _Causal(nn.Module):
 class DrafterDecoder(nn.Module):
     """Evidence to caption.
 
-    The state of a position is a linear map, scaled to the unit ball, of the two activations that
-    the decoder itself reads there: the normalised evidence and its own last hidden vector.
+    The state of a position has two parts, both of activations that the decoder itself reads there.
+    *Heard* is a linear map of the normalised evidence, the same for the whole clip and for every
+    drafter over the same ears. *Believed* is a linear map of the position's last hidden vector,
+    trained so that its first numbers are the drafter's scores of the emotions and the others its
+    view of the prosody levels and of perceived gender: the same meaning for every drafter.
     """
 
     def __init__(
@@ -100,35 +116,44 @@ class DrafterDecoder(nn.Module):
         self.condition_dim = width
         self.register_buffer("mean", torch.zeros(evidence_dim))
         self.register_buffer("scale", torch.ones(evidence_dim))
+        self.register_buffer("projection", torch.zeros(evidence_dim, HEARD_DIM))
+        self.register_buffer("projected_mean", torch.zeros(HEARD_DIM))
         self.evidence_dropout = nn.Dropout(evidence_dropout)
         self.reader = nn.Sequential(nn.Linear(evidence_dim, 256), nn.GELU(), nn.Linear(256, width))
         self.causal = _Causal(vocabulary, width, layers, heads)
-        self.state_of_evidence = nn.Linear(evidence_dim, STATE_DIM, bias=False)
-        self.state_of_hidden = nn.Linear(width, STATE_DIM, bias=False)
-
-    def normalised(self, evidence: Tensor) -> Tensor:
-        """(N, E) evidence in units of the training clips' spread."""
-        return (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
+        self.believes = nn.Linear(width, BELIEF_DIM, bias=False)
 
     def read(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """evidence (N, E) -> condition (N, D), state_base (N, B): once per clip."""
-        heard = self.evidence_dropout(self.normalised(evidence))
-        return self.reader(heard), self.state_of_evidence(heard)
+        """evidence (N, E) -> condition (N, D), heard (N, HEARD_DIM): once per clip."""
+        z = (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
+        heard = evidence @ self.get_buffer("projection") - self.get_buffer("projected_mean")
+        heard = heard * (_HEARD_NORM / _norm(heard))
+        return self.reader(self.evidence_dropout(z)), heard
 
     def decode(
-        self, tokens: Tensor, condition: Tensor, state_base: Tensor, past: Tensor
+        self, tokens: Tensor, condition: Tensor, heard: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """tokens (N, T) and what was read -> logits (N, T, V), states (N, T, B), present."""
         hidden, present = self.causal(tokens, condition[:, None], past)
-        raw = state_base[:, None] + self.state_of_hidden(hidden)
-        states = raw / (raw * raw).sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
-        return self.causal.logits(hidden), states, present
+        believed = self.believes(hidden)
+        believed = believed * (_BELIEF_NORM / _norm(believed)).clamp(max=1)
+        heard = heard[:, None].expand(-1, tokens.shape[1], -1)
+        return self.causal.logits(hidden), torch.cat([heard, believed], -1), present
 
     def forward(self, tokens: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
         """tokens (N, T), evidence (N, E) -> logits (N, T, V), states (N, T, B)."""
         past = self.causal.empty_past(len(tokens))
         logits, states, _ = self.decode(tokens, *self.read(evidence), past)
         return logits, states
+
+
+def _norm(x: Tensor) -> Tensor:
+    return (x * x).sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
+
+
+def emotion_logits(states: Tensor, emotions: int) -> Tensor:
+    """The drafter's scores of the emotions, (..., emotions), as its states (..., B) tell them."""
+    return _LOGIT * states[..., HEARD_DIM : HEARD_DIM + emotions]
 
 
 class VerifierModel(nn.Module):
@@ -138,14 +163,15 @@ class VerifierModel(nn.Module):
         self,
         vocabulary: int,
         *,
-        width: int = 256,
+        width: int = 320,
         layers: int = 6,
-        heads: int = 4,
+        heads: int = 5,
     ) -> None:
         super().__init__()
+        self.state_dim = STATE_DIM
         self.causal = _Causal(vocabulary, width, layers, heads)
         self.read_state = nn.Sequential(
-            nn.Linear(STATE_DIM, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(STATE_DIM, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, width)
         )
         self.no_state = nn.Parameter(torch.zeros(width))
 

@@ -1,7 +1,11 @@
 """What can be measured of a voice: pitch, its variation, loudness, pace, pauses, voice quality.
 
 Levels are relative to population norms: pitch by perceived gender over all corpora (one clip cannot
-know its speaker's habit), pace by language, loudness by recording chain, that is, by corpus.
+know its speaker's habit), pace by language, spectra by recording chain, that is, by corpus.
+
+Loudness is what a listener hears of the speaker's effort, not the gain of a microphone: a louder
+voice has relatively more energy above 1 kHz (Traunmüller and Eriksson 2000), which survives the
+levelling of recordings and of devices. The level in dB is measured and shown, but not worded.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +22,7 @@ from numpy.typing import NDArray
 
 from ugsd_lab.corpora import Clip, read_samples
 
-__all__ = ["Level", "Levels", "Measures", "Norms", "measure", "measure_all"]
+__all__ = ["Level", "Levels", "Measures", "Norms", "Quality", "measure", "measure_all"]
 
 SAMPLE_RATE = 16_000
 HOP = 160
@@ -37,16 +41,26 @@ class Measures:
     pitch_sd_st: float
     """Standard deviation of F0 in semitones: how much the melody moves."""
     level_db: float
-    """Level of the speech frames in dB relative to full scale."""
+    """Level of the speech frames in dB relative to full scale; it depends on the recording's gain."""
     pace: float
-    """Syllables per second of speech, pauses left out."""
+    """Syllables per second of speech, pauses left out; NaN where nobody counted them."""
     pause_share: float
     """Share of the time between first and last speech that is pause."""
     tilt_db: float
-    """Energy above 1 kHz over energy below, in dB, in voiced frames: low for soft and dull voices,
-    high for strained and bright ones."""
+    """Energy above 1 kHz over energy below, in dB, in voiced frames: it rises with vocal effort."""
     cpp_db: float
     """Cepstral peak prominence in voiced frames (Hillenbrand et al. 1994): low for breathy ones."""
+
+    def faster(self, factor: float) -> Measures:
+        """As they are when the recording is played ``factor`` times as fast."""
+        return replace(
+            self,
+            pitch_st=self.pitch_st + 12 * float(np.log2(factor)),
+            pace=self.pace * factor,
+        )
+
+
+Quality = Literal["breathy", "rough", "husky", "strained", "clear", "mellow", "muffled", "modal"]
 
 
 @dataclass(frozen=True)
@@ -56,14 +70,28 @@ class Levels:
     pitch: Level
     melody: Level
     loudness: Level
+    """Of vocal effort."""
     pace: Level
     pauses: Level
-    brightness: Level
     clarity: Level
 
+    @property
+    def quality(self) -> Quality:
+        """Noise in a soft voice is breath, in a forceful one roughness (Hillenbrand and Houde
+        1996)."""
+        return _QUALITIES[self.clarity, self.loudness]
 
-def measure(samples: NDArray[np.float32], syllables: int) -> Measures:
-    """Measure (n,) samples at 16 kHz in which ``syllables`` were spoken."""
+
+_QUALITIES: dict[tuple[Level, Level], Quality] = {
+    ("low", "low"): "breathy", ("low", "mid"): "husky", ("low", "high"): "rough",
+    ("mid", "low"): "muffled", ("mid", "mid"): "modal", ("mid", "high"): "strained",
+    ("high", "low"): "mellow", ("high", "mid"): "clear", ("high", "high"): "clear",
+}  # fmt: skip
+"""By clarity, that is cepstral peak prominence, and loudness."""
+
+
+def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
+    """Measure (n,) samples at 16 kHz in which ``syllables`` were spoken, if that is known."""
     import librosa
 
     frames = librosa.util.frame(np.pad(samples, FRAME // 2), frame_length=FRAME, hop_length=HOP)
@@ -97,7 +125,7 @@ def measure(samples: NDArray[np.float32], syllables: int) -> Measures:
         pitch_st=float(np.median(semitones)),
         pitch_sd_st=float(np.std(semitones)),
         level_db=float(10 * np.log10(np.mean(10 ** (level[speech] / 10)))),
-        pace=syllables / speech_s,
+        pace=syllables / speech_s if syllables else float("nan"),
         pause_share=float(quiet.mean()),
         tilt_db=float(tilt),
         cpp_db=_cepstral_peak_prominence(power[:, mask]),
@@ -152,17 +180,18 @@ def measure_all(
     return {clip.id: known[clip.id] for clip in clips}
 
 
+# In the order of the fields of Levels.
 _GROUPS: dict[str, Callable[[Clip], str]] = {
-    "pitch_st": lambda clip: clip.gender,
+    "pitch_st": lambda clip: str(clip.gender),
     "pitch_sd_st": lambda clip: "all",
-    "level_db": lambda clip: clip.corpus,
+    "tilt_db": lambda clip: f"{clip.corpus}/{clip.gender}",
     "pace": lambda clip: clip.language,
     "pause_share": lambda clip: clip.corpus,
-    "tilt_db": lambda clip: f"{clip.corpus}/{clip.gender}",
     "cpp_db": lambda clip: f"{clip.corpus}/{clip.gender}",
 }
-_LEVEL_OF = dict(zip(_GROUPS, (field.name for field in fields(Levels)), strict=True))
 _LOW, _HIGH = 0.25, 0.75
+_ANY = "any"
+"""The group of those that no group was fitted for."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +199,7 @@ class Norms:
     """Quartiles of each measure within its reference population."""
 
     quartiles: dict[str, tuple[float, float]]
+    """``measure:group`` -> lower and upper quartile."""
 
     @classmethod
     def fit(cls, clips: Sequence[Clip], measures: dict[str, Measures]) -> Norms:
@@ -179,19 +209,25 @@ class Norms:
             if clip.split == "train":
                 for name, group in _GROUPS.items():
                     value = getattr(measures[clip.id], name)
-                    pools.setdefault(f"{name}:{group(clip)}", []).append(value)
+                    for key in {group(clip), _ANY} if np.isfinite(value) else ():
+                        pools.setdefault(f"{name}:{key}", []).append(value)
         return cls(
             {
-                key: (float(np.nanquantile(values, _LOW)), float(np.nanquantile(values, _HIGH)))
+                key: (float(np.quantile(values, _LOW)), float(np.quantile(values, _HIGH)))
                 for key, values in pools.items()
             }
         )
 
     def levels(self, clip: Clip, measures: Measures) -> Levels:
-        """Levels of one clip; a value that could not be measured is ``mid``."""
-        out: dict[str, Level] = {}
-        for name, group in _GROUPS.items():
-            low, high = self.quartiles[f"{name}:{group(clip)}"]
-            value = getattr(measures, name)
-            out[_LEVEL_OF[name]] = "low" if value < low else "high" if value > high else "mid"
-        return Levels(**out)
+        """Levels of one clip; a value that could not be measured is ``mid``. A clip of a corpus or
+        language that the norms do not know is held against all that they do."""
+        return Levels(
+            *(
+                self._level(name, group(clip), getattr(measures, name))
+                for name, group in _GROUPS.items()
+            )
+        )
+
+    def _level(self, name: str, group: str, value: float) -> Level:
+        low, high = self.quartiles.get(f"{name}:{group}") or self.quartiles[f"{name}:{_ANY}"]
+        return "low" if value < low else "high" if value > high else "mid"

@@ -1,63 +1,69 @@
-"""``ugsd-lab train``: the starter pair, from recordings to the files that the packages carry."""
+"""``ugsd-lab train``: the bundled models, from recordings to the files that the packages carry."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ugsd_lab.captions import references
 from ugsd_lab.corpora import CORPORA, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.export import Novelty, export_drafter, export_verifier, list_file
-from ugsd_lab.gate import Gate, fit_gate
-from ugsd_lab.models import DrafterDecoder, VerifierModel
+from ugsd_lab.export import (
+    EARS_FOLDER,
+    Novelty,
+    export_drafter,
+    export_ears,
+    export_verifier,
+    list_file,
+)
+from ugsd_lab.gate import fit_gates
+from ugsd_lab.listening import Progress, listen
+from ugsd_lab.models import DrafterDecoder
 from ugsd_lab.prosody import Norms, measure_all
-from ugsd_lab.training import Corpus, Progress, extract_all, train_drafter, train_verifier
+from ugsd_lab.recipe import CEILING, DRAFTERS, PROJECTED, SHARE_ALIKE, Recipe
+from ugsd_lab.training import Corpus, Projection, draft_all, train_drafter, train_verifier
 from ugsd_lab.vocabulary import Vocabulary
 
 __all__ = [
     "HOME_CORPORA",
     "NORMS_FILE",
     "STARTER_DRAFTER",
-    "Recipe",
+    "VERIFIER_FOLDER",
     "load_norms",
-    "train_starter_pair",
+    "train_pair",
 ]
 
-HOME_CORPORA = ("ravdess", "emodb")
-"""What the starter drafter is trained on; everything else is away from home."""
 
 NORMS_FILE = "norms.json"
 STARTER_DRAFTER = Path(str(files("ugsd_sdk").joinpath("starter")))
-"""The folder of the bundled drafter."""
-WEIGHTS_LICENCE = "CC-BY-NC-SA-4.0"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights, beside the data."""
-
-    seed: int = 0
-    drafter_steps: int = 3000
-    verifier_steps: int = 1500
+"""The folder of the bundled drafter; the free one's is beside it."""
+HOME_CORPORA = DRAFTERS["starter"].corpora
+VERIFIER_FOLDER = "verifier"
 
 
 def load_norms() -> Norms:
-    """The prosody norms that the bundled pair was trained with."""
+    """The prosody norms that the bundled models were trained with."""
     text = files("ugsd_lab").joinpath(NORMS_FILE).read_text("utf-8")
     return Norms({key: (low, high) for key, (low, high) in json.loads(text).items()})
 
 
-def train_starter_pair(
-    data: Path, whisper: Path, work: Path, recipe: Recipe, progress: Progress
-) -> tuple[Path, Path]:
-    """Train, calibrate and export; returns the drafter's and the verifier's folder below ``work``.
+def train_pair(
+    data: Path,
+    whisper: Path,
+    work: Path,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    ceiling: bool = False,
+) -> list[Path]:
+    """Train, calibrate and export the drafters and their verifier; returns their folders below
+    ``work``, where the drafters also share a folder ``ears``.
 
     Every stage keeps its result in ``work`` and is skipped or resumed when run again with the same
     recipe. Raises :class:`TrainingError` where a corpus is missing or the recipe has changed.
@@ -65,7 +71,7 @@ def train_starter_pair(
     work.mkdir(parents=True, exist_ok=True)
     _same_recipe(work / "recipe.json", recipe)
     torch.set_num_threads(1)  # small products: more threads are slower, and would change the sums
-    clips = load_corpora(data)
+    clips = [clip for clip in load_corpora(data) if clip.corpus in CORPORA]
     missing = set(CORPORA) - {clip.corpus for clip in clips}
     if missing:
         raise TrainingError(f"the starter pair needs {', '.join(sorted(missing))} in {data}")
@@ -75,21 +81,44 @@ def train_starter_pair(
     )
     norms = Norms.fit(clips, measures)
     (work / NORMS_FILE).write_text(json.dumps(norms.quartiles, indent=1, sort_keys=True) + "\n")
-    evidence = extract_all(clips, whisper, work / "evidence.npz", progress)
-    corpus = Corpus(clips, evidence, measures, norms)
+    heard = listen(clips, recipe.copies, whisper, work / "heard.npz", progress)
+    corpus = Corpus(clips, heard, measures, norms)
     vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
+    projection = Projection.fit(corpus, PROJECTED)
 
-    drafter = train_drafter(
-        corpus, HOME_CORPORA, vocabulary,
-        steps=recipe.drafter_steps, seed=recipe.seed, checkpoint=work / "drafter.pt",
-        progress=progress,
-    )  # fmt: skip
+    wanted = [name for name in DRAFTERS if ceiling or name != CEILING]
+    drafters = {
+        name: train_drafter(
+            corpus, DRAFTERS[name].corpora, vocabulary, projection, name=name,
+            steps=recipe.drafter_steps, seed=recipe.seed, checkpoint=work / f"{name}.pt",
+            progress=progress,
+        )
+        for name in wanted
+    }  # fmt: skip
+    read = [drafters[name] for name in DRAFTERS if name != CEILING]
+    drafts = [
+        draft_all(drafter, corpus, CORPORA, vocabulary, seed=recipe.seed, progress=progress)
+        for drafter in read
+    ]
     verifier = train_verifier(
-        corpus, CORPORA, vocabulary, drafter,
+        corpus, CORPORA, vocabulary, list(zip(read, drafts, strict=True)),
         steps=recipe.verifier_steps, seed=recipe.seed, checkpoint=work / "verifier.pt",
         progress=progress,
     )  # fmt: skip
-    return _export(work, whisper, corpus, vocabulary, drafter, verifier, progress)
+
+    export_ears(work / EARS_FOLDER, Ears.from_whisper(whisper))
+    for name, drafter in drafters.items():
+        home = corpus.evidence[corpus.rows(DRAFTERS[name].corpora, "train")]
+        export_drafter(
+            work / name, name=name, licence=DRAFTERS[name].licence, drafter=drafter,
+            novelty=Novelty.fit(home), vocabulary=vocabulary,
+        )  # fmt: skip
+    export_verifier(
+        work / VERIFIER_FOLDER, name="starter", licence=SHARE_ALIKE, verifier=verifier,
+        drafter=drafters["starter"], vocabulary=vocabulary,
+    )  # fmt: skip
+    _calibrate(work, clips, drafters, progress)
+    return [*(work / name for name in wanted), work / VERIFIER_FOLDER]
 
 
 def _vocabulary(path: Path, clips: list[Clip], corpus: Corpus) -> Vocabulary:
@@ -98,48 +127,25 @@ def _vocabulary(path: Path, clips: list[Clip], corpus: Corpus) -> Vocabulary:
             text
             for clip in clips
             if clip.split == "train"
-            for text in references(clip, corpus.norms.levels(clip, corpus.measures[clip.id]))
+            for gender in (True, False)
+            for text in references(
+                clip, corpus.norms.levels(clip, corpus.measures[clip.id]), gender=gender
+            )
         )
         Vocabulary.train(captions).save(path)
     return Vocabulary.load(path)
 
 
-def _export(
-    work: Path,
-    whisper: Path,
-    corpus: Corpus,
-    vocabulary: Vocabulary,
-    drafter: DrafterDecoder,
-    verifier: VerifierModel,
-    progress: Progress,
-) -> tuple[Path, Path]:
-    at_drafter, at_verifier = work / "drafter", work / "verifier"
-    export_drafter(
-        at_drafter,
-        name="starter",
-        licence=WEIGHTS_LICENCE,
-        ears=Ears.from_whisper(whisper),
-        drafter=drafter,
-        novelty=Novelty.fit(corpus.evidence[corpus.rows(HOME_CORPORA, "train")]),
-        vocabulary=vocabulary,
-    )
-    export_verifier(
-        at_verifier,
-        name="starter",
-        licence=WEIGHTS_LICENCE,
-        verifier=verifier,
-        drafter=drafter,
-        vocabulary=vocabulary,
-    )
-    rows = np.sort(corpus.rows(HOME_CORPORA, "calibration"))
-    gate = fit_gate(at_drafter, at_verifier, [corpus.clips[i] for i in rows], progress)
-    _write_gate(at_drafter / "gate.json", gate)
-    list_file(at_drafter, "gate.json")
-    return at_drafter, at_verifier
-
-
-def _write_gate(path: Path, gate: Gate) -> None:
-    path.write_text(json.dumps({"format": 1, **asdict(gate)}, indent=1) + "\n")
+def _calibrate(
+    work: Path, clips: list[Clip], drafters: Mapping[str, DrafterDecoder], progress: Progress
+) -> None:
+    held_out = [clip for clip in clips if clip.split == "calibration"]
+    home = {name: DRAFTERS[name].corpora for name in drafters}
+    gates = fit_gates(work, work / VERIFIER_FOLDER, held_out, home, progress)
+    for name, gate in gates.items():
+        path = work / name / "gate.json"
+        path.write_text(json.dumps({"format": 1, **asdict(gate)}, indent=1) + "\n")
+        list_file(work / name, path.name)
 
 
 def _same_recipe(path: Path, recipe: Recipe) -> None:

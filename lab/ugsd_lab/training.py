@@ -1,9 +1,10 @@
-"""Training of the starter pair: seeded, resumable, from recordings to checkpoints."""
+"""Training of the drafters and their verifier: seeded, resumable, from evidence to checkpoints."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugsd_lab.captions import Facts, caption
-from ugsd_lab.corpora import EMOTIONS, Clip, read_samples
-from ugsd_lab.models import STATE_DIM, DrafterDecoder, VerifierModel
+from ugsd_lab.augment import drawn_speed
+from ugsd_lab.captions import Facts, caption, corrected
+from ugsd_lab.corpora import EMOTIONS, Clip
+from ugsd_lab.listening import Progress, copy_rng
+from ugsd_lab.models import (
+    HEARD_DIM,
+    MAX_TOKENS,
+    DrafterDecoder,
+    VerifierModel,
+    emotion_logits,
+)
 from ugsd_lab.prosody import Measures, Norms
 from ugsd_lab.vocabulary import BOS, EOS, PAD, Vocabulary
 
-__all__ = ["Corpus", "Progress", "extract_all", "train_drafter", "train_verifier"]
-
-Progress = Callable[[str, int, int, str], None]
-"""Called with (stage, done, of, note)."""
+__all__ = [
+    "Corpus", "Drafts", "Progress", "Projection", "draft_all", "train_drafter", "train_verifier",
+]  # fmt: skip
 
 CHECKPOINT_EVERY = 200
 BATCH = 48
 _LEVELS = ("low", "mid", "high")
-
-
-def extract_all(
-    clips: Sequence[Clip], whisper: Path, cache: Path, progress: Progress
-) -> NDArray[np.float32]:
-    """(n, E) evidence of every clip, kept in ``cache``; starts where an earlier run stopped."""
-    from ugsd_lab.ears import Ears, extract
-
-    known: dict[str, NDArray[np.float32]] = {}
-    if cache.exists():
-        stored = np.load(cache)
-        known = dict(zip(stored["ids"].tolist(), stored["evidence"], strict=True))
-    missing = [clip for clip in clips if clip.id not in known]
-    if not missing:
-        return np.stack([known[clip.id] for clip in clips])
-    ears = Ears.from_whisper(whisper)
-    for done, clip in enumerate(missing, 1):
-        known[clip.id] = extract(ears, read_samples(clip))
-        if done % 500 == 0 or done == len(missing):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary = cache.with_name("part-" + cache.name)
-            np.savez(temporary, ids=np.array(list(known)), evidence=np.stack(list(known.values())))
-            temporary.replace(cache)
-        progress("listening", done, len(missing), "")
-    return np.stack([known[clip.id] for clip in clips])
 
 
 @dataclass(frozen=True)
@@ -58,51 +41,148 @@ class Corpus:
     """Clips with everything that training reads of them, row by row."""
 
     clips: Sequence[Clip]
-    evidence: NDArray[np.float32]
+    heard: NDArray[np.float32]
+    """(n, 1 + copies, E): the evidence of each clip and of its augmented copies."""
     measures: dict[str, Measures]
     norms: Norms
 
-    def facts(self, row: int) -> Facts:
+    @property
+    def evidence(self) -> NDArray[np.float32]:
+        """(n, E), of the clips as they are."""
+        return self.heard[:, 0]
+
+    def facts(self, row: int, copy: int = 0) -> Facts:
+        """What is true of a clip, or of its copy: one played faster is higher, too."""
         clip = self.clips[row]
-        return Facts.of(clip, self.norms.levels(clip, self.measures[clip.id]))
+        measures = self.measures[clip.id]
+        if copy and clip.split == "train":
+            measures = measures.faster(drawn_speed(copy_rng(clip, copy)))
+        return Facts.of(clip, self.norms.levels(clip, measures))
 
     def rows(self, corpora: Sequence[str], split: str) -> NDArray[np.int64]:
         return np.array(
-            [i for i, c in enumerate(self.clips) if c.corpus in corpora and c.split == split]
+            [i for i, c in enumerate(self.clips) if c.corpus in corpora and c.split == split],
+            dtype=np.int64,
         )
 
-    def labels(self) -> tuple[Tensor, Tensor]:
-        """(n,) emotion, and (n, 8) prosody levels and perceived gender, as class indices."""
-        emotion = torch.tensor([EMOTIONS.index(c.emotion) for c in self.clips])
-        levels = [
-            [*(_LEVELS.index(v) for v in astuple(self.facts(i).levels)), clip.gender == "male"]
-            for i, clip in enumerate(self.clips)
-        ]
-        return emotion, torch.tensor(levels)
+
+@dataclass(frozen=True)
+class Projection:
+    """The *heard* part of states: evidence to HEARD_DIM numbers.
+
+    The leading principal components of how clips differ *within* a speaker, each scaled to one: a
+    closed form that knows nothing of labels and leaves out what tells speakers apart as such.
+    """
+
+    matrix: NDArray[np.float32]
+    """(E, HEARD_DIM)"""
+    mean: NDArray[np.float32]
+    """(HEARD_DIM,), subtracted afterwards."""
+
+    @classmethod
+    def fit(cls, corpus: Corpus, corpora: Sequence[str]) -> Projection:
+        """From the training speakers of ``corpora``."""
+        rows = corpus.rows(corpora, "train")
+        evidence = corpus.evidence[rows].astype(np.float64)
+        mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
+        within = (evidence - mean) / scale
+        speakers = np.array([corpus.clips[i].speaker for i in rows])
+        for speaker in set(speakers):
+            within[speakers == speaker] -= within[speakers == speaker].mean(0)
+        _, spread, directions = np.linalg.svd(within, full_matrices=False)
+        unit = spread[:HEARD_DIM] / np.sqrt(len(rows))
+        matrix = (directions[:HEARD_DIM].T / unit) / scale[:, None]
+        return cls(matrix.astype(np.float32), (mean @ matrix).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What heads are asked for, by clip and copy."""
+
+    emotion: Tensor
+    """(n,)"""
+    levels: Tensor
+    """(n, 1 + copies, 7): six prosody levels and perceived gender, each 0, 1 or 2."""
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> _Labels:
+        def levels(row: int, copy: int) -> list[int]:
+            facts = corpus.facts(row, copy)
+            by_level = [_LEVELS.index(level) for level in vars(facts.levels).values()]
+            return [*by_level, {"female": 0, None: 1, "male": 2}[facts.gender]]
+
+        rows, copies = range(len(corpus.clips)), range(corpus.heard.shape[1])
+        return cls(
+            torch.tensor([EMOTIONS.index(corpus.facts(row).emotion) for row in rows]),
+            torch.tensor([[levels(row, copy) for copy in copies] for row in rows]),
+        )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    rows: NDArray[np.int64]
+    copies: NDArray[np.int64]
+    inputs: Tensor
+    """(N, T) tokens, padded."""
+    targets: Tensor
+    """(N, T) what follows each; PAD where nothing is to be learnt."""
+
+
+def _padded(tokens: Sequence[Sequence[int]]) -> Tensor:
+    width = max(map(len, tokens))
+    return torch.tensor([[*t, *[PAD] * (width - len(t))] for t in tokens])
 
 
 class _Sampler:
     """Batches drawn evenly over corpora; the batch of a step depends on seed and step alone."""
 
-    def __init__(self, corpus: Corpus, corpora: Sequence[str], vocabulary: Vocabulary, seed: int):
+    def __init__(
+        self,
+        corpus: Corpus,
+        corpora: Sequence[str],
+        vocabulary: Vocabulary,
+        seed: int,
+        drafts: Sequence[Drafts] = (),
+    ) -> None:
         self._corpus, self._vocabulary, self._seed = corpus, vocabulary, seed
+        self._drafts = drafts
         self._rows = corpus.rows(corpora, "train")
         names = [corpus.clips[i].corpus for i in self._rows]
         weights = np.array([1 / names.count(name) for name in names])
         self._weights = weights / weights.sum()
 
-    def batch(self, step: int, size: int) -> tuple[NDArray[np.int64], Tensor, Tensor]:
-        """Rows (N,), inputs (N, T) and targets (N, T), padded."""
-        import random
-
+    def batch(self, step: int, size: int) -> tuple[_Batch, NDArray[np.int64]]:
+        """A batch, and for each row the drafter whose draft it is about."""
         choice = np.random.default_rng((self._seed, step))
         rows = choice.choice(self._rows, size, p=self._weights)
+        copies = choice.integers(self._corpus.heard.shape[1], size=size)
+        drafter = choice.integers(max(1, len(self._drafts)), size=size)
         rng = random.Random(int(choice.integers(2**62)))  # noqa: S311
-        texts = [caption(self._corpus.facts(int(i)), rng) for i in rows]
-        tokens = [[BOS, *self._vocabulary.encode(t), EOS] for t in texts]
-        width = max(map(len, tokens))
-        padded = torch.tensor([t + [PAD] * (width - len(t)) for t in tokens])
-        return rows, padded[:, :-1], padded[:, 1:]
+        examples = [
+            self._example(int(row), int(copy), int(which), rng)
+            for row, copy, which in zip(rows, copies, drafter, strict=True)
+        ]
+        inputs = _padded([[BOS, *tokens] for tokens, _ in examples])
+        learnt = [[PAD] * given + [*tokens[given:], EOS] for tokens, given in examples]
+        return _Batch(rows, copies, inputs, _padded(learnt)), drafter
+
+    def _example(
+        self, row: int, copy: int, drafter: int, rng: random.Random
+    ) -> tuple[list[int], int]:
+        """A caption's tokens, and how many of them are given and not to be learnt.
+
+        Half of those for a verifier are drafts put right, so that it learns to keep what a draft
+        has right in the draft's own words; and of these a third are put right only from some point
+        on, so that it learns to go on truthfully after a mistake that was committed.
+        """
+        facts = self._corpus.facts(row, copy)
+        if not self._drafts or rng.random() < 0.5:
+            return self._vocabulary.encode(caption(facts, rng)), 0
+        pieces = corrected(self._drafts[drafter].text(row, copy), facts, rng)
+        cut = rng.randrange(len(pieces)) if rng.random() < 1 / 3 else 0
+        before = "".join(draft for draft, _ in pieces[:cut])
+        whole = before + "".join(right for _, right in pieces[cut:])
+        return self._vocabulary.encode_from(whole, len(before))
 
 
 def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -165,72 +245,138 @@ class _Heads(nn.Module):
         self.levels = nn.Linear(width, len(_LEVELS) * levels)
 
     def forward(self, x: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-        """x (N, D), emotion (N,), levels (N, 8) -> loss."""
+        """x (N, D), emotion (N,), levels (N, 7) -> loss."""
         by_level = self.levels(x).view(len(x), len(_LEVELS), -1)
         emotion_loss = functional.cross_entropy(self.emotion(x), emotion, label_smoothing=0.1)
         return emotion_loss + 0.3 * functional.cross_entropy(by_level, levels)
+
+
+_LEVEL_UNIT = 0.12
+"""What a state's number says for a high level; its negative says a low one."""
+
+
+def _belief_loss(states: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
+    """states (M, B), emotion (M,), levels (M, 7) -> loss of what the states say of both."""
+    scores = emotion_logits(states, len(EMOTIONS))
+    told = states[:, HEARD_DIM + len(EMOTIONS) :]
+    error = functional.mse_loss(told / _LEVEL_UNIT, levels - 1.0)
+    return functional.cross_entropy(scores, emotion, label_smoothing=0.1) + 0.3 * error
 
 
 def train_drafter(
     corpus: Corpus,
     corpora: Sequence[str],
     vocabulary: Vocabulary,
+    projection: Projection,
     *,
+    name: str,
     steps: int,
     seed: int,
     checkpoint: Path,
     progress: Progress,
 ) -> DrafterDecoder:
-    """A drafter of the training speakers of ``corpora``. Its state projection is fitted on the same
-    data, by asking it, at every position, for all that a caption states."""
+    """A drafter of the training speakers of ``corpora``."""
     torch.manual_seed(seed)
-    model = DrafterDecoder(corpus.evidence.shape[1], len(vocabulary))
+    model = DrafterDecoder(corpus.heard.shape[2], len(vocabulary))
     train = corpus.evidence[corpus.rows(corpora, "train")]
     model.get_buffer("mean").copy_(torch.from_numpy(train.mean(0)))
     model.get_buffer("scale").copy_(torch.from_numpy(train.std(0) + 1e-6))
-    emotion, levels = corpus.labels()
-    heads = nn.ModuleDict(
-        {
-            "condition": _Heads(model.condition_dim, levels.shape[1]),
-            "state": _Heads(STATE_DIM, levels.shape[1]),
-        }
-    )
+    model.get_buffer("projection").copy_(torch.from_numpy(projection.matrix))
+    model.get_buffer("projected_mean").copy_(torch.from_numpy(projection.mean))
+    labels = _Labels.of(corpus)
+    heads = _Heads(model.condition_dim, labels.levels.shape[2])
     sampler = _Sampler(corpus, corpora, vocabulary, seed)
-    evidence = torch.from_numpy(corpus.evidence)
 
     def loss_of_step(step: int) -> Tensor:
-        rows, inputs, targets = sampler.batch(step, BATCH)
-        condition, state_base = model.read(evidence[rows])
-        past = model.causal.empty_past(len(rows))
-        logits, states, _ = model.decode(inputs, condition, state_base, past)
-        spoken = targets != PAD
+        batch, _ = sampler.batch(step, BATCH)
+        evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
+        condition, heard = model.read(evidence)
+        past = model.causal.empty_past(BATCH)
+        logits, states, _ = model.decode(batch.inputs, condition, heard, past)
+        emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
+        spoken = batch.targets != PAD
         at = spoken.nonzero()[:, 0]
-        heard = heads["condition"](condition, emotion[rows], levels[rows])
-        # Unit vectors make flat logits unless they are scaled up.
-        shown = heads["state"](4 * states[spoken], emotion[rows][at], levels[rows][at])
-        loss: Tensor = _token_loss(logits, targets) + 0.3 * (heard + shown)
+        believed = _belief_loss(states[spoken], emotion[at], levels[at])
+        loss: Tensor = (
+            _token_loss(logits, batch.targets)
+            + 0.3 * heads(condition, emotion, levels)
+            + 0.3 * believed
+        )
         return loss
 
-    both = nn.ModuleDict({"drafter": model, "heads": heads})
     _fit(
-        "drafter", both, loss_of_step,
+        name, nn.ModuleDict({"drafter": model, "heads": heads}), loss_of_step,
         steps=steps, learning_rate=2e-3, seed=seed, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     return model
 
 
-def _disclosed(spoken: Tensor, rng: np.random.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Drafts:
+    """What a drafter says of training clips and their copies."""
+
+    texts: dict[tuple[int, int], str]
+
+    def text(self, row: int, copy: int) -> str:
+        return self.texts[row, copy]
+
+
+@torch.inference_mode()
+def draft_all(
+    drafter: DrafterDecoder,
+    corpus: Corpus,
+    corpora: Sequence[str],
+    vocabulary: Vocabulary,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Drafts:
+    """Drafts of the training clips of ``corpora``: the clips' own greedy, the copies' sampled."""
+    drafter.eval()
+    generator = torch.Generator().manual_seed(seed)
+    rows = corpus.rows(corpora, "train")
+    texts: dict[tuple[int, int], str] = {}
+    chunks = np.array_split(rows, -(-len(rows) // 256))
+    for copy in range(corpus.heard.shape[1]):
+        for done, chunk in enumerate(chunks, 1):
+            evidence = torch.from_numpy(corpus.heard[chunk, copy])
+            said = _decoded(drafter, evidence, generator if copy else None)
+            for row, tokens in zip(chunk, said, strict=True):
+                texts[int(row), copy] = vocabulary.decode(tokens)
+            progress("drafting", copy * len(chunks) + done, corpus.heard.shape[1] * len(chunks), "")
+    return Drafts(texts)
+
+
+def _decoded(
+    drafter: DrafterDecoder, evidence: Tensor, generator: torch.Generator | None
+) -> list[list[int]]:
+    """Captions of (N, E) evidence without their end: greedy, or sampled by ``generator``."""
+    read = drafter.read(evidence)
+    past = drafter.causal.empty_past(len(evidence))
+    token = torch.full((len(evidence), 1), BOS)
+    chosen: list[Tensor] = []
+    for _ in range(MAX_TOKENS):
+        logits, _, past = drafter.decode(token, *read, past)
+        if generator is None:
+            token = logits[:, -1].argmax(-1, keepdim=True)
+        else:
+            token = torch.multinomial(logits[:, -1].softmax(-1), 1, generator=generator)
+        chosen.append(token)
+    captions = torch.cat(chosen, 1).tolist()
+    return [tokens[: tokens.index(EOS)] if EOS in tokens else tokens for tokens in captions]
+
+
+def _disclosed(lengths: NDArray[np.int64], width: int, rng: np.random.Generator) -> Tensor:
     """(N, T) which states a verifier sees: none, the summary, some block, or all, at random."""
-    mask = np.zeros(spoken.shape, dtype=np.float32)
-    lengths = spoken.sum(1).numpy()
-    for row, kind in enumerate(rng.choice(4, len(mask), p=[0.15, 0.45, 0.25, 0.15])):
+    mask = np.zeros((len(lengths), width), dtype=np.float32)
+    for row, kind in enumerate(rng.choice(4, len(mask), p=[0.1, 0.65, 0.15, 0.1])):
         if kind == 1:
             mask[row, 0] = 1
         elif kind == 2:
             start = int(rng.integers(lengths[row]))
             mask[row, start : start + 5] = 1
         elif kind == 3:
-            mask[row] = 1
+            mask[row, : lengths[row]] = 1
     return torch.from_numpy(mask)
 
 
@@ -238,34 +384,43 @@ def train_verifier(
     corpus: Corpus,
     corpora: Sequence[str],
     vocabulary: Vocabulary,
-    drafter: DrafterDecoder,
+    drafters: Sequence[tuple[DrafterDecoder, Drafts]],
     *,
     steps: int,
     seed: int,
     checkpoint: Path,
     progress: Progress,
 ) -> VerifierModel:
-    """A verifier of the training speakers of ``corpora``, reading the drafter's states, with states
-    absent and noised at random."""
+    """A verifier of the training speakers of ``corpora``, reading the states of ``drafters``, with
+    states absent and noised at random, on captions and on drafts put right."""
     torch.manual_seed(seed)
     model = VerifierModel(len(vocabulary))
-    sampler = _Sampler(corpus, corpora, vocabulary, seed + 1)
-    evidence = torch.from_numpy(corpus.evidence)
-    drafter.eval()
+    sampler = _Sampler(corpus, corpora, vocabulary, seed + 1, [drafts for _, drafts in drafters])
+    labels = _Labels.of(corpus)
+    heads = _Heads(model.causal.tokens.embedding_dim, labels.levels.shape[2])
 
     def loss_of_step(step: int) -> Tensor:
-        rng = np.random.default_rng((seed, step, 7))
-        rows, inputs, targets = sampler.batch(step, BATCH)
+        batch, which = sampler.batch(step, BATCH)
+        evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
+        states = torch.zeros(*batch.inputs.shape, model.state_dim)
         with torch.no_grad():
-            _, states = drafter(inputs, evidence[rows])
-        sigma = torch.tensor(rng.choice([0.01, 0.03, 0.1], len(rows)), dtype=torch.float32)
+            for index, (drafter, _) in enumerate(drafters):
+                own = np.flatnonzero(which == index)
+                states[own] = drafter(batch.inputs[own], evidence[own])[1]
+        rng = np.random.default_rng((seed, step, 7))
+        sigma = torch.tensor(rng.choice([0.01, 0.03, 0.06], len(which)), dtype=torch.float32)
         noised = states + sigma[:, None, None] * torch.randn(states.shape)
-        past = model.causal.empty_past(len(rows))
-        logits, _ = model(inputs, noised, _disclosed(targets != PAD, rng), past)
-        return _token_loss(logits, targets)
+        lengths = (batch.inputs != PAD).sum(1).numpy()
+        disclosed = _disclosed(lengths, batch.inputs.shape[1], rng)
+        logits, _ = model(batch.inputs, noised, disclosed, model.causal.empty_past(BATCH))
+        emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
+        heard: Tensor = heads(model.read_state(noised[:, 0]), emotion, levels)
+        return _token_loss(logits, batch.targets) + 0.3 * heard
 
+    for drafter, _ in drafters:
+        drafter.eval()
     _fit(
-        "verifier", model, loss_of_step,
+        "verifier", nn.ModuleDict({"verifier": model, "heads": heads}), loss_of_step,
         steps=steps, learning_rate=1e-3, seed=seed, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     return model

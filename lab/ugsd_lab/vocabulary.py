@@ -1,10 +1,10 @@
-"""The vocabulary: BPE over generated captions, one file that both sides hash."""
+"""The vocabulary: the words of generated captions, one file that both sides hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ugsd_lab.captions import ATTRIBUTE_WORDS
@@ -13,13 +13,16 @@ __all__ = ["BOS", "EOS", "PAD", "Vocabulary"]
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+_FUNCTION_WORDS = (
+    "a", "all", "and", "any", "at", "by", "deal", "few", "go", "good", "great", "hardly", "in",
+    "it", "next", "no", "of", "off", "one", "put", "some", "the", "to", "under", "with",
+)  # fmt: skip
 _SPACE = "\u2581"
-SIZE = 768
 
 
 class Vocabulary:
-    """Wraps a ``tokenizers`` BPE with a metaspace. ``vocabulary.json`` is the list of pieces, which
-    is all that the device needs to turn tokens into text."""
+    """Wraps ``tokenizers``' word level with a metaspace. ``vocabulary.json`` is the list of pieces,
+    which is all that the device needs to turn tokens into text."""
 
     def __init__(self, tokenizer_json: str) -> None:
         from tokenizers import Tokenizer
@@ -32,21 +35,17 @@ class Vocabulary:
 
     @classmethod
     def train(cls, captions: Iterable[str]) -> Vocabulary:
-        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+        from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-        tokenizer = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN]))
+        tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN]))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Punctuation("isolated"),
+                pre_tokenizers.Split(Regex("[.,;:]"), "isolated"),
                 pre_tokenizers.Metaspace(prepend_scheme="first"),
             ]
         )
-        letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-        alphabet = letters + [c.upper() for c in letters] + list(".,;:-'?! ") + [_SPACE]
-        trainer = trainers.BpeTrainer(
-            vocab_size=SIZE, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
-        )
-        tokenizer.train_from_iterator(captions, trainer)
+        trainer = trainers.WordLevelTrainer(special_tokens=_SPECIAL, show_progress=False)
+        tokenizer.train_from_iterator([*captions, *_lexicon()], trainer)
         return cls(tokenizer.to_str())
 
     @classmethod
@@ -73,6 +72,11 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text).ids)
 
+    def encode_from(self, text: str, start: int) -> tuple[list[int], int]:
+        """The tokens of ``text``, and how many of them lie before its character ``start``."""
+        encoding = self._tokenizer.encode(text)
+        return list(encoding.ids), sum(end <= start for _, end in encoding.offsets)
+
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.pieces[t].replace(_SPACE, " ") for t in tokens if t > UNKNOWN).strip()
 
@@ -84,6 +88,15 @@ class Vocabulary:
             for phrases in values.values()
             for phrase in phrases
             for word in phrase.split()
-            if word not in {"at", "a", "in", "of", "it", "all", "by", "one", "with", "put", "off"}
+            if word not in _FUNCTION_WORDS
         }
         return [i for i, p in enumerate(self.pieces) if p.removeprefix(_SPACE).lower() in words]
+
+
+def _lexicon() -> Iterator[str]:
+    """Every phrase as it stands within a caption and at its beginning."""
+    for values in ATTRIBUTE_WORDS.values():
+        for phrases in values.values():
+            for phrase in phrases:
+                yield f"a {phrase}"
+                yield phrase[0].upper() + phrase[1:]

@@ -8,9 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_server.verifier.acceptance import Acceptance, Greedy, Rank, Typical, probabilities
+from ugsd_server.verifier.acceptance import (
+    Acceptance,
+    Greedy,
+    Probability,
+    Rank,
+    Typical,
+    probabilities,
+)
 
-RULES: list[Acceptance] = [Typical(), Typical(epsilon=1, delta=1), Greedy(), Rank(), Rank(rank=1)]
+RULES: list[Acceptance] = [
+    Typical(),
+    Typical(epsilon=1, delta=1),
+    Greedy(),
+    Rank(),
+    Rank(rank=1),
+    Probability(),
+    Probability(least=1),
+]
 
 
 def _p(*values: float) -> np.ndarray:
@@ -55,6 +70,17 @@ def test_rank_defaults_to_the_papers_twenty() -> None:
     p = probabilities(-np.arange(30, dtype=np.float32), None)
     assert Rank().accepts(p, 19)
     assert not Rank().accepts(p, 20)
+
+
+def test_probability_compares_with_a_fixed_likelihood() -> None:
+    p = _p(0.5, 0.25, 0.24, 0.01)
+    assert [Probability().accepts(p, token) for token in range(4)] == [True, True, False, False]
+    assert Probability(least=0.01).accepts(p, 3)
+
+
+def test_probability_lets_the_first_choice_pass_where_nothing_is_likely() -> None:
+    p = _p(0.22, 0.2, 0.2, 0.2, 0.18)
+    assert [Probability().accepts(p, token) for token in range(5)] == [True] + [False] * 4
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

@@ -27,6 +27,7 @@ EXPORTS = {
         "Acceptance",
         "Continuation",
         "Greedy",
+        "Probability",
         "Rank",
         "Typical",
         "probabilities",

@@ -1,7 +1,8 @@
 """A drafter on ONNX Runtime: the embedded default, on CPU, without torch.
 
 The folder holds ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of
-pieces by token id) and three graphs, each run where its work arises:
+pieces by token id) and three graphs, each run where its work arises; what it lacks is looked for in
+the folder ``ears`` beside it, and its SHA-256 decides:
 
 - ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
 - ``reader.onnx``, once per clip: ``evidence`` -> ``condition`` (1, D), ``state_base`` (1, B),
@@ -35,6 +36,7 @@ __all__ = ["DESCRIPTION_FILE", "GRAPHS", "VOCABULARY_FILE", "DrafterDescription"
 
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
+EARS_FOLDER = "ears"
 GRAPHS = ("ears.onnx", "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
 
@@ -168,7 +170,7 @@ class _Loaded:
 
         self.description = _read_description(folder)
         files = {
-            name: _read_checked(folder / name, digest)
+            name: _read_checked(_find(folder, name), digest)
             for name, digest in self.description.files.items()
         }
         options = onnxruntime.SessionOptions()
@@ -229,6 +231,12 @@ def _read_description(folder: Path) -> DrafterDescription:
     if missing:
         raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
     return description
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Drafters over the same ears share them in a folder beside their own."""
+    own = folder / name
+    return own if own.exists() else folder.parent / EARS_FOLDER / name
 
 
 def _read_checked(path: Path, digest: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Acceptance", "Continuation", "Greedy", "Rank", "Typical", "probabilities"]
+__all__ = ["Acceptance", "Continuation", "Greedy", "Probability", "Rank", "Typical", "probabilities"]
 
 Float64 = NDArray[np.float64]
 _TINY = np.finfo(np.float64).tiny
@@ -64,6 +64,20 @@ class Rank:
 
     def accepts(self, p: Float64, token: int) -> bool:
         return int(np.count_nonzero(p > p[token])) < self.rank
+
+
+@dataclass(frozen=True)
+class Probability:
+    """A token passes when it is at least this likely; so does the first choice, always.
+
+    The baseline of an earlier version of the authors' public experiments, probability 0.25.
+    """
+
+    least: float = 0.25
+    """In [0, 1]."""
+
+    def accepts(self, p: Float64, token: int) -> bool:
+        return bool(p[token] >= min(self.least, float(p.max())))
 
 
 @dataclass(frozen=True)

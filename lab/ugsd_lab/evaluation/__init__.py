@@ -1,0 +1,25 @@
+"""``ugsd-lab evaluate``: every way of decoding on the same clips in one run.
+
+``pairs`` says which models; ``arms`` runs one way of decoding; ``baselines`` are those that UGSD is
+compared with; ``matching`` gives them UGSD's disclosure; ``study`` makes the rows; ``intervals``
+says how sure they are; ``curves`` moves the threshold; ``printing`` writes the tables.
+"""
+
+from __future__ import annotations
+
+from ugsd_lab.evaluation.arms import in_memory
+from ugsd_lab.evaluation.intervals import over_speakers
+from ugsd_lab.evaluation.pairs import Pair, pair_of
+from ugsd_lab.evaluation.study import ARMS, Result, Row, as_json, evaluate
+
+__all__ = [
+    "ARMS",
+    "Pair",
+    "Result",
+    "Row",
+    "as_json",
+    "evaluate",
+    "in_memory",
+    "over_speakers",
+    "pair_of",
+]

@@ -1,0 +1,230 @@
+"""One way of decoding, run over clips.
+
+An arm goes the whole way: the SDK's captioner, the door with its durable ledger, the sealed session
+and the verifier's session, joined in memory so that no network blurs the times. Only listening,
+which costs more than all the rest and is the same for every arm, is done once per clip: its
+measured time is added to the latency of each arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.keys import VerifierKey
+from ugsd_sdk.audio import MIN_DURATION_S, read_clip
+from ugsd_sdk.caption import Caption
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
+from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.policy import Policy
+from ugsd_sdk.transport.memory import MemoryTransport
+from ugsd_sdk.uncertainty import Calibrator, Uncertainty
+from ugsd_server.session import Reply, VerifierSession, Work
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical, probabilities
+from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
+
+from ugsd_lab.corpora import Clip
+from ugsd_lab.evaluation.pairs import Pair
+
+if TYPE_CHECKING:
+    from ugsd_lab.listening import Progress
+
+__all__ = ["Arm", "Bench", "Said", "Stage", "in_memory"]
+
+_NO_CAPS = BudgetLimits(**dict.fromkeys(BudgetLimits.model_fields))
+_PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
+"""A busy machine must not change what an arm says."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way of decoding."""
+
+    name: str
+    policy: Callable[[], Policy] | None
+    """Makes the policy of one run; ``None`` has no verifier."""
+    uncertainty: Uncertainty | None = None
+    """``None`` takes the gate that comes with the drafter."""
+    acceptance: Acceptance = field(default_factory=Typical)
+    continuation: Continuation = field(default_factory=Continuation)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an arm said of a clip."""
+
+    text: str
+    total_ms: float = float("nan")
+    """Clip in a file to final caption, listening included."""
+    caption: Caption | None = None
+    """Where it went through the captioner."""
+
+
+class Stage:
+    """Counts towards a known total and tells how far it is."""
+
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
+        self._progress, self._name, self._total = progress, name, total
+        self._done = 0
+
+    def tick(self, note: str = "") -> None:
+        """One more is done."""
+        self._done += 1
+        self._progress(self._name, self._done, self._total, note)
+
+
+def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransport]:
+    """Transports to a verifier's session in this process."""
+
+    def connect() -> MemoryTransport:
+        session = VerifierSession(key, verifier)
+
+        def answer(frame: bytes) -> bytes | None:
+            step = session.receive(frame)
+            if isinstance(step, Work):
+                step = session.finish(step.run())
+            return step.frame if isinstance(step, Reply) else None
+
+        return MemoryTransport(answer)
+
+    return connect
+
+
+class Heard(Drafter):
+    """A drafter whose ears have already heard every clip.
+
+    What it is then given to hear is a :meth:`ticket`: a tenth of a second that names the clip.
+    """
+
+    _LARGEST = 2**20
+
+    def __init__(self, drafter: OnnxDrafter) -> None:
+        self._drafter = drafter
+        self._evidence: list[Evidence] = []
+        self._number: dict[str, int] = {}
+        self._listening_ms: list[float] = []
+
+    @property
+    def info(self) -> DrafterInfo:
+        return self._drafter.info
+
+    def load(self) -> None:
+        self._drafter.load()
+
+    def close(self) -> None:
+        """Stays loaded: the next arm needs it."""
+
+    def listen(self, clip: Clip) -> None:
+        """Read and encode the clip, and remember what was heard and how long it took."""
+        started_s = perf_counter()
+        samples = read_clip(clip.path, target_rate=self.info.sample_rate)
+        evidence = self._drafter.encode(samples)
+        self._listening_ms.append(1000 * (perf_counter() - started_s))
+        self._number[clip.id] = len(self._evidence)
+        self._evidence.append(evidence)
+
+    def evidence(self, clip: Clip) -> Evidence:
+        """What was heard of ``clip``."""
+        return self._evidence[self._number[clip.id]]
+
+    def listening_ms(self, clip: Clip) -> float:
+        """How long reading and encoding ``clip`` took."""
+        return self._listening_ms[self._number[clip.id]]
+
+    def ticket(self, clip: Clip) -> NDArray[np.float32]:
+        """Samples that stand for ``clip``."""
+        samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
+        samples[0], samples[1] = (self._number[clip.id] + 1) / self._LARGEST, 1
+        return samples
+
+    def encode(self, samples: NDArray[np.float32]) -> Evidence:
+        return self._evidence[round(float(samples[0]) * self._LARGEST) - 1]
+
+    def start(self, evidence: Evidence) -> DraftSession:
+        return self._drafter.start(evidence)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self._drafter.text(tokens)
+
+    def piece(self, token: int) -> str:
+        return self._drafter.piece(token)
+
+
+class Bench:
+    """A pair of models, loaded once, on which arms are run one after another."""
+
+    def __init__(self, pair: Pair, home: Path) -> None:
+        """``home`` is an empty folder for the ledgers."""
+        drafter, self._scorer = OnnxDrafter(pair.drafter), OnnxScorer(pair.verifier)
+        self.heard = Heard(drafter)
+        self.heard.load()
+        self.gate = Calibrator.load(pair.drafter / "gate.json")
+        self._engines: dict[tuple[Acceptance, Continuation], Verifier] = {}
+        self._scorer.load()
+        self._key = VerifierKey.generate()
+        self._homes = (home / str(number) for number in count())
+
+    def engine(self, acceptance: Acceptance, continuation: Continuation) -> Verifier:
+        """The verifier under an acceptance rule."""
+        rules = (acceptance, continuation)
+        if rules not in self._engines:
+            engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuation)
+            engine.load()
+            self._engines[rules] = engine
+        return self._engines[rules]
+
+    def run(self, arm: Arm, clips: Sequence[Clip], stage: Stage) -> dict[str, Said]:
+        """What the arm says of each clip, by the clip's id."""
+        connect = None
+        if arm.policy is not None:
+            connect = in_memory(self.engine(arm.acceptance, arm.continuation), self._key)
+        captioner = Captioner(
+            self.heard,
+            verifier=connect,
+            verifier_key=self._key.public.to_text(),
+            uncertainty=arm.uncertainty or self.gate,
+            policy=None if arm.policy is None else arm.policy(),
+            config=Settings.of(home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT),
+        )
+        rate = self.heard.info.sample_rate
+        said: dict[str, Said] = {}
+        with captioner:
+            captioner.connect()
+            for clip in clips:
+                caption = captioner.caption(self.heard.ticket(clip), rate)
+                own_ms = caption.latency_ms.total - caption.latency_ms.load
+                total_ms = self.heard.listening_ms(clip) + own_ms
+                said[clip.id] = Said(caption.text, total_ms, caption)
+                stage.tick(arm.name)
+        return said
+
+    def verifier_alone(self, clips: Sequence[Clip], name: str, stage: Stage) -> dict[str, Said]:
+        """What the verifier itself says of each clip, decoding greedily from the summary state."""
+        scorer, said = self._scorer, dict[str, Said]()
+        for clip in clips:
+            started_s = perf_counter()
+            state = self.heard.start(self.heard.evidence(clip)).predict().state[None]
+            has_state = np.ones(1, dtype=np.float32)
+            cache, token, tokens = scorer.new_cache(), scorer.info.bos, list[int]()
+            while len(tokens) < scorer.info.max_tokens:
+                logits = scorer.extend(cache, np.array([token], dtype=np.int64), state, has_state)
+                token = int(probabilities(logits[0], None).argmax())
+                if token == scorer.info.eos:
+                    break
+                tokens.append(token)
+                state, has_state = np.zeros_like(state), np.zeros_like(has_state)
+            decoding_ms = 1000 * (perf_counter() - started_s)
+            total_ms = self.heard.listening_ms(clip) + decoding_ms
+            said[clip.id] = Said(self.heard.text(tokens), total_ms)
+            stage.tick(name)
+        return said

@@ -1,0 +1,149 @@
+"""What UGSD is compared with, each as strong as it can be made.
+
+Choices among candidates are made on the dev speakers by ``ugsd-lab evaluate --tune``, by emotion
+accuracy and then BLEU, and kept here as constants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, UncertaintyPolicy
+from ugsd_sdk.uncertainty import EntropyGate
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
+
+from ugsd_lab.captions import references
+from ugsd_lab.corpora import Clip
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.evaluation.arms import Arm
+from ugsd_lab.prosody import Levels
+
+__all__ = [
+    "BLOCKS",
+    "FIXED_BLOCK",
+    "MAJORITY_SAMPLE",
+    "RECIPE",
+    "RECIPES",
+    "BlockPolicy",
+    "entropy_gate",
+    "entropy_threshold",
+    "fixed_block",
+    "majority_caption",
+    "paper_recipe",
+    "sample",
+]
+
+RECIPES: Mapping[str, tuple[Acceptance, float]] = MappingProxyType(
+    {
+        f"{name}, tau {tau}": (rule, tau)
+        for name, rule in (("rank 20", Rank(20)), ("p .25", Probability()), ("greedy", Greedy()))
+        for tau in (1.0, 3.5)
+    }
+)
+"""The paper's recipe as in the authors' runs: an acceptance rule, and tau in nats."""
+
+RECIPE = "rank 20, tau 1.0"
+"""The one of :data:`RECIPES` that is best on the dev speakers."""
+
+BLOCKS = (0, 1, 2, 3)
+FIXED_BLOCK = 0
+"""The one of :data:`BLOCKS` that is best to escalate on the dev speakers at UGSD's disclosure."""
+
+MAJORITY_SAMPLE = 100
+"""So many training clips are measured to find a corpus' most frequent levels."""
+
+_SEED = 0
+
+
+class BlockPolicy:
+    """Escalates one block per caption, which is said beforehand; ``None`` escalates none."""
+
+    def __init__(self, blocks: Iterable[int | None]) -> None:
+        """``blocks`` has the index of a block for each caption in turn."""
+        self._blocks: Iterator[int | None] = iter(blocks)
+        self._wanted: int | None = None
+        self._index = 0
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        if block.start == 0:
+            self._wanted, self._index = next(self._blocks, None), 0
+        decision = Escalate(Disclosure.SUMMARY) if self._index == self._wanted else Commit()
+        self._index += 1
+        return decision
+
+
+def paper_recipe(name: str, recipe: str) -> Arm:
+    """The paper taken at its word: entropy in nats, the first rejected token replaced by the
+    verifier's argmax, the rest dropped, and the drafter goes on alone."""
+    acceptance, tau = RECIPES[recipe]
+    return Arm(
+        name,
+        lambda: UncertaintyPolicy(tau),
+        EntropyGate("nats"),
+        acceptance,
+        Continuation(max_tokens=0),
+    )
+
+
+def entropy_gate(name: str, threshold: float) -> Arm:
+    """UGSD gated by the drafter's entropy as a share of ln V."""
+    return Arm(name, lambda: UncertaintyPolicy(threshold), EntropyGate())
+
+
+def entropy_threshold(drafter: Path) -> float | None:
+    """The entropy gate's threshold, fitted as our own and kept in the drafter's ``gate.json``;
+    ``None`` where an older folder has none. Raises :class:`EvaluationError` for no number."""
+    value = json.loads((drafter / "gate.json").read_text("utf-8")).get("entropy_threshold")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise EvaluationError(
+            f"{drafter / 'gate.json'}: entropy_threshold is a share from 0 to 1: fit the gate again"
+        )
+    return float(value)
+
+
+def fixed_block(name: str, block: int, rate: float) -> Arm:
+    """Escalates the ``block``-th block of a share ``rate`` of the captions, drawn by a coin."""
+
+    def coins() -> Iterator[int | None]:
+        random = Random(_SEED)  # noqa: S311  # an experiment's seed, not a secret
+        while True:
+            yield block if random.random() < rate else None
+
+    return Arm(name, lambda: BlockPolicy(coins()))
+
+
+def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> str:
+    """One caption for all: what is most frequent among ``training`` clips, worded by the grammar.
+    ``levels`` has the prosody of some of them by id; without any, all is ``mid``."""
+    facts = {
+        name: _most_frequent([getattr(clip, name) for clip in training])
+        for name in ("emotion", "gender", "intensity")
+    }
+    prosody = {
+        f.name: _most_frequent([getattr(found, f.name) for found in levels.values()]) or "mid"
+        for f in fields(Levels)
+    }
+    typical = replace(training[0], **facts)  # type: ignore[arg-type]
+    return references(typical, Levels(**prosody), count=1)[0]  # type: ignore[arg-type]
+
+
+def sample(clips: Sequence[Clip], count: int) -> list[Clip]:
+    """At most ``count`` of the clips in their order, always the same ones."""
+    if len(clips) <= count:
+        return list(clips)
+    random = Random(_SEED)  # noqa: S311  # an experiment's seed, not a secret
+    return [clips[i] for i in sorted(random.sample(range(len(clips)), count))]
+
+
+def _most_frequent(values: Iterable[str | None]) -> str | None:
+    counts = Counter(value for value in values if value is not None)
+    return max(sorted(counts), key=counts.__getitem__) if counts else None

@@ -1,0 +1,205 @@
+"""Quality against disclosure: what a gate gains as its threshold falls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.noise import clip as clipped
+from ugsd_privacy.noise import quantise
+from ugsd_privacy.wire import Block
+from ugsd_sdk.decoder import BLOCK_TOKENS
+from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, UncertaintyPolicy
+from ugsd_sdk.uncertainty import EntropyGate, Uncertainty
+from ugsd_server.verifier.acceptance import Continuation, Typical
+from ugsd_server.verifier.engine import CaptionState
+
+from ugsd_lab.corpora import Clip
+from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
+from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
+from ugsd_lab.evaluation.matching import disclosed_share, random_gate
+from ugsd_lab.evaluation.pairs import Where
+from ugsd_lab.metrics import emotion_right
+
+if TYPE_CHECKING:
+    from ugsd_lab.listening import Progress
+
+__all__ = ["CURVE_CLIPS", "CorpusCurves", "Curve", "Point", "curves_of", "curves_total",
+           "gate_quality", "matched_entropy"]  # fmt: skip
+
+CURVE_CLIPS = 120
+"""Per corpus; a curve is a picture, the table has the numbers."""
+_ESCALATED = (0.05, 0.12, 0.25, 0.4, 0.6, 0.8)
+"""Shares of the drafts' blocks at or above a gate's thresholds."""
+_RATES = (0.1, 0.25, 0.5, 0.75)
+_RUNS = 2 + 1 + 2 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
+_GRID = np.linspace(0, 1, 501)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a gate."""
+
+    disclosed: float
+    """Share of tokens that left."""
+    emotion: float
+    """Share of captions with the right emotion."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A gate at all its settings, by disclosure."""
+
+    name: str
+    points: tuple[Point, ...]
+
+    def at(self, disclosed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Emotion accuracy at these shares, straight between the points and level after them."""
+        return np.interp(
+            disclosed, [p.disclosed for p in self.points], [p.emotion for p in self.points]
+        )
+
+
+@dataclass(frozen=True)
+class CorpusCurves:
+    """All gates on one corpus."""
+
+    corpus: str
+    where: Where
+    clips: int
+    alone: Point
+    everything: Point
+    curves: tuple[Curve, ...]
+    """UGSD's gate, the entropy gate, random, fixed block, oracle."""
+    gate_quality: float
+    """See :func:`gate_quality`."""
+
+
+class _Draft:
+    """A policy that commits every block and remembers it, caption by caption."""
+
+    def __init__(self) -> None:
+        self.captions: list[list[BlockView]] = []
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit:
+        if block.start == 0:
+            self.captions.append([])
+        self.captions[-1].append(block)
+        return Commit()
+
+
+def curves_total(corpora: Sequence[Sequence[Clip]]) -> int:
+    """How many captions :func:`curves_of` makes of these corpora."""
+    return _RUNS * sum(min(len(clips), CURVE_CLIPS) for clips in corpora)
+
+
+def curves_of(
+    bench: Bench, corpus: str, where: Where, clips: Sequence[Clip], stage: Stage
+) -> CorpusCurves:
+    """Move every gate's setting on at most :data:`CURVE_CLIPS` of the labelled ``clips``."""
+    chosen = sample(clips, CURVE_CLIPS)
+
+    def point(arm: Arm) -> Point:
+        return _point(chosen, bench.run(arm, chosen, stage))
+
+    alone, everything = point(Arm("drafter alone", None)), point(Arm("everything", AlwaysEscalate))
+
+    def curve(name: str, arms: Sequence[Arm]) -> Curve:
+        """From the drafter alone through ``arms`` to escalating everything."""
+        between = sorted(map(point, arms), key=lambda p: p.disclosed)
+        return Curve(name, (alone, *between, everything))
+
+    ours = _drafts(bench, chosen, bench.gate, stage)
+    entropy = _drafts(bench, chosen, EntropyGate(), stage)
+    oracle = point(_oracle(bench, chosen, ours))
+    curves = (
+        curve("UGSD's gate", _thresholds(ours, bench.gate)),
+        curve("entropy gate", _thresholds(entropy, EntropyGate())),
+        curve("random", [random_gate("random", rate) for rate in _RATES]),
+        Curve("fixed block", _ascending(alone, [point(fixed_block("", b, 1.0)) for b in BLOCKS])),
+        Curve("oracle", (alone, oracle)),
+    )
+    quality = gate_quality(curves[0], curves[2], curves[4], everything.disclosed)
+    return CorpusCurves(corpus, where, len(chosen), alone, everything, curves, quality)
+
+
+def gate_quality(gate: Curve, random: Curve, oracle: Curve, until: float) -> float:
+    """Area between ``gate`` and ``random`` as a share of that between ``oracle`` and ``random``,
+    from no disclosure ``until`` that of escalating everything; NaN where the oracle gains nothing.
+
+    1 is as good as knowing every verdict beforehand, 0 as good as chance, below 0 worse.
+    """
+    shares = _GRID * until
+    chance = random.at(shares)
+    possible = float(np.mean(oracle.at(shares) - chance))
+    return float(np.mean(gate.at(shares) - chance)) / possible if possible > 0 else float("nan")
+
+
+def matched_entropy(bench: Bench, corpora: Sequence[Sequence[Clip]], progress: Progress) -> float:
+    """The entropy gate's threshold at which it escalates the same share of the drafts' blocks as
+    our own gate does, for drafters whose folder does not name one."""
+    clips = [clip for of in corpora for clip in sample(of, CURVE_CLIPS)]
+    stage = Stage(progress, "matching the entropy gate", 2 * len(clips))
+    ours = _uncertainties(_drafts(bench, clips, bench.gate, stage))
+    share = float(np.mean(ours >= bench.gate.threshold))
+    return _threshold(_drafts(bench, clips, EntropyGate(), stage), share)
+
+
+def _drafts(
+    bench: Bench, clips: Sequence[Clip], gate: Uncertainty, stage: Stage
+) -> list[list[BlockView]]:
+    """The drafter's own blocks of each clip, under ``gate``."""
+    policy = _Draft()
+    bench.run(Arm("drafts", lambda: policy, gate), clips, stage)
+    return policy.captions
+
+
+def _uncertainties(drafts: Sequence[Sequence[BlockView]]) -> NDArray[np.float64]:
+    return np.array([block.uncertainty for caption in drafts for block in caption])
+
+
+def _threshold(drafts: Sequence[Sequence[BlockView]], share: float) -> float:
+    """That which a share of the blocks reach."""
+    return float(np.quantile(_uncertainties(drafts), 1 - share))
+
+
+def _thresholds(drafts: Sequence[Sequence[BlockView]], gate: Uncertainty) -> list[Arm]:
+    return [_gated(gate, _threshold(drafts, share)) for share in _ESCALATED]
+
+
+def _gated(gate: Uncertainty, threshold: float) -> Arm:
+    return Arm("thresholds", lambda: UncertaintyPolicy(threshold), gate)
+
+
+def _oracle(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]) -> Arm:
+    """Escalates only the block that holds the first token which the verifier rejects; it goes on
+    to the end from there, so no later block is left to ask about."""
+    engine = bench.engine(Typical(), Continuation())
+    blocks: list[int | None] = []
+    for clip, draft in zip(clips, drafts, strict=True):
+        tokens = tuple(token for block in draft for token in block.tokens)
+        summary = bench.heard.start(bench.heard.evidence(clip)).predict().state[None]
+        block = Block(
+            caption=0,
+            keep=0,
+            prefix=(),
+            tokens=tokens,
+            state_positions=(0,),
+            state_dim=summary.shape[1],
+            states=quantise(clipped(summary, 1.0), 1.0),
+        )
+        accepted = engine.verify(CaptionState(), block).accepted
+        blocks.append(accepted // BLOCK_TOKENS if accepted < len(tokens) else None)
+    return Arm("oracle", lambda: BlockPolicy(blocks))
+
+
+def _point(clips: Sequence[Clip], said: Mapping[str, Said]) -> Point:
+    right = [emotion_right(said[clip.id].text, clip.emotion or "") for clip in clips]
+    return Point(disclosed_share(list(said.values())), float(np.mean(right)))
+
+
+def _ascending(alone: Point, points: Sequence[Point]) -> tuple[Point, ...]:
+    return (alone, *sorted(points, key=lambda point: point.disclosed))

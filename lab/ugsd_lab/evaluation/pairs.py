@@ -1,0 +1,56 @@
+"""Which drafter and verifier are evaluated, and where the drafter is at home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ugsd_sdk.drafter.onnx import DESCRIPTION_FILE
+from ugsd_server.settings import STARTER_FOLDER
+
+from ugsd_lab.corpora import CORPORA
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.starter import HOME_CORPORA, STARTER_DRAFTER
+
+__all__ = ["DRAFTERS", "Pair", "Where", "pair_of"]
+
+DRAFTERS: dict[str, tuple[Path, tuple[str, ...]]] = {
+    "starter": (STARTER_DRAFTER, HOME_CORPORA),
+    "free": (STARTER_DRAFTER.parent / "free", ("emodb",)),
+    "ceiling": (Path("runs/ceiling/drafter"), CORPORA),
+}
+"""Name -> its folder, and the corpora that it was trained on."""
+
+Where = Literal["home", "away", "unseen"]
+"""Of a corpus: the drafter was trained on it, only the verifier was, neither was."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A drafter's and a verifier's folder."""
+
+    drafter: Path
+    verifier: Path = STARTER_FOLDER
+    home: tuple[str, ...] = HOME_CORPORA
+    """The corpora that the drafter was trained on."""
+
+    def where(self, corpus: str) -> Where:
+        """Where the drafter is when it hears ``corpus``."""
+        if corpus in self.home:
+            return "home"
+        return "away" if corpus in CORPORA else "unseen"
+
+
+def pair_of(drafter: str, verifier: Path | None = None, home: Sequence[str] = ()) -> Pair:
+    """The pair with a drafter of :data:`DRAFTERS` or in a folder, and the bundled verifier unless
+    another is named. ``home`` replaces the corpora that the drafter is taken to know, for a folder
+    those of the starter. Raises :class:`EvaluationError` where there is no such drafter."""
+    folder, known = DRAFTERS.get(drafter, (Path(drafter), HOME_CORPORA))
+    if not (folder / DESCRIPTION_FILE).is_file():
+        raise EvaluationError(
+            f"no drafter in {folder}; name {', '.join(DRAFTERS)} or a folder with its files, or "
+            "train it with `ugsd-lab train`"
+        )
+    return Pair(folder, verifier or STARTER_FOLDER, tuple(home) or known)

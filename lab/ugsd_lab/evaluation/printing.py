@@ -1,0 +1,156 @@
+"""The tables and notes of ``ugsd-lab evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+
+from ugsd_lab.evaluation.intervals import Gap
+from ugsd_lab.evaluation.study import Difference, Result, Row
+
+__all__ = ["print_result", "ranking"]
+
+_COLUMNS = 130
+_FEW_SPEAKERS = 2
+
+_Cells = dict[str, Callable[[Row], str]]
+
+
+def print_result(result: Result, console: Console, *, split: str, limit: int | None = None) -> None:
+    """Two tables for each corpus, one of differences, and what they mean."""
+    console.width = max(_COLUMNS, console.width)
+    for corpus in dict.fromkeys(row.corpus for row in result.rows):
+        rows = [row for row in result.rows if row.corpus == corpus]
+        console.print(_table(_title(rows[0], split, limit), rows, _SAID))
+        console.print(_table(f"{corpus}: what it cost", rows, _COST))
+    console.print(_differences(result.differences))
+    for note in _notes(result, split):
+        console.print(note, highlight=False, soft_wrap=True)
+
+
+def ranking(result: Result) -> str:
+    """The candidates of ``--tune``, best first: by emotion, then BLEU, corpora counted alike."""
+    by_arm: dict[str, list[Row]] = {}
+    for row in result.rows:
+        if row.arm.endswith(")"):
+            by_arm.setdefault(row.arm, []).append(row)
+    scores = {
+        arm: (fmean(row.emotion for row in rows), fmean(row.bleu for row in rows))
+        for arm, rows in by_arm.items()
+    }
+    best_first = sorted(scores, key=lambda arm: scores[arm], reverse=True)
+    return "\n".join(
+        f"{arm}: emotion {scores[arm][0]:.3f}, BLEU {scores[arm][1]:.1f}" for arm in best_first
+    )
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return "-" if value != value else f"{value:.{digits}f}"  # noqa: PLR0124  # NaN
+
+
+def _range(low: float, high: float) -> str:
+    return "-" if low != low else f"{low:.2f} to {high:.2f}"  # noqa: PLR0124  # NaN
+
+
+def _gap(gap: Gap | None) -> str:
+    if gap is None or gap.gap != gap.gap:  # NaN
+        return "-"
+    if gap.includes_zero:
+        return "gap includes 0"
+    return f"{gap.closed:.2f} ({_range(gap.low, gap.high)})"
+
+
+_SAID: _Cells = {
+    "BLEU": lambda row: _number(row.bleu, 1),
+    "chrF": lambda row: _number(row.chrf, 1),
+    "ROUGE-L": lambda row: _number(row.rouge_l, 1),
+    "METEOR": lambda row: _number(row.meteor, 1),
+    "emotion": lambda row: _number(row.emotion),
+    "95 %": lambda row: _range(row.emotion_low, row.emotion_high),
+    "pitch": lambda row: _number(row.pitch),
+    "loud": lambda row: _number(row.loudness),
+    "pace": lambda row: _number(row.pace),
+    "gender": lambda row: _number(row.gender),
+    "mean": lambda row: _number(row.attributes),
+    "words": lambda row: _number(row.words, 1),
+    "gap closed": lambda row: _gap(row.gap_emotion),
+}
+_COST: _Cells = {
+    "escalated": lambda row: _number(row.escalation),
+    "tokens left": lambda row: _number(row.disclosed),
+    "states left": lambda row: _number(row.disclosed_states, 3),
+    "round trips": lambda row: _number(row.round_trips),
+    "frames": lambda row: _number(row.frames),
+    "bytes": lambda row: _number(row.bytes_sent, 0),
+    "p50 ms": lambda row: _number(row.p50_ms, 1),
+    "p95 ms": lambda row: _number(row.p95_ms, 1),
+}
+
+
+def _title(row: Row, split: str, limit: int | None) -> str:
+    quick = "" if limit is None else f", at most {limit} clips of each"
+    return (
+        f"{row.corpus} ({row.where}): {row.clips} clips of {row.speakers} {split} speakers{quick}"
+    )
+
+
+def _table(title: str, rows: Sequence[Row], cells: _Cells) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("arm", no_wrap=True)
+    for name in cells:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.arm, *(cell(row) for cell in cells.values()))
+    return table
+
+
+def _differences(differences: Sequence[Difference]) -> Table:
+    corpora = {d.corpus: f"{d.corpus} ({d.where})" for d in differences}
+    cells = {
+        (d.against, d.corpus): f"{d.emotion:+.3f} ({d.low:+.3f} to {d.high:+.3f})"
+        for d in differences
+    }
+    table = Table("UGSD minus", title="emotion, difference (95 %)", title_justify="left")
+    for title in corpora.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for arm in dict.fromkeys(d.against for d in differences):
+        table.add_row(arm, *(cells.get((arm, corpus), "-") for corpus in corpora))
+    return table
+
+
+def _notes(result: Result, split: str) -> Iterator[str]:
+    yield (
+        "References are generated. Emotion, pitch, loudness, pace, gender: captions that name the "
+        "right value and no other; what is not said counts as mid. Times are without a network."
+    )
+    if len({row.corpus for row in result.rows}) > 1:
+        yield (
+            "Random gate and fixed block send UGSD's share of tokens: matched here, on this "
+            "corpus; one rate, on all corpora counted alike, as a device has one setting."
+        )
+    yield (
+        "Gap closed, in emotion: (arm - drafter alone) / (verifier on every token - drafter "
+        f"alone). 95 %: bootstrapped over the {split} speakers, paired."
+    )
+    few = sorted({row.corpus for row in result.rows if row.speakers <= _FEW_SPEAKERS})
+    if few:
+        yield (
+            f"{' and '.join(few)}: {_FEW_SPEAKERS} speakers or fewer. A bootstrap over two draws "
+            "the one, the other or both: its interval is the range between two people, and says "
+            "nothing of a third."
+        )
+    if result.auroc == result.auroc:  # NaN
+        yield (
+            "AUROC of a caption's largest uncertainty, clips away from home against clips at home: "
+            f"{result.auroc:.2f}"
+        )
+    for curves in result.curves:
+        yield (
+            f"gate quality, {curves.corpus}: {_number(curves.gate_quality)} "
+            f"(0 as chance, 1 as an oracle; {curves.clips} clips)"
+        )
+    for name, signature in result.signatures.items():
+        yield f"{name}: {signature}"

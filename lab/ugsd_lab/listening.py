@@ -1,0 +1,97 @@
+"""What the ears hear of every clip, as it is and through imagined rooms, devices and codecs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ugsd_lab.augment import augmented
+from ugsd_lab.corpora import Clip, read_samples
+from ugsd_lab.ears import Ears, extract
+
+__all__ = ["Progress", "copy_rng", "listen"]
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, of, note)."""
+
+_Job = tuple[Clip, int]
+_KEEP_EVERY = 1000
+
+
+def listen(
+    clips: Sequence[Clip], copies: int, whisper: Path, cache: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """(n, 1 + copies, E) evidence: of each clip as it is, then of its augmented copies.
+
+    Only training clips have copies of their own; the others' rows repeat the clip. The copies
+    depend on clip and number alone. Kept in ``cache``; starts where an earlier run stopped.
+    """
+    known: dict[str, NDArray[np.float32]] = {}
+    if cache.exists():
+        stored = np.load(cache)
+        known = dict(zip(stored["keys"].tolist(), stored["evidence"], strict=True))
+    missing = [
+        (clip, copy)
+        for copy in range(1 + copies)
+        for clip in clips
+        if (copy == 0 or clip.split == "train") and _key(clip, copy) not in known
+    ]
+    for done, (job, heard) in enumerate(zip(missing, _heard(missing, whisper), strict=True), 1):
+        known[_key(*job)] = heard
+        if done % _KEEP_EVERY == 0 or done == len(missing):
+            _keep(cache, known)
+        progress("listening", done, len(missing), "")
+    return np.stack(
+        [
+            [known.get(_key(clip, copy), known[_key(clip, 0)]) for copy in range(1 + copies)]
+            for clip in clips
+        ]
+    )
+
+
+def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
+    """The randomness of a clip's augmented copy."""
+    return np.random.default_rng(list(hashlib.sha256(_key(clip, copy).encode()).digest()))
+
+
+def _key(clip: Clip, copy: int) -> str:
+    return f"{clip.id}#{copy}"
+
+
+def _keep(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name("part-" + cache.name)
+    np.savez(temporary, keys=np.array(list(known)), evidence=np.stack(list(known.values())))
+    temporary.replace(cache)
+
+
+_ears: Ears
+"""Of a worker process."""
+
+
+def _start_worker(whisper: Path) -> None:
+    global _ears  # noqa: PLW0603  # what a pool's initializer leaves to its process
+    torch.set_num_threads(1)
+    _ears = Ears.from_whisper(whisper)
+
+
+def _work(job: _Job) -> NDArray[np.float32]:
+    clip, copy = job
+    samples = read_samples(clip)
+    if copy:
+        samples = augmented(samples, copy_rng(clip, copy))
+    return extract(_ears, samples)
+
+
+def _heard(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:
+    if not jobs:
+        return
+    Ears.from_whisper(whisper)  # a bad file is told here, by its name
+    with ProcessPoolExecutor(initializer=_start_worker, initargs=(whisper,)) as pool:
+        yield from pool.map(_work, jobs, chunksize=8)

@@ -1,0 +1,79 @@
+"""Pictures: what they say, that they repeat, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.evaluation.curves import CorpusCurves, Curve, Point
+from ugsd_lab.metrics import Confusion, confusion
+from ugsd_lab.plots import check_picture, draw_evaluation
+
+NAMES = ("UGSD's gate", "entropy gate", "random", "fixed block", "oracle")
+
+
+def curves(corpus: str, quality: float = 0.5) -> CorpusCurves:
+    alone, everything = Point(0, 0.3), Point(0.7, 0.6)
+    lines = tuple(
+        Curve(name, (alone, Point(0.3, 0.4 + i / 50), everything)) for i, name in enumerate(NAMES)
+    )
+    return CorpusCurves(corpus, "home", 40, alone, everything, lines, quality)
+
+
+def confusions() -> dict[str, Confusion]:
+    found = confusion(["sounds sad", "sounds angry", "speaks"], ["sad", "sad", "angry"])
+    return {arm: found for arm in ("drafter alone", "UGSD", "verifier on every token")}
+
+
+def texts(path: Path) -> set[str]:
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    return {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_the_svg_names_its_axes_lines_corpora_and_arms(tmp_path: Path) -> None:
+    path = tmp_path / "curve.svg"
+    both = [curves("emodb"), curves("nemo", float("nan"))]
+    draw_evaluation(path, both, {"emodb": confusions(), "nemo": confusions()})
+    found = texts(path)
+    assert {*NAMES, "drafter alone", "escalate everything"} <= found
+    assert {"share of tokens that left the device", "captions with the right emotion"} <= found
+    assert {"emotion named", "label", "angry", "sad", "none"} <= found
+    assert "emodb (home), 40 clips; gate quality 0.50" in found
+    assert "nemo (home), 40 clips" in found  # no number where there is none
+    assert "nemo: verifier on every token" in found
+    assert not {"other", "several"} & found  # nothing was named so
+
+
+@pytest.mark.parametrize("name", ["curve.svg", "CURVE.PNG"])
+def test_the_same_result_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
+    pictures = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / name
+        draw_evaluation(path, [curves("emodb")], {"emodb": confusions()})
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0][:8] == b"\x89PNG\r\n\x1a\n" or pictures[0][:5] == b"<?xml"
+
+
+def test_an_empty_row_of_a_confusion_is_drawn_without_a_division_by_zero(tmp_path: Path) -> None:
+    nothing = Confusion(("sad",), ("sad", "other"), np.zeros((1, 2), dtype=np.int64))
+    draw_evaluation(tmp_path / "a.png", [curves("x")], {"x": {"UGSD": nothing}})
+
+
+@pytest.mark.parametrize("name", ["curve.pdf", "curve", ".svg", "curve.svg.txt"])
+def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EvaluationError, match=r"\.svg or \.png"):
+        check_picture(tmp_path / name)
+
+
+def test_a_missing_folder_and_a_folder_in_the_way_are_told(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="make it first"):
+        check_picture(tmp_path / "none" / "curve.svg")
+    (tmp_path / "curve.svg").mkdir()
+    with pytest.raises(EvaluationError, match="name another file"):
+        draw_evaluation(tmp_path / "curve.svg", [curves("x")], {"x": confusions()})
