@@ -198,7 +198,7 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 """The lexicon without its forms: attribute -> value -> phrases."""
 
 _EVERYDAY = 0.45
-"""How often the first phrase of a list is taken; the others share the rest."""
+"""How often the first phrase of a list is taken, at least; the others share the rest."""
 _UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.85, "loudness": 0.5, "pace": 0.3}
 """How often a middling value is left unsaid."""
 _OPTIONAL = {"melody": 0.1, "quality": 0.25, "pauses": 0.35}
@@ -208,7 +208,7 @@ _DEGREE: dict[str | None, tuple[str, ...]] = {
     "strong": ("very", "deeply", "intensely"),
     None: ("clearly", "rather", "quite"),
 }
-_PLAIN_AFFECT = 0.6
+_PLAIN_AFFECT = 0.75
 """How often an emotion is named without its degree and without a strong word."""
 
 
@@ -220,7 +220,7 @@ class _Wording:
 
     def pick(self, phrases: Sequence[str]) -> str:
         """The first phrase more often than any other."""
-        if len(phrases) == 1 or self._rng.random() < _EVERYDAY:
+        if len(phrases) == 1 or self._rng.random() < max(_EVERYDAY, 1.2 / len(phrases)):
             return phrases[0]
         return self._rng.choice(phrases[1:])
 

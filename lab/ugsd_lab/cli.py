@@ -36,6 +36,10 @@ _app = typer.Typer(
 )
 _bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure speed and size.")
 _app.add_typer(_bench, name="bench")
+_captions = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at the generated reference captions."
+)
+_app.add_typer(_captions, name="captions")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,6 +192,87 @@ def evaluate(
     print_result(result, Console(), split=split, limit=limit)
     if tune:
         print(ranking(result))
+
+
+_CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
+
+
+@_captions.command("show", epilog="Example: ugsd-lab captions show emodb/03a01Fa")
+def captions_show(
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="Id or name of a clip, or its recording.")
+    ],
+    data: _Data = None,
+    seed: _CaptionSeed = 0,
+    count: Annotated[int, typer.Option(min=5, max=100, help="How many captions.")] = 5,
+    no_gender: Annotated[
+        bool, typer.Option("--no-gender", help='Captions that speak of "the speaker".')
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """What a clip's captions are made from: labels, measures, the levels that they have, and the
+    captions."""
+    from rich.console import Console
+
+    from ugsd_lab import clip_sheet
+    from ugsd_lab.corpora import load_corpora
+    from ugsd_lab.starter import load_norms
+
+    found = clip_sheet.find_clip(load_corpora(data), clip)
+    with Console(stderr=True).status(f"measuring {found.id}"):
+        sheet = clip_sheet.sheet_of(
+            found, load_norms(), seed=seed, count=count, gender=not no_gender
+        )
+    if as_json:
+        print(json.dumps(clip_sheet.as_json(sheet), indent=1))
+        return
+    console = Console()
+    console.width = max(_TABLE_COLUMNS, console.width)
+    clip_sheet.print_sheet(sheet, console)
+
+
+@_captions.command("audit", epilog="Example: ugsd-lab captions audit --data corpora")
+def captions_audit(
+    data: _Data = None,
+    seed: _CaptionSeed = 0,
+    cache: Annotated[
+        Path, typer.Option(metavar="FILE", help="Keeps measured prosody between runs.")
+    ] = Path("runs/starter/measures.json"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Read all references back: are they true, do they give nothing away, how much do they differ?
+
+    Fails where a caption contradicts its labels or measures, is too short or long, speaks of
+    gender when told not to, or holds a word of what was said.
+    """
+    from rich.console import Console
+
+    from ugsd_lab import caption_audit
+    from ugsd_lab.corpora import load_corpora
+    from ugsd_lab.prosody import measure_all
+    from ugsd_lab.starter import STARTER_DRAFTER, load_norms
+
+    clips = load_corpora(data)
+    with _progress() as progress:
+        measures = measure_all(clips, cache, lambda done, of: progress("measuring", done, of, ""))
+        result = caption_audit.audit(
+            clips,
+            measures,
+            load_norms(),
+            caption_audit.sayable(STARTER_DRAFTER),
+            progress,
+            seed=seed,
+        )
+    if as_json:
+        print(json.dumps(caption_audit.as_json(result), indent=1))
+    else:
+        console = Console()
+        console.width = max(_TABLE_COLUMNS, console.width)
+        caption_audit.print_audit(result, console)
+    wrong = caption_audit.verdict(result)
+    if wrong:
+        print(f"ugsd-lab: {wrong}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @_bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")

@@ -42,7 +42,14 @@ _LINES: dict[str, dict[str, Any]] = {
     "fixed block": {"color": "#009E73", "marker": "^", "linestyle": "-."},
     "oracle": {"color": "#000000", "linewidth": 0.9, "linestyle": (0, (6, 2))},
 }
-_PANEL_INCHES = 4.6
+_POINTS: dict[str, dict[str, Any]] = {
+    "drafter alone": {"marker": "D", "markersize": 7},
+    "UGSD as shipped": {"marker": "o", "markersize": 11, "markeredgecolor": "#0072B2"},
+    "escalate everything": {"marker": "*", "markersize": 13},
+}
+_WIDTH_INCHES, _CURVE_INCHES, _MATRIX_INCHES = 11.0, 3.9, 3.5
+_LEAST_SPAN = 0.3
+"""Of the axis of accuracy, so that a few captions do not look like a cliff."""
 _DARK = 0.55
 """Share of a row above which its cell is written in white."""
 
@@ -82,17 +89,19 @@ def _figure(
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        rows = 1 + max(len(confusions[of.corpus]) for of in curves)
-        size = (_PANEL_INCHES * len(curves), _PANEL_INCHES * 0.95 * rows)
-        figure = Figure(figsize=size, layout="constrained")
+        height = (_CURVE_INCHES + _MATRIX_INCHES) * len(curves)
+        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, len(curves), squeeze=False)
-        for column, of in enumerate(curves):
-            _draw_curves(panels[0, column], of)
-            for row, (arm, confusion) in enumerate(confusions[of.corpus].items(), 1):
-                _draw_confusion(panels[row, column], f"{of.corpus}: {arm}", confusion)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        for part, of in zip(
+            figure.subfigures(len(curves), squeeze=False).flat, curves, strict=True
+        ):
+            upper, lower = part.subfigures(2, height_ratios=(_CURVE_INCHES, _MATRIX_INCHES))
+            _draw_curves(upper.subplots(), of)
+            matrices = confusions[of.corpus]
+            panels = lower.subplots(1, len(matrices), squeeze=False).flat
+            shown = _columns(list(matrices.values()))
+            for panel, (arm, matrix) in zip(panels, matrices.items(), strict=True):
+                _draw_confusion(panel, f"{of.corpus}: {arm}", matrix, shown)
         yield figure
 
 
@@ -102,35 +111,41 @@ def _draw_curves(axes: Axes, of: CorpusCurves) -> None:
         right = [point.emotion for point in curve.points]
         style = {"linewidth": 1.4, "markersize": 4.5, **_LINES[curve.name]}
         axes.plot(shares, right, label=curve.name, **style)
-    for name, point, marker in (
-        ("drafter alone", of.alone, "D"),
-        ("escalate everything", of.everything, "*"),
+    for point, (name, style) in zip(
+        (of.alone, of.shipped, of.everything), _POINTS.items(), strict=True
     ):
-        axes.plot(
-            point.disclosed, point.emotion, marker, label=name, color="black",
-            markerfacecolor="white", markersize=11 if marker == "*" else 7, zorder=5,
-        )  # fmt: skip
+        outline = {"color": "black", "markerfacecolor": "white", "zorder": 5, **style}
+        axes.plot(point.disclosed, point.emotion, linestyle="", label=name, **outline)
     quality = "" if np.isnan(of.gate_quality) else f"; gate quality {of.gate_quality:.2f}"
     axes.set_title(f"{of.corpus} ({of.where}), {of.clips} clips{quality}")
     axes.set_xlabel("share of tokens that left the device")
     axes.set_ylabel("captions with the right emotion")
-    axes.set_xlim(-0.02, max(1.0, of.everything.disclosed) + 0.02)
+    axes.set_xlim(-0.02, 1.02)
+    low, high = axes.get_ylim()
+    spare = max(0.0, _LEAST_SPAN - (high - low)) / 2
+    axes.set_ylim(low - spare, high + spare)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
-def _draw_confusion(axes: Axes, title: str, confusion: Confusion) -> None:
-    """Rows are shares of a label's clips; what is never named beyond the labels is left out."""
+def _columns(matrices: Sequence[Confusion]) -> list[int]:
+    """Those of the labels, and of what else some arm named."""
+    first = matrices[0]
+    used = np.any([matrix.counts.any(axis=0) for matrix in matrices], axis=0)
+    return [i for i in range(len(first.named)) if i < len(first.labels) or used[i]]
+
+
+def _draw_confusion(axes: Axes, title: str, confusion: Confusion, shown: Sequence[int]) -> None:
+    """Grey is the share of a label's clips, the number how many; ``shown`` are the columns."""
     axes.set_title(title)
     axes.set_xlabel("emotion named")
     axes.set_ylabel("label")
-    labels = len(confusion.labels)
-    shown = [i for i in range(len(confusion.named)) if i < labels or confusion.counts[:, i].any()]
     counts = confusion.counts[:, shown]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="equal")
     axes.set_xticks(range(len(shown)), [confusion.named[i] for i in shown], rotation=45, ha="right")
-    axes.set_yticks(range(labels), confusion.labels)
+    axes.set_yticks(range(len(confusion.labels)), confusion.labels)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     for row, column in np.argwhere(counts):

@@ -41,7 +41,7 @@ class Measures:
     pitch_sd_st: float
     """Standard deviation of F0 in semitones: how much the melody moves."""
     level_db: float
-    """Level of the speech frames in dB relative to full scale; it depends on the recording's gain."""
+    """Level of the speech frames in dB relative to full scale; it depends on the recording."""
     pace: float
     """Syllables per second of speech, pauses left out; NaN where nobody counted them."""
     pause_share: float
@@ -218,16 +218,17 @@ class Norms:
             }
         )
 
-    def levels(self, clip: Clip, measures: Measures) -> Levels:
-        """Levels of one clip; a value that could not be measured is ``mid``. A clip of a corpus or
-        language that the norms do not know is held against all that they do."""
-        return Levels(
-            *(
-                self._level(name, group(clip), getattr(measures, name))
-                for name, group in _GROUPS.items()
-            )
-        )
+    def population(self, clip: Clip, name: str) -> tuple[str, tuple[float, float]]:
+        """The group that a clip's measure ``name`` is held against, with its quartiles: its own, or
+        all that the norms know where they do not know its corpus or language."""
+        group = _GROUPS[name](clip)
+        known = group if f"{name}:{group}" in self.quartiles else _ANY
+        return known, self.quartiles[f"{name}:{known}"]
 
-    def _level(self, name: str, group: str, value: float) -> Level:
-        low, high = self.quartiles.get(f"{name}:{group}") or self.quartiles[f"{name}:{_ANY}"]
+    def levels(self, clip: Clip, measures: Measures) -> Levels:
+        """Levels of one clip; a value that could not be measured is ``mid``."""
+        return Levels(*(self._level(clip, name, getattr(measures, name)) for name in _GROUPS))
+
+    def _level(self, clip: Clip, name: str, value: float) -> Level:
+        _, (low, high) = self.population(clip, name)
         return "low" if value < low else "high" if value > high else "mid"

@@ -90,7 +90,7 @@ def train_pair(
     drafters = {
         name: train_drafter(
             corpus, DRAFTERS[name].corpora, vocabulary, projection, name=name,
-            steps=recipe.drafter_steps, seed=recipe.seed, checkpoint=work / f"{name}.pt",
+            steps=max(1, round(DRAFTERS[name].steps * recipe.drafter_steps)), seed=recipe.seed, checkpoint=work / f"{name}.pt",
             progress=progress,
         )
         for name in wanted

@@ -33,6 +33,8 @@ __all__ = [
 
 CHECKPOINT_EVERY = 200
 BATCH = 48
+_AS_IT_IS = 1 / 3
+"""Share of a batch that is clips as they are, beside those drawn evenly from clip and copies."""
 _LEVELS = ("low", "mid", "high")
 
 
@@ -86,7 +88,7 @@ class Projection:
         evidence = corpus.evidence[rows].astype(np.float64)
         mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
         within = (evidence - mean) / scale
-        speakers = np.array([corpus.clips[i].speaker for i in rows])
+        speakers = np.array([f"{corpus.clips[i].corpus}/{corpus.clips[i].speaker}" for i in rows])
         for speaker in set(speakers):
             within[speakers == speaker] -= within[speakers == speaker].mean(0)
         _, spread, directions = np.linalg.svd(within, full_matrices=False)
@@ -156,6 +158,7 @@ class _Sampler:
         choice = np.random.default_rng((self._seed, step))
         rows = choice.choice(self._rows, size, p=self._weights)
         copies = choice.integers(self._corpus.heard.shape[1], size=size)
+        copies[choice.random(size) < _AS_IT_IS] = 0
         drafter = choice.integers(max(1, len(self._drafts)), size=size)
         rng = random.Random(int(choice.integers(2**62)))  # noqa: S311
         examples = [
@@ -176,13 +179,15 @@ class _Sampler:
         on, so that it learns to go on truthfully after a mistake that was committed.
         """
         facts = self._corpus.facts(row, copy)
-        if not self._drafts or rng.random() < 0.5:
-            return self._vocabulary.encode(caption(facts, rng)), 0
-        pieces = corrected(self._drafts[drafter].text(row, copy), facts, rng)
-        cut = rng.randrange(len(pieces)) if rng.random() < 1 / 3 else 0
-        before = "".join(draft for draft, _ in pieces[:cut])
-        whole = before + "".join(right for _, right in pieces[cut:])
-        return self._vocabulary.encode_from(whole, len(before))
+        if self._drafts and rng.random() >= 0.5:
+            pieces = corrected(self._drafts[drafter].text(row, copy), facts, rng)
+            cut = rng.randrange(len(pieces)) if rng.random() < 1 / 3 else 0
+            before = "".join(draft for draft, _ in pieces[:cut])
+            whole = before + "".join(right for _, right in pieces[cut:])
+            tokens, given = self._vocabulary.encode_from(whole, len(before))
+            if len(tokens) < MAX_TOKENS:  # else a draft that came to no end
+                return tokens, given
+        return self._vocabulary.encode(caption(facts, rng)), 0
 
 
 def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ WIRE_VERSION = 0
 """0 until the format is frozen as version 1."""
 
 MAX_CAPTION_TOKENS = 256
-MAX_STATE_DIM = 64
+MAX_STATE_DIM = 128
 MAX_MESSAGE_BYTES = 16_384
 _MAX_TOKEN_ID = 2**20 - 1
 

@@ -26,10 +26,12 @@ from ugsd_sdk.policy import NeverEscalate, Policy, UncertaintyPolicy
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
 
-__all__ = ["STARTER", "Captioner"]
+__all__ = ["BUNDLED", "STARTER", "Captioner"]
 
 STARTER = "starter"
-"""Name of the bundled drafter."""
+"""Name of the default drafter."""
+BUNDLED = (STARTER, "free")
+"""Names of the drafters that come with the package."""
 
 _ENTROPY_THRESHOLD = 0.2
 """Share of ln V that escalates with a drafter that brings no gate of its own."""
@@ -38,7 +40,7 @@ _ENTROPY_THRESHOLD = 0.2
 class Captioner:
     """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
 
-    ``drafter`` is ``"starter"``, a folder, or a :class:`Drafter`. ``verifier`` is none, a ``ws://``
+    ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none, a ``ws://``
     or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function that makes a
     :class:`Transport`. Without one, neither network nor ``home`` is touched.
 
@@ -201,7 +203,7 @@ class Captioner:
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
-        folder = Path(__file__).parent / STARTER if given == STARTER else Path(given)
+        folder = Path(__file__).parent / given if given in BUNDLED else Path(given)
         return OnnxDrafter(folder), folder / "gate.json"
 
     def _assemble(

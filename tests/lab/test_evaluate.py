@@ -1,60 +1,311 @@
-"""The whole path on real speech, and what the commands say of it."""
+"""Every way of decoding on real speech, and how sure its numbers are."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
 from ugsd_lab.bench import Figure, installed_size_mb
+from ugsd_lab.captions import attributes_named
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import load_corpora
-from ugsd_lab.evaluate import ARMS, evaluate, over_speakers
-from ugsd_lab.metrics import bleu, emotion_right
+from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, over_speakers, pair_of
+from ugsd_lab.evaluation.baselines import (
+    RECIPE,
+    RECIPES,
+    BlockPolicy,
+    entropy_threshold,
+    majority_caption,
+    sample,
+)
+from ugsd_lab.evaluation.curves import Curve, Point, gate_quality
+from ugsd_lab.evaluation.intervals import bleu_measure, draws, gap_closed, share_measure
+from ugsd_lab.evaluation.matching import RATES, Reach
+from ugsd_lab.evaluation.printing import print_result, ranking
+from ugsd_lab.metrics import bleu
+from ugsd_lab.plots import draw_evaluation
+from ugsd_lab.prosody import Measures, Norms
 from ugsd_lab.starter import STARTER_DRAFTER, load_norms
 from ugsd_sdk.drafter.onnx import DrafterDescription
+from ugsd_sdk.policy import BlockView, BudgetView, Escalate
 from ugsd_server.settings import STARTER_FOLDER
 
 MIB = 2**20
+BETWEEN = ("random, matched here", "fixed block, matched here")
 
 
-def test_every_arm_captions_real_clips(tmp_path: Path) -> None:
-    clips = [clip for clip in load_corpora(None) if clip.split == "test"][::21]
-    rows = {
-        row.arm: row
-        for row in evaluate(
-            clips,
-            drafter=STARTER_DRAFTER,
-            verifier=STARTER_FOLDER,
-            norms=load_norms(),
-            cache=tmp_path / "measures.json",
-            progress=lambda *_: None,
-        )
-    }
-    assert set(rows) == set(ARMS)
-    assert rows["drafter alone"].bytes_sent == rows["drafter alone"].disclosed == 0
-    assert rows["escalate everything"].escalation == pytest.approx(1)
-    assert rows["UGSD"].escalation < 0.95
-    assert all(row.emotion_low <= row.emotion <= row.emotion_high for row in rows.values())
-    assert all(0 < row.p50_ms <= row.p95_ms for row in rows.values())
-    assert all(row.clips == len(clips) and row.bleu > 5 for row in rows.values())
+def elsewhere(clip: Clip) -> Clip:
+    """The clip as one of a corpus that nothing was trained on."""
+    return replace(clip, corpus="elsewhere", split="test")
 
 
-def test_the_bundled_drafter_is_right_more_often_than_always_saying_angry(tmp_path: Path) -> None:
-    clips = [clip for clip in load_corpora(None) if clip.split == "test"][::4]
-    (row, *_) = evaluate(
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    """EMO-DB's test clips, a few to train the floor on, and the dev speaker's as another corpus."""
+    every = load_corpora(None)
+    test = [clip for clip in every if clip.split == "test"][::25]
+    train = [clip for clip in every if clip.split == "train"][::90]
+    return [*test, *train, *map(elsewhere, [c for c in every if c.split == "dev"][::25])]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def invented_prosody() -> Iterator[None]:
+    """Measuring takes longer than all else here, and has tests of its own."""
+
+    def measure_all(clips: Sequence[Clip], *_: object) -> dict[str, Measures]:
+        values = np.random.default_rng(0).normal(size=(len(clips), len(fields(Measures))))
+        return {
+            clip.id: Measures(*map(float, row)) for clip, row in zip(clips, values, strict=True)
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ugsd_lab.evaluation.study.measure_all", measure_all)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache") / "measures.json"
+
+
+@pytest.fixture(scope="module")
+def result(clips: list[Clip], cache: Path) -> Result:
+    """Every arm, and a probe that is always right."""
+    return run(clips, cache, probe={clip.id: clip.emotion or "" for clip in clips})
+
+
+@pytest.fixture(scope="module")
+def curved(clips: list[Clip], cache: Path) -> Result:
+    """Few arms and clips, and their curves."""
+    own = [clip for clip in clips if clip.corpus == "emodb"]
+    return run(own, cache, arms=[], limit=2, curves=True)
+
+
+def run(clips: list[Clip], cache: Path, norms: Norms | None = None, **options: object) -> Result:
+    return evaluate(
         clips,
-        drafter=STARTER_DRAFTER,
-        verifier=STARTER_FOLDER,
-        norms=load_norms(),
-        cache=tmp_path / "measures.json",
+        Pair(STARTER_DRAFTER),
+        norms=norms or load_norms(),
+        cache=cache,
         progress=lambda *_: None,
+        **options,  # type: ignore[arg-type]
     )
-    majority = max(
-        sum(clip.emotion == emotion for clip in clips) for emotion in {c.emotion for c in clips}
-    ) / len(clips)
-    assert row.emotion > majority + 0.25
+
+
+def test_every_arm_captions_the_same_clips_of_every_corpus(result: Result) -> None:
+    arms = [*ARMS, "probe on the evidence"]
+    assert [row.arm for row in result.rows] == arms * 2
+    assert {row.corpus: row.where for row in result.rows} == {
+        "emodb": "home",
+        "elsewhere": "unseen",
+    }
+    for corpus in ("emodb", "elsewhere"):
+        assert len({row.clips for row in result.rows if row.corpus == corpus}) == 1
+
+
+def test_the_numbers_of_a_row_lie_where_they_can(result: Result) -> None:
+    for row in result.rows:
+        assert row.emotion_low <= row.emotion <= row.emotion_high
+        if row.arm == "probe on the evidence":
+            assert row.emotion == 1
+            assert np.isnan(row.bleu)
+            continue
+        assert all(5 < value < 100 for value in (row.bleu, row.chrf, row.rouge_l, row.meteor))
+        five = (row.emotion, row.pitch, row.loudness, row.pace, row.gender)
+        assert row.attributes == pytest.approx(np.mean(five))
+        assert np.isnan(row.p50_ms) or 0 < row.p50_ms <= row.p95_ms
+
+
+def test_what_leaves_grows_with_the_arm(result: Result) -> None:
+    rows = {row.arm: row for row in result.rows if row.corpus == "emodb"}
+    alone, everything = rows["drafter alone"], rows["escalate everything"]
+    assert alone.bytes_sent == alone.disclosed == alone.frames == alone.disclosed_states == 0
+    assert everything.escalation == pytest.approx(1)
+    assert 0 < rows["UGSD"].disclosed < 0.95
+    assert rows["UGSD"].disclosed_states > 0 == rows["tokens only"].disclosed_states
+    assert rows["UGSD"].frames == rows["UGSD"].round_trips
+    assert np.isnan(rows["majority caption"].disclosed)
+    assert np.isnan(rows["verifier on every token"].bytes_sent)
+    for arm in BETWEEN:
+        assert rows[arm].disclosed == pytest.approx(rows["UGSD"].disclosed, abs=0.25)
+
+
+def test_listening_is_part_of_every_arms_time(result: Result) -> None:
+    rows = {row.arm: row for row in result.rows if row.corpus == "emodb"}
+    assert rows["drafter alone"].p50_ms > 10  # decoding alone takes less
+    assert rows["escalate everything"].p50_ms > rows["drafter alone"].p50_ms
+
+
+def test_differences_are_ugsds_over_the_same_clips(result: Result) -> None:
+    rows = {(row.corpus, row.arm): row for row in result.rows}
+    assert {d.against for d in result.differences} >= {"drafter alone", "paper's recipe", *BETWEEN}
+    for d in result.differences:
+        ours, theirs = rows[d.corpus, "UGSD"], rows[d.corpus, d.against]
+        assert d.emotion == pytest.approx(ours.emotion - theirs.emotion)
+        assert d.low <= d.emotion <= d.high
+
+
+def test_auroc_is_had_where_there_is_a_home_and_an_away(result: Result, curved: Result) -> None:
+    assert 0 <= result.auroc <= 1
+    assert np.isnan(curved.auroc)
+
+
+def test_the_oracle_says_what_escalating_everything_says_and_discloses_less(curved: Result) -> None:
+    assert [curves.corpus for curves in curved.curves] == ["emodb"]
+    for curves in curved.curves:
+        for curve in curves.curves:
+            shares = [point.disclosed for point in curve.points]
+            assert shares[0] == 0
+            assert shares == sorted(shares)
+        _, oracle, _ = curves.curves[-1].points
+        assert oracle.emotion == curves.everything.emotion
+        assert oracle.disclosed <= curves.everything.disclosed
+
+
+def test_the_json_has_null_for_what_an_arm_does_not_have(result: Result) -> None:
+    found = json.loads(json.dumps(as_json(result), allow_nan=False))
+    assert set(found) == {"rows", "differences", "auroc", "signatures", "gate_quality"}
+    assert len(found["rows"]) == len(result.rows)
+    rows = {row["arm"]: row for row in found["rows"]}
+    assert rows["majority caption"]["bytes_sent"] is None
+    assert set(rows["UGSD"]["gap_emotion"]) >= {"closed", "low", "high", "gap"}
+    assert set(found["signatures"]) == {"BLEU", "chrF", "ROUGE-L", "METEOR"}
+
+
+def test_the_tables_have_every_arm_and_say_what_the_intervals_are_worth(result: Result) -> None:
+    console = Console(record=True, width=150, file=StringIO())
+    print_result(result, console, split="test", limit=3)
+    text = console.export_text()
+    for words in (
+        *ARMS, "probe on the evidence", "emodb (home)", "elsewhere (unseen)", "at most 3 clips",
+        "UGSD minus", "AUROC", "exact and stem matches", "the range between two people",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_a_picture_of_a_real_run(curved: Result, tmp_path: Path) -> None:
+    draw_evaluation(tmp_path / "a.png", curved.curves, curved.confusions)
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    assert set(as_json(curved)["gate_quality"]) == {"emodb"}  # type: ignore[call-overload]
+    assert [*curved.confusions["emodb"]] == ["drafter alone", "UGSD", "verifier on every token"]
+
+
+def test_only_the_arms_asked_for_and_those_that_they_refer_to_run(
+    clips: list[Clip], cache: Path
+) -> None:
+    few = run(clips, cache, arms=["tokens only"], limit=1)
+    wanted = ["drafter alone", "UGSD", "tokens only", "verifier on every token"]
+    assert [row.arm for row in few.rows] == wanted * 2
+    assert {row.clips for row in few.rows} == {1, 2}  # one clip of each speaker
+    assert not few.curves
+
+
+def test_tuning_compares_the_candidates(clips: list[Clip], cache: Path) -> None:
+    found = run(clips, cache, tune=True, limit=1, arms=[])
+    arms = {row.arm for row in found.rows}
+    assert {f"paper's recipe ({name})" for name in RECIPES} < arms
+    assert {f"fixed block ({block})" for block in range(4)} < arms
+    assert len(ranking(found).splitlines()) == len(RECIPES) + 4
+    assert RECIPE in RECIPES
+
+
+def test_what_cannot_be_run_is_told(clips: list[Clip], cache: Path) -> None:
+    with pytest.raises(EvaluationError, match="there are: majority caption"):
+        run(clips, cache, arms=["UGSD 2"])
+    with pytest.raises(EvaluationError, match="another --split"):
+        run(clips, cache, split="calibration")
+    with pytest.raises(EvaluationError, match="probe every clip"):
+        run(clips, cache, arms=["UGSD"], limit=1, probe={})
+
+
+def test_the_bundled_drafter_is_right_more_often_than_always_saying_angry(
+    cache: Path,
+) -> None:
+    test = [clip for clip in load_corpora(None) if clip.split == "test"][::10]
+    rows = {row.arm: row for row in run(test, cache, arms=["drafter alone"]).rows}
+    emotions = [clip.emotion for clip in test]
+    majority = max(emotions.count(emotion) for emotion in set(emotions)) / len(test)
+    assert rows["drafter alone"].emotion > majority + 0.25
+
+
+def test_the_majority_caption_says_what_is_most_frequent() -> None:
+    train = [clip for clip in load_corpora(None) if clip.split == "train"]
+    text = majority_caption(train, {})
+    emotions = [clip.emotion for clip in train]
+    assert attributes_named(text, "emotion") == {max(set(emotions), key=emotions.count)}
+    assert attributes_named(text, "pitch") <= {"mid"}
+    assert text == majority_caption(train, {})
+
+
+# -- gates that are not ours
+
+
+def view(start: int) -> BlockView:
+    return BlockView(start=start, tokens=(1,), uncertainties=(0.5,), summary_held=False)
+
+
+def test_a_block_policy_escalates_the_named_block_of_each_caption_in_turn() -> None:
+    policy = BlockPolicy([0, 2, None])
+    starts = [0, 5, 10, 0, 5, 10, 0, 5, 0, 5]
+    escalated = [isinstance(policy(view(start), BudgetView()), Escalate) for start in starts]
+    assert [i for i, yes in enumerate(escalated) if yes] == [0, 5]
+
+
+def test_a_rate_is_read_where_disclosure_meets_ugsds() -> None:
+    by_rate = np.linspace(0.2, 0.8, len(RATES))
+    reach = Reach(0.2, by_rate, np.array([0.3, 0.5, 0.8, 0.6]))
+    assert reach.random_rate() == pytest.approx(RATES[0])
+    reach = replace(reach, wanted=0.4)
+    assert RATES[0] < reach.random_rate() < RATES[-1]
+    assert reach.fixed(0) == (1, pytest.approx(0.8))  # block 0 cannot reach it
+    assert reach.fixed(2) == (2, pytest.approx(0.5))
+    assert replace(reach, wanted=0.9).fixed(0) == (2, 1.0)  # none can: as near as possible
+    assert replace(reach, wanted=0.0).random_rate() == 0
+    assert Reach.mean([reach, replace(reach, wanted=0.2)]).wanted == pytest.approx(0.3)
+
+
+def test_the_entropy_gates_threshold_is_the_drafters_own(tmp_path: Path) -> None:
+    gate = tmp_path / "gate.json"
+    gate.write_text('{"entropy_threshold": 0.25}')
+    assert entropy_threshold(tmp_path) == 0.25
+    gate.write_text("{}")
+    assert entropy_threshold(tmp_path) is None
+    for wrong in ('"high"', "true", "2", "NaN", "[]"):
+        gate.write_text(f'{{"entropy_threshold": {wrong}}}')
+        with pytest.raises(EvaluationError, match="fit the gate again"):
+            entropy_threshold(tmp_path)
+
+
+def test_a_sample_repeats_and_keeps_the_order() -> None:
+    clips = load_corpora(None)
+    assert sample(clips, 10) == sample(clips, 10)
+    assert sample(clips[:5], 10) == clips[:5]
+    assert [clips.index(clip) for clip in sample(clips, 10)] == sorted(
+        clips.index(clip) for clip in sample(clips, 10)
+    )
+
+
+def test_gate_quality_is_1_for_the_oracle_0_for_chance_and_unknown_without_a_gain() -> None:
+    alone = Point(0, 0.2)
+    oracle = Curve("oracle", (alone, Point(0.2, 0.6)))
+    random = Curve("random", (alone, Point(0.8, 0.6)))
+    assert gate_quality(oracle, random, oracle, 0.8) == pytest.approx(1)
+    assert gate_quality(random, random, oracle, 0.8) == pytest.approx(0)
+    assert gate_quality(Curve("bad", (alone, Point(0.8, 0.2))), random, oracle, 0.8) < 0
+    assert np.isnan(gate_quality(oracle, random, random, 0.8))
+
+
+# -- intervals
 
 
 def test_an_interval_over_speakers_is_wider_than_one_over_clips() -> None:
@@ -66,15 +317,115 @@ def test_an_interval_over_speakers_is_wider_than_one_over_clips() -> None:
     assert over_speakers(speakers, mixed) == (0.5, 0.5)
 
 
-def test_bleu_is_sacrebleus() -> None:
-    assert bleu(["a b c d e"], [["a b c d e", "x"]]) == pytest.approx(100)
-    assert bleu(["a b c d e"], [["v w x y z"]]) < 5
+def test_two_speakers_give_the_range_between_them() -> None:
+    assert over_speakers(["a", "a", "b"], [1, 0, 1]) == (0.5, 1)
+    assert over_speakers(["a", "a"], [1, 0]) == (0.5, 0.5)
 
 
-def test_an_emotion_beside_another_is_wrong() -> None:
-    assert emotion_right("A man sounds sad.", "sad")
-    assert not emotion_right("A man sounds sad and furious.", "sad")
-    assert not emotion_right("A man speaks.", "sad")
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(-9, 9)), min_size=1, max_size=20))
+def test_an_interval_lies_between_the_speakers_own_means(pairs: list[tuple[str, float]]) -> None:
+    speakers, values = zip(*pairs, strict=True)
+    own = [np.mean([v for s, v in pairs if s == name]) for name in set(speakers)]
+    low, high = over_speakers(speakers, values, draws_count=50)
+    assert min(own) - 1e-9 <= low <= high <= max(own) + 1e-9
+
+
+def test_every_draw_has_as_many_speakers_as_there_are() -> None:
+    weights = draws(3, count=500)
+    assert weights.shape == (500, 3)
+    assert set(weights.sum(axis=1)) == {3}
+    assert (weights == draws(3, count=500)).all()
+    assert abs(weights.mean() - 1) < 0.1
+
+
+def test_labels_that_are_not_known_do_not_count() -> None:
+    measure = share_measure(["a", "a", "b"], [1.0, float("nan"), 0.0])
+    assert measure.value == 0.5
+    assert over_speakers(["a", "b"], [float("nan")] * 2) == pytest.approx(
+        (np.nan, np.nan), nan_ok=True
+    )
+
+
+def test_bleu_over_all_speakers_is_the_corpus_score() -> None:
+    captions = ["a man speaks low", "she sounds very sad today", "a man speaks up"]
+    texts = [["a man speaks up"], ["she sounds sad"], ["the man speaks up"]]
+    measure = bleu_measure(["x", "y", "x"], captions, texts)
+    assert measure.value == pytest.approx(bleu(captions, texts))
+    only_x = measure.redrawn(np.array([[2, 0], [1, 1]]))
+    assert only_x[0] == pytest.approx(bleu(captions[::2] * 2, texts[::2] * 2))
+    assert only_x[1] == pytest.approx(measure.value)
+
+
+def shares(*values: float) -> list[float]:
+    """One value per speaker."""
+    return list(values)
+
+
+def test_a_gap_is_closed_over_the_same_draws_of_speakers() -> None:
+    speakers = ["a", "b", "c"]
+    alone = share_measure(speakers, shares(0.1, 0.4, 0.7))
+    verifier = share_measure(speakers, shares(0.3, 0.6, 0.9))
+    half = share_measure(speakers, shares(0.2, 0.5, 0.8))
+    gap = gap_closed(half, alone, verifier, draws(3))
+    # Speakers differ by .6, but the half that is closed is the same for all of them.
+    assert (gap.closed, gap.low, gap.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert gap.gap == pytest.approx(0.2)
+    assert not gap.includes_zero
+
+
+def test_no_ratio_to_a_gap_that_may_be_none() -> None:
+    speakers = ["a", "b"]
+    alone = share_measure(speakers, shares(0.5, 0.5))
+    verifier = share_measure(speakers, shares(0.4, 0.9))
+    gap = gap_closed(verifier, alone, verifier, draws(2))
+    assert gap.includes_zero
+    assert np.isnan([gap.closed, gap.low, gap.high]).all()
+    assert gap_closed(alone, alone, alone, draws(2)).includes_zero
+
+
+def test_where_the_verifier_is_worse_there_is_nothing_to_close() -> None:
+    alone = share_measure(["a", "b"], shares(0.5, 0.6))
+    verifier = share_measure(["a", "b"], shares(0.4, 0.5))
+    gap = gap_closed(verifier, alone, verifier, draws(2))
+    assert gap.is_loss
+    assert not gap.includes_zero
+    assert np.isnan([gap.closed, gap.low, gap.high]).all()
+
+
+# -- the command and what comes with the package
+
+
+def test_a_pair_knows_where_its_drafter_is_at_home(tmp_path: Path) -> None:
+    pair = pair_of("starter")
+    assert [pair.where(name) for name in ("emodb", "nemo", "savee")] == ["home", "away", "unseen"]
+    assert pair_of(str(STARTER_DRAFTER), home=["nemo"]).where("emodb") == "away"
+    with pytest.raises(EvaluationError, match="ugsd-lab train"):
+        pair_of(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--split", "all"], "calibration"),
+        (["--drafter", "nowhere"], "starter, free, ceiling"),
+        (["--plot", "curve.pdf"], ".svg or .png"),
+        (["--arm", "everything"], "escalate everything"),
+    ],
+)
+def test_bad_options_are_told_what_would_be_right(
+    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *arguments]) == 1
+    assert hint in capsys.readouterr().err
+
+
+def test_the_command_prints_json(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--limit", "1", "--arm", "UGSD", "--cache", str(cache), "--json"]
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["arm"] for row in found["rows"]] == [
+        "drafter alone", "UGSD", "verifier on every token",
+    ]  # fmt: skip
 
 
 def test_the_bundled_weights_are_small_enough() -> None:
@@ -106,11 +457,6 @@ def test_train_refuses_a_changed_recipe(tmp_path: Path, capsys: pytest.CaptureFi
     arguments = ["train", "--data", str(tmp_path), "--whisper", str(whisper), "--work", str(work)]
     assert main(arguments) == 1
     assert "--work" in capsys.readouterr().err
-
-
-def test_an_unknown_split_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--split", "all"]) == 1
-    assert "calibration" in capsys.readouterr().err
 
 
 def test_installed_size_counts_ourselves_and_what_we_need() -> None:

@@ -20,12 +20,12 @@ def curves(corpus: str, quality: float = 0.5) -> CorpusCurves:
     lines = tuple(
         Curve(name, (alone, Point(0.3, 0.4 + i / 50), everything)) for i, name in enumerate(NAMES)
     )
-    return CorpusCurves(corpus, "home", 40, alone, everything, lines, quality)
+    return CorpusCurves(corpus, "home", 40, alone, everything, Point(0.3, 0.5), lines, quality)
 
 
 def confusions() -> dict[str, Confusion]:
     found = confusion(["sounds sad", "sounds angry", "speaks"], ["sad", "sad", "angry"])
-    return {arm: found for arm in ("drafter alone", "UGSD", "verifier on every token")}
+    return dict.fromkeys(("drafter alone", "UGSD", "verifier on every token"), found)
 
 
 def texts(path: Path) -> set[str]:
@@ -39,7 +39,7 @@ def test_the_svg_names_its_axes_lines_corpora_and_arms(tmp_path: Path) -> None:
     both = [curves("emodb"), curves("nemo", float("nan"))]
     draw_evaluation(path, both, {"emodb": confusions(), "nemo": confusions()})
     found = texts(path)
-    assert {*NAMES, "drafter alone", "escalate everything"} <= found
+    assert {*NAMES, "drafter alone", "UGSD as shipped", "escalate everything"} <= found
     assert {"share of tokens that left the device", "captions with the right emotion"} <= found
     assert {"emotion named", "label", "angry", "sad", "none"} <= found
     assert "emodb (home), 40 clips; gate quality 0.50" in found

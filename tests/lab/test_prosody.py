@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from numpy.typing import NDArray
-from ugsd_lab.corpora import load_corpora
-from ugsd_lab.prosody import Measures, Norms, measure, measure_all
+from ugsd_lab.captions import LEXICON
+from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.prosody import Level, Levels, Measures, Norms, measure, measure_all
 
 RATE = 16_000
 
@@ -57,10 +61,14 @@ def test_measures_are_kept_and_read_again(tmp_path: Path) -> None:
     assert not told
 
 
+def random_measures(clips: Sequence[Clip], seed: int = 0) -> dict[str, Measures]:
+    rng = np.random.default_rng(seed)
+    return {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
+
+
 def test_norms_come_from_training_speakers_alone() -> None:
     clips = load_corpora(None)
-    rng = np.random.default_rng(0)
-    values = {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
+    values = random_measures(clips)
     held_out = {clip.id: values[clip.id] for clip in clips if clip.split == "train"}
     other = {clip.id: held_out.get(clip.id, Measures(*[99.0] * 7)) for clip in clips}
     assert Norms.fit(clips, values) == Norms.fit(clips, other)
@@ -68,3 +76,69 @@ def test_norms_come_from_training_speakers_alone() -> None:
     pitched = [Norms.fit(clips, values).levels(clip, values[clip.id]).pitch for clip in train]
     assert pitched.count("low") == pytest.approx(len(train) / 4, abs=2)
     assert pitched.count("high") == pytest.approx(len(train) / 4, abs=2)
+
+
+def test_who_is_of_no_known_group_is_held_against_everybody() -> None:
+    clips = [clip for clip in load_corpora(None) if clip.split == "train"]
+    values = random_measures(clips)
+    norms = Norms.fit(clips, values)
+    stranger = replace(clips[0], corpus="cremad", language="English", gender=None)
+    pooled = replace(clips[0], corpus="any", language="any")
+    for name in ("pitch_st", "tilt_db", "pace", "pause_share", "cpp_db"):
+        group, quartiles = norms.population(stranger, name)
+        every = [getattr(value, name) for value in values.values()]
+        assert group == "any"
+        assert quartiles == pytest.approx(np.quantile(every, [0.25, 0.75]))
+    assert norms.population(clips[0], "tilt_db")[0] == f"emodb/{clips[0].gender}"
+    assert norms.population(pooled, "pitch_st")[0] == clips[0].gender
+    high = Measures(*[9.0] * 7)
+    assert set(vars(norms.levels(stranger, high)).values()) == {"high"}
+
+
+def test_what_could_not_be_measured_is_mid_and_leaves_the_norms_alone() -> None:
+    clips = [clip for clip in load_corpora(None) if clip.split == "train"]
+    values = random_measures(clips)
+    unheard = Measures(*[float("nan")] * 7)
+    norms = Norms.fit(clips, values)
+    assert set(vars(norms.levels(clips[0], unheard)).values()) == {"mid"}
+    fewer = Norms.fit(clips, values | {clips[0].id: unheard})
+    assert fewer == Norms.fit(clips[1:], values)
+
+
+def test_each_level_is_of_its_own_measure() -> None:
+    """A clip that is high in one measure alone is high in that level alone."""
+    clips = [clip for clip in load_corpora(None) if clip.split == "train"]
+    norms = Norms.fit(clips, random_measures(clips))
+    for measured, level in {
+        "pitch_st": "pitch", "pitch_sd_st": "melody", "tilt_db": "loudness", "pace": "pace",
+        "pause_share": "pauses", "cpp_db": "clarity",
+    }.items():  # fmt: skip
+        found = norms.levels(clips[0], replace(Measures(*[0.0] * 7), **{measured: 9.0}))
+        assert [name for name, value in vars(found).items() if value == "high"] == [level]
+
+
+def test_a_recording_played_faster_is_higher_and_quicker_as_it_measures_itself() -> None:
+    told = measure(buzz(150), 4).faster(1.2)
+    found = measure(soxr.resample(buzz(150), 1.2 * RATE, RATE), 4)
+    assert told.pitch_st == pytest.approx(found.pitch_st, abs=0.2)
+    assert told.pace == pytest.approx(found.pace, rel=0.05)
+    assert told == replace(measure(buzz(150), 4), pitch_st=told.pitch_st, pace=told.pace)
+    assert measure(buzz(150), None).faster(1.2).pace != told.pace  # NaN stays NaN
+
+
+def test_loudness_is_effort_and_not_gain() -> None:
+    """More gain changes the level alone; more energy above 1 kHz is a louder voice."""
+    quiet, loud = measure(buzz(150, amplitude=0.05), 4), measure(buzz(150, amplitude=0.5), 4)
+    assert quiet.tilt_db == pytest.approx(loud.tilt_db, abs=0.01)
+    samples = buzz(150)
+    pressed = (np.diff(samples, prepend=samples[:1])).astype(np.float32)
+    assert measure(pressed, 4).tilt_db > loud.tilt_db + 3
+
+
+def test_noise_in_a_soft_voice_is_breath_and_in_a_forceful_one_roughness() -> None:
+    def quality(clarity: Level, loudness: Level) -> str:
+        return Levels("mid", "mid", loudness, "mid", "mid", clarity).quality
+
+    every: list[Level] = ["low", "mid", "high"]
+    assert [quality("low", loudness) for loudness in every] == ["breathy", "husky", "rough"]
+    assert {quality(c, loud) for c in every for loud in every} == set(LEXICON["quality"])

@@ -2,41 +2,85 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from ugsd_lab import training
-from ugsd_lab.captions import references
-from ugsd_lab.corpora import load_corpora
+from ugsd_lab.augment import drawn_speed
+from ugsd_lab.captions import attributes_named, caption, references
+from ugsd_lab.corpora import EMOTIONS, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.export import Novelty, export_drafter, export_verifier
-from ugsd_lab.models import STATE_DIM, DrafterDecoder, VerifierModel
+from ugsd_lab.listening import copy_rng
+from ugsd_lab.models import (
+    BELIEF_DIM,
+    HEARD_DIM,
+    MAX_TOKENS,
+    STATE_DIM,
+    DrafterDecoder,
+    VerifierModel,
+    emotion_logits,
+)
 from ugsd_lab.prosody import Measures, Norms
-from ugsd_lab.vocabulary import BOS, EOS, Vocabulary
-from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_server.verifier.onnx import OnnxScorer
+from ugsd_lab.training import Corpus, Drafts, Projection
+from ugsd_lab.vocabulary import BOS, EOS, PAD, Vocabulary
+
+EVIDENCE = HEARD_DIM + 16
+
+
+def some_clips() -> list[Clip]:
+    """EMO-DB, a third of them as if from another corpus of speakers of the same names."""
+    clips = load_corpora(None)[::2]
+    return [replace(clip, corpus="ravdess") if i % 3 == 0 else clip for i, clip in enumerate(clips)]
 
 
 @pytest.fixture(scope="module")
-def corpus() -> training.Corpus:
-    clips = load_corpora(None)[::10]
+def corpus() -> Corpus:
+    clips = some_clips()
     rng = np.random.default_rng(0)
     measures = {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
-    evidence = rng.normal(size=(len(clips), 2304)).astype(np.float32)
-    return training.Corpus(clips, evidence, measures, Norms.fit(clips, measures))
+    heard = rng.normal(size=(len(clips), 3, EVIDENCE)).astype(np.float32)
+    return Corpus(clips, heard, measures, Norms.fit(clips, measures))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products: more threads are slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def vocabulary(corpus: training.Corpus) -> Vocabulary:
+def vocabulary(corpus: Corpus) -> Vocabulary:
     return Vocabulary.train(
         text
-        for clip in corpus.clips
-        for text in references(clip, corpus.norms.levels(clip, corpus.measures[clip.id]))
+        for row, clip in enumerate(corpus.clips)
+        for text in references(clip, corpus.facts(row).levels)
     )
+
+
+@pytest.fixture(scope="module")
+def drafter(vocabulary: Vocabulary) -> DrafterDecoder:
+    torch.manual_seed(0)
+    drafter = DrafterDecoder(EVIDENCE, len(vocabulary), width=16, layers=1, heads=2)
+    drafter.get_buffer("projection").normal_()
+    return drafter.eval()
+
+
+@pytest.fixture(autouse=True)
+def small_models_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(training, "BATCH", 8)
+    small = partial(VerifierModel, width=32, layers=1, heads=2)
+    monkeypatch.setattr(training, "VerifierModel", small)
 
 
 def quiet(stage: str, done: int, of: int, note: str) -> None:
@@ -47,141 +91,243 @@ class _Killed(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(
-    corpus: training.Corpus,
+def kill_at_four(stage: str, done: int, of: int, note: str) -> None:
+    if done == 4:
+        raise _Killed
+
+
+def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def train_drafter(
+    corpus: Corpus,
+    corpora: Sequence[str],
     vocabulary: Vocabulary,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path,
+    progress: training.Progress = quiet,
+) -> DrafterDecoder:
+    return training.train_drafter(
+        corpus, corpora, vocabulary, Projection.fit(corpus, corpora), name="tiny",
+        steps=5, seed=3, checkpoint=checkpoint, progress=progress,
+    )  # fmt: skip
+
+
+def test_a_killed_drafter_goes_on_to_the_same_weights(
+    corpus: Corpus, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(training, "BATCH", 8)
-
     def train(checkpoint: Path, progress: training.Progress) -> DrafterDecoder:
-        return training.train_drafter(
-            corpus, ["emodb"], vocabulary,
-            steps=5, seed=3, checkpoint=checkpoint, progress=progress,
-        )  # fmt: skip
-
-    def kill_at_four(stage: str, done: int, of: int, note: str) -> None:
-        if done == 4:
-            raise _Killed
+        return train_drafter(corpus, ["emodb"], vocabulary, checkpoint, progress)
 
     whole = train(tmp_path / "whole.pt", quiet)
     with pytest.raises(_Killed):
         train(tmp_path / "killed.pt", kill_at_four)
-    resumed = train(tmp_path / "killed.pt", quiet)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert_same_weights(whole, train(tmp_path / "killed.pt", quiet))
 
 
-def test_the_state_projection_is_fitted_on_the_drafters_own_corpora(
-    corpus: training.Corpus, vocabulary: Vocabulary, tmp_path: Path
+def test_a_killed_verifier_goes_on_to_the_same_weights(
+    corpus: Corpus, vocabulary: Vocabulary, drafter: DrafterDecoder, tmp_path: Path
+) -> None:
+    both = ["emodb", "ravdess"]
+    drafts = captions_as_drafts(corpus)
+
+    def train(checkpoint: Path, progress: training.Progress) -> VerifierModel:
+        return training.train_verifier(
+            corpus, both, vocabulary, [(drafter, drafts), (drafter, drafts)],
+            steps=5, seed=3, checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+
+    whole = train(tmp_path / "whole.pt", quiet)
+    with pytest.raises(_Killed):
+        train(tmp_path / "killed.pt", kill_at_four)
+    assert_same_weights(whole, train(tmp_path / "killed.pt", quiet))
+
+
+def captions_as_drafts(corpus: Corpus) -> Drafts:
+    """Drafts that are captions of the wrong clips."""
+    rng = random.Random(0)
+    rows, copies = corpus.heard.shape[:2]
+    return Drafts(
+        {
+            (row, copy): caption(corpus.facts(rng.randrange(rows)), rng)
+            for row in range(rows)
+            for copy in range(copies)
+        }
+    )
+
+
+def test_a_drafter_depends_on_the_training_speakers_of_its_own_corpora_alone(
+    corpus: Corpus, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     """Changing clips that the drafter may not know changes nothing of it."""
-    strangers = [clip.split != "train" for clip in corpus.clips]
-    changed = corpus.evidence.copy()
+    strangers = [clip.split != "train" or clip.corpus != "emodb" for clip in corpus.clips]
+    changed = corpus.heard.copy()
     changed[strangers] += 5
-    other = training.Corpus(corpus.clips, changed, corpus.measures, corpus.norms)
+    other = replace(corpus, heard=changed)
     drafters = [
-        training.train_drafter(
-            which, ["emodb"], vocabulary,
-            steps=2, seed=0, checkpoint=tmp_path / f"{i}.pt", progress=quiet,
-        )
+        train_drafter(which, ["emodb"], vocabulary, tmp_path / f"{i}.pt")
         for i, which in enumerate((corpus, other))
-    ]  # fmt: skip
-    for name, value in drafters[0].state_dict().items():
-        assert torch.equal(value, drafters[1].state_dict()[name]), name
+    ]
+    assert_same_weights(*drafters)
 
 
-def test_captions_survive_the_vocabulary(corpus: training.Corpus, vocabulary: Vocabulary) -> None:
-    for row in range(len(corpus.clips)):
-        clip = corpus.clips[row]
-        for text in references(clip, corpus.norms.levels(clip, corpus.measures[clip.id])):
-            assert vocabulary.decode([BOS, *vocabulary.encode(text), EOS]) == text
+def test_the_projection_tells_clips_of_a_speaker_apart_and_not_speakers(corpus: Corpus) -> None:
+    """Speakers of one name in two corpora are two."""
+    shifted = corpus.heard.copy()
+    rng = np.random.default_rng(1)
+    speakers = np.array([f"{clip.corpus}/{clip.speaker}" for clip in corpus.clips])
+    for speaker in sorted(set(speakers)):
+        shifted[speakers == speaker] += 30 * rng.normal(size=EVIDENCE).astype(np.float32)
+    both = ["emodb", "ravdess"]
+    projection = Projection.fit(replace(corpus, heard=shifted), both)
+    assert projection.matrix.shape == (EVIDENCE, HEARD_DIM)
+    rows = corpus.rows(both, "train")
+    told = shifted[rows, 0] @ projection.matrix - projection.mean
+    np.testing.assert_allclose(told.mean(0), 0, atol=1e-3)
+    for speaker in set(speakers[rows]):
+        told[speakers[rows] == speaker] -= told[speakers[rows] == speaker].mean(0)
+    np.testing.assert_allclose(np.cov(told.T, bias=True), np.eye(HEARD_DIM), atol=2e-3)
 
 
-@pytest.fixture(scope="module")
-def folders(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("pair")
-    drafter = DrafterDecoder(2304, len(vocabulary)).eval()
-    verifier = VerifierModel(len(vocabulary), width=64, layers=2).eval()
-    torch.save((drafter.state_dict(), verifier.state_dict()), folder / "weights.pt")
-    evidence = np.random.default_rng(0).normal(size=(80, 2304)).astype(np.float32)
-    export_drafter(
-        folder / "drafter", name="tiny", licence="none", ears=Ears().eval(), drafter=drafter,
-        novelty=Novelty.fit(evidence), vocabulary=vocabulary,
-    )  # fmt: skip
-    export_verifier(
-        folder / "verifier", name="tiny", licence="none", verifier=verifier, drafter=drafter,
-        vocabulary=vocabulary,
-    )  # fmt: skip
-    return folder / "drafter", folder / "verifier"
+def test_a_copy_that_is_faster_is_told_to_be_higher_and_quicker(corpus: Corpus) -> None:
+    train = [i for i, clip in enumerate(corpus.clips) if clip.split == "train"]
+    speeds = {(i, n): drawn_speed(copy_rng(corpus.clips[i], n)) for i in train for n in (1, 2)}
+    row, copy = max(speeds, key=lambda at: speeds[at])
+    measures = corpus.measures[corpus.clips[row].id].faster(speeds[row, copy])
+    assert corpus.facts(row, copy).levels == corpus.norms.levels(corpus.clips[row], measures)
+    changed = [corpus.facts(i).levels.pitch != corpus.facts(i, n).levels.pitch for i, n in speeds]
+    assert any(changed)
+    for at, moved in zip(speeds, changed, strict=True):
+        assert not (moved and speeds[at] == 1)
+    held_out = next(i for i, clip in enumerate(corpus.clips) if clip.split == "test")
+    assert corpus.facts(held_out, 1) == corpus.facts(held_out)
 
 
-def test_the_exported_pair_fits_together(folders: tuple[Path, Path]) -> None:
-    drafter, scorer = OnnxDrafter(folders[0]), OnnxScorer(folders[1])
-    drafter.load()
-    scorer.load()
-    assert drafter.info.vocabulary == scorer.info.vocabulary
-    assert drafter.info.projection == scorer.info.projection
-    assert drafter.info.state_dim == scorer.info.state_dim == STATE_DIM
+def test_the_labels_are_those_of_the_facts(corpus: Corpus) -> None:
+    labels = training._Labels.of(corpus)
+    for row in range(0, len(corpus.clips), 7):
+        for copy in range(3):
+            facts = corpus.facts(row, copy)
+            assert EMOTIONS[labels.emotion[row]] == facts.emotion
+            *levels, gender = labels.levels[row, copy].tolist()
+            assert [("low", "mid", "high")[i] for i in levels] == list(vars(facts.levels).values())
+            assert ("female", None, "male")[gender] == facts.gender
 
 
-def test_the_int8_drafter_says_what_the_network_says(
-    folders: tuple[Path, Path], vocabulary: Vocabulary
+def examples(
+    corpus: Corpus, vocabulary: Vocabulary, drafts: Sequence[Drafts], batches: int = 12
+) -> list[tuple[training.Corpus, int, int, list[int], list[int]]]:
+    """(row, copy, input tokens, targets) of some batches."""
+    sampler = training._Sampler(corpus, ["emodb", "ravdess"], vocabulary, 0, drafts)
+    out = []
+    for step in range(batches):
+        batch, which = sampler.batch(step, 16)
+        assert which.max(initial=0) < max(1, len(drafts))
+        for row in range(16):
+            out.append(
+                (corpus, int(batch.rows[row]), int(batch.copies[row]),
+                 batch.inputs[row].tolist(), batch.targets[row].tolist())
+            )  # fmt: skip
+    return out
+
+
+def test_a_batch_depends_on_seed_and_step_and_takes_corpora_evenly(
+    corpus: Corpus, vocabulary: Vocabulary
 ) -> None:
-    drafter = OnnxDrafter(folders[0])
-    drafter.load()
-    network = DrafterDecoder(2304, len(vocabulary)).eval()
-    network.load_state_dict(torch.load(folders[0].parent / "weights.pt", weights_only=True)[0])
-    samples = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
-    evidence = drafter._model().run("ears.onnx", {"samples": samples[None]})[0]
-    heard = drafter.encode(samples)
-    session = drafter.start(heard)
-    tokens = [7, 9, 11]
-    session.append(tokens)
+    fewer = [c for c in range(len(corpus.clips)) if corpus.clips[c].corpus == "emodb" or c % 9 == 0]
+    uneven = Corpus(
+        [corpus.clips[i] for i in fewer], corpus.heard[fewer], corpus.measures, corpus.norms
+    )
+    sampler = training._Sampler(uneven, ["emodb", "ravdess"], vocabulary, 0)
+    first, again = sampler.batch(3, 400)[0], sampler.batch(3, 400)[0]
+    assert torch.equal(first.inputs, again.inputs)
+    assert not np.array_equal(first.rows, sampler.batch(4, 400)[0].rows)
+    drawn = [uneven.clips[row] for row in first.rows]
+    assert {clip.split for clip in drawn} == {"train"}
+    share = np.mean([clip.corpus == "emodb" for clip in drawn])
+    assert share == pytest.approx(0.5, abs=0.07)
+
+
+def test_a_drafter_learns_whole_captions_of_the_clips_own_facts(
+    corpus: Corpus, vocabulary: Vocabulary
+) -> None:
+    for _, row, copy, inputs, targets in examples(corpus, vocabulary, []):
+        length = targets.index(EOS)
+        assert inputs[0] == BOS
+        assert inputs[1 : length + 1] == targets[:length]
+        assert set(targets[length + 1 :]) | set(inputs[length + 1 :]) <= {PAD}
+        text = vocabulary.decode(targets)
+        facts = corpus.facts(row, copy)
+        assert attributes_named(text, "pitch") == {facts.levels.pitch}
+        assert attributes_named(text, "emotion") == {facts.emotion}
+
+
+def test_what_a_verifier_is_given_of_a_draft_is_no_target_and_what_it_learns_is_true(
+    corpus: Corpus, vocabulary: Vocabulary
+) -> None:
+    drafts = [captions_as_drafts(corpus)]
+    cut = kept = 0
+    for _, row, copy, inputs, targets in examples(corpus, vocabulary, drafts):
+        length = inputs.index(PAD) - 1 if PAD in inputs else len(inputs) - 1
+        given = next(i for i, target in enumerate(targets) if target != PAD)
+        assert targets[given:length] == inputs[given + 1 : length + 1]
+        assert targets[length] == EOS
+        draft, facts = drafts[0].text(row, copy), corpus.facts(row, copy)
+        assert draft.startswith(vocabulary.decode(inputs[1 : given + 1]))
+        learnt = vocabulary.decode(targets)
+        for attribute in ("emotion", "pitch", "loudness", "pace", "quality"):
+            assert attributes_named(learnt, attribute) <= {facts.value(attribute)}
+        cut += given > 0
+        kept += learnt.split()[-1:] == draft.split()[-1:]
+    assert 0.05 < cut / (12 * 16) < 0.25
+    assert kept / (12 * 16) > 0.2
+
+
+def test_a_draft_without_end_becomes_a_caption_that_fits(
+    corpus: Corpus, vocabulary: Vocabulary
+) -> None:
+    endless = Drafts(
+        {(row, n): "She sounds sad, " * 16 for row in range(len(corpus.clips)) for n in range(3)}
+    )
+    for *_, inputs, targets in examples(corpus, vocabulary, [endless]):
+        assert len(inputs) <= MAX_TOKENS + 1
+        assert EOS in targets
+
+
+def test_drafts_are_of_the_training_clips_and_their_copies(
+    corpus: Corpus, vocabulary: Vocabulary, drafter: DrafterDecoder
+) -> None:
+    drafts, again = (
+        training.draft_all(drafter, corpus, ["emodb"], vocabulary, seed=0, progress=quiet)
+        for _ in range(2)
+    )
+    rows = corpus.rows(["emodb"], "train")
+    assert set(drafts.texts) == {(int(row), copy) for row in rows for copy in range(3)}
+    assert drafts == again
+    sampled = training.draft_all(drafter, corpus, ["emodb"], vocabulary, seed=1, progress=quiet)
+    for row in rows:
+        assert drafts.text(int(row), 0) == sampled.text(int(row), 0)  # greedy
+        assert drafts.text(int(row), 1) != sampled.text(int(row), 1)
+
+
+def test_a_state_says_what_was_heard_and_what_is_believed_within_the_unit_ball(
+    corpus: Corpus, drafter: DrafterDecoder
+) -> None:
+    evidence = torch.from_numpy(corpus.evidence[:6])
+    tokens = torch.tensor([[BOS, 7, 9, 11]]).expand(6, -1)
     with torch.inference_mode():
-        logits, states = network(torch.tensor([[BOS, *tokens]]), torch.from_numpy(evidence))
-    found = session.predict()
-    assert np.corrcoef(found.logits, logits[0, -1].numpy())[0, 1] > 0.99
-    assert float(found.state @ states[0, -1].numpy()) > 0.99
-    assert np.linalg.norm(found.state) == pytest.approx(1, abs=1e-5)
-
-
-def test_a_cropped_session_predicts_as_before(folders: tuple[Path, Path]) -> None:
-    drafter = OnnxDrafter(folders[0])
-    drafter.load()
-    session = drafter.start(drafter.encode(np.full(16_000, 0.1, dtype=np.float32)))
-    session.append([7])
-    before = session.predict()
-    session.append([9])
-    session.append([11])
-    session.crop(1)
-    assert list(session.tokens) == [7]
-    np.testing.assert_array_equal(session.predict().logits, before.logits)
-
-
-def test_novelty_is_about_one_at_home_and_larger_away() -> None:
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(40, 300))
-
-    def some(n: int, noise: float) -> NDArray[np.float32]:
-        rows = rng.normal(size=(n, 40)) @ mixing + noise * rng.normal(size=(n, 300))
-        return rows.astype(np.float32)
-
-    novelty = Novelty.fit(some(900, 1))
-    assert float(novelty(some(300, 1)).mean()) == pytest.approx(1, abs=0.15)
-    assert float(novelty(some(300, 3)).mean()) > 2
-
-
-def test_the_graph_finds_the_same_novelty(folders: tuple[Path, Path]) -> None:
-    drafter = OnnxDrafter(folders[0])
-    drafter.load()
-    fitted = Novelty.fit(np.random.default_rng(0).normal(size=(80, 2304)).astype(np.float32))
-    samples = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
-    evidence = drafter._model().run("ears.onnx", {"samples": samples[None]})[0]
-    assert drafter.encode(samples).novelty == pytest.approx(float(fitted(evidence)[0]), rel=0.02)
+        _, states = drafter(tokens, evidence)
+    assert states.shape == (6, 4, STATE_DIM)
+    heard, believed = states.split([HEARD_DIM, BELIEF_DIM], -1)
+    torch.testing.assert_close(heard, heard[:, :1].expand_as(heard))
+    assert not torch.equal(believed[:, 0], believed[:, 1])
+    assert float(states.norm(dim=-1).max()) <= 1 + 1e-6
+    scores = emotion_logits(states, len(EMOTIONS))
+    assert scores.shape == (6, 4, len(EMOTIONS))
+    torch.testing.assert_close(
+        scores.argmax(-1), believed[..., : len(EMOTIONS)].argmax(-1), rtol=0, atol=0
+    )
 
 
 def test_weights_that_are_not_whispers_are_a_named_error(tmp_path: Path) -> None:

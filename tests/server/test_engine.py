@@ -63,9 +63,10 @@ class Reference:
                     break
             committed.append(token)
             accepted += 1
+        self.states = {i: s for i, s in self.states.items() if i <= len(committed)}
         if correction is not None:
-            self.states = {i: s for i, s in self.states.items() if i <= len(committed)}
             committed.append(correction)
+        if correction is not None or (self.continuation.after_acceptance and self.states):
             info = self.scorer.info
             while (
                 committed[-1] != info.eos
@@ -86,6 +87,10 @@ class Reference:
             correction=correction,
             continuation=tuple(more),
         )
+
+
+LISTENS = Continuation(after_acceptance=False)
+"""Judges what it is asked about and says nothing where that passes."""
 
 
 @st.composite
@@ -129,7 +134,9 @@ def _concrete(turn: dict[str, Any], held: tuple[int, ...], make_block: Any) -> B
 @given(
     turns=_turns(),
     rule=st.sampled_from(RULES),
-    more=st.sampled_from([Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5)]),
+    more=st.sampled_from(
+        [Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5), LISTENS]
+    ),
     cache_bytes=st.sampled_from([0, 10**9]),
 )
 def test_cached_and_uncached_verdicts_agree_under_any_blocks_and_rollbacks(
@@ -152,22 +159,34 @@ def test_cached_and_uncached_verdicts_agree_under_any_blocks_and_rollbacks(
         assert verdict == reference.verify(block)
         assert list(caption.tokens) == reference.tokens
         assert caption.states == reference.states
-        stopped_early = (
-            verdict.correction is not None and len(verdict.continuation) < more.max_tokens
-        )
+        asked_on = verdict.correction is not None or (more.after_acceptance and caption.states)
+        stopped_early = bool(asked_on) and len(verdict.continuation) < more.max_tokens
         assert scorer.passes - before <= 1 + len(verdict.continuation) + stopped_early
         if verdict.correction is not None:
             assert verdict.correction != block.tokens[verdict.accepted]
-        else:
+        elif not asked_on:
             assert verdict.continuation == ()
 
 
 @pytest.fixture
 def verifier(make_scorer: Callable[..., Any]) -> tuple[Verifier, Any]:
     scorer = make_scorer()
-    verifier = Verifier(scorer, acceptance=Rank(rank=12))
+    verifier = Verifier(scorer, acceptance=Rank(rank=12), continuation=LISTENS)
     verifier.load()
     return verifier, scorer
+
+
+@pytest.mark.parametrize(("more", "goes_on"), [(Continuation(), True), (LISTENS, False)])
+def test_it_goes_on_after_a_block_that_passed_where_it_heard_a_state(
+    make_scorer: Any, make_block: Any, more: Continuation, goes_on: bool
+) -> None:
+    verifier = Verifier(make_scorer(), acceptance=Rank(12), continuation=more)
+    verifier.load()
+    heard = verifier.verify(CaptionState(), make_block((3, 4), states={0: (1, 2, 3)}))
+    deaf = verifier.verify(CaptionState(), make_block((3, 4)))
+    assert (heard.accepted, heard.correction) == (deaf.accepted, deaf.correction) == (2, None)
+    assert bool(heard.continuation) == goes_on
+    assert not deaf.continuation
 
 
 def test_a_kept_prefix_is_not_run_again(verifier: tuple[Verifier, Any], make_block: Any) -> None:

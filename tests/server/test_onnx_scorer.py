@@ -113,7 +113,7 @@ def test_one_flipped_bit_in_the_graph_is_refused(copy: Path) -> None:
         ({"eos": None}, "eos"),
         ({"eos": 12}, "beyond vocabulary_size"),
         ({"content_tokens": [1]}, "eos cannot be a content token"),
-        ({"state_dim": 65}, "state_dim"),
+        ({"state_dim": 129}, "state_dim"),
         ({"max_tokens": 257}, "max_tokens"),
         ({"vocabulary": "11"}, "vocabulary"),
         ({"files": {}}, "must name verifier.onnx"),

@@ -56,7 +56,7 @@ BLOCKS = (0, 1, 2, 3)
 FIXED_BLOCK = 0
 """The one of :data:`BLOCKS` that is best to escalate on the dev speakers at UGSD's disclosure."""
 
-MAJORITY_SAMPLE = 100
+MAJORITY_SAMPLE = 60
 """So many training clips are measured to find a corpus' most frequent levels."""
 
 _SEED = 0
@@ -110,15 +110,11 @@ def entropy_threshold(drafter: Path) -> float | None:
     return float(value)
 
 
-def fixed_block(name: str, block: int, rate: float) -> Arm:
-    """Escalates the ``block``-th block of a share ``rate`` of the captions, drawn by a coin."""
-
-    def coins() -> Iterator[int | None]:
-        random = Random(_SEED)  # noqa: S311  # an experiment's seed, not a secret
-        while True:
-            yield block if random.random() < rate else None
-
-    return Arm(name, lambda: BlockPolicy(coins()))
+def fixed_block(name: str, block: int, rate: float, captions: int) -> Arm:
+    """Escalates the ``block``-th block of a share ``rate`` of so many captions, drawn by lot."""
+    drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
+    blocks = [block if number in drawn else None for number in range(captions)]
+    return Arm(name, lambda: BlockPolicy(blocks))
 
 
 def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> str:
@@ -136,12 +132,15 @@ def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> 
     return references(typical, Levels(**prosody), count=1)[0]  # type: ignore[arg-type]
 
 
-def sample(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """At most ``count`` of the clips in their order, always the same ones."""
+def sample(clips: Sequence[Clip], count: int, salt: str = "") -> list[Clip]:
+    """At most ``count`` of the clips in their order, always the same ones for the same ``salt``."""
     if len(clips) <= count:
         return list(clips)
-    random = Random(_SEED)  # noqa: S311  # an experiment's seed, not a secret
-    return [clips[i] for i in sorted(random.sample(range(len(clips)), count))]
+    return [clips[i] for i in sorted(_random(salt).sample(range(len(clips)), count))]
+
+
+def _random(salt: str) -> Random:
+    return Random(f"{_SEED}:{salt}")  # noqa: S311  # an experiment's seed, not a secret
 
 
 def _most_frequent(values: Iterable[str | None]) -> str | None:

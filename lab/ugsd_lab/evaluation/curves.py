@@ -35,7 +35,7 @@ CURVE_CLIPS = 120
 _ESCALATED = (0.05, 0.12, 0.25, 0.4, 0.6, 0.8)
 """Shares of the drafts' blocks at or above a gate's thresholds."""
 _RATES = (0.1, 0.25, 0.5, 0.75)
-_RUNS = 2 + 1 + 2 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
+_RUNS = 3 + 2 + 1 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
 _GRID = np.linspace(0, 1, 501)
 
 
@@ -72,6 +72,8 @@ class CorpusCurves:
     clips: int
     alone: Point
     everything: Point
+    shipped: Point
+    """UGSD's gate at the drafter's own threshold."""
     curves: tuple[Curve, ...]
     """UGSD's gate, the entropy gate, random, fixed block, oracle."""
     gate_quality: float
@@ -106,24 +108,23 @@ def curves_of(
         return _point(chosen, bench.run(arm, chosen, stage))
 
     alone, everything = point(Arm("drafter alone", None)), point(Arm("everything", AlwaysEscalate))
+    shipped = point(_gated(bench.gate, bench.gate.threshold))
 
-    def curve(name: str, arms: Sequence[Arm]) -> Curve:
-        """From the drafter alone through ``arms`` to escalating everything."""
-        between = sorted(map(point, arms), key=lambda p: p.disclosed)
-        return Curve(name, (alone, *between, everything))
+    def curve(name: str, arms: Sequence[Arm], *known: Point) -> Curve:
+        points = [alone, *map(point, arms), *known]
+        return Curve(name, tuple(sorted(points, key=lambda p: p.disclosed)))
 
     ours = _drafts(bench, chosen, bench.gate, stage)
     entropy = _drafts(bench, chosen, EntropyGate(), stage)
-    oracle = point(_oracle(bench, chosen, ours))
     curves = (
-        curve("UGSD's gate", _thresholds(ours, bench.gate)),
-        curve("entropy gate", _thresholds(entropy, EntropyGate())),
-        curve("random", [random_gate("random", rate) for rate in _RATES]),
-        Curve("fixed block", _ascending(alone, [point(fixed_block("", b, 1.0)) for b in BLOCKS])),
-        Curve("oracle", (alone, oracle)),
+        curve("UGSD's gate", _thresholds(ours, bench.gate), shipped, everything),
+        curve("entropy gate", _thresholds(entropy, EntropyGate()), everything),
+        curve("random", [random_gate("random", rate) for rate in _RATES], everything),
+        curve("fixed block", [fixed_block("blocks", b, 1.0, len(chosen)) for b in BLOCKS]),
+        curve("oracle", [_oracle(bench, chosen, ours)], everything),
     )
     quality = gate_quality(curves[0], curves[2], curves[4], everything.disclosed)
-    return CorpusCurves(corpus, where, len(chosen), alone, everything, curves, quality)
+    return CorpusCurves(corpus, where, len(chosen), alone, everything, shipped, curves, quality)
 
 
 def gate_quality(gate: Curve, random: Curve, oracle: Curve, until: float) -> float:
@@ -199,7 +200,3 @@ def _oracle(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[Block
 def _point(clips: Sequence[Clip], said: Mapping[str, Said]) -> Point:
     right = [emotion_right(said[clip.id].text, clip.emotion or "") for clip in clips]
     return Point(disclosed_share(list(said.values())), float(np.mean(right)))
-
-
-def _ascending(alone: Point, points: Sequence[Point]) -> tuple[Point, ...]:
-    return (alone, *sorted(points, key=lambda point: point.disclosed))

@@ -88,13 +88,18 @@ class Gap:
     """How much of the way from the drafter alone to the verifier on every token an arm goes."""
 
     closed: float
-    """(arm - drafter alone) / (verifier - drafter alone); NaN where the gap may be none."""
+    """(arm - drafter alone) / (verifier - drafter alone); NaN unless the gap is surely one."""
     low: float
     high: float
     gap: float
     """verifier - drafter alone"""
     gap_low: float
     gap_high: float
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the verifier is surely the worse one, so that there is nothing to close."""
+        return self.gap_high < 0
 
     @property
     def includes_zero(self) -> bool:
@@ -108,7 +113,7 @@ def gap_closed(arm: Measure, alone: Measure, verifier: Measure, weights: NDArray
     gaps = verifier.redrawn(weights) - base
     gap, (gap_low, gap_high) = verifier.value - alone.value, interval(gaps)
     closed = low = high = float("nan")
-    if not gap_low <= 0 <= gap_high:
+    if gap_low > 0:
         gained = arm.redrawn(weights) - base
         closed = (arm.value - alone.value) / gap
         low, high = interval(

@@ -18,13 +18,14 @@ from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import BLOCKS, fixed_block, sample
 
-__all__ = ["MATCHING_CLIPS", "MATCHING_RUNS", "Reach", "disclosed_share", "random_gate",
+__all__ = ["MATCHING_CLIPS", "MATCHING_RUNS", "RATES", "Reach", "disclosed_share", "random_gate",
            "reach_of"]  # fmt: skip
 
-MATCHING_CLIPS = 60
+MATCHING_CLIPS = 50
 """Per corpus."""
-_RATES = (0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
-MATCHING_RUNS = len(_RATES) + len(BLOCKS)
+RATES = (0.1, 0.2, 0.4, 0.7, 1.0)
+"""Of the random gate, at which its disclosure is measured."""
+MATCHING_RUNS = len(RATES) + len(BLOCKS)
 
 _SEED = 0
 
@@ -63,7 +64,7 @@ class Reach:
     def random_rate(self) -> float:
         """The rate at which the random gate discloses what UGSD does."""
         shares = np.maximum.accumulate([0.0, *self.by_rate])
-        return float(np.interp(self.wanted, shares, [0.0, *_RATES]))
+        return float(np.interp(self.wanted, shares, [0.0, *RATES]))
 
     def fixed(self, block: int) -> tuple[int, float]:
         """The block to escalate, ``block`` or the next one that can reach UGSD's share, and in
@@ -84,6 +85,6 @@ def reach_of(bench: Bench, clips: Sequence[Clip], ugsd: Mapping[str, Said], stag
 
     return Reach(
         wanted=disclosed_share([ugsd[clip.id] for clip in chosen]),
-        by_rate=np.array([share(random_gate("random", rate)) for rate in _RATES]),
-        by_block=np.array([share(fixed_block("fixed block", block, 1.0)) for block in BLOCKS]),
+        by_rate=np.array([share(random_gate("random", rate)) for rate in RATES]),
+        by_block=np.array([share(fixed_block("fixed block", b, 1.0, len(chosen))) for b in BLOCKS]),
     )

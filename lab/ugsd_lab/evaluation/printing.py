@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isnan
 from statistics import fmean
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from ugsd_lab.evaluation.study import Difference, Result, Row
 
 __all__ = ["print_result", "ranking"]
 
-_COLUMNS = 130
+_COLUMNS = 165
 _FEW_SPEAKERS = 2
 
 _Cells = dict[str, Callable[[Row], str]]
@@ -48,18 +49,20 @@ def ranking(result: Result) -> str:
 
 
 def _number(value: float, digits: int = 2) -> str:
-    return "-" if value != value else f"{value:.{digits}f}"  # noqa: PLR0124  # NaN
+    return "-" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _range(low: float, high: float) -> str:
-    return "-" if low != low else f"{low:.2f} to {high:.2f}"  # noqa: PLR0124  # NaN
+    return "-" if isnan(low) else f"{_number(low)} to {_number(high)}"
 
 
 def _gap(gap: Gap | None) -> str:
-    if gap is None or gap.gap != gap.gap:  # NaN
+    if gap is None or isnan(gap.gap):
         return "-"
     if gap.includes_zero:
         return "gap includes 0"
+    if gap.is_loss:
+        return "gap is a loss"
     return f"{gap.closed:.2f} ({_range(gap.low, gap.high)})"
 
 
@@ -133,7 +136,8 @@ def _notes(result: Result, split: str) -> Iterator[str]:
         )
     yield (
         "Gap closed, in emotion: (arm - drafter alone) / (verifier on every token - drafter "
-        f"alone). 95 %: bootstrapped over the {split} speakers, paired."
+        "alone), unless that gap's own interval includes 0 or lies below it. 95 %: bootstrapped "
+        f"over the {split} speakers, paired."
     )
     few = sorted({row.corpus for row in result.rows if row.speakers <= _FEW_SPEAKERS})
     if few:
@@ -142,15 +146,17 @@ def _notes(result: Result, split: str) -> Iterator[str]:
             "the one, the other or both: its interval is the range between two people, and says "
             "nothing of a third."
         )
-    if result.auroc == result.auroc:  # NaN
+    if not isnan(result.auroc):
         yield (
             "AUROC of a caption's largest uncertainty, clips away from home against clips at home: "
             f"{result.auroc:.2f}"
         )
     for curves in result.curves:
+        unknown = isnan(curves.gate_quality)
+        quality = "none, for the oracle gains nothing" if unknown else f"{curves.gate_quality:.2f}"
         yield (
-            f"gate quality, {curves.corpus}: {_number(curves.gate_quality)} "
-            f"(0 as chance, 1 as an oracle; {curves.clips} clips)"
+            f"Gate quality, {curves.corpus}: {quality} "
+            f"(0 is chance, 1 an oracle; {curves.clips} clips)"
         )
     for name, signature in result.signatures.items():
         yield f"{name}: {signature}"

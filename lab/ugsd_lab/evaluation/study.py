@@ -290,11 +290,10 @@ def _limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
     if limit is None:
         return list(clips)
     speakers = dict.fromkeys((clip.corpus, clip.speaker) for clip in clips)
-    kept = {
-        clip.id
-        for speaker in speakers
-        for clip in baselines.sample([c for c in clips if (c.corpus, c.speaker) == speaker], limit)
-    }
+    kept: set[str] = set()
+    for corpus, speaker in speakers:
+        own = [clip for clip in clips if (clip.corpus, clip.speaker) == (corpus, speaker)]
+        kept |= {clip.id for clip in baselines.sample(own, limit, salt=speaker)}
     return [clip for clip in clips if clip.id in kept]
 
 
@@ -348,7 +347,7 @@ def _run_arms(
         stage = Stage(progress, "matched arms", len(matched) * _clips_of(corpora))
         for corpus, reach in zip(corpora, reaches, strict=True):
             for name in matched:
-                arm = _matched(name, whole if name in _EVERYWHERE else reach)
+                arm = _matched(name, whole if name in _EVERYWHERE else reach, len(corpus.clips))
                 corpus.said[name] = bench.run(arm, corpus.clips, stage)
 
 
@@ -363,7 +362,7 @@ def _run_candidates(
     for corpus, reach in zip(corpora, reaches, strict=True):
         for block in baselines.BLOCKS:
             name = _candidate("fixed block", str(block))
-            arm = baselines.fixed_block(name, *reach.fixed(block))
+            arm = baselines.fixed_block(name, *reach.fixed(block), len(corpus.clips))
             corpus.said[name] = bench.run(arm, corpus.clips, stage)
 
 
@@ -385,10 +384,10 @@ def _reaches(bench: Bench, corpora: Sequence[_Corpus], progress: Progress) -> li
     return [reach_of(bench, corpus.clips, corpus.said[UGSD], stage) for corpus in corpora]
 
 
-def _matched(name: str, reach: Reach) -> Arm:
+def _matched(name: str, reach: Reach, captions: int) -> Arm:
     if name in (RANDOM, RANDOM_ALL):
         return random_gate(name, reach.random_rate())
-    return baselines.fixed_block(name, *reach.fixed(baselines.FIXED_BLOCK))
+    return baselines.fixed_block(name, *reach.fixed(baselines.FIXED_BLOCK), captions)
 
 
 def _clips_of(corpora: Sequence[_Corpus]) -> int:

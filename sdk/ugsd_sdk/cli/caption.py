@@ -47,7 +47,7 @@ def caption(
         str | None, typer.Option(metavar="FILE|TEXT", help="The verifier's public key, to pin.")
     ] = None,
     drafter: Annotated[
-        str, typer.Option(metavar="starter|DIR", help="The model on this device.")
+        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
     ] = "starter",
     user: UserOption = None,
     config: ConfigOption = None,

@@ -12,7 +12,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Acceptance", "Continuation", "Greedy", "Probability", "Rank", "Typical", "probabilities"]
+__all__ = [
+    "Acceptance",
+    "Continuation",
+    "Greedy",
+    "Probability",
+    "Rank",
+    "Typical",
+    "probabilities",
+]
 
 Float64 = NDArray[np.float64]
 _TINY = np.finfo(np.float64).tiny
@@ -82,12 +90,14 @@ class Probability:
 
 @dataclass(frozen=True)
 class Continuation:
-    """How far the verifier goes on, greedily, after a correction."""
+    """How far the verifier goes on, greedily, after a correction or a block that passed."""
 
     max_tokens: int = 64
     """At most so many tokens; 0 for none."""
     sure: float = 0.0
     """It goes on while its first choice is at least this likely; 0 goes on to the end."""
+    after_acceptance: bool = True
+    """Whether it goes on after a block that passed whole, too, where it has heard a state."""
 
 
 def probabilities(logits: NDArray[np.float32], masked: NDArray[np.bool_] | None) -> Float64:

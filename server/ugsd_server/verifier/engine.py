@@ -144,11 +144,13 @@ class Verifier:
                 break
             accepted += 1
         length = block.start + accepted
+        states = {i: s for i, s in states.items() if i <= length}
         continuation: tuple[int, ...] = ()
         if correction is not None:
             tokens = (*tokens[:length], correction)
-            states = {i: s for i, s in states.items() if i <= length}
-            continuation = self._go_on(caption, [*inputs[: length + 1], (correction, None)], states)
+            inputs = [*inputs[: length + 1], (correction, None)]
+        if correction is not None or (self._continuation.after_acceptance and states):
+            continuation = self._go_on(caption, inputs, states)
         caption.tokens = (*tokens, *continuation)
         caption.states = states
         self._ceiling.touch(caption)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_lab import augment, listening
+from ugsd_lab.augment import augmented, drawn_speed
+from ugsd_lab.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.errors import TrainingError
+from ugsd_lab.listening import copy_rng, listen
+
+WHISPER = Path("no-such-file.safetensors")
+
+
+class _Killed(Exception):
+    pass
+
+
+def quiet(stage: str, done: int, of: int, note: str) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture
+def clips() -> list[Clip]:
+    every = load_corpora(None)
+    chosen = [clip for clip in every if clip.split == "train"][:2]
+    chosen.append(next(clip for clip in every if clip.split == "test"))
+    return chosen
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Ears of two numbers, in this process; what they were asked to hear."""
+    asked: list[tuple[str, int]] = []
+
+    def heard_here(
+        jobs: Sequence[tuple[Clip, int]], whisper: Path
+    ) -> Iterator[NDArray[np.float32]]:
+        for job in jobs:
+            asked.append((job[0].id, job[1]))
+            yield listening._work(job)
+
+    def length_and_power(_: object, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array([len(samples), samples.std()], dtype=np.float32)
+
+    monkeypatch.setattr(listening, "_heard", heard_here)
+    monkeypatch.setattr(listening, "_ears", None, raising=False)
+    monkeypatch.setattr(listening, "extract", length_and_power)
+    return asked
+
+
+def test_training_clips_are_heard_with_their_copies_and_the_others_repeat_themselves(
+    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    evidence = listen(clips, 2, WHISPER, tmp_path / "heard.npz", quiet)
+    assert evidence.shape == (3, 3, 2)
+    assert evidence.dtype == np.float32
+    assert len(heard) == 3 + 2 * 2
+    for row, clip in enumerate(clips):
+        samples = read_samples(clip)
+        assert evidence[row, 0, 0] == len(samples)
+        for copy in (1, 2) if clip.split == "train" else ():
+            changed = augmented(samples, copy_rng(clip, copy))
+            assert evidence[row, copy].tolist() == [len(changed), changed.std()]
+    assert (evidence[2] == evidence[2, 0]).all()
+    assert not (evidence[:2, 1:] == evidence[:2, :1]).all()
+
+
+def test_what_was_heard_is_not_heard_again_and_more_copies_add_to_it(
+    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    cache = tmp_path / "deep" / "heard.npz"
+    first = listen(clips, 1, WHISPER, cache, quiet)
+    del heard[:]
+    np.testing.assert_array_equal(listen(clips, 1, WHISPER, cache, quiet), first)
+    assert not heard
+    more = listen(clips[::-1], 2, WHISPER, cache, quiet)
+    assert heard == [(clips[1].id, 2), (clips[0].id, 2)]
+    np.testing.assert_array_equal(more[::-1, :2], first)
+
+
+def test_a_killed_listening_goes_on_where_it_stopped(
+    clips: list[Clip],
+    heard: list[tuple[str, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "_KEEP_EVERY", 2)
+
+    def kill_at_five(stage: str, done: int, of: int, note: str) -> None:
+        if done == 5:
+            raise _Killed
+
+    whole = listen(clips, 2, WHISPER, tmp_path / "whole.npz", quiet)
+    with pytest.raises(_Killed):
+        listen(clips, 2, WHISPER, tmp_path / "killed.npz", kill_at_five)
+    del heard[:]
+    resumed = listen(clips, 2, WHISPER, tmp_path / "killed.npz", quiet)
+    assert len(heard) == 3  # four of seven were kept
+    np.testing.assert_array_equal(resumed, whole)
+
+
+def test_a_copy_depends_on_clip_and_number_alone(clips: list[Clip]) -> None:
+    draws = {
+        (clip.id, copy): tuple(copy_rng(clip, copy).random(4)) for clip in clips for copy in (1, 2)
+    }
+    assert len(set(draws.values())) == len(draws)
+    assert draws[clips[0].id, 1] == tuple(copy_rng(clips[0], 1).random(4))
+
+
+@pytest.mark.parametrize("copy", range(1, 7))
+def test_the_speed_that_labels_are_told_is_the_one_that_the_copy_has(
+    clips: list[Clip], copy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augment, "_STEPS", ())
+    speed = drawn_speed(copy_rng(clips[0], copy))
+    sine = np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000).astype(np.float32)
+    heard = augmented(sine, copy_rng(clips[0], copy))
+    assert len(heard) == pytest.approx(16_000 / speed, abs=1)
+    peak_hz = np.abs(np.fft.rfft(heard, 160_000)).argmax() / 10
+    assert peak_hz == pytest.approx(400 * speed, abs=0.5)
+
+
+def test_foreign_weights_are_told_before_any_listening(clips: list[Clip], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be read"):
+        listen(clips, 0, tmp_path / "none.safetensors", tmp_path / "heard.npz", quiet)
+    assert not (tmp_path / "heard.npz").exists()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import random
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ugsd_lab.captions import ATTRIBUTE_WORDS, Facts, caption, corrected
+from ugsd_lab.corpora import EMOTIONS
+from ugsd_lab.prosody import Levels
+from ugsd_lab.vocabulary import BOS, EOS, UNKNOWN, Vocabulary
+
+LEVELS = Levels("low", "high", "mid", "low", "mid", "high")
+EVERY = [
+    Facts(gender, emotion, intensity, LEVELS)
+    for gender, emotion, intensity in product(
+        ("female", "male", None), EMOTIONS, ("normal", "strong", None)
+    )
+]
+facts = st.sampled_from(EVERY)
+seeds = st.integers(0, 2**32)
+
+
+def captions() -> list[str]:
+    rng = random.Random(0)
+    return [caption(some, rng) for some in EVERY for _ in range(20)]
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.train(captions())
+
+
+@given(facts=facts, other=facts, seed=seeds)
+def test_captions_and_drafts_put_right_survive_the_round_trip(
+    vocabulary: Vocabulary, facts: Facts, other: Facts, seed: int
+) -> None:
+    rng = random.Random(seed)
+    draft = caption(other, rng)
+    right = "".join(after for _, after in corrected(draft, facts, rng))
+    for text in (draft, right):
+        tokens = vocabulary.encode(text)
+        assert UNKNOWN not in tokens
+        assert vocabulary.decode([BOS, *tokens, EOS]) == text
+
+
+@given(facts=facts, other=facts, seed=seeds)
+def test_the_given_tokens_are_those_of_the_pieces_before(
+    vocabulary: Vocabulary, facts: Facts, other: Facts, seed: int
+) -> None:
+    rng = random.Random(seed)
+    pieces = corrected(caption(other, rng), facts, rng)
+    for cut in range(len(pieces) + 1):
+        before = "".join(draft for draft, _ in pieces[:cut])
+        whole = before + "".join(right for _, right in pieces[cut:])
+        tokens, given_tokens = vocabulary.encode_from(whole, len(before))
+        assert tokens == vocabulary.encode(whole)
+        assert vocabulary.decode(tokens[:given_tokens]) == before.strip()
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTE_WORDS)
+def test_every_phrase_is_known_whatever_was_seen(attribute: str) -> None:
+    vocabulary = Vocabulary.train(["A man."])
+    for phrases in ATTRIBUTE_WORDS[attribute].values():
+        for phrase in phrases:
+            for text in (f"a {phrase}", phrase[0].upper() + phrase[1:], f"a {phrase}."):
+                assert UNKNOWN not in vocabulary.encode(text), text
+
+
+def test_a_word_is_one_token_wherever_it_stands(vocabulary: Vocabulary) -> None:
+    one, two = (vocabulary.encode(text) for text in ("a furious man, sad.", "a man, furious."))
+    assert len(one) == 6
+    assert one[1] == two[3]
+    assert len(vocabulary.encode("a matter-of-fact man")) == 3
+
+
+def test_the_device_needs_nothing_but_the_list_of_pieces(vocabulary: Vocabulary) -> None:
+    pieces = json.loads(vocabulary.pieces_json)
+    assert len(pieces) == len(vocabulary)
+    assert pieces[:4] == [""] * 4
+    for text in captions()[:20]:
+        assert "".join(pieces[token] for token in vocabulary.encode(text)).strip() == text
+
+
+def test_the_same_captions_give_the_same_vocabulary_and_it_can_be_kept(
+    vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    assert Vocabulary.train(captions()).sha256 == vocabulary.sha256
+    vocabulary.save(tmp_path / "tokenizer.json")
+    read = Vocabulary.load(tmp_path / "tokenizer.json")
+    assert read.sha256 == vocabulary.sha256
+    assert read.encode("A man sounds sad.") == vocabulary.encode("A man sounds sad.")
+
+
+def test_content_is_what_states_a_fact_and_not_what_joins_it(vocabulary: Vocabulary) -> None:
+    content = {vocabulary.pieces[t].removeprefix("\u2581") for t in vocabulary.content_tokens()}
+    assert {"furious", "Furious", "low", "slowly", "pauses", "breathy", "she"} <= content
+    assert not {"the", "of", "in", "a", "A", "and", "voice", "speaks", ".", ","} & content
