@@ -108,9 +108,13 @@ def augmented(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     The same samples and state of ``rng`` give the same chain. The result is again in [-1, 1], and
     between n / 1.2 and n / 0.8 samples long; a step that would clip has its peak set to 1.
     """
-    samples = soxr.resample(samples, SAMPLE_RATE * drawn_speed(rng), SAMPLE_RATE)
+    samples = _within_one(soxr.resample(samples, SAMPLE_RATE * drawn_speed(rng), SAMPLE_RATE))
     for step, probability in _STEPS:
         if rng.random() < probability:
-            samples = step(samples, rng)
-            samples = samples / np.maximum(np.abs(samples).max(), np.float32(1))
+            samples = _within_one(step(samples, rng))
     return samples.astype(np.float32)
+
+
+def _within_one(samples: _Samples) -> _Samples:
+    scaled: _Samples = samples / np.maximum(np.abs(samples).max(), np.float32(1))
+    return scaled

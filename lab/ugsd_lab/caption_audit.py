@@ -214,7 +214,9 @@ def sayable(drafter: Path) -> set[str]:
 def verdict(result: Audit) -> str | None:
     """What is wrong, in one line; None where nothing is."""
     found = [
-        f"{len(faults)} captions {FAULTS[name]}" for name, faults in result.faults.items() if faults
+        f"captions that {FAULTS[name]}: {len(faults):,}"
+        for name, faults in result.faults.items()
+        if faults
     ]
     return "; ".join(found) or None
 

@@ -199,10 +199,12 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 
 _EVERYDAY = 0.45
 """How often the first phrase of a list is taken, at least; the others share the rest."""
-_UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.85, "loudness": 0.5, "pace": 0.3}
-"""How often a middling value is left unsaid."""
+_PLAIN = {"pauses": "low", "quality": "modal"}
+"""What is nothing to speak of; of the other attributes it is the middle."""
+_UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.9, "loudness": 0.5, "pace": 0.3}
+"""How often that is left unsaid."""
 _OPTIONAL = {"melody": 0.1, "quality": 0.25, "pauses": 0.35}
-"""How often a telling one is."""
+"""How often a telling value is."""
 _DEGREE: dict[str | None, tuple[str, ...]] = {
     "normal": ("slightly", "somewhat", "a little"),
     "strong": ("very", "deeply", "intensely"),
@@ -229,7 +231,7 @@ class _Wording:
 
     def told(self, attribute: str) -> bool:
         """Whether a fact that may be left out is told."""
-        plain = self._facts.value(attribute) in ("mid", "modal")
+        plain = self._facts.value(attribute) == _PLAIN.get(attribute, "mid")
         leave_out = (_UNSAID if plain else _OPTIONAL).get(attribute, 0.0)
         return self._rng.random() >= leave_out
 
@@ -356,8 +358,8 @@ _PLANS: tuple[tuple[int, _Plan], ...] = (
     (
         4,
         lambda w: (
-            f"one hears {_article(w.affect)} {w.person} whose voice is {w.qualities} and who speaks "
-            f"{w.manner}"
+            f"one hears {_article(w.affect)} {w.person} whose voice is {w.qualities} and who "
+            f"speaks {w.manner}"
         ),
     ),
 )  # fmt: skip
@@ -452,11 +454,8 @@ def corrected(text: str, facts: Facts, rng: random.Random) -> list[tuple[str, st
     end = 0
     for start, stop, phrase in sorted(swaps):
         before = text[end:start]
-        fixed = re.sub(
-            r"\b([Aa])n? $", lambda m: f"{_article(phrase.lower())[:2].strip()} ", before
-        )
-        if before[:1].isupper() or before[-3:-2] == "A":
-            fixed = fixed[:1].upper() + fixed[1:]
+        article = _article(phrase.lower()).split()[0]
+        fixed = re.sub(r"\b([Aa])n? $", rf"\g<1>{article[1:]} ", before)
         pieces += [(before, fixed), (text[start:stop], phrase)]
         end = stop
     return [*pieces, (text[end:], text[end:])]

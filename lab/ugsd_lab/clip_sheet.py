@@ -137,7 +137,7 @@ def print_sheet(sheet: ClipSheet, console: Console) -> None:
     for label, value in _labels(sheet.clip).items():
         labels.add_row("perceived gender" if label == "gender" else label, _said(value))
     console.print(labels)
-    measures = Table("measure", "value", "unit", "held against", "quartiles", "worded as")
+    measures = Table("measure", "value", "unit", "held against", "its middle", "worded as")
     for row in sheet.measures:
         measures.add_row(
             row.name, _number(row.value), row.unit, row.group,

@@ -24,7 +24,7 @@ __all__ = [
 
 MAX_TOKENS = 64
 """Tokens of a caption at most, the end token included."""
-HEARD_DIM, BELIEF_DIM = 64, 16
+HEARD_DIM, BELIEF_DIM = 112, 16
 """What a state is made of: numbers of what the ears heard, and of what the drafter makes of it."""
 STATE_DIM = HEARD_DIM + BELIEF_DIM
 _HEARD_NORM, _BELIEF_NORM = 0.8, 0.6

@@ -27,7 +27,7 @@ __all__ = ["SUFFIXES", "check_picture", "draw_evaluation"]
 SUFFIXES = (".svg", ".png")
 _METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -123,7 +123,7 @@ def _draw_curves(axes: Axes, of: CorpusCurves) -> None:
     axes.set_xlim(-0.02, 1.02)
     low, high = axes.get_ylim()
     spare = max(0.0, _LEAST_SPAN - (high - low)) / 2
-    axes.set_ylim(low - spare, high + spare)
+    axes.set_ylim(max(-0.02, low - spare), min(1.02, high + spare))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

@@ -189,17 +189,21 @@ _GROUPS: dict[str, Callable[[Clip], str]] = {
     "pause_share": lambda clip: clip.corpus,
     "cpp_db": lambda clip: f"{clip.corpus}/{clip.gender}",
 }
-_LOW, _HIGH = 0.25, 0.75
+_BORDERS = {"pause_share": (0.0, 0.5)}
+"""Quantiles below which a level is low and above which it is high. Most clips have no pause at all,
+which is low; the others' are about the clips that have one."""
+_QUARTILES = (0.25, 0.75)
 _ANY = "any"
 """The group of those that no group was fitted for."""
 
 
 @dataclass(frozen=True)
 class Norms:
-    """Quartiles of each measure within its reference population."""
+    """Where low ends and high begins, within each measure's reference population."""
 
-    quartiles: dict[str, tuple[float, float]]
-    """``measure:group`` -> lower and upper quartile."""
+    borders: dict[str, tuple[float, float]]
+    """``measure:group`` -> both; quartiles but for pauses, where they are the least pause and the
+    median one."""
 
     @classmethod
     def fit(cls, clips: Sequence[Clip], measures: dict[str, Measures]) -> Norms:
@@ -209,21 +213,21 @@ class Norms:
             if clip.split == "train":
                 for name, group in _GROUPS.items():
                     value = getattr(measures[clip.id], name)
-                    for key in {group(clip), _ANY} if np.isfinite(value) else ():
+                    counts = value > 0 if name in _BORDERS else np.isfinite(value)
+                    for key in (group(clip), _ANY) if counts else ():
                         pools.setdefault(f"{name}:{key}", []).append(value)
-        return cls(
-            {
-                key: (float(np.quantile(values, _LOW)), float(np.quantile(values, _HIGH)))
-                for key, values in pools.items()
-            }
-        )
+        borders = {
+            key: np.quantile(values, _BORDERS.get(key.partition(":")[0], _QUARTILES))
+            for key, values in pools.items()
+        }
+        return cls({key: (float(low), float(high)) for key, (low, high) in borders.items()})
 
     def population(self, clip: Clip, name: str) -> tuple[str, tuple[float, float]]:
-        """The group that a clip's measure ``name`` is held against, with its quartiles: its own, or
+        """The group that a clip's measure ``name`` is held against, with its borders: its own, or
         all that the norms know where they do not know its corpus or language."""
         group = _GROUPS[name](clip)
-        known = group if f"{name}:{group}" in self.quartiles else _ANY
-        return known, self.quartiles[f"{name}:{known}"]
+        known = group if f"{name}:{group}" in self.borders else _ANY
+        return known, self.borders[f"{name}:{known}"]
 
     def levels(self, clip: Clip, measures: Measures) -> Levels:
         """Levels of one clip; a value that could not be measured is ``mid``."""

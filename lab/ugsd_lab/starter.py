@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 
+_VERIFIER_THREADS = 2
 NORMS_FILE = "norms.json"
 STARTER_DRAFTER = Path(str(files("ugsd_sdk").joinpath("starter")))
 """The folder of the bundled drafter; the free one's is beside it."""
@@ -70,7 +71,7 @@ def train_pair(
     """
     work.mkdir(parents=True, exist_ok=True)
     _same_recipe(work / "recipe.json", recipe)
-    torch.set_num_threads(1)  # small products: more threads are slower, and would change the sums
+    torch.set_num_threads(1)  # small products: more threads are slower
     clips = [clip for clip in load_corpora(data) if clip.corpus in CORPORA]
     missing = set(CORPORA) - {clip.corpus for clip in clips}
     if missing:
@@ -80,7 +81,7 @@ def train_pair(
         clips, work / "measures.json", lambda done, of: progress("measuring", done, of, "")
     )
     norms = Norms.fit(clips, measures)
-    (work / NORMS_FILE).write_text(json.dumps(norms.quartiles, indent=1, sort_keys=True) + "\n")
+    (work / NORMS_FILE).write_text(json.dumps(norms.borders, indent=1, sort_keys=True) + "\n")
     heard = listen(clips, recipe.copies, whisper, work / "heard.npz", progress)
     corpus = Corpus(clips, heard, measures, norms)
     vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
@@ -100,6 +101,7 @@ def train_pair(
         draft_all(drafter, corpus, CORPORA, vocabulary, seed=recipe.seed, progress=progress)
         for drafter in read
     ]
+    torch.set_num_threads(_VERIFIER_THREADS)  # a fixed number, since it changes the sums
     verifier = train_verifier(
         corpus, CORPORA, vocabulary, list(zip(read, drafts, strict=True)),
         steps=recipe.verifier_steps, seed=recipe.seed, checkpoint=work / "verifier.pt",

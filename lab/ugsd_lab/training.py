@@ -385,6 +385,10 @@ def _disclosed(lengths: NDArray[np.int64], width: int, rng: np.random.Generator)
     return torch.from_numpy(mask)
 
 
+_TRUSTED = 0.5
+"""Share of examples that show the verifier what the drafter believes, beside what it heard."""
+
+
 def train_verifier(
     corpus: Corpus,
     corpora: Sequence[str],
@@ -415,6 +419,9 @@ def train_verifier(
         rng = np.random.default_rng((seed, step, 7))
         sigma = torch.tensor(rng.choice([0.01, 0.03, 0.06], len(which)), dtype=torch.float32)
         noised = states + sigma[:, None, None] * torch.randn(states.shape)
+        # Of what it was trained on the drafter is surer than of anything that it will hear.
+        trusted = torch.from_numpy(rng.random(len(which)) < _TRUSTED)
+        noised[~trusted, :, HEARD_DIM:] = 0
         lengths = (batch.inputs != PAD).sum(1).numpy()
         disclosed = _disclosed(lengths, batch.inputs.shape[1], rng)
         logits, _ = model(batch.inputs, noised, disclosed, model.causal.empty_past(BATCH))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
@@ -121,7 +121,7 @@ def _with(attribute: str, value: str) -> Facts:
             for clarity in ("low", "mid", "high")
         )
         return replace(facts, levels=next(some for some in every if some.quality == value))
-    return replace(facts, levels=replace(LOUD, **{attribute: value}))
+    return replace(facts, levels=Levels(**(vars(LOUD) | {attribute: value})))
 
 
 def test_no_phrase_stands_for_two_values_nor_within_another_attributes() -> None:
@@ -174,6 +174,7 @@ def test_what_is_right_already_stays_as_it_is(facts: Facts, seed: int) -> None:
         ("A sad man speaks.", "angry", r"An? [a-z]+ man speaks\."),
         ("An angry man speaks.", "sad", r"An? [a-z]+ man speaks\."),
         ("He is an angry man.", "sad", r"He is an? [a-z]+ man\."),
+        ("He smiles. A sad man.", "angry", r"He smiles\. An? [a-z]+ man\."),
         ("Angry he sounds.", "sad", r"[A-Z][a-z]+ he sounds\."),
     ],
 )
@@ -185,6 +186,19 @@ def test_articles_and_capitals_follow_the_word_that_was_put_right(
         text = "".join(after for _, after in corrected(draft, facts, random.Random(seed)))
         assert re.fullmatch(right, text)
         assert not wrong_articles(text)
+
+
+@pytest.mark.parametrize("attribute", LEXICON)
+def test_a_wrong_phrase_is_replaced_whole_by_one_that_fits_in_its_place(attribute: str) -> None:
+    for right, value in permutations(LEXICON[attribute], 2):
+        forms = LEXICON[attribute][right]
+        for form, some in LEXICON[attribute][value].items():
+            for phrase in some:
+                draft = f"the {phrase}, so"
+                pieces = corrected(draft, _with(attribute, right), random.Random(0))
+                changed = [(before, after) for before, after in pieces if before != after]
+                assert [before for before, _ in changed] == [phrase]
+                assert changed[0][1] in (forms.get(form) or forms["adjective"])
 
 
 def test_references_are_different_and_the_same_again() -> None:

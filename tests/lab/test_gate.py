@@ -1,22 +1,48 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from ugsd_lab import gate
+from ugsd_lab.corpora import Clip
 from ugsd_lab.gate import (
     ESCALATED_AT_HOME,
-    _logistic,
+    Observed,
     _threshold,
     expected_calibration_error,
+    fit_gates,
+    fit_logistic,
 )
+
+
+def judged(
+    rng: np.random.Generator, x: NDArray[np.float64], bias: float = 0.5
+) -> NDArray[np.bool_]:
+    """What happens to rows of two features whose weights are 2 and -1."""
+    rejected: NDArray[np.bool_] = rng.random(len(x)) < 1 / (
+        1 + np.exp(-(2 * x[:, 0] - x[:, 1] + bias))
+    )
+    return rejected
 
 
 def test_the_logistic_fit_finds_the_weights_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(20_000, 2))
-    happened = rng.random(20_000) < 1 / (1 + np.exp(-(2 * x[:, 0] - x[:, 1] + 0.5)))
-    weights, bias = _logistic(x, happened)
+    pools = [rng.normal([at, 3], [1, 5], size=(10_000, 2)) for at in (0, 1)]
+    weights, bias = fit_logistic(pools, [judged(rng, pool) for pool in pools])
     assert weights == pytest.approx([2, -1], abs=0.1)
-    assert bias == pytest.approx(0.5, abs=0.1)
+    assert bias == pytest.approx(0.5, abs=0.15)
+
+
+def test_pools_weigh_the_same_whatever_their_sizes() -> None:
+    """Two pools that disagree are answered half-way, also where one is ten times the other."""
+    rng = np.random.default_rng(0)
+    constant = np.zeros((20_000, 1))
+    often, seldom = rng.random(20_000) < 0.9, rng.random(2_000) < 0.1
+    _, bias = fit_logistic([constant, constant[:2_000]], [often, seldom])
+    assert 1 / (1 + np.exp(-bias)) == pytest.approx(0.5, abs=0.02)
 
 
 def test_calibration_error_tells_honest_from_boastful() -> None:
@@ -25,11 +51,69 @@ def test_calibration_error_tells_honest_from_boastful() -> None:
     happened = rng.random(50_000) < chance
     assert expected_calibration_error(chance, happened) < 0.01
     assert expected_calibration_error(chance**3, happened) > 0.1
+    sure = np.full(400, 0.9)
+    assert expected_calibration_error(sure, np.zeros(400, dtype=bool)) == pytest.approx(0.9)
+    assert expected_calibration_error(sure[:3], np.ones(3, dtype=bool)) == pytest.approx(0.1)
 
 
-def test_the_threshold_escalates_the_least_sure_blocks() -> None:
+def test_the_threshold_escalates_a_block_of_the_least_sure_captions() -> None:
     rng = np.random.default_rng(0)
-    chance = [rng.random(13) for _ in range(2000)]
+    chance = [rng.random(rng.integers(9, 30)) for _ in range(2000)]
     threshold = _threshold(chance)
-    blocks = np.array([c[i : i + 5].max() for c in chance for i in (0, 5, 10)])
-    assert (blocks >= threshold).mean() == pytest.approx(ESCALATED_AT_HOME, abs=0.001)
+    escalated = np.mean([caption.max() >= threshold for caption in chance])
+    assert escalated == pytest.approx(ESCALATED_AT_HOME, abs=0.001)
+
+
+class _NoModel:
+    """Stands for a drafter or a verifier that nobody asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def clip(corpus: str, number: int) -> Clip:
+    path = Path(f"{number}.wav")
+    return Clip(path, corpus, "1", "female", "German", "sad", None, "", "calibration")
+
+
+def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, list[set[str]]] = {}
+
+    def observe(
+        drafter: _NoModel, scorer: _NoModel, clips: Sequence[Clip], progress: object
+    ) -> list[Observed]:
+        """Three features of which the last, novelty, is 0 at home and 2 away."""
+        asked.setdefault(drafter.name, []).append({clip.corpus for clip in clips})
+        rng = np.random.default_rng([*drafter.name.encode(), len(asked[drafter.name])])
+        out = []
+        for clip in clips:
+            away = clip.corpus == "ravdess" and drafter.name == "free"
+            x = rng.normal(size=(12, 3))
+            x[:, 2] = 2 * away
+            chance = 1 / (1 + np.exp(-(x[:, 0] + 1.5 * x[:, 2] - 2)))
+            out.append(Observed(x, rng.random(12), rng.random(12) < chance))
+        return out
+
+    monkeypatch.setattr(gate, "OnnxDrafter", _NoModel)
+    monkeypatch.setattr(gate, "OnnxScorer", _NoModel)
+    monkeypatch.setattr(gate, "observe", observe)
+    clips = [clip(corpus, n) for corpus in ("emodb", "ravdess", "nemo") for n in range(200)]
+    home = {
+        "starter": ("ravdess", "emodb"), "free": ("emodb",), "ceiling": ("emodb", "nemo"),
+    }  # fmt: skip
+    gates = fit_gates(Path(), Path(), clips, home, lambda *_: None)
+    assert asked["free"] == [{"emodb"}, {"ravdess"}]
+    assert not any("nemo" in corpora for name in ("starter", "free") for corpora in asked[name])
+    assert asked["ceiling"] == [{"emodb", "nemo"}]
+    starter, free, ceiling = (gates[name] for name in home)
+    assert starter.weights == free.weights == ceiling.weights
+    assert starter.weights == pytest.approx([1, 0, 1.5], abs=0.2)
+    assert all(found.calibration_error < 0.05 for found in gates.values())
+    assert len({found.threshold for found in gates.values()}) == 3
+    assert 0 < free.entropy_threshold < 1

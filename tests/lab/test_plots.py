@@ -16,11 +16,12 @@ NAMES = ("UGSD's gate", "entropy gate", "random", "fixed block", "oracle")
 
 
 def curves(corpus: str, quality: float = 0.5) -> CorpusCurves:
-    alone, everything = Point(0, 0.3), Point(0.7, 0.6)
+    alone, everything = Point(0, 0, 0.3), Point(0.7, 1, 0.6)
     lines = tuple(
-        Curve(name, (alone, Point(0.3, 0.4 + i / 50), everything)) for i, name in enumerate(NAMES)
+        Curve(name, (alone, Point(0.3, 0.3, 0.4 + i / 50), everything))
+        for i, name in enumerate(NAMES)
     )
-    return CorpusCurves(corpus, "home", 40, alone, everything, Point(0.3, 0.5), lines, quality)
+    return CorpusCurves(corpus, "home", 40, alone, everything, Point(0.3, 0.3, 0.5), lines, quality)
 
 
 def confusions() -> dict[str, Confusion]:

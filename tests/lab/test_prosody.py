@@ -18,8 +18,9 @@ RATE = 16_000
 def buzz(hz: float, seconds: float = 1.0, amplitude: float = 0.3) -> NDArray[np.float32]:
     """A harmonic tone, as voices are."""
     t = np.arange(int(seconds * RATE)) / RATE
-    tone = sum(np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 12))
-    return (amplitude * tone / np.abs(tone).max()).astype(np.float32)
+    tone = np.sum([np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 12)], axis=0)
+    scaled: NDArray[np.float32] = (amplitude * tone / np.abs(tone).max()).astype(np.float32)
+    return scaled
 
 
 def test_pitch_is_in_semitones_above_100_hz() -> None:
@@ -84,7 +85,7 @@ def test_who_is_of_no_known_group_is_held_against_everybody() -> None:
     norms = Norms.fit(clips, values)
     stranger = replace(clips[0], corpus="cremad", language="English", gender=None)
     pooled = replace(clips[0], corpus="any", language="any")
-    for name in ("pitch_st", "tilt_db", "pace", "pause_share", "cpp_db"):
+    for name in ("pitch_st", "tilt_db", "pace", "cpp_db"):
         group, quartiles = norms.population(stranger, name)
         every = [getattr(value, name) for value in values.values()]
         assert group == "any"
@@ -93,6 +94,18 @@ def test_who_is_of_no_known_group_is_held_against_everybody() -> None:
     assert norms.population(pooled, "pitch_st")[0] == clips[0].gender
     high = Measures(*[9.0] * 7)
     assert set(vars(norms.levels(stranger, high)).values()) == {"high"}
+
+
+def test_a_clip_without_a_pause_is_low_in_pauses_and_others_are_held_against_each_other() -> None:
+    clips = [clip for clip in load_corpora(None) if clip.split == "train"][:9]
+    share = [0.0] * 4 + [0.05, 0.1, 0.2, 0.3, 0.4]
+    values = {
+        clip.id: replace(Measures(*[0.0] * 7), pause_share=s)
+        for clip, s in zip(clips, share, strict=True)
+    }
+    norms = Norms.fit(clips, values)
+    found = [norms.levels(clip, values[clip.id]).pauses for clip in clips]
+    assert found == ["low"] * 4 + ["mid"] * 3 + ["high"] * 2
 
 
 def test_what_could_not_be_measured_is_mid_and_leaves_the_norms_alone() -> None:

@@ -17,11 +17,32 @@ from ugsd_sdk.errors import ModelError
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 
 
+EARS = "ears.onnx"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A drafter with ears of its own."""
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
+    if not (copy / EARS).exists():
+        shutil.copy(STARTER.parent / "ears" / EARS, copy)
     return copy
+
+
+@pytest.fixture
+def sharing(folder: Path) -> Path:
+    """A drafter whose ears lie beside it."""
+    ears = folder.parent / "ears"
+    ears.mkdir()
+    (folder / EARS).rename(ears / EARS)
+    return folder
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def describe(folder: Path, **changes: object) -> None:
@@ -40,11 +61,46 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"])
 def test_a_flipped_bit_is_found(folder: Path, name: str) -> None:
-    data = bytearray((folder / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (folder / name).write_bytes(data)
+    spoil(folder / name)
     with pytest.raises(ModelError, match=f"{name}.*SHA-256"):
         OnnxDrafter(folder).load()
+
+
+def test_drafters_share_the_ears_beside_them(sharing: Path) -> None:
+    shutil.copytree(sharing, sharing.parent / "another")
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    heard = []
+    for folder in (sharing, sharing.parent / "another", STARTER):
+        drafter = OnnxDrafter(folder)
+        drafter.load()
+        heard.append(drafter.encode(samples).vector)
+    np.testing.assert_array_equal(heard[0], heard[1])
+    np.testing.assert_array_equal(heard[0], heard[2])
+
+
+def test_a_drafters_own_ears_win(sharing: Path) -> None:
+    shared = sharing.parent / "ears" / EARS
+    shutil.copy(shared, sharing)
+    spoil(shared)
+    OnnxDrafter(sharing).load()
+
+
+def test_own_ears_that_are_spoilt_are_not_passed_over_for_the_shared_ones(sharing: Path) -> None:
+    (sharing / EARS).write_bytes(b"other ears")
+    with pytest.raises(ModelError, match=f"drafter/{EARS}.*SHA-256"):
+        OnnxDrafter(sharing).load()
+
+
+def test_shared_ears_are_refused_that_the_drafter_was_not_trained_with(sharing: Path) -> None:
+    spoil(sharing.parent / "ears" / EARS)
+    with pytest.raises(ModelError, match=f"ears/{EARS}.*SHA-256"):
+        OnnxDrafter(sharing).load()
+
+
+def test_ears_that_are_nowhere_are_named(sharing: Path) -> None:
+    (sharing.parent / "ears" / EARS).unlink()
+    with pytest.raises(ModelError, match=f"ears/{EARS}: No such file"):
+        OnnxDrafter(sharing).load()
 
 
 def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Quality against disclosure: what a gate gains as its threshold falls."""
+"""Quality against disclosure and escalation: what a gate gains as its threshold falls."""
 
 from __future__ import annotations
 
@@ -20,15 +20,23 @@ from ugsd_server.verifier.engine import CaptionState
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
-from ugsd_lab.evaluation.matching import disclosed_share, random_gate
+from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_gate
 from ugsd_lab.evaluation.pairs import Where
 from ugsd_lab.metrics import emotion_right
 
 if TYPE_CHECKING:
     from ugsd_lab.listening import Progress
 
-__all__ = ["CURVE_CLIPS", "CorpusCurves", "Curve", "Point", "curves_of", "curves_total",
-           "gate_quality", "matched_entropy"]  # fmt: skip
+__all__ = [
+    "CURVE_CLIPS",
+    "CorpusCurves",
+    "Curve",
+    "Point",
+    "curves_of",
+    "curves_total",
+    "gate_quality",
+    "matched_entropy",
+]
 
 CURVE_CLIPS = 120
 """Per corpus; a curve is a picture, the table has the numbers."""
@@ -36,7 +44,10 @@ _ESCALATED = (0.05, 0.12, 0.25, 0.4, 0.6, 0.8)
 """Shares of the drafts' blocks at or above a gate's thresholds."""
 _RATES = (0.1, 0.25, 0.5, 0.75)
 _RUNS = 3 + 2 + 1 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
+_LEAST_CAPTIONS = 0.5
+"""A smaller gain of the oracle's is too little to be a share of."""
 _GRID = np.linspace(0, 1, 501)
+"""Shares of escalated tokens, over which a curve's area is taken."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +56,27 @@ class Point:
 
     disclosed: float
     """Share of tokens that left."""
+    escalated: float
+    """Escalated tokens / drafted tokens."""
     emotion: float
     """Share of captions with the right emotion."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A gate at all its settings, by disclosure."""
+    """A gate at all its settings, the strictest first.
+
+    Disclosure need not grow with them: the later a caption's first block escalates, the more tokens
+    leave as its context.
+    """
 
     name: str
     points: tuple[Point, ...]
 
-    def at(self, disclosed: NDArray[np.float64]) -> NDArray[np.float64]:
+    def at(self, escalated: NDArray[np.float64]) -> NDArray[np.float64]:
         """Emotion accuracy at these shares, straight between the points and level after them."""
-        return np.interp(
-            disclosed, [p.disclosed for p in self.points], [p.emotion for p in self.points]
-        )
+        ordered = sorted(self.points, key=lambda point: point.escalated)
+        return np.interp(escalated, [p.escalated for p in ordered], [p.emotion for p in ordered])
 
 
 @dataclass(frozen=True)
@@ -110,33 +126,33 @@ def curves_of(
     alone, everything = point(Arm("drafter alone", None)), point(Arm("everything", AlwaysEscalate))
     shipped = point(_gated(bench.gate, bench.gate.threshold))
 
-    def curve(name: str, arms: Sequence[Arm], *known: Point) -> Curve:
-        points = [alone, *map(point, arms), *known]
-        return Curve(name, tuple(sorted(points, key=lambda p: p.disclosed)))
+    def curve(name: str, arms: Sequence[Arm], *last: Point) -> Curve:
+        return Curve(name, (alone, *map(point, arms), *last))
 
-    ours = _drafts(bench, chosen, bench.gate, stage)
-    entropy = _drafts(bench, chosen, EntropyGate(), stage)
+    ours = drafts_of(bench, chosen, bench.gate, stage)
+    entropy = drafts_of(bench, chosen, EntropyGate(), stage)
     curves = (
-        curve("UGSD's gate", _thresholds(ours, bench.gate), shipped, everything),
+        curve("UGSD's gate", _thresholds(ours, bench.gate), everything),
         curve("entropy gate", _thresholds(entropy, EntropyGate()), everything),
         curve("random", [random_gate("random", rate) for rate in _RATES], everything),
         curve("fixed block", [fixed_block("blocks", b, 1.0, len(chosen)) for b in BLOCKS]),
-        curve("oracle", [_oracle(bench, chosen, ours)], everything),
+        curve("oracle", [oracle_arm(bench, chosen, ours)]),
     )
-    quality = gate_quality(curves[0], curves[2], curves[4], everything.disclosed)
+    quality = gate_quality(
+        gate=curves[0], random=curves[2], oracle=curves[4], least=_LEAST_CAPTIONS / len(chosen)
+    )
     return CorpusCurves(corpus, where, len(chosen), alone, everything, shipped, curves, quality)
 
 
-def gate_quality(gate: Curve, random: Curve, oracle: Curve, until: float) -> float:
-    """Area between ``gate`` and ``random`` as a share of that between ``oracle`` and ``random``,
-    from no disclosure ``until`` that of escalating everything; NaN where the oracle gains nothing.
+def gate_quality(*, gate: Curve, random: Curve, oracle: Curve, least: float = 0.0) -> float:
+    """Area between ``gate`` and ``random`` at equal escalation, as a share of that between
+    ``oracle`` and ``random``; NaN where the oracle gains no more than ``least`` over chance.
 
     1 is as good as knowing every verdict beforehand, 0 as good as chance, below 0 worse.
     """
-    shares = _GRID * until
-    chance = random.at(shares)
-    possible = float(np.mean(oracle.at(shares) - chance))
-    return float(np.mean(gate.at(shares) - chance)) / possible if possible > 0 else float("nan")
+    chance = random.at(_GRID)
+    possible = float(np.mean(oracle.at(_GRID) - chance))
+    return float(np.mean(gate.at(_GRID) - chance)) / possible if possible > least else float("nan")
 
 
 def matched_entropy(bench: Bench, corpora: Sequence[Sequence[Clip]], progress: Progress) -> float:
@@ -144,12 +160,12 @@ def matched_entropy(bench: Bench, corpora: Sequence[Sequence[Clip]], progress: P
     our own gate does, for drafters whose folder does not name one."""
     clips = [clip for of in corpora for clip in sample(of, CURVE_CLIPS)]
     stage = Stage(progress, "matching the entropy gate", 2 * len(clips))
-    ours = _uncertainties(_drafts(bench, clips, bench.gate, stage))
+    ours = _uncertainties(drafts_of(bench, clips, bench.gate, stage))
     share = float(np.mean(ours >= bench.gate.threshold))
-    return _threshold(_drafts(bench, clips, EntropyGate(), stage), share)
+    return _threshold(drafts_of(bench, clips, EntropyGate(), stage), share)
 
 
-def _drafts(
+def drafts_of(
     bench: Bench, clips: Sequence[Clip], gate: Uncertainty, stage: Stage
 ) -> list[list[BlockView]]:
     """The drafter's own blocks of each clip, under ``gate``."""
@@ -175,9 +191,9 @@ def _gated(gate: Uncertainty, threshold: float) -> Arm:
     return Arm("thresholds", lambda: UncertaintyPolicy(threshold), gate)
 
 
-def _oracle(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]) -> Arm:
-    """Escalates only the block that holds the first token which the verifier rejects; it goes on
-    to the end from there, so no later block is left to ask about."""
+def oracle_arm(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]) -> Arm:
+    """Escalates only the block that holds the first token which the verifier rejects; the verifier
+    goes on to the end from there, so that no later block is left to ask about."""
     engine = bench.engine(Typical(), Continuation())
     blocks: list[int | None] = []
     for clip, draft in zip(clips, drafts, strict=True):
@@ -199,4 +215,5 @@ def _oracle(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[Block
 
 def _point(clips: Sequence[Clip], said: Mapping[str, Said]) -> Point:
     right = [emotion_right(said[clip.id].text, clip.emotion or "") for clip in clips]
-    return Point(disclosed_share(list(said.values())), float(np.mean(right)))
+    everything = list(said.values())
+    return Point(disclosed_share(everything), escalated_share(everything), float(np.mean(right)))

@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 
 from ugsd_lab.metrics import bleu_of, bleu_statistics
 
-__all__ = ["Gap", "Measure", "bleu_measure", "draws", "gap_closed", "interval", "over_speakers",
-           "share_measure"]  # fmt: skip
+__all__ = [
+    "Gap",
+    "Measure",
+    "bleu_measure",
+    "draws",
+    "gap_closed",
+    "interval",
+    "over_speakers",
+    "share_measure",
+]
 
 _DRAWS = 2000
 

@@ -1,8 +1,8 @@
 """Giving a baseline UGSD's disclosure: a gate must win at an equal share of tokens that left.
 
-How a baseline's disclosure grows with its rate is measured once on some clips of each corpus; the
-rate that meets UGSD's share of the same clips is read from that curve, once for each corpus, and
-once for all corpora counted alike, since a device has one setting everywhere.
+How a baseline's disclosure depends on its rate is measured on some clips of each corpus; the rate
+that meets UGSD's share is read from that curve, once for each corpus, and once for all corpora
+counted alike, since a device has one setting everywhere.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ from ugsd_sdk.policy import RandomPolicy
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
-from ugsd_lab.evaluation.baselines import BLOCKS, fixed_block, sample
+from ugsd_lab.evaluation.baselines import fixed_block, sample
 
-__all__ = ["MATCHING_CLIPS", "MATCHING_RUNS", "RATES", "Reach", "disclosed_share", "random_gate",
-           "reach_of"]  # fmt: skip
+__all__ = [
+    "MATCHING_CLIPS",
+    "RATES",
+    "Reach",
+    "disclosed_share",
+    "escalated_share",
+    "random_gate",
+    "reach_of",
+]
 
-MATCHING_CLIPS = 50
+MATCHING_CLIPS = 100
 """Per corpus."""
 RATES = (0.1, 0.2, 0.4, 0.7, 1.0)
 """Of the random gate, at which its disclosure is measured."""
-MATCHING_RUNS = len(RATES) + len(BLOCKS)
 
 _SEED = 0
 
@@ -42,15 +48,22 @@ def disclosed_share(said: Sequence[Said]) -> float:
     return left / sum(len(caption.tokens) + 1 for caption in captions)
 
 
+def escalated_share(said: Sequence[Said]) -> float:
+    """Escalated tokens / drafted tokens."""
+    costs = [one.caption.escalation for one in said if one.caption is not None]
+    return sum(cost.tokens for cost in costs) / sum(cost.drafted_tokens for cost in costs)
+
+
 @dataclass(frozen=True)
 class Reach:
-    """What share of tokens some clips disclose under each baseline, and under UGSD."""
+    """What share of tokens leaves under UGSD, and under each baseline."""
 
     wanted: float
+    """UGSD's."""
     by_rate: NDArray[np.float64]
-    """(rates,) of the random gate, ascending."""
-    by_block: NDArray[np.float64]
-    """(blocks,) where that block of every caption is escalated."""
+    """(rates,) of the random gate, by ascending rate."""
+    by_block: Mapping[int, float]
+    """Where that block of every caption is escalated."""
 
     @classmethod
     def mean(cls, several: Sequence[Reach]) -> Reach:
@@ -58,33 +71,46 @@ class Reach:
         return cls(
             float(np.mean([reach.wanted for reach in several])),
             np.mean([reach.by_rate for reach in several], axis=0),
-            np.mean([reach.by_block for reach in several], axis=0),
+            {b: float(np.mean([r.by_block[b] for r in several])) for b in several[0].by_block},
         )
 
     def random_rate(self) -> float:
-        """The rate at which the random gate discloses what UGSD does."""
-        shares = np.maximum.accumulate([0.0, *self.by_rate])
-        return float(np.interp(self.wanted, shares, [0.0, *RATES]))
+        """The least rate at which the random gate discloses what UGSD does; where it never
+        discloses as much, that at which it comes nearest.
 
-    def fixed(self, block: int) -> tuple[int, float]:
-        """The block to escalate, ``block`` or the next one that can reach UGSD's share, and in
-        which share of the captions. Disclosure is in proportion to that."""
-        able = [b for b in BLOCKS[block:] if self.by_block[b] >= self.wanted]
-        chosen = able[0] if able else int(self.by_block.argmax())
-        share = float(self.by_block[chosen])
-        return chosen, self.wanted / share if share > self.wanted else 1.0
+        A greater rate may disclose as much: a caption that escalates early has little context to
+        send, so that disclosure falls again towards rate 1. That one is nearly *escalate
+        everything*, which the table has anyway; the lesser one has about UGSD's round trips.
+        """
+        rates, shares = np.array([0.0, *RATES]), np.array([0.0, *self.by_rate])
+        fine = np.linspace(0, 1, 1001)
+        over = np.interp(fine, rates, shares) - self.wanted
+        crossings = np.flatnonzero(over[:-1] * over[1:] <= 0)
+        return float(fine[crossings[0]] if len(crossings) else fine[np.abs(over).argmin()])
+
+    def fixed_rate(self, block: int) -> float:
+        """The share of captions that are to escalate ``block``, so that what they disclose is what
+        UGSD does, or less where even all of them disclose less."""
+        share = self.by_block[block]
+        return self.wanted / share if share > self.wanted else 1.0
 
 
-def reach_of(bench: Bench, clips: Sequence[Clip], ugsd: Mapping[str, Said], stage: Stage) -> Reach:
-    """Measured on at most :data:`MATCHING_CLIPS` of a corpus' ``clips``; ``ugsd`` is what UGSD said
-    of them."""
+def reach_of(
+    bench: Bench,
+    clips: Sequence[Clip],
+    ugsd: Mapping[str, Said],
+    blocks: Sequence[int],
+    stage: Stage,
+) -> Reach:
+    """The baselines on at most :data:`MATCHING_CLIPS` of a corpus' ``clips``; ``ugsd`` is what UGSD
+    said of all of them."""
     chosen = sample(clips, MATCHING_CLIPS)
 
     def share(arm: Arm) -> float:
         return disclosed_share(list(bench.run(arm, chosen, stage).values()))
 
     return Reach(
-        wanted=disclosed_share([ugsd[clip.id] for clip in chosen]),
+        wanted=disclosed_share(list(ugsd.values())),
         by_rate=np.array([share(random_gate("random", rate)) for rate in RATES]),
-        by_block=np.array([share(fixed_block("fixed block", b, 1.0, len(chosen))) for b in BLOCKS]),
+        by_block={b: share(fixed_block("fixed block", b, 1.0, len(chosen))) for b in blocks},
     )

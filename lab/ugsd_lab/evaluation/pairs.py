@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ugsd_sdk.captioner import STARTER
 from ugsd_sdk.drafter.onnx import DESCRIPTION_FILE
 from ugsd_server.settings import STARTER_FOLDER
 
 from ugsd_lab.corpora import CORPORA
 from ugsd_lab.errors import EvaluationError
+from ugsd_lab.recipe import CEILING, DRAFTERS
 from ugsd_lab.starter import HOME_CORPORA, STARTER_DRAFTER
 
-__all__ = ["DRAFTERS", "Pair", "Where", "pair_of"]
+__all__ = ["CEILING_FOLDER", "Pair", "Where", "pair_of"]
 
-DRAFTERS: dict[str, tuple[Path, tuple[str, ...]]] = {
-    "starter": (STARTER_DRAFTER, HOME_CORPORA),
-    "free": (STARTER_DRAFTER.parent / "free", ("emodb",)),
-    "ceiling": (Path("runs/ceiling/drafter"), CORPORA),
-}
-"""Name -> its folder, and the corpora that it was trained on."""
+CEILING_FOLDER = Path("runs/starter") / CEILING
+"""Where `ugsd-lab train` leaves the drafter that is not shipped."""
 
 Where = Literal["home", "away", "unseen"]
 """Of a corpus: the drafter was trained on it, only the verifier was, neither was."""
@@ -44,13 +42,22 @@ class Pair:
 
 
 def pair_of(drafter: str, verifier: Path | None = None, home: Sequence[str] = ()) -> Pair:
-    """The pair with a drafter of :data:`DRAFTERS` or in a folder, and the bundled verifier unless
-    another is named. ``home`` replaces the corpora that the drafter is taken to know, for a folder
-    those of the starter. Raises :class:`EvaluationError` where there is no such drafter."""
-    folder, known = DRAFTERS.get(drafter, (Path(drafter), HOME_CORPORA))
+    """The pair of a drafter, by name or folder, and a verifier, the bundled one unless named.
+
+    ``home`` replaces the corpora that the drafter is taken to know: those of the recipe of its
+    folder's name, or of the starter. Raises :class:`EvaluationError` where there is no drafter.
+    """
+    folder = _folder(drafter)
+    known = DRAFTERS[folder.name if folder.name in DRAFTERS else STARTER].corpora
     if not (folder / DESCRIPTION_FILE).is_file():
         raise EvaluationError(
             f"no drafter in {folder}; name {', '.join(DRAFTERS)} or a folder with its files, or "
             "train it with `ugsd-lab train`"
         )
     return Pair(folder, verifier or STARTER_FOLDER, tuple(home) or known)
+
+
+def _folder(drafter: str) -> Path:
+    if drafter == CEILING:
+        return CEILING_FOLDER
+    return STARTER_DRAFTER.parent / drafter if drafter in DRAFTERS else Path(drafter)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ugsd_lab.evaluation.intervals import Gap
-from ugsd_lab.evaluation.study import Difference, Result, Row
+from ugsd_lab.evaluation.rows import Difference, Result, Row
 
 __all__ = ["print_result", "ranking"]
 
@@ -153,10 +153,12 @@ def _notes(result: Result, split: str) -> Iterator[str]:
         )
     for curves in result.curves:
         unknown = isnan(curves.gate_quality)
-        quality = "none, for the oracle gains nothing" if unknown else f"{curves.gate_quality:.2f}"
+        quality = (
+            "none, for the oracle gains too little" if unknown else f"{curves.gate_quality:.2f}"
+        )
         yield (
             f"Gate quality, {curves.corpus}: {quality} "
-            f"(0 is chance, 1 an oracle; {curves.clips} clips)"
+            f"(at equal escalation, 0 is chance and 1 an oracle; {curves.clips} clips)"
         )
     for name, signature in result.signatures.items():
         yield f"{name}: {signature}"

@@ -1,0 +1,193 @@
+"""What ``ugsd-lab captions audit`` finds, and that it finds it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from ugsd_lab import caption_audit, prosody, starter
+from ugsd_lab.caption_audit import FAULTS, Audit, as_json, audit, print_audit, verdict
+from ugsd_lab.cli import main
+from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.prosody import Measures, Norms
+
+GOOD = "A man sounds angry, speaking slowly and loudly in a low, flat and clear voice."
+
+
+def quiet(stage: str, done: int, of: int, note: str) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    return load_corpora(None)[::6]
+
+
+@pytest.fixture(scope="module")
+def measures(clips: list[Clip]) -> dict[str, Measures]:
+    rng = np.random.default_rng(0)
+    return {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
+
+
+@pytest.fixture(scope="module")
+def norms(clips: list[Clip], measures: dict[str, Measures]) -> Norms:
+    return Norms.fit(clips, measures)
+
+
+def of_captions(
+    monkeypatch: pytest.MonkeyPatch,
+    norms: Norms,
+    clips: Sequence[Clip],
+    *texts: str,
+    without: str = "The speaker sounds angry, speaking slowly and loudly in a low and flat voice.",
+    vocabulary: Sequence[str] = (),
+) -> Audit:
+    """An audit of clips, low in pitch, melody and pace, loud and clear, that all have ``texts``."""
+    heard = Measures(-9.0, -9.0, 0.0, -9.0, -9.0, 9.0, 9.0)
+
+    def references(*_: object, gender: bool = True, **__: object) -> list[str]:
+        return list(texts) if gender else [without]
+
+    monkeypatch.setattr(caption_audit, "references", references)
+    measured = dict.fromkeys((clip.id for clip in clips), heard)
+    return audit(clips, measured, norms, vocabulary, quiet)
+
+
+@pytest.fixture
+def angry(clips: list[Clip]) -> Clip:
+    return replace(clips[0], emotion="angry", gender="male", sentence="Das klingt nun mal so low.")
+
+
+def test_the_grammars_own_captions_are_faultless(
+    clips: list[Clip], measures: dict[str, Measures], norms: Norms
+) -> None:
+    unlabelled = replace(clips[0], name="x", emotion=None)
+    result = audit([*clips, unlabelled], measures, norms, [], quiet)
+    assert verdict(result) is None
+    assert not any(result.faults.values())
+    assert (result.clips, result.unlabelled) == (len(clips), 1)
+    assert result.variety.captions == 5 * len(clips)
+    assert result.variety.repeated_within == 0
+    lengths = result.variety.words_per_caption
+    assert 12 <= lengths["min"] <= lengths["p5"] <= lengths["median"] <= lengths["max"] <= 40
+    assert audit(clips, measures, norms, [], quiet, seed=1).variety != result.variety
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (GOOD.replace("angry", "happy"), "emotion: happy"),
+        (GOOD.replace("angry", "angry and sad"), "emotion: angry and sad"),
+        (GOOD.replace("angry", "well"), "emotion: nothing"),
+        (GOOD.replace("A man", "A woman"), "gender: female"),
+        (GOOD.replace("A man", "The speaker"), "gender: nothing"),
+        (GOOD.replace("low, ", ""), "pitch: nothing"),
+        (GOOD.replace("loudly", "softly"), "loudness: low"),
+        (GOOD.replace("clear", "husky"), "quality: husky"),
+        (GOOD.replace("slowly", "slowly, with long pauses,"), "pauses: high"),
+    ],
+)
+def test_a_caption_that_is_not_true_is_found(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip, text: str, what: str
+) -> None:
+    result = of_captions(monkeypatch, norms, [angry], GOOD, text)
+    (fault,) = result.faults["contradiction"]
+    assert (fault.clip, fault.text, fault.what) == (angry.id, text, what)
+    assert verdict(result) == f"captions that {FAULTS['contradiction']}: 1"
+
+
+def test_gender_where_it_is_switched_off_is_found(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    result = of_captions(monkeypatch, norms, [angry], GOOD, without=GOOD)
+    assert [fault.what for fault in result.faults["gender"]] == ["gender: male"]
+    assert not result.faults["contradiction"]
+
+
+def test_words_of_the_utterance_are_found_unless_they_are_the_grammars(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    """ "low" is both said and worded."""
+    result = of_captions(monkeypatch, norms, [angry], GOOD, GOOD.replace("A man", "Nun, a man"))
+    assert [fault.what for fault in result.faults["utterance"]] == ["nun"]
+
+
+def test_captions_that_are_too_short_or_too_long_are_found(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    long = GOOD.replace("sounds", "sounds " + "so " * 30)
+    result = of_captions(monkeypatch, norms, [angry], GOOD, "An angry man, low.", long)
+    assert [fault.what for fault in result.faults["length"]] == ["4 words", "45 words"]
+
+
+def test_repetition_and_variety_are_counted(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    other = replace(angry, name="other")
+    variety = of_captions(monkeypatch, norms, [angry], GOOD, GOOD, "A b a b c.").variety
+    assert variety.repeated_within == pytest.approx(1 / 3)
+    assert variety.repeated_across == 0
+    assert of_captions(monkeypatch, norms, [angry, other], GOOD).variety.repeated_across == 1
+    few = of_captions(monkeypatch, norms, [angry], "A b a b c.").variety
+    assert few.words == 3
+    assert few.distinct == {1: 3 / 5, 2: 3 / 4, 3: 1.0}
+    assert few.openings == {"A b a": 1.0}
+    assert next(iter(variety.openings)) == "A man sounds"
+    assert variety.openings["A man sounds"] == pytest.approx(2 / 3)
+
+
+def test_words_that_the_models_cannot_say_are_listed(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    result = of_captions(
+        monkeypatch, norms, [angry], "A b a b matter-of-fact.", vocabulary=["a", "matter-of-fact"]
+    )
+    assert result.variety.not_in_vocabulary == {"b": 2, "A": 1}
+
+
+def test_what_is_printed_and_told_as_json_names_the_faults(
+    monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
+) -> None:
+    bad = GOOD.replace("angry", "happy")
+    result = of_captions(monkeypatch, norms, [angry], *[bad] * 9)
+    file = io.StringIO()
+    print_audit(result, Console(file=file, width=200))
+    assert f"emotion: happy: {bad}" in file.getvalue()
+    assert "9, must be 0" in file.getvalue()
+    told = json.loads(json.dumps(as_json(result)))
+    assert told["faults"]["contradiction"]["count"] == 9
+    assert told["faults"]["contradiction"]["examples"][0]["what"] == "emotion: happy"
+    assert told["variety"]["captions"] == 9
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+def test_the_command_fails_with_a_line_where_captions_are_not_true(
+    monkeypatch: pytest.MonkeyPatch,
+    norms: Norms,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    faulty: bool,
+) -> None:
+    kept: list[Path] = []
+
+    def measure_all(clips: Sequence[Clip], cache: Path, progress: object) -> dict[str, Measures]:
+        kept.append(cache)
+        return {clip.id: Measures(*[0.0] * 7) for clip in clips}
+
+    monkeypatch.setattr(prosody, "measure_all", measure_all)
+    monkeypatch.setattr(starter, "load_norms", lambda: norms)
+    if faulty:
+        monkeypatch.setattr(caption_audit, "references", lambda *_, **__: [GOOD])
+    cache = tmp_path / "measures.json"
+    code = main(["captions", "audit", "--json", "--cache", str(cache)])
+    told = capsys.readouterr()
+    assert kept == [cache]
+    assert code == int(faulty)
+    assert ("ugsd-lab: " in told.err) is faulty
+    assert json.loads(told.out)["clips"] == 535
