@@ -16,6 +16,8 @@ from ugsd_lab.recipe import Recipe
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from ugsd_lab.corpora import Clip
+    from ugsd_lab.evaluation import Pair
     from ugsd_lab.training import Progress
 
 __all__ = ["main"]
@@ -183,6 +185,7 @@ def evaluate(
         result = evaluation.evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
             arms=arm, tune=tune, limit=limit, curves=plot is not None,
+            probe=None if tune else _probe(pair, clips, split, progress),
         )  # fmt: skip
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)
@@ -192,6 +195,21 @@ def evaluate(
     print_result(result, Console(), split=split, limit=limit)
     if tune:
         print(ranking(result))
+
+
+def _probe(
+    pair: Pair, clips: Sequence[Clip], split: str, progress: Progress
+) -> dict[str, str] | None:
+    """What a probe of the drafter's evidence says, where all that the drafter knows is at hand."""
+    from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+
+    from ugsd_lab.probe import probe_emotions
+
+    train = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.home]
+    if {clip.corpus for clip in train} != set(pair.home):
+        return None
+    heard = [clip for clip in clips if clip.split == split and clip.emotion]
+    return probe_emotions(find_file(pair.drafter, EARS_GRAPH), train, heard, progress)
 
 
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from ugsd_sdk.drafter.onnx import EARS_FOLDER, EARS_GRAPH
 
 from ugsd_lab.ears import SAMPLE_RATE, Ears
 from ugsd_lab.models import MAX_TOKENS, STATE_DIM, DrafterDecoder, VerifierModel
@@ -31,9 +32,6 @@ __all__ = [
 ]
 
 OPSET = 17
-EARS_FOLDER = "ears"
-"""Beside the drafters' folders; they share what is in it."""
-_EARS = "ears.onnx"
 _NOVELTY_COMPONENTS = 64
 
 
@@ -209,12 +207,12 @@ def export_ears(folder: Path, ears: Ears) -> None:
     """Write the ears that the drafters beside ``folder`` share."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        exact = Path(temporary) / _EARS
+        exact = Path(temporary) / EARS_GRAPH
         _to_onnx(
             ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
             inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
         )  # fmt: skip
-        _to_int8_stored(exact, folder / _EARS)
+        _to_int8_stored(exact, folder / EARS_GRAPH)
 
 
 def export_drafter(
@@ -255,7 +253,7 @@ def export_drafter(
     own = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
     _describe(
         folder,
-        [folder.parent / EARS_FOLDER / _EARS, *own],
+        [folder.parent / EARS_FOLDER / EARS_GRAPH, *own],
         {
             "name": name,
             "licence": licence,

@@ -9,13 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
+from ugsd_sdk.drafter.onnx import EARS_FOLDER
 
 from ugsd_lab.captions import references
 from ugsd_lab.corpora import CORPORA, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
 from ugsd_lab.export import (
-    EARS_FOLDER,
     Novelty,
     export_drafter,
     export_ears,
@@ -91,8 +91,8 @@ def train_pair(
     drafters = {
         name: train_drafter(
             corpus, DRAFTERS[name].corpora, vocabulary, projection, name=name,
-            steps=max(1, round(DRAFTERS[name].steps * recipe.drafter_steps)), seed=recipe.seed, checkpoint=work / f"{name}.pt",
-            progress=progress,
+            steps=max(1, round(DRAFTERS[name].steps * recipe.drafter_steps)), seed=recipe.seed,
+            checkpoint=work / f"{name}.pt", progress=progress,
         )
         for name in wanted
     }  # fmt: skip

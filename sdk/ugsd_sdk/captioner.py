@@ -40,9 +40,9 @@ _ENTROPY_THRESHOLD = 0.2
 class Captioner:
     """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
 
-    ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none, a ``ws://``
-    or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function that makes a
-    :class:`Transport`. Without one, neither network nor ``home`` is touched.
+    ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none,
+    a ``ws://`` or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function
+    that makes a :class:`Transport`. Without one, neither network nor ``home`` is touched.
 
     ``config`` is a :class:`Settings` or a TOML file, which is read with the environment; arguments
     win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those that

@@ -18,7 +18,7 @@ from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
 from ugsd_server.settings import Settings
 from ugsd_server.verifier import VerifierInfo
-from ugsd_server.verifier.acceptance import Acceptance, Rank
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
 from ugsd_server.verifier.engine import Verifier
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
@@ -93,7 +93,9 @@ class Running:
         self.key = key
         self.public_key = key.public.to_text()
         self._scorer = scorer
-        self._verifier = Verifier(scorer, acceptance=acceptance)  # type: ignore[arg-type]
+        # Goes on after corrections only, so that a caption takes several blocks.
+        continuation = Continuation(after_acceptance=False)
+        self._verifier = Verifier(scorer, acceptance=acceptance, continuation=continuation)  # type: ignore[arg-type]
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.url = ""

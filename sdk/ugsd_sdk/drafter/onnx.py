@@ -32,12 +32,22 @@ from ugsd_sdk.errors import ModelError
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DESCRIPTION_FILE", "GRAPHS", "VOCABULARY_FILE", "DrafterDescription", "OnnxDrafter"]
+__all__ = [
+    "DESCRIPTION_FILE",
+    "EARS_FOLDER",
+    "EARS_GRAPH",
+    "GRAPHS",
+    "VOCABULARY_FILE",
+    "DrafterDescription",
+    "OnnxDrafter",
+    "find_file",
+]
 
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
 EARS_FOLDER = "ears"
-GRAPHS = ("ears.onnx", "reader.onnx", "decoder.onnx")
+EARS_GRAPH = "ears.onnx"
+GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -95,7 +105,7 @@ class OnnxDrafter:
 
     def encode(self, samples: NDArray[np.float32]) -> Evidence:
         model = self._model()
-        (evidence,) = model.run("ears.onnx", {"samples": samples[None]})
+        (evidence,) = model.run(EARS_GRAPH, {"samples": samples[None]})
         condition, state_base, novelty = model.run("reader.onnx", {"evidence": evidence})
         return Evidence(np.concatenate([condition[0], state_base[0]]), float(novelty[0]))
 
@@ -170,7 +180,7 @@ class _Loaded:
 
         self.description = _read_description(folder)
         files = {
-            name: _read_checked(_find(folder, name), digest)
+            name: _read_checked(find_file(folder, name), digest)
             for name, digest in self.description.files.items()
         }
         options = onnxruntime.SessionOptions()
@@ -233,8 +243,9 @@ def _read_description(folder: Path) -> DrafterDescription:
     return description
 
 
-def _find(folder: Path, name: str) -> Path:
-    """Drafters over the same ears share them in a folder beside their own."""
+def find_file(folder: Path, name: str) -> Path:
+    """Where a file of the drafter in ``folder`` is: drafters over the same ears share them in a
+    folder beside their own."""
     own = folder / name
     return own if own.exists() else folder.parent / EARS_FOLDER / name
 
