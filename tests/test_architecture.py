@@ -47,14 +47,11 @@ NETWORK = {
     "xmlrpc",
 }
 MAX_WHEEL_BYTES = 40 * 2**20
+DRAFTER_FILES = ("decoder.onnx", "gate.json", "model.json", "reader.onnx", "vocabulary.json")
 STARTER_FILES = {
+    *(f"ugsd_sdk/{name}/{file}" for name in ("free", "starter") for file in DRAFTER_FILES),
+    "ugsd_sdk/ears/ears.onnx",
     "ugsd_sdk/starter/clips/clips.json",
-    "ugsd_sdk/starter/decoder.onnx",
-    "ugsd_sdk/starter/ears.onnx",
-    "ugsd_sdk/starter/gate.json",
-    "ugsd_sdk/starter/model.json",
-    "ugsd_sdk/starter/reader.onnx",
-    "ugsd_sdk/starter/vocabulary.json",
     "ugsd_server/starter/model.json",
     "ugsd_server/starter/verifier.onnx",
 }

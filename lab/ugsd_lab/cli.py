@@ -159,6 +159,9 @@ def evaluate(
         Path, typer.Option(metavar="FILE", help="Keeps measured prosody between runs.")
     ] = Path("runs/starter/measures.json"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables as a document holds them.")
+    ] = False,
 ) -> None:
     """Compare UGSD with the drafter alone, the verifier, and every other way of decoding.
 
@@ -170,7 +173,7 @@ def evaluate(
     from ugsd_lab import evaluation
     from ugsd_lab.corpora import SPLITS, load_corpora
     from ugsd_lab.errors import EvaluationError
-    from ugsd_lab.evaluation.printing import print_result, ranking
+    from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
     from ugsd_lab.plots import check_picture, draw_evaluation
     from ugsd_lab.starter import load_norms
 
@@ -191,6 +194,9 @@ def evaluate(
         draw_evaluation(plot, result.curves, result.confusions)
     if as_json:
         print(json.dumps(evaluation.as_json(result), indent=1))
+        return
+    if markdown:
+        print(as_markdown(result, split=split, limit=limit))
         return
     print_result(result, Console(), split=split, limit=limit)
     if tune:

@@ -15,7 +15,7 @@ from ugsd_lab.augment import augmented
 from ugsd_lab.corpora import Clip, read_samples
 from ugsd_lab.ears import Ears, extract
 
-__all__ = ["Progress", "copy_rng", "listen"]
+__all__ = ["Progress", "copy_key", "copy_rng", "listen"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, of, note)."""
@@ -40,16 +40,19 @@ def listen(
         (clip, copy)
         for copy in range(1 + copies)
         for clip in clips
-        if (copy == 0 or clip.split == "train") and _key(clip, copy) not in known
+        if (copy == 0 or clip.split == "train") and copy_key(clip, copy) not in known
     ]
     for done, (job, heard) in enumerate(zip(missing, _heard(missing, whisper), strict=True), 1):
-        known[_key(*job)] = heard
+        known[copy_key(*job)] = heard
         if done % _KEEP_EVERY == 0 or done == len(missing):
             _keep(cache, known)
         progress("listening", done, len(missing), "")
     return np.stack(
         [
-            [known.get(_key(clip, copy), known[_key(clip, 0)]) for copy in range(1 + copies)]
+            [
+                known.get(copy_key(clip, copy), known[copy_key(clip, 0)])
+                for copy in range(1 + copies)
+            ]
             for clip in clips
         ]
     )
@@ -57,10 +60,11 @@ def listen(
 
 def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
     """The randomness of a clip's augmented copy."""
-    return np.random.default_rng(list(hashlib.sha256(_key(clip, copy).encode()).digest()))
+    return np.random.default_rng(list(hashlib.sha256(copy_key(clip, copy).encode()).digest()))
 
 
-def _key(clip: Clip, copy: int) -> str:
+def copy_key(clip: Clip, copy: int) -> str:
+    """Names a clip's augmented copy; number 0 is the clip as it is."""
     return f"{clip.id}#{copy}"
 
 

@@ -96,14 +96,17 @@ def train_pair(
         )
         for name in wanted
     }  # fmt: skip
-    read = [drafters[name] for name in DRAFTERS if name != CEILING]
-    drafts = [
-        draft_all(drafter, corpus, CORPORA, vocabulary, seed=recipe.seed, progress=progress)
-        for drafter in read
-    ]
+    read = [name for name in DRAFTERS if name != CEILING]
+    drafts = {
+        name: draft_all(
+            drafters[name], corpus, CORPORA, vocabulary, seed=recipe.seed,
+            cache=work / f"{name}-drafts.json", progress=progress,
+        )
+        for name in read
+    }  # fmt: skip
     torch.set_num_threads(_VERIFIER_THREADS)  # a fixed number, since it changes the sums
     verifier = train_verifier(
-        corpus, CORPORA, vocabulary, list(zip(read, drafts, strict=True)),
+        corpus, CORPORA, vocabulary, [(drafters[name], drafts[name]) for name in read],
         steps=recipe.verifier_steps, seed=recipe.seed, checkpoint=work / "verifier.pt",
         progress=progress,
     )  # fmt: skip

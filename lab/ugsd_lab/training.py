@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.nn import functional
 from ugsd_lab.augment import drawn_speed
 from ugsd_lab.captions import Facts, caption, corrected
 from ugsd_lab.corpora import EMOTIONS, Clip
-from ugsd_lab.listening import Progress, copy_rng
+from ugsd_lab.listening import Progress, copy_key, copy_rng
 from ugsd_lab.models import (
     HEARD_DIM,
     MAX_TOKENS,
@@ -33,6 +34,7 @@ __all__ = [
 
 CHECKPOINT_EVERY = 200
 BATCH = 48
+_DRAFTED_AT_ONCE = 256
 _AS_IT_IS = 1 / 3
 """Share of a batch that is clips as they are, beside those drawn evenly from clip and copies."""
 _LEVELS = ("low", "mid", "high")
@@ -180,7 +182,9 @@ class _Sampler:
         """
         facts = self._corpus.facts(row, copy)
         if self._drafts and rng.random() >= 0.5:
-            pieces = corrected(self._drafts[drafter].text(row, copy), facts, rng)
+            pieces = corrected(
+                self._drafts[drafter][copy_key(self._corpus.clips[row], copy)], facts, rng
+            )
             cut = rng.randrange(len(pieces)) if rng.random() < 1 / 3 else 0
             before = "".join(draft for draft, _ in pieces[:cut])
             whole = before + "".join(right for _, right in pieces[cut:])
@@ -316,14 +320,8 @@ def train_drafter(
     return model
 
 
-@dataclass(frozen=True)
-class Drafts:
-    """What a drafter says of training clips and their copies."""
-
-    texts: dict[tuple[int, int], str]
-
-    def text(self, row: int, copy: int) -> str:
-        return self.texts[row, copy]
+Drafts = Mapping[str, str]
+"""What a drafter says of training clips and their copies, by :func:`copy_key`."""
 
 
 @torch.inference_mode()
@@ -334,22 +332,30 @@ def draft_all(
     vocabulary: Vocabulary,
     *,
     seed: int,
+    cache: Path,
     progress: Progress,
 ) -> Drafts:
-    """Drafts of the training clips of ``corpora``: the clips' own greedy, the copies' sampled."""
+    """Drafts of the training clips of ``corpora``: the clips' own greedy, the copies' sampled. Kept
+    in the JSON file ``cache``."""
+    if cache.exists():
+        kept: dict[str, str] = json.loads(cache.read_text("utf-8"))
+        return kept
     drafter.eval()
     generator = torch.Generator().manual_seed(seed)
-    rows = corpus.rows(corpora, "train")
-    texts: dict[tuple[int, int], str] = {}
-    chunks = np.array_split(rows, -(-len(rows) // 256))
-    for copy in range(corpus.heard.shape[1]):
+    rows, copies = corpus.rows(corpora, "train"), corpus.heard.shape[1]
+    chunks = np.array_split(rows, -(-len(rows) // _DRAFTED_AT_ONCE))
+    texts: dict[str, str] = {}
+    for copy in range(copies):
         for done, chunk in enumerate(chunks, 1):
             evidence = torch.from_numpy(corpus.heard[chunk, copy])
             said = _decoded(drafter, evidence, generator if copy else None)
             for row, tokens in zip(chunk, said, strict=True):
-                texts[int(row), copy] = vocabulary.decode(tokens)
-            progress("drafting", copy * len(chunks) + done, corpus.heard.shape[1] * len(chunks), "")
-    return Drafts(texts)
+                texts[copy_key(corpus.clips[row], copy)] = vocabulary.decode(tokens)
+            progress("drafting", copy * len(chunks) + done, copies * len(chunks), "")
+    temporary = cache.with_suffix(".part")
+    temporary.write_text(json.dumps(texts), encoding="utf-8")
+    temporary.replace(cache)
+    return texts
 
 
 def _decoded(

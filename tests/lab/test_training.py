@@ -17,7 +17,7 @@ from ugsd_lab.captions import attributes_named, caption, references
 from ugsd_lab.corpora import EMOTIONS, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.listening import copy_rng
+from ugsd_lab.listening import copy_key, copy_rng
 from ugsd_lab.models import (
     BELIEF_DIM,
     HEARD_DIM,
@@ -148,13 +148,11 @@ def captions_as_drafts(corpus: Corpus) -> Drafts:
     """Drafts that are captions of the wrong clips."""
     rng = random.Random(0)
     rows, copies = corpus.heard.shape[:2]
-    return Drafts(
-        {
-            (row, copy): caption(corpus.facts(rng.randrange(rows)), rng)
-            for row in range(rows)
-            for copy in range(copies)
-        }
-    )
+    return {
+        copy_key(clip, copy): caption(corpus.facts(rng.randrange(rows)), rng)
+        for clip in corpus.clips
+        for copy in range(copies)
+    }
 
 
 def test_a_drafter_depends_on_the_training_speakers_of_its_own_corpora_alone(
@@ -273,7 +271,8 @@ def test_what_a_verifier_is_given_of_a_draft_is_no_target_and_what_it_learns_is_
         given = next(i for i, target in enumerate(targets) if target != PAD)
         assert targets[given:length] == inputs[given + 1 : length + 1]
         assert targets[length] == EOS
-        draft, facts = drafts[0].text(row, copy), corpus.facts(row, copy)
+        draft = drafts[0][copy_key(corpus.clips[row], copy)]
+        facts = corpus.facts(row, copy)
         assert draft.startswith(vocabulary.decode(inputs[1 : given + 1]))
         learnt = vocabulary.decode(targets)
         for attribute in ("emotion", "pitch", "loudness", "pace", "quality"):
@@ -287,28 +286,32 @@ def test_what_a_verifier_is_given_of_a_draft_is_no_target_and_what_it_learns_is_
 def test_a_draft_without_end_becomes_a_caption_that_fits(
     corpus: Corpus, vocabulary: Vocabulary
 ) -> None:
-    endless = Drafts(
-        {(row, n): "She sounds sad, " * 16 for row in range(len(corpus.clips)) for n in range(3)}
-    )
+    endless = {
+        copy_key(clip, n): "She sounds sad, " * 16 for clip in corpus.clips for n in range(3)
+    }
     for *_, inputs, targets in examples(corpus, vocabulary, [endless]):
         assert len(inputs) <= MAX_TOKENS + 1
         assert EOS in targets
 
 
-def test_drafts_are_of_the_training_clips_and_their_copies(
-    corpus: Corpus, vocabulary: Vocabulary, drafter: DrafterDecoder
+def test_drafts_are_of_the_training_clips_and_their_copies_and_are_kept(
+    corpus: Corpus, vocabulary: Vocabulary, drafter: DrafterDecoder, tmp_path: Path
 ) -> None:
-    drafts, again = (
-        training.draft_all(drafter, corpus, ["emodb"], vocabulary, seed=0, progress=quiet)
-        for _ in range(2)
-    )
-    rows = corpus.rows(["emodb"], "train")
-    assert set(drafts.texts) == {(int(row), copy) for row in rows for copy in range(3)}
-    assert drafts == again
-    sampled = training.draft_all(drafter, corpus, ["emodb"], vocabulary, seed=1, progress=quiet)
-    for row in rows:
-        assert drafts.text(int(row), 0) == sampled.text(int(row), 0)  # greedy
-        assert drafts.text(int(row), 1) != sampled.text(int(row), 1)
+    def drafts(seed: int, cache: str) -> Drafts:
+        return training.draft_all(
+            drafter, corpus, ["emodb"], vocabulary, seed=seed, cache=tmp_path / cache,
+            progress=quiet,
+        )  # fmt: skip
+
+    first = drafts(0, "first.json")
+    clips = [corpus.clips[row] for row in corpus.rows(["emodb"], "train")]
+    assert set(first) == {copy_key(clip, copy) for clip in clips for copy in range(3)}
+    assert drafts(0, "again.json") == first
+    assert drafts(1, "first.json") == first, "what is kept is not drafted again"
+    sampled = drafts(1, "other.json")
+    for clip in clips:
+        assert first[copy_key(clip, 0)] == sampled[copy_key(clip, 0)]  # greedy
+        assert first[copy_key(clip, 1)] != sampled[copy_key(clip, 1)]
 
 
 def test_a_state_says_what_was_heard_and_what_is_believed_within_the_unit_ball(

@@ -12,7 +12,7 @@ from rich.table import Table
 from ugsd_lab.evaluation.intervals import Gap
 from ugsd_lab.evaluation.rows import Difference, Result, Row
 
-__all__ = ["print_result", "ranking"]
+__all__ = ["as_markdown", "print_result", "ranking"]
 
 _COLUMNS = 165
 _FEW_SPEAKERS = 2
@@ -30,6 +30,26 @@ def print_result(result: Result, console: Console, *, split: str, limit: int | N
     console.print(_differences(result.differences))
     for note in _notes(result, split):
         console.print(note, highlight=False, soft_wrap=True)
+
+
+def as_markdown(result: Result, *, split: str, limit: int | None = None) -> str:
+    """The same as tables that documents may hold, one for each corpus and one of differences."""
+    cells = {name: cell for name, cell in (_SAID | _COST).items() if name not in _ONLY_ON_SCREEN}
+    parts = []
+    for corpus in dict.fromkeys(row.corpus for row in result.rows):
+        rows = [row for row in result.rows if row.corpus == corpus]
+        table = [[row.arm, *(cell(row) for cell in cells.values())] for row in rows]
+        parts.append(f"**{_title(rows[0], split, limit)}**")
+        parts.append(_markdown(["arm", *cells], table))
+    parts.append("**emotion, UGSD minus another arm (95 %)**")
+    parts.append(_markdown(*_difference_cells(result.differences)))
+    parts.append("\n".join(f"- {note}" for note in _notes(result, split)))
+    return "\n\n".join(parts)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 def ranking(result: Result) -> str:
@@ -93,6 +113,10 @@ _COST: _Cells = {
 }
 
 
+_ONLY_ON_SCREEN = ("pitch", "loud", "pace", "gender", "frames")
+"""Columns that a document's table is too narrow for."""
+
+
 def _title(row: Row, split: str, limit: int | None) -> str:
     quick = "" if limit is None else f", at most {limit} clips of each"
     return (
@@ -110,17 +134,25 @@ def _table(title: str, rows: Sequence[Row], cells: _Cells) -> Table:
     return table
 
 
-def _differences(differences: Sequence[Difference]) -> Table:
+def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: an arm, and UGSD minus it on each corpus."""
     corpora = {d.corpus: f"{d.corpus} ({d.where})" for d in differences}
     cells = {
         (d.against, d.corpus): f"{d.emotion:+.3f} ({d.low:+.3f} to {d.high:+.3f})"
         for d in differences
     }
-    table = Table("UGSD minus", title="emotion, difference (95 %)", title_justify="left")
-    for title in corpora.values():
+    arms = dict.fromkeys(d.against for d in differences)
+    rows = [[arm, *(cells.get((arm, corpus), "-") for corpus in corpora)] for arm in arms]
+    return ["UGSD minus", *corpora.values()], rows
+
+
+def _differences(differences: Sequence[Difference]) -> Table:
+    (first, *titles), rows = _difference_cells(differences)
+    table = Table(first, title="emotion, difference (95 %)", title_justify="left")
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
-    for arm in dict.fromkeys(d.against for d in differences):
-        table.add_row(arm, *(cells.get((arm, corpus), "-") for corpus in corpora))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
