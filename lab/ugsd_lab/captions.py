@@ -5,8 +5,8 @@ and never who speaks. The same clip, index and seed give the same caption.
 
 Every fact is worded from :data:`LEXICON`, attribute -> value -> form -> phrases, and no phrase
 stands for two values, so that captions can be read back (:func:`attributes_named`) and put right
-(:func:`corrected`). The first phrase of a list is its everyday word: each value is as often said by
-its own as any other, so that a model's likeliest word is that of the likeliest value.
+(:func:`corrected`). The first phrase of a list is its everyday word. Each feeling's is as often
+said as any other's, so that a model's likeliest word is that of the likeliest feeling.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_lab.corpora import KNOWN_CORPORA
 from ugsd_lab.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ _Data = Annotated[
     Path | None,
     typer.Option(
         "--data", metavar="DIR", exists=True, file_okay=False,
-        help="Folder with more corpora, each below its name: ravdess, nemo.",
+        help=f"Folder with more corpora, each below its name: {', '.join(KNOWN_CORPORA)}.",
     ),
 ]  # fmt: skip
 

@@ -39,9 +39,9 @@ class MeasureRow:
     unit: str
     group: str
     low: float
-    """The group's lower quartile."""
+    """Where low ends in the group."""
     high: float
-    """Its upper one."""
+    """Where high begins."""
     attribute: str
     """What captions word: ``pitch``, ``loudness``."""
     level: str

@@ -142,7 +142,7 @@ class Verdict(_Message):
     correction: TokenId | None
     """Replacement for the first rejected token; ``None`` where all were accepted."""
     continuation: Tokens
-    """Tokens that follow the correction (or the block), while the verifier is sure."""
+    """Tokens that follow the correction, or the block that passed."""
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:

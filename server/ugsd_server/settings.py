@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     typical_delta: _Threshold = 0.5
     rank: _Count = 20
     max_continuation: Annotated[int, Field(ge=0, le=MAX_CAPTION_TOKENS)] = 64
-    """Tokens that may follow a correction."""
+    """Tokens that may follow a correction, or a block that passed."""
+    after_acceptance: bool = True
+    """Whether any follow a block that passed; only where a state was disclosed."""
     sure: _Probability = 0.0
     """The continuation ends where the verifier's first choice is less likely than this."""
 
@@ -77,7 +79,7 @@ class Settings(BaseSettings):
 
     def continuation(self) -> Continuation:
         """How far the verifier goes on after a correction."""
-        return Continuation(max_tokens=self.max_continuation, sure=self.sure)
+        return Continuation(self.max_continuation, self.sure, self.after_acceptance)
 
     def session_limits(self) -> SessionLimits:
         """How much one connection may hold."""

@@ -37,7 +37,7 @@ from ugsd_lab.metrics import bleu
 from ugsd_lab.plots import draw_evaluation
 from ugsd_lab.prosody import Measures, Norms
 from ugsd_lab.starter import STARTER_DRAFTER, load_norms
-from ugsd_sdk.drafter.onnx import DrafterDescription
+from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.events import Source
 from ugsd_sdk.policy import BlockView, BudgetView, Escalate
 from ugsd_server.settings import STARTER_FOLDER
@@ -461,24 +461,31 @@ def test_the_command_prints_json(cache: Path, capsys: pytest.CaptureFixture[str]
     ]  # fmt: skip
 
 
+DRAFTER_FOLDERS = [STARTER_DRAFTER.parent / name for name in BUNDLED]
+
+
 def test_the_bundled_weights_are_small_enough() -> None:
-    sizes = {
-        path.name: path.stat().st_size
-        for path in [*STARTER_DRAFTER.glob("*.onnx"), *STARTER_FOLDER.glob("*.onnx")]
-    }
-    assert sum(size for name, size in sizes.items() if name != "verifier.onnx") <= 12 * MIB
-    assert sizes["verifier.onnx"] <= 25 * MIB
-
-
-def test_every_weight_file_has_its_card_and_licence() -> None:
-    for folder in (STARTER_DRAFTER, STARTER_FOLDER):
-        card = (folder / "README.md").read_text("utf-8")
-        assert "ugsd-lab train" in card
-        assert "CC BY-NC-SA 4.0" in card
-    described = DrafterDescription.model_validate_json(
-        (STARTER_DRAFTER / "model.json").read_bytes()
+    ears = [STARTER_DRAFTER.parent / "ears"]
+    shared, *drafters = (
+        sum(path.stat().st_size for path in folder.glob("*.onnx"))
+        for folder in [*ears, *DRAFTER_FOLDERS]
     )
-    assert described.licence == "CC-BY-NC-SA-4.0"
+    assert shared
+    assert all(shared + own <= 12 * MIB for own in drafters)
+    assert (STARTER_FOLDER / "verifier.onnx").stat().st_size <= 25 * MIB
+
+
+@pytest.mark.parametrize(
+    ("folder", "licence"),
+    [*zip(DRAFTER_FOLDERS, ("CC-BY-NC-SA-4.0", "CC0-1.0"), strict=True),
+     (STARTER_FOLDER, "CC-BY-NC-SA-4.0")],
+)  # fmt: skip
+def test_every_weight_file_has_its_card_and_licence(folder: Path, licence: str) -> None:
+    card = (folder / "README.md").read_text("utf-8")
+    assert "ugsd-lab train" in card
+    assert licence.removesuffix("-4.0").replace("CC-", "CC ") in card
+    described = json.loads((folder / "model.json").read_text())
+    assert described["licence"] == f"{licence} AND MIT"
 
 
 def test_train_refuses_a_changed_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -505,4 +512,4 @@ def test_a_figure_over_its_goal_is_marked_missed() -> None:
 
 def test_norms_are_bundled() -> None:
     assert files("ugsd_lab").joinpath("norms.json").is_file()
-    assert set(load_norms().borders) >= {"pitch_st:female", "pace:Polish", "level_db:emodb"}
+    assert set(load_norms().borders) >= {"pitch_st:female", "pace:Polish", "tilt_db:any"}

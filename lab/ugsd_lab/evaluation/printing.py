@@ -178,6 +178,8 @@ def _notes(result: Result, split: str) -> Iterator[str]:
             "the one, the other or both: its interval is the range between two people, and says "
             "nothing of a third."
         )
+    for corpus, count in result.unlabelled.items():
+        yield f"{corpus}: {count} clips without an emotion label were left out."
     if not isnan(result.auroc):
         yield (
             "AUROC of a caption's largest uncertainty, clips away from home against clips at home: "

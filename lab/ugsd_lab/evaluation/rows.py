@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -155,6 +155,8 @@ class Result:
     confusions: Mapping[str, Mapping[str, Confusion]]
     """Corpus -> drafter alone, UGSD, verifier."""
     curves: tuple[CorpusCurves, ...] = ()
+    unlabelled: Mapping[str, int] = field(default_factory=dict)
+    """Corpus -> clips that were left out for want of an emotion label."""
 
 
 class CorpusRun:

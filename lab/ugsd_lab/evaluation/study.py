@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,11 +69,16 @@ def evaluate(
 
     ``tune`` runs the candidates for the baselines instead. ``curves`` also moves the thresholds.
     ``probe`` has an emotion for each clip's id, as read from the drafter's evidence by a model
-    without words. Raises :class:`EvaluationError` for arms or clips that there are not.
+    without words. Clips without an emotion label, of which no caption can be generated, are left
+    out and counted. Raises :class:`EvaluationError` for arms or clips that there are not.
     """
-    chosen = _limited([clip for clip in clips if clip.split == split], limit)
+    of_split = [clip for clip in clips if clip.split == split]
+    chosen = _limited([clip for clip in of_split if clip.emotion is not None], limit)
     if not chosen:
-        raise EvaluationError(f"no clips of split {split!r} in these corpora: name another --split")
+        raise EvaluationError(
+            f"no clips of split {split!r} with an emotion label in these corpora: name another "
+            "--split or --data"
+        )
     names = list(dict.fromkeys(clip.corpus for clip in chosen))
     wanted = _wanted(arms, several=len(names) > 1)
     training = {name: _training(clips, name) for name in names} if MAJORITY in wanted else {}
@@ -115,6 +121,7 @@ def evaluate(
             corpus.name: {arm: corpus.confusion(arm) for arm in ALWAYS} for corpus in corpora
         },
         curves=found,
+        unlabelled=Counter(clip.corpus for clip in of_split if clip.emotion is None),
     )
 
 
@@ -245,12 +252,9 @@ def _clips_of(corpora: Sequence[CorpusRun]) -> int:
 def _curves(
     bench: Bench, pair: Pair, corpora: Sequence[CorpusRun], progress: Progress
 ) -> tuple[CorpusCurves, ...]:
-    labelled = [(corpus, [c for c in corpus.clips if c.emotion]) for corpus in corpora]
-    stage = Stage(progress, "curves", curves_total([clips for _, clips in labelled]))
+    stage = Stage(progress, "curves", curves_total([corpus.clips for corpus in corpora]))
     return tuple(
-        curves_of(bench, corpus.name, corpus.where, clips, stage)
-        for corpus, clips in labelled
-        if clips
+        curves_of(bench, corpus.name, corpus.where, corpus.clips, stage) for corpus in corpora
     )
 
 
