@@ -81,15 +81,21 @@ class EntropyGate:
         return min(1.0, entropy / log(logits.size)) if logits.size > 1 else 0.0
 
 
+_TINY = 1e-6
+"""Keeps the log-odds of a certain token finite, about -14."""
+
 FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
     {
         "entropy": lambda spread, _: spread.entropy,
         "1-top1": lambda spread, _: 1.0 - spread.top1,
         "margin": lambda spread, _: spread.margin,
+        "log-odds": lambda spread, _: log((1 - spread.top1 + _TINY) / spread.top1),
         "log1p(novelty)": lambda _, novelty: log1p(novelty),
     }
 )
-"""Feature name in ``gate.json`` -> its value."""
+"""Feature name in ``gate.json`` -> its value. ``log-odds`` are those of any other token than the
+likeliest: in a logistic model a factor on them, and novelty beside them, soften an overconfident
+drafter without making it doubt words that it could not have chosen otherwise."""
 
 
 class _GateFile(BaseModel):

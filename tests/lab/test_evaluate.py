@@ -32,7 +32,7 @@ from ugsd_lab.evaluation.baselines import (
 from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
 from ugsd_lab.evaluation.intervals import bleu_measure, draws, gap_closed, share_measure
 from ugsd_lab.evaluation.matching import RATES, Reach
-from ugsd_lab.evaluation.printing import print_result, ranking
+from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
 from ugsd_lab.metrics import bleu
 from ugsd_lab.plots import draw_evaluation
 from ugsd_lab.prosody import Measures, Norms
@@ -210,6 +210,27 @@ def test_the_tables_have_every_arm_and_say_what_the_intervals_are_worth(result: 
         "UGSD minus", "AUROC", "exact and stem matches", "the range between two people",
     ):  # fmt: skip
         assert words in text
+
+
+def test_markdown_tables_say_what_the_screen_says(result: Result) -> None:
+    text = as_markdown(result, split="test")
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 3  # one per corpus, and the differences
+    for table in tables:
+        assert {line.count("|") for line in table} == {table[0].count("|")}
+    drafter = next(line for line in tables[0] if line.startswith("| drafter alone"))
+    row = next(row for row in result.rows if row.arm == "drafter alone")
+    assert f"| {row.bleu:.1f} |" in drafter
+    assert "References are generated." in text
+
+
+def test_clips_without_a_label_are_left_out_and_counted(clips: list[Clip], cache: Path) -> None:
+    nameless = [replace(clip, emotion=None) for clip in clips if clip.corpus == "elsewhere"]
+    found = run([*clips, *(replace(c, corpus="secap") for c in nameless)], cache, arms=[])
+    assert {row.corpus for row in found.rows} == {"emodb", "elsewhere"}
+    assert found.unlabelled == {"secap": len(nameless)}
+    with pytest.raises(EvaluationError, match="label"):
+        run(nameless, cache)
 
 
 def test_a_picture_of_a_real_run(curved: Result, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from ugsd_sdk.uncertainty import FEATURES, Calibrator, EntropyGate, spread_of
 
 GATE = {
     "format": 1,
-    "features": ["entropy", "1-top1", "margin", "log1p(novelty)"],
-    "weights": [0.5, 2.0, -1.0, 0.25],
+    "features": ["entropy", "1-top1", "margin", "log-odds", "log1p(novelty)"],
+    "weights": [0.5, 2.0, -1.0, 0.75, 0.25],
     "bias": -1.5,
     "threshold": 0.3,
 }
@@ -80,7 +80,8 @@ def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
     calibrator = Calibrator.load(tmp_path / "gate.json")
     values, novelty = np.array([2.0, 1.0, 0.0]), 3.0
     p = np.exp(values) / np.exp(values).sum()
-    features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(4)]
+    odds = (1 - p[0] + 1e-6) / p[0]
+    features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(odds), math.log(4)]
     z = np.dot(features, GATE["weights"]) + GATE["bias"]  # type: ignore[arg-type]
     assert calibrator(values, novelty) == pytest.approx(1 / (1 + math.exp(-z)))
     assert calibrator.threshold == 0.3
@@ -90,7 +91,7 @@ def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
 def test_the_calibrator_is_a_probability_however_wild_its_input(
     values: NDArray[np.float32], novelty: float
 ) -> None:
-    calibrator = Calibrator(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3), 0.0, 0.5)
+    calibrator = Calibrator(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
     assert 0 <= calibrator(values, novelty) <= 1
 
 
