@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log1p
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,17 @@ from ugsd_sdk.uncertainty import FEATURES, EntropyGate, spread_of
 from ugsd_server.verifier.acceptance import Typical, probabilities
 from ugsd_server.verifier.onnx import OnnxScorer
 
+from ugsd_lab.captions import attributes_named
 from ugsd_lab.corpora import Clip, read_samples
+from ugsd_lab.listener import verifiers_own
 from ugsd_lab.listening import Progress
 
 __all__ = ["ESCALATED_AT_HOME", "Gate", "Observed", "expected_calibration_error", "fit_gates"]
 
-_FEATURES = ("entropy", "1-top1", "log1p(novelty)")
+_FEATURES = ("entropy", "log-odds", "log1p(novelty)")
 _CALIBRATORS = ("starter", "free")
 """The drafters on whose drafts the weights are fitted."""
-ESCALATED_AT_HOME = 0.25
+ESCALATED_AT_HOME = 0.3
 """Share of the calibration speakers' captions of which the threshold escalates a block."""
 
 
@@ -39,11 +42,13 @@ class Gate:
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
+    clip: dict[str, float]
+    """Weight and bias of the doubt in a clip as such."""
     threshold: float
     entropy_threshold: float
     """What the entropy gate needs to escalate as many captions at home: the baseline's."""
     calibration_error: float
-    """Expected calibration error at home, ten bins of equal size."""
+    """Expected calibration error of the tokens' at home, ten bins of equal size."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class Observed:
     """(T,) as a share of ln V."""
     rejected: NDArray[np.bool_]
     """(T,)"""
+    log1p_novelty: float
+    other_feeling: bool
+    """Whether the verifier on its own names another emotion than the draft."""
 
 
 def observe(
@@ -86,7 +94,19 @@ def observe(
             not rule.accepts(probabilities(row, None), token)
             for row, token in zip(scores, tokens, strict=True)
         ]
-        out.append(Observed(np.array(rows), np.array(entropies), np.array(rejected)))
+        draft, own = (
+            attributes_named(drafter.text(said), "emotion")
+            for said in (tokens, verifiers_own(scorer, summary))
+        )
+        out.append(
+            Observed(
+                np.array(rows),
+                np.array(entropies),
+                np.array(rejected),
+                log1p(evidence.novelty),
+                draft != own,
+            )
+        )
         progress("calibrating", done, len(clips), "")
     return out
 
@@ -100,7 +120,8 @@ def fit_gates(
 ) -> dict[str, Gate]:
     """A gate for each drafter of ``home`` (name below ``drafters`` -> its own corpora).
 
-    One logistic regression over the drafts of the calibrators, home and away weighing the same; a
+    Logistic regressions over the drafts of the calibrators, home and away weighing the same: of the
+    tokens that the verifier rejects, and of the clips in which it hears another feeling. A
     threshold for each drafter, from ``clips`` of its own corpora alone.
     """
     scorer = OnnxScorer(verifier)
@@ -121,13 +142,24 @@ def fit_gates(
         [np.concatenate([o.rejected for o in pool]) for pool in pools],
     )
 
+    clip_weights, clip_bias = fit_logistic(
+        [np.array([[o.log1p_novelty] for o in pool]) for pool in pools],
+        [np.array([o.other_feeling for o in pool]) for pool in pools],
+    )
+    clip = {"weight": float(clip_weights[0]), "bias": clip_bias}
+
+    def doubt(o: Observed) -> NDArray[np.float64]:
+        of_clip = clip["weight"] * o.log1p_novelty + clip["bias"]
+        return _sigmoid(np.maximum(o.features @ weights + bias, of_clip))
+
     def gate(mine: Sequence[Observed]) -> Gate:
         chance = [_sigmoid(o.features @ weights + bias) for o in mine]
         return Gate(
             features=_FEATURES,
             weights=tuple(float(w) for w in weights),
             bias=bias,
-            threshold=_threshold(chance),
+            clip=clip,
+            threshold=_threshold([doubt(o) for o in mine]),
             entropy_threshold=_threshold([o.entropy for o in mine]),
             calibration_error=expected_calibration_error(
                 np.concatenate(chance), np.concatenate([o.rejected for o in mine])

@@ -40,7 +40,7 @@ from ugsd_sdk.events import (
     Tally,
     VerdictDue,
 )
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Policy
+from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, Policy
 from ugsd_sdk.uncertainty import Uncertainty
 
 __all__ = ["BLOCK_TOKENS", "Decoder"]
@@ -109,12 +109,14 @@ class Decoder:
         while not self._ended():
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
+            wanted = self._judge(block)
+            if wanted is not None and wanted.tokens is not None:
+                block = block[: max(1, wanted.tokens)]
             self._judged += len(block)
-            disclosure = self._judge(block)
-            if disclosure is None:
+            if wanted is None:
                 self._commit(block, Source.DRAFTED, left=False)
                 continue
-            escalation = self._escalation(block, disclosure)
+            escalation = self._escalation(block, wanted.disclosure)
             self._in_flight = _InFlight(block, escalation)
             return EscalationDue(escalation)
         return Finished(tuple(self._committed), self._tally())
@@ -203,7 +205,7 @@ class Decoder:
 
     # -- committing and disclosing
 
-    def _judge(self, block: Sequence[_Drafted]) -> Disclosure | None:
+    def _judge(self, block: Sequence[_Drafted]) -> Escalate | None:
         if self._alone:
             return None
         view = BlockView(
@@ -213,7 +215,7 @@ class Decoder:
             summary_held=0 in self._left_states,
         )
         decision = self._policy(view, self._budget())
-        return None if isinstance(decision, Commit) else decision.disclosure
+        return None if isinstance(decision, Commit) else decision
 
     def _commit(self, block: Sequence[_Drafted], source: Source, *, left: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed ones."""

@@ -67,6 +67,8 @@ class Escalate:
     """Have the verifier check the block."""
 
     disclosure: Disclosure
+    tokens: int | None = None
+    """Only so many of its first tokens; the others stay here, as drafts. ``None`` for all."""
 
 
 class Policy(Protocol):
@@ -77,13 +79,19 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class UncertaintyPolicy:
-    """Escalates a block whose least sure token reaches ``threshold``."""
+    """Escalates a block with a token that reaches ``threshold``, up to the first such token: where
+    the verifier rejects that one, what the draft said next is of no use to it."""
 
     threshold: float
     disclosure: Disclosure = Disclosure.SUMMARY
+    whole: bool = False
+    """Send the whole block all the same, as the paper does."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Escalate(self.disclosure) if block.uncertainty >= self.threshold else Commit()
+        for number, uncertainty in enumerate(block.uncertainties, 1):
+            if uncertainty >= self.threshold:
+                return Escalate(self.disclosure, None if self.whole else number)
+        return Commit()
 
 
 @dataclass(frozen=True)

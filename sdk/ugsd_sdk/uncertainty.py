@@ -98,6 +98,13 @@ likeliest: in a logistic model a factor on them, and novelty beside them, soften
 drafter without making it doubt words that it could not have chosen otherwise."""
 
 
+class _ClipFile(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    weight: float
+    bias: float
+
+
 class _GateFile(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -105,18 +112,26 @@ class _GateFile(BaseModel):
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     weights: tuple[float, ...]
     bias: float
+    clip: _ClipFile | None = None
     threshold: Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """P(the verifier rejects) = sigmoid(weights . features + bias), a number in [0, 1]."""
+    """P(the verifier rejects), a number in [0, 1]: the larger of two.
+
+    Of the token: sigmoid(weights . features + bias). Of the clip, whatever the drafter thinks of
+    itself: sigmoid(weight * log1p(novelty) + bias), that the verifier hears another feeling. A clip
+    that is far from all that the drafter was trained on is so doubted from its first token.
+    """
 
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
     threshold: float
     """The least uncertainty that is escalated, as chosen on the calibration speakers."""
+    clip: tuple[float, float] | None = None
+    """Weight and bias of the clip's; ``None`` doubts no clip as such."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.features) - set(FEATURES))
@@ -134,10 +149,14 @@ class Calibrator:
             raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
         except (ValueError, ValidationError, RecursionError) as error:
             raise ModelError(f"{path} is no gate of format 1: fit it again") from error
-        return cls(fields.features, fields.weights, fields.bias, fields.threshold)
+        clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
+        return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)
 
     def __call__(self, logits: NDArray[np.floating], novelty: float) -> float:
-        """P(reject) at a position with ``logits`` (V,) in a clip of ``novelty`` >= 0."""
+        """P(reject) at a position with ``logits`` (V,) in a clip of ``novelty`` >= 0.
+
+        Raises :class:`ModelError` for logits or a novelty that are damaged.
+        """
         if not 0 <= novelty < inf:
             raise ModelError("the drafter's novelty is not a finite number >= 0")
         spread = spread_of(logits)
@@ -145,4 +164,7 @@ class Calibrator:
             weight * FEATURES[name](spread, novelty)
             for name, weight in zip(self.features, self.weights, strict=True)
         )
+        if self.clip is not None:
+            weight, bias = self.clip
+            z = max(z, weight * log1p(novelty) + bias)
         return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

@@ -29,12 +29,13 @@ from ugsd_sdk.policy import Policy
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.uncertainty import Calibrator, Uncertainty
 from ugsd_server.session import Reply, VerifierSession, Work
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical, probabilities
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.pairs import Pair
+from ugsd_lab.listener import verifiers_own
 
 if TYPE_CHECKING:
     from ugsd_lab.listening import Progress
@@ -213,16 +214,8 @@ class Bench:
         scorer, said = self._scorer, dict[str, Said]()
         for clip in clips:
             started_s = perf_counter()
-            state = self.heard.start(self.heard.evidence(clip)).predict().state[None]
-            has_state = np.ones(1, dtype=np.float32)
-            cache, token, tokens = scorer.new_cache(), scorer.info.bos, list[int]()
-            while len(tokens) < scorer.info.max_tokens:
-                logits = scorer.extend(cache, np.array([token], dtype=np.int64), state, has_state)
-                token = int(probabilities(logits[0], None).argmax())
-                if token == scorer.info.eos:
-                    break
-                tokens.append(token)
-                state, has_state = np.zeros_like(state), np.zeros_like(has_state)
+            summary = self.heard.start(self.heard.evidence(clip)).predict().state
+            tokens = verifiers_own(scorer, summary)
             decoding_ms = 1000 * (perf_counter() - started_s)
             total_ms = self.heard.listening_ms(clip) + decoding_ms
             said[clip.id] = Said(self.heard.text(tokens), total_ms)

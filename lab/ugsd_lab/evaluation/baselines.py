@@ -34,6 +34,7 @@ __all__ = [
     "BlockPolicy",
     "entropy_gate",
     "entropy_threshold",
+    "first_token",
     "fixed_block",
     "majority_caption",
     "paper_recipe",
@@ -85,7 +86,7 @@ def paper_recipe(name: str, recipe: str) -> Arm:
     acceptance, tau = RECIPES[recipe]
     return Arm(
         name,
-        lambda: UncertaintyPolicy(tau),
+        lambda: UncertaintyPolicy(tau, whole=True),
         EntropyGate("nats"),
         acceptance,
         Continuation(max_tokens=0),
@@ -115,6 +116,16 @@ def fixed_block(name: str, block: int, rate: float, captions: int) -> Arm:
     drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
     blocks = [block if number in drawn else None for number in range(captions)]
     return Arm(name, lambda: BlockPolicy(blocks))
+
+
+def first_token(name: str) -> Arm:
+    """Sends the first token of every caption, and with it the summary; the verifier writes the
+    rest. Without a gate, this is the least that can leave."""
+    return Arm(name, lambda: _first_token)
+
+
+def _first_token(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    return Escalate(Disclosure.SUMMARY, 1) if block.start == 0 else Commit()
 
 
 def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> str:

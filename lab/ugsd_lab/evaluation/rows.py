@@ -70,11 +70,12 @@ ENTROPY, RECIPE = "UGSD, entropy gate", "paper's recipe"
 RANDOM, RANDOM_ALL = "random, matched here", "random, one rate"
 FIXED, FIXED_ALL = "fixed block, matched here", "fixed block, one rate"
 TOKENS, ALL, VERIFIER = "tokens only", "escalate everything", "verifier on every token"
+FIRST = "first token, always"
 PROBE = "probe on the evidence"
 
 ARMS = (
-    MAJORITY, ALONE, UGSD, ENTROPY, RECIPE, RANDOM, RANDOM_ALL, FIXED, FIXED_ALL, TOKENS, ALL,
-    VERIFIER,
+    MAJORITY, ALONE, UGSD, ENTROPY, RECIPE, RANDOM, RANDOM_ALL, FIXED, FIXED_ALL, FIRST, TOKENS,
+    ALL, VERIFIER,
 )  # fmt: skip
 ALWAYS = (ALONE, UGSD, VERIFIER)
 """Run whatever is asked for, since the others refer to them."""

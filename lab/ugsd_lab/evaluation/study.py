@@ -27,6 +27,7 @@ from ugsd_lab.evaluation.rows import (
     COMPARED,
     ENTROPY,
     EVERYWHERE,
+    FIRST,
     MAJORITY,
     MATCHED,
     RANDOM,
@@ -186,6 +187,7 @@ def _run_arms(
         _ugsd(bench),
         baselines.entropy_gate(ENTROPY, threshold or 0.0),
         baselines.paper_recipe(RECIPE, baselines.RECIPE),
+        baselines.first_token(FIRST),
         Arm(TOKENS, lambda: UncertaintyPolicy(bench.gate.threshold, Disclosure.TOKENS)),
         Arm(ALL, AlwaysEscalate),
     ]
