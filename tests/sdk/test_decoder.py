@@ -53,7 +53,8 @@ class Script:
         random = Random(f"policy {self.seed} {block.start} {block.tokens} {block.summary_held}")
         if random.random() < 0.3:
             return Commit()
-        return Escalate(random.choice(self.ladder))
+        disclosure = random.choice(self.ladder)
+        return Escalate(disclosure, random.choice([None, random.randint(1, len(block.tokens))]))
 
     def outcome(self, start: int, block: tuple[int, ...]) -> str:
         random = Random(f"outcome {self.seed} {start} {block}")
@@ -149,9 +150,12 @@ def reference(script: Script) -> Result:
         for index in range(len(block)):
             predictions.append(fresh(drafter, tokens + block[:index]).predict())
         scores = [gate(p.logits, 1.0) for p in predictions]
-        judged += len(block)
         view = BlockView(start, tuple(block), tuple(scores), 0 in result.state_positions)
         decision = Commit() if alone else script.policy(view, BudgetView())
+        if isinstance(decision, Escalate):
+            block, predictions = block[: decision.tokens], predictions[: decision.tokens]
+            scores = scores[: decision.tokens]
+        judged += len(block)
         outcome = "commit"
         if isinstance(decision, Escalate):
             outcome = script.outcome(start, tuple(block))

@@ -150,5 +150,5 @@ def test_the_licence_of_the_weights_is_named_once(caplog: pytest.LogCaptureFixtu
         drafter.load()
         drafter.load()
     assert [record.message for record in caplog.records] == [
-        "drafter starter; licence: CC-BY-NC-SA-4.0"
+        "drafter starter; licence: CC-BY-NC-SA-4.0 AND MIT"
     ]

@@ -87,6 +87,18 @@ def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
     assert calibrator.threshold == 0.3
 
 
+def test_a_clip_is_doubted_as_such_where_that_is_the_larger_doubt(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(GATE | {"clip": {"weight": 2.0, "bias": -3.0}}))
+    plain = Calibrator(("1-top1",), (4.0,), -4.0, 0.3)
+    calibrator = Calibrator(
+        ("1-top1",), (4.0,), -4.0, 0.3, Calibrator.load(tmp_path / "gate.json").clip
+    )
+    sure, unsure = np.array([9.0, 0.0]), np.array([0.1, 0.0])
+    of_clip = 1 / (1 + math.exp(3 - 2 * math.log(4)))
+    assert calibrator(sure, 3.0) == pytest.approx(of_clip)
+    assert calibrator(unsure, 0.0) == plain(unsure, 0.0) > calibrator(sure, 0.0)
+
+
 @given(logits, st.floats(0, 1e300))
 def test_the_calibrator_is_a_probability_however_wild_its_input(
     values: NDArray[np.float32], novelty: float
