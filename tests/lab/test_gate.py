@@ -97,7 +97,8 @@ def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
             x = rng.normal(size=(12, 3))
             x[:, 2] = 2 * away
             chance = 1 / (1 + np.exp(-(x[:, 0] + 1.5 * x[:, 2] - 2)))
-            out.append(Observed(x, rng.random(12), rng.random(12) < chance))
+            other = bool(rng.random() < (0.8 if away else 0.2))
+            out.append(Observed(x, rng.random(12), rng.random(12) < chance, 2.0 * away, other))
         return out
 
     monkeypatch.setattr(gate, "OnnxDrafter", _NoModel)
@@ -117,3 +118,7 @@ def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
     assert all(found.calibration_error < 0.05 for found in gates.values())
     assert len({found.threshold for found in gates.values()}) == 3
     assert 0 < free.entropy_threshold < 1
+    # Another feeling in a fifth of the clips at home and in four fifths away.
+    at_home, away = (free.clip["bias"] + free.clip["weight"] * novelty for novelty in (0, 2))
+    assert at_home == pytest.approx(-np.log(4), abs=0.4)
+    assert away == pytest.approx(np.log(4), abs=0.4)
