@@ -80,7 +80,8 @@ class Policy(Protocol):
 @dataclass(frozen=True)
 class UncertaintyPolicy:
     """Escalates a block with a token that reaches ``threshold``, up to the first such token: where
-    the verifier rejects that one, what the draft said next is of no use to it."""
+    the verifier rejects that one, what the draft said next is of no use to it, and where not, it
+    goes on by itself. Without a state it does not go on; then the whole block leaves at once."""
 
     threshold: float
     disclosure: Disclosure = Disclosure.SUMMARY
@@ -90,7 +91,8 @@ class UncertaintyPolicy:
     def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
         for number, uncertainty in enumerate(block.uncertainties, 1):
             if uncertainty >= self.threshold:
-                return Escalate(self.disclosure, None if self.whole else number)
+                whole = self.whole or self.disclosure is Disclosure.TOKENS
+                return Escalate(self.disclosure, None if whole else number)
         return Commit()
 
 

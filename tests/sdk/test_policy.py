@@ -21,11 +21,12 @@ BLOCK = BlockView(start=0, tokens=(1, 2), uncertainties=(0.1, 0.6), summary_held
 def test_a_block_leaves_up_to_its_first_doubtful_token() -> None:
     assert UncertaintyPolicy(0.6)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 2)
     assert UncertaintyPolicy(0.61)(BLOCK, BudgetView()) == Commit()
-    chosen = UncertaintyPolicy(0.0, Disclosure.TOKENS)(BLOCK, BudgetView())
-    assert chosen == Escalate(Disclosure.TOKENS, 1)
+    assert UncertaintyPolicy(0.0)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 1)
 
 
-def test_the_whole_block_leaves_if_asked() -> None:
+def test_the_whole_block_leaves_if_asked_and_where_the_verifier_will_not_go_on() -> None:
+    deaf = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
+    assert deaf == Escalate(Disclosure.TOKENS)
     policy = UncertaintyPolicy(0.1, whole=True)
     assert policy(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY)
     assert UncertaintyPolicy(0.7, whole=True)(BLOCK, BudgetView()) == Commit()
