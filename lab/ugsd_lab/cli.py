@@ -189,7 +189,7 @@ def evaluate(
         result = evaluation.evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
             arms=arm, tune=tune, limit=limit, curves=plot is not None,
-            probe=None if tune else _probe(pair, clips, split, progress),
+            probe=None if tune or limit else _probe(pair, clips, split, progress),
         )  # fmt: skip
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)

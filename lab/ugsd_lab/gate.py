@@ -3,7 +3,7 @@
 At home the drafter's own doubt tells; away it is confidently wrong, and only the distance of what
 it heard from what it was trained on can tell. So the gate is fitted on clips from home and on clips
 that are away for the drafter concerned: the drafter of fewer corpora hears speakers of one that it
-lacks. What the evaluation calls away from home has no part in it.
+lacks. No clip has a part in it of a corpus that no bundled drafter knows.
 """
 
 from __future__ import annotations

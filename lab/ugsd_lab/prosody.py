@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.corpora import Clip, read_samples
+from ugsd_lab.errors import CorpusError
 
 __all__ = ["Level", "Levels", "Measures", "Norms", "Quality", "measure", "measure_all"]
 
@@ -162,10 +163,16 @@ def _measure_clip(clip: Clip) -> Measures:
 def measure_all(
     clips: Sequence[Clip], cache: Path, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> dict[str, Measures]:
-    """Measures by clip id, computed on all cores and kept in the JSON file ``cache``."""
+    """Measures by clip id, computed on all cores and kept in the JSON file ``cache``.
+
+    Raises :class:`CorpusError` for a cache that holds something else.
+    """
     known: dict[str, Measures] = {}
-    if cache.exists():
-        known = {k: Measures(**v) for k, v in json.loads(cache.read_text()).items()}
+    try:
+        if cache.exists():
+            known = {k: Measures(**v) for k, v in json.loads(cache.read_text("utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CorpusError(f"{cache} holds no measures of this version: delete it") from error
     missing = [clip for clip in clips if clip.id not in known]
     if missing:
         with ProcessPoolExecutor() as pool:

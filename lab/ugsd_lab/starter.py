@@ -69,13 +69,13 @@ def train_pair(
     Every stage keeps its result in ``work`` and is skipped or resumed when run again with the same
     recipe. Raises :class:`TrainingError` where a corpus is missing or the recipe has changed.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    _same_recipe(work / "recipe.json", recipe)
     torch.set_num_threads(1)  # small products: more threads are slower
     clips = [clip for clip in load_corpora(data) if clip.corpus in CORPORA]
     missing = set(CORPORA) - {clip.corpus for clip in clips}
     if missing:
         raise TrainingError(f"the starter pair needs {', '.join(sorted(missing))} in {data}")
+    work.mkdir(parents=True, exist_ok=True)
+    _same_recipe(work / "recipe.json", recipe)
 
     measures = measure_all(
         clips, work / "measures.json", lambda done, of: progress("measuring", done, of, "")

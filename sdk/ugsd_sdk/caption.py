@@ -41,7 +41,7 @@ class EscalationCost(_Result):
     tokens: _Count
     """Tokens in the escalated blocks."""
     drafted_tokens: _Count
-    """Tokens in all blocks, escalated or not."""
+    """Tokens in all blocks, escalated or not; a block that was cut counts as cut."""
     disclosed_tokens: _Count
     """Distinct positions whose token left, prefixes included."""
     disclosed_states: _Count

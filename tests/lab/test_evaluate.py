@@ -17,7 +17,7 @@ from rich.console import Console
 from ugsd_lab.bench import Figure, installed_size_mb
 from ugsd_lab.captions import attributes_named
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.corpora import CORPORA, Clip, load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, over_speakers, pair_of
 from ugsd_lab.evaluation.arms import Bench, Stage
@@ -462,6 +462,7 @@ def test_a_pair_knows_where_its_drafter_is_at_home(tmp_path: Path) -> None:
         (["--drafter", "nowhere"], "starter, free, ceiling"),
         (["--plot", "curve.pdf"], ".svg or .png"),
         (["--arm", "everything"], "escalate everything"),
+        (["--home", "nowhere"], "cremad"),
     ],
 )
 def test_bad_options_are_told_what_would_be_right(
@@ -507,13 +508,20 @@ def test_every_weight_file_has_its_card_and_licence(folder: Path, licence: str) 
     assert described["licence"] == f"{licence} AND MIT"
 
 
-def test_train_refuses_a_changed_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    work = tmp_path / "work"
-    work.mkdir()
-    (work / "recipe.json").write_text(json.dumps({"seed": 1}))
-    whisper = tmp_path / "whisper.safetensors"
+def test_train_refuses_missing_corpora_and_then_a_changed_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, whisper = tmp_path / "work", tmp_path / "whisper.safetensors"
     whisper.touch()
     arguments = ["train", "--data", str(tmp_path), "--whisper", str(whisper), "--work", str(work)]
+    assert main(arguments) == 1
+    assert "corpus" in capsys.readouterr().err
+    assert not work.exists(), "nothing was begun"
+    some = load_corpora(None)[:3]
+    named = [replace(c, corpus=n) for c, n in zip(some, CORPORA, strict=True)]
+    monkeypatch.setattr("ugsd_lab.starter.load_corpora", lambda data: named)
+    work.mkdir()
+    (work / "recipe.json").write_text(json.dumps({"seed": 1}))
     assert main(arguments) == 1
     assert "--work" in capsys.readouterr().err
 

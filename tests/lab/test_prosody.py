@@ -67,6 +67,13 @@ def random_measures(clips: Sequence[Clip], seed: int = 0) -> dict[str, Measures]
     return {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
 
 
+@pytest.mark.parametrize("held", ["{", "[]", '{"emodb/03a01Fa": {"loudness": 1}}'])
+def test_a_cache_of_something_else_is_a_named_error(tmp_path: Path, held: str) -> None:
+    (tmp_path / "measures.json").write_text(held)
+    with pytest.raises(CorpusError, match="delete it"):
+        measure_all(load_corpora(None)[:1], tmp_path / "measures.json")
+
+
 def test_norms_come_from_training_speakers_alone() -> None:
     clips = load_corpora(None)
     values = random_measures(clips)

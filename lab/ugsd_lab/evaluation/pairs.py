@@ -11,7 +11,7 @@ from ugsd_sdk.captioner import STARTER
 from ugsd_sdk.drafter.onnx import DESCRIPTION_FILE
 from ugsd_server.settings import STARTER_FOLDER
 
-from ugsd_lab.corpora import CORPORA
+from ugsd_lab.corpora import CORPORA, KNOWN_CORPORA
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.recipe import CEILING, DRAFTERS
 from ugsd_lab.starter import HOME_CORPORA, STARTER_DRAFTER
@@ -45,8 +45,14 @@ def pair_of(drafter: str, verifier: Path | None = None, home: Sequence[str] = ()
     """The pair of a drafter, by name or folder, and a verifier, the bundled one unless named.
 
     ``home`` replaces the corpora that the drafter is taken to know: those of the recipe of its
-    folder's name, or of the starter. Raises :class:`EvaluationError` where there is no drafter.
+    folder's name, or of the starter. Raises :class:`EvaluationError` where there is no drafter, or
+    no such corpus.
     """
+    unknown = sorted(set(home) - set(KNOWN_CORPORA))
+    if unknown:
+        raise EvaluationError(
+            f"no corpus {unknown[0]!r} to be at home in; there are: {', '.join(KNOWN_CORPORA)}"
+        )
     folder = _folder(drafter)
     known = DRAFTERS[folder.name if folder.name in DRAFTERS else STARTER].corpora
     if not (folder / DESCRIPTION_FILE).is_file():
