@@ -10,6 +10,7 @@ import soxr
 from numpy.typing import NDArray
 from ugsd_lab.captions import LEXICON
 from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.errors import CorpusError
 from ugsd_lab.prosody import Level, Levels, Measures, Norms, measure, measure_all
 
 RATE = 16_000
