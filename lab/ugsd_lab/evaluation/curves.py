@@ -89,7 +89,7 @@ class CorpusCurves:
     alone: Point
     everything: Point
     shipped: Point
-    """UGSD's gate at the drafter's own threshold."""
+    """UGSD as it is shipped: at the drafter's own threshold, blocks cut short."""
     curves: tuple[Curve, ...]
     """UGSD's gate, the entropy gate, random, fixed block, oracle."""
     gate_quality: float
@@ -184,11 +184,13 @@ def _threshold(drafts: Sequence[Sequence[BlockView]], share: float) -> float:
 
 
 def _thresholds(drafts: Sequence[Sequence[BlockView]], gate: Uncertainty) -> list[Arm]:
-    return [_gated(gate, _threshold(drafts, share)) for share in _ESCALATED]
+    """Whole blocks, as the random gate and the oracle send: only then are shares of escalated
+    tokens comparable."""
+    return [_gated(gate, _threshold(drafts, share), whole=True) for share in _ESCALATED]
 
 
-def _gated(gate: Uncertainty, threshold: float) -> Arm:
-    return Arm("thresholds", lambda: UncertaintyPolicy(threshold), gate)
+def _gated(gate: Uncertainty, threshold: float, *, whole: bool = False) -> Arm:
+    return Arm("thresholds", lambda: UncertaintyPolicy(threshold, whole=whole), gate)
 
 
 def oracle_arm(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]) -> Arm:
