@@ -14,7 +14,12 @@ from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.noise import dequantise
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure, decode_device_message
+from ugsd_privacy.wire import (
+    MAX_CAPTION_TOKENS,
+    MAX_STATE_DIM,
+    Disclosure,
+    decode_device_message,
+)
 
 NO_LIMITS = BudgetLimits.model_validate(
     {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
@@ -122,7 +127,7 @@ WRONG = {
     "infinite": {"states": one * np.float32("inf")},
     "double precision": {"states": one.astype(np.float64)},
     "one dimension": {"states": one[0]},
-    "too many coordinates": {"states": np.ones((1, 65), np.float32)},
+    "too many coordinates": {"states": np.ones((1, MAX_STATE_DIM + 1), np.float32)},
     "more states than positions": {"states": np.ones((2, 4), np.float32)},
     "states beyond tokens": {"disclosure": Disclosure.TOKENS},
     "states beyond the summary": {"disclosure": Disclosure.SUMMARY},

@@ -28,8 +28,9 @@ def load_savee(folder: Path) -> Iterator[Clip]:
 
     Four speakers are too few to split: all are test.
     """
-    sound = folder / "AudioData"
-    for name, path in recordings(sound if sound.is_dir() else folder, _name).items():
+    for name, path in (
+        recordings(folder / "AudioData", _name) or recordings(folder, _name)
+    ).items():
         found = _NAME.fullmatch(name)
         if found is None:
             raise CorpusError(f"{path} is not named as in SAVEE: DC/sa03.wav or DC_sa03.wav")
