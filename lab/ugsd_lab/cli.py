@@ -181,6 +181,8 @@ def evaluate(
     split = split or ("dev" if tune else "test")
     if split not in SPLITS:
         raise EvaluationError(f"no split {split!r}; there are {', '.join(SPLITS)}")
+    if as_json and markdown:
+        raise EvaluationError("--json and --markdown are two outputs: name one of them")
     if plot is not None:
         check_picture(plot)
     pair = evaluation.pair_of(drafter, verifier, home or ())
@@ -212,7 +214,8 @@ def _probe(
 
     from ugsd_lab.probe import probe_emotions
 
-    train = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.home]
+    own = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.home]
+    train = [clip for clip in own if clip.emotion is not None]
     if {clip.corpus for clip in train} != set(pair.home):
         return None
     heard = [clip for clip in clips if clip.split == split and clip.emotion]

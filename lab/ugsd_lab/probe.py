@@ -6,6 +6,7 @@ about as often as a classifier that is trained on the same clips and reads the s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def probe_emotions(
 
 
 def _evidence(ears: Path, clips: Sequence[Clip], progress: Progress) -> NDArray[np.float32]:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

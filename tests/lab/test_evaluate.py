@@ -19,7 +19,7 @@ from ugsd_lab.captions import attributes_named
 from ugsd_lab.cli import main
 from ugsd_lab.corpora import CORPORA, Clip, load_corpora
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, over_speakers, pair_of
+from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, pair_of
 from ugsd_lab.evaluation.arms import Bench, Stage
 from ugsd_lab.evaluation.baselines import (
     RECIPE,
@@ -30,7 +30,13 @@ from ugsd_lab.evaluation.baselines import (
     sample,
 )
 from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
-from ugsd_lab.evaluation.intervals import bleu_measure, draws, gap_closed, share_measure
+from ugsd_lab.evaluation.intervals import (
+    bleu_measure,
+    draws,
+    gap_closed,
+    interval,
+    share_measure,
+)
 from ugsd_lab.evaluation.matching import RATES, Reach
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
 from ugsd_lab.metrics import bleu
@@ -360,6 +366,11 @@ def test_gate_quality_is_1_for_the_oracle_0_for_chance_and_unknown_without_a_gai
 # -- intervals
 
 
+def over_speakers(speakers: Sequence[str], values: Sequence[float]) -> tuple[float, float]:
+    """The interval that a table prints of a share."""
+    return interval(share_measure(speakers, values).redrawn(draws(len(set(speakers)))))
+
+
 def test_an_interval_over_speakers_is_wider_than_one_over_clips() -> None:
     speakers = [name for name in "abcdefgh" for _ in range(50)]
     by_speaker = [float(name in "abcd") for name in speakers]
@@ -378,7 +389,7 @@ def test_two_speakers_give_the_range_between_them() -> None:
 def test_an_interval_lies_between_the_speakers_own_means(pairs: list[tuple[str, float]]) -> None:
     speakers, values = zip(*pairs, strict=True)
     own = [np.mean([v for s, v in pairs if s == name]) for name in set(speakers)]
-    low, high = over_speakers(speakers, values, draws_count=50)
+    low, high = over_speakers(speakers, values)
     assert min(own) - 1e-9 <= low <= high <= max(own) + 1e-9
 
 
@@ -463,6 +474,7 @@ def test_a_pair_knows_where_its_drafter_is_at_home(tmp_path: Path) -> None:
         (["--plot", "curve.pdf"], ".svg or .png"),
         (["--arm", "everything"], "escalate everything"),
         (["--home", "nowhere"], "cremad"),
+        (["--json", "--markdown"], "name one"),
     ],
 )
 def test_bad_options_are_told_what_would_be_right(

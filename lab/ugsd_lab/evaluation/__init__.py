@@ -9,7 +9,6 @@ tables.
 from __future__ import annotations
 
 from ugsd_lab.evaluation.arms import in_memory
-from ugsd_lab.evaluation.intervals import over_speakers
 from ugsd_lab.evaluation.pairs import Pair, pair_of
 from ugsd_lab.evaluation.rows import ARMS, Result, Row, as_json
 from ugsd_lab.evaluation.study import evaluate
@@ -22,6 +21,5 @@ __all__ = [
     "as_json",
     "evaluate",
     "in_memory",
-    "over_speakers",
     "pair_of",
 ]

@@ -21,7 +21,6 @@ __all__ = [
     "draws",
     "gap_closed",
     "interval",
-    "over_speakers",
     "share_measure",
 ]
 
@@ -81,14 +80,6 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def over_speakers(
-    speakers: Sequence[str], values: Sequence[float], *, draws_count: int = _DRAWS, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``values``, whole speakers drawn with replacement."""
-    weights = draws(len(set(speakers)), count=draws_count, seed=seed)
-    return interval(share_measure(speakers, values).redrawn(weights))
 
 
 @dataclass(frozen=True)
