@@ -83,7 +83,7 @@ class Variety:
     openings: Mapping[str, float]
     """The most frequent first three words -> share of captions that begin so."""
     not_in_vocabulary: Mapping[str, int]
-    """Words that the models cannot say -> how often captions do."""
+    """Words that the models cannot say -> how often neutral captions do."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def audit(
     labelled = [clip for clip in clips if clip.emotion is not None]
     grammar = _grammar_words()
     texts: list[list[str]] = []
+    neutral: list[str] = []
     faults: dict[str, list[Fault]] = {name: [] for name in FAULTS}
     for done, clip in enumerate(labelled, 1):
         levels = norms.levels(clip, measures[clip.id])
@@ -120,6 +121,7 @@ def audit(
             references(clip, levels, seed=seed, gender=gender) for gender in (True, False)
         )
         texts.append(with_gender)
+        neutral += without
         for text in with_gender:
             _add(faults, clip, text, _named_wrongly(text, facts))
         for text in without:
@@ -131,7 +133,9 @@ def audit(
             spoken = sorted(_lower_words(text) & own)
             _add(faults, clip, text, {"length": length, "utterance": spoken})
         progress("auditing", done, len(labelled), "")
-    return Audit(len(labelled), len(clips) - len(labelled), _variety(texts, vocabulary), faults)
+    return Audit(
+        len(labelled), len(clips) - len(labelled), _variety(texts, neutral, vocabulary), faults
+    )
 
 
 def _add(
@@ -174,13 +178,15 @@ def _grammar_words() -> set[str]:
     return {word for text in (*between, *phrases) for word in _lower_words(text)}
 
 
-def _variety(texts: Sequence[Sequence[str]], vocabulary: Iterable[str]) -> Variety:
+def _variety(
+    texts: Sequence[Sequence[str]], neutral: Sequence[str], vocabulary: Iterable[str]
+) -> Variety:
     every = [text for of_clip in texts for text in of_clip]
     words = [_words(text) for text in every]
     lengths = [len(text.split()) for text in every]
     clips_with = Counter(text for of_clip in texts for text in set(of_clip))
     openings = Counter(" ".join(row[:_OPENING_WORDS]) for row in words)
-    used = Counter(word for row in words for word in row)
+    used = Counter(word for text in neutral for word in _words(text))
     for word in vocabulary:
         used.pop(word, None)
     return Variety(

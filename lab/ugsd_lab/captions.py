@@ -3,6 +3,10 @@
 References are always called generated. They describe delivery and affect, never the words spoken
 and never who speaks. The same clip, index and seed give the same caption.
 
+Models learn neutral captions, which speak of "a speaker" and "the speaker": gender crosses no wire.
+The device, which heard it, may word it afterwards, as :data:`GENDERED` says; a caption with gender
+is exactly its neutral one so worded.
+
 Every fact is worded from :data:`LEXICON`, attribute -> value -> form -> phrases, and no phrase
 stands for two values, so that captions can be read back (:func:`attributes_named`) and put right
 (:func:`corrected`). The first phrase of a list is its everyday word. Each feeling's is as often
@@ -23,6 +27,7 @@ from ugsd_lab.prosody import Levels
 
 __all__ = [
     "ATTRIBUTE_WORDS",
+    "GENDERED",
     "LEXICON",
     "MAX_WORDS",
     "MIN_WORDS",
@@ -71,13 +76,13 @@ LEXICON: dict[str, dict[str, _Forms]] = {
     "emotion": {
         "neutral": {
             "adjective": ("neutral", "matter-of-fact", "unemotional", "impassive", "businesslike"),
-            "noun": ("neutrality", "detachment", "plain reserve"),
+            "noun": ("neutrality", "detachment", "reserve"),
             "strong": ("detached", "wholly indifferent", "deadpan"),
         },
         "calm": {
             "adjective": ("calm", "relaxed", "composed", "serene", "unruffled"),
             "noun": ("calm assurance", "serenity", "composure"),
-            "strong": ("tranquil", "perfectly at ease", "placid"),
+            "strong": ("tranquil", "imperturbable", "placid"),
         },
         "happy": {
             "adjective": ("happy", "cheerful", "pleased", "good-humoured", "glad"),
@@ -100,25 +105,25 @@ LEXICON: dict[str, dict[str, _Forms]] = {
             "strong": ("terrified", "panic-stricken", "petrified"),
         },
         "disgusted": {
-            "adjective": ("disgusted", "repelled", "put off", "disdainful", "repulsed"),
+            "adjective": ("disgusted", "repelled", "queasy", "disdainful", "repulsed"),
             "noun": ("disgust", "distaste", "aversion"),
             "strong": ("revolted", "sickened", "appalled"),
         },
         "surprised": {
-            "adjective": ("surprised", "astonished", "taken aback", "startled", "incredulous"),
+            "adjective": ("surprised", "astonished", "disbelieving", "startled", "incredulous"),
             "noun": ("surprise", "astonishment", "disbelief"),
             "strong": ("amazed", "stunned", "dumbfounded"),
         },
         "bored": {
             "adjective": ("bored", "uninterested", "listless", "weary", "apathetic"),
             "noun": ("boredom", "listlessness", "weariness"),
-            "strong": ("bored stiff", "tired of it all", "jaded"),
+            "strong": ("thoroughly bored", "world-weary", "jaded"),
         },
     },
     "pitch": {
         "low": {"adjective": ("low", "deep", "low-pitched")},
         "mid": {"adjective": ("mid-range", "medium-pitched", "mid-pitched")},
-        "high": {"adjective": ("high", "high-pitched", "raised")},
+        "high": {"adjective": ("high", "high-pitched")},
     },
     "melody": {
         "low": {
@@ -178,15 +183,19 @@ LEXICON: dict[str, dict[str, _Forms]] = {
         "modal": {"adjective": ("even-timbred", "plain-sounding")},
     },
     "gender": {
-        "female": {
-            "person": ("woman", "female speaker"), "subject": ("she",), "possessive": ("her",),
-        },
-        "male": {
-            "person": ("man", "male speaker"), "subject": ("he",), "possessive": ("his",),
-        },
+        "female": {"person": ("woman",), "subject": ("she",), "possessive": ("her",)},
+        "male": {"person": ("man",), "subject": ("he",), "possessive": ("his",)},
     },
 }  # fmt: skip
 """Attribute -> value -> form -> phrases."""
+
+_NEUTRAL = {"person": "speaker", "subject": "the speaker", "possessive": "the speaker's"}
+"""Form of gender -> what is said instead of it."""
+GENDERED: tuple[dict[str, str], ...] = tuple(
+    {"neutral": phrase} | {value: forms[form][0] for value, forms in LEXICON["gender"].items()}
+    for form, phrase in _NEUTRAL.items()
+)
+"""How a neutral caption is worded for each gender: ``neutral``, ``female`` and ``male``."""
 
 ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     attribute: {
@@ -205,10 +214,17 @@ _UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.9, "loudness": 0.5, "pace"
 """How often that is left unsaid."""
 _OPTIONAL = {"melody": 0.1, "quality": 0.25, "pauses": 0.35}
 """How often a telling value is."""
+_UNGRADED = ("neutral", "calm")
+"""Emotions of which there is no little and no much."""
 _DEGREE: dict[str | None, tuple[str, ...]] = {
     "normal": ("slightly", "somewhat", "a little"),
     "strong": ("very", "deeply", "intensely"),
     None: ("clearly", "rather", "quite"),
+}
+_AMOUNT: dict[str | None, tuple[str, ...]] = {
+    "normal": ("a touch of ", "some ", "mild "),
+    "strong": ("intense ", "great "),
+    None: ("", "evident ", "unmistakable "),
 }
 _PLAIN_AFFECT = 0.75
 """How often an emotion is named without its degree and without a strong word."""
@@ -235,10 +251,13 @@ class _Wording:
         leave_out = (_UNSAID if plain else _OPTIONAL).get(attribute, 0.0)
         return self._rng.random() >= leave_out
 
+    def _who(self, form: str) -> str:
+        return self.word("gender", form) if self._facts.gender else _NEUTRAL[form]
+
     @property
     def person(self) -> str:
-        """``woman``, ``male speaker`` or ``speaker``."""
-        return self.word("gender", "person") if self._facts.gender else "speaker"
+        """``speaker``, ``woman``."""
+        return self._who("person")
 
     @property
     def who(self) -> str:
@@ -246,11 +265,11 @@ class _Wording:
 
     @property
     def subject(self) -> str:
-        return self.word("gender", "subject") if self._facts.gender else "the speaker"
+        return self._who("subject")
 
     @property
     def possessive(self) -> str:
-        return self.word("gender", "possessive") if self._facts.gender else "the speaker's"
+        return self._who("possessive")
 
     @property
     def affect(self) -> str:
@@ -260,14 +279,16 @@ class _Wording:
             return self.word("emotion", "adjective")
         if strength == "strong" and self._rng.random() < 0.6:
             return self.word("emotion", "strong")
-        return f"{self._rng.choice(_DEGREE[strength])} {self.word('emotion', 'adjective')}"
+        adjective = self.word("emotion", "adjective")
+        if self._facts.emotion in _UNGRADED:
+            return adjective
+        return f"{self._rng.choice(_DEGREE[strength])} {adjective}"
 
     @property
     def feeling(self) -> str:
         """``anger``, with a word for its strength."""
-        amount = {"normal": ("a touch of ", "some ", "mild "), "strong": ("intense ", "great ")}
-        listed = amount.get(self._facts.intensity or "", ("", "evident ", "unmistakable "))
-        return self._rng.choice(listed) + self.word("emotion", "noun")
+        strength = None if self._facts.emotion in _UNGRADED else self._facts.intensity
+        return self._rng.choice(_AMOUNT[strength]) + self.word("emotion", "noun")
 
     @property
     def qualities(self) -> str:
@@ -307,18 +328,18 @@ class _Wording:
 _Plan = Callable[[_Wording], str]
 _PLANS: tuple[tuple[int, _Plan], ...] = (
     (24, lambda w: f"{w.who} sounds {w.affect}, speaking {w.manner} in {w.voice}"),
-    (8, lambda w: f"{w.who} seems {w.affect}; {w.subject} speaks {w.manner} in {w.voice}"),
-    (8, lambda w: f"sounding {w.affect}, {w.who} speaks {w.manner} in {w.voice}"),
-    (6, lambda w: f"{_article(w.affect)} {w.person} speaks {w.manner} in {w.voice}"),
+    (8, lambda w: f"{w.who} seems {w.affect}; {w.subject} talks {w.manner} in {w.voice}"),
+    (8, lambda w: f"sounding {w.affect}, {w.who} talks {w.manner} in {w.voice}"),
+    (6, lambda w: f"{_article(w.affect)} {w.person} talks {w.manner} in {w.voice}"),
     (6, lambda w: f"{w.who} comes across as {w.affect}, talking {w.manner} in {w.voice}"),
-    (5, lambda w: f"{w.feeling} colours the voice of {w.who} who speaks {w.manner} in {w.voice}"),
+    (5, lambda w: f"{w.feeling} colours the voice of {w.who} who talks {w.manner} in {w.voice}"),
     (5, lambda w: f"{w.who} talks {w.manner} in {w.voice} and sounds {w.affect}"),
     (5, lambda w: f"speaking {w.manner} in {w.voice}, {w.who} conveys {w.feeling}"),
     (
         5,
         lambda w: (
-            f"there is {w.feeling} in the way {w.who} speaks: {w.possessive} voice is "
-            f"{w.qualities} and {w.possessive} delivery {w.delivery}"
+            f"there is {w.feeling} in the way {w.who} talks: {w.possessive} voice is "
+            f"{w.qualities}, and {w.possessive} delivery is {w.delivery}"
         ),
     ),
     (
@@ -334,24 +355,24 @@ _PLANS: tuple[tuple[int, _Plan], ...] = (
             f"{w.affect}"
         ),
     ),
-    (4, lambda w: f"in {w.voice}, {w.who} speaks {w.manner}, giving an impression of {w.feeling}"),
+    (4, lambda w: f"in {w.voice}, {w.who} talks {w.manner}, conveying {w.feeling}"),
     (
         4,
         lambda w: (
-            f"this is {w.who} with {w.voice}, speaking {w.manner} and seeming {w.affect}"
+            f"this is {w.who} with {w.voice}, talking {w.manner}, and seeming {w.affect}"
         ),
     ),
     (
         4,
         lambda w: (
-            f"{w.who} speaks with {w.feeling}; {w.possessive} voice is {w.qualities}, and "
-            f"{w.subject} talks {w.manner}"
+            f"{w.who} talks with {w.feeling}; {w.possessive} voice is {w.qualities}, and "
+            f"{w.subject} speaks {w.manner}"
         ),
     ),
     (
         4,
         lambda w: (
-            f"with {w.melody}, {w.who} speaks {w.manner}; {w.subject} has {w.voice} and appears "
+            f"with {w.melody}, {w.who} talks {w.manner}; {w.subject} has {w.voice} and appears "
             f"{w.affect}"
         ),
     ),
@@ -367,14 +388,19 @@ _PLANS: tuple[tuple[int, _Plan], ...] = (
 
 
 def caption(facts: Facts, rng: random.Random, *, gender: bool = True) -> str:
-    """One caption of 12 to 40 words. ``gender=False`` speaks of "the speaker"."""
-    if not gender:
-        facts = replace(facts, gender=None)
+    """One caption of 12 to 40 words. ``gender=False`` gives the neutral one, of which the gendered
+    one is the wording, from the same state of ``rng``."""
     weights, plans = zip(*_PLANS, strict=True)
     while True:
-        text = _polished(rng.choices(plans, weights)[0](_Wording(facts, rng)))
-        if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
-            return text
+        plan = rng.choices(plans, weights)[0]
+        seed = rng.getrandbits(64)
+        neutral, worded = (
+            _polished(plan(_Wording(replace(facts, gender=some), random.Random(seed))))  # noqa: S311
+            for some in (None, facts.gender or "female")
+        )
+        # Pronouns are shorter. Both must fit, whatever the gender, so that no caption tells it.
+        if all(MIN_WORDS <= len(text.split()) <= MAX_WORDS for text in (neutral, worded)):
+            return worded if gender and facts.gender else neutral
 
 
 def references(
@@ -407,9 +433,7 @@ def _article(words: str) -> str:
 
 def _polished(text: str) -> str:
     """Commas where a clause ended a sentence are dropped; capital and full stop are set."""
-    text = re.sub(r",+(?= and\b| in\b|[,;:.]|$)", "", text).replace(
-        "speaker speaks", "speaker talks"
-    )
+    text = re.sub(r",(?=[,;:.]|$)", "", text)
     return text[0].upper() + text[1:] + "."
 
 

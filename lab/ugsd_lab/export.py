@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from ugsd_sdk.drafter.onnx import EARS_FOLDER, EARS_GRAPH
 
+from ugsd_lab.captions import GENDERED
 from ugsd_lab.ears import SAMPLE_RATE, Ears
 from ugsd_lab.models import MAX_TOKENS, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.vocabulary import BOS, EOS, Vocabulary
@@ -73,12 +74,15 @@ class _Reader(nn.Module):
         self.register_buffer("mean", torch.from_numpy(novelty.mean))
         self.register_buffer("scale", torch.from_numpy(novelty.scale))
 
-    def forward(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        condition, state_base = self.drafter.read(evidence)
+    def forward(
+        self, evidence: Tensor, habit: Tensor, trust: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        condition, state_base = self.drafter.read(evidence, habit, trust)
         z = (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
         inside = z @ self.get_buffer("basis")
         left = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
-        return condition, state_base, left / self.novelty_unit
+        femininity = self.drafter.femininity(condition)
+        return condition, state_base, left / self.novelty_unit, femininity
 
 
 class _Decode(nn.Module):
@@ -198,7 +202,7 @@ def projection_id(drafter: DrafterDecoder) -> str:
     """SHA-256 of the map from evidence to what states tell of it: a verifier reads only the one it
     knows. Drafters over the same ears share it, so one verifier serves them all."""
     digest = hashlib.sha256()
-    for name in ("projection", "projected_mean"):
+    for name in ("population", "projection", "projected_mean"):
         digest.update(drafter.get_buffer(name).numpy().tobytes())
     return digest.hexdigest()
 
@@ -229,13 +233,15 @@ def export_drafter(
     folder.mkdir(parents=True, exist_ok=True)
     causal = drafter.causal
     evidence = torch.zeros(1, len(novelty.mean))
-    condition, state_base = drafter.read(evidence)
+    unheard = (evidence, torch.zeros_like(evidence), torch.zeros(1))
+    condition, state_base = drafter.read(*unheard)
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary)
         _to_onnx(
-            _Reader(drafter, novelty), (evidence,), exact / "reader.onnx",
-            inputs=["evidence"], outputs=["condition", "state_base", "novelty"], dynamic={},
+            _Reader(drafter, novelty), unheard, exact / "reader.onnx",
+            inputs=["evidence", "habit", "trust"],
+            outputs=["condition", "state_base", "novelty", "femininity"], dynamic={},
         )  # fmt: skip
         _to_onnx(
             _Decode(drafter), (torch.tensor([[BOS, 5]]), condition, state_base, past),
@@ -267,6 +273,7 @@ def export_drafter(
             "layers": len(causal.blocks),
             "heads": causal.heads,
             "head_dim": causal.head_dim,
+            "gendered": list(GENDERED),
         },
     )
 

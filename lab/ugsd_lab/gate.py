@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.uncertainty import FEATURES, EntropyGate, spread_of
 from ugsd_server.verifier.acceptance import Typical, probabilities
 from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.captions import attributes_named
-from ugsd_lab.corpora import Clip, read_samples
+from ugsd_lab.corpora import Clip
+from ugsd_lab.habits import ACQUAINTANCE, evidence_heard, running_habits
 from ugsd_lab.listener import verifiers_own
 from ugsd_lab.listening import Progress
 
@@ -69,11 +71,12 @@ class Observed:
 def observe(
     drafter: OnnxDrafter, scorer: OnnxScorer, clips: Sequence[Clip], progress: Progress
 ) -> list[Observed]:
-    """Draft every clip greedily and ask the verifier about each token."""
+    """Draft every clip greedily, as a device that is acquainted with its speaker, and ask the
+    verifier about each token."""
     out = []
     rule, entropy_of = Typical(), EntropyGate()
-    for done, clip in enumerate(clips, 1):
-        evidence = drafter.encode(read_samples(clip))
+    acquainted = _evidence(drafter, clips)
+    for done, evidence in enumerate(acquainted, 1):
         session = drafter.start(evidence)
         rows, entropies, summary = [], [], session.predict().state
         while not session.tokens or session.tokens[-1] != drafter.info.eos:
@@ -107,8 +110,18 @@ def observe(
                 draft != own,
             )
         )
-        progress("calibrating", done, len(clips), "")
+        progress("calibrating", done, len(acquainted), "")
     return out
+
+
+def _evidence(drafter: OnnxDrafter, clips: Sequence[Clip]) -> list[Evidence]:
+    heard = [evidence_heard(drafter, clip) for clip in clips]
+    habits = running_habits(clips, heard)
+    return [
+        drafter.read(of_clip, habit)
+        for of_clip, habit in zip(heard, habits, strict=True)
+        if habit.count >= ACQUAINTANCE
+    ]
 
 
 def fit_gates(

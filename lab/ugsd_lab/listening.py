@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 
 from ugsd_lab.augment import augmented
 from ugsd_lab.corpora import Clip, read_samples
-from ugsd_lab.ears import Ears, extract
+from ugsd_lab.ears import SAMPLE_RATE, Ears, extract
 
-__all__ = ["Progress", "copy_key", "copy_rng", "listen"]
+__all__ = ["Progress", "copy_key", "copy_rng", "listen", "listen_to_parts"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, of, note)."""
 
 _Job = tuple[Clip, int]
+"""A clip, and the number of its augmented copy; negative ones number its parts."""
 _KEEP_EVERY = 1000
+_PARTS = 8
+"""Parts that are heard of a clip."""
+_PART_S = (0.7, 1.4)
+"""How long they are: a word or a few."""
 
 
 def listen(
@@ -58,6 +63,38 @@ def listen(
     )
 
 
+def listen_to_parts(
+    clips: Sequence[Clip], whisper: Path, cache: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """(n, P, E) evidence of random parts of each clip: the same voice and feeling, other words.
+
+    They depend on the clip alone. Kept in ``cache``.
+    """
+    names = [clip.id for clip in clips]
+    if cache.exists():
+        stored = np.load(cache)
+        if stored["names"].tolist() == names:
+            kept: NDArray[np.float32] = stored["evidence"]
+            return kept
+    jobs = [(clip, -number) for clip in clips for number in range(1, _PARTS + 1)]
+    heard = []
+    for done, evidence in enumerate(_heard(jobs, whisper), 1):
+        heard.append(evidence)
+        progress("listening to parts", done, len(jobs), "")
+    parts = np.stack(heard).reshape(len(clips), _PARTS, -1)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name("part-" + cache.name)
+    np.savez(temporary, names=np.array(names), evidence=parts)
+    temporary.replace(cache)
+    return parts
+
+
+def _part(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    length = min(len(samples), round(SAMPLE_RATE * rng.uniform(*_PART_S)))
+    start = int(rng.integers(len(samples) - length + 1))
+    return samples[start : start + length]
+
+
 def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
     """The randomness of a clip's augmented copy."""
     return np.random.default_rng(list(hashlib.sha256(copy_key(clip, copy).encode()).digest()))
@@ -88,7 +125,9 @@ def _start_worker(whisper: Path) -> None:
 def _work(job: _Job) -> NDArray[np.float32]:
     clip, copy = job
     samples = read_samples(clip)
-    if copy:
+    if copy < 0:
+        samples = _part(samples, copy_rng(clip, copy))
+    elif copy:
         samples = augmented(samples, copy_rng(clip, copy))
     return extract(_ears, samples)
 

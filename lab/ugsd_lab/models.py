@@ -24,7 +24,7 @@ __all__ = [
 
 MAX_TOKENS = 64
 """Tokens of a caption at most, the end token included."""
-HEARD_DIM, BELIEF_DIM = 112, 16
+HEARD_DIM, BELIEF_DIM = 16, 15
 """What a state is made of: numbers of what the ears heard, and of what the drafter makes of it."""
 STATE_DIM = HEARD_DIM + BELIEF_DIM
 _HEARD_NORM, _BELIEF_NORM = 0.8, 0.6
@@ -96,10 +96,11 @@ class DrafterDecoder(nn.Module):
     """Evidence to caption.
 
     The state of a position has two parts, both of activations that the decoder itself reads there.
-    *Heard* is a linear map of the normalised evidence, the same for the whole clip and for every
-    drafter over the same ears. *Believed* is a linear map of the position's last hidden vector,
-    trained so that its first numbers are the drafter's scores of the emotions and the others its
-    view of the prosody levels and of perceived gender: the same meaning for every drafter.
+    *Heard* is a linear map of how the clip differs from the speaker's habit, the same for the whole
+    clip and for every drafter over the same ears. *Believed* is a linear map of the position's last
+    hidden vector, trained so that its first numbers are the drafter's scores of the emotions and
+    the others its view of the prosody levels: the same meaning for every drafter. Perceived gender
+    is told apart from both, for the device alone.
     """
 
     def __init__(
@@ -116,19 +117,30 @@ class DrafterDecoder(nn.Module):
         self.condition_dim = width
         self.register_buffer("mean", torch.zeros(evidence_dim))
         self.register_buffer("scale", torch.ones(evidence_dim))
+        self.register_buffer("population", torch.zeros(evidence_dim))
         self.register_buffer("projection", torch.zeros(evidence_dim, HEARD_DIM))
         self.register_buffer("projected_mean", torch.zeros(HEARD_DIM))
         self.evidence_dropout = nn.Dropout(evidence_dropout)
-        self.reader = nn.Sequential(nn.Linear(evidence_dim, 256), nn.GELU(), nn.Linear(256, width))
+        self.reader = nn.Sequential(
+            nn.Linear(2 * evidence_dim, 256), nn.GELU(), nn.Linear(256, width)
+        )
+        self.sounds_female = nn.Linear(width, 1)
         self.causal = _Causal(vocabulary, width, layers, heads)
         self.believes = nn.Linear(width, BELIEF_DIM, bias=False)
 
-    def read(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """evidence (N, E) -> condition (N, D), heard (N, HEARD_DIM): once per clip."""
-        z = (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
-        heard = evidence @ self.get_buffer("projection") - self.get_buffer("projected_mean")
+    def read(self, evidence: Tensor, habit: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+        """evidence (N, E), the speaker's habit (N, E) and trust (N,) in [0, 1] -> condition (N, D),
+        heard (N, HEARD_DIM): once per clip."""
+        own = evidence - trust[:, None] * (habit - self.get_buffer("population"))
+        mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
+        z = torch.cat([(evidence - mean) / scale, (own - mean) / scale], 1)
+        heard = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
         heard = heard * (_HEARD_NORM / _norm(heard))
         return self.reader(self.evidence_dropout(z)), heard
+
+    def femininity(self, condition: Tensor) -> Tensor:
+        """condition (N, D) -> (N,) log-odds that the voice sounds female."""
+        return self.sounds_female(condition)[:, 0]  # type: ignore[no-any-return]
 
     def decode(
         self, tokens: Tensor, condition: Tensor, heard: Tensor, past: Tensor
@@ -140,10 +152,12 @@ class DrafterDecoder(nn.Module):
         heard = heard[:, None].expand(-1, tokens.shape[1], -1)
         return self.causal.logits(hidden), torch.cat([heard, believed], -1), present
 
-    def forward(self, tokens: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (N, T), evidence (N, E) -> logits (N, T, V), states (N, T, B)."""
+    def forward(
+        self, tokens: Tensor, evidence: Tensor, habit: Tensor, trust: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """tokens (N, T) and what :meth:`read` takes -> logits (N, T, V), states (N, T, B)."""
         past = self.causal.empty_past(len(tokens))
-        logits, states, _ = self.decode(tokens, *self.read(evidence), past)
+        logits, states, _ = self.decode(tokens, *self.read(evidence, habit, trust), past)
         return logits, states
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from ugsd_lab.corpora import EMOTIONS, Clip, read_samples
+from ugsd_lab.habits import running_habits
 from ugsd_lab.listening import Progress
 
 __all__ = ["probe_emotions"]
@@ -28,14 +29,26 @@ def probe_emotions(
     ears: Path, train: Sequence[Clip], clips: Sequence[Clip], progress: Progress, *, seed: int = 0
 ) -> dict[str, str]:
     """The emotion of each of ``clips``, by id, as a classifier of evidence hears it that was
-    trained on ``train``. ``ears`` is the graph that the drafter listens with."""
+    trained on ``train`` and knows the speakers' habits as the drafter does. ``ears`` is the graph
+    that the drafter listens with."""
     evidence = _evidence(ears, [*train, *clips], progress)
     mean, scale = evidence[: len(train)].mean(0), evidence[: len(train)].std(0) + 1e-6
-    inputs = torch.from_numpy((evidence - mean) / scale)
+    own = evidence - _usual([*train, *clips], evidence, mean)
+    inputs = torch.from_numpy(np.concatenate([(evidence - mean) / scale, (own - mean) / scale], 1))
     network = _fitted(inputs[: len(train)], train, seed)
     with torch.inference_mode():
         heard = network(inputs[len(train) :]).argmax(1)
     return {clip.id: EMOTIONS[i] for clip, i in zip(clips, heard.tolist(), strict=True)}
+
+
+def _usual(
+    clips: Sequence[Clip], evidence: NDArray[np.float32], mean: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n, E) how the speakers' habits differ from ``mean``, as far as they are to be believed."""
+    habits = running_habits(clips, evidence)
+    return np.stack([h.trust * (h.mean - mean) if h.count else 0 * mean for h in habits]).astype(
+        np.float32
+    )
 
 
 def _evidence(ears: Path, clips: Sequence[Clip], progress: Progress) -> NDArray[np.float32]:

@@ -42,4 +42,4 @@ class Recipe:
     copies: int = 3
     """Augmented copies of each training clip."""
     drafter_steps: int = 3000
-    verifier_steps: int = 1500
+    verifier_steps: int = 2000

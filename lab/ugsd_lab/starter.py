@@ -23,7 +23,7 @@ from ugsd_lab.export import (
     list_file,
 )
 from ugsd_lab.gate import fit_gates
-from ugsd_lab.listening import Progress, listen
+from ugsd_lab.listening import Progress, listen, listen_to_parts
 from ugsd_lab.models import DrafterDecoder
 from ugsd_lab.prosody import Norms, measure_all
 from ugsd_lab.recipe import CEILING, DRAFTERS, PROJECTED, SHARE_ALIKE, Recipe
@@ -85,7 +85,9 @@ def train_pair(
     heard = listen(clips, recipe.copies, whisper, work / "heard.npz", progress)
     corpus = Corpus(clips, heard, measures, norms)
     vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
-    projection = Projection.fit(corpus, PROJECTED)
+    projected = corpus.rows(PROJECTED, "train")
+    parts = listen_to_parts([clips[i] for i in projected], whisper, work / "parts.npz", progress)
+    projection = Projection.fit(corpus, projected, parts)
 
     wanted = [name for name in DRAFTERS if ceiling or name != CEILING]
     drafters = {
@@ -132,9 +134,8 @@ def _vocabulary(path: Path, clips: list[Clip], corpus: Corpus) -> Vocabulary:
             text
             for clip in clips
             if clip.split == "train"
-            for gender in (True, False)
             for text in references(
-                clip, corpus.norms.levels(clip, corpus.measures[clip.id]), gender=gender
+                clip, corpus.norms.levels(clip, corpus.measures[clip.id]), gender=False
             )
         )
         Vocabulary.train(captions).save(path)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ugsd_lab.augment import drawn_speed
 from ugsd_lab.captions import Facts, caption, corrected
 from ugsd_lab.corpora import EMOTIONS, Clip
+from ugsd_lab.habits import Speakers
 from ugsd_lab.listening import Progress, copy_key, copy_rng
 from ugsd_lab.models import (
     HEARD_DIM,
@@ -38,6 +41,10 @@ _DRAFTED_AT_ONCE = 256
 _AS_IT_IS = 1 / 3
 """Share of a batch that is clips as they are, beside those drawn evenly from clip and copies."""
 _LEVELS = ("low", "mid", "high")
+_OTHERWISE = 0.1
+"""What else a speaker's clips differ in counts, beside the feelings that are labelled."""
+_RIDGE = 1.0
+"""Of the projection, in units of the mean variance."""
 
 
 @dataclass(frozen=True)
@@ -74,29 +81,50 @@ class Corpus:
 class Projection:
     """The *heard* part of states: evidence to HEARD_DIM numbers.
 
-    The leading principal components of how clips differ *within* a speaker, each scaled to one: a
-    closed form that knows nothing of labels and leaves out what tells speakers apart as such.
+    A linear discriminant. Of all directions those in which a speaker's feelings differ most, as
+    measured by how much the parts of one clip differ, which have the voice and the feeling in
+    common and the words not: so that a state tells of the feeling rather than of what was said. Who
+    speaks is taken out of the evidence before, by the speaker's habit.
     """
 
     matrix: NDArray[np.float32]
     """(E, HEARD_DIM)"""
     mean: NDArray[np.float32]
     """(HEARD_DIM,), subtracted afterwards."""
+    population: NDArray[np.float32]
+    """(E,) the average evidence: where a voice lies whose habit is not known."""
 
     @classmethod
-    def fit(cls, corpus: Corpus, corpora: Sequence[str]) -> Projection:
-        """From the training speakers of ``corpora``."""
-        rows = corpus.rows(corpora, "train")
+    def fit(cls, corpus: Corpus, rows: NDArray[np.int64], parts: NDArray[np.float32]) -> Projection:
+        """From the clips of ``rows`` (N,), and from (N, P, E) evidence of their parts."""
         evidence = corpus.evidence[rows].astype(np.float64)
         mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
-        within = (evidence - mean) / scale
-        speakers = np.array([f"{corpus.clips[i].corpus}/{corpus.clips[i].speaker}" for i in rows])
-        for speaker in set(speakers):
-            within[speakers == speaker] -= within[speakers == speaker].mean(0)
-        _, spread, directions = np.linalg.svd(within, full_matrices=False)
-        unit = spread[:HEARD_DIM] / np.sqrt(len(rows))
-        matrix = (directions[:HEARD_DIM].T / unit) / scale[:, None]
-        return cls(matrix.astype(np.float32), (mean @ matrix).astype(np.float32))
+        speakers = [(corpus.clips[i].corpus, corpus.clips[i].speaker) for i in rows]
+        feelings = [(s, corpus.clips[i].emotion) for s, i in zip(speakers, rows, strict=True)]
+        clips = _less_mean((evidence - mean) / scale, speakers)
+        within = clips.T @ clips / len(clips)
+        felt = clips - _less_mean(clips, feelings)
+        words = ((parts - parts.mean(1, keepdims=True)) / scale).reshape(-1, len(mean))
+        told = felt.T @ felt / len(clips) + _OTHERWISE * within
+        untold = within + words.T @ words / len(words)
+        untold += _RIDGE * np.trace(untold) / len(untold) * np.eye(len(untold))
+        _, directions = eigh(told, untold, subset_by_index=[len(mean) - HEARD_DIM, len(mean) - 1])
+        directions /= np.sqrt(np.einsum("ik,ij,jk->k", directions, within, directions))
+        matrix = directions[:, ::-1] / scale[:, None]
+        return cls(
+            matrix.astype(np.float32),
+            (mean @ matrix).astype(np.float32),
+            mean.astype(np.float32),
+        )
+
+
+def _less_mean(values: NDArray[np.float64], groups: Sequence[Hashable]) -> NDArray[np.float64]:
+    """(n, E) less the mean of each one's group."""
+    out = values.copy()
+    for group in set(groups):
+        own = np.array([other == group for other in groups])
+        out[own] -= values[own].mean(0)
+    return out
 
 
 @dataclass(frozen=True)
@@ -106,19 +134,22 @@ class _Labels:
     emotion: Tensor
     """(n,)"""
     levels: Tensor
-    """(n, 1 + copies, 7): six prosody levels and perceived gender, each 0, 1 or 2."""
+    """(n, 1 + copies, 6): prosody levels, each 0, 1 or 2."""
+    female: Tensor
+    """(n,) 1.0, 0.0, or NaN where the corpus does not say."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> _Labels:
         def levels(row: int, copy: int) -> list[int]:
-            facts = corpus.facts(row, copy)
-            by_level = [_LEVELS.index(level) for level in vars(facts.levels).values()]
-            return [*by_level, {"female": 0, None: 1, "male": 2}[facts.gender]]
+            return [_LEVELS.index(level) for level in vars(corpus.facts(row, copy).levels).values()]
 
         rows, copies = range(len(corpus.clips)), range(corpus.heard.shape[1])
         return cls(
             torch.tensor([EMOTIONS.index(corpus.facts(row).emotion) for row in rows]),
             torch.tensor([[levels(row, copy) for copy in copies] for row in rows]),
+            torch.tensor(
+                [{"female": 1.0, "male": 0.0, None: math.nan}[c.gender] for c in corpus.clips]
+            ),
         )
 
 
@@ -191,7 +222,7 @@ class _Sampler:
             tokens, given = self._vocabulary.encode_from(whole, len(before))
             if len(tokens) < MAX_TOKENS:  # else a draft that came to no end
                 return tokens, given
-        return self._vocabulary.encode(caption(facts, rng)), 0
+        return self._vocabulary.encode(caption(facts, rng, gender=False)), 0
 
 
 def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -254,7 +285,7 @@ class _Heads(nn.Module):
         self.levels = nn.Linear(width, len(_LEVELS) * levels)
 
     def forward(self, x: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-        """x (N, D), emotion (N,), levels (N, 7) -> loss."""
+        """x (N, D), emotion (N,), levels (N, 6) -> loss."""
         by_level = self.levels(x).view(len(x), len(_LEVELS), -1)
         emotion_loss = functional.cross_entropy(self.emotion(x), emotion, label_smoothing=0.1)
         return emotion_loss + 0.3 * functional.cross_entropy(by_level, levels)
@@ -265,11 +296,27 @@ _LEVEL_UNIT = 0.12
 
 
 def _belief_loss(states: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-    """states (M, B), emotion (M,), levels (M, 7) -> loss of what the states say of both."""
+    """states (M, B), emotion (M,), levels (M, 6) -> loss of what the states say of both."""
     scores = emotion_logits(states, len(EMOTIONS))
     told = states[:, HEARD_DIM + len(EMOTIONS) :]
     error = functional.mse_loss(told / _LEVEL_UNIT, levels - 1.0)
     return functional.cross_entropy(scores, emotion, label_smoothing=0.1) + 0.3 * error
+
+
+def _gender_loss(femininity: Tensor, female: Tensor) -> Tensor:
+    """(N,) log-odds, (N,) -> loss over those of which the corpus says."""
+    known = ~female.isnan()
+    if not known.any():
+        return femininity.sum() * 0
+    return functional.binary_cross_entropy_with_logits(femininity[known], female[known])
+
+
+def _drawn_habits(
+    speakers: Speakers, rows: NDArray[np.int64], seed: int, step: int, **options: float
+) -> tuple[Tensor, Tensor]:
+    """(N, E) and (N,), which depend on seed and step alone."""
+    habit, trust = speakers.draw(rows, np.random.default_rng((seed, step, 11)), **options)
+    return torch.from_numpy(habit), torch.from_numpy(trust)
 
 
 def train_drafter(
@@ -292,14 +339,17 @@ def train_drafter(
     model.get_buffer("scale").copy_(torch.from_numpy(train.std(0) + 1e-6))
     model.get_buffer("projection").copy_(torch.from_numpy(projection.matrix))
     model.get_buffer("projected_mean").copy_(torch.from_numpy(projection.mean))
+    model.get_buffer("population").copy_(torch.from_numpy(projection.population))
     labels = _Labels.of(corpus)
     heads = _Heads(model.condition_dim, labels.levels.shape[2])
     sampler = _Sampler(corpus, corpora, vocabulary, seed)
+    speakers = Speakers(corpus.clips, corpus.evidence)
 
     def loss_of_step(step: int) -> Tensor:
         batch, _ = sampler.batch(step, BATCH)
         evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
-        condition, heard = model.read(evidence)
+        habit, trust = _drawn_habits(speakers, batch.rows, seed, step)
+        condition, heard = model.read(evidence, habit, trust)
         past = model.causal.empty_past(BATCH)
         logits, states, _ = model.decode(batch.inputs, condition, heard, past)
         emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
@@ -310,6 +360,7 @@ def train_drafter(
             _token_loss(logits, batch.targets)
             + 0.3 * heads(condition, emotion, levels)
             + 0.3 * believed
+            + 0.1 * _gender_loss(model.femininity(condition), labels.female[batch.rows])
         )
         return loss
 
@@ -342,13 +393,15 @@ def draft_all(
         return kept
     drafter.eval()
     generator = torch.Generator().manual_seed(seed)
+    speakers = Speakers(corpus.clips, corpus.evidence)
     rows, copies = corpus.rows(corpora, "train"), corpus.heard.shape[1]
     chunks = np.array_split(rows, -(-len(rows) // _DRAFTED_AT_ONCE))
     texts: dict[str, str] = {}
     for copy in range(copies):
         for done, chunk in enumerate(chunks, 1):
             evidence = torch.from_numpy(corpus.heard[chunk, copy])
-            said = _decoded(drafter, evidence, generator if copy else None)
+            habits = _drawn_habits(speakers, chunk, seed, copies * done + copy)
+            said = _decoded(drafter, (evidence, *habits), generator if copy else None)
             for row, tokens in zip(chunk, said, strict=True):
                 texts[copy_key(corpus.clips[row], copy)] = vocabulary.decode(tokens)
             progress("drafting", copy * len(chunks) + done, copies * len(chunks), "")
@@ -359,12 +412,15 @@ def draft_all(
 
 
 def _decoded(
-    drafter: DrafterDecoder, evidence: Tensor, generator: torch.Generator | None
+    drafter: DrafterDecoder,
+    clips: tuple[Tensor, Tensor, Tensor],
+    generator: torch.Generator | None,
 ) -> list[list[int]]:
-    """Captions of (N, E) evidence without their end: greedy, or sampled by ``generator``."""
-    read = drafter.read(evidence)
-    past = drafter.causal.empty_past(len(evidence))
-    token = torch.full((len(evidence), 1), BOS)
+    """Captions, without their end, of evidence (N, E), habits (N, E) and trust (N,): greedy, or
+    sampled by ``generator``."""
+    read, count = drafter.read(*clips), len(clips[0])
+    past = drafter.causal.empty_past(count)
+    token = torch.full((count, 1), BOS)
     chosen: list[Tensor] = []
     for _ in range(MAX_TOKENS):
         logits, _, past = drafter.decode(token, *read, past)
@@ -391,6 +447,9 @@ def _disclosed(lengths: NDArray[np.int64], width: int, rng: np.random.Generator)
     return torch.from_numpy(mask)
 
 
+_UNACQUAINTED = 0.1
+"""Share of examples whose states know nothing of the speaker's habit: a device may be told to send
+those, too."""
 _TRUSTED = 0.5
 """Share of examples that show the verifier what the drafter believes, beside what it heard."""
 
@@ -412,16 +471,18 @@ def train_verifier(
     model = VerifierModel(len(vocabulary))
     sampler = _Sampler(corpus, corpora, vocabulary, seed + 1, [drafts for _, drafts in drafters])
     labels = _Labels.of(corpus)
+    speakers = Speakers(corpus.clips, corpus.evidence)
     heads = _Heads(model.causal.tokens.embedding_dim, labels.levels.shape[2])
 
     def loss_of_step(step: int) -> Tensor:
         batch, which = sampler.batch(step, BATCH)
         evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
+        habit, trust = _drawn_habits(speakers, batch.rows, seed, step, strangers=_UNACQUAINTED)
         states = torch.zeros(*batch.inputs.shape, model.state_dim)
         with torch.no_grad():
             for index, (drafter, _) in enumerate(drafters):
                 own = np.flatnonzero(which == index)
-                states[own] = drafter(batch.inputs[own], evidence[own])[1]
+                states[own] = drafter(batch.inputs[own], evidence[own], habit[own], trust[own])[1]
         rng = np.random.default_rng((seed, step, 7))
         sigma = torch.tensor(rng.choice([0.01, 0.03, 0.06], len(which)), dtype=torch.float32)
         noised = states + sigma[:, None, None] * torch.randn(states.shape)

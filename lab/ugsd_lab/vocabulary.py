@@ -1,4 +1,5 @@
-"""The vocabulary: the words of generated captions, one file that both sides hash."""
+"""The vocabulary: the words of neutral captions, one file that both sides hash. No token spells a
+gender: the device words it when it turns tokens into text."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ __all__ = ["BOS", "EOS", "PAD", "Vocabulary"]
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 _FUNCTION_WORDS = (
-    "a", "all", "and", "any", "at", "by", "deal", "few", "go", "good", "great", "hardly", "in",
-    "it", "next", "no", "of", "off", "one", "put", "some", "the", "to", "under", "with",
+    "a", "and", "any", "at", "deal", "few", "go", "good", "great", "hardly", "in", "next", "no",
+    "of", "one", "some", "the", "to", "under", "with",
 )  # fmt: skip
 _SPACE = "\u2581"
 
@@ -94,9 +95,9 @@ class Vocabulary:
 
 
 def _lexicon() -> Iterator[str]:
-    """Every phrase as it stands within a caption and at its beginning."""
-    for values in ATTRIBUTE_WORDS.values():
-        for phrases in values.values():
+    """Every phrase of a neutral caption as it stands within one and at its beginning."""
+    for attribute, values in ATTRIBUTE_WORDS.items():
+        for phrases in values.values() if attribute != "gender" else ():
             for phrase in phrases:
                 yield f"a {phrase}"
                 yield phrase[0].upper() + phrase[1:]

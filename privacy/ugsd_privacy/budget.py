@@ -1,9 +1,9 @@
 """Caps on what may leave, and the pure check of them.
 
 *Blocks* are passages that carry a block. *Tokens* are the token positions that a passage newly
-discloses: its prefix and its block. *Bytes* are those of the sealed frames, padding included;
-handshakes count in the day's bytes and in no caption's. A *day* is a UTC day of the device's clock
-that never moves backwards (see :mod:`ugsd_privacy.ledger`).
+discloses: its prefix and its block. *Bytes* are those of the sealed frames, padding and covers
+included; handshakes count in the day's bytes and in no caption's. A *day* is a UTC day of the
+device's clock that never moves backwards (see :mod:`ugsd_privacy.ledger`).
 """
 
 from __future__ import annotations

@@ -16,9 +16,13 @@ flight and the answer. So only the holder of the static key can answer, and a la
 key opens no finished session. The first flight alone is not forward secret and carries no content.
 
 A frame is a header byte and ChaCha20-Poly1305 (RFC 8439) over a length, the message and zeros, up
-to one of ``FRAME_BYTES``. Its nonce is a counter per direction that is never sent, so replayed,
-reordered, dropped or spliced frames fail. Every failure closes the channel and looks the same.
-Python cannot wipe memory: secrets are dropped as soon as they are used, no more.
+to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Its nonce is a
+counter per direction that is never sent, so replayed, reordered, dropped or spliced frames fail.
+Every failure closes the channel and looks the same. Python cannot wipe memory: secrets are dropped
+as soon as they are used, no more.
+
+This is channel version 1, written down in docs/wire.md and held by the vectors in
+tests/privacy/vectors.
 
 States, named for what is known::
 
@@ -34,7 +38,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Literal, NoReturn
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -46,13 +50,25 @@ from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, W
 from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
 from ugsd_privacy.wire import MAX_MESSAGE_BYTES
 
-__all__ = ["CHANNEL_VERSION", "FRAME_BYTES", "HELLO_BYTES", "ClientChannel", "ServerChannel"]
+__all__ = [
+    "CHANNEL_VERSION",
+    "CONSTANT_FRAME_BYTES",
+    "FRAME_BYTES",
+    "HELLO_BYTES",
+    "ClientChannel",
+    "ServerChannel",
+    "Shape",
+]
 
-CHANNEL_VERSION = 0
-"""0 until the handshake is frozen as version 1."""
+CHANNEL_VERSION = 1
+"""Version of handshake and frames: second byte of both flights, last of each key's label."""
 
 FRAME_BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
 """The only sizes that a frame has, its overhead of 19 bytes included."""
+
+CONSTANT_FRAME_BYTES = 1024
+"""The one size in constant shape: the least that holds 64 tokens of any ids, prefix and block
+together, and a state of ``MAX_STATE_DIM`` coordinates. A verdict of 64 tokens is shorter."""
 
 _HELLO, _ANSWER, _FRAME = b"\x01", b"\x02", b"\x03"
 _VERSION = bytes([CHANNEL_VERSION])
@@ -74,6 +90,21 @@ _DEVICE_KEY_INFO = b"ugsd channel device to verifier" + _VERSION
 _VERIFIER_KEY_INFO = b"ugsd channel verifier to device" + _VERSION
 
 
+class Shape(StrEnum):
+    """What the sizes of frames tell."""
+
+    PADDED = "padded"
+    """A frame is the smallest that holds its message."""
+    CONSTANT = "constant"
+    """Every frame is of ``CONSTANT_FRAME_BYTES``."""
+
+    @staticmethod
+    def of(frame: bytes) -> Shape:
+        """The shape that the answer to ``frame`` has. Why by size: a verifier needs no other sign,
+        and whoever sees the frame knows the size of the answer already."""
+        return Shape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else Shape.PADDED
+
+
 class _State(Enum):
     KNOWS_VERIFIER = auto()
     AWAITS_HELLO = auto()
@@ -89,9 +120,9 @@ class _Direction:
         self._aead = ChaCha20Poly1305(key)
         self._frames = 0
 
-    def seal(self, message: bytes) -> bytes:
+    def seal(self, message: bytes, shape: Shape) -> bytes:
         padded = len(message).to_bytes(_LENGTH_BYTES, "big") + message
-        padded = padded.ljust(_frame_size(len(message)) - len(_FRAME) - 16, b"\0")
+        padded = padded.ljust(_frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
         return _FRAME + self._aead.encrypt(self._nonce(), padded, _FRAME)
 
     def open(self, frame: bytes) -> bytes:
@@ -101,7 +132,8 @@ class _Direction:
         padded = self._aead.decrypt(self._nonce(), frame[1:], _FRAME)
         length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
         message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
-        if len(frame) != _frame_size(length) or any(padded[_LENGTH_BYTES + length :]):
+        due = _frame_size(length, Shape.of(frame))
+        if len(frame) != due or any(padded[_LENGTH_BYTES + length :]):
             raise ValueError
         return message
 
@@ -127,22 +159,22 @@ class _Channel:
         """How many flights and frames this side has made. Why: the door sees whether one exists."""
         return self._flights
 
-    def sealed_size(self, n: int) -> int:
-        """Bytes of the frame that a message of ``n`` bytes becomes. Raises :class:`WireError`."""
-        return _frame_size(n)
+    def sealed_size(self, n: int, shape: Shape = Shape.PADDED) -> int:
+        """Bytes of the frame that a message of ``n`` bytes becomes. Raises as :meth:`seal`."""
+        return _frame_size(n, shape)
 
-    def seal(self, message: bytes) -> bytes:
+    def seal(self, message: bytes, shape: Shape = Shape.PADDED) -> bytes:
         """Make the next frame, which is to be sent before any later one.
 
-        Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES`` and
-        :class:`ChannelClosed` unless both sides share keys.
+        Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, or more than a
+        frame of the constant size holds, and :class:`ChannelClosed` unless both sides share keys.
         """
-        _frame_size(len(message))
+        _frame_size(len(message), shape)
         if self._state is not _State.SHARES_KEYS or self._outgoing is None:
             raise ChannelClosed("no session: shake hands on a new channel")
         self._flights += 1
         try:
-            return self._outgoing.seal(message)
+            return self._outgoing.seal(message, shape)
         except Exception:
             self.close()
             raise ChannelClosed("the session is used up: shake hands on a new channel") from None
@@ -275,7 +307,7 @@ class ServerChannel(_Channel):
         welcome of more than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
-        _frame_size(len(welcome))
+        _frame_size(len(welcome), Shape.PADDED)
         try:
             return self._answer(data, welcome)
         except Exception:  # whatever was wrong with it, the peer learns one thing
@@ -293,10 +325,16 @@ class ServerChannel(_Channel):
         return head + self.seal(welcome)
 
 
-def _frame_size(n: int) -> int:
+def _frame_size(n: int, shape: Shape) -> int:
     if n > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES}")
-    return next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)
+    smallest = next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)
+    if shape is Shape.PADDED:
+        return smallest
+    if smallest > CONSTANT_FRAME_BYTES:
+        most = CONSTANT_FRAME_BYTES - _FRAME_OVERHEAD_BYTES
+        raise WireError(f"message of {n} bytes; a frame of the constant size holds at most {most}")
+    return CONSTANT_FRAME_BYTES
 
 
 def _answer_info(hello: bytes) -> bytes:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from functools import cache
 from operator import index as exact_int
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,17 +42,26 @@ from ugsd_privacy.audit.records import (
     commitment,
 )
 from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
-from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
+from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage, Signing
 from ugsd_privacy.noise import clip, quantise
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM, Block, Disclosure, encode
+from ugsd_privacy.wire import (
+    MAX_CAPTION_TOKENS,
+    MAX_STATE_DIM,
+    Block,
+    Cover,
+    Disclosure,
+    encode,
+)
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 
 _DOOR: Final = object()
 _CAPTION_ID_BYTES = 16
+_CARRIED = ("keep", "prefix", "tokens", "state_positions", "state_dim")
+"""What a block's record has of it; the states themselves are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +94,9 @@ class CaptionHandle:
 class Escalation:
     """What the policy wants to disclose with one block; fields as in :class:`wire.Block`.
 
-    ``states`` is float32 ``(len(state_positions), B)``, B at most 64, as the drafter made them. The
-    positions must be those that ``disclosure`` names, or fewer: none for ``tokens``, 0 for
-    ``summary``, those of the block for ``block_states``, from ``keep`` on for ``all_states``.
+    ``states`` is float32 ``(len(state_positions), B)``, B at most ``MAX_STATE_DIM``, as the drafter
+    made them. The positions must be those that ``disclosure`` names, or fewer: none for ``tokens``,
+    0 for ``summary``, those of the block for ``block_states``, from ``keep`` on for ``all_states``.
     """
 
     disclosure: Disclosure
@@ -168,38 +177,59 @@ class Egress:
         return SealedFrame(data, passage.index, _DOOR)
 
     def seal_block(
-        self, channel: ClientChannel, caption: CaptionHandle, escalation: Escalation
+        self,
+        channel: ClientChannel,
+        caption: CaptionHandle,
+        escalation: Escalation,
+        *,
+        shape: Shape = Shape.PADDED,
     ) -> SealedFrame:
         """Let one block out: check, clip, quantise, price, then charge, seal and log as one.
 
-        Raises :class:`WireError` for what the schema cannot say, or says otherwise than
-        ``disclosure``, and :class:`BudgetExceeded` for a cap: the channel is as it was.
-        :class:`LedgerUnavailable` or :class:`LedgerCorrupt` once it was sealed closes the channel,
-        for a counter was used. :class:`ChannelClosed` without a session. In each case nothing
-        leaves.
+        Raises :class:`WireError` for what the schema cannot say, says otherwise than
+        ``disclosure``, or no frame of ``shape`` holds, and :class:`BudgetExceeded` for a cap: the
+        channel is as it was. :class:`LedgerUnavailable` or :class:`LedgerCorrupt` once it was
+        sealed closes the channel, for a counter was used. :class:`ChannelClosed` without a session.
+        In each case nothing leaves.
         """
-        _check(channel, caption, escalation)
+        _check(channel, caption)
+        _check_states(escalation)
         clipped = clip(escalation.states, self._clip_norm)
-        quantised = quantise(clipped, self._clip_norm)
-        block = _block(caption, escalation, quantised)
-        message = encode(block)
-        frame_bytes = channel.sealed_size(len(message))
-        cost = Usage(blocks=1, tokens=len(block.prefix + block.tokens), bytes=frame_bytes)
+        block = _block(caption, escalation, quantise(clipped, self._clip_norm))
+        carried: dict[str, Any] = {name: getattr(block, name) for name in _CARRIED}
+        carried |= {"kind": "block", "disclosure": escalation.disclosure}
+        disclosed = Usage(blocks=1, tokens=len(block.prefix) + len(block.tokens))
+        return self._sealed(channel, caption, encode(block), shape, disclosed, carried)
+
+    def seal_cover(self, channel: ClientChannel, caption: CaptionHandle) -> SealedFrame:
+        """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
+
+        Raises as :meth:`seal_block`. A byte cap refuses a cover where it would a block, so that
+        what a spent budget keeps in does not depend on the voice.
+        """
+        _check(channel, caption)
+        message = encode(Cover())
+        return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), {"kind": "cover"})
+
+    def _sealed(
+        self,
+        channel: ClientChannel,
+        caption: CaptionHandle,
+        message: bytes,
+        shape: Shape,
+        disclosed: Usage,
+        carried: dict[str, Any],
+    ) -> SealedFrame:
+        cost = disclosed + Usage(bytes=channel.sealed_size(len(message), shape))
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
         with _nothing_escapes(channel), self._passage(caption, now_s) as passage:
             used_today, used = passage.used_today, passage.used_by_caption or Usage()
             check_caps(self._limits, cost, caption=used, day=used_today)
-            data = channel.seal(message)
+            data = channel.seal(message, shape)
             record = EgressRecord(
-                kind="block",
+                **carried,
                 caption=caption.ordinal,
                 caption_id=caption.id,
-                disclosure=escalation.disclosure,
-                keep=block.keep,
-                prefix=block.prefix,
-                tokens=block.tokens,
-                state_positions=block.state_positions,
-                state_dim=block.state_dim,
                 clip_norm=self._clip_norm,
                 frame_bytes=len(data),
                 frame_sha256=hashlib.sha256(data).digest(),
@@ -300,9 +330,12 @@ def _record(passage: Passage, record: EgressRecord, cost: Usage, salt: bytes) ->
     passage.record(cost, content=leaf.to_bytes(), salt=salt, body=body)
 
 
-def _check(channel: ClientChannel, caption: CaptionHandle, escalation: Escalation) -> None:
+def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
     if caption.channel is not channel:
         raise WireError("the caption belongs to another session: begin_caption(continues=...)")
+
+
+def _check_states(escalation: Escalation) -> None:
     states = escalation.states
     if states.ndim != 2 or states.dtype != np.float32 or states.shape[1] > MAX_STATE_DIM:
         raise WireError(f"states must be float32 (n, B) with B at most {MAX_STATE_DIM}")

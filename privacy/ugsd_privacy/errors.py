@@ -4,6 +4,7 @@
 
     PrivacyError
     ├── WireError                bytes that are no canonical message of the schema
+    │   └── UnknownVersion       a welcome of another wire version; ``.version`` says which
     ├── ChannelError
     │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged flight
     │   ├── FrameRejected        a frame that is forged, replayed, reordered or damaged
@@ -13,7 +14,8 @@
     │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
-    └── KeyFileError             a key file that is missing, malformed or readable by others
+    ├── KeyFileError             a key file that is missing, malformed or readable by others
+    └── LeakageUnknown           no measured leakage of these weights
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ __all__ = [
     "FrameRejected",
     "HandshakeFailed",
     "KeyFileError",
+    "LeakageUnknown",
     "LedgerCorrupt",
     "LedgerError",
     "LedgerUnavailable",
     "LogTampered",
     "PrivacyError",
+    "UnknownVersion",
     "WireError",
 ]
 
@@ -40,6 +44,14 @@ class PrivacyError(Exception):
 
 class WireError(PrivacyError):
     """Bytes that are no canonical message of the schema."""
+
+
+class UnknownVersion(WireError):
+    """A verifier's welcome of another wire version than this release's."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"a welcome of wire version {version}")
+        self.version = version
 
 
 class ChannelError(PrivacyError):
@@ -91,3 +103,7 @@ class LogTampered(PrivacyError):
 
 class KeyFileError(PrivacyError):
     """A key file that is missing, malformed, or readable by others."""
+
+
+class LeakageUnknown(PrivacyError):
+    """Nobody measured what these weights' states tell, or the figures cannot be read."""

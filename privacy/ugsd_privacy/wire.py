@@ -2,7 +2,8 @@
 
 What this schema does not name cannot leave (law 2). There is no free text, user id, file name, time
 stamp, audio, spectrogram or encoder frame in it. Every message is a closed pydantic model, written
-as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones.
+as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones. This is
+wire version 1, written down in docs/wire.md and held by the vectors in tests/privacy/vectors.
 
 Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
 *state* of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the
@@ -12,12 +13,12 @@ state of position 0 is computed before any token and summarises the clip.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import cbor2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ugsd_privacy.errors import WireError
+from ugsd_privacy.errors import UnknownVersion, WireError
 
 __all__ = [
     "MAX_CAPTION_TOKENS",
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_STATE_DIM",
     "WIRE_VERSION",
     "Block",
+    "Cover",
     "DeviceMessage",
     "Disclosure",
     "Refusal",
@@ -37,13 +39,17 @@ __all__ = [
     "encode",
 ]
 
-WIRE_VERSION = 0
-"""0 until the format is frozen as version 1."""
+WIRE_VERSION = 1
+"""Version of the messages. Whatever a version 1 peer would refuse or misread needs another."""
 
 MAX_CAPTION_TOKENS = 256
+"""Longest caption of any peer."""
 MAX_STATE_DIM = 128
+"""Most coordinates of a state."""
 MAX_MESSAGE_BYTES = 16_384
+"""Longest message that is written or read."""
 _MAX_TOKEN_ID = 2**20 - 1
+_MAX_VERSION = 255
 
 _BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
 _NULL = 0xF6
@@ -78,6 +84,7 @@ class Block(_Message):
     """Device to verifier: a drafted block to verify. Nothing else about a clip ever leaves."""
 
     kind: Literal["block"] = "block"
+    """Why: tells it from a cover."""
     caption: Ordinal
     """Ordinal of the caption within this session. Why: one session serves several captions."""
     keep: Position
@@ -87,8 +94,10 @@ class Block(_Message):
     tokens: Annotated[Tokens, Field(min_length=1)]
     """The drafted block itself. Why: it is what is to be verified."""
     state_positions: Annotated[tuple[Position, ...], Field(max_length=MAX_CAPTION_TOKENS)]
-    """Ascending positions, below the block's end, whose states are enclosed."""
+    """Ascending positions, below the block's end, whose states are enclosed. Why: a disclosure
+    encloses some or none, and a state counts where it was drafted from."""
     state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
+    """Coordinates of each state, 0 without any. Why: cuts ``states`` into rows."""
     states: Annotated[bytes, Field(max_length=MAX_CAPTION_TOKENS * MAX_STATE_DIM)]
     """Quantised states, ``(len(state_positions), state_dim)`` int8 row by row; value/127 is the
     coordinate. Why: the verifier's only evidence about the voice."""
@@ -117,32 +126,51 @@ class Block(_Message):
         return self
 
 
+class Cover(_Message):
+    """Either way: nothing at all, for a caption of which no block leaves, and the answer to it.
+
+    Why: in constant shape such a caption looks like any other.
+    """
+
+    kind: Literal["cover"] = "cover"
+    """Why: tells it from a block, and from a verdict."""
+
+
 class Welcome(_Message):
     """Verifier to device, inside the handshake's answer: what this verifier can check."""
 
     kind: Literal["welcome"] = "welcome"
-    version: Annotated[int, Field(strict=True, ge=0, le=255)]
+    """Why: with ``version``, the one thing that welcomes of all versions share."""
+    version: Annotated[int, Field(strict=True, ge=0, le=_MAX_VERSION)]
+    """Wire version that the verifier speaks. Why: a device refuses any but its own."""
     vocabulary: Annotated[bytes, Field(min_length=32, max_length=32)]
-    """SHA-256 of the vocabulary file; the device refuses a verifier of another vocabulary."""
+    """SHA-256 of the vocabulary file. Why: a device refuses a verifier to which its token ids mean
+    other words."""
     projection: Annotated[bytes, Field(min_length=32, max_length=32)]
-    """SHA-256 that names the state projection the verifier was trained on."""
+    """SHA-256 that names the state projection the verifier was trained on. Why: a device refuses
+    one to which its states mean nothing."""
     state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
+    """Coordinates of the states that it reads. Why: goes with ``projection``."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=MAX_CAPTION_TOKENS)]
+    """Longest caption that it reads. Why: no block beyond it leaves in vain."""
 
 
 class Verdict(_Message):
     """Verifier to device: what becomes of a block."""
 
     kind: Literal["verdict"] = "verdict"
+    """Why: tells it from a refusal, and from a cover."""
     caption: Ordinal
+    """The block's caption, echoed. Why: a verdict on anything else is told and refused."""
     start: Position
-    """Position of the block's first token, echoed."""
+    """Position of the block's first token, echoed. Why: as ``caption``."""
     accepted: Position
-    """How many leading tokens of the block are accepted."""
+    """How many leading tokens of the block are accepted. Why: the device keeps these."""
     correction: TokenId | None
-    """Replacement for the first rejected token; ``None`` where all were accepted."""
+    """Replacement for the first rejected token; ``None`` where all were accepted. Why: what the
+    verifier would have said there."""
     continuation: Tokens
-    """Tokens that follow the correction, or the block that passed."""
+    """Tokens that follow the correction, or the block that passed. Why: saves round trips."""
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:
@@ -156,28 +184,35 @@ class RefusalCode(StrEnum):
     """Why a verifier would not answer a block."""
 
     BAD_MESSAGE = "bad_message"
+    """No message of a device, or one that the model cannot read."""
     UNKNOWN_PREFIX = "unknown_prefix"
+    """It keeps tokens that the verifier does not hold."""
     TOO_LARGE = "too_large"
+    """A longer caption than the verifier reads, or an answer that its frame cannot hold."""
     OVERLOADED = "overloaded"
+    """Too many blocks wait."""
     INTERNAL = "internal"
+    """The model failed."""
 
 
 class Refusal(_Message):
     """Verifier to device: no verdict, and why; never any detail of the peer's failure."""
 
     kind: Literal["refusal"] = "refusal"
+    """Why: tells it from a verdict."""
     code: Annotated[RefusalCode, Field(strict=False)]
+    """Why: what a device does next depends on it."""
 
 
-DeviceMessage = Block
-ServerMessage = Annotated[Verdict | Refusal | Welcome, Field(discriminator="kind")]
+DeviceMessage = Annotated[Block | Cover, Field(discriminator="kind")]
+ServerMessage = Annotated[Verdict | Refusal | Cover | Welcome, Field(discriminator="kind")]
 
-_T = TypeVar("_T", Block, Verdict | Refusal | Welcome)
-_DEVICE: TypeAdapter[Block] = TypeAdapter(Block)
-_SERVER: TypeAdapter[Verdict | Refusal | Welcome] = TypeAdapter(ServerMessage)
+_T = TypeVar("_T", Block | Cover, Verdict | Refusal | Cover | Welcome)
+_DEVICE: TypeAdapter[Block | Cover] = TypeAdapter(DeviceMessage)
+_SERVER: TypeAdapter[Verdict | Refusal | Cover | Welcome] = TypeAdapter(ServerMessage)
 
 
-def encode(message: Block | Welcome | Verdict | Refusal) -> bytes:
+def encode(message: Block | Cover | Verdict | Refusal | Welcome) -> bytes:
     """Canonical CBOR of a message (RFC 8949 §4.2.1: shortest forms, sorted keys).
 
     Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, which no peer reads.
@@ -190,17 +225,23 @@ def encode(message: Block | Welcome | Verdict | Refusal) -> bytes:
     return data
 
 
-def decode_device_message(data: bytes) -> Block:
+def decode_device_message(data: bytes) -> Block | Cover:
     """Parse what a device sent. Raises :class:`WireError` for anything but a canonical message."""
-    return _decode(data, _DEVICE)
+    return _parsed(_fields(data), data, _DEVICE)
 
 
-def decode_server_message(data: bytes) -> Verdict | Refusal | Welcome:
-    """Parse what a verifier sent. Raises :class:`WireError` unless it is a canonical message."""
-    return _decode(data, _SERVER)
+def decode_server_message(data: bytes) -> Verdict | Refusal | Cover | Welcome:
+    """Parse what a verifier sent. Raises :class:`WireError` unless it is a canonical message, and
+    its kind :class:`UnknownVersion` for another version's welcome, whatever else that holds."""
+    fields = _fields(data)
+    version = fields.get("version") if fields.get("kind") == "welcome" else None
+    if isinstance(version, int) and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
+        raise UnknownVersion(version)
+    return _parsed(fields, data, _SERVER)
 
 
-def _decode(data: bytes, schema: TypeAdapter[_T]) -> _T:
+def _fields(data: bytes) -> dict[Any, Any]:
+    """The map that ``data`` is."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
     _check_items(data)
@@ -210,6 +251,10 @@ def _decode(data: bytes, schema: TypeAdapter[_T]) -> _T:
         raise WireError("not CBOR") from error
     if not isinstance(fields, dict):
         raise WireError("not one CBOR map")
+    return fields
+
+
+def _parsed(fields: dict[Any, Any], data: bytes, schema: TypeAdapter[_T]) -> _T:
     try:
         message = schema.validate_python(
             {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

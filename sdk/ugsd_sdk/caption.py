@@ -24,14 +24,17 @@ class CaptionToken(_Result):
     """One token of the caption's text."""
 
     text: str
-    """With its leading space where it has one."""
+    """With its leading space where it has one; empty where the token before it took its words,
+    as "she" does those of "the speaker"."""
     source: Source
     uncertainty: Annotated[float, Field(ge=0)] | None
     """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
     left: bool | None = Field(default=None, exclude=True)
-    """Whether the device sent it; not in the JSON, and unknown after reading that back."""
+    """Whether the device sent it, as a neutral word; not in the JSON, and unknown after reading
+    that back."""
     replaced: str = Field(default="", exclude=True)
-    """Draft words that left and that the verifier replaced from here on; not in the JSON."""
+    """Draft words that left and that the verifier replaced from here on, neutral as they
+    left; not in the JSON."""
 
 
 class EscalationCost(_Result):
@@ -48,7 +51,7 @@ class EscalationCost(_Result):
     """Distinct positions whose state left."""
     frames: _Count
     bytes_sent: _Count
-    """Of sealed block frames, padding included; the session's handshake is not one caption's."""
+    """Of sealed frames, padding and covers included; the handshake is not one caption's."""
     bytes_received: _Count
     epsilon: Annotated[float, Field(ge=0)] | None
     """``None`` where no noise was added: then there is no guarantee to state."""

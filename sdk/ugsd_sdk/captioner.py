@@ -17,12 +17,13 @@ from ugsd_sdk.caption import Caption, Latency, path_text
 from ugsd_sdk.config import EMBEDDED, Settings
 from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, pinned_key
-from ugsd_sdk.drafter import Drafter
-from ugsd_sdk.driver import budget_of, cost_of, drive, tokens_of
+from ugsd_sdk.drafter import Drafter, Evidence
+from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
 from ugsd_sdk.exchange import Exchange
+from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.link import Link
-from ugsd_sdk.policy import NeverEscalate, Policy, UncertaintyPolicy
+from ugsd_sdk.policy import NeverEscalate, Policy, Reserved, UncertaintyPolicy
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
 
@@ -119,7 +120,9 @@ class Captioner:
             load_s = loaded.load_s
             drafter = loaded.drafter
             samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
-            evidence = drafter.encode(samples)
+            voice = loaded.voice
+            evidence = drafter.encode(samples, voice.habit)
+            policy = loaded.policy_towards(evidence, voice.habit)
             encoded_s = monotonic()
             exchange = loaded.exchange()
             decoder = Decoder(
@@ -128,17 +131,19 @@ class Captioner:
                 max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
                 novelty=evidence.novelty,
                 uncertainty=loaded.uncertainty,
-                policy=NeverEscalate() if exchange is None else loaded.policy,
+                policy=NeverEscalate() if exchange is None else policy,
                 budget=lambda: budget_of(exchange, loaded.settings.limits),
                 block_tokens=loaded.settings.block_tokens,
             )
             finished, draft_s = drive(decoder, exchange)
+            gender = evidence.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
+            voice.heard(evidence.heard)
             loaded.load_s = 0.0
             return Caption(
                 path=path_text(clip) if isinstance(clip, (str, os.PathLike)) else None,
-                text=drafter.text([token.token for token in finished.tokens]),
-                tokens=tokens_of(finished, drafter),
+                text=text_of(finished, drafter, gender),
+                tokens=tokens_of(finished, drafter, gender),
                 escalation=cost_of(finished, exchange),
                 latency_ms=Latency(
                     load=_milliseconds(load_s),
@@ -148,7 +153,7 @@ class Captioner:
                     total=_milliseconds(load_s + monotonic() - loaded_s),
                 ),
                 receipts=receipts,
-                degraded=None if exchange is None else exchange.degraded,
+                degraded=None if exchange is None else exchange.degraded or _reserve(policy),
             )
 
     def close(self) -> None:
@@ -236,6 +241,7 @@ class Captioner:
             policy=self._given_policy or UncertaintyPolicy(threshold, settings.disclosure),
             link=link,
             door=door,
+            voice=_voice(settings, drafter, kept=door is not None),
         )
 
 
@@ -251,15 +257,23 @@ class _Loaded:
         policy: Policy,
         link: Link | None,
         door: Door | None,
+        voice: KnownVoice,
     ) -> None:
         self.settings = settings
         self.drafter = drafter
         self.uncertainty = uncertainty
         self.policy = policy
         self.link = link
+        self.voice = voice
         self.load_s = 0.0
         """How long loading took, until a caption has reported it."""
         self._door = door
+
+    def policy_towards(self, evidence: Evidence, habit: Habit) -> Policy:
+        """The policy for a user of that habit. A drafter that makes nothing of habits would not
+        tell less of a voice once it is known: then there is nothing to wait for."""
+        known = evidence.heard is None or habit.count >= self.settings.acquaintance
+        return self.policy if known else Reserved(self.policy)
 
     def exchange(self) -> Exchange | None:
         """A new caption's dealings with the verifier, if there is one."""
@@ -267,7 +281,10 @@ class _Loaded:
             return None
         waits = self.settings.verifier
         return Exchange(
-            self.link, deadline_s=waits.deadline_s, caption_deadline_s=waits.caption_deadline_s
+            self.link,
+            deadline_s=waits.deadline_s,
+            caption_deadline_s=waits.caption_deadline_s,
+            shape=self.settings.shape,
         )
 
     def close(self) -> None:
@@ -276,6 +293,19 @@ class _Loaded:
         if self._door is not None:
             self._door.close()
         self.drafter.close()
+
+
+def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:
+    """What is known of the user's voice: without a verifier, nothing that outlives the process."""
+    ears = drafter.info.ears
+    if not (kept and settings.remember and ears):
+        return KnownVoice(None)
+    return KnownVoice(HabitFile(Home.at(settings.home).habits, settings.user, ears))
+
+
+def _reserve(policy: Policy) -> str | None:
+    held_back = isinstance(policy, Reserved) and policy.held_back
+    return "not acquainted with the voice" if held_back else None
 
 
 def _milliseconds(seconds: float) -> float:

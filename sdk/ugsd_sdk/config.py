@@ -34,6 +34,7 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import Shape
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.errors import ConfigError
@@ -83,6 +84,18 @@ class Settings(BaseSettings):
     """Least uncertainty that is escalated; none takes the drafter's own."""
     disclosure: Disclosure = Disclosure.SUMMARY
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
+    acquaintance: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How many clips of a user must have been heard before a state of theirs may leave: by then it
+    tells little of who speaks. 0 lets the first one leave, which does."""
+    remember: bool = True
+    """Keep the user's habit in ``home``; else each process gets acquainted anew."""
+    gender: bool = True
+    """Word what the voice sounds like, a woman's or a man's, where it is clear. On this device
+    alone: it is never sent."""
+    shape: Shape = Shape.PADDED
+    """What the number, sizes and times of frames tell. ``constant``: while there is a session each
+    caption sends one frame, all of one size, and gets one such answer: its first escalated block,
+    or a cover that carries nothing. Later blocks stay here, unverified."""
     limits: BudgetLimits = BudgetLimits()
 
     @field_validator("limits", mode="before")

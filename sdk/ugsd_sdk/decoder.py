@@ -121,6 +121,11 @@ class Decoder:
             return EscalationDue(escalation)
         return Finished(tuple(self._committed), self._tally())
 
+    def draft_out(self) -> None:
+        """Draft on to the caption's end, in any state. Why: in constant shape what leaves does so
+        after the whole draft, whichever block of it was doubtful."""
+        self._draft(self._max_tokens)
+
     def verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from time import monotonic
 
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import Shape
 from ugsd_privacy.errors import PrivacyError
 
 from ugsd_sdk.caption import CaptionToken, EscalationCost
@@ -15,8 +16,9 @@ from ugsd_sdk.errors import PeerMisbehaved, TransportError
 from ugsd_sdk.events import EscalationDue, Finished, VerdictDue
 from ugsd_sdk.exchange import Exchange
 from ugsd_sdk.policy import BudgetView
+from ugsd_sdk.wording import Gender, worded
 
-__all__ = ["budget_of", "cost_of", "drive", "tokens_of"]
+__all__ = ["budget_of", "cost_of", "drive", "text_of", "tokens_of"]
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
@@ -25,8 +27,12 @@ def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]
     while True:
         started_s = monotonic()
         event = decoder.advance()
+        if exchange is not None and exchange.shape is Shape.CONSTANT:
+            decoder.draft_out()
         draft_s += monotonic() - started_s
         if isinstance(event, Finished):
+            if exchange is not None:
+                exchange.cover()
             return event, draft_s
         assert exchange is not None, "without a verifier nothing escalates"  # noqa: S101
         if isinstance(event, EscalationDue):
@@ -67,18 +73,28 @@ def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
     return BudgetView() if exchange is None else BudgetView(lambda: exchange.left(limits))
 
 
-def tokens_of(finished: Finished, drafter: Drafter) -> tuple[CaptionToken, ...]:
-    """The tokens that have a text."""
-    pieces = [(drafter.piece(token.token), token) for token in finished.tokens]
+def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
+    """The caption's text, worded for ``gender``."""
+    neutral = drafter.text([token.token for token in finished.tokens])
+    return "".join(worded([neutral], gender, drafter.info.gendered))
+
+
+def tokens_of(
+    finished: Finished, drafter: Drafter, gender: Gender | None
+) -> tuple[CaptionToken, ...]:
+    """The tokens that have a text, worded for ``gender``. What was replaced stays neutral, since it
+    is told as it left."""
+    pieces = [drafter.piece(token.token) for token in finished.tokens]
+    texts = worded(pieces, gender, drafter.info.gendered)
     return tuple(
         CaptionToken(
-            text=piece,
+            text=text,
             source=token.source,
             uncertainty=token.uncertainty,
             left=token.left,
             replaced="".join(map(drafter.piece, token.replaced)),
         )
-        for piece, token in pieces
+        for piece, text, token in zip(pieces, texts, finished.tokens, strict=True)
         if piece
     )
 

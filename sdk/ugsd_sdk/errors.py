@@ -12,6 +12,7 @@
     │   └── SilentAudio            digital silence: there is no voice to describe
     ├── ModelError                 a drafter that is missing, damaged or answers nonsense
     ├── ConfigError                a setting that is missing, unknown or out of range
+    ├── HabitError                 a user's habit cannot be kept or forgotten
     └── TransportError             the verifier cannot be used; a caption goes on without it
         ├── Unreachable            no connection, no TLS, or a connection that was lost
         ├── NoAnswer               connected, but the deadline passed
@@ -32,6 +33,7 @@ __all__ = [
     "BadSamples",
     "ConfigError",
     "EmptyAudio",
+    "HabitError",
     "ModelError",
     "NoAnswer",
     "PeerMisbehaved",
@@ -83,6 +85,10 @@ class ModelError(UgsdError):
 
 class ConfigError(UgsdError):
     """A setting that is missing, unknown or out of range."""
+
+
+class HabitError(UgsdError):
+    """A user's habit that cannot be kept or forgotten. Captions go on; the message says why."""
 
 
 class TransportError(UgsdError):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import ChannelError, LedgerError, LogTampered, PrivacyError, WireError
-from ugsd_privacy.wire import Refusal, Verdict
+from ugsd_privacy.wire import Cover, Refusal, Verdict
 
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
 from ugsd_sdk.link import Link, Session, reason_of
@@ -20,17 +22,28 @@ __all__ = ["Exchange"]
 class Exchange:
     """Seals, sends and receives the blocks of one caption; each call in turn, one block at a time.
 
-    Every failure is raised as a ``TransportError`` or ``PrivacyError``, after its consequence for
-    the link was drawn and its reason was kept in ``degraded``.
+    In the constant shape one frame leaves per caption: its first block, or a cover; what later
+    blocks wanted is refused. Every failure is raised as a ``TransportError`` or ``PrivacyError``,
+    after its consequence for the link was drawn and its reason was kept in ``degraded``.
     """
 
-    def __init__(self, link: Link, *, deadline_s: float, caption_deadline_s: float) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        deadline_s: float,
+        caption_deadline_s: float,
+        shape: Shape = Shape.PADDED,
+    ) -> None:
+        self.shape = shape
         self._link = link
         self._deadline_s = deadline_s
         self._left_s = caption_deadline_s
         self._block_ends_s = 0.0
         self._session: Session | None = None
         self._handle: CaptionHandle | None = None
+        self._lost = False
+        """Whether there was no session, or none any more."""
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
         """Time spent on nothing but waiting."""
@@ -39,54 +52,53 @@ class Exchange:
 
     def seal(self, escalation: Escalation) -> SealedFrame:
         """Get ``escalation`` past the budget and into a frame. Where it raises, nothing left."""
-        started_s = monotonic()
-        self._block_ends_s = started_s + self._deadline_s
-        try:
-            session = self._link.session(min(self._deadline_s, self._left_s), only=self._session)
-        except (TransportError, PrivacyError) as error:
-            raise self._noted(error) from None
-        finally:
-            self._spend(started_s)
-        try:
+        with self._noting():
+            if self.shape is Shape.CONSTANT and self.frames:
+                raise TransportError(
+                    "in constant shape one frame leaves per caption", reason="constant shape"
+                )
+            session = self._ready()
+            end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
+            if end > session.welcome.max_tokens:
+                raise TransportError(
+                    "the caption is longer than the verifier reads", reason="beyond the verifier"
+                )
             return self._sealed(session, escalation)
-        except (TransportError, PrivacyError) as error:
-            if isinstance(error, (LedgerError, ChannelError)):
-                self._link.drop(error)  # a frame may exist that was not sent: its counter is used
-            raise self._noted(error) from None
 
     def send(self, frame: SealedFrame) -> None:
         """Send a sealed block. Where it raises, it may have left all the same."""
-        self.frames += 1
-        self.bytes_sent += len(frame.data)
-        try:
-            self._current().send(frame)
-        except TransportError as error:
-            self._link.drop(error)
-            raise self._noted(error) from None
+        with self._noting():
+            self._send(frame)
 
     def receive(self) -> Verdict:
         """The verdict on the block that was sent, or the failure that stands in its place."""
-        session, handle = self._current(), self._handle
-        started_s = monotonic()
-        try:
-            answer, size = session.receive(min(self._block_ends_s - started_s, self._left_s))
-            self.bytes_received += size
+        with self._noting():
+            answer = self._receive()
             if isinstance(answer, Refusal):
                 raise Refused(str(answer.code))
-            if handle is None or answer.caption != handle.ordinal:
-                raise PeerMisbehaved("a verdict on another caption")
-        except (TransportError, PrivacyError) as error:
-            if not isinstance(error, (NoAnswer, Refused)):
-                self._link.drop(error)
-            raise self._noted(error) from None
-        finally:
-            self._spend(started_s)
-        return answer
+            handle = self._handle
+            if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
+                raise self._drop(PeerMisbehaved("no verdict, or one on another caption"))
+            return answer
+
+    def cover(self) -> None:
+        """In the constant shape, make a caption of which nothing left look like any other: send a
+        cover where there is a session, and wait for its answer as for a block's.
+
+        A failure has its consequence for the link, and does not raise; nor does it degrade the
+        caption, for no token was to be verified.
+        """
+        if self.shape is not Shape.CONSTANT or self.frames or self._lost:
+            return
+        with suppress(TransportError, PrivacyError):
+            self._send(self._sealed(self._ready(), None))
+            if not isinstance(self._receive(), Cover):
+                raise self._drop(PeerMisbehaved("an answer to a cover that is none"))
+            self._link.succeeded()
 
     def misfit(self, error: PeerMisbehaved) -> None:
         """The decoder could not use the verdict."""
-        self._link.drop(error)
-        self._noted(error)
+        self._note(self._drop(error))
 
     def fitted(self) -> None:
         """The decoder used the verdict."""
@@ -101,7 +113,7 @@ class Exchange:
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link.drop(error)  # connecting again checks the log before anything leaves
-            self._noted(error)
+            self._note(error)
             return ()
 
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
@@ -121,20 +133,60 @@ class Exchange:
             left[name] = max(0.0, cap - getattr(windows[window], measure))
         return left
 
-    def _sealed(self, session: Session, escalation: Escalation) -> SealedFrame:
-        end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
-        if end > session.welcome.max_tokens:
-            raise TransportError(
-                "the caption is longer than the verifier reads", reason="beyond the verifier"
-            )
+    def _ready(self) -> Session:
+        """The session, and from now on the deadline of what is sent over it."""
+        started_s = monotonic()
+        self._block_ends_s = started_s + self._deadline_s
+        try:
+            return self._link.session(min(self._deadline_s, self._left_s), only=self._session)
+        except (TransportError, PrivacyError):
+            self._lost = True
+            raise
+        finally:
+            self._spend(started_s)
+
+    def _sealed(self, session: Session, escalation: Escalation | None) -> SealedFrame:
+        """A block's frame, or a cover's."""
         if self._session is None:
             self._session, self._handle = session, session.egress.begin_caption(session.channel)
         assert self._session is session, "a caption keeps to one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
+        channel, handle = session.channel, self._handle
         try:
-            return session.egress.seal_block(session.channel, self._handle, escalation)
+            if escalation is None:
+                return session.egress.seal_cover(channel, handle)
+            return session.egress.seal_block(channel, handle, escalation, shape=self.shape)
         except WireError as error:
             raise TransportError(f"not sent: {error}", reason="block too large") from error
+        except (LedgerError, ChannelError) as error:
+            self._drop(error)  # a frame may exist that was not sent: its counter is used
+            raise
+
+    def _send(self, frame: SealedFrame) -> None:
+        self.frames += 1
+        self.bytes_sent += len(frame.data)
+        try:
+            self._current().send(frame)
+        except TransportError as error:
+            self._drop(error)
+            raise
+
+    def _receive(self) -> Verdict | Refusal | Cover:
+        started_s = monotonic()
+        try:
+            left_s = min(self._block_ends_s - started_s, self._left_s)
+            answer, size = self._current().receive(left_s)
+            self.bytes_received += size
+            if self.shape is Shape.CONSTANT and size != CONSTANT_FRAME_BYTES:
+                raise PeerMisbehaved("an answer of another size than the constant one")
+        except NoAnswer:
+            raise
+        except (TransportError, PrivacyError) as error:
+            self._drop(error)
+            raise
+        finally:
+            self._spend(started_s)
+        return answer
 
     def _current(self) -> Session:
         assert self._session is not None, "seal() comes first"  # noqa: S101
@@ -145,6 +197,19 @@ class Exchange:
         self.waited_s += spent_s
         self._left_s -= spent_s
 
-    def _noted(self, error: Exception) -> Exception:
-        self.degraded = self.degraded or reason_of(error)
+    def _drop(self, error: Exception) -> Exception:
+        """Give the session up because of ``error``, which is returned."""
+        self._lost = True
+        self._link.drop(error)
         return error
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except (TransportError, PrivacyError) as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: Exception) -> None:
+        self.degraded = self.degraded or reason_of(error)

@@ -40,6 +40,11 @@ class Home:
         """Folder of the embedded verifier's key."""
         return self.path / "verifier"
 
+    @property
+    def habits(self) -> Path:
+        """Folder of what is known of users' voices."""
+        return self.path / "habits"
+
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)

@@ -19,7 +19,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol
 
-from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel
 from ugsd_privacy.egress import Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
@@ -27,9 +27,17 @@ from ugsd_privacy.errors import (
     LedgerError,
     LogTampered,
     PrivacyError,
+    UnknownVersion,
 )
 from ugsd_privacy.keys import VerifierPublicKey
-from ugsd_privacy.wire import WIRE_VERSION, Refusal, Verdict, Welcome, decode_server_message
+from ugsd_privacy.wire import (
+    WIRE_VERSION,
+    Cover,
+    Refusal,
+    Verdict,
+    Welcome,
+    decode_server_message,
+)
 
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
@@ -88,12 +96,12 @@ class Session:
     sent_at_s: float = 0.0
 
     def send(self, frame: SealedFrame) -> None:
-        """Send a block's frame; exactly one answer to it is to be received."""
+        """Send a block's frame or a cover's; exactly one answer to it is to be received."""
         self.unanswered, self.sent_at_s = True, monotonic()
         self.transport.send(frame)
 
-    def receive(self, timeout_s: float) -> tuple[Verdict | Refusal, int]:
-        """The answer to the last block, and its size in bytes on the wire."""
+    def receive(self, timeout_s: float) -> tuple[Verdict | Refusal | Cover, int]:
+        """The answer to the last frame, and its size in bytes on the wire."""
         data = self.transport.receive(timeout_s)
         message = decode_server_message(self.channel.open(data))
         self.unanswered = False
@@ -273,10 +281,18 @@ class Link:
             transport.close()
             if error.close_code == _POLICY_VIOLATION:
                 raise WrongVerifier(
-                    "the verifier cannot read what is sealed for the pinned key: "
-                    "ask its operator for the key"
+                    "the verifier cannot read what is sealed for the pinned key, or does not speak "
+                    f"channel version {CHANNEL_VERSION} as this device does: "
+                    "ask its operator for its key and release"
                 ) from error
             raise
+        except UnknownVersion as error:
+            transport.close()
+            raise WrongVerifier(
+                f"the verifier speaks wire version {error.version}, this device {WIRE_VERSION}: "
+                "use releases of one version",
+                reason="verifier of another version",
+            ) from error
         except HandshakeFailed as error:
             transport.close()
             raise PeerMisbehaved(
@@ -289,12 +305,11 @@ class Link:
         assert isinstance(welcome, Welcome)  # noqa: S101
         return Session(transport, channel, egress, welcome)
 
-    def _check(self, welcome: Welcome | Verdict | Refusal) -> None:
+    def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
         if not isinstance(welcome, Welcome):
             raise PeerMisbehaved("the handshake carries no welcome")
         info = self._info()
         ours = {
-            "version": (welcome.version, WIRE_VERSION),
             "vocabulary": (welcome.vocabulary, info.vocabulary),
             "projection": (
                 (welcome.projection, welcome.state_dim),

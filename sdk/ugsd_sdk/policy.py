@@ -23,6 +23,7 @@ __all__ = [
     "NeverEscalate",
     "Policy",
     "RandomPolicy",
+    "Reserved",
     "UncertaintyPolicy",
 ]
 
@@ -111,6 +112,23 @@ class NeverEscalate:
     """The drafter alone."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Commit()
+
+
+class Reserved:
+    """Another policy towards a voice that is not known yet: what would send a state is committed as
+    drafted, since from a state the person could be told. Made anew for each caption."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.held_back = False
+        """Whether anything was."""
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        decision = self._policy(block, budget)
+        if isinstance(decision, Commit) or decision.disclosure is Disclosure.TOKENS:
+            return decision
+        self.held_back = True
         return Commit()
 
 

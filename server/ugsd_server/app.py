@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, cast
 
-from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, Shape
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys import VerifierKey
 from ugsd_privacy.wire import Refusal, RefusalCode, Verdict
@@ -175,11 +175,14 @@ class RunningServer:
                 return CloseCode.GOING_AWAY
             if isinstance(frame, str):
                 return CloseCode.UNSUPPORTED_DATA
+            received_s = asyncio.get_running_loop().time()
             step = session.receive(frame)
             if isinstance(step, Work):
                 step = session.finish(await self._verify(step))
             if isinstance(step, Close):
                 return step.code
+            if Shape.of(frame) is Shape.CONSTANT:
+                await self._keep_pace(received_s)
             try:
                 async with asyncio.timeout(settings.send_timeout_s):
                     await connection.send(step.frame)
@@ -187,6 +190,15 @@ class RunningServer:
                 connection.transport.abort()  # it does not read: a closing handshake would hang
             patience_s = settings.idle_timeout_s
         return CloseCode.GOING_AWAY
+
+    async def _keep_pace(self, received_s: float) -> None:
+        """Wait for the next multiple of ``reply_after_ms`` since ``received_s``."""
+        period_s = self._settings.reply_after_ms / 1000
+        if period_s:
+            ready_s = asyncio.get_running_loop().time() - received_s
+            missed = ready_s // period_s
+            self.metrics.late_answers += missed > 0
+            await asyncio.sleep((missed + 1) * period_s - ready_s)
 
     async def _next_frame(self, connection: _Connection) -> str | bytes:
         self._busy.discard(connection)

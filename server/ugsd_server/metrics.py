@@ -26,6 +26,11 @@ class Metrics:
     tokens_written: int = 0
     """Corrections and continuations."""
     verdicts: int = 0
+    covers: int = 0
+    """Covers answered; they carry nothing."""
+    late_answers: int = 0
+    """Answers in constant shape that missed the first beat of ``reply_after_ms``. Such an answer
+    was a block's: where they are not rare, choose a longer one."""
     refusals: dict[RefusalCode, int] = field(default_factory=lambda: dict.fromkeys(RefusalCode, 0))
 
     def count_verdict(self, verdict: Verdict, *, drafted: int) -> None:

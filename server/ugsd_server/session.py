@@ -10,8 +10,12 @@ The owner passes every binary frame to :meth:`VerifierSession.receive` and gets 
 ::
 
     expecting hello --hello--> ready --block--> busy --finish--> ready
-          \\                      \\__bad frame__
+          \\                    |  \\__cover--> ready
+          \\                     \\__bad frame__
            \\__bad hello_________________________\\__ closed
+
+A frame of the constant size is answered by one of the constant size, any other by the smallest that
+holds the answer. An answer that the constant size cannot hold becomes the refusal ``too_large``.
 """
 
 from __future__ import annotations
@@ -21,11 +25,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ugsd_privacy.channel import ServerChannel
+from ugsd_privacy.channel import ServerChannel, Shape
 from ugsd_privacy.errors import ChannelError, WireError
 from ugsd_privacy.keys import VerifierKey
 from ugsd_privacy.wire import (
     Block,
+    Cover,
     Refusal,
     RefusalCode,
     Verdict,
@@ -111,6 +116,7 @@ class VerifierSession:
         self._captions: OrderedDict[int, CaptionState] = OrderedDict()
         self._newest = -1
         self._drafted = 0
+        self._shape = Shape.PADDED
 
     def receive(self, frame: bytes) -> Reply | Work | Close:
         """Take one frame, whatever its bytes. Raises :class:`SessionMisuse` before ``finish``."""
@@ -146,8 +152,12 @@ class VerifierSession:
             message = self._channel.open(frame)
         except ChannelError:
             return self._reject()
+        self._shape = Shape.of(frame)
         try:
             block = decode_device_message(message)
+            if isinstance(block, Cover):
+                self._metrics.covers += 1
+                return self._answer(block)
             caption = self._caption(block)
         except WireError:
             return self._answer(Refusal(code=RefusalCode.BAD_MESSAGE))
@@ -171,11 +181,13 @@ class VerifierSession:
         self._captions[block.caption] = CaptionState()
         return self._captions[block.caption]
 
-    def _answer(self, answer: Verdict | Refusal) -> Reply | Close:
+    def _answer(self, answer: Verdict | Refusal | Cover) -> Reply | Close:
         if isinstance(answer, Refusal):
             self._metrics.refusals[answer.code] += 1
         try:
-            frame = self._channel.seal(encode(answer))
+            frame = self._channel.seal(encode(answer), self._shape)
+        except WireError:
+            return self._answer(Refusal(code=RefusalCode.TOO_LARGE))
         except ChannelError:
             return self._reject()
         self._phase = _Phase.READY

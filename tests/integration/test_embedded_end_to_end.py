@@ -13,13 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.channel import CONSTANT_FRAME_BYTES
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_sdk.embedded import EmbeddedVerifier
 from ugsd_sdk.events import Source
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.policy import AlwaysEscalate, NeverEscalate
 
 Voice = NDArray[np.float32]
 WIDTH = 8
@@ -124,6 +126,27 @@ def test_captions_are_verified_logged_and_the_child_ends(
     assert len(children) == 2
     assert [child.poll() for child in children] == [0, 0]
     assert (home / "verifier" / "verifier.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("_model")
+def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UGSD_SERVER_REPLY_AFTER_MS", "300")
+    settings = Settings.of(shape="constant", verifier=VerifierSettings(deadline_s=10))
+    costs, waits = [], []
+    for policy in (AlwaysEscalate(), NeverEscalate()):
+        with Captioner(
+            drafter, verifier="embedded", home=tmp_path / "home", policy=policy, config=settings
+        ) as captioner:
+            captioner.connect(30)
+            caption = captioner.caption(voice, 16_000)
+        costs.append((caption.escalation.frames, caption.escalation.bytes_sent))
+        costs.append((len(caption.receipts), caption.escalation.bytes_received))
+        waits.append(caption.latency_ms.wait)
+    assert costs == [(1, CONSTANT_FRAME_BYTES)] * 4
+    assert min(waits) > 290
+    assert {token.source for token in caption.tokens} == {Source.DRAFTED}
 
 
 @pytest.mark.usefixtures("_model")

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,10 @@ import soundfile
 from numpy.typing import NDArray
 from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.audit.verify import verify_log
-from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, FRAME_BYTES, HELLO_BYTES
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.wire import Block, decode_device_message
+from ugsd_privacy.wire import Block, Cover, decode_device_message
 from websockets.sync.client import connect
 
 Voice = NDArray[np.float32]
@@ -69,6 +69,8 @@ class Conversation:
     frames: list[Seen] = field(default_factory=list)
     unread: bytearray = field(default_factory=bytearray)
     """Bytes that are no whole request or frame yet."""
+    answers: bytearray = field(default_factory=bytearray)
+    """What the server sent."""
     over: threading.Event = field(default_factory=threading.Event)
 
     def take(self, data: bytes, look_up: Callable[[bytes], EgressRecord | None]) -> None:
@@ -85,6 +87,15 @@ class Conversation:
 
     def of(self, *opcodes: int) -> list[Seen]:
         return [frame for frame in self.frames if frame.opcode in opcodes]
+
+    def answer_sizes(self) -> list[int]:
+        """Of the server's binary frames."""
+        rest, sizes = bytes(self.answers).partition(b"\r\n\r\n")[2], []
+        while parsed := parse_frame(rest):
+            head, _, payload, size = parsed
+            sizes += [len(payload)] if head == 0x80 | BINARY else []
+            rest = rest[size:]
+        return sizes
 
 
 def parse_frame(data: bytes) -> tuple[int, bool, bytes, int] | None:
@@ -150,7 +161,7 @@ class RecordingProxy:
             server = socket.create_connection(self._target)
             conversation = Conversation()
             self.conversations.append(conversation)
-            down = threading.Thread(target=self._pass_down, args=(server, device))
+            down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
             up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
             self._threads += [up, down]
             up.start()
@@ -172,10 +183,13 @@ class RecordingProxy:
         conversation.over.set()
 
     @staticmethod
-    def _pass_down(server: socket.socket, device: socket.socket) -> None:
+    def _pass_down(
+        server: socket.socket, device: socket.socket, conversation: Conversation
+    ) -> None:
         ping = bytes([0x80 | PING, len(OUR_PING)]) + OUR_PING
         with suppress(OSError):
             while data := receive(server):
+                conversation.answers += data
                 device.sendall(data + ping)
                 ping = b""
             device.shutdown(socket.SHUT_WR)
@@ -200,10 +214,18 @@ class World:
     messages: list[bytes]
     """What the server read inside the frames."""
 
-    def run(self, *, captions: int, kill: tuple[str, int] | None = None) -> dict[str, Any] | None:
+    def run(
+        self,
+        *,
+        captions: int,
+        kill: tuple[str, int] | None = None,
+        shape: str = "padded",
+        doubtful: Sequence[int | None] = (0,),
+    ) -> dict[str, Any] | None:
         """Run the device; its report, or ``None`` where it was killed as planned."""
         task = {"url": self.proxy.url, "key": self.key, "home": str(self.home), "user": USER}
         task |= {"clip": str(self.clip), "captions": captions, "kill": kill}  # type: ignore[dict-item]
+        task |= {"shape": shape, "doubtful": list(doubtful)}  # type: ignore[dict-item]
         aside = self.home.parent / "aside"
         aside.mkdir(exist_ok=True)
         places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(aside))
@@ -255,7 +277,7 @@ def world(
 ) -> Iterator[World]:
     messages: list[bytes] = []
 
-    def noted(message: bytes) -> Block:
+    def noted(message: bytes) -> Block | Cover:
         messages.append(message)
         return decode_device_message(message)
 
@@ -355,6 +377,50 @@ def test_a_killed_device_sent_nothing_that_its_log_lacks(world: World) -> None:
         assert logged == passage - (point == "before_commit"), (point, passage)
         assert sent == passage - (point != "after_send"), (point, passage)
     report = world.run(captions=1)
+    assert report is not None
+    assert report["degraded"] == [None], "the log goes on after every crash"
+
+
+LAST_BLOCK = 20
+DOUBTS: list[list[int | None]] = [[None], [0], [LAST_BLOCK], [None, 10, 0], [5, None]]
+"""For each caption of a run: the position of its first doubtful block, or none."""
+
+
+def test_in_constant_shape_captions_look_alike_whether_or_not_they_escalate(world: World) -> None:
+    kinds = []
+    for doubtful in DOUBTS:
+        report = world.run(captions=3, shape="constant", doubtful=doubtful)
+        assert report is not None
+        firsts = [doubtful[i % len(doubtful)] for i in range(3)]
+        assert report["degraded"] == [
+            None if first in {None, LAST_BLOCK} else "constant shape" for first in firsts
+        ]
+        kinds += ["hello"] + ["cover" if first is None else "block" for first in firsts]
+    looks = []
+    for conversation in world.proxy.finished():
+        assert_all_is_accounted_for(conversation, world.proxy.port)
+        sizes = [len(frame.payload) for frame in conversation.of(BINARY)]
+        looks.append((sizes, conversation.answer_sizes()))
+    sent, answered = looks[0]
+    assert looks == [looks[0]] * len(DOUBTS), "a network sees no difference"
+    assert sent == [HELLO_BYTES] + [CONSTANT_FRAME_BYTES] * 3
+    assert answered[1:] == [CONSTANT_FRAME_BYTES] * 3
+    records = world.verified_records()
+    assert [record.kind for record in records] == kinds
+    assert all(not record.tokens for record in records if record.kind == "cover")
+
+
+@pytest.mark.parametrize("point", ["before_commit", "before_send", "after_send"])
+def test_a_device_killed_at_a_cover_sent_nothing_that_its_log_lacks(
+    world: World, point: str
+) -> None:
+    world.run(captions=2, kill=(point, 3), shape="constant", doubtful=[0, None])
+    (conversation,) = world.proxy.finished()
+    assert_all_is_accounted_for(conversation, world.proxy.port)
+    kinds = [record.kind for record in world.verified_records()]
+    assert kinds == ["hello", "block", "cover"][: 3 - (point == "before_commit")]
+    assert len(conversation.of(BINARY)) == 3 - (point != "after_send")
+    report = world.run(captions=1, shape="constant", doubtful=[None])
     assert report is not None
     assert report["degraded"] == [None], "the log goes on after every crash"
 

@@ -1,8 +1,10 @@
 """A device in a process of its own that watches itself and may kill itself. Run by a test.
 
-Its argument is JSON: url, key, home, user, clip, captions, and perhaps ``kill``: at which point
-(``before_commit``, ``before_send``, ``after_send``) of which passage (1 is the hello). It prints
-JSON: the captions' reasons for degradation, whom it connected to, and what it was stopped from.
+Its argument is JSON: url, key, home, user, clip, captions, shape, and ``doubtful``: for each
+caption in turn the position from which on blocks escalate, or null. And perhaps ``kill``: at which
+point (``before_commit``, ``before_send``, ``after_send``) of which passage (1 is the hello). It
+prints JSON: the captions' reasons for degradation, whom it connected to, and what it was stopped
+from.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.policy import BlockView, BudgetView, Escalate
+from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
 _PROCESSES = ("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty")
@@ -122,9 +124,15 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     if task["kill"]:
         kill_at(*task["kill"])
-    ladder = itertools.cycle(Disclosure)
+    ladder, doubtful = itertools.cycle(Disclosure), itertools.cycle(task["doubtful"])
+    doubted_from: int | None = None
 
-    def policy(block: BlockView, budget: BudgetView) -> Escalate:
+    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        nonlocal doubted_from
+        if block.start == 0:
+            doubted_from = next(doubtful)
+        if doubted_from is None or block.start < doubted_from:
+            return Commit()
         return Escalate(next(ladder))
 
     host, port = task["url"].removeprefix("ws://").split(":")
@@ -137,7 +145,10 @@ def main() -> None:
         home=home,
         user=task["user"],
         policy=policy,
-        config=Settings.of(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20)),
+        config=Settings.of(
+            verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20),
+            shape=task["shape"],
+        ),
     )
     sys.addaudithook(guard)
     with captioner:

@@ -146,8 +146,9 @@ def test_words_that_the_models_cannot_say_are_listed(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
     result = of_captions(
-        monkeypatch, norms, [angry], "A b a b matter-of-fact.", vocabulary=["a", "matter-of-fact"]
-    )
+        monkeypatch, norms, [angry], GOOD, without="A b a b matter-of-fact.",
+        vocabulary=["a", "matter-of-fact"],
+    )  # fmt: skip
     assert result.variety.not_in_vocabulary == {"b": 2, "A": 1}
 
 

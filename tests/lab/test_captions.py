@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_lab.captions import (
     ATTRIBUTE_WORDS,
+    GENDERED,
     LEXICON,
     MAX_WORDS,
     MIN_WORDS,
@@ -23,6 +24,7 @@ from ugsd_lab.captions import (
 from ugsd_lab.corpora import EMOTIONS, Clip
 from ugsd_lab.errors import CorpusError
 from ugsd_lab.prosody import Level, Levels
+from ugsd_sdk.wording import GenderedPhrase, worded
 
 levels = st.sampled_from(list[Level](["low", "mid", "high"]))
 known = st.builds(
@@ -83,6 +85,49 @@ def test_gender_can_be_left_out_and_is_where_it_is_not_known(facts: Facts, seed:
     ):
         assert not attributes_named(text, "gender")
         assert not re.search(r"\b(?:fe)?male|\b(?:wo)?m[ae]n\b|\b(?:s?he|his|hers?|him)\b", text)
+
+
+@given(known, seeds)
+def test_a_caption_with_gender_is_the_devices_wording_of_the_neutral_one(
+    facts: Facts, seed: int
+) -> None:
+    neutral = caption(facts, random.Random(seed), gender=False)
+    for gender in ("female", "male"):
+        some = replace(facts, gender=gender)
+        said = "".join(worded([neutral], gender, [GenderedPhrase(**words) for words in GENDERED]))
+        assert said == caption(some, random.Random(seed))
+
+
+@given(known, seeds)
+def test_a_neutral_caption_is_the_same_for_every_gender(facts: Facts, seed: int) -> None:
+    every = (replace(facts, gender=gender) for gender in ("female", "male", None))
+    assert len({caption(some, random.Random(seed), gender=False) for some in every}) == 1
+
+
+@given(known, seeds)
+def test_a_clause_within_a_sentence_has_a_comma_on_either_side(facts: Facts, seed: int) -> None:
+    text = caption(facts, random.Random(seed))
+    for clause in (p for phrases in ATTRIBUTE_WORDS["pauses"].values() for p in phrases):
+        if clause in text:
+            assert re.search(rf", {clause}[,;:.]", text)
+
+
+@given(known, seeds)
+def test_there_is_no_little_and_no_much_of_neutral_and_calm(facts: Facts, seed: int) -> None:
+    if facts.emotion in ("neutral", "calm"):
+        text = caption(facts, random.Random(seed))
+        assert not re.search(
+            r"\b(?:slightly|somewhat|a little|very|deeply|intensely|clearly|rather|quite|a touch of"
+            r"|some (?!melody)|mild|intense|great (?!deal|vocal))\b",
+            text,
+        )
+
+
+def test_every_word_for_an_emotion_can_stand_before_a_noun() -> None:
+    """Neither "a put off speaker" nor "a tired of it all speaker"."""
+    for forms in LEXICON["emotion"].values():
+        for phrase in forms["adjective"] + forms["strong"]:
+            assert re.fullmatch(r"(?:[a-z]+ly )?[a-z-]+", phrase), phrase
 
 
 @given(known)
@@ -162,9 +207,9 @@ def test_a_caption_of_another_clip_put_right_is_a_caption_of_this_one(
     assert not wrong_articles(right)
 
 
-@given(known, seeds)
-def test_what_is_right_already_stays_as_it_is(facts: Facts, seed: int) -> None:
-    text = caption(facts, random.Random(seed))
+@given(known, seeds, st.booleans())
+def test_what_is_right_already_stays_as_it_is(facts: Facts, seed: int, gender: bool) -> None:
+    text = caption(facts, random.Random(seed), gender=gender)
     assert corrected(text, facts, random.Random(0)) == [(text, text)]
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from ugsd_lab.captions import LEXICON
+from torch import Tensor
+from ugsd_lab import export
+from ugsd_lab.captions import GENDERED, LEXICON
 from ugsd_lab.ears import EVIDENCE_DIM, Ears
 from ugsd_lab.export import (
     EARS_FOLDER,
@@ -24,6 +26,8 @@ from ugsd_lab.models import HEARD_DIM, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.vocabulary import BOS, Vocabulary
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.errors import ModelError
+from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.wording import worded
 from ugsd_server.verifier.onnx import OnnxScorer
 
 SAMPLES = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
@@ -31,14 +35,15 @@ SAMPLES = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return Vocabulary.train(["A man sounds sad, speaking slowly in a low voice."])
+    return Vocabulary.train(["A speaker sounds sad, speaking slowly in a low voice."])
 
 
 @pytest.fixture(scope="module")
 def network(vocabulary: Vocabulary) -> DrafterDecoder:
     torch.manual_seed(0)
     network = DrafterDecoder(EVIDENCE_DIM, len(vocabulary)).eval()
-    network.get_buffer("projection").normal_()
+    for name in ("population", "projection"):
+        network.get_buffer(name).normal_()
     return network
 
 
@@ -89,7 +94,7 @@ def test_the_exported_pair_fits_together(
     assert drafter.info.vocabulary == scorer.info.vocabulary == bytes.fromhex(vocabulary.sha256)
     assert drafter.info.projection == scorer.info.projection
     assert drafter.info.state_dim == scorer.info.state_dim == STATE_DIM
-    text = "A man sounds sad, speaking slowly in a low voice."
+    text = "A speaker sounds sad, speaking slowly in a low voice."
     assert drafter.text(vocabulary.encode(text)) == text
 
 
@@ -119,20 +124,110 @@ def test_a_file_that_comes_later_is_checked_too(pair: Path, tmp_path: Path) -> N
         OnnxDrafter(folder).load()
 
 
-def test_the_stored_drafter_says_what_the_network_says(
-    drafter: OnnxDrafter, network: DrafterDecoder
+def inputs(heard: NDArray[np.float32], habit: Habit) -> tuple[Tensor, Tensor, Tensor]:
+    """What a network reads of (1, E) evidence."""
+    known = habit.mean[None] if habit.count else np.zeros_like(heard)
+    trust = torch.tensor([habit.trust], dtype=torch.float32)
+    return torch.from_numpy(heard), torch.from_numpy(known), trust
+
+
+def some_habit(count: int) -> Habit:
+    if not count:
+        return NO_HABIT
+    return Habit(count, np.random.default_rng(count).normal(size=EVIDENCE_DIM).astype(np.float32))
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_the_exact_reader_is_the_networks(
+    network: DrafterDecoder, novelty: Novelty, tmp_path: Path, count: int
 ) -> None:
-    session = drafter.start(drafter.encode(SAMPLES))
+    import onnxruntime
+
+    names = ["condition", "state_base", "novelty", "femininity"]
+    reader = export._Reader(network, novelty).eval()
+    evidence = np.random.default_rng(7).normal(size=(1, EVIDENCE_DIM)).astype(np.float32)
+    example, asked = inputs(evidence + 1, NO_HABIT), inputs(evidence, some_habit(count))
+    export._to_onnx(
+        reader, example, tmp_path / "reader.onnx", inputs=["evidence", "habit", "trust"],
+        outputs=names, dynamic={},
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(tmp_path / "reader.onnx")
+    feeds = dict(zip(("evidence", "habit", "trust"), (x.numpy() for x in asked), strict=True))
+    with torch.inference_mode():
+        exact = reader(*asked)
+        assert torch.equal(exact[0], network.read(*asked)[0])
+    for name, found, expected in zip(names, session.run(None, feeds), exact, strict=True):
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_the_stored_drafter_says_what_the_network_says(
+    drafter: OnnxDrafter, network: DrafterDecoder, count: int
+) -> None:
+    habit = some_habit(count)
+    session = drafter.start(drafter.encode(SAMPLES, habit))
     tokens = [7, 9, 11]
     session.append(tokens)
-    evidence = torch.from_numpy(heard_by(drafter))
     with torch.inference_mode():
-        logits, states = network(torch.tensor([[BOS, *tokens]]), evidence)
+        read = inputs(heard_by(drafter), habit)
+        logits, states = network(torch.tensor([[BOS, *tokens]]), *read)
     found, state = session.predict(), states[0, -1].numpy()
     assert np.corrcoef(found.logits, logits[0, -1].numpy())[0, 1] > 0.99
     np.testing.assert_allclose(found.state[:HEARD_DIM], state[:HEARD_DIM], atol=1e-4)
     np.testing.assert_allclose(found.state, state, atol=0.02)
     assert np.linalg.norm(found.state) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("odds", "gender"),
+    [(3.0, "female"), (1.5, "female"), (1.0, None), (-1.0, None), (-1.5, "male")],
+)
+def test_a_voice_that_is_clear_has_a_gender(
+    pair: Path,
+    novelty: Novelty,
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+    odds: float,
+    gender: str | None,
+) -> None:
+    """From log-odds of four to one on."""
+    torch.manual_seed(0)
+    sure = DrafterDecoder(EVIDENCE_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
+    torch.nn.init.zeros_(sure.sounds_female.weight)
+    torch.nn.init.constant_(sure.sounds_female.bias, odds)
+    shutil.copytree(pair / EARS_FOLDER, tmp_path / EARS_FOLDER)
+    export_drafter(
+        tmp_path / "sure", name="sure", licence="none", drafter=sure, novelty=novelty,
+        vocabulary=vocabulary,
+    )  # fmt: skip
+    drafter = OnnxDrafter(tmp_path / "sure")
+    drafter.load()
+    assert drafter.encode(SAMPLES).gender == gender
+
+
+def test_the_description_says_how_the_device_words_gender(pair: Path, drafter: OnnxDrafter) -> None:
+    assert json.loads((pair / "drafter" / "model.json").read_text())["gendered"] == list(GENDERED)
+    neutral = ["A speaker sounds sad; the speaker's voice is low and the speaker talks slowly."]
+    assert worded(neutral, "female", drafter.info.gendered) == [
+        "A woman sounds sad; her voice is low and she talks slowly."
+    ]
+
+
+def test_what_was_heard_is_told_to_the_device_whoever_speaks(drafter: OnnxDrafter) -> None:
+    """A habit is made of it, and changes what is read of it alone."""
+    strange, known = (drafter.encode(SAMPLES, some_habit(count)) for count in (0, 30))
+    assert strange.heard is not None
+    assert known.heard is not None
+    np.testing.assert_array_equal(strange.heard, known.heard)
+    np.testing.assert_array_equal(strange.heard, heard_by(drafter)[0])
+    assert not np.allclose(strange.vector, known.vector)
+    assert strange.novelty == known.novelty
+    np.testing.assert_array_equal(drafter.read(known.heard, some_habit(30)).vector, known.vector)
+
+
+def test_a_habit_of_other_ears_is_refused(drafter: OnnxDrafter) -> None:
+    with pytest.raises(ModelError, match="other ears"):
+        drafter.encode(SAMPLES, Habit(3, np.zeros(EVIDENCE_DIM + 1, dtype=np.float32)))
 
 
 def test_the_stored_ears_hear_what_the_network_hears(pair: Path, tmp_path: Path) -> None:
@@ -160,28 +255,23 @@ def test_a_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
     np.testing.assert_array_equal(session.predict().logits, before.logits)
 
 
-def test_a_projection_is_known_by_its_numbers(
-    pair: Path, vocabulary: Vocabulary, novelty: Novelty, tmp_path: Path
-) -> None:
-    other = DrafterDecoder(EVIDENCE_DIM, len(vocabulary), layers=1).eval()
-    other.get_buffer("projection").normal_()
-    shutil.copytree(pair / EARS_FOLDER, tmp_path / EARS_FOLDER)
-    export_drafter(
-        tmp_path / "other", name="other", licence="none", drafter=other, novelty=novelty,
-        vocabulary=vocabulary,
-    )  # fmt: skip
-    own, its = (
-        json.loads((folder / "model.json").read_text())["projection"]
-        for folder in (pair / "drafter", tmp_path / "other")
-    )
-    assert own != its
+@pytest.mark.parametrize("name", ["population", "projection", "projected_mean"])
+def test_a_projection_is_known_by_its_numbers(vocabulary: Vocabulary, name: str) -> None:
+    torch.manual_seed(0)
+    drafter = DrafterDecoder(EVIDENCE_DIM, len(vocabulary), width=16, layers=1, heads=2)
+    before = export.projection_id(drafter)
+    for weights in drafter.reader.parameters():
+        torch.nn.init.normal_(weights)
+    assert export.projection_id(drafter) == before, "what states do not show"
+    drafter.get_buffer(name).view(-1)[3] += 1
+    assert export.projection_id(drafter) != before
 
 
 def test_the_verifiers_content_tokens_state_facts(pair: Path, vocabulary: Vocabulary) -> None:
     content = json.loads((pair / "verifier" / "model.json").read_text())["content_tokens"]
     words = {vocabulary.decode([token]) for token in content}
-    assert {*LEXICON["emotion"]["sad"]["strong"], "low", "softly", "woman"} <= words
-    assert not {"a", "the", "."} & words
+    assert {*LEXICON["emotion"]["sad"]["strong"], "low", "softly"} <= words
+    assert not {"a", "the", ".", "speaker"} & words
 
 
 def test_novelty_is_about_one_at_home_and_larger_away() -> None:

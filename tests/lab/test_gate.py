@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_lab import gate
+from ugsd_lab import gate, habits
 from ugsd_lab.corpora import Clip
 from ugsd_lab.gate import (
     ESCALATED_AT_HOME,
@@ -16,6 +16,9 @@ from ugsd_lab.gate import (
     fit_gates,
     fit_logistic,
 )
+from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
+from ugsd_sdk.drafter import Evidence
+from ugsd_sdk.habit import NO_HABIT, Habit
 
 
 def judged(
@@ -75,9 +78,9 @@ class _NoModel:
     def close(self) -> None: ...
 
 
-def clip(corpus: str, number: int) -> Clip:
+def clip(corpus: str, number: int, speaker: str = "1") -> Clip:
     path = Path(f"{number}.wav")
-    return Clip(path, corpus, "1", "female", "German", "sad", None, "", "calibration")
+    return Clip(path, corpus, speaker, "female", "German", "sad", None, "", "calibration")
 
 
 def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
@@ -122,3 +125,37 @@ def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
     at_home, away = (free.clip["bias"] + free.clip["weight"] * novelty for novelty in (0, 2))
     assert at_home == pytest.approx(-np.log(4), abs=0.4)
     assert away == pytest.approx(np.log(4), abs=0.4)
+
+
+class _Ears:
+    """Hears the number of a clip, and tells of the habit that it was read with."""
+
+    def encode(self, samples: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
+        return self.read(samples, habit)
+
+    def read(self, heard: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
+        return Evidence(np.array([habit.count, *habit.mean]), 1.0, heard=heard)
+
+
+def test_clips_are_judged_as_a_device_hears_them_that_knows_the_speaker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def number(clip: Clip) -> NDArray[np.float32]:
+        return np.array([int(clip.path.stem)], dtype=np.float32)
+
+    monkeypatch.setattr(habits, "read_samples", number)
+    clips = [clip("emodb", n, speaker="ab"[n % 2]) for n in range(12)]
+    clips += [clip("emodb", 100 + n, speaker="c") for n in range(ACQUAINTANCE)]
+    judged = gate._evidence(_Ears(), clips)  # type: ignore[arg-type]
+    assert len(judged) == 2 * (6 - ACQUAINTANCE)
+    for speaker in "ab":
+        order = [clips[i] for i in by_hearing_order(clips) if clips[i].speaker == speaker]
+        numbers = [float(number(clip)[0]) for clip in order]
+        for count in range(ACQUAINTANCE, 6):
+            (found,) = (e for e in judged if e.heard is not None and e.heard == [numbers[count]])
+            assert found.vector.tolist() == pytest.approx([count, np.mean(numbers[:count])])
+
+
+def test_where_there_is_no_away_nothing_is_observed() -> None:
+    """As for the drafter that knows all that the other one lacks."""
+    assert gate.observe(_Ears(), _NoModel(Path()), [], lambda *_: None) == []  # type: ignore[arg-type]

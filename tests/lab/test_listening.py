@@ -10,7 +10,7 @@ from ugsd_lab import augment, listening
 from ugsd_lab.augment import augmented, drawn_speed
 from ugsd_lab.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.listening import copy_rng, listen
+from ugsd_lab.listening import copy_rng, listen, listen_to_parts
 
 WHISPER = Path("no-such-file.safetensors")
 
@@ -101,6 +101,51 @@ def test_a_killed_listening_goes_on_where_it_stopped(
     resumed = listen(clips, 2, WHISPER, tmp_path / "killed.npz", quiet)
     assert len(heard) == 3  # four of seven were kept
     np.testing.assert_array_equal(resumed, whole)
+
+
+def test_parts_are_some_words_of_each_clip(
+    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    parts = listen_to_parts(clips, WHISPER, tmp_path / "parts.npz", quiet)
+    assert parts.shape == (3, 8, 2)
+    assert parts.dtype == np.float32
+    assert len(heard) == len(set(heard)) == 3 * 8
+    for row, clip in enumerate(clips):
+        whole_s = len(read_samples(clip)) / 16_000
+        lengths_s = parts[row, :, 0] / 16_000
+        assert (lengths_s >= min(0.7, whole_s) - 1e-4).all()
+        assert (lengths_s <= min(1.4, whole_s) + 1e-4).all()
+        assert len({tuple(part) for part in parts[row]}) == 8, "other words"
+
+
+def test_a_part_is_cut_out_and_a_clip_that_is_shorter_is_heard_whole() -> None:
+    for length in (40_000, 8_000):
+        ramp = np.arange(length, dtype=np.float32)
+        for seed in range(20):
+            part = listening._part(ramp, np.random.default_rng(seed))
+            assert (np.diff(part) == 1).all()
+            assert 11_200 <= len(part) <= 22_400 or len(part) == length == 8_000
+
+
+def test_parts_depend_on_the_clip_alone(
+    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    first = listen_to_parts(clips, WHISPER, tmp_path / "first.npz", quiet)
+    again = listen_to_parts(clips[::-1], WHISPER, tmp_path / "again.npz", quiet)
+    np.testing.assert_array_equal(first, again[::-1])
+
+
+def test_parts_are_heard_once_and_those_of_other_clips_anew(
+    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    cache = tmp_path / "deep" / "parts.npz"
+    first = listen_to_parts(clips, WHISPER, cache, quiet)
+    del heard[:]
+    np.testing.assert_array_equal(listen_to_parts(clips, WHISPER, cache, quiet), first)
+    assert not heard
+    fewer = listen_to_parts(clips[1:], WHISPER, cache, quiet)
+    assert len(heard) == 2 * 8
+    np.testing.assert_array_equal(fewer, first[1:])
 
 
 def test_a_copy_depends_on_clip_and_number_alone(clips: list[Clip]) -> None:

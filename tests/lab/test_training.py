@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from ugsd_lab import training
 from ugsd_lab.augment import drawn_speed
 from ugsd_lab.captions import attributes_named, caption, references
 from ugsd_lab.corpora import EMOTIONS, Clip, load_corpora
 from ugsd_lab.ears import Ears
 from ugsd_lab.errors import TrainingError
+from ugsd_lab.habits import Speakers
 from ugsd_lab.listening import copy_key, copy_rng
 from ugsd_lab.models import (
     BELIEF_DIM,
@@ -63,7 +67,7 @@ def vocabulary(corpus: Corpus) -> Vocabulary:
     return Vocabulary.train(
         text
         for row, clip in enumerate(corpus.clips)
-        for text in references(clip, corpus.facts(row).levels)
+        for text in references(clip, corpus.facts(row).levels, gender=False)
     )
 
 
@@ -71,7 +75,8 @@ def vocabulary(corpus: Corpus) -> Vocabulary:
 def drafter(vocabulary: Vocabulary) -> DrafterDecoder:
     torch.manual_seed(0)
     drafter = DrafterDecoder(EVIDENCE, len(vocabulary), width=16, layers=1, heads=2)
-    drafter.get_buffer("projection").normal_()
+    for name in ("population", "projection", "projected_mean"):
+        drafter.get_buffer(name).normal_()
     return drafter.eval()
 
 
@@ -101,6 +106,18 @@ def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+def parts_of(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Evidence of four parts of each clip."""
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(len(evidence), 4, evidence.shape[1]))
+    return (evidence[:, None] + noise).astype(np.float32)
+
+
+def fitted(corpus: Corpus, corpora: Sequence[str]) -> Projection:
+    rows = corpus.rows(corpora, "train")
+    return Projection.fit(corpus, rows, parts_of(corpus.evidence[rows]))
+
+
 def train_drafter(
     corpus: Corpus,
     corpora: Sequence[str],
@@ -109,7 +126,7 @@ def train_drafter(
     progress: training.Progress = quiet,
 ) -> DrafterDecoder:
     return training.train_drafter(
-        corpus, corpora, vocabulary, Projection.fit(corpus, corpora), name="tiny",
+        corpus, corpora, vocabulary, fitted(corpus, corpora), name="tiny",
         steps=5, seed=3, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
 
@@ -149,7 +166,7 @@ def captions_as_drafts(corpus: Corpus) -> Drafts:
     rng = random.Random(0)
     rows, copies = corpus.heard.shape[:2]
     return {
-        copy_key(clip, copy): caption(corpus.facts(rng.randrange(rows)), rng)
+        copy_key(clip, copy): caption(corpus.facts(rng.randrange(rows)), rng, gender=False)
         for clip in corpus.clips
         for copy in range(copies)
     }
@@ -170,7 +187,7 @@ def test_a_drafter_depends_on_the_training_speakers_of_its_own_corpora_alone(
     assert_same_weights(*drafters)
 
 
-def test_the_projection_tells_clips_of_a_speaker_apart_and_not_speakers(corpus: Corpus) -> None:
+def test_what_is_projected_has_unit_variance_within_a_speaker_and_no_mean(corpus: Corpus) -> None:
     """Speakers of one name in two corpora are two."""
     shifted = corpus.heard.copy()
     rng = np.random.default_rng(1)
@@ -178,14 +195,97 @@ def test_the_projection_tells_clips_of_a_speaker_apart_and_not_speakers(corpus: 
     for speaker in sorted(set(speakers)):
         shifted[speakers == speaker] += 30 * rng.normal(size=EVIDENCE).astype(np.float32)
     both = ["emodb", "ravdess"]
-    projection = Projection.fit(replace(corpus, heard=shifted), both)
-    assert projection.matrix.shape == (EVIDENCE, HEARD_DIM)
+    projection = fitted(replace(corpus, heard=shifted), both)
     rows = corpus.rows(both, "train")
+    np.testing.assert_allclose(projection.population, shifted[rows, 0].mean(0), rtol=1e-4)
+    assert projection.matrix.shape == (EVIDENCE, HEARD_DIM)
     told = shifted[rows, 0] @ projection.matrix - projection.mean
     np.testing.assert_allclose(told.mean(0), 0, atol=1e-3)
     for speaker in set(speakers[rows]):
         told[speakers[rows] == speaker] -= told[speakers[rows] == speaker].mean(0)
-    np.testing.assert_allclose(np.cov(told.T, bias=True), np.eye(HEARD_DIM), atol=2e-3)
+    np.testing.assert_allclose(np.diag(np.cov(told.T, bias=True)), 1, atol=2e-3)
+
+
+FELT, WORDS = slice(0, 6), slice(6, 26)
+"""Numbers of planted evidence that tell of feelings and of words; those after tell of neither."""
+PLANTED = 6 + 20 + 14
+
+
+@pytest.fixture(scope="module")
+def planted(corpus: Corpus) -> tuple[Corpus, NDArray[np.float32]]:
+    """Clips of ten speakers, two of them not for training, and their parts, which differ by their
+    words alone. A feeling is worth as much as the words of a clip are, and a voice ten times."""
+    rng = np.random.default_rng(4)
+    moves = rng.normal(size=(len(EMOTIONS), 6))
+    moves = 3 * np.linalg.qr(moves - moves.mean(0))[0]
+    voices = rng.normal(size=(10, PLANTED))
+    voices *= 10 / voices[:8].std(0)
+    at = [(speaker, number) for speaker in range(10) for number in range(180)]
+    clips = [
+        replace(
+            corpus.clips[0], corpus="emodb", speaker=str(speaker), name=f"{speaker}-{number}",
+            emotion=EMOTIONS[number % len(EMOTIONS)], split="test" if speaker > 7 else "train",
+        )
+        for speaker, number in at
+    ]  # fmt: skip
+    heard = rng.normal(size=(len(at), PLANTED))
+    heard[:, FELT] = 0.3 * heard[:, FELT] + moves[[number % len(EMOTIONS) for _, number in at]]
+    heard += voices[[speaker for speaker, _ in at]]
+    parts = np.repeat(heard[:, None], 4, axis=1)
+    parts[..., WORDS] += 2 * rng.normal(size=(len(heard), 4, 20))
+    known = Corpus(clips, heard[:, None].astype(np.float32), {}, corpus.norms)
+    return known, parts.astype(np.float32)
+
+
+def test_a_projection_keeps_the_feelings_and_leaves_the_words(
+    planted: tuple[Corpus, NDArray[np.float32]],
+) -> None:
+    known, parts = planted
+    rows = known.rows(["emodb"], "train")
+    projection = Projection.fit(known, rows, parts[rows])
+    first = np.square(projection.matrix[:, :6])
+    assert first[FELT].sum() > 0.95 * first.sum(), "the feelings' directions come first"
+    gain = np.square(projection.matrix).sum(1)
+    wordless = Projection.fit(known, rows, np.repeat(parts[rows][:, :1], 4, axis=1))
+    assert gain[WORDS].sum() < 0.1 * gain.sum()
+    assert gain[WORDS].sum() < 0.2 * np.square(wordless.matrix[WORDS]).sum(), "as the parts tell"
+
+
+def test_a_feeling_of_an_unheard_voice_is_told_once_its_habit_is_known(
+    planted: tuple[Corpus, NDArray[np.float32]],
+) -> None:
+    known, parts = planted
+    rows = known.rows(["emodb"], "train")
+    projection = Projection.fit(known, rows, parts[rows])
+
+    def told(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        own = known.rows(["emodb"], split)
+        speakers = np.array([known.clips[row].speaker for row in own])
+        numbers = known.evidence[own]
+        for speaker in set(speakers):
+            numbers[speakers == speaker] -= numbers[speakers == speaker].mean(0)
+        return numbers @ projection.matrix, np.array(
+            [EMOTIONS.index(known.clips[row].emotion or "") for row in own]
+        )
+
+    (train, of_train), (test, of_test) = told("train"), told("test")
+    centres = np.stack([train[of_train == feeling].mean(0) for feeling in range(len(EMOTIONS))])
+    nearest = np.square(test[:, None] - centres).sum(2).argmin(1)
+    assert np.mean(nearest == of_test) > 0.8
+
+
+def test_a_projection_depends_on_the_clips_of_its_rows_alone(
+    planted: tuple[Corpus, NDArray[np.float32]],
+) -> None:
+    known, parts = planted
+    rows = known.rows(["emodb"], "train")
+    changed = known.heard.copy()
+    changed[np.setdiff1d(np.arange(len(changed)), rows)] += 5
+    first, other = (
+        Projection.fit(which, rows, parts[rows]) for which in (known, replace(known, heard=changed))
+    )
+    for name, value in vars(first).items():
+        np.testing.assert_array_equal(value, vars(other)[name], err_msg=name)
 
 
 def test_a_copy_that_is_faster_is_told_to_be_higher_and_quicker(corpus: Corpus) -> None:
@@ -208,9 +308,9 @@ def test_the_labels_are_those_of_the_facts(corpus: Corpus) -> None:
         for copy in range(3):
             facts = corpus.facts(row, copy)
             assert EMOTIONS[labels.emotion[row]] == facts.emotion
-            *levels, gender = labels.levels[row, copy].tolist()
-            assert [("low", "mid", "high")[i] for i in levels] == list(vars(facts.levels).values())
-            assert ("female", None, "male")[gender] == facts.gender
+            levels = [("low", "mid", "high")[i] for i in labels.levels[row, copy].tolist()]
+            assert levels == list(vars(facts.levels).values())
+            assert labels.female[row] == (facts.gender == "female")
 
 
 def examples(
@@ -259,6 +359,7 @@ def test_a_drafter_learns_whole_captions_of_the_clips_own_facts(
         facts = corpus.facts(row, copy)
         assert attributes_named(text, "pitch") == {facts.levels.pitch}
         assert attributes_named(text, "emotion") == {facts.emotion}
+        assert not attributes_named(text, "gender")
 
 
 def test_what_a_verifier_is_given_of_a_draft_is_no_target_and_what_it_learns_is_true(
@@ -287,15 +388,25 @@ def test_a_draft_without_end_becomes_a_caption_that_fits(
     corpus: Corpus, vocabulary: Vocabulary
 ) -> None:
     endless = {
-        copy_key(clip, n): "She sounds sad, " * 16 for clip in corpus.clips for n in range(3)
+        copy_key(clip, n): "A speaker sounds sad, " * 16 for clip in corpus.clips for n in range(3)
     }
     for *_, inputs, targets in examples(corpus, vocabulary, [endless]):
         assert len(inputs) <= MAX_TOKENS + 1
         assert EOS in targets
 
 
+def nothing_known(
+    speakers: Speakers, rows: NDArray[np.int64], *_: object
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(len(rows), EVIDENCE), torch.zeros(len(rows))
+
+
 def test_drafts_are_of_the_training_clips_and_their_copies_and_are_kept(
-    corpus: Corpus, vocabulary: Vocabulary, drafter: DrafterDecoder, tmp_path: Path
+    corpus: Corpus,
+    vocabulary: Vocabulary,
+    drafter: DrafterDecoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def drafts(seed: int, cache: str) -> Drafts:
         return training.draft_all(
@@ -303,6 +414,7 @@ def test_drafts_are_of_the_training_clips_and_their_copies_and_are_kept(
             progress=quiet,
         )  # fmt: skip
 
+    monkeypatch.setattr(training, "_drawn_habits", nothing_known)
     first = drafts(0, "first.json")
     clips = [corpus.clips[row] for row in corpus.rows(["emodb"], "train")]
     assert set(first) == {copy_key(clip, copy) for clip in clips for copy in range(3)}
@@ -314,13 +426,21 @@ def test_drafts_are_of_the_training_clips_and_their_copies_and_are_kept(
         assert first[copy_key(clip, 1)] != sampled[copy_key(clip, 1)]
 
 
+def read(
+    drafter: DrafterDecoder, evidence: torch.Tensor, habit: torch.Tensor, trust: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Condition and heard."""
+    with torch.inference_mode():
+        return drafter.read(evidence, habit, torch.full((len(evidence),), trust))
+
+
 def test_a_state_says_what_was_heard_and_what_is_believed_within_the_unit_ball(
     corpus: Corpus, drafter: DrafterDecoder
 ) -> None:
-    evidence = torch.from_numpy(corpus.evidence[:6])
+    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
     tokens = torch.tensor([[BOS, 7, 9, 11]]).expand(6, -1)
     with torch.inference_mode():
-        _, states = drafter(tokens, evidence)
+        _, states = drafter(tokens, evidence, habit, torch.linspace(0, 1, 6))
     assert states.shape == (6, 4, STATE_DIM)
     heard, believed = states.split([HEARD_DIM, BELIEF_DIM], -1)
     torch.testing.assert_close(heard, heard[:, :1].expand_as(heard))
@@ -331,6 +451,101 @@ def test_a_state_says_what_was_heard_and_what_is_believed_within_the_unit_ball(
     torch.testing.assert_close(
         scores.argmax(-1), believed[..., : len(EMOTIONS)].argmax(-1), rtol=0, atol=0
     )
+
+
+@given(seed=st.integers(0, 2**31), size=st.integers(-6, 6), trust=st.floats(0, 1))
+def test_a_state_is_within_the_unit_ball_whatever_is_heard(
+    drafter: DrafterDecoder, seed: int, size: int, trust: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    evidence, habit = 10.0**size * torch.randn(2, 3, EVIDENCE, generator=generator)
+    tokens = torch.randint(4, 20, (3, 6), generator=generator)
+    with torch.inference_mode():
+        _, states = drafter(tokens, evidence, habit, torch.full((3,), trust))
+    assert states.isfinite().all()
+    assert float(states.norm(dim=-1).max()) <= 1 + 1e-5
+
+
+def whole_numbers(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Their sums and differences are exact."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-999, 999, shape, generator=generator).float()
+
+
+@given(seed=st.integers(0, 2**31))
+def test_what_a_known_voice_always_adds_is_not_in_the_heard_part(
+    vocabulary: Vocabulary, seed: int
+) -> None:
+    drafter = DrafterDecoder(EVIDENCE, len(vocabulary), width=16, layers=1, heads=2).eval()
+    drafter.get_buffer("projection").normal_()
+    drafter.get_buffer("population").copy_(whole_numbers((EVIDENCE,), seed))
+    evidence, habit = whole_numbers((2, 3, EVIDENCE), seed + 1)
+    voice = whole_numbers((EVIDENCE,), seed + 2)
+    condition, heard = read(drafter, evidence, habit, 1)
+    moved_condition, moved = read(drafter, evidence + voice, habit + voice, 1)
+    assert torch.equal(heard, moved)
+    assert not torch.equal(condition, moved_condition), "the device itself still hears the voice"
+    _, half = read(drafter, evidence + voice, habit + voice, 0.5)
+    assert not torch.allclose(half, read(drafter, evidence, habit, 0.5)[1])
+
+
+def test_a_habit_that_is_not_trusted_is_not_read(corpus: Corpus, drafter: DrafterDecoder) -> None:
+    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
+    for one, other in zip(
+        read(drafter, evidence, habit, 0), read(drafter, evidence, 9 * habit, 0), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_voice_of_which_nothing_is_known_and_the_average_one_are_read_alike(
+    corpus: Corpus, drafter: DrafterDecoder
+) -> None:
+    evidence = torch.from_numpy(corpus.evidence[:6])
+    average = drafter.get_buffer("population").expand_as(evidence)
+    unknown, known = (read(drafter, evidence, average, trust) for trust in (0, 1))
+    for one, other in zip(unknown, known, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_no_belief_is_about_gender(corpus: Corpus, drafter: DrafterDecoder) -> None:
+    """Not the targets, nor the layer that makes beliefs: gender has a head of its own."""
+    labels = training._Labels.of(corpus)
+    assert len(EMOTIONS) + labels.levels.shape[2] == BELIEF_DIM
+    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
+    drafter.zero_grad()
+    condition, _ = drafter.read(evidence, habit, torch.ones(6))
+    training._gender_loss(drafter.femininity(condition), labels.female[:6]).backward()  # type: ignore[no-untyped-call]
+    assert drafter.sounds_female.weight.grad is not None
+    assert drafter.believes.weight.grad is None
+    drafter.zero_grad()
+    tokens = torch.tensor([[BOS, 7]]).expand(6, -1)
+    drafter(tokens, evidence, habit, torch.ones(6))[1].sum().backward()
+    assert drafter.sounds_female.weight.grad is None
+    assert drafter.believes.weight.grad is not None
+    drafter.zero_grad()
+
+
+def test_a_gender_that_the_corpus_does_not_say_is_not_learnt() -> None:
+    odds = torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
+    nothing = torch.full((3,), float("nan"))
+    assert training._gender_loss(odds, nothing).item() == 0
+    some = torch.tensor([1.0, float("nan"), 0.0])
+    loss = training._gender_loss(odds, some)
+    torch.testing.assert_close(loss, training._gender_loss(odds[[0, 2]], some[[0, 2]]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert odds.grad is not None
+    assert odds.grad[1] == 0
+
+
+def test_habits_are_drawn_by_seed_and_step_alone(corpus: Corpus) -> None:
+    speakers = Speakers(corpus.clips, corpus.evidence)
+    rows = corpus.rows(["emodb"], "train")
+    first, again, other = (training._drawn_habits(speakers, rows, 3, step) for step in (5, 5, 6))
+    for one, two in zip(first, again, strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(first[0], other[0])
+    known = training._drawn_habits(speakers, rows, 3, 5, strangers=0)[1]
+    assert bool((known > 0).all())
 
 
 def test_weights_that_are_not_whispers_are_a_named_error(tmp_path: Path) -> None:

@@ -10,10 +10,17 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy import channel as channel_module
-from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, ClientChannel, ServerChannel
+from ugsd_privacy.channel import (
+    CONSTANT_FRAME_BYTES,
+    FRAME_BYTES,
+    HELLO_BYTES,
+    ClientChannel,
+    ServerChannel,
+    Shape,
+)
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
 from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import MAX_MESSAGE_BYTES
+from ugsd_privacy.wire import MAX_MESSAGE_BYTES, MAX_STATE_DIM, Block, Cover, Verdict, encode
 
 Pair = tuple[ClientChannel, ServerChannel]
 Connect = Callable[[], Pair]
@@ -60,8 +67,8 @@ def test_the_keys_are_those_of_the_written_schedule(verifier_key: VerifierKey) -
     answer = server.receive_hello(hello, b"welcome")
     head, welcome = answer[:-128], answer[-128:]
     suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
-    answer_info = b"ugsd channel answer\0" + sha256(hello).digest()
-    offer = suite.decrypt(hello[2:], verifier_key.hpke, info=b"ugsd channel hello\0")
+    answer_info = b"ugsd channel answer\1" + sha256(hello).digest()
+    offer = suite.decrypt(hello[2:], verifier_key.hpke, info=b"ugsd channel hello\1")
     secret_2 = suite.decrypt(head[2:], ephemeral.hpke, info=answer_info)
     assert offer == secret_1 + ephemeral.public.raw
     # RFC 5869 by hand, for one block of output
@@ -69,7 +76,7 @@ def test_the_keys_are_those_of_the_written_schedule(verifier_key: VerifierKey) -
     extracted = hmac.digest(salt, secret_1 + secret_2, "sha256")
 
     def traffic_key(label: bytes) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(hmac.digest(extracted, label + b"\0\1", "sha256"))
+        return ChaCha20Poly1305(hmac.digest(extracted, label + b"\1\1", "sha256"))
 
     opened = traffic_key(b"ugsd channel verifier to device").decrypt(
         bytes(12), welcome[1:], welcome[:1]
@@ -92,6 +99,50 @@ def test_every_size_becomes_the_frame_that_was_foretold(connect: Connect) -> Non
         assert len(frame) == client.sealed_size(n)
         assert len(frame) == min(size for size in FRAME_BYTES if size >= n + 19)
         assert server.open(frame) == b"\7" * n
+
+
+def test_in_constant_shape_every_message_becomes_a_frame_of_one_size(connect: Connect) -> None:
+    client, server = connect()
+    for n in (0, 1, 109, 110, 493, 494, CONSTANT_FRAME_BYTES - 19):
+        for sender, reader in ((client, server), (server, client)):
+            frame = sender.seal(b"\7" * n, Shape.CONSTANT)
+            assert len(frame) == sender.sealed_size(n, Shape.CONSTANT) == CONSTANT_FRAME_BYTES
+            assert Shape.of(frame) is Shape.CONSTANT
+            assert reader.open(frame) == b"\7" * n
+    assert [size for size in FRAME_BYTES if Shape.of(bytes(size)) is Shape.CONSTANT] == [1024]
+
+
+def test_what_the_constant_frame_cannot_hold_is_refused_and_harms_nothing(connect: Connect) -> None:
+    client, server = connect()
+    n = CONSTANT_FRAME_BYTES - 18
+    for refused in (client.sealed_size, lambda n, shape: client.seal(bytes(n), shape)):
+        with pytest.raises(WireError, match="constant size"):
+            refused(n, Shape.CONSTANT)
+    assert server.open(client.seal(bytes(n))) == bytes(n)
+
+
+def test_the_constant_size_is_the_least_that_holds_what_the_summary_disclosure_sends() -> None:
+    largest = 2**20 - 1
+    block = Block(
+        caption=2**32 - 1,
+        keep=0,
+        prefix=(largest,) * 59,
+        tokens=(largest,) * 5,
+        state_positions=(0,),
+        state_dim=MAX_STATE_DIM,
+        states=bytes(MAX_STATE_DIM),
+    )
+    verdict = Verdict(
+        caption=2**32 - 1,
+        start=100,
+        accepted=100,
+        correction=largest,
+        continuation=(largest,) * 55,
+    )
+    smaller = max(size for size in FRAME_BYTES if size < CONSTANT_FRAME_BYTES)
+    assert smaller < len(encode(block)) + 19 <= CONSTANT_FRAME_BYTES
+    assert len(encode(verdict)) < len(encode(block))
+    assert len(encode(Cover())) < smaller
 
 
 def test_a_message_too_long_is_refused_and_harms_nothing(connect: Connect) -> None:
@@ -140,7 +191,7 @@ def test_truncated_extended_or_arbitrary_flights_fail(
     hello = client.hello()
     cut = data.draw(st.integers(0, len(hello) - 1))
     junk = data.draw(st.binary(max_size=64))
-    wrong = data.draw(st.sampled_from([hello[:cut], hello + b"\0", junk, b"\1\0" + junk]))
+    wrong = data.draw(st.sampled_from([hello[:cut], hello + b"\0", junk, b"\1\1" + junk]))
     with pytest.raises(HandshakeFailed):
         server.receive_hello(wrong, b"")
     answer = ServerChannel(verifier_key).receive_hello(hello, b"")
@@ -172,11 +223,12 @@ def test_other_types_and_versions_fail(verifier_key: VerifierKey, at: int, value
             receive(flight[:at] + bytes([value]) + flight[at + 1 :])
 
 
+@pytest.mark.parametrize("version", [b"\0", b"\2"], ids=["older", "newer"])
 def test_versions_that_differ_fail_even_where_their_byte_is_forged(
-    verifier_key: VerifierKey, monkeypatch: pytest.MonkeyPatch
+    verifier_key: VerifierKey, monkeypatch: pytest.MonkeyPatch, version: bytes
 ) -> None:
-    with monkeypatch.context() as older:
-        older.setattr(channel_module, "_HELLO_INFO", b"ugsd channel hello\xff")
+    with monkeypatch.context() as other:
+        other.setattr(channel_module, "_HELLO_INFO", b"ugsd channel hello" + version)
         hello = ClientChannel(verifier_key.public).hello()
     with pytest.raises(HandshakeFailed):
         ServerChannel(verifier_key).receive_hello(hello, b"")
@@ -253,6 +305,9 @@ def test_frames_of_another_session_are_rejected(connect: Connect) -> None:
         (b"\0\1a" + bytes(106) + b"\1").ljust(111, b"\0"),  # padding that is not zero
         b"\xff\xff" + bytes(109),  # a length beyond the frame
         b"\0\1a" + bytes(236),  # one size larger than needed
+        b"\0\1a" + bytes(2028),  # larger than the constant size
+        b"\4\0a" + bytes(1004),  # of the constant size, with a length beyond it
+        b"\0\1a" + bytes(1003) + b"\1",  # of the constant size, with padding that is not zero
         b"\0\1a" + bytes(100),  # no size of ours
     ],
 )

@@ -6,10 +6,11 @@ import sqlite3
 
 import numpy as np
 import pytest
-from ugsd_privacy.audit.records import decode_record
+from pydantic import ValidationError
+from ugsd_privacy.audit.records import EgressRecord, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
-from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
+from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
 from ugsd_privacy.keys import LogKey
@@ -17,6 +18,7 @@ from ugsd_privacy.noise import dequantise
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
+    Cover,
     Disclosure,
     decode_device_message,
 )
@@ -118,6 +120,95 @@ def test_without_a_session_nothing_is_charged(world) -> None:
     with pytest.raises(ChannelClosed):
         egress.seal_block(world.channel, caption, world.escalation())
     assert egress.usage(caption) == Usage()
+
+
+def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
+    egress = world.egress(user="ada")
+    caption = world.connect(egress)
+    cover = egress.seal_cover(world.channel, caption)
+    block = egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
+    assert len(cover.data) == len(block.data) == CONSTANT_FRAME_BYTES
+    assert decode_device_message(world.server.open(cover.data)) == Cover()
+    assert decode_device_message(world.server.open(block.data)).tokens == world.escalation().tokens
+    with world.ledger.reading() as view:
+        record = decode_record(list(view.rows())[cover.record].body)
+    assert (record.kind, record.user, record.caption_id) == ("cover", "ada", caption.id)
+    assert record.frame_sha256 == hashlib.sha256(cover.data).digest()
+    assert record.charge == Usage(bytes=CONSTANT_FRAME_BYTES)
+    assert (record.disclosure, record.tokens, record.state_dim) == (None, (), 0)
+    assert egress.usage(caption) == Usage(1, 5, 2 * CONSTANT_FRAME_BYTES)
+    total = HELLO_BYTES + 2 * CONSTANT_FRAME_BYTES
+    assert verify_log(world.ledger, world.log_key.public).total == Usage(1, 5, total)
+    assert [receipt.index for receipt in egress.receipts(caption)] == [1, 2]
+
+
+@pytest.mark.parametrize("cap", ["bytes_per_caption", "bytes_per_day"])
+def test_a_cap_of_bytes_stops_blocks_and_covers_alike(world, cap: str) -> None:
+    before = HELLO_BYTES if cap == "bytes_per_day" else 0
+    for left in (0, CONSTANT_FRAME_BYTES - 1):
+        limits = NO_LIMITS.model_copy(update={cap: before + left})
+        egress = world.egress(limits=limits, user=str(left))
+        caption = world.connect(egress)
+        with pytest.raises(BudgetExceeded, match=cap):
+            egress.seal_cover(world.channel, caption)
+        with pytest.raises(BudgetExceeded, match=cap):
+            egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
+
+
+@pytest.mark.parametrize("cap", ["blocks_per_caption", "tokens_per_caption", "blocks_per_day"])
+def test_where_a_block_is_refused_a_cover_may_go(world, cap: str) -> None:
+    egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: 0}))
+    caption = world.connect(egress)
+    with pytest.raises(BudgetExceeded):
+        egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
+    cover = egress.seal_cover(world.channel, caption)
+    assert decode_device_message(world.server.open(cover.data)) == Cover()
+
+
+def test_a_block_that_the_constant_frame_cannot_hold_is_refused_and_a_cover_may_go(world) -> None:
+    egress = world.egress(limits=NO_LIMITS)
+    caption = world.connect(egress)
+    sealed = world.channel.sealed_count
+    with pytest.raises(WireError, match="constant size"):
+        egress.seal_block(
+            world.channel, caption, world.escalation(40, dim=128), shape=Shape.CONSTANT
+        )
+    assert world.channel.sealed_count == sealed
+    cover = egress.seal_cover(world.channel, caption)
+    assert decode_device_message(world.server.open(cover.data)) == Cover()
+
+
+def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
+    egress = world.egress()
+    caption = egress.begin_caption(world.channel)
+    with pytest.raises(ChannelClosed):
+        egress.seal_cover(world.channel, caption)
+    assert egress.usage(caption) == Usage()
+    with pytest.raises(WireError, match="another session"):
+        egress.seal_cover(ClientChannel(world.verifier.public), caption)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokens": (1,)},
+        {"prefix": (1,)},
+        {"state_positions": (0,)},
+        {"disclosure": Disclosure.TOKENS},
+        {"caption": None},
+        {"caption_after": None},
+        {"kind": "hello"},
+        {"kind": "block"},
+    ],
+)
+def test_a_record_of_a_cover_that_carries_anything_is_no_record(world, change) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    cover = egress.seal_cover(world.channel, caption)
+    with world.ledger.reading() as view:
+        record = decode_record(list(view.rows())[cover.record].body)
+    with pytest.raises(ValidationError):
+        EgressRecord(**record.model_dump() | change)
 
 
 one = np.ones((1, 4), np.float32)

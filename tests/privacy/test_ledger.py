@@ -15,6 +15,7 @@ import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.egress import CaptionHandle, Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
     ChannelClosed,
@@ -40,7 +41,7 @@ from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.wire import Disclosure
 
-directory, cap, passages, threads, file_limit = sys.argv[1], *map(int, sys.argv[2:])
+directory, cap, passages, threads, file_limit, covers = sys.argv[1], *map(int, sys.argv[2:])
 caps = {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
 states = np.zeros((1, 4), np.float32)
 block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), states)
@@ -58,9 +59,12 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
         channel, server = ClientChannel(key.public), ServerChannel(key)
         channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
         caption = egress.begin_caption(channel)
-        for _ in range(passages):
+        for number in range(passages):
             try:
-                frame = egress.seal_block(channel, caption, block)
+                if covers and number % 2:
+                    frame = egress.seal_cover(channel, caption)
+                else:
+                    frame = egress.seal_block(channel, caption, block)
             except BudgetExceeded:
                 return
             os.write(1, b"%d\\n" % frame.record)  # whole: threads share the pipe
@@ -79,9 +83,15 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
 
 
 def start_device(
-    directory: Path, *, cap: int, passages: int = 10_000, threads: int = 1, file_limit: int = 0
+    directory: Path,
+    *,
+    cap: int,
+    passages: int = 10_000,
+    threads: int = 1,
+    file_limit: int = 0,
+    covers: bool = False,
 ) -> subprocess.Popen[str]:
-    numbers = map(str, (cap, passages, threads, file_limit))
+    numbers = map(str, (cap, passages, threads, file_limit, int(covers)))
     command = [sys.executable, "-c", DEVICE, str(directory), *numbers]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -292,13 +302,22 @@ class _FailingCommit:
         return getattr(self._db, name)
 
 
-def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world) -> None:
+def seal_block(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
+    return egress.seal_block(world.channel, caption, world.escalation())
+
+
+def seal_cover(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
+    return egress.seal_cover(world.channel, caption)
+
+
+@pytest.mark.parametrize("seal", [seal_block, seal_cover])
+def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world, seal) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     sound = world.ledger._db
     world.ledger._db = _FailingCommit(sound)
     with pytest.raises(LedgerUnavailable):
-        egress.seal_block(world.channel, caption, world.escalation())
+        seal(egress, world, caption)
     hello = ClientChannel(world.verifier.public)
     with pytest.raises(LedgerUnavailable):
         egress.seal_hello(hello)
@@ -348,9 +367,9 @@ def test_threads_share_one_ledger_object(world) -> None:
     assert verify_log(world.ledger, world.log_key.public).size == 6
 
 
-@pytest.mark.parametrize("frames", [1, 20, 45])
+@pytest.mark.parametrize("frames", [1, 2, 20, 45])
 def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int) -> None:
-    device = start_device(tmp_path / "ledger", cap=10**6)
+    device = start_device(tmp_path / "ledger", cap=10**6, covers=True)
     assert device.stdout is not None
     sent = [int(device.stdout.readline()) for _ in range(frames)]
     device.send_signal(signal.SIGKILL)

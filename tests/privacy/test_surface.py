@@ -26,17 +26,18 @@ SURFACE = {
         decode_record""",
     ".audit.verify": "LogSummary verify_log",
     ".budget": "BudgetLimits Usage check_caps",
-    ".channel": "CHANNEL_VERSION FRAME_BYTES HELLO_BYTES ClientChannel ServerChannel",
+    ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
+        ServerChannel Shape""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
         KeyFileError LedgerCorrupt LedgerError LedgerUnavailable LogTampered PrivacyError
-        WireError""",
+        UnknownVersion WireError""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
-    ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block DeviceMessage
-        Disclosure Refusal RefusalCode ServerMessage Verdict Welcome decode_device_message
-        decode_server_message encode""",
+    ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
+        DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
+        decode_device_message decode_server_message encode""",
 }
 modules = pytest.mark.parametrize("module", SURFACE)
 

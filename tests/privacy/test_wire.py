@@ -8,12 +8,14 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.errors import WireError
+from ugsd_privacy.errors import UnknownVersion, WireError
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_MESSAGE_BYTES,
     MAX_STATE_DIM,
+    WIRE_VERSION,
     Block,
+    Cover,
     Refusal,
     RefusalCode,
     Verdict,
@@ -58,7 +60,7 @@ verdicts = st.builds(
 digests = st.binary(min_size=32, max_size=32)
 welcomes = st.builds(
     Welcome,
-    version=st.integers(0, 255),
+    version=st.just(WIRE_VERSION),
     vocabulary=digests,
     projection=digests,
     state_dim=st.integers(0, MAX_STATE_DIM),
@@ -71,14 +73,58 @@ BLOCK = Block(
 )
 
 
-@given(blocks())
-def test_a_block_survives_the_wire(block: Block) -> None:
-    assert decode_device_message(encode(block)) == block
+@given(blocks() | st.just(Cover()))
+def test_a_devices_message_survives_the_wire(message: Block | Cover) -> None:
+    assert decode_device_message(encode(message)) == message
 
 
-@given(verdicts | welcomes | refusals)
-def test_a_verifiers_message_survives_the_wire(message: Verdict | Welcome | Refusal) -> None:
+@given(verdicts | welcomes | refusals | st.just(Cover()))
+def test_a_verifiers_message_survives_the_wire(
+    message: Verdict | Welcome | Refusal | Cover,
+) -> None:
     assert decode_server_message(encode(message)) == message
+
+
+COVERED = st.dictionaries(
+    st.sampled_from([*Block.model_fields, *Verdict.model_fields, "cover", "user", ""]),
+    st.none() | st.integers(0, 300) | st.binary(max_size=8) | st.text(max_size=8),
+    min_size=1,
+)
+
+
+@given(COVERED)
+def test_a_cover_carries_nothing(fields: dict[str, object]) -> None:
+    for decode in (decode_device_message, decode_server_message):
+        data = cbor2.dumps(fields | {"kind": "cover"}, canonical=True)
+        if fields.keys() == {"kind"}:
+            assert decode(data) == Cover()
+            continue
+        with pytest.raises(WireError):
+            decode(data)
+
+
+@pytest.mark.parametrize("version", [0, WIRE_VERSION + 1, 255])
+@pytest.mark.parametrize(
+    "others", [{}, {"vocabularies": [bytes(32)]}, {"max_tokens": "many"}, {"features": {"a": 1}}]
+)
+def test_a_welcome_of_another_version_is_told_whatever_else_it_holds(
+    version: int, others: dict[str, object]
+) -> None:
+    data = cbor2.dumps({"kind": "welcome", "version": version} | others, canonical=True)
+    with pytest.raises(UnknownVersion, match=str(version)) as unknown:
+        decode_server_message(data)
+    assert unknown.value.version == version
+    with pytest.raises(WireError) as strange:
+        decode_device_message(data)
+    assert not isinstance(strange.value, UnknownVersion)
+
+
+@pytest.mark.parametrize("version", [-1, 256, WIRE_VERSION, "2", None])
+def test_a_welcome_of_no_version_is_no_message(version: object) -> None:
+    data = cbor2.dumps({"kind": "welcome", "version": version}, canonical=True)
+    with pytest.raises(WireError) as strange:
+        decode_server_message(data)
+    assert not isinstance(strange.value, UnknownVersion)
 
 
 def test_the_canonical_bytes_of_a_block_are_fixed() -> None:
@@ -207,3 +253,4 @@ def test_what_the_schema_does_not_name_cannot_leave() -> None:
     assert set(Block.model_fields) == {
         *("kind", "caption", "keep", "prefix", "tokens", "state_positions", "state_dim", "states")
     }
+    assert set(Cover.model_fields) == {"kind"}

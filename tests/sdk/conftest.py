@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.channel import ServerChannel
+from ugsd_privacy.channel import ServerChannel, Shape
 from ugsd_privacy.errors import ChannelError
 from ugsd_privacy.keys import VerifierKey
 from ugsd_privacy.wire import (
     WIRE_VERSION,
     Block,
+    Cover,
     Refusal,
     Verdict,
     Welcome,
@@ -27,7 +28,8 @@ from ugsd_sdk.errors import Unreachable
 from ugsd_sdk.policy import AlwaysEscalate
 from ugsd_sdk.transport.memory import MemoryTransport
 
-Answer = Callable[[Block], Verdict | Refusal | Welcome | bytes | None]
+Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]
+CoverAnswer = Callable[[Cover], Cover | Verdict | bytes | None]
 
 
 def accept(block: Block) -> Verdict:
@@ -57,7 +59,9 @@ class FakeVerifier:
             state_dim=info.state_dim,
             max_tokens=info.max_tokens,
         )
+        self.answer_to_cover: CoverAnswer = lambda cover: cover
         self.blocks: list[Block] = []
+        self.covers = 0
         self.frames: list[bytes] = []
         self.connections = 0
 
@@ -75,14 +79,19 @@ class FakeVerifier:
             except ChannelError:  # the real one closes the websocket with this code
                 raise Unreachable("closed", close_code=1008) from None
             try:
-                block = decode_device_message(channel.open(data))
+                message = decode_device_message(channel.open(data))
             except ChannelError:
                 return b""
-            self.blocks.append(block)
-            answer = self.answer(block)
+            answer: Verdict | Refusal | Cover | Welcome | bytes | None
+            if isinstance(message, Cover):
+                self.covers += 1
+                answer = self.answer_to_cover(message)
+            else:
+                self.blocks.append(message)
+                answer = self.answer(message)
             if answer is None or isinstance(answer, bytes):
                 return answer
-            return channel.seal(encode(answer))
+            return channel.seal(encode(answer), Shape.of(data))
 
         return MemoryTransport(peer)
 

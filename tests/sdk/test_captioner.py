@@ -19,7 +19,7 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.wire import Block, Disclosure, Refusal, RefusalCode, Verdict, Welcome
+from ugsd_privacy.wire import Block, Cover, Disclosure, Refusal, RefusalCode, Verdict, Welcome
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
@@ -171,6 +171,7 @@ def silence(block: Block) -> None:
             "verifier misbehaved",
             id="no such word",
         ),
+        pytest.param(lambda block: Cover(), "verifier misbehaved", id="cover"),
         pytest.param(
             lambda block: Welcome(
                 version=0, vocabulary=bytes(32), projection=bytes(32), state_dim=4, max_tokens=9

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ugsd_privacy.channel import Shape
 from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
@@ -121,3 +122,13 @@ def test_a_mistyped_variable_is_told_with_the_right_name(
 def test_the_servers_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_SERVER_MODEL", "folder")
     assert Settings.read().user == "default"
+
+
+def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.of().shape is Shape.PADDED
+    assert Settings.of(shape="constant").shape is Shape.CONSTANT
+    monkeypatch.setenv("UGSD_SHAPE", "constant")
+    assert Settings.read().shape is Shape.CONSTANT
+    monkeypatch.setenv("UGSD_SHAPE", "round")
+    with pytest.raises(ConfigError, match=r"UGSD_SHAPE.*'padded' or 'constant'"):
+        Settings.read()

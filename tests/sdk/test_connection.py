@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cbor2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy import channel as channel_module
+from ugsd_privacy.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.errors import WrongVerifier
 from ugsd_sdk.events import Source
 from ugsd_sdk.transport.memory import MemoryTransport
 
@@ -108,3 +112,49 @@ def test_it_reconnects_on_a_later_caption_after_a_lie(
         fake.answer = honest
         assert captioner.caption(voice, 16_000).degraded is None
     assert fake.connections == 2
+
+
+@pytest.mark.parametrize("version", [0, 2, 255], ids=["older", "newer", "newest"])
+def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
+    new_captioner: New, fake: Any, voice: Voice, version: int
+) -> None:
+    welcome = cbor2.dumps(
+        {"kind": "welcome", "version": version, "of another shape": [1, 2]}, canonical=True
+    )
+    frames = []
+
+    def transport() -> MemoryTransport:
+        channel = ServerChannel(fake.key)
+
+        def peer(data: bytes) -> bytes:
+            frames.append(data)
+            return channel.receive_hello(data, welcome)
+
+        return MemoryTransport(peer)
+
+    with new_captioner(verifier=transport) as captioner:
+        told = f"speaks wire version {version}, this device 1"
+        with pytest.raises(WrongVerifier, match=told) as refused:
+            captioner.connect(5)
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded == refused.value.reason == "verifier of another version"
+    assert len(frames) == 1, "no block is sent"
+
+
+@pytest.mark.parametrize("version", [b"\0", b"\2"], ids=["older", "newer"])
+def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
+    new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch, version: bytes
+) -> None:
+    real = ServerChannel.receive_hello
+
+    def of_another_version(self: ServerChannel, data: bytes, welcome: bytes) -> bytes:
+        with monkeypatch.context() as theirs:
+            theirs.setattr(channel_module, "_VERSION", version)
+            return real(self, data, welcome)
+
+    monkeypatch.setattr(ServerChannel, "receive_hello", of_another_version)
+    with new_captioner() as captioner:
+        with pytest.raises(WrongVerifier, match="channel version 1"):
+            captioner.connect(5)
+        assert captioner.caption(voice, 16_000).escalation.frames == 0
+    assert not fake.blocks

@@ -335,6 +335,37 @@ def test_full_acceptance_costs_no_further_model_runs() -> None:
     assert (second.keep, second.prefix) == (5, ())
 
 
+@pytest.mark.parametrize("first_doubtful", [0, 5, 1000])
+def test_drafting_out_drafts_the_whole_caption_and_changes_no_word(first_doubtful: int) -> None:
+    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        return Escalate(Disclosure.SUMMARY) if block.start >= first_doubtful else Commit()
+
+    results = []
+    for drafts_out in (False, True):
+        decoder, session = decoder_of(long_drafter(), policy)
+        event = decoder.advance()
+        if drafts_out:
+            decoder.draft_out()
+            steps, tokens = session.steps, session.tokens
+        sent = []
+        while not isinstance(event, Finished):
+            if isinstance(event, EscalationDue):
+                sent.append((event.escalation.prefix, event.escalation.tokens))
+            else:
+                start = event_start(sent)
+                decoder.verdict(accept_all(start, sent[-1][1]))
+            event = decoder.advance()
+        results.append((sent, event))
+    assert repr(results[0]) == repr(results[1])
+    assert (session.steps, session.tokens) == (steps, tokens), "all was drafted before"
+
+
+def event_start(sent: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> int:
+    """Where the last block sent starts, all before it being accepted."""
+    *before, (prefix, _) = sent
+    return sum(len(p) + len(t) for p, t in before) + len(prefix)
+
+
 def test_a_correction_and_its_continuation_are_prefilled_in_one_step() -> None:
     decoder, session = decoder_of(long_drafter(), AlwaysEscalate())
     first = due(decoder)

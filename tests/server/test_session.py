@@ -9,9 +9,16 @@ import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, ClientChannel
+from ugsd_privacy.channel import (
+    CONSTANT_FRAME_BYTES,
+    FRAME_BYTES,
+    HELLO_BYTES,
+    ClientChannel,
+    Shape,
+)
 from ugsd_privacy.keys import VerifierKey
 from ugsd_privacy.wire import (
+    Cover,
     Refusal,
     RefusalCode,
     Verdict,
@@ -72,7 +79,7 @@ def test_a_block_gets_its_verdict_and_is_counted(pair: Pair, make_block: Any) ->
             lambda n: st.binary(min_size=4, max_size=4).map(lambda b: (b * n)[:n])
         ),
         st.sampled_from(FRAME_BYTES).map(lambda n: b"\x03" + bytes(n - 1)),
-        st.just(b"\x01\x00" + bytes(HELLO_BYTES - 2)),
+        st.integers(0, 2).map(lambda v: bytes([1, v]) + bytes(HELLO_BYTES - 2)),
     ),
     greeted=st.booleans(),
 )
@@ -216,3 +223,67 @@ def test_the_owner_must_finish_what_it_has_in_hand(pair: Pair, make_block: Any) 
     assert decode_server_message(pair.device.open(step.frame)) == Refusal(
         code=RefusalCode.OVERLOADED
     )
+
+
+def reply_to(pair: Pair, message: bytes, shape: Shape) -> tuple[Any, int]:
+    """The answer to a frame of ``shape``, and its frame's size."""
+    step = pair.session.receive(pair.device.seal(message, shape))
+    if isinstance(step, Work):
+        step = pair.session.finish(step.run())
+    assert isinstance(step, Reply)
+    return decode_server_message(pair.device.open(step.frame)), len(step.frame)
+
+
+def test_a_cover_is_answered_by_a_cover_and_changes_nothing(pair: Pair, make_block: Any) -> None:
+    cover = encode(Cover())
+    for shape, size in ((Shape.CONSTANT, CONSTANT_FRAME_BYTES), (Shape.PADDED, 128)):
+        assert reply_to(pair, cover, shape) == (Cover(), size)
+        assert isinstance(pair.send(encode(make_block((2,), caption=pair.metrics.covers))), Verdict)
+    assert (pair.metrics.covers, pair.metrics.verdicts, sum(pair.metrics.refusals.values())) == (
+        2,
+        2,
+        0,
+    )
+
+
+def test_a_frame_of_the_constant_size_gets_one_whatever_the_answer(
+    pair: Pair, make_block: Any
+) -> None:
+    asked = {
+        "verdict": encode(make_block((2, 3, 4), caption=1)),
+        "continued": encode(make_block((9, 9, 9, 9), caption=2)),
+        "unknown prefix": encode(make_block((5,), caption=3, keep=9)),
+        "bad message": b"\xa1\x00\x00",
+        "cover": encode(Cover()),
+    }
+    for message in asked.values():
+        answer, size = reply_to(pair, message, Shape.CONSTANT)
+        assert size == CONSTANT_FRAME_BYTES
+    assert answer == Cover()
+    assert reply_to(pair, asked["bad message"], Shape.PADDED)[1] == 128, "a smaller one by itself"
+
+
+def test_an_answer_that_the_constant_frame_cannot_hold_is_refused_as_too_large(
+    pair: Pair, make_block: Any
+) -> None:
+    long = Verdict(caption=0, start=0, accepted=1, correction=None, continuation=(2**20 - 1,) * 255)
+    for caption, shape in enumerate(Shape):
+        frame = pair.device.seal(encode(make_block((2,), caption=caption)), shape)
+        assert isinstance(pair.session.receive(frame), Work)
+        step = pair.session.finish(long)
+        assert isinstance(step, Reply)
+        answer = decode_server_message(pair.device.open(step.frame))
+        constant = shape is Shape.CONSTANT
+        assert answer == (Refusal(code=RefusalCode.TOO_LARGE) if constant else long)
+        assert len(step.frame) == (CONSTANT_FRAME_BYTES if constant else 2048)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255], ids=["older", "newer", "newest"])
+def test_a_hello_of_another_channel_version_is_closed_as_any_bad_hello(
+    key: VerifierKey, make_scorer: Any, version: int
+) -> None:
+    pair = Pair(key, make_scorer())
+    hello = pair.device.hello()
+    assert pair.session.receive(hello[:1] + bytes([version]) + hello[2:]) == Close(1008)
+    assert Pair(key, make_scorer()).session.receive(b"") == Close(1008)
+    assert pair.metrics.sessions_rejected == 1

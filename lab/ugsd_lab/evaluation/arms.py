@@ -25,9 +25,11 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.habit import NO_HABIT, Habit
 from ugsd_sdk.policy import Policy
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.uncertainty import Calibrator, Uncertainty
+from ugsd_sdk.wording import worded
 from ugsd_server.session import Reply, VerifierSession, Work
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
 from ugsd_server.verifier.engine import Verifier
@@ -35,6 +37,7 @@ from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.pairs import Pair
+from ugsd_lab.habits import ACQUAINTANCE, running_habits
 from ugsd_lab.listener import verifiers_own
 
 if TYPE_CHECKING:
@@ -102,7 +105,7 @@ def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransp
 
 
 class Heard(Drafter):
-    """A drafter whose ears have already heard every clip.
+    """A drafter whose ears have already heard every clip, each speaker's after their earlier ones.
 
     What it is then given to hear is a :meth:`ticket`: a tenth of a second that names the clip.
     """
@@ -125,14 +128,23 @@ class Heard(Drafter):
     def close(self) -> None:
         """Stays loaded: the next arm needs it."""
 
-    def listen(self, clip: Clip) -> None:
-        """Read and encode the clip, and remember what was heard and how long it took."""
-        started_s = perf_counter()
-        samples = read_clip(clip.path, target_rate=self.info.sample_rate)
-        evidence = self._drafter.encode(samples)
-        self._listening_ms.append(1000 * (perf_counter() - started_s))
-        self._number[clip.id] = len(self._evidence)
-        self._evidence.append(evidence)
+    def listen(self, clips: Sequence[Clip], stage: Stage) -> list[Clip]:
+        """Read and encode the clips, and remember what was heard and how long it took. Returns
+        those of which the device was acquainted with the speaker; the others only led to that."""
+        every: list[NDArray[np.float32]] = []
+        for clip in clips:
+            started_s = perf_counter()
+            samples = read_clip(clip.path, target_rate=self.info.sample_rate)
+            heard = self._drafter.encode(samples).heard
+            assert heard is not None, "an ONNX drafter always says"  # noqa: S101
+            self._listening_ms.append(1000 * (perf_counter() - started_s))
+            self._number[clip.id] = len(self._evidence) + len(every)
+            every.append(heard)
+            stage.tick()
+        habits = running_habits(clips, every)
+        self._evidence += map(self._drafter.read, every, habits)
+        pairs = zip(clips, habits, strict=True)
+        return [clip for clip, habit in pairs if habit.count >= ACQUAINTANCE]
 
     def evidence(self, clip: Clip) -> Evidence:
         """What was heard of ``clip``."""
@@ -148,7 +160,7 @@ class Heard(Drafter):
         samples[0], samples[1] = (self._number[clip.id] + 1) / self._LARGEST, 1
         return samples
 
-    def encode(self, samples: NDArray[np.float32]) -> Evidence:
+    def encode(self, samples: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
         return self._evidence[round(float(samples[0]) * self._LARGEST) - 1]
 
     def start(self, evidence: Evidence) -> DraftSession:
@@ -156,6 +168,11 @@ class Heard(Drafter):
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)
+
+    def worded(self, clip: Clip, tokens: Sequence[int]) -> str:
+        """The text of a caption of ``clip``, gender worded as the device hears it."""
+        pieces = [self.text(tokens)]
+        return "".join(worded(pieces, self.evidence(clip).gender, self.info.gendered))
 
     def piece(self, token: int) -> str:
         return self._drafter.piece(token)
@@ -195,7 +212,9 @@ class Bench:
             verifier_key=self._key.public.to_text(),
             uncertainty=arm.uncertainty or self.gate,
             policy=None if arm.policy is None else arm.policy(),
-            config=Settings.of(home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT),
+            config=Settings.of(
+                home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT, acquaintance=0
+            ),
         )
         rate = self.heard.info.sample_rate
         said: dict[str, Said] = {}
@@ -218,6 +237,6 @@ class Bench:
             tokens = verifiers_own(scorer, summary)
             decoding_ms = 1000 * (perf_counter() - started_s)
             total_ms = self.heard.listening_ms(clip) + decoding_ms
-            said[clip.id] = Said(self.heard.text(tokens), total_ms)
+            said[clip.id] = Said(self.heard.worded(clip, tokens), total_ms)
             stage.tick(name)
         return said

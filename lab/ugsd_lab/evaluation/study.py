@@ -42,6 +42,7 @@ from ugsd_lab.evaluation.rows import (
     difference_of,
     row_of,
 )
+from ugsd_lab.habits import ACQUAINTANCE
 from ugsd_lab.metrics import auroc, signatures
 from ugsd_lab.prosody import Levels, Measures, Norms, measure_all
 
@@ -66,7 +67,8 @@ def evaluate(
     probe: Mapping[str, str] | None = None,
 ) -> Result:
     """Every arm, or those named in ``arms`` and the three that the others refer to, on the clips
-    of ``split``, at most ``limit`` per speaker. The training clips give the majority caption.
+    of ``split``, at most ``limit`` per speaker, each heard after the speaker's earlier ones; the
+    first of each speaker only acquaint the device. The training clips give the majority caption.
 
     ``tune`` runs the candidates for the baselines instead. ``curves`` also moves the thresholds.
     ``probe`` has an emotion for each clip's id, as read from the drafter's evidence by a model
@@ -74,11 +76,17 @@ def evaluate(
     out and counted. Raises :class:`EvaluationError` for arms or clips that there are not.
     """
     of_split = [clip for clip in clips if clip.split == split]
-    chosen = _limited([clip for clip in of_split if clip.emotion is not None], limit)
-    if not chosen:
+    labelled = [clip for clip in of_split if clip.emotion is not None]
+    if not labelled:
         raise EvaluationError(
             f"no clips of split {split!r} with an emotion label in these corpora: name another "
             "--split or --data"
+        )
+    chosen = _limited(labelled, limit)
+    if not chosen:
+        raise EvaluationError(
+            f"no speaker of split {split!r} has more than the {ACQUAINTANCE} clips that only "
+            "acquaint the device: add recordings of them"
         )
     names = list(dict.fromkeys(clip.corpus for clip in chosen))
     wanted = _wanted(arms, several=len(names) > 1)
@@ -87,16 +95,13 @@ def evaluate(
         name: baselines.sample(of, baselines.MAJORITY_SAMPLE) for name, of in training.items()
     }
     levels = _levels([*chosen, *(c for of in typical.values() for c in of)], norms, cache, progress)
-    corpora = [
-        CorpusRun(name, pair.where(name), [c for c in chosen if c.corpus == name], levels)
-        for name in names
-    ]
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
         bench = Bench(pair, Path(home))
-        listening = Stage(progress, "listening", len(chosen))
-        for clip in chosen:
-            bench.heard.listen(clip)
-            listening.tick()
+        scored = bench.heard.listen(chosen, Stage(progress, "listening", len(chosen)))
+        corpora = [
+            CorpusRun(name, pair.where(name), [c for c in scored if c.corpus == name], levels)
+            for name in names
+        ]
         for corpus in corpora if MAJORITY in wanted else ():
             known = {clip.id: levels[clip.id] for clip in typical[corpus.name]}
             text = baselines.majority_caption(training[corpus.name], known)
@@ -138,13 +143,15 @@ def _wanted(arms: Collection[str] | None, *, several: bool) -> set[str]:
 
 
 def _limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
-    if limit is None:
-        return list(clips)
+    """Of each speaker ``limit`` clips to score and those before that acquaint the device; nothing
+    of speakers who have no more than the latter."""
     speakers = dict.fromkeys((clip.corpus, clip.speaker) for clip in clips)
     kept: set[str] = set()
     for corpus, speaker in speakers:
         own = [clip for clip in clips if (clip.corpus, clip.speaker) == (corpus, speaker)]
-        kept |= {clip.id for clip in baselines.sample(own, limit, salt=speaker)}
+        if len(own) > ACQUAINTANCE:
+            count = len(own) if limit is None else limit + ACQUAINTANCE
+            kept |= {clip.id for clip in baselines.sample(own, count, salt=speaker)}
     return [clip for clip in clips if clip.id in kept]
 
 

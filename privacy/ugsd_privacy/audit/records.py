@@ -43,15 +43,15 @@ Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 class EgressRecord(BaseModel):
     """One passage: what left, under which charge, sealed to whom. Never leaves the device itself.
 
-    A ``hello`` has no caption, disclosure, tokens or states.
+    A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: Literal[1] = 1
-    kind: Literal["hello", "block"]
+    kind: Literal["hello", "block", "cover"]
     caption: Count | None = None
-    """Ordinal of the caption within its session, as on the wire."""
+    """Ordinal of the caption within its session, as blocks have it; a cover's never leaves."""
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
     """Random; names the caption on this device only."""
     disclosure: Annotated[Disclosure, Field(strict=False)] | None = None
@@ -84,12 +84,14 @@ class EgressRecord(BaseModel):
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        about_captions = (self.caption, self.caption_id, self.disclosure, self.caption_before)
-        present = [field is not None for field in (*about_captions, self.caption_after)]
-        if any(present) != all(present) or all(present) != (self.kind == "block"):
-            raise ValueError("a block names its caption, a hello none")
-        if self.kind == "hello" and (self.prefix or self.tokens or self.state_positions):
-            raise ValueError("a hello carries nothing")
+        about_captions = (self.caption, self.caption_id, self.caption_before, self.caption_after)
+        present = {field is not None for field in about_captions}
+        if present != {self.kind != "hello"}:
+            raise ValueError("a block or a cover names its caption, a hello none")
+        if (self.disclosure is not None) != (self.kind == "block"):
+            raise ValueError("a block has a disclosure, nothing else")
+        if self.kind != "block" and (self.prefix or self.tokens or self.state_positions):
+            raise ValueError("a hello or a cover carries nothing")
         return self
 
     def to_bytes(self) -> bytes:

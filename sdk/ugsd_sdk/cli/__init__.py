@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ugsd_sdk.cli import audit, caption, demo
+from ugsd_sdk.cli import audit, caption, demo, habit, privacy
 
 __all__ = ["main"]
 
@@ -61,6 +61,8 @@ def _options(
 caption.register(_app)
 audit.register(_app)
 demo.register(_app)
+habit.register(_app)
+privacy.register(_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

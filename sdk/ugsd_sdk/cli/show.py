@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from ugsd_sdk.caption import Caption, CaptionToken
 from ugsd_sdk.events import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["caption_text", "cost_line", "legend", "print_caption", "printable", "stdout"]
 
@@ -49,10 +49,13 @@ def caption_text(caption: Caption, *, colour: bool) -> Text:
 
 
 def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
-    for token in caption.tokens:
+    tokens = caption.tokens
+    for index, token in enumerate(tokens):
         if token.replaced:
             yield _REPLACED, token.replaced
-        yield _kind(token), token.text
+        if token.text:
+            wordless = takewhile(lambda later: not later.text, tokens[index + 1 :])
+            yield _kind([token, *wordless]), token.text
 
 
 def printable(text: str) -> str:
@@ -70,10 +73,12 @@ def legend(*, colour: bool) -> Text:
     return text
 
 
-def _kind(token: CaptionToken) -> str:
-    if token.left:
+def _kind(tokens: Sequence[CaptionToken]) -> str:
+    """Of the tokens behind a word: what left is told before anything else."""
+    if any(token.left for token in tokens):
         return _LEFT
-    return _WRITTEN if token.source in {Source.CORRECTED, Source.CONTINUED} else _KEPT
+    written = {Source.CORRECTED, Source.CONTINUED}
+    return _WRITTEN if any(token.source in written for token in tokens) else _KEPT
 
 
 def cost_line(caption: Caption) -> str:

@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.wording import Gender, GenderedPhrase
+
 __all__ = ["DraftSession", "Drafter", "DrafterInfo", "Evidence", "Prediction"]
 
 Float32 = NDArray[np.float32]
@@ -28,6 +31,10 @@ class DrafterInfo:
     state_dim: int
     max_tokens: int
     sample_rate: int
+    ears: bytes = b""
+    """SHA-256 that names what evidence is heard with; habits of other ears mean nothing."""
+    gendered: tuple[GenderedPhrase, ...] = ()
+    """How the device words gender, which no token spells; nothing for no wording."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,11 @@ class Evidence:
     """(E,) what the decoder reads."""
     novelty: float
     """Distance of the clip from what the drafter was trained on; about 1 at home, larger away."""
+    heard: Float32 | None = None
+    """(E,) what the habit is made from; ``None`` of a drafter that makes nothing of habits, whose
+    states ``Settings.acquaintance`` does not hold back."""
+    gender: Gender | None = None
+    """What the voice sounds like, where it is clear. Only the device words it; it never leaves."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +92,14 @@ class Drafter(Protocol):
 
     def close(self) -> None: ...
 
-    def encode(self, samples: Float32) -> Evidence:
-        """Listen: ``samples`` is mono (n,) at ``info.sample_rate``, in [-1, 1]."""
+    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
+        """Listen: ``samples`` is mono (n,) at ``info.sample_rate``, in [-1, 1], of a voice with
+        that ``habit``."""
 
     def start(self, evidence: Evidence) -> DraftSession: ...
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The caption's text, special tokens left out."""
+        """The caption's text, neutral as the tokens are; special tokens left out."""
 
     def piece(self, token: int) -> str:
         """One token as text, with its leading space where it has one; empty for special tokens."""

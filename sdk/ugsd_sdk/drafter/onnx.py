@@ -5,8 +5,9 @@ pieces by token id) and three graphs, each run where its work arises; what it la
 the folder ``ears`` beside it, and its SHA-256 decides:
 
 - ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
-- ``reader.onnx``, once per clip: ``evidence`` -> ``condition`` (1, D), ``state_base`` (1, B),
-  ``novelty`` (1,);
+- ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E) and ``trust`` (1,), which is how far
+  the habit is to be believed, 0 to 1 -> ``condition`` (1, D), ``state_base`` (1, B), ``novelty``
+  (1,), ``femininity`` (1,), the log-odds that the voice sounds female;
 - ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``condition``, ``state_base``, ``past``
   float32 (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``states`` (1, T, B), ``present``.
 """
@@ -18,6 +19,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +30,8 @@ from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
 from ugsd_sdk.errors import ModelError
+from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.wording import Gender, GenderedPhrase
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,6 +45,7 @@ __all__ = [
     "DrafterDescription",
     "OnnxDrafter",
     "find_file",
+    "state_dim_of",
 ]
 
 DESCRIPTION_FILE = "model.json"
@@ -49,6 +54,8 @@ EARS_FOLDER = "ears"
 EARS_GRAPH = "ears.onnx"
 GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
+_CLEAR = log(4)
+"""Log-odds from which a voice clearly sounds female or male: four to one."""
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -75,6 +82,8 @@ class DrafterDescription(BaseModel):
     layers: _Size
     heads: _Size
     head_dim: _Size
+    gendered: list[GenderedPhrase] = []
+    """How neutral captions are worded for each gender; none are left neutral."""
     files: dict[_FileName, _Sha256]
     """SHA-256 of every file of the model, in hex."""
 
@@ -103,11 +112,27 @@ class OnnxDrafter:
     def close(self) -> None:
         self._loaded = None
 
-    def encode(self, samples: NDArray[np.float32]) -> Evidence:
-        model = self._model()
-        (evidence,) = model.run(EARS_GRAPH, {"samples": samples[None]})
-        condition, state_base, novelty = model.run("reader.onnx", {"evidence": evidence})
-        return Evidence(np.concatenate([condition[0], state_base[0]]), float(novelty[0]))
+    def encode(self, samples: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
+        (heard,) = self._model().run(EARS_GRAPH, {"samples": samples[None]})
+        return self.read(heard[0], habit)
+
+    def read(self, heard: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
+        """What :meth:`encode` makes of ``heard`` (E,), which the ears heard before."""
+        known = habit.mean if habit.count else np.zeros_like(heard)
+        if known.shape != heard.shape:
+            raise ModelError("the habit is of other ears than the drafter's: forget it")
+        feeds = {
+            "evidence": heard[None],
+            "habit": known[None],
+            "trust": np.array([habit.trust], dtype=np.float32),
+        }
+        condition, base, novelty, femininity = self._model().run("reader.onnx", feeds)
+        return Evidence(
+            np.concatenate([condition[0], base[0]]),
+            novelty=float(novelty[0]),
+            heard=heard,
+            gender=_gender(float(femininity[0])),
+        )
 
     def start(self, evidence: Evidence) -> OnnxDraftSession:
         return OnnxDraftSession(self._model(), evidence)
@@ -212,6 +237,8 @@ class _Loaded:
             state_dim=d.state_dim,
             max_tokens=d.max_tokens,
             sample_rate=d.sample_rate,
+            ears=bytes.fromhex(d.files[EARS_GRAPH]),
+            gendered=tuple(d.gendered),
         )
 
     def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
@@ -220,6 +247,12 @@ class _Loaded:
         except Exception as error:
             raise ModelError(f"{graph} failed: reinstall the drafter's files") from error
         return outputs
+
+
+def _gender(femininity: float) -> Gender | None:
+    if abs(femininity) < _CLEAR:
+        return None
+    return "female" if femininity > 0 else "male"
 
 
 def _pieces(data: bytes) -> list[str]:
@@ -248,6 +281,11 @@ def find_file(folder: Path, name: str) -> Path:
     folder beside their own."""
     own = folder / name
     return own if own.exists() else folder.parent / EARS_FOLDER / name
+
+
+def state_dim_of(folder: Path) -> int:
+    """How many numbers a state of the drafter in ``folder`` has. Raises :class:`ModelError`."""
+    return _read_description(folder).state_dim
 
 
 def _read_checked(path: Path, digest: str) -> bytes:

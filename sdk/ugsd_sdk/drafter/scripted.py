@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
+from ugsd_sdk.habit import NO_HABIT, Habit
 
 __all__ = ["ScriptedDrafter", "ScriptedSession"]
 
@@ -73,13 +74,16 @@ class ScriptedDrafter:
         state_dim: int = 4,
         max_tokens: int = 24,
         novelty: float = 1.0,
+        habits: bool = False,
         vocabulary: bytes | None = None,
         projection: bytes | None = None,
     ) -> None:
-        """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes."""
+        """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes.
+        With ``habits`` it lets the device get acquainted with voices, and makes nothing of it."""
         self.seed = seed
         self.vocabulary_size = vocabulary_size
         self._novelty = novelty
+        self._habits = habits
         self._info = DrafterInfo(
             name="scripted",
             licence="CC0-1.0",
@@ -89,6 +93,7 @@ class ScriptedDrafter:
             state_dim=state_dim,
             max_tokens=max_tokens,
             sample_rate=16_000,
+            ears=sha256(b"loudness").digest(),
         )
 
     @property
@@ -101,9 +106,10 @@ class ScriptedDrafter:
     def close(self) -> None:
         return
 
-    def encode(self, samples: Float32) -> Evidence:
+    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
         loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-        return Evidence(np.array([loudness], dtype=np.float32), self._novelty)
+        heard = np.array([loudness], dtype=np.float32)
+        return Evidence(heard, self._novelty, heard=heard if self._habits else None)
 
     def start(self, evidence: Evidence) -> ScriptedSession:
         return ScriptedSession(self, evidence)

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import Refusal, RefusalCode, Verdict, encode
+from ugsd_privacy.wire import (
+    Cover,
+    Refusal,
+    RefusalCode,
+    Verdict,
+    decode_server_message,
+    encode,
+)
 from ugsd_server.app import RunningServer, serve
 from ugsd_server.errors import ListenFailed
 from ugsd_server.settings import Settings
@@ -198,5 +206,66 @@ def test_a_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) ->
         config = Settings(host="no.such.host.invalid", port=0, key_file=Path("unused"))
         with pytest.raises(ListenFailed, match=r"no\.such\.host\.invalid port 0: "):
             await serve(config, key=key, verifier=Verifier(make_scorer()))
+
+    run(scenario)
+
+
+async def timed(device: Any, message: bytes, shape: Shape) -> tuple[Any, int, float]:
+    """The answer, its frame's size, and after how many seconds it came."""
+    started_s = asyncio.get_running_loop().time()
+    await device.socket.send(device.channel.seal(message, shape))
+    frame = await device.socket.recv()
+    elapsed_s = asyncio.get_running_loop().time() - started_s
+    return decode_server_message(device.channel.open(frame)), len(frame), elapsed_s
+
+
+def test_answers_to_constant_frames_leave_at_the_pace_whatever_they_are(
+    run: Any, dial: Any, make_block: Any, make_scorer: Any
+) -> None:
+    scorer = make_scorer()
+    extend, pace_s = scorer.extend, 0.3
+
+    def slow(*arguments: Any) -> Any:
+        threading.Event().wait(delay_s)
+        return extend(*arguments)
+
+    scorer.extend = slow
+
+    async def scenario(server: RunningServer) -> None:
+        nonlocal delay_s
+        device = await dial(server.url, server.public_key)
+        kinds = set()
+        for message in (
+            encode(Cover()),
+            encode(make_block((2,))),
+            encode(make_block((5,), keep=9)),
+        ):
+            answer, size, elapsed_s = await timed(device, message, Shape.CONSTANT)
+            assert size == CONSTANT_FRAME_BYTES
+            assert pace_s - 0.01 <= elapsed_s < 2 * pace_s
+            kinds.add(type(answer))
+        assert kinds == {Cover, Verdict, Refusal}
+        _, size, elapsed_s = await timed(device, encode(make_block((3,), caption=1)), Shape.PADDED)
+        assert (size, elapsed_s < pace_s) == (128, True), "the padded shape is not held up"
+        delay_s = 1.3 * pace_s
+        answer, _, elapsed_s = await timed(
+            device, encode(make_block((3,), caption=2)), Shape.CONSTANT
+        )
+        assert isinstance(answer, Verdict)
+        assert elapsed_s >= 2 * pace_s - 0.01, "one that is not ready waits for the next beat"
+        assert server.metrics.late_answers == 1
+
+    delay_s = 0.0
+    run(scenario, scorer=scorer, reply_after_ms=1000 * pace_s)
+
+
+def test_without_a_pace_answers_leave_at_once(run: Any, dial: Any) -> None:
+    async def scenario(server: RunningServer) -> None:
+        device = await dial(server.url, server.public_key)
+        for _ in range(3):
+            answer, _, elapsed_s = await timed(device, encode(Cover()), Shape.CONSTANT)
+            assert answer == Cover()
+            assert elapsed_s < 0.14
+        assert server.metrics.covers == 3
 
     run(scenario)

@@ -1,0 +1,148 @@
+"""Attributes: gender, age, language and the sentence spoken, guessed of speakers never met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_lab.attacks.findings import Finding, strongest
+from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network
+from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.voices import Fold, Voices, named
+from ugsd_lab.evaluation.intervals import Measure, draws, interval
+
+__all__ = ["AGES", "ATTRIBUTES", "LANGUAGE", "attack_attribute", "balanced_accuracy", "labels_of"]
+
+Float64 = NDArray[np.float64]
+
+LANGUAGE = "language"
+ATTRIBUTES = ("gender", "age group", LANGUAGE, "sentence")
+
+AGES: Mapping[str, int] = MappingProxyType(
+    {
+        "emodb/03": 31, "emodb/08": 34, "emodb/09": 21, "emodb/10": 32, "emodb/11": 26,
+        "emodb/12": 30, "emodb/13": 32, "emodb/14": 35, "emodb/15": 25, "emodb/16": 31,
+        "nemo/EB0": 27, "nemo/IC0": 28, "nemo/KD0": 28, "nemo/KS0": 23, "nemo/MK0": 23,
+        "nemo/MP0": 24, "nemo/SM0": 24, "nemo/TP0": 26, "nemo/WR0": 23,
+    }
+)  # fmt: skip
+"""Years, as EMO-DB and nEMO publish them; the others tell no age of a speaker."""
+_OLDER = 27
+"""Years from which on an age is of the older group. Nearly all of nEMO's women and none of its men
+are, so that there gender tells much of it."""
+
+
+def labels_of(voices: Voices, attribute: str) -> NDArray[np.str_]:
+    """(n,) the values of one of :data:`ATTRIBUTES`; empty where the corpus does not say."""
+    match attribute:
+        case "gender":
+            return voices.gender
+        case "language":
+            return np.array([clip.language for clip in voices.clips])
+        case "sentence":
+            said = np.char.add(np.char.add(voices.corpus, ": "), voices.sentence)
+            return np.where(voices.sentence == "", "", said)
+    ages = np.array([AGES.get(speaker, 0) for speaker in voices.speaker.tolist()])
+    return np.where(ages == 0, "", np.where(ages < _OLDER, "younger", "older"))
+
+
+def attack_attribute(
+    voices: Voices,
+    attribute: str,
+    corpus: str,
+    folds: Sequence[Fold],
+    seen: Seen,
+    *,
+    effort: Effort = FULL,
+) -> list[Finding]:
+    """The strongest attacker's balanced accuracy; nothing where there are no two values to tell.
+
+    The sentence is one of those that the corpus has, learnt from its other speakers.
+    """
+    labels = labels_of(voices, attribute)
+    folds = [_told(fold, labels) for fold in folds]
+    if attribute == "sentence":
+        folds = [replace(f, train=f.train[voices.corpus[f.train] == corpus]) for f in folds]
+    usable = [f for f in folds if len(f.test) and len(set(labels[f.train].tolist())) > 1]
+    if not usable or len({x for f in usable for x in labels[f.test].tolist()}) < 2:
+        return []
+    values, _ = named(np.concatenate([labels[fold.train] for fold in usable]))
+    classes = len(set(values.tolist()))
+    results: dict[str, tuple[Measure, str, str]] = {
+        f"{name} on {reading}": (_attempt(voices, labels, usable, x, name, effort), name, reading)
+        for reading, x in seen.readings.items()
+        for name in CLASSIFIERS
+    }
+    found = strongest(
+        Finding(
+            "attribute",
+            attribute,
+            corpus,
+            seen.name,
+            seen.habit,
+            measure.value,
+            chance=1 / classes,
+            attacker=attacker,
+            speakers=len(measure.sums),
+            clips=sum(len(fold.test) for fold in usable),
+        )  # fmt: skip
+        for attacker, (measure, *_) in results.items()
+    )
+    measure, name, reading = results[found.attacker]
+    low, high = interval(measure.redrawn(draws(len(measure.sums))))
+    features = seen.readings[reading]
+    permuted = _attempt(voices, labels, usable, features, name, effort, permuted=True)
+    return [replace(found, low=low, high=high, permuted=permuted.value)]
+
+
+def _told(fold: Fold, labels: NDArray[np.str_]) -> Fold:
+    """The rows whose label is known."""
+    return Fold(fold.train[labels[fold.train] != ""], fold.test[labels[fold.test] != ""])
+
+
+def _attempt(
+    voices: Voices,
+    labels: NDArray[np.str_],
+    folds: Sequence[Fold],
+    features: NDArray[np.float32],
+    attacker: str,
+    effort: Effort,
+    *,
+    permuted: bool = False,
+) -> Measure:
+    guessed, right, speakers = [], [], []
+    for fold in folds:
+        known, values = named(labels[fold.train])
+        if permuted:
+            known = np.random.default_rng(effort.seed).permutation(known)
+        shares = 1 / np.bincount(known)[known]
+        network = fit_network(
+            features[fold.train], known, weights=shares, linear=CLASSIFIERS[attacker],
+            effort=effort,
+        )  # fmt: skip
+        guessed += [values[i] for i in network.classes(features[fold.test])]
+        right += labels[fold.test].tolist()
+        speakers += voices.speaker[fold.test].tolist()
+    return balanced_accuracy(speakers, right, guessed)
+
+
+def balanced_accuracy(
+    speakers: Sequence[str], right: Sequence[str], guessed: Sequence[str]
+) -> Measure:
+    """The mean over values of the share of a value's clips that are told: guessing without looking
+    reaches 1 / values, whatever their shares."""
+    who, speaker_names = named(np.array(speakers))
+    value, values = named(np.array(right))
+    hits, all_of = (np.zeros((len(speaker_names), len(values))) for _ in range(2))
+    np.add.at(hits, (who, value), np.array(guessed) == np.array(right))
+    np.add.at(all_of, (who, value), 1)
+
+    def mean(sums: Float64) -> float:
+        told, of = np.split(sums, 2)
+        return float((told[of > 0] / of[of > 0]).mean())
+
+    return Measure(np.hstack([hits, all_of]), mean)

@@ -1,0 +1,147 @@
+"""Attackers who recognise speakers: each learns from some speakers and compares others.
+
+LDA and within-class covariance normalisation with cosine scores (Dehak et al. 2011), the
+two-covariance model of PLDA (Ioffe 2006; Brümmer & de Villiers 2010) and a network trained as a
+classifier of speakers whose last hidden layer is compared (x-vectors, Snyder et al. 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_lab.attacks.learning import Effort, fit_network
+
+__all__ = ["ATTACKERS", "Comparison", "unit"]
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+_SHRINKAGE = 0.1
+"""Of the within-speaker covariance towards a multiple of the identity."""
+_LDA_DIM = 32
+_PLDA_DIM = 64
+
+
+class Comparison(Protocol):
+    """What an attacker made of speakers that it knows."""
+
+    def embed(self, features: NDArray[np.float32]) -> Float64:
+        """(n, d) features to (n, e) embeddings."""
+
+    def score(self, left: Float64, right: Float64, of_left: int = 1, of_right: int = 1) -> Float64:
+        """(n, m) how alike: means of ``of_left`` embeddings each (n, e), and of ``of_right``."""
+
+
+def unit(rows: Float64) -> Float64:
+    """Rows scaled to a norm of one."""
+    scaled: Float64 = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9)
+    return scaled
+
+
+class _Linear:
+    """Embeds linearly, compares by cosine."""
+
+    def __init__(self, mean: Float64, matrix: Float64) -> None:
+        self._mean, self._matrix = mean, matrix
+
+    def embed(self, features: NDArray[np.float32]) -> Float64:
+        embedded: Float64 = (features - self._mean) @ self._matrix
+        return embedded
+
+    def score(self, left: Float64, right: Float64, of_left: int = 1, of_right: int = 1) -> Float64:
+        return unit(left) @ unit(right).T
+
+
+class _Plda(_Linear):
+    """Compares by the log-likelihood ratio, in coordinates where speakers vary by ``between``
+    and a speaker's clips by 1."""
+
+    def __init__(self, mean: Float64, matrix: Float64, between: Float64) -> None:
+        super().__init__(mean, matrix)
+        self._between = between
+
+    def score(self, left: Float64, right: Float64, of_left: int = 1, of_right: int = 1) -> Float64:
+        b = self._between
+        own_left, own_right = b + 1 / of_left, b + 1 / of_right
+        joint = own_left * own_right - b**2
+        score: Float64 = (
+            (left * (b / joint)) @ right.T
+            + (0.5 * left**2 * (1 / own_left - own_right / joint)).sum(axis=1)[:, None]
+            + (0.5 * right**2 * (1 / own_right - own_left / joint)).sum(axis=1)[None]
+        )
+        return score
+
+
+class _Network(_Linear):
+    """A trained network's last hidden layer, compared by cosine."""
+
+    def __init__(self, embed: Callable[[NDArray[np.float32]], Float64]) -> None:
+        self.embed = embed  # type: ignore[method-assign]
+
+
+def _scatter(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, Float64, Float64]:
+    """Mean (d,), within-speaker covariance (d, d), regular, and the speakers' means (S, d)."""
+    wide = features.astype(np.float64)
+    means = np.stack([wide[speakers == s].mean(axis=0) for s in range(speakers.max() + 1)])
+    apart = wide - means[speakers]
+    within = apart.T @ apart / len(wide)
+    dim = len(within)
+    level = max(float(np.trace(within)) / dim, 1e-12)
+    return wide.mean(axis=0), within + _SHRINKAGE * level * np.eye(dim), means
+
+
+def _whitening(within: Float64) -> Float64:
+    """W with W.T @ within @ W = 1."""
+    values, vectors = np.linalg.eigh(within)
+    return vectors / np.sqrt(np.maximum(values, 1e-12))
+
+
+def _directions(means: Float64, mean: Float64, whitening: Float64, count: int) -> Float64:
+    """Of whitened space, those in which speakers' means differ most: (d, count) at most."""
+    *_, directions = np.linalg.svd((means - mean) @ whitening, full_matrices=False)
+    return directions[: min(count, len(means) - 1)].T
+
+
+def _as_it_is(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+    return _Linear(np.zeros(features.shape[1]), np.eye(features.shape[1]))
+
+
+def _wccn(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+    mean, within, _ = _scatter(features, speakers)
+    return _Linear(mean, _whitening(within))
+
+
+def _lda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+    mean, within, means = _scatter(features, speakers)
+    whitening = _whitening(within)
+    return _Linear(mean, whitening @ _directions(means, mean, whitening, _LDA_DIM))
+
+
+def _plda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+    mean, within, means = _scatter(features, speakers)
+    whitening = _whitening(within)
+    matrix = whitening @ _directions(means, mean, whitening, _PLDA_DIM)
+    spread = ((means - mean) @ matrix).var(axis=0, ddof=1)
+    own = np.array([1 / np.sum(speakers == s) for s in range(speakers.max() + 1)]).mean()
+    return _Plda(mean, matrix, np.maximum(spread - own, 1e-3))
+
+
+def _network(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+    network = fit_network(features, speakers, effort=effort)
+    return _Network(lambda rows: network.hidden(rows).astype(np.float64))
+
+
+ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, Effort], Comparison]] = (
+    MappingProxyType(
+        {
+            "cosine": _as_it_is, "WCCN": _wccn, "LDA": _lda, "PLDA": _plda, "network": _network,
+        }
+    )
+)  # fmt: skip
+"""By name: from (n, d) features, the (n,) numbers of their speakers and an effort. ``cosine`` learns
+nothing."""

@@ -1,0 +1,116 @@
+"""What the ears hear of every clip, and what a listener would: evidence, and the mel frames.
+
+Listening costs more than all else, so its results are kept in a file between runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ugsd_lab.corpora import Clip, read_samples
+from ugsd_lab.ears import N_MELS, Ears
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.listening import Progress
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["FRAMES", "Heard", "listen"]
+
+Float32 = NDArray[np.float32]
+
+FRAMES = 32
+"""Of a clip's mel frames when its length is taken out."""
+_KEEP_EVERY = 1000
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of clips, row by row."""
+
+    evidence: Float32
+    """(n, E)"""
+    mels: NDArray[np.float16]
+    """(n, FRAMES * N_MELS)"""
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Heard:
+        return Heard(self.evidence[rows], self.mels[rows])
+
+
+def listen(ears: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress) -> Heard:
+    """Hear each clip with the graph ``ears``; with ``cache``, only those not heard before.
+
+    Raises :class:`EvaluationError` where the file holds something else.
+    """
+    digest = hashlib.sha256(ears.read_bytes()).hexdigest()
+    known = _read(cache, digest) if cache is not None and cache.exists() else {}
+    missing = [clip for clip in clips if clip.id not in known]
+    if missing:
+        session, frames = _session(ears), Ears()
+        for done, clip in enumerate(missing, 1):
+            samples = read_samples(clip)
+            evidence = session.run(None, {"samples": samples[None]})[0][0]
+            known[clip.id] = evidence, mel_frames(frames, samples)
+            if cache is not None and (done % _KEEP_EVERY == 0 or done == len(missing)):
+                _keep(cache, known, digest)
+            progress("listening", done, len(missing), "")
+    rows = [known[clip.id] for clip in clips]
+    return Heard(np.stack([e for e, _ in rows]), np.stack([m for _, m in rows]))
+
+
+@torch.inference_mode()
+def mel_frames(ears: Ears, samples: Float32) -> NDArray[np.float16]:
+    """(FRAMES * N_MELS,) the log-mel frames of ``samples``, (n,), their time stretched to one
+    length: FRAMES averages, each of N_MELS bands."""
+    mel = ears.log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
+    even: torch.Tensor = functional.adaptive_avg_pool1d(mel, FRAMES)[0].T
+    return even.reshape(FRAMES * N_MELS).numpy().astype(np.float16)
+
+
+_Known = dict[str, tuple[Float32, NDArray[np.float16]]]
+
+
+def _read(cache: Path, ears: str) -> _Known:
+    try:
+        with np.load(cache, allow_pickle=False) as kept:
+            ids, evidence, mels = kept["ids"], kept["evidence"], kept["mels"]
+            same_ears = str(kept["ears"]) == ears
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise EvaluationError(f"{cache} holds no evidence: name another --cache") from error
+    if not same_ears or evidence.ndim != 2 or mels.shape != (len(ids), FRAMES * N_MELS):
+        raise EvaluationError(f"{cache} holds what other ears heard: name another --cache")
+    return dict(zip(ids.tolist(), zip(evidence, mels, strict=True), strict=True))
+
+
+def _keep(cache: Path, known: _Known, ears: str) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name("part-" + cache.name)
+    with temporary.open("wb") as part:
+        np.savez(
+            part,
+            ids=np.array(list(known)),
+            evidence=np.stack([evidence for evidence, _ in known.values()]),
+            mels=np.stack([mels for _, mels in known.values()]),
+            ears=ears,
+        )
+    temporary.replace(cache)
+
+
+def _session(ears: Path) -> onnxruntime.InferenceSession:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(ears), options, providers=["CPUExecutionProvider"])

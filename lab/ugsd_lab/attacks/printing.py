@@ -1,0 +1,86 @@
+"""The tables of ``ugsd-lab attack``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+
+from rich.console import Console
+from rich.table import Table
+
+from ugsd_lab.attacks.findings import Attack, Finding, Report
+
+__all__ = ["as_markdown", "print_report"]
+
+_COLUMNS = 165
+_TITLES: dict[Attack, str] = {
+    "speaker": "who speaks",
+    "attribute": "what sort of person says what: balanced accuracy",
+    "content": "what the states were made from",
+    "traffic": "what the network sees: sizes, directions, order and times of frames",
+}
+_HEADER = (
+    "what is guessed", "corpus", "seen", "habit", "found", "95 %", "chance", "permuted",
+    "speakers", "clips", "strongest attacker",
+)  # fmt: skip
+_TEXT_COLUMNS = {"what is guessed", "corpus", "seen", "habit", "strongest attacker"}
+
+
+def print_report(report: Report, console: Console) -> None:
+    """A table for each kind of attack, and what they mean."""
+    console.width = max(_COLUMNS, console.width)
+    for title, rows in _tables(report):
+        table = Table(title=title, title_justify="left")
+        for name in _HEADER:
+            table.add_column(
+                name, justify="left" if name in _TEXT_COLUMNS else "right", no_wrap=True
+            )
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for note in report.notes:
+        console.print(note, highlight=False, soft_wrap=True)
+
+
+def as_markdown(report: Report) -> str:
+    """The same as a document holds it."""
+    parts = []
+    for title, rows in _tables(report):
+        rule = ["---" if name in _TEXT_COLUMNS else "---:" for name in _HEADER]
+        lines = [f"| {' | '.join(cells)} |" for cells in (_HEADER, rule, *rows)]
+        parts += [f"**{title}**", "\n".join(lines)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in report.notes)])
+
+
+def _tables(report: Report) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    for attack, title in _TITLES.items():
+        found = report.of(attack)
+        if found:
+            yield f"{report.drafter}: {title}", [_cells(one) for one in _in_order(found)]
+
+
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """By what is guessed and of whom, so that what was seen stands side by side."""
+    measures = list(dict.fromkeys(finding.measure for finding in findings))
+    corpora = list(dict.fromkeys(finding.corpus for finding in findings))
+    return sorted(findings, key=lambda f: (measures.index(f.measure), corpora.index(f.corpus)))
+
+
+def _cells(found: Finding) -> tuple[str, ...]:
+    return (
+        found.measure,
+        found.corpus,
+        found.seen,
+        found.habit or "-",
+        _number(found.value),
+        "-" if isnan(found.low) else f"{_number(found.low)} to {_number(found.high)}",
+        _number(found.chance),
+        _number(found.permuted),
+        str(found.speakers),
+        str(found.clips),
+        found.attacker,
+    )
+
+
+def _number(value: float) -> str:
+    return "-" if isnan(value) else f"{round(value, 3) + 0.0:.3f}"

@@ -1,0 +1,262 @@
+"""Speakers: are two captions of one user, and of which of some known users is a caption?
+
+Whom the states' training or the attacker knew is not attacked. The attacker has centred what it
+sees on the speakers under attack, as anyone can who sees many captions, and labels none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isnan
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_lab.attacks.embeddings import ATTACKERS, Comparison, unit
+from ugsd_lab.attacks.findings import Finding, strongest
+from ugsd_lab.attacks.learning import FULL, Effort
+from ugsd_lab.attacks.scores import FALSE_POSITIVES, Trials, bounds, measured
+from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.voices import Fold, Voices, named
+from ugsd_lab.evaluation.intervals import draws, interval
+
+__all__ = ["attack_speakers"]
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+ENROLMENT = 10
+"""Captions of a speaker whom the attacker knows by name, and captions in a set."""
+_LOTS = 4
+"""How often they are drawn."""
+IDENTIFICATION = "identification"
+LINKAGE, SAME_GENDER = "EER", "EER, same gender"
+ENROLLED, SETS = "EER, enrolled", "EER, sets"
+LINKED = "TPR at 1 % FPR"
+"""What is measured: see :func:`attack_speakers`."""
+_PERMUTED = "permuted"
+
+
+def attack_speakers(
+    voices: Voices,
+    corpus: str,
+    folds: Sequence[Fold],
+    seen: Seen,
+    *,
+    attackers: Collection[str] = tuple(ATTACKERS),
+    effort: Effort = FULL,
+) -> list[Finding]:
+    """The strongest of the attackers over all readings of what is seen, measure by measure.
+
+    ``identification``: which of the S speakers of a fold, ten captions of each being known; the
+    mean over speakers. ``EER``: whether two captions are of one speaker; of all pairs, of pairs of
+    one gender, of one caption against the mean of ten known ones, and of two sets of ten captions.
+    What has no trials is left out: there are none of one gender between a woman and a man.
+    """
+    attempts = {
+        f"{name} on {reading}": _attempt(voices, folds, features, name, effort)
+        for reading, features in seen.readings.items()
+        for name in attackers
+    }
+    if not folds:
+        return []
+    found = [_finding(measure, corpus, seen, attempts) for measure in (IDENTIFICATION, *_FROM)]
+    return [finding for finding in found if not isnan(finding.value)]
+
+
+_FROM: Mapping[str, str] = MappingProxyType(
+    {name: name for name in (LINKAGE, SAME_GENDER, ENROLLED, SETS)} | {LINKED: LINKAGE}
+)
+"""Measure -> the trials that it is of."""
+
+
+@dataclass
+class _Attempt:
+    """One attacker in every fold."""
+
+    right: list[Float64] = field(default_factory=list)
+    """(S,) of each fold: how often each speaker is identified."""
+    permuted: list[Float64] = field(default_factory=list)
+    trials: dict[str, list[Trials]] = field(default_factory=dict)
+    clips: int = 0
+
+    def value(self, measure: str) -> float:
+        if measure == IDENTIFICATION:
+            return float(np.concatenate(self.right).mean())
+        trials = self.trials.get(_FROM[measure])
+        return measured(trials, _kind(measure)) if trials else float("nan")
+
+    def permuted_value(self, measure: str) -> float:
+        if measure == IDENTIFICATION:
+            return float(np.concatenate(self.permuted).mean())
+        if _FROM[measure] != LINKAGE:
+            return float("nan")
+        return measured(self.trials[_PERMUTED], _kind(measure))
+
+    def bounds(self, measure: str) -> tuple[float, float]:
+        """The 95 % interval."""
+        if measure == IDENTIFICATION:
+            right = np.concatenate(self.right)
+            return interval(draws(len(right)) @ right / len(right))
+        return bounds(self.trials[_FROM[measure]], _kind(measure))
+
+
+def _kind(measure: str) -> Literal["EER", "TPR"]:
+    return "TPR" if measure == LINKED else "EER"
+
+
+def _finding(measure: str, corpus: str, seen: Seen, attempts: Mapping[str, _Attempt]) -> Finding:
+    """The strongest attempt's."""
+    some = next(iter(attempts.values()))
+    chance = {
+        IDENTIFICATION: float(np.mean([1 / len(r) for r in some.right for _ in r])),
+        LINKED: FALSE_POSITIVES,
+    }.get(measure, 0.5)
+    findings = [
+        Finding(
+            "speaker",
+            measure,
+            corpus,
+            seen.name,
+            seen.habit,
+            attempt.value(measure),
+            chance=chance,
+            attacker=name,
+            speakers=sum(map(len, attempt.right)),
+            clips=attempt.clips,
+            lower_is_stronger=_kind(measure) == "EER" and measure != IDENTIFICATION,
+        )  # fmt: skip
+        for name, attempt in attempts.items()
+    ]
+    found = strongest(findings)
+    attempt = attempts[found.attacker]
+    if isnan(found.value):
+        return found
+    low, high = attempt.bounds(measure)
+    return replace(found, low=low, high=high, permuted=attempt.permuted_value(measure))
+
+
+def _attempt(
+    voices: Voices, folds: Sequence[Fold], features: NDArray[np.float32], name: str, effort: Effort
+) -> _Attempt:
+    attempt = _Attempt()
+    for fold in folds:
+        known, _ = named(voices.speaker[fold.train])
+        comparison = ATTACKERS[name](features[fold.train], known, effort)
+        embedded = comparison.embed(features[fold.test])
+        embedded = embedded - embedded.mean(axis=0)
+        speakers, _ = named(voices.speaker[fold.test])
+        genders, _ = named(voices.gender[fold.test])
+        _add(attempt, comparison, embedded, speakers, genders, np.random.default_rng(effort.seed))
+    return attempt
+
+
+def _add(
+    attempt: _Attempt,
+    comparison: Comparison,
+    embedded: Float64,
+    speakers: Int64,
+    genders: Int64,
+    rng: np.random.Generator,
+) -> None:
+    """What one attacker makes of one fold's clips."""
+    count, shuffled = int(speakers.max()) + 1, rng.permutation(speakers)
+    attempt.clips += len(speakers)
+    attempt.right.append(_identified(comparison, embedded, speakers, rng))
+    attempt.permuted.append(_identified(comparison, embedded, shuffled, rng))
+    left, right = np.triu_indices(len(speakers), 1)
+    scores = comparison.score(embedded, embedded)[left, right]
+    alike = genders[left] == genders[right]
+    enrolled = _enrolled(comparison, embedded, speakers, rng)
+    sets = _sets(comparison, embedded, speakers, rng)
+    for measure, some in {
+        LINKAGE: (scores, speakers[left], speakers[right]),
+        SAME_GENDER: (scores[alike], speakers[left][alike], speakers[right][alike]),
+        _PERMUTED: (scores, shuffled[left], shuffled[right]),
+        ENROLLED: enrolled,
+        SETS: sets,
+    }.items():
+        if len(some[0]):
+            attempt.trials.setdefault(measure, []).append(Trials.of(*some, speakers=count))
+
+
+_Scored = tuple[Float64, Int64, Int64]
+
+
+def _enrolments(
+    embedded: Float64, speakers: Int64, rng: np.random.Generator
+) -> Iterator[tuple[Float64, Int64]]:
+    """Means of ten clips (S, e), fewer where a speaker has few, and the other clips' rows."""
+    for _ in range(_LOTS):
+        means, others = [], []
+        for speaker in range(int(speakers.max()) + 1):
+            own = rng.permutation(np.flatnonzero(speakers == speaker))
+            known = min(ENROLMENT, len(own) // 2)
+            means.append(embedded[own[:known]].mean(axis=0))
+            others.append(own[known:])
+        yield np.stack(means), np.concatenate(others)
+
+
+def _identified(
+    comparison: Comparison, embedded: Float64, speakers: Int64, rng: np.random.Generator
+) -> Float64:
+    """(S,) the share of each speaker's clips that are given to them."""
+    count = int(speakers.max()) + 1
+    hits, all_of = np.zeros(count), np.zeros(count)
+    for means, rows in _enrolments(embedded, speakers, rng):
+        guessed = comparison.score(means, embedded[rows], of_left=ENROLMENT).argmax(axis=0)
+        np.add.at(hits, speakers[rows], guessed == speakers[rows])
+        np.add.at(all_of, speakers[rows], 1)
+    return hits / all_of
+
+
+def _enrolled(
+    comparison: Comparison, embedded: Float64, speakers: Int64, rng: np.random.Generator
+) -> _Scored:
+    parts = []
+    for means, rows in _enrolments(embedded, speakers, rng):
+        scores = comparison.score(means, embedded[rows], of_left=ENROLMENT)
+        known = np.repeat(np.arange(len(means)), len(rows))
+        parts.append((scores.reshape(-1), known, np.tile(speakers[rows], len(means))))
+    return _joined(parts)
+
+
+def _sets(
+    comparison: Comparison, embedded: Float64, speakers: Int64, rng: np.random.Generator
+) -> _Scored:
+    """Pairs of disjoint sets of ten captions; of two such scores the sum of both standardised: of
+    their means, and of their means and standard deviations."""
+    parts = []
+    for _ in range(_LOTS):
+        means, spreads, owners = [], [], []
+        for speaker in range(int(speakers.max()) + 1):
+            own = rng.permutation(np.flatnonzero(speakers == speaker))
+            for start in range(0, len(own) - ENROLMENT + 1, ENROLMENT):
+                some = embedded[own[start : start + ENROLMENT]]
+                means.append(some.mean(axis=0))
+                spreads.append(np.concatenate([some.mean(axis=0), some.std(axis=0)]))
+                owners.append(speaker)
+        left, right = np.triu_indices(len(owners), 1)
+        if not len(left):
+            continue
+        both = unit(_standardised(np.stack(spreads)))
+        by_mean = comparison.score(np.stack(means), np.stack(means), ENROLMENT, ENROLMENT)
+        scores = _standardised(by_mean[left, right]) + _standardised((both @ both.T)[left, right])
+        owner = np.array(owners)
+        parts.append((scores, owner[left], owner[right]))
+    return _joined(parts)
+
+
+def _standardised(values: Float64) -> Float64:
+    scaled: Float64 = (values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9)
+    return scaled
+
+
+def _joined(parts: Sequence[_Scored]) -> _Scored:
+    if not parts:
+        return np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    scores, left, right = zip(*parts, strict=True)
+    return np.concatenate(scores), np.concatenate(left), np.concatenate(right)

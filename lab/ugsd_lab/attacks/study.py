@@ -1,0 +1,194 @@
+"""Every attack on one drafter, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.config import Settings
+from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+from ugsd_sdk.uncertainty import Calibrator
+
+from ugsd_lab.attacks import embedder
+from ugsd_lab.attacks.attributes import ATTRIBUTES, LANGUAGE, attack_attribute
+from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_facts
+from ugsd_lab.attacks.findings import Finding, Report
+from ugsd_lab.attacks.heard import Heard, listen
+from ugsd_lab.attacks.learning import FULL, QUICK, Effort
+from ugsd_lab.attacks.leaving import Reader
+from ugsd_lab.attacks.seen import EVIDENCE, Acquaintance, Departures, Seen, depart
+from ugsd_lab.attacks.speakers import attack_speakers
+from ugsd_lab.attacks.voices import Fold, Voices, folds_of, folds_together
+from ugsd_lab.corpora import CORPORA, Clip
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.listening import Progress
+
+__all__ = ["Target", "attack", "prepare"]
+
+
+_FEW_SPEAKERS = 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """The drafter under attack, its ears having heard every clip."""
+
+    name: str
+    home: tuple[str, ...]
+    """The corpora that it was trained on."""
+    reader: Reader
+    gate: Calibrator
+    vocabulary: int
+    """How many token ids there are."""
+    voices: Voices
+    heard: Heard
+
+    def folds(self) -> Mapping[str, list[Fold]]:
+        """By corpus; those without two speakers to attack are left out."""
+        found = {name: folds_of(self.voices, name, self.home) for name in self.voices.corpora}
+        return {name: folds for name, folds in found.items() if folds}
+
+
+def prepare(
+    clips: Sequence[Clip],
+    folder: Path,
+    home: Sequence[str],
+    reader: Reader,
+    cache: Path | None,
+    progress: Progress,
+    *,
+    vocabulary: int,
+) -> Target:
+    """Listen to the clips of the bundled pair's corpora with the ears of the drafter in ``folder``.
+
+    Raises :class:`EvaluationError` where there is nobody to attack.
+    """
+    voices = Voices([clip for clip in clips if clip.corpus in CORPORA])
+    if not len(voices):
+        raise EvaluationError(f"no clips of {', '.join(CORPORA)}: name another --data")
+    heard = listen(find_file(folder, EARS_GRAPH), voices.clips, cache, progress)
+    gate = Calibrator.load(folder / "gate.json")
+    return Target(folder.name, tuple(home), reader, gate, vocabulary, voices, heard)
+
+
+def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report:
+    """Speakers, attributes and content, from evidence and from what left."""
+    torch.set_num_threads(1)  # small products: more threads are slower
+    known, effort = _acquaintances(quick=quick), QUICK if quick else FULL
+    evidence = Seen(EVIDENCE, "", {EVIDENCE: target.heard.evidence})
+    findings: list[Finding] = []
+    notes = list(_notes(target))
+    for seen, departures in (
+        (evidence, None),
+        *_all_seen(target, known, progress, quick=quick),
+    ):
+        findings += _attacked(target, seen, departures, effort, progress)
+    weights = embedder.find_weights()
+    if weights is None:
+        notes.append(embedder.HOW_TO_GET_IT)
+    elif not quick:
+        findings += _embedded(target, weights, progress)
+    return Report(target.name, target.home, tuple(findings), tuple(notes), quick)
+
+
+def _acquaintances(*, quick: bool) -> list[Acquaintance]:
+    """The first is the device's own least."""
+    least = Settings.of().acquaintance
+    if quick:
+        return [Acquaintance(least), Acquaintance(0)]
+    return [
+        Acquaintance(least), Acquaintance(0), Acquaintance(10), Acquaintance(least, "running"),
+        Acquaintance(least, "at once"), Acquaintance(10, "at once"),
+    ]  # fmt: skip
+
+
+def _all_seen(
+    target: Target, known: Sequence[Acquaintance], progress: Progress, *, quick: bool
+) -> Iterator[tuple[Seen, Departures]]:
+    """Every disclosure with the first acquaintance, the default one with the others."""
+    for number, one in enumerate(known):
+        every = list(Disclosure) if number == 0 and not quick else [Disclosure.SUMMARY]
+        departures = depart(
+            target.reader, target.gate, target.voices, target.heard.evidence, one, every, progress
+        )
+        for disclosure in every:
+            yield departures.seen(disclosure, target.vocabulary), departures
+
+
+def _attacked(
+    target: Target,
+    seen: Seen,
+    departures: Departures | None,
+    effort: Effort,
+    progress: Progress,
+) -> list[Finding]:
+    voices, folds = target.voices, target.folds()
+    stage = f"attacking {seen.name}" + (f", habit {seen.habit}" if seen.habit else "")
+    findings: list[Finding] = []
+    for done, (corpus, own) in enumerate(folds.items(), 1):
+        findings += attack_speakers(voices, corpus, own, seen, effort=effort)
+        for attribute in ATTRIBUTES:
+            if attribute != LANGUAGE:
+                findings += attack_attribute(voices, attribute, corpus, own, seen, effort=effort)
+        findings += attack_frames(voices, corpus, own, seen, target.heard.mels, effort=effort)
+        progress(stage, done, len(folds), corpus)
+    if departures is not None:
+        findings += _unsent(target, Disclosure(seen.name), departures, effort)
+    together = folds_together(list(folds.values()))
+    return findings + attack_attribute(voices, LANGUAGE, "all", together, seen, effort=effort)
+
+
+def _unsent(
+    target: Target, disclosure: Disclosure, departures: Departures, effort: Effort
+) -> list[Finding]:
+    """What of the drafts stayed here when the verifier wrote on after the first block."""
+    seen = departures.seen(disclosure, target.vocabulary, at_first=True)
+    stayed = unsent_facts(
+        [target.reader.text(draft) for draft in departures.drafts],
+        [target.reader.text(left.tokens) for left in departures.left_at_first[disclosure]],
+    )
+    return [
+        finding
+        for corpus, folds in target.folds().items()
+        for finding in attack_unsent(target.voices, corpus, folds, seen, stayed, effort=effort)
+    ]
+
+
+def _embedded(target: Target, weights: Path, progress: Progress) -> list[Finding]:
+    """What the independent embedder tells from the recordings themselves."""
+    folds = target.folds()
+    rows = np.unique(np.concatenate([f.test for some in folds.values() for f in some]))
+    embedded = np.zeros((len(target.voices), 256), dtype=np.float32)
+    embedded[rows] = embedder.embed_clips(
+        weights, [target.voices.clips[row] for row in rows], progress
+    )
+    seen = Seen("recording", "", {embedder.EMBEDDER: embedded})
+    return [
+        finding
+        for corpus, some in folds.items()
+        for finding in attack_speakers(target.voices, corpus, some, seen, attackers=["cosine"])
+    ]
+
+
+def _notes(target: Target) -> Iterator[str]:
+    away = [name for name in target.voices.corpora if name not in target.home]
+    yield (
+        "Attacked are speakers whom neither the states' training nor the attacker knew: at home "
+        f"({', '.join(target.home)}) the test speakers"
+        + (f"; away ({', '.join(away)}) all, in folds of speakers." if away else ".")
+    )
+    yield (
+        "Every caption escalates, and the verifier accepts all without writing on, so that every "
+        "doubtful block leaves. Shown is the strongest of all attackers and readings tried."
+    )
+    for name, folds in target.folds().items():
+        speakers = len(set(target.voices.speaker[np.concatenate([f.test for f in folds])].tolist()))
+        if speakers <= _FEW_SPEAKERS:
+            yield (
+                f"{name}: {speakers} speakers. Two people differ in everything at once: the figures "
+                "say little of others, their intervals nothing."
+            )

@@ -1,0 +1,84 @@
+"""What attackers got out of what leaves: the figures that reports and explanations quote.
+
+They are measured in the lab, ``ugsd-lab attack``, on speakers whom neither the states' training nor
+the attacker knew, and travel with the drafter as ``leakage.json``. They are figures of the weights
+whose hashes they name, and of no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ugsd_privacy.errors import LeakageUnknown
+
+__all__ = ["LEAKAGE_FILE", "Leak", "Leakage"]
+
+LEAKAGE_FILE = "leakage.json"
+
+_Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Leak(_Model):
+    """One attack's figure, of the strongest attacker tried."""
+
+    attack: Literal["speaker", "attribute", "content", "traffic"]
+    measure: str
+    """What is guessed and how it is counted."""
+    corpus: str
+    """Whose recordings."""
+    seen: str
+    """What the attacker saw: a disclosure, or a shape of traffic."""
+    habit: str
+    """How many earlier clips the habit held; empty where none could matter."""
+    value: _Share
+    low: _Share | None
+    high: _Share | None
+    """95 % interval over speakers, where there are enough of them."""
+    chance: _Share
+    """What guessing reaches."""
+    control: _Share | None
+    """What the same attackers reach from what never leaves: the positive control."""
+    attacker: str
+    speakers: Annotated[int, Field(ge=0)]
+    clips: Annotated[int, Field(ge=0)]
+
+
+class Leakage(_Model):
+    """``leakage.json``."""
+
+    format: Literal[1]
+    command: str
+    """What printed the figures."""
+    weights: dict[str, str]
+    """SHA-256 of the drafter's graphs, in hex, by file."""
+    leaks: tuple[Leak, ...]
+
+    @classmethod
+    def read(cls, folder: Path, weights: Mapping[str, str]) -> Leakage:
+        """The figures that lie beside a drafter with those ``weights``.
+
+        Raises :class:`LeakageUnknown` where there are none, or they are another drafter's.
+        """
+        path = folder / LEAKAGE_FILE
+        try:
+            found = cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise LeakageUnknown(
+                f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"
+            ) from error
+        if any(weights.get(name) != digest for name, digest in found.weights.items()):
+            raise LeakageUnknown(f"{path} is of other weights: run `ugsd-lab attack` again")
+        return found
+
+    def of(self, attack: str, seen: Iterable[str]) -> list[Leak]:
+        """What one attack got from any of ``seen``."""
+        wanted = set(seen)
+        return [leak for leak in self.leaks if leak.attack == attack and leak.seen in wanted]

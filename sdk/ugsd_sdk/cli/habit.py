@@ -1,0 +1,60 @@
+"""``ugsd habit``: what this device knows of a user's voice, and forgetting it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    habit = typer.Typer(
+        no_args_is_help=True,
+        help="What this device knows of a user's voice; it never leaves.",
+        epilog="Example: ugsd habit show --user ada",
+    )
+    habit.command("show", epilog="Example: ugsd habit show --user ada")(show)
+    habit.command("forget", epilog="Example: ugsd habit forget --user ada")(forget)
+    app.add_typer(habit, name="habit")
+
+
+def show(
+    user: UserOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """How many clips of the user were heard, and whether states of theirs may leave by now."""
+    from ugsd_sdk.habit import clips_heard
+    from ugsd_sdk.home import Home
+
+    settings = settings_from(config, home=home, user=user)
+    heard = clips_heard(Home.at(settings.home).habits, settings.user)
+    lacking = max(0, settings.acquaintance - heard)
+    if as_json:
+        print(json.dumps({"user": settings.user, "heard": heard, "lacking": lacking}))
+        return
+    print(f"{settings.user}: {heard} clips heard; their average is kept on this device alone")
+    print(
+        f"{lacking} more until a state may leave" if lacking else "states may leave, within budget"
+    )
+
+
+def forget(user: UserOption = None, home: HomeOption = None, config: ConfigOption = None) -> None:
+    """Delete what is known of the user's voice. No state of theirs leaves until it is known again."""
+    from ugsd_sdk.habit import forget_habits
+    from ugsd_sdk.home import Home
+
+    settings = settings_from(config, home=home, user=user)
+    known = forget_habits(Home.at(settings.home).habits, settings.user)
+    print(f"{settings.user}: forgotten" if known else f"{settings.user}: nothing was known")

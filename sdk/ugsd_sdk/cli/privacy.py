@@ -1,0 +1,45 @@
+"""``ugsd privacy``: in plain words, what leaves and what attackers got from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, settings_from
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the command, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    privacy = typer.Typer(
+        no_args_is_help=True,
+        help="What leaves this device, and what it tells.",
+        epilog="Example: ugsd privacy explain",
+    )
+    privacy.command("explain", epilog="Example: ugsd privacy explain --config ugsd.toml")(explain)
+    app.add_typer(privacy, name="privacy")
+
+
+def explain(
+    drafter: Annotated[
+        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
+    ] = "starter",
+    config: ConfigOption = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say, for these settings, what leaves, what never does, and what attackers got from it."""
+    from ugsd_sdk.explanation import explain as explained
+
+    settings = settings_from(config)
+    explanation = explained(settings, drafter)
+    if as_json:
+        print(json.dumps(explanation.as_dict(), indent=1))
+        return
+    print(explanation.text())

@@ -1,0 +1,172 @@
+"""What leaves under given settings and what attackers got from it, in words for its user."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ugsd_privacy.channel import Shape
+from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.leakage import Leak, Leakage
+from ugsd_privacy.wire import Disclosure
+
+from ugsd_sdk.captioner import BUNDLED
+from ugsd_sdk.config import Settings
+from ugsd_sdk.drafter.onnx import GRAPHS, find_file, state_dim_of
+
+__all__ = ["Explanation", "explain"]
+
+_WIDTH = 78
+_TRAFFIC = "traffic"
+
+_NEVER = (
+    "the recording, or anything else that could be played back",
+    "your user name, file names and the time",
+    "how your voice usually sounds, and whether it sounds like a woman's or a man's",
+)
+_STATES = {
+    Disclosure.TOKENS: "no numbers about the clip",
+    Disclosure.SUMMARY: "once per caption, {dim} numbers about the clip",
+    Disclosure.BLOCK_STATES: "for each of these words, {dim} numbers about the clip",
+    Disclosure.ALL_STATES: "for each of these words, {dim} numbers about the clip",
+}
+_GUESSED: Mapping[str, str] = {
+    "identification": "which of a few people is speaking, ten captions of each being known",
+    "EER": "whether two captions are of one person: how often wrong, at best 50 in 100 by guessing",
+    "gender": "whether the voice is a woman's or a man's",
+    "age group": "whether the speaker is older or younger",
+    "language": "which language is spoken",
+    "sentence": "which of a known list of sentences was spoken",
+    "facts drafted, not sent": "what the draft says of the voice in words that stayed here",
+    "escalated": "whether a caption was escalated",
+    "emotion": "which emotion",
+}
+"""What is told of each measure; the others are for specialists."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Sections of plain sentences."""
+
+    settings: Mapping[str, str]
+    leaves: tuple[str, ...]
+    never: tuple[str, ...]
+    learnt: tuple[str, ...]
+    """What attackers got, or that nobody measured it."""
+    source: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """For a terminal."""
+        chosen = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+        return "\n\n".join(
+            [
+                _wrapped(f"With these settings ({chosen}):"),
+                _list("What leaves this device, when it is unsure of a caption:", self.leaves),
+                _list("What never leaves it:", self.never),
+                _list("What attackers got from it:", self.learnt),
+                _wrapped(self.source),
+            ]
+        )
+
+
+def explain(settings: Settings, drafter: str) -> Explanation:
+    """Of a drafter by name or folder. Raises :class:`ModelError` where there is none."""
+    folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
+    learnt, source = _learnt(folder, settings)
+    return Explanation(
+        settings={
+            "verifier": settings.verifier.url or "none",
+            "disclosure": str(settings.disclosure),
+            "shape": str(settings.shape),
+            "acquaintance": str(settings.acquaintance),
+            "noise": "none",
+        },
+        leaves=_leaves(settings, state_dim_of(folder)),
+        never=_NEVER,
+        learnt=learnt,
+        source=source,
+    )
+
+
+def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
+    if settings.verifier.url is None:
+        return ("nothing: no verifier is set",)
+    constant = settings.shape is Shape.CONSTANT
+    seen = (
+        "for an observer of the network, one frame of one size for every caption, and when"
+        if constant
+        else "for an observer of the network, that, when and how often it was unsure"
+    )
+    first = (
+        f"none of the numbers before {settings.acquaintance} clips of you were heard"
+        if settings.acquaintance and settings.disclosure is not Disclosure.TOKENS
+        else ""
+    )
+    lines = (
+        "the words drafted so far, up to the first doubtful one, as numbers of a word list",
+        _STATES[settings.disclosure].format(dim=dim),
+        first,
+        seen,
+        "your network address, which the verifier sees, as any server does",
+    )
+    return tuple(line for line in lines if line)
+
+
+def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
+    try:
+        leakage = Leakage.read(folder, _weights(folder))
+    except LeakageUnknown as error:
+        return ("nobody measured it",), str(error)
+    found = [
+        *(leak for leak in leakage.leaks if leak.attack != _TRAFFIC and _applies(leak, settings)),
+        *leakage.of(_TRAFFIC, [str(settings.shape)]),
+    ]
+    return (
+        tuple(_sentence(leak) for leak in found if leak.measure in _GUESSED),
+        f"Measured by `{leakage.command}` on speakers that neither the drafter nor the attackers "
+        "had heard, the strongest attacker each time. A better one may get more.",
+    )
+
+
+def _applies(leak: Leak, settings: Settings) -> bool:
+    return leak.seen == settings.disclosure and _known(leak.habit) >= bool(settings.acquaintance)
+
+
+def _known(habit: str) -> bool:
+    return habit not in ("none", "")
+
+
+def _sentence(leak: Leak) -> str:
+    what = f"{_GUESSED[leak.measure]} ({leak.corpus}, {leak.speakers} speakers)"
+    control = "" if leak.control is None else f"; from the recording itself {_hundred(leak.control)}"
+    verb = "wrong" if leak.measure.startswith("EER") else "right"
+    return f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}{control}"
+
+
+def _hundred(share: float) -> str:
+    return f"{100 * share:.0f} times in 100"
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(find_file(folder, name).read_bytes()).hexdigest()
+        for name in GRAPHS
+        if find_file(folder, name).is_file()
+    }
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([_wrapped(title), *(_wrapped(line, "  - ") for line in lines)])
+
+
+def _wrapped(text: str, first: str = "") -> str:
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
+    )

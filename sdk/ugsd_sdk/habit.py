@@ -1,0 +1,156 @@
+"""What the device knows of how a user's voice usually sounds, and keeps to itself.
+
+What tells one speaker from another is, above all, where their clips lie on average. The device
+takes a user's own average out of the evidence before any state is made of it, so that a state tells
+how a clip differs from the user's habit: more of the feeling, and next to nothing of the person
+(speaker normalisation; measured by ``ugsd-lab attack``). Until a few clips were heard nothing is
+known of the habit, so states stay on the device: ``Settings.acquaintance``.
+
+A habit is an average of evidence: something like a voiceprint. It is kept in the user's home
+folder, readable by the owner alone, never leaves, and can be forgotten (``ugsd habit forget``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_sdk.errors import HabitError
+
+__all__ = ["NO_HABIT", "Habit", "HabitFile", "KnownVoice", "clips_heard", "forget_habits"]
+
+Float32 = NDArray[np.float32]
+
+_DOUBT_CLIPS = 2
+_MEMORY_CLIPS = 50
+"""Older clips fade: the average follows a voice, a microphone or a room that changes."""
+_MAX_BYTES = 1 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Habit:
+    """The average evidence of a user's earlier clips."""
+
+    count: int
+    """How many clips were heard, at least 0."""
+    mean: Float32
+    """(E,), of no length where nothing was heard."""
+
+    @property
+    def trust(self) -> float:
+        """How far the average is to be believed, from 0 to 1: that of two clips by half."""
+        return self.count / (self.count + _DOUBT_CLIPS)
+
+    def after(self, heard: Float32) -> Habit:
+        """The habit when a clip with the evidence ``heard`` (E,) was heard, too."""
+        if not self.count:
+            return Habit(1, heard.astype(np.float32))
+        share = np.float32(1 / min(self.count + 1, _MEMORY_CLIPS))
+        return Habit(self.count + 1, self.mean + share * (heard - self.mean))
+
+
+NO_HABIT = Habit(0, np.zeros(0, dtype=np.float32))
+"""Of a voice that was never heard."""
+
+
+class HabitFile:
+    """Where one user's habit outlives a process.
+
+    ``ears`` names what the evidence was heard with: a habit of other ears means nothing to these,
+    and is begun anew. ``user`` may be any text; its hash names the file.
+    """
+
+    def __init__(self, folder: Path, user: str, ears: bytes) -> None:
+        self.path = _path(folder, user)
+        self._ears = ears.hex()
+
+    def read(self) -> Habit:
+        """The habit as it was last kept; none where there is none, or none that can be read: states
+        then stay here until the voice is known again."""
+        ears, habit = _read(self.path)
+        return habit if ears == self._ears else NO_HABIT
+
+    def keep(self, habit: Habit) -> None:
+        """Write the habit in place of the last one. Raises :class:`HabitError`."""
+        file = io.BytesIO()
+        np.savez(file, count=habit.count, mean=habit.mean, ears=self._ears)
+        temporary = self.path.with_suffix(f".{os.getpid()}.part")
+        try:
+            for folder in (self.path.parent.parent, self.path.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as part:
+                part.write(file.getvalue())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+
+
+def clips_heard(folder: Path, user: str) -> int:
+    """How many clips of ``user`` the habit in ``folder`` is made of; 0 where there is none."""
+    return _read(_path(folder, user))[1].count
+
+
+def forget_habits(folder: Path, user: str) -> bool:
+    """Delete what is known of ``user``; whether anything was. Raises :class:`HabitError`."""
+    path = _path(folder, user)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise HabitError(f"{path}: {error.strerror}: delete it by hand") from error
+    return True
+
+
+def _path(folder: Path, user: str) -> Path:
+    name = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return folder / f"{name}.npz"
+
+
+def _read(path: Path) -> tuple[str, Habit]:
+    """The name of the ears, and the habit."""
+    try:
+        data = path.read_bytes()[:_MAX_BYTES]
+    except OSError:
+        return "", NO_HABIT
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
+            count, mean, ears = int(kept["count"]), kept["mean"], str(kept["ears"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+        _logger.warning("a habit cannot be read and is begun anew")
+        return "", NO_HABIT
+    sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
+    return (ears, Habit(count, mean)) if sound and count > 0 else ("", NO_HABIT)
+
+
+class KnownVoice:
+    """One user's habit as this process knows it, kept in ``file`` if there is one."""
+
+    def __init__(self, file: HabitFile | None) -> None:
+        self._file = file
+        self.habit = NO_HABIT if file is None else file.read()
+
+    def heard(self, evidence: Float32 | None) -> None:
+        """One more clip was heard. A habit that cannot be kept lasts as long as the process."""
+        if evidence is None:
+            return
+        self.habit = self.habit.after(evidence)
+        if self._file is None:
+            return
+        try:
+            self._file.keep(self.habit)
+        except HabitError as error:
+            _logger.warning("the habit is not kept: %s", error)
+            self._file = None

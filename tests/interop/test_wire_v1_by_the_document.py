@@ -1,0 +1,201 @@
+"""A reader of version 1 written from docs/wire.md alone: it imports nothing of this project.
+
+HPKE, CBOR and HMAC are by hand; ``cryptography`` gives ML-KEM, X25519, HKDF and ChaCha20-Poly1305.
+"""
+
+from __future__ import annotations
+
+import ast
+import hmac
+import json
+from hashlib import sha3_256, sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+TESTS = Path(__file__).parents[1]
+VECTORS = json.loads((TESTS / "privacy" / "vectors" / "wire-v1.json").read_text("utf-8"))
+XWING_LABEL = bytes.fromhex("5c2e2f2f5e5c")
+SIZES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
+CONSTANT, OVERHEAD, HELLO, ANSWER_HEAD = 1024, 19, 2386, 1170
+
+
+class Cbor:
+    """Reads the part of CBOR that messages are made of, in its deterministic form."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, n: int) -> bytes:
+        piece = self.data[self.at : self.at + n]
+        assert len(piece) == n, "ends early"
+        self.at += n
+        return piece
+
+    def head(self) -> tuple[int, int]:
+        first = self.take(1)[0]
+        major, info = first >> 5, first & 31
+        if info < 24:
+            return major, info
+        width = 1 << (info - 24)
+        assert width <= 8, "indefinite or reserved"
+        argument = int.from_bytes(self.take(width), "big")
+        least = 24 if width == 1 else 1 << (4 * width)
+        assert argument >= least, "not the shortest form"
+        return major, argument
+
+    def item(self) -> Any:
+        if self.data[self.at] == 0xF6:
+            self.at += 1
+            return None
+        major, argument = self.head()
+        match major:
+            case 0:
+                return argument
+            case 2:
+                return self.take(argument)
+            case 3:
+                return self.take(argument).decode()
+            case 4:
+                return [self.item() for _ in range(argument)]
+        raise AssertionError("a kind of item that no message holds")
+
+    def message(self) -> dict[str, Any]:
+        major, count = self.head()
+        assert major == 5, "not a map"
+        fields, keys = {}, []
+        for _ in range(count):
+            start = self.at
+            key = self.item()
+            keys.append(self.data[start : self.at])
+            fields[key] = self.item()
+        assert keys == sorted(set(keys)), "keys out of order, or twice"
+        assert self.at == len(self.data), "more than one item"
+        return fields
+
+
+def public_key(text: str) -> bytes:
+    """The 1216 bytes of a private key's public one."""
+    raw = bytes.fromhex(text)
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(raw[:64])
+    x25519 = X25519PrivateKey.from_private_bytes(raw[64:])
+    return mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+
+
+def open_hpke(private: str, info: bytes, sealed: bytes) -> bytes:
+    """RFC 9180 §5.1 and §5.2 in base mode, over X-Wing (draft-connolly-cfrg-xwing-kem §5)."""
+    raw = bytes.fromhex(private)
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(raw[:64])
+    x25519 = X25519PrivateKey.from_private_bytes(raw[64:])
+    encapsulated, ciphertext = sealed[:1120], sealed[1120:]
+    theirs = encapsulated[1088:]
+    parts = mlkem.decapsulate(encapsulated[:1088])
+    parts += x25519.exchange(X25519PublicKey.from_public_bytes(theirs)) + theirs
+    shared = sha3_256(parts + x25519.public_key().public_bytes_raw() + XWING_LABEL).digest()
+    suite = b"HPKE" + bytes.fromhex("647a00010003")
+
+    def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
+        return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256")
+
+    def expand(secret: bytes, label: bytes, context: bytes, n: int) -> bytes:
+        labelled = n.to_bytes(2, "big") + b"HPKE-v1" + suite + label + context
+        return hmac.digest(secret, labelled + b"\x01", "sha256")[:n]
+
+    context = b"\0" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
+    secret = extract(shared, b"secret", b"")
+    key, nonce = expand(secret, b"key", context, 32), expand(secret, b"base_nonce", context, 12)
+    return ChaCha20Poly1305(key).decrypt(nonce, ciphertext, None)
+
+
+def open_frame(key: bytes, number: int, frame: bytes) -> bytes:
+    assert len(frame) in SIZES
+    assert frame[0] == 3
+    plain = ChaCha20Poly1305(key).decrypt(number.to_bytes(12, "big"), frame[1:], frame[:1])
+    length = int.from_bytes(plain[:2], "big")
+    message, padding = plain[2 : 2 + length], plain[2 + length :]
+    assert len(message) == length
+    assert not any(padding)
+    smallest = min(size for size in SIZES if size >= length + OVERHEAD)
+    assert len(frame) in (smallest, CONSTANT)
+    return message
+
+
+def traffic_keys() -> dict[str, bytes]:
+    recorded = {name: bytes.fromhex(v) for name, v in VECTORS["recorded_handshake"].items()}
+    public = public_key(recorded["verifier_private_key"].hex())
+    ephemeral_public = public_key(recorded["ephemeral_private_key"].hex())
+    hello, head = recorded["hello"], recorded["answer"][:ANSWER_HEAD]
+    assert len(hello) == HELLO
+    assert (hello[:2], head[:2]) == (b"\x01\x01", b"\x02\x01")
+    static, ephemeral = (
+        VECTORS["recorded_handshake"][f"{name}_private_key"] for name in ("verifier", "ephemeral")
+    )
+    offer = open_hpke(static, b"ugsd channel hello\x01", hello[2:])
+    assert offer == recorded["secret_1"] + ephemeral_public
+    info = b"ugsd channel answer\x01" + sha256(hello).digest()
+    secret_2 = open_hpke(ephemeral, info, head[2:])
+    assert secret_2 == recorded["secret_2"]
+    assert public.hex() == VECTORS["verifier_public_key"]
+    salt = sha256(public + hello + head).digest()
+    labels = {
+        "device": b"ugsd channel device to verifier\x01",
+        "verifier": b"ugsd channel verifier to device\x01",
+    }
+    return {
+        sender: HKDF(SHA256(), 32, salt, label).derive(offer[:32] + secret_2)
+        for sender, label in labels.items()
+    }
+
+
+def test_it_knows_nothing_of_the_code() -> None:
+    for node in ast.walk(ast.parse(Path(__file__).read_text("utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not [name for name in names if name.startswith("ugsd")]
+
+
+@pytest.mark.parametrize("vector", VECTORS["messages"], ids=lambda v: v["name"])
+def test_messages_read_as_the_document_says(vector: dict[str, Any]) -> None:
+    fields = Cbor(bytes.fromhex(vector["cbor"])).message()
+    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
+    assert plain == vector["fields"]
+
+
+def test_the_recorded_handshake_gives_the_keys_of_the_document() -> None:
+    keys = traffic_keys()
+    assert keys["device"].hex() == VECTORS["traffic_keys"]["device_to_verifier"]
+    assert keys["verifier"].hex() == VECTORS["traffic_keys"]["verifier_to_device"]
+    secrets = VECTORS["recorded_handshake"]["secret_1"] + VECTORS["recorded_handshake"]["secret_2"]
+    salt = bytes.fromhex(VECTORS["transcript_sha256"])
+    extracted = hmac.digest(salt, bytes.fromhex(secrets), "sha256")  # RFC 5869 by hand
+    label = b"ugsd channel device to verifier\x01"
+    assert hmac.digest(extracted, label + b"\x01", "sha256") == keys["device"]
+
+
+def test_the_answer_carries_a_welcome_of_version_1() -> None:
+    answer = bytes.fromhex(VECTORS["recorded_handshake"]["answer"])
+    frame = answer[ANSWER_HEAD:]
+    welcome = Cbor(open_frame(traffic_keys()["verifier"], 0, frame)).message()
+    assert len(frame) == 256
+    assert (welcome["kind"], welcome["version"]) == ("welcome", 1)
+    assert {len(welcome["vocabulary"]), len(welcome["projection"])} == {32}
+
+
+@pytest.mark.parametrize("vector", VECTORS["frames"], ids=lambda v: v["message"] + " " + v["shape"])
+def test_frames_open_by_the_document_and_hold_their_messages(vector: dict[str, Any]) -> None:
+    frame = bytes.fromhex(vector["frame"])
+    message = open_frame(traffic_keys()[vector["sender"]], vector["number"], frame)
+    expected = next(m for m in VECTORS["messages"] if m["name"] == vector["message"])
+    assert message.hex() == expected["cbor"]
+    assert (len(frame) == CONSTANT) == (vector["shape"] == "constant")
+    for at in (0, 1, 40, len(frame) - 1):
+        damaged = bytearray(frame)
+        damaged[at] ^= 1
+        with pytest.raises(Exception):  # noqa: B017, PT011  # a tag or an assertion of this reader
+            open_frame(traffic_keys()[vector["sender"]], vector["number"], bytes(damaged))

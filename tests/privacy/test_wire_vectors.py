@@ -1,0 +1,112 @@
+"""The golden vectors of version 1: what was frozen is what the code still says and reads."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
+from ugsd_privacy.wire import (
+    WIRE_VERSION,
+    Block,
+    Cover,
+    Refusal,
+    RefusalCode,
+    Verdict,
+    Welcome,
+    decode_device_message,
+    decode_server_message,
+    encode,
+)
+
+FOLDER = Path(__file__).parent / "vectors"
+VECTORS: dict[str, Any] = json.loads((FOLDER / "wire-v1.json").read_text("utf-8"))
+KINDS = {kind.model_fields["kind"].default: kind for kind in (Block, Cover, Verdict, Refusal)}
+KINDS["welcome"] = Welcome
+BYTES = {"states", "vocabulary", "projection"}
+
+messages = pytest.mark.parametrize("vector", VECTORS["messages"], ids=lambda v: v["name"])
+
+
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_wire_v1", FOLDER / "make_wire_v1.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def message_of(vector: dict[str, Any]) -> Any:
+    fields = {
+        name: bytes.fromhex(value)
+        if name in BYTES
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+        for name, value in vector["fields"].items()
+    }
+    return KINDS[fields["kind"]](**fields)
+
+
+def cbor_of(name: str) -> bytes:
+    found = next(vector["cbor"] for vector in VECTORS["messages"] if vector["name"] == name)
+    return bytes.fromhex(found)
+
+
+def test_the_vectors_are_of_these_versions() -> None:
+    assert (WIRE_VERSION, CHANNEL_VERSION) == (1, 1)
+    assert (VECTORS["wire_version"], VECTORS["channel_version"]) == (1, 1)
+
+
+def test_every_kind_and_every_refusal_has_a_vector() -> None:
+    kinds = {(vector["sender"], vector["fields"]["kind"]) for vector in VECTORS["messages"]}
+    to_device = {("verifier", kind) for kind in ("welcome", "verdict", "refusal", "cover")}
+    assert kinds == {("device", "block"), ("device", "cover")} | to_device
+    codes = {vector["fields"].get("code") for vector in VECTORS["messages"]} - {None}
+    assert codes == set(RefusalCode)
+
+
+@messages
+def test_a_message_has_these_bytes_and_they_this_message(vector: dict[str, Any]) -> None:
+    message, data = message_of(vector), bytes.fromhex(vector["cbor"])
+    decode = decode_device_message if vector["sender"] == "device" else decode_server_message
+    assert encode(message) == data
+    assert decode(data) == message
+
+
+def recorded(name: str) -> bytes:
+    return bytes.fromhex(VECTORS["recorded_handshake"][name])
+
+
+def test_a_recorded_hello_still_opens() -> None:
+    server = ServerChannel(maker().key_of(recorded("verifier_private_key").hex()))
+    assert server.receive_hello(recorded("hello"), b"")
+
+
+def test_a_recorded_answer_still_opens_and_its_keys_seal_and_open_the_frames() -> None:
+    key = maker().key_of(recorded("verifier_private_key").hex())
+    device = ClientChannel(key.public)
+    device.hello()
+    device._hello, device._secret = recorded("hello"), recorded("secret_1")
+    device._ephemeral = maker().key_of(recorded("ephemeral_private_key").hex())
+    assert device.receive_hello(recorded("answer")) == cbor_of("welcome")
+    server = ServerChannel(key)
+    secrets = recorded("secret_1") + recorded("secret_2")
+    server._share(secrets, bytes.fromhex(VECTORS["transcript_sha256"]), role="verifier")
+    assert server.seal(cbor_of("welcome")) == recorded("answer")[1170:]
+    for vector in VECTORS["frames"]:
+        frame, message = bytes.fromhex(vector["frame"]), cbor_of(vector["message"])
+        to_server = vector["sender"] == "device"
+        sender, reader = (device, server) if to_server else (server, device)
+        assert sender.seal(message, Shape(vector["shape"])) == frame
+        assert reader.open(frame) == message
+
+
+def test_the_vectors_are_those_that_their_maker_makes() -> None:
+    made = maker().text(VECTORS["recorded_handshake"])
+    assert made == (FOLDER / "wire-v1.json").read_text("utf-8")

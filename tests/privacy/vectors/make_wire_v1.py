@@ -1,0 +1,191 @@
+"""Makes wire-v1.json, the golden vectors of wire and channel version 1. Run it to write the file.
+
+All but the handshake follows from what is written here and is made anew each time. The handshake's
+ciphertexts are random, so one handshake is recorded, with the private keys that open it, and kept:
+``--record`` replaces it, which no released version may do. The keys serve nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from ugsd_privacy import channel
+from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
+from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.wire import (
+    WIRE_VERSION,
+    Block,
+    Cover,
+    Refusal,
+    RefusalCode,
+    Verdict,
+    Welcome,
+    encode,
+)
+
+VECTORS = Path(__file__).with_name("wire-v1.json")
+_ANSWER_HEAD_BYTES = 2 + 1120 + 16 + 32
+
+_WELCOME = Welcome(
+    version=WIRE_VERSION,
+    vocabulary=sha256(b"vocabulary").digest(),
+    projection=sha256(b"projection").digest(),
+    state_dim=128,
+    max_tokens=64,
+)
+_DEVICE = {
+    "tokens alone": Block(
+        caption=0, keep=0, prefix=(), tokens=(7,), state_positions=(), state_dim=0, states=b""
+    ),
+    "a summary": Block(
+        caption=1,
+        keep=0,
+        prefix=(23, 24, 255, 256),
+        tokens=(65_535, 65_536, 2**20 - 1),
+        state_positions=(0,),
+        state_dim=128,
+        states=bytes(range(128)),
+    ),
+    "states of prefix and block": Block(
+        caption=2**32 - 1,
+        keep=250,
+        prefix=(1,),
+        tokens=(2, 3, 4, 5, 6),
+        state_positions=(250, 251, 255),
+        state_dim=2,
+        states=bytes([0x7F, 0x81, 0, 1, 0xFF, 0x80]),
+    ),
+    "a cover": Cover(),
+}
+_VERIFIER = {
+    "welcome": _WELCOME,
+    "all accepted": Verdict(caption=0, start=0, accepted=1, correction=None, continuation=()),
+    "corrected and continued": Verdict(
+        caption=1, start=4, accepted=2, correction=2**20 - 1, continuation=tuple(range(20, 84))
+    ),
+    "a cover in answer": Cover(),
+} | {f"refused: {code}": Refusal(code=code) for code in RefusalCode}
+_FRAMES = [
+    ("device", "tokens alone", Shape.PADDED),
+    ("device", "a summary", Shape.PADDED),
+    ("device", "a summary", Shape.CONSTANT),
+    ("device", "a cover", Shape.CONSTANT),
+    ("verifier", "all accepted", Shape.PADDED),
+    ("verifier", "corrected and continued", Shape.PADDED),
+    ("verifier", "corrected and continued", Shape.CONSTANT),
+    ("verifier", "a cover in answer", Shape.CONSTANT),
+    ("verifier", "refused: overloaded", Shape.CONSTANT),
+]
+
+
+def key_of(seeds: str) -> VerifierKey:
+    """The key of an ML-KEM-768 seed (64 bytes) and an X25519 private key (32 bytes), in hex."""
+    raw = bytes.fromhex(seeds)
+    return VerifierKey(
+        MLKEM768PrivateKey.from_seed_bytes(raw[:64]), X25519PrivateKey.from_private_bytes(raw[64:])
+    )
+
+
+def record() -> dict[str, str]:
+    """Shake hands once, and keep what it takes to open the flights again."""
+    key = VerifierKey.generate()
+    device, verifier = ClientChannel(key.public), ServerChannel(key)
+    hello = device.hello()
+    secret_1, ephemeral = device._secret, device._ephemeral
+    assert ephemeral is not None
+    answer = verifier.receive_hello(hello, encode(_WELCOME))
+    info = b"ugsd channel answer\1" + sha256(hello).digest()
+    secret_2 = channel._SUITE.decrypt(answer[2:_ANSWER_HEAD_BYTES], ephemeral.hpke, info=info)
+    device.receive_hello(answer)
+    return {
+        "verifier_private_key": _seeds(key),
+        "ephemeral_private_key": _seeds(ephemeral),
+        "secret_1": secret_1.hex(),
+        "secret_2": secret_2.hex(),
+        "hello": hello.hex(),
+        "answer": answer.hex(),
+    }
+
+
+def vectors(recorded: dict[str, str]) -> dict[str, Any]:
+    """The whole file, around a recorded handshake."""
+    messages = [
+        _message(name, sender, message)
+        for sender, named in (("device", _DEVICE), ("verifier", _VERIFIER))
+        for name, message in named.items()  # type: ignore[attr-defined]
+    ]
+    key = key_of(recorded["verifier_private_key"])
+    hello, answer = bytes.fromhex(recorded["hello"]), bytes.fromhex(recorded["answer"])
+    salt = sha256(key.public.raw + hello + answer[:_ANSWER_HEAD_BYTES]).digest()
+    secrets = bytes.fromhex(recorded["secret_1"] + recorded["secret_2"])
+    labels = {
+        "device_to_verifier": b"ugsd channel device to verifier\1",
+        "verifier_to_device": b"ugsd channel verifier to device\1",
+    }
+    keys = {name: channel._derive(secrets, salt, label).hex() for name, label in labels.items()}
+    return {
+        "wire_version": WIRE_VERSION,
+        "channel_version": CHANNEL_VERSION,
+        "messages": messages,
+        "recorded_handshake": recorded,
+        "verifier_public_key": key.public.raw.hex(),
+        "transcript_sha256": salt.hex(),
+        "traffic_keys": keys,
+        "frames": _frames(key, secrets, salt),
+    }
+
+
+def _frames(key: VerifierKey, secrets: bytes, salt: bytes) -> list[dict[str, Any]]:
+    device, verifier = ClientChannel(key.public), ServerChannel(key)
+    device._share(secrets, salt, role="device")
+    verifier._share(secrets, salt, role="verifier")
+    verifier.seal(encode(_WELCOME))  # frame 0, which the answer carries
+    numbers, frames = {"device": 0, "verifier": 1}, []
+    sides = {"device": (device, _DEVICE), "verifier": (verifier, _VERIFIER)}
+    for sender, name, shape in _FRAMES:
+        side, named = sides[sender]
+        frame = side.seal(encode(named[name]), shape)  # type: ignore[attr-defined,index]
+        frames.append(
+            {
+                "sender": sender,
+                "number": numbers[sender],
+                "message": name,
+                "shape": str(shape),
+                "frame": frame.hex(),
+            }
+        )
+        numbers[sender] += 1
+    return frames
+
+
+def _message(name: str, sender: str, message: Any) -> dict[str, Any]:
+    fields = message.model_dump(mode="python")
+    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
+    return {"name": name, "sender": sender, "fields": plain, "cbor": encode(message).hex()}
+
+
+def _seeds(key: VerifierKey) -> str:
+    return (key._mlkem.private_bytes_raw() + key._x25519.private_bytes_raw()).hex()
+
+
+def text(recorded: dict[str, str]) -> str:
+    """The file's text."""
+    return json.dumps(vectors(recorded), indent=1) + "\n"
+
+
+def main() -> None:
+    if "--record" in sys.argv[1:]:
+        recorded = record()
+    else:
+        recorded = json.loads(VECTORS.read_text("utf-8"))["recorded_handshake"]
+    VECTORS.write_text(text(recorded), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Habits: what the device knows of a voice, how it is kept, and what waits for it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.cli import main
+from ugsd_sdk.errors import HabitError
+from ugsd_sdk.habit import (
+    NO_HABIT,
+    Habit,
+    HabitFile,
+    KnownVoice,
+    clips_heard,
+    forget_habits,
+)
+from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, Escalate, Reserved
+
+EARS, OTHER_EARS = b"\x01" * 32, b"\x02" * 32
+_CLIPS = st.lists(
+    arrays(np.float32, 5, elements=st.floats(-100, 100, width=32)), min_size=1, max_size=40
+)
+
+
+@given(_CLIPS)
+def test_a_habit_is_the_average_of_what_was_heard(clips: list[np.ndarray]) -> None:
+    habit = NO_HABIT
+    for clip in clips:
+        habit = habit.after(clip)
+    assert habit.count == len(clips)
+    np.testing.assert_allclose(habit.mean, np.mean(clips, axis=0), atol=1e-3)
+
+
+def test_an_old_voice_fades() -> None:
+    habit = NO_HABIT
+    for level in [0.0] * 200 + [1.0] * 200:
+        habit = habit.after(np.full(3, level, dtype=np.float32))
+    assert habit.mean.min() > 0.95
+
+
+def test_trust_grows_with_every_clip_from_nothing() -> None:
+    trust = [Habit(count, np.zeros(1, dtype=np.float32)).trust for count in range(60)]
+    assert trust[0] == 0
+    assert trust == sorted(set(trust))
+    assert trust[-1] < 1
+
+
+def test_a_habit_outlives_the_process_and_is_its_owners_alone(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path / "habits", "ada", EARS)
+    voice = KnownVoice(file)
+    for _ in range(3):
+        voice.heard(np.ones(4, dtype=np.float32))
+    again = HabitFile(tmp_path / "habits", "ada", EARS).read()
+    assert again.count == 3
+    np.testing.assert_array_equal(again.mean, np.ones(4, dtype=np.float32))
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
+    assert "ada" not in file.path.name
+
+
+def test_users_and_ears_do_not_share_a_habit(tmp_path: Path) -> None:
+    HabitFile(tmp_path, "ada", EARS).keep(Habit(5, np.ones(4, dtype=np.float32)))
+    assert HabitFile(tmp_path, "bob", EARS).read() is NO_HABIT
+    assert HabitFile(tmp_path, "ada", OTHER_EARS).read() is NO_HABIT
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 200])
+def test_a_damaged_habit_is_begun_anew(tmp_path: Path, cut: int) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    file.keep(Habit(5, np.ones(400, dtype=np.float32)))
+    file.path.write_bytes(file.path.read_bytes()[:cut])
+    assert file.read() is NO_HABIT
+
+
+@given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1))
+def test_flipped_bits_never_raise(
+    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
+) -> None:
+    file = HabitFile(tmp_path_factory.mktemp("habits"), "ada", EARS)
+    file.keep(Habit(5, np.ones(40, dtype=np.float32)))
+    data = bytearray(file.path.read_bytes())
+    for at, flip in flips:
+        data[at % len(data)] ^= flip
+    file.path.write_bytes(data)
+    assert np.isfinite(file.read().mean).all()
+
+
+def test_what_is_no_number_is_begun_anew(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    file.keep(Habit(5, np.full(4, np.nan, dtype=np.float32)))
+    assert file.read() is NO_HABIT
+
+
+def test_a_habit_that_cannot_be_kept_lasts_as_long_as_the_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "habits").write_text("a file where a folder should be")
+    voice = KnownVoice(HabitFile(tmp_path / "habits", "ada", EARS))
+    for _ in range(2):
+        voice.heard(np.ones(4, dtype=np.float32))
+    assert voice.habit.count == 2
+    assert len(caplog.records) == 1
+    with pytest.raises(HabitError):
+        HabitFile(tmp_path / "habits", "ada", EARS).keep(voice.habit)
+
+
+def test_forgetting_leaves_nothing(tmp_path: Path) -> None:
+    HabitFile(tmp_path, "ada", EARS).keep(Habit(5, np.ones(4, dtype=np.float32)))
+    assert clips_heard(tmp_path, "ada") == 5
+    assert forget_habits(tmp_path, "ada")
+    assert not forget_habits(tmp_path, "ada")
+    assert clips_heard(tmp_path, "ada") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_tells_and_forgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    HabitFile(tmp_path / "habits", "ada", EARS).keep(Habit(2, np.ones(4, dtype=np.float32)))
+    options = ["--user", "ada", "--home", str(tmp_path)]
+    assert main(["habit", "show", *options]) == 0
+    told = capsys.readouterr().out
+    assert "2 clips heard" in told
+    assert "1 more until a state may leave" in told
+    assert main(["habit", "forget", *options]) == 0
+    assert "forgotten" in capsys.readouterr().out
+    assert main(["habit", "show", "--json", *options]) == 0
+    assert '"heard": 0, "lacking": 3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("disclosure", list(Disclosure))
+def test_towards_a_strange_voice_no_policy_sends_a_state(disclosure: Disclosure) -> None:
+    block = BlockView(0, (1, 2), (0.9, 0.9), summary_held=False)
+    policy = Reserved(AlwaysEscalate(disclosure))
+    decision = policy(block, BudgetView())
+    if disclosure is Disclosure.TOKENS:
+        assert decision == Escalate(disclosure)
+    else:
+        assert decision == Commit()
+    assert policy.held_back is (disclosure is not Disclosure.TOKENS)
