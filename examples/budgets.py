@@ -1,5 +1,7 @@
 """Two users with a budget each, which runs out mid-way: captions go on, and say why unverified.
 
+The first three captions of each only acquaint the device with the voice.
+
 python examples/budgets.py
 """
 
@@ -17,7 +19,7 @@ BUDGETS = Path(__file__).with_name("budgets.toml")
 
 
 def main() -> None:
-    clips = list(islice(cycle(sorted(BUNDLED.glob("*.opus"))), 4))
+    clips = list(islice(cycle(sorted(BUNDLED.glob("16*.opus"))), 7))
     with tempfile.TemporaryDirectory(prefix="ugsd-example-") as home:
         for user in ("ada", "ben"):  # one home, one log, one budget per user
             with Captioner(config=BUDGETS, user=user, home=home) as captioner:

@@ -1,8 +1,10 @@
-"""Caption a clip twice: by this device alone, then with the verifier that the package brings.
+"""Caption clips of one voice twice: by this device alone, then with the bundled verifier.
 
-    python examples/caption_file.py [CLIP]
+    python examples/caption_file.py [CLIP...]
 
-The second time keeps its log in ~/.ugsd; read it with ``ugsd audit show``.
+The device gets acquainted with a voice before it lets anything of it leave, so name four clips or
+more. The second time keeps its log, and what it knows of the voice, in ~/.ugsd; read the log with
+``ugsd audit show``.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ BUNDLED = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
 
 
 def main() -> None:
-    clip = Path(sys.argv[1]) if len(sys.argv) > 1 else min(BUNDLED.glob("*.opus"))
+    clips = list(map(Path, sys.argv[1:])) or sorted(BUNDLED.glob("16*.opus"))
 
     with Captioner() as captioner:  # no verifier: neither network nor home is touched
-        print("alone:   ", captioner.caption(clip).text)
+        for clip in clips:
+            print("alone:   ", captioner.caption(clip).text)
 
     with Captioner(verifier="embedded") as captioner:
         captioner.connect()  # or the first captions may be made while it still starts
-        caption = captioner.caption(clip)
-    print("verified:", caption.text)
+        for clip in clips:
+            caption = captioner.caption(clip)
+            print("verified:", caption.text)
 
+    print("The last one, word by word:")
     for token in caption.tokens:
         print(f"  {token.text.strip():<14} {token.source:<10} {'left' if token.left else 'kept'}")
     cost = caption.escalation

@@ -20,6 +20,8 @@ class DemoClip(BaseModel):
     language: str
     emotion: str
     speaker: str
+    acquaints: bool = False
+    """Heard only so that the device knows the speaker's voice."""
 
 
 class _Clips(RootModel[tuple[DemoClip, ...]]):

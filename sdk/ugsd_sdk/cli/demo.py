@@ -38,7 +38,8 @@ def demo(
 ) -> None:
     """Caption bundled clips, first on this device alone, then with a verifier on this machine.
 
-    Shows which words left the device and how many bytes, and verifies the log of them.
+    Each speaker is a user of their own, with whom the device gets acquainted first. Shows which
+    words left the device and how many bytes, and verifies the log of them.
     """
     from ugsd_sdk.cli.audit import describe, verified
     from ugsd_sdk.cli.clips import read_clips
@@ -58,6 +59,8 @@ def demo(
         summary = verified(place)
         blocks_bytes = sum(caption.escalation.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
+        heard = sum(clip.acquaints for clip in clips)
+        console.print(f"{heard} other clips were heard first, to know the speakers; none of them left")
         console.print(
             f"{blocks_bytes} bytes of blocks and {total_bytes - blocks_bytes} bytes of handshakes "
             "left this device; no audio did"
@@ -76,14 +79,20 @@ def _caption_twice(
     from ugsd_sdk.cli.caption import await_verifier
     from ugsd_sdk.config import EMBEDDED
 
-    alone_settings = settings_from(None, home=home, offline=True)
-    settings = settings_from(None, home=home, verifier=EMBEDDED)
     rows = []
-    with Captioner(config=alone_settings) as alone, Captioner(config=settings) as verified:
-        await_verifier(verified, settings)
-        for clip in track(clips, "captioning", console=Console(stderr=True), transient=True):
-            path = _CLIPS / clip.file
-            rows.append((clip, alone.caption(path), verified.caption(path)))
+    speakers = dict.fromkeys(clip.speaker for clip in clips)
+    console = Console(stderr=True)
+    for speaker in track(speakers, "captioning", console=console, transient=True):
+        alone_settings = settings_from(None, home=home, user=speaker, offline=True)
+        settings = settings_from(None, home=home, user=speaker, verifier=EMBEDDED)
+        with Captioner(config=alone_settings) as alone, Captioner(config=settings) as verified:
+            await_verifier(verified, settings)
+            own = [clip for clip in clips if clip.speaker == speaker]
+            for clip in sorted(own, key=lambda clip: not clip.acquaints):
+                path = _CLIPS / clip.file
+                row = (clip, alone.caption(path), verified.caption(path))
+                if not clip.acquaints:
+                    rows.append(row)
     return rows
 
 
