@@ -222,6 +222,45 @@ def _probe(
     return probe_emotions(find_file(pair.drafter, EARS_GRAPH), train, heard, progress)
 
 
+@_app.command(epilog="Example: ugsd-lab attack --data corpora")
+def attack(
+    data: _Data = None,
+    drafter: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="starter, free, ceiling, or a folder.")
+    ] = "starter",
+    frontier: Annotated[
+        bool, typer.Option("--frontier", help="Compare ways of making states instead.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="EMO-DB and short training only: a first look.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the frontier: .svg or .png. Needs --frontier."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keeps what the ears heard between runs."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables as a document holds them.")
+    ] = False,
+) -> None:
+    """Attack what leaves the device: who speaks, what sort of person, what was said, and what the
+    network sees.
+
+    On speakers whom neither the states' training nor the attackers knew, by the strongest of
+    several attackers, beside the same attackers on what never leaves and on permuted labels.
+    """
+    from ugsd_lab.attacks.command import Asked, run
+
+    asked = Asked(data, drafter, cache, plot, frontier, quick, as_json, markdown)
+    with _progress() as progress:
+        result = run(asked, progress)
+    result.show()
+
+
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
 
 

@@ -120,6 +120,8 @@ def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
 
 
 def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
+    if settings.verifier.url is None:
+        return ("nothing",), "Name a verifier in the settings to see what it would learn."
     try:
         leakage = Leakage.read(folder, _weights(folder))
     except LeakageUnknown as error:
@@ -136,11 +138,12 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
 
 
 def _applies(leak: Leak, settings: Settings) -> bool:
-    return leak.seen == settings.disclosure and _known(leak.habit) >= bool(settings.acquaintance)
+    stranger = leak.habit == "none"
+    return leak.seen == settings.disclosure and (not leak.habit or stranger != _known(settings))
 
 
-def _known(habit: str) -> bool:
-    return habit not in ("none", "")
+def _known(settings: Settings) -> bool:
+    return settings.acquaintance > 0
 
 
 def _sentence(leak: Leak) -> str:

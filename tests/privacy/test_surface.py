@@ -30,9 +30,10 @@ SURFACE = {
         ServerChannel Shape""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
-        KeyFileError LedgerCorrupt LedgerError LedgerUnavailable LogTampered PrivacyError
-        UnknownVersion WireError""",
+        KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
+        PrivacyError UnknownVersion WireError""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
+    ".leakage": "LEAKAGE_FILE Leak Leakage",
     ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover

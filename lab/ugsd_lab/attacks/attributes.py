@@ -58,10 +58,12 @@ def attack_attribute(
     seen: Seen,
     *,
     effort: Effort = FULL,
+    control: bool = True,
 ) -> list[Finding]:
     """The strongest attacker's balanced accuracy; nothing where there are no two values to tell.
 
-    The sentence is one of those that the corpus has, learnt from its other speakers.
+    The sentence is one of those that the corpus has, learnt from its other speakers. ``control``
+    also runs that attacker on permuted labels.
     """
     labels = labels_of(voices, attribute)
     folds = [_told(fold, labels) for fold in folds]
@@ -89,11 +91,13 @@ def attack_attribute(
             attacker=attacker,
             speakers=len(measure.sums),
             clips=sum(len(fold.test) for fold in usable),
-        )  # fmt: skip
+        )
         for attacker, (measure, *_) in results.items()
     )
     measure, name, reading = results[found.attacker]
     low, high = interval(measure.redrawn(draws(len(measure.sums))))
+    if not control:
+        return [replace(found, low=low, high=high)]
     features = seen.readings[reading]
     permuted = _attempt(voices, labels, usable, features, name, effort, permuted=True)
     return [replace(found, low=low, high=high, permuted=permuted.value)]

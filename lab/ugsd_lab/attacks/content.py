@@ -88,7 +88,7 @@ def attack_unsent(
             attacker=name,
             speakers=len(measure.sums),
             clips=int(measure.sums[:, 1].sum()),
-        )  # fmt: skip
+        )
         for name, measure in results.items()
     ]
     found = strongest(findings)
@@ -169,7 +169,7 @@ def attack_frames(
             attacker=name,
             speakers=len(measure.sums),
             clips=sum(len(fold.test) for fold in folds),
-        )  # fmt: skip
+        )
         for name, (measure, _) in results.items()
     )
     measure, shuffled = results[found.attacker]
@@ -202,7 +202,9 @@ def _correlations(left: Float32, right: Float32) -> Float64:
     left, right = (x - x.mean(axis=1, keepdims=True) for x in (left, right))
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     products = (left * right).sum(axis=1).astype(np.float64)
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 1e-9)
+    zero = np.zeros_like(products)
+    correlations: Float64 = np.divide(products, norms, out=zero, where=norms > 1e-9)
+    return correlations
 
 
 def _mean_by_emotion(voices: Voices, fold: Fold, known: Float32) -> Float32:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.attacks.learning import Effort, fit_network
+from ugsd_lab.attacks.learning import Effort, Network, fit_network
 
 __all__ = ["ATTACKERS", "Comparison", "unit"]
 
@@ -80,30 +80,30 @@ class _Plda(_Linear):
 class _Network(_Linear):
     """A trained network's last hidden layer, compared by cosine."""
 
-    def __init__(self, embed: Callable[[NDArray[np.float32]], Float64]) -> None:
-        self.embed = embed  # type: ignore[method-assign]
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def embed(self, features: NDArray[np.float32]) -> Float64:
+        return self._network.hidden(features).astype(np.float64)
 
 
-def _scatter(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, Float64, Float64]:
-    """Mean (d,), within-speaker covariance (d, d), regular, and the speakers' means (S, d)."""
-    wide = features.astype(np.float64)
-    means = np.stack([wide[speakers == s].mean(axis=0) for s in range(speakers.max() + 1)])
-    apart = wide - means[speakers]
-    within = apart.T @ apart / len(wide)
-    dim = len(within)
-    level = max(float(np.trace(within)) / dim, 1e-12)
-    return wide.mean(axis=0), within + _SHRINKAGE * level * np.eye(dim), means
+def _whitened(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, Float64, Float64]:
+    """Mean (d,), a matrix (d, d) after which a speaker's clips vary by 1 in each direction, and the
+    speakers' means (S, d) after it. Features are scaled alike before the covariance is shrunk."""
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0) + 1e-6
+    scaled = (features - mean) / scale
+    means = np.stack([scaled[speakers == s].mean(axis=0) for s in range(speakers.max() + 1)])
+    apart = scaled - means[speakers]
+    within = apart.T @ apart / len(scaled)
+    level = max(float(np.trace(within)) / len(within), 1e-12)
+    values, vectors = np.linalg.eigh(within + _SHRINKAGE * level * np.eye(len(within)))
+    whitening = vectors / np.sqrt(np.maximum(values, 1e-12))
+    return mean, whitening / scale[:, None], means @ whitening
 
 
-def _whitening(within: Float64) -> Float64:
-    """W with W.T @ within @ W = 1."""
-    values, vectors = np.linalg.eigh(within)
-    return vectors / np.sqrt(np.maximum(values, 1e-12))
-
-
-def _directions(means: Float64, mean: Float64, whitening: Float64, count: int) -> Float64:
-    """Of whitened space, those in which speakers' means differ most: (d, count) at most."""
-    *_, directions = np.linalg.svd((means - mean) @ whitening, full_matrices=False)
+def _directions(means: Float64, count: int) -> Float64:
+    """(d, count) at most, those of whitened space in which speakers' means (S, d) differ most."""
+    *_, directions = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
     return directions[: min(count, len(means) - 1)].T
 
 
@@ -112,28 +112,25 @@ def _as_it_is(features: NDArray[np.float32], speakers: Int64, effort: Effort) ->
 
 
 def _wccn(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
-    mean, within, _ = _scatter(features, speakers)
-    return _Linear(mean, _whitening(within))
+    mean, whitening, _ = _whitened(features, speakers)
+    return _Linear(mean, whitening)
 
 
 def _lda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
-    mean, within, means = _scatter(features, speakers)
-    whitening = _whitening(within)
-    return _Linear(mean, whitening @ _directions(means, mean, whitening, _LDA_DIM))
+    mean, whitening, means = _whitened(features, speakers)
+    return _Linear(mean, whitening @ _directions(means, _LDA_DIM))
 
 
 def _plda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
-    mean, within, means = _scatter(features, speakers)
-    whitening = _whitening(within)
-    matrix = whitening @ _directions(means, mean, whitening, _PLDA_DIM)
-    spread = ((means - mean) @ matrix).var(axis=0, ddof=1)
+    mean, whitening, means = _whitened(features, speakers)
+    directions = _directions(means, _PLDA_DIM)
+    spread = (means @ directions).var(axis=0, ddof=1)
     own = np.array([1 / np.sum(speakers == s) for s in range(speakers.max() + 1)]).mean()
-    return _Plda(mean, matrix, np.maximum(spread - own, 1e-3))
+    return _Plda(mean, whitening @ directions, np.maximum(spread - own, 1e-3))
 
 
 def _network(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
-    network = fit_network(features, speakers, effort=effort)
-    return _Network(lambda rows: network.hidden(rows).astype(np.float64))
+    return _Network(fit_network(features, speakers, effort=effort))
 
 
 ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, Effort], Comparison]] = (
@@ -143,5 +140,5 @@ ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, Effort], Compariso
         }
     )
 )  # fmt: skip
-"""By name: from (n, d) features, the (n,) numbers of their speakers and an effort. ``cosine`` learns
-nothing."""
+"""By name: from (n, d) features, the (n,) numbers of their speakers and an effort. ``cosine``
+learns nothing."""

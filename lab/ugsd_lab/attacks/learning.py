@@ -48,7 +48,7 @@ class Network:
     @torch.inference_mode()
     def hidden(self, features: Float32) -> Float32:
         """(n, e) what the last layer reads."""
-        return self._body(features).numpy()  # type: ignore[no-any-return]
+        return self._body(features).numpy()
 
     @torch.inference_mode()
     def outputs(self, features: Float32) -> Float32:
@@ -57,7 +57,8 @@ class Network:
 
     def classes(self, features: Float32) -> Int64:
         """(n,) the likeliest."""
-        return self.outputs(features).argmax(axis=1)
+        likeliest: Int64 = self.outputs(features).argmax(axis=1)
+        return likeliest
 
     def _body(self, features: Float32) -> Tensor:
         scaled = (features - self.mean) / self.scale

@@ -47,6 +47,7 @@ def attack_speakers(
     seen: Seen,
     *,
     attackers: Collection[str] = tuple(ATTACKERS),
+    only: Collection[str] | None = None,
     effort: Effort = FULL,
 ) -> list[Finding]:
     """The strongest of the attackers over all readings of what is seen, measure by measure.
@@ -56,14 +57,15 @@ def attack_speakers(
     one gender, of one caption against the mean of ten known ones, and of two sets of ten captions.
     What has no trials is left out: there are none of one gender between a woman and a man.
     """
+    wanted = [name for name in (IDENTIFICATION, *_FROM) if only is None or name in only]
     attempts = {
-        f"{name} on {reading}": _attempt(voices, folds, features, name, effort)
+        f"{name} on {reading}": _attempt(voices, folds, features, name, effort, wanted)
         for reading, features in seen.readings.items()
         for name in attackers
     }
     if not folds:
         return []
-    found = [_finding(measure, corpus, seen, attempts) for measure in (IDENTIFICATION, *_FROM)]
+    found = [_finding(measure, corpus, seen, attempts) for measure in wanted]
     return [finding for finding in found if not isnan(finding.value)]
 
 
@@ -128,7 +130,7 @@ def _finding(measure: str, corpus: str, seen: Seen, attempts: Mapping[str, _Atte
             speakers=sum(map(len, attempt.right)),
             clips=attempt.clips,
             lower_is_stronger=_kind(measure) == "EER" and measure != IDENTIFICATION,
-        )  # fmt: skip
+        )
         for name, attempt in attempts.items()
     ]
     found = strongest(findings)
@@ -140,7 +142,12 @@ def _finding(measure: str, corpus: str, seen: Seen, attempts: Mapping[str, _Atte
 
 
 def _attempt(
-    voices: Voices, folds: Sequence[Fold], features: NDArray[np.float32], name: str, effort: Effort
+    voices: Voices,
+    folds: Sequence[Fold],
+    features: NDArray[np.float32],
+    name: str,
+    effort: Effort,
+    wanted: Collection[str],
 ) -> _Attempt:
     attempt = _Attempt()
     for fold in folds:
@@ -150,23 +157,27 @@ def _attempt(
         embedded = embedded - embedded.mean(axis=0)
         speakers, _ = named(voices.speaker[fold.test])
         genders, _ = named(voices.gender[fold.test])
-        _add(attempt, comparison, embedded, speakers, genders, np.random.default_rng(effort.seed))
+        rng = np.random.default_rng(effort.seed)
+        shuffled = rng.permutation(speakers)
+        attempt.clips += len(speakers)
+        attempt.right.append(_identified(comparison, embedded, speakers, rng))
+        attempt.permuted.append(_identified(comparison, embedded, shuffled, rng))
+        if set(wanted) != {IDENTIFICATION}:
+            _add_trials(attempt, comparison, embedded, speakers, shuffled, genders, rng)
     return attempt
 
 
-def _add(
+def _add_trials(
     attempt: _Attempt,
     comparison: Comparison,
     embedded: Float64,
     speakers: Int64,
+    shuffled: Int64,
     genders: Int64,
     rng: np.random.Generator,
 ) -> None:
-    """What one attacker makes of one fold's clips."""
-    count, shuffled = int(speakers.max()) + 1, rng.permutation(speakers)
-    attempt.clips += len(speakers)
-    attempt.right.append(_identified(comparison, embedded, speakers, rng))
-    attempt.permuted.append(_identified(comparison, embedded, shuffled, rng))
+    """What one attacker makes of pairs of one fold's clips."""
+    count = int(speakers.max()) + 1
     left, right = np.triu_indices(len(speakers), 1)
     scores = comparison.score(embedded, embedded)[left, right]
     alike = genders[left] == genders[right]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.config import Settings
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+from ugsd_sdk.drafter.onnx import EARS_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
 from ugsd_sdk.uncertainty import Calibrator
 
 from ugsd_lab.attacks import embedder
@@ -57,22 +58,23 @@ def prepare(
     clips: Sequence[Clip],
     folder: Path,
     home: Sequence[str],
-    reader: Reader,
     cache: Path | None,
     progress: Progress,
-    *,
-    vocabulary: int,
 ) -> Target:
     """Listen to the clips of the bundled pair's corpora with the ears of the drafter in ``folder``.
 
-    Raises :class:`EvaluationError` where there is nobody to attack.
+    Raises :class:`EvaluationError` where there is nobody to attack, and :class:`ModelError` where
+    there is no drafter.
     """
     voices = Voices([clip for clip in clips if clip.corpus in CORPORA])
     if not len(voices):
         raise EvaluationError(f"no clips of {', '.join(CORPORA)}: name another --data")
+    reader = OnnxDrafter(folder)
+    reader.load()
     heard = listen(find_file(folder, EARS_GRAPH), voices.clips, cache, progress)
+    pieces = json.loads(find_file(folder, VOCABULARY_FILE).read_bytes())
     gate = Calibrator.load(folder / "gate.json")
-    return Target(folder.name, tuple(home), reader, gate, vocabulary, voices, heard)
+    return Target(folder.name, tuple(home), reader, gate, len(pieces), voices, heard)
 
 
 def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report:
@@ -189,6 +191,6 @@ def _notes(target: Target) -> Iterator[str]:
         speakers = len(set(target.voices.speaker[np.concatenate([f.test for f in folds])].tolist()))
         if speakers <= _FEW_SPEAKERS:
             yield (
-                f"{name}: {speakers} speakers. Two people differ in everything at once: the figures "
-                "say little of others, their intervals nothing."
+                f"{name}: {speakers} speakers. Two people differ in everything at once: the "
+                "figures say little of others, their intervals nothing."
             )

@@ -1,0 +1,62 @@
+"""What ``ugsd-lab attack`` was asked for, and how the answer is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from ugsd_lab.attacks import printing
+from ugsd_lab.attacks.findings import as_json
+from ugsd_lab.attacks.study import attack, prepare
+from ugsd_lab.corpora import load_corpora
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.evaluation import pair_of
+from ugsd_lab.listening import Progress
+from ugsd_lab.plots import check_picture
+
+__all__ = ["Answer", "Asked", "run"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command."""
+
+    data: Path | None
+    drafter: str
+    cache: Path | None
+    plot: Path | None
+    frontier: bool
+    quick: bool
+    as_json: bool
+    markdown: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The tables, to be written once the progress bars are gone."""
+
+    show: Callable[[], None]
+
+
+def run(asked: Asked, progress: Progress) -> Answer:
+    """Attack, or compare ways of making states. Raises :class:`EvaluationError` for options that
+    exclude each other."""
+    if asked.as_json and asked.markdown:
+        raise EvaluationError("--json and --markdown are two outputs: name one of them")
+    if asked.plot is not None and not asked.frontier:
+        raise EvaluationError("--plot draws the frontier: add --frontier")
+    if asked.plot is not None:
+        check_picture(asked.plot)
+    pair = pair_of(asked.drafter)
+    clips = load_corpora(None if asked.quick else asked.data)
+    target = prepare(clips, pair.drafter, pair.home, asked.cache, progress)
+    report = attack(target, progress, quick=asked.quick)
+    if asked.as_json:
+        return Answer(lambda: print(json.dumps(as_json(report), indent=1)))
+    if asked.markdown:
+        return Answer(lambda: print(printing.as_markdown(report)))
+    return Answer(lambda: printing.print_report(report, Console()))

@@ -1,0 +1,190 @@
+"""Ways of making states, by what they are good for and what they give away.
+
+Utility is how often a reader of states, trained on every corpus, names the right emotion of dev and
+calibration speakers. Leakage is how far attackers get from chance, in telling the speaker and the
+sentence. Test speakers have no part in it: it is here that choices are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ugsd_lab.attacks.attributes import attack_attribute
+from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, epsilon
+from ugsd_lab.attacks.findings import Finding
+from ugsd_lab.attacks.learning import FULL, Effort, fit_network
+from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.speakers import IDENTIFICATION, attack_speakers
+from ugsd_lab.attacks.voices import Fold, Voices, named, open_folds
+from ugsd_lab.listening import Progress
+
+__all__ = ["Row", "as_json", "measure_all", "pareto", "pick"]
+
+Float32 = NDArray[np.float32]
+
+_ALLOWED_LOSS = 0.03
+"""Of emotion accuracy, against the best candidate, for less leakage."""
+_SPEAKER_ATTACKERS = ("WCCN", "LDA", "network")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate, measured."""
+
+    candidate: Candidate
+    utility: Mapping[str, float]
+    """Emotion accuracy by corpus."""
+    speaker: float
+    """Advantage of the strongest attacker who identifies speakers, mean over corpora, 0 to 1."""
+    sentence: float
+    """The same of one who tells the sentence."""
+    at_once: float
+    """Advantage of one who identifies speakers by captions that were made with one habit."""
+    bytes: int
+    """Of the states of a caption."""
+    epsilon: float
+
+    @property
+    def emotion(self) -> float:
+        """Mean over corpora."""
+        return float(np.mean(list(self.utility.values())))
+
+    @property
+    def leakage(self) -> float:
+        """Mean of speaker and sentence."""
+        return (self.speaker + self.sentence) / 2
+
+
+def measure_all(
+    material: Material, some: Sequence[Candidate], progress: Progress, *, effort: Effort = FULL
+) -> list[Row]:
+    """Each candidate's utility and leakage."""
+    rows = []
+    for done, one in enumerate(some, 1):
+        rows.append(_measure(material, one, effort))
+        progress("frontier", done, len(some), str(one))
+    return rows
+
+
+def _measure(material: Material, one: Candidate, effort: Effort) -> Row:
+    voices = material.voices
+    states = material.states(one, effort=effort)
+    together = material.states(one, at_once=True, effort=effort) if one.habit else states
+    folds = {name: open_folds(voices, name) for name in voices.corpora}
+    folds = {name: some for name, some in folds.items() if some}
+    dim = states.shape[1]
+    return Row(
+        one,
+        _emotion_accuracy(material, states, one, effort),
+        _speaker(voices, folds, states, effort, _SPEAKER_ATTACKERS),
+        _sentence(voices, folds, states, effort),
+        _speaker(voices, folds, together, effort, _SPEAKER_ATTACKERS[:2]),
+        -(-dim * one.bits // 8) * one.vectors,
+        epsilon(one.sigma, one.vectors),
+    )
+
+
+def _speaker(
+    voices: Voices,
+    folds: Mapping[str, Sequence[Fold]],
+    states: Float32,
+    effort: Effort,
+    attackers: Sequence[str],
+) -> float:
+    seen = Seen("states", "", {"states": states})
+    return _mean_advantage(
+        attack_speakers(
+            voices, name, some, seen, attackers=attackers, effort=effort, only=(IDENTIFICATION,)
+        )
+        for name, some in folds.items()
+    )
+
+
+def _sentence(
+    voices: Voices, folds: Mapping[str, Sequence[Fold]], states: Float32, effort: Effort
+) -> float:
+    seen = Seen("states", "", {"states": states})
+    return _mean_advantage(
+        attack_attribute(voices, "sentence", name, some, seen, effort=effort, control=False)
+        for name, some in folds.items()
+    )
+
+
+def _mean_advantage(found: Iterable[Sequence[Finding]]) -> float:
+    return float(np.mean([max(0.0, one.advantage) for some in found for one in some]))
+
+
+def _emotion_accuracy(
+    material: Material, states: Float32, one: Candidate, effort: Effort
+) -> dict[str, float]:
+    """Of a reader who is taught every corpus, half of the time without what the drafter believes:
+    of those that it was trained on it is surer than of any that it will hear."""
+    voices = material.voices
+    emotions, _ = named(voices.emotion)
+    train = np.flatnonzero((voices.split == "train") & (voices.emotion != ""))
+    shown = states.copy()
+    if one.beliefs and one.kind != BELIEFS_ONLY:
+        rng = np.random.default_rng(effort.seed)
+        hidden = rng.permutation(train)[: len(train) // 2]
+        shown[hidden, -material.beliefs.shape[1] :] = 0
+    names, numbers = np.unique(voices.corpus[train], return_inverse=True)
+    weights = 1 / np.bincount(numbers)[numbers]
+    held = np.isin(voices.split, ["dev", "calibration"]) & (voices.emotion != "")
+    right: dict[str, list[float]] = {name: [] for name in names.tolist()}
+    for seed in range(2):
+        trial = Effort(effort.steps, effort.seed + seed)
+        network = fit_network(shown[train], emotions[train], weights=weights, effort=trial)
+        guessed = network.classes(states)
+        for name, shares in right.items():
+            rows = held & (voices.corpus == name)
+            shares.append(float((guessed[rows] == emotions[rows]).mean()))
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+# -- choosing
+
+
+def pareto(rows: Sequence[Row]) -> list[Row]:
+    """Those than which no other is better in utility or leakage and as good in the other."""
+
+    def beaten(row: Row) -> bool:
+        return any(
+            other.emotion >= row.emotion
+            and other.leakage <= row.leakage
+            and (other.emotion, other.leakage) != (row.emotion, row.leakage)
+            for other in rows
+        )
+
+    return [row for row in rows if not beaten(row)]
+
+
+def pick(rows: Sequence[Row]) -> Row:
+    """The least leakage among those within .03 emotion accuracy of the best; of equals the one of
+    fewest bytes."""
+    best = max(row.emotion for row in rows)
+    good = [row for row in rows if row.emotion >= best - _ALLOWED_LOSS]
+    return min(good, key=lambda row: (row.leakage, row.bytes))
+
+
+def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    """For one JSON object; an infinite epsilon is null."""
+    front, chosen = pareto(rows), pick(rows)
+    return {
+        "rows": [
+            asdict(row)
+            | {
+                "emotion": row.emotion,
+                "leakage": row.leakage,
+                "epsilon": None if row.epsilon == inf else row.epsilon,
+                "pareto": row in front,
+                "picked": row is chosen,
+            }
+            for row in rows
+        ]
+    }

@@ -1,0 +1,68 @@
+"""The figures of a report that travel with the drafter, for explanations and audit reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isnan
+from pathlib import Path
+
+from ugsd_privacy.leakage import LEAKAGE_FILE, Leak, Leakage
+from ugsd_sdk.drafter.onnx import GRAPHS, find_file
+
+from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
+from ugsd_lab.attacks.seen import EVIDENCE
+from ugsd_lab.export import sha256
+
+__all__ = ["leakage_of", "write_leakage"]
+
+_STRANGER = "none"
+"""The habit of a user who was never heard."""
+
+
+def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage:
+    """Of each attack on each corpus the strongest, once of strangers and once of known voices."""
+    groups: dict[tuple[str, str, str, str, bool], list[Finding]] = {}
+    for one in report.findings:
+        if one.seen != EVIDENCE and not isnan(one.value):
+            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == _STRANGER)
+            groups.setdefault(key, []).append(one)
+    controls = {
+        (one.attack, one.measure, one.corpus): one.value
+        for one in report.findings
+        if one.seen == EVIDENCE and not isnan(one.value)
+    }
+    return Leakage(
+        format=1,
+        command=command,
+        weights=weights,
+        leaks=tuple(_leaks(map(strongest, groups.values()), controls)),
+    )
+
+
+def _leaks(
+    found: Iterable[Finding], controls: Mapping[tuple[Attack, str, str], float]
+) -> Iterable[Leak]:
+    for one in found:
+        yield Leak(
+            attack=one.attack,
+            measure=one.measure,
+            corpus=one.corpus,
+            seen=one.seen,
+            habit=one.habit,
+            value=one.value,
+            low=None if isnan(one.low) else one.low,
+            high=None if isnan(one.high) else one.high,
+            chance=one.chance,
+            control=controls.get((one.attack, one.measure, one.corpus)),
+            attacker=one.attacker,
+            speakers=one.speakers,
+            clips=one.clips,
+        )
+
+
+def write_leakage(report: Report, folder: Path, command: str) -> Path:
+    """Keep the report's figures beside the drafter in ``folder``."""
+    weights = {name: sha256(find_file(folder, name)) for name in GRAPHS}
+    path = folder / LEAKAGE_FILE
+    path.write_text(leakage_of(report, weights, command).model_dump_json(indent=1) + "\n")
+    return path

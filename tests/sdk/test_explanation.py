@@ -1,0 +1,120 @@
+"""What `ugsd privacy explain` tells, under which settings, and from which figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import ugsd_sdk
+from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.leakage import LEAKAGE_FILE, Leak, Leakage
+from ugsd_sdk.cli import main
+from ugsd_sdk.config import Settings
+from ugsd_sdk.drafter.onnx import GRAPHS, find_file
+from ugsd_sdk.errors import ModelError
+from ugsd_sdk.explanation import explain
+
+STARTER = Path(ugsd_sdk.__file__).parent / "starter"
+
+
+def _settings(**changes: object) -> Settings:
+    return Settings.of(**{"verifier": {"url": "embedded"}, **changes})
+
+
+def _leak(**changes: object) -> Leak:
+    fields: dict[str, object] = {
+        "attack": "speaker", "measure": "identification", "corpus": "ravdess", "seen": "summary",
+        "habit": "3 apart", "value": 0.2, "low": 0.1, "high": 0.3, "chance": 0.17, "control": 0.98,
+        "attacker": "LDA", "speakers": 24, "clips": 100,
+    }  # fmt: skip
+    return Leak(**(fields | changes))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A drafter with figures of its own."""
+    shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
+    copy = tmp_path / "drafter"
+    shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips", LEAKAGE_FILE))
+    weights = {
+        name: hashlib.sha256(find_file(copy, name).read_bytes()).hexdigest() for name in GRAPHS
+    }
+    leaks = (
+        _leak(),
+        _leak(habit="none", value=0.6),
+        _leak(seen="all_states", value=0.4),
+        _leak(measure="EER", value=0.5, chance=0.5),
+        _leak(attack="traffic", measure="escalated", seen="padded", habit="", value=0.99),
+        _leak(attack="traffic", measure="escalated", seen="constant", habit="", value=0.51),
+    )
+    figures = Leakage(format=1, command="ugsd-lab attack", weights=weights, leaks=leaks)
+    (copy / LEAKAGE_FILE).write_text(figures.model_dump_json())
+    return copy
+
+
+def _told(settings: Settings, folder: Path) -> str:
+    return " ".join(explain(settings, str(folder)).learnt)
+
+
+def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
+    known = _told(_settings(), folder)
+    assert "right 20 times in 100, guessing 17 times in 100" in known
+    assert "from the recording itself 98 times in 100" in known
+    assert "wrong 50 times in 100" in known
+    assert "99 times" in known, "the padded shape shows whether it escalated"
+    assert "60 times" not in known
+    assert "60 times" in _told(_settings(acquaintance=0), folder)
+    assert "40 times" in _told(_settings(disclosure="all_states"), folder)
+    constant = _told(_settings(shape="constant"), folder)
+    assert "51 times" in constant
+    assert "99 times" not in constant
+
+
+def test_what_leaves_follows_the_settings(folder: Path) -> None:
+    def leaves(**changes: object) -> str:
+        return " ".join(explain(_settings(**changes), str(folder)).leaves)
+
+    assert "numbers about the clip" in leaves()
+    assert "before 3 clips of you were heard" in leaves()
+    assert "before" not in leaves(acquaintance=0)
+    assert "no numbers about the clip" in leaves(disclosure="tokens")
+    assert "one frame of one size" in leaves(shape="constant")
+    assert explain(Settings.of(), str(folder)).leaves == ("nothing: no verifier is set",)
+
+
+def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
+    figures = json.loads((folder / LEAKAGE_FILE).read_text())
+    figures["weights"]["reader.onnx"] = "0" * 64
+    (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
+    assert explain(_settings(), str(folder)).learnt == ("nobody measured it",)
+    with pytest.raises(LeakageUnknown, match="other weights"):
+        Leakage.read(folder, {"reader.onnx": "1" * 64})
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}'])
+def test_damaged_figures_are_no_figures(folder: Path, damage: str) -> None:
+    (folder / LEAKAGE_FILE).write_text(damage)
+    assert explain(_settings(), str(folder)).learnt == ("nobody measured it",)
+
+
+def test_a_folder_without_a_drafter_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        explain(_settings(), str(tmp_path))
+
+
+def test_the_command_line_explains_the_bundled_drafters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "ugsd.toml"
+    config.write_text('[verifier]\nurl = "embedded"\n')
+    for drafter in ("starter", "free"):
+        assert main(["privacy", "explain", "--drafter", drafter, "--config", str(config)]) == 0
+        told = capsys.readouterr().out
+        assert "nobody measured it" not in told
+        assert "which of a known list of sentences was spoken" in told
+        assert max(map(len, told.splitlines())) <= 80
+        assert main(["privacy", "explain", "--json", "--config", str(config)]) == 0
+        assert json.loads(capsys.readouterr().out)["settings"]["disclosure"] == "summary"
