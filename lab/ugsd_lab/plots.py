@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ugsd_lab.evaluation.curves import CorpusCurves
     from ugsd_lab.metrics import Confusion
 
-__all__ = ["SUFFIXES", "check_picture", "draw_evaluation"]
+__all__ = ["METADATA", "STYLE", "SUFFIXES", "check_picture", "draw_evaluation"]
 
 SUFFIXES = (".svg", ".png")
-_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -75,7 +75,7 @@ def draw_evaluation(
     with _figure(curves, confusions) as figure:
         suffix = path.suffix.lower()
         try:
-            figure.savefig(path, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])
+            figure.savefig(path, format=suffix[1:], dpi=150, metadata=METADATA[suffix])
         except OSError as error:
             raise EvaluationError(f"{path}: {error.strerror}; name another file") from error
 
@@ -88,7 +88,7 @@ def _figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         height = (_CURVE_INCHES + _MATRIX_INCHES) * len(curves)
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         FigureCanvasAgg(figure)

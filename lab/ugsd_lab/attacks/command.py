@@ -9,14 +9,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ugsd_lab.attacks import printing
+from ugsd_lab.attacks import frontier, printing
+from ugsd_lab.attacks.candidates import candidates
 from ugsd_lab.attacks.findings import as_json
-from ugsd_lab.attacks.study import attack, prepare
+from ugsd_lab.attacks.learning import QUICK, Effort
+from ugsd_lab.attacks.material import material_of
+from ugsd_lab.attacks.picture import draw_frontier
+from ugsd_lab.attacks.study import Target, attack, prepare
+from ugsd_lab.attacks.traffic import attack_traffic
 from ugsd_lab.corpora import load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import pair_of
 from ugsd_lab.listening import Progress
 from ugsd_lab.plots import check_picture
+
+_EFFORT = Effort(steps=200)
+"""Of the frontier's attackers and readers, of which there are many."""
 
 __all__ = ["Answer", "Asked", "run"]
 
@@ -54,9 +62,30 @@ def run(asked: Asked, progress: Progress) -> Answer:
     pair = pair_of(asked.drafter)
     clips = load_corpora(None if asked.quick else asked.data)
     target = prepare(clips, pair.drafter, pair.home, asked.cache, progress)
+    if asked.frontier:
+        return _frontier(asked, target, progress)
     report = attack(target, progress, quick=asked.quick)
+    report = report.with_findings(
+        attack_traffic(target, progress, effort=QUICK, per_speaker=4)
+        if asked.quick
+        else attack_traffic(target, progress)
+    )
     if asked.as_json:
         return Answer(lambda: print(json.dumps(as_json(report), indent=1)))
     if asked.markdown:
         return Answer(lambda: print(printing.as_markdown(report)))
     return Answer(lambda: printing.print_report(report, Console()))
+
+
+def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
+    material = material_of(target, asked.cache, progress)
+    rows = frontier.measure_all(
+        material, candidates(quick=asked.quick), progress, effort=QUICK if asked.quick else _EFFORT
+    )
+    if asked.plot is not None:
+        draw_frontier(asked.plot, rows)
+    if asked.as_json:
+        return Answer(lambda: print(json.dumps(frontier.as_json(rows), indent=1)))
+    if asked.markdown:
+        return Answer(lambda: print(printing.frontier_markdown(rows)))
+    return Answer(lambda: printing.print_frontier(rows, Console()))

@@ -38,7 +38,7 @@ _FEW_SPEAKERS = 2
 class Target:
     """The drafter under attack, its ears having heard every clip."""
 
-    name: str
+    folder: Path
     home: tuple[str, ...]
     """The corpora that it was trained on."""
     reader: Reader
@@ -74,7 +74,7 @@ def prepare(
     heard = listen(find_file(folder, EARS_GRAPH), voices.clips, cache, progress)
     pieces = json.loads(find_file(folder, VOCABULARY_FILE).read_bytes())
     gate = Calibrator.load(folder / "gate.json")
-    return Target(folder.name, tuple(home), reader, gate, len(pieces), voices, heard)
+    return Target(folder, tuple(home), reader, gate, len(pieces), voices, heard)
 
 
 def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report:
@@ -94,7 +94,7 @@ def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report
         notes.append(embedder.HOW_TO_GET_IT)
     elif not quick:
         findings += _embedded(target, weights, progress)
-    return Report(target.name, target.home, tuple(findings), tuple(notes), quick)
+    return Report(target.folder.name, target.home, tuple(findings), tuple(notes), quick)
 
 
 def _acquaintances(*, quick: bool) -> list[Acquaintance]:

@@ -1,0 +1,75 @@
+"""The frontier as a picture: utility against leakage, a mark for each way of making states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ugsd_lab.attacks.candidates import BELIEFS_ONLY
+from ugsd_lab.attacks.frontier import Row, pareto, pick
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.plots import METADATA, STYLE, check_picture
+
+__all__ = ["draw_frontier"]
+
+_MARKS: dict[str, dict[str, Any]] = {
+    "within-speaker PCA": {"color": "#0072B2", "marker": "o"},
+    "LEACE, PCA": {"color": "#56B4E9", "marker": "v"},
+    "discriminant": {"color": "#D55E00", "marker": "s"},
+    "discriminant, not words": {"color": "#009E73", "marker": "^"},
+    "trained": {"color": "#CC79A7", "marker": "D"},
+    "adversarial": {"color": "#E69F00", "marker": "P"},
+    BELIEFS_ONLY: {"color": "#000000", "marker": "*"},
+}
+_SIZE_INCHES = (10.0, 6.0)
+
+
+def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
+    """Filled marks have the habit taken out, hollow ones not; the number is that of coordinates.
+
+    Raises :class:`EvaluationError` where ``path`` cannot be written.
+    """
+    check_picture(path)
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        told: set[str] = set()
+        for row in rows:
+            one = row.candidate
+            style = dict(_MARKS[one.kind])
+            if not one.habit:
+                style["markerfacecolor"] = "white"
+            label = "_" if one.kind in told else one.kind
+            axes.plot(row.leakage, row.emotion, linestyle="", label=label, markersize=7, **style)
+            note = "".join([str(one.dim) if one.dim else "", f" σ{one.sigma}" if one.sigma else ""])
+            axes.annotate(
+                note, (row.leakage, row.emotion), xytext=(4, 3), textcoords="offset points",
+                fontsize=6,
+            )  # fmt: skip
+            told.add(one.kind)
+        front = sorted(pareto(rows), key=lambda row: row.leakage)
+        axes.plot(
+            [row.leakage for row in front], [row.emotion for row in front],
+            color="#555555", linewidth=1.0, linestyle="--", label="Pareto front", zorder=0,
+        )  # fmt: skip
+        chosen = pick(rows)
+        axes.plot(
+            chosen.leakage, chosen.emotion, linestyle="", marker="o", markersize=15,
+            markerfacecolor="none", markeredgecolor="black", label=f"picked: {chosen.candidate}",
+        )  # fmt: skip
+        axes.set_xlabel("leakage: attackers' mean advantage, speaker and sentence (0 is chance)")
+        axes.set_ylabel("emotion read from states by a verifier")
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        suffix = path.suffix.lower()
+        try:
+            figure.savefig(path, format=suffix[1:], dpi=150, metadata=METADATA[suffix])
+        except OSError as error:
+            raise EvaluationError(f"{path}: {error.strerror}; name another file") from error

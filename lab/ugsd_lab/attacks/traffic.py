@@ -1,0 +1,184 @@
+"""Traffic: what sizes, directions, order and times of frames tell somebody on the network.
+
+Both ways, so that the verifier's replies are part of it. The observer knows when the device was
+given the clip, and has learnt from captions of other speakers of which everything is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.channel import Shape
+from ugsd_sdk.config import Settings
+
+from ugsd_lab.attacks.attributes import balanced_accuracy
+from ugsd_lab.attacks.findings import Finding, strongest
+from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network
+from ugsd_lab.attacks.seen import Acquaintance, drawn_habits
+from ugsd_lab.attacks.study import Target
+from ugsd_lab.attacks.voices import named
+from ugsd_lab.attacks.wiretap import Overheard, overhear
+from ugsd_lab.evaluation.intervals import Measure, draws, interval
+from ugsd_lab.listening import Progress
+from ugsd_lab.metrics import auroc
+
+__all__ = ["ESCALATED", "REPLY_AFTER_MS", "attack_traffic", "features_of", "judge_traffic"]
+
+Float32 = NDArray[np.float32]
+
+ESCALATED, EMOTION = "escalated", "emotion"
+REPLY_AFTER_MS = 150
+"""Of the server in constant shape: what its settings advise."""
+_FIRST = 6
+"""Passings of which each is a feature."""
+_CLIPS_PER_SPEAKER = 16
+_FOLDS = 2
+
+
+def attack_traffic(
+    target: Target, progress: Progress, *, effort: Effort = FULL, per_speaker: int | None = None
+) -> list[Finding]:
+    """Whether a caption was escalated, and of what emotion, in each shape."""
+    voices = target.voices
+    rows = _sample(voices.speaker, per_speaker or _CLIPS_PER_SPEAKER)
+    habits = drawn_habits(voices, target.heard.evidence, Acquaintance(Settings.of().acquaintance))
+    heard = [(target.heard.evidence[row], habits[row]) for row in rows.tolist()]
+    findings = []
+    for shape in Shape:
+        pace_ms = REPLY_AFTER_MS if shape is Shape.CONSTANT else 0
+        overheard = []
+        for one in overhear(target.reader, target.gate, heard, shape, reply_after_ms=pace_ms):
+            overheard.append(one)
+            progress(f"listening in, {shape}", len(overheard), len(heard), "")
+        speakers, emotions = voices.speaker[rows], voices.emotion[rows]
+        findings += judge_traffic(str(shape), overheard, speakers, emotions, effort=effort)
+    return findings
+
+
+def _sample(speakers: NDArray[np.str_], count: int) -> NDArray[np.int64]:
+    """At most ``count`` rows of each speaker, in an order in which speakers mix."""
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(speakers == s))[:count] for s in np.unique(speakers)]
+    mixed: NDArray[np.int64] = rng.permutation(np.concatenate(rows))
+    return mixed
+
+
+def judge_traffic(
+    shape: str,
+    overheard: Sequence[Overheard],
+    speakers: NDArray[np.str_],
+    emotions: NDArray[np.str_],
+    *,
+    effort: Effort = FULL,
+) -> list[Finding]:
+    """The strongest observer's area under the ROC curve for ``escalated``, and balanced accuracy
+    for ``emotion``, on speakers other than it learnt from."""
+    seen = features_of(overheard)
+    escalated = np.array([one.escalated for one in overheard])
+    findings = []
+    if 0 < escalated.sum() < len(escalated):
+        results = {
+            name: _area(seen, escalated, speakers, linear, effort)
+            for name, linear in CLASSIFIERS.items()
+        }
+        findings.append(_finding(shape, ESCALATED, 0.5, results, len(overheard)))
+    told = emotions != ""
+    results = {
+        name: _accuracy(seen[told], emotions[told], speakers[told], linear, effort)
+        for name, linear in CLASSIFIERS.items()
+    }
+    kinds = len(set(emotions[told].tolist()))
+    return [*findings, _finding(shape, EMOTION, 1 / kinds, results, int(told.sum()))]
+
+
+def features_of(overheard: Sequence[Overheard]) -> Float32:
+    """(n, F) counts and bytes each way, and direction, size and time of the first passings."""
+    rows = []
+    for one in overheard:
+        row = []
+        for up in (True, False):
+            own = [passed for passed in one.passed if passed.up is up]
+            times = [passed.at_s for passed in own] or [0.0]
+            row += [len(own), sum(passed.bytes for passed in own), times[0], times[-1]]
+        for passed in one.passed[:_FIRST]:
+            row += [1.0 if passed.up else -1.0, passed.bytes, passed.at_s]
+        rows.append(row + [0.0] * (8 + 3 * _FIRST - len(row)))
+    return np.array(rows, dtype=np.float32)
+
+
+def _folds(
+    speakers: NDArray[np.str_],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    numbers, _ = named(speakers)
+    for turn in range(_FOLDS):
+        tested = numbers % _FOLDS == turn
+        yield np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+def _area(
+    seen: Float32,
+    escalated: NDArray[np.bool_],
+    speakers: NDArray[np.str_],
+    linear: bool,
+    effort: Effort,
+) -> Measure:
+    scores = np.full(len(seen), np.nan)
+    for train, test in _folds(speakers):
+        if len(set(escalated[train].tolist())) > 1:
+            network = fit_network(
+                seen[train], escalated[train].astype(np.int64), linear=linear, effort=effort
+            )
+            outputs = network.outputs(seen[test])
+            scores[test] = outputs[:, 1] - outputs[:, 0]
+    scores = np.nan_to_num(scores)
+    numbers, names = named(speakers)
+
+    def area(weights: NDArray[np.float64]) -> float:
+        drawn = np.repeat(np.arange(len(scores)), weights[numbers].astype(int))
+        return auroc(
+            scores[drawn][~escalated[drawn]].tolist(), scores[drawn][escalated[drawn]].tolist()
+        )
+
+    return Measure(np.eye(len(names)), area)
+
+
+def _accuracy(
+    seen: Float32,
+    emotions: NDArray[np.str_],
+    speakers: NDArray[np.str_],
+    linear: bool,
+    effort: Effort,
+) -> Measure:
+    guessed = np.empty_like(emotions)
+    for train, test in _folds(speakers):
+        known, names = named(emotions[train])
+        shares = 1 / np.bincount(known)[known]
+        network = fit_network(seen[train], known, weights=shares, linear=linear, effort=effort)
+        guessed[test] = np.array(names)[network.classes(seen[test])]
+    return balanced_accuracy(speakers.tolist(), emotions.tolist(), guessed.tolist())
+
+
+def _finding(
+    shape: str, measure: str, chance: float, results: dict[str, Measure], clips: int
+) -> Finding:
+    found = strongest(
+        Finding(
+            "traffic",
+            measure,
+            "all",
+            shape,
+            "",
+            result.value,
+            chance=chance,
+            attacker=f"{name} on frames",
+            speakers=len(result.sums),
+            clips=clips,
+        )
+        for name, result in results.items()
+    )
+    result = results[found.attacker.removesuffix(" on frames")]
+    low, high = interval(result.redrawn(draws(len(result.sums), count=500)))
+    return replace(found, low=low, high=high)

@@ -1,0 +1,241 @@
+"""Captions over a real loopback websocket, as somebody on the network sees them.
+
+The real device, a relay that writes down what passes, the real server: of each caption the relay
+knows when bytes passed, which way and how many. It reads none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import Shape
+from ugsd_privacy.keys import VerifierKey
+from ugsd_sdk.audio import MIN_DURATION_S
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
+from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.policy import UncertaintyPolicy
+from ugsd_sdk.uncertainty import Calibrator
+from ugsd_server.app import serve
+from ugsd_server.settings import STARTER_FOLDER
+from ugsd_server.settings import Settings as ServerSettings
+from ugsd_server.verifier.engine import Verifier
+
+from ugsd_lab.attacks.leaving import Reader
+
+__all__ = ["Overheard", "Passed", "overhear"]
+
+Float32 = NDArray[np.float32]
+
+_NO_CAPS = BudgetLimits(**dict.fromkeys(BudgetLimits.model_fields))
+_PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
+_READ_BYTES = 1 << 16
+_LARGEST = 2**20
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Bytes that passed at once."""
+
+    up: bool
+    """From the device."""
+    bytes: int
+    at_s: float
+    """Since the clip was given to the device, which is taken to be known."""
+
+
+@dataclass(frozen=True)
+class Overheard:
+    """A caption, from outside."""
+
+    passed: tuple[Passed, ...]
+    escalated: bool
+    """What is to be found out: whether any block left."""
+
+
+def overhear(
+    reader: Reader,
+    gate: Calibrator,
+    heard: Sequence[tuple[Float32, Habit]],
+    shape: Shape,
+    *,
+    verifier: Verifier | None = None,
+    reply_after_ms: float = 0,
+) -> Iterator[Overheard]:
+    """Caption clips, each given as its evidence and its speaker's habit, one after another.
+
+    ``verifier`` is the bundled one unless given.
+    """
+    key = VerifierKey.generate()
+    device = _Known(reader, heard)
+    with (
+        tempfile.TemporaryDirectory(prefix="ugsd-attack-") as home,
+        _serving(key, verifier, reply_after_ms) as port,
+        _Relay(port) as relay,
+        Captioner(
+            device,
+            verifier=f"ws://127.0.0.1:{relay.port}",
+            verifier_key=key.public.to_text(),
+            uncertainty=gate,
+            policy=UncertaintyPolicy(gate.threshold),
+            config=Settings.of(
+                home=Path(home), limits=_NO_CAPS, verifier=_PATIENT, shape=shape, remember=False
+            ),
+        ) as captioner,
+    ):
+        captioner.connect()
+        for row in range(len(heard)):
+            relay.begin()
+            caption = captioner.caption(device.ticket(row), device.info.sample_rate)
+            yield Overheard(relay.end(), caption.escalation.blocks > 0)
+
+
+class _Known(Drafter):
+    """A drafter whose ears have heard all clips; what it is then given is a ticket."""
+
+    def __init__(self, reader: Reader, heard: Sequence[tuple[Float32, Habit]]) -> None:
+        self._reader, self._heard = reader, heard
+
+    @property
+    def info(self) -> DrafterInfo:
+        return self._reader.info
+
+    def load(self) -> None:
+        """Is loaded."""
+
+    def close(self) -> None:
+        """Stays loaded."""
+
+    def ticket(self, row: int) -> Float32:
+        samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
+        samples[0], samples[1] = (row + 1) / _LARGEST, 1
+        return samples
+
+    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
+        heard, own = self._heard[round(float(samples[0]) * _LARGEST) - 1]
+        return replace(self._reader.read(heard, own), heard=None)
+
+    def start(self, evidence: Evidence) -> DraftSession:
+        return self._reader.start(evidence)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self._reader.text(tokens)
+
+    def piece(self, token: int) -> str:
+        return self._reader.text([token])
+
+
+@contextmanager
+def _serving(key: VerifierKey, verifier: Verifier | None, reply_after_ms: float) -> Iterator[int]:
+    """The real server on a thread of its own; yields its port."""
+    ready, failed, ports = threading.Event(), [], []
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def run() -> None:
+        settings = ServerSettings(
+            port=0, key_file=Path("unused"), model=STARTER_FOLDER, drain_timeout_s=1,
+            reply_after_ms=reply_after_ms,
+        )  # fmt: skip
+        async with await serve(settings, key=key, verifier=verifier) as server:
+            stop = asyncio.Event()
+            loops.append((asyncio.get_running_loop(), stop))
+            ports.append(server.port)
+            ready.set()
+            await stop.wait()
+
+    def serve_until_stopped() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:  # told to whoever waits
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=serve_until_stopped, name="ugsd-attack-server")
+    thread.start()
+    ready.wait()
+    if failed:
+        raise failed[0]
+    try:
+        yield ports[0]
+    finally:
+        loop, stop = loops[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+class _Relay:
+    """Passes bytes on between one device and the server, and writes down when, which way, how
+    many."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._lock = threading.Lock()
+        self._passed: list[Passed] = []
+        self._began_s = 0.0
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> _Relay:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for some in (self._listener, *self._sockets):
+            with suppress(OSError):
+                some.shutdown(socket.SHUT_RDWR)
+            some.close()
+        for thread in self._threads:
+            thread.join()
+
+    def begin(self) -> None:
+        """A clip is about to be given to the device."""
+        with self._lock:
+            self._passed, self._began_s = [], monotonic()
+
+    def end(self) -> tuple[Passed, ...]:
+        """What passed since."""
+        with self._lock:
+            return tuple(self._passed)
+
+    def _start(self, target: object, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                device, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+            for one in (device, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets += [device, server]
+            self._start(self._pass_on, device, server, True)
+            self._start(self._pass_on, server, device, False)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(_READ_BYTES):
+                with self._lock:
+                    passed = Passed(up, len(data), monotonic() - self._began_s)
+                    self._passed.append(passed)
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
