@@ -98,14 +98,11 @@ def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report
 
 
 def _acquaintances(*, quick: bool) -> list[Acquaintance]:
-    """The first is the device's own least."""
+    """The first is the device's own: from the least acquaintance on, in a stream of captions. Then
+    a stranger's, and the worst that a device could do: never learn more of a voice."""
     least = Settings.of().acquaintance
-    if quick:
-        return [Acquaintance(least), Acquaintance(0)]
-    return [
-        Acquaintance(least), Acquaintance(0), Acquaintance(10), Acquaintance(least, "running"),
-        Acquaintance(least, "at once"), Acquaintance(10, "at once"),
-    ]  # fmt: skip
+    running, stranger = Acquaintance(least, "running"), Acquaintance(0)
+    return [running, stranger] if quick else [running, stranger, Acquaintance(least, "at once")]
 
 
 def _all_seen(

@@ -1,0 +1,183 @@
+"""The frontier: its rule on made rows, its erasure, and what its noise is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf, isfinite, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, candidates, epsilon
+from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick
+from ugsd_lab.attacks.learning import Effort
+from ugsd_lab.attacks.picture import draw_frontier
+from ugsd_lab.attacks.printing import frontier_markdown
+from ugsd_lab.attacks.projections import KINDS, Lessons, leace
+from ugsd_lab.attacks.voices import Voices
+from ugsd_lab.corpora import Clip
+
+SHORT = Effort(steps=60)
+E, BELIEFS = 20, 4
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products: more threads are slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def row(dim: int, emotion: float, leakage: float, *, bytes_: int = 10) -> Row:
+    one = Candidate("discriminant", dim)
+    return Row(one, {"emodb": emotion}, leakage, leakage, leakage, bytes_, inf)
+
+
+def test_the_least_leakage_within_three_points_of_the_best_is_picked() -> None:
+    best, close, far = row(112, 0.70, 0.9), row(16, 0.675, 0.2), row(4, 0.60, 0.0)
+    assert pick([best, close, far]) is close
+    assert pick([best, row(16, 0.66, 0.1)]) is best
+    small = row(8, 0.68, 0.2, bytes_=4)
+    assert pick([best, close, small]) is small
+
+
+rows = st.lists(
+    st.builds(row, st.integers(1, 99), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12
+)
+
+
+@given(rows)
+def test_nothing_beats_the_front_and_everything_else_is_beaten(some: list[Row]) -> None:
+    front = pareto(some)
+    assert front
+
+    def beats(a: Row, b: Row) -> bool:
+        better = a.emotion > b.emotion or a.leakage < b.leakage
+        return a.emotion >= b.emotion and a.leakage <= b.leakage and better
+
+    for one in some:
+        assert (one in front) == (not any(beats(other, one) for other in some))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_erased_labels_cannot_be_told_by_any_linear_classifier(seed: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(120) % classes
+    features = rng.normal(size=(120, 8)) + 3 * rng.normal(size=(classes, 8))[labels]
+    mean, matrix = leace(features, labels)
+    erased = features - (features - mean) @ matrix
+    # A linear classifier can tell nothing where each class has the same mean (theorem 3.1).
+    means = np.stack([erased[labels == i].mean(axis=0) for i in range(classes)])
+    assert np.allclose(means, means.mean(axis=0), atol=1e-6)
+    assert np.linalg.matrix_rank(matrix, tol=1e-6) <= classes - 1
+
+
+def test_erasure_agrees_with_its_authors() -> None:
+    concept_erasure = pytest.importorskip("concept_erasure")
+    rng = np.random.default_rng(1)
+    labels = np.arange(300) % 3
+    features = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6)) + labels[:, None]
+    fitter = concept_erasure.LeaceFitter.fit(
+        torch.from_numpy(features), torch.from_numpy(np.eye(3)[labels]), shrinkage=False
+    )
+    theirs = fitter.eraser(torch.from_numpy(features)).numpy()
+    mean, matrix = leace(features, labels)
+    assert np.allclose(features - (features - mean) @ matrix, theirs, atol=1e-4)
+
+
+def test_what_noise_is_worth_solves_the_exact_profile() -> None:
+    from scipy.stats import norm
+
+    assert epsilon(0) == inf
+    for sigma, vectors in ((0.6, 12), (1.3, 12), (0.25, 1), (2.0, 1)):
+        eps, mu = epsilon(sigma, vectors), 2 * sqrt(vectors) / sigma
+        second = np.exp(eps + norm.logcdf(-eps / mu - mu / 2))
+        assert norm.cdf(-eps / mu + mu / 2) - second == pytest.approx(1e-6, rel=1e-6)
+    assert epsilon(0.3) == pytest.approx(epsilon(0.3 * sqrt(12), 12))
+    assert isfinite(epsilon(0.001))
+    # One release at sigma = 2 sqrt(2 ln(1.25 / delta)): the classical bound for epsilon 1.
+    assert epsilon(2 * sqrt(2 * np.log(1.25e6))) < 1
+
+
+def material() -> Material:
+    voices = Voices(
+        [
+            Clip(
+                path=Path(f"{speaker}-{number}.wav"),
+                corpus="emodb",
+                speaker=f"{speaker}",
+                gender="female" if speaker % 2 else "male",
+                language="German",
+                emotion=("angry", "sad", "happy")[number % 3],
+                intensity=None,
+                sentence=f"sentence {number % 4}",
+                split="dev" if speaker > 6 else "train",
+            )
+            for speaker in range(9)
+            for number in range(24)
+        ]
+    )
+    rng = np.random.default_rng(0)
+    which = np.unique(voices.emotion, return_inverse=True)[1]
+    who = np.unique(voices.speaker, return_inverse=True)[1]
+    evidence = (
+        3 * rng.normal(size=(3, E))[which]
+        + 3 * rng.normal(size=(9, E))[who]
+        + rng.normal(size=(len(voices), E))
+    ).astype(np.float32)
+    own = np.stack(
+        [e - evidence[who == s].mean(axis=0) for e, s in zip(evidence, who, strict=True)]
+    )
+    train = voices.split == "train"
+    parts = evidence[train][:, None] + rng.normal(size=(train.sum(), 3, E))
+    lessons = Lessons(
+        evidence[train], voices.speaker[train], voices.emotion[train], parts.astype(np.float32),
+        own[train], voices.speaker[train], voices.emotion[train],
+    )  # fmt: skip
+    beliefs = np.zeros((len(voices), BELIEFS), dtype=np.float32)
+    return Material(voices, evidence, own, own, beliefs, lessons)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_of_state_keeps_the_feeling_and_the_habit_hides_the_person(kind: str) -> None:
+    known, strange = measure_all(
+        material(), [Candidate(kind, 6), Candidate(kind, 6, habit=False)], lambda *_: None,
+        effort=SHORT,
+    )  # fmt: skip
+    assert known.emotion > 0.8
+    assert known.speaker < 0.3
+    if kind not in ("LEACE, PCA", "adversarial"):
+        assert strange.speaker > known.speaker
+    assert known.bytes == 6 + BELIEFS
+
+
+def test_noise_and_few_bits_cost_what_they_say() -> None:
+    made = material()
+    plain, noised, coarse, several = (
+        made.states(Candidate("discriminant", 6, **more), effort=SHORT)  # type: ignore[arg-type]
+        for more in ({}, {"sigma": 0.5}, {"bits": 2}, {"sigma": 0.5, "vectors": 12})
+    )
+    assert np.abs(plain[:, :6]).max() <= 0.81
+    assert len(np.unique(coarse)) == 3
+    assert np.std(several - plain) < np.std(noised - plain) < 0.6
+
+
+def test_the_frontier_is_drawn_printed_and_the_same_again(tmp_path: Path) -> None:
+    some = [
+        row(112, 0.7, 0.9),
+        row(16, 0.68, 0.2),
+        Row(Candidate(BELIEFS_ONLY, 0, sigma=0.1), {"emodb": 0.6}, 0.1, 0.1, 0.1, 4, 3.0),
+    ]
+    pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for picture in pictures:
+        draw_frontier(picture, some)
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    assert "| discriminant, 16 |" in frontier_markdown(some)
+    assert [r["picked"] for r in as_json(some)["rows"]] == [False, True, False]
+    assert len({str(one) for one in candidates()}) == len(candidates())

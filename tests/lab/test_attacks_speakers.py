@@ -1,0 +1,215 @@
+"""Attackers find what is there, and nothing where nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from ugsd_lab.attacks.embeddings import ATTACKERS
+from ugsd_lab.attacks.findings import Finding, strongest
+from ugsd_lab.attacks.learning import Effort
+from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_positives
+from ugsd_lab.attacks.seen import Acquaintance, Seen, drawn_habits
+from ugsd_lab.attacks.speakers import attack_speakers
+from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
+from ugsd_lab.corpora import Clip
+
+SHORT = Effort(steps=120)
+DIM = 12
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products: more threads are slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def voices_of(speakers: int, clips: int, *, corpus: str = "nemo") -> Voices:
+    return Voices(
+        [
+            Clip(
+                path=Path(f"{corpus}-{speaker}-{number}.wav"),
+                corpus=corpus,
+                speaker=f"{speaker:02}",
+                gender="female" if speaker % 2 else "male",
+                language="Polish",
+                emotion=("angry", "sad")[number % 2],
+                intensity=None,
+                sentence=f"sentence {number % 3}",
+                split=("train", "dev", "test")[speaker % 3],  # type: ignore[arg-type]
+            )
+            for speaker in range(speakers)
+            for number in range(clips)
+        ]
+    )
+
+
+def planted(voices: Voices, strength: float, seed: int = 0) -> NDArray[np.float32]:
+    """Each speaker somewhere else, with noise of 1 around it."""
+    rng = np.random.default_rng(seed)
+    names, which = np.unique(voices.speaker, return_inverse=True)
+    places = strength * rng.normal(size=(len(names), DIM))
+    return (places[which] + rng.normal(size=(len(voices), DIM))).astype(np.float32)
+
+
+def found(features: NDArray[np.float32], voices: Voices, name: str) -> dict[str, Finding]:
+    folds = folds_of(voices, "nemo", ())
+    seen = Seen("summary", "none", {"states": features})
+    findings = attack_speakers(voices, "nemo", folds, seen, attackers=[name], effort=SHORT)
+    return {finding.measure: finding for finding in findings}
+
+
+@pytest.mark.parametrize("name", list(ATTACKERS))
+def test_every_attacker_succeeds_on_a_planted_voice(name: str) -> None:
+    voices = voices_of(12, 30)
+    findings = found(planted(voices, 2.0), voices, name)
+    assert findings["identification"].value > 0.9
+    assert findings["identification"].chance == 0.25
+    assert findings["EER"].value < 0.2
+    assert findings["EER, enrolled"].value < 0.12
+    assert findings["EER, sets"].value < 0.05
+    assert findings["TPR at 1 % FPR"].value > 0.2
+
+
+@pytest.mark.parametrize("name", list(ATTACKERS))
+def test_every_attacker_is_at_chance_on_noise(name: str) -> None:
+    voices = voices_of(12, 30)
+    findings = found(planted(voices, 0.0), voices, name)
+    assert abs(findings["identification"].value - 0.25) < 0.1
+    for measure in ("EER", "EER, same gender", "EER, enrolled"):
+        assert abs(findings[measure].value - 0.5) < 0.06
+
+
+@pytest.mark.parametrize("name", list(ATTACKERS))
+def test_permuted_labels_are_the_negative_control(name: str) -> None:
+    voices = voices_of(12, 30)
+    findings = found(planted(voices, 2.0), voices, name)
+    assert abs(findings["identification"].permuted - 0.25) < 0.12
+    assert abs(findings["EER"].permuted - 0.5) < 0.05
+
+
+def test_what_a_habit_gets_wrong_links_captions_made_at_once() -> None:
+    voices = voices_of(12, 30)
+    evidence = planted(voices, 2.0)
+
+    def linked(known: Acquaintance) -> float:
+        habits = drawn_habits(voices, evidence, known)
+        own = np.stack([e - habit.mean for e, habit in zip(evidence, habits, strict=True)])
+        return found(own, voices, "WCCN")["identification"].value
+
+    apart, at_once = (linked(Acquaintance(3, course)) for course in ("apart", "at once"))
+    assert abs(apart - 0.25) < 0.1
+    assert at_once > 0.5
+
+
+@pytest.mark.parametrize("course", ["apart", "running", "at once"])
+def test_a_habit_is_of_other_clips_of_the_same_speaker(course: str) -> None:
+    voices = voices_of(3, 8)
+    numbers = np.unique(voices.speaker, return_inverse=True)[1]
+    evidence = np.stack([100 * numbers, np.arange(len(voices))], axis=1).astype(np.float32)
+    habits = drawn_habits(voices, evidence, Acquaintance(4, course))  # type: ignore[arg-type]
+    for row, habit in enumerate(habits):
+        assert habit.count >= 4
+        assert habit.mean[0] == pytest.approx(evidence[row, 0], abs=1e-3)
+    alone = voices_of(2, 1)
+    assert drawn_habits(alone, evidence[:2], Acquaintance(0))[0].count == 0
+
+
+def test_nobody_is_attacked_whom_attacker_or_states_knew() -> None:
+    both = Voices([*voices_of(9, 4).clips, *voices_of(9, 4, corpus="emodb").clips])
+    for corpus, home in (("nemo", ("emodb",)), ("emodb", ("emodb",)), ("nemo", ())):
+        folds = folds_of(both, corpus, home)
+        tested = np.concatenate([fold.test for fold in folds])
+        assert len(set(tested.tolist())) == len(tested)
+        for fold in folds:
+            assert not set(both.speaker[fold.train]) & set(both.speaker[fold.test])
+        if corpus in home:
+            assert set(both.split[tested].tolist()) == {"test"}
+        else:
+            assert set(both.speaker[tested]) == set(both.speaker[both.corpus == corpus])
+    (together,) = folds_together([folds_of(both, name, ()) for name in both.corpora])
+    assert not set(both.speaker[together.train]) & set(both.speaker[together.test])
+    assert set(both.corpus[together.test].tolist()) == {"nemo", "emodb"}
+
+
+def test_choices_touch_no_test_speaker() -> None:
+    voices = voices_of(12, 4)
+    for fold in open_folds(voices, "nemo"):
+        rows = np.concatenate([fold.train, fold.test])
+        assert "test" not in voices.split[rows]
+
+
+scores = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=30)
+
+
+def brute_rates(alike: list[float], unlike: list[float]) -> list[tuple[float, float]]:
+    """(missed, passed) at every threshold."""
+    cuts = sorted({*alike, *unlike, float("inf")})
+    return [
+        (np.mean([s < cut for s in alike]), np.mean([s >= cut for s in unlike])) for cut in cuts
+    ]
+
+
+def counted(alike: list[float], unlike: list[float]) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+    values = sorted({*alike, *unlike})
+    return tuple(  # type: ignore[return-value]
+        np.array([[some.count(value) for value in values]], dtype=float) for some in (alike, unlike)
+    )
+
+
+@given(scores, scores)
+def test_the_equal_error_lies_where_the_brute_force_rates_cross(
+    alike: list[float], unlike: list[float]
+) -> None:
+    error = float(equal_error(*counted(alike, unlike))[0])
+    rates = brute_rates(alike, unlike)
+    before = max((r for r in rates if r[0] < r[1]), default=(0.0, 1.0))
+    after = min((r for r in rates if r[0] >= r[1]), default=(1.0, 0.0))
+    assert before[0] - 1e-9 <= error <= after[0] + 1e-9 or after[1] - 1e-9 <= error <= before[1]
+
+
+@given(scores, scores)
+def test_true_positives_agree_with_brute_force(alike: list[float], unlike: list[float]) -> None:
+    many = unlike * (100 // len(unlike) + 1)
+    rates = brute_rates(alike, many)
+    expected = max(1 - missed for missed, passed in rates if passed <= 0.01)
+    assert float(true_positives(*counted(alike, many))[0]) == pytest.approx(expected)
+
+
+def test_one_per_cent_of_a_few_trials_is_not_defined() -> None:
+    assert np.isnan(true_positives(*counted([1.0], [0.0] * 99))[0])
+    assert np.isnan(equal_error(np.ones((1, 2)), np.zeros((1, 2)))[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000))
+def test_trials_in_two_folds_are_taken_together_whatever_their_scale(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    left, right = map(np.array, zip(*combinations(range(40), 2), strict=True))
+    owner = np.arange(40) % 4
+    values = rng.normal(size=len(left)) + 2 * (owner[left] == owner[right])
+    one = Trials.of(values, owner[left], owner[right], 4)
+    scaled = Trials.of(7 * values - 3, owner[left], owner[right], 4)
+    assert measured([one, scaled], "EER") == pytest.approx(measured([one], "EER"), abs=0.01)
+    low, high = bounds([one, scaled], "EER")
+    assert low <= measured([one], "EER") <= high + 0.02
+
+
+def test_the_strongest_is_shown_and_never_what_is_not_defined() -> None:
+    def finding(value: float, *, error: bool = False) -> Finding:
+        return Finding(
+            "speaker", "EER", "nemo", "summary", "3", value, 0.5, "LDA", lower_is_stronger=error
+        )
+
+    assert strongest([finding(0.6), finding(0.9), finding(float("nan"))]).value == 0.9
+    assert strongest([finding(0.4, error=True), finding(0.1, error=True)]).value == 0.1
