@@ -238,6 +238,14 @@ def attack(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the frontier: .svg or .png. Needs --frontier."),
     ] = None,
+    disclosure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only what leaves under this one; may be repeated."),
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Keep the figures beside the drafter, for its users."),
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Keeps what the ears heard between runs."),
@@ -253,9 +261,12 @@ def attack(
     On speakers whom neither the states' training nor the attackers knew, by the strongest of
     several attackers, beside the same attackers on what never leaves and on permuted labels.
     """
-    from ugsd_lab.attacks.command import Asked, run
+    from ugsd_lab.attacks.command import Asked, disclosures_named, run
 
-    asked = Asked(data, drafter, cache, plot, frontier, quick, as_json, markdown)
+    asked = Asked(
+        data, drafter, cache, plot, frontier, quick, as_json, markdown,
+        disclosures_named(disclosure or ()), write,
+    )  # fmt: skip
     with _progress() as progress:
         result = run(asked, progress)
     result.show()

@@ -148,9 +148,11 @@ def _known(settings: Settings) -> bool:
 
 def _sentence(leak: Leak) -> str:
     what = f"{_GUESSED[leak.measure]} ({leak.corpus}, {leak.speakers} speakers)"
-    control = "" if leak.control is None else f"; from the recording itself {_hundred(leak.control)}"
     verb = "wrong" if leak.measure.startswith("EER") else "right"
-    return f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}{control}"
+    told = f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}"
+    if leak.control is None:
+        return told
+    return f"{told}; from the recording itself {_hundred(leak.control)}"
 
 
 def _hundred(share: float) -> str:
@@ -170,6 +172,4 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 
 def _wrapped(text: str, first: str = "") -> str:
-    return textwrap.fill(
-        text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
-    )
+    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))

@@ -77,7 +77,7 @@ def test_every_attacker_succeeds_on_a_planted_voice(name: str) -> None:
     assert findings["identification"].chance == 0.25
     assert findings["EER"].value < 0.2
     assert findings["EER, enrolled"].value < 0.12
-    assert findings["EER, sets"].value < 0.05
+    assert findings["EER, sets"].value < 0.1
     assert findings["TPR at 1 % FPR"].value > 0.2
 
 

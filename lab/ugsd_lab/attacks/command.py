@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from ugsd_privacy.wire import Disclosure
 
 from ugsd_lab.attacks import frontier, printing
 from ugsd_lab.attacks.candidates import candidates
 from ugsd_lab.attacks.findings import as_json
+from ugsd_lab.attacks.leakage import write_leakage
 from ugsd_lab.attacks.learning import QUICK, Effort
 from ugsd_lab.attacks.material import material_of
 from ugsd_lab.attacks.picture import draw_frontier
@@ -26,7 +28,7 @@ from ugsd_lab.plots import check_picture
 _EFFORT = Effort(steps=200)
 """Of the frontier's attackers and readers, of which there are many."""
 
-__all__ = ["Answer", "Asked", "run"]
+__all__ = ["Answer", "Asked", "disclosures_named", "run"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Asked:
     quick: bool
     as_json: bool
     markdown: bool
+    disclosures: tuple[Disclosure, ...] = tuple(Disclosure)
+    write: bool = False
+    """Keep the figures beside the drafter."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Answer:
     """The tables, to be written once the progress bars are gone."""
 
     show: Callable[[], None]
+
+
+def disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
+    """Those of ``names``, all where none is named. Raises :class:`EvaluationError`."""
+    unknown = sorted(set(names) - set(Disclosure))
+    if unknown:
+        known = ", ".join(Disclosure)
+        raise EvaluationError(f"no disclosure {unknown[0]!r}; there are: {known}")
+    return tuple(one for one in Disclosure if not names or one in names)
 
 
 def run(asked: Asked, progress: Progress) -> Answer:
@@ -64,17 +78,31 @@ def run(asked: Asked, progress: Progress) -> Answer:
     target = prepare(clips, pair.drafter, pair.home, asked.cache, progress)
     if asked.frontier:
         return _frontier(asked, target, progress)
-    report = attack(target, progress, quick=asked.quick)
+    report = attack(target, progress, disclosures=asked.disclosures, quick=asked.quick)
     report = report.with_findings(
         attack_traffic(target, progress, effort=QUICK, per_speaker=4)
         if asked.quick
         else attack_traffic(target, progress)
     )
+    if asked.write:
+        write_leakage(report, pair.drafter, _command(asked))
     if asked.as_json:
         return Answer(lambda: print(json.dumps(as_json(report), indent=1)))
     if asked.markdown:
         return Answer(lambda: print(printing.as_markdown(report)))
     return Answer(lambda: printing.print_report(report, Console()))
+
+
+def _command(asked: Asked) -> str:
+    """What prints the same figures."""
+    data = "" if asked.data is None or asked.quick else " --data DIR"
+    only = (
+        ""
+        if len(asked.disclosures) == len(Disclosure)
+        else "".join(f" --disclosure {disclosure}" for disclosure in asked.disclosures)
+    )
+    quick = " --quick" if asked.quick else ""
+    return f"ugsd-lab attack --drafter {asked.drafter}{data}{only}{quick}"
 
 
 def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:

@@ -32,6 +32,7 @@ __all__ = ["Target", "attack", "prepare"]
 
 
 _FEW_SPEAKERS = 2
+_DEFAULT: Disclosure = Settings.model_fields["disclosure"].default
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,14 @@ def prepare(
     return Target(folder, tuple(home), reader, gate, len(pieces), voices, heard)
 
 
-def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report:
-    """Speakers, attributes and content, from evidence and from what left."""
+def attack(
+    target: Target,
+    progress: Progress,
+    *,
+    disclosures: Sequence[Disclosure] = tuple(Disclosure),
+    quick: bool = False,
+) -> Report:
+    """Speakers, attributes and content, from evidence and from what left under each disclosure."""
     torch.set_num_threads(1)  # small products: more threads are slower
     known, effort = _acquaintances(quick=quick), QUICK if quick else FULL
     evidence = Seen(EVIDENCE, "", {EVIDENCE: target.heard.evidence})
@@ -86,7 +93,7 @@ def attack(target: Target, progress: Progress, *, quick: bool = False) -> Report
     notes = list(_notes(target))
     for seen, departures in (
         (evidence, None),
-        *_all_seen(target, known, progress, quick=quick),
+        *_all_seen(target, known, [_DEFAULT] if quick else disclosures, progress),
     ):
         findings += _attacked(target, seen, departures, effort, progress)
     weights = embedder.find_weights()
@@ -106,11 +113,14 @@ def _acquaintances(*, quick: bool) -> list[Acquaintance]:
 
 
 def _all_seen(
-    target: Target, known: Sequence[Acquaintance], progress: Progress, *, quick: bool
+    target: Target,
+    known: Sequence[Acquaintance],
+    disclosures: Sequence[Disclosure],
+    progress: Progress,
 ) -> Iterator[tuple[Seen, Departures]]:
     """Every disclosure with the first acquaintance, the default one with the others."""
     for number, one in enumerate(known):
-        every = list(Disclosure) if number == 0 and not quick else [Disclosure.SUMMARY]
+        every = disclosures if number == 0 else [_DEFAULT]
         departures = depart(
             target.reader, target.gate, target.voices, target.heard.evidence, one, every, progress
         )

@@ -125,15 +125,14 @@ def _area(
     linear: bool,
     effort: Effort,
 ) -> Measure:
-    scores = np.full(len(seen), np.nan)
+    scores = np.full(len(seen), 0.5)
     for train, test in _folds(speakers):
         if len(set(escalated[train].tolist())) > 1:
             network = fit_network(
                 seen[train], escalated[train].astype(np.int64), linear=linear, effort=effort
             )
             outputs = network.outputs(seen[test])
-            scores[test] = outputs[:, 1] - outputs[:, 0]
-    scores = np.nan_to_num(scores)
+            scores[test] = _ranks(outputs[:, 1] - outputs[:, 0])
     numbers, names = named(speakers)
 
     def area(weights: NDArray[np.float64]) -> float:
@@ -143,6 +142,15 @@ def _area(
         )
 
     return Measure(np.eye(len(names)), area)
+
+
+def _ranks(scores: Float32) -> NDArray[np.float64]:
+    """Shares of the others that score less, ties counting half. Why: two attackers' scores are not
+    on one scale, and each knows how many escalate only of the other's speakers."""
+    ordered = np.sort(scores)
+    below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
+    ranks: NDArray[np.float64] = below / (2 * len(scores))
+    return ranks
 
 
 def _accuracy(

@@ -60,7 +60,9 @@ def demo(
         blocks_bytes = sum(caption.escalation.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
         heard = sum(clip.acquaints for clip in clips)
-        console.print(f"{heard} other clips were heard first, to know the speakers; none of them left")
+        console.print(
+            f"{heard} other clips were heard first, to know the speakers; none of them left"
+        )
         console.print(
             f"{blocks_bytes} bytes of blocks and {total_bytes - blocks_bytes} bytes of handshakes "
             "left this device; no audio did"

@@ -51,7 +51,7 @@ def show(
 
 
 def forget(user: UserOption = None, home: HomeOption = None, config: ConfigOption = None) -> None:
-    """Delete what is known of the user's voice. No state of theirs leaves until it is known again."""
+    """Delete what is known of the user's voice: no state leaves until it is known again."""
     from ugsd_sdk.habit import forget_habits
     from ugsd_sdk.home import Home
 

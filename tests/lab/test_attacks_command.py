@@ -1,0 +1,56 @@
+"""``ugsd-lab attack`` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ugsd_lab.cli import main
+
+
+@pytest.mark.timeout(900)
+def test_a_quick_look_from_a_fresh_clone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "evidence.npz"
+    assert main(["attack", "--drafter", "free", "--quick", "--json", "--cache", str(cache)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = {(one["measure"], one["seen"], one["habit"]): one for one in report["findings"]}
+    assert found["identification", "evidence", ""]["value"] > 0.95
+    assert abs(found["identification", "evidence", ""]["permuted"] - 0.5) < 0.15
+    assert found["sentence", "evidence", ""]["value"] > 0.9
+    assert found["escalated", "padded", ""]["value"] > 0.9
+    assert found["emotion", "constant", ""]["value"] < 0.5
+    assert main(["attack", "--quick", "--frontier", "--markdown", "--cache", str(cache)]) == 1
+    assert "the frontier needs ravdess" in capsys.readouterr().err
+    assert main(
+        ["attack", "--drafter", "free", "--quick", "--frontier", "--json", "--cache", str(cache),
+         "--plot", str(tmp_path / "frontier.svg")]
+    ) == 0  # fmt: skip
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert sum(one["picked"] for one in rows) == 1
+    assert (tmp_path / "frontier.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--json", "--markdown"], "name one of them"),
+        (["--plot", "a.svg"], "add --frontier"),
+        (["--plot", "a.txt", "--frontier"], "ends in"),
+        (["--drafter", "nobody"], "no drafter in nobody"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attack", *arguments]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_another_file_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "evidence.npz"
+    cache.write_bytes(b"no evidence")
+    assert main(["attack", "--quick", "--cache", str(cache)]) == 1
+    assert "holds no evidence" in capsys.readouterr().err
