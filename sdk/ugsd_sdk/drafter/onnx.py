@@ -5,7 +5,7 @@ pieces by token id) and three graphs, each run where its work arises; what it la
 the folder ``ears`` beside it, and its SHA-256 decides:
 
 - ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
-- ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E) and ``trust`` (1,), how far the habit
+- ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E), ``trust`` (1,), how far the habit
   is to be believed, 0 to 1 -> ``condition`` (1, D), ``state_base`` (1, B), ``novelty`` (1,) and
   ``femininity`` (1,), the log-odds that the voice sounds female;
 - ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``condition``, ``state_base``, ``past``
