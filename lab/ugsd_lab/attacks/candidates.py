@@ -60,7 +60,8 @@ class Candidate:
         return ", ".join(told)
 
 
-_DIMS = (4, 8, 16, 32, 48, 112)
+_CLOSED_FORMS = ("within-speaker PCA", SHIPPED_KIND)
+_DIMS = (4, 8, 16, 32, 112)
 _SIGMAS = (0.05, 0.1, 0.25, 0.6)
 
 
@@ -71,23 +72,18 @@ def candidates(*, quick: bool = False) -> list[Candidate]:
             Candidate(BELIEFS_ONLY, 0),
             *(Candidate(kind, 16) for kind in ("within-speaker PCA", SHIPPED_KIND)),
         ]
-    shipped = [Candidate(SHIPPED_KIND, dim) for dim in (16, 32)]
     return [
         Candidate(BELIEFS_ONLY, 0),
-        *(Candidate(kind, dim) for kind in KINDS for dim in _DIMS),
+        *(Candidate(kind, dim) for kind in _CLOSED_FORMS for dim in _DIMS),
+        *(Candidate(kind, 16) for kind in KINDS if kind not in _CLOSED_FORMS),
+        *(Candidate(kind, 16, habit=False) for kind in KINDS),
+        Candidate(SHIPPED_KIND, 16, beliefs=False),
         *(
-            Candidate(kind, dim, habit=False)
-            for kind in ("within-speaker PCA", "LEACE, PCA", SHIPPED_KIND)
-            for dim in (16, 32, 112)
-        ),
-        *(Candidate(one.kind, one.dim, beliefs=False) for one in shipped),
-        *(
-            Candidate(one.kind, one.dim, sigma=sigma, vectors=vectors)
-            for one in shipped
+            Candidate(SHIPPED_KIND, 16, sigma=sigma, vectors=vectors)
             for sigma in _SIGMAS
             for vectors in (1, _TOKENS_PER_CAPTION)
         ),
-        *(Candidate(one.kind, one.dim, bits=bits) for one in shipped for bits in (4, 2)),
+        *(Candidate(SHIPPED_KIND, 16, bits=bits) for bits in (4, 2)),
     ]
 
 

@@ -96,8 +96,8 @@ def _whitened(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, 
     apart = scaled - means[speakers]
     within = apart.T @ apart / len(scaled)
     level = max(float(np.trace(within)) / len(within), 1e-12)
-    values, vectors = np.linalg.eigh(within + _SHRINKAGE * level * np.eye(len(within)))
-    whitening = vectors / np.sqrt(np.maximum(values, 1e-12))
+    lower = np.linalg.cholesky(within + _SHRINKAGE * level * np.eye(len(within)))
+    whitening = np.linalg.inv(lower).T
     return mean, whitening / scale[:, None], means @ whitening
 
 

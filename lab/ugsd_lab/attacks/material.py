@@ -38,7 +38,7 @@ def material_of(target: Target, cache: Path | None, progress: Progress) -> Mater
         raise EvaluationError(f"the frontier needs {', '.join(missing)}: name its --data")
     population = evidence[taught].mean(axis=0)
     least = Settings.of().acquaintance
-    own = _less_habit(target, Acquaintance(least), population)
+    own = _less_habit(target, Acquaintance(least, "running"), population)
     rows = np.flatnonzero(taught).tolist()
     parts = listen_to_parts(
         find_file(target.folder, EARS_GRAPH), [voices.clips[row] for row in rows],
