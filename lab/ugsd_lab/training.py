@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ugsd_lab.augment import drawn_speed
 from ugsd_lab.captions import Facts, caption, corrected
 from ugsd_lab.corpora import EMOTIONS, Clip
+from ugsd_lab.discriminant import discriminant
 from ugsd_lab.habits import Speakers
 from ugsd_lab.listening import Progress, copy_key, copy_rng
 from ugsd_lab.models import (
@@ -41,10 +41,6 @@ _DRAFTED_AT_ONCE = 256
 _AS_IT_IS = 1 / 3
 """Share of a batch that is clips as they are, beside those drawn evenly from clip and copies."""
 _LEVELS = ("low", "mid", "high")
-_OTHERWISE = 0.1
-"""What else a speaker's clips differ in counts, beside the feelings that are labelled."""
-_RIDGE = 1.0
-"""Of the projection, in units of the mean variance."""
 
 
 @dataclass(frozen=True)
@@ -97,34 +93,14 @@ class Projection:
     @classmethod
     def fit(cls, corpus: Corpus, rows: NDArray[np.int64], parts: NDArray[np.float32]) -> Projection:
         """From the clips of ``rows`` (N,), and from (N, P, E) evidence of their parts."""
-        evidence = corpus.evidence[rows].astype(np.float64)
-        mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
         speakers = [(corpus.clips[i].corpus, corpus.clips[i].speaker) for i in rows]
-        feelings = [(s, corpus.clips[i].emotion) for s, i in zip(speakers, rows, strict=True)]
-        clips = _less_mean((evidence - mean) / scale, speakers)
-        within = clips.T @ clips / len(clips)
-        felt = clips - _less_mean(clips, feelings)
-        words = ((parts - parts.mean(1, keepdims=True)) / scale).reshape(-1, len(mean))
-        told = felt.T @ felt / len(clips) + _OTHERWISE * within
-        untold = within + words.T @ words / len(words)
-        untold += _RIDGE * np.trace(untold) / len(untold) * np.eye(len(untold))
-        _, directions = eigh(told, untold, subset_by_index=[len(mean) - HEARD_DIM, len(mean) - 1])
-        directions /= np.sqrt(np.einsum("ik,ij,jk->k", directions, within, directions))
-        matrix = directions[:, ::-1] / scale[:, None]
+        emotions = [corpus.clips[i].emotion for i in rows]
+        mean, matrix = discriminant(corpus.evidence[rows], speakers, emotions, parts, HEARD_DIM)
         return cls(
             matrix.astype(np.float32),
             (mean @ matrix).astype(np.float32),
             mean.astype(np.float32),
         )
-
-
-def _less_mean(values: NDArray[np.float64], groups: Sequence[Hashable]) -> NDArray[np.float64]:
-    """(n, E) less the mean of each one's group."""
-    out = values.copy()
-    for group in set(groups):
-        own = np.array([other == group for other in groups])
-        out[own] -= values[own].mean(0)
-    return out
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ugsd_privacy.errors import LeakageUnknown
 
-__all__ = ["LEAKAGE_FILE", "Leak", "Leakage"]
+__all__ = ["LEAKAGE_FILE", "STRANGER", "Leak", "Leakage"]
 
 LEAKAGE_FILE = "leakage.json"
+STRANGER = "none"
+"""The habit of a voice that was never heard."""
 
 _Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
@@ -37,7 +39,8 @@ class Leak(_Model):
     seen: str
     """What the attacker saw: a disclosure, or a shape of traffic."""
     habit: str
-    """How many earlier clips the habit held; empty where none could matter."""
+    """How many earlier clips the habit held; ``none`` of a voice that was never heard, empty where
+    none could matter."""
     value: _Share
     low: _Share | None
     high: _Share | None
@@ -74,7 +77,7 @@ class Leakage(_Model):
             raise LeakageUnknown(
                 f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"
             ) from error
-        if any(weights.get(name) != digest for name, digest in found.weights.items()):
+        if found.weights != dict(weights):
             raise LeakageUnknown(f"{path} is of other weights: run `ugsd-lab attack` again")
         return found
 

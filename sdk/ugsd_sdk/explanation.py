@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ugsd_privacy.channel import Shape
 from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.leakage import Leak, Leakage
+from ugsd_privacy.leakage import STRANGER, Leak, Leakage
 from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.captioner import BUNDLED
@@ -21,11 +21,12 @@ __all__ = ["Explanation", "explain"]
 
 _WIDTH = 78
 _TRAFFIC = "traffic"
+_DEFAULT_ACQUAINTANCE: int = Settings.model_fields["acquaintance"].default
 
 _NEVER = (
-    "the recording, or anything else that could be played back",
+    "the recording, its spectrogram, or what the ears heard of it",
     "your user name, file names and the time",
-    "how your voice usually sounds, and whether it sounds like a woman's or a man's",
+    "how your voice usually sounds, and any word for a woman's or a man's voice",
 )
 _STATES = {
     Disclosure.TOKENS: "no numbers about the clip",
@@ -35,16 +36,23 @@ _STATES = {
 }
 _GUESSED: Mapping[str, str] = {
     "identification": "which of a few people is speaking, ten captions of each being known",
-    "EER": "whether two captions are of one person: how often wrong, at best 50 in 100 by guessing",
+    "EER": "whether two captions are of one person",
+    "EER, same gender": "whether two captions of one gender are of one person",
+    "EER, enrolled": "whether a caption is of a person of whom ten are known",
+    "EER, sets": "whether ten captions and ten others are of one person",
     "gender": "whether the voice is a woman's or a man's",
     "age group": "whether the speaker is older or younger",
     "language": "which language is spoken",
     "sentence": "which of a known list of sentences was spoken",
     "facts drafted, not sent": "what the draft says of the voice in words that stayed here",
-    "escalated": "whether a caption was escalated",
-    "emotion": "which emotion",
+    "escalated": "for an observer of the network, whether a caption was escalated",
+    "emotion": "for an observer of the network, which emotion",
 }
 """What is told of each measure; the others are for specialists."""
+_PACE = (
+    "In constant shape that holds of a verifier that answers at a pace of 150 ms "
+    "(`reply_after_ms`); one that answers at once shows by its haste what was a cover."
+)
 
 
 @dataclass(frozen=True)
@@ -109,12 +117,17 @@ def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
         if settings.acquaintance and settings.disclosure is not Disclosure.TOKENS
         else ""
     )
+    words = (
+        "the words drafted so far, the whole doubtful block included"
+        if settings.disclosure is Disclosure.TOKENS
+        else "the words drafted so far, up to the first doubtful one"
+    )
     lines = (
-        "the words drafted so far, up to the first doubtful one, as numbers of a word list",
+        f"{words}, as numbers of a word list",
         _STATES[settings.disclosure].format(dim=dim),
         first,
         seen,
-        "your network address, which the verifier sees, as any server does",
+        "for the verifier, your network address, and which captions are of one session",
     )
     return tuple(line for line in lines if line)
 
@@ -126,24 +139,29 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
         leakage = Leakage.read(folder, _weights(folder))
     except LeakageUnknown as error:
         return ("nobody measured it",), str(error)
-    found = [
-        *(leak for leak in leakage.leaks if leak.attack != _TRAFFIC and _applies(leak, settings)),
-        *leakage.of(_TRAFFIC, [str(settings.shape)]),
-    ]
-    return (
-        tuple(_sentence(leak) for leak in found if leak.measure in _GUESSED),
+    of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]
+    of_traffic = leakage.of(_TRAFFIC, [str(settings.shape)])
+    told = [_sentence(leak) for leak in (*of_states, *of_traffic) if leak.measure in _GUESSED]
+    if not of_states:
+        told.insert(0, "of the words and numbers: not measured under these settings")
+    source = (
         f"Measured by `{leakage.command}` on speakers that neither the drafter nor the attackers "
-        "had heard, the strongest attacker each time. A better one may get more.",
+        "had heard, the strongest attacker each time. A better one may get more."
     )
+    constant = settings.shape is Shape.CONSTANT
+    return tuple(told), f"{source} {_PACE}" if constant else source
 
 
 def _applies(leak: Leak, settings: Settings) -> bool:
-    stranger = leak.habit == "none"
-    return leak.seen == settings.disclosure and (not leak.habit or stranger != _known(settings))
-
-
-def _known(settings: Settings) -> bool:
-    return settings.acquaintance > 0
+    """Whether the figure is of these settings: of voices that are known when states leave, or of
+    strangers' where those may leave from the first clip on. What lies between was not measured."""
+    if leak.attack == _TRAFFIC or leak.seen != settings.disclosure:
+        return False
+    if settings.disclosure is Disclosure.TOKENS or not leak.habit:
+        return True
+    if leak.habit == STRANGER:
+        return settings.acquaintance == 0
+    return settings.acquaintance >= _DEFAULT_ACQUAINTANCE
 
 
 def _sentence(leak: Leak) -> str:
@@ -152,7 +170,7 @@ def _sentence(leak: Leak) -> str:
     told = f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}"
     if leak.control is None:
         return told
-    return f"{told}; from the recording itself {_hundred(leak.control)}"
+    return f"{told}; from all that the ears heard {_hundred(leak.control)}"
 
 
 def _hundred(share: float) -> str:

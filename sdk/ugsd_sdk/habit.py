@@ -17,6 +17,8 @@ import io
 import logging
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -26,6 +28,11 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.errors import HabitError
 
+try:
+    import fcntl
+except ImportError:  # no such lock on Windows: of two processes the last one counts
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["NO_HABIT", "Habit", "HabitFile", "KnownVoice", "clips_heard", "forget_habits"]
 
 Float32 = NDArray[np.float32]
@@ -34,6 +41,7 @@ _DOUBT_CLIPS = 2
 _MEMORY_CLIPS = 50
 """Older clips fade: the average follows a voice, a microphone or a room that changes."""
 _MAX_BYTES = 1 << 20
+_MAX_COUNT = 1 << 40
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +73,7 @@ NO_HABIT = Habit(0, np.zeros(0, dtype=np.float32))
 
 
 class HabitFile:
-    """Where one user's habit outlives a process.
+    """Where one user's habit outlives a process, and is shared by several.
 
     ``ears`` names what the evidence was heard with: a habit of other ears means nothing to these,
     and is begun anew. ``user`` may be any text; its hash names the file.
@@ -81,20 +89,31 @@ class HabitFile:
         ears, habit = _read(self.path)
         return habit if ears == self._ears else NO_HABIT
 
-    def keep(self, habit: Habit) -> None:
-        """Write the habit in place of the last one. Raises :class:`HabitError`."""
-        file = io.BytesIO()
-        np.savez(file, count=habit.count, mean=habit.mean, ears=self._ears)
-        temporary = self.path.with_suffix(f".{os.getpid()}.part")
+    def add(self, heard: Float32) -> Habit:
+        """Keep the habit with one more clip's evidence (E,), whoever added to it meanwhile; begin
+        anew where it was forgotten, or is of another length. Raises :class:`HabitError`."""
         try:
             for folder in (self.path.parent.parent, self.path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(self.path):
+                last = self.read()
+                habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
+                self._write(habit)
+        except OSError as error:
+            raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+        return habit
+
+    def _write(self, habit: Habit) -> None:
+        file = io.BytesIO()
+        np.savez(file, count=np.int64(habit.count), mean=habit.mean, ears=self._ears)
+        temporary = self.path.with_suffix(".part")
+        try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as part:
                 part.write(file.getvalue())
             temporary.replace(self.path)
-        except OSError as error:
-            raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+        finally:
+            temporary.unlink(missing_ok=True)  # a disk that is full keeps no half of a voiceprint
 
 
 def clips_heard(folder: Path, user: str) -> int:
@@ -103,15 +122,31 @@ def clips_heard(folder: Path, user: str) -> int:
 
 
 def forget_habits(folder: Path, user: str) -> bool:
-    """Delete what is known of ``user``; whether anything was. Raises :class:`HabitError`."""
+    """Delete what is known of ``user``, and what a crash left of it; whether anything was. A device
+    that is running begins anew. Raises :class:`HabitError`."""
     path = _path(folder, user)
-    try:
-        path.unlink()
-    except FileNotFoundError:
+    if not path.parent.is_dir():
         return False
+    try:
+        with _locked(path):
+            left = [part for part in (path, path.with_suffix(".part")) if part.exists()]
+            for part in (*left, path.with_suffix(".lock")):
+                part.unlink()
     except OSError as error:
         raise HabitError(f"{path}: {error.strerror}: delete it by hand") from error
-    return True
+    return bool(left)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Alone among processes and threads with the habit at ``path``."""
+    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _path(folder: Path, user: str) -> Path:
@@ -127,12 +162,22 @@ def _read(path: Path) -> tuple[str, Habit]:
         return "", NO_HABIT
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as kept:
-            count, mean, ears = int(kept["count"]), kept["mean"], str(kept["ears"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+            count, mean, ears = kept["count"], kept["mean"], str(kept["ears"])
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        BadZipFile,
+        zlib.error,
+        MemoryError,
+    ):
         _logger.warning("a habit cannot be read and is begun anew")
         return "", NO_HABIT
     sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
-    return (ears, Habit(count, mean)) if sound and count > 0 else ("", NO_HABIT)
+    counted = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT
+    return (ears, Habit(int(count), mean)) if sound and counted else ("", NO_HABIT)
 
 
 class KnownVoice:
@@ -146,11 +191,14 @@ class KnownVoice:
         """One more clip was heard. A habit that cannot be kept lasts as long as the process."""
         if evidence is None:
             return
-        self.habit = self.habit.after(evidence)
+        self.habit = self._kept(evidence) or self.habit.after(evidence)
+
+    def _kept(self, evidence: Float32) -> Habit | None:
         if self._file is None:
-            return
+            return None
         try:
-            self._file.keep(self.habit)
+            return self._file.add(evidence)
         except HabitError as error:
             _logger.warning("the habit is not kept: %s", error)
             self._file = None
+            return None

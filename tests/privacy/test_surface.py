@@ -33,7 +33,7 @@ SURFACE = {
         KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
         PrivacyError UnknownVersion WireError""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
-    ".leakage": "LEAKAGE_FILE Leak Leakage",
+    ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover

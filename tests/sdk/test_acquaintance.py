@@ -15,7 +15,7 @@ from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.habit import Habit, HabitFile, clips_heard, forget_habits
+from ugsd_sdk.habit import HabitFile, clips_heard, forget_habits
 from ugsd_sdk.home import Home
 from ugsd_sdk.policy import AlwaysEscalate
 
@@ -151,9 +151,9 @@ def test_a_habit_never_makes_a_home_that_others_can_read(tmp_path: Path) -> None
     home = tmp_path / "new" / "home"
     old = os.umask(0)
     try:
-        HabitFile(Home.at(home).habits, "ada", bytes(32)).keep(Habit(1, np.ones(4, np.float32)))
+        HabitFile(Home.at(home).habits, "ada", bytes(32)).add(np.ones(4, np.float32))
     finally:
         os.umask(old)
     places = [home, *home.rglob("*")]
-    assert len(places) == 3
+    assert len(places) == 4, "home, habits, a habit and its lock"
     assert not [place for place in places if place.stat().st_mode & 0o077]

@@ -62,7 +62,7 @@ def _told(settings: Settings, folder: Path) -> str:
 def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
     known = _told(_settings(), folder)
     assert "right 20 times in 100, guessing 17 times in 100" in known
-    assert "from the recording itself 98 times in 100" in known
+    assert "from all that the ears heard 98 times in 100" in known
     assert "wrong 50 times in 100" in known
     assert "99 times" in known, "the padded shape shows whether it escalated"
     assert "60 times" not in known
@@ -71,6 +71,25 @@ def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
     constant = _told(_settings(shape="constant"), folder)
     assert "51 times" in constant
     assert "99 times" not in constant
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"acquaintance": 1},
+        {"acquaintance": 0, "disclosure": "all_states"},
+        {"disclosure": "block_states"},
+    ],
+)
+def test_what_was_not_measured_is_said_to_be_so(folder: Path, changes: dict[str, object]) -> None:
+    told = explain(_settings(**changes), str(folder)).learnt
+    assert told[0] == "of the words and numbers: not measured under these settings"
+    assert not any("which of a few people" in line for line in told)
+
+
+def test_constant_shape_names_the_pace_that_it_needs(folder: Path) -> None:
+    assert "reply_after_ms" in explain(_settings(shape="constant"), str(folder)).source
+    assert "reply_after_ms" not in explain(_settings(), str(folder)).source
 
 
 def test_what_leaves_follows_the_settings(folder: Path) -> None:
@@ -90,6 +109,9 @@ def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
     figures["weights"]["reader.onnx"] = "0" * 64
     (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
     assert explain(_settings(), str(folder)).learnt == ("nobody measured it",)
+    for other in ({}, {"reader.onnx": "0" * 64}):
+        with pytest.raises(LeakageUnknown, match="other weights"):
+            Leakage.read(folder, other)
     with pytest.raises(LeakageUnknown, match="other weights"):
         Leakage.read(folder, {"reader.onnx": "1" * 64})
 
@@ -105,16 +127,14 @@ def test_a_folder_without_a_drafter_is_told(tmp_path: Path) -> None:
         explain(_settings(), str(tmp_path))
 
 
-def test_the_command_line_explains_the_bundled_drafters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_line_explains_the_bundled_drafter(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = tmp_path / "ugsd.toml"
-    config.write_text('[verifier]\nurl = "embedded"\n')
-    for drafter in ("starter", "free"):
-        assert main(["privacy", "explain", "--drafter", drafter, "--config", str(config)]) == 0
-        told = capsys.readouterr().out
-        assert "nobody measured it" not in told
-        assert "which of a known list of sentences was spoken" in told
-        assert max(map(len, told.splitlines())) <= 80
-        assert main(["privacy", "explain", "--json", "--config", str(config)]) == 0
-        assert json.loads(capsys.readouterr().out)["settings"]["disclosure"] == "summary"
+    options = ["privacy", "explain", "--verifier", "embedded"]
+    assert main(options) == 0
+    told = capsys.readouterr().out
+    assert "nobody measured it" not in told
+    assert "which of a known list of sentences was spoken" in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert main([*options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["disclosure"] == "summary"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,11 @@ EARS, OTHER_EARS = b"\x01" * 32, b"\x02" * 32
 _CLIPS = st.lists(
     arrays(np.float32, 5, elements=st.floats(-100, 100, width=32)), min_size=1, max_size=40
 )
+
+
+def keep(file: HabitFile, count: int, evidence: np.ndarray) -> None:
+    for _ in range(count):
+        file.add(evidence.astype(np.float32))
 
 
 @given(_CLIPS)
@@ -66,7 +73,7 @@ def test_a_habit_outlives_the_process_and_is_its_owners_alone(tmp_path: Path) ->
 
 
 def test_users_and_ears_do_not_share_a_habit(tmp_path: Path) -> None:
-    HabitFile(tmp_path, "ada", EARS).keep(Habit(5, np.ones(4, dtype=np.float32)))
+    keep(HabitFile(tmp_path, "ada", EARS), 5, np.ones(4))
     assert HabitFile(tmp_path, "bob", EARS).read() is NO_HABIT
     assert HabitFile(tmp_path, "ada", OTHER_EARS).read() is NO_HABIT
 
@@ -74,7 +81,7 @@ def test_users_and_ears_do_not_share_a_habit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 1, 10, 200])
 def test_a_damaged_habit_is_begun_anew(tmp_path: Path, cut: int) -> None:
     file = HabitFile(tmp_path, "ada", EARS)
-    file.keep(Habit(5, np.ones(400, dtype=np.float32)))
+    keep(file, 5, np.ones(400))
     file.path.write_bytes(file.path.read_bytes()[:cut])
     assert file.read() is NO_HABIT
 
@@ -84,7 +91,7 @@ def test_flipped_bits_never_raise(
     tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
 ) -> None:
     file = HabitFile(tmp_path_factory.mktemp("habits"), "ada", EARS)
-    file.keep(Habit(5, np.ones(40, dtype=np.float32)))
+    keep(file, 5, np.ones(40))
     data = bytearray(file.path.read_bytes())
     for at, flip in flips:
         data[at % len(data)] ^= flip
@@ -94,7 +101,7 @@ def test_flipped_bits_never_raise(
 
 def test_what_is_no_number_is_begun_anew(tmp_path: Path) -> None:
     file = HabitFile(tmp_path, "ada", EARS)
-    file.keep(Habit(5, np.full(4, np.nan, dtype=np.float32)))
+    keep(file, 5, np.full(4, np.nan))
     assert file.read() is NO_HABIT
 
 
@@ -108,11 +115,88 @@ def test_a_habit_that_cannot_be_kept_lasts_as_long_as_the_process(
     assert voice.habit.count == 2
     assert len(caplog.records) == 1
     with pytest.raises(HabitError):
-        HabitFile(tmp_path / "habits", "ada", EARS).keep(voice.habit)
+        HabitFile(tmp_path / "habits", "ada", EARS).add(voice.habit.mean)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"count": np.float64(np.inf)},
+        {"count": np.int64(0)},
+        {"count": np.int64(2**62)},
+        {"count": np.arange(3)},
+        {"mean": np.ones((2, 2), dtype=np.float32)},
+        {"mean": np.ones(4)},
+        {"mean": np.array(["x"])},
+        {"ears": np.int64(3)},
+    ],
+)
+def test_a_sound_file_that_holds_nonsense_is_begun_anew(
+    tmp_path: Path, fields: dict[str, np.ndarray]
+) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    sound = {"count": np.int64(5), "mean": np.ones(4, dtype=np.float32), "ears": EARS.hex()}
+    np.savez(file.path, **(sound | fields))
+    assert file.read() is NO_HABIT
+    assert file.add(np.ones(4, dtype=np.float32)).count == 1
+
+
+def test_a_header_that_claims_more_than_memory_is_begun_anew(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000,), }"
+    header = header.ljust(118) + b"\n"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(file.path, "w") as archive:
+        for name in ("count.npy", "mean.npy", "ears.npy"):
+            archive.writestr(name, npy)
+    assert file.read() is NO_HABIT
+
+
+def test_a_habit_of_another_length_is_begun_anew(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    keep(file, 5, np.ones(4))
+    assert file.add(np.ones(7, dtype=np.float32)).count == 1
+
+
+def test_two_processes_add_to_one_habit(tmp_path: Path) -> None:
+    voices = [KnownVoice(HabitFile(tmp_path, "ada", EARS)) for _ in range(2)]
+    for turn in range(6):
+        voices[turn % 2].heard(np.ones(4, dtype=np.float32))
+    assert clips_heard(tmp_path, "ada") == 6
+
+
+def test_threads_lose_no_clip(tmp_path: Path) -> None:
+    def hear() -> None:
+        keep(HabitFile(tmp_path, "ada", EARS), 20, np.ones(4))
+
+    threads = [threading.Thread(target=hear) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clips_heard(tmp_path, "ada") == 80
+
+
+def test_what_was_forgotten_is_not_brought_back_by_a_running_device(tmp_path: Path) -> None:
+    voice = KnownVoice(HabitFile(tmp_path, "ada", EARS))
+    for _ in range(4):
+        voice.heard(np.ones(4, dtype=np.float32))
+    assert forget_habits(tmp_path, "ada")
+    voice.heard(np.ones(4, dtype=np.float32))
+    assert voice.habit.count == clips_heard(tmp_path, "ada") == 1
+
+
+def test_what_a_crash_left_is_forgotten_too(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path, "ada", EARS)
+    keep(file, 1, np.ones(4))
+    file.path.with_suffix(".part").write_bytes(file.path.read_bytes())
+    file.path.unlink()
+    assert forget_habits(tmp_path, "ada")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_forgetting_leaves_nothing(tmp_path: Path) -> None:
-    HabitFile(tmp_path, "ada", EARS).keep(Habit(5, np.ones(4, dtype=np.float32)))
+    keep(HabitFile(tmp_path, "ada", EARS), 5, np.ones(4))
     assert clips_heard(tmp_path, "ada") == 5
     assert forget_habits(tmp_path, "ada")
     assert not forget_habits(tmp_path, "ada")
@@ -123,7 +207,7 @@ def test_forgetting_leaves_nothing(tmp_path: Path) -> None:
 def test_the_command_line_tells_and_forgets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    HabitFile(tmp_path / "habits", "ada", EARS).keep(Habit(2, np.ones(4, dtype=np.float32)))
+    keep(HabitFile(tmp_path / "habits", "ada", EARS), 2, np.ones(4))
     options = ["--user", "ada", "--home", str(tmp_path)]
     assert main(["habit", "show", *options]) == 0
     told = capsys.readouterr().out

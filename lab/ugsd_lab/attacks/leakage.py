@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 from pathlib import Path
 
-from ugsd_privacy.leakage import LEAKAGE_FILE, Leak, Leakage
+from ugsd_privacy.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
 from ugsd_sdk.drafter.onnx import GRAPHS, find_file
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
@@ -15,16 +15,13 @@ from ugsd_lab.export import sha256
 
 __all__ = ["leakage_of", "write_leakage"]
 
-_STRANGER = "none"
-"""The habit of a user who was never heard."""
-
 
 def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage:
     """Of each attack on each corpus the strongest, once of strangers and once of known voices."""
     groups: dict[tuple[str, str, str, str, bool], list[Finding]] = {}
     for one in report.findings:
         if one.seen != EVIDENCE and not isnan(one.value):
-            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == _STRANGER)
+            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == STRANGER)
             groups.setdefault(key, []).append(one)
     controls = {
         (one.attack, one.measure, one.corpus): one.value

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ugsd_lab.attacks.learning import Effort
 from ugsd_lab.attacks.voices import named
+from ugsd_lab.discriminant import discriminant
 
 __all__ = ["KINDS", "SHIPPED_KIND", "Lessons", "Made", "leace"]
 
@@ -27,8 +28,6 @@ Float64 = NDArray[np.float64]
 Made = Callable[[Float32], Float32]
 """(n, E) evidence, the habit taken out, to (n, B)."""
 
-_RIDGE, _OTHERWISE = 0.1, 0.1
-"""As the shipped projection: regularisation, and the share of what differs otherwise."""
 _REVERSED = 1.0
 """How much the speaker counts against the feeling where a network is trained to hide it."""
 _BATCH = 256
@@ -91,22 +90,10 @@ def _cells_not_words(lessons: Lessons, dim: int, effort: Effort) -> Made:
 
 
 def _discriminant(lessons: Lessons, dim: int, *, words: float) -> Made:
-    from scipy.linalg import eigh
-
-    mean, scale, scaled = lessons.scaled
-    clips = _less_mean(scaled, lessons.speakers)
-    within = clips.T @ clips / len(clips)
-    cells = np.char.add(np.char.add(lessons.speakers, "/"), lessons.emotions)
-    felt = clips - _less_mean(clips, cells)
-    said = (lessons.parts - lessons.parts.mean(axis=1, keepdims=True)) / scale
-    said = said.reshape(-1, len(mean))
-    told = felt.T @ felt / len(clips) + _OTHERWISE * within
-    untold = within + words * said.T @ said / len(said)
-    untold += _RIDGE * np.trace(untold) / len(untold) * np.eye(len(untold))
-    size = len(mean)
-    _, directions = eigh(told, untold, subset_by_index=[size - dim, size - 1])
-    directions = directions / np.sqrt(np.einsum("ik,ij,jk->k", directions, within, directions))
-    return _linear(mean, directions[:, ::-1] / scale[:, None])
+    speakers, emotions = lessons.speakers.tolist(), lessons.emotions.tolist()
+    return _linear(
+        *discriminant(lessons.evidence, speakers, emotions, lessons.parts, dim, words=words)
+    )
 
 
 def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float64]:

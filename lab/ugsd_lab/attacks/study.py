@@ -67,6 +67,7 @@ def prepare(
     Raises :class:`EvaluationError` where there is nobody to attack, and :class:`ModelError` where
     there is no drafter.
     """
+    torch.set_num_threads(1)  # small products: more threads are slower
     voices = Voices([clip for clip in clips if clip.corpus in CORPORA])
     if not len(voices):
         raise EvaluationError(f"no clips of {', '.join(CORPORA)}: name another --data")
@@ -86,7 +87,6 @@ def attack(
     quick: bool = False,
 ) -> Report:
     """Speakers, attributes and content, from evidence and from what left under each disclosure."""
-    torch.set_num_threads(1)  # small products: more threads are slower
     known, effort = _acquaintances(quick=quick), QUICK if quick else FULL
     evidence = Seen(EVIDENCE, "", {EVIDENCE: target.heard.evidence})
     findings: list[Finding] = []

@@ -20,9 +20,9 @@ def register(app: typer.Typer) -> None:
     privacy = typer.Typer(
         no_args_is_help=True,
         help="What leaves this device, and what it tells.",
-        epilog="Example: ugsd privacy explain",
+        epilog="Example: ugsd privacy explain --verifier embedded",
     )
-    privacy.command("explain", epilog="Example: ugsd privacy explain --config ugsd.toml")(explain)
+    privacy.command("explain", epilog="Example: ugsd privacy explain --verifier embedded")(explain)
     app.add_typer(privacy, name="privacy")
 
 
@@ -32,12 +32,16 @@ def explain(
     ] = "starter",
     config: ConfigOption = None,
     *,
+    verifier: Annotated[
+        str | None,
+        typer.Option(metavar="embedded|URL", help="As if this verifier were set."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say, for these settings, what leaves, what never does, and what attackers got from it."""
     from ugsd_sdk.explanation import explain as explained
 
-    settings = settings_from(config)
+    settings = settings_from(config, verifier=verifier)
     explanation = explained(settings, drafter)
     if as_json:
         print(json.dumps(explanation.as_dict(), indent=1))
