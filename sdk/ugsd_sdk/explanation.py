@@ -50,7 +50,7 @@ _GUESSED: Mapping[str, str] = {
 }
 """What is told of each measure; the others are for specialists."""
 _PACE = (
-    "In constant shape that holds of a verifier that answers at a pace of 150 ms "
+    "In constant shape that holds of a verifier that keeps a pace, 400 ms when measured "
     "(`reply_after_ms`); one that answers at once shows by its haste what was a cover."
 )
 

@@ -18,7 +18,7 @@ from ugsd_lab.attacks.learning import QUICK, Effort
 from ugsd_lab.attacks.material import material_of
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.study import Target, attack, prepare
-from ugsd_lab.attacks.traffic import attack_traffic
+from ugsd_lab.attacks.traffic import TRAFFIC_NOTE, attack_traffic
 from ugsd_lab.corpora import load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import pair_of
@@ -82,7 +82,8 @@ def run(asked: Asked, progress: Progress) -> Answer:
     report = report.with_findings(
         attack_traffic(target, progress, effort=QUICK, per_speaker=4)
         if asked.quick
-        else attack_traffic(target, progress)
+        else attack_traffic(target, progress),
+        [TRAFFIC_NOTE],
     )
     if asked.write:
         write_leakage(report, pair.drafter, _command(asked))

@@ -25,17 +25,30 @@ from ugsd_lab.evaluation.intervals import Measure, draws, interval
 from ugsd_lab.listening import Progress
 from ugsd_lab.metrics import auroc
 
-__all__ = ["ESCALATED", "REPLY_AFTER_MS", "attack_traffic", "features_of", "judge_traffic"]
+__all__ = [
+    "ESCALATED",
+    "REPLY_AFTER_MS",
+    "TRAFFIC_NOTE",
+    "attack_traffic",
+    "features_of",
+    "judge_traffic",
+]
 
 Float32 = NDArray[np.float32]
 
 ESCALATED, EMOTION = "escalated", "emotion"
-REPLY_AFTER_MS = 150
-"""Of the server in constant shape: what its settings advise."""
+REPLY_AFTER_MS = 400
+"""Of the server in constant shape: more than a block's answer takes on two busy cores. A shorter
+one makes late answers, and who counts their delay can tell which captions were escalated."""
 _FIRST = 6
 """Passings of which each is a feature."""
 _CLIPS_PER_SPEAKER = 16
 _FOLDS = 2
+TRAFFIC_NOTE = (
+    "Traffic: escalated is the area under the ROC curve. The observer knows when the device was "
+    f"given the clip. In constant shape the server answers every {REPLY_AFTER_MS} ms; an answer "
+    "that is not ready by then is late, and tells: take longer on a slower server."
+)
 
 
 def attack_traffic(
