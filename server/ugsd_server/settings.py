@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     reply_after_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
     """Answers to frames of the constant size, whatever they are, leave at the first multiple of
     this after receipt at which they are ready; 0 sends them at once. For devices in constant shape
-    take more than nearly every block needs, its wait for the model included: begin with 150, and
+    take more than nearly every block needs, its wait for the model included: begin with 400, and
     take more where ``late_answers`` are not rare."""
     ping_interval_s: _Seconds = 20
     ping_timeout_s: _Seconds = 20
