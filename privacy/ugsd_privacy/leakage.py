@@ -53,6 +53,18 @@ class Leak(_Model):
     speakers: Annotated[int, Field(ge=0)]
     clips: Annotated[int, Field(ge=0)]
 
+    @property
+    def is_error_rate(self) -> bool:
+        """Whether less is worse for the speaker."""
+        return self.measure.startswith("EER")
+
+    @property
+    def advantage(self) -> float:
+        """0 at chance, 1 where the attacker is always right."""
+        if self.is_error_rate:
+            return 1 - self.value / self.chance
+        return (self.value - self.chance) / (1 - self.chance)
+
 
 class Leakage(_Model):
     """``leakage.json``."""

@@ -21,6 +21,7 @@ __all__ = ["Explanation", "explain"]
 
 _WIDTH = 78
 _TRAFFIC = "traffic"
+_FEW = 2
 _DEFAULT_ACQUAINTANCE: int = Settings.model_fields["acquaintance"].default
 
 _NEVER = (
@@ -141,7 +142,7 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
         return ("nobody measured it",), str(error)
     of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]
     of_traffic = leakage.of(_TRAFFIC, [str(settings.shape)])
-    told = [_sentence(leak) for leak in (*of_states, *of_traffic) if leak.measure in _GUESSED]
+    told = list(map(_sentence, _strongest([*of_states, *of_traffic])))
     if not of_states:
         told.insert(0, "of the words and numbers: not measured under these settings")
     source = (
@@ -150,6 +151,16 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
     )
     constant = settings.shape is Shape.CONSTANT
     return tuple(told), f"{source} {_PACE}" if constant else source
+
+
+def _strongest(leaks: Sequence[Leak]) -> list[Leak]:
+    """Of each attack the corpus that it did best on; two people tell little of others, so only
+    where nobody else was attacked."""
+    best: dict[tuple[str, str], Leak] = {}
+    for leak in sorted(leaks, key=lambda leak: (leak.speakers > _FEW, leak.advantage)):
+        if leak.measure in _GUESSED:
+            best[leak.attack, leak.measure] = leak
+    return [leak for leak in leaks if leak in best.values()]
 
 
 def _applies(leak: Leak, settings: Settings) -> bool:
@@ -166,7 +177,7 @@ def _applies(leak: Leak, settings: Settings) -> bool:
 
 def _sentence(leak: Leak) -> str:
     what = f"{_GUESSED[leak.measure]} ({leak.corpus}, {leak.speakers} speakers)"
-    verb = "wrong" if leak.measure.startswith("EER") else "right"
+    verb = "wrong" if leak.is_error_rate else "right"
     told = f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}"
     if leak.control is None:
         return told

@@ -104,6 +104,22 @@ def test_what_leaves_follows_the_settings(folder: Path) -> None:
     assert explain(Settings.of(), str(folder)).leaves == ("nothing: no verifier is set",)
 
 
+def test_of_each_attack_the_worst_is_told_and_two_people_only_in_need(folder: Path) -> None:
+    figures = json.loads((folder / LEAKAGE_FILE).read_text())
+    more = [
+        _leak(corpus="nemo", value=0.7, chance=0.33, speakers=9),
+        _leak(corpus="emodb", value=0.95, chance=0.5, speakers=2),
+        _leak(corpus="emodb", measure="gender", value=0.9, chance=0.5, speakers=2),
+    ]
+    figures["leaks"] += [leak.model_dump() for leak in more]
+    (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
+    told = _told(_settings(), folder)
+    assert "right 70 times" in told
+    assert "right 20 times" not in told
+    assert "right 95 times" not in told
+    assert "right 90 times" in told
+
+
 def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
     figures = json.loads((folder / LEAKAGE_FILE).read_text())
     figures["weights"]["reader.onnx"] = "0" * 64
