@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     disclosure: Disclosure = Disclosure.SUMMARY
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
     acquaintance: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many clips of a user must have been heard before a state of theirs may leave: by then it
-    tells little of who speaks. 0 lets the first one leave, which does."""
+    """How many clips of a user must have been heard before a state of theirs may leave: the more,
+    the less it tells of who speaks. 0 lets the first one leave, which tells most."""
     remember: bool = True
     """Keep the user's habit in ``home``; else each process gets acquainted anew."""
     gender: bool = True

@@ -2,8 +2,8 @@
 
 What tells one speaker from another is, above all, where their clips lie on average. The device
 takes a user's own average out of the evidence before any state is made of it, so that a state tells
-how a clip differs from the user's habit: more of the feeling, and next to nothing of the person
-(speaker normalisation; measured by ``ugsd-lab attack``). Until a few clips were heard nothing is
+how a clip differs from the user's habit: more of the feeling, and less of the person (speaker
+normalisation; ``ugsd-lab attack`` measures how much less). Until a few clips were heard nothing is
 known of the habit, so states stay on the device: ``Settings.acquaintance``.
 
 A habit is an average of evidence: something like a voiceprint. It is kept in the user's home
