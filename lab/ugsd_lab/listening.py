@@ -15,7 +15,7 @@ from ugsd_lab.augment import augmented
 from ugsd_lab.corpora import Clip, read_samples
 from ugsd_lab.ears import SAMPLE_RATE, Ears, extract
 
-__all__ = ["Progress", "copy_key", "copy_rng", "listen", "listen_to_parts"]
+__all__ = ["PARTS", "Progress", "copy_key", "copy_rng", "listen", "listen_to_parts", "part_of"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, of, note)."""
@@ -23,7 +23,7 @@ Progress = Callable[[str, int, int, str], None]
 _Job = tuple[Clip, int]
 """A clip, and the number of its augmented copy; negative ones number its parts."""
 _KEEP_EVERY = 1000
-_PARTS = 8
+PARTS = 8
 """Parts that are heard of a clip."""
 _PART_S = (0.7, 1.4)
 """How long they are: a word or a few."""
@@ -76,12 +76,12 @@ def listen_to_parts(
         if stored["names"].tolist() == names:
             kept: NDArray[np.float32] = stored["evidence"]
             return kept
-    jobs = [(clip, -number) for clip in clips for number in range(1, _PARTS + 1)]
+    jobs = [(clip, -number) for clip in clips for number in range(1, PARTS + 1)]
     heard = []
     for done, evidence in enumerate(_heard(jobs, whisper), 1):
         heard.append(evidence)
         progress("listening to parts", done, len(jobs), "")
-    parts = np.stack(heard).reshape(len(clips), _PARTS, -1)
+    parts = np.stack(heard).reshape(len(clips), PARTS, -1)
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
     np.savez(temporary, names=np.array(names), evidence=parts)
@@ -89,7 +89,9 @@ def listen_to_parts(
     return parts
 
 
-def _part(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def part_of(clip: Clip, samples: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """The clip's part of that number, from 1 on, out of its ``samples`` (n,)."""
+    rng = copy_rng(clip, -number)
     length = min(len(samples), round(SAMPLE_RATE * rng.uniform(*_PART_S)))
     start = int(rng.integers(len(samples) - length + 1))
     return samples[start : start + length]
@@ -126,7 +128,7 @@ def _work(job: _Job) -> NDArray[np.float32]:
     clip, copy = job
     samples = read_samples(clip)
     if copy < 0:
-        samples = _part(samples, copy_rng(clip, copy))
+        samples = part_of(clip, samples, -copy)
     elif copy:
         samples = augmented(samples, copy_rng(clip, copy))
     return extract(_ears, samples)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.config import Settings
-from ugsd_sdk.drafter.onnx import GRAPHS, find_file, state_dim_of
+from ugsd_sdk.drafter.onnx import state_dim_of, weights_of
 
 __all__ = ["Explanation", "explain"]
 
@@ -137,7 +136,7 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
         return ("nothing",), "Name a verifier in the settings to see what it would learn."
     try:
-        leakage = Leakage.read(folder, _weights(folder))
+        leakage = Leakage.read(folder, weights_of(folder))
     except LeakageUnknown as error:
         return ("nobody measured it",), str(error)
     of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]
@@ -186,14 +185,6 @@ def _sentence(leak: Leak) -> str:
 
 def _hundred(share: float) -> str:
     return f"{100 * share:.0f} times in 100"
-
-
-def _weights(folder: Path) -> dict[str, str]:
-    return {
-        name: hashlib.sha256(find_file(folder, name).read_bytes()).hexdigest()
-        for name in GRAPHS
-        if find_file(folder, name).is_file()
-    }
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

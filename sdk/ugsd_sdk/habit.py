@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ _MEMORY_CLIPS = 50
 """Older clips fade: the average follows a voice, a microphone or a room that changes."""
 _MAX_BYTES = 1 << 20
 _MAX_COUNT = 1 << 40
+_PATIENCE_S = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -135,13 +137,27 @@ def forget_habits(folder: Path, user: str) -> bool:
     return bool(left)
 
 
+def _lock(descriptor: int) -> None:
+    """Raises ``OSError`` where another process keeps the lock: a caption does not wait for one that
+    was stopped while it held it."""
+    ends_s = monotonic() + _PATIENCE_S
+    while fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > ends_s:
+                raise
+            sleep(0.005)
+        else:
+            return
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Alone among processes and threads with the habit at ``path``."""
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -155,7 +171,8 @@ def _path(folder: Path, user: str) -> Path:
 def _read(path: Path) -> tuple[str, Habit]:
     """The name of the ears, and the habit."""
     try:
-        data = path.read_bytes()[:_MAX_BYTES]
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES)
     except OSError:
         return "", NO_HABIT
     try:

@@ -177,6 +177,19 @@ def test_threads_lose_no_clip(tmp_path: Path) -> None:
     assert clips_heard(tmp_path, "ada") == 80
 
 
+def test_a_process_that_was_stopped_with_the_lock_holds_nobody_up(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    file = HabitFile(tmp_path, "ada", EARS)
+    keep(file, 1, np.ones(4))
+    with file.path.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(HabitError):
+            file.add(np.ones(4, dtype=np.float32))
+        with pytest.raises(HabitError):
+            forget_habits(tmp_path, "ada")
+    assert file.add(np.ones(4, dtype=np.float32)).count == 2
+
+
 def test_what_was_forgotten_is_not_brought_back_by_a_running_device(tmp_path: Path) -> None:
     voice = KnownVoice(HabitFile(tmp_path, "ada", EARS))
     for _ in range(4):

@@ -71,6 +71,8 @@ def run(asked: Asked, progress: Progress) -> Answer:
         raise EvaluationError("--json and --markdown are two outputs: name one of them")
     if asked.plot is not None and not asked.frontier:
         raise EvaluationError("--plot draws the frontier: add --frontier")
+    if asked.write and asked.frontier:
+        raise EvaluationError("--write keeps what attackers got: leave out --frontier")
     if asked.plot is not None:
         check_picture(asked.plot)
     pair = pair_of(asked.drafter)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ugsd_lab.corpora import Clip, read_samples
-from ugsd_lab.ears import N_MELS, SAMPLE_RATE, Ears
+from ugsd_lab.ears import N_MELS, Ears
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.listening import Progress, copy_rng
+from ugsd_lab.listening import PARTS, Progress, part_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,8 +32,6 @@ Float32 = NDArray[np.float32]
 
 FRAMES = 32
 """Of a clip's mel frames when its length is taken out."""
-PARTS = 8
-_PART_S = 0.7, 1.4
 _KEEP_EVERY = 1000
 
 
@@ -76,17 +74,20 @@ def listen_to_parts(
 ) -> Float32:
     """(n, PARTS, E) evidence of random parts of each clip, which have its voice and its feeling and
     other words; they depend on the clip alone. Kept in ``cache``."""
-    names = [clip.id for clip in clips]
+    names = [hashlib.sha256(ears.read_bytes()).hexdigest(), *(clip.id for clip in clips)]
     if cache is not None and cache.exists():
-        with np.load(cache, allow_pickle=False) as kept:
-            if kept["names"].tolist() == names:
-                known: Float32 = kept["evidence"]
-                return known
+        try:
+            with np.load(cache, allow_pickle=False) as kept:
+                if kept["names"].tolist() == names:
+                    known: Float32 = kept["evidence"]
+                    return known
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise EvaluationError(f"{cache} holds no evidence: name another --cache") from error
     session, heard = _session(ears), []
     for done, clip in enumerate(clips, 1):
         samples = read_samples(clip)
-        for number in range(PARTS):
-            part = _part(samples, copy_rng(clip, -1 - number))
+        for number in range(1, PARTS + 1):
+            part = part_of(clip, samples, number)
             heard.append(session.run(None, {"samples": part[None]})[0][0])
         progress("listening to parts", done, len(clips), "")
     evidence = np.stack(heard).reshape(len(clips), PARTS, -1)
@@ -94,12 +95,6 @@ def listen_to_parts(
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez(cache, names=np.array(names), evidence=evidence)
     return evidence
-
-
-def _part(samples: Float32, rng: np.random.Generator) -> Float32:
-    length = min(len(samples), round(SAMPLE_RATE * rng.uniform(*_PART_S)))
-    start = int(rng.integers(len(samples) - length + 1))
-    return samples[start : start + length]
 
 
 @torch.inference_mode()

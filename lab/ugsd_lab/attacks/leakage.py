@@ -7,11 +7,10 @@ from math import isnan
 from pathlib import Path
 
 from ugsd_privacy.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
-from ugsd_sdk.drafter.onnx import GRAPHS, find_file
+from ugsd_sdk.drafter.onnx import weights_of
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
 from ugsd_lab.attacks.seen import EVIDENCE
-from ugsd_lab.export import sha256
 
 __all__ = ["leakage_of", "write_leakage"]
 
@@ -59,7 +58,8 @@ def _leaks(
 
 def write_leakage(report: Report, folder: Path, command: str) -> Path:
     """Keep the report's figures beside the drafter in ``folder``."""
-    weights = {name: sha256(find_file(folder, name)) for name in GRAPHS}
     path = folder / LEAKAGE_FILE
-    path.write_text(leakage_of(report, weights, command).model_dump_json(indent=1) + "\n")
+    path.write_text(
+        leakage_of(report, weights_of(folder), command).model_dump_json(indent=1) + "\n"
+    )
     return path

@@ -46,6 +46,7 @@ __all__ = [
     "OnnxDrafter",
     "find_file",
     "state_dim_of",
+    "weights_of",
 ]
 
 DESCRIPTION_FILE = "model.json"
@@ -286,6 +287,12 @@ def find_file(folder: Path, name: str) -> Path:
 def state_dim_of(folder: Path) -> int:
     """How many numbers a state of the drafter in ``folder`` has. Raises :class:`ModelError`."""
     return _read_description(folder).state_dim
+
+
+def weights_of(folder: Path) -> dict[str, str]:
+    """SHA-256, in hex, of each graph of the drafter in ``folder`` that is there."""
+    paths = {name: find_file(folder, name) for name in GRAPHS}
+    return {name: hashlib.sha256(_read(p)).hexdigest() for name, p in paths.items() if p.is_file()}
 
 
 def _read_checked(path: Path, digest: str) -> bytes:
