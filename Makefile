@@ -45,9 +45,9 @@ $(DEMO)/.installed: pyproject.toml $(PACKAGED)
 	@touch $@
 
 $(DEV)/.installed: pyproject.toml constraints.txt
-	@echo '== installing the package with its dev, lab and server extras into $(DEV); with torch'
+	@echo '== installing the package with its dev, interop, lab and server extras into $(DEV); with torch'
 	@test -x $(DEV)/bin/pip || $(call python) -m venv $(DEV)
-	@$(DEV)/bin/pip install --quiet -c constraints.txt -e '.[dev,lab,server]'
+	@$(DEV)/bin/pip install --quiet -c constraints.txt -e '.[dev,interop,lab,server]'
 	@touch $@
 
 clean:
