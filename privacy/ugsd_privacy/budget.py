@@ -1,23 +1,39 @@
 """Caps on what may leave, and the pure check of them.
 
 *Blocks* are passages that carry a block. *Tokens* are the token positions that a passage newly
-discloses: its prefix and its block. *Bytes* are those of the sealed frames, padding and covers
-included; handshakes count in the day's bytes and in no caption's. A *day* is a UTC day of the
-device's clock that never moves backwards (see :mod:`ugsd_privacy.ledger`).
+discloses: its prefix and its block. *Frames* are sealed frames and first flights, *bytes* theirs,
+padding and covers included. *Epsilon* is that of the noised states of a window, composed, at
+``delta`` (see :mod:`ugsd_privacy.dp`); states that leave without noise have none, so that a cap on
+epsilon keeps them in.
+
+A first flight counts in every window but a caption's. An *hour* is a UTC hour and a *day* 24 of
+them, of a clock that never moves backwards (see :mod:`ugsd_privacy.ledger`); a *lifetime* ends with
+a reset, which is logged.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ugsd_privacy.dp import UNBOUNDED, epsilon_of_spend, spend_of
 from ugsd_privacy.errors import BudgetExceeded
 
-__all__ = ["BudgetLimits", "Usage", "check_caps"]
+__all__ = ["CAPS", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
 
-_Cap = Annotated[int, Field(strict=True, ge=0)] | None
+Window = Literal["caption", "hour", "day", "lifetime"]
+MEASURES = ("blocks", "tokens", "frames", "bytes", "epsilon")
+WINDOWS: tuple[Window, ...] = ("caption", "hour", "day", "lifetime")
+CAPS = tuple(f"{measure}_per_{window}" for window in WINDOWS for measure in MEASURES)
+"""The names of all caps, in the order in which they are checked."""
+
+_Cap = Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None
+_Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class BudgetLimits(BaseModel):
@@ -27,10 +43,49 @@ class BudgetLimits(BaseModel):
 
     blocks_per_caption: _Cap = 8
     tokens_per_caption: _Cap = 96
+    frames_per_caption: _Cap = 8
     bytes_per_caption: _Cap = 4096
+    epsilon_per_caption: _Epsilon = None
+    blocks_per_hour: _Cap = 500
+    tokens_per_hour: _Cap = 5000
+    frames_per_hour: _Cap = 1000
+    bytes_per_hour: _Cap = 2**19
+    epsilon_per_hour: _Epsilon = None
     blocks_per_day: _Cap = 2000
     tokens_per_day: _Cap = 20_000
+    frames_per_day: _Cap = 4000
     bytes_per_day: _Cap = 2**20
+    epsilon_per_day: _Epsilon = None
+    blocks_per_lifetime: _Cap = None
+    tokens_per_lifetime: _Cap = None
+    frames_per_lifetime: _Cap = None
+    bytes_per_lifetime: _Cap = None
+    epsilon_per_lifetime: _Epsilon = None
+    delta: Annotated[float, Field(gt=0, le=0.1)] = 1e-6
+    """Delta of every epsilon: the share of chances in which its bound may fail."""
+
+    @classmethod
+    def uncapped(cls, **caps: Any) -> Self:
+        """No caps but these."""
+        return cls.model_validate(dict.fromkeys(CAPS) | caps)
+
+    def tightened(self, caps: Mapping[str, float]) -> Self:
+        """These limits, with each of ``caps`` that is smaller in its place."""
+        smaller = {
+            cap: value
+            for cap, value in caps.items()
+            if (own := getattr(self, cap)) is None or value < own
+        }
+        return self.model_copy(update=smaller) if smaller else self
+
+    def left(self, used: Mapping[Window, Usage]) -> dict[str, float]:
+        """What each cap that is set still allows; a window that is not in ``used`` is whole."""
+        return {
+            f"{measure}_per_{window}": max(
+                0.0, limit - used.get(window, Usage()).measured(measure, self.delta)
+            )
+            for window, measure, limit in _set_caps(self)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +94,66 @@ class Usage:
 
     blocks: int = 0
     tokens: int = 0
+    frames: int = 0
     bytes: int = 0
+    spend: int = 0
+    """Of noised states, see :func:`ugsd_privacy.dp.spend`; ``UNBOUNDED`` where any left without
+    noise."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             blocks=self.blocks + other.blocks,
             tokens=self.tokens + other.tokens,
+            frames=self.frames + other.frames,
             bytes=self.bytes + other.bytes,
+            spend=min(self.spend + other.spend, UNBOUNDED),
         )
 
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """All five, in their order."""
+        return self.blocks, self.tokens, self.frames, self.bytes, self.spend
 
-def check_caps(limits: BudgetLimits, wanted: Usage, *, caption: Usage | None, day: Usage) -> None:
+    def measured(self, measure: str, delta: float) -> float:
+        """One of ``MEASURES``; epsilon at ``delta``."""
+        if measure == "epsilon":
+            return epsilon_of_spend(self.spend, delta)
+        count: int = getattr(self, measure)
+        return count
+
+
+def check_caps(limits: BudgetLimits, wanted: Usage, used: Mapping[Window, Usage]) -> None:
     """Raise :class:`BudgetExceeded` with the first cap that ``wanted`` would pass.
 
-    ``caption`` and ``day`` are what was used before; no caption, no caps per caption. Using a cap
+    ``used`` is what was used before, by window; a window that is not in it has no caps. Using a cap
     up exactly is allowed.
     """
-    windows = {"day": day} if caption is None else {"caption": caption, "day": day}
-    for window, used in windows.items():
-        for measure in ("blocks", "tokens", "bytes"):
-            cap = f"{measure}_per_{window}"
-            limit: int | None = getattr(limits, cap)
-            spent, more = getattr(used, measure), getattr(wanted, measure)
-            if limit is not None and more > 0 and spent + more > limit:
-                raise BudgetExceeded(cap, limit=limit, used=spent, wanted=more)
+    for window, measure, limit in _set_caps(limits):
+        before = used.get(window)
+        if before is None:
+            continue
+        attribute = "spend" if measure == "epsilon" else measure
+        most = spend_of(limit, limits.delta) if measure == "epsilon" else limit
+        spent, more = getattr(before, attribute), getattr(wanted, attribute)
+        if more > 0 and spent + more > most:
+            raise _exceeded(f"{measure}_per_{window}", measure, limit, before, wanted, limits.delta)
+
+
+@lru_cache(maxsize=64)
+def _set_caps(limits: BudgetLimits) -> tuple[tuple[Window, str, float], ...]:
+    """Window, measure and limit of each cap that is set, in the order of ``CAPS``."""
+    every = (
+        (window, measure, getattr(limits, f"{measure}_per_{window}"))
+        for window in WINDOWS
+        for measure in MEASURES
+    )
+    return tuple(cap for cap in every if cap[2] is not None)
+
+
+def _exceeded(
+    cap: str, measure: str, limit: float, before: Usage, wanted: Usage, delta: float
+) -> BudgetExceeded:
+    used = before.measured(measure, delta)
+    after = (before + wanted).measured(measure, delta)
+    more = after - used if math.isfinite(after) else after
+    return BudgetExceeded(cap, limit=limit, used=used, wanted=more)

@@ -13,9 +13,10 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
+from fractions import Fraction
 from functools import cache
 from operator import index as exact_int
 from typing import Any, Final
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ugsd_privacy import dp
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ugsd_privacy.audit.merkle import (
     NodeReader,
@@ -36,17 +38,17 @@ from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
     MAX_USER_CHARACTERS,
     SALT_BYTES,
-    Counts,
     EgressRecord,
     Leaf,
+    Resettable,
     commitment,
 )
-from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
+from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger, Passage, Signing
-from ugsd_privacy.noise import clip, quantise
+from ugsd_privacy.ledger import Ledger, Passage, Signing, Uptime, system_uptime
+from ugsd_privacy.noise import QUANTISATION_STEPS, RoundedGaussian, clip, noised, quantise
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -110,8 +112,10 @@ class Escalation:
 class Egress:
     """The door for one ``user``'s budget. Safe to share between threads, one channel to each.
 
-    ``ledger`` must be open. ``clock`` gives Unix time in seconds; ``entropy(n)`` gives n random
-    bytes, for salts and caption ids.
+    ``ledger`` must be open. ``sigma`` is the standard deviation of the noise that is added to each
+    coordinate of a state, in units of ``clip_norm``; ``None`` adds none, and then a cap on epsilon
+    keeps states in. ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been
+    running; ``entropy(n)`` gives n random bytes, for salts, caption ids and noise.
     """
 
     def __init__(
@@ -122,11 +126,15 @@ class Egress:
         limits: BudgetLimits,
         user: str = "",
         clip_norm: float = 1.0,
+        sigma: float | None = None,
         clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError("clip_norm must be a positive number")
+        if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
+            raise ValueError("sigma must be a positive number, or None")
         if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
             raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
         self._ledger = ledger
@@ -134,7 +142,11 @@ class Egress:
         self._limits = limits
         self._user = user
         self._clip_norm = clip_norm
+        self._sigma = sigma
+        self._noise: RoundedGaussian | None = None
+        """Made with the first state that it is for."""
         self._clock = clock
+        self._uptime = uptime
         self._entropy = entropy
         self._last_signed: tuple[str, Checkpoint] | None = None
         """Our last note and what it says; its signature needs no check."""
@@ -151,30 +163,13 @@ class Egress:
         return CaptionHandle(channel.next_caption(), name, channel)
 
     def seal_hello(self, channel: ClientChannel) -> SealedFrame:
-        """Make the handshake's first flight, charged to the day's bytes.
+        """Make the handshake's first flight, charged to every window but a caption's.
 
         Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
         :class:`HandshakeFailed` or :class:`ChannelClosed`; then nothing leaves.
         """
-        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
-        cost = Usage(bytes=HELLO_BYTES)
-        with _nothing_escapes(channel), self._passage(None, now_s) as passage:
-            check_caps(self._limits, cost, caption=None, day=passage.used_today)
-            data = channel.hello()
-            record = EgressRecord(
-                kind="hello",
-                clip_norm=self._clip_norm,
-                frame_bytes=len(data),
-                frame_sha256=hashlib.sha256(data).digest(),
-                day_before=_counts(passage.used_today),
-                day_after=_counts(passage.used_today + cost),
-                day=passage.day,
-                user=self._user,
-                time_s=int(now_s),
-                verifier=channel.pinned.fingerprint,
-            )
-            _record(passage, record, cost, salt)
-        return SealedFrame(data, passage.index, _DOOR)
+        cost = Usage(frames=1, bytes=HELLO_BYTES)
+        return self._passed(channel, None, channel.hello, cost, {"kind": "hello"})
 
     def seal_block(
         self,
@@ -184,7 +179,7 @@ class Egress:
         *,
         shape: Shape = Shape.PADDED,
     ) -> SealedFrame:
-        """Let one block out: check, clip, quantise, price, then charge, seal and log as one.
+        """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
 
         Raises :class:`WireError` for what the schema cannot say, says otherwise than
         ``disclosure``, or no frame of ``shape`` holds, and :class:`BudgetExceeded` for a cap: the
@@ -194,22 +189,54 @@ class Egress:
         """
         _check(channel, caption)
         _check_states(escalation)
-        clipped = clip(escalation.states, self._clip_norm)
-        block = _block(caption, escalation, quantise(clipped, self._clip_norm))
+        block = _block(caption, escalation, self._on_the_wire(escalation.states))
         carried: dict[str, Any] = {name: getattr(block, name) for name in _CARRIED}
         carried |= {"kind": "block", "disclosure": escalation.disclosure}
-        disclosed = Usage(blocks=1, tokens=len(block.prefix) + len(block.tokens))
+        if block.state_positions:
+            carried |= {"sigma": self._sigma, "spend": self._spend(len(block.state_positions))}
+        disclosed = Usage(
+            blocks=1,
+            tokens=len(block.prefix) + len(block.tokens),
+            spend=carried.get("spend", 0),
+        )
         return self._sealed(channel, caption, encode(block), shape, disclosed, carried)
 
     def seal_cover(self, channel: ClientChannel, caption: CaptionHandle) -> SealedFrame:
         """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
 
-        Raises as :meth:`seal_block`. A byte cap refuses a cover where it would a block, so that
-        what a spent budget keeps in does not depend on the voice.
+        Raises as :meth:`seal_block`. A cap on frames or bytes refuses a cover where it would a
+        block, so that what a spent budget keeps in does not depend on the voice.
         """
         _check(channel, caption)
         message = encode(Cover())
         return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), {"kind": "cover"})
+
+    def reset(self, windows: Sequence[Resettable]) -> int:
+        """Have windows of the user's budget begin anew; return the index of the leaf that says so.
+
+        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`; then nothing was reset.
+        """
+        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
+        with self._passage(None, now_s) as passage:
+            carried = {"kind": "reset", "resets": tuple(windows)}
+            self._record(passage, carried, None, now_s, salt)
+        return passage.index
+
+    def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
+        """Clipped, noised if need be, and as int8."""
+        clipped = clip(states, self._clip_norm)
+        if self._sigma is None or not len(states):
+            return quantise(clipped, self._clip_norm)
+        if self._noise is None:
+            units = Fraction(self._sigma) * QUANTISATION_STEPS
+            self._noise = RoundedGaussian(units, self._entropy)
+        return noised(clipped, self._clip_norm, self._noise)
+
+    def _spend(self, vectors: int) -> int:
+        """Of so many states. Sensitivity: two vectors of norm C are at most 2C apart."""
+        if self._sigma is None:
+            return dp.UNBOUNDED
+        return dp.spend(sensitivity=2.0, sigma=self._sigma, vectors=vectors)
 
     def _sealed(
         self,
@@ -220,41 +247,73 @@ class Egress:
         disclosed: Usage,
         carried: dict[str, Any],
     ) -> SealedFrame:
-        cost = disclosed + Usage(bytes=channel.sealed_size(len(message), shape))
+        cost = disclosed + Usage(frames=1, bytes=channel.sealed_size(len(message), shape))
+        carried |= {"caption": caption.ordinal, "caption_id": caption.id}
+        return self._passed(channel, caption, lambda: channel.seal(message, shape), cost, carried)
+
+    def _passed(
+        self,
+        channel: ClientChannel,
+        caption: CaptionHandle | None,
+        seal: Callable[[], bytes],
+        cost: Usage,
+        carried: dict[str, Any],
+    ) -> SealedFrame:
+        """Check the caps, seal, and commit charge and leaf, in one transaction."""
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
         with _nothing_escapes(channel), self._passage(caption, now_s) as passage:
-            used_today, used = passage.used_today, passage.used_by_caption or Usage()
-            check_caps(self._limits, cost, caption=used, day=used_today)
-            data = channel.seal(message, shape)
-            record = EgressRecord(
-                **carried,
-                caption=caption.ordinal,
-                caption_id=caption.id,
-                clip_norm=self._clip_norm,
-                frame_bytes=len(data),
-                frame_sha256=hashlib.sha256(data).digest(),
-                caption_before=_counts(used),
-                caption_after=_counts(used + cost),
-                day_before=_counts(used_today),
-                day_after=_counts(used_today + cost),
-                day=passage.day,
-                user=self._user,
-                time_s=int(now_s),
-                verifier=channel.pinned.fingerprint,
-            )
-            _record(passage, record, cost, salt)
+            limits = self._limits.tightened(passage.caps(self._user))
+            check_caps(limits, cost, passage.before)
+            data = seal()
+            carried |= {
+                "frame_bytes": len(data),
+                "frame_sha256": hashlib.sha256(data).digest(),
+                "verifier": channel.pinned.fingerprint,
+            }
+            self._record(passage, carried, cost, now_s, salt)
         return SealedFrame(data, passage.index, _DOOR)
 
-    def usage(self, caption: CaptionHandle) -> Usage:
-        """What the caption used so far. Raises :class:`LedgerUnavailable`, LedgerCorrupt."""
-        with self._ledger.reading() as view:
-            return view.caption_usage(caption.id)
+    def _record(
+        self,
+        passage: Passage,
+        carried: Mapping[str, Any],
+        cost: Usage | None,
+        now_s: float,
+        salt: bytes,
+    ) -> None:
+        record = EgressRecord(
+            **carried,
+            clip_norm=self._clip_norm,
+            delta=self._limits.delta,
+            before={window: used.counts for window, used in passage.before.items()},
+            hour=passage.hour,
+            user=self._user,
+            time_s=int(now_s),
+        )
+        charge = record.charge
+        if cost is not None and charge != cost:  # our own bug; it must not leave at a wrong price
+            raise RuntimeError("what was sealed is not what was priced")
+        body = record.to_bytes()
+        leaf = Leaf(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
+        passage.record(charge, content=leaf.to_bytes(), salt=salt, body=body, resets=record.resets)
 
-    def usage_today(self) -> Usage:
-        """What the user used on the day that would be charged now. Raises as :meth:`usage`."""
-        now_s = self._clock()
+    def limits(self) -> BudgetLimits:
+        """The caps in force: as configured, or as the owner set them on this device where that is
+        less. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`."""
         with self._ledger.reading() as view:
-            return view.day_usage(self._user, view.day_of(now_s))
+            return self._limits.tightened(view.caps(self._user))
+
+    def usage(self, caption: CaptionHandle) -> Usage:
+        """What the caption used so far. Raises as :meth:`limits`."""
+        with self._ledger.reading() as view:
+            return view.usage(self._user, "caption", caption.id)
+
+    def used(self) -> Mapping[Window, Usage]:
+        """What the user used of the hour and the day that would be charged now, and of their
+        lifetime. Raises as :meth:`limits`."""
+        now_s, uptime = self._clock(), self._uptime()
+        with self._ledger.reading() as view:
+            return view.used(self._user, view.hour_of(now_s, uptime))
 
     def receipts(self, caption: CaptionHandle) -> list[Receipt]:
         """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
@@ -306,7 +365,9 @@ class Egress:
     @contextmanager
     def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:
         name = None if caption is None else caption.id
-        with self._ledger.passage(user=self._user, caption=name, now_s=now_s) as passage:
+        with self._ledger.passage(
+            user=self._user, caption=name, now_s=now_s, uptime=self._uptime()
+        ) as passage:
             yield passage
 
 
@@ -320,14 +381,6 @@ def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
         if channel.sealed_count != sealed:
             channel.close()
         raise
-
-
-def _record(passage: Passage, record: EgressRecord, cost: Usage, salt: bytes) -> None:
-    if record.charge != cost:  # our own bug; the frame must not leave under a wrong price
-        raise RuntimeError("what was sealed is not what was priced")
-    body = record.to_bytes()
-    leaf = Leaf(commitment(body, salt), cost.bytes, cost.blocks, cost.tokens)
-    passage.record(cost, content=leaf.to_bytes(), salt=salt, body=body)
 
 
 def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
@@ -367,7 +420,3 @@ def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> 
     if any(position not in named for position in block.state_positions):
         raise WireError(f"a state beyond what the disclosure {escalation.disclosure} names")
     return block
-
-
-def _counts(usage: Usage) -> Counts:
-    return usage.blocks, usage.tokens, usage.bytes

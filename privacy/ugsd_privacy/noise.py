@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ugsd_privacy.errors import WireError
 
-__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "quantise"]
+__all__ = ["QUANTISATION_STEPS", "RoundedGaussian", "clip", "dequantise", "noised", "quantise"]
 
 QUANTISATION_STEPS = 127
 """Units from 0 to the clip norm; -128 is never written."""
@@ -55,3 +55,20 @@ def dequantise(states: bytes, dim: int) -> NDArray[np.float32]:
     units = np.maximum(np.frombuffer(states, dtype=np.int8), -QUANTISATION_STEPS)
     coordinates = units.astype(np.float32) / np.float32(QUANTISATION_STEPS)
     return coordinates.reshape(-1, dim).astype(np.float32)
+
+
+class RoundedGaussian:
+    def __init__(self, sigma_units, entropy):
+        self.s = float(sigma_units)
+
+    def sample(self, n):
+        return np.rint(np.random.default_rng().normal(size=n) * self.s).astype(np.int64)
+
+
+def noised(clipped, norm, sampler):
+    units = np.trunc(clipped * (127 / norm)).astype(np.int64)
+    return (
+        np.clip(units + sampler.sample(units.size).reshape(units.shape), -127, 127)
+        .astype(np.int8)
+        .tobytes()
+    )

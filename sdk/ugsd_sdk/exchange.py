@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.budget import BudgetLimits, Usage, Window
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import ChannelError, LedgerError, LogTampered, PrivacyError, WireError
@@ -117,21 +117,17 @@ class Exchange:
             return ()
 
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
-        """What the caps still allow; nothing where the ledger cannot be read."""
-        caps = {name: cap for name, cap in limits.model_dump().items() if cap is not None}
-        windows = {"day": Usage(), "caption": Usage()}
+        """What the caps still allow, ``limits`` or less; nothing where the ledger cannot be read."""
+        used: dict[Window, Usage] = {}
         try:
             if self._session is not None:
-                windows["day"] = self._session.egress.usage_today()
-            if self._session is not None and self._handle is not None:
-                windows["caption"] = self._session.egress.usage(self._handle)
+                egress = self._session.egress
+                limits, used = egress.limits(), dict(egress.used())
+                if self._handle is not None:
+                    used["caption"] = egress.usage(self._handle)
         except PrivacyError:
-            return dict.fromkeys(caps, 0.0)
-        left = {}
-        for name, cap in caps.items():
-            measure, window = name.split("_per_")
-            left[name] = max(0.0, cap - getattr(windows[window], measure))
-        return left
+            return dict.fromkeys(limits.left({}), 0.0)
+        return limits.left(used)
 
     def _ready(self) -> Session:
         """The session, and from now on the deadline of what is sent over it."""

@@ -31,6 +31,11 @@ class Home:
         return self.path / "ledger"
 
     @property
+    def anchor(self) -> Path:
+        """Outside the ledger's folder, how far it had come: finds one restored from a backup."""
+        return self.path / "ledger.anchor"
+
+    @property
     def log_key(self) -> Path:
         """The key that signs the log."""
         return self.path / "log.key"
@@ -55,7 +60,9 @@ class Home:
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
         proof of what left, would begin anew in silence.
         """
-        ledger = Ledger(self.ledger, create=not _exists(self.log_key)).open()
+        ledger = Ledger(
+            self.ledger, create=not _exists(self.log_key), anchor=self.anchor
+        ).open()
         try:
             self._require_key_for(ledger)
         except BaseException:
@@ -77,17 +84,16 @@ class Home:
 class Door:
     """The egress of one user, opened on first use: without a verifier nothing is created."""
 
-    def __init__(self, home: Home, limits: BudgetLimits, user: str) -> None:
+    def __init__(
+        self, home: Home, limits: BudgetLimits, user: str, *, sigma: float | None = None
+    ) -> None:
+        """``sigma`` is the noise's, as :class:`Egress` takes it."""
         self._home = home
         self._limits = limits
         self._user = user
+        self._sigma = sigma
         self._ledger: Ledger | None = None
         self._egress: Egress | None = None
-
-    @property
-    def limits(self) -> BudgetLimits:
-        """The caps that it enforces."""
-        return self._limits
 
     def open(self) -> Egress:
         """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
@@ -104,7 +110,11 @@ class Door:
                 self.close()
                 raise LedgerUnavailable(f"the log cannot be signed: {error}") from error
             self._egress = Egress(
-                ledger=self._ledger, log_key=key, limits=self._limits, user=self._user
+                ledger=self._ledger,
+                log_key=key,
+                limits=self._limits,
+                user=self._user,
+                sigma=self._sigma,
             )
         return self._egress
 

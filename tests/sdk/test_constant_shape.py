@@ -29,7 +29,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
-NO_CAPS = dict.fromkeys(BudgetLimits.model_fields)
+NO_CAPS = BudgetLimits.uncapped()
 
 
 def constant(**changes: Any) -> Settings:
@@ -80,7 +80,7 @@ CASES: dict[str, tuple[dict[str, Any], Any, int, str | None]] = {
     ),
     "the caption is too long for the verifier": ({"max_tokens": 3}, None, 0, "beyond the verifier"),
     "the block is too large": (
-        {"state_dim": 128, "config": constant(block_tokens=24, limits=BudgetLimits(**NO_CAPS))},
+        {"state_dim": 128, "config": constant(block_tokens=24, limits=NO_CAPS)},
         None,
         0,
         "block too large",

@@ -39,7 +39,7 @@ __all__ = ["Overheard", "Passed", "overhear"]
 
 Float32 = NDArray[np.float32]
 
-_NO_CAPS = BudgetLimits(**dict.fromkeys(BudgetLimits.model_fields))
+_NO_CAPS = BudgetLimits.uncapped()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
 _READ_BYTES = 1 << 16
 _LARGEST = 2**20

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arm", "Bench", "Said", "Stage", "in_memory"]
 
-_NO_CAPS = BudgetLimits(**dict.fromkeys(BudgetLimits.model_fields))
+_NO_CAPS = BudgetLimits.uncapped()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
 """A busy machine must not change what an arm says."""
 

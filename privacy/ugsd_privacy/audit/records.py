@@ -9,13 +9,14 @@ counts, binds the body, and tells nothing of it to whoever lacks the salt.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ugsd_privacy.budget import Usage
+from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.wire import Disclosure
 
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_USER_CHARACTERS",
     "RECORD_VERSION",
     "SALT_BYTES",
+    "Counts",
     "EgressRecord",
     "Leaf",
     "commitment",
@@ -30,26 +32,28 @@ __all__ = [
 ]
 
 MAX_USER_CHARACTERS = 64
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 SALT_BYTES = 32
-_COMMITMENT_TAG = b"ugsd egress record 1\x00"
+_COMMITMENT_TAG = b"ugsd egress record 2\x00"
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Counts = tuple[Count, Count, Count]
-"""Blocks, tokens, bytes."""
+Counts = tuple[Count, Count, Count, Count, Count]
+"""Of a :class:`Usage`: blocks, tokens, frames, bytes, spend."""
+Resettable = Literal["hour", "day", "lifetime"]
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
 class EgressRecord(BaseModel):
     """One passage: what left, under which charge, sealed to whom. Never leaves the device itself.
 
-    A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states.
+    A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states. Of a
+    ``reset`` nothing left: the owner had windows of a user's budget begin anew.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    version: Literal[1] = 1
-    kind: Literal["hello", "block", "cover"]
+    version: Literal[2] = 2
+    kind: Literal["hello", "block", "cover", "reset"]
     caption: Count | None = None
     """Ordinal of the caption within its session, as blocks have it; a cover's never leaves."""
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
@@ -61,37 +65,66 @@ class EgressRecord(BaseModel):
     state_positions: tuple[Count, ...] = ()
     state_dim: Count = 0
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    frame_bytes: Count
-    frame_sha256: Digest
-    caption_before: Counts | None = None
-    caption_after: Counts | None = None
-    day_before: Counts
-    day_after: Counts
-    day: Count
-    """UTC day number that was charged."""
+    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Standard deviation of the noise on each coordinate, in units of ``clip_norm``; ``None``
+    without noise, or without states."""
+    spend: Count = 0
+    """Of the states, see :func:`ugsd_privacy.dp.spend`."""
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    """At which epsilon is told, and was held against its caps."""
+    frame_bytes: Count = 0
+    frame_sha256: Digest | None = None
+    before: Mapping[Window, Counts]
+    """What the user had used in each window before this passage."""
+    resets: tuple[Resettable, ...] = ()
+    """Windows that begin anew with this record."""
+    hour: Count
+    """UTC hour number that was charged."""
     user: Annotated[str, Field(max_length=MAX_USER_CHARACTERS)]
     """Whose budget; stays on the device."""
     time_s: Count
     """Unix time by the device's clock."""
-    verifier: Annotated[str, Field(max_length=64)]
+    verifier: Annotated[str, Field(max_length=64)] = ""
     """Fingerprint of the pinned key that the frame was sealed for."""
 
     @property
     def charge(self) -> Usage:
         """What this passage costs."""
-        blocks = int(self.kind == "block")
-        return Usage(blocks, len(self.prefix) + len(self.tokens), self.frame_bytes)
+        return Usage(
+            blocks=int(self.kind == "block"),
+            tokens=len(self.prefix) + len(self.tokens),
+            frames=int(self.kind != "reset"),
+            bytes=self.frame_bytes,
+            spend=self.spend,
+        )
+
+    @property
+    def after(self) -> Mapping[Window, Usage]:
+        """What the user had used in each window with this passage."""
+        return {
+            window: Usage() if window in self.resets else Usage(*counts) + self.charge
+            for window, counts in self.before.items()
+        }
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        about_captions = (self.caption, self.caption_id, self.caption_before, self.caption_after)
+        about_captions = (self.caption, self.caption_id, self.before.get("caption"))
         present = {field is not None for field in about_captions}
-        if present != {self.kind != "hello"}:
-            raise ValueError("a block or a cover names its caption, a hello none")
+        if present != {self.kind in {"block", "cover"}}:
+            raise ValueError("a block or a cover names its caption, nothing else does")
+        if set(self.before) != (
+            {"hour", "day", "lifetime"} | ({"caption"} if self.caption_id else set())
+        ):
+            raise ValueError("a record tells of every window")
         if (self.disclosure is not None) != (self.kind == "block"):
             raise ValueError("a block has a disclosure, nothing else")
         if self.kind != "block" and (self.prefix or self.tokens or self.state_positions):
-            raise ValueError("a hello or a cover carries nothing")
+            raise ValueError("only a block carries anything")
+        if bool(self.spend) != bool(self.state_positions) or (self.sigma and not self.spend):
+            raise ValueError("states, and nothing else, are noised and spend")
+        left = self.kind != "reset"
+        if {bool(self.frame_bytes), self.frame_sha256 is not None, not self.resets} != {left}:
+            raise ValueError("a reset has no frame, and nothing else resets")
         return self
 
     def to_bytes(self) -> bytes:
@@ -136,9 +169,7 @@ def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
         fields = cbor2.loads(body)
-        record = EgressRecord.model_validate(
-            {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        )
+        record = EgressRecord.model_validate({k: _tuples(v) for k, v in fields.items()})
     except ValidationError as error:
         raise LogTampered(f"not an egress record: {error.error_count()} fault(s)") from None
     except Exception:
@@ -146,3 +177,10 @@ def decode_record(body: bytes) -> EgressRecord:
     if record.to_bytes() != body:
         raise LogTampered("not an egress record's canonical bytes")
     return record
+
+
+def _tuples(value: object) -> object:
+    """The arrays of a record as tuples, those within a map too."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value

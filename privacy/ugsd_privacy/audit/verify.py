@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
-from ugsd_privacy.audit.records import Counts, EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
-from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView
+from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
 
 __all__ = ["LogSummary", "verify_log"]
 
@@ -39,11 +39,13 @@ class _Replay:
 
     size: int = 0
     frontier: list[bytes] = field(default_factory=list)
-    last_day: int = 0
+    last_hour: int = 0
     nodes: int = 0
     total: Usage = field(default_factory=Usage)
-    by_day: defaultdict[tuple[str, int], Usage] = field(default_factory=lambda: defaultdict(Usage))
-    by_caption: defaultdict[bytes, Usage] = field(default_factory=lambda: defaultdict(Usage))
+    used: defaultdict[tuple[str, str, int | bytes], Usage] = field(
+        default_factory=lambda: defaultdict(Usage)
+    )
+    """By user, window and the window's number."""
 
 
 def verify_log(ledger: Ledger, public: LogPublicKey, *, trusted: Iterable[str] = ()) -> LogSummary:
@@ -107,28 +109,21 @@ def _replay_row(view: LedgerView, row: LedgerRow, replay: _Replay) -> None:
 
 
 def _check_charge(row: LedgerRow, record: EgressRecord, index: int) -> None:
-    charge = record.charge
-    amounts = (charge.blocks, charge.tokens, charge.bytes)
-    due = (record.user, record.day, record.caption_id, *amounts, *record.day_after)
+    due = (record.user, record.hour, record.caption_id, *record.charge.counts)
     if tuple(row[4:]) != due:
         raise LogTampered(f"charge {index} is not what record {index} says", index=index)
 
 
 def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
-    day, caption = (record.user, record.day), record.caption_id
-    if record.day < replay.last_day:
-        raise LogTampered(f"record {index} goes back to an earlier day", index=index)
-    windows = [(replay.by_day[day], record.day_before, record.day_after)]
-    if caption is not None and record.caption_before and record.caption_after:
-        used = replay.by_caption[caption]
-        windows.append((used, record.caption_before, record.caption_after))
-        replay.by_caption[caption] = used + record.charge
-    for used, before, after in windows:
-        if before != _counts(used) or after != _counts(used + record.charge):
+    if record.hour < replay.last_hour:
+        raise LogTampered(f"record {index} goes back to an earlier hour", index=index)
+    for window, number in window_numbers(record.hour, record.caption_id).items():
+        key = (record.user, window, number)
+        if Usage(*record.before[window]) != replay.used[key]:
             raise LogTampered(f"record {index} does not add up with those before", index=index)
-    replay.by_day[day] += record.charge
+        replay.used[key] = record.after[window]
     replay.total += record.charge
-    replay.last_day = record.day
+    replay.last_hour = record.hour
 
 
 def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> None:
@@ -142,7 +137,10 @@ def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> 
         raise LogTampered(
             f"{charges} charges and {nodes} nodes for {leaves} leaves", index=replay.size
         )
-
-
-def _counts(usage: Usage) -> Counts:
-    return usage.blocks, usage.tokens, usage.bytes
+    for user, window, number, usage in view.totals():
+        if replay.used.pop((user, window, number), None) != usage:
+            raise LogTampered(
+                f"a total of {user or 'a user'}'s {window} is not what its charges add up to"
+            )
+    if replay.used:
+        raise LogTampered("a total is missing")

@@ -1,0 +1,42 @@
+"""The durable store: what was charged, and the log of what left. SQLite, nothing else.
+
+One passage is one transaction, which checks what was used, and writes the charge, the totals of its
+windows, the leaf, the record's body and salt, and the Merkle nodes that the leaf completes. It is
+on disk before its frame may leave (write-ahead log, ``synchronous=FULL``). A checkpoint is derived
+from leaves that are on disk already, so it does not wait for the disk: a power cut may lose the
+latest.
+
+Any number of threads and processes may share a ledger: a passage begins with ``BEGIN IMMEDIATE``,
+so passages happen one after the other.
+"""
+
+from __future__ import annotations
+
+from ugsd_privacy.ledger.clock import Uptime, system_uptime
+from ugsd_privacy.ledger.journal import Decision
+from ugsd_privacy.ledger.store import Ledger
+from ugsd_privacy.ledger.views import (
+    EVERYONE,
+    LedgerRow,
+    LedgerView,
+    Owning,
+    Passage,
+    Signing,
+    Total,
+    window_numbers,
+)
+
+__all__ = [
+    "EVERYONE",
+    "Decision",
+    "Ledger",
+    "LedgerRow",
+    "LedgerView",
+    "Owning",
+    "Passage",
+    "Signing",
+    "Total",
+    "Uptime",
+    "system_uptime",
+    "window_numbers",
+]

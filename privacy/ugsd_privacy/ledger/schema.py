@@ -1,0 +1,76 @@
+"""The tables, and the refusal of any others."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+
+from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
+
+__all__ = ["LOST", "is_new", "prepare_schema"]
+
+LOST = "lost"
+"""What is wrong with a ledger that must be there and is not."""
+
+_APPLICATION_ID = 0x55475344  # "UGSD"
+_FORMAT = 2
+_AMOUNTS = ", ".join(
+    f"{measure} INTEGER NOT NULL" for measure in ("blocks", "tokens", "frames", "bytes", "spend")
+)
+_SCHEMA = (
+    "CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, content BLOB NOT NULL, salt BLOB NOT NULL,"
+    " body BLOB NOT NULL) STRICT",
+    "CREATE TABLE charges (leaf INTEGER PRIMARY KEY REFERENCES leaves, user TEXT NOT NULL,"
+    f" hour INTEGER NOT NULL, caption BLOB, {_AMOUNTS}) STRICT",
+    "CREATE INDEX charges_by_caption ON charges (caption) WHERE caption IS NOT NULL",
+    # A window is an hour or a day by number, a lifetime, or a caption by its id.
+    "CREATE TABLE totals (user TEXT NOT NULL, window TEXT NOT NULL, number ANY NOT NULL,"
+    f" {_AMOUNTS}, PRIMARY KEY (user, window, number)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE nodes (level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,"
+    " PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    # Caps that the owner set on this device; the empty user stands for everyone.
+    "CREATE TABLE caps (user TEXT NOT NULL, cap TEXT NOT NULL, value ANY NOT NULL,"
+    " PRIMARY KEY (user, cap)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE start (one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL,"
+    " uptime_s REAL NOT NULL, time_s REAL NOT NULL) STRICT",
+    "CREATE TABLE decisions (id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, user TEXT NOT NULL,"
+    " caption BLOB NOT NULL, start INTEGER NOT NULL, tokens INTEGER NOT NULL,"
+    " uncertainty REAL NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL) STRICT",
+)
+
+
+def prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
+    """Make the tables of a new ledger, if it may be one. Raises :class:`LedgerCorrupt` or
+    :class:`LedgerUnavailable` for any other database."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if is_new(db, may_be=create):
+            for statement in _SCHEMA:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
+    """Whether the database is empty; raises as :func:`prepare_schema` unless it is ours."""
+    application: int = db.execute("PRAGMA application_id").fetchone()[0]
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
+    if (application, version, schema) == (0, 0, set()):
+        if not may_be:
+            raise LedgerCorrupt(LOST)
+        return True
+    if application != _APPLICATION_ID:
+        raise LedgerCorrupt("it is another program's database")
+    if version != _FORMAT:
+        raise LedgerUnavailable(f"ledger format {version}; this release reads {_FORMAT}")
+    if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
+        raise LedgerCorrupt("its tables were altered")
+    return False

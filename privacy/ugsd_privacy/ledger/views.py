@@ -1,0 +1,270 @@
+"""What may be read of a ledger, and written, within one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from ugsd_privacy.audit.merkle import (
+    completed_nodes,
+    frontier_positions,
+    frontier_root,
+    leaf_hash,
+)
+from ugsd_privacy.budget import Usage, Window
+from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
+from ugsd_privacy.ledger.journal import Decision, note_decisions, read_decisions
+
+__all__ = [
+    "EVERYONE",
+    "LedgerRow",
+    "LedgerView",
+    "Owning",
+    "Passage",
+    "Signing",
+    "Total",
+    "window_numbers",
+]
+
+EVERYONE = ""
+"""The user whose caps are everyone's."""
+_HOURS_PER_DAY = 24
+_AMOUNTS = "blocks, tokens, frames, bytes, spend"
+
+
+class LedgerRow(NamedTuple):
+    """A leaf with its record and its charge, as stored; ``None`` where the charge is missing."""
+
+    leaf: int
+    content: bytes
+    salt: bytes
+    body: bytes
+    user: str | None
+    hour: int | None
+    caption: bytes | None
+    blocks: int | None
+    tokens: int | None
+    frames: int | None
+    bytes: int | None
+    spend: int | None
+
+
+class Total(NamedTuple):
+    """What a user used in one window: ``number`` is that of an hour or a day, 0 for a lifetime, or
+    a caption's id."""
+
+    user: str
+    window: str
+    number: int | bytes
+    usage: Usage
+
+
+def window_numbers(hour: int, caption: bytes | None) -> dict[Window, int | bytes]:
+    """The number of each window that a passage counts in."""
+    numbers: dict[Window, int | bytes] = {} if caption is None else {"caption": caption}
+    return numbers | {"hour": hour, "day": hour // _HOURS_PER_DAY, "lifetime": 0}
+
+
+class LedgerView:
+    """Reads within one transaction. Its methods raise :class:`LedgerError`'s kinds."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def size(self) -> int:
+        """Number of leaves. Raises :class:`LedgerCorrupt` where leaves and charges differ."""
+        return self._end()[0]
+
+    def node(self, level: int, position: int) -> bytes:
+        """Hash of a full subtree, 32 bytes. Raises :class:`LedgerCorrupt` if it is missing."""
+        found = self.node_or_none(level, position)
+        if found is None:
+            raise LedgerCorrupt("a Merkle node is missing")
+        return found
+
+    def node_or_none(self, level: int, position: int) -> bytes | None:
+        """Hash of a full subtree, if it is stored."""
+        query = "SELECT hash FROM nodes WHERE level = ? AND position = ?"
+        row = self._db.execute(query, (level, position)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def frontier(self, size: int) -> list[bytes]:
+        """Hashes of the full subtrees of the first ``size`` leaves, largest first."""
+        return [self.node(*position) for position in frontier_positions(size)]
+
+    def root(self, size: int) -> bytes:
+        """Root over the first ``size`` leaves."""
+        return frontier_root(self.frontier(size))
+
+    def hour_of(self, now_s: float, uptime: Uptime | None) -> int:
+        """The hour that a passage would be charged to."""
+        return hour_of(now_s, uptime, self._start(), self._end()[1])[0]
+
+    def usage(self, user: str, window: str, number: int | bytes) -> Usage:
+        """What ``user`` used in one window."""
+        query = f"SELECT {_AMOUNTS} FROM totals WHERE user = ? AND window = ? AND number = ?"  # noqa: S608
+        row = self._db.execute(query, (user, window, number)).fetchone()
+        return Usage() if row is None else Usage(*row)
+
+    def used(self, user: str, hour: int, caption: bytes | None = None) -> dict[Window, Usage]:
+        """What ``user`` used in each window that a passage at ``hour`` counts in."""
+        numbers = window_numbers(hour, caption)
+        return {window: self.usage(user, window, number) for window, number in numbers.items()}
+
+    def totals(self) -> Iterator[Total]:
+        """Every window's total that is stored."""
+        query = f"SELECT user, window, number, {_AMOUNTS} FROM totals"  # noqa: S608
+        return (
+            Total(user, window, number, Usage(*amounts))
+            for user, window, number, *amounts in self._db.execute(query)
+        )
+
+    def caps(self, user: str) -> dict[str, float]:
+        """Caps that the owner set on this device: for ``user``, the smaller of theirs and
+        everyone's; for ``EVERYONE``, everyone's."""
+        query = "SELECT cap, min(value) FROM caps WHERE user IN (?, ?) GROUP BY cap"
+        return dict(self._db.execute(query, (user, EVERYONE)))
+
+    def caption_leaves(self, caption: bytes) -> list[int]:
+        """Indices of a caption's passages, ascending."""
+        query = "SELECT leaf FROM charges WHERE caption = ? ORDER BY leaf"
+        return [row[0] for row in self._db.execute(query, (caption,))]
+
+    def rows(self) -> Iterator[LedgerRow]:
+        """Every leaf with its charge, in order."""
+        query = (
+            f"SELECT leaf, content, salt, body, user, hour, caption, {_AMOUNTS}"  # noqa: S608
+            " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
+        )
+        return (LedgerRow(*row) for row in self._db.execute(query))
+
+    def count(self) -> tuple[int, int, int]:
+        """How many leaves, charges and nodes are stored."""
+        tables = ("leaves", "charges", "nodes")
+        leaves, charges, nodes = (
+            int(self._one(f"SELECT count(*) FROM {table}")[0])  # noqa: S608  (fixed names)
+            for table in tables
+        )
+        return leaves, charges, nodes
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Size and note of every stored checkpoint, ascending."""
+        return self._db.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall()
+
+    def last_checkpoint(self) -> tuple[int, str] | None:
+        """Size and note of the latest checkpoint."""
+        query = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+        row: tuple[int, str] | None = self._db.execute(query).fetchone()
+        return row
+
+    def decisions(
+        self, user: str, *, caption: bytes | None = None, limit: int = 100
+    ) -> list[Decision]:
+        """Why blocks of ``user``, or of one caption, were escalated or not; the latest ones."""
+        return read_decisions(self._db, user, caption, limit)
+
+    def check_pages(self) -> None:
+        """Raise :class:`LedgerCorrupt` unless SQLite finds its own file whole."""
+        found = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != ("ok",):
+            raise LedgerCorrupt("its pages do not fit together")
+
+    def _end(self) -> tuple[int, int]:
+        """Number of leaves, and the latest hour that was charged, 0 before any."""
+        last, charged, hour = self._one(
+            "SELECT (SELECT max(leaf) FROM leaves), (SELECT max(leaf) FROM charges),"
+            " (SELECT hour FROM charges ORDER BY leaf DESC LIMIT 1)"
+        )
+        if last != charged:
+            raise LedgerCorrupt("leaves and charges differ")
+        return (0, 0) if last is None else (last + 1, hour)
+
+    def _start(self) -> Start | None:
+        row = self._db.execute("SELECT boot, uptime_s, time_s FROM start").fetchone()
+        return None if row is None else Start(*row)
+
+    def _one(self, query: str, *values: object) -> tuple[int, ...]:
+        row: tuple[int, ...] = self._db.execute(query, values).fetchone()
+        return row
+
+
+class Passage(LedgerView):
+    """One write transaction of the door, for ``user`` and perhaps a caption."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        user: str,
+        caption: bytes | None,
+        now_s: float,
+        uptime: Uptime | None,
+    ) -> None:
+        super().__init__(db)
+        self._user = user
+        self._caption = caption
+        self.last = b""
+        """Hash of the leaf that was recorded; empty before that."""
+        self.index, last_hour = self._end()
+        """The leaf that this passage becomes."""
+        self.hour, self._begun = hour_of(now_s, uptime, self._start(), last_hour)
+        """The hour that it is charged to."""
+        self.before = self.used(user, self.hour, caption)
+        """What was used in each window, by its name."""
+
+    def record(
+        self,
+        charge: Usage,
+        *,
+        content: bytes,
+        salt: bytes,
+        body: bytes,
+        resets: Iterable[str] = (),
+    ) -> int:
+        """Write charge and leaf; return the leaf's index. It stands once the passage ends.
+
+        The windows of ``resets`` have nothing used afterwards.
+        """
+        execute, index, user = self._db.execute, self.index, self._user
+        execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (index, content, salt, body))
+        execute(
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (index, user, self.hour, self._caption, *charge.counts),
+        )
+        for window, number in window_numbers(self.hour, self._caption).items():
+            total = Usage() if window in resets else self.before[window] + charge
+            execute(
+                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (user, window, number, *total.counts),
+            )
+        self.last = leaf_hash(content)
+        nodes = completed_nodes(index, self.last, self.node)
+        self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
+        if self._begun is not None:
+            execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", self._begun)
+        return index
+
+
+class Signing(LedgerView):
+    """One transaction that signs the log as it is."""
+
+    def add_checkpoint(self, size: int, note: str) -> None:
+        """Store a signed checkpoint; the first one of a size is kept."""
+        self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
+
+
+class Owning(LedgerView):
+    """One transaction of the owner's own notes, which no leaf holds."""
+
+    def set_cap(self, user: str, cap: str, value: float | None) -> None:
+        """Hold ``user``, or ``EVERYONE``, to one of ``budget.CAPS`` on this device, whatever
+        applications configure; ``None`` takes it back."""
+        if value is None:
+            self._db.execute("DELETE FROM caps WHERE user = ? AND cap = ?", (user, cap))
+            return
+        self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?)", (user, cap, value))
+
+    def note(self, decisions: Sequence[Decision]) -> None:
+        """Keep why blocks were escalated or not."""
+        note_decisions(self._db, decisions)
