@@ -12,7 +12,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
 from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, Uptime
 from ugsd_privacy.wire import Disclosure
 
 settings.register_profile("privacy", deadline=None)  # a busy machine is no fault of the code
@@ -26,6 +26,7 @@ class World:
 
     def __init__(self, directory: Path, verifier: VerifierKey, log_key: LogKey) -> None:
         self.now_s = NOON_S
+        self.uptime: Uptime | None = None
         self.verifier = verifier
         self.log_key = log_key
         self.ledger = Ledger(directory, busy_timeout_s=0.2)
@@ -33,7 +34,11 @@ class World:
         self.server = ServerChannel(verifier)
 
     def egress(self, **changes: object) -> Egress:
-        given = {"limits": BudgetLimits(), "clock": lambda: self.now_s} | changes
+        given = {
+            "limits": BudgetLimits(),
+            "clock": lambda: self.now_s,
+            "uptime": lambda: self.uptime,
+        } | changes
         return Egress(ledger=self.ledger, log_key=self.log_key, **given)  # type: ignore[arg-type]
 
     def connect(self, egress: Egress) -> CaptionHandle:

@@ -8,100 +8,186 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
+from ugsd_privacy import dp
+from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits, Usage, check_caps
 from ugsd_privacy.errors import BudgetExceeded
 
-MEASURES = ("blocks", "tokens", "bytes")
-CAPS = [f"{measure}_per_{window}" for window in ("caption", "day") for measure in MEASURES]
-NO_CAPS: dict[str, int | None] = dict.fromkeys(CAPS)
+DELTA = 1e-6
+ONE = dp.spend(sensitivity=2.0, sigma=4.0, vectors=1)
+"""What a state costs under noise of four clip norms."""
+COUNTED = [cap for cap in CAPS if not cap.startswith("epsilon")]
 
-usages = st.builds(Usage, *(st.integers(0, 20) for _ in MEASURES))
-limits = st.builds(BudgetLimits, **{cap: st.none() | st.integers(0, 40) for cap in CAPS})
+usages = st.builds(
+    Usage,
+    blocks=st.integers(0, 20),
+    tokens=st.integers(0, 20),
+    frames=st.integers(0, 20),
+    bytes=st.integers(0, 20),
+    spend=st.sampled_from([0, ONE, 3 * ONE, dp.UNBOUNDED]),
+)
+caps = {cap: st.none() | st.integers(0, 40) for cap in CAPS}
+limits = st.builds(BudgetLimits, **caps)
+used = st.fixed_dictionaries(dict.fromkeys(WINDOWS, usages))
 
 
-@given(limits, usages, usages, usages)
+@given(limits, usages, used)
 def test_a_passed_check_leaves_no_cap_overspent(
-    limits: BudgetLimits, wanted: Usage, caption: Usage, day: Usage
+    limits: BudgetLimits, wanted: Usage, used: dict[str, Usage]
 ) -> None:
-    used = {"caption": caption, "day": day}
-
     def passes(cap: str) -> bool:
         measure, window = cap.split("_per_")
-        limit, more = getattr(limits, cap), getattr(wanted, measure)
-        return limit is None or more == 0 or getattr(used[window], measure) + more <= limit
+        limit = getattr(limits, cap)
+        if limit is None:
+            return True
+        if measure == "epsilon":
+            total = used[window].spend + wanted.spend
+            return not wanted.spend or dp.epsilon_of_spend(total, DELTA) <= limit
+        more = getattr(wanted, measure)
+        return bool(more == 0 or getattr(used[window], measure) + more <= limit)
 
     passed = [cap for cap in CAPS if not passes(cap)]
     if not passed:
-        check_caps(limits, wanted, caption=caption, day=day)
+        check_caps(limits, wanted, used)
         return
     with pytest.raises(BudgetExceeded) as refusal:
-        check_caps(limits, wanted, caption=caption, day=day)
+        check_caps(limits, wanted, used)
     measure, window = passed[0].split("_per_")
     assert refusal.value.cap == passed[0]
-    assert refusal.value.used == getattr(used[window], measure)
-    assert refusal.value.wanted == getattr(wanted, measure)
+    assert refusal.value.used == used[window].measured(measure, DELTA)
     assert refusal.value.limit == getattr(limits, passed[0])
+    assert refusal.value.wanted > 0
 
 
-@pytest.mark.parametrize("cap", CAPS)
+@pytest.mark.parametrize("cap", COUNTED)
 def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
-    limits = BudgetLimits.model_validate(NO_CAPS | {cap: 5})
-    two, three = (Usage(n, n, n) for n in (2, 3))
-    check_caps(limits, three, caption=two, day=two)
+    limits = BudgetLimits.uncapped(**{cap: 5})
+    two, three = (Usage(n, n, n, n) for n in (2, 3))
+    check_caps(limits, three, dict.fromkeys(WINDOWS, two))
     with pytest.raises(BudgetExceeded, match=cap) as refusal:
-        check_caps(limits, three, caption=three, day=three)
+        check_caps(limits, three, dict.fromkeys(WINDOWS, three))
     assert refusal.value.cap == cap
 
 
-def test_a_hello_is_charged_to_no_caption() -> None:
-    limits = BudgetLimits(bytes_per_caption=0)
-    check_caps(limits, Usage(bytes=10), caption=None, day=Usage())
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_cap_on_epsilon_may_be_used_up_and_no_more(window: str) -> None:
+    cap = f"epsilon_per_{window}"
+    three = dp.epsilon_of_spend(3 * ONE, DELTA)
+    limits = BudgetLimits.uncapped(**{cap: three * (1 + 1e-9)})
+    check_caps(limits, Usage(spend=ONE), {window: Usage(spend=2 * ONE)})
+    with pytest.raises(BudgetExceeded, match=cap) as refusal:
+        check_caps(limits, Usage(spend=ONE), {window: Usage(spend=3 * ONE)})
+    assert refusal.value.used == three
+    check_caps(limits, Usage(blocks=1), {window: Usage(spend=3 * ONE)})
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_cap_on_epsilon_keeps_states_without_noise_in(window: str) -> None:
+    limits = BudgetLimits.uncapped(**{f"epsilon_per_{window}": 1e300})
+    with pytest.raises(BudgetExceeded, match="epsilon") as refusal:
+        check_caps(limits, Usage(spend=dp.UNBOUNDED), {window: Usage()})
+    assert refusal.value.wanted == float("inf")
+
+
+def test_a_window_that_is_not_charged_has_no_caps() -> None:
+    check_caps(BudgetLimits(bytes_per_caption=0), Usage(bytes=10), {"day": Usage()})
 
 
 def test_zero_lets_nothing_leave_and_none_anything() -> None:
-    closed = BudgetLimits.model_validate(dict.fromkeys(CAPS, 0))
-    with pytest.raises(BudgetExceeded):
-        check_caps(closed, Usage(1, 1, 1), caption=Usage(), day=Usage())
-    huge = Usage(2**60, 2**60, 2**60)
-    check_caps(BudgetLimits.model_validate(NO_CAPS), huge, caption=huge, day=huge)
+    closed = BudgetLimits.uncapped(**dict.fromkeys(CAPS, 0))
+    for wanted in (Usage(blocks=1), Usage(frames=1), Usage(spend=1)):
+        with pytest.raises(BudgetExceeded):
+            check_caps(closed, wanted, dict.fromkeys(WINDOWS, Usage()))
+    huge = Usage(2**60, 2**60, 2**60, 2**60, dp.UNBOUNDED)
+    check_caps(BudgetLimits.uncapped(), huge, dict.fromkeys(WINDOWS, huge))
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"blocks_per_day": -1}, {"blocks_per_day": 1.5}, {"frames_per_day": 1}]
+    "wrong",
+    [
+        {"blocks_per_day": -1},
+        {"blocks_per_day": 1.5},
+        {"blocks_per_day": True},
+        {"blocks_per_week": 1},
+        {"epsilon_per_day": -0.1},
+        {"epsilon_per_day": float("inf")},
+        {"delta": 0},
+        {"delta": None},
+    ],
 )
 def test_unknown_or_senseless_caps_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         BudgetLimits.model_validate(wrong)
 
 
-@settings(max_examples=15)
+@given(limits, st.dictionaries(st.sampled_from(CAPS), st.integers(0, 40)))
+def test_the_owners_caps_only_tighten(limits: BudgetLimits, own: dict[str, int]) -> None:
+    both = limits.tightened(own)
+    for cap in CAPS:
+        set_caps = [v for v in (getattr(limits, cap), own.get(cap)) if v is not None]
+        assert getattr(both, cap) == (min(set_caps) if set_caps else None)
+
+
+@given(limits, used)
+def test_what_is_left_and_what_was_used_make_the_cap(
+    limits: BudgetLimits, used: dict[str, Usage]
+) -> None:
+    left = limits.left(used)
+    assert set(left) == {cap for cap in CAPS if getattr(limits, cap) is not None}
+    for cap, value in left.items():
+        measure, window = cap.split("_per_")
+        spent = used[window].measured(measure, DELTA)
+        assert value == max(0, getattr(limits, cap) - spent)
+
+
+@given(usages, usages, usages)
+def test_usage_adds_up_in_any_order_and_never_past_unbounded(a: Usage, b: Usage, c: Usage) -> None:
+    assert (a + b) + c == a + (b + c) == c + b + a
+    assert (a + b).spend <= dp.UNBOUNDED
+    assert (a + b).measured("epsilon", DELTA) >= a.measured("epsilon", DELTA)
+
+
+RANGES = {
+    "blocks": (0, 6),
+    "tokens": (0, 40),
+    "frames": (0, 8),
+    "bytes": (0, 9000),
+    "epsilon": (0, 4),
+}
+
+
+@settings(max_examples=25)
 @given(st.data())
 def test_no_sequence_of_passages_overspends(
     new_world: Callable[[Path], object], data: st.DataObject
 ) -> None:
-    ranges = {"blocks": (0, 6), "tokens": (0, 40), "bytes": (0, 9000)}
-    limits = BudgetLimits.model_validate(
-        {
-            f"{measure}_per_{window}": data.draw(st.none() | st.integers(*ranges[measure]))
-            for measure in MEASURES
-            for window in ("caption", "day")
-        }
-    )
+    """Held against a count of what the server opened, kept by this test."""
+    drawn = {
+        cap: data.draw(st.none() | st.integers(*RANGES[cap.split("_per_")[0]])) for cap in CAPS
+    }
+    sigma = data.draw(st.sampled_from([None, 4.0]))
+    limits = BudgetLimits.uncapped(**drawn)
     with tempfile.TemporaryDirectory() as directory:
         world = new_world(Path(directory) / "ledger")
-        spent: dict[object, Usage] = {}
+        spent: dict[tuple[str, object], Usage] = {}
+
+        def count(cost: Usage, caption: bytes | None) -> None:
+            hour = int(world.now_s // 3600)
+            windows = [("hour", hour), ("day", hour // 24), ("lifetime", 0)]
+            for window in windows + ([("caption", caption)] if caption else []):
+                spent[window] = spent.get(window, Usage()) + cost
+
         with world.ledger:
-            egress = world.egress(limits=limits)
+            egress = world.egress(limits=limits, sigma=sigma)
             try:
                 captions = [world.connect(egress)]
             except BudgetExceeded:
                 return
-            spent["day", 0] = egress.usage_today()
-            for step in data.draw(st.lists(st.sampled_from("bbbbcd"), max_size=15)):
+            count(Usage(frames=1, bytes=2386), None)
+            for step in data.draw(st.lists(st.sampled_from("bbbbchd"), max_size=15)):
                 if step == "c":
                     captions.append(egress.begin_caption(world.channel))
-                elif step == "d":
-                    world.now_s += 86_400
+                elif step in "hd":
+                    world.now_s += 3600 if step == "h" else 86_400
                 else:
                     caption = data.draw(st.sampled_from(captions))
                     size = data.draw(st.integers(1, 20))
@@ -110,14 +196,10 @@ def test_no_sequence_of_passages_overspends(
                     except BudgetExceeded:
                         continue
                     assert world.server.open(frame.data)
-                    cost = Usage(1, size, len(frame.data))
-                    day = ("day", int(world.now_s - 43_200) // 86_400 - 20_000)
-                    for window in (caption.id, day):
-                        spent[window] = spent.get(window, Usage()) + cost
-                    assert egress.usage(caption) == spent[caption.id]
-                    assert egress.usage_today() == spent[day]
-        for window, used in spent.items():
-            kind = "day" if isinstance(window, tuple) else "caption"
+                    spend = dp.UNBOUNDED if sigma is None else size * ONE
+                    count(Usage(1, size, 1, len(frame.data), spend), caption.id)
+                    assert egress.usage(caption) == spent["caption", caption.id]
+        for (window, _), total in spent.items():
             for measure in MEASURES:
-                cap = getattr(limits, f"{measure}_per_{kind}")
-                assert cap is None or getattr(used, measure) <= cap
+                cap = drawn[f"{measure}_per_{window}"]
+                assert cap is None or total.measured(measure, DELTA) <= cap

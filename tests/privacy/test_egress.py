@@ -11,6 +11,7 @@ from ugsd_privacy.audit.records import EgressRecord, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, ClientChannel, Shape
+from ugsd_privacy.dp import UNBOUNDED
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
 from ugsd_privacy.keys import LogKey
@@ -23,9 +24,7 @@ from ugsd_privacy.wire import (
     decode_device_message,
 )
 
-NO_LIMITS = BudgetLimits.model_validate(
-    {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
-)
+NO_LIMITS = BudgetLimits.uncapped()
 
 
 def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
@@ -45,8 +44,13 @@ def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
     assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
     assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
     assert record.disclosure is Disclosure.ALL_STATES
-    assert record.caption_after == (1, 5, len(frame.data))
-    assert record.day_before == (0, 0, HELLO_BYTES)
+    spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED)
+    assert record.after["caption"] == spent
+    assert {record.before[window] for window in ("hour", "day", "lifetime")} == {
+        (0, 0, 1, HELLO_BYTES, 0)
+    }
+    assert record.after["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
+    assert (record.sigma, record.spend) == (None, UNBOUNDED)
 
 
 def test_every_byte_that_leaves_is_a_leafs(world) -> None:
@@ -59,7 +63,7 @@ def test_every_byte_that_leaves_is_a_leafs(world) -> None:
         frames += [egress.seal_block(world.channel, caption, world.escalation(n)) for n in (1, 9)]
     sent = sum(len(frame.data) for frame in frames)
     summary = verify_log(world.ledger, world.log_key.public)
-    assert summary.total == Usage(4, 20, hello_bytes + sent)
+    assert summary.total == Usage(4, 20, 6, hello_bytes + sent, UNBOUNDED)
     assert [frame.record for frame in frames] == [1, 2, 4, 5]
 
 
@@ -71,12 +75,14 @@ def test_tokens_alone_carry_no_states(world) -> None:
     frame = egress.seal_block(world.channel, caption, escalation)
     block = decode_device_message(world.server.open(frame.data))
     assert (block.states, block.state_dim, block.prefix) == (b"", 0, (1, 2))
-    assert egress.usage(caption) == Usage(1, 3, 128)
+    assert egress.usage(caption) == Usage(1, 3, 1, 128)
 
 
-@pytest.mark.parametrize("cap", ["blocks_per_caption", "tokens_per_caption", "bytes_per_caption"])
+@pytest.mark.parametrize(
+    "cap", ["blocks_per_caption", "tokens_per_caption", "frames_per_caption", "bytes_per_caption"]
+)
 def test_a_refused_block_leaves_channel_ledger_and_other_captions_alone(world, cap: str) -> None:
-    limit = {"blocks": 1, "tokens": 5, "bytes": 256}[cap.split("_", maxsplit=1)[0]]
+    limit = {"blocks": 1, "tokens": 5, "frames": 1, "bytes": 256}[cap.split("_", maxsplit=1)[0]]
     egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: limit}))
     caption = world.connect(egress)
     egress_frame = egress.seal_block(world.channel, caption, world.escalation())
@@ -134,11 +140,12 @@ def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
         record = decode_record(list(view.rows())[cover.record].body)
     assert (record.kind, record.user, record.caption_id) == ("cover", "ada", caption.id)
     assert record.frame_sha256 == hashlib.sha256(cover.data).digest()
-    assert record.charge == Usage(bytes=CONSTANT_FRAME_BYTES)
+    assert record.charge == Usage(frames=1, bytes=CONSTANT_FRAME_BYTES)
     assert (record.disclosure, record.tokens, record.state_dim) == (None, (), 0)
-    assert egress.usage(caption) == Usage(1, 5, 2 * CONSTANT_FRAME_BYTES)
+    assert egress.usage(caption) == Usage(1, 5, 2, 2 * CONSTANT_FRAME_BYTES, UNBOUNDED)
     total = HELLO_BYTES + 2 * CONSTANT_FRAME_BYTES
-    assert verify_log(world.ledger, world.log_key.public).total == Usage(1, 5, total)
+    everything = Usage(1, 5, 3, total, UNBOUNDED)
+    assert verify_log(world.ledger, world.log_key.public).total == everything
     assert [receipt.index for receipt in egress.receipts(caption)] == [1, 2]
 
 
@@ -196,7 +203,12 @@ def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
         {"state_positions": (0,)},
         {"disclosure": Disclosure.TOKENS},
         {"caption": None},
-        {"caption_after": None},
+        {"before": {"hour": (0,) * 5, "day": (0,) * 5, "lifetime": (0,) * 5}},
+        {"spend": 1},
+        {"sigma": 1.0},
+        {"resets": ("day",)},
+        {"frame_sha256": None},
+        {"kind": "reset"},
         {"kind": "hello"},
         {"kind": "block"},
     ],

@@ -15,6 +15,7 @@ import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.dp import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
@@ -42,7 +43,6 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.wire import Disclosure
 
 directory, cap, passages, threads, file_limit, covers = sys.argv[1], *map(int, sys.argv[2:])
-caps = {f"{m}_per_{w}": None for m in ("blocks", "tokens", "bytes") for w in ("caption", "day")}
 states = np.zeros((1, 4), np.float32)
 block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), states)
 key = VerifierKey.generate()
@@ -51,7 +51,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
     egress = Egress(
         ledger=ledger,
         log_key=LogKey.generate(),
-        limits=BudgetLimits(**caps | {"blocks_per_day": cap}),
+        limits=BudgetLimits.uncapped(blocks_per_day=cap),
         clock=lambda: 2e9,
     )
 
@@ -214,8 +214,10 @@ def test_usage_survives_a_restart(world) -> None:
     frame = egress.seal_block(world.channel, caption, world.escalation())
     world.ledger.close()
     world.ledger.open()
-    assert world.egress().usage(caption) == Usage(1, 5, len(frame.data))
-    assert world.egress().usage_today() == Usage(1, 5, len(frame.data) + 2386)
+    used = Usage(1, 5, 1, len(frame.data), UNBOUNDED)
+    assert world.egress().usage(caption) == used
+    hello = Usage(frames=1, bytes=2386)
+    assert world.egress().used() == dict.fromkeys(("hour", "day", "lifetime"), hello + used)
 
 
 def test_a_clock_set_back_buys_nothing(world) -> None:
@@ -355,9 +357,9 @@ def test_threads_share_one_ledger_object(world) -> None:
         for _ in range(10):
             try:
                 with world.ledger.passage(user="", caption=None, now_s=world.now_s) as passage:
-                    assert passage.used_today.blocks == 0
+                    assert passage.before["day"].blocks == 0
                 done += 1
-                egress.usage_today()
+                egress.used()
             except LedgerError:
                 return -1
         return done
@@ -385,7 +387,7 @@ def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int)
 def test_a_ledger_opened_before_a_fork_is_refused_after_it(world) -> None:
     world.ledger._process += 1
     with pytest.raises(LedgerUnavailable, match="fork"):
-        world.egress().usage_today()
+        world.egress().used()
     world.ledger._process -= 1
 
 

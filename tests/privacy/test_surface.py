@@ -22,10 +22,10 @@ SURFACE = {
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
     ".audit.receipts": "Receipt",
-    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES EgressRecord Leaf commitment
-        decode_record""",
+    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES Counts EgressRecord Leaf
+        Resettable commitment decode_record""",
     ".audit.verify": "LogSummary verify_log",
-    ".budget": "BudgetLimits Usage check_caps",
+    ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
@@ -34,7 +34,15 @@ SURFACE = {
         PrivacyError UnknownVersion WireError""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
-    ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
+    ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
+        system_uptime window_numbers""",
+    ".ledger.anchor": "Anchor Mark",
+    ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
+    ".ledger.journal": "DECISIONS_KEPT Decision note_decisions read_decisions",
+    ".ledger.schema": "LOST is_new prepare_schema",
+    ".ledger.store": "Ledger",
+    ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Timing Total
+        window_numbers""",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome

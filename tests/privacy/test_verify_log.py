@@ -75,12 +75,12 @@ TAMPERING = {
     "another salt": (["UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 3"], 3, "leaf 3 commits"),
     "a smaller charge": (["UPDATE charges SET bytes = 1 WHERE leaf = 3"], 3, "charge 3"),
     "a free block": (["UPDATE charges SET blocks = 0 WHERE leaf = 3"], 3, "charge 3"),
-    "a smaller total": (["UPDATE charges SET day_tokens = 0 WHERE leaf = 3"], 3, "charge 3"),
+    "a smaller epsilon": (["UPDATE charges SET spend = 0 WHERE leaf = 3"], 3, "charge 3"),
     "another's charge": (["UPDATE charges SET user = 'eve' WHERE leaf = 3"], 3, "charge 3"),
     "damaged text": (
         ["UPDATE charges SET user = cast(x'ff' AS text) WHERE leaf = 3"], 3, "charge 3"
     ),
-    "another day's charge": (["UPDATE charges SET day = day + 1 WHERE leaf = 3"], 3, "charge 3"),
+    "another hour's charge": (["UPDATE charges SET hour = hour + 1 WHERE leaf = 3"], 3, "charge 3"),
     "another caption's charge": (
         ["UPDATE charges SET caption = zeroblob(16) WHERE leaf = 3"], 3, "charge 3"
     ),
@@ -99,13 +99,21 @@ TAMPERING = {
     "a deleted node": (["DELETE FROM nodes WHERE level = 2"], 3, "node 2/0"),
     "a surplus node": (["INSERT INTO nodes VALUES (9, 9, zeroblob(32))"], 7, "nodes for 7"),
     "a surplus charge": (
-        ["INSERT INTO charges VALUES (9, '', 20000, NULL, 0, 0, 5, 0, 0, 5)"], 7, "8 charges"
+        ["INSERT INTO charges VALUES (9, '', 480000, NULL, 0, 0, 1, 5, 0)"], 7, "8 charges"
     ),
     "a truncated log": (
         ["DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4"],
         5, "truncated: 7 leaves were signed, 5 are here",
     ),
     "an emptied log": (["DELETE FROM leaves", "DELETE FROM charges"], 0, "truncated"),
+    "a smaller total": (["UPDATE totals SET tokens = 0 WHERE window = 'day'"], None, "day is not"),
+    "a total of epsilon reset in silence": (
+        ["UPDATE totals SET spend = 0 WHERE window = 'lifetime'"], None, "lifetime is not",
+    ),
+    "a deleted total": (["DELETE FROM totals WHERE window = 'hour'"], None, "total is missing"),
+    "a surplus total": (
+        ["INSERT INTO totals VALUES ('eve', 'lifetime', 0, 0, 0, 0, 0, 0)"], None, "eve's lifetime"
+    ),
     "a changed checkpoint": (
         ["UPDATE checkpoints SET note = replace(note, char(10) || '7', char(10) || '6')"],
         None, "does not verify",
@@ -151,16 +159,17 @@ def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(
         verify_log(logged.ledger, logged.log_key.public)
 
 
-def test_a_record_of_an_earlier_day_is_found_though_it_adds_up(logged) -> None:
+def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
     with logged.ledger.reading() as view:
         fields = decode_record(next(view.rows()).body).model_dump()
-    earlier = EgressRecord.model_validate(fields | {"day": fields["day"] - 1})
+    earlier = EgressRecord.model_validate(fields | {"hour": fields["hour"] - 48})
     salt = bytes(32)
     with logged.ledger.passage(user="", caption=None, now_s=0.0) as passage:
-        passage.day, passage.used_today = earlier.day, Usage()
+        passage.hour = earlier.hour
+        passage.before = dict.fromkeys(("hour", "day"), Usage()) | {"lifetime": Usage()}
         content = Leaf.of(earlier, salt).to_bytes()
         passage.record(earlier.charge, content=content, salt=salt, body=earlier.to_bytes())
-    with pytest.raises(LogTampered, match="earlier day") as found:
+    with pytest.raises(LogTampered, match="earlier hour") as found:
         verify_log(logged.ledger, logged.log_key.public)
     assert found.value.index == LEAVES
 
@@ -206,7 +215,10 @@ def test_a_door_on_a_tampered_log_signs_nothing(logged) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        *(f"DROP TABLE {table}" for table in ("leaves", "charges", "nodes", "checkpoints")),
+        *(
+            f"DROP TABLE {table}"
+            for table in ("leaves", "charges", "totals", "nodes", "checkpoints", "caps", "start")
+        ),
         "ALTER TABLE leaves ADD COLUMN note TEXT",
         "CREATE TRIGGER t AFTER INSERT ON charges BEGIN UPDATE charges SET blocks = 0; END",
     ],

@@ -27,6 +27,7 @@ __all__ = [
     "Counts",
     "EgressRecord",
     "Leaf",
+    "Resettable",
     "commitment",
     "decode_record",
 ]

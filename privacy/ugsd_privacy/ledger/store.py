@@ -15,7 +15,7 @@ from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
 from ugsd_privacy.ledger.schema import LOST, is_new, prepare_schema
-from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing
+from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing, Timing
 
 __all__ = ["Ledger"]
 
@@ -115,6 +115,9 @@ class Ledger:
         then nothing may leave. (A commit whose success is unknown may have charged.)
         """
         with self._writing("FULL") as db:
+            if Timing(db).begin(now_s, uptime):  # stands even where this passage is refused
+                db.execute("COMMIT")
+                db.execute("BEGIN IMMEDIATE")
             passage = Passage(db, user, caption, now_s, uptime)
             if self._anchor is not None and _mark(self._anchor).size > passage.index:
                 raise LedgerCorrupt(_ROLLED_BACK)

@@ -24,6 +24,7 @@ __all__ = [
     "Owning",
     "Passage",
     "Signing",
+    "Timing",
     "Total",
     "window_numbers",
 ]
@@ -208,7 +209,7 @@ class Passage(LedgerView):
         """Hash of the leaf that was recorded; empty before that."""
         self.index, last_hour = self._end()
         """The leaf that this passage becomes."""
-        self.hour, self._begun = hour_of(now_s, uptime, self._start(), last_hour)
+        self.hour = hour_of(now_s, uptime, self._start(), last_hour)[0]
         """The hour that it is charged to."""
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
@@ -241,9 +242,18 @@ class Passage(LedgerView):
         self.last = leaf_hash(content)
         nodes = completed_nodes(index, self.last, self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
-        if self._begun is not None:
-            execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", self._begun)
         return index
+
+
+class Timing(LedgerView):
+    """One transaction that has hours counted from a new start of the machine."""
+
+    def begin(self, now_s: float, uptime: Uptime | None) -> bool:
+        """Whether it is one, and was noted."""
+        start = hour_of(now_s, uptime, self._start(), self._end()[1])[1]
+        if start is not None:
+            self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", start)
+        return start is not None
 
 
 class Signing(LedgerView):

@@ -1,0 +1,139 @@
+"""A ledger restored from a backup is found and refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerUnavailable
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger.anchor import Anchor, Mark
+
+
+@pytest.fixture
+def anchored(tmp_path: Path, new_world: Callable[[Path], object]):
+    """A world whose ledger has an anchor; three passages were made."""
+    world = new_world(tmp_path / "home" / "ledger")
+    world.anchor = tmp_path / "home" / "anchor"
+    (tmp_path / "home").mkdir()
+    world.ledger = Ledger(tmp_path / "home" / "ledger", anchor=world.anchor, busy_timeout_s=0.2)
+    world.ledger.open()
+    use(world)
+    yield world
+    world.ledger.close()
+
+
+def use(world, blocks: int = 2) -> None:
+    egress = world.egress(limits=BudgetLimits.uncapped())
+    caption = world.connect(egress)
+    for _ in range(blocks):
+        egress.seal_block(world.channel, caption, world.escalation())
+
+
+def back_up(world, tmp_path: Path) -> None:
+    world.ledger.close()
+    shutil.copytree(tmp_path / "home" / "ledger", tmp_path / "backup")
+    world.ledger.open()
+
+
+def restore(world, tmp_path: Path) -> None:
+    world.ledger.close()
+    shutil.rmtree(tmp_path / "home" / "ledger")
+    shutil.copytree(tmp_path / "backup", tmp_path / "home" / "ledger")
+
+
+def test_an_honest_ledger_opens_again_and_again(anchored) -> None:
+    for _ in range(3):
+        anchored.ledger.close()
+        anchored.ledger.open()
+        use(anchored, blocks=1)
+    assert verify_log(anchored.ledger, anchored.log_key.public).size == 9
+
+
+@pytest.mark.parametrize("blocks", [0, 5])
+def test_a_restored_backup_is_refused(anchored, tmp_path: Path, blocks: int) -> None:
+    back_up(anchored, tmp_path)
+    use(anchored, blocks)
+    restore(anchored, tmp_path)
+    with pytest.raises(LedgerCorrupt, match="restored from a backup"):
+        anchored.ledger.open()
+
+
+def test_a_restored_backup_that_went_on_elsewhere_is_refused(anchored, tmp_path: Path) -> None:
+    back_up(anchored, tmp_path)
+    use(anchored, 2)
+    restore(anchored, tmp_path)
+    anchored.ledger = Ledger(tmp_path / "home" / "ledger")  # past the anchor: as long as it was
+    anchored.ledger.open()
+    use(anchored, 9)
+    anchored.ledger.close()
+    anchored.ledger = Ledger(tmp_path / "home" / "ledger", anchor=anchored.anchor)
+    with pytest.raises(LedgerCorrupt, match="restored from a backup"):
+        anchored.ledger.open()
+
+
+def test_a_ledger_rolled_back_under_an_open_door_lets_nothing_out(anchored) -> None:
+    egress = anchored.egress(limits=BudgetLimits.uncapped())
+    caption = anchored.connect(egress)
+    other = Anchor(anchored.anchor)  # what another process that went further wrote
+    mark = other.read()
+    other.write(Mark(mark.size + 1, mark.last))
+    other.close()
+    with pytest.raises(LedgerCorrupt, match="restored from a backup"):
+        egress.seal_block(anchored.channel, caption, anchored.escalation())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", bytes(41)])
+def test_a_removed_or_damaged_anchor_is_refused(anchored, content: bytes | None) -> None:
+    anchored.ledger.close()
+    if content is None:
+        anchored.anchor.unlink()
+    else:
+        anchored.anchor.write_bytes(content)
+    with pytest.raises(LedgerCorrupt, match="anchor was removed or damaged"):
+        anchored.ledger.open()
+
+
+def test_an_anchor_that_a_crash_left_behind_is_no_fault(anchored, tmp_path: Path) -> None:
+    before = anchored.anchor.read_bytes()
+    use(anchored)
+    anchored.ledger.close()
+    anchored.anchor.write_bytes(before)
+    anchored.ledger.open()
+    use(anchored)
+    assert int.from_bytes(anchored.anchor.read_bytes()[:8], "big") == 9
+
+
+def test_an_anchor_that_cannot_be_written_stops_the_frame(anchored) -> None:
+    egress = anchored.egress(limits=BudgetLimits.uncapped())
+    caption = anchored.connect(egress)
+    real = anchored.ledger._anchor._descriptor
+    anchored.ledger._anchor._descriptor = os.open(anchored.anchor, os.O_RDONLY)
+    try:
+        with pytest.raises(LedgerUnavailable, match="anchor"):
+            egress.seal_block(anchored.channel, caption, anchored.escalation())
+    finally:
+        os.close(anchored.ledger._anchor._descriptor)
+        anchored.ledger._anchor._descriptor = real
+    with pytest.raises(ChannelClosed):
+        anchored.channel.seal(b"")
+    assert verify_log(anchored.ledger, anchored.log_key.public).total.blocks == 3, "charged"
+
+
+def test_an_anchor_is_its_owners_alone_and_never_runs_ahead(anchored) -> None:
+    assert stat.S_IMODE(anchored.anchor.stat().st_mode) == 0o600
+    for _ in range(4):
+        use(anchored, 1)
+        with anchored.ledger.reading() as view:
+            assert int.from_bytes(anchored.anchor.read_bytes()[:8], "big") == view.size()
+
+
+def test_an_anchor_in_no_folder_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable, match="permissions"):
+        Ledger(tmp_path / "ledger", anchor=tmp_path / "none" / "anchor").open()

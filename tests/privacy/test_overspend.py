@@ -1,0 +1,240 @@
+"""A hundred thousand attempts to overspend: by failing disks, clocks, restarts, threads, processes
+and kills. What leaves is counted by the test itself, and held against the caps."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger, Uptime
+
+HOUR_S = 3600.0
+FAULTY, CROWDED = 60_000, 40_000
+CAPS = BudgetLimits.uncapped(
+    blocks_per_caption=3, tokens_per_hour=60, frames_per_day=400, blocks_per_lifetime=500
+)
+
+
+class Faulty:
+    """A connection that fails at a chosen statement, before it takes effect or after."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.real = db
+        self._due: int | None = None
+        self._after = False
+
+    def arm(self, due: int | None, *, after: bool) -> None:
+        self._due, self._after = due, after
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if self._due is None:
+            return self.real.execute(statement, *values)
+        self._due -= 1
+        fails = self._due == 0
+        if fails and not self._after:
+            raise sqlite3.OperationalError("disk I/O error")
+        done = self.real.execute(statement, *values)
+        if fails:
+            raise sqlite3.OperationalError("database or disk is full")
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def tokens_within_an_hour(sent: list[tuple[float, int]]) -> int:
+    """The most tokens that left within any hour of uptime."""
+    most = first = total = 0
+    for at_s, tokens in sent:
+        total += tokens
+        while sent[first][0] <= at_s - HOUR_S:
+            total -= sent[first][1]
+            first += 1
+        most = max(most, total)
+    return most
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_fault_of_disk_clock_or_machine_overspends(
+    new_world: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    choose = random.Random(20)
+    world = new_world(tmp_path / "ledger")
+    world.ledger = Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor", busy_timeout_s=0.2)
+    world.ledger.open()
+    boot, uptime_s = 0, 50.0
+    by_caption: Counter[bytes] = Counter()
+    blocks: Counter[str] = Counter()
+    since_boot: defaultdict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
+    outcomes: Counter[str] = Counter()
+    users = {name: world.egress(limits=CAPS, user=name) for name in ("ada", "ben", "cy")}
+    captions: dict[str, Any] = {}
+    escalations = [world.escalation(n, dim=2) for n in range(1, 5)]
+    for _ in range(FAULTY):
+        uptime_s += choose.choice((0.0, 1.0, 5.0, 20.0))
+        world.uptime = Uptime(f"boot {boot}", uptime_s)
+        event = choose.random()
+        if event < 0.02:  # the clock is set, forward or back
+            world.now_s = max(0.0, world.now_s + choose.uniform(-400, 400) * HOUR_S)
+        elif event < 0.023:  # the machine starts anew
+            boot, uptime_s = boot + 1, choose.uniform(0, 100)
+            world.ledger.close()
+            world.ledger.open()
+            captions.clear()
+        name = choose.choice(list(users))
+        faulty = Faulty(world.ledger._db)
+        if choose.random() < 0.1:
+            faulty.arm(choose.randrange(1, 26), after=choose.random() < 0.5)
+        world.ledger._db = faulty
+        try:
+            if not captions or choose.random() < 0.01:
+                captions.clear()
+                captions[name] = world.connect(users[name])
+            elif name not in captions or choose.random() < 0.2:
+                captions[name] = users[name].begin_caption(world.channel)
+            tokens = choose.randrange(1, 5)
+            frame = users[name].seal_block(world.channel, captions[name], escalations[tokens - 1])
+        except BudgetExceeded as refusal:
+            outcomes[refusal.cap] += 1
+        except LedgerUnavailable:
+            outcomes["unavailable"] += 1
+            captions.clear()
+        else:
+            assert frame.data
+            outcomes["sent"] += 1
+            by_caption[captions[name].id] += 1
+            blocks[name] += 1
+            since_boot[name, boot].append((uptime_s, tokens))
+        finally:
+            faulty.arm(None, after=False)
+            world.ledger._db = faulty.real
+            if faulty.real.in_transaction:
+                faulty.real.execute("ROLLBACK")
+    assert outcomes.total() == FAULTY
+    assert {"sent", "unavailable", "tokens_per_hour"} <= set(outcomes)
+    assert {"blocks_per_caption", "frames_per_day", "blocks_per_lifetime"} <= set(outcomes)
+    assert max(by_caption.values()) <= 3
+    assert max(blocks.values()) <= 500
+    # Any hour meets two numbered ones at most, whatever the clock was set to.
+    assert max(map(tokens_within_an_hour, since_boot.values())) <= 2 * 60
+    assert verify_log(world.ledger, world.log_key.public).total.blocks >= blocks.total()
+    world.ledger.close()
+
+
+CROWD = """
+import os, signal, sys, threading, time
+import numpy as np
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.channel import ClientChannel, ServerChannel
+from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.errors import BudgetExceeded
+from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.wire import Disclosure
+
+directory, anchor, *numbers = sys.argv[1:]
+kills, attempts, threads, cap, seed = map(int, numbers)
+block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), np.zeros((1, 4), np.float32))
+key, log_key = VerifierKey.generate(), LogKey.generate()
+
+
+def device(attempts, user):
+    # Says of each block that it may leave, before anything else happens.
+    with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
+        limits = BudgetLimits.uncapped(blocks_per_lifetime=cap)
+        egress = Egress(ledger=ledger, log_key=log_key, limits=limits, user=user)
+
+        def hammer():
+            channel, server = ClientChannel(key.public), ServerChannel(key)
+            channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
+            caption = egress.begin_caption(channel)
+            for _ in range(attempts):
+                try:
+                    frame = egress.seal_block(channel, caption, block)
+                except BudgetExceeded:
+                    os.write(1, b"refused %s\\n" % user.encode())
+                else:
+                    os.write(1, b"sent %s %d\\n" % (user.encode(), frame.record))
+
+        pool = [threading.Thread(target=hammer) for _ in range(threads)]
+        [thread.start() for thread in pool]
+        [thread.join() for thread in pool]
+
+
+with Ledger(directory, anchor=anchor):
+    pass
+random = np.random.default_rng(seed)
+for number in range(kills):  # every child imports nothing: a fork is quick to kill anywhere
+    child = os.fork()
+    if not child:
+        device(10**6, f"killed {number % 7}".replace(" ", "-"))
+    time.sleep(float(random.uniform(0.0005, 0.03)))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+if attempts:
+    device(attempts, "crowd")
+"""
+
+
+def start(folder: Path, *, kills: int, attempts: int, threads: int, cap: int, seed: int) -> Any:
+    numbers = map(str, (kills, attempts, threads, cap, seed))
+    command = [sys.executable, "-c", CROWD, str(folder / "ledger"), str(folder / "anchor")]
+    return subprocess.Popen([*command, *numbers], stdout=subprocess.PIPE, text=True)
+
+
+def lines_of(*crowd: Any) -> Iterator[list[str]]:
+    for process in crowd:
+        with process:
+            yield from (line.split() for line in process.stdout)
+        assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_crowd_of_processes_and_threads_overspends(tmp_path: Path) -> None:
+    each = CROWDED // 8
+    crowd = [
+        start(tmp_path, kills=0, attempts=each, threads=4, cap=1500, seed=seed) for seed in (1, 2)
+    ]
+    lines = list(lines_of(*crowd))
+    sent = [int(line[2]) for line in lines if line[0] == "sent"]
+    assert len(lines) == CROWDED
+    assert len(set(sent)) == len(sent) == 1500
+    with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor") as ledger:
+        assert verify_log(ledger, LogKey.generate().public).total.blocks == 1500
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
+def test_no_kill_anywhere_overspends_or_sends_what_the_log_lacks() -> None:
+    # On the fastest disk there is, so that kills meet every moment of a passage.
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        crowd = start(Path(folder), kills=600, attempts=0, threads=1, cap=200, seed=3)
+        lines = list(lines_of(crowd))
+        sent = Counter(line[1] for line in lines if line[0] == "sent")
+        assert any(line[0] == "refused" for line in lines), "no cap was met"
+        assert max(sent.values()) <= 200
+        with Ledger(Path(folder) / "ledger", anchor=Path(folder) / "anchor") as ledger:
+            summary = verify_log(ledger, LogKey.generate().public)
+            with ledger.reading() as view:
+                logged = {row.leaf: row.user for row in view.rows() if row.blocks}
+    assert summary.total.blocks >= sent.total() > 500
+    assert max(Counter(logged.values()).values()) <= 200
+    for _, user, leaf in (line for line in lines if line[0] == "sent"):
+        assert logged[int(leaf)] == user, "a frame that the log lacks"

@@ -1,0 +1,127 @@
+"""What the owner of a device does with its ledger: caps, resets, and why blocks were kept."""
+
+from __future__ import annotations
+
+import pytest
+from ugsd_privacy.audit.records import decode_record
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.errors import BudgetExceeded, LogTampered
+from ugsd_privacy.ledger import EVERYONE, Decision
+from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+
+LOOSE = BudgetLimits.uncapped(blocks_per_day=100)
+
+
+def set_cap(world, user: str, cap: str, value: float | None) -> None:
+    with world.ledger.owning() as own:
+        own.set_cap(user, cap, value)
+
+
+def seal(world, egress, caption):
+    return egress.seal_block(world.channel, caption, world.escalation())
+
+
+@pytest.mark.parametrize("whose", ["ada", EVERYONE])
+def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(world, whose) -> None:
+    egress = world.egress(limits=LOOSE, user="ada")
+    caption = world.connect(egress)
+    seal(world, egress, caption)
+    set_cap(world, whose, "blocks_per_day", 2)
+    assert egress.limits().blocks_per_day == 2
+    seal(world, egress, caption)
+    with pytest.raises(BudgetExceeded, match="blocks_per_day") as refusal:
+        seal(world, egress, caption)
+    assert refusal.value.limit == 2
+    set_cap(world, whose, "blocks_per_day", None)
+    seal(world, egress, caption)
+
+
+def test_a_cap_set_on_the_device_never_loosens_and_is_its_users_alone(world) -> None:
+    egress = world.egress(limits=BudgetLimits.uncapped(blocks_per_day=1), user="ada")
+    set_cap(world, "ada", "blocks_per_day", 50)
+    set_cap(world, "ben", "blocks_per_day", 0)
+    set_cap(world, EVERYONE, "blocks_per_day", 40)
+    caption = world.connect(egress)
+    seal(world, egress, caption)
+    with pytest.raises(BudgetExceeded) as refusal:
+        seal(world, egress, caption)
+    assert refusal.value.limit == 1
+    with world.ledger.reading() as view:
+        assert view.caps("ada") == {"blocks_per_day": 40}
+        assert view.caps("ben") == {"blocks_per_day": 0}
+        assert view.caps(EVERYONE) == {"blocks_per_day": 40}
+
+
+def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world) -> None:
+    egress = world.egress(limits=LOOSE, user="ada")
+    caption = world.connect(egress)
+    set_cap(world, "ada", "epsilon_per_lifetime", 8.5)
+    with pytest.raises(BudgetExceeded, match="epsilon_per_lifetime"):
+        seal(world, egress, caption)
+
+
+def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:
+    egress = world.egress(limits=BudgetLimits.uncapped(blocks_per_day=1, blocks_per_lifetime=3))
+    caption = world.connect(egress)
+    seal(world, egress, caption)
+    with pytest.raises(BudgetExceeded, match="blocks_per_day"):
+        seal(world, egress, caption)
+    index = egress.reset(["hour", "day"])
+    used = egress.used()
+    assert (used["hour"], used["day"]) == (Usage(), Usage())
+    assert (used["lifetime"].blocks, used["lifetime"].frames) == (1, 2)
+    assert egress.usage(caption).blocks == 1
+    seal(world, egress, caption)
+    with world.ledger.reading() as view:
+        record = decode_record(list(view.rows())[index].body)
+    assert (record.kind, record.resets, record.charge) == ("reset", ("hour", "day"), Usage())
+    assert record.before["day"][0] == 1
+    assert record.after == {"hour": Usage(), "day": Usage(), "lifetime": used["lifetime"]}
+    summary = verify_log(world.ledger, world.log_key.public)
+    assert (summary.size, summary.total.blocks) == (4, 2)
+
+
+def test_a_reset_is_of_one_user(world) -> None:
+    for user in ("ada", "ben"):
+        egress = world.egress(limits=LOOSE, user=user)
+        seal(world, egress, world.connect(egress))
+    world.egress(limits=LOOSE, user="ada").reset(["hour", "day", "lifetime"])
+    assert world.egress(user="ada").used()["lifetime"] == Usage()
+    assert world.egress(user="ben").used()["lifetime"].blocks == 1
+    verify_log(world.ledger, world.log_key.public)
+
+
+def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
+    egress = world.egress(limits=LOOSE, user="ada")
+    seal(world, egress, world.connect(egress))
+    with world.ledger.owning() as own:
+        own._db.execute("UPDATE totals SET blocks = 0 WHERE window = 'lifetime'")
+    with pytest.raises(LogTampered, match="ada's lifetime"):
+        verify_log(world.ledger, world.log_key.public)
+
+
+def decision(number: int, user: str = "ada") -> Decision:
+    return Decision(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", "sure")
+
+
+def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
+    with world.ledger.owning() as own:
+        own.note([decision(1), decision(2), decision(3, "ben")])
+        own.note([])
+    with world.ledger.reading() as view:
+        assert view.decisions("ada") == [decision(1), decision(2)]
+        assert view.decisions("ada", limit=1) == [decision(2)]
+        assert view.decisions("ada", caption=bytes([1]) * 16) == [decision(1)]
+        assert view.decisions("eve") == []
+    assert verify_log(world.ledger, world.log_key.public).size == 0
+
+
+def test_the_oldest_decisions_are_forgotten(world) -> None:
+    with world.ledger.owning() as own:
+        own.note([decision(n) for n in range(DECISIONS_KEPT)])
+        own.note([decision(10**6), decision(10**6 + 1)])
+    with world.ledger.reading() as view:
+        kept = view.decisions("ada", limit=2 * DECISIONS_KEPT)
+    assert len(kept) == DECISIONS_KEPT
+    assert (kept[0], kept[-1]) == (decision(2), decision(10**6 + 1))
