@@ -17,6 +17,7 @@ from ugsd_lab.recipe import Recipe
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from ugsd_lab.bench.figures import Figure
     from ugsd_lab.corpora import Clip
     from ugsd_lab.evaluation import Pair
     from ugsd_lab.training import Progress
@@ -359,10 +360,31 @@ def bench_device(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Import, cold start, warm latency, memory, bytes sent and installed size, on this machine."""
-    from ugsd_lab.bench import measure_device
+    from ugsd_lab.bench.device import measure_device
 
     with _progress() as progress:
         figures = measure_device(runs, progress)
+    _print_figures(figures, as_json=as_json)
+
+
+@_bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")
+def bench_privacy(
+    runs: Annotated[int, typer.Option(min=20, help="Blocks that are timed.")] = 1000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On whose disk the ledger is.  [default: a scratch one]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The door with its durable commit, the handshake, noise, and overhead on the wire."""
+    from ugsd_lab.bench.privacy import measure_privacy
+
+    with _progress() as progress:
+        figures = measure_privacy(runs, folder, progress)
+    _print_figures(figures, as_json=as_json)
+
+
+def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([figure.as_dict() for figure in figures], indent=1))
         return

@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from ugsd_lab.bench import Figure, installed_size_mb
+from ugsd_lab.bench.device import installed_size_mb
+from ugsd_lab.bench.figures import Figure
 from ugsd_lab.cli import main
 from ugsd_lab.corpora import CORPORA, load_corpora
 from ugsd_lab.starter import STARTER_DRAFTER, load_norms

@@ -41,7 +41,7 @@ SURFACE = {
     ".ledger.journal": "DECISIONS_KEPT Decision note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
-    ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Timing Total
+    ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover

@@ -15,7 +15,7 @@ from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
 from ugsd_privacy.ledger.schema import LOST, is_new, prepare_schema
-from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing, Timing
+from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing
 
 __all__ = ["Ledger"]
 
@@ -61,6 +61,7 @@ class Ledger:
         self._db: sqlite3.Connection | None = None
         self._anchor: Anchor | None = None
         self._process = 0
+        self._synchronous = ""
 
     @property
     def path(self) -> Path:
@@ -88,6 +89,7 @@ class Ledger:
                         anchor.close()
                     raise
                 self._db, self._anchor, self._process = db, anchor, os.getpid()
+                self._synchronous = ""
         return self
 
     def close(self) -> None:
@@ -115,10 +117,12 @@ class Ledger:
         then nothing may leave. (A commit whose success is unknown may have charged.)
         """
         with self._writing("FULL") as db:
-            if Timing(db).begin(now_s, uptime):  # stands even where this passage is refused
-                db.execute("COMMIT")
-                db.execute("BEGIN IMMEDIATE")
             passage = Passage(db, user, caption, now_s, uptime)
+            if passage.start is not None:
+                passage.note_start()
+                db.execute("COMMIT")  # it stands even where this passage is refused
+                db.execute("BEGIN IMMEDIATE")
+                passage = Passage(db, user, caption, now_s, uptime)
             if self._anchor is not None and _mark(self._anchor).size > passage.index:
                 raise LedgerCorrupt(_ROLLED_BACK)
             yield passage
@@ -156,7 +160,9 @@ class Ledger:
     def _writing(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:
         with self._lock, _typed_errors(self.path):
             db = self._require_open()
-            db.execute(f"PRAGMA synchronous = {synchronous}")
+            if synchronous != self._synchronous:
+                db.execute(f"PRAGMA synchronous = {synchronous}")
+                self._synchronous = synchronous
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

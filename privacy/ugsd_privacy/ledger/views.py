@@ -24,7 +24,6 @@ __all__ = [
     "Owning",
     "Passage",
     "Signing",
-    "Timing",
     "Total",
     "window_numbers",
 ]
@@ -33,6 +32,7 @@ EVERYONE = ""
 """The user whose caps are everyone's."""
 _HOURS_PER_DAY = 24
 _AMOUNTS = "blocks, tokens, frames, bytes, spend"
+_ONE_TOTAL = f"SELECT window, {_AMOUNTS} FROM totals WHERE user = ? AND window = ? AND number = ?"  # noqa: S608
 
 
 class LedgerRow(NamedTuple):
@@ -105,14 +105,17 @@ class LedgerView:
 
     def usage(self, user: str, window: str, number: int | bytes) -> Usage:
         """What ``user`` used in one window."""
-        query = f"SELECT {_AMOUNTS} FROM totals WHERE user = ? AND window = ? AND number = ?"  # noqa: S608
-        row = self._db.execute(query, (user, window, number)).fetchone()
-        return Usage() if row is None else Usage(*row)
+        row = self._db.execute(_ONE_TOTAL, (user, window, number)).fetchone()
+        return Usage() if row is None else Usage(*row[1:])
 
     def used(self, user: str, hour: int, caption: bytes | None = None) -> dict[Window, Usage]:
         """What ``user`` used in each window that a passage at ``hour`` counts in."""
         numbers = window_numbers(hour, caption)
-        return {window: self.usage(user, window, number) for window, number in numbers.items()}
+        # Joined, not one condition: each part is then one look-up by the whole key.
+        query = " UNION ALL ".join([_ONE_TOTAL] * len(numbers))
+        values = [value for key in numbers.items() for value in (user, *key)]
+        rows = self._db.execute(query, values)
+        return dict.fromkeys(numbers, Usage()) | {row[0]: Usage(*row[1:]) for row in rows}
 
     def totals(self) -> Iterator[Total]:
         """Every window's total that is stored."""
@@ -209,10 +212,14 @@ class Passage(LedgerView):
         """Hash of the leaf that was recorded; empty before that."""
         self.index, last_hour = self._end()
         """The leaf that this passage becomes."""
-        self.hour = hour_of(now_s, uptime, self._start(), last_hour)[0]
-        """The hour that it is charged to."""
+        self.hour, self.start = hour_of(now_s, uptime, self._start(), last_hour)
+        """The hour that it is charged to; a start of the machine that was not known before."""
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
+
+    def note_start(self) -> None:
+        """Count hours from ``start`` from now on."""
+        self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", self.start)
 
     def record(
         self,
@@ -233,27 +240,19 @@ class Passage(LedgerView):
             "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (index, user, self.hour, self._caption, *charge.counts),
         )
-        for window, number in window_numbers(self.hour, self._caption).items():
-            total = Usage() if window in resets else self.before[window] + charge
-            execute(
-                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (user, window, number, *total.counts),
-            )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (user, window, number, *(self.before[window] + charge).counts)
+                if window not in resets
+                else (user, window, number, *Usage().counts)
+                for window, number in window_numbers(self.hour, self._caption).items()
+            ),
+        )
         self.last = leaf_hash(content)
         nodes = completed_nodes(index, self.last, self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
         return index
-
-
-class Timing(LedgerView):
-    """One transaction that has hours counted from a new start of the machine."""
-
-    def begin(self, now_s: float, uptime: Uptime | None) -> bool:
-        """Whether it is one, and was noted."""
-        start = hour_of(now_s, uptime, self._start(), self._end()[1])[1]
-        if start is not None:
-            self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", start)
-        return start is not None
 
 
 class Signing(LedgerView):

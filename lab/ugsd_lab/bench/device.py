@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from time import perf_counter
@@ -16,36 +15,16 @@ import numpy as np
 import soundfile
 from packaging.requirements import Requirement
 
+from ugsd_lab.bench.figures import Figure, percentile
 from ugsd_lab.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.evaluation import in_memory
 from ugsd_lab.training import Progress
 
-__all__ = ["Figure", "installed_size_mb", "measure_device"]
+__all__ = ["installed_size_mb", "measure_device"]
 
 CLIP_SECONDS = 4.0
 LONGEST_SECONDS = 30.0
 PROCESSES = 5
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value, and the most that it should be."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-
-    @property
-    def goal_text(self) -> str:
-        return "" if self.goal is None else f"<= {self.goal:,g} {self.unit}"
-
-    @property
-    def mark(self) -> str:
-        return "" if self.goal is None else "met" if self.value <= self.goal else "missed"
-
-    def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "mark": self.mark}
 
 
 def measure_device(runs: int, progress: Progress) -> list[Figure]:
@@ -85,10 +64,10 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
                 values.append(getattr(spent, name))
             progress("warm, offline", done, runs, "")
     return [
-        Figure("4 s clip offline, p50", _percentile(times["total"], 50), "ms", 150),
-        Figure("4 s clip offline, p95", _percentile(times["total"], 95), "ms"),
-        Figure("  of it listening, p50", _percentile(times["encode"], 50), "ms"),
-        Figure("  of it drafting, p50", _percentile(times["draft"], 50), "ms"),
+        Figure("4 s clip offline, p50", percentile(times["total"], 50), "ms", 150),
+        Figure("4 s clip offline, p95", percentile(times["total"], 95), "ms"),
+        Figure("  of it listening, p50", percentile(times["encode"], 50), "ms"),
+        Figure("  of it drafting, p50", percentile(times["draft"], 50), "ms"),
     ]
 
 
@@ -108,8 +87,8 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
                 times.append(caption.latency_ms.total)
             progress("warm, every block escalated", done, runs, caption.degraded or "")
     return [
-        Figure("4 s clip, every block verified on loopback, p50", _percentile(times, 50), "ms"),
-        Figure("4 s clip, every block verified on loopback, p95", _percentile(times, 95), "ms"),
+        Figure("4 s clip, every block verified on loopback, p50", percentile(times, 50), "ms"),
+        Figure("4 s clip, every block verified on loopback, p95", percentile(times, 95), "ms"),
     ]
 
 
@@ -139,9 +118,9 @@ def _fresh_processes(clip: Path, longest: Path, progress: Progress) -> list[Figu
     kib_per_mb = 1e6 / 1024
     most = float(_python("-c", _FIRST_CAPTION, str(longest)))
     return [
-        Figure("import ugsd_sdk, p50", _percentile(imports, 50), "s", 0.3),
-        Figure("fresh process to first caption, p50", _percentile(cold, 50), "s", 1.5),
-        Figure("ugsd caption --offline, whole command, p50", _percentile(cli, 50), "s"),
+        Figure("import ugsd_sdk, p50", percentile(imports, 50), "s", 0.3),
+        Figure("fresh process to first caption, p50", percentile(cold, 50), "s", 1.5),
+        Figure("ugsd caption --offline, whole command, p50", percentile(cli, 50), "s"),
         Figure("peak memory of a process, 4 s clip", max(memory) / kib_per_mb, "MB", 200),
         Figure("peak memory of a process, 30 s clip", most / kib_per_mb, "MB", 200),
     ]
@@ -215,7 +194,3 @@ def _timed(run: Callable[[], object]) -> float:
     start = perf_counter()
     run()
     return perf_counter() - start
-
-
-def _percentile(values: list[float], percent: float) -> float:
-    return float(np.percentile(values, percent))
