@@ -78,10 +78,11 @@ class Ledger:
         with self._lock, _typed_errors(self.path):
             if self._db is None:
                 self._prepare_files()
-                db = self._connect()
-                anchor = None if self._anchor_path is None else Anchor(self._anchor_path)
+                db, anchor = self._connect(), None
                 try:
                     prepare_schema(db, create=self._create)
+                    if self._anchor_path is not None:
+                        anchor = Anchor(self._anchor_path)
                     _compare(anchor, db)
                 except BaseException:
                     db.close()
