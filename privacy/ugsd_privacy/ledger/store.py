@@ -78,7 +78,8 @@ class Ledger:
         with self._lock, _typed_errors(self.path):
             if self._db is None:
                 self._prepare_files()
-                db, anchor = self._connect(), None
+                db = self._connect()
+                anchor: Anchor | None = None
                 try:
                     prepare_schema(db, create=self._create)
                     if self._anchor_path is not None:
