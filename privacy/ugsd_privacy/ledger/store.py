@@ -121,7 +121,7 @@ class Ledger:
         with self._writing("FULL") as db:
             passage = Passage(db, user, caption, now_s, uptime)
             if passage.start is not None:
-                passage.note_start()
+                passage.note(passage.start)
                 db.execute("COMMIT")  # it stands even where this passage is refused
                 db.execute("BEGIN IMMEDIATE")
                 passage = Passage(db, user, caption, now_s, uptime)
