@@ -46,9 +46,10 @@ from ugsd_privacy.audit.records import (
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
+from ugsd_privacy.gaussian import RoundedGaussian
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage, Signing, Uptime, system_uptime
-from ugsd_privacy.noise import QUANTISATION_STEPS, RoundedGaussian, clip, noised, quantise
+from ugsd_privacy.noise import QUANTISATION_STEPS, clip, noised, quantise
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,

@@ -68,7 +68,7 @@ def test_without_states_no_noise_is_charged(world) -> None:
 @pytest.mark.parametrize("window", ["caption", "hour", "day", "lifetime"])
 def test_a_cap_on_epsilon_lets_so_many_states_out_and_no_more(world, window: str) -> None:
     three = dp.epsilon_of_spend(3 * ONE, DELTA)
-    limits = BudgetLimits.uncapped(**{f"epsilon_per_{window}": three * (1 + 1e-9)})
+    limits = BudgetLimits.uncapped(**{f"epsilon_per_{window}": three})
     egress = world.egress(sigma=4.0, limits=limits)
     caption = world.connect(egress)
     for _ in range(3):

@@ -28,6 +28,8 @@ SURFACE = {
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
+    ".dp": """PRIVACY_UP_TO RELATION UNBOUNDED Guarantee compose delta_of epsilon_of
+        epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
         KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
@@ -43,7 +45,8 @@ SURFACE = {
     ".ledger.store": "Ledger",
     ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
-    ".noise": "QUANTISATION_STEPS clip dequantise quantise",
+    ".gaussian": "RoundedGaussian",
+    ".noise": "QUANTISATION_STEPS clip dequantise noised quantise",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
