@@ -75,7 +75,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "go.mod").write_text(GO_MOD, "utf-8")
     program = folder / ("peer.exe" if os.name == "nt" else "peer")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("GO")},
         "CGO_ENABLED": "0",
         "GOCACHE": str(folder / "cache"),
         "GOENV": "off",
@@ -84,6 +84,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "GOPROXY": "off",
         "GOROOT": str(root),
         "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
         "HOME": str(folder),
     }
     built = subprocess.run(

@@ -382,10 +382,10 @@ def test_replayed_reordered_dropped_and_reflected_frames_are_rejected(connect: C
 
 def test_frames_of_another_session_or_direction_are_rejected(connect: Connect) -> None:
     (client, server), (other_client, other_server) = connect(), connect()
-    client.open(server.seal(b"in step"))  # each is a frame of the number that is due
-    server.open(client.seal(b"in step")), server.open(client.seal(b"in step"))
-    other_client.open(other_server.seal(b"in step"))
-    other_server.open(other_client.seal(b"in step")), other_server.open(other_client.seal(b"step"))
+    for device, verifier in ((client, server), (other_client, other_server)):
+        device.open(verifier.seal(b"in step"))  # after the welcome, so that both ways are at 2
+        verifier.open(device.seal(b"in step"))
+        verifier.open(device.seal(b"in step"))
     for reader, foreign in (
         (server, other_client.seal(b"2")),
         (client, other_server.seal(b"2")),
@@ -470,3 +470,25 @@ def test_a_used_up_counter_ends_the_session(
     with pytest.raises(ChannelClosed):
         client.seal(b"3")
     assert_closed(client)
+
+
+def test_a_receiver_takes_no_frame_beyond_the_last_number(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = connect()
+    first, beyond = client.seal(b"1"), client.seal(b"2")
+    monkeypatch.setattr(channel_module, "_MAX_FRAMES", 1)
+    assert server.open(first) == b"1"
+    with pytest.raises(FrameRejected):
+        server.open(beyond)
+
+
+def test_each_side_tells_how_many_frames_it_has_left(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    assert client.frames_left == server.frames_left == 0
+    client.receive_hello(server.receive_hello(client.hello(), b""))
+    assert (client.frames_left, server.frames_left) == (2**16, 2**16 - 1)
+    client.seal(b"1")
+    assert (client.frames_left, server.frames_left) == (2**16 - 1, 2**16 - 1)
+    client.close()
+    assert client.frames_left == 0
