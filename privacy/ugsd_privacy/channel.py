@@ -293,18 +293,18 @@ class ClientChannel(_Channel):
 
 
 class ServerChannel(_Channel):
-    """The verifier's side of one session; ``key`` is what devices pinned."""
+    """The verifier's side of one session; one of ``keys`` is what its device pinned."""
 
-    def __init__(self, key: VerifierKey) -> None:
+    def __init__(self, *keys: VerifierKey) -> None:
         super().__init__(_State.AWAITS_HELLO)
-        self._key = key
+        self._keys = keys
 
     def receive_hello(self, data: bytes, welcome: bytes) -> bytes:
         """Take a device's first flight; return the answer, which carries ``welcome``.
 
         Raises :class:`HandshakeFailed`, and closes the channel, for anything but a first flight to
-        this key in this version; :class:`ChannelClosed` on a second call; :class:`WireError` for a
-        welcome of more than ``MAX_MESSAGE_BYTES``.
+        one of its keys in this version; :class:`ChannelClosed` on a second call; :class:`WireError`
+        for a welcome of more than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
         _frame_size(len(welcome), Shape.PADDED)
@@ -316,13 +316,22 @@ class ServerChannel(_Channel):
     def _answer(self, data: bytes, welcome: bytes) -> bytes:
         if len(data) != HELLO_BYTES or data[:2] != _HELLO + _VERSION:
             raise ValueError
-        offer = _SUITE.decrypt(data[2:], self._key.hpke, info=_HELLO_INFO)
+        key, offer = self._opened(data[2:])
         ephemeral = VerifierPublicKey(offer[_SECRET_BYTES:])
         ours = os.urandom(_SECRET_BYTES)
         head = _ANSWER + _VERSION + _SUITE.encrypt(ours, ephemeral.hpke, info=_answer_info(data))
-        salt = _transcript(self._key.public, data, head)
+        salt = _transcript(key.public, data, head)
         self._share(offer[:_SECRET_BYTES] + ours, salt, role="verifier")
         return head + self.seal(welcome)
+
+    def _opened(self, sealed: bytes) -> tuple[VerifierKey, bytes]:
+        """The first key that opens the offer, and the offer."""
+        for key in self._keys:
+            try:
+                return key, _SUITE.decrypt(sealed, key.hpke, info=_HELLO_INFO)
+            except Exception:  # noqa: S112  # sealed to another one
+                continue
+        raise ValueError
 
 
 def _frame_size(n: int, shape: Shape) -> int:
