@@ -26,16 +26,21 @@ SURFACE = {
         decode_record""",
     ".audit.verify": "LogSummary verify_log",
     ".budget": "BudgetLimits Usage check_caps",
+    ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
         KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
-        PrivacyError UnknownVersion WireError""",
+        ManifestRejected PrivacyError UnknownVersion WireError""",
+    ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": "Ledger LedgerRow LedgerView Passage Signing",
+    ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
+        read_manifest_file sign verify_manifest""",
     ".noise": "QUANTISATION_STEPS clip dequantise quantise",
+    ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
