@@ -45,6 +45,11 @@ class Home:
         """Folder of what is known of users' voices."""
         return self.path / "habits"
 
+    @property
+    def trust(self) -> Path:
+        """Folder of what was seen of verifiers' manifests."""
+        return self.path / "trust"
+
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
