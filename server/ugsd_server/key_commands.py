@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -185,16 +186,19 @@ def _require_absent(*paths: Path) -> None:
 
 
 def _after_rotating(key_file: Path, rotation: Rotation) -> str:
+    from ugsd_server.keyring import public_file
+
     removed = "".join(f"removed {path}, whose end had come\n" for path in rotation.removed)
     if rotation.kept is None:
-        before, listed = "the key before opens nothing any more", f"{key_file}.pub"
+        before, listed = "the key before opens nothing any more", []
     else:
         before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.kept}"
-        listed = f"{rotation.kept}.pub {key_file}.pub"
+        listed = [public_file(rotation.kept)]
+    files = shlex.join(map(str, [*listed, public_file(key_file.resolve())]))
     return (
         f"{removed}{before}\n"
         "next, where the root is, sign a manifest and give it to devices:\n"
-        f"  ugsd-server manifest --root-key root.key --out verifier.manifest {listed}"
+        f"  ugsd-server manifest --root-key root.key --out verifier.manifest {files}"
     )
 
 

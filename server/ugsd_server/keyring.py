@@ -9,7 +9,6 @@ A running server notices by itself what becomes of these files.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -112,7 +111,7 @@ def rotate(path: Path, *, overlap_s: float, now_s: float) -> Rotation:
     path = path.resolve()
     try:
         with _alone_in(path.parent):
-            return _rotate(path, ends_s=math.ceil(now_s + overlap_s), now_s=now_s)
+            return _rotate(path, ends_s=int(now_s + overlap_s), now_s=now_s)
     except OSError as error:
         raise KeyFileError(f"cannot rotate {path}: {error.strerror}; mend that first") from error
 
