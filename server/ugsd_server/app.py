@@ -282,7 +282,7 @@ def _keys(settings: Settings) -> Keys:
         VerifierKey.generate().save(path)
     ring = KeyRing(path)
     ring.load()
-    return ring.keys
+    return ring.accepted
 
 
 def _without_date(_: ServerConnection, __: Request, response: Response) -> None:

@@ -65,7 +65,7 @@ class KeyRing:
         earlier = [(ends_s, VerifierKey.load(file)) for ends_s, file in due[:MAX_EARLIER_KEYS]]
         self._current, self._earlier = current, tuple(earlier)
 
-    def keys(self) -> tuple[VerifierKey, ...]:
+    def accepted(self) -> tuple[VerifierKey, ...]:
         """The current key, and every earlier one whose end has not come: that of the latest first.
 
         Two look-ups of files, unless they changed. Files that cannot be read leave the keys as they

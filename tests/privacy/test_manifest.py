@@ -76,17 +76,15 @@ def resigned(data: bytes, root: RootKey) -> str:
     return text_of(root.public.raw + root.sign(data, label=LABEL) + data)
 
 
-def refused(
-    text: str, root: RootKey, told: str = ".", now_s: float = BEGIN, least: int = 0
-) -> None:
+def refused(text: str, root: RootKey, told: str = ".", now_s: float = BEGIN) -> None:
     with pytest.raises(ManifestRejected, match=told):
-        open_manifest(text, pin=root.public.pin, now_s=now_s, least_serial=least)
+        open_manifest(text, pin=root.public.pin, now_s=now_s, least_serial=0)
 
 
 def test_what_was_signed_is_read_as_it_was_stated(root: RootKey) -> None:
     text = sign(manifest(), root)
-    for given in (text, f"{text}\n"):
-        opened = open_manifest(given, pin=root.public.pin, now_s=BEGIN, least_serial=7)
+    for line in (text, f"{text}\n"):
+        opened = open_manifest(line, pin=root.public.pin, now_s=BEGIN, least_serial=7)
         assert opened == manifest()
 
 

@@ -48,7 +48,7 @@ def loaded(path: Path, clock: Callable[[], float]) -> KeyRing:
 
 
 def publics(ring: KeyRing) -> list[VerifierPublicKey]:
-    return [key.public for key in ring.keys()]
+    return [key.public for key in ring.accepted()]
 
 
 def settled(path: Path) -> None:
@@ -114,14 +114,14 @@ def test_changes_that_follow_each_other_at_once_are_all_noticed(path: Path, cloc
     for days in range(1, MAX_EARLIER_KEYS + 1):
         expected = rotate(path, overlap_s=days * DAY, now_s=NOW).public
         assert publics(ring)[0] == expected
-        assert len(ring.keys()) == days + 1
+        assert len(ring.accepted()) == days + 1
 
 
 def test_an_earlier_key_that_is_taken_away_opens_nothing_more(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
     kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
     assert kept is not None
-    assert len(ring.keys()) == 2
+    assert len(ring.accepted()) == 2
     settled(path)
     ring.load()
     kept.unlink()
@@ -136,7 +136,7 @@ def test_while_nothing_changes_no_key_is_read_again(
     monkeypatch.setattr("ugsd_server.keyring._SETTLED_NS", -(10**9))  # of a change of ours
     ring = loaded(path, clock)
     monkeypatch.setattr(VerifierKey, "load", None)
-    assert len(ring.keys()) == 2
+    assert len(ring.accepted()) == 2
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
@@ -162,7 +162,7 @@ def test_others_files_and_odd_names_beside_the_key_are_left_alone(path: Path, cl
     ]
     for name in names:
         path.with_name(name).write_text("not a key")
-    assert len(loaded(path, clock).keys()) == 1
+    assert len(loaded(path, clock).accepted()) == 1
     rotate(path, overlap_s=DAY, now_s=NOW)
     assert all(path.with_name(name).read_text() == "not a key" for name in names)
 
@@ -247,7 +247,7 @@ def test_a_key_behind_a_link_is_rotated_where_it_is(path: Path, tmp_path: Path) 
     rotation = rotate(link, overlap_s=DAY, now_s=NOW)
     assert link.is_symlink()
     assert VerifierKey.load(link).public == rotation.public == publics(ring)[0]
-    assert len(ring.keys()) == 2
+    assert len(ring.accepted()) == 2
 
 
 def test_one_rotation_at_a_time(path: Path) -> None:
@@ -292,7 +292,7 @@ for n in itertools.count(1):
 def test_a_crash_at_any_step_leaves_a_usable_key_and_loses_none(path: Path, tmp_path: Path) -> None:
     rotate(path, overlap_s=DAY, now_s=NOW - 2 * DAY)  # one whose end has come is removed, too
     rotate(path, overlap_s=DAY, now_s=NOW - 10)
-    opened = {key.public for key in loaded(path, Clock()).keys()}
+    opened = {key.public for key in loaded(path, Clock()).accepted()}
     assert len(opened) == 2
     source, copies = tmp_path / "source", tmp_path / "copies"
     source.mkdir()
