@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -358,3 +359,13 @@ class TestRootKeys:
     def test_malformed_pins_are_refused(self, text: str) -> None:
         with pytest.raises(KeyFileError):
             RootPin.load(text)
+
+
+def test_the_golden_vector_reads_as_it_was_written() -> None:
+    path = Path(__file__).parent / "vectors" / "manifest-v1.json"
+    vector = json.loads(path.read_text("utf-8"))
+    read = verify_manifest(vector["signed"], pin=RootPin.load(vector["pin"]))
+    fields = read.model_dump()
+    fields["keys"] = [key | {"public": key["public"].hex()} for key in fields["keys"]]
+    assert fields == vector["manifest"]
+    assert raw_of(vector["signed"])[SIGNED:] == read.to_bytes()
