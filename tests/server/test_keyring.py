@@ -51,11 +51,10 @@ def publics(ring: KeyRing) -> list[VerifierPublicKey]:
     return [key.public for key in ring.accepted()]
 
 
-def settled(path: Path) -> None:
-    """Make all files look old, so that a ring looks at nothing but their stamps."""
-    old = time.time() - 60
-    for file in (*path.parent.iterdir(), path.parent):
-        os.utime(file, (old, old))
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every change were long ago, so that a ring goes by nothing but stamps."""
+    monkeypatch.setattr("ugsd_server.keyring._SETTLED_NS", -60 * 10**9)
 
 
 def test_the_next_key_is_current_and_the_one_before_is_kept_until_its_end(path: Path) -> None:
@@ -82,19 +81,16 @@ def test_an_overlap_of_nothing_keeps_nothing(path: Path) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.pub"]
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_running_ring_notices_a_rotation_and_closes_each_key_at_its_end(
     path: Path, clock: Clock
 ) -> None:
     ring = loaded(path, clock)
     first = publics(ring)
-    settled(path)
-    ring.load()
     second = rotate(path, overlap_s=2 * DAY, now_s=NOW).public
     assert publics(ring) == [second, *first]
     third = rotate(path, overlap_s=3 * DAY, now_s=NOW + DAY).public
     assert publics(ring) == [third, second, *first]
-    settled(path)
-    ring.load()
     clock.now_s = NOW + 2 * DAY - 0.001
     assert publics(ring) == [third, second, *first]
     clock.now_s = NOW + 2 * DAY
@@ -112,28 +108,32 @@ def test_changes_that_follow_each_other_at_once_are_all_noticed(path: Path, cloc
     """A file system's clock may not have ticked between them."""
     ring = loaded(path, clock)
     for days in range(1, MAX_EARLIER_KEYS + 1):
-        expected = rotate(path, overlap_s=days * DAY, now_s=NOW).public
-        assert publics(ring)[0] == expected
+        rotation = rotate(path, overlap_s=days * DAY, now_s=NOW)
+        assert publics(ring)[0] == rotation.public
         assert len(ring.accepted()) == days + 1
+    before = path.parent.stat()
+    assert rotation.kept is not None
+    rotation.kept.unlink()
+    os.utime(path.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len(ring.accepted()) == MAX_EARLIER_KEYS
 
 
+@pytest.mark.usefixtures("settled")
 def test_an_earlier_key_that_is_taken_away_opens_nothing_more(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
     kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
     assert kept is not None
     assert len(ring.accepted()) == 2
-    settled(path)
-    ring.load()
+    time.sleep(0.05)  # a tick of the file system's clock
     kept.unlink()
     assert publics(ring) == [VerifierKey.load(path).public]
 
 
+@pytest.mark.usefixtures("settled")
 def test_while_nothing_changes_no_key_is_read_again(
     path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(path, overlap_s=DAY, now_s=NOW)
-    settled(path)
-    monkeypatch.setattr("ugsd_server.keyring._SETTLED_NS", -(10**9))  # of a change of ours
     ring = loaded(path, clock)
     monkeypatch.setattr(VerifierKey, "load", None)
     assert len(ring.accepted()) == 2
