@@ -289,6 +289,21 @@ def test_processes_that_see_manifests_at_once_forget_none(device: Device, tmp_pa
     assert json.loads(device.record.read_text()) == {"serial": 40, "latest_s": BEGIN + 2}
 
 
+def test_a_record_that_another_process_is_busy_with_gives_no_key(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr("ugsd_sdk.file_lock._PATIENCE_S", 0.05)
+    device.key(signed(1, KEYS[0]))
+    held = os.open(device.record.with_suffix(".lock"), os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        device.refuses("cannot be kept", signed(2, KEYS[1]))
+    finally:
+        os.close(held)
+    assert device.key() == KEYS[1]
+
+
 def test_roots_are_seen_apart(device: Device, tmp_path: Path) -> None:
     other = RootKey.generate()
     device.key(signed(9, KEYS[0]))
