@@ -21,6 +21,8 @@ __all__ = ["register"]
 # ruff: noqa: PLC0415
 
 _DAY_S = 86_400
+_SLACK_S = 3600
+"""A manifest begins this long before it is signed: the clocks of devices may be behind."""
 _MOMENT = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 
 _ROTATE_EPILOG = """Example:
@@ -125,7 +127,7 @@ def manifest(
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is to be used.")] = 90,
     not_before: Annotated[
         datetime | None,
-        typer.Option(formats=_MOMENT, help="When new keys begin, UTC.  [default: now]"),
+        typer.Option(formats=_MOMENT, help="When new keys begin, UTC.  [default: at once]"),
     ] = None,
     serial: Annotated[
         int | None,
@@ -153,7 +155,7 @@ def manifest(
         [Listed(VerifierPublicKey.load(key), end_of(Path(key))) for key in keys],
         previous,
         serial=serial,
-        issued_s=now_s,
+        issued_s=now_s - _SLACK_S,
         expires_s=now_s + days * _DAY_S,
         begins_s=None if not_before is None else int(not_before.replace(tzinfo=UTC).timestamp()),
     )

@@ -58,12 +58,13 @@ class KeyRing:
     def load(self) -> None:
         """Read the keys. Raises :class:`KeyFileError`; what was read before is then kept."""
         self._stamp = _stamp(self._path)  # before reading: what changes meanwhile is seen later
-        self._is_settled = _is_settled(self._stamp)
+        self._is_settled = False
         current = VerifierKey.load(self._path)
         files = sorted(_earlier_files(self._path), reverse=True)
         due = [(ends_s, file) for ends_s, file in files if ends_s > self._time()]
         earlier = [(ends_s, VerifierKey.load(file)) for ends_s, file in due[:MAX_EARLIER_KEYS]]
         self._current, self._earlier = current, tuple(earlier)
+        self._is_settled = _is_settled(self._stamp)
 
     def accepted(self) -> tuple[VerifierKey, ...]:
         """The current key, and every earlier one whose end has not come: that of the latest first.

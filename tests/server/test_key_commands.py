@@ -72,8 +72,8 @@ def test_a_manifest_is_signed_followed_up_and_shown(made: Run, tmp_path: Path) -
     first = manifest_in(tmp_path)
     public = VerifierKey.load(tmp_path / "verifier.key").public
     assert (first.serial, len(first.keys)) == (1, 1)
-    assert first.expires_s - first.issued_s == 90 * DAY
-    assert abs(first.issued_s - time.time()) < 60
+    assert abs(first.expires_s - time.time() - 90 * DAY) < 60
+    assert abs(first.issued_s - time.time() + 3600) < 60, "devices' clocks may be behind"
     assert first.key_at(first.issued_s) == public
     code, out, _ = made("manifest-show verifier.manifest --root root.key.pin")
     assert code == 0
@@ -86,7 +86,8 @@ def test_a_manifest_is_signed_followed_up_and_shown(made: Run, tmp_path: Path) -
     assert "once the root's pin: ugsd-root1:" in told
     second = manifest_in(tmp_path)
     assert second.keys[0].not_before_s == first.keys[0].not_before_s
-    assert second.keys[0].not_after_s == second.expires_s == second.issued_s + 7 * DAY
+    assert second.keys[0].not_after_s == second.expires_s
+    assert abs(second.expires_s - time.time() - 7 * DAY) < 60
 
 
 def test_rotate_says_the_command_that_makes_the_manifest_with_both_keys(

@@ -139,6 +139,19 @@ def test_while_nothing_changes_no_key_is_read_again(
     assert len(ring.accepted()) == 2
 
 
+@pytest.mark.usefixtures("settled")
+def test_what_could_not_be_read_is_tried_again_though_nothing_seems_to_change(
+    path: Path, clock: Clock
+) -> None:
+    ring = loaded(path, clock)
+    kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
+    assert kept is not None
+    kept.chmod(0o640)
+    assert len(ring.accepted()) == 1
+    kept.chmod(0o600)
+    assert len(ring.accepted()) == 2
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 @pytest.mark.parametrize("which", ["current", "earlier"])
 def test_keys_that_others_may_read_are_refused(
