@@ -15,6 +15,7 @@
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── KeyFileError             a key file that is missing, malformed or readable by others
+    ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
     └── LeakageUnknown           no measured leakage of these weights
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "LogTampered",
+    "ManifestRejected",
     "PrivacyError",
     "UnknownVersion",
     "WireError",
@@ -103,6 +105,10 @@ class LogTampered(PrivacyError):
 
 class KeyFileError(PrivacyError):
     """A key file that is missing, malformed, or readable by others."""
+
+
+class ManifestRejected(PrivacyError):
+    """A key manifest that the root did not sign, or that is malformed or not to be used now."""
 
 
 class LeakageUnknown(PrivacyError):

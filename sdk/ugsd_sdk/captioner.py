@@ -14,9 +14,9 @@ from ugsd_privacy.wire import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio import Clip, read_clip
 from ugsd_sdk.caption import Caption, Latency, path_text
-from ugsd_sdk.config import EMBEDDED, Settings
+from ugsd_sdk.config import Settings
 from ugsd_sdk.decoder import Decoder
-from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, pinned_key
+from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, dialer_to
 from ugsd_sdk.drafter import Drafter, Evidence
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
 from ugsd_sdk.exchange import Exchange
@@ -42,8 +42,10 @@ class Captioner:
     """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
 
     ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none,
-    a ``ws://`` or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function
-    that makes a :class:`Transport`. Without one, neither network nor ``home`` is touched.
+    a ``ws://`` or ``wss://`` address, ``"embedded"``, or a function that makes a
+    :class:`Transport`. Without one, neither network nor ``home`` is touched. It is known by
+    ``verifier_root``, which vouches for its keys in the file ``verifier_manifest``; on this
+    machine, or over the caller's transport, ``verifier_key`` may be pinned instead.
 
     ``config`` is a :class:`Settings` or a TOML file, which is read with the environment; arguments
     win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those that
@@ -58,6 +60,8 @@ class Captioner:
         drafter: str | os.PathLike[str] | Drafter = STARTER,
         *,
         verifier: str | Callable[[], Transport] | None = None,
+        verifier_root: str | os.PathLike[str] | None = None,
+        verifier_manifest: str | os.PathLike[str] | None = None,
         verifier_key: str | os.PathLike[str] | None = None,
         user: str | None = None,
         home: str | os.PathLike[str] | None = None,
@@ -67,6 +71,8 @@ class Captioner:
     ) -> None:
         self._given_drafter = drafter
         self._given_verifier = verifier
+        self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
+        self._verifier_manifest = None if verifier_manifest is None else Path(verifier_manifest)
         self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
@@ -192,14 +198,10 @@ class Captioner:
         verifier = (
             self._given_verifier if self._given_verifier is not None else settings.verifier.url
         )
-        key = self._verifier_key or settings.verifier.key
-        if verifier is None:
-            return None
-        if verifier == EMBEDDED:
-            return EmbeddedDialer(Home.at(settings.home))
-        if isinstance(verifier, str):
-            return PinnedDialer.to(verifier, key)
-        return PinnedDialer(verifier, pinned_key(key))
+        known_by = settings.verifier.known_by(
+            key=self._verifier_key, root=self._verifier_root, manifest=self._verifier_manifest
+        )
+        return None if verifier is None else dialer_to(verifier, known_by, Home.at(settings.home))
 
     def _drafter(self) -> tuple[Drafter, Path | None]:
         """The drafter, not loaded, and where its gate is."""

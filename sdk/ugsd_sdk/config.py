@@ -9,7 +9,8 @@ Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
 
     [verifier]
     url = "wss://captions.example.org"
-    key = "verifier.pub"            # or the key's text
+    root = "ugsd-root1:..."         # or a file that holds it
+    manifest = "verifier.manifest"
     deadline_s = 2.0
 
     [limits]
@@ -58,14 +59,30 @@ class VerifierSettings(BaseModel):
 
     url: str | None = None
     """``ws://`` or ``wss://`` address, ``embedded``, or none."""
+    root: str | None = None
+    """The root that vouches for its keys, or a file that holds that: ``ugsd-root1:...``."""
+    manifest: Path | None = None
+    """File of the root's signed manifest, read anew for each connection."""
     key: str | None = None
-    """Its public key, or a file that holds it; the embedded verifier announces its own."""
+    """Instead of both, for a verifier on this machine: its public key, or a file that holds it. The
+    embedded verifier announces its own."""
     deadline_s: _Seconds = 2.0
     """Longest wait for one block, the first one's connection included."""
     caption_deadline_s: _Seconds = 5.0
     """Longest wait of one caption, all blocks together."""
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect; it runs in the background."""
+
+    def known_by(
+        self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
+    ) -> VerifierSettings:
+        """These settings with what is given: a key in place of root and manifest, or these in place
+        of a key."""
+        if root is not None or manifest is not None:
+            root, manifest = root or self.root, manifest or self.manifest
+        elif key is None:
+            return self
+        return self.model_copy(update={"key": key, "root": root, "manifest": manifest})
 
 
 class Settings(BaseSettings):

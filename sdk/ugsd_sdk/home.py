@@ -50,6 +50,11 @@ class Home:
         """Folder of what is known of users' voices."""
         return self.path / "habits"
 
+    @property
+    def trust(self) -> Path:
+        """Folder of what was seen of verifiers' manifests."""
+        return self.path / "trust"
+
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
@@ -60,9 +65,7 @@ class Home:
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
         proof of what left, would begin anew in silence.
         """
-        ledger = Ledger(
-            self.ledger, create=not _exists(self.log_key), anchor=self.anchor
-        ).open()
+        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
         try:
             self._require_key_for(ledger)
         except BaseException:

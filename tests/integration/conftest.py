@@ -89,9 +89,12 @@ class FakeScorer:
 class Running:
     """The real server, on a thread of its own."""
 
-    def __init__(self, scorer: FakeScorer, key: VerifierKey, acceptance: Acceptance) -> None:
-        self.key = key
-        self.public_key = key.public.to_text()
+    def __init__(self, scorer: FakeScorer, key: VerifierKey | Path, acceptance: Acceptance) -> None:
+        """``key`` is the key, or its file."""
+        self._key_file = key if isinstance(key, Path) else Path("unused")
+        self._key = None if isinstance(key, Path) else key
+        self.key = VerifierKey.load(key) if isinstance(key, Path) else key
+        self.public_key = self.key.public.to_text()
         self._scorer = scorer
         # Goes on after corrections only, so that a caption takes several blocks.
         continuation = Continuation(after_acceptance=False)
@@ -112,8 +115,8 @@ class Running:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        settings = Settings(port=0, key_file=Path("unused"), drain_timeout_s=1)
-        async with await serve(settings, key=self.key, verifier=self._verifier) as server:
+        settings = Settings(port=0, key_file=self._key_file, drain_timeout_s=1)
+        async with await serve(settings, key=self._key, verifier=self._verifier) as server:
             self.url = server.url
             self._ready.set()
             await self._stop.wait()
@@ -132,12 +135,15 @@ def drafter() -> ScriptedDrafter:
 
 @pytest.fixture
 def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
-    """Start the real server: ``run(delay_s=, rank=)``."""
+    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one."""
     with ExitStack() as stack:
 
-        def run(*, delay_s: float = 0.0, rank: int = 200) -> Running:
+        def run(
+            *, delay_s: float = 0.0, rank: int = 200, key: VerifierKey | Path | None = None
+        ) -> Running:
             scorer = FakeScorer(drafter, delay_s=delay_s)
-            return stack.enter_context(Running(scorer, VerifierKey.generate(), Rank(rank=rank)))
+            key = key or VerifierKey.generate()
+            return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
 
         yield run
 

@@ -26,6 +26,7 @@ SURFACE = {
         Resettable commitment decode_record""",
     ".audit.verify": "LogSummary verify_log",
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
+    ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
     ".dp": """PRIVACY_UP_TO RELATION UNBOUNDED Guarantee compose delta_of epsilon_of
@@ -33,7 +34,9 @@ SURFACE = {
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
         KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
-        PrivacyError UnknownVersion WireError""",
+        ManifestRejected PrivacyError UnknownVersion WireError""",
+    ".gaussian": "RoundedGaussian",
+    ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
@@ -45,8 +48,10 @@ SURFACE = {
     ".ledger.store": "Ledger",
     ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
-    ".gaussian": "RoundedGaussian",
+    ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
+        read_manifest_file sign verify_manifest""",
     ".noise": "QUANTISATION_STEPS clip dequantise noised quantise",
+    ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",

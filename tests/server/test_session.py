@@ -40,7 +40,7 @@ class Pair:
         verifier = Verifier(scorer, acceptance=Rank(rank=12))
         verifier.load()
         self.metrics = Metrics()
-        self.session = VerifierSession(key, verifier, SessionLimits(max_captions), self.metrics)
+        self.session = VerifierSession((key,), verifier, SessionLimits(max_captions), self.metrics)
         self.device = ClientChannel(key.public)
 
     def greet(self) -> Pair:
