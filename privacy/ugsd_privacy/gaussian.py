@@ -34,7 +34,7 @@ _WORD_BYTES = _WORD_BITS // 8
 _DOUBT = 2 ** (_WORD_BITS - 40)
 """How far a threshold made of floats may be off, in units of 2**-64; erfc is some 2**9 times
 better."""
-_MOST_BITS = 2**15
+_MOST_BITS = 2**12
 """A uniform number that is undecided for so long comes of no random source."""
 
 
@@ -55,7 +55,7 @@ class RoundedGaussian:
         """``n`` independent ones, int64 ``(n,)``."""
         words = np.frombuffer(self._entropy(_WORD_BYTES * n), dtype=">u8").astype(np.uint64)
         # How many thresholds are surely below, and how many may be.
-        surely = np.searchsorted(self._certain, words, side="right")
+        surely = np.searchsorted(self._certain, words, side="left")
         perhaps = np.searchsorted(self._possible, words, side="right")
         found = surely + self._least
         for index in np.flatnonzero(surely != perhaps):

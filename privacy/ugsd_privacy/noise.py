@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 
-__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "noised", "quantise"]
+__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "noised", "noised_units", "quantise"]
 
 QUANTISATION_STEPS = 127
 """Units from 0 to the clip norm; -128 is never written."""
@@ -59,13 +59,22 @@ def dequantise(states: bytes, dim: int) -> NDArray[np.float32]:
 
 
 def noised(clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian) -> bytes:
-    """Round clipped rows toward zero, add noise, and write them as :func:`quantise` does.
+    """Add noise to clipped rows, and write them as :func:`quantise` does.
 
-    Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
-    large, but a row of integers has an integer for the square of its norm. What the noise carries
-    beyond the range is cut, which is post-processing.
+    What the noise carries beyond the range is cut, which is post-processing.
     """
-    units = np.trunc(clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)
-    sums = units + noise.sample(units.size).reshape(units.shape)
+    sums = noised_units(clipped, norm, noise)
     limited: NDArray[np.int64] = np.clip(sums, -QUANTISATION_STEPS, QUANTISATION_STEPS)
     return limited.astype(np.int8).tobytes()
+
+
+def noised_units(
+    clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian
+) -> NDArray[np.int64]:
+    """Clipped rows in units of ``norm/127``, rounded toward zero, plus noise: int64 ``(n, B)``.
+
+    Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
+    large, but a row of integers has an integer for the square of its norm.
+    """
+    units = np.trunc(clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)
+    return units + noise.sample(units.size).reshape(units.shape)
