@@ -12,9 +12,16 @@ if TYPE_CHECKING:
     from ugsd_privacy.budget import BudgetLimits
     from ugsd_privacy.wire import Disclosure
 
-    from ugsd_sdk.caption import Caption, CaptionToken, EscalationCost, Latency
+    from ugsd_sdk.caption import (
+        BlockDecision,
+        Caption,
+        CaptionToken,
+        EscalationCost,
+        Guarantee,
+        Latency,
+    )
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import Settings, VerifierSettings
+    from ugsd_sdk.config import CapsOver, NoiseSettings, Settings, VerifierSettings
     from ugsd_sdk.errors import (
         AudioError,
         ConfigError,
@@ -34,18 +41,22 @@ if TYPE_CHECKING:
 __all__ = [
     "AlwaysEscalate",
     "AudioError",
+    "BlockDecision",
     "BudgetLimits",
     "Calibrator",
     "Caption",
     "CaptionToken",
     "Captioner",
+    "CapsOver",
     "ConfigError",
     "Disclosure",
     "EntropyGate",
     "EscalationCost",
+    "Guarantee",
     "Latency",
     "ModelError",
     "NeverEscalate",
+    "NoiseSettings",
     "Policy",
     "RandomPolicy",
     "Settings",
@@ -59,9 +70,16 @@ __all__ = [
 _HOMES = {
     "ugsd_privacy.budget": ("BudgetLimits",),
     "ugsd_privacy.wire": ("Disclosure",),
-    "ugsd_sdk.caption": ("Caption", "CaptionToken", "EscalationCost", "Latency"),
+    "ugsd_sdk.caption": (
+        "BlockDecision",
+        "Caption",
+        "CaptionToken",
+        "EscalationCost",
+        "Guarantee",
+        "Latency",
+    ),
     "ugsd_sdk.captioner": ("Captioner",),
-    "ugsd_sdk.config": ("Settings", "VerifierSettings"),
+    "ugsd_sdk.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
     "ugsd_sdk.policy": (
         "AlwaysEscalate",

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from ugsd_privacy import dp
 from ugsd_privacy.audit.receipts import Receipt
 
-from ugsd_sdk.events import Source
+from ugsd_sdk.events import Outcome, Source
 
-__all__ = ["Caption", "CaptionToken", "EscalationCost", "Latency", "path_text"]
+__all__ = [
+    "BlockDecision",
+    "Caption",
+    "CaptionToken",
+    "EscalationCost",
+    "Guarantee",
+    "Latency",
+    "path_text",
+]
 
 _Count = Annotated[int, Field(ge=0)]
 _Milliseconds = Annotated[float, Field(ge=0)]
@@ -37,6 +46,53 @@ class CaptionToken(_Result):
     left; not in the JSON."""
 
 
+class Guarantee(_Result):
+    """What noise bounds of what a caption's states tell: :class:`ugsd_privacy.dp.Guarantee`, in
+    JSON, or that there is none."""
+
+    epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    """``None`` where a state left without noise: then nothing is bounded."""
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    unit: str
+    """Whose states are counted together."""
+    relation: str
+    """Between which inputs the bound holds."""
+    word: Literal["privacy", "noise", "none"]
+    """``privacy`` up to epsilon 10, ``noise`` above, ``none`` without noise."""
+
+    @classmethod
+    def of(cls, spend: int, delta: float, unit: str = "caption") -> Self:
+        """Of an amount spent, as the ledger has it."""
+        whole = dp.Guarantee(dp.epsilon_of_spend(spend, delta), delta, unit)
+        is_bound = spend < dp.UNBOUNDED
+        return cls(
+            epsilon=whole.epsilon if is_bound else None,
+            delta=delta,
+            unit=unit,
+            relation=whole.relation,
+            word=whole.word if is_bound else "none",
+        )
+
+    def text(self) -> str:
+        """In one line."""
+        if self.epsilon is None:
+            return "no noise, so no guarantee"
+        return f"{self.word}: epsilon {self.epsilon:.3g} at delta {self.delta:g} per {self.unit}"
+
+
+class BlockDecision(_Result):
+    """Why a drafted block was escalated, or was not."""
+
+    start: _Count
+    """Position of its first token."""
+    tokens: _Count
+    uncertainty: float
+    """That of its least sure token, larger is less sure."""
+    outcome: Outcome
+    reason: str
+    """In words, with the numbers that decided."""
+
+
 class EscalationCost(_Result):
     """What left the device for this caption. The end marker counts as a token."""
 
@@ -53,8 +109,8 @@ class EscalationCost(_Result):
     bytes_sent: _Count
     """Of sealed frames, padding and covers included; the handshake is not one caption's."""
     bytes_received: _Count
-    epsilon: Annotated[float, Field(ge=0)] | None
-    """``None`` where no noise was added: then there is no guarantee to state."""
+    guarantee: Guarantee | None
+    """Of the states that left; ``None`` where none did."""
 
 
 class Latency(_Result):
@@ -84,6 +140,11 @@ class Caption(_Result):
     """One per frame: proof that the audit log has it."""
     degraded: str | None
     """Why tokens that were to be verified were not; ``None`` where all went as intended."""
+    id: str | None
+    """What the journal, and the log if any of it left, call the caption on this device, in hex;
+    ``None`` without a verifier."""
+    decisions: tuple[BlockDecision, ...]
+    """Per drafted block, in order, why it was escalated or not."""
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
