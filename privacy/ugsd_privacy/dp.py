@@ -7,19 +7,19 @@ UNBOUNDED = 2**60
 RELATION = "stub relation"
 
 
-def spend(*, sensitivity, sigma, vectors):
+def spend(*, sensitivity: float, sigma: float, vectors: int) -> int:
     return math.ceil(1e9 * vectors * (sensitivity / sigma) ** 2)
 
 
-def epsilon_of_spend(spend, delta):
+def epsilon_of_spend(spend: int, delta: float) -> float:
     return math.inf if spend >= UNBOUNDED else math.sqrt(spend / 1e9) * 4
 
 
-def spend_of(epsilon, delta):
+def spend_of(epsilon: float, delta: float) -> int:
     return int((epsilon / 4) ** 2 * 1e9)
 
 
-def sigma_of(*, epsilon, delta, sensitivity, releases=1):
+def sigma_of(*, epsilon: float, delta: float, sensitivity: float, releases: int = 1) -> float:
     return 4 * sensitivity * math.sqrt(releases) / epsilon
 
 
@@ -31,8 +31,5 @@ class Guarantee:
     relation: str = RELATION
 
     @property
-    def word(self):
+    def word(self) -> str:
         return "privacy" if self.epsilon <= 10 else "noise"
-
-    def text(self):
-        return f"epsilon {self.epsilon:.3g} at delta {self.delta:g} per {self.unit}, {self.relation}: {self.word}"

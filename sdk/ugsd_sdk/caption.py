@@ -65,12 +65,13 @@ class Guarantee(_Result):
         """Of an amount spent, as the ledger has it."""
         whole = dp.Guarantee(dp.epsilon_of_spend(spend, delta), delta, unit)
         is_bound = spend < dp.UNBOUNDED
+        word: Literal["privacy", "noise"] = "privacy" if whole.word == "privacy" else "noise"
         return cls(
             epsilon=whole.epsilon if is_bound else None,
             delta=delta,
             unit=unit,
             relation=whole.relation,
-            word=whole.word if is_bound else "none",
+            word=word if is_bound else "none",
         )
 
     def text(self) -> str:

@@ -49,8 +49,8 @@ class Captioner:
     that makes a :class:`Transport`. Without one, neither network nor ``home`` is touched.
 
     ``config`` is a :class:`Settings`, or a TOML or YAML file, which is read with the environment;
-    arguments win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those that
-    come with the drafter and the settings.
+    arguments win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace
+    those that come with the drafter and the settings.
 
     The constructor does no work: :meth:`load` does, or the first caption. Threads may share a
     captioner; one caption is made at a time.

@@ -65,7 +65,14 @@ from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings_file import SettingsFile, with_lower_names
 
-__all__ = ["EMBEDDED", "STATE_SENSITIVITY", "CapsOver", "NoiseSettings", "Settings", "VerifierSettings"]
+__all__ = [
+    "EMBEDDED",
+    "STATE_SENSITIVITY",
+    "CapsOver",
+    "NoiseSettings",
+    "Settings",
+    "VerifierSettings",
+]
 
 EMBEDDED = "embedded"
 """The verifier address that stands for one started as a child process."""
@@ -175,10 +182,13 @@ class Settings(BaseSettings):
     def _plain_names(cls, named: object) -> object:
         if not isinstance(named, Mapping):
             return named
-        return {
+        plain = {
             name.lower() if isinstance(name, str) else name: _plain_caps(caps)
             for name, caps in named.items()
         }
+        if len(plain) < len(named):
+            raise ValueError("names differ in more than case")
+        return plain
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
@@ -211,7 +221,7 @@ class Settings(BaseSettings):
                 "disclosure = tokens sends no state that noise could be added to: delete noise, "
                 "or disclose a summary",
             )
-        if noise.epsilon is not None and self._states_per_caption() is None:
+        if noise.epsilon is not None and self.states_per_caption is None:
             raise _fault(
                 ("noise", "epsilon"),
                 f"with disclosure = {self.disclosure} a caption may send any number of states: set "
@@ -221,7 +231,7 @@ class Settings(BaseSettings):
     def limits_of(self, user: str | None = None) -> BudgetLimits:
         """The caps of ``user``, or of the one that these settings are for: everyone's, under those
         of the profiles that they inherit, under their own."""
-        caps = self.users.get((user or self.user).lower())
+        caps = self.users.get((self.user if user is None else user).lower())
         chain = []
         while caps is not None:
             chain.append(caps.given)
@@ -233,18 +243,25 @@ class Settings(BaseSettings):
 
     @property
     def sigma(self) -> float | None:
-        """The noise's standard deviation in units of the clip norm; ``None`` without noise."""
+        """The noise's standard deviation in units of the clip norm; ``None`` without noise. Raises
+        :class:`ConfigError` where none makes the epsilon asked for."""
         if self.noise is None or self.noise.epsilon is None:
             return None if self.noise is None else self.noise.sigma
-        return dp.sigma_of(
-            epsilon=self.noise.epsilon,
-            delta=self.limits_of().delta,
-            sensitivity=STATE_SENSITIVITY,
-            releases=self._states_per_caption() or 1,
-        )
+        try:
+            return dp.sigma_of(
+                epsilon=self.noise.epsilon,
+                delta=self.limits_of().delta,
+                sensitivity=STATE_SENSITIVITY,
+                releases=self.states_per_caption or 1,
+            )
+        except ValueError as error:
+            raise ConfigError(f"setting noise.epsilon: {error}") from error
 
-    def _states_per_caption(self) -> int | None:
-        """How many the disclosure may send; ``None`` for any number."""
+    @property
+    def states_per_caption(self) -> int | None:
+        """How many the disclosure lets a caption send at most; ``None`` for any number."""
+        if self.disclosure is Disclosure.TOKENS:
+            return 0
         if self.disclosure is Disclosure.SUMMARY:
             return 1
         return self.limits_of().tokens_per_caption

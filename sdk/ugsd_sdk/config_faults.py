@@ -97,7 +97,11 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) ->
     kind, value = fault["type"], fault["input"]
     if kind == "extra_forbidden":
         return f"no such setting: {_nearest(settings, keys)}"
-    if kind in _NOT_A_TABLE and keys[0] in NAMED_TABLES and keys[-1] in _fields(settings, ("limits",)):
+    if (
+        kind in _NOT_A_TABLE
+        and keys[0] in NAMED_TABLES
+        and keys[-1] in _fields(settings, ("limits",))
+    ):
         return f"it belongs under a name: {_example(keys[:1], in_yaml=in_yaml)}"
     if kind in _NOT_A_TABLE:
         return f"{keys[-1]} is a table: {_example(keys, in_yaml=in_yaml)}"

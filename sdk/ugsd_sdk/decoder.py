@@ -149,7 +149,9 @@ class Decoder:
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_left(flight)
         self._in_flight = None
-        self._note(block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted")
+        self._note(
+            block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted"
+        )
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])

@@ -133,7 +133,7 @@ class Exchange:
             return UNBOUNDED
 
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
-        """What the caps still allow, ``limits`` or less; nothing where the ledger cannot be read."""
+        """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
         used: dict[Window, Usage] = {}
         try:
             if self._session is not None:

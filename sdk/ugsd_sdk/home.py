@@ -67,9 +67,7 @@ class Home:
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
         proof of what left, would begin anew in silence.
         """
-        ledger = Ledger(
-            self.ledger, create=not _exists(self.log_key), anchor=self.anchor
-        ).open()
+        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
         try:
             self._require_key_for(ledger)
         except BaseException:

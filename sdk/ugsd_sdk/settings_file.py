@@ -144,7 +144,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(
                 problem="an alias is not read: write out what it stands for", problem_mark=mark
             )
@@ -185,11 +185,13 @@ def _plain(
         try:
             value = loader.construct_object(node)
         except (ValueError, AttributeError, KeyError) as error:
-            raise ConfigError(f"{path}:{line}: key {name}: cannot be read: {node.value!r}") from error
+            raise ConfigError(
+                f"{path}:{line}: key {name}: cannot be read: {node.value!r}"
+            ) from error
         if value is None and keys:
             raise ConfigError(
-                f'{path}:{lines.get(keys, line)}: key {name}: no value: give one or delete the key; '
-                "`none` lifts a cap"
+                f"{path}:{lines.get(keys, line)}: key {name}: no value: give one or delete "
+                "the key; `none` lifts a cap"
             )
         return value
     table: dict[str, Any] = {}
