@@ -318,7 +318,9 @@ def _plain_caps(caps: object) -> object:
     """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
     if not isinstance(caps, Mapping):
         return caps
-    return {name: _plain_cap(value) for name, value in caps.items()}
+    return {
+        name: value if name == "inherits" else _plain_cap(value) for name, value in caps.items()
+    }
 
 
 def _plain_cap(value: object) -> object:
