@@ -141,18 +141,26 @@ def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
 
 
 def _bound(settings: Settings) -> tuple[str, ...]:
-    sigma, states = settings.sigma, settings.states_per_caption
+    limits, sigma, states = settings.limits_of(), settings.sigma, settings.states_per_caption
     if settings.disclosure is Disclosure.TOKENS:
         return ("nothing, and no such numbers leave; the words are never noised",)
     if sigma is None:
+        if any(cap.startswith("epsilon") for cap in limits.left({})):
+            return ("none of them leaves: they have no noise, so a cap on epsilon keeps them in",)
         return ("nothing: they leave without noise",)
-    if states is None:
+    spends = (
+        []
+        if states is None
+        else [dp.spend(sensitivity=STATE_SENSITIVITY, sigma=sigma, vectors=states)]
+    )
+    if limits.epsilon_per_caption is not None:
+        spends.append(dp.spend_of(limits.epsilon_per_caption, limits.delta))
+    if not spends:
         return ("nothing of a whole caption, which may send any number of them: set a cap",)
-    spend = dp.spend(sensitivity=STATE_SENSITIVITY, sigma=sigma, vectors=states)
-    bound = Guarantee.of(spend, settings.limits_of().delta)
+    bound = Guarantee.of(min(spends), limits.delta)
     called = {
         "privacy": "a guarantee of privacy",
-        "noise": f"above epsilon {_MOST_PRIVATE:g} that is noise, not privacy",
+        "noise": f"above epsilon {_MOST_PRIVATE} that is noise, not privacy",
         "none": "no guarantee",
     }[bound.word]
     return (

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy import dp
 from ugsd_privacy.budget import CAPS, BudgetLimits
 from ugsd_privacy.channel import HELLO_BYTES
 from ugsd_privacy.errors import LedgerUnavailable
@@ -32,27 +33,29 @@ Voice = NDArray[np.float32]
 Capsys = pytest.CaptureFixture[str]
 
 FRAME = 256
+TWO_BLOCKS = dp.epsilon_of_spend(dp.spend(sensitivity=2.0, sigma=1.0, vectors=12), 1e-6)
+"""An epsilon that ten states fit in, and fifteen do not."""
 MET = {
     "blocks_per_caption": 2,
     "tokens_per_caption": 12,
     "frames_per_caption": 2,
     "bytes_per_caption": 3 * FRAME - 1,
-    "epsilon_per_caption": 30.0,
+    "epsilon_per_caption": TWO_BLOCKS,
     "blocks_per_hour": 2,
     "tokens_per_hour": 12,
     "frames_per_hour": 3,
     "bytes_per_hour": HELLO_BYTES + 3 * FRAME - 1,
-    "epsilon_per_hour": 30.0,
+    "epsilon_per_hour": TWO_BLOCKS,
     "blocks_per_day": 2,
     "tokens_per_day": 12,
     "frames_per_day": 3,
     "bytes_per_day": HELLO_BYTES + 3 * FRAME - 1,
-    "epsilon_per_day": 30.0,
+    "epsilon_per_day": TWO_BLOCKS,
     "blocks_per_lifetime": 2,
     "tokens_per_lifetime": 12,
     "frames_per_lifetime": 3,
     "bytes_per_lifetime": HELLO_BYTES + 3 * FRAME - 1,
-    "epsilon_per_lifetime": 30.0,
+    "epsilon_per_lifetime": TWO_BLOCKS,
 }
 """A value of every cap that is met before a caption of five blocks is sent."""
 

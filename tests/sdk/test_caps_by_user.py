@@ -257,3 +257,10 @@ def test_noise_is_sigma_where_that_is_given(monkeypatch: pytest.MonkeyPatch) -> 
     assert Settings.of().sigma is None
     monkeypatch.setenv("UGSD_NOISE__SIGMA", "1.5")
     assert Settings.read().sigma == 1.5
+
+
+def test_the_examples_in_toml_and_yaml_are_the_same_settings() -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    toml, yaml = (Settings.read(examples / f"budgets.{kind}") for kind in ("toml", "yaml"))
+    assert toml.model_dump() == yaml.model_dump()
+    assert toml.limits_of("ben").blocks_per_day == 1
