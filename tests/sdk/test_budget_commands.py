@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,7 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
     assert (frees_up is not None) == (window in {"hour", "day"})
     if frees_up is not None:
         seconds = {"hour": 3600, "day": 86400}[window]
-        left_s = time.mktime(time.strptime(frees_up + "UTC", "%Y-%m-%dT%H:%MZUTC"))
-        assert 0 < left_s - time.mktime(time.gmtime()) <= seconds
+        assert 0 < datetime.fromisoformat(frees_up).timestamp() - time.time() <= seconds
 
 
 def test_states_without_noise_meet_a_cap_on_epsilon_at_once(

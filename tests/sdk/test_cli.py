@@ -141,7 +141,19 @@ def test_a_path_that_is_no_text_is_captioned_and_harms_no_terminal(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["caption"], ["audit"], ["audit", "show"], ["budget"], ["demo"]]
+    "command",
+    [
+        [],
+        ["caption"],
+        ["audit"],
+        ["audit", "show"],
+        ["budget"],
+        ["budget", "show"],
+        ["budget", "set"],
+        ["budget", "reset"],
+        ["budget", "explain"],
+        ["demo"],
+    ],
 )
 def test_help_is_given_with_an_example(
     command: list[str], capsys: pytest.CaptureFixture[str]

@@ -286,13 +286,15 @@ def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> 
 def _print_decisions(decisions: Sequence[Decision], advice: Sequence[Advice]) -> None:
     from datetime import UTC, datetime
 
+    from ugsd_sdk.cli.show import printable
+
     first = decisions[0]
     when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     print(f"caption {first.caption.hex()} of {first.user}, {when}")
     told_before = ""
     for decision, told in zip(decisions, advice, strict=True):
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
-        print(f"  {positions:<14} {decision.outcome:<9} {decision.reason}")
+        print(f"  {positions:<14} {decision.outcome:<9} {printable(decision.reason)}")
         if told.text and told.text != told_before:
             print(f"  {'':<14} {'':<9} -> {told.text}")
         told_before = told.text
