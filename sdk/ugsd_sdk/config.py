@@ -44,6 +44,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -179,7 +180,7 @@ class Settings(BaseSettings):
 
     @field_validator("profiles", "users", mode="before")
     @classmethod
-    def _plain_names(cls, named: object) -> object:
+    def _plain_names(cls, named: object, info: ValidationInfo) -> object:
         if not isinstance(named, Mapping):
             return named
         plain = {
@@ -187,7 +188,7 @@ class Settings(BaseSettings):
             for name, caps in named.items()
         }
         if len(plain) < len(named):
-            raise ValueError("names differ in more than case")
+            raise _fault((str(info.field_name),), "two names differ in case alone: delete one")
         return plain
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import time
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from ugsd_sdk.policy import NOT_ACQUAINTED
 __all__ = ["Advice", "Journal"]
 
 _ALL = 10**9
+_NUMBERS = re.compile(r"used of (?P<limit>\S+), (?P<wanted>\S+) more wanted$")
+"""Of a cap, as :class:`ugsd_privacy.errors.BudgetExceeded` tells them."""
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _CURES = {
     NOT_ACQUAINTED: "hear more clips of the user: `ugsd habit show` tells how many",
@@ -83,6 +87,11 @@ class Advice:
     @classmethod
     def _on_cap(cls, decision: Decision, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
+        numbers = _NUMBERS.search(decision.reason)
+        if numbers and math.isinf(float(numbers["wanted"])):
+            return cls(None, f"no state without noise fits {cap}: set noise, or lift the cap")
+        if numbers and float(numbers["wanted"]) > float(numbers["limit"]):
+            return cls(None, f"this block alone wants more than {cap} ever allows: raise it")
         reset = f"`ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
         if window == "caption":
             return cls(None, f"each caption has its own: raise {cap} to let more of one out")

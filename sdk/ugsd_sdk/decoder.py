@@ -236,7 +236,7 @@ class Decoder:
 
     def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: str) -> None:
         """Of the block that is about to be committed, or rejected."""
-        unsure = max(drafted.uncertainty for drafted in block)
+        unsure = float(max(drafted.uncertainty for drafted in block))
         start = len(self._committed)
         self._outcomes.append(JudgedBlock(start, len(block), unsure, outcome, reason))
 

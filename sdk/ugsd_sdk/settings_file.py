@@ -26,6 +26,8 @@ NAMED_TABLES = ("profiles", "users")
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _GIVEN_TWICE = re.compile("overwrite|twice|immutable|duplicate", re.I)
 
+_ODD_NUMBER = re.compile(r"[-+]?0[0-9_box]|.*:")
+"""Octal, binary, hexadecimal or of base 60, to YAML 1.1."""
 _UNTAGGED = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 Keys = tuple[str, ...]
@@ -188,6 +190,11 @@ def _plain(
             raise ConfigError(
                 f"{path}:{line}: key {name}: cannot be read: {node.value!r}"
             ) from error
+        if type(value) in {int, float} and _ODD_NUMBER.match(node.value):
+            raise ConfigError(
+                f"{path}:{line}: key {name}: {node.value} would be read as {value}: write that, or "
+                "put it in quotes"
+            )
         if value is None and keys:
             raise ConfigError(
                 f"{path}:{lines.get(keys, line)}: key {name}: no value: give one or delete "

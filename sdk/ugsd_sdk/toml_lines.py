@@ -18,6 +18,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', re.DOTALL
 )
+_LONG_QUOTES = ('"""', "'''")
 _SCALAR = re.compile(r"[^,\]}#\n]*")
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
@@ -90,6 +91,9 @@ class _Scanner:
                     yield from self._value(path, depth + 1)
                 if self._at == start:
                     return
+        elif self._text.startswith(_LONG_QUOTES, self._at):
+            if len(self._take(_STRING) or "") < 2 * len(_LONG_QUOTES[0]):
+                self._at = len(self._text)  # it never ends
         else:
             self._take(_STRING) or self._take(_SCALAR)
 

@@ -114,7 +114,7 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
 
 
 def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
-    new_captioner: New, fake: Any, voice: Voice
+    new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     settings = Settings.of(limits={"epsilon_per_day": 1000.0})
     with new_captioner(config=settings) as captioner:
@@ -122,6 +122,18 @@ def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
     assert caption.decisions[0].reason == "epsilon_per_day: 0 used of 1000, inf more wanted"
     assert caption.escalation.guarantee is None, "no state left"
     assert not fake.blocks
+    out = told(capsys, "explain", *at)
+    assert "-> no state without noise fits epsilon_per_day: set noise, or lift the cap" in out
+
+
+def test_nobody_is_told_to_wait_for_a_cap_that_no_block_fits(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    with new_captioner(config=Settings.of(limits={"tokens_per_day": 4})) as captioner:
+        captioner.caption(voice, 16_000)
+    out = told(capsys, "explain", *at)
+    assert "-> this block alone wants more than tokens_per_day ever allows: raise it" in out
+    assert "begins anew" not in out
 
 
 def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Voice) -> None:

@@ -127,7 +127,8 @@ def test_caps_may_be_given_in_python() -> None:
         ("\nuser = 5", ":2: key user: input should be a valid string, not 5: put it in quotes"),
         ("\nuser = ada", ":2: not TOML: no value that TOML knows: put text in quotes"),
         ("\nuser = 'ada", ":2: not TOML"),
-        ("\nuser = '''ada\n\n", ":2: not TOML"),
+        ("\nuser = '''ada\nb = 1\n", ":2: not TOML"),
+        ('\nuser = """ada\nb = 1\n', ":2: not TOML"),
         ("[noise]\nsigma = 0", ":2: key noise.sigma: input should be greater than 0"),
         (
             "[noise]\nsigma = 1\nepsilon = 1",
@@ -189,6 +190,11 @@ def test_a_fault_in_toml_is_told_with_line_and_cure(tmp_path: Path, toml: str, t
         ("- user", ":1: not settings: write each as KEY: VALUE"),
         ("limits: !!python/object:os.system {}", ":1: key limits: delete the tag"),
         ("user: 2026-13-45", ":1: key user: cannot be read"),
+        (
+            "limits:\n  tokens_per_day: 0200",
+            ":2: key limits.tokens_per_day: 0200 would be read as 128",
+        ),
+        ("limits:\n  tokens_per_day: 1:30", ":2: key limits.tokens_per_day: 1:30 would be read as"),
         ("user: \x07", ":1: not YAML"),
         ("[" * 5000, ":1: not YAML: nested too deeply"),
     ],
@@ -217,6 +223,14 @@ def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
         Settings.read(file, users={"Ben": {"tokens_per_day": -1}})
     with pytest.raises(ConfigError, match=r"^setting users\.ADA: given twice"):
         Settings.of(users={"ada": {}, "ADA": {}})
+
+
+def test_two_names_that_are_one_are_told_wherever_they_come_from(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
+    with pytest.raises(ConfigError, match=r"UGSD_USERS: two names differ in case alone"):
+        Settings.read(file)
 
 
 @pytest.mark.parametrize(
