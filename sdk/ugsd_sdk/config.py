@@ -64,7 +64,7 @@ from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings_file import SettingsFile, with_lower_names
+from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_names
 
 __all__ = [
     "EMBEDDED",
@@ -343,10 +343,10 @@ def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:
 def _checked(
     kind: type[Settings], arguments: dict[str, Any], file: SettingsFile | None
 ) -> Settings:
-    try:
-        given = with_lower_names(arguments)
-    except ValueError as twice:
-        raise ConfigError(f"setting {'.'.join(twice.args)}: given twice: delete one") from None
+    twice = name_given_twice(arguments)
+    if twice is not None:
+        raise ConfigError(f"setting {'.'.join(twice)}: given twice: delete one")
+    given = with_lower_names(arguments)
     try:
         return kind(**given)
     except SettingsError:

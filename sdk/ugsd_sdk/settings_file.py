@@ -18,7 +18,7 @@ import yaml
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.toml_lines import KeyLine, key_lines
 
-__all__ = ["NAMED_TABLES", "SettingsFile", "with_lower_names"]
+__all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "with_lower_names"]
 
 NAMED_TABLES = ("profiles", "users")
 """Tables whose keys are names that people chose; their case does not count."""
@@ -63,6 +63,7 @@ class SettingsFile:
 
     @property
     def is_yaml(self) -> bool:
+        """Else it is TOML."""
         return self.path.suffix.lower() != ".toml"
 
     def place(self, keys: Keys) -> str:
@@ -73,23 +74,26 @@ class SettingsFile:
         return f"{self.path}:1"
 
 
-def with_lower_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the names of profiles and users in lower case, as variables give them.
-
-    Raises ``ValueError``, whose arguments are the keys, where two names then are one.
-    """
-    lower = dict(values)
+def name_given_twice(values: Mapping[str, Any]) -> Keys | None:
+    """The key of a profile or user whose name is another's too, save for its case."""
     for table in NAMED_TABLES:
-        named = lower.get(table)
-        if not isinstance(named, Mapping):
-            continue
-        by_name: dict[str, Any] = {}
-        for name, caps in named.items():
-            if str(name).lower() in by_name:
-                raise ValueError(table, name)
-            by_name[str(name).lower()] = caps
-        lower[table] = by_name
-    return lower
+        names = values.get(table)
+        seen: set[str] = set()
+        for name in names if isinstance(names, Mapping) else ():
+            if str(name).lower() in seen:
+                return table, str(name)
+            seen.add(str(name).lower())
+    return None
+
+
+def with_lower_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the names of profiles and users in lower case, as variables give them."""
+    lower = {
+        table: {str(name).lower(): caps for name, caps in values[table].items()}
+        for table in NAMED_TABLES
+        if isinstance(values.get(table), Mapping)
+    }
+    return {**values, **lower}
 
 
 def _lower(keys: Keys) -> Keys:
@@ -98,11 +102,11 @@ def _lower(keys: Keys) -> Keys:
 
 
 def _settings_file(path: Path, values: dict[str, Any], lines: Mapping[Keys, int]) -> SettingsFile:
-    try:
-        lower = with_lower_names(values)
-    except ValueError as twice:
-        _refuse_twice(path, twice.args, lines[twice.args])
-    return SettingsFile(path, lower, {_lower(keys): line for keys, line in lines.items()})
+    twice = name_given_twice(values)
+    if twice is not None:
+        _refuse_twice(path, twice, lines[twice])
+    lower = {_lower(keys): line for keys, line in lines.items()}
+    return SettingsFile(path, with_lower_names(values), lower)
 
 
 def _refuse_twice(path: Path, keys: Keys, line: int) -> NoReturn:
