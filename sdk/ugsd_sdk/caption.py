@@ -53,7 +53,7 @@ class Guarantee(_Result):
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """``None`` where a state left without noise: then nothing is bounded."""
     delta: Annotated[float, Field(gt=0, lt=1)]
-    unit: str
+    unit: dp.Unit
     """Whose states are counted together."""
     relation: str
     """Between which inputs the bound holds."""
@@ -61,24 +61,24 @@ class Guarantee(_Result):
     """``privacy`` up to epsilon 10, ``noise`` above, ``none`` without noise."""
 
     @classmethod
-    def of(cls, spend: int, delta: float, unit: str = "caption") -> Self:
+    def of(cls, spend: int, delta: float, unit: dp.Unit = "caption") -> Self:
         """Of an amount spent, as the ledger has it."""
         whole = dp.Guarantee(dp.epsilon_of_spend(spend, delta), delta, unit)
         is_bound = spend < dp.UNBOUNDED
-        word: Literal["privacy", "noise"] = "privacy" if whole.word == "privacy" else "noise"
         return cls(
             epsilon=whole.epsilon if is_bound else None,
             delta=delta,
             unit=unit,
             relation=whole.relation,
-            word=word if is_bound else "none",
+            word=whole.word if is_bound else "none",
         )
 
     def text(self) -> str:
-        """In one line."""
+        """In half a line, without the relation; epsilon is rounded up."""
         if self.epsilon is None:
-            return "no noise, so no guarantee"
-        return f"{self.word}: epsilon {self.epsilon:.3g} at delta {self.delta:g} per {self.unit}"
+            return "no guarantee (no noise)"
+        whole = dp.Guarantee(self.epsilon, self.delta, self.unit, self.relation)
+        return whole.text().partition(":")[0]
 
 
 class BlockDecision(_Result):

@@ -248,15 +248,11 @@ class Settings(BaseSettings):
         :class:`ConfigError` where none makes the epsilon asked for."""
         if self.noise is None or self.noise.epsilon is None:
             return None if self.noise is None else self.noise.sigma
+        epsilon, delta = self.noise.epsilon, self.limits_of().delta
         try:
-            return dp.sigma_of(
-                epsilon=self.noise.epsilon,
-                delta=self.limits_of().delta,
-                sensitivity=STATE_SENSITIVITY,
-                releases=self.states_per_caption or 1,
-            )
-        except ValueError as error:
-            raise ConfigError(f"setting noise.epsilon: {error}") from error
+            return _sigma(epsilon, delta, self.states_per_caption or 1)
+        except (ValueError, OverflowError) as error:
+            raise ConfigError("setting noise.epsilon: no noise makes so small a one") from error
 
     @property
     def states_per_caption(self) -> int | None:
@@ -313,6 +309,18 @@ class _ArgumentsOnly(Settings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+def _sigma(epsilon: float, delta: float, states: int) -> float:
+    """The least at which so many states, each charged by itself, are within epsilon as the ledger
+    rounds it. Raises ``ValueError`` or ``OverflowError`` where there is none."""
+    sigma = dp.sigma_of(
+        epsilon=epsilon, delta=delta, sensitivity=STATE_SENSITIVITY, releases=states
+    )
+    most, more = dp.spend_of(epsilon, delta), 1e-12
+    while states * dp.spend(sensitivity=STATE_SENSITIVITY, sigma=sigma, vectors=1) > most:
+        sigma, more = sigma * (1 + more), 2 * more
+    return sigma
 
 
 def _plain_caps(caps: object) -> object:

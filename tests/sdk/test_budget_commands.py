@@ -147,7 +147,26 @@ def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Vo
     assert much.epsilon < 10 < little.epsilon
     assert (little.unit, little.delta) == ("caption", 1e-6)
     assert little.relation
-    assert "noise: epsilon" in little.text()
+    assert re.fullmatch(r"epsilon \S+ at delta 1e-06 per caption \(noise\)", little.text())
+
+
+def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
+    new_captioner: New, voice: Voice
+) -> None:
+    settings = Settings.of(
+        noise={"epsilon": 4.0},
+        disclosure="all_states",
+        limits={"epsilon_per_caption": 4.0, "tokens_per_caption": 24},
+    )
+    policy = AlwaysEscalate(Disclosure.ALL_STATES)
+    with new_captioner(config=settings, policy=policy) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert caption.escalation.disclosed_states == 24
+    guarantee = caption.escalation.guarantee
+    assert guarantee is not None
+    assert guarantee.epsilon is not None
+    assert 3.999 < guarantee.epsilon <= 4
 
 
 def test_each_user_is_held_to_their_own_caps(

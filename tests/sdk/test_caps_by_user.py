@@ -263,8 +263,13 @@ def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
 ) -> None:
     settings = Settings.of(noise={"epsilon": 8.0}, **changes)
     assert settings.sigma is not None
-    spend = dp.spend(sensitivity=2.0, sigma=settings.sigma, vectors=releases)
-    assert 7.9 < dp.epsilon_of_spend(spend, settings.limits.delta) <= 8.0001
+    spend = releases * dp.spend(sensitivity=2.0, sigma=settings.sigma, vectors=1)
+    assert 7.999 < dp.epsilon_of_spend(spend, settings.limits.delta) <= 8
+
+
+def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"noise\.epsilon: no noise makes so small a one"):
+        _ = Settings.of(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
 
 
 def test_noise_is_sigma_where_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
