@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from ugsd_privacy import dp
 from ugsd_privacy.budget import MEASURES, WINDOWS, BudgetLimits, Usage, Window
-from ugsd_privacy.ledger import system_uptime
+from ugsd_privacy.ledger import Uptime, system_uptime
 
 from ugsd_sdk.caption import Guarantee
 from ugsd_sdk.config import Settings
@@ -54,19 +55,24 @@ class BudgetReport:
         return asdict(self)
 
 
-def budget_report(settings: Settings) -> BudgetReport:
+def budget_report(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    uptime: Callable[[], Uptime | None] = system_uptime,
+) -> BudgetReport:
     """Of the settings' user. A home that was never used stays untouched.
 
-    Raises ``LedgerError``.
+    ``clock`` and ``uptime`` are the door's. Raises ``LedgerError``.
     """
     place, user = Home.at(settings.home), settings.user
     here: dict[str, float] = {}
     used: dict[Window, Usage] = {}
-    hour = int(time.time() // _HOUR_S)
+    hour = int(clock() // _HOUR_S)
     if place.is_used():
         with place.open_ledger() as ledger, ledger.reading() as view:
             here = view.caps(user)
-            hour = view.hour_of(time.time(), system_uptime())
+            hour = view.hour_of(clock(), uptime())
             used = view.used(user, hour)
     configured = settings.limits_of()
     rows = _rows(configured, here, used, hour)

@@ -6,13 +6,14 @@ import math
 import re
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Self
 
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.ledger import Decision, system_uptime
+from ugsd_privacy.ledger import Decision, Uptime, system_uptime
 
 from ugsd_sdk.budget_report import begins_anew
 from ugsd_sdk.config import Settings
@@ -46,14 +47,22 @@ class Journal:
     """The ledger's, now."""
 
     @classmethod
-    def read(cls, settings: Settings, *, caption: str | None, last: int) -> Self:
+    def read(
+        cls,
+        settings: Settings,
+        *,
+        caption: str | None,
+        last: int,
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
+    ) -> Self:
         """Of the settings' user: the ``last`` captions, or those whose id, in hex, begins with
         ``caption``. A home that was never used stays untouched. Raises ``LedgerError``."""
         place = Home.at(settings.home)
         if not place.is_used():
             return cls((), 0)
         with place.open_ledger() as ledger, ledger.reading() as view:
-            hour = view.hour_of(time.time(), system_uptime())
+            hour = view.hour_of(clock(), uptime())
             decisions = view.decisions(settings.user, limit=_ALL)
         captions = [tuple(group) for _, group in groupby(decisions, key=attrgetter("caption"))]
         if caption is None:

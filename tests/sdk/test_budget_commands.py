@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
 from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.budget_report import budget_report
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
@@ -289,6 +290,21 @@ def test_a_window_that_passed_is_no_longer_waited_for() -> None:
         assert "--user 'a b'" in now.text, "to be pasted into a shell"
         assert Advice.on(refused, hour + hours).frees_up is None
         assert "has begun anew since" in Advice.on(refused, hour + hours).text
+
+
+def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
+    settings = Settings.of(home=tmp_path / "nowhere")
+    start_s = datetime(2026, 3, 28, 22, 59, 59, tzinfo=UTC).timestamp()
+    for later_s, hour, day in (
+        (0, "28T23", "29T00"),
+        (1, "29T00", "29T00"),
+        (3601, "29T01", "30T00"),
+    ):
+        report = budget_report(settings, clock=lambda s=start_s + later_s: s, uptime=lambda: None)
+        anew = {row.cap: row.begins_anew for row in report.rows}
+        assert anew["blocks_per_hour"] == f"2026-03-{hour}:00Z"
+        assert anew["blocks_per_day"] == f"2026-03-{day}:00Z"
+        assert anew["blocks_per_caption"] is None
 
 
 def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
