@@ -24,15 +24,17 @@ import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "PRIVACY_UP_TO",
     "RELATION",
+    "STATE_SENSITIVITY",
     "UNBOUNDED",
     "Guarantee",
+    "Unit",
     "compose",
     "delta_of",
     "epsilon_of",
@@ -50,8 +52,14 @@ RELATION = "two inputs that give the same disclosed tokens and the same pattern 
 PRIVACY_UP_TO = 10.0
 """The largest epsilon that is called privacy; above it the word is noise."""
 
+Unit = Literal["block", "caption", "hour", "day", "lifetime"]
+"""What all of whose states a guarantee counts together."""
+
 UNBOUNDED = 2**60
 """The spend of a state that left without noise: no epsilon bounds it."""
+
+STATE_SENSITIVITY = 2.0
+"""Of a clipped state, in units of the clip norm: how far apart any two of them may be."""
 
 _PER_UNIT = 10**9
 """A spend is mu squared in billionths, so that sums of it are exact."""
@@ -67,33 +75,32 @@ class Guarantee(BaseModel):
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """``None`` where a state left without noise: then nothing bounds it."""
     delta: Annotated[float, Field(gt=0, lt=1)]
-    unit: Literal["block", "caption", "hour", "day", "lifetime"]
+    unit: Unit
     """What all of whose states are counted together."""
     relation: str = RELATION
+    word: Literal["privacy", "noise", "none"]
+    """What it may be called: ``privacy`` up to epsilon 10, ``noise`` above, ``none`` without."""
 
     @classmethod
-    def of_spend(
-        cls, spend: int, delta: float, unit: Literal["block", "caption", "hour", "day", "lifetime"]
-    ) -> Guarantee:
+    def of_spend(cls, spend: int, delta: float, unit: Unit = "caption") -> Self:
         """Of what was spent on a unit's states."""
         epsilon = epsilon_of_spend(spend, delta)
-        return cls(epsilon=None if math.isinf(epsilon) else epsilon, delta=delta, unit=unit)
+        if math.isinf(epsilon):
+            return cls(epsilon=None, delta=delta, unit=unit, word="none")
+        return cls(epsilon=epsilon, delta=delta, unit=unit, word=_word(epsilon))
 
-    @property
-    def word(self) -> Literal["privacy", "noise", "none"]:
-        """What it may be called."""
-        if self.epsilon is None:
-            return "none"
-        return "privacy" if self.epsilon <= PRIVACY_UP_TO else "noise"
+    @model_validator(mode="after")
+    def _check_word(self) -> Self:
+        if self.word != ("none" if self.epsilon is None else _word(self.epsilon)):
+            raise ValueError("no epsilon above 10 is called privacy")
+        return self
 
     def text(self) -> str:
-        """In one line."""
+        """In half a line, without the relation; epsilon is rounded up."""
         if self.epsilon is None:
-            return f"no guarantee per {self.unit}: states left without noise"
-        return (
-            f"{self.word}: epsilon {self.epsilon:.3g} at delta {self.delta:g} per {self.unit}, "
-            f"between {self.relation}"
-        )
+            return "no guarantee (no noise)"
+        epsilon = _shown(self.epsilon)
+        return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.word})"
 
 
 def gaussian_mu(*, sensitivity: float, sigma: float) -> float:
@@ -142,10 +149,15 @@ def mu_of(*, epsilon: float, delta: float) -> float:
 
 
 def sigma_of(*, epsilon: float, delta: float, sensitivity: float, releases: int = 1) -> float:
-    """The least sigma at which so many releases together are within ``epsilon`` at ``delta``,
-    rounded up."""
-    mu = mu_of(epsilon=epsilon, delta=delta)
-    return sensitivity * math.sqrt(releases) / mu * (1 + _ROUNDING)
+    """The least sigma at which so many releases, each charged by itself, are within ``epsilon`` at
+    ``delta``; infinite where that would take more noise than can be charged."""
+    most = spend_of(epsilon, delta) // releases
+    if not most:
+        return math.inf
+    sigma = sensitivity * math.sqrt(_PER_UNIT / most)
+    while spend(sensitivity=sensitivity, sigma=sigma, vectors=1) > most:
+        sigma = math.nextafter(sigma, math.inf)
+    return sigma
 
 
 def spend(*, sensitivity: float, sigma: float, vectors: int) -> int:
@@ -176,6 +188,18 @@ def spend_of(epsilon: float, delta: float) -> int:
         else:
             beyond = middle
     return within
+
+
+def _word(epsilon: float) -> Literal["privacy", "noise"]:
+    return "privacy" if epsilon <= PRIVACY_UP_TO else "noise"
+
+
+def _shown(epsilon: float) -> str:
+    """Three digits, rounded up: what is printed is a claim as well."""
+    digits = 2 - math.floor(math.log10(epsilon)) if epsilon else 0
+    return (
+        f"{math.ceil(Fraction(epsilon) * Fraction(10) ** digits) / 10.0**digits:.{max(0, digits)}f}"
+    )
 
 
 def _mu_of_spend(spend: int) -> float:

@@ -234,10 +234,10 @@ class Egress:
         return noised(clipped, self._clip_norm, self._noise)
 
     def _spend(self, vectors: int) -> int:
-        """Of so many states. Sensitivity: two vectors of norm C are at most 2C apart."""
+        """Of so many states."""
         if self._sigma is None:
             return dp.UNBOUNDED
-        return dp.spend(sensitivity=2.0, sigma=self._sigma, vectors=vectors)
+        return dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
 
     def _sealed(
         self,

@@ -272,7 +272,7 @@ def _corrupt(path: Path, fault: str) -> LedgerCorrupt:
     if fault == LOST:
         return LedgerCorrupt(
             f"{path}: the ledger was removed or emptied; restore it, "
-            "or delete log.key too to start anew"
+            "or move the home folder away to start anew"
         )
     return LedgerCorrupt(
         f"{path} is damaged ({fault}); restore a backup, or move the home folder away to start anew"
