@@ -197,9 +197,8 @@ def _word(epsilon: float) -> Literal["privacy", "noise"]:
 def _shown(epsilon: float) -> str:
     """Three digits, rounded up: what is printed is a claim as well."""
     digits = 2 - math.floor(math.log10(epsilon)) if epsilon else 0
-    return (
-        f"{math.ceil(Fraction(epsilon) * Fraction(10) ** digits) / 10.0**digits:.{max(0, digits)}f}"
-    )
+    rounded = math.ceil(Fraction(epsilon) * Fraction(10) ** digits) / 10.0**digits
+    return f"{rounded:.{max(0, digits)}f}"
 
 
 def _mu_of_spend(spend: int) -> float:

@@ -29,8 +29,8 @@ SURFACE = {
     ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
-    ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose delta_of epsilon_of
-        epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
+    ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
+        delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
         KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
