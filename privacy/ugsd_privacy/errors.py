@@ -16,7 +16,8 @@
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── KeyFileError             a key file that is missing, malformed or readable by others
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
-    └── LeakageUnknown           no measured leakage of these weights
+    ├── LeakageUnknown           no measured leakage of these weights
+    └── ReportRejected           an audit report that is malformed, or cannot be written
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "LogTampered",
     "ManifestRejected",
     "PrivacyError",
+    "ReportRejected",
     "UnknownVersion",
     "WireError",
 ]
@@ -113,3 +115,7 @@ class ManifestRejected(PrivacyError):
 
 class LeakageUnknown(PrivacyError):
     """Nobody measured what these weights' states tell, or the figures cannot be read."""
+
+
+class ReportRejected(PrivacyError):
+    """An audit report that is malformed, counts twice, or cannot be written here."""
