@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_sdk.cli import report
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
     audit.command("verify", epilog="Example: ugsd audit verify --home ~/.ugsd")(verify)
+    report.register(audit)
     app.add_typer(audit, name="audit")
 
 

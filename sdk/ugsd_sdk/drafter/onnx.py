@@ -45,6 +45,7 @@ __all__ = [
     "DrafterDescription",
     "OnnxDrafter",
     "find_file",
+    "pieces_of",
     "state_dim_of",
     "weights_of",
 ]
@@ -287,6 +288,16 @@ def find_file(folder: Path, name: str) -> Path:
 def state_dim_of(folder: Path) -> int:
     """How many numbers a state of the drafter in ``folder`` has. Raises :class:`ModelError`."""
     return _read_description(folder).state_dim
+
+
+def pieces_of(folder: Path) -> list[str]:
+    """The text of each token of the drafter in ``folder``. Raises :class:`ModelError`."""
+    digest = _read_description(folder).files[VOCABULARY_FILE]
+    path = folder / VOCABULARY_FILE
+    try:
+        return _pieces(_read_checked(path, digest))
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}: export it again") from error
 
 
 def weights_of(folder: Path) -> dict[str, str]:
