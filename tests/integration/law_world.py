@@ -37,6 +37,8 @@ Voice = NDArray[np.float32]
 DEVICE = Path(__file__).with_name("watched_device.py")
 USER = "ada-canary-lovelace"
 CLIP = "canary-of-a-file-name.wav"
+UPGRADE_BYTES = 139
+"""Of the upgrade request, without its host; as docs/wire.md says."""
 
 
 @dataclass
@@ -49,6 +51,12 @@ class World:
     proxy: RecordingProxy
     messages: list[bytes] = field(default_factory=list)
     """What the server read inside the frames."""
+    clips: Sequence[Path] = ()
+    """To be captioned in turn, in the place of ``clip``."""
+    url: str = ""
+    """Where the device is told to connect; to the proxy, if nowhere else."""
+    certificate: Path | None = None
+    """Whom the device trusts with TLS."""
     _devices: subprocess.Popen[str] | None = None
 
     def run(
@@ -62,11 +70,11 @@ class World:
     ) -> dict[str, Any] | None:
         """Run a device; its report, or ``None`` where it was killed as planned."""
         task = {
-            "url": self.proxy.url,
+            "url": self.url or self.proxy.url,
             "key": self.key,
             "home": str(self.home),
             "user": USER,
-            "clip": str(self.clip),
+            "clips": list(map(str, self.clips or [self.clip])),
             "captions": captions,
             "kill": kill,
             "shape": shape,
@@ -113,6 +121,8 @@ class World:
         if self._devices is None:
             aside = self._aside()
             places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(aside))
+            if self.certificate is not None:
+                places["SSL_CERT_FILE"] = str(self.certificate)
             self._devices = subprocess.Popen(
                 [sys.executable, "-W", "error", "-B", str(DEVICE)],
                 stdin=subprocess.PIPE,
@@ -149,6 +159,7 @@ def assert_all_is_accounted_for(
         "",
         "",
     ]
+    assert len(conversation.request) == UPGRADE_BYTES + len(f"127.0.0.1:{port}")
     assert cut or not conversation.unread
     assert all(frame.masked for frame in conversation.frames)
     whole = {0x80 | opcode for opcode in (BINARY, CLOSE, PONG)}

@@ -1,8 +1,8 @@
 """Devices that watch themselves and may kill themselves, each in a process of its own.
 
-Reads tasks, JSON line by line, and answers each with a line. A task has url, key, home, user, clip,
-captions, shape, drafter, and ``doubtful``: for each caption in turn the position from which on
-blocks escalate, or null. And perhaps ``kill``: at which of its steps the device dies; it then
+Reads tasks, JSON line by line, and answers each with a line. A task has url, key, home, user,
+clips, captions, shape, drafter, and ``doubtful``: for each caption in turn the position from which
+on blocks escalate, or null. And perhaps ``kill``: at which of its steps the device dies; it then
 answers null. Else it answers with the captions' texts and reasons for degradation, whom it
 connected to, what it was stopped from, and its steps.
 
@@ -27,6 +27,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ugsd_privacy.ledger.anchor import Anchor
 from ugsd_privacy.wire import Disclosure
@@ -179,9 +180,10 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             return Commit()
         return Escalate(next(ladder))
 
-    host, port = task["url"].removeprefix("ws://").split(":")
+    address = urlsplit(task["url"])
     home = Path(task["home"])
-    guard, steps = Guard((host, int(port)), home), Steps(task["kill"])
+    guard = Guard((address.hostname or "", address.port or 0), home)
+    steps = Steps(task["kill"])
     captioner = Captioner(
         task["drafter"] or ScriptedDrafter(seed=3, vocabulary_size=400),
         verifier=task["url"],
@@ -194,12 +196,14 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             shape=task["shape"],
         ),
     )
-    captioner.load() if task["drafter"] else None
+    if task["drafter"]:
+        captioner.load()  # its libraries have business with files that captioning has not
     steps.watch()
     sys.addaudithook(guard)
     with captioner:
         captioner.connect(10)
-        captions = [captioner.caption(task["clip"]) for _ in range(task["captions"])]
+        clips = itertools.cycle(task["clips"])
+        captions = [captioner.caption(next(clips)) for _ in range(task["captions"])]
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
     return {
