@@ -384,6 +384,48 @@ def bench_privacy(
     _print_figures(figures, as_json=as_json)
 
 
+@_app.command("fuzz", epilog="Example: ugsd-lab fuzz --frames 1000000 --seed 1")
+def fuzz_command(
+    frames: Annotated[int, typer.Option(min=1, help="Hostile inputs, over all readers.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of the choice of inputs.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Feed hostile bytes to all that reads a peer's, both ways; 1 where any does not stand them."""
+    from ugsd_server.settings import STARTER_FOLDER
+    from ugsd_server.verifier.engine import Verifier
+    from ugsd_server.verifier.onnx import OnnxScorer
+
+    from ugsd_lab.fuzz import fuzz, targets
+
+    verifier = Verifier(OnnxScorer(STARTER_FOLDER))
+    verifier.load()
+    with _progress() as progress:
+        found = fuzz(frames, seed, targets(verifier), progress)
+    told = {
+        "frames": found.frames,
+        "outcomes": [[*key, count] for key, count in sorted(found.outcomes.items())],
+        "most_bytes": found.most_bytes,
+        "longest_s": round(found.longest_s, 4),
+        "findings": [
+            {"target": each.target, "fault": each.fault, "data": each.data.hex()}
+            for each in found.findings
+        ],
+    }
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        for target, outcome, count in told["outcomes"]:  # type: ignore[attr-defined]
+            print(f"{target:32} {outcome:20} {count:>9}")
+        print(
+            f"{found.frames} hostile inputs; at most {found.most_bytes} bytes and "
+            f"{1000 * found.longest_s:.0f} ms for one; {len(found.findings)} findings"
+        )
+        for each in found.findings:
+            print(f"{each.target}: {each.fault}\n  {each.data.hex()}")
+    if found.findings:
+        raise typer.Exit(1)
+
+
 def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([figure.as_dict() for figure in figures], indent=1))

@@ -61,6 +61,8 @@ def open_note(note: str, public: LogPublicKey) -> str:
     """Return the text that ``public`` signed. Raises :class:`LogTampered`."""
     if len(note) > _MAX_NOTE_CHARACTERS:
         raise LogTampered("the note is too long")
+    if any("\ud800" <= character <= "\udfff" for character in note):
+        raise LogTampered("the note is no text: half of a character")
     text, separator, signatures = note.rpartition("\n\n")
     if not separator or not signatures.endswith("\n"):
         raise LogTampered("not a signed note")
