@@ -1,9 +1,4 @@
-"""The verifier's identity, which devices pin, and the key that signs the device's log.
-
-Private key files hold one line: a versioned prefix and base64url of the raw seeds. They are created
-exclusively, with mode 0600, and refused where anyone but their owner may read them. A file system
-with hard links is needed to create one, so that no reader ever sees half a key.
-"""
+"""The verifier's identity, which devices pin, and the key that signs the device's log."""
 
 from __future__ import annotations
 
@@ -11,8 +6,6 @@ import base64
 import binascii
 import hashlib
 import os
-import secrets
-import stat
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.key_files import create_private, from_text, read_text, to_text
 
 __all__ = ["LogKey", "LogPublicKey", "VerifierKey", "VerifierPublicKey"]
 
@@ -33,7 +27,6 @@ _MLKEM_SEED_BYTES = 64
 _MLKEM_PUBLIC_BYTES = 1184
 _X25519_BYTES = 32
 _ED25519_BYTES = 32
-_MAX_FILE_BYTES = 4096
 _NOTE_ED25519 = b"\x01"
 _FINGERPRINT_CHARACTERS = 25
 _FINGERPRINT_GROUP = 5
@@ -64,7 +57,7 @@ class VerifierPublicKey:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Parse what :meth:`to_text` wrote. Raises :class:`KeyFileError`."""
-        return cls(_from_text(text, _VERIFIER_PUBLIC_PREFIX, "a verifier's public key"))
+        return cls(from_text(text, _VERIFIER_PUBLIC_PREFIX, "a verifier's public key"))
 
     @classmethod
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
@@ -72,7 +65,7 @@ class VerifierPublicKey:
         given = os.fspath(path_or_text)
         if given.strip().startswith(_VERIFIER_PUBLIC_PREFIX):
             return cls.from_text(given)
-        return cls.from_text(_read(Path(given), secret=False))
+        return cls.from_text(read_text(Path(given), secret=False))
 
     @property
     def raw(self) -> bytes:
@@ -91,7 +84,7 @@ class VerifierPublicKey:
 
     def to_text(self) -> str:
         """``ugsd-vk1:`` and unpadded base64url; what devices pin."""
-        return _to_text(self._raw, _VERIFIER_PUBLIC_PREFIX)
+        return to_text(self._raw, _VERIFIER_PUBLIC_PREFIX)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VerifierPublicKey) and self._raw == other._raw
@@ -123,8 +116,8 @@ class VerifierKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        text = _read(Path(path), secret=True)
-        seeds = _from_text(text, _VERIFIER_SECRET_PREFIX, "a verifier's private key")
+        text = read_text(Path(path), secret=True)
+        seeds = from_text(text, _VERIFIER_SECRET_PREFIX, "a verifier's private key")
         if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
             raise KeyFileError(f"{path}: not a whole private key; restore it from your backup")
         return cls(
@@ -135,7 +128,7 @@ class VerifierKey:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Create ``path`` with mode 0600. Raises :class:`KeyFileError` if it exists."""
         seeds = self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
-        _create(Path(path), _to_text(seeds, _VERIFIER_SECRET_PREFIX))
+        create_private(Path(path), to_text(seeds, _VERIFIER_SECRET_PREFIX))
 
     @property
     def public(self) -> VerifierPublicKey:
@@ -192,6 +185,11 @@ class LogPublicKey:
         """4 bytes: SHA-256 of name, newline, algorithm and key (C2SP signed-note)."""
         return hashlib.sha256(self.origin.encode() + b"\n" + _NOTE_ED25519 + self.raw).digest()[:4]
 
+    @property
+    def fingerprint(self) -> str:
+        """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
+        return _fingerprint(self.raw)
+
     def to_text(self) -> str:
         """The signed note's verifier key, which auditors keep."""
         blob = base64.b64encode(_NOTE_ED25519 + self.raw).decode()
@@ -229,7 +227,7 @@ class LogKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        seed = _from_text(_read(Path(path), secret=True), _LOG_SECRET_PREFIX, "a log key")
+        seed = from_text(read_text(Path(path), secret=True), _LOG_SECRET_PREFIX, "a log key")
         if len(seed) != _ED25519_BYTES:
             raise KeyFileError(f"{path}: not a whole log key; restore it from your backup")
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
@@ -250,7 +248,7 @@ class LogKey:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Create ``path`` with mode 0600. Raises :class:`KeyFileError` if it exists."""
-        _create(Path(path), _to_text(self._key.private_bytes_raw(), _LOG_SECRET_PREFIX))
+        create_private(Path(path), to_text(self._key.private_bytes_raw(), _LOG_SECRET_PREFIX))
 
     @property
     def public(self) -> LogPublicKey:
@@ -265,74 +263,7 @@ class LogKey:
         return f"<LogKey {self.public.origin}>"
 
 
-def _to_text(raw: bytes, prefix: str) -> str:
-    return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _from_text(text: str, prefix: str, what: str) -> bytes:
-    text = text.strip()
-    if not text.startswith(prefix):
-        raise KeyFileError(f"not {what}: it starts with {prefix}")
-    encoded = text.removeprefix(prefix)
-    try:
-        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-    except (ValueError, binascii.Error):
-        raise KeyFileError(f"not {what}: damaged base64url") from None
-    if _to_text(raw, prefix) != text:  # stray characters and stray bits decode, but are not ours
-        raise KeyFileError(f"not {what}: damaged base64url")
-    return raw
-
-
 def _fingerprint(raw: bytes) -> str:
     text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
     starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
     return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)
-
-
-def _create(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
-        finally:
-            draft.unlink()
-        _sync_directory(path.parent)
-    except FileExistsError:
-        raise KeyFileError(f"{path} exists; move it away to replace the key") from None
-    except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot create the key file {path}; mend the path") from error
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":  # elsewhere a directory cannot be opened
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path, *, secret: bool) -> str:
-    try:
-        # Non-blocking: a pipe at this path must not hang the caller.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is not a file")
-            if secret and os.name == "posix" and status.st_mode & 0o077:
-                raise KeyFileError(f"others may read {path}; run: chmod 600 {path}")
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise KeyFileError(f"no key file at {path}; create one or mend the path") from None
-    except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot read the key file {path}") from error
-    if len(content) > _MAX_FILE_BYTES or not content.isascii():
-        raise KeyFileError(f"{path} is not a key file")
-    return content.decode("ascii")

@@ -41,6 +41,11 @@ class Home:
         return self.path / "log.key"
 
     @property
+    def cosigned(self) -> Path:
+        """Folder of the checkpoints that witnesses cosigned."""
+        return self.path / "cosigned"
+
+    @property
     def embedded(self) -> Path:
         """Folder of the embedded verifier's key."""
         return self.path / "verifier"
@@ -60,9 +65,7 @@ class Home:
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
         proof of what left, would begin anew in silence.
         """
-        ledger = Ledger(
-            self.ledger, create=not _exists(self.log_key), anchor=self.anchor
-        ).open()
+        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
         try:
             self._require_key_for(ledger)
         except BaseException:
