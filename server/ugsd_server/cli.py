@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from ugsd_server import witness_command
+
 if TYPE_CHECKING:
     from ugsd_server.app import RunningServer
     from ugsd_server.settings import Settings
@@ -151,6 +153,9 @@ def keygen(
     except OSError as error:
         _fail(f"cannot write {key_file}: {error.strerror}", _COULD_NOT_START)
     typer.echo(text)
+
+
+witness_command.register(_app)
 
 
 def _settings(**options: object) -> Settings:

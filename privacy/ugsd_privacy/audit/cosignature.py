@@ -60,6 +60,13 @@ class WitnessPublicKey:
             raise KeyFileError("the witness's key id does not match it; copy it again")
         return key
 
+    @classmethod
+    def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
+        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        given = os.fspath(path_or_text)
+        is_text = given.count("+") > 1  # name+id+base64
+        return cls.from_text(given if is_text else read_text(Path(given), secret=False))
+
     @property
     def key_id(self) -> bytes:
         """4 bytes (tlog-cosignature, Format)."""

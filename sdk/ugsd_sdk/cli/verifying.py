@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ugsd_sdk.home import Home
 
-__all__ = ["LogKeyOption", "WitnessKeyOption", "log_key_of", "register", "witness_keys_of"]
+__all__ = ["register"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -30,11 +30,11 @@ _REMEDY = "restore a backup, or move the home folder away to start anew"
 _MAX_JSON_BYTES = 16 * 2**20
 _SECONDS_PER_HOUR = 3600
 
-LogKeyOption = Annotated[
+_LogKeyOption = Annotated[
     str | None,
     typer.Option("--log-key", metavar="KEY", help="The log's verifier key, or a file with it."),
 ]
-WitnessKeyOption = Annotated[
+_WitnessKeyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--witness-key",
@@ -60,16 +60,18 @@ def verify(
     home: HomeOption = None,
     config: ConfigOption = None,
     *,
-    log_key: LogKeyOption = None,
+    log_key: _LogKeyOption = None,
     checkpoint: NoteOption = None,
-    witness_key: WitnessKeyOption = None,
+    witness_key: _WitnessKeyOption = None,
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
+    from ugsd_privacy.audit.cosignature import WitnessPublicKey
     from ugsd_privacy.audit.whole_files import read_note
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys import LogPublicKey
 
-    public = None if log_key is None else log_key_of(log_key)
-    witnesses = witness_keys_of(witness_key or [])
+    public = None if log_key is None else LogPublicKey.load(log_key)
+    witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
     try:
         trusted = [read_note(path) for path in checkpoint or []]
         if file is None:
@@ -87,27 +89,6 @@ def verify(
             path = Ledger(_place(home, config).ledger).path
             typer.echo(f"ugsd: it is in {path}: {_REMEDY}", err=True)
         raise typer.Exit(1) from None
-
-
-def log_key_of(given: str) -> LogPublicKey:
-    """The key itself, or that in a file. Raises ``KeyFileError``."""
-    from ugsd_privacy.keys import LogPublicKey
-
-    return LogPublicKey.from_text(_key_text(given))
-
-
-def witness_keys_of(given: list[str]) -> list[WitnessPublicKey]:
-    """The keys themselves, or those in files. Raises ``KeyFileError``."""
-    from ugsd_privacy.audit.cosignature import WitnessPublicKey
-
-    return [WitnessPublicKey.from_text(_key_text(text)) for text in given]
-
-
-def _key_text(given: str) -> str:
-    from ugsd_privacy.key_files import read_text
-
-    is_key = given.count("+") > 1  # name+id+base64
-    return given if is_key else read_text(Path(given), secret=False)
 
 
 def _place(home: Path | None, config: Path | None) -> Home:

@@ -9,7 +9,6 @@ import typer
 
 from ugsd_sdk.cli.log import OpenLog, fail, open_log
 from ugsd_sdk.cli.options import ConfigOption, HomeOption
-from ugsd_sdk.cli.verifying import log_key_of, witness_keys_of
 
 __all__ = ["register"]
 
@@ -50,7 +49,9 @@ def cosign(
     The device connects to nobody: carry the request as you like, say
     `curl --data-binary @ask https://witness/add-checkpoint > answer`.
     """
-    (public,) = witness_keys_of([witness_key])
+    from ugsd_privacy.audit.cosignature import WitnessPublicKey
+
+    public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
         if response is None:
             _ask(log, request, log.place_cosigned.latest(public))
@@ -90,11 +91,12 @@ def witness(
     """
     from ugsd_privacy.audit.whole_files import read_bytes, write_whole
     from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Witness, open_witness
+    from ugsd_privacy.keys import LogPublicKey
 
     key, kept = open_witness(state, key_file)
     typer.echo(f"witness key: {key.public.to_text()}")
     asked = read_bytes(request, MAX_REQUEST_BYTES)
-    answer = Witness(key, map(log_key_of, log_key), kept).add_checkpoint(asked)
+    answer = Witness(key, map(LogPublicKey.load, log_key), kept).add_checkpoint(asked)
     if answer.status in {_OK, _CONFLICT}:
         write_whole(response, answer.body)
     words = answer.body.decode().strip()
