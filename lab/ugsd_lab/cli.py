@@ -384,6 +384,24 @@ def bench_privacy(
     _print_figures(figures, as_json=as_json)
 
 
+@_bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")
+def bench_log(
+    records: Annotated[int, typer.Option(min=256, help="Of the log that is verified.")] = 100_000,
+    appends: Annotated[int, typer.Option(min=100, help="Durable ones that are timed.")] = 4000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On whose disk the logs are.  [default: a scratch one]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The log's durable appends, its verification, its export and its tiles."""
+    from ugsd_lab.bench.log import measure_log
+
+    with _progress() as progress:
+        figures = measure_log(records, appends, folder, progress)
+    _print_figures(figures, as_json=as_json)
+
+
 def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([figure.as_dict() for figure in figures], indent=1))

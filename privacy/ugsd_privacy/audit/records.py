@@ -103,8 +103,9 @@ class EgressRecord(BaseModel):
     @property
     def after(self) -> Mapping[Window, Usage]:
         """What the user had used in each window with this passage."""
+        charge = self.charge
         return {
-            window: Usage() if window in self.resets else Usage(*counts) + self.charge
+            window: Usage() if window in self.resets else Usage(*counts) + charge
             for window, counts in self.before.items()
         }
 
