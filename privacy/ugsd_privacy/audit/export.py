@@ -6,7 +6,7 @@ A CBOR sequence (RFC 8742) of byte strings, each of which holds one item in dete
    they are here), ``hours`` (the first and last that were charged, by the device's clock) and
    ``checkpoints`` (notes of this log, the last of which is of ``size`` leaves);
 2. for each 256 leaves: their entry bundle, their bodies (or none), and 4 bytes of CRC-32 for each
-   leaf, over content and body, which tell where a file is damaged and prove nothing;
+   leaf, over its index, content and body, which tell where a file is damaged and prove nothing;
 3. the sums of the leaves' counters: blocks, tokens, bytes;
 4. a seal: the log key's note over the SHA-256 of all bytes before.
 
@@ -146,15 +146,16 @@ def export_log(
     """
     signed = open_checkpoint(note, key.public)
     due = [signed, *(open_checkpoint(other, key.public) for other in earlier)]
+    notes = (*dict.fromkeys(earlier), note)
+    if len(notes) > MAX_CHECKPOINTS:
+        raise ExportFailed(f"an export holds {MAX_CHECKPOINTS} checkpoints at most")
     header = ExportHeader(
         key=key.public.to_text(),
         size=signed.size,
         bodies=bodies,
         hours=view.hours() or (),
-        checkpoints=(*dict.fromkeys(earlier), note),
+        checkpoints=notes,
     )
-    if len(header.checkpoints) > MAX_CHECKPOINTS:
-        raise ExportFailed(f"an export holds {MAX_CHECKPOINTS} checkpoints at most")
     digest, sums = hashlib.sha256(), Sums()
 
     def put(item: bytes) -> None:
@@ -168,7 +169,7 @@ def export_log(
         for content, _ in chunk:
             sums.add(content)
             check_roots(due, sums)
-        put(_chunk_bytes(chunk, bodies=bodies))
+        put(_chunk_bytes(sums.size - len(chunk), chunk, bodies=bodies))
     check_roots(due, sums)
     check_longest(due, sums)
     put(_dumps(sums.counts))
@@ -196,9 +197,10 @@ def check_longest(due: Sequence[Checkpoint], sums: Sums) -> None:
         )
 
 
-def leaf_check(content: bytes, body: bytes = b"") -> bytes:
-    """CRC-32 of a leaf's content and body."""
-    return zlib.crc32(body, zlib.crc32(content)).to_bytes(CHECK_BYTES, "big")
+def leaf_check(index: int, content: bytes, body: bytes = b"") -> bytes:
+    """CRC-32 of a leaf's index, as big-endian uint64, its content and its body."""
+    place = zlib.crc32(index.to_bytes(8, "big"))
+    return zlib.crc32(body, zlib.crc32(content, place)).to_bytes(CHECK_BYTES, "big")
 
 
 def seal_text(digest: bytes) -> str:
@@ -234,12 +236,15 @@ def _chunks(view: LedgerView, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         yield chunk
 
 
-def _chunk_bytes(chunk: Sequence[tuple[bytes, bytes]], *, bodies: bool) -> bytes:
+def _chunk_bytes(start: int, chunk: Sequence[tuple[bytes, bytes]], *, bodies: bool) -> bytes:
     contents = [content for content, _ in chunk]
     kept = [body for _, body in chunk] if bodies else []
     if any(len(body) > MAX_BODY_BYTES for body in kept):
         raise ExportFailed(f"a body is longer than {MAX_BODY_BYTES} bytes; export without them")
-    checks = b"".join(leaf_check(content, body if bodies else b"") for content, body in chunk)
+    checks = b"".join(
+        leaf_check(index, content, body if bodies else b"")
+        for index, (content, body) in enumerate(chunk, start)
+    )
     return _dumps([bundle_bytes(contents), kept, checks])
 
 

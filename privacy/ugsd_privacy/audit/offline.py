@@ -154,7 +154,7 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
         check = checks[number * CHECK_BYTES : (number + 1) * CHECK_BYTES]
         try:
             content, at = entry_at(bundle, at)
-            whole = leaf_check(content, *kept[number : number + 1]) == check
+            whole = leaf_check(start + number, content, *kept[number : number + 1]) == check
         except LogTampered:
             whole = False
         if not whole:

@@ -46,10 +46,10 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
             f"{folder} has {old.size} leaves of this log, the ledger {signed.size}: rolled back",
             index=signed.size,
         )
+    if view.size() < signed.size or view.root(signed.size) != signed.root:
+        raise LogTampered("the checkpoint is not of this ledger")
     proof = consistency_proof(old.size, signed.size, view.node) if old.size else []
     verify_consistency(old.size, signed.size, old.root, signed.root, proof)
-    if view.root(signed.size) != signed.root:
-        raise LogTampered("the checkpoint is not of this ledger")
     files = 0
     for tile in new_tiles(old.size, signed.size):
         hashes = tile_hashes(tile, view.nodes)

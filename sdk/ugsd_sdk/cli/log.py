@@ -135,12 +135,15 @@ def prove(
     config: ConfigOption = None,
 ) -> None:
     """Print as JSON the proof that the log extends an earlier checkpoint, see `verify`."""
+    from ugsd_privacy.audit.checkpoint import open_checkpoint
     from ugsd_privacy.audit.receipts import Consistency
     from ugsd_privacy.audit.whole_files import read_note
 
     with open_log(home, config) as log:
         note = log.signed() if later is None else read_note(later)
         with log.ledger.reading() as view:
+            if open_checkpoint(note, log.key.public).size > view.size():
+                fail("rolled back: that checkpoint is of more passages than are here")
             proof = Consistency.of(read_note(earlier), note, log.key.public, view.node)
     typer.echo(proof.model_dump_json())
 
