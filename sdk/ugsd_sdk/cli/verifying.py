@@ -81,8 +81,7 @@ def verify(
         else:
             _verify_export(file, public, trusted, witnesses)
     except LogTampered as error:
-        where = "" if error.index is None else f" (from passage {error.index} on)"
-        typer.echo(f"ugsd: the log does NOT verify: {error}{where}", err=True)
+        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
         if file is None:
             from ugsd_privacy.ledger import Ledger
 
