@@ -6,6 +6,7 @@ the peer maps the one to the other, and nothing else.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import os
@@ -323,8 +324,22 @@ def grown(ledger: Ledger, size: int, key: LogKey) -> str:
         return LogSigner(key).sign(log)[1]
 
 
-def test_go_opens_a_cosigned_checkpoint(go_log: GoLog, log: Log, key: LogKey) -> None:
+def test_go_opens_a_cosigned_checkpoint_by_either_key_and_none_with_a_bit_changed(
+    go_log: GoLog, log: Log, key: LogKey
+) -> None:
+    witness = WitnessKey.generate()
     note = sign_checkpoint(5, log.roots[5], key)
     text = note.partition("\n\n")[0] + "\n"
-    cosigned = note + cosign(text, WitnessKey.generate(), 1_700_000_000)
-    assert go_log.ask("open", key=key.public.to_text(), note=cosigned)["text"].startswith("5 ")
+    line = cosign(text, witness, 1_700_000_000)
+    opened = go_log.ask("open", key=key.public.to_text(), note=note + line)
+    assert opened["text"] == f"5 {log.roots[5].hex()}"
+    by_witness = partial(go_log.ask, "open cosigned", key=witness.public.to_text())
+    by_witness(note=note + line)
+    name, blob = line.rstrip("\n").rsplit(" ", 1)
+    raw = base64.b64decode(blob)
+    for bit in range(8 * len(raw)):
+        changed = base64.b64encode(flipped(raw, bit)).decode()
+        with pytest.raises(Refused):
+            by_witness(note=f"{note}{name} {changed}\n")
+    with pytest.raises(Refused):
+        by_witness(note=sign_checkpoint(6, log.roots[6], key) + line)

@@ -9,6 +9,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -106,6 +108,41 @@ func c2sp(tile tlog.Tile) string {
 	return "tile/" + strings.Replace(path, "data/", "entries/", 1)
 }
 
+// witness verifies tlog-cosignature's Ed25519 signatures, for Go's note.Open.
+type witness struct {
+	name string
+	hash uint32
+	key  ed25519.PublicKey
+}
+
+func newWitness(vkey string) (*witness, error) {
+	parts := strings.SplitN(vkey, "+", 3)
+	if len(parts) != 3 {
+		return nil, errors.New("not a verifier key")
+	}
+	key, err := base64.StdEncoding.DecodeString(parts[2])
+	if err != nil || len(key) != 1+ed25519.PublicKeySize || key[0] != 4 {
+		return nil, errors.New("not a cosigner's key")
+	}
+	id := sha256.Sum256(append([]byte(parts[0]+"\n"), key...))
+	if hex.EncodeToString(id[:4]) != parts[1] {
+		return nil, errors.New("another key id")
+	}
+	return &witness{parts[0], binary.BigEndian.Uint32(id[:]), key[1:]}, nil
+}
+
+func (w *witness) Name() string { return w.name }
+
+func (w *witness) KeyHash() uint32 { return w.hash }
+
+func (w *witness) Verify(text, signature []byte) bool {
+	if len(signature) != 8+ed25519.SignatureSize {
+		return false
+	}
+	head := fmt.Sprintf("cosignature/v1\ntime %d\n", binary.BigEndian.Uint64(signature))
+	return ed25519.Verify(w.key, append([]byte(head), text...), signature[8:])
+}
+
 // tree is that of a signed note, or of a size and a root.
 func (r *request) tree() (tree tlog.Tree, err error) {
 	if r.Note == "" {
@@ -145,6 +182,13 @@ func (t *tiles) answer(r *request) (answer response, err error) {
 	case "dir":
 		t.dir = r.Dir
 		return answer, nil
+	case "open cosigned":
+		cosigner, err := newWitness(r.Key)
+		if err != nil {
+			return answer, err
+		}
+		_, err = note.Open([]byte(r.Note), note.VerifierList(cosigner))
+		return answer, err
 	case "check record":
 		return answer, tlog.CheckRecord(hashes(r.Proof), r.Size, hash(r.Root), r.Index, hash(r.Leaf))
 	case "check tree":
