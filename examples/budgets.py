@@ -1,12 +1,14 @@
 """Two users with a budget each, which runs out mid-way: captions go on, and say why unverified.
 
-The first three captions of each only acquaint the device with the voice.
+Ben inherits a child's caps. The first three captions of each only acquaint the device with the
+voice. The settings may be in TOML or in YAML.
 
-python examples/budgets.py
+python examples/budgets.py [examples/budgets.yaml]
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from itertools import cycle, islice
 from pathlib import Path
@@ -19,16 +21,19 @@ BUDGETS = Path(__file__).with_name("budgets.toml")
 
 
 def main() -> None:
+    budgets = sys.argv[1] if len(sys.argv) > 1 else BUDGETS
     clips = list(islice(cycle(sorted(BUNDLED.glob("16*.opus"))), 7))
     with tempfile.TemporaryDirectory(prefix="ugsd-example-") as home:
         for user in ("ada", "ben"):  # one home, one log, one budget per user
-            with Captioner(config=BUDGETS, user=user, home=home) as captioner:
+            with Captioner(config=budgets, user=user, home=home) as captioner:
                 captioner.connect()
                 for clip in clips:
                     caption = captioner.caption(clip)
                     print(f"{user}: {caption.text}")
                     why = caption.degraded or "as intended"
                     print(f"  blocks sent: {caption.escalation.blocks}; {why}")
+                    first = caption.decisions[0]
+                    print(f"  first block {first.outcome}: {first.reason}")
 
 
 if __name__ == "__main__":

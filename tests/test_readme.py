@@ -94,8 +94,18 @@ def test_commands_that_only_read_or_make_a_key_run(tmp_path: Path) -> None:
             module = {"ugsd": "ugsd_sdk", "ugsd-server": "ugsd_server"}[name]
             run(sys.executable, "-m", module, *arguments, home=tmp_path)
             ran += 1
-    assert ran == 4
+    assert ran == 7
     assert (tmp_path / "verifier.key.pub").exists()
+
+
+def test_the_commands_for_ones_own_verifier_run_in_the_order_shown(tmp_path: Path) -> None:
+    section = README.read_text("utf-8").partition("## Run your own verifier\n")[2]
+    shown = re.findall(r"^ugsd-server ([a-z].*)$", section.partition("\n## ")[0], re.MULTILINE)
+    for arguments in shown:
+        run(sys.executable, "-m", "ugsd_server", *shlex.split(arguments), home=tmp_path)
+    done = {arguments.split()[0] for arguments in shown}
+    assert done == {"keygen", "root", "manifest", "manifest-show", "rotate"}
+    assert (tmp_path / "verifier.manifest").exists()
 
 
 @pytest.mark.parametrize("block", blocks(README, "toml"))

@@ -61,7 +61,7 @@ class BudgetLimits(BaseModel):
     frames_per_lifetime: _Cap = None
     bytes_per_lifetime: _Cap = None
     epsilon_per_lifetime: _Epsilon = None
-    delta: Annotated[float, Field(gt=0, le=0.1)] = 1e-6
+    delta: Annotated[float, Field(ge=1e-100, le=0.1)] = 1e-6
     """Delta of every epsilon: the share of chances in which its bound may fail."""
 
     @classmethod

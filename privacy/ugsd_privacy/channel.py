@@ -10,18 +10,22 @@ Both sides turn bytes into bytes; the caller moves them, in order, over any tran
 
 HPKE (RFC 9180, base mode) runs over the X-Wing KEM (draft-connolly-cfrg-xwing-kem), so a session
 stands while either ML-KEM-768 or X25519 does. The first flight goes to the pinned static key, the
-answer to an ephemeral key that only the first flight's reader learns. Traffic keys come from both
-secrets, by HKDF-SHA256 (RFC 5869) salted with the hash of the transcript: the pinned key, the first
-flight and the answer. So only the holder of the static key can answer, and a later theft of that
-key opens no finished session. The first flight alone is not forward secret and carries no content.
+answer to an ephemeral key that only the first flight's reader learns. Each direction's secret comes
+from both secrets, by HKDF-SHA256 (RFC 5869) salted with the hash of the transcript: the pinned key,
+the first flight and the answer. So only the holder of the static key can answer, and a later theft
+of that key opens no finished session. The first flight alone is not forward secret and carries no
+content.
 
 A frame is a header byte and ChaCha20-Poly1305 (RFC 8439) over a length, the message and zeros, up
-to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Its nonce is a
-counter per direction that is never sent, so replayed, reordered, dropped or spliced frames fail.
-Every failure closes the channel and looks the same. Python cannot wipe memory: secrets are dropped
-as soon as they are used, no more.
+to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Its key is its
+own: a direction's secret yields one frame's key and the secret that replaces it, one way, so that
+secrets taken from memory open no earlier frame. They open every later one: only a new handshake
+ends that, which 2**16 frames in one direction force. The nonce is a counter per direction
+that is never sent, so replayed, reordered, dropped or spliced frames fail. Every failure closes the
+channel and looks the same. Python cannot wipe memory: secrets are dropped as soon as they are used,
+no more.
 
-This is channel version 1, written down in docs/wire.md and held by the vectors in
+This is channel version 2, written down in docs/wire.md and held by the vectors in
 tests/privacy/vectors.
 
 States, named for what is known::
@@ -38,13 +42,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+from contextlib import suppress
 from enum import Enum, StrEnum, auto
-from typing import Literal, NoReturn
+from typing import Literal
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
 from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
@@ -60,7 +65,7 @@ __all__ = [
     "Shape",
 ]
 
-CHANNEL_VERSION = 1
+CHANNEL_VERSION = 2
 """Version of handshake and frames: second byte of both flights, last of each key's label."""
 
 FRAME_BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
@@ -78,7 +83,7 @@ _HPKE_BYTES = 1120 + 16  # X-Wing ciphertext and Poly1305 tag
 _LENGTH_BYTES = 2
 _FRAME_OVERHEAD_BYTES = len(_FRAME) + _LENGTH_BYTES + 16
 _ANSWER_HEAD_BYTES = 2 + _HPKE_BYTES + _SECRET_BYTES
-_MAX_FRAMES = 2**48
+_MAX_FRAMES = 2**16
 
 HELLO_BYTES = 2 + _HPKE_BYTES + _SECRET_BYTES + _PUBLIC_KEY_BYTES
 """Size of every first flight."""
@@ -86,8 +91,9 @@ HELLO_BYTES = 2 + _HPKE_BYTES + _SECRET_BYTES + _PUBLIC_KEY_BYTES
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _HELLO_INFO = b"ugsd channel hello" + _VERSION
 _ANSWER_INFO = b"ugsd channel answer" + _VERSION
-_DEVICE_KEY_INFO = b"ugsd channel device to verifier" + _VERSION
-_VERIFIER_KEY_INFO = b"ugsd channel verifier to device" + _VERSION
+_DEVICE_INFO = b"ugsd channel device to verifier" + _VERSION
+_VERIFIER_INFO = b"ugsd channel verifier to device" + _VERSION
+_FRAME_INFO = b"ugsd channel frame" + _VERSION
 
 
 class Shape(StrEnum):
@@ -114,22 +120,28 @@ class _State(Enum):
 
 
 class _Direction:
-    """One direction's key and counter."""
+    """One direction's secret and counter."""
 
-    def __init__(self, key: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
         self._frames = 0
+
+    @property
+    def left(self) -> int:
+        return _MAX_FRAMES - self._frames
 
     def seal(self, message: bytes, shape: Shape) -> bytes:
         padded = len(message).to_bytes(_LENGTH_BYTES, "big") + message
         padded = padded.ljust(_frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
-        return _FRAME + self._aead.encrypt(self._nonce(), padded, _FRAME)
+        aead, nonce = self._next()
+        return _FRAME + aead.encrypt(nonce, padded, _FRAME)
 
     def open(self, frame: bytes) -> bytes:
         """Raises anything at all for a frame that is not the next one."""
         if len(frame) not in FRAME_BYTES or frame[:1] != _FRAME:
             raise ValueError
-        padded = self._aead.decrypt(self._nonce(), frame[1:], _FRAME)
+        aead, nonce = self._next()
+        padded = aead.decrypt(nonce, frame[1:], _FRAME)
         length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
         message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
         due = _frame_size(length, Shape.of(frame))
@@ -137,12 +149,19 @@ class _Direction:
             raise ValueError
         return message
 
-    def _nonce(self) -> bytes:
-        if self._frames >= _MAX_FRAMES:
+    def _next(self) -> tuple[ChaCha20Poly1305, bytes]:
+        """The next frame's cipher and nonce, after which nothing here leads back to them.
+
+        Key and next secret are the two blocks of one HKDF-Expand (RFC 5869 §2.3): neither tells the
+        other, so whoever breaks or is told a frame's key reads that frame alone.
+        """
+        if not self.left:
             raise ValueError
+        derived = HKDFExpand(SHA256(), 2 * _SECRET_BYTES, _FRAME_INFO).derive(self._secret)
+        key, self._secret = derived[:_SECRET_BYTES], derived[_SECRET_BYTES:]
         nonce = self._frames.to_bytes(12, "big")
         self._frames += 1
-        return nonce
+        return ChaCha20Poly1305(key), nonce
 
 
 class _Channel:
@@ -159,6 +178,11 @@ class _Channel:
         """How many flights and frames this side has made. Why: the door sees whether one exists."""
         return self._flights
 
+    @property
+    def frames_left(self) -> int:
+        """How many more frames this side may seal; 0 unless both sides share keys."""
+        return 0 if self._outgoing is None else self._outgoing.left
+
     def sealed_size(self, n: int, shape: Shape = Shape.PADDED) -> int:
         """Bytes of the frame that a message of ``n`` bytes becomes. Raises as :meth:`seal`."""
         return _frame_size(n, shape)
@@ -173,11 +197,10 @@ class _Channel:
         if self._state is not _State.SHARES_KEYS or self._outgoing is None:
             raise ChannelClosed("no session: shake hands on a new channel")
         self._flights += 1
-        try:
+        with suppress(Exception):
             return self._outgoing.seal(message, shape)
-        except Exception:
-            self.close()
-            raise ChannelClosed("the session is used up: shake hands on a new channel") from None
+        self.close()
+        raise ChannelClosed("the session is used up: shake hands on a new channel")
 
     def open(self, frame: bytes) -> bytes:
         """Read the peer's next frame.
@@ -187,11 +210,10 @@ class _Channel:
         """
         if self._state is not _State.SHARES_KEYS or self._incoming is None:
             raise ChannelClosed("no session: shake hands on a new channel")
-        try:
+        with suppress(Exception):  # whatever was wrong with it, one thing is told, and no cause
             return self._incoming.open(frame)
-        except Exception:  # whatever was wrong with it, the peer learns one thing
-            self.close()
-            raise FrameRejected("a frame was rejected; the channel is closed") from None
+        self.close()
+        raise FrameRejected("a frame was rejected; the channel is closed")
 
     def close(self) -> None:
         """Drop all keys. May be called again."""
@@ -202,15 +224,14 @@ class _Channel:
         if self._state is not state:
             raise ChannelClosed("one channel serves one handshake: use a new channel")
 
-    def _fail(self) -> NoReturn:
+    def _failed(self) -> HandshakeFailed:
+        """Raised outside of any handler, so that it carries no cause: all failures are one."""
         self.close()
-        raise HandshakeFailed(
-            "the handshake failed; check the pinned key and both versions"
-        ) from None
+        return HandshakeFailed("the handshake failed; check the pinned key and both versions")
 
     def _share(self, secrets: bytes, salt: bytes, *, role: Literal["device", "verifier"]) -> None:
-        to_verifier = _Direction(_derive(secrets, salt, _DEVICE_KEY_INFO))
-        to_device = _Direction(_derive(secrets, salt, _VERIFIER_KEY_INFO))
+        to_verifier = _Direction(_derive(secrets, salt, _DEVICE_INFO))
+        to_device = _Direction(_derive(secrets, salt, _VERIFIER_INFO))
         device = role == "device"
         self._outgoing, self._incoming = (
             (to_verifier, to_device) if device else (to_device, to_verifier)
@@ -246,13 +267,15 @@ class ClientChannel(_Channel):
         """
         self._require(_State.KNOWS_VERIFIER)
         self._flights += 1
-        try:
-            self._secret = os.urandom(_SECRET_BYTES)
-            self._ephemeral = VerifierKey.generate()
-            offer = self._secret + self._ephemeral.public.raw
-            sealed = _SUITE.encrypt(offer, self._pinned.hpke, info=_HELLO_INFO)
-        except Exception:
-            self._fail()
+        with suppress(Exception):
+            return self._make_hello()
+        raise self._failed()
+
+    def _make_hello(self) -> bytes:
+        self._secret = os.urandom(_SECRET_BYTES)
+        self._ephemeral = VerifierKey.generate()
+        offer = self._secret + self._ephemeral.public.raw
+        sealed = _SUITE.encrypt(offer, self._pinned.hpke, info=_HELLO_INFO)
         self._hello = _HELLO + _VERSION + sealed
         self._state = _State.AWAITS_ANSWER
         return self._hello
@@ -264,12 +287,12 @@ class ClientChannel(_Channel):
         answered this very hello; :class:`ChannelClosed` before :meth:`hello` and on a second call.
         """
         self._require(_State.AWAITS_ANSWER)
-        try:
-            return self._read_answer(data)
-        except Exception:  # whatever was wrong with it, the peer learns one thing
-            self._fail()
-        finally:
-            self._forget()
+        with suppress(Exception):
+            try:
+                return self._read_answer(data)
+            finally:
+                self._forget()
+        raise self._failed()
 
     def _read_answer(self, data: bytes) -> bytes:
         head, frame = data[:_ANSWER_HEAD_BYTES], data[_ANSWER_HEAD_BYTES:]
@@ -293,36 +316,52 @@ class ClientChannel(_Channel):
 
 
 class ServerChannel(_Channel):
-    """The verifier's side of one session; ``key`` is what devices pinned."""
+    """The verifier's side of one session.
 
-    def __init__(self, key: VerifierKey) -> None:
+    Devices pinned one of its keys: several where an old key is still served beside a new one. The
+    hello does not say for which it is, so each is tried in turn.
+    """
+
+    def __init__(self, key: VerifierKey, *others: VerifierKey) -> None:
         super().__init__(_State.AWAITS_HELLO)
-        self._key = key
+        self._keys = (key, *others)
+        self._key: VerifierKey | None = None
+
+    @property
+    def key(self) -> VerifierKey | None:
+        """The key that the device pinned; None before its hello was opened."""
+        return self._key
 
     def receive_hello(self, data: bytes, welcome: bytes) -> bytes:
         """Take a device's first flight; return the answer, which carries ``welcome``.
 
         Raises :class:`HandshakeFailed`, and closes the channel, for anything but a first flight to
-        this key in this version; :class:`ChannelClosed` on a second call; :class:`WireError` for a
-        welcome of more than ``MAX_MESSAGE_BYTES``.
+        one of the keys in this version; :class:`ChannelClosed` on a second call;
+        :class:`WireError` for a welcome of more than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
         _frame_size(len(welcome), Shape.PADDED)
-        try:
+        with suppress(Exception):
             return self._answer(data, welcome)
-        except Exception:  # whatever was wrong with it, the peer learns one thing
-            self._fail()
+        raise self._failed()
 
     def _answer(self, data: bytes, welcome: bytes) -> bytes:
         if len(data) != HELLO_BYTES or data[:2] != _HELLO + _VERSION:
             raise ValueError
-        offer = _SUITE.decrypt(data[2:], self._key.hpke, info=_HELLO_INFO)
+        key, offer = self._read_offer(data[2:])
         ephemeral = VerifierPublicKey(offer[_SECRET_BYTES:])
         ours = os.urandom(_SECRET_BYTES)
         head = _ANSWER + _VERSION + _SUITE.encrypt(ours, ephemeral.hpke, info=_answer_info(data))
-        salt = _transcript(self._key.public, data, head)
+        salt = _transcript(key.public, data, head)
         self._share(offer[:_SECRET_BYTES] + ours, salt, role="verifier")
+        self._key = key
         return head + self.seal(welcome)
+
+    def _read_offer(self, sealed: bytes) -> tuple[VerifierKey, bytes]:
+        for key in self._keys:
+            with suppress(Exception):
+                return key, _SUITE.decrypt(sealed, key.hpke, info=_HELLO_INFO)
+        raise ValueError
 
 
 def _frame_size(n: int, shape: Shape) -> int:

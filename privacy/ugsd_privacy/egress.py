@@ -39,9 +39,10 @@ from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
+from ugsd_privacy.gaussian import RoundedGaussian
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
-from ugsd_privacy.noise import QUANTISATION_STEPS, RoundedGaussian, clip, noised, quantise
+from ugsd_privacy.noise import QUANTISATION_STEPS, clip, noised, quantise
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -224,10 +225,10 @@ class Egress:
         return noised(clipped, self._clip_norm, self._noise)
 
     def _spend(self, vectors: int) -> int:
-        """Of so many states. Sensitivity: two vectors of norm C are at most 2C apart."""
+        """Of so many states."""
         if self._sigma is None:
             return dp.UNBOUNDED
-        return dp.spend(sensitivity=2.0, sigma=self._sigma, vectors=vectors)
+        return dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
 
     def _sealed(
         self,

@@ -17,6 +17,7 @@
     ├── ExportFailed             a file or folder that an export cannot be written to
     ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
     ├── KeyFileError             a key file that is missing, malformed or readable by others
+    ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
     └── LeakageUnknown           no measured leakage of these weights
 """
 
@@ -35,6 +36,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "LogTampered",
+    "ManifestRejected",
     "PrivacyError",
     "UnknownVersion",
     "WireError",
@@ -115,6 +117,10 @@ class WitnessUnavailable(PrivacyError):
 
 class KeyFileError(PrivacyError):
     """A key file that is missing, malformed, or readable by others."""
+
+
+class ManifestRejected(PrivacyError):
+    """A key manifest that the root did not sign, or that is malformed or not to be used now."""
 
 
 class LeakageUnknown(PrivacyError):

@@ -1,4 +1,4 @@
-"""Clipping and quantising hidden states; where noise would go, between the two.
+"""Clipping hidden states, adding noise to them, and quantising them.
 
 Units: a *state* is a vector of B coordinates; the wire carries it as int8 in units of C/127, with C
 the clip norm. The verifier reads states in units of C, so its vectors lie in the unit ball up to
@@ -6,7 +6,7 @@ rounding.
 
 Bound: rounding moves a coordinate by at most half a unit, so a quantised vector has an L2 norm of
 at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1.6 % above C at B = 16. This
-rounding is no part of any privacy guarantee.
+rounding is no part of any privacy guarantee: with noise, rows are rounded toward zero instead.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_privacy.errors import WireError
+from ugsd_privacy.gaussian import RoundedGaussian
 
-__all__ = ["QUANTISATION_STEPS", "RoundedGaussian", "clip", "dequantise", "noised", "quantise"]
+__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "noised", "noised_units", "quantise"]
 
 QUANTISATION_STEPS = 127
 """Units from 0 to the clip norm; -128 is never written."""
@@ -57,18 +58,23 @@ def dequantise(states: bytes, dim: int) -> NDArray[np.float32]:
     return coordinates.reshape(-1, dim).astype(np.float32)
 
 
-class RoundedGaussian:
-    def __init__(self, sigma_units, entropy):
-        self.s = float(sigma_units)
+def noised(clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian) -> bytes:
+    """Add noise to clipped rows, and write them as :func:`quantise` does.
 
-    def sample(self, n):
-        return np.rint(np.random.default_rng().normal(size=n) * self.s).astype(np.int64)
+    What the noise carries beyond the range is cut, which is post-processing.
+    """
+    sums = noised_units(clipped, norm, noise)
+    limited: NDArray[np.int64] = np.clip(sums, -QUANTISATION_STEPS, QUANTISATION_STEPS)
+    return limited.astype(np.int8).tobytes()
 
 
-def noised(clipped, norm, sampler):
-    units = np.trunc(clipped * (127 / norm)).astype(np.int64)
-    return (
-        np.clip(units + sampler.sample(units.size).reshape(units.shape), -127, 127)
-        .astype(np.int8)
-        .tobytes()
-    )
+def noised_units(
+    clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian
+) -> NDArray[np.int64]:
+    """Clipped rows in units of ``norm/127``, rounded toward zero, plus noise: int64 ``(n, B)``.
+
+    Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
+    large, but a row of integers has an integer for the square of its norm.
+    """
+    units = np.trunc(clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)
+    return units + noise.sample(units.size).reshape(units.shape)

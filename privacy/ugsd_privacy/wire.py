@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import cbor2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from ugsd_privacy.cbor import check_items
 from ugsd_privacy.errors import UnknownVersion, WireError
 
 __all__ = [
@@ -51,8 +52,6 @@ MAX_MESSAGE_BYTES = 16_384
 _MAX_TOKEN_ID = 2**20 - 1
 _MAX_VERSION = 255
 
-_BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
-_NULL = 0xF6
 _MAX_DEPTH = 2
 """A message is a map that holds arrays."""
 
@@ -244,7 +243,7 @@ def _fields(data: bytes) -> dict[Any, Any]:
     """The map that ``data`` is."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
-    _check_items(data)
+    check_items(data, max_depth=_MAX_DEPTH)
     try:
         fields = cbor2.loads(data)
     except Exception as error:
@@ -264,43 +263,3 @@ def _parsed(fields: dict[Any, Any], data: bytes, schema: TypeAdapter[_T]) -> _T:
     if encode(message) != data:
         raise WireError("not canonical CBOR")
     return message
-
-
-def _check_items(data: bytes) -> None:
-    """Let through one item of integers, strings, null and containers two deep (RFC 8949 §3).
-
-    Why before the decoder: a general one builds regular expressions, MIME messages or decimals out
-    of tags that a peer chose, and recurses as deep as the peer likes. Linear time, no allocation.
-    """
-    at = 0
-    lacking = [1]  # how many items each open container still lacks
-    while lacking:
-        if lacking[-1] == 0:
-            lacking.pop()
-            continue
-        lacking[-1] -= 1
-        if at >= len(data):
-            raise WireError("not CBOR: ends early")
-        major, argument, at = _read_head(data, at)
-        if major in (_BYTES, _TEXT):
-            at += argument
-        elif major in (_ARRAY, _MAP):
-            lacking.append(argument * (2 if major == _MAP else 1))
-            if len(lacking) > _MAX_DEPTH + 1:
-                raise WireError("nested deeper than any message")
-    if at != len(data):
-        raise WireError("not one CBOR item")
-
-
-def _read_head(data: bytes, at: int) -> tuple[int, int, int]:
-    """Major type, argument and where the content starts (RFC 8949 §3)."""
-    head = data[at]
-    major, info = head >> 5, head & 0x1F
-    if major > _MAP and head != _NULL:
-        raise WireError("a kind of CBOR item that no message holds")
-    if info < 24:
-        return major, info, at + 1
-    width = 1 << (info - 24)
-    if width > 8:
-        raise WireError("a length that is indefinite or reserved")
-    return major, int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ugsd_privacy.budget import BudgetLimits
+    from ugsd_privacy.dp import Guarantee
     from ugsd_privacy.wire import Disclosure
 
-    from ugsd_sdk.caption import Caption, CaptionToken, EscalationCost, Latency
+    from ugsd_sdk.caption import (
+        BlockDecision,
+        Caption,
+        CaptionToken,
+        EscalationCost,
+        Latency,
+    )
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import Settings, VerifierSettings
+    from ugsd_sdk.config import CapsOver, NoiseSettings, Settings, VerifierSettings
     from ugsd_sdk.errors import (
         AudioError,
         ConfigError,
@@ -34,8 +41,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AlwaysEscalate",
     "AudioError",
+    "BlockDecision",
     "BudgetLimits",
     "Calibrator",
+    "CapsOver",
     "Caption",
     "CaptionToken",
     "Captioner",
@@ -43,9 +52,11 @@ __all__ = [
     "Disclosure",
     "EntropyGate",
     "EscalationCost",
+    "Guarantee",
     "Latency",
     "ModelError",
     "NeverEscalate",
+    "NoiseSettings",
     "Policy",
     "RandomPolicy",
     "Settings",
@@ -58,10 +69,17 @@ __all__ = [
 
 _HOMES = {
     "ugsd_privacy.budget": ("BudgetLimits",),
+    "ugsd_privacy.dp": ("Guarantee",),
     "ugsd_privacy.wire": ("Disclosure",),
-    "ugsd_sdk.caption": ("Caption", "CaptionToken", "EscalationCost", "Latency"),
+    "ugsd_sdk.caption": (
+        "BlockDecision",
+        "Caption",
+        "CaptionToken",
+        "EscalationCost",
+        "Latency",
+    ),
     "ugsd_sdk.captioner": ("Captioner",),
-    "ugsd_sdk.config": ("Settings", "VerifierSettings"),
+    "ugsd_sdk.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
     "ugsd_sdk.policy": (
         "AlwaysEscalate",

@@ -7,10 +7,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from ugsd_privacy.audit.receipts import Receipt
+from ugsd_privacy.dp import Guarantee
 
-from ugsd_sdk.events import Source
+from ugsd_sdk.events import Outcome, Source
 
-__all__ = ["Caption", "CaptionToken", "EscalationCost", "Latency", "path_text"]
+__all__ = [
+    "BlockDecision",
+    "Caption",
+    "CaptionToken",
+    "EscalationCost",
+    "Latency",
+    "path_text",
+]
 
 _Count = Annotated[int, Field(ge=0)]
 _Milliseconds = Annotated[float, Field(ge=0)]
@@ -37,6 +45,19 @@ class CaptionToken(_Result):
     left; not in the JSON."""
 
 
+class BlockDecision(_Result):
+    """Why a drafted block was escalated, or was not."""
+
+    start: _Count
+    """Position of its first token."""
+    tokens: _Count
+    uncertainty: float
+    """That of its least sure token, larger is less sure."""
+    outcome: Outcome
+    reason: str
+    """In words, with the numbers that decided."""
+
+
 class EscalationCost(_Result):
     """What left the device for this caption. The end marker counts as a token."""
 
@@ -53,8 +74,8 @@ class EscalationCost(_Result):
     bytes_sent: _Count
     """Of sealed frames, padding and covers included; the handshake is not one caption's."""
     bytes_received: _Count
-    epsilon: Annotated[float, Field(ge=0)] | None
-    """``None`` where no noise was added: then there is no guarantee to state."""
+    guarantee: Guarantee | None
+    """Of the states that left; ``None`` where none did."""
 
 
 class Latency(_Result):
@@ -84,6 +105,11 @@ class Caption(_Result):
     """One per frame: proof that the audit log has it."""
     degraded: str | None
     """Why tokens that were to be verified were not; ``None`` where all went as intended."""
+    id: str | None
+    """What the journal, and the log if any of it left, call the caption on this device, in hex;
+    ``None`` without a verifier."""
+    decisions: tuple[BlockDecision, ...]
+    """Per drafted block, in order, why it was escalated or not."""
 
 
 def path_text(path: str | os.PathLike[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -13,17 +14,18 @@ from typing import Self
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio import Clip, read_clip
-from ugsd_sdk.caption import Caption, Latency, path_text
-from ugsd_sdk.config import EMBEDDED, Settings
+from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
+from ugsd_sdk.config import Settings
 from ugsd_sdk.decoder import Decoder
-from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, pinned_key
+from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, dialer_to
 from ugsd_sdk.drafter import Drafter, Evidence
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
+from ugsd_sdk.events import Finished
 from ugsd_sdk.exchange import Exchange
 from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.link import Link
-from ugsd_sdk.policy import NeverEscalate, Policy, Reserved, UncertaintyPolicy
+from ugsd_sdk.policy import NOT_ACQUAINTED, NeverEscalate, Policy, Reserved, UncertaintyPolicy
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
 
@@ -34,6 +36,7 @@ STARTER = "starter"
 BUNDLED = (STARTER, "free")
 """Names of the drafters that come with the package."""
 
+_NO_VERIFIER = "no verifier is set"
 _ENTROPY_THRESHOLD = 0.2
 """Share of ln V that escalates with a drafter that brings no gate of its own."""
 
@@ -42,12 +45,14 @@ class Captioner:
     """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
 
     ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none,
-    a ``ws://`` or ``wss://`` address with ``verifier_key`` pinned, ``"embedded"``, or a function
-    that makes a :class:`Transport`. Without one, neither network nor ``home`` is touched.
+    a ``ws://`` or ``wss://`` address, ``"embedded"``, or a function that makes a
+    :class:`Transport`. Without one, neither network nor ``home`` is touched. It is known by
+    ``verifier_root``, which vouches for its keys in the file ``verifier_manifest``; on this
+    machine, or over the caller's transport, ``verifier_key`` may be pinned instead.
 
-    ``config`` is a :class:`Settings` or a TOML file, which is read with the environment; arguments
-    win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those that
-    come with the drafter and the settings.
+    ``config`` is a :class:`Settings`, or a TOML or YAML file, which is read with the environment;
+    arguments win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace
+    those that come with the drafter and the settings.
 
     The constructor does no work: :meth:`load` does, or the first caption. Threads may share a
     captioner; one caption is made at a time.
@@ -58,6 +63,8 @@ class Captioner:
         drafter: str | os.PathLike[str] | Drafter = STARTER,
         *,
         verifier: str | Callable[[], Transport] | None = None,
+        verifier_root: str | os.PathLike[str] | None = None,
+        verifier_manifest: str | os.PathLike[str] | None = None,
         verifier_key: str | os.PathLike[str] | None = None,
         user: str | None = None,
         home: str | os.PathLike[str] | None = None,
@@ -67,6 +74,8 @@ class Captioner:
     ) -> None:
         self._given_drafter = drafter
         self._given_verifier = verifier
+        self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
+        self._verifier_manifest = None if verifier_manifest is None else Path(verifier_manifest)
         self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
@@ -131,20 +140,21 @@ class Captioner:
                 max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
                 novelty=evidence.novelty,
                 uncertainty=loaded.uncertainty,
-                policy=NeverEscalate() if exchange is None else policy,
-                budget=lambda: budget_of(exchange, loaded.settings.limits),
+                policy=NeverEscalate(_NO_VERIFIER) if exchange is None else policy,
+                budget=lambda: budget_of(exchange, loaded.limits),
                 block_tokens=loaded.settings.block_tokens,
             )
             finished, draft_s = drive(decoder, exchange)
             gender = evidence.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
             voice.heard(evidence.heard)
+            name = loaded.noted(finished, exchange)
             loaded.load_s = 0.0
             return Caption(
                 path=path_text(clip) if isinstance(clip, (str, os.PathLike)) else None,
                 text=text_of(finished, drafter, gender),
                 tokens=tokens_of(finished, drafter, gender),
-                escalation=cost_of(finished, exchange),
+                escalation=cost_of(finished, exchange, loaded.limits.delta),
                 latency_ms=Latency(
                     load=_milliseconds(load_s),
                     encode=_milliseconds(encoded_s - loaded_s),
@@ -154,6 +164,8 @@ class Captioner:
                 ),
                 receipts=receipts,
                 degraded=None if exchange is None else exchange.degraded or _reserve(policy),
+                id=name,
+                decisions=tuple(BlockDecision(**asdict(block)) for block in finished.blocks),
             )
 
     def close(self) -> None:
@@ -192,14 +204,10 @@ class Captioner:
         verifier = (
             self._given_verifier if self._given_verifier is not None else settings.verifier.url
         )
-        key = self._verifier_key or settings.verifier.key
-        if verifier is None:
-            return None
-        if verifier == EMBEDDED:
-            return EmbeddedDialer(Home.at(settings.home))
-        if isinstance(verifier, str):
-            return PinnedDialer.to(verifier, key)
-        return PinnedDialer(verifier, pinned_key(key))
+        known_by = settings.verifier.known_by(
+            key=self._verifier_key, root=self._verifier_root, manifest=self._verifier_manifest
+        )
+        return None if verifier is None else dialer_to(verifier, known_by, Home.at(settings.home))
 
     def _drafter(self) -> tuple[Drafter, Path | None]:
         """The drafter, not loaded, and where its gate is."""
@@ -227,7 +235,8 @@ class Captioner:
             threshold = _ENTROPY_THRESHOLD
         link = door = None
         if dialer is not None:
-            door = Door(Home.at(settings.home), settings.limits, settings.user)
+            home, limits = Home.at(settings.home), settings.limits_of()
+            door = Door(home, limits, settings.user, sigma=settings.sigma)
             link = Link(
                 dialer,
                 door,
@@ -260,6 +269,7 @@ class _Loaded:
         voice: KnownVoice,
     ) -> None:
         self.settings = settings
+        self.limits = settings.limits_of()
         self.drafter = drafter
         self.uncertainty = uncertainty
         self.policy = policy
@@ -287,6 +297,14 @@ class _Loaded:
             shape=self.settings.shape,
         )
 
+    def noted(self, finished: Finished, exchange: Exchange | None) -> str | None:
+        """Keep why the caption's blocks were escalated or not; its name in the journal."""
+        if exchange is None or self._door is None:
+            return None
+        name = exchange.caption_id or os.urandom(16)
+        self._door.note(name, finished.blocks)
+        return name.hex()
+
     def close(self) -> None:
         if self.link is not None:
             self.link.close()
@@ -304,8 +322,7 @@ def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:
 
 
 def _reserve(policy: Policy) -> str | None:
-    held_back = isinstance(policy, Reserved) and policy.held_back
-    return "not acquainted with the voice" if held_back else None
+    return NOT_ACQUAINTED if isinstance(policy, Reserved) and policy.held_back else None
 
 
 def _milliseconds(seconds: float) -> float:

@@ -1,7 +1,8 @@
-"""Settings of the device side, from a TOML file, the environment and Python.
+"""Settings of the device side, from a TOML or YAML file, the environment and Python.
 
 Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
-``UGSD_LIMITS__BLOCKS_PER_DAY``), the environment over the file, the file over the defaults::
+``UGSD_LIMITS__BLOCKS_PER_DAY``, ``UGSD_USERS__ADA__TOKENS_PER_DAY``), the environment over the
+file, the file over the defaults::
 
     user = "ada"
     threshold = 0.3
@@ -9,23 +10,48 @@ Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
 
     [verifier]
     url = "wss://captions.example.org"
-    key = "verifier.pub"            # or the key's text
+    root = "ugsd-root1:..."         # or a file that holds it
+    manifest = "verifier.manifest"
     deadline_s = 2.0
 
-    [limits]
+    [noise]
+    sigma = 1.0                     # or epsilon = 8.0, of one caption
+
+    [limits]                        # everyone's caps
     tokens_per_day = 2000
+
+    [profiles.child]                # over them
+    tokens_per_day = 200
+    epsilon_per_day = "none"        # lifts a cap
+
+    [users.ada]                     # over the profile's
+    inherits = "child"
+    blocks_per_caption = 2
+
+Caps of a profile or user stand directly in its table. The names of profiles and users are told
+apart without regard to case.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import tomllib
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -33,21 +59,27 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
+from ugsd_privacy import dp
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
+from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_names
 
-__all__ = ["EMBEDDED", "Settings", "VerifierSettings"]
+__all__ = [
+    "EMBEDDED",
+    "CapsOver",
+    "NoiseSettings",
+    "Settings",
+    "VerifierSettings",
+]
 
 EMBEDDED = "embedded"
 """The verifier address that stands for one started as a child process."""
-
-_TABLES = {
-    "verifier": '[verifier] url = "embedded"',
-    "limits": "[limits] tokens_per_day = 2000",
-}
+_Name = Annotated[str, Field(min_length=1, max_length=64)]
+_Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -58,14 +90,64 @@ class VerifierSettings(BaseModel):
 
     url: str | None = None
     """``ws://`` or ``wss://`` address, ``embedded``, or none."""
+    root: str | None = None
+    """The root that vouches for its keys, or a file that holds that: ``ugsd-root1:...``."""
+    manifest: Path | None = None
+    """File of the root's signed manifest, read anew for each connection."""
     key: str | None = None
-    """Its public key, or a file that holds it; the embedded verifier announces its own."""
+    """Instead of both, for a verifier on this machine: its public key, or a file that holds it. The
+    embedded verifier announces its own."""
     deadline_s: _Seconds = 2.0
     """Longest wait for one block, the first one's connection included."""
     caption_deadline_s: _Seconds = 5.0
     """Longest wait of one caption, all blocks together."""
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect; it runs in the background."""
+
+    def known_by(
+        self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
+    ) -> VerifierSettings:
+        """These settings with what is given: a key in place of root and manifest, or these in place
+        of a key."""
+        if root is not None or manifest is not None:
+            root, manifest = root or self.root, manifest or self.manifest
+        elif key is None:
+            return self
+        return self.model_copy(update={"key": key, "root": root, "manifest": manifest})
+
+
+class NoiseSettings(BaseModel):
+    """Gaussian noise on states that leave: exactly one of two."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sigma: _Positive | None = None
+    """Standard deviation of each coordinate, in units of the clip norm."""
+    epsilon: _Positive | None = None
+    """Of the states of one caption at ``limits.delta``; sigma is made to fit."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> NoiseSettings:
+        if (self.sigma is None) == (self.epsilon is None):
+            at = ("noise",) if self.sigma is None else ("noise", "epsilon")
+            raise _fault(at, "give sigma or epsilon, one of the two")
+        return self
+
+
+class CapsOver(BudgetLimits):
+    """Caps of a profile or a user: those that are given count, over what is inherited."""
+
+    inherits: _Name | None = None
+    """Name of the profile that the others come from; none takes ``limits``."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are given, and delta if that is."""
+        return {name: getattr(self, name) for name in self.model_fields_set - {"inherits"}}
+
+    @model_serializer(mode="wrap")
+    def _only_given(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
 
 
 class Settings(BaseSettings):
@@ -96,25 +178,119 @@ class Settings(BaseSettings):
     """What the number, sizes and times of frames tell. ``constant``: while there is a session each
     caption sends one frame, all of one size, and gets one such answer: its first escalated block,
     or a cover that carries nothing. Later blocks stay here, unverified."""
+    noise: NoiseSettings | None = None
+    """Added to states before they leave; none adds none, and then nothing bounds what they tell."""
     limits: BudgetLimits = BudgetLimits()
+    """Everyone's caps."""
+    profiles: dict[_Name, CapsOver] = Field(default_factory=dict)
+    """Caps by a name that users, and other profiles, inherit."""
+    users: dict[_Name, CapsOver] = Field(default_factory=dict)
+    """A user's own caps."""
 
     @field_validator("limits", mode="before")
     @classmethod
     def _plain_limits(cls, limits: object) -> object:
-        """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
-        if not isinstance(limits, dict):
-            return limits
-        return {name: _plain_limit(value) for name, value in limits.items()}
+        return _plain_caps(limits)
+
+    @field_validator("profiles", "users", mode="before")
+    @classmethod
+    def _plain_names(cls, named: object, info: ValidationInfo) -> object:
+        if not isinstance(named, Mapping):
+            return named
+        plain = {
+            name.lower() if isinstance(name, str) else name: _plain_caps(caps)
+            for name, caps in named.items()
+        }
+        if len(plain) < len(named):
+            raise _fault((str(info.field_name),), "two names differ in case alone: delete one")
+        return plain
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Settings:
+        for table, named in (("profiles", self.profiles), ("users", self.users)):
+            for name, caps in named.items():
+                self._check_inherited(table, name, caps)
+        if self.noise is not None:
+            self._check_noise(self.noise)
+        return self
+
+    def _check_inherited(self, table: str, name: str, caps: CapsOver) -> None:
+        at, path = (table, name), [name] if table == "profiles" else []
+        while caps.inherits is not None:
+            parent = caps.inherits.lower()
+            if parent not in self.profiles:
+                known = ", ".join(sorted(self.profiles)) or "none"
+                raise _fault(
+                    (*at, "inherits"), f"no profile is named {caps.inherits}; those given: {known}"
+                )
+            if parent in path:
+                circle = " -> ".join([*path[path.index(parent) :], parent])
+                raise _fault(("profiles", parent, "inherits"), f"a circle: {circle}: break it")
+            path.append(parent)
+            at, caps = ("profiles", parent), self.profiles[parent]
+
+    def _check_noise(self, noise: NoiseSettings) -> None:
+        if self.disclosure is Disclosure.TOKENS:
+            raise _fault(
+                ("noise",),
+                "disclosure = tokens sends no state that noise could be added to: delete noise, "
+                "or disclose a summary",
+            )
+        if noise.epsilon is not None and self.states_per_caption is None:
+            raise _fault(
+                ("noise", "epsilon"),
+                f"with disclosure = {self.disclosure} a caption may send any number of states: set "
+                "limits.tokens_per_caption, or noise.sigma instead",
+            )
+
+    def limits_of(self, user: str | None = None) -> BudgetLimits:
+        """The caps of ``user``, or of the one that these settings are for: everyone's, under those
+        of the profiles that they inherit, under their own."""
+        caps = self.users.get((self.user if user is None else user).lower())
+        chain = []
+        while caps is not None:
+            chain.append(caps.given)
+            caps = self.profiles[caps.inherits.lower()] if caps.inherits else None
+        limits = self.limits
+        for given in reversed(chain):
+            limits = limits.model_copy(update=given)
+        return limits
+
+    @property
+    def sigma(self) -> float | None:
+        """The noise's standard deviation in units of the clip norm; ``None`` without noise. Raises
+        :class:`ConfigError` where none makes the epsilon asked for."""
+        if self.noise is None or self.noise.epsilon is None:
+            return None if self.noise is None else self.noise.sigma
+        sigma = dp.sigma_of(
+            epsilon=self.noise.epsilon,
+            delta=self.limits_of().delta,
+            sensitivity=dp.STATE_SENSITIVITY,
+            releases=self.states_per_caption or 1,
+        )
+        if not math.isfinite(sigma):
+            raise ConfigError("setting noise.epsilon: no noise makes so small a one")
+        return sigma
+
+    @property
+    def states_per_caption(self) -> int | None:
+        """How many the disclosure lets a caption send at most; ``None`` for any number."""
+        if self.disclosure is Disclosure.TOKENS:
+            return 0
+        if self.disclosure is Disclosure.SUMMARY:
+            return 1
+        return self.limits_of().tokens_per_caption
 
     @classmethod
     def read(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
-        """Settings from ``arguments``, the environment and the TOML file at ``path``.
+        """Settings from ``arguments``, the environment and the file at ``path``.
 
-        Raises :class:`ConfigError` that names the key at fault and what would be right; also for a
-        ``UGSD_`` variable that names no setting (``UGSD_SERVER_`` ones are the server's).
+        The file is TOML or YAML by its ending. Raises :class:`ConfigError` that names file, line
+        and key at fault and what would be right; also for a ``UGSD_`` variable that names no
+        setting (``UGSD_SERVER_`` ones are the server's).
         """
-        _check_variables()
-        file = {} if path is None else _read_toml(Path(path))
+        check_variables(cls)
+        file = None if path is None else SettingsFile.read(Path(path))
 
         class FromFile(cls):  # type: ignore[valid-type,misc]
             @classmethod
@@ -126,9 +302,10 @@ class Settings(BaseSettings):
                 dotenv_settings: PydanticBaseSettingsSource,
                 file_secret_settings: PydanticBaseSettingsSource,
             ) -> tuple[PydanticBaseSettingsSource, ...]:
-                return init_settings, env_settings, InitSettingsSource(settings_cls, file)
+                read = {} if file is None else dict(file.values)
+                return init_settings, env_settings, InitSettingsSource(settings_cls, read)
 
-        return _checked(FromFile, arguments, file, path)
+        return _checked(FromFile, arguments, file)
 
     @classmethod
     def of(cls, **arguments: Any) -> Settings:
@@ -136,7 +313,7 @@ class Settings(BaseSettings):
 
         Raises :class:`ConfigError` as :meth:`read` does.
         """
-        return _checked(_ArgumentsOnly, arguments, {}, None)
+        return _checked(_ArgumentsOnly, arguments, None)
 
 
 class _ArgumentsOnly(Settings):
@@ -152,90 +329,42 @@ class _ArgumentsOnly(Settings):
         return (init_settings,)
 
 
-def _plain_limit(value: object) -> object:
+def _plain_caps(caps: object) -> object:
+    """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
+    if not isinstance(caps, Mapping):
+        return caps
+    return {
+        name: value if name == "inherits" else _plain_cap(value) for name, value in caps.items()
+    }
+
+
+def _plain_cap(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()  # which is no number
     if not isinstance(value, str):
         return value
-    text = value.strip().lower()
-    if text == "none":
+    text = value.strip()
+    if text.lower() == "none":
         return None
-    return int(text) if text.isdecimal() else value
+    return int(text) if text.isascii() and text.isdecimal() else value
 
 
-def _check_variables() -> None:
-    tables: dict[str, type[BaseModel]] = {"verifier": VerifierSettings, "limits": BudgetLimits}
-    known = {f"UGSD_{name}".upper() for name in Settings.model_fields}
-    for table, model in tables.items():
-        known |= {f"UGSD_{table}__{name}".upper() for name in model.model_fields}
-    for variable in sorted(os.environ):
-        name = variable.upper()
-        ours = name.startswith("UGSD_") and not name.startswith("UGSD_SERVER_")
-        if ours and name not in known:
-            nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"environment variable {variable}: no such setting: did you mean {nearest}? "
-                "Correct its name or unset it"
-            )
+def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:
+    """A fault of several settings together, found at ``keys``."""
+    return PydanticCustomError("together", "{told}", {"told": told, "keys": keys})
 
 
 def _checked(
-    kind: type[Settings],
-    arguments: dict[str, Any],
-    file: dict[str, Any],
-    path: str | os.PathLike[str] | None,
+    kind: type[Settings], arguments: dict[str, Any], file: SettingsFile | None
 ) -> Settings:
+    twice = name_given_twice(arguments)
+    if twice is not None:
+        raise ConfigError(f"setting {'.'.join(twice)}: given twice: delete one")
+    given = with_lower_names(arguments)
     try:
-        return kind(**arguments)
+        return kind(**given)
     except SettingsError:
-        tables = [f"UGSD_{table.upper()}" for table in _TABLES]
-        name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
-        raise ConfigError(
-            f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
-        ) from None
+        raise ConfigError(told_variable(Settings)) from None
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        keys = [str(part) for part in fault["loc"]]
-        raise ConfigError(f"{_origin(keys, arguments, file, path)}: {_fix(fault)}") from None
-
-
-def _is_json(text: str | None) -> bool:
-    try:
-        json.loads(text or "null")
-    except ValueError:
-        return False
-    return True
-
-
-def _origin(
-    keys: list[str],
-    arguments: dict[str, Any],
-    file: dict[str, Any],
-    path: str | os.PathLike[str] | None,
-) -> str:
-    """Where the faulty value came from: the first source, by precedence, that has its key."""
-    name = ".".join(keys)
-    variable = "UGSD_" + "__".join(keys).upper()
-    if keys and keys[0] in arguments:
-        return f"setting {name}"
-    if variable in {key.upper() for key in os.environ}:
-        return f"environment variable {variable}"
-    return f"{path}: key {name}" if keys and keys[0] in file else f"setting {name}"
-
-
-def _fix(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "no such setting: correct its name or delete it"
-    table = fault["loc"][-1] if fault["loc"] else None
-    if fault["type"] in {"model_type", "model_attributes_type"} and table in _TABLES:
-        return f"{table} is a table: {_TABLES[table]}"
-    if fault["type"] == "path_type":
-        return f'a path is text, such as "~/.ugsd", not {fault["input"]!r}'
-    return f"{fault['msg'].lower()}, not {fault['input']!r}"
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: check the path and its permissions") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        fault = error.errors(include_url=False)[0]
+        raise ConfigError(told(fault, Settings, given, file)) from None

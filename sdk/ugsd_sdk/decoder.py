@@ -6,8 +6,8 @@ The driver calls :meth:`Decoder.advance` and does what the returned event says::
        ^  └──── advance() ──> EscalationDue ──> IN FLIGHT
        │                                           │ advance() ──> VerdictDue (drafts one block on)
        ├── verdict(v)      accepted, corrected ────┤
-       ├── withheld()      nothing left; alone ────┤
-       └── unanswered()    it left in vain; alone ─┘
+       ├── withheld(why)   nothing left; alone ────┤
+       └── unanswered(why) it left in vain; alone ─┘
 
 *Alone* means that the rest of the caption is drafted without the verifier. One refusal suffices:
 whatever cap or deadline it was, a later block of the same caption would need at least as much,
@@ -36,6 +36,8 @@ from ugsd_sdk.events import (
     EscalationDue,
     Event,
     Finished,
+    JudgedBlock,
+    Outcome,
     Source,
     Tally,
     VerdictDue,
@@ -60,6 +62,8 @@ class _Drafted:
 class _InFlight:
     block: Sequence[_Drafted]
     escalation: Escalation
+    reason: str
+    """Why the policy sends it."""
 
 
 class Decoder:
@@ -94,7 +98,9 @@ class Decoder:
         self._ahead: list[_Drafted] = []
         self._held = 0
         self._in_flight: _InFlight | None = None
-        self._alone = False
+        self._alone = ""
+        """Why the rest is drafted without the verifier, if it is."""
+        self._outcomes: list[JudgedBlock] = []
         self._blocks = self._escalated = self._judged = 0
         self._left_tokens: set[int] = set()
         self._left_states: set[int] = set()
@@ -109,17 +115,19 @@ class Decoder:
         while not self._ended():
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
-            wanted = self._judge(block)
-            if wanted is not None and wanted.tokens is not None:
-                block = block[: max(1, wanted.tokens)]
-            self._judged += len(block)
-            if wanted is None:
+            decision = self._judge(block)
+            if isinstance(decision, Commit):
+                self._judged += len(block)
+                self._note(block, Outcome.ALONE if self._alone else Outcome.KEPT, decision.reason)
                 self._commit(block, Source.DRAFTED, left=False)
                 continue
-            escalation = self._escalation(block, wanted.disclosure)
-            self._in_flight = _InFlight(block, escalation)
+            if decision.tokens is not None:
+                block = block[: max(1, decision.tokens)]
+            self._judged += len(block)
+            escalation = self._escalation(block, decision.disclosure)
+            self._in_flight = _InFlight(block, escalation, decision.reason)
             return EscalationDue(escalation)
-        return Finished(tuple(self._committed), self._tally())
+        return Finished(tuple(self._committed), self._tally(), tuple(self._outcomes))
 
     def draft_out(self) -> None:
         """Draft on to the caption's end, in any state. Why: in constant shape what leaves does so
@@ -141,6 +149,9 @@ class Decoder:
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_left(flight)
         self._in_flight = None
+        self._note(
+            block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted"
+        )
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
@@ -152,19 +163,21 @@ class Decoder:
         self._held = len(self._committed)
         self._states.clear()
 
-    def withheld(self) -> None:
+    def withheld(self, why: str = "refused") -> None:
         """The block in flight did not leave: keep the draft, and go on alone."""
         block = self._flight().block
         self._in_flight = None
-        self._alone = True
+        self._note(block, Outcome.WITHHELD, why)
+        self._alone = f"after the block at {len(self._committed)}: {why}"
         self._commit(block, Source.DRAFTED, left=False)
 
-    def unanswered(self) -> None:
+    def unanswered(self, why: str = "no verdict") -> None:
         """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
         flight = self._flight()
         self._mark_left(flight)
         self._in_flight = None
-        self._alone = True
+        self._note(flight.block, Outcome.SENT, f"{flight.reason}; in vain: {why}")
+        self._alone = f"after the block at {len(self._committed)}: {why}"
         self._commit(flight.block, Source.DRAFTED, left=True)
 
     # -- drafting
@@ -210,17 +223,22 @@ class Decoder:
 
     # -- committing and disclosing
 
-    def _judge(self, block: Sequence[_Drafted]) -> Escalate | None:
+    def _judge(self, block: Sequence[_Drafted]) -> Commit | Escalate:
         if self._alone:
-            return None
+            return Commit(self._alone)
         view = BlockView(
             start=len(self._committed),
             tokens=tuple(drafted.token for drafted in block),
             uncertainties=tuple(drafted.uncertainty for drafted in block),
             summary_held=0 in self._left_states,
         )
-        decision = self._policy(view, self._budget())
-        return None if isinstance(decision, Commit) else decision
+        return self._policy(view, self._budget())
+
+    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: str) -> None:
+        """Of the block that is about to be committed, or rejected."""
+        unsure = float(max(drafted.uncertainty for drafted in block))
+        start = len(self._committed)
+        self._outcomes.append(JudgedBlock(start, len(block), unsure, outcome, reason))
 
     def _commit(self, block: Sequence[_Drafted], source: Source, *, left: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed ones."""

@@ -3,54 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys import VerifierPublicKey
+from ugsd_privacy.root import RootPin
 
+from ugsd_sdk.config import EMBEDDED, VerifierSettings
 from ugsd_sdk.embedded import EmbeddedVerifier
 from ugsd_sdk.errors import ConfigError, Unreachable
 from ugsd_sdk.home import Home
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.websocket import WebSocketTransport
+from ugsd_sdk.trust import TrustedRoot
 
-__all__ = ["EmbeddedDialer", "PinnedDialer", "pinned_key"]
+__all__ = ["EmbeddedDialer", "PinnedDialer", "dialer_to"]
+
+Key = Callable[[], VerifierPublicKey]
 
 
-def pinned_key(path_or_text: str | None) -> VerifierPublicKey:
-    """The verifier's key. Raises :class:`ConfigError` where there is none or it is malformed."""
-    if not path_or_text:
+def dialer_to(
+    verifier: str | Callable[[], Transport], settings: VerifierSettings, home: Home
+) -> PinnedDialer | EmbeddedDialer:
+    """The dialer to an address, ``embedded``, or what the caller's transport reaches.
+
+    Raises :class:`ConfigError` for an unusable address, and where nothing says by which key or root
+    the verifier is known.
+    """
+    if verifier == EMBEDDED:
+        return EmbeddedDialer(home)
+    if not isinstance(verifier, str):
+        return PinnedDialer(verifier, _key(settings, home))
+    is_here = WebSocketTransport(verifier).is_loopback
+    key = _key(settings, home)
+    if not is_here and settings.root is None:
         raise ConfigError(
-            "a verifier needs its key pinned: give verifier_key, as the operator published it"
+            f"verifier {verifier}: over a network a bare verifier_key is not enough, for it can "
+            "never be replaced: have its operator make a root (`ugsd-server root`) and sign a "
+            "manifest (`ugsd-server manifest`), and give verifier_root and verifier_manifest"
+        )
+    return PinnedDialer(lambda: WebSocketTransport(verifier), key)
+
+
+def _key(settings: VerifierSettings, home: Home) -> Key:
+    """What gives the key to seal to, or raises a ``TransportError``."""
+    if settings.root is not None:
+        return _trusted(settings.root, settings, home).key
+    if settings.manifest is not None:
+        raise ConfigError("a manifest needs the root that signed it pinned: give verifier_root")
+    if not settings.key:
+        raise ConfigError(
+            "a verifier needs its key pinned: give verifier_root and verifier_manifest, or on this "
+            "machine verifier_key, as the operator published them"
         )
     try:
-        return VerifierPublicKey.load(path_or_text)
+        pinned = VerifierPublicKey.load(settings.key)
     except KeyFileError as error:
         raise ConfigError(f"verifier key: {error}") from error
+    return lambda: pinned
+
+
+def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
+    if settings.key is not None:
+        raise ConfigError("a verifier is known by its key or by its root: give one of them")
+    if settings.manifest is None:
+        raise ConfigError("a root vouches for keys in a manifest: give verifier_manifest")
+    try:
+        pin = RootPin.load(root)
+    except KeyFileError as error:
+        raise ConfigError(f"verifier root: {error}") from error
+    return TrustedRoot(pin, Path(settings.manifest).expanduser(), home.trust)
 
 
 class PinnedDialer:
-    """A verifier whose key is known beforehand."""
+    """A verifier whose key is known beforehand, or looked up for each connection."""
 
-    def __init__(self, transport: Callable[[], Transport], pinned: VerifierPublicKey) -> None:
+    def __init__(self, transport: Callable[[], Transport], key: Key) -> None:
         self._transport = transport
-        self._pinned = pinned
-
-    @classmethod
-    def to(cls, url: str, key: str | None) -> PinnedDialer:
-        """Over a websocket. Raises :class:`ConfigError` for an unusable address or key."""
-        WebSocketTransport(url)
-        return cls(lambda: WebSocketTransport(url), pinned_key(key))
+        self._key = key
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
-        return self._transport(), self._pinned
+        key = self._key()
+        return self._transport(), key
 
     def close(self) -> None:
         return
 
 
 class EmbeddedDialer:
-    """The bundled verifier as a child process, started when it is first needed."""
+    """The bundled verifier as a child process, started when it is first needed.
+
+    Its key is taken as it is: it comes through a pipe from a process of our own.
+    """
 
     def __init__(self, home: Home) -> None:
         self._verifier = EmbeddedVerifier(home.embedded)

@@ -7,7 +7,8 @@ from time import monotonic
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
-from ugsd_privacy.errors import PrivacyError
+from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.errors import BudgetExceeded, PrivacyError
 
 from ugsd_sdk.caption import CaptionToken, EscalationCost
 from ugsd_sdk.decoder import Decoder
@@ -15,6 +16,7 @@ from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.errors import PeerMisbehaved, TransportError
 from ugsd_sdk.events import EscalationDue, Finished, VerdictDue
 from ugsd_sdk.exchange import Exchange
+from ugsd_sdk.link import reason_of
 from ugsd_sdk.policy import BudgetView
 from ugsd_sdk.wording import Gender, worded
 
@@ -44,28 +46,33 @@ def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]
 def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationDue) -> None:
     try:
         frame = exchange.seal(event.escalation)
-    except (TransportError, PrivacyError):
-        decoder.withheld()
+    except (TransportError, PrivacyError) as error:
+        decoder.withheld(_why(error))
         return
     try:
         exchange.send(frame)
-    except TransportError:
-        decoder.unanswered()
+    except TransportError as error:
+        decoder.unanswered(_why(error))
 
 
 def _await(decoder: Decoder, exchange: Exchange, event: VerdictDue) -> None:
     try:
         verdict = exchange.receive()
-    except (TransportError, PrivacyError):
-        decoder.unanswered()
+    except (TransportError, PrivacyError) as error:
+        decoder.unanswered(_why(error))
         return
     try:
         decoder.verdict(verdict)
     except PeerMisbehaved as error:
         exchange.misfit(error)
-        decoder.unanswered()
+        decoder.unanswered(_why(error))
     else:
         exchange.fitted()
+
+
+def _why(error: Exception) -> str:
+    """A cap with its numbers; of any other failure, nothing that the peer said."""
+    return str(error) if isinstance(error, BudgetExceeded) else reason_of(error)
 
 
 def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
@@ -99,12 +106,13 @@ def tokens_of(
     )
 
 
-def cost_of(finished: Finished, exchange: Exchange | None) -> EscalationCost:
-    """What the decoder counted, and what the exchange did."""
+def cost_of(finished: Finished, exchange: Exchange | None, delta: float) -> EscalationCost:
+    """What the decoder counted, and what the exchange did; epsilon is told at ``delta``."""
+    spend = exchange.spend() if exchange is not None and finished.tally.disclosed_states else 0
     return EscalationCost(
         **asdict(finished.tally),
         frames=0 if exchange is None else exchange.frames,
         bytes_sent=0 if exchange is None else exchange.bytes_sent,
         bytes_received=0 if exchange is None else exchange.bytes_received,
-        epsilon=None,
+        guarantee=Guarantee.of_spend(spend, delta) if spend else None,
     )

@@ -17,6 +17,7 @@
         ├── Unreachable            no connection, no TLS, or a connection that was lost
         ├── NoAnswer               connected, but the deadline passed
         ├── Refused                the verifier declined to check a block; ``.code`` says why
+        ├── Untrusted              no manifest of the pinned root gives a key to use now
         ├── WrongVerifier          it does not hold the pinned key, or checks other captions
         └── PeerMisbehaved         its answer does not fit what was asked
 
@@ -43,6 +44,7 @@ __all__ = [
     "UgsdError",
     "Unreachable",
     "UnreadableAudio",
+    "Untrusted",
     "WrongVerifier",
 ]
 
@@ -125,6 +127,12 @@ class Refused(TransportError):
             f"the verifier refused the block: {code}", reason=f"verifier refused: {code}"
         )
         self.code = code
+
+
+class Untrusted(TransportError):
+    """No manifest of the pinned root gives a key to use now."""
+
+    default_reason = "verifier key not trusted"
 
 
 class WrongVerifier(TransportError):

@@ -7,7 +7,17 @@ from enum import StrEnum
 
 from ugsd_privacy.egress import Escalation
 
-__all__ = ["DecodedToken", "EscalationDue", "Event", "Finished", "Source", "Tally", "VerdictDue"]
+__all__ = [
+    "DecodedToken",
+    "EscalationDue",
+    "Event",
+    "Finished",
+    "JudgedBlock",
+    "Outcome",
+    "Source",
+    "Tally",
+    "VerdictDue",
+]
 
 
 class Source(StrEnum):
@@ -21,6 +31,33 @@ class Source(StrEnum):
     """The verifier, in place of a token that it rejected."""
     CONTINUED = "continued"
     """The verifier, going on after its correction or after an accepted block."""
+
+
+class Outcome(StrEnum):
+    """What became of a drafted block."""
+
+    KEPT = "kept"
+    """The policy kept it here."""
+    SENT = "sent"
+    """It left, whether or not a verdict came back."""
+    WITHHELD = "withheld"
+    """The policy wanted it checked; a cap, a deadline or a fault kept it here."""
+    ALONE = "alone"
+    """It was not judged: an earlier block was withheld or left in vain."""
+
+
+@dataclass(frozen=True)
+class JudgedBlock:
+    """A drafted block, and why it was escalated or not."""
+
+    start: int
+    """Position of its first token."""
+    tokens: int
+    uncertainty: float
+    """That of its least sure token."""
+    outcome: Outcome
+    reason: str
+    """In words for the owner; it quotes no token."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +109,8 @@ class Finished:
     tokens: tuple[DecodedToken, ...]
     """The end marker, where there is one, is the last."""
     tally: Tally
+    blocks: tuple[JudgedBlock, ...] = ()
+    """In their order; tokens that the verifier wrote are in none."""
 
 
 Event = EscalationDue | VerdictDue | Finished

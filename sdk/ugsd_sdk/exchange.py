@@ -9,6 +9,7 @@ from time import monotonic
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.budget import BudgetLimits, Usage, Window
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
+from ugsd_privacy.dp import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import ChannelError, LedgerError, LogTampered, PrivacyError, WireError
 from ugsd_privacy.wire import Cover, Refusal, Verdict
@@ -116,8 +117,23 @@ class Exchange:
             self._note(error)
             return ()
 
+    @property
+    def caption_id(self) -> bytes | None:
+        """What the log calls this caption; ``None`` where nothing of it was logged."""
+        return None if self._handle is None else self._handle.id
+
+    def spend(self) -> int:
+        """Of the states that left, see :func:`ugsd_privacy.dp.spend`; unbounded where the ledger
+        cannot tell."""
+        if self._session is None or self._handle is None:
+            return 0
+        try:
+            return self._session.egress.usage(self._handle).spend
+        except PrivacyError:
+            return UNBOUNDED
+
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
-        """What the caps still allow, ``limits`` or less; nothing where the ledger cannot be read."""
+        """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
         used: dict[Window, Usage] = {}
         try:
             if self._session is not None:

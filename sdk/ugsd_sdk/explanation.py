@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ugsd_privacy import dp
 from ugsd_privacy.channel import Shape
+from ugsd_privacy.dp import Guarantee
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.leakage import STRANGER, Leak, Leakage
 from ugsd_privacy.wire import Disclosure
@@ -21,6 +23,8 @@ __all__ = ["Explanation", "explain"]
 _WIDTH = 78
 _TRAFFIC = "traffic"
 _FEW = 2
+_MOST_PRIVATE = 10
+"""Epsilon above which a bound is called noise."""
 _DEFAULT_ACQUAINTANCE: int = Settings.model_fields["acquaintance"].default
 
 _NEVER = (
@@ -62,6 +66,8 @@ class Explanation:
     settings: Mapping[str, str]
     leaves: tuple[str, ...]
     never: tuple[str, ...]
+    bound: tuple[str, ...]
+    """What noise guarantees, with epsilon, delta, unit and relation, or that nothing does."""
     learnt: tuple[str, ...]
     """What attackers got, or that nobody measured it."""
     source: str
@@ -78,6 +84,7 @@ class Explanation:
                 _wrapped(f"With these settings ({chosen}):"),
                 _list("What leaves this device, when it is unsure of a caption:", self.leaves),
                 _list("What never leaves it:", self.never),
+                _list("What noise guarantees of the numbers about the clip:", self.bound),
                 _list("What attackers got from it:", self.learnt),
                 _wrapped(self.source),
             ]
@@ -94,10 +101,11 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "disclosure": str(settings.disclosure),
             "shape": str(settings.shape),
             "acquaintance": str(settings.acquaintance),
-            "noise": "none",
+            "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
         leaves=_leaves(settings, state_dim_of(folder)),
         never=_NEVER,
+        bound=_bound(settings),
         learnt=learnt,
         source=source,
     )
@@ -132,6 +140,36 @@ def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
+def _bound(settings: Settings) -> tuple[str, ...]:
+    limits, sigma, states = settings.limits_of(), settings.sigma, settings.states_per_caption
+    if settings.disclosure is Disclosure.TOKENS:
+        return ("nothing, and no such numbers leave; the words are never noised",)
+    if sigma is None:
+        if any(cap.startswith("epsilon") for cap in limits.left({})):
+            return ("none of them leaves: they have no noise, so a cap on epsilon keeps them in",)
+        return ("nothing: they leave without noise",)
+    spends = (
+        []
+        if states is None
+        else [dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=sigma, vectors=states)]
+    )
+    if limits.epsilon_per_caption is not None:
+        spends.append(dp.spend_of(limits.epsilon_per_caption, limits.delta))
+    if not spends:
+        return ("nothing of a whole caption, which may send any number of them: set a cap",)
+    bound = Guarantee.of_spend(min(spends), limits.delta)
+    called = {
+        "privacy": "a guarantee of privacy",
+        "noise": f"above epsilon {_MOST_PRIVATE} that is noise, not privacy",
+        "none": "no guarantee",
+    }[bound.word]
+    return (
+        f"{bound.text()}; {called}",
+        f"it holds for: {bound.relation}",
+        "the words that leave, and when a block does, are not covered",
+    )
+
+
 def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
         return ("nothing",), "Name a verifier in the settings to see what it would learn."
@@ -148,6 +186,8 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
         f"Measured by `{leakage.command}` on speakers that neither the drafter nor the attackers "
         "had heard, the strongest attacker each time. A better one may get more."
     )
+    if settings.sigma is not None:
+        source += " The figures are of numbers without noise; with it, nobody measured."
     constant = settings.shape is Shape.CONSTANT
     return tuple(told), f"{source} {_PACE}" if constant else source
 

@@ -16,21 +16,14 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.errors import HabitError
-
-try:
-    import fcntl
-except ImportError:  # no such lock on Windows: of two processes the last one counts
-    fcntl = None  # type: ignore[assignment]
+from ugsd_sdk.file_lock import locked
 
 __all__ = ["NO_HABIT", "Habit", "HabitFile", "KnownVoice", "clips_heard", "forget_habits"]
 
@@ -41,7 +34,6 @@ _MEMORY_CLIPS = 50
 """Older clips fade: the average follows a voice, a microphone or a room that changes."""
 _MAX_BYTES = 1 << 20
 _MAX_COUNT = 1 << 40
-_PATIENCE_S = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -95,7 +87,7 @@ class HabitFile:
         try:
             for folder in (self.path.parent.parent, self.path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self.path):
+            with locked(self.path):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
                 self._write(habit)
@@ -128,39 +120,13 @@ def forget_habits(folder: Path, user: str) -> bool:
     if not path.parent.is_dir():
         return False
     try:
-        with _locked(path):
+        with locked(path):
             left = [part for part in (path, path.with_suffix(".part")) if part.exists()]
             for part in (*left, path.with_suffix(".lock")):
                 part.unlink()
     except OSError as error:
         raise HabitError(f"{path}: {error.strerror}: delete it by hand") from error
     return bool(left)
-
-
-def _lock(descriptor: int) -> None:
-    """Raises ``OSError`` where another process keeps the lock: a caption does not wait for one that
-    was stopped while it held it."""
-    ends_s = monotonic() + _PATIENCE_S
-    while fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if monotonic() > ends_s:
-                raise
-            sleep(0.005)
-        else:
-            return
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Alone among processes and threads with the habit at ``path``."""
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _path(folder: Path, user: str) -> Path:

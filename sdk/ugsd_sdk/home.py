@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
-from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerUnavailable
+from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Decision, Ledger
+
+from ugsd_sdk.events import JudgedBlock
 
 __all__ = ["Door", "Home"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,11 @@ class Home:
         """Folder of what is known of users' voices."""
         return self.path / "habits"
 
+    @property
+    def trust(self) -> Path:
+        """Folder of what was seen of verifiers' manifests."""
+        return self.path / "trust"
+
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
@@ -88,13 +100,20 @@ class Door:
     """The egress of one user, opened on first use: without a verifier nothing is created."""
 
     def __init__(
-        self, home: Home, limits: BudgetLimits, user: str, *, sigma: float | None = None
+        self,
+        home: Home,
+        limits: BudgetLimits,
+        user: str,
+        *,
+        sigma: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """``sigma`` is the noise's, as :class:`Egress` takes it."""
+        """``sigma`` is the noise's and ``clock`` Unix time, as :class:`Egress` takes them."""
         self._home = home
         self._limits = limits
         self._user = user
         self._sigma = sigma
+        self._clock = clock
         self._ledger: Ledger | None = None
         self._egress: Egress | None = None
 
@@ -118,8 +137,43 @@ class Door:
                 limits=self._limits,
                 user=self._user,
                 sigma=self._sigma,
+                clock=self._clock,
             )
         return self._egress
+
+    def note(self, caption: bytes, blocks: Sequence[JudgedBlock]) -> None:
+        """Keep in the journal what became of a caption's blocks, if the ledger is open. Never
+        raises: what is only told must not cost a caption."""
+        ledger, now_s = self._ledger, int(self._clock())
+        if ledger is None:
+            return
+        decisions = [
+            Decision(
+                time_s=now_s,
+                user=self._user,
+                caption=caption,
+                start=block.start,
+                tokens=block.tokens,
+                uncertainty=block.uncertainty,
+                outcome=str(block.outcome),
+                reason=block.reason,
+            )
+            for block in blocks
+        ]
+        try:
+            with ledger.owning() as owner:
+                owner.note(decisions)
+        except LedgerError as error:
+            _logger.warning("decisions were not noted: %s", type(error).__name__)
+
+    def set_caps(self, user: str, caps: Mapping[str, float | None]) -> None:
+        """Hold ``user``, or ``EVERYONE``, to caps on this device; ``None`` takes one back. Raises
+        ``LedgerError``."""
+        self.open()
+        assert self._ledger is not None  # noqa: S101
+        with self._ledger.owning() as owner:
+            for cap, value in caps.items():
+                owner.set_cap(user, cap, value)
 
     def close(self) -> None:
         """Close the ledger. May be called again."""

@@ -4,10 +4,15 @@ A :class:`Link` connects on a background thread, so a caption waits for a connec
 as for a block. One block is unanswered at a time: an answer that comes after its deadline is read
 and dropped before the next block leaves, since the channel opens frames in order only.
 
+A session is replaced by a new handshake when it is an hour old or nearly used up, by the first
+caption that finds it so and never in mid-caption: whoever stole the secrets of one session learns
+nothing of the next. Where that fails there is no session, as after any loss.
+
 ::
 
     IDLE ── begin() ──> CONNECTING ──> READY ── drop(error) ──> BACKING OFF ── begin() ──> ...
-                            └── failure ────────────────────────────^
+                         ^  └── failure ─┼──────────────────────^
+                         └──── too old ──┘
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from ugsd_privacy.errors import (
 )
 from ugsd_privacy.keys import VerifierPublicKey
 from ugsd_privacy.wire import (
+    MAX_CAPTION_TOKENS,
     WIRE_VERSION,
     Cover,
     Refusal,
@@ -55,6 +61,7 @@ __all__ = ["Dialer", "Link", "Session", "reason_of"]
 _logger = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
+_SESSION_LIFETIME_S = 3600.0
 _PATIENCE_S = 10.0
 """A connection on which a block stayed unanswered for so long is given up."""
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
@@ -92,6 +99,7 @@ class Session:
     channel: ClientChannel
     egress: Egress
     welcome: Welcome
+    began_at_s: float
     unanswered: bool = False
     sent_at_s: float = 0.0
 
@@ -126,12 +134,14 @@ class Link:
         *,
         connect_timeout_s: float,
         first_back_off_s: float = _FIRST_BACK_OFF_S,
+        session_lifetime_s: float = _SESSION_LIFETIME_S,
     ) -> None:
         self._dialer = dialer
         self._door = door
         self._info = info
         self._connect_timeout_s = connect_timeout_s
         self._first_back_off_s = first_back_off_s
+        self._session_lifetime_s = session_lifetime_s
         self._lock = Lock()
         self._session: Session | None = None
         self._failure: Exception | None = None
@@ -160,8 +170,8 @@ class Link:
         One attempt costs one caption a wait: the next ones find it still connecting and go on,
         unless they ``insist``, which cuts backing off short too. ``only`` is the one that a caption
         began on; where it was lost the next is not waited for, since a new one holds none of that
-        caption's tokens. Raises a ``TransportError`` or ``PrivacyError``, the last failure's while
-        backing off.
+        caption's tokens. Without it, a session that is too old is replaced first. Raises a
+        ``TransportError`` or ``PrivacyError``, the last failure's while backing off.
         """
         if insist:
             self._waited_in_vain, self._retry_at_s = False, 0.0
@@ -173,7 +183,10 @@ class Link:
             self.begin()
             if only is not None:
                 raise Unreachable("the connection was lost in mid-caption")
-            session = self._ready(timeout_s)
+            return self._ready(timeout_s)
+        if only is None and self._is_worn(session):
+            self._retire()
+            return self._ready(timeout_s)
         return session
 
     def succeeded(self) -> None:
@@ -183,10 +196,8 @@ class Link:
     def drop(self, error: Exception) -> None:
         """Give the session up because of ``error``; a later ``begin`` connects again."""
         with self._lock:
-            session, self._session = self._session, None
             self._back_off(error)
-        if session is not None:  # a farewell may take a while; no caption waits for it
-            Thread(target=session.close, daemon=True, name="ugsd-farewell").start()
+        self._retire()
 
     def close(self) -> None:
         """Close the session and what the dialer keeps. May be called again."""
@@ -212,6 +223,19 @@ class Link:
         if session is None:
             raise failure or Unreachable("not connected")
         return session
+
+    def _is_worn(self, session: Session) -> bool:
+        """Whether the session is too old, or might end in mid-caption: a block has a token at
+        least, so no caption has more frames than tokens."""
+        age_s = monotonic() - session.began_at_s
+        few = session.channel.frames_left <= MAX_CAPTION_TOKENS
+        return age_s > self._session_lifetime_s or few
+
+    def _retire(self) -> None:
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:  # a farewell may take a while; no caption waits for it
+            Thread(target=session.close, daemon=True, name="ugsd-farewell").start()
 
     def _is_alive(self, session: Session) -> bool:
         try:
@@ -303,7 +327,7 @@ class Link:
             transport.close()
             raise
         assert isinstance(welcome, Welcome)  # noqa: S101
-        return Session(transport, channel, egress, welcome)
+        return Session(transport, channel, egress, welcome, monotonic())
 
     def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
         if not isinstance(welcome, Welcome):

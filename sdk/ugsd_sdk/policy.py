@@ -7,7 +7,7 @@ allows. The budget's caps are enforced behind it, so a policy may ignore them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from ugsd_privacy.wire import Disclosure
 
 __all__ = [
+    "NOT_ACQUAINTED",
     "AlwaysEscalate",
     "BlockView",
     "BudgetView",
@@ -26,6 +27,9 @@ __all__ = [
     "Reserved",
     "UncertaintyPolicy",
 ]
+
+NOT_ACQUAINTED = "not acquainted with the voice"
+"""Why a state of a voice that is not known yet stays here."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class BudgetView:
 class Commit:
     """Keep the block as drafted; nothing leaves."""
 
+    reason: str = field(default="the policy keeps it", compare=False)
+    """Why, in words for the owner."""
+
 
 @dataclass(frozen=True)
 class Escalate:
@@ -70,6 +77,8 @@ class Escalate:
     disclosure: Disclosure
     tokens: int | None = None
     """Only so many of its first tokens; the others stay here, as drafts. ``None`` for all."""
+    reason: str = field(default="the policy sends it", compare=False)
+    """Why, in words for the owner."""
 
 
 class Policy(Protocol):
@@ -93,8 +102,9 @@ class UncertaintyPolicy:
         for number, uncertainty in enumerate(block.uncertainties, 1):
             if uncertainty >= self.threshold:
                 whole = self.whole or self.disclosure is Disclosure.TOKENS
-                return Escalate(self.disclosure, None if whole else number)
-        return Commit()
+                why = f"unsure: {uncertainty:.3g} reaches {self.threshold:.3g}"
+                return Escalate(self.disclosure, None if whole else number, why)
+        return Commit(f"sure: {block.uncertainty:.3g} below {self.threshold:.3g}")
 
 
 @dataclass(frozen=True)
@@ -111,8 +121,10 @@ class AlwaysEscalate:
 class NeverEscalate:
     """The drafter alone."""
 
+    reason: str = "nothing is sent"
+
     def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Commit()
+        return Commit(self.reason)
 
 
 class Reserved:
@@ -129,7 +141,7 @@ class Reserved:
         if isinstance(decision, Commit) or decision.disclosure is Disclosure.TOKENS:
             return decision
         self.held_back = True
-        return Commit()
+        return Commit(NOT_ACQUAINTED)
 
 
 class RandomPolicy:

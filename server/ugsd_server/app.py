@@ -10,13 +10,14 @@ import asyncio
 import functools
 import logging
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, cast
 
 from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, Shape
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
 from ugsd_privacy.wire import Refusal, RefusalCode, Verdict
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
@@ -25,6 +26,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from ugsd_server.errors import ListenFailed
+from ugsd_server.keyring import KeyRing
 from ugsd_server.metrics import Metrics
 from ugsd_server.session import Close, VerifierSession, Work
 from ugsd_server.settings import Settings
@@ -41,16 +43,17 @@ _QUEUED_FRAMES = 2
 
 _logger = logging.getLogger(__name__)
 
+Keys = Callable[[], Sequence[VerifierKey]]
+"""The keys that open a hello now, the current one first."""
+
 
 class RunningServer:
     """A listening server, as :func:`serve` returns it. An async context manager."""
 
-    def __init__(self, settings: Settings, key: VerifierKey, verifier: Verifier) -> None:
+    def __init__(self, settings: Settings, keys: Keys, verifier: Verifier) -> None:
         self.metrics = Metrics()
-        self.public_key = key.public
-        """What devices pin."""
         self._settings = settings
-        self._key = key
+        self._keys = keys
         self._verifier = verifier
         self._server: Server
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verifier")
@@ -59,6 +62,11 @@ class RunningServer:
         self._sockets: set[_Connection] = set()
         self._idle: set[_Connection] = set()
         self._busy: set[_Connection] = set()
+
+    @property
+    def public_key(self) -> VerifierPublicKey:
+        """The current key's, which a manifest lists and devices on this machine may pin."""
+        return self._keys()[0].public
 
     @property
     def port(self) -> int:
@@ -163,9 +171,7 @@ class RunningServer:
     async def _serve_session(self, connection: _Connection) -> int:
         """Serve one device until either side ends it; returns the close code."""
         settings = self._settings
-        session = VerifierSession(
-            self._key, self._verifier, settings.session_limits(), self.metrics
-        )
+        session: VerifierSession | None = None
         patience_s = settings.handshake_timeout_s
         while not self._draining:
             try:
@@ -176,6 +182,9 @@ class RunningServer:
             if isinstance(frame, str):
                 return CloseCode.UNSUPPORTED_DATA
             received_s = asyncio.get_running_loop().time()
+            if session is None:  # not before the hello: keys may end or change while it is awaited
+                limits = settings.session_limits()
+                session = VerifierSession(self._keys(), self._verifier, limits, self.metrics)
             step = session.receive(frame)
             if isinstance(step, Work):
                 step = session.finish(await self._verify(step))
@@ -239,13 +248,13 @@ class _Connection(ServerConnection):
 async def serve(
     settings: Settings, *, key: VerifierKey | None = None, verifier: Verifier | None = None
 ) -> RunningServer:
-    """Read the key and the model, then listen.
+    """Read the keys and the model, then listen.
 
     ``key`` and ``verifier`` replace what ``settings`` would read. Raises
     :class:`~ugsd_privacy.errors.KeyFileError`, :class:`~ugsd_server.errors.ModelError` or
     :class:`~ugsd_server.errors.ListenFailed`.
     """
-    key = key or _read_key(settings)
+    keys = _keys(settings) if key is None else lambda: (key,)
     verifier = verifier or Verifier(
         OnnxScorer(settings.model, threads=settings.threads),
         acceptance=settings.acceptance_rule(),
@@ -253,7 +262,7 @@ async def serve(
         cache_bytes=settings.cache_mib * 2**20,
     )
     await asyncio.to_thread(verifier.load)
-    server = RunningServer(settings, key, verifier)
+    server = RunningServer(settings, keys, verifier)
     try:
         await server.listen()
     except ListenFailed:
@@ -262,18 +271,18 @@ async def serve(
     return server
 
 
-def _read_key(settings: Settings) -> VerifierKey:
+def _keys(settings: Settings) -> Keys:
     path = settings.key_file
-    if path.exists():
-        return VerifierKey.load(path)
-    if not settings.create_key:
-        raise KeyFileError(
-            f"{path} does not exist; create it with `ugsd-server keygen --key-file {path}`, "
-            "or start with --create-key"
-        )
-    key = VerifierKey.generate()
-    key.save(path)
-    return key
+    if not path.exists():
+        if not settings.create_key:
+            raise KeyFileError(
+                f"{path} does not exist; create it with `ugsd-server keygen --key-file {path}`, "
+                "or start with --create-key"
+            )
+        VerifierKey.generate().save(path)
+    ring = KeyRing(path)
+    ring.load()
+    return ring.accepted
 
 
 def _without_date(_: ServerConnection, __: Request, response: Response) -> None:

@@ -1,4 +1,4 @@
-"""``ugsd-server``: run a verifier, and make its key."""
+"""``ugsd-server``: run a verifier; its keys are made by the commands of `key_commands`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ugsd_server import witness_command
+from ugsd_server import key_commands, witness_command
 
 if TYPE_CHECKING:
     from ugsd_server.app import RunningServer
@@ -27,7 +27,7 @@ __all__ = ["main"]
 # Heavy imports wait inside the commands, so that --help and keygen answer at once.
 # ruff: noqa: PLC0415
 
-_COULD_NOT_START = 1
+_FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
 
@@ -36,11 +36,12 @@ _EPILOG = """Examples:
 \b
   ugsd-server keygen --key-file verifier.key
   ugsd-server --port 8765 --key-file verifier.key
+  ugsd-server rotate --key-file verifier.key
   ugsd-server --port 8765 --key-file verifier.key --create-key --model ./my-verifier --threads 2
 
 Every setting also reads a variable, UGSD_SERVER_PORT for --port and so on; an option wins.
 
-Exit codes: 0 stopped as asked, 1 could not start, 2 wrong usage, 130 interrupted while starting.
+Exit codes: 0 stopped as asked, 1 could not start or do it, 2 wrong usage, 130 interrupted.
 """
 
 _app = typer.Typer(
@@ -53,12 +54,17 @@ _app = typer.Typer(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    from ugsd_privacy.errors import PrivacyError
+
     try:
         _app(args=None if argv is None else list(argv), prog_name="ugsd-server")
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else _COULD_NOT_START
+        return done.code if isinstance(done.code, int) else _FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except PrivacyError as error:
+        typer.echo(f"ugsd-server: {error}", err=True)
+        return _FAILED
     return 0
 
 
@@ -107,8 +113,6 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
-    from ugsd_privacy.errors import PrivacyError
-
     from ugsd_server.errors import ServerError
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
@@ -122,39 +126,11 @@ def run(
     )
     try:
         asyncio.run(_serve_until_told(settings, announce=announce, watch_stdin=exit_with_stdin))
-    except (PrivacyError, ServerError) as error:
-        _fail(str(error), _COULD_NOT_START)
+    except ServerError as error:
+        _fail(str(error), _FAILED)
 
 
-@_app.command(epilog="Example: ugsd-server keygen --key-file verifier.key")
-def keygen(
-    key_file: Annotated[
-        Path, typer.Option(help="Where to write the private key; FILE.pub gets the public one.")
-    ],
-) -> None:
-    """Make a verifier's key: FILE (readable by you alone) and FILE.pub, the key that devices pin.
-
-    Prints the public key. An existing file is never overwritten.
-    """
-    from ugsd_privacy.errors import KeyFileError
-    from ugsd_privacy.keys import VerifierKey
-
-    public_file = key_file.with_name(key_file.name + ".pub")
-    for path in (key_file, public_file):
-        if path.exists():
-            _fail(f"{path} exists; name another --key-file or remove it", _COULD_NOT_START)
-    key = VerifierKey.generate()
-    text = key.public.to_text()
-    try:
-        key.save(key_file)
-        public_file.write_text(f"{text}\n", encoding="ascii")
-    except KeyFileError as error:
-        _fail(str(error), _COULD_NOT_START)
-    except OSError as error:
-        _fail(f"cannot write {key_file}: {error.strerror}", _COULD_NOT_START)
-    typer.echo(text)
-
-
+key_commands.register(_app)
 witness_command.register(_app)
 
 

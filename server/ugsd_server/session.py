@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -99,11 +100,12 @@ class _Phase(Enum):
 
 
 class VerifierSession:
-    """What the verifier keeps of one connection. Dropping it forgets its captions."""
+    """What the verifier keeps of one connection; a hello to one of ``keys`` opens it. Dropping it
+    forgets its captions."""
 
     def __init__(
         self,
-        key: VerifierKey,
+        keys: Sequence[VerifierKey],
         verifier: Verifier,
         limits: SessionLimits | None = None,
         metrics: Metrics | None = None,
@@ -111,7 +113,7 @@ class VerifierSession:
         self._verifier = verifier
         self._limits = limits or SessionLimits()
         self._metrics = metrics or Metrics()
-        self._channel = ServerChannel(key)
+        self._channel = ServerChannel(*keys)
         self._phase = _Phase.EXPECTING_HELLO
         self._captions: OrderedDict[int, CaptionState] = OrderedDict()
         self._newest = -1

@@ -32,7 +32,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8765
     """0 lets the system choose."""
     key_file: Path
-    """The private key whose public half devices pin."""
+    """The current private key. Earlier ones lie beside it, see :mod:`ugsd_server.keyring`; all are
+    looked up again at each handshake."""
     create_key: bool = False
     """Create ``key_file`` where it is missing."""
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ugsd_privacy.keys import VerifierKey
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
-from ugsd_server.settings import Settings
+from ugsd_server.settings import STARTER_FOLDER, Settings
 from ugsd_server.verifier import VerifierInfo
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
 from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
@@ -89,9 +90,17 @@ class FakeScorer:
 class Running:
     """The real server, on a thread of its own."""
 
-    def __init__(self, scorer: FakeScorer, key: VerifierKey, acceptance: Acceptance) -> None:
-        self.key = key
-        self.public_key = key.public.to_text()
+    def __init__(
+        self,
+        scorer: FakeScorer | OnnxScorer,
+        key: VerifierKey | Path,
+        acceptance: Acceptance,
+    ) -> None:
+        """``key`` is the key, or its file."""
+        self._key_file = key if isinstance(key, Path) else Path("unused")
+        self._key = None if isinstance(key, Path) else key
+        self.key = VerifierKey.load(key) if isinstance(key, Path) else key
+        self.public_key = self.key.public.to_text()
         self._scorer = scorer
         # Goes on after corrections only, so that a caption takes several blocks.
         continuation = Continuation(after_acceptance=False)
@@ -106,14 +115,15 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._scorer.stop.set()
+        if isinstance(self._scorer, FakeScorer):
+            self._scorer.stop.set()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        settings = Settings(port=0, key_file=Path("unused"), drain_timeout_s=1)
-        async with await serve(settings, key=self.key, verifier=self._verifier) as server:
+        settings = Settings(port=0, key_file=self._key_file, drain_timeout_s=1)
+        async with await serve(settings, key=self._key, verifier=self._verifier) as server:
             self.url = server.url
             self._ready.set()
             await self._stop.wait()
@@ -132,12 +142,20 @@ def drafter() -> ScriptedDrafter:
 
 @pytest.fixture
 def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
-    """Start the real server: ``run(delay_s=, rank=)``."""
+    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one. With
+    ``starter``, over the bundled model and not a fake."""
     with ExitStack() as stack:
 
-        def run(*, delay_s: float = 0.0, rank: int = 200) -> Running:
-            scorer = FakeScorer(drafter, delay_s=delay_s)
-            return stack.enter_context(Running(scorer, VerifierKey.generate(), Rank(rank=rank)))
+        def run(
+            *,
+            delay_s: float = 0.0,
+            rank: int = 200,
+            key: VerifierKey | Path | None = None,
+            starter: bool = False,
+        ) -> Running:
+            scorer = OnnxScorer(STARTER_FOLDER) if starter else FakeScorer(drafter, delay_s=delay_s)
+            key = key or VerifierKey.generate()
+            return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
 
         yield run
 

@@ -72,7 +72,7 @@ def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
 def test_a_cap_on_epsilon_may_be_used_up_and_no_more(window: str) -> None:
     cap = f"epsilon_per_{window}"
     three = dp.epsilon_of_spend(3 * ONE, DELTA)
-    limits = BudgetLimits.uncapped(**{cap: three * (1 + 1e-9)})
+    limits = BudgetLimits.uncapped(**{cap: three})
     check_caps(limits, Usage(spend=ONE), {window: Usage(spend=2 * ONE)})
     with pytest.raises(BudgetExceeded, match=cap) as refusal:
         check_caps(limits, Usage(spend=ONE), {window: Usage(spend=3 * ONE)})

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ugsd_privacy import channel as channel_module
 from ugsd_privacy.channel import (
@@ -67,28 +67,29 @@ def test_the_keys_are_those_of_the_written_schedule(verifier_key: VerifierKey) -
     answer = server.receive_hello(hello, b"welcome")
     head, welcome = answer[:-128], answer[-128:]
     suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
-    answer_info = b"ugsd channel answer\1" + sha256(hello).digest()
-    offer = suite.decrypt(hello[2:], verifier_key.hpke, info=b"ugsd channel hello\1")
+    answer_info = b"ugsd channel answer\2" + sha256(hello).digest()
+    offer = suite.decrypt(hello[2:], verifier_key.hpke, info=b"ugsd channel hello\2")
     secret_2 = suite.decrypt(head[2:], ephemeral.hpke, info=answer_info)
     assert offer == secret_1 + ephemeral.public.raw
-    # RFC 5869 by hand, for one block of output
+    # RFC 5869 by hand: one block of output for a direction's first secret, two for each frame
     salt = sha256(verifier_key.public.raw + hello + head).digest()
     extracted = hmac.digest(salt, secret_1 + secret_2, "sha256")
 
-    def traffic_key(label: bytes) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(hmac.digest(extracted, label + b"\1\1", "sha256"))
+    def frame_keys(label: bytes) -> Iterator[ChaCha20Poly1305]:
+        secret = hmac.digest(extracted, label + b"\2\1", "sha256")
+        while True:
+            key = hmac.digest(secret, b"ugsd channel frame\2\1", "sha256")
+            secret = hmac.digest(secret, key + b"ugsd channel frame\2\2", "sha256")
+            yield ChaCha20Poly1305(key)
 
-    opened = traffic_key(b"ugsd channel verifier to device").decrypt(
-        bytes(12), welcome[1:], welcome[:1]
-    )
+    key = next(frame_keys(b"ugsd channel verifier to device"))
+    opened = key.decrypt(bytes(12), welcome[1:], welcome[:1])
     assert opened == b"\0\7welcome".ljust(111, b"\0")
     client.receive_hello(answer)
-    client.seal(b"first")
-    second = client.seal(b"second")
-    opened = traffic_key(b"ugsd channel device to verifier").decrypt(
-        bytes(11) + b"\1", second[1:], second[:1]
-    )
-    assert opened == b"\0\6second".ljust(111, b"\0")
+    for number, key in zip(range(5), frame_keys(b"ugsd channel device to verifier"), strict=False):
+        frame = client.seal(b"message")
+        opened = key.decrypt(number.to_bytes(12, "big"), frame[1:], frame[:1])
+        assert opened == b"\0\7message".ljust(111, b"\0")
 
 
 def test_every_size_becomes_the_frame_that_was_foretold(connect: Connect) -> None:
@@ -153,34 +154,67 @@ def test_a_message_too_long_is_refused_and_harms_nothing(connect: Connect) -> No
     assert server.open(client.seal(b"next")) == b"next"
 
 
-def test_every_flipped_byte_of_the_first_flight_fails(verifier_key: VerifierKey) -> None:
+def assert_no_oracle(failure: BaseException, like: BaseException) -> None:
+    """Both failures are one: of the same type and text, and with nothing behind them."""
+    for error in (failure, like):
+        assert error.__context__ is None
+        assert error.__cause__ is None
+        assert not getattr(error, "__notes__", None)
+        assert vars(error) == {}
+    assert type(failure) is type(like)
+    assert failure.args == like.args
+
+
+def test_every_flipped_byte_of_the_first_flight_fails_alike(verifier_key: VerifierKey) -> None:
     hello = ClientChannel(verifier_key.public).hello()
+    with pytest.raises(HandshakeFailed) as empty:
+        ServerChannel(verifier_key).receive_hello(b"", b"")
     for at in range(len(hello)):
         server = ServerChannel(verifier_key)
         with pytest.raises(HandshakeFailed) as failure:
             server.receive_hello(flipped(hello, at), b"")
-        assert str(failure.value).startswith("the handshake failed")
-        assert failure.value.__suppress_context__
+        assert_no_oracle(failure.value, empty.value)
     assert_closed(server)
 
 
-def test_every_flipped_byte_of_the_answer_fails(verifier_key: VerifierKey) -> None:
+def test_every_flipped_byte_of_the_answer_fails_alike(verifier_key: VerifierKey) -> None:
+    client = ClientChannel(verifier_key.public)
+    client.hello()
+    with pytest.raises(HandshakeFailed) as empty:
+        client.receive_hello(b"")
     for at in range(ANSWER_BYTES):
         client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
         answer = server.receive_hello(client.hello(), b"welcome")
-        with pytest.raises(HandshakeFailed):
+        with pytest.raises(HandshakeFailed) as failure:
             client.receive_hello(flipped(answer, at))
+        assert_no_oracle(failure.value, empty.value)
     assert_closed(client)
 
 
-def test_every_flipped_byte_of_a_frame_fails_and_closes(connect: Connect) -> None:
+def test_every_flipped_byte_of_a_frame_fails_alike_and_closes(connect: Connect) -> None:
+    _, server = connect()
+    with pytest.raises(FrameRejected) as empty:
+        server.open(b"")
+    assert str(empty.value) == "a frame was rejected; the channel is closed"
     for at in range(128):
         client, server = connect()
         with pytest.raises(FrameRejected) as failure:
             server.open(flipped(client.seal(b"message"), at))
-        assert str(failure.value) == "a frame was rejected; the channel is closed"
-        assert failure.value.__suppress_context__
+        assert_no_oracle(failure.value, empty.value)
         assert_closed(server)
+
+
+@given(st.data())
+def test_truncated_and_extended_frames_fail(connect: Connect, data: st.DataObject) -> None:
+    client, server = connect()
+    frame = client.seal(bytes(data.draw(st.integers(0, 600))), data.draw(st.sampled_from(Shape)))
+    cut = data.draw(st.one_of(st.integers(0, len(frame) - 1), st.sampled_from(FRAME_BYTES)))
+    longer = data.draw(st.one_of(st.just(len(frame) + 1), st.sampled_from(FRAME_BYTES)))
+    wrong = data.draw(st.sampled_from([frame[:cut], frame.ljust(longer, b"\0"), frame + frame]))
+    assume(wrong != frame)
+    with pytest.raises(FrameRejected):
+        server.open(wrong)
+    assert_closed(server)
 
 
 @given(st.data())
@@ -191,7 +225,7 @@ def test_truncated_extended_or_arbitrary_flights_fail(
     hello = client.hello()
     cut = data.draw(st.integers(0, len(hello) - 1))
     junk = data.draw(st.binary(max_size=64))
-    wrong = data.draw(st.sampled_from([hello[:cut], hello + b"\0", junk, b"\1\1" + junk]))
+    wrong = data.draw(st.sampled_from([hello[:cut], hello + b"\0", junk, b"\1\2" + junk]))
     with pytest.raises(HandshakeFailed):
         server.receive_hello(wrong, b"")
     answer = ServerChannel(verifier_key).receive_hello(hello, b"")
@@ -223,15 +257,29 @@ def test_other_types_and_versions_fail(verifier_key: VerifierKey, at: int, value
             receive(flight[:at] + bytes([value]) + flight[at + 1 :])
 
 
-@pytest.mark.parametrize("version", [b"\0", b"\2"], ids=["older", "newer"])
-def test_versions_that_differ_fail_even_where_their_byte_is_forged(
-    verifier_key: VerifierKey, monkeypatch: pytest.MonkeyPatch, version: bytes
+@pytest.mark.parametrize("version", [b"\1", b"\3"], ids=["older", "newer"])
+@pytest.mark.parametrize("label", ["hello", "answer", "device", "verifier", "frame"])
+def test_one_label_of_another_version_fails_even_where_the_versions_byte_is_forged(
+    verifier_key: VerifierKey, monkeypatch: pytest.MonkeyPatch, label: str, version: bytes
 ) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    name = f"_{label.upper()}_INFO"
+    ours: bytes = getattr(channel_module, name)
+    hello = client.hello()
     with monkeypatch.context() as other:
-        other.setattr(channel_module, "_HELLO_INFO", b"ugsd channel hello" + version)
-        hello = ClientChannel(verifier_key.public).hello()
-    with pytest.raises(HandshakeFailed):
-        ServerChannel(verifier_key).receive_hello(hello, b"")
+        other.setattr(channel_module, name, ours[:-1] + version)
+        if label == "hello":
+            with pytest.raises(HandshakeFailed):
+                server.receive_hello(hello, b"")
+            return
+        answer = server.receive_hello(hello, b"")
+    if label == "device":  # the welcome opens; the device's own frames do not
+        client.receive_hello(answer)
+        with pytest.raises(FrameRejected):
+            server.open(client.seal(b"message"))
+    else:
+        with pytest.raises(HandshakeFailed):
+            client.receive_hello(answer)
 
 
 def test_another_key_than_the_pinned_one_fails_on_both_sides(verifier_key: VerifierKey) -> None:
@@ -243,6 +291,45 @@ def test_another_key_than_the_pinned_one_fails_on_both_sides(verifier_key: Verif
     answer = ServerChannel(impostor).receive_hello(other.hello(), b"")
     with pytest.raises(HandshakeFailed):
         client.receive_hello(answer)
+
+
+def test_a_verifier_of_several_keys_serves_devices_that_pinned_any_of_them() -> None:
+    old, new, newest = (VerifierKey.generate() for _ in range(3))
+    for pinned in (old, new, newest):
+        client, server = ClientChannel(pinned.public), ServerChannel(newest, new, old)
+        assert server.key is None
+        assert client.receive_hello(server.receive_hello(client.hello(), b"hi")) == b"hi"
+        assert server.key is pinned
+        assert server.open(client.seal(b"1")) == b"1"
+        assert client.open(server.seal(b"2")) == b"2"
+
+
+def test_a_retired_key_fails_as_any_bad_hello_does() -> None:
+    old, new, newest = (VerifierKey.generate() for _ in range(3))
+    server = ServerChannel(newest, new)
+    with pytest.raises(HandshakeFailed) as failure:
+        server.receive_hello(ClientChannel(old.public).hello(), b"")
+    with pytest.raises(HandshakeFailed) as empty:
+        ServerChannel(newest, new).receive_hello(b"", b"")
+    assert_no_oracle(failure.value, empty.value)
+    assert server.key is None
+    assert_closed(server)
+
+
+def test_the_transcript_is_bound_to_the_key_that_opened_the_hello(
+    verifier_key: VerifierKey,
+) -> None:
+    other = VerifierKey.generate()
+    client, server = ClientChannel(verifier_key.public), ServerChannel(other, verifier_key)
+    hello = client.hello()
+    client._pinned = other.public  # what a device would take that pinned the other
+    with pytest.raises(HandshakeFailed):
+        client.receive_hello(server.receive_hello(hello, b""))
+
+
+def test_a_verifier_without_a_key_is_no_verifier() -> None:
+    with pytest.raises(TypeError):
+        ServerChannel(*[])
 
 
 def test_a_pinned_key_of_small_order_is_refused(verifier_key: VerifierKey) -> None:
@@ -293,10 +380,20 @@ def test_replayed_reordered_dropped_and_reflected_frames_are_rejected(connect: C
         client.open(reflected)
 
 
-def test_frames_of_another_session_are_rejected(connect: Connect) -> None:
-    (client, _), (_, server) = connect(), connect()
-    with pytest.raises(FrameRejected):
-        server.open(client.seal(b"1"))
+def test_frames_of_another_session_or_direction_are_rejected(connect: Connect) -> None:
+    (client, server), (other_client, other_server) = connect(), connect()
+    for device, verifier in ((client, server), (other_client, other_server)):
+        device.open(verifier.seal(b"in step"))  # after the welcome, so that both ways are at 2
+        verifier.open(device.seal(b"in step"))
+        verifier.open(device.seal(b"in step"))
+    for reader, foreign in (
+        (server, other_client.seal(b"2")),
+        (client, other_server.seal(b"2")),
+        (other_client, client.seal(b"2")),
+        (other_server, server.seal(b"2")),
+    ):
+        with pytest.raises(FrameRejected):
+            reader.open(foreign)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +412,8 @@ def test_authentic_frames_of_the_wrong_shape_are_rejected(connect: Connect, insi
     client, server = connect()
     direction = client._outgoing
     assert direction is not None
-    aead: ChaCha20Poly1305 = direction._aead
-    frame = b"\3" + aead.encrypt(direction._nonce(), inside, b"\3")
+    aead, nonce = direction._next()
+    frame = b"\3" + aead.encrypt(nonce, inside, b"\3")
     with pytest.raises(FrameRejected):
         server.open(frame)
     assert_closed(server)
@@ -373,3 +470,25 @@ def test_a_used_up_counter_ends_the_session(
     with pytest.raises(ChannelClosed):
         client.seal(b"3")
     assert_closed(client)
+
+
+def test_a_receiver_takes_no_frame_beyond_the_last_number(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = connect()
+    first, beyond = client.seal(b"1"), client.seal(b"2")
+    monkeypatch.setattr(channel_module, "_MAX_FRAMES", 1)
+    assert server.open(first) == b"1"
+    with pytest.raises(FrameRejected):
+        server.open(beyond)
+
+
+def test_each_side_tells_how_many_frames_it_has_left(verifier_key: VerifierKey) -> None:
+    client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
+    assert client.frames_left == server.frames_left == 0
+    client.receive_hello(server.receive_hello(client.hello(), b""))
+    assert (client.frames_left, server.frames_left) == (2**16, 2**16 - 1)
+    client.seal(b"1")
+    assert (client.frames_left, server.frames_left) == (2**16 - 1, 2**16 - 1)
+    client.close()
+    assert client.frames_left == 0

@@ -134,6 +134,13 @@ def test_an_anchor_is_its_owners_alone_and_never_runs_ahead(anchored) -> None:
             assert int.from_bytes(anchored.anchor.read_bytes()[:8], "big") == view.size()
 
 
+def test_an_anchor_that_others_may_use_is_refused(anchored) -> None:
+    anchored.ledger.close()
+    anchored.anchor.chmod(0o640)
+    with pytest.raises(LedgerUnavailable, match="chmod 600"):
+        anchored.ledger.open()
+
+
 def test_an_anchor_in_no_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="permissions"):
         Ledger(tmp_path / "ledger", anchor=tmp_path / "none" / "anchor").open()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from ugsd_privacy.errors import WireError
-from ugsd_privacy.noise import QUANTISATION_STEPS, clip, dequantise, quantise
+from ugsd_privacy.gaussian import RoundedGaussian
+from ugsd_privacy.noise import (
+    QUANTISATION_STEPS,
+    clip,
+    dequantise,
+    noised,
+    noised_units,
+    quantise,
+)
 
 states = arrays(
     np.float32,
@@ -62,3 +73,43 @@ def test_minus_128_reads_as_minus_one() -> None:
 def test_ragged_states_are_a_wire_error(data: bytes, dim: int) -> None:
     with pytest.raises(WireError):
         dequantise(data, dim)
+
+
+class NoNoise:
+    def sample(self, n: int) -> NDArray[np.int64]:
+        return np.zeros(n, np.int64)
+
+
+class MuchNoise:
+    def sample(self, n: int) -> NDArray[np.int64]:
+        return np.resize(np.array([10**6, -(10**6)]), n)
+
+
+@given(states, norms)
+def test_rows_that_get_noise_are_whole_numbers_within_the_clip_norm(
+    x: NDArray[np.float32], norm: float
+) -> None:
+    units = noised_units(clip(x, norm), norm, NoNoise())  # type: ignore[arg-type]
+    assert units.dtype == np.int64
+    assert (np.square(units).sum(axis=1) <= QUANTISATION_STEPS**2).all(), "more than was charged"
+    exact = clip(x, norm) / norm * QUANTISATION_STEPS
+    assert (np.abs(units - exact) < 1 + 1e-6).all()
+
+
+@given(states, norms)
+def test_what_noise_carries_beyond_the_range_is_cut(x: NDArray[np.float32], norm: float) -> None:
+    sent = np.frombuffer(noised(clip(x, norm), norm, MuchNoise()), np.int8)  # type: ignore[arg-type]
+    assert set(sent.tolist()) <= {QUANTISATION_STEPS, -QUANTISATION_STEPS}
+
+
+def test_neighbours_release_the_same_set_of_values() -> None:
+    """Of noise made of floats, their last bits would tell which input it was added to."""
+    noise = RoundedGaussian(Fraction(2), os.urandom)
+    supports = []
+    for value in (0.5, 0.5000001, -1 / 3):
+        row = np.full((4000, 4), value, np.float32)
+        sent = np.frombuffer(noised(clip(row, 1.0), 1.0, noise), np.int8)
+        centre = int(np.trunc(clip(row, 1.0)[0, 0] * 127))
+        supports.append(set((sent.astype(int) - centre).tolist()))
+    middle = set(range(-5, 6))
+    assert all(middle <= support for support in supports)

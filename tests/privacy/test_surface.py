@@ -40,12 +40,16 @@ SURFACE = {
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
+    ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
+    ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
+        delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
-        LogTampered PrivacyError UnknownVersion WireError WitnessUnavailable""",
+        LogTampered ManifestRejected PrivacyError UnknownVersion WireError WitnessUnavailable""",
+    ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
@@ -58,7 +62,10 @@ SURFACE = {
     ".ledger.store": "Ledger",
     ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
-    ".noise": "QUANTISATION_STEPS clip dequantise quantise",
+    ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
+        read_manifest_file sign verify_manifest""",
+    ".noise": "QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",

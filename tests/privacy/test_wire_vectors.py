@@ -1,4 +1,4 @@
-"""The golden vectors of version 1: what was frozen is what the code still says and reads."""
+"""The golden vectors of both versions: what was frozen is what the code still says and reads."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from ugsd_privacy.wire import (
 )
 
 FOLDER = Path(__file__).parent / "vectors"
-VECTORS: dict[str, Any] = json.loads((FOLDER / "wire-v1.json").read_text("utf-8"))
+WIRE: dict[str, Any] = json.loads((FOLDER / "wire-v1.json").read_text("utf-8"))
+CHANNEL: dict[str, Any] = json.loads((FOLDER / "channel-v2.json").read_text("utf-8"))
 KINDS = {kind.model_fields["kind"].default: kind for kind in (Block, Cover, Verdict, Refusal)}
 KINDS["welcome"] = Welcome
 BYTES = {"states", "vocabulary", "projection"}
 
-messages = pytest.mark.parametrize("vector", VECTORS["messages"], ids=lambda v: v["name"])
+messages = pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
 
 
 def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_wire_v1", FOLDER / "make_wire_v1.py")
+    spec = importlib.util.spec_from_file_location("make_vectors", FOLDER / "make_vectors.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -54,20 +55,20 @@ def message_of(vector: dict[str, Any]) -> Any:
 
 
 def cbor_of(name: str) -> bytes:
-    found = next(vector["cbor"] for vector in VECTORS["messages"] if vector["name"] == name)
+    found = next(vector["cbor"] for vector in WIRE["messages"] if vector["name"] == name)
     return bytes.fromhex(found)
 
 
 def test_the_vectors_are_of_these_versions() -> None:
-    assert (WIRE_VERSION, CHANNEL_VERSION) == (1, 1)
-    assert (VECTORS["wire_version"], VECTORS["channel_version"]) == (1, 1)
+    assert (WIRE_VERSION, CHANNEL_VERSION) == (1, 2)
+    assert (WIRE["wire_version"], CHANNEL["channel_version"]) == (1, 2)
 
 
 def test_every_kind_and_every_refusal_has_a_vector() -> None:
-    kinds = {(vector["sender"], vector["fields"]["kind"]) for vector in VECTORS["messages"]}
+    kinds = {(vector["sender"], vector["fields"]["kind"]) for vector in WIRE["messages"]}
     to_device = {("verifier", kind) for kind in ("welcome", "verdict", "refusal", "cover")}
     assert kinds == {("device", "block"), ("device", "cover")} | to_device
-    codes = {vector["fields"].get("code") for vector in VECTORS["messages"]} - {None}
+    codes = {vector["fields"].get("code") for vector in WIRE["messages"]} - {None}
     assert codes == set(RefusalCode)
 
 
@@ -80,7 +81,7 @@ def test_a_message_has_these_bytes_and_they_this_message(vector: dict[str, Any])
 
 
 def recorded(name: str) -> bytes:
-    return bytes.fromhex(VECTORS["recorded_handshake"][name])
+    return bytes.fromhex(CHANNEL["recorded_handshake"][name])
 
 
 def test_a_recorded_hello_still_opens() -> None:
@@ -97,16 +98,30 @@ def test_a_recorded_answer_still_opens_and_its_keys_seal_and_open_the_frames() -
     assert device.receive_hello(recorded("answer")) == cbor_of("welcome")
     server = ServerChannel(key)
     secrets = recorded("secret_1") + recorded("secret_2")
-    server._share(secrets, bytes.fromhex(VECTORS["transcript_sha256"]), role="verifier")
-    assert server.seal(cbor_of("welcome")) == recorded("answer")[1170:]
-    for vector in VECTORS["frames"]:
+    server._share(secrets, bytes.fromhex(CHANNEL["transcript_sha256"]), role="verifier")
+    welcome, *frames = CHANNEL["frames"]
+    assert server.seal(cbor_of("welcome")) == bytes.fromhex(welcome["frame"])
+    assert recorded("answer")[1170:] == bytes.fromhex(welcome["frame"])
+    for vector in frames:
         frame, message = bytes.fromhex(vector["frame"]), cbor_of(vector["message"])
         to_server = vector["sender"] == "device"
         sender, reader = (device, server) if to_server else (server, device)
         assert sender.seal(message, Shape(vector["shape"])) == frame
         assert reader.open(frame) == message
+        assert sender._outgoing is not None
+        assert sender._outgoing._secret.hex() == vector["next_secret"]
+
+
+def test_each_direction_has_consecutive_frames_and_no_two_share_a_key() -> None:
+    for sender in ("device", "verifier"):
+        numbers = [v["number"] for v in CHANNEL["frames"] if v["sender"] == sender]
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) >= 4
+    secrets = [v[name] for v in CHANNEL["frames"] for name in ("key", "next_secret")]
+    assert len(set(secrets)) == len(secrets)
 
 
 def test_the_vectors_are_those_that_their_maker_makes() -> None:
-    made = maker().text(VECTORS["recorded_handshake"])
-    assert made == (FOLDER / "wire-v1.json").read_text("utf-8")
+    session = maker().session(CHANNEL["recorded_handshake"])
+    assert maker().text(session) == (FOLDER / "channel-v2.json").read_text("utf-8")
+    assert maker().text(maker().messages()) == (FOLDER / "wire-v1.json").read_text("utf-8")

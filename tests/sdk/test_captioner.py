@@ -54,6 +54,8 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "latency_ms",
         "receipts",
         "degraded",
+        "id",
+        "decisions",
     ]
     assert {tuple(token) for token in fields["tokens"]} == {("text", "source", "uncertainty")}
     assert list(fields["escalation"]) == [
@@ -65,8 +67,16 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "frames",
         "bytes_sent",
         "bytes_received",
-        "epsilon",
+        "guarantee",
     ]
+    assert list(fields["escalation"]["guarantee"]) == [
+        "epsilon",
+        "delta",
+        "unit",
+        "relation",
+        "word",
+    ]
+    assert list(fields["decisions"][0]) == ["start", "tokens", "uncertainty", "outcome", "reason"]
     assert list(fields["latency_ms"]) == ["total", "load", "encode", "draft", "wait"]
 
 
@@ -99,7 +109,8 @@ def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
     assert cost.disclosed_tokens == sum(len(block.tokens) for block in fake.blocks) == 24
     assert cost.disclosed_states == sum(len(block.state_positions) for block in fake.blocks) == 1
     assert cost.bytes_received > 0
-    assert cost.epsilon is None
+    assert cost.guarantee is not None, "a state left"
+    assert (cost.guarantee.epsilon, cost.guarantee.word) == (None, "none")
     log_key = LogKey.load(tmp_path / "home" / "log.key").public
     for receipt in caption.receipts:
         receipt.verify(log_key)
@@ -296,6 +307,23 @@ def test_a_log_that_was_rolled_back_lets_nothing_out(
     with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
         for table in ("charges", "leaves", "nodes"):
             db.execute(f"DELETE FROM {table}")
+        db.commit()
+    with captioner:
+        for _ in range(2):
+            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+    assert len(fake.frames) == 6, "a hello and five blocks, of the first caption"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_log_that_was_rewritten_lets_nothing_out(
+    new_captioner: New, fake: Any, voice: Voice, tmp_path: Path, running: bool
+) -> None:
+    captioner = new_captioner()
+    captioner.caption(voice, 16_000)
+    if not running:
+        captioner.close()
+    with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
+        db.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level > 0")
         db.commit()
     captioner.caption(voice, 16_000)  # where it runs, it finds out when it signs
     captioner._load().link._retry_at_s = 0.0

@@ -63,7 +63,7 @@ def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("user = 3", "key user: .*string"),
         ("[verifier]\ndeadline_s = -1", "key verifier.deadline_s: .*greater than 0"),
         ("[verifier]\ndeadline_s = nan", "key verifier.deadline_s: .*finite"),
-        ("[limits]\nblocks_per_week = 1", "key limits.blocks_per_week: no such setting"),
+        ("[limits]\nblocks_per_week = 1", "bad.toml:2: key limits.blocks_per_week: no such"),
         ("[limits]\nblocks_per_day = -1", "key limits.blocks_per_day: .*greater"),
         ('disclosure = "everything"', "key disclosure: .*'tokens', 'summary'"),
         ('verifier = "embedded"', r"verifier is a table: \[verifier\] url = "),

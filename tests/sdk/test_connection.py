@@ -141,7 +141,7 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
     assert len(frames) == 1, "no block is sent"
 
 
-@pytest.mark.parametrize("version", [b"\0", b"\2"], ids=["older", "newer"])
+@pytest.mark.parametrize("version", [b"\1", b"\3"], ids=["older", "newer"])
 def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch, version: bytes
 ) -> None:
@@ -154,7 +154,7 @@ def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
 
     monkeypatch.setattr(ServerChannel, "receive_hello", of_another_version)
     with new_captioner() as captioner:
-        with pytest.raises(WrongVerifier, match="channel version 1"):
+        with pytest.raises(WrongVerifier, match="channel version 2"):
             captioner.connect(5)
         assert captioner.caption(voice, 16_000).escalation.frames == 0
     assert not fake.blocks

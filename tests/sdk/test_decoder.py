@@ -16,7 +16,15 @@ from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, PeerMisbehaved
-from ugsd_sdk.events import DecodedToken, EscalationDue, Finished, Source, Tally, VerdictDue
+from ugsd_sdk.events import (
+    DecodedToken,
+    EscalationDue,
+    Finished,
+    Outcome,
+    Source,
+    Tally,
+    VerdictDue,
+)
 from ugsd_sdk.policy import (
     AlwaysEscalate,
     BlockView,
@@ -117,6 +125,8 @@ class Result:
     contexts: list[tuple[int, ...]] = field(default_factory=list)
     """What the verifier then had before it, per escalation: context and block."""
     tally: Tally | None = None
+    blocks: list[tuple[int, int, float, Outcome]] = field(default_factory=list)
+    """Start, tokens and uncertainty of each drafted block, and what became of it."""
 
 
 def fresh(drafter: ScriptedDrafter, tokens: list[int]) -> ScriptedSession:
@@ -159,6 +169,9 @@ def reference(script: Script) -> Result:
         outcome = "commit"
         if isinstance(decision, Escalate):
             outcome = script.outcome(start, tuple(block))
+        kept = Outcome.ALONE if alone else Outcome.KEPT
+        became = {"commit": kept, "withheld": Outcome.WITHHELD}.get(outcome, Outcome.SENT)
+        result.blocks.append((start, len(block), max(scores), became))
         if outcome in {"verdict", "unanswered"}:
             assert isinstance(decision, Escalate)
             blocks, escalated = blocks + 1, escalated + len(block)
@@ -223,6 +236,8 @@ def drive(script: Script) -> Result:
         event = decoder.advance()
         if isinstance(event, Finished):
             result.tokens, result.tally = list(event.tokens), event.tally
+            result.blocks = [(b.start, b.tokens, b.uncertainty, b.outcome) for b in event.blocks]
+            assert all(block.reason for block in event.blocks)
             assert list(session.tokens) == [token.token for token in event.tokens]
             return result
         assert isinstance(event, EscalationDue)
@@ -268,6 +283,7 @@ def test_speculation_cache_and_deltas_change_neither_caption_nor_disclosure(scri
     assert actual.token_positions == expected.token_positions
     assert actual.state_positions == expected.state_positions
     assert actual.tally == expected.tally
+    assert actual.blocks == expected.blocks
 
 
 @settings(max_examples=100, deadline=None)

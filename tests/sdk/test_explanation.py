@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,36 @@ def test_what_leaves_follows_the_settings(folder: Path) -> None:
     assert "no numbers about the clip" in leaves(disclosure="tokens")
     assert "one frame of one size" in leaves(shape="constant")
     assert explain(Settings.of(), str(folder)).leaves == ("nothing: no verifier is set",)
+
+
+def test_what_noise_guarantees_is_told_with_epsilon_and_its_word(folder: Path) -> None:
+    def bound(**changes: object) -> str:
+        return " ".join(explain(_settings(**changes), str(folder)).bound)
+
+    assert bound() == "nothing: they leave without noise"
+    assert "no such numbers leave" in bound(disclosure="tokens")
+    private, noisy = bound(noise={"sigma": 2.0}), bound(noise={"sigma": 0.5})
+    told = r"epsilon \S+ at delta 1e-06 per caption \({}\); .*it holds for: two inputs that give"
+    assert re.match(told.format("privacy"), private)
+    assert re.match(told.format("noise"), noisy)
+    assert "above epsilon 10 that is noise, not privacy" in noisy
+    assert bound(noise={"epsilon": 4.0}).startswith("epsilon 4.00 ")
+    per_token: dict[str, object] = {"noise": {"sigma": 2.0}, "disclosure": "all_states"}
+    assert "(noise)" in bound(**per_token), "96 states in a caption"
+    lifted = {"tokens_per_caption": "none"}
+    assert "any number of them: set a cap" in bound(**per_token, limits=lifted)
+    capped = bound(**per_token, limits=lifted | {"epsilon_per_caption": 3.0})
+    assert capped.startswith("epsilon 3.00 "), "the cap is the guarantee"
+    assert "none of them leaves" in bound(limits={"epsilon_per_day": 3.0})
+
+
+def test_figures_without_noise_are_not_told_as_if_they_had_it(folder: Path) -> None:
+    noised = explain(_settings(noise={"sigma": 2.0}), str(folder))
+    assert noised.settings["noise"] == "sigma 2"
+    assert "The figures are of numbers without noise" in noised.source
+    plain = explain(_settings(), str(folder))
+    assert plain.settings["noise"] == "none"
+    assert "without noise" not in plain.source
 
 
 def test_of_each_attack_the_worst_is_told_and_two_people_only_in_need(folder: Path) -> None:

@@ -44,7 +44,10 @@ def replace_by_an_empty_database(ledger: Path) -> None:
     import sqlite3
 
     with sqlite3.connect(ledger) as db:
-        for table in ("charges", "leaves", "nodes", "checkpoints"):
+        db.execute("PRAGMA foreign_keys = OFF")
+        for (table,) in db.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table'"
+        ).fetchall():
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA application_id = 0")
         db.execute("PRAGMA user_version = 0")
@@ -59,7 +62,7 @@ def test_a_lost_ledger_does_not_renew_the_budget(
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
         assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
-        with pytest.raises(LedgerCorrupt, match=r"restore it, or delete log\.key too"):
+        with pytest.raises(LedgerCorrupt, match=r"restore it, or move the home"):
             captioner.connect(5)
     assert len(fake.frames) == sent
 
@@ -77,11 +80,21 @@ def test_a_lost_log_key_is_not_replaced_beside_a_log(
     assert not home.log_key.exists()
 
 
-def test_without_ledger_and_key_a_home_starts_anew(
-    home: Home, new_captioner: New, voice: Voice
+def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
+    home: Home, new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     Ledger(home.ledger).path.unlink()
     home.log_key.unlink()
+    sent = len(fake.frames)
+    with new_captioner(config=ONE_BLOCK) as captioner:
+        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+    assert len(fake.frames) == sent
+
+
+def test_a_home_that_was_moved_away_starts_anew(
+    home: Home, new_captioner: New, voice: Voice
+) -> None:
+    home.path.rename(home.path.with_name("aside"))
     with new_captioner(config=ONE_BLOCK) as captioner:
         assert captioner.caption(voice, 16_000).escalation.blocks == 1
 

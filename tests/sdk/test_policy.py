@@ -54,3 +54,14 @@ def test_the_budget_is_read_once_and_only_when_asked() -> None:
     assert not reads
     assert view.left["blocks_per_day"] == view.left["blocks_per_day"] == 3
     assert len(reads) == 1
+
+
+def test_a_decision_says_why_and_is_the_same_whatever_it_says() -> None:
+    kept, sent = (
+        UncertaintyPolicy(0.61)(BLOCK, BudgetView()),
+        UncertaintyPolicy(0.6)(BLOCK, BudgetView()),
+    )
+    assert kept.reason == "sure: 0.6 below 0.61"
+    assert sent.reason == "unsure: 0.6 reaches 0.6"
+    assert kept == Commit("for another reason")
+    assert NeverEscalate("offline")(BLOCK, BudgetView()).reason == "offline"

@@ -11,8 +11,10 @@ import ugsd_sdk
 EXPORTS = [
     "AlwaysEscalate",
     "AudioError",
+    "BlockDecision",
     "BudgetLimits",
     "Calibrator",
+    "CapsOver",
     "Caption",
     "CaptionToken",
     "Captioner",
@@ -20,9 +22,11 @@ EXPORTS = [
     "Disclosure",
     "EntropyGate",
     "EscalationCost",
+    "Guarantee",
     "Latency",
     "ModelError",
     "NeverEscalate",
+    "NoiseSettings",
     "Policy",
     "RandomPolicy",
     "Settings",
@@ -32,7 +36,16 @@ EXPORTS = [
     "UncertaintyPolicy",
     "VerifierSettings",
 ]
-HEAVY = ["torch", "onnxruntime", "numpy", "pydantic", "websockets", "soundfile", "cryptography"]
+HEAVY = [
+    "yaml",
+    "torch",
+    "onnxruntime",
+    "numpy",
+    "pydantic",
+    "websockets",
+    "soundfile",
+    "cryptography",
+]
 ABSENT = ["torch", "onnxruntime", "transformers", "ugsd_server", "ugsd_lab"]
 
 

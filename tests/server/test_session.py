@@ -40,7 +40,7 @@ class Pair:
         verifier = Verifier(scorer, acceptance=Rank(rank=12))
         verifier.load()
         self.metrics = Metrics()
-        self.session = VerifierSession(key, verifier, SessionLimits(max_captions), self.metrics)
+        self.session = VerifierSession((key,), verifier, SessionLimits(max_captions), self.metrics)
         self.device = ClientChannel(key.public)
 
     def greet(self) -> Pair:
@@ -278,7 +278,7 @@ def test_an_answer_that_the_constant_frame_cannot_hold_is_refused_as_too_large(
         assert len(step.frame) == (CONSTANT_FRAME_BYTES if constant else 2048)
 
 
-@pytest.mark.parametrize("version", [0, 2, 255], ids=["older", "newer", "newest"])
+@pytest.mark.parametrize("version", [1, 3, 255], ids=["older", "newer", "newest"])
 def test_a_hello_of_another_channel_version_is_closed_as_any_bad_hello(
     key: VerifierKey, make_scorer: Any, version: int
 ) -> None:

@@ -91,7 +91,7 @@ def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransp
     """Transports to a verifier's session in this process."""
 
     def connect() -> MemoryTransport:
-        session = VerifierSession(key, verifier)
+        session = VerifierSession((key,), verifier)
 
         def answer(frame: bytes) -> bytes | None:
             step = session.receive(frame)

@@ -9,6 +9,7 @@ the mark was made for. Whoever restores both together is found only by a checkpo
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,19 @@ class Anchor:
     """The file at ``path``, its owner's alone. Open from construction to :meth:`close`."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file if it is not there, with no mark. Raises :class:`LedgerUnavailable`."""
+        """Make the file if it is not there, with no mark.
+
+        Raises :class:`LedgerUnavailable` where it cannot be used, or others may.
+        """
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise LedgerUnavailable(f"cannot open {path}; check its permissions") from error
+        mode = os.fstat(self._descriptor).st_mode
+        if not stat.S_ISREG(mode) or (os.name == "posix" and mode & 0o077):
+            self.close()
+            raise LedgerUnavailable(f"others may use {path}; run: chmod 600 {path}")
 
     def read(self) -> Mark | None:
         """The mark, or ``None`` where the file was made anew or damaged."""

@@ -79,9 +79,11 @@ class Ledger:
             if self._db is None:
                 self._prepare_files()
                 db = self._connect()
-                anchor = None if self._anchor_path is None else Anchor(self._anchor_path)
+                anchor: Anchor | None = None
                 try:
                     prepare_schema(db, create=self._create)
+                    if self._anchor_path is not None:
+                        anchor = Anchor(self._anchor_path)
                     _compare(anchor, db)
                 except BaseException:
                     db.close()
@@ -119,7 +121,7 @@ class Ledger:
         with self._writing("FULL") as db:
             passage = Passage(db, user, caption, now_s, uptime)
             if passage.start is not None:
-                passage.note_start()
+                passage.note(passage.start)
                 db.execute("COMMIT")  # it stands even where this passage is refused
                 db.execute("BEGIN IMMEDIATE")
                 passage = Passage(db, user, caption, now_s, uptime)
@@ -270,7 +272,7 @@ def _corrupt(path: Path, fault: str) -> LedgerCorrupt:
     if fault == LOST:
         return LedgerCorrupt(
             f"{path}: the ledger was removed or emptied; restore it, "
-            "or delete log.key too to start anew"
+            "or move the home folder away to start anew"
         )
     return LedgerCorrupt(
         f"{path} is damaged ({fault}); restore a backup, or move the home folder away to start anew"

@@ -248,9 +248,9 @@ class Passage(LedgerView):
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
 
-    def note_start(self) -> None:
+    def note(self, start: Start) -> None:
         """Count hours from ``start`` from now on."""
-        self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", self.start)
+        self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", start)
 
     def record(
         self,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ugsd_sdk.cli import audit, caption, demo, habit, privacy
+from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy
 
 __all__ = ["main"]
 
@@ -60,6 +60,7 @@ def _options(
 
 caption.register(_app)
 audit.register(_app)
+budget.register(_app)
 demo.register(_app)
 habit.register(_app)
 privacy.register(_app)

@@ -1,4 +1,4 @@
-"""``ugsd audit`` and ``ugsd budget``: what left this device, and what still may."""
+"""``ugsd audit``: what left this device, and the proof of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ugsd_sdk.cli import log, verifying, witnessing
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.records import EgressRecord
@@ -49,13 +49,6 @@ def register(app: typer.Typer) -> None:
     for group in (verifying, log, witnessing):
         group.register(audit)
     app.add_typer(audit, name="audit")
-    budget = typer.Typer(
-        no_args_is_help=True,
-        help="Read what may still leave.",
-        epilog="Example: ugsd budget show --user ada",
-    )
-    budget.command("show", epilog="Example: ugsd budget show --user ada")(show_budget)
-    app.add_typer(budget, name="budget")
 
 
 def show(
@@ -110,25 +103,6 @@ def verified(place: Home, *, trusted: Iterable[str] = ()) -> LogSummary | None:
         return verify_log(ledger, LogKey.load(place.log_key).public, trusted=trusted)
 
 
-def show_budget(
-    home: HomeOption = None, user: UserOption = None, config: ConfigOption = None
-) -> None:
-    """Show the caps, and what was used of today's."""
-    from ugsd_sdk.home import Door, Home
-
-    settings = settings_from(config, home=home, user=user)
-    place = Home.at(settings.home)
-    used = {"blocks": 0, "tokens": 0, "bytes": 0}
-    if place.is_used():
-        door = Door(place, settings.limits, settings.user)
-        try:
-            usage = door.open().usage_today()
-        finally:
-            door.close()
-        used = {"blocks": usage.blocks, "tokens": usage.tokens, "bytes": usage.bytes}
-    _print_budget(settings.user, settings.limits.model_dump(), used)
-
-
 def _nothing_left(place: Home) -> str:
     return f"no log at {place.ledger}: nothing has left yet from this home"
 
@@ -170,31 +144,11 @@ def _print_records(records: list[tuple[int, EgressRecord]]) -> None:
             str(index),
             datetime.fromtimestamp(record.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             record.user,
-            record.kind,
+            f"reset: {', '.join(record.resets)}" if record.resets else record.kind,
             "" if record.disclosure is None else str(record.disclosure),
             str(len(record.prefix) + len(record.tokens)),
             f"{len(record.state_positions)} x {record.state_dim}" if record.state_dim else "",
             str(record.frame_bytes),
             record.verifier.split("-")[0],
         )
-    stdout().print(table)
-
-
-def _print_budget(user: str, limits: dict[str, int | None], used: dict[str, int]) -> None:
-    from rich.table import Table
-
-    from ugsd_sdk.cli.show import stdout
-
-    table = Table(box=None, pad_edge=False, title=f"user {user}", title_justify="left")
-    for name in ("cap", "limit", "used today", "left"):
-        table.add_column(name, justify="left" if name == "cap" else "right")
-    for cap, limit in limits.items():
-        measure, window = cap.split("_per_")
-        limit_text = "none" if limit is None else str(limit)
-        if window != "day":
-            table.add_row(cap, limit_text, "", "")
-            continue
-        spent = used[measure]
-        left = "" if limit is None else str(max(0, limit - spent))
-        table.add_row(cap, limit_text, str(spent), left)
     stdout().print(table)

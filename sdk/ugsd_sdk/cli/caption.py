@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +24,8 @@ _EPILOG = """Examples:
 \b
   ugsd caption voice.wav
   ugsd caption --verifier embedded --json *.wav
-  ugsd caption --verifier wss://captions.example.org --verifier-key verifier.pub voice.opus
+  ugsd caption --verifier wss://captions.example.org \\
+    --verifier-root root.key.pin --verifier-manifest verifier.manifest voice.opus
 
 Settings also come from --config and from UGSD_ variables, such as UGSD_VERIFIER__URL.
 """
@@ -43,8 +45,19 @@ def caption(
         str | None,
         typer.Option(metavar="embedded|URL", help="Verifier: `embedded`, or a ws/wss address."),
     ] = None,
+    verifier_root: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|TEXT", help="The root that vouches for the verifier's keys."),
+    ] = None,
+    verifier_manifest: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The manifest of keys that the root signed.")
+    ] = None,
     verifier_key: Annotated[
-        str | None, typer.Option(metavar="FILE|TEXT", help="The verifier's public key, to pin.")
+        str | None,
+        typer.Option(
+            metavar="FILE|TEXT",
+            help="Instead of both, of a verifier on this machine: its public key.",
+        ),
     ] = None,
     drafter: Annotated[
         str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
@@ -57,13 +70,15 @@ def caption(
 
     One bad clip does not stop the others.
     """
-    if offline and (verifier or verifier_key):
+    if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
         raise typer.BadParameter("--offline uses no verifier: leave out --verifier")
     settings = settings_from(
         config,
         home=home,
         user=user,
         verifier=verifier,
+        verifier_root=verifier_root,
+        verifier_manifest=verifier_manifest,
         verifier_key=verifier_key,
         offline=offline,
     )

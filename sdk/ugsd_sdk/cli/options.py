@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ConfigOption", "HomeOption", "UserOption", "settings_from"]
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML or YAML).")
 ]
 HomeOption = Annotated[
     Path | None,
@@ -31,6 +31,8 @@ def settings_from(
     home: Path | None = None,
     user: str | None = None,
     verifier: str | None = None,
+    verifier_root: str | None = None,
+    verifier_manifest: Path | None = None,
     verifier_key: str | None = None,
     offline: bool = False,
 ) -> Settings:
@@ -39,10 +41,9 @@ def settings_from(
 
     given: dict[str, Any] = {"home": home, "user": user}
     settings = Settings.read(config, **{k: v for k, v in given.items() if v is not None})
-    changes: dict[str, str | None] = {}
+    chosen = settings.verifier.known_by(
+        key=verifier_key, root=verifier_root, manifest=verifier_manifest
+    )
     if verifier is not None or offline:
-        changes["url"] = verifier
-    if verifier_key is not None:
-        changes["key"] = verifier_key
-    chosen = settings.verifier.model_copy(update=changes)
+        chosen = chosen.model_copy(update={"url": verifier})
     return settings.model_copy(update={"verifier": chosen})

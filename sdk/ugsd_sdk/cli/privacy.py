@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ugsd_sdk.cli.options import ConfigOption, settings_from
+from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
 
 __all__ = ["register"]
 
@@ -30,6 +30,7 @@ def explain(
     drafter: Annotated[
         str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
     ] = "starter",
+    user: UserOption = None,
     config: ConfigOption = None,
     *,
     verifier: Annotated[
@@ -41,7 +42,7 @@ def explain(
     """Say, for these settings, what leaves, what never does, and what attackers got from it."""
     from ugsd_sdk.explanation import explain as explained
 
-    settings = settings_from(config, verifier=verifier)
+    settings = settings_from(config, user=user, verifier=verifier)
     explanation = explained(settings, drafter)
     if as_json:
         print(json.dumps(explanation.as_dict(), indent=1))

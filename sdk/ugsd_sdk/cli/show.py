@@ -86,9 +86,10 @@ def cost_line(caption: Caption) -> str:
     cost = caption.escalation
     if not cost.blocks:
         return "no block was sent"
+    bound = "" if cost.guarantee is None else f", {cost.guarantee.text()}"
     return (
         f"{_count(cost.blocks, 'block')} sent: {_count(cost.disclosed_tokens, 'token')}, "
-        f"{_count(cost.disclosed_states, 'state')}, {cost.bytes_sent} bytes"
+        f"{_count(cost.disclosed_states, 'state')}{bound}, {cost.bytes_sent} bytes"
     )
 
 

@@ -7,6 +7,7 @@ no redirects (a redirect is an answer like any other failure: the address was pi
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import ssl
@@ -38,6 +39,15 @@ class WebSocketTransport:
         self._url = url
         self._open = ExitStack()
         self._connection: ClientConnection | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address is this machine's own: 127.0.0.0/8, ``::1`` or ``localhost``."""
+        host = self._address.hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
 
     def connect(self, timeout_s: float) -> None:
         deadline = monotonic() + timeout_s

@@ -103,7 +103,7 @@ def test_a_key_readable_by_others_a_taken_port_and_a_missing_model_stop_the_star
     assert f"chmod 600 {file}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["keygen", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["keygen", "--help"], ["rotate", "--help"]])
 def test_help_explains_itself(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
     text = capsys.readouterr().out
@@ -180,6 +180,26 @@ def test_a_signal_closes_every_connection_and_ends_the_process_well(
 
     asyncio.run(scenario())
     assert child.process.wait(timeout=10) == 0
+
+
+def test_a_running_process_opens_hellos_to_the_next_key_and_to_the_one_before(
+    child: Child, dial: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = child.announcement()
+    before = VerifierPublicKey.from_text(told["public_key"])
+    assert main(["rotate", "--key-file", str(child.key_file)]) == 0
+    following = VerifierPublicKey.from_text(capsys.readouterr().out)
+
+    async def scenario() -> None:
+        for public in (following, before):
+            device = await dial(told["url"], public)
+            assert device.welcome.max_tokens == 20
+            await device.socket.close()
+        stranger = await dial(told["url"], VerifierKey.generate().public, greet=False)
+        await stranger.socket.send(stranger.channel.hello())
+        assert await stranger.closed() == (1008, "")
+
+    asyncio.run(scenario())
 
 
 def test_a_server_for_people_prints_the_key_and_where_it_listens(

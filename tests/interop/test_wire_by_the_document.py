@@ -1,6 +1,6 @@
-"""A reader of version 1 written from docs/wire.md alone: it imports nothing of this project.
+"""A reader of both versions, written from docs/wire.md alone: it imports nothing of this project.
 
-HPKE, CBOR and HMAC are by hand; ``cryptography`` gives ML-KEM, X25519, HKDF and ChaCha20-Poly1305.
+HPKE, CBOR and RFC 5869 are by hand; ``cryptography`` gives ML-KEM, X25519 and ChaCha20-Poly1305.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 TESTS = Path(__file__).parents[1]
-VECTORS = json.loads((TESTS / "privacy" / "vectors" / "wire-v1.json").read_text("utf-8"))
+VECTORS = TESTS / "privacy" / "vectors"
+WIRE = json.loads((VECTORS / "wire-v1.json").read_text("utf-8"))
+CHANNEL = json.loads((VECTORS / "channel-v2.json").read_text("utf-8"))
 XWING_LABEL = bytes.fromhex("5c2e2f2f5e5c")
 SIZES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
 CONSTANT, OVERHEAD, HELLO, ANSWER_HEAD = 1024, 19, 2386, 1170
@@ -113,6 +114,20 @@ def open_hpke(private: str, info: bytes, sealed: bytes) -> bytes:
     return ChaCha20Poly1305(key).decrypt(nonce, ciphertext, None)
 
 
+def hkdf_extract(salt: bytes, ikm: bytes) -> bytes:
+    """RFC 5869 §2.2."""
+    return hmac.digest(salt, ikm, "sha256")
+
+
+def hkdf_expand(prk: bytes, info: bytes, n: int) -> bytes:
+    """RFC 5869 §2.3."""
+    output = block = b""
+    while len(output) < n:
+        block = hmac.digest(prk, block + info + bytes([len(output) // 32 + 1]), "sha256")
+        output += block
+    return output[:n]
+
+
 def open_frame(key: bytes, number: int, frame: bytes) -> bytes:
     assert len(frame) in SIZES
     assert frame[0] == 3
@@ -126,31 +141,38 @@ def open_frame(key: bytes, number: int, frame: bytes) -> bytes:
     return message
 
 
-def traffic_keys() -> dict[str, bytes]:
-    recorded = {name: bytes.fromhex(v) for name, v in VECTORS["recorded_handshake"].items()}
+def first_secrets() -> dict[str, bytes]:
+    """The secret of frame 0 of each sender, from the recorded flights and the private keys."""
+    recorded = {name: bytes.fromhex(v) for name, v in CHANNEL["recorded_handshake"].items()}
     public = public_key(recorded["verifier_private_key"].hex())
     ephemeral_public = public_key(recorded["ephemeral_private_key"].hex())
     hello, head = recorded["hello"], recorded["answer"][:ANSWER_HEAD]
     assert len(hello) == HELLO
-    assert (hello[:2], head[:2]) == (b"\x01\x01", b"\x02\x01")
+    assert (hello[:2], head[:2]) == (b"\x01\x02", b"\x02\x02")
     static, ephemeral = (
-        VECTORS["recorded_handshake"][f"{name}_private_key"] for name in ("verifier", "ephemeral")
+        CHANNEL["recorded_handshake"][f"{name}_private_key"] for name in ("verifier", "ephemeral")
     )
-    offer = open_hpke(static, b"ugsd channel hello\x01", hello[2:])
+    offer = open_hpke(static, b"ugsd channel hello\x02", hello[2:])
     assert offer == recorded["secret_1"] + ephemeral_public
-    info = b"ugsd channel answer\x01" + sha256(hello).digest()
+    info = b"ugsd channel answer\x02" + sha256(hello).digest()
     secret_2 = open_hpke(ephemeral, info, head[2:])
     assert secret_2 == recorded["secret_2"]
-    assert public.hex() == VECTORS["verifier_public_key"]
+    assert public.hex() == CHANNEL["verifier_public_key"]
     salt = sha256(public + hello + head).digest()
-    labels = {
-        "device": b"ugsd channel device to verifier\x01",
-        "verifier": b"ugsd channel verifier to device\x01",
-    }
+    assert salt.hex() == CHANNEL["transcript_sha256"]
+    prk = hkdf_extract(salt, offer[:32] + secret_2)
     return {
-        sender: HKDF(SHA256(), 32, salt, label).derive(offer[:32] + secret_2)
-        for sender, label in labels.items()
+        "device": hkdf_expand(prk, b"ugsd channel device to verifier\x02", 32),
+        "verifier": hkdf_expand(prk, b"ugsd channel verifier to device\x02", 32),
     }
+
+
+def ratcheted(secret: bytes, number: int) -> tuple[bytes, bytes]:
+    """The key of that frame and the secret of the next, from the secret of frame 0."""
+    for _ in range(number + 1):
+        expanded = hkdf_expand(secret, b"ugsd channel frame\x02", 64)
+        key, secret = expanded[:32], expanded[32:]
+    return key, secret
 
 
 def test_it_knows_nothing_of_the_code() -> None:
@@ -160,42 +182,53 @@ def test_it_knows_nothing_of_the_code() -> None:
         assert not [name for name in names if name.startswith("ugsd")]
 
 
-@pytest.mark.parametrize("vector", VECTORS["messages"], ids=lambda v: v["name"])
+@pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
 def test_messages_read_as_the_document_says(vector: dict[str, Any]) -> None:
     fields = Cbor(bytes.fromhex(vector["cbor"])).message()
     plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
     assert plain == vector["fields"]
 
 
-def test_the_recorded_handshake_gives_the_keys_of_the_document() -> None:
-    keys = traffic_keys()
-    assert keys["device"].hex() == VECTORS["traffic_keys"]["device_to_verifier"]
-    assert keys["verifier"].hex() == VECTORS["traffic_keys"]["verifier_to_device"]
-    secrets = VECTORS["recorded_handshake"]["secret_1"] + VECTORS["recorded_handshake"]["secret_2"]
-    salt = bytes.fromhex(VECTORS["transcript_sha256"])
-    extracted = hmac.digest(salt, bytes.fromhex(secrets), "sha256")  # RFC 5869 by hand
-    label = b"ugsd channel device to verifier\x01"
-    assert hmac.digest(extracted, label + b"\x01", "sha256") == keys["device"]
+def test_the_recorded_handshake_gives_the_secrets_of_the_document() -> None:
+    assert {name: s.hex() for name, s in first_secrets().items()} == CHANNEL["first_secrets"]
 
 
-def test_the_answer_carries_a_welcome_of_version_1() -> None:
-    answer = bytes.fromhex(VECTORS["recorded_handshake"]["answer"])
+def test_the_answer_carries_frame_0_of_the_verifier_with_a_welcome_of_version_1() -> None:
+    answer = bytes.fromhex(CHANNEL["recorded_handshake"]["answer"])
     frame = answer[ANSWER_HEAD:]
-    welcome = Cbor(open_frame(traffic_keys()["verifier"], 0, frame)).message()
+    key, _ = ratcheted(first_secrets()["verifier"], 0)
+    welcome = Cbor(open_frame(key, 0, frame)).message()
     assert len(frame) == 256
     assert (welcome["kind"], welcome["version"]) == ("welcome", 1)
     assert {len(welcome["vocabulary"]), len(welcome["projection"])} == {32}
+    first = next(vector for vector in CHANNEL["frames"] if vector["sender"] == "verifier")
+    assert (first["number"], first["frame"]) == (0, frame.hex())
 
 
-@pytest.mark.parametrize("vector", VECTORS["frames"], ids=lambda v: v["message"] + " " + v["shape"])
+@pytest.mark.parametrize(
+    "vector", CHANNEL["frames"], ids=lambda v: f"{v['sender']} {v['number']} {v['message']}"
+)
 def test_frames_open_by_the_document_and_hold_their_messages(vector: dict[str, Any]) -> None:
-    frame = bytes.fromhex(vector["frame"])
-    message = open_frame(traffic_keys()[vector["sender"]], vector["number"], frame)
-    expected = next(m for m in VECTORS["messages"] if m["name"] == vector["message"])
+    frame, number = bytes.fromhex(vector["frame"]), vector["number"]
+    key, following = ratcheted(first_secrets()[vector["sender"]], number)
+    assert (key.hex(), following.hex()) == (vector["key"], vector["next_secret"])
+    message = open_frame(key, number, frame)
+    expected = next(m for m in WIRE["messages"] if m["name"] == vector["message"])
     assert message.hex() == expected["cbor"]
     assert (len(frame) == CONSTANT) == (vector["shape"] == "constant")
     for at in (0, 1, 40, len(frame) - 1):
         damaged = bytearray(frame)
         damaged[at] ^= 1
         with pytest.raises(Exception):  # noqa: B017, PT011  # a tag or an assertion of this reader
-            open_frame(traffic_keys()[vector["sender"]], vector["number"], bytes(damaged))
+            open_frame(key, number, bytes(damaged))
+    for other in {number - 1, number + 1} - {-1}:
+        key, _ = ratcheted(first_secrets()[vector["sender"]], other)
+        with pytest.raises(InvalidTag):
+            open_frame(key, number, frame)
+
+
+def test_every_label_that_the_reader_uses_stands_in_the_document() -> None:
+    document = (TESTS.parent / "docs" / "wire.md").read_text("utf-8")
+    for label in ("hello", "answer", "device to verifier", "verifier to device", "frame"):
+        mark = "`" if label in ("hello", "answer") else '"'
+        assert f"{mark}ugsd channel {label}{mark}" in document

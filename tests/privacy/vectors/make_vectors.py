@@ -1,4 +1,4 @@
-"""Makes wire-v1.json, the golden vectors of wire and channel version 1. Run it to write the file.
+"""Makes wire-v1.json and channel-v2.json, the golden vectors. Run it to write the files.
 
 All but the handshake follows from what is written here and is made anew each time. The handshake's
 ciphertexts are random, so one handshake is recorded, with the private keys that open it, and kept:
@@ -15,6 +15,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from ugsd_privacy import channel
 from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
 from ugsd_privacy.keys import VerifierKey
@@ -29,7 +31,8 @@ from ugsd_privacy.wire import (
     encode,
 )
 
-VECTORS = Path(__file__).with_name("wire-v1.json")
+MESSAGES = Path(__file__).with_name("wire-v1.json")
+SESSION = Path(__file__).with_name("channel-v2.json")
 _ANSWER_HEAD_BYTES = 2 + 1120 + 16 + 32
 
 _WELCOME = Welcome(
@@ -72,6 +75,7 @@ _VERIFIER = {
     "a cover in answer": Cover(),
 } | {f"refused: {code}": Refusal(code=code) for code in RefusalCode}
 _FRAMES = [
+    ("verifier", "welcome", Shape.PADDED),
     ("device", "tokens alone", Shape.PADDED),
     ("device", "a summary", Shape.PADDED),
     ("device", "a summary", Shape.CONSTANT),
@@ -100,7 +104,7 @@ def record() -> dict[str, str]:
     secret_1, ephemeral = device._secret, device._ephemeral
     assert ephemeral is not None
     answer = verifier.receive_hello(hello, encode(_WELCOME))
-    info = b"ugsd channel answer\1" + sha256(hello).digest()
+    info = b"ugsd channel answer\2" + sha256(hello).digest()
     secret_2 = channel._SUITE.decrypt(answer[2:_ANSWER_HEAD_BYTES], ephemeral.hpke, info=info)
     device.receive_hello(answer)
     return {
@@ -113,48 +117,57 @@ def record() -> dict[str, str]:
     }
 
 
-def vectors(recorded: dict[str, str]) -> dict[str, Any]:
-    """The whole file, around a recorded handshake."""
-    messages = [
+def messages() -> dict[str, Any]:
+    """The content of wire-v1.json."""
+    named = [
         _message(name, sender, message)
         for sender, named in (("device", _DEVICE), ("verifier", _VERIFIER))
         for name, message in named.items()  # type: ignore[attr-defined]
     ]
+    return {"wire_version": WIRE_VERSION, "messages": named}
+
+
+def session(recorded: dict[str, str]) -> dict[str, Any]:
+    """The content of channel-v2.json, around a recorded handshake."""
     key = key_of(recorded["verifier_private_key"])
     hello, answer = bytes.fromhex(recorded["hello"]), bytes.fromhex(recorded["answer"])
     salt = sha256(key.public.raw + hello + answer[:_ANSWER_HEAD_BYTES]).digest()
     secrets = bytes.fromhex(recorded["secret_1"] + recorded["secret_2"])
     labels = {
-        "device_to_verifier": b"ugsd channel device to verifier\1",
-        "verifier_to_device": b"ugsd channel verifier to device\1",
+        "device": b"ugsd channel device to verifier\2",
+        "verifier": b"ugsd channel verifier to device\2",
     }
-    keys = {name: channel._derive(secrets, salt, label).hex() for name, label in labels.items()}
+    first = {name: channel._derive(secrets, salt, label).hex() for name, label in labels.items()}
     return {
-        "wire_version": WIRE_VERSION,
         "channel_version": CHANNEL_VERSION,
-        "messages": messages,
         "recorded_handshake": recorded,
         "verifier_public_key": key.public.raw.hex(),
         "transcript_sha256": salt.hex(),
-        "traffic_keys": keys,
-        "frames": _frames(key, secrets, salt),
+        "first_secrets": first,
+        "frames": _frames(key, secrets, salt, first),
     }
 
 
-def _frames(key: VerifierKey, secrets: bytes, salt: bytes) -> list[dict[str, Any]]:
+def _frames(
+    key: VerifierKey, secrets: bytes, salt: bytes, first: dict[str, str]
+) -> list[dict[str, Any]]:
     device, verifier = ClientChannel(key.public), ServerChannel(key)
     device._share(secrets, salt, role="device")
     verifier._share(secrets, salt, role="verifier")
-    verifier.seal(encode(_WELCOME))  # frame 0, which the answer carries
-    numbers, frames = {"device": 0, "verifier": 1}, []
+    numbers, frames = {"device": 0, "verifier": 0}, []
+    secret = {name: bytes.fromhex(text) for name, text in first.items()}
     sides = {"device": (device, _DEVICE), "verifier": (verifier, _VERIFIER)}
     for sender, name, shape in _FRAMES:
         side, named = sides[sender]
         frame = side.seal(encode(named[name]), shape)  # type: ignore[attr-defined,index]
+        derived = HKDFExpand(SHA256(), 64, b"ugsd channel frame\2").derive(secret[sender])
+        secret[sender] = derived[32:]
         frames.append(
             {
                 "sender": sender,
                 "number": numbers[sender],
+                "key": derived[:32].hex(),
+                "next_secret": derived[32:].hex(),
                 "message": name,
                 "shape": str(shape),
                 "frame": frame.hex(),
@@ -174,17 +187,18 @@ def _seeds(key: VerifierKey) -> str:
     return (key._mlkem.private_bytes_raw() + key._x25519.private_bytes_raw()).hex()
 
 
-def text(recorded: dict[str, str]) -> str:
-    """The file's text."""
-    return json.dumps(vectors(recorded), indent=1) + "\n"
+def text(content: dict[str, Any]) -> str:
+    """A file's text."""
+    return json.dumps(content, indent=1) + "\n"
 
 
 def main() -> None:
     if "--record" in sys.argv[1:]:
         recorded = record()
     else:
-        recorded = json.loads(VECTORS.read_text("utf-8"))["recorded_handshake"]
-    VECTORS.write_text(text(recorded), "utf-8")
+        recorded = json.loads(SESSION.read_text("utf-8"))["recorded_handshake"]
+    MESSAGES.write_text(text(messages()), "utf-8")
+    SESSION.write_text(text(session(recorded)), "utf-8")
 
 
 if __name__ == "__main__":

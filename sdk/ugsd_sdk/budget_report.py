@@ -1,0 +1,120 @@
+"""What of a user's caps is used and left, as settings, device and ledger have it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from ugsd_privacy import dp
+from ugsd_privacy.budget import MEASURES, WINDOWS, BudgetLimits, Usage, Window
+from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.ledger import Uptime, system_uptime
+
+from ugsd_sdk.config import Settings
+from ugsd_sdk.home import Home
+
+__all__ = ["BudgetReport", "CapRow", "begins_anew", "budget_report"]
+
+_HOUR_S, _DAY_HOURS = 3600, 24
+
+
+@dataclass(frozen=True)
+class CapRow:
+    """One cap. ``None`` in place of a limit is no limit."""
+
+    cap: str
+    configured: float | None
+    """By the settings."""
+    set_here: float | None
+    """By the owner, on this device."""
+    in_force: float | None
+    """The smaller of the two."""
+    used: float | None
+    """Of the window; ``None`` where that is a caption's, or states left without noise."""
+    left: float | None
+    begins_anew: str | None
+    """When its window does, UTC; ``None`` where it does not by itself."""
+    word: str | None = None
+    """Of epsilon: whether what was used is ``privacy``, ``noise``, or ``none`` without noise."""
+
+
+@dataclass(frozen=True)
+class BudgetReport:
+    """A user's caps, those that are set, in the order in which they are checked."""
+
+    user: str
+    delta: float
+    """Of every epsilon."""
+    rows: tuple[CapRow, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+def budget_report(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    uptime: Callable[[], Uptime | None] = system_uptime,
+) -> BudgetReport:
+    """Of the settings' user. A home that was never used stays untouched.
+
+    ``clock`` and ``uptime`` are the door's. Raises ``LedgerError``.
+    """
+    place, user = Home.at(settings.home), settings.user
+    here: dict[str, float] = {}
+    used: dict[Window, Usage] = {}
+    hour = int(clock() // _HOUR_S)
+    if place.is_used():
+        with place.open_ledger() as ledger, ledger.reading() as view:
+            here = view.caps(user)
+            hour = view.hour_of(clock(), uptime())
+            used = view.used(user, hour)
+    configured = settings.limits_of()
+    rows = _rows(configured, here, used, hour)
+    return BudgetReport(user, configured.delta, rows)
+
+
+def begins_anew(window: str, hour: int) -> str | None:
+    """When the window that holds ``hour`` does by itself, as ISO 8601 in UTC."""
+    if window not in {"hour", "day"}:
+        return None
+    hours = hour + 1 if window == "hour" else (hour // _DAY_HOURS + 1) * _DAY_HOURS
+    return datetime.fromtimestamp(hours * _HOUR_S, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _rows(
+    configured: BudgetLimits, here: dict[str, float], used: dict[Window, Usage], hour: int
+) -> tuple[CapRow, ...]:
+    limits = configured.tightened(here)
+    left = limits.left(used)
+    rows = []
+    for window in WINDOWS:
+        usage = None if window == "caption" else used.get(window, Usage())
+        for measure in MEASURES:
+            cap = f"{measure}_per_{window}"
+            spent = measure == "epsilon" and usage is not None and usage.spend > 0
+            if cap not in left and not spent:
+                continue
+            amount = None if usage is None else usage.measured(measure, limits.delta)
+            rows.append(
+                CapRow(
+                    cap=cap,
+                    configured=getattr(configured, cap),
+                    set_here=here.get(cap),
+                    in_force=getattr(limits, cap),
+                    used=None if amount is None or math.isinf(amount) else amount,
+                    left=None if usage is None else left.get(cap),
+                    begins_anew=begins_anew(window, hour),
+                    word=_word(usage, limits.delta) if spent else None,
+                )
+            )
+    return tuple(rows)
+
+
+def _word(usage: Usage | None, delta: float) -> str:
+    return Guarantee.of_spend(dp.UNBOUNDED if usage is None else usage.spend, delta).word

@@ -1,0 +1,300 @@
+"""``ugsd budget``: what may still leave, the owner's own caps, and why a block did or did not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ugsd_privacy.ledger import Decision
+
+    from ugsd_sdk.budget_report import BudgetReport
+    from ugsd_sdk.decisions import Advice
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_EPILOG = """Examples:
+
+\b
+  ugsd budget show --user ada
+  ugsd budget set tokens_per_day=200 epsilon_per_lifetime=10 --user ada
+  ugsd budget explain --user ada --last 3
+  ugsd budget reset --user ada --window hour --yes
+"""
+_SET_EPILOG = """Examples:
+
+\b
+  ugsd budget set tokens_per_day=200 blocks_per_caption=2 --user ada
+  ugsd budget set bytes_per_lifetime=1000000 --everyone
+  ugsd budget set tokens_per_day=none --user ada
+
+A cap is MEASURE_per_WINDOW: blocks, tokens, frames, bytes or epsilon per caption, hour, day or
+lifetime.
+"""
+_EXPLAIN_EPILOG = """Examples:
+
+\b
+  ugsd budget explain --user ada
+  ugsd budget explain --last 5 --json
+  ugsd budget explain --caption 3f2a
+"""
+_RESET_EPILOG = """Examples:
+
+\b
+  ugsd budget reset --user ada
+  ugsd budget reset --user ada --window lifetime --yes
+"""
+
+_JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+class _Anew(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    LIFETIME = "lifetime"
+    ALL = "all"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    budget = typer.Typer(
+        no_args_is_help=True,
+        help="What may still leave this device, and why a block did not.",
+        epilog=_EPILOG,
+    )
+    budget.command("show", epilog="Example: ugsd budget show --user ada")(show)
+    budget.command("set", epilog=_SET_EPILOG)(set_caps)
+    budget.command("reset", epilog=_RESET_EPILOG)(reset)
+    budget.command("explain", epilog=_EXPLAIN_EPILOG)(explain)
+    app.add_typer(budget, name="budget")
+
+
+def show(
+    user: UserOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    as_json: _JsonOption = False,
+) -> None:
+    """Show every cap that is set, by the settings or on this device, and what was used of it."""
+    from ugsd_sdk.budget_report import budget_report
+
+    report = budget_report(settings_from(config, home=home, user=user))
+    if as_json:
+        print(json.dumps(report.as_dict()))
+    else:
+        _print_report(report)
+
+
+def set_caps(
+    caps: Annotated[
+        list[str], typer.Argument(metavar="CAP=VALUE...", help="`none` takes a cap back.")
+    ],
+    *,
+    user: UserOption = None,
+    everyone: Annotated[bool, typer.Option("--everyone", help="Hold every user to it.")] = False,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Set caps on this device. They hold whatever an application configures: the smaller counts."""
+    from ugsd_privacy.ledger import EVERYONE
+
+    from ugsd_sdk.budget_report import budget_report
+    from ugsd_sdk.home import Door, Home
+
+    if everyone and user is not None:
+        raise typer.BadParameter("--everyone or --user, not both")
+    wanted = dict(map(_cap, caps))
+    if len(wanted) < len(caps):
+        raise typer.BadParameter("a cap is given twice")
+    settings = settings_from(config, home=home, user=user)
+    door = Door(Home.at(settings.home), settings.limits_of(), settings.user)
+    try:
+        door.set_caps(EVERYONE if everyone else settings.user, wanted)
+    finally:
+        door.close()
+    in_force = {row.cap: row.in_force for row in budget_report(settings).rows}
+    whose = "everyone" if everyone else settings.user
+    for cap, value in wanted.items():
+        told = "no cap of this device's own" if value is None else f"at most {value:g}"
+        force = _number(in_force.get(cap))
+        print(f"{whose}: {cap}: {told}; in force for {settings.user}: {force}")
+
+
+def reset(
+    user: UserOption = None,
+    window: Annotated[
+        list[_Anew] | None,
+        typer.Option(
+            metavar="hour|day|lifetime|all", help="May be given again.  [default: hour and day]"
+        ),
+    ] = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Have windows of a user's budget begin anew. The log keeps that it was done."""
+    from ugsd_privacy.audit.records import Resettable
+
+    from ugsd_sdk.home import Door, Home
+
+    settings = settings_from(config, home=home, user=user)
+    chosen = window or [_Anew.HOUR, _Anew.DAY]
+    windows = [w for w in get_args(Resettable) if w in chosen or _Anew.ALL in chosen]
+    place, names = Home.at(settings.home), " and ".join(windows)
+    if not place.is_used():
+        print(f"{settings.user}: nothing was used yet in {place.path}")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody to ask: repeat it with --yes")
+        typer.confirm(f"Begin {names} of {settings.user} anew?", abort=True)
+    door = Door(place, settings.limits_of(), settings.user)
+    try:
+        record = door.open().reset(windows)
+    finally:
+        door.close()
+    print(f"{settings.user}: {names} begun anew; record {record} of the log says so")
+
+
+def explain(
+    user: UserOption = None,
+    caption: Annotated[
+        str | None, typer.Option(metavar="ID", help="A caption's id, or how it begins.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="The last N captions.")] = 1,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    as_json: _JsonOption = False,
+) -> None:
+    """Say of each block of a caption why it was escalated or not, and what would change that."""
+    from ugsd_sdk.decisions import Advice, Journal
+
+    settings = settings_from(config, home=home, user=user)
+    journal = Journal.read(settings, caption=caption, last=last)
+    if not journal.captions:
+        what = "no caption" if caption is None else f"no caption {caption}"
+        typer.echo(f"ugsd: {what} of {settings.user} in the journal of {settings.home}", err=True)
+        raise typer.Exit(0 if caption is None else 1)
+    for decisions in journal.captions:
+        advice = [Advice.on(decision, journal.hour) for decision in decisions]
+        if as_json:
+            print(json.dumps(_caption_fields(decisions, advice)))
+        else:
+            _print_decisions(decisions, advice)
+
+
+def _cap(text: str) -> tuple[str, float | None]:
+    """A cap and its value; ``None`` takes it back."""
+    from difflib import get_close_matches
+
+    from pydantic import ValidationError
+    from ugsd_privacy.budget import CAPS, BudgetLimits
+
+    cap, is_given, value = text.partition("=")
+    if cap not in CAPS:
+        near = get_close_matches(cap, CAPS, n=1)
+        raise typer.BadParameter(
+            f"{cap}: no such cap"
+            + (f": did you mean {near[0]}?" if near else f": {', '.join(CAPS)}")
+        )
+    if not is_given:
+        raise typer.BadParameter(f"{cap}: give it a value: {cap}=100")
+    if value.strip().lower() == "none":
+        return cap, None
+    try:
+        number = float(value) if cap.startswith("epsilon") else int(value)
+        BudgetLimits.uncapped(**{cap: number})
+    except (ValueError, ValidationError):
+        kind = "a number" if cap.startswith("epsilon") else "a whole number"
+        raise typer.BadParameter(f"{cap}: {kind}, 0 or more, or none; not {value!r}") from None
+    return cap, number
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return str(int(value)) if value == int(value) else f"{value:.3g}"
+
+
+def _print_report(report: BudgetReport) -> None:
+    from rich.table import Table
+
+    from ugsd_sdk.cli.show import stdout
+
+    table = Table(box=None, pad_edge=False, title=f"user {report.user}", title_justify="left")
+    for name in ("cap", "settings", "this device", "in force", "used", "left", "begins anew"):
+        is_text = name in {"cap", "begins anew"}
+        table.add_column(name, justify="left" if is_text else "right")
+    for row in report.rows:
+        window = row.cap.rpartition("_")[2]
+        anew = {"caption": "each caption", "lifetime": "with a reset"}.get(window, row.begins_anew)
+        used = "" if row.used is None else _number(row.used)
+        used = "unbounded" if row.word == "none" else used
+        table.add_row(
+            row.cap,
+            _number(row.configured),
+            "" if row.set_here is None else _number(row.set_here),
+            _number(row.in_force),
+            f"{used} ({row.word})" if row.word in {"privacy", "noise"} else used,
+            "" if row.left is None else _number(row.left),
+            anew,
+        )
+    stdout().print(table)
+    if any(row.cap.startswith("epsilon") for row in report.rows):
+        print(
+            f"epsilon at delta {report.delta:g}: privacy up to 10, noise above; unbounded where "
+            "states left without noise"
+        )
+
+
+def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> dict[str, object]:
+    blocks = [
+        {
+            "start": decision.start,
+            "tokens": decision.tokens,
+            "uncertainty": decision.uncertainty,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "frees_up": told.frees_up,
+            "advice": told.text,
+        }
+        for decision, told in zip(decisions, advice, strict=True)
+    ]
+    first = decisions[0]
+    return {
+        "caption": first.caption.hex(),
+        "user": first.user,
+        "time_s": first.time_s,
+        "blocks": blocks,
+    }
+
+
+def _print_decisions(decisions: Sequence[Decision], advice: Sequence[Advice]) -> None:
+    from datetime import UTC, datetime
+
+    from ugsd_sdk.cli.show import printable
+
+    first = decisions[0]
+    when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    print(f"caption {first.caption.hex()} of {first.user}, {when}")
+    told_before = ""
+    for decision, told in zip(decisions, advice, strict=True):
+        positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
+        print(f"  {positions:<14} {decision.outcome:<9} {printable(decision.reason)}")
+        if told.text and told.text != told_before:
+            print(f"  {'':<14} {'':<9} -> {told.text}")
+        told_before = told.text

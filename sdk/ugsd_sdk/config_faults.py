@@ -1,0 +1,171 @@
+"""What is wrong with a setting, where it stands, and what would be right."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings_file import NAMED_TABLES, SettingsFile
+
+__all__ = ["check_variables", "told", "told_variable"]
+
+_PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
+_EXAMPLES = {
+    "verifier": ("url", "embedded"),
+    "noise": ("sigma", 1.0),
+    "limits": ("tokens_per_day", 2000),
+    "profiles": ("tokens_per_day", 200),
+    "users": ("tokens_per_day", 200),
+}
+_NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
+
+Keys = tuple[str, ...]
+
+
+def check_variables(settings: type[BaseModel]) -> None:
+    """Raise :class:`ConfigError` for a variable that names no setting."""
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith(_PREFIX) or name.startswith(_SERVERS):
+            continue
+        keys = tuple(name.removeprefix(_PREFIX).lower().split("__"))
+        if not _is_setting(settings, keys):
+            raise ConfigError(
+                f"environment variable {variable}: no such setting: did you mean "
+                f"{_nearest_variable(settings, keys)}? Correct its name or unset it"
+            )
+
+
+def told(
+    fault: Any, settings: type[BaseModel], arguments: Mapping[str, Any], file: SettingsFile | None
+) -> str:
+    """Of a fault that pydantic found: the first source, by precedence, that has its key, and what
+    to do."""
+    keys = tuple(str(part) for part in fault["loc"] if part != "[key]")
+    keys = tuple(fault.get("ctx", {}).get("keys", keys))
+    in_yaml = file is not None and file.is_yaml
+    return f"{_origin(keys, arguments, file)}: {_fix(fault, keys, settings, in_yaml=in_yaml)}"
+
+
+def told_variable(settings: type[BaseModel]) -> str:
+    """Of a table's variable that is no JSON."""
+    tables = [f"{_PREFIX}{table.upper()}" for table in _EXAMPLES]
+    name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
+    return f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        return False
+    return True
+
+
+def _origin(keys: Keys, arguments: Mapping[str, Any], file: SettingsFile | None) -> str:
+    name = ".".join(keys)
+    variables = {variable.upper(): variable for variable in os.environ}
+    if _has(arguments, keys):
+        return f"setting {name}"
+    for length in range(len(keys), 0, -1):
+        variable = (_PREFIX + "__".join(keys[:length])).upper()
+        if variable in variables:
+            return f"environment variable {variable}"
+    if file is not None and keys and keys[0] in file.values:
+        return f"{file.place(keys)}: key {name}"
+    return f"setting {name}"
+
+
+def _has(values: object, keys: Keys) -> bool:
+    """Whether ``values`` give the key; a model that is given whole gives all its keys."""
+    for key in keys:
+        if not isinstance(values, Mapping):
+            return isinstance(values, BaseModel)
+        if key not in values:
+            return False
+        values = values[key]
+    return bool(keys)
+
+
+def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) -> str:
+    kind, value = fault["type"], fault["input"]
+    if kind == "extra_forbidden":
+        return f"no such setting: {_nearest(settings, keys)}"
+    if (
+        kind in _NOT_A_TABLE
+        and keys[0] in NAMED_TABLES
+        and keys[-1] in _fields(settings, ("limits",))
+    ):
+        return f"it belongs under a name: {_example(keys[:1], in_yaml=in_yaml)}"
+    if kind in _NOT_A_TABLE:
+        return f"{keys[-1]} is a table: {_example(keys, in_yaml=in_yaml)}"
+    if kind == "path_type":
+        return f'a path is text, such as "~/.ugsd", not {value!r}'
+    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    if kind == "together":
+        return message
+    in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
+    return f"{message}, not {value!r}" + (": put it in quotes" if in_quotes else "")
+
+
+def _example(keys: Keys, *, in_yaml: bool) -> str:
+    key, value = _EXAMPLES.get(keys[0], ("inherits", "child"))
+    table = keys if len(keys) > 1 or keys[0] not in NAMED_TABLES else (*keys, "NAME")
+    if in_yaml:
+        return "".join(f"{name}: {{" for name in table) + f"{key}: {value}" + "}" * len(table)
+    return f"[{'.'.join(table)}] {key} = {json.dumps(value)}"
+
+
+def _nearest(settings: type[BaseModel], keys: Keys) -> str:
+    """What to do about a key that is no setting."""
+    *table, key = keys
+    if len(table) > 1 and key == "limits":
+        return f"caps stand directly in {'.'.join(table)}: move them up"
+    if table and key in settings.model_fields:
+        return "it belongs to no table: put it before the first one"
+    for other in settings.model_fields:
+        if other not in NAMED_TABLES and key in _fields(settings, (other,)):
+            return f"it belongs under {other}"
+    matches = get_close_matches(key, _fields(settings, tuple(table)), n=1)
+    return f"did you mean {matches[0]}?" if matches else "correct its name or delete it"
+
+
+def _nearest_variable(settings: type[BaseModel], keys: Keys) -> str:
+    name = keys[1] if len(keys) > 2 else "name"
+    known = [(field,) for field in settings.model_fields] + [
+        (field, *named, key)
+        for field in settings.model_fields
+        for named in ([(name,)] if field in NAMED_TABLES else [()])
+        for key in _fields(settings, (field, *named))
+    ]
+    names = sorted((_PREFIX + "__".join(path)).upper() for path in known)
+    return get_close_matches((_PREFIX + "__".join(keys)).upper(), names, n=1, cutoff=0.0)[0]
+
+
+def _is_setting(settings: type[BaseModel], keys: Keys) -> bool:
+    if len(keys) == 1:
+        return keys[0] in settings.model_fields
+    return all(keys) and keys[-1] in _fields(settings, keys[:-1])
+
+
+def _fields(settings: type[BaseModel], table: Keys) -> tuple[str, ...]:
+    """The keys that a table may have; none where it may not be one, or any name will do."""
+    if not table:
+        return tuple(settings.model_fields)
+    field = settings.model_fields.get(table[0])
+    model = None if field is None else _model(field.annotation)
+    depth = 2 if table[0] in NAMED_TABLES else 1
+    return () if model is None or len(table) != depth else tuple(model.model_fields)
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, or may hold, or holds by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model(part))), None)

@@ -1,0 +1,224 @@
+"""``ugsd-server keygen``, ``rotate``, ``root``, ``manifest`` and ``manifest-show``."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ugsd_privacy.manifest import KeyManifest
+
+    from ugsd_server.keyring import Rotation
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_DAY_S = 86_400
+_SLACK_S = 3600
+"""A manifest begins this long before it is signed: the clocks of devices may be behind."""
+_MOMENT = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
+
+_ROTATE_EPILOG = """Example:
+
+\b
+  ugsd-server rotate --key-file verifier.key --overlap-days 30
+
+Where the key may have been stolen, drop it at once: --overlap-days 0. A running server notices.
+"""
+
+_MANIFEST_EPILOG = """Examples:
+
+\b
+  ugsd-server manifest --root-key root.key --out verifier.manifest verifier.key.pub
+  ugsd-server manifest --root-key root.key --out verifier.manifest \\
+    verifier.key.until-2026-12-28T101500Z.pub verifier.key.pub
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: ugsd-server keygen --key-file verifier.key")(keygen)
+    app.command(epilog=_ROTATE_EPILOG)(rotate)
+    app.command(epilog="Example: ugsd-server root --key-file root.key")(root)
+    app.command(epilog=_MANIFEST_EPILOG)(manifest)
+    app.command(epilog="Example: ugsd-server manifest-show verifier.manifest --root root.key.pin")(
+        manifest_show
+    )
+
+
+def keygen(
+    key_file: Annotated[
+        Path, typer.Option(help="Where to write the private key; FILE.pub gets the public one.")
+    ],
+) -> None:
+    """Make a verifier's key: FILE (readable by you alone) and FILE.pub, the public key.
+
+    Prints the public key. An existing file is never overwritten.
+    """
+    from ugsd_privacy.key_files import replace_text
+    from ugsd_privacy.keys import VerifierKey
+
+    from ugsd_server.keyring import public_file
+
+    _require_absent(key_file, public_file(key_file))
+    key = VerifierKey.generate()
+    key.save(key_file)
+    replace_text(public_file(key_file), key.public.to_text())
+    typer.echo(key.public.to_text())
+
+
+def rotate(
+    key_file: Annotated[Path, typer.Option(help="The verifier's private key; see `keygen`.")],
+    overlap_days: Annotated[
+        float, typer.Option(min=0, max=3650, help="How much longer the key before is accepted.")
+    ] = 30.0,
+) -> None:
+    """Make a verifier's next key. Devices that know the present one are served meanwhile.
+
+    Prints the next public key. The running server need not be told.
+    """
+    from ugsd_server.keyring import rotate as rotated
+
+    rotation = rotated(key_file, overlap_s=overlap_days * _DAY_S, now_s=time())
+    typer.echo(rotation.public.to_text())
+    typer.echo(_after_rotating(key_file, rotation), err=True)
+
+
+def root(
+    key_file: Annotated[
+        Path, typer.Option(help="Where to write the private keys; FILE.pin gets the pin.")
+    ],
+) -> None:
+    """Make a root, the offline key that signs manifests: FILE (readable by you alone) and FILE.pin.
+
+    Prints the pin, which devices are given. Keep FILE off the verifier's machine and every network,
+    and keep a copy: without it devices cannot be told of another key.
+    """
+    from ugsd_privacy.key_files import replace_text
+    from ugsd_privacy.root import RootKey
+
+    pin_file = key_file.with_name(f"{key_file.name}.pin")
+    _require_absent(key_file, pin_file)
+    key = RootKey.generate()
+    key.save(key_file)
+    text = key.public.pin.to_text()
+    replace_text(pin_file, text)
+    typer.echo(text)
+
+
+def manifest(
+    keys: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY...",
+            help="Public keys to list, files or texts; of new ones the last is the newest.",
+        ),
+    ],
+    *,
+    root_key: Annotated[Path, typer.Option(help="The root's private keys; see `root`.")],
+    out: Annotated[Path, typer.Option(help="The manifest; one that is there is followed up.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is to be used.")] = 90,
+    not_before: Annotated[
+        datetime | None,
+        typer.Option(formats=_MOMENT, help="When new keys begin, UTC.  [default: at once]"),
+    ] = None,
+    serial: Annotated[
+        int | None,
+        typer.Option(min=1, help="Where the last manifest was lost: more than its serial."),
+    ] = None,
+) -> None:
+    """Sign a manifest: the verifier's keys, and from when to when devices may use them.
+
+    A key that was listed before begins as it did, and one that `rotate` kept ends as its file's
+    name says; the others end with the manifest.
+    """
+    from ugsd_privacy.key_files import replace_text
+    from ugsd_privacy.keys import VerifierPublicKey
+    from ugsd_privacy.manifest import read_manifest_file, sign, verify_manifest
+    from ugsd_privacy.root import RootKey
+
+    from ugsd_server.keyring import end_of
+    from ugsd_server.listing import Listed, next_manifest
+
+    signer = RootKey.load(root_key)
+    pin = signer.public.pin
+    previous = verify_manifest(read_manifest_file(out), pin=pin) if out.exists() else None
+    now_s = int(time())
+    signed = next_manifest(
+        [Listed(VerifierPublicKey.load(key), end_of(Path(key))) for key in keys],
+        previous,
+        serial=serial,
+        issued_s=now_s - _SLACK_S,
+        expires_s=now_s + days * _DAY_S,
+        begins_s=None if not_before is None else int(not_before.replace(tzinfo=UTC).timestamp()),
+    )
+    replace_text(out, sign(signed, signer))
+    typer.echo(_told(signed, now_s))
+    typer.echo(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
+
+
+def manifest_show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A signed manifest.")],
+    root: Annotated[str, typer.Option(metavar="FILE|TEXT", help="The pin of the root.")],
+) -> None:
+    """Verify a manifest and say what it states. Fails where a device would not use it now."""
+    from ugsd_privacy.manifest import read_manifest_file, verify_manifest
+    from ugsd_privacy.root import RootPin
+
+    shown = verify_manifest(read_manifest_file(file), pin=RootPin.load(root))
+    now_s = time()
+    typer.echo(_told(shown, now_s))
+    shown.check(now_s=now_s, least_serial=0)
+    shown.key_at(now_s)
+
+
+def _require_absent(*paths: Path) -> None:
+    from ugsd_privacy.errors import KeyFileError
+
+    for path in paths:
+        if path.exists():
+            raise KeyFileError(f"{path} exists; name another --key-file or remove it")
+
+
+def _after_rotating(key_file: Path, rotation: Rotation) -> str:
+    from ugsd_server.keyring import public_file
+
+    removed = "".join(f"removed {path}, whose end had come\n" for path in rotation.removed)
+    if rotation.kept is None:
+        before, listed = "the key before opens nothing any more", []
+    else:
+        before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.kept}"
+        listed = [public_file(rotation.kept)]
+    files = shlex.join(map(str, [*listed, public_file(key_file.resolve())]))
+    return (
+        f"{removed}{before}\n"
+        "next, where the root is, sign a manifest and give it to devices:\n"
+        f"  ugsd-server manifest --root-key root.key --out verifier.manifest {files}"
+    )
+
+
+def _told(manifest: KeyManifest, now_s: float) -> str:
+    """A manifest in words."""
+    lines = [
+        f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
+        f"expires {_moment(manifest.expires_s)}"
+    ]
+    lines += [
+        f"key {one.key.fingerprint}, from {_moment(one.not_before_s)} to {_moment(one.not_after_s)}"
+        for one in manifest.keys
+    ]
+    held = [i for i, one in enumerate(manifest.keys) if one.not_before_s <= now_s < one.not_after_s]
+    if held:
+        lines[held[-1] + 1] += ", to be used now"
+    return "\n".join(lines)
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,441 @@
+"""From a cap that was met to the command that tells of it: captions, journal and command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy import dp
+from ugsd_privacy.budget import CAPS, BudgetLimits
+from ugsd_privacy.channel import HELLO_BYTES
+from ugsd_privacy.errors import LedgerUnavailable
+from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.wire import Disclosure
+from ugsd_sdk.budget_report import budget_report
+from ugsd_sdk.caption import Caption
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+from ugsd_sdk.config import Settings
+from ugsd_sdk.decisions import Advice
+from ugsd_sdk.events import Outcome
+from ugsd_sdk.home import Door, Home
+from ugsd_sdk.policy import AlwaysEscalate, UncertaintyPolicy
+
+New = Callable[..., Captioner]
+Voice = NDArray[np.float32]
+Capsys = pytest.CaptureFixture[str]
+
+FRAME = 256
+TWO_BLOCKS = dp.epsilon_of_spend(dp.spend(sensitivity=2.0, sigma=1.0, vectors=12), 1e-6)
+"""An epsilon that ten states fit in, and fifteen do not."""
+MET = {
+    "blocks_per_caption": 2,
+    "tokens_per_caption": 12,
+    "frames_per_caption": 2,
+    "bytes_per_caption": 3 * FRAME - 1,
+    "epsilon_per_caption": TWO_BLOCKS,
+    "blocks_per_hour": 2,
+    "tokens_per_hour": 12,
+    "frames_per_hour": 3,
+    "bytes_per_hour": HELLO_BYTES + 3 * FRAME - 1,
+    "epsilon_per_hour": TWO_BLOCKS,
+    "blocks_per_day": 2,
+    "tokens_per_day": 12,
+    "frames_per_day": 3,
+    "bytes_per_day": HELLO_BYTES + 3 * FRAME - 1,
+    "epsilon_per_day": TWO_BLOCKS,
+    "blocks_per_lifetime": 2,
+    "tokens_per_lifetime": 12,
+    "frames_per_lifetime": 3,
+    "bytes_per_lifetime": HELLO_BYTES + 3 * FRAME - 1,
+    "epsilon_per_lifetime": TWO_BLOCKS,
+}
+"""A value of every cap that is met before a caption of five blocks is sent."""
+
+
+def told(capsys: Capsys, *arguments: str, code: int = 0) -> str:
+    assert main(["budget", *arguments]) == code
+    printed = capsys.readouterr()
+    return printed.out if code == 0 else printed.err
+
+
+def outcomes(caption: Caption) -> list[Outcome]:
+    return [decision.outcome for decision in caption.decisions]
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> list[str]:
+    return ["--home", str(tmp_path / "home")]
+
+
+@pytest.mark.parametrize("cap", CAPS)
+def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
+    new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys, cap: str
+) -> None:
+    settings = Settings.of(
+        limits=BudgetLimits.uncapped(**{cap: MET[cap]}), noise={"sigma": 1.0}, user="ada"
+    )
+    policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
+    with new_captioner(config=settings, policy=policy) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    sent = len(fake.blocks)
+    assert 0 < sent < 5
+    assert caption.degraded == f"budget: {cap}"
+    alone = [Outcome.ALONE] * (4 - sent)
+    assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.WITHHELD, *alone]
+    refused = caption.decisions[sent]
+    assert re.fullmatch(rf"{cap}: \S+ used of \S+, \S+ more wanted", refused.reason)
+    assert refused.start == 5 * sent
+    assert all(refused.reason in after.reason for after in caption.decisions[sent + 1 :])
+    out = told(capsys, "explain", "--user", "ada", *at)
+    assert f"caption {caption.id} of ada" in out
+    assert f"withheld  {refused.reason}\n" in out
+    window = cap.rpartition("_")[2]
+    cure = {"caption": "each caption has its own: raise", "lifetime": "--window lifetime"}
+    assert cure.get(window, f"the {window} begins anew at 20") in out
+    (line,) = told(capsys, "explain", "--user", "ada", "--json", *at).splitlines()
+    blocks = json.loads(line)["blocks"]
+    assert [(b["outcome"], b["reason"]) for b in blocks] == [
+        (d.outcome, d.reason) for d in caption.decisions
+    ]
+    frees_up = blocks[sent]["frees_up"]
+    assert (frees_up is not None) == (window in {"hour", "day"})
+    if frees_up is not None:
+        seconds = {"hour": 3600, "day": 86400}[window]
+        assert 0 < datetime.fromisoformat(frees_up).timestamp() - time.time() <= seconds
+
+
+def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
+    new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    settings = Settings.of(limits={"epsilon_per_day": 1000.0})
+    with new_captioner(config=settings) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.decisions[0].reason == "epsilon_per_day: 0 used of 1000, inf more wanted"
+    assert caption.escalation.guarantee is None, "no state left"
+    assert not fake.blocks
+    out = told(capsys, "explain", *at)
+    assert "-> no state without noise fits epsilon_per_day: set noise, or lift the cap" in out
+
+
+def test_nobody_is_told_to_wait_for_a_cap_that_no_block_fits(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    with new_captioner(config=Settings.of(limits={"tokens_per_day": 4})) as captioner:
+        captioner.caption(voice, 16_000)
+    out = told(capsys, "explain", *at)
+    assert "-> this block alone wants more than tokens_per_day ever allows: raise it" in out
+    assert "begins anew" not in out
+
+
+def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Voice) -> None:
+    words = {}
+    for name, sigma in (("little", 0.5), ("much", 2.0)):
+        settings = Settings.of(noise={"sigma": sigma}, user=name)
+        with new_captioner(config=settings) as captioner:
+            words[name] = captioner.caption(voice, 16_000).escalation.guarantee
+    little, much = words["little"], words["much"]
+    assert (little.word, much.word) == ("noise", "privacy")
+    assert much.epsilon < 10 < little.epsilon
+    assert (little.unit, little.delta) == ("caption", 1e-6)
+    assert little.relation
+    assert re.fullmatch(r"epsilon \S+ at delta 1e-06 per caption \(noise\)", little.text())
+
+
+def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
+    new_captioner: New, voice: Voice
+) -> None:
+    settings = Settings.of(
+        noise={"epsilon": 4.0},
+        disclosure="all_states",
+        limits={"epsilon_per_caption": 4.0, "tokens_per_caption": 24},
+    )
+    policy = AlwaysEscalate(Disclosure.ALL_STATES)
+    with new_captioner(config=settings, policy=policy) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert caption.escalation.disclosed_states == 24
+    guarantee = caption.escalation.guarantee
+    assert guarantee is not None
+    assert guarantee.epsilon is not None
+    assert 3.999 < guarantee.epsilon <= 4
+
+
+def test_each_user_is_held_to_their_own_caps(
+    new_captioner: New, fake: Any, voice: Voice, tmp_path: Path
+) -> None:
+    path = tmp_path / "ugsd.yaml"
+    path.write_text(
+        """
+        limits: {blocks_per_day: 4}
+        profiles:
+          child: {inherits: guest, tokens_per_day: 12}
+          guest: {blocks_per_day: 1, tokens_per_day: 5}
+        users:
+          ada: {inherits: child, blocks_per_day: 3}
+          ben: {inherits: guest}
+          cleo: {blocks_per_day: none}
+        """
+    )
+    sent, why = {}, {}
+    for user in ("ada", "ben", "cleo", "dan"):
+        before = len(fake.blocks)
+        with new_captioner(config=path, user=user) as captioner:
+            why[user] = captioner.caption(voice, 16_000).degraded
+        sent[user] = len(fake.blocks) - before
+    assert sent == {"ada": 2, "ben": 1, "cleo": 5, "dan": 4}
+    assert why == {
+        "ada": "budget: tokens_per_day",
+        "ben": "budget: blocks_per_day",
+        "cleo": None,
+        "dan": "budget: blocks_per_day",
+    }
+
+
+def test_what_a_policy_keeps_is_told_with_uncertainty_and_threshold(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    with new_captioner(policy=UncertaintyPolicy(0.9)) as captioner:
+        captioner.connect()  # nothing is noted before the ledger is open
+        caption = captioner.caption(voice, 16_000)
+    assert set(outcomes(caption)) == {Outcome.KEPT}
+    for block in caption.decisions:
+        assert block.reason == f"sure: {block.uncertainty:.3g} below 0.9"
+    assert "a lower threshold would send it" in told(capsys, "explain", *at)
+
+
+def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, drafter: Any) -> None:
+    from dataclasses import replace
+
+    heard = drafter.encode
+
+    def encode(samples: Any, habit: Any) -> Any:
+        return replace(heard(samples, habit), heard=np.zeros(3, dtype=np.float32))
+
+    drafter.encode = encode
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert {d.reason for d in caption.decisions} == {"not acquainted with the voice"}
+    assert set(outcomes(caption)) == {Outcome.KEPT}
+
+
+def test_a_verdict_that_never_came_is_told(
+    new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    fake.answer = lambda block: None
+    settings = Settings.of(verifier={"deadline_s": 0.05})
+    with new_captioner(config=settings) as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert outcomes(caption) == [Outcome.SENT, *[Outcome.ALONE] * 4]
+    assert caption.decisions[0].reason == "the policy sends it; in vain: deadline"
+    assert caption.decisions[1].reason == "after the block at 0: deadline"
+    assert "raise verifier.deadline_s" in told(capsys, "explain", *at)
+
+
+def test_without_a_verifier_nothing_is_noted(drafter: Any, voice: Voice, tmp_path: Path) -> None:
+    with Captioner(drafter, home=tmp_path / "home") as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.id is None
+    assert {d.reason for d in caption.decisions} == {"no verifier is set"}
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_journal_that_cannot_be_written_costs_no_caption(
+    new_captioner: New, voice: Voice, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def full(self: Ledger) -> None:
+        raise LedgerUnavailable("full")
+
+    monkeypatch.setattr(Ledger, "owning", full)
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert "decisions were not noted: LedgerUnavailable" in caplog.text
+
+
+def test_captions_are_found_by_id_and_by_number(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    with new_captioner(user="ada") as captioner:
+        ids = [captioner.caption(voice, 16_000).id for _ in range(3)]
+    lines = told(capsys, "explain", "--user", "ada", "--last", "2", "--json", *at).splitlines()
+    assert [json.loads(line)["caption"] for line in lines] == ids[1:]
+    (line,) = told(
+        capsys, "explain", "--user", "ada", "--caption", str(ids[0])[:12], "--json", *at
+    ).splitlines()
+    assert json.loads(line)["caption"] == ids[0]
+    assert told(capsys, "explain", "--user", "ben", *at) == "", "another's are not shown"
+    assert "no caption ffffff of ada" in told(
+        capsys, "explain", "--user", "ada", "--caption", "ffffff", *at, code=1
+    )
+
+
+def test_a_window_that_passed_is_no_longer_waited_for() -> None:
+    hour = 500_000
+    reason = "tokens_per_{}: 9 used of 9, 1 more wanted"
+    for window, hours in (("hour", 1), ("day", 24)):
+        refused = Decision(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason.format(window))
+        anew = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
+        now = Advice.on(refused, hour)
+        assert now.frees_up == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * anew))
+        assert "--user 'a b'" in now.text, "to be pasted into a shell"
+        assert Advice.on(refused, hour + hours).frees_up is None
+        assert "has begun anew since" in Advice.on(refused, hour + hours).text
+
+
+def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
+    settings = Settings.of(home=tmp_path / "nowhere")
+    start_s = datetime(2026, 3, 28, 22, 59, 59, tzinfo=UTC).timestamp()
+    for later_s, hour, day in (
+        (0, "28T23", "29T00"),
+        (1, "29T00", "29T00"),
+        (3601, "29T01", "30T00"),
+    ):
+        report = budget_report(settings, clock=lambda s=start_s + later_s: s, uptime=lambda: None)
+        anew = {row.cap: row.begins_anew for row in report.rows}
+        assert anew["blocks_per_hour"] == f"2026-03-{hour}:00Z"
+        assert anew["blocks_per_day"] == f"2026-03-{day}:00Z"
+        assert anew["blocks_per_caption"] is None
+
+
+def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
+    new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    assert "ada: tokens_per_day: at most 12; in force for ada: 12" in told(
+        capsys, "set", "tokens_per_day=12", "--user", "ada", *at
+    )
+    told(capsys, "set", "blocks_per_day=1", "--everyone", *at)
+    lavish = Settings.of(limits=BudgetLimits.uncapped())
+    for user, expected in (("ada", 1), ("ben", 1)):
+        before = len(fake.blocks)
+        with new_captioner(config=lavish, user=user) as captioner:
+            caption = captioner.caption(voice, 16_000)
+        assert len(fake.blocks) - before == expected
+        assert caption.degraded == "budget: blocks_per_day"
+    told(capsys, "set", "blocks_per_day=none", "--everyone", *at)
+    with new_captioner(config=lavish, user="ada") as captioner:
+        caption = captioner.caption(voice, 16_000)
+        assert caption.degraded == "budget: tokens_per_day"
+        assert caption.escalation.blocks == 1, "7 of 12 tokens were left"
+        told(capsys, "set", "tokens_per_day=none", "--user", "ada", *at)
+        assert captioner.caption(voice, 16_000).degraded is None, "in a running process too"
+
+
+def test_where_the_settings_allow_less_that_is_said(at: list[str], capsys: Capsys) -> None:
+    out = told(capsys, "set", "blocks_per_caption=50", *at)
+    assert out == "default: blocks_per_caption: at most 50; in force for default: 8\n"
+
+
+def test_a_reset_begins_windows_anew_and_is_in_the_log(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    settings = Settings.of(limits=BudgetLimits.uncapped(blocks_per_day=5, blocks_per_lifetime=10))
+    with new_captioner(config=settings, user="ada") as captioner:
+        captions = [captioner.caption(voice, 16_000) for _ in range(2)]
+        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        out = told(capsys, "reset", "--user", "ada", "--yes", *at)
+        assert out == "ada: hour and day begun anew; record 6 of the log says so\n"
+        captions = [captioner.caption(voice, 16_000) for _ in range(2)]
+        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        told(capsys, "reset", "--user", "ada", "--yes", *at)
+        assert captioner.caption(voice, 16_000).degraded == "budget: blocks_per_lifetime"
+        told(capsys, "reset", "--user", "ada", "--window", "lifetime", "--yes", *at)
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert main(["audit", "show", *at]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("reset: hour, day ") == 2
+    assert "reset: lifetime" in shown
+    assert main(["audit", "verify", *at]) == 0
+
+
+def test_a_reset_asks_first(
+    new_captioner: New,
+    voice: Voice,
+    at: list[str],
+    capsys: Capsys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "nothing was used yet" in told(capsys, "reset", "--yes", *at)
+    with new_captioner() as captioner:
+        captioner.caption(voice, 16_000)
+    assert "nobody to ask: repeat it with --yes" in told(capsys, "reset", *at, code=2)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: exec("import typer; raise typer.Abort"))
+    assert "Aborted" in told(capsys, "reset", *at, code=1)
+    assert main(["audit", "show", *at]) == 0
+    assert "reset" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tokens_per_dya=5"], "tokens_per_dya: no such cap: did you mean tokens_per_day?"),
+        (["colour=5"], "colour: no such cap: blocks_per_caption, "),
+        (["tokens_per_day"], "give it a value: tokens_per_day=100"),
+        (["tokens_per_day=1.5"], "a whole number, 0 or more, or none; not '1.5'"),
+        (["tokens_per_day=-1"], "a whole number, 0 or more"),
+        (["tokens_per_day=9999999999999999999"], "a whole number"),
+        (["epsilon_per_day=inf"], "a number, 0 or more, or none; not 'inf'"),
+        (["tokens_per_day=1", "tokens_per_day=2"], "given twice"),
+        (["tokens_per_day=1", "--everyone", "--user", "ada"], "--everyone or --user, not both"),
+        ([], "Missing argument"),
+    ],
+)
+def test_a_cap_that_cannot_be_set_is_told_and_sets_nothing(
+    arguments: list[str], message: str, at: list[str], capsys: Capsys, tmp_path: Path
+) -> None:
+    assert message in " ".join(told(capsys, "set", *arguments, *at, code=2).split())
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_budget_is_shown_with_epsilon_and_its_word(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
+) -> None:
+    users: list[tuple[str, float | None, str | None]] = [
+        ("bare", None, "none"), ("little", 0.5, "noise"), ("much", 2.0, "privacy"),
+    ]  # fmt: skip
+    for user, sigma, word in users:
+        noise = None if sigma is None else {"sigma": sigma}
+        with new_captioner(config=Settings.of(noise=noise, user=user)) as captioner:
+            captioner.caption(voice, 16_000)
+        told(capsys, "set", "epsilon_per_lifetime=50", "--user", user, *at)
+        report = json.loads(told(capsys, "show", "--user", user, "--json", *at))
+        rows = {row["cap"]: row for row in report["rows"]}
+        epsilon = rows["epsilon_per_lifetime"]
+        assert (epsilon["word"], epsilon["set_here"], epsilon["configured"]) == (word, 50, None)
+        assert epsilon["in_force"] == 50
+        assert (epsilon["used"] is None) == (sigma is None)
+        assert (epsilon["left"] == 0) == (sigma is None)
+        assert rows["tokens_per_day"]["used"] == 24
+        assert rows["tokens_per_day"]["left"] == 20_000 - 24
+        assert rows["tokens_per_caption"]["used"] is None
+        assert "tokens_per_lifetime" not in rows, "no cap is set"
+        shown = told(capsys, "show", "--user", user, *at)
+        assert "epsilon at delta 1e-06: privacy up to 10, noise above" in shown
+        assert ("unbounded" if sigma is None else f"({word})") in shown
+
+
+def test_noting_takes_less_than_a_millisecond(tmp_path: Path) -> None:
+    from ugsd_sdk.events import JudgedBlock
+
+    door = Door(Home.at(tmp_path), BudgetLimits(), "ada")
+    blocks = [JudgedBlock(5 * i, 5, 0.5, Outcome.SENT, "unsure: 0.5 reaches 0.3") for i in range(5)]
+    door.open()
+    seconds = []
+    for number in range(200):
+        started_s = time.perf_counter()
+        door.note(number.to_bytes(16), blocks)
+        seconds.append(time.perf_counter() - started_s)
+    door.close()
+    assert np.median(seconds) < 1e-3
+    with Ledger(tmp_path / "ledger", create=False) as ledger, ledger.reading() as view:
+        assert len(view.decisions("ada", limit=DECISIONS_KEPT)) == 1000

@@ -1,0 +1,138 @@
+"""A session that is too old gives way to a new handshake, and no caption suffers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy import channel as channel_module
+from ugsd_privacy.channel import HELLO_BYTES
+from ugsd_privacy.wire import MAX_CAPTION_TOKENS
+from ugsd_sdk import link as link_module
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.errors import Unreachable
+from ugsd_sdk.link import Link
+from ugsd_sdk.transport.memory import MemoryTransport
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+BLOCKS = 5
+"""Of each of the scripted drafter's captions."""
+
+
+class Clock:
+    """``monotonic`` for a link, which a test sets forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+        self._real = link_module.monotonic
+
+    def __call__(self) -> float:
+        return self._real() + self.ahead_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(link_module, "monotonic", clock)
+    return clock
+
+
+def link_of(captioner: Captioner) -> Link:
+    link = captioner._load().link
+    assert link is not None
+    return link
+
+
+def hellos(fake: Any) -> list[bytes]:
+    return [frame for frame in fake.frames if len(frame) == HELLO_BYTES]
+
+
+def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_both_sides(
+    new_captioner: New, fake: Any, voice: Voice, clock: Clock
+) -> None:
+    with new_captioner() as captioner:
+        captioner.connect()
+        old = link_of(captioner).session(1.0)
+        clock.ahead_s = 3590.0
+        assert captioner.caption(voice, 16_000).degraded is None
+        assert fake.connections == 1, "a session of less than an hour goes on"
+        clock.ahead_s = 3610.0
+        renewed = captioner.caption(voice, 16_000)
+        assert captioner.caption(voice, 16_000).degraded is None
+    assert renewed.degraded is None
+    assert fake.connections == 2, "and the new one is young again"
+    assert len(fake.blocks) == 3 * BLOCKS
+    info = channel_module._HELLO_INFO
+    first, second = (
+        channel_module._SUITE.decrypt(hello[2:], fake.key.hpke, info=info) for hello in hellos(fake)
+    )
+    assert first[:32] != second[:32]
+    assert first[32:] != second[32:], "the verifier's secret comes back to another ephemeral key"
+    assert old.channel.frames_left == 0, "of the old session no key is kept"
+
+
+def test_no_session_is_replaced_in_mid_caption(new_captioner: New, fake: Any, voice: Voice) -> None:
+    with new_captioner() as captioner:
+        captioner.connect()
+        link_of(captioner)._session_lifetime_s = 0.0  # older than that at every block
+        for made in (1, 2, 3):
+            caption = captioner.caption(voice, 16_000)
+            assert caption.degraded is None
+            assert caption.escalation.blocks == BLOCKS
+            assert fake.connections == 1 + made, "one new session to each caption"
+            assert {block.caption for block in fake.blocks[-BLOCKS:]} == {0}
+
+
+def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_come_back(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    down = False
+
+    def reachable_or_not() -> MemoryTransport:
+        if down:
+            raise Unreachable("nobody there")
+        transport: MemoryTransport = fake.transport()
+        return transport
+
+    with new_captioner(verifier=reachable_or_not) as captioner:
+        captioner.connect()
+        link = link_of(captioner)
+        link._session_lifetime_s, link._first_back_off_s = 0.0, 60.0
+        down = True
+        blocks = len(fake.blocks)
+        for _ in range(2):
+            caption = captioner.caption(voice, 16_000)
+            assert caption.text
+            assert caption.degraded == "verifier unreachable"
+            assert caption.escalation.frames == 0
+        assert len(fake.blocks) == blocks
+        down = False
+        assert captioner.caption(voice, 16_000).degraded is not None, "it backs off as ever"
+        captioner.connect()
+        assert captioner.caption(voice, 16_000).degraded is None
+
+
+def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
+    new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_module, "_MAX_FRAMES", MAX_CAPTION_TOKENS + BLOCKS + 1)
+    with new_captioner() as captioner:
+        connections = []
+        for _ in range(4):
+            assert captioner.caption(voice, 16_000).degraded is None
+            connections.append(fake.connections)
+    assert connections == [1, 1, 2, 2]
+
+
+def test_the_lifetime_is_an_argument_and_an_hour_by_default(new_captioner: New) -> None:
+    with new_captioner() as captioner:
+        link = link_of(captioner)
+        assert link._session_lifetime_s == 3600.0
+        other = Link(
+            link._dialer, link._door, link._info, connect_timeout_s=1.0, session_lifetime_s=5.0
+        )
+        assert other._session_lifetime_s == 5.0
