@@ -401,29 +401,27 @@ def fuzz_command(
     verifier.load()
     with _progress() as progress:
         found = fuzz(frames, seed, targets(verifier), progress)
-    told = {
-        "frames": found.frames,
-        "outcomes": [[*key, count] for key, count in sorted(found.outcomes.items())],
-        "most_bytes": found.most_bytes,
-        "longest_s": round(found.longest_s, 4),
-        "findings": [
-            {"target": each.target, "fault": each.fault, "data": each.data.hex()}
-            for each in found.findings
-        ],
-    }
-    if as_json:
-        print(json.dumps(told, indent=1))
-    else:
-        for target, outcome, count in told["outcomes"]:  # type: ignore[attr-defined]
-            print(f"{target:32} {outcome:20} {count:>9}")
-        print(
-            f"{found.frames} hostile inputs; at most {found.most_bytes} bytes and "
-            f"{1000 * found.longest_s:.0f} ms for one; {len(found.findings)} findings"
-        )
-        for each in found.findings:
-            print(f"{each.target}: {each.fault}\n  {each.data.hex()}")
+    print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
     if found.findings:
         raise typer.Exit(1)
+
+
+@_bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")
+def bench_log(
+    records: Annotated[int, typer.Option(min=256, help="Of the log that is verified.")] = 100_000,
+    appends: Annotated[int, typer.Option(min=100, help="Durable ones that are timed.")] = 4000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On whose disk the logs are.  [default: a scratch one]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The log's durable appends, its verification, its export and its tiles."""
+    from ugsd_lab.bench.log import measure_log
+
+    with _progress() as progress:
+        figures = measure_log(records, appends, folder, progress)
+    _print_figures(figures, as_json=as_json)
 
 
 def _print_figures(figures: list[Figure], *, as_json: bool) -> None:

@@ -83,6 +83,29 @@ class Findings:
     def frames(self) -> int:
         return self.outcomes.total() + len(self.findings)
 
+    def as_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "frames": self.frames,
+            "outcomes": [[*key, count] for key, count in sorted(self.outcomes.items())],
+            "most_bytes": self.most_bytes,
+            "longest_s": round(self.longest_s, 4),
+            "findings": [
+                {"target": each.target, "fault": each.fault, "data": each.data.hex()}
+                for each in self.findings
+            ],
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        lines = [f"{t:32} {o:20} {count:>9}" for (t, o), count in sorted(self.outcomes.items())]
+        lines.append(
+            f"{self.frames} hostile inputs; at most {self.most_bytes} bytes and "
+            f"{1000 * self.longest_s:.0f} ms for one; {len(self.findings)} findings"
+        )
+        lines += [f"{each.target}: {each.fault}\n  {each.data.hex()}" for each in self.findings]
+        return "\n".join(lines)
+
 
 def fuzz(
     frames: int, seed: int, among: Sequence[Target], progress: Progress, *, memory: bool = True

@@ -26,14 +26,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ugsd_privacy import dp
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ugsd_privacy.audit.merkle import (
-    NodeReader,
-    consistency_proof,
-    inclusion_proof,
-    tree_root,
-    verify_consistency,
-)
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
     MAX_USER_CHARACTERS,
@@ -43,12 +35,13 @@ from ugsd_privacy.audit.records import (
     Resettable,
     commitment,
 )
+from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger, Passage, Signing, Uptime, system_uptime
+from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
 from ugsd_privacy.noise import QUANTISATION_STEPS, clip, noised, quantise
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
@@ -139,7 +132,7 @@ class Egress:
         if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
             raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
         self._ledger = ledger
-        self._log_key = log_key
+        self._signer = LogSigner(log_key)
         self._limits = limits
         self._user = user
         self._clip_norm = clip_norm
@@ -149,8 +142,6 @@ class Egress:
         self._clock = clock
         self._uptime = uptime
         self._entropy = entropy
-        self._last_signed: tuple[str, Checkpoint] | None = None
-        """Our last note and what it says; its signature needs no check."""
 
     def begin_caption(
         self, channel: ClientChannel, *, continues: CaptionHandle | None = None
@@ -326,42 +317,13 @@ class Egress:
             indices, node = log.caption_leaves(caption.id), cache(log.node)
             if not indices:
                 return []
-            signed, note = self._sign(log, node)
-            return [
-                Receipt(
-                    index=index,
-                    leaf_hash=node(0, index).hex(),
-                    tree_size=signed.size,
-                    root=signed.root.hex(),
-                    proof=tuple(step.hex() for step in inclusion_proof(index, signed.size, node)),
-                    checkpoint=note,
-                )
-                for index in indices
-            ]
+            signed, note = self._signer.sign(log, node)
+            return [Receipt.of(index, signed, note, node) for index in indices]
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
         with self._ledger.signing() as log:
-            return self._sign(log, log.node)[1]
-
-    def _sign(self, log: Signing, node: NodeReader) -> tuple[Checkpoint, str]:
-        size, last = log.size(), log.last_checkpoint()
-        root = tree_root(size, node)
-        if last is not None:
-            old = self._opened(last[1])
-            proof = consistency_proof(old.size, size, node) if 0 < old.size <= size else []
-            verify_consistency(old.size, size, old.root, root, proof)
-        note = sign_checkpoint(size, root, self._log_key)
-        log.add_checkpoint(size, note)
-        signed = Checkpoint(self._log_key.public.origin, size, root)
-        self._last_signed = note, signed
-        return signed, note
-
-    def _opened(self, note: str) -> Checkpoint:
-        last = self._last_signed
-        if last is not None and last[0] == note:
-            return last[1]
-        return open_checkpoint(note, self._log_key.public)
+            return self._signer.sign(log)[1]
 
     @contextmanager
     def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:

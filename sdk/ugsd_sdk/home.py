@@ -48,6 +48,11 @@ class Home:
         return self.path / "log.key"
 
     @property
+    def cosigned(self) -> Path:
+        """Folder of the checkpoints that witnesses cosigned."""
+        return self.path / "cosigned"
+
+    @property
     def embedded(self) -> Path:
         """Folder of the embedded verifier's key."""
         return self.path / "verifier"

@@ -17,14 +17,28 @@ SURFACE = {
     "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
         Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
     ".audit": "",
-    ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",
+    ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
+        parse_checkpoint sign_checkpoint sign_note""",
+    ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
+        with_cosignatures""",
+    ".audit.cosigned": "CosignedNotes cosign_request take_answer",
+    ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
+        MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
+        seal_text""",
     ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
-    ".audit.receipts": "Receipt",
+    ".audit.offline": "ExportSummary verify_cosigned verify_export",
+    ".audit.publishing": "Published check_contents publish_tiles",
+    ".audit.receipts": "Consistency Receipt",
     ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES Counts EgressRecord Leaf
         Resettable commitment decode_record""",
+    ".audit.signing": "LogSigner",
+    ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
+        bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
     ".audit.verify": "LogSummary verify_log",
+    ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
+    ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
@@ -32,9 +46,9 @@ SURFACE = {
     ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
-    ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
-        KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
-        ManifestRejected PrivacyError UnknownVersion WireError""",
+    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
+        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
+        LogTampered ManifestRejected PrivacyError UnknownVersion WireError WitnessUnavailable""",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",

@@ -35,6 +35,7 @@ __all__ = [
 MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 2
 SALT_BYTES = 32
+_DIGEST_BYTES = 32
 _COMMITMENT_TAG = b"ugsd egress record 2\x00"
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -102,8 +103,9 @@ class EgressRecord(BaseModel):
     @property
     def after(self) -> Mapping[Window, Usage]:
         """What the user had used in each window with this passage."""
+        charge = self.charge
         return {
-            window: Usage() if window in self.resets else Usage(*counts) + self.charge
+            window: Usage() if window in self.resets else Usage(*counts) + charge
             for window, counts in self.before.items()
         }
 
@@ -157,6 +159,22 @@ class Leaf:
         counters = [self.blocks, self.tokens]
         fields = [RECORD_VERSION, self.commitment, self.frame_bytes, counters]
         return cbor2.dumps(fields, canonical=True)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""
+        try:
+            version, sealed, frame_bytes, (blocks, tokens) = cbor2.loads(content)
+            leaf = cls(sealed, frame_bytes, blocks, tokens)
+            sound = version == RECORD_VERSION and leaf.to_bytes() == content
+        except Exception:
+            raise LogTampered("not a leaf") from None
+        counts = (frame_bytes, blocks, tokens)
+        if not (sound and type(sealed) is bytes and len(sealed) == _DIGEST_BYTES) or any(
+            type(count) is not int or count < 0 for count in counts
+        ):
+            raise LogTampered("not a leaf")
+        return leaf
 
 
 def commitment(body: bytes, salt: bytes) -> bytes:

@@ -117,11 +117,12 @@ def _check_charge(row: LedgerRow, record: EgressRecord, index: int) -> None:
 def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
     if record.hour < replay.last_hour:
         raise LogTampered(f"record {index} goes back to an earlier hour", index=index)
+    after = record.after
     for window, number in window_numbers(record.hour, record.caption_id).items():
         key = (record.user, window, number)
         if Usage(*record.before[window]) != replay.used[key]:
             raise LogTampered(f"record {index} does not add up with those before", index=index)
-        replay.used[key] = record.after[window]
+        replay.used[key] = after[window]
     replay.total += record.charge
     replay.last_hour = record.hour
 

@@ -91,6 +91,20 @@ class LedgerView:
         row = self._db.execute(query, (level, position)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Hashes of the full subtrees ``start`` to ``stop`` of a level, in order.
+
+        Raises :class:`LedgerCorrupt` if one is missing.
+        """
+        query = (
+            "SELECT hash FROM nodes WHERE level = ? AND position >= ? AND position < ?"
+            " ORDER BY position"
+        )
+        hashes = [bytes(row[0]) for row in self._db.execute(query, (level, start, stop))]
+        if len(hashes) != stop - start:
+            raise LedgerCorrupt("a Merkle node is missing")
+        return hashes
+
     def frontier(self, size: int) -> list[bytes]:
         """Hashes of the full subtrees of the first ``size`` leaves, largest first."""
         return [self.node(*position) for position in frontier_positions(size)]
@@ -143,6 +157,23 @@ class LedgerView:
             " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
         )
         return (LedgerRow(*row) for row in self._db.execute(query))
+
+    def leaves(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Content and body of the leaves ``start`` to ``stop``, in order.
+
+        Raises :class:`LedgerCorrupt` if one is missing.
+        """
+        query = "SELECT content, salt, body FROM leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf"
+        rows = self._db.execute(query, (start, stop))
+        found = [(bytes(content), bytes(salt) + bytes(body)) for content, salt, body in rows]
+        if len(found) != stop - start:
+            raise LedgerCorrupt("a leaf is missing")
+        return found
+
+    def hours(self) -> tuple[int, int] | None:
+        """The first and the last hour that was charged; ``None`` before any."""
+        first, last = self._one("SELECT min(hour), max(hour) FROM charges")
+        return None if first is None else (first, last)
 
     def count(self) -> tuple[int, int, int]:
         """How many leaves, charges and nodes are stored."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_sdk.cli import log, verifying, witnessing
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _AUDIT_EPILOG = """Examples:
   ugsd audit show
   ugsd audit show --json --home ~/.ugsd
   ugsd audit verify
+  ugsd audit export log.ugsd
+  ugsd audit verify log.ugsd
 """
 
 _REMEDY = "restore a backup, or move the home folder away to start anew"
@@ -42,7 +46,8 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Read and verify the log of what left.", epilog=_AUDIT_EPILOG
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
-    audit.command("verify", epilog="Example: ugsd audit verify --home ~/.ugsd")(verify)
+    for group in (verifying, log, witnessing):
+        group.register(audit)
     app.add_typer(audit, name="audit")
 
 
@@ -71,23 +76,6 @@ def show(
         raise typer.Exit(1)
 
 
-def verify(home: HomeOption = None, config: ConfigOption = None) -> None:
-    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
-    from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.ledger import Ledger
-
-    from ugsd_sdk.home import Home
-
-    place = Home.at(settings_from(config, home=home).home)
-    try:
-        summary = verified(place)
-    except LogTampered as error:
-        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
-        typer.echo(f"ugsd: it is in {Ledger(place.ledger).path}: {_REMEDY}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(_nothing_left(place) if summary is None else describe(summary))
-
-
 def describe(summary: LogSummary) -> str:
     """The outcome of a verification, in words."""
     total = summary.total
@@ -98,8 +86,9 @@ def describe(summary: LogSummary) -> str:
     )
 
 
-def verified(place: Home) -> LogSummary | None:
-    """Verify the log of a home; ``None`` where nothing has left yet.
+def verified(place: Home, *, trusted: Iterable[str] = ()) -> LogSummary | None:
+    """Verify the log of a home, which extends the checkpoints ``trusted``; ``None`` where nothing
+    has left yet.
 
     Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
     """
@@ -111,7 +100,7 @@ def verified(place: Home) -> LogSummary | None:
     with place.open_ledger() as ledger:
         if not place.log_key.exists():  # it has no leaves: none is made before the key
             return None
-        return verify_log(ledger, LogKey.load(place.log_key).public)
+        return verify_log(ledger, LogKey.load(place.log_key).public, trusted=trusted)
 
 
 def _nothing_left(place: Home) -> str:
