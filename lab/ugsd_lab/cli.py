@@ -384,28 +384,6 @@ def bench_privacy(
     _print_figures(figures, as_json=as_json)
 
 
-@_app.command("fuzz", epilog="Example: ugsd-lab fuzz --frames 1000000 --seed 1")
-def fuzz_command(
-    frames: Annotated[int, typer.Option(min=1, help="Hostile inputs, over all readers.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="Of the choice of inputs.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Feed hostile bytes to all that reads a peer's, both ways; 1 where any does not stand them."""
-    from ugsd_server.settings import STARTER_FOLDER
-    from ugsd_server.verifier.engine import Verifier
-    from ugsd_server.verifier.onnx import OnnxScorer
-
-    from ugsd_lab.fuzz import fuzz, targets
-
-    verifier = Verifier(OnnxScorer(STARTER_FOLDER))
-    verifier.load()
-    with _progress() as progress:
-        found = fuzz(frames, seed, targets(verifier), progress)
-    print(json.dumps(found.as_dict(), indent=1) if as_json else found.text())
-    if found.findings:
-        raise typer.Exit(1)
-
-
 @_bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")
 def bench_log(
     records: Annotated[int, typer.Option(min=256, help="Of the log that is verified.")] = 100_000,
