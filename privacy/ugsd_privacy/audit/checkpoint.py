@@ -65,6 +65,10 @@ def open_note(note: str, public: LogPublicKey) -> str:
     if not separator or not signatures.endswith("\n"):
         raise LogTampered("not a signed note")
     text += "\n"
+    try:
+        signed = text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise LogTampered("the note is not UTF-8") from None
     verified = False
     for line in signatures[:-1].split("\n"):
         match = _SIGNATURE.fullmatch(line)
@@ -72,7 +76,7 @@ def open_note(note: str, public: LogPublicKey) -> str:
             raise LogTampered("a malformed signature line")
         blob = _decode(match["blob"])
         if match["name"] == public.origin and blob[:_KEY_ID_BYTES] == public.key_id:
-            public.verify(blob[_KEY_ID_BYTES:], text.encode())
+            public.verify(blob[_KEY_ID_BYTES:], signed)
             verified = True
     if not verified:
         raise LogTampered(f"{public.origin} did not sign this note")

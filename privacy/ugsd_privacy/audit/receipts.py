@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.merkle import verify_inclusion
@@ -32,6 +32,17 @@ class Receipt(BaseModel):
     root: _Hex
     proof: Annotated[tuple[_Hex, ...], Field(max_length=63)]
     checkpoint: str
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse what ``model_dump_json`` wrote. Raises :class:`LogTampered` for no receipt.
+
+        What it says is not believed before :meth:`verify`.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise LogTampered(f"not a receipt: {error.error_count()} fault(s)") from None
 
     def verify(self, public: LogPublicKey) -> None:
         """Raise :class:`LogTampered` unless ``public`` signed a tree that holds this leaf."""
