@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 __all__ = ["cbor", "changed", "damaged", "spliced", "wild"]
 
@@ -39,9 +40,9 @@ def damaged(rng: Random, data: bytes, other: bytes) -> bytes:
     return data
 
 
-def changed(rng: Random, fields: Mapping[str, object]) -> dict[object, object]:
+def changed(rng: Random, fields: Mapping[Any, object]) -> dict[Any, object]:
     """``fields`` of another schema: swapped, lost, foreign, of another type or out of range."""
-    made: dict[object, object] = dict(fields)
+    made: dict[Any, object] = dict(fields)
     for _ in range(rng.randint(1, 3)):
         name, second = rng.choice(list(made) or ["kind"]), rng.choice(list(made) or ["kind"])
         match rng.randrange(5):
@@ -56,7 +57,7 @@ def changed(rng: Random, fields: Mapping[str, object]) -> dict[object, object]:
     return made
 
 
-def cbor(rng: Random, value: object, wildness: float = 0.0) -> bytes:
+def cbor(rng: Random, value: object, wildness: float = 0.0) -> bytes:  # noqa: PLR0911  (a type each)
     """``value`` as CBOR (RFC 8949 §3): canonical, but for each item with chance ``wildness``."""
     if rng.random() < wildness:
         return wild(rng, value)
@@ -154,7 +155,7 @@ def _near(rng: Random, value: object) -> object:
     return _value(rng, 2)
 
 
-def _value(rng: Random, depth: int) -> object:
+def _value(rng: Random, depth: int) -> object:  # noqa: PLR0911  (a type each)
     """Any value that CBOR holds, containers to ``depth``."""
     match rng.randrange(8 if depth else 6):
         case 0:

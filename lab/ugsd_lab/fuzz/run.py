@@ -1,7 +1,7 @@
 """Feeds hostile inputs to the readers and counts what they do with them.
 
-A reader may give a value or raise a ``PrivacyError``. Anything else is a finding, and so is an input
-that takes more than ``MAX_S`` of this thread's time, or memory out of proportion to its size.
+A reader may give a value or raise a ``PrivacyError``. Anything else is a finding, and so is an
+input that takes more than ``MAX_S`` of this thread's time, or memory out of proportion to its size.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from ugsd_privacy.wire import (
     decode_server_message,
 )
 from ugsd_server.session import Close, Reply, VerifierSession, Work
-from ugsd_server.verifier import VerifierInfo
+from ugsd_server.verifier import Cache, VerifierInfo
 from ugsd_server.verifier.engine import Verifier
 
 from ugsd_lab.fuzz.mutations import cbor, changed, damaged, spliced
@@ -101,7 +101,7 @@ def _server_fields(rng: Random) -> dict[str, object]:
 def _written(rng: Random, fields: dict[str, object]) -> bytes:
     """A message of these fields, hostile in one of several ways; now and then a sound one."""
     way = rng.randrange(10)
-    made: dict[object, object] = changed(rng, fields) if way in (0, 1, 2, 7) else dict(fields)
+    made = changed(rng, fields) if way in (0, 1, 2, 7) else dict(fields)
     data = cbor(rng, made, (0.0, 0.0, 0.0, 0.05, 0.15, 0.4, 0.8, 0.15, 0.0, 0.0)[way])
     if way == 8 or rng.random() < 0.1:
         data = damaged(rng, data, cbor(rng, fields))
@@ -365,6 +365,8 @@ class _Session:
 
 
 class _Cache:
+    """Holds nothing but how much it would hold."""
+
     length = nbytes = 0
 
     def crop(self, length: int) -> None:
@@ -388,14 +390,14 @@ class _Scorer:
 
     def extend(
         self,
-        cache: _Cache,
+        cache: Cache,
         tokens: NDArray[np.int64],
         states: NDArray[np.float32],
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         if states.shape != (len(tokens), 3) or not np.isfinite(states).all():
             raise ValueError("what no device may make the engine pass on")
-        cache.length += len(tokens)
+        cache.crop(cache.length + len(tokens))
         return np.zeros((len(tokens), 12), dtype=np.float32)
 
 
