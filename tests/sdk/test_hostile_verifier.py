@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -81,12 +82,14 @@ def test_a_thousand_hostile_answers_each_end_in_the_drafters_own_caption_and_a_s
     fake: Any,
     drafter: ScriptedDrafter,
     voice: NDArray[np.float32],
+    tmp_path: Path,
 ) -> None:
     with Captioner(drafter) as alone:
         own = alone.caption(voice, 16_000).text
     hostile, reasons = HostileVerifier(fake, Random(11)), Counter[str]()
     while hostile.answers < _ANSWERS:
-        with new_captioner(verifier=hostile.transport) as captioner:
+        home = tmp_path / f"home {hostile.answers}"  # a new budget
+        with new_captioner(verifier=hostile.transport, home=home) as captioner:
             loaded = captioner._load()
             assert loaded.link is not None
             loaded.link._first_back_off_s = 0.0

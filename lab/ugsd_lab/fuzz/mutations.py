@@ -10,6 +10,8 @@ from typing import Any
 __all__ = ["cbor", "changed", "damaged", "spliced", "wild"]
 
 _DEEPEST = 4_000
+_MOST_DOUBLINGS = 23
+"""Seconds, where it goes off: long enough to be found, and to end."""
 _EDGES = (0, 1, 23, 24, 127, 255, 256, 257, 2**16, 2**20 - 1, 2**20, 2**32, 2**53, 2**63, 2**64 - 1)
 _TAGS = (0, 1, 2, 3, 4, 5, 24, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 55799, 2**32)
 
@@ -96,7 +98,7 @@ def wild(rng: Random, value: object) -> bytes:
         lambda: _head(6, rng.randint(2, 3)) + cbor(rng, rng.randbytes(rng.choice((0, 9, 2000)))),
         lambda: _head(6, 4 + rng.randrange(2)) + b"\x82" + cbor(rng, rng.choice(_EDGES)) + plain,
         lambda: b"\x62" + rng.choice((b"\xff\xfe", b"\xc0\x80", b"\xed\xa0")) + plain,
-        lambda: _bomb(rng.randint(1, 40)),
+        lambda: _bomb(rng.randint(1, _MOST_DOUBLINGS)),
         lambda: _twice(plain),
         lambda: cbor(rng, _value(rng, 2)),
         lambda: rng.randbytes(rng.randint(0, 40)),
