@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from ugsd_lab.fuzz.mutations import damaged
 from ugsd_lab.fuzz.targets import hostile_answer
@@ -77,6 +78,7 @@ class HostileVerifier:
         return damaged(self.rng, frame, plain) if way < 0.15 else frame
 
 
+@pytest.mark.slow
 def test_a_thousand_hostile_answers_each_end_in_the_drafters_own_caption_and_a_stable_reason(
     new_captioner: Callable[..., Captioner],
     fake: Any,
