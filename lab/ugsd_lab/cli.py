@@ -273,6 +273,42 @@ def attack(
     result.show()
 
 
+@_app.command(epilog="Example: ugsd-lab fuzz --seconds 60")
+def fuzz(
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="How many inputs.  [default: 100000]")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="For how long.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides the messages and their faults.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Read hostile frames, messages, records and manifests with every reader of them.
+
+    Fails, and prints the bytes, where one raises an untyped error, takes more than a second, or
+    memory out of proportion to its input.
+    """
+    from rich.console import Console
+
+    from ugsd_lab.fuzz import printing
+    from ugsd_lab.fuzz import run as fuzzing
+
+    def tell(done: int, found: int) -> None:
+        if done % 10_000 == 0:
+            print(f"{done:,} inputs, {found} findings", file=sys.stderr, flush=True)
+
+    if frames is None and seconds is None:
+        frames = 100_000
+    result = fuzzing.fuzz(frames=frames, seconds=seconds, seed=seed, progress=tell)
+    if as_json:
+        print(json.dumps(printing.as_json(result), indent=1))
+    else:
+        console = Console()
+        console.width = max(_TABLE_COLUMNS, console.width)
+        printing.print_fuzzed(result, console)
+    if result.findings:
+        raise typer.Exit(1)
+
+
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
 
 

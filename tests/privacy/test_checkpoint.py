@@ -95,4 +95,3 @@ def test_signed_notes_that_are_no_checkpoint_are_refused(log_key: LogKey, body: 
     text = body.format(origin=log_key.public.origin, root=root)
     with pytest.raises(LogTampered):
         open_checkpoint(sign_note(text, log_key), log_key.public)
-

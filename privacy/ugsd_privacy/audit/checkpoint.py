@@ -97,6 +97,8 @@ def note_signatures(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     text, separator, signatures = note.rpartition("\n\n")
     if not separator or not signatures.endswith("\n"):
         raise LogTampered("not a signed note")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LogTampered("the note is not UTF-8: half of a surrogate pair")
     found = []
     for line in signatures[:-1].split("\n"):
         match = _SIGNATURE.fullmatch(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import (
@@ -50,6 +50,17 @@ class Receipt(BaseModel):
             proof=tuple(step.hex() for step in inclusion_proof(index, signed.size, node)),
             checkpoint=note,
         )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse what ``model_dump_json`` wrote. Raises :class:`LogTampered` for no receipt.
+
+        What it says is not believed before :meth:`verify`.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise LogTampered(f"not a receipt: {error.error_count()} fault(s)") from None
 
     def verify(self, public: LogPublicKey) -> None:
         """Raise :class:`LogTampered` unless ``public`` signed a tree that holds this leaf."""

@@ -17,6 +17,7 @@ import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ugsd_privacy.budget import Usage, Window
+from ugsd_privacy.cbor import check_items
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.wire import Disclosure
 
@@ -36,6 +37,8 @@ MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 2
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
+_MAX_DEPTH = 3
+"""A record is a map that holds a map of arrays."""
 _COMMITMENT_TAG = b"ugsd egress record 2\x00"
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -187,6 +190,7 @@ def commitment(body: bytes, salt: bytes) -> bytes:
 def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
+        check_items(body, max_depth=_MAX_DEPTH, floats=True)
         fields = cbor2.loads(body)
         record = EgressRecord.model_validate({k: _tuples(v) for k, v in fields.items()})
     except ValidationError as error:
