@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TransportError,
         UgsdError,
     )
+    from ugsd_sdk.minimum import MinimumEscalation
     from ugsd_sdk.policy import (
         AlwaysEscalate,
         NeverEscalate,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         RandomPolicy,
         UncertaintyPolicy,
     )
+    from ugsd_sdk.quality import Quality
     from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
 
 __all__ = [
@@ -44,9 +46,11 @@ __all__ = [
     "EntropyGate",
     "EscalationCost",
     "Latency",
+    "MinimumEscalation",
     "ModelError",
     "NeverEscalate",
     "Policy",
+    "Quality",
     "RandomPolicy",
     "Settings",
     "TransportError",
@@ -63,6 +67,7 @@ _HOMES = {
     "ugsd_sdk.captioner": ("Captioner",),
     "ugsd_sdk.config": ("Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
+    "ugsd_sdk.minimum": ("MinimumEscalation",),
     "ugsd_sdk.policy": (
         "AlwaysEscalate",
         "NeverEscalate",
@@ -70,6 +75,7 @@ _HOMES = {
         "RandomPolicy",
         "UncertaintyPolicy",
     ),
+    "ugsd_sdk.quality": ("Quality",),
     "ugsd_sdk.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
