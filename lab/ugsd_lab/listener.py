@@ -29,8 +29,8 @@ def verifiers_own(scorer: CausalScorer, summary: NDArray[np.float32]) -> list[in
 def rejected_by(
     scorer: CausalScorer, summary: NDArray[np.float32], tokens: Sequence[int], rule: Acceptance
 ) -> NDArray[np.bool_]:
-    """(T,) which ``tokens``, each after those before it, the verifier rejects, given a summary (B,).
-    """
+    """(T,) which of ``tokens``, each after those before it, the verifier rejects that has a summary
+    (B,)."""
     inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
     states = np.zeros((len(tokens), len(summary)), dtype=np.float32)
     has_state = np.zeros(len(tokens), dtype=np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
 from pathlib import Path
@@ -26,7 +26,7 @@ from ugsd_sdk.quality import QUALITY_FILE, Check, Gap, Quality, Setting, measure
 from ugsd_lab.corpora import Clip
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
-from ugsd_lab.evaluation.intervals import Measure, draws, gap_closed, share_measure
+from ugsd_lab.evaluation.intervals import draws, gap_closed, share_measure
 from ugsd_lab.evaluation.matching import disclosed_share
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.evaluation.study import limited
@@ -72,7 +72,7 @@ def measure(
         bench = Bench(pair, Path(home))
         run = _run(bench, clips, "calibration", limit, thresholds, progress)
         other = _run(bench, clips, "dev", max(1, limit // 2), thresholds, progress)
-    bounds = run.bounds(DELTA)
+    bounds = run.bounds(DELTA, range(len(run.clips)))
     return Quality(
         format=1,
         command=command,
@@ -146,9 +146,9 @@ class _Run:
         self.verifier: list[float] = []
         """Whether the drafter alone, and the verifier, name the right emotion."""
 
-    def bounds(self, delta: float, of: Callable[[Clip], bool] = lambda _: True) -> dict[_Key, float]:
-        """The risk's bound of each arm, from the clips of ``of``."""
-        kept = [index for index, clip in enumerate(self.clips) if of(clip)]
+    def bounds(self, delta: float, clips: Sequence[int]) -> dict[_Key, float]:
+        """The risk's bound of each arm, from the clips of these indices."""
+        kept = list(clips)
         found: dict[_Key, float] = {}
         for disclosure in Disclosure:
             keys = [key for key in self.arms if key[0] is disclosure]
@@ -178,15 +178,14 @@ class _Run:
         )
 
     def _gain(self, arm: _Outcomes) -> tuple[float | None, float | None, float | None]:
+        """The gap that it closes, and its interval; nothing where the gap is not surely one."""
         speakers = len(set(self.speakers))
         if speakers < _ENOUGH_SPEAKERS:
             return None, None, None
-        of, weights = self._measure, draws(speakers)
-        gap = gap_closed(of(arm.right), of(self.alone), of(self.verifier), weights)
-        return tuple(None if isnan(x) else x for x in (gap.closed, gap.low, gap.high))  # type: ignore[return-value]
-
-    def _measure(self, right: Sequence[float]) -> Measure:
-        return share_measure(self.speakers, right)
+        rights = (arm.right, self.alone, self.verifier)
+        ours, alone, verifier = (share_measure(self.speakers, right) for right in rights)
+        gap = gap_closed(ours, alone, verifier, draws(speakers))
+        return (None, None, None) if isnan(gap.closed) else (gap.closed, gap.low, gap.high)
 
 
 def _run(
@@ -269,47 +268,37 @@ def _gaps(run: _Run, pair: Pair) -> list[Gap]:
     return found
 
 
-def _checks(run: _Run, other: _Run) -> list[Check]:
+def _checks(run: _Run, other: _Run) -> Iterator[Check]:
     """What the choice for each target loses on the dev speakers, and on each corpus if chosen on
     the others alone."""
+    every = range(len(run.clips))
+    new = range(len(other.clips))
+    yield from _lost(run, every, other, new, on=("calibration speakers", "dev speakers"))
     corpora = list(dict.fromkeys(clip.corpus for clip in run.clips))
-    held_out = [("calibration speakers", "dev speakers", lambda _: True, other, lambda _: True)]
-    if len(corpora) > 1:
-        held_out += [
-            (
-                "the other corpora",
-                corpus,
-                lambda clip, c=corpus: clip.corpus != c,  # type: ignore[misc]
-                run,
-                lambda clip, c=corpus: clip.corpus == c,  # type: ignore[misc]
-            )
-            for corpus in corpora
-        ]
-    return [
-        _check(target, (chosen_on, on), run, mine, there, theirs)
-        for chosen_on, on, mine, there, theirs in held_out
-        for target in TARGETS
-    ]
+    for corpus in corpora if len(corpora) > 1 else ():
+        own = [index for index in every if run.clips[index].corpus == corpus]
+        others = [index for index in every if index not in own]
+        yield from _lost(run, others, run, own, on=("the other corpora", corpus))
 
 
-def _check(
-    target: float,
-    names: tuple[str, str],
-    run: _Run,
-    mine: Callable[[Clip], bool],
-    there: _Run,
-    theirs: Callable[[Clip], bool],
-) -> Check:
-    bounds = run.bounds(DELTA, mine)
-    chosen = least([run.setting(key, bounds[key]) for key in run.arms], target)
-    kept = [index for index, clip in enumerate(there.clips) if theirs(clip)]
-    losses = chosen and there.arms[chosen.disclosure, chosen.threshold].losses[kept]
-    return Check(
-        target=target,
-        chosen_on=names[0],
-        on=names[1],
-        disclosure=chosen and chosen.disclosure,
-        threshold=None if chosen is None else chosen.threshold,
-        risk=None if losses is None else float(losses.mean()),
-        captions=len(kept),
-    )
+def _lost(
+    run: _Run, chosen_on: Sequence[int], there: _Run, kept: Sequence[int], on: tuple[str, str]
+) -> Iterator[Check]:
+    """What settings chosen on some captions of ``run`` lose on those ``kept`` of ``there``."""
+    bounds = run.bounds(DELTA, chosen_on)
+    settings = [run.setting(key, bounds[key]) for key in run.arms]
+    for target in TARGETS:
+        chosen = least(settings, target)
+        lost = None
+        if chosen is not None:
+            losses = there.arms[chosen.disclosure, chosen.threshold].losses
+            lost = float(losses[list(kept)].mean())
+        yield Check(
+            target=target,
+            chosen_on=on[0],
+            on=on[1],
+            disclosure=None if chosen is None else chosen.disclosure,
+            threshold=None if chosen is None else chosen.threshold,
+            risk=lost,
+            captions=len(kept),
+        )

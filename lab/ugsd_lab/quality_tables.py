@@ -47,9 +47,11 @@ def as_markdown(quality: Quality) -> str:
 def _tables(quality: Quality) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     title = f"{quality.captions} captions of {quality.speakers} calibration speakers"
     yield title, _SETTINGS, [_setting(one) for one in _told(quality.settings)]
-    yield "what the choice for a target of the risk loses elsewhere", _CHECKS, [
-        _check(one) for one in quality.checks
-    ]
+    yield (
+        "what the choice for a target of the risk loses elsewhere",
+        _CHECKS,
+        [_check(one) for one in quality.checks],
+    )
 
 
 def _told(settings: Sequence[Setting]) -> list[Setting]:
@@ -78,7 +80,7 @@ def _check(one: Check) -> list[str]:
         one.chosen_on, one.on, str(one.captions), f"{one.target:g}",
         "none reaches it" if one.disclosure is None else str(one.disclosure),
         "-" if one.threshold is None else f"{one.threshold:g}",
-        "-" if one.risk is None else f"{one.risk:.3f}{' (missed)' if one.risk > one.target else ''}",
+        "-" if one.risk is None else f"{one.risk:.3f}" + " missed" * (one.risk > one.target),
     ]  # fmt: skip
 
 

@@ -235,7 +235,7 @@ def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> N
     with (folder / "reader.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ConfigError, match="other weights"):
-        Captioner(folder, config=settings).load()
+        MinimumEscalation.of(settings, folder)
 
 
 @pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 2}', "\N{BELL}"])
@@ -274,9 +274,11 @@ def test_a_captioner_sends_what_was_chosen_and_no_more(
     new_captioner: New, fake: object, voice: NDArray[np.float32]
 ) -> None:
     sent = {}
+    generous = Settings.of(limits={"blocks_per_caption": None})
     for target in (0.5, 0.35, 0.05, 0.01):
         fake.blocks.clear()  # type: ignore[attr-defined]
-        with new_captioner(policy=MinimumEscalation(MEASURED, target_risk=target)) as captioner:
+        minimum = MinimumEscalation(MEASURED, target_risk=target)
+        with new_captioner(policy=minimum, config=generous) as captioner:
             captioner.connect()
             caption = captioner.caption(voice, 16_000)
             assert caption.degraded is None
@@ -317,9 +319,7 @@ def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() ->
 
 
 def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings.of(
-        target_risk=0.35, disclosure="summary", verifier={"url": "embedded"}
-    )
+    settings = Settings.of(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
     explained = explain(settings, str(folder))
     assert explained.settings["disclosure"] == "tokens"
     assert explained.settings["threshold"] == "0"
