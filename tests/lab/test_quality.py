@@ -13,6 +13,8 @@ from ugsd_lab.cli import main
 from ugsd_lab.corpora import load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import Pair
+from ugsd_lab.evaluation.arms import Arm, Bench, Stage
+from ugsd_lab.evaluation.study import limited
 from ugsd_lab.quality import (
     CLIPS,
     DELTA,
@@ -30,6 +32,7 @@ from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.minimum import MinimumEscalation
+from ugsd_sdk.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
 from ugsd_sdk.quality import Quality, Setting
 
 FEW = (0.0, 0.16, 1.0)
@@ -66,6 +69,20 @@ def test_a_block_counts_once_and_only_for_drafted_words_that_stand_and_are_rejec
     assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
     del drafted[1], drafted[3]  # the verifier went on by itself
     assert block_loss(tokens, drafted, rejected) == 0
+
+
+def test_what_is_judged_is_the_caption_that_was_made(tmp_path: Path) -> None:
+    bench = Bench(Pair(STARTER_DRAFTER), tmp_path)
+    clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 4)
+    stage = Stage(quiet, "captioning", 100)
+    heard = bench.heard.listen(clips, stage)
+    for policy in (AlwaysEscalate(Disclosure.TOKENS), UncertaintyPolicy(0.15), NeverEscalate()):
+        said = bench.run(Arm("any", lambda policy=policy: policy), heard, stage)  # type: ignore[misc]
+        for clip in heard:
+            one = said[clip.id]
+            assert one.tokens[-1] == bench.heard.info.eos
+            assert bench.heard.worded(clip, one.tokens) == one.text
+            assert bench.rejected(clip, one.tokens).shape == (len(one.tokens),)
 
 
 def test_the_summary_sent_with_every_caption_leaves_no_risk(measured: Quality) -> None:
