@@ -117,8 +117,9 @@ def least(
     *,
     ceiling: Disclosure = Disclosure.ALL_STATES,
 ) -> Setting | None:
-    """That of the least disclosure, then of the fewest tokens that left, then of the highest
-    threshold, which reaches the targets given with at most ``ceiling``; ``None`` where none does.
+    """That of the least disclosure, then of the fewest states and then the fewest tokens that left,
+    then of the highest threshold, which reaches the targets given with at most ``ceiling``;
+    ``None`` where none does.
     """
     rung = _LADDER.index
     reaching = [
@@ -130,7 +131,12 @@ def least(
     ]
     return min(
         reaching,
-        key=lambda one: (rung(one.disclosure), one.tokens_left, -one.threshold),
+        key=lambda one: (
+            rung(one.disclosure),
+            one.states_left,  # from which a person could be told, as from words hardly
+            one.tokens_left,
+            -one.threshold,
+        ),
         default=None,
     )
 

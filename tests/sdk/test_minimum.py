@@ -39,11 +39,12 @@ def setting(
     gain_low: float | None = None,
     *,
     tokens_left: float = 0.5,
+    states_left: float = 0.0,
 ) -> Setting:
     return Setting(
         disclosure=Disclosure(disclosure), threshold=threshold, risk=0, risk_bound=bound,
         gain=gain_low, gain_low=gain_low, gain_high=gain_low, emotion=0.5, tokens_left=tokens_left,
-        states_left=0, frames=1, bytes_sent=100,
+        states_left=states_left, frames=1, bytes_sent=100,
     )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ tables = st.lists(
         shares,
         st.none() | st.floats(-1, 1),
         tokens_left=shares,
+        states_left=shares,
     ),
     min_size=1,
     max_size=20,
@@ -80,8 +82,8 @@ tables = st.lists(
 ceilings = st.sampled_from(LADDER)
 
 
-def price(one: Setting) -> tuple[int, float]:
-    return LADDER.index(one.disclosure), one.tokens_left
+def price(one: Setting) -> tuple[int, float, float]:
+    return LADDER.index(one.disclosure), one.states_left, one.tokens_left
 
 
 @given(tables, shares, ceilings)
@@ -137,6 +139,14 @@ def test_an_easier_target_never_discloses_more(
 def test_each_risk_takes_the_rung_that_it_needs(target: float, expected: tuple[str, float]) -> None:
     chosen = MinimumEscalation(MEASURED, target_risk=target).chosen
     assert (chosen.disclosure, chosen.threshold) == expected
+
+
+def test_states_that_leave_weigh_more_than_tokens() -> None:
+    """Else a state of every caption would leave, to spare some words before a doubtful one."""
+    asks_always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
+    asks_in_doubt = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
+    assert least([asks_always, asks_in_doubt], 0.1) == asks_in_doubt
+    assert least([asks_always, asks_in_doubt], 0.05) == asks_always
 
 
 def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
