@@ -309,6 +309,57 @@ def fuzz(
         raise typer.Exit(1)
 
 
+@_app.command(epilog="Example: ugsd-lab quality --data corpora")
+def quality(
+    data: _Data = None,
+    drafter: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="starter, free, ceiling, or a folder.")
+    ] = "starter",
+    limit: Annotated[
+        int, typer.Option(min=2, help="At most so many clips per speaker, half of that to check.")
+    ] = 120,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Keep the figures beside the drafter, for its users."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables as a document holds them.")
+    ] = False,
+) -> None:
+    """What each disclosure reaches at each threshold, on calibration speakers: risk, gain and cost,
+    from which a target in the settings picks the least that leaves.
+
+    Runs on EMO-DB's calibration speaker, who comes with the package, and on those of every corpus
+    in --data.
+    """
+    from rich.console import Console
+
+    from ugsd_lab.corpora import load_corpora
+    from ugsd_lab.errors import EvaluationError
+    from ugsd_lab.evaluation import pair_of
+    from ugsd_lab.quality import measure, write_quality
+    from ugsd_lab.quality_tables import as_markdown, print_quality
+
+    if as_json and markdown:
+        raise EvaluationError("--json and --markdown are two outputs: name one of them")
+    pair = pair_of(drafter)
+    named = f"ugsd-lab quality --drafter {drafter}" + ("" if data is None else " --data DIR")
+    with _progress() as progress:
+        found = measure(
+            load_corpora(data), pair, command=f"{named} --limit {limit}", limit=limit,
+            progress=progress,
+        )  # fmt: skip
+    if write:
+        write_quality(found, pair.drafter)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    elif markdown:
+        print(as_markdown(found))
+    else:
+        print_quality(found, Console())
+
+
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
 
 

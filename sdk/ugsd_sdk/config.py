@@ -164,7 +164,13 @@ class Settings(BaseSettings):
     """Whose budget is charged; it never leaves the device."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty that is escalated; none takes the drafter's own."""
+    target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """In place of a threshold: the largest mean share of a caption's blocks that may stand though
+    the verifier would have rejected them. See :class:`~ugsd_sdk.minimum.MinimumEscalation`."""
+    target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
+    """In place of a threshold: the least share of the gap to the verifier that is to be closed."""
     disclosure: Disclosure = Disclosure.SUMMARY
+    """How much leaves with a block; with a target, the most that may."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
     acquaintance: Annotated[int, Field(ge=0, le=1000)] = 3
     """How many clips of a user must have been heard before a state of theirs may leave: the more,
@@ -186,6 +192,16 @@ class Settings(BaseSettings):
     """Caps by a name that users, and other profiles, inherit."""
     users: dict[_Name, CapsOver] = Field(default_factory=dict)
     """A user's own caps."""
+
+    @field_validator("target_risk", "target_gain")
+    @classmethod
+    def _one_of_three(cls, target: float | None, info: ValidationInfo) -> float | None:
+        others = [info.data.get(name) for name in ("threshold", "target_risk")]
+        if target is not None and any(other is not None for other in others):
+            raise PydanticCustomError(
+                "excluded", "set only one of threshold, target_risk and target_gain"
+            )
+        return target
 
     @field_validator("limits", mode="before")
     @classmethod
