@@ -142,8 +142,11 @@ class LedgerView:
     def caps(self, user: str) -> dict[str, float]:
         """Caps that the owner set on this device: for ``user``, the smaller of theirs and
         everyone's; for ``EVERYONE``, everyone's."""
-        query = "SELECT cap, min(value) FROM caps WHERE user IN (?, ?) GROUP BY cap"
-        return dict(self._db.execute(query, (user, EVERYONE)))
+        query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
+        smallest: dict[str, float] = {}
+        for cap, value in self._db.execute(query, (user, EVERYONE)):
+            smallest[cap] = min(value, smallest.get(cap, value))
+        return smallest
 
     def caption_leaves(self, caption: bytes) -> list[int]:
         """Indices of a caption's passages, ascending."""
