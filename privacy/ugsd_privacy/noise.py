@@ -74,5 +74,5 @@ def noised_units(
     Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
     large, but a row of integers has an integer for the square of its norm.
     """
-    units = np.trunc(clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)
+    units = (clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)  # which rounds toward zero
     return units + noise.sample(units.size).reshape(units.shape)

@@ -211,10 +211,9 @@ class LedgerView:
 
     def _end(self) -> tuple[int, int]:
         """Number of leaves, and the latest hour that was charged, 0 before any."""
-        last, charged, hour = self._one(
-            "SELECT (SELECT max(leaf) FROM leaves), (SELECT max(leaf) FROM charges),"
-            " (SELECT hour FROM charges ORDER BY leaf DESC LIMIT 1)"
-        )
+        last: int | None = self._one("SELECT max(leaf) FROM leaves")[0]
+        query = "SELECT leaf, hour FROM charges ORDER BY leaf DESC LIMIT 1"
+        charged, hour = self._db.execute(query).fetchone() or (None, 0)
         if last != charged:
             raise LedgerCorrupt("leaves and charges differ")
         return (0, 0) if last is None else (last + 1, hour)
@@ -246,7 +245,8 @@ class Passage(LedgerView):
         """Hash of the leaf that was recorded; empty before that."""
         self.index, last_hour = self._end()
         """The leaf that this passage becomes."""
-        self.hour, self.start = hour_of(now_s, uptime, self._start(), last_hour)
+        start = None if uptime is None else self._start()
+        self.hour, self.start = hour_of(now_s, uptime, start, last_hour)
         """The hour that it is charged to; a start of the machine that was not known before."""
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
