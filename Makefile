@@ -23,7 +23,7 @@ demo: $(DEMO)/.installed
 
 test: lint types
 	@echo '== pytest'
-	@$(DEV)/bin/python -m pytest
+	@$(DEV)/bin/python -m pytest -n 2
 
 lint: $(DEV)/.installed
 	@echo '== ruff check'
