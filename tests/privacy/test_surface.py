@@ -15,15 +15,16 @@ ROOT = PACKAGE.parents[1]
 
 SURFACE = {
     "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
-        Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
+        OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
     ".audit": "",
+    ".audit.bodies": "Absent BodyReader Epoch plain_body",
     ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",
     ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
     ".audit.receipts": "Receipt",
-    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES Counts EgressRecord Leaf
-        Resettable commitment decode_record""",
+    ".audit.records": """CARRIED MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION SALT_BYTES Counts
+        EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.verify": "LogSummary verify_log",
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "check_items",
@@ -51,6 +52,7 @@ SURFACE = {
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
     ".noise": "QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".owner": "OwnerKey OwnerPublicKey",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
