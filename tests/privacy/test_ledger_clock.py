@@ -69,7 +69,7 @@ def test_a_clock_set_forward_buys_nothing_while_the_machine_runs(world) -> None:
             egress.seal_block(world.channel, caption, world.escalation())
     world.uptime = Uptime("boot", 100.0 + DAY_S)  # a day later in truth
     egress.seal_block(world.channel, caption, world.escalation())
-    assert verify_log(world.ledger, world.log_key.public).total.blocks == 2
+    assert world.verified().total.blocks == 2
 
 
 def test_a_clock_that_ran_ahead_does_not_close_the_door_for_good(world) -> None:

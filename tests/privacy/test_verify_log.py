@@ -57,7 +57,7 @@ def test_an_honest_log_verifies_and_adds_up(logged) -> None:
 
 
 def test_an_empty_log_verifies(world) -> None:
-    assert verify_log(world.ledger, world.log_key.public).total == Usage()
+    assert world.verified().total == Usage()
 
 
 FLIP = "UPDATE {table} SET {column} = cast({column} || x'00' AS blob) WHERE leaf = 3"
@@ -128,7 +128,7 @@ def test_tampering_is_found_and_named(
 ) -> None:
     edit(logged, *statements)
     with pytest.raises(LogTampered, match=what) as found:
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
     assert found.value.index == index
 
 
@@ -136,7 +136,7 @@ def test_a_truncation_that_fits_together_breaks_the_checkpoint(logged) -> None:
     edit(logged, "DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4")
     rebuild_nodes(logged)
     with pytest.raises(LogTampered, match="truncated"):
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
 
 
 def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(logged) -> None:
@@ -152,11 +152,11 @@ def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(
     db.commit()
     db.close()
     with pytest.raises(LogTampered, match="node 0/6") as found:
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
     assert found.value.index == row.leaf
     rebuild_nodes(logged)
     with pytest.raises(LogTampered, match="not those that were signed"):
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
 
 
 def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
@@ -170,7 +170,7 @@ def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
         content = Leaf.of(earlier, salt).to_bytes()
         passage.record(earlier.charge, content=content, salt=salt, body=earlier.to_bytes())
     with pytest.raises(LogTampered, match="earlier hour") as found:
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
     assert found.value.index == LEAVES
 
 
@@ -189,7 +189,7 @@ def test_a_log_restored_from_a_backup_is_found_by_a_checkpoint_kept_elsewhere(
     shutil.rmtree(tmp_path / "ledger")
     shutil.copytree(tmp_path / "backup", tmp_path / "ledger")
     with world.ledger:
-        assert verify_log(world.ledger, world.log_key.public).size == 1
+        assert world.verified().size == 1
         with pytest.raises(LogTampered, match="truncated"):
             verify_log(world.ledger, world.log_key.public, trusted=[receipt.checkpoint])
 
@@ -226,7 +226,7 @@ def test_a_door_on_a_tampered_log_signs_nothing(logged) -> None:
 def test_altered_tables_are_refused(logged, statement: str) -> None:
     edit(logged, statement)
     with pytest.raises(LedgerCorrupt, match="altered"):
-        verify_log(logged.ledger, logged.log_key.public)
+        logged.verified()
     logged.ledger.close()
     with pytest.raises(LedgerCorrupt, match="altered"):
         logged.ledger.open()

@@ -193,7 +193,7 @@ def test_a_tampered_log_does_not_verify(
     import sqlite3
 
     with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
-        db.execute("UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 2")
+        db.execute("UPDATE leaves SET sealed = x'0100000000000000000000' WHERE leaf = 2")
     db.close()
     assert main(["audit", "verify", "--home", str(used_home)]) == 1
     told = capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_one_bad_record_does_not_hide_the_sound_ones(
     import sqlite3
 
     with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
-        db.execute("UPDATE leaves SET body = zeroblob(9) WHERE leaf = 2")
+        db.execute("UPDATE leaves SET sealed = zeroblob(9) WHERE leaf = 2")
     db.close()
     assert main(["audit", "show", "--json", "--home", str(used_home)]) == 1
     printed = capsys.readouterr()
