@@ -71,8 +71,8 @@ from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_na
 
 __all__ = [
     "EMBEDDED",
-    "CapsOver",
     "AuditSettings",
+    "CapsOver",
     "NoiseSettings",
     "Settings",
     "VerifierSettings",

@@ -12,8 +12,8 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
 from ugsd_sdk.config import AuditSettings
 from ugsd_sdk.events import JudgedBlock

@@ -209,6 +209,9 @@ def look_up(ledger: Path, payload: bytes) -> EgressRecord | None:
         for row in rows:
             record = reader.record(row)
             assert isinstance(record, EgressRecord)
-            if (record.frame_sha256, record.frame_bytes, row.bytes) == (digest, *[len(payload)] * 2):
+            if (record.frame_sha256, record.frame_bytes, row.bytes) == (
+                digest,
+                *[len(payload)] * 2,
+            ):
                 found = record
     return found

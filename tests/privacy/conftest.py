@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.audit.verify import LogSummary, verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
 from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.audit.bodies import BodyReader
-from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.audit.verify import LogSummary, verify_log
 from ugsd_privacy.ledger import Ledger, Uptime
 from ugsd_privacy.owner import OwnerKey
 from ugsd_privacy.wire import Disclosure

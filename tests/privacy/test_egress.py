@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.records import EgressRecord, Leaf
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.dp import UNBOUNDED
@@ -337,7 +336,9 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
 
 
 def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
-    Egress(ledger=world.ledger, log_key=world.log_key, owner=world.owner.public, limits=BudgetLimits())
+    Egress(
+        ledger=world.ledger, log_key=world.log_key, owner=world.owner.public, limits=BudgetLimits()
+    )
     ClientChannel(world.verifier.public)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR, Start, Uptime, hour_of, system_uptime

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from ugsd_privacy import dp
 from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded

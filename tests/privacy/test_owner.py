@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ugsd_privacy.audit.records import decode_record
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
 from ugsd_privacy.ledger import EVERYONE, Decision

@@ -35,7 +35,12 @@ MAKERS: list[Callable[[], Transport]] = [
 @pytest.fixture
 def frame(tmp_path: Path, verifier_key: VerifierKey) -> SealedFrame:
     with Ledger(tmp_path / "ledger") as ledger:
-        egress = Egress(ledger=ledger, log_key=LogKey.generate(), owner=OwnerKey.generate().public, limits=BudgetLimits())
+        egress = Egress(
+            ledger=ledger,
+            log_key=LogKey.generate(),
+            owner=OwnerKey.generate().public,
+            limits=BudgetLimits(),
+        )
         return egress.seal_hello(ClientChannel(verifier_key.public))
 
 

@@ -188,7 +188,9 @@ def _accounting(runs: int) -> Iterator[Figure]:
 def _verification(folder: Path, door: _Door) -> Iterator[Figure]:
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         found = []
-        wall_ms, _ = _timed(lambda: found.append(verify_log(ledger, door.key.public, owner=door.owner)))
+        wall_ms, _ = _timed(
+            lambda: found.append(verify_log(ledger, door.key.public, owner=door.owner))
+        )
         yield Figure("records verified in a second", 1000 * found[0].size / wall_ms, "")
 
 

@@ -180,7 +180,6 @@ class Leaf:
         fields = [RECORD_VERSION, self.commitment, self.frame_bytes, counters]
         return cbor2.dumps(fields, canonical=True)
 
-
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""

@@ -152,9 +152,7 @@ def verified(place: Home, *, owner_key: Path | None = None) -> LogSummary | None
     with place.open_ledger() as ledger:
         if not place.log_key.exists():  # it has no leaves: none is made before the key
             return None
-        return verify_log(
-            ledger, LogKey.load(place.log_key).public, owner=_owner(place, owner_key)
-        )
+        return verify_log(ledger, LogKey.load(place.log_key).public, owner=_owner(place, owner_key))
 
 
 def _nothing_left(place: Home) -> str:
