@@ -135,15 +135,15 @@ class Door:
         user: str,
         *,
         sigma: float | None = None,
-        audit: AuditSettings = AuditSettings(),
+        audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``sigma`` is the noise's and ``clock`` Unix time, as :class:`Egress` takes them."""
+        """``audit`` says what the log keeps, ``sigma`` is the noise's and ``clock`` Unix time, as :class:`Egress` takes them."""
         self._home = home
         self._limits = limits
         self._user = user
         self._sigma = sigma
-        self._audit = audit
+        self._audit = audit or AuditSettings()
         self._clock = clock
         self._ledger: Ledger | None = None
         self._egress: Egress | None = None

@@ -15,7 +15,8 @@ ROOT = PACKAGE.parents[1]
 
 SURFACE = {
     "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
-        OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
+        OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey
+        VerifierPublicKey verify_log""",
     ".audit": "",
     ".audit.bodies": "Absent BodyReader Epoch plain_body",
     ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",

@@ -129,11 +129,11 @@ class BodyReader:
             opened = row.sealed[1:] if form == _PLAIN else self._open(row)
             salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
             record = decode_record(body)
-            if (form == _PLAIN) != (record.kind in PLAIN_KINDS):
-                raise LogTampered("it is not sealed as its kind is")
             leaf = Leaf.of(record, salt).to_bytes()
         except LogTampered as error:
             raise LogTampered(f"record {index}: {error}", index=index) from None
+        if (form == _PLAIN) != (record.kind in PLAIN_KINDS):
+            raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
         if leaf != row.content:
             raise LogTampered(f"record {index} is not what leaf {index} commits to", index=index)
         return record

@@ -69,8 +69,8 @@ def verify_log(
 ) -> LogSummary:
     """Recompute every commitment, leaf, node, root and total of an open ``ledger``.
 
-    ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must extend. Raises
-    :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt` for a file that
+    ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
+    extend. Raises :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt` for a file that
     SQLite cannot read, :class:`LedgerUnavailable`, and :class:`KeyFileError` for another owner's
     key. Linear in the log; the door need not wait.
     """
@@ -140,14 +140,15 @@ def _count_charge(row: LedgerRow, replay: _Replay, index: int) -> None:
         leaf = Leaf.from_bytes(row.content)
     except LogTampered as error:
         raise LogTampered(f"leaf {index}: {error}", index=index) from None
-    user, hour, caption, *counts = row[3:]
+    user, hour, spend = row.user, row.hour, row.spend
     told = (row.blocks, row.tokens, row.frames, row.bytes)
-    if hour is None or told != (leaf.blocks, leaf.tokens, 1, leaf.frame_bytes):
+    due = (leaf.blocks, leaf.tokens, 1, leaf.frame_bytes)
+    if user is None or hour is None or spend is None or told != due:
         raise LogTampered(f"charge {index} is not what leaf {index} says", index=index)
     if hour < replay.last_hour:
         raise LogTampered(f"charge {index} goes back to an earlier hour", index=index)
-    charge = Usage(*counts)
-    for window, number in window_numbers(hour, caption).items():
+    charge = Usage(leaf.blocks, leaf.tokens, 1, leaf.frame_bytes, spend)
+    for window, number in window_numbers(hour, row.caption).items():
         replay.used[user, window, number] += charge
     replay.total += charge
     replay.last_hour = hour

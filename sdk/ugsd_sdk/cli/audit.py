@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -171,7 +171,7 @@ def _owner(place: Home, path: Path | None) -> OwnerKey | None:
 def _records(
     ledger: Ledger, owner: OwnerKey | None
 ) -> tuple[list[tuple[LedgerRow, EgressRecord | Absent]], list[tuple[int, LogTampered]]]:
-    """The rows with their records, or why they cannot be read, and what is wrong with the others, by index."""
+    """The rows with their records, or why they cannot be read, and the faults of others."""
     from ugsd_privacy.audit.bodies import BodyReader
     from ugsd_privacy.errors import LogTampered
 
@@ -189,6 +189,7 @@ def _records(
 def _json_line(
     row: LedgerRow, record: EgressRecord | Absent, words: Sequence[str], *, content: bool
 ) -> str:
+    fields: dict[str, Any]
     if isinstance(record, str):
         fields = {"body": str(record)} | row._asdict()
         del fields["leaf"], fields["content"], fields["sealed"]
