@@ -138,7 +138,8 @@ class Door:
         audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``audit`` says what the log keeps, ``sigma`` is the noise's and ``clock`` Unix time, as :class:`Egress` takes them."""
+        """``audit`` says what the log keeps, ``sigma`` is the noise's and ``clock`` Unix time, as
+        :class:`Egress` takes them."""
         self._home = home
         self._limits = limits
         self._user = user

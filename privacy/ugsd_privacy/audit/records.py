@@ -3,8 +3,8 @@
 The *body* is the record as deterministic CBOR, at level ``content`` with the very message that
 left; it stays on the device, sealed to its owner (:mod:`ugsd_privacy.audit.bodies`). The *leaf* is
 what the Merkle tree holds: CBOR of ``[version, commitment, frame bytes, [blocks, tokens]]``. The
-commitment is SHA-256 over a domain tag, a random salt of 32 bytes and the body, so a leaf reveals sizes and
-counts, binds the body, and tells nothing of it to whoever lacks the salt.
+commitment is SHA-256 over a domain tag, a random salt of 32 bytes and the body, so a leaf reveals
+sizes and counts, binds the body, and tells nothing of it to whoever lacks the salt.
 """
 
 from __future__ import annotations
