@@ -130,7 +130,7 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
 
 
 def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
-    home: Home, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.channel import ClientChannel
@@ -138,7 +138,7 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     from ugsd_privacy.owner import OwnerKey
     from ugsd_sdk.config import AuditSettings
 
-    verifier = VerifierKey.generate().public
+    home, verifier = Home.at(tmp_path / "new"), VerifierKey.generate().public
     sizes, erased = [], []
     for day in (0, 1, 2, 2, 3):
         now_s = 2e9 + day * 86_400

@@ -71,8 +71,8 @@ def verify_log(
 
     ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
     extend. Raises :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt`
-    for a file that SQLite cannot read, :class:`LedgerUnavailable`, and :class:`KeyFileError` for another owner's
-    key. Linear in the log; the door need not wait.
+    for a file that SQLite cannot read, :class:`LedgerUnavailable`, and
+    :class:`KeyFileError` for another owner's key. Linear in the log; the door need not wait.
     """
     with ledger.reading() as view:
         view.check_pages()
