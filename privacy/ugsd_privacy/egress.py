@@ -122,7 +122,8 @@ class Egress:
     it, at ``record`` what of it is counted. ``sigma`` is the standard deviation of the
     noise that is added to each coordinate of a state, in units of ``clip_norm``; ``None`` adds
     none, and then a cap on epsilon keeps states in. ``clock`` gives Unix time in seconds,
-    ``uptime`` how long the machine has been running; ``entropy(n)`` gives n random bytes, for salts, caption ids and noise.
+    ``uptime`` how long the machine has been running; ``entropy(n)`` gives n random bytes, for
+    salts, caption ids, epochs and noise.
     """
 
     def __init__(

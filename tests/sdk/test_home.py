@@ -145,7 +145,7 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
         keep = AuditSettings(retention_days=1)
         door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda now_s=now_s: now_s)
         door.open()
-        if day < 2:
+        if day == 0:
             door.open().seal_hello(ClientChannel(verifier))
         door.close()
         with home.open_ledger() as ledger:
@@ -153,5 +153,5 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
             summary = verify_log(ledger, LogKey.load(home.log_key).public, owner=owner)
         sizes.append(summary.size)
         erased.append(summary.erased)
-    assert sizes == [1, 2, 3, 3, 4], "one record of each day's erasure"
-    assert erased == [0, 0, 1, 1, 2]
+    assert sizes == [1, 1, 2, 2, 2], "one record of an erasure, and no more"
+    assert erased == [0, 0, 1, 1, 1]
