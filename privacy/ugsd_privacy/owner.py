@@ -45,7 +45,7 @@ class OwnerPublicKey:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``path``, in place of what it held. Raises :class:`KeyFileError`."""
-        replace_text(Path(path), to_text(self._key.raw, _PUBLIC_PREFIX))
+        replace_text(Path(path), to_text(self._key.raw, _PUBLIC_PREFIX), mode=0o600)
 
     @property
     def hpke(self) -> MLKEM768X25519PublicKey:
