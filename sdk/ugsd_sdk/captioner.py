@@ -237,7 +237,7 @@ class Captioner:
         link = door = None
         if dialer is not None:
             home, limits = Home.at(settings.home), settings.limits_of()
-            door = Door(home, limits, settings.user, sigma=settings.sigma)
+            door = Door(home, limits, settings.user, sigma=settings.sigma, audit=settings.audit)
             link = Link(
                 dialer,
                 door,

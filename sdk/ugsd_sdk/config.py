@@ -60,6 +60,7 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy import dp
+from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
@@ -70,6 +71,7 @@ from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_na
 
 __all__ = [
     "EMBEDDED",
+    "AuditSettings",
     "CapsOver",
     "NoiseSettings",
     "Settings",
@@ -134,6 +136,17 @@ class NoiseSettings(BaseModel):
         return self
 
 
+class AuditSettings(BaseModel):
+    """What the log keeps for its owner, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Level = "content"
+    """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    """After so many days what left is erased, and the log says so; none keeps it."""
+
+
 class CapsOver(BudgetLimits):
     """Caps of a profile or a user: those that are given count, over what is inherited."""
 
@@ -186,6 +199,7 @@ class Settings(BaseSettings):
     or a cover that carries nothing. Later blocks stay here, unverified."""
     noise: NoiseSettings | None = None
     """Added to states before they leave; none adds none, and then nothing bounds what they tell."""
+    audit: AuditSettings = AuditSettings()
     limits: BudgetLimits = BudgetLimits()
     """Everyone's caps."""
     profiles: dict[_Name, CapsOver] = Field(default_factory=dict)

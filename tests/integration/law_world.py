@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.owner import OwnerKey
 
 from tests.integration.recording_proxy import (
     BINARY,
@@ -102,11 +104,13 @@ class World:
 
     def verified_records(self) -> list[EgressRecord]:
         """All of the log, after it was verified; none where a device died before it had one."""
-        if not (self.home / "log.key").exists():
+        if not (self.home / "owner.pub").exists():
             return []
         with Ledger(self.home / "ledger") as ledger, ledger.reading() as view:
-            verify_log(ledger, LogKey.load(self.home / "log.key").public)
-            return [decode_record(row.body) for row in view.rows()]
+            owner = OwnerKey.load(self.home / "owner.key")
+            verify_log(ledger, LogKey.load(self.home / "log.key").public, owner=owner)
+            reader = BodyReader(view, owner)
+            return [r for r in map(reader.record, view.rows()) if isinstance(r, EgressRecord)]
 
     def close(self) -> None:
         if self._devices is not None:

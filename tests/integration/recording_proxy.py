@@ -12,7 +12,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.owner import OwnerKey
 
 __all__ = [
     "BINARY",
@@ -199,10 +202,16 @@ def look_up(ledger: Path, payload: bytes) -> EgressRecord | None:
         return None
     found, digest = None, hashlib.sha256(payload).digest()
     with closing(sqlite3.connect(f"file:{ledger}?mode=rw", uri=True)) as db:
-        rows = db.execute("SELECT content, salt, body, bytes FROM leaves JOIN charges USING (leaf)")
-        for content, salt, body, charged in rows:
-            record = decode_record(body)
-            assert Leaf.of(record, salt).to_bytes() == content
-            if (record.frame_sha256, record.frame_bytes, charged) == (digest, *[len(payload)] * 2):
+        view = LedgerView(db)
+        rows = list(view.rows())
+        owner = OwnerKey.load(ledger.parents[1] / "owner.key") if rows else None
+        reader = BodyReader(view, owner)
+        for row in rows:
+            record = reader.record(row)
+            assert isinstance(record, EgressRecord)
+            if (record.frame_sha256, record.frame_bytes, row.bytes) == (
+                digest,
+                *[len(payload)] * 2,
+            ):
                 found = record
     return found

@@ -39,8 +39,7 @@ class GrownLog:
                 passage.record(
                     Usage(1, TOKENS, 1, FRAME_BYTES, 0),
                     content=leaf.to_bytes(),
-                    salt=bytes(32),
-                    body=b"body %d" % index,
+                    sealed=b"body %d" % index,
                 )
             db.execute("COMMIT")
         with self.ledger.signing() as log:

@@ -131,7 +131,7 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
     assert max(blocks.values()) <= 500
     # Any hour meets two numbered ones at most, whatever the clock was set to.
     assert max(map(tokens_within_an_hour, since_boot.values())) <= 2 * 60
-    assert verify_log(world.ledger, world.log_key.public).total.blocks >= blocks.total()
+    assert world.verified().total.blocks >= blocks.total()
     world.ledger.close()
 
 
@@ -144,19 +144,23 @@ from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.owner import OwnerKey
 from ugsd_privacy.wire import Disclosure
 
 directory, anchor, *numbers = sys.argv[1:]
 kills, attempts, threads, cap, seed = map(int, numbers)
 block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), np.zeros((1, 4), np.float32))
 key, log_key = VerifierKey.generate(), LogKey.generate()
+owner = OwnerKey.generate().public
 
 
 def device(attempts, user):
     # Says of each block that it may leave, before anything else happens.
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
         limits = BudgetLimits.uncapped(blocks_per_lifetime=cap)
-        egress = Egress(ledger=ledger, log_key=log_key, limits=limits, user=user)
+        egress = Egress(
+            ledger=ledger, log_key=log_key, owner=owner, limits=limits, user=user
+        )
 
         def hammer():
             channel, server = ClientChannel(key.public), ServerChannel(key)

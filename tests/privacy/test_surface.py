@@ -15,8 +15,10 @@ ROOT = PACKAGE.parents[1]
 
 SURFACE = {
     "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
-        Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
+        OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey
+        VerifierPublicKey verify_log""",
     ".audit": "",
+    ".audit.bodies": "Absent BodyReader Epoch plain_body",
     ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",
     ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
@@ -31,8 +33,8 @@ SURFACE = {
     ".audit.offline": "ExportSummary verify_cosigned verify_export",
     ".audit.publishing": "Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
-    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES Counts EgressRecord Leaf
-        Resettable commitment decode_record""",
+    ".audit.records": """CARRIED MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION SALT_BYTES Counts
+        EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
     ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
         bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
@@ -65,6 +67,7 @@ SURFACE = {
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
     ".noise": "QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".owner": "OwnerKey OwnerPublicKey",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome

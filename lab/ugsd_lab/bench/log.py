@@ -20,11 +20,13 @@ from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.wire import Disclosure
 
 from ugsd_lab.bench.figures import Figure
@@ -64,16 +66,26 @@ def write_log(home: Path, records: int, progress: Progress) -> LogKey:
         closing(sqlite3.connect(ledger.path, isolation_level=None)) as db,
     ):
         db.execute("BEGIN IMMEDIATE")
+        owner_key = OwnerKey.generate()
+        owner_key.save(home / "owner.key")
+        owner, epoch = owner_key.public, None
         for index in range(records):
             if not index % BLOCKS_PER_CAPTION:
                 caption = os.urandom(16)
-            _record(db, caption, NOW_S + index)
+            epoch = _record(db, caption, NOW_S + index, owner, epoch)
             progress("writing a log", index + 1, records, "")
         db.execute("COMMIT")
     return LogKey.open_or_create(home / "log.key")
 
 
-def _record(db: sqlite3.Connection, caption: bytes, now_s: float) -> None:
+def _record(
+    db: sqlite3.Connection,
+    caption: bytes,
+    now_s: float,
+    owner: OwnerPublicKey,
+    epoch: Epoch | None,
+) -> Epoch:
+    """Write one, sealed in ``epoch`` or in the one that it begins, which is returned."""
     passage = Passage(db, "ada", caption, now_s, None)
     record = EgressRecord(
         kind="block",
@@ -97,7 +109,12 @@ def _record(db: sqlite3.Connection, caption: bytes, now_s: float) -> None:
     )
     salt = os.urandom(32)
     content = Leaf.of(record, salt).to_bytes()
-    passage.record(_CHARGE, content=content, salt=salt, body=record.to_bytes())
+    began = epoch or Epoch.begin(passage.index, os.urandom(32), owner)
+    sealed = began.seal(passage.index, content, salt, record.to_bytes())
+    passage.record(_CHARGE, content=content, sealed=sealed)
+    if epoch is None:
+        passage.begin_epoch(owner.digest, began.sealed)
+    return began
 
 
 def _appends(place: Path, appends: int, progress: Progress) -> Iterator[Figure]:
@@ -129,14 +146,14 @@ def _append(where: Ledger | Path, count: int) -> None:
         caption, salt = os.urandom(16), os.urandom(32)
         with where.passage(user="ada", caption=caption, now_s=NOW_S) as passage:
             content = Leaf(salt, FRAME_BYTES, 1, BLOCK_TOKENS).to_bytes()
-            passage.record(_CHARGE, content=content, salt=salt, body=bytes(400))
+            passage.record(_CHARGE, content=content, sealed=bytes(450))
 
 
 def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
     key = write_log(home, records, progress)
     with Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger:
         begun = perf_counter()
-        verify_log(ledger, key.public)
+        verify_log(ledger, key.public, owner=OwnerKey.load(home / "owner.key"))
         spent_s = perf_counter() - begun
     yield Figure(f"verifying the ledger's {records:,} records", spent_s, "s")
     yield Figure("  in a second", records / spent_s, "")

@@ -36,12 +36,12 @@ _ONE_TOTAL = f"SELECT window, {_AMOUNTS} FROM totals WHERE user = ? AND window =
 
 
 class LedgerRow(NamedTuple):
-    """A leaf with its record and its charge, as stored; ``None`` where the charge is missing."""
+    """A leaf with its sealed record and its charge, as stored; ``None`` where the charge is
+    missing."""
 
     leaf: int
     content: bytes
-    salt: bytes
-    body: bytes
+    sealed: bytes
     user: str | None
     hour: int | None
     caption: bytes | None
@@ -156,19 +156,19 @@ class LedgerView:
     def rows(self) -> Iterator[LedgerRow]:
         """Every leaf with its charge, in order."""
         query = (
-            f"SELECT leaf, content, salt, body, user, hour, caption, {_AMOUNTS}"  # noqa: S608
+            f"SELECT leaf, content, sealed, user, hour, caption, {_AMOUNTS}"  # noqa: S608
             " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
         )
         return (LedgerRow(*row) for row in self._db.execute(query))
 
     def leaves(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
-        """Content and body of the leaves ``start`` to ``stop``, in order.
+        """Content and sealed body of the leaves ``start`` to ``stop``, in order.
 
         Raises :class:`LedgerCorrupt` if one is missing.
         """
-        query = "SELECT content, salt, body FROM leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf"
+        query = "SELECT content, sealed FROM leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf"
         rows = self._db.execute(query, (start, stop))
-        found = [(bytes(content), bytes(salt) + bytes(body)) for content, salt, body in rows]
+        found = [(bytes(content), bytes(sealed)) for content, sealed in rows]
         if len(found) != stop - start:
             raise LedgerCorrupt("a leaf is missing")
         return found
@@ -177,6 +177,28 @@ class LedgerView:
         """The first and the last hour that was charged; ``None`` before any."""
         first, last = self._one("SELECT min(hour), max(hour) FROM charges")
         return None if first is None else (first, last)
+
+    def epoch(self, number: int) -> tuple[bytes, bytes] | None:
+        """Digest of the owner's key, and the secret sealed to it."""
+        query = "SELECT owner, sealed FROM epochs WHERE epoch = ?"
+        row: tuple[bytes, bytes] | None = self._db.execute(query, (number,)).fetchone()
+        return row
+
+    def sealed_leaves(
+        self,
+        *,
+        before_hour: int | None = None,
+        user: str | None = None,
+        caption: bytes | None = None,
+    ) -> list[int]:
+        """Leaves whose sealed body is kept: all of them, or those charged before an hour, to a
+        user, or for a caption. Ascending."""
+        query = (
+            "SELECT leaf FROM leaves JOIN charges USING (leaf) WHERE substr(sealed, 1, 1) = x'01'"
+            " AND (?1 IS NULL OR hour < ?1) AND (?2 IS NULL OR user = ?2)"
+            " AND (?3 IS NULL OR caption = ?3) ORDER BY leaf"
+        )
+        return [row[0] for row in self._db.execute(query, (before_hour, user, caption))]
 
     def count(self) -> tuple[int, int, int]:
         """How many leaves, charges and nodes are stored."""
@@ -260,8 +282,7 @@ class Passage(LedgerView):
         charge: Usage,
         *,
         content: bytes,
-        salt: bytes,
-        body: bytes,
+        sealed: bytes,
         resets: Iterable[str] = (),
     ) -> int:
         """Write charge and leaf; return the leaf's index. It stands once the passage ends.
@@ -269,7 +290,7 @@ class Passage(LedgerView):
         The windows of ``resets`` have nothing used afterwards.
         """
         execute, index, user = self._db.execute, self.index, self._user
-        execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (index, content, salt, body))
+        execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, content, sealed))
         execute(
             "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (index, user, self.hour, self._caption, *charge.counts),
@@ -287,6 +308,15 @@ class Passage(LedgerView):
         nodes = completed_nodes(index, self.last, self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
         return index
+
+    def begin_epoch(self, owner: bytes, sealed: bytes) -> None:
+        """Store, with the leaf that was recorded, the sealed secret of the epoch it begins."""
+        self._db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (self.index, owner, sealed))
+
+    def erase(self, leaves: Iterable[int]) -> None:
+        """Empty the bodies of ``leaves``."""
+        rows = ((leaf,) for leaf in leaves)
+        self._db.executemany("UPDATE leaves SET sealed = x'' WHERE leaf = ?", rows)
 
 
 class Signing(LedgerView):

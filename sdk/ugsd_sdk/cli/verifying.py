@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ugsd_sdk.cli.log import NoteOption, fail
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +63,7 @@ def verify(
     log_key: _LogKeyOption = None,
     checkpoint: NoteOption = None,
     witness_key: _WitnessKeyOption = None,
+    owner_key: OwnerKeyOption = None,
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
     from ugsd_privacy.audit.cosignature import WitnessPublicKey
@@ -75,7 +76,7 @@ def verify(
     try:
         trusted = [read_note(path) for path in checkpoint or []]
         if file is None:
-            _verify_home(_place(home, config), public, trusted, witnesses)
+            _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
         elif _is_json(file):
             _verify_proofs(file, public or _own_key(_place(home, config)))
         else:
@@ -110,6 +111,7 @@ def _verify_home(
     public: LogPublicKey | None,
     trusted: list[str],
     witnesses: list[WitnessPublicKey],
+    owner_key: Path | None,
 ) -> None:
     from ugsd_privacy.audit.cosigned import CosignedNotes
     from ugsd_privacy.audit.offline import verify_cosigned
@@ -119,7 +121,7 @@ def _verify_home(
     from ugsd_sdk.cli.audit import describe, verified
 
     cosigned = CosignedNotes(place.cosigned).notes()
-    summary = verified(place, trusted=[*trusted, *cosigned])
+    summary = verified(place, trusted=[*trusted, *cosigned], owner_key=owner_key)
     if summary is None:
         if trusted or cosigned or witnesses:
             raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
