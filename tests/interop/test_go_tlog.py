@@ -319,7 +319,7 @@ def grown(ledger: Ledger, size: int, key: LogKey) -> str:
     for index in range(have, size):
         content = Leaf(sha256(str(index).encode()).digest(), 256, 1, 5).to_bytes()
         with ledger.passage(user="", caption=None, now_s=1.7e9) as passage:
-            passage.record(Usage(1, 5, 1, 256, 0), content=content, salt=bytes(32), body=b"")
+            passage.record(Usage(1, 5, 1, 256, 0), content=content, sealed=b"")
     with ledger.signing() as log:
         return LogSigner(key).sign(log)[1]
 
