@@ -86,7 +86,6 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
     escalations = [world.escalation(n, dim=2) for n in range(1, 5)]
     for _ in range(FAULTY):
         uptime_s += choose.choice((0.0, 1.0, 5.0, 20.0))
-        world.uptime = Uptime(f"boot {boot}", uptime_s)
         event = choose.random()
         if event < 0.02:  # the clock is set, forward or back
             world.now_s = max(0.0, world.now_s + choose.uniform(-400, 400) * HOUR_S)
@@ -95,6 +94,7 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
             world.ledger.close()
             world.ledger.open()
             captions.clear()
+        world.uptime = Uptime(f"boot {boot}", uptime_s)
         name = choose.choice(list(users))
         faulty = Faulty(world.ledger._db)
         if choose.random() < 0.1:
