@@ -46,7 +46,7 @@ from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
-from ugsd_privacy.noise import QUANTISATION_STEPS, clip, noised, quantise
+from ugsd_privacy.noise import MAX_SIGMA, QUANTISATION_STEPS, clip, noised, quantise
 from ugsd_privacy.owner import OwnerPublicKey
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
@@ -136,8 +136,8 @@ class Egress:
     ) -> None:
         if not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError("clip_norm must be a positive number")
-        if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError("sigma must be a positive number, or None")
+        if sigma is not None and not 0 < sigma <= MAX_SIGMA:
+            raise ValueError(f"sigma must be a positive number up to {MAX_SIGMA:g}, or None")
         if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
             raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
         self._ledger = ledger

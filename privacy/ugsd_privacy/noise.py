@@ -17,8 +17,19 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 
-__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "noised", "noised_units", "quantise"]
+__all__ = [
+    "MAX_SIGMA",
+    "QUANTISATION_STEPS",
+    "clip",
+    "dequantise",
+    "noised",
+    "noised_units",
+    "quantise",
+]
 
+MAX_SIGMA = 128.0
+"""Largest noise, in units of the clip norm: of more nothing is left of a state, and the table that
+noise is drawn from grows with it."""
 QUANTISATION_STEPS = 127
 """Units from 0 to the clip norm; -128 is never written."""
 

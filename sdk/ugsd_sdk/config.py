@@ -34,7 +34,6 @@ apart without regard to case.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +62,7 @@ from ugsd_privacy import dp
 from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
+from ugsd_privacy.noise import MAX_SIGMA
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
@@ -123,7 +123,7 @@ class NoiseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: _Positive | None = None
+    sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
     """Standard deviation of each coordinate, in units of the clip norm."""
     epsilon: _Positive | None = None
     """Of the states of one caption at ``limits.delta``; sigma is made to fit."""
@@ -298,7 +298,7 @@ class Settings(BaseSettings):
             sensitivity=dp.STATE_SENSITIVITY,
             releases=self.states_per_caption or 1,
         )
-        if not math.isfinite(sigma):
+        if sigma > MAX_SIGMA:
             raise ConfigError("setting noise.epsilon: no noise makes so small a one")
         return sigma
 

@@ -66,7 +66,7 @@ SURFACE = {
         window_numbers""",
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
-    ".noise": "QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".owner": "OwnerKey OwnerPublicKey",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
