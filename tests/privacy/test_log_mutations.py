@@ -46,7 +46,7 @@ def test_a_flipped_bit_of_the_ledgers_file_is_found_or_changes_nothing_that_the_
         path.chmod(0o600)
         try:
             with Ledger(folder, create=False) as ledger:
-                verify_log(ledger, world.log_key.public, trusted=[note])
+                verify_log(ledger, world.log_key.public, trusted=[note], owner=world.owner)
         except (LogTampered, LedgerError):
             found += 1
         else:
