@@ -152,12 +152,22 @@ class BodyReader:
         if stored is None:
             raise LogTampered(f"epoch {number} is missing")
         digest, sealed = stored
-        if digest != self._owner.public.digest:
-            raise KeyFileError(
-                f"the log's bodies are sealed to another key than {self._owner.public.fingerprint};"
-                " give the owner.key that was made with this home"
-            )
-        return Epoch.opened(number, sealed, self._owner)
+        if digest == self._owner.public.digest:
+            return Epoch.opened(number, sealed, self._owner)
+        if _opens(number, sealed, self._owner):
+            raise LogTampered(f"epoch {number} names another key than it is sealed to")
+        raise KeyFileError(
+            f"the log's bodies are sealed to another key than {self._owner.public.fingerprint};"
+            " give the owner.key that was made with this home"
+        )
+
+
+def _opens(number: int, sealed: bytes, owner: OwnerKey) -> bool:
+    try:
+        Epoch.opened(number, sealed, owner)
+    except LogTampered:
+        return False
+    return True
 
 
 def _epoch_info(number: int) -> bytes:
