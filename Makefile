@@ -23,7 +23,7 @@ demo: $(DEMO)/.installed
 
 test: lint types
 	@echo '== pytest'
-	@$(DEV)/bin/python -m pytest
+	@$(DEV)/bin/python -m pytest -n 2
 
 lint: $(DEV)/.installed
 	@echo '== ruff check'
@@ -45,9 +45,9 @@ $(DEMO)/.installed: pyproject.toml $(PACKAGED)
 	@touch $@
 
 $(DEV)/.installed: pyproject.toml constraints.txt
-	@echo '== installing the package with its dev, interop, lab and server extras into $(DEV); with torch'
+	@echo '== installing the package with its dev, interop, lab, report and server extras into $(DEV); with torch'
 	@test -x $(DEV)/bin/pip || $(call python) -m venv $(DEV)
-	@$(DEV)/bin/pip install --quiet -c constraints.txt -e '.[dev,interop,lab,server]'
+	@$(DEV)/bin/pip install --quiet -c constraints.txt -e '.[dev,interop,lab,report,server]'
 	@touch $@
 
 clean:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_lab.bench import commands as bench_commands
 from ugsd_lab.corpora import KNOWN_CORPORA
+from ugsd_lab.progress import shown_progress
 from ugsd_lab.recipe import Recipe
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from ugsd_lab.bench.figures import Figure
     from ugsd_lab.corpora import Clip
     from ugsd_lab.evaluation import Pair
     from ugsd_lab.training import Progress
@@ -38,8 +36,7 @@ _app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, evaluate and measure. Needs the lab extra: pip install '.[lab]'.",
 )
-_bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure speed and size.")
-_app.add_typer(_bench, name="bench")
+bench_commands.register(_app)
 _captions = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look at the generated reference captions."
 )
@@ -120,7 +117,7 @@ def train(
     from ugsd_lab.starter import train_pair
 
     recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
-    with _progress() as progress:
+    with shown_progress() as progress:
         folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
     print("\n".join(str(folder) for folder in folders))
 
@@ -188,7 +185,7 @@ def evaluate(
         check_picture(plot)
     pair = evaluation.pair_of(drafter, verifier, home or ())
     clips = load_corpora(data)
-    with _progress() as progress:
+    with shown_progress() as progress:
         result = evaluation.evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
             arms=arm, tune=tune, limit=limit, curves=plot is not None,
@@ -268,9 +265,96 @@ def attack(
         data, drafter, cache, plot, frontier, quick, as_json, markdown,
         disclosures_named(disclosure or ()), write,
     )  # fmt: skip
-    with _progress() as progress:
+    with shown_progress() as progress:
         result = run(asked, progress)
     result.show()
+
+
+@_app.command(epilog="Example: ugsd-lab fuzz --seconds 60")
+def fuzz(
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="How many inputs.  [default: 100000]")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="For how long.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides the messages and their faults.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Read hostile frames, messages, records and manifests with every reader of them.
+
+    Fails, and prints the bytes, where one raises an untyped error, takes more than a second, or
+    memory out of proportion to its input.
+    """
+    from rich.console import Console
+
+    from ugsd_lab.fuzz import printing
+    from ugsd_lab.fuzz import run as fuzzing
+
+    def tell(done: int, found: int) -> None:
+        if done % 10_000 == 0:
+            print(f"{done:,} inputs, {found} findings", file=sys.stderr, flush=True)
+
+    if frames is None and seconds is None:
+        frames = 100_000
+    result = fuzzing.fuzz(frames=frames, seconds=seconds, seed=seed, progress=tell)
+    if as_json:
+        print(json.dumps(printing.as_json(result), indent=1))
+    else:
+        console = Console()
+        console.width = max(_TABLE_COLUMNS, console.width)
+        printing.print_fuzzed(result, console)
+    if result.findings:
+        raise typer.Exit(1)
+
+
+@_app.command(epilog="Example: ugsd-lab quality --data corpora")
+def quality(
+    data: _Data = None,
+    drafter: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="starter, free, ceiling, or a folder.")
+    ] = "starter",
+    limit: Annotated[
+        int, typer.Option(min=2, help="At most so many clips per speaker, half of that to check.")
+    ] = 120,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Keep the figures beside the drafter, for its users."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables as a document holds them.")
+    ] = False,
+) -> None:
+    """What each disclosure reaches at each threshold, on calibration speakers: risk, gain and cost,
+    from which a target in the settings picks the least that leaves.
+
+    Runs on EMO-DB's calibration speaker, who comes with the package, and on those of every corpus
+    in --data.
+    """
+    from rich.console import Console
+
+    from ugsd_lab.corpora import load_corpora
+    from ugsd_lab.errors import EvaluationError
+    from ugsd_lab.evaluation import pair_of
+    from ugsd_lab.quality import measure, write_quality
+    from ugsd_lab.quality_tables import as_markdown, print_quality
+
+    if as_json and markdown:
+        raise EvaluationError("--json and --markdown are two outputs: name one of them")
+    pair = pair_of(drafter)
+    named = f"ugsd-lab quality --drafter {drafter}" + ("" if data is None else " --data DIR")
+    with shown_progress() as progress:
+        found = measure(
+            load_corpora(data), pair, command=f"{named} --limit {limit}", limit=limit,
+            progress=progress,
+        )  # fmt: skip
+    if write:
+        write_quality(found, pair.drafter)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    elif markdown:
+        print(as_markdown(found))
+    else:
+        print_quality(found, Console())
 
 
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
@@ -332,7 +416,7 @@ def captions_audit(
     from ugsd_lab.starter import STARTER_DRAFTER, load_norms
 
     clips = load_corpora(data)
-    with _progress() as progress:
+    with shown_progress() as progress:
         measures = measure_all(clips, cache, lambda done, of: progress("measuring", done, of, ""))
         result = caption_audit.audit(
             clips,
@@ -352,79 +436,3 @@ def captions_audit(
     if wrong:
         print(f"ugsd-lab: {wrong}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-@_bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")
-def bench_device(
-    runs: Annotated[int, typer.Option(min=5, help="Warm captions that are timed.")] = 40,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Import, cold start, warm latency, memory, bytes sent and installed size, on this machine."""
-    from ugsd_lab.bench.device import measure_device
-
-    with _progress() as progress:
-        figures = measure_device(runs, progress)
-    _print_figures(figures, as_json=as_json)
-
-
-@_bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")
-def bench_privacy(
-    runs: Annotated[int, typer.Option(min=20, help="Blocks that are timed.")] = 1000,
-    folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="On whose disk the ledger is.  [default: a scratch one]"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """The door with its durable commit, the handshake, noise, and overhead on the wire."""
-    from ugsd_lab.bench.privacy import measure_privacy
-
-    with _progress() as progress:
-        figures = measure_privacy(runs, folder, progress)
-    _print_figures(figures, as_json=as_json)
-
-
-def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([figure.as_dict() for figure in figures], indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("measure", "value", "goal", "")
-    for figure in figures:
-        table.add_row(
-            figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
-        )
-    Console(width=max(_TABLE_COLUMNS, Console().width)).print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _tell_tenths
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    with Bars(
-        TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
-    ) as bars:  # fmt: skip
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, of: int, note: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of, note=note)
-            bars.update(tasks[stage], completed=done, note=note)
-
-        yield report
-
-
-def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
-    if done == of or 10 * done // of != 10 * (done - 1) // of:
-        print(f"{stage}: {done}/{of} {note}", file=sys.stderr, flush=True)

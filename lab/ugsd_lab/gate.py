@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.uncertainty import FEATURES, EntropyGate, spread_of
-from ugsd_server.verifier.acceptance import Typical, probabilities
+from ugsd_server.verifier.acceptance import Typical
 from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.captions import attributes_named
 from ugsd_lab.corpora import Clip
 from ugsd_lab.habits import ACQUAINTANCE, evidence_heard, running_habits
-from ugsd_lab.listener import verifiers_own
+from ugsd_lab.listener import rejected_by, verifiers_own
 from ugsd_lab.listening import Progress
 
 __all__ = ["ESCALATED_AT_HOME", "Gate", "Observed", "expected_calibration_error", "fit_gates"]
@@ -88,15 +88,6 @@ def observe(
             entropies.append(entropy_of(logits, evidence.novelty))
             session.append([int(logits.argmax())])
         tokens = list(session.tokens)
-        inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
-        states = np.zeros((len(tokens), len(summary)), dtype=np.float32)
-        has_state = np.zeros(len(tokens), dtype=np.float32)
-        states[0], has_state[0] = summary, 1
-        scores = scorer.extend(scorer.new_cache(), inputs, states, has_state)
-        rejected = [
-            not rule.accepts(probabilities(row, None), token)
-            for row, token in zip(scores, tokens, strict=True)
-        ]
         draft, own = (
             attributes_named(drafter.text(said), "emotion")
             for said in (tokens, verifiers_own(scorer, summary))
@@ -105,7 +96,7 @@ def observe(
             Observed(
                 np.array(rows),
                 np.array(entropies),
-                np.array(rejected),
+                rejected_by(scorer, summary, tokens, rule),
                 log1p(evidence.novelty),
                 draft != own,
             )

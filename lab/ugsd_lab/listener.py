@@ -1,13 +1,15 @@
-"""What a verifier says of a clip on its own."""
+"""What a verifier that has a clip's summary says on its own, and of others' captions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_server.verifier import CausalScorer
-from ugsd_server.verifier.acceptance import probabilities
+from ugsd_server.verifier.acceptance import Acceptance, probabilities
 
-__all__ = ["verifiers_own"]
+__all__ = ["rejected_by", "verifiers_own"]
 
 
 def verifiers_own(scorer: CausalScorer, summary: NDArray[np.float32]) -> list[int]:
@@ -22,3 +24,21 @@ def verifiers_own(scorer: CausalScorer, summary: NDArray[np.float32]) -> list[in
         tokens.append(token)
         state, has_state = np.zeros_like(state), np.zeros_like(has_state)
     return tokens
+
+
+def rejected_by(
+    scorer: CausalScorer, summary: NDArray[np.float32], tokens: Sequence[int], rule: Acceptance
+) -> NDArray[np.bool_]:
+    """(T,) which of ``tokens``, each after those before it, the verifier rejects that has a summary
+    (B,)."""
+    inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
+    states = np.zeros((len(tokens), len(summary)), dtype=np.float32)
+    has_state = np.zeros(len(tokens), dtype=np.float32)
+    states[0], has_state[0] = summary, 1
+    scores = scorer.extend(scorer.new_cache(), inputs, states, has_state)
+    return np.array(
+        [
+            not rule.accepts(probabilities(row, None), token)
+            for row, token in zip(scores, tokens, strict=True)
+        ]
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ugsd_privacy.egress import CaptionHandle, Egress, Escalation, SealedFrame
     from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
     from ugsd_privacy.ledger import Ledger
+    from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
 __all__ = [
     "BudgetLimits",
@@ -29,6 +30,8 @@ __all__ = [
     "Ledger",
     "LogKey",
     "LogPublicKey",
+    "OwnerKey",
+    "OwnerPublicKey",
     "Receipt",
     "SealedFrame",
     "ServerChannel",
@@ -46,6 +49,7 @@ _HOMES = {
     "egress": ("CaptionHandle", "Egress", "Escalation", "SealedFrame"),
     "keys": ("LogKey", "LogPublicKey", "VerifierKey", "VerifierPublicKey"),
     "ledger": ("Ledger",),
+    "owner": ("OwnerKey", "OwnerPublicKey"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,10 +12,12 @@ __all__ = ["check_items"]
 
 _BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
 _NULL = 0xF6
+_FLOATS = (0xF9, 0xFA, 0xFB)
 
 
-def check_items(data: bytes, *, max_depth: int) -> None:
-    """Let through one item of integers, strings, null and containers ``max_depth`` deep.
+def check_items(data: bytes, *, max_depth: int, floats: bool = False) -> None:
+    """Let through one item of integers, strings, null and containers ``max_depth`` deep, and
+    ``floats`` where they are meant.
 
     Linear time, no allocation. Raises :class:`WireError` for anything else (RFC 8949 §3).
     """
@@ -28,7 +30,7 @@ def check_items(data: bytes, *, max_depth: int) -> None:
         lacking[-1] -= 1
         if at >= len(data):
             raise WireError("not CBOR: ends early")
-        major, argument, at = _read_head(data, at)
+        major, argument, at = _read_head(data, at, floats=floats)
         if major in (_BYTES, _TEXT):
             at += argument
         elif major in (_ARRAY, _MAP):
@@ -39,11 +41,11 @@ def check_items(data: bytes, *, max_depth: int) -> None:
         raise WireError("not one CBOR item")
 
 
-def _read_head(data: bytes, at: int) -> tuple[int, int, int]:
+def _read_head(data: bytes, at: int, *, floats: bool) -> tuple[int, int, int]:
     """Major type, argument and where the content starts (RFC 8949 §3)."""
     head = data[at]
     major, info = head >> 5, head & 0x1F
-    if major > _MAP and head != _NULL:
+    if major > _MAP and head != _NULL and not (floats and head in _FLOATS):
         raise WireError("a kind of CBOR item that no message holds")
     if info < 24:
         return major, info, at + 1

@@ -160,6 +160,7 @@ def sigma_of(*, epsilon: float, delta: float, sensitivity: float, releases: int 
     return sigma
 
 
+@lru_cache(maxsize=1024)
 def spend(*, sensitivity: float, sigma: float, vectors: int) -> int:
     """What so many vectors cost under noise of ``sigma``: mu squared in billionths, rounded up.
 

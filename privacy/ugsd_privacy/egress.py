@@ -26,30 +26,28 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ugsd_privacy import dp
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ugsd_privacy.audit.merkle import (
-    NodeReader,
-    consistency_proof,
-    inclusion_proof,
-    tree_root,
-    verify_consistency,
-)
+from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
+    CARRIED,
     MAX_USER_CHARACTERS,
+    PLAIN_KINDS,
     SALT_BYTES,
     EgressRecord,
     Leaf,
+    Level,
     Resettable,
     commitment,
 )
+from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
 from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger, Passage, Signing, Uptime, system_uptime
-from ugsd_privacy.noise import QUANTISATION_STEPS, clip, noised, quantise
+from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
+from ugsd_privacy.noise import MAX_SIGMA, QUANTISATION_STEPS, clip, noised, quantise
+from ugsd_privacy.owner import OwnerPublicKey
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -63,8 +61,8 @@ __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 
 _DOOR: Final = object()
 _CAPTION_ID_BYTES = 16
-_CARRIED = ("keep", "prefix", "tokens", "state_positions", "state_dim")
-"""What a block's record has of it; the states themselves are not kept."""
+_EPOCH_SECRET_BYTES = 32
+_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,12 @@ class Escalation:
 class Egress:
     """The door for one ``user``'s budget. Safe to share between threads, one channel to each.
 
-    ``ledger`` must be open. ``sigma`` is the standard deviation of the noise that is added to each
-    coordinate of a state, in units of ``clip_norm``; ``None`` adds none, and then a cap on epsilon
-    keeps states in. ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been
-    running; ``entropy(n)`` gives n random bytes, for salts, caption ids and noise.
+    ``ledger`` must be open. What left is kept sealed to ``owner``: at ``level`` ``content`` all of
+    it, at ``record`` what of it is counted. ``sigma`` is the standard deviation of the
+    noise that is added to each coordinate of a state, in units of ``clip_norm``; ``None`` adds
+    none, and then a cap on epsilon keeps states in. ``clock`` gives Unix time in seconds,
+    ``uptime`` how long the machine has been running; ``entropy(n)`` gives n random bytes, for
+    salts, caption ids, epochs and noise.
     """
 
     def __init__(
@@ -124,22 +124,28 @@ class Egress:
         *,
         ledger: Ledger,
         log_key: LogKey,
+        owner: OwnerPublicKey,
         limits: BudgetLimits,
         user: str = "",
         clip_norm: float = 1.0,
         sigma: float | None = None,
+        level: Level = "content",
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime | None] = system_uptime,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if not (math.isfinite(clip_norm) and clip_norm > 0):
             raise ValueError("clip_norm must be a positive number")
-        if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError("sigma must be a positive number, or None")
+        if sigma is not None and not 0 < sigma <= MAX_SIGMA:
+            raise ValueError(f"sigma must be a positive number up to {MAX_SIGMA:g}, or None")
         if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
             raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
         self._ledger = ledger
-        self._log_key = log_key
+        self._signer = LogSigner(log_key)
+        self._owner = owner
+        self._level = level
+        self._epoch: Epoch | None = None
+        """Begins with our first record that stands."""
         self._limits = limits
         self._user = user
         self._clip_norm = clip_norm
@@ -149,8 +155,6 @@ class Egress:
         self._clock = clock
         self._uptime = uptime
         self._entropy = entropy
-        self._last_signed: tuple[str, Checkpoint] | None = None
-        """Our last note and what it says; its signature needs no check."""
 
     def begin_caption(
         self, channel: ClientChannel, *, continues: CaptionHandle | None = None
@@ -191,7 +195,7 @@ class Egress:
         _check(channel, caption)
         _check_states(escalation)
         block = _block(caption, escalation, self._on_the_wire(escalation.states))
-        carried: dict[str, Any] = {name: getattr(block, name) for name in _CARRIED}
+        carried: dict[str, Any] = {name: getattr(block, name) for name in CARRIED}
         carried |= {"kind": "block", "disclosure": escalation.disclosure}
         if block.state_positions:
             carried |= {"sigma": self._sigma, "spend": self._spend(len(block.state_positions))}
@@ -223,6 +227,32 @@ class Egress:
             self._record(passage, carried, None, now_s, salt)
         return passage.index
 
+    def erase(
+        self,
+        *,
+        before_s: float | None = None,
+        user: str | None = None,
+        caption: bytes | None = None,
+    ) -> tuple[int, int]:
+        """Erase the bodies of passages that were charged to hours that ended by ``before_s``, to
+        ``user``, for ``caption``; all of them, where none of it is given.
+
+        Returns how many, and the index of the leaf that says so, -1 where there were none. Charges
+        and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`: nothing was
+        erased, or the error says that old bytes may still be in the files.
+        """
+        before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
+        now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
+        with self._passage(None, now_s) as passage:
+            leaves = passage.sealed_leaves(before_hour=before_hour, user=user, caption=caption)
+            if leaves:
+                passage.erase(leaves)
+                carried = {"kind": "erase", "erased": _ranges(leaves)}
+                self._record(passage, carried, None, now_s, salt)
+                leaf = passage.index
+        self._ledger.forget()
+        return len(leaves), leaf
+
     def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
         """Clipped, noised if need be, and as int8."""
         clipped = clip(states, self._clip_norm)
@@ -250,6 +280,8 @@ class Egress:
     ) -> SealedFrame:
         cost = disclosed + Usage(frames=1, bytes=channel.sealed_size(len(message), shape))
         carried |= {"caption": caption.ordinal, "caption_id": caption.id}
+        if self._level == "content":
+            carried["message"] = message
         return self._passed(channel, caption, lambda: channel.seal(message, shape), cost, carried)
 
     def _passed(
@@ -271,7 +303,8 @@ class Egress:
                 "frame_sha256": hashlib.sha256(data).digest(),
                 "verifier": channel.pinned.fingerprint,
             }
-            self._record(passage, carried, cost, now_s, salt)
+            epoch = self._record(passage, carried, cost, now_s, salt)
+        self._epoch = epoch  # only now: one that was undone has no row
         return SealedFrame(data, passage.index, _DOOR)
 
     def _record(
@@ -281,7 +314,8 @@ class Egress:
         cost: Usage | None,
         now_s: float,
         salt: bytes,
-    ) -> None:
+    ) -> Epoch | None:
+        """Write the record; return the epoch that sealed it, ours once the passage stands."""
         record = EgressRecord(
             **carried,
             clip_norm=self._clip_norm,
@@ -296,7 +330,18 @@ class Egress:
             raise RuntimeError("what was sealed is not what was priced")
         body = record.to_bytes()
         leaf = Leaf(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
-        passage.record(charge, content=leaf.to_bytes(), salt=salt, body=body, resets=record.resets)
+        content, epoch = leaf.to_bytes(), self._epoch
+        if record.kind in PLAIN_KINDS:
+            sealed = plain_body(salt, body)
+        else:
+            if epoch is None:
+                secret = self._entropy(_EPOCH_SECRET_BYTES)
+                epoch = Epoch.begin(passage.index, secret, self._owner)
+            sealed = epoch.seal(passage.index, content, salt, body)
+        passage.record(charge, content=content, sealed=sealed, resets=record.resets)
+        if epoch is not None and epoch.number == passage.index:
+            passage.begin_epoch(self._owner.digest, epoch.sealed)
+        return epoch
 
     def limits(self) -> BudgetLimits:
         """The caps in force: as configured, or as the owner set them on this device where that is
@@ -326,42 +371,13 @@ class Egress:
             indices, node = log.caption_leaves(caption.id), cache(log.node)
             if not indices:
                 return []
-            signed, note = self._sign(log, node)
-            return [
-                Receipt(
-                    index=index,
-                    leaf_hash=node(0, index).hex(),
-                    tree_size=signed.size,
-                    root=signed.root.hex(),
-                    proof=tuple(step.hex() for step in inclusion_proof(index, signed.size, node)),
-                    checkpoint=note,
-                )
-                for index in indices
-            ]
+            signed, note = self._signer.sign(log, node)
+            return [Receipt.of(index, signed, note, node) for index in indices]
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
         with self._ledger.signing() as log:
-            return self._sign(log, log.node)[1]
-
-    def _sign(self, log: Signing, node: NodeReader) -> tuple[Checkpoint, str]:
-        size, last = log.size(), log.last_checkpoint()
-        root = tree_root(size, node)
-        if last is not None:
-            old = self._opened(last[1])
-            proof = consistency_proof(old.size, size, node) if 0 < old.size <= size else []
-            verify_consistency(old.size, size, old.root, root, proof)
-        note = sign_checkpoint(size, root, self._log_key)
-        log.add_checkpoint(size, note)
-        signed = Checkpoint(self._log_key.public.origin, size, root)
-        self._last_signed = note, signed
-        return signed, note
-
-    def _opened(self, note: str) -> Checkpoint:
-        last = self._last_signed
-        if last is not None and last[0] == note:
-            return last[1]
-        return open_checkpoint(note, self._log_key.public)
+            return self._signer.sign(log)[1]
 
     @contextmanager
     def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:
@@ -387,6 +403,15 @@ def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
 def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
     if caption.channel is not channel:
         raise WireError("the caption belongs to another session: begin_caption(continues=...)")
+
+
+def _ranges(leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending numbers as ranges, each without its end."""
+    starts = [i for i, leaf in enumerate(leaves) if not i or leaves[i - 1] != leaf - 1]
+    return tuple(
+        (leaves[start], leaves[end - 1] + 1)
+        for start, end in zip(starts, [*starts[1:], len(leaves)], strict=True)
+    )
 
 
 def _check_states(escalation: Escalation) -> None:

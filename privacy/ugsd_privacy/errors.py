@@ -14,6 +14,8 @@
     │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
+    ├── ExportFailed             a file or folder that an export cannot be written to
+    ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
     ├── KeyFileError             a key file that is missing, malformed or readable by others
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
     ├── LeakageUnknown           no measured leakage of these weights
@@ -26,6 +28,7 @@ __all__ = [
     "BudgetExceeded",
     "ChannelClosed",
     "ChannelError",
+    "ExportFailed",
     "FrameRejected",
     "HandshakeFailed",
     "KeyFileError",
@@ -39,6 +42,7 @@ __all__ = [
     "ReportRejected",
     "UnknownVersion",
     "WireError",
+    "WitnessUnavailable",
 ]
 
 
@@ -103,6 +107,14 @@ class LogTampered(PrivacyError):
     def __init__(self, message: str, *, index: int | None = None) -> None:
         super().__init__(message)
         self.index = index
+
+
+class ExportFailed(PrivacyError):
+    """A file or folder that an export cannot be written to; what it held stays."""
+
+
+class WitnessUnavailable(PrivacyError):
+    """A witness's state was lost or damaged, or is locked; it signs nothing."""
 
 
 class KeyFileError(PrivacyError):

@@ -54,11 +54,10 @@ class RoundedGaussian:
     def sample(self, n: int) -> NDArray[np.int64]:
         """``n`` independent ones, int64 ``(n,)``."""
         words = np.frombuffer(self._entropy(_WORD_BYTES * n), dtype=">u8").astype(np.uint64)
-        # How many thresholds are surely below, and how many may be.
+        # How many thresholds are surely below; the last one never is, so that there is a next.
         surely = np.searchsorted(self._certain, words, side="left")
-        perhaps = np.searchsorted(self._possible, words, side="right")
         found = surely + self._least
-        for index in np.flatnonzero(surely != perhaps):
+        for index in np.flatnonzero(words >= self._possible[surely]):
             found[index] = self._resolve(int(words[index]))
         return found
 

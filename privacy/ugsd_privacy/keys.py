@@ -180,10 +180,22 @@ class LogPublicKey:
             raise KeyFileError("the log key's id does not match it; copy it again")
         return key
 
+    @classmethod
+    def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
+        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        given = os.fspath(path_or_text)
+        is_text = given.count("+") > 1  # name+id+base64
+        return cls.from_text(given if is_text else read_text(Path(given), secret=False))
+
     @property
     def key_id(self) -> bytes:
         """4 bytes: SHA-256 of name, newline, algorithm and key (C2SP signed-note)."""
         return hashlib.sha256(self.origin.encode() + b"\n" + _NOTE_ED25519 + self.raw).digest()[:4]
+
+    @property
+    def fingerprint(self) -> str:
+        """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
+        return _fingerprint(self.raw)
 
     def to_text(self) -> str:
         """The signed note's verifier key, which auditors keep."""

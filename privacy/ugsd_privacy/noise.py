@@ -17,8 +17,19 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.gaussian import RoundedGaussian
 
-__all__ = ["QUANTISATION_STEPS", "clip", "dequantise", "noised", "noised_units", "quantise"]
+__all__ = [
+    "MAX_SIGMA",
+    "QUANTISATION_STEPS",
+    "clip",
+    "dequantise",
+    "noised",
+    "noised_units",
+    "quantise",
+]
 
+MAX_SIGMA = 128.0
+"""Largest noise, in units of the clip norm: of more nothing is left of a state, and the table that
+noise is drawn from grows with it."""
 QUANTISATION_STEPS = 127
 """Units from 0 to the clip norm; -128 is never written."""
 
@@ -26,12 +37,10 @@ QUANTISATION_STEPS = 127
 def clip(states: NDArray[np.float32], norm: float) -> NDArray[np.float64]:
     """Scale each row of ``states``, ``(n, B)``, down to an L2 norm of at most ``norm``; never up.
 
-    The largest coordinate is divided out first, so that no finite input overflows.
+    Squares of float32 are within the range of float64, so that no finite input overflows.
     """
     wide = states.astype(np.float64)
-    largest = np.abs(wide).max(axis=1, keepdims=True, initial=0.0)
-    safe = np.where(largest > 0, largest, 1.0)
-    norms = safe * np.linalg.norm(wide / safe, axis=1, keepdims=True)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, np.newaxis]
     clipped: NDArray[np.float64] = wide * (norm / np.maximum(norms, norm))
     return clipped
 
@@ -76,5 +85,5 @@ def noised_units(
     Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
     large, but a row of integers has an integer for the square of its norm.
     """
-    units = np.trunc(clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)
+    units = (clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)  # which rounds toward zero
     return units + noise.sample(units.size).reshape(units.shape)

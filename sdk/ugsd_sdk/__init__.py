@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         TransportError,
         UgsdError,
     )
+    from ugsd_sdk.minimum import MinimumEscalation
     from ugsd_sdk.policy import (
         AlwaysEscalate,
         NeverEscalate,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         RandomPolicy,
         UncertaintyPolicy,
     )
+    from ugsd_sdk.quality import Quality
     from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
 
 __all__ = [
@@ -54,10 +56,12 @@ __all__ = [
     "EscalationCost",
     "Guarantee",
     "Latency",
+    "MinimumEscalation",
     "ModelError",
     "NeverEscalate",
     "NoiseSettings",
     "Policy",
+    "Quality",
     "RandomPolicy",
     "Settings",
     "TransportError",
@@ -81,6 +85,7 @@ _HOMES = {
     "ugsd_sdk.captioner": ("Captioner",),
     "ugsd_sdk.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
+    "ugsd_sdk.minimum": ("MinimumEscalation",),
     "ugsd_sdk.policy": (
         "AlwaysEscalate",
         "NeverEscalate",
@@ -88,6 +93,7 @@ _HOMES = {
         "RandomPolicy",
         "UncertaintyPolicy",
     ),
+    "ugsd_sdk.quality": ("Quality",),
     "ugsd_sdk.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,10 +10,11 @@ from ugsd_privacy.audit.report.gather import Budget, Entry, Period, gather, read
 from ugsd_privacy.audit.report.model import Protection, Report, Verification
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage, Window
-from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LogTampered
+from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys import LogKey, LogPublicKey
 from ugsd_privacy.ledger import Decision, Ledger, Uptime, system_uptime
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.owner import OwnerKey
 
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.config import EMBEDDED, Settings
@@ -39,13 +40,15 @@ def audit_report(
     drafter: str,
     period: Period,
     *,
+    owner_key: Path | None = None,
     clock: Callable[[], float] = time.time,
     uptime: Callable[[], Uptime | None] = system_uptime,
 ) -> Report:
     """Of the settings' user; ``drafter``, a name or folder, gives words and figures.
 
     A home that was never used stays untouched. A log that does not verify is told in the report;
-    raises ``LedgerUnavailable`` and :class:`ModelError`.
+    raises ``LedgerUnavailable``, :class:`ModelError`, and ``KeyFileError`` for an ``owner_key``
+    that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
     place, read = Home.at(settings.home), _Read()
     folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
@@ -53,7 +56,8 @@ def audit_report(
     if place.is_used():
         try:
             with place.open_ledger() as ledger:
-                read.ledger(ledger, place, settings.user, clock(), uptime())
+                owner = _owner(place, owner_key)
+                read.ledger(ledger, place, owner, settings.user, (clock(), uptime()))
         except LedgerCorrupt as error:
             read.verification = Verification(outcome="failed", message=str(error))
     return gather(
@@ -85,28 +89,33 @@ class _Read:
         self.verification = Verification(outcome="empty", message="nothing has left yet")
 
     def ledger(
-        self, ledger: Ledger, place: Home, user: str, now_s: float, uptime: Uptime | None
+        self,
+        ledger: Ledger,
+        place: Home,
+        owner: OwnerKey | None,
+        user: str,
+        now: tuple[float, Uptime | None],
     ) -> None:
         """Read an open ledger; raises ``LedgerCorrupt`` where it cannot be read on."""
         if place.log_key.exists():  # it has no leaves before
-            self._verify(ledger, place)
+            self._verify(ledger, place, owner)
         with ledger.reading() as view:
             last = view.last_checkpoint()
             self.checkpoint = "" if last is None else last[1]
-            self.entries = read_entries(view)
+            self.entries = read_entries(view, owner)
             self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
             self.on_device = view.caps(user)
-            self.used = view.used(user, view.hour_of(now_s, uptime))
+            self.used = view.used(user, view.hour_of(*now))
 
-    def _verify(self, ledger: Ledger, place: Home) -> None:
+    def _verify(self, ledger: Ledger, place: Home, owner: OwnerKey | None) -> None:
         try:
             self.public = LogKey.load(place.log_key).public
-            found = verify_log(ledger, self.public)
+            found = verify_log(ledger, self.public, owner=owner)
         except LogTampered as error:
             self.verification = Verification(
                 outcome="failed", message=str(error), index=error.index
             )
-        except (LedgerCorrupt, KeyFileError) as error:
+        except LedgerCorrupt as error:
             self.verification = Verification(outcome="failed", message=str(error))
         else:
             self.verification = Verification(
@@ -119,7 +128,15 @@ class _Read:
                 size=found.size,
                 root=found.root.hex(),
                 checkpoints=found.checkpoints,
+                erased=found.erased,
+                unread=found.unread,
             )
+
+
+def _owner(place: Home, path: Path | None) -> OwnerKey | None:
+    if path is None and not place.owner_key.exists():
+        return None
+    return OwnerKey.load(path or place.owner_key)
 
 
 def _protection(settings: Settings, drafter: str, entries: list[Entry]) -> Protection:

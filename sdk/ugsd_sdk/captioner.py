@@ -25,6 +25,7 @@ from ugsd_sdk.exchange import Exchange
 from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.link import Link
+from ugsd_sdk.minimum import MinimumEscalation
 from ugsd_sdk.policy import NOT_ACQUAINTED, NeverEscalate, Policy, Reserved, UncertaintyPolicy
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
@@ -236,7 +237,7 @@ class Captioner:
         link = door = None
         if dialer is not None:
             home, limits = Home.at(settings.home), settings.limits_of()
-            door = Door(home, limits, settings.user, sigma=settings.sigma)
+            door = Door(home, limits, settings.user, sigma=settings.sigma, audit=settings.audit)
             link = Link(
                 dialer,
                 door,
@@ -247,11 +248,19 @@ class Captioner:
             settings=settings,
             drafter=drafter,
             uncertainty=uncertainty or EntropyGate(),
-            policy=self._given_policy or UncertaintyPolicy(threshold, settings.disclosure),
+            policy=self._policy(settings, threshold, gate),
             link=link,
             door=door,
             voice=_voice(settings, drafter, kept=door is not None),
         )
+
+    def _policy(self, settings: Settings, threshold: float, gate: Path | None) -> Policy:
+        """The one given, or what the settings ask for."""
+        if self._given_policy is not None:
+            return self._given_policy
+        measured = gate is not None and self._given_uncertainty is None
+        minimum = MinimumEscalation.of(settings, gate.parent if gate and measured else None)
+        return minimum or UncertaintyPolicy(threshold, settings.disclosure)
 
 
 class _Loaded:

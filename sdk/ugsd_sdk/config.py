@@ -34,7 +34,6 @@ apart without regard to case.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,8 +59,10 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy import dp
+from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
+from ugsd_privacy.noise import MAX_SIGMA
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
@@ -70,6 +71,7 @@ from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_na
 
 __all__ = [
     "EMBEDDED",
+    "AuditSettings",
     "CapsOver",
     "NoiseSettings",
     "Settings",
@@ -121,7 +123,7 @@ class NoiseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: _Positive | None = None
+    sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
     """Standard deviation of each coordinate, in units of the clip norm."""
     epsilon: _Positive | None = None
     """Of the states of one caption at ``limits.delta``; sigma is made to fit."""
@@ -132,6 +134,17 @@ class NoiseSettings(BaseModel):
             at = ("noise",) if self.sigma is None else ("noise", "epsilon")
             raise _fault(at, "give sigma or epsilon, one of the two")
         return self
+
+
+class AuditSettings(BaseModel):
+    """What the log keeps for its owner, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Level = "content"
+    """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    """After so many days what left is erased, and the log says so; none keeps it."""
 
 
 class CapsOver(BudgetLimits):
@@ -164,7 +177,13 @@ class Settings(BaseSettings):
     """Whose budget is charged; it never leaves the device."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty that is escalated; none takes the drafter's own."""
+    target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """In place of a threshold: the largest mean share of a caption's blocks that may stand though
+    the verifier would have rejected them. See :class:`~ugsd_sdk.minimum.MinimumEscalation`."""
+    target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
+    """In place of a threshold: the least share of the gap to the verifier that is to be closed."""
     disclosure: Disclosure = Disclosure.SUMMARY
+    """How much leaves with a block; with a target, the most that may."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
     acquaintance: Annotated[int, Field(ge=0, le=1000)] = 3
     """How many clips of a user must have been heard before a state of theirs may leave: the more,
@@ -180,12 +199,23 @@ class Settings(BaseSettings):
     or a cover that carries nothing. Later blocks stay here, unverified."""
     noise: NoiseSettings | None = None
     """Added to states before they leave; none adds none, and then nothing bounds what they tell."""
+    audit: AuditSettings = AuditSettings()
     limits: BudgetLimits = BudgetLimits()
     """Everyone's caps."""
     profiles: dict[_Name, CapsOver] = Field(default_factory=dict)
     """Caps by a name that users, and other profiles, inherit."""
     users: dict[_Name, CapsOver] = Field(default_factory=dict)
     """A user's own caps."""
+
+    @field_validator("target_risk", "target_gain")
+    @classmethod
+    def _one_of_three(cls, target: float | None, info: ValidationInfo) -> float | None:
+        others = [info.data.get(name) for name in ("threshold", "target_risk")]
+        if target is not None and any(other is not None for other in others):
+            raise PydanticCustomError(
+                "excluded", "set only one of threshold, target_risk and target_gain"
+            )
+        return target
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -268,7 +298,7 @@ class Settings(BaseSettings):
             sensitivity=dp.STATE_SENSITIVITY,
             releases=self.states_per_caption or 1,
         )
-        if not math.isfinite(sigma):
+        if sigma > MAX_SIGMA:
             raise ConfigError("setting noise.epsilon: no noise makes so small a one")
         return sigma
 

@@ -19,6 +19,7 @@ _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
 _EXAMPLES = {
     "verifier": ("url", "embedded"),
     "noise": ("sigma", 1.0),
+    "audit": ("level", "record"),
     "limits": ("tokens_per_day", 2000),
     "profiles": ("tokens_per_day", 200),
     "users": ("tokens_per_day", 200),

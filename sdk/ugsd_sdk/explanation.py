@@ -17,6 +17,7 @@ from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import state_dim_of, weights_of
+from ugsd_sdk.minimum import MinimumEscalation
 
 __all__ = ["Explanation", "explain"]
 
@@ -92,12 +93,17 @@ class Explanation:
 
 
 def explain(settings: Settings, drafter: str) -> Explanation:
-    """Of a drafter by name or folder. Raises :class:`ModelError` where there is none."""
+    """Of a drafter by name or folder. Raises :class:`ModelError` where there is none, and
+    :class:`ConfigError` where the settings ask of it a target that cannot be reached."""
     folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
+    asked, minimum = settings, MinimumEscalation.of(settings, folder)
+    if minimum is not None:  # then the setting is only a ceiling
+        settings = settings.model_copy(update={"disclosure": minimum.chosen.disclosure})
     learnt, source = _learnt(folder, settings)
     return Explanation(
         settings={
             "verifier": settings.verifier.url or "none",
+            **_target(asked, minimum),
             "disclosure": str(settings.disclosure),
             "shape": str(settings.shape),
             "acquaintance": str(settings.acquaintance),
@@ -109,6 +115,18 @@ def explain(settings: Settings, drafter: str) -> Explanation:
         learnt=learnt,
         source=source,
     )
+
+
+def _target(settings: Settings, minimum: MinimumEscalation | None) -> dict[str, str]:
+    """What was asked for, and the threshold chosen for it."""
+    if minimum is None:
+        return {}
+    name = "target_gain" if settings.target_risk is None else "target_risk"
+    return {
+        name: f"{getattr(settings, name):g}",
+        "most to disclose": str(settings.disclosure),
+        "threshold": f"{minimum.chosen.threshold:g}",
+    }
 
 
 def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:

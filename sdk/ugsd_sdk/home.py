@@ -13,11 +13,14 @@ from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
+from ugsd_sdk.config import AuditSettings
 from ugsd_sdk.events import JudgedBlock
 
 __all__ = ["Door", "Home"]
 
+_SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
 
 
@@ -46,6 +49,21 @@ class Home:
     def log_key(self) -> Path:
         """The key that signs the log."""
         return self.path / "log.key"
+
+    @property
+    def cosigned(self) -> Path:
+        """Folder of the checkpoints that witnesses cosigned."""
+        return self.path / "cosigned"
+
+    @property
+    def owner_key(self) -> Path:
+        """The key that reads what left; it may be moved off the device."""
+        return self.path / "owner.key"
+
+    @property
+    def owner_public(self) -> Path:
+        """Its public half, which logging needs."""
+        return self.path / "owner.pub"
 
     @property
     def embedded(self) -> Path:
@@ -80,6 +98,27 @@ class Home:
             raise
         return ledger
 
+    def owner(self, ledger: Ledger) -> OwnerPublicKey:
+        """The key that the log's bodies are sealed to; both halves are made for a new log.
+
+        Raises ``KeyFileError``: also where both were lost, and ``LedgerError``.
+        """
+        if not _exists(self.owner_public):
+            with ledger.reading() as view:
+                has_leaves = view.size() > 0
+            if not _exists(self.owner_key):
+                if has_leaves:
+                    raise KeyFileError(f"{self.owner_public} was removed; restore it")
+                try:
+                    OwnerKey.generate().save(self.owner_key)
+                except KeyFileError:  # another process was first
+                    if not _exists(self.owner_key):
+                        raise
+            OwnerKey.load(self.owner_key).public.save(self.owner_public)
+        if _exists(self.owner_key):
+            OwnerKey.load(self.owner_key)  # refused where others may read it
+        return OwnerPublicKey.load(self.owner_public)
+
     def _require_key_for(self, ledger: Ledger) -> None:
         with ledger.reading() as view:
             has_leaves = view.size() > 0
@@ -101,13 +140,16 @@ class Door:
         user: str,
         *,
         sigma: float | None = None,
+        audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``sigma`` is the noise's and ``clock`` Unix time, as :class:`Egress` takes them."""
+        """``audit`` says what the log keeps, ``sigma`` is the noise's and ``clock`` Unix time, as
+        :class:`Egress` takes them."""
         self._home = home
         self._limits = limits
         self._user = user
         self._sigma = sigma
+        self._audit = audit or AuditSettings()
         self._clock = clock
         self._ledger: Ledger | None = None
         self._egress: Egress | None = None
@@ -123,18 +165,33 @@ class Door:
             self._ledger = self._home.open_ledger()
             try:
                 key = LogKey.open_or_create(self._home.log_key)
+                owner = self._home.owner(self._ledger)
             except KeyFileError as error:
                 self.close()
-                raise LedgerUnavailable(f"the log cannot be signed: {error}") from error
+                raise LedgerUnavailable(f"the log cannot be kept: {error}") from error
             self._egress = Egress(
                 ledger=self._ledger,
                 log_key=key,
+                owner=owner,
+                level=self._audit.level,
                 limits=self._limits,
                 user=self._user,
                 sigma=self._sigma,
                 clock=self._clock,
             )
+            self._erase_old(self._egress)
         return self._egress
+
+    def _erase_old(self, egress: Egress) -> None:
+        """By whole days, so that at most one record a day tells of it."""
+        days = self._audit.retention_days
+        if days is None:
+            return
+        today = int(self._clock() // _SECONDS_PER_DAY)
+        try:
+            egress.erase(before_s=(today - days) * _SECONDS_PER_DAY)
+        except LedgerError as error:  # it is tried anew when the door next opens
+            _logger.warning("what is old was not erased: %s", type(error).__name__)
 
     def note(self, caption: bytes, blocks: Sequence[JudgedBlock]) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open. Never

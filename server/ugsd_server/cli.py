@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ugsd_server import key_commands
+from ugsd_server import key_commands, witness_command
 
 if TYPE_CHECKING:
     from ugsd_server.app import RunningServer
@@ -131,6 +131,7 @@ def run(
 
 
 key_commands.register(_app)
+witness_command.register(_app)
 
 
 def _settings(**options: object) -> Settings:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ugsd_privacy.keys import VerifierKey
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
-from ugsd_server.settings import Settings
+from ugsd_server.settings import STARTER_FOLDER, Settings
 from ugsd_server.verifier import VerifierInfo
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
 from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
@@ -89,7 +90,12 @@ class FakeScorer:
 class Running:
     """The real server, on a thread of its own."""
 
-    def __init__(self, scorer: FakeScorer, key: VerifierKey | Path, acceptance: Acceptance) -> None:
+    def __init__(
+        self,
+        scorer: FakeScorer | OnnxScorer,
+        key: VerifierKey | Path,
+        acceptance: Acceptance,
+    ) -> None:
         """``key`` is the key, or its file."""
         self._key_file = key if isinstance(key, Path) else Path("unused")
         self._key = None if isinstance(key, Path) else key
@@ -109,7 +115,8 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._scorer.stop.set()
+        if isinstance(self._scorer, FakeScorer):
+            self._scorer.stop.set()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
@@ -135,13 +142,18 @@ def drafter() -> ScriptedDrafter:
 
 @pytest.fixture
 def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
-    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one."""
+    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one. With
+    ``starter``, over the bundled model and not a fake."""
     with ExitStack() as stack:
 
         def run(
-            *, delay_s: float = 0.0, rank: int = 200, key: VerifierKey | Path | None = None
+            *,
+            delay_s: float = 0.0,
+            rank: int = 200,
+            key: VerifierKey | Path | None = None,
+            starter: bool = False,
         ) -> Running:
-            scorer = FakeScorer(drafter, delay_s=delay_s)
+            scorer = OnnxScorer(STARTER_FOLDER) if starter else FakeScorer(drafter, delay_s=delay_s)
             key = key or VerifierKey.generate()
             return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
 

@@ -1,32 +1,40 @@
-"""A device in a process of its own that watches itself and may kill itself. Run by a test.
+"""Devices that watch themselves and may kill themselves, each in a process of its own.
 
-Its argument is JSON: url, key, home, user, clip, captions, shape, and ``doubtful``: for each
-caption in turn the position from which on blocks escalate, or null. And perhaps ``kill``: at which
-point (``before_commit``, ``before_send``, ``after_send``) of which passage (1 is the hello). It
-prints JSON: the captions' reasons for degradation, whom it connected to, and what it was stopped
-from.
+Reads tasks, JSON line by line, and answers each with a line. A task has url, key, home, user,
+clips, captions, shape, drafter, and ``doubtful``: for each caption in turn the position from which
+on blocks escalate, or null. And perhaps ``kill``: at which of its steps the device dies; it then
+answers null. Else it answers with the captions' texts and reasons for degradation, whom it
+connected to, what it was stopped from, and its steps.
+
+A *step* is whatever leaves a trace on a disk or a wire: a statement to SQLite, a file opened for
+writing, made, renamed or removed, the anchor's mark, and each write to a socket, which may also be
+cut in the middle. Each is counted before it happens, so that dying at a step is dying after the one
+before. Devices are forked off one process that has imported everything, so that a hundred deaths
+take seconds.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ugsd_privacy.ledger import Passage
+from ugsd_privacy.ledger.anchor import Anchor
 from ugsd_privacy.wire import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate
-from ugsd_sdk.transport.websocket import WebSocketTransport
 
 _PROCESSES = ("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -84,22 +92,61 @@ class Guard:
         return place == self._home or self._home in place.parents
 
 
-def kill_at(point: str, passage: int) -> None:
-    """Have this process die at ``point`` of its ``passage``-th passage through the door."""
-    owner, name = (Passage, "record") if point == "before_commit" else (WebSocketTransport, "send")
-    real: Callable[..., object] = getattr(owner, name)
-    count = itertools.count(1)
+class Steps:
+    """Counts steps, and ends the process at one of them."""
 
-    def fatal(*arguments: object, **named: object) -> object:
-        due = next(count) == passage
-        if due and point == "before_send":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*arguments, **named)
-        if due:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+    def __init__(self, kill: int | None) -> None:
+        self.names: list[str] = []
+        self._kill = kill
 
-    setattr(owner, name, fatal)
+    def __call__(self, name: str) -> bool:
+        """Whether it is the last one; a caller that can do half of it does, then dies."""
+        self.names.append(name)
+        return len(self.names) - 1 == self._kill
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def or_die(self, name: str) -> None:
+        if self(name):
+            self.die()
+
+    def watch(self) -> None:
+        """Count from now on."""
+        steps = self
+
+        class Watched(sqlite3.Connection):
+            def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+                if not statement.startswith(("SELECT", "PRAGMA")):
+                    steps.or_die(f"sql {' '.join(statement.split()[:3])}")
+                return super().execute(statement, *values)
+
+            def executemany(self, statement: str, *values: Any) -> sqlite3.Cursor:
+                steps.or_die(f"sql {' '.join(statement.split()[:3])}")
+                return super().executemany(statement, *values)
+
+        sqlite3.connect = functools.partial(sqlite3.connect, factory=Watched)  # type: ignore[assignment]
+        mark, sendall = Anchor.write, socket.socket.sendall
+
+        def write(anchor: Anchor, *values: Any, **named: Any) -> None:
+            steps.or_die("anchor")
+            mark(anchor, *values, **named)
+
+        def send(peer: socket.socket, data: bytes, *flags: int) -> None:
+            steps.or_die("send")
+            if steps("half a send"):
+                sendall(peer, bytes(data)[: len(data) // 2])
+                steps.die()
+            sendall(peer, data, *flags)
+
+        Anchor.write, socket.socket.sendall = write, send  # type: ignore[method-assign, assignment]
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and arguments[2] & _WRITES:
+            self.or_die(f"open {os.path.basename(str(arguments[0]))}")  # noqa: PTH119
+        elif event in _CHANGES and event != "sqlite3.connect":
+            self.or_die(f"{event} {os.path.basename(str(arguments[0]))}")  # noqa: PTH119
 
 
 def try_what_is_forbidden(elsewhere: Path) -> None:
@@ -120,10 +167,8 @@ def try_what_is_forbidden(elsewhere: Path) -> None:
     udp.close()
 
 
-def main() -> None:
-    task = json.loads(sys.argv[1])
-    if task["kill"]:
-        kill_at(*task["kill"])
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """One device's life."""
     ladder, doubtful = itertools.cycle(Disclosure), itertools.cycle(task["doubtful"])
     doubted_from: int | None = None
 
@@ -135,11 +180,12 @@ def main() -> None:
             return Commit()
         return Escalate(next(ladder))
 
-    host, port = task["url"].removeprefix("ws://").split(":")
+    address = urlsplit(task["url"])
     home = Path(task["home"])
-    guard = Guard((host, int(port)), home)
+    guard = Guard((address.hostname or "", address.port or 0), home)
+    steps = Steps(task["kill"])
     captioner = Captioner(
-        ScriptedDrafter(seed=3, vocabulary_size=400),
+        task["drafter"] or ScriptedDrafter(seed=3, vocabulary_size=400),
         verifier=task["url"],
         verifier_key=task["key"],
         home=home,
@@ -150,22 +196,42 @@ def main() -> None:
             shape=task["shape"],
         ),
     )
+    if task["drafter"]:
+        captioner.load()  # its libraries have business with files that captioning has not
+    steps.watch()
     sys.addaudithook(guard)
     with captioner:
         captioner.connect(10)
-        degraded = [captioner.caption(task["clip"]).degraded for _ in range(task["captions"])]
+        clips = itertools.cycle(task["clips"])
+        captions = [captioner.caption(next(clips)) for _ in range(task["captions"])]
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
-    print(
-        json.dumps(
-            {
-                "degraded": degraded,
-                "connected": guard.connected,
-                "stopped": stopped,
-                "stopped_on_purpose": guard.stopped[len(stopped) :],
-            }
-        )
-    )
+    return {
+        "degraded": [caption.degraded for caption in captions],
+        "texts": [caption.text for caption in captions],
+        "connected": guard.connected,
+        "stopped": stopped,
+        "stopped_on_purpose": guard.stopped[len(stopped) :],
+        "steps": steps.names,
+    }
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            try:
+                answer = json.dumps(run(json.loads(line)))
+                os.write(1, f"{answer}\n".encode())
+            except BaseException as error:
+                print(f"the device failed: {error!r}", file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            os.write(1, b"null\n")
+        elif status:
+            os.write(1, b'"failed"\n')
 
 
 if __name__ == "__main__":

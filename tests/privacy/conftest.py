@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.audit.verify import LogSummary, verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
 from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger, Uptime
+from ugsd_privacy.owner import OwnerKey
 from ugsd_privacy.wire import Disclosure
 
 settings.register_profile("privacy", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("privacy")
 
+OWNER = OwnerKey.generate()
 NOON_S = 20_000 * 86_400 + 43_200.0
 
 
@@ -29,17 +34,30 @@ class World:
         self.uptime: Uptime | None = None
         self.verifier = verifier
         self.log_key = log_key
+        self.owner = OWNER
         self.ledger = Ledger(directory, busy_timeout_s=0.2)
         self.channel = ClientChannel(verifier.public)
         self.server = ServerChannel(verifier)
 
     def egress(self, **changes: object) -> Egress:
         given = {
+            "owner": self.owner.public,
             "limits": BudgetLimits(),
             "clock": lambda: self.now_s,
             "uptime": lambda: self.uptime,
         } | changes
         return Egress(ledger=self.ledger, log_key=self.log_key, **given)  # type: ignore[arg-type]
+
+    def record(self, index: int) -> EgressRecord:
+        """As the owner reads it."""
+        with self.ledger.reading() as view:
+            record = BodyReader(view, self.owner).record(list(view.rows())[index])
+        assert isinstance(record, EgressRecord)
+        return record
+
+    def verified(self) -> LogSummary:
+        """By the owner, who can read all of it."""
+        return verify_log(self.ledger, self.log_key.public, owner=self.owner)
 
     def connect(self, egress: Egress) -> CaptionHandle:
         self.channel, self.server = (

@@ -7,8 +7,8 @@ import sqlite3
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from ugsd_privacy.audit.records import EgressRecord, decode_record
-from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.audit.bodies import Epoch
+from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, ClientChannel, Shape
 from ugsd_privacy.dp import UNBOUNDED
@@ -37,8 +37,7 @@ def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
     norms = np.linalg.norm(escalation.states, axis=1, keepdims=True)
     expected = escalation.states * np.minimum(1, 2.0 / norms) / 2.0
     assert np.abs(dequantise(block.states, 16) - expected).max() <= 0.5 / 127 + 1e-6
-    with world.ledger.reading() as view:
-        record = decode_record(list(view.rows())[frame.record].body)
+    record = world.record(frame.record)
     assert record.frame_sha256 == hashlib.sha256(frame.data).digest()
     assert record.frame_bytes == len(frame.data)
     assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
@@ -62,7 +61,7 @@ def test_every_byte_that_leaves_is_a_leafs(world) -> None:
         hello_bytes += HELLO_BYTES
         frames += [egress.seal_block(world.channel, caption, world.escalation(n)) for n in (1, 9)]
     sent = sum(len(frame.data) for frame in frames)
-    summary = verify_log(world.ledger, world.log_key.public)
+    summary = world.verified()
     assert summary.total == Usage(4, 20, 6, hello_bytes + sent, UNBOUNDED)
     assert [frame.record for frame in frames] == [1, 2, 4, 5]
 
@@ -95,7 +94,7 @@ def test_a_refused_block_leaves_channel_ledger_and_other_captions_alone(world, c
     other = egress.begin_caption(world.channel)
     frame = egress.seal_block(world.channel, other, world.escalation())
     assert decode_device_message(world.server.open(frame.data)).caption == other.ordinal == 1
-    assert verify_log(world.ledger, world.log_key.public).size == 3
+    assert world.verified().size == 3
 
 
 def test_a_hello_beyond_the_days_bytes_is_refused_and_may_be_tried_again(world) -> None:
@@ -136,8 +135,7 @@ def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
     assert len(cover.data) == len(block.data) == CONSTANT_FRAME_BYTES
     assert decode_device_message(world.server.open(cover.data)) == Cover()
     assert decode_device_message(world.server.open(block.data)).tokens == world.escalation().tokens
-    with world.ledger.reading() as view:
-        record = decode_record(list(view.rows())[cover.record].body)
+    record = world.record(cover.record)
     assert (record.kind, record.user, record.caption_id) == ("cover", "ada", caption.id)
     assert record.frame_sha256 == hashlib.sha256(cover.data).digest()
     assert record.charge == Usage(frames=1, bytes=CONSTANT_FRAME_BYTES)
@@ -145,7 +143,7 @@ def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
     assert egress.usage(caption) == Usage(1, 5, 2, 2 * CONSTANT_FRAME_BYTES, UNBOUNDED)
     total = HELLO_BYTES + 2 * CONSTANT_FRAME_BYTES
     everything = Usage(1, 5, 3, total, UNBOUNDED)
-    assert verify_log(world.ledger, world.log_key.public).total == everything
+    assert world.verified().total == everything
     assert [receipt.index for receipt in egress.receipts(caption)] == [1, 2]
 
 
@@ -217,8 +215,7 @@ def test_a_record_of_a_cover_that_carries_anything_is_no_record(world, change) -
     egress = world.egress()
     caption = world.connect(egress)
     cover = egress.seal_cover(world.channel, caption)
-    with world.ledger.reading() as view:
-        record = decode_record(list(view.rows())[cover.record].body)
+    record = world.record(cover.record)
     with pytest.raises(ValidationError):
         EgressRecord(**record.model_dump() | change)
 
@@ -291,7 +288,11 @@ def test_entropy_and_clock_are_the_callers(world) -> None:
     egress = world.egress(entropy=lambda n: b"\5" * n)
     assert world.connect(egress).id == b"\5" * 16
     with world.ledger.reading() as view:
-        assert next(view.rows()).salt == b"\5" * 32
+        sealed = next(view.rows()).sealed
+    record = world.record(0)
+    content = Leaf.of(record, b"\5" * 32).to_bytes()
+    epoch = Epoch(0, b"\5" * 32)
+    assert epoch.seal(0, content, b"\5" * 32, record.to_bytes()) == sealed
 
 
 def test_receipts_verify_and_changed_receipts_do_not(world) -> None:
@@ -331,11 +332,13 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
         assert len(receipts) == size
         for receipt in receipts:
             receipt.verify(world.log_key.public)
-    assert verify_log(world.ledger, world.log_key.public).checkpoints == 7
+    assert world.verified().checkpoints == 7
 
 
 def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
-    Egress(ledger=world.ledger, log_key=world.log_key, limits=BudgetLimits())
+    Egress(
+        ledger=world.ledger, log_key=world.log_key, owner=world.owner.public, limits=BudgetLimits()
+    )
     ClientChannel(world.verifier.public)
 
 

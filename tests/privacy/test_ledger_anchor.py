@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
@@ -53,7 +52,7 @@ def test_an_honest_ledger_opens_again_and_again(anchored) -> None:
         anchored.ledger.close()
         anchored.ledger.open()
         use(anchored, blocks=1)
-    assert verify_log(anchored.ledger, anchored.log_key.public).size == 9
+    assert anchored.verified().size == 9
 
 
 @pytest.mark.parametrize("blocks", [0, 5])
@@ -123,7 +122,7 @@ def test_an_anchor_that_cannot_be_written_stops_the_frame(anchored) -> None:
         anchored.ledger._anchor._descriptor = real
     with pytest.raises(ChannelClosed):
         anchored.channel.seal(b"")
-    assert verify_log(anchored.ledger, anchored.log_key.public).total.blocks == 3, "charged"
+    assert anchored.verified().total.blocks == 3, "charged"
 
 
 def test_an_anchor_is_its_owners_alone_and_never_runs_ahead(anchored) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR, Start, Uptime, hour_of, system_uptime
@@ -69,7 +68,7 @@ def test_a_clock_set_forward_buys_nothing_while_the_machine_runs(world) -> None:
             egress.seal_block(world.channel, caption, world.escalation())
     world.uptime = Uptime("boot", 100.0 + DAY_S)  # a day later in truth
     egress.seal_block(world.channel, caption, world.escalation())
-    assert verify_log(world.ledger, world.log_key.public).total.blocks == 2
+    assert world.verified().total.blocks == 2
 
 
 def test_a_clock_that_ran_ahead_does_not_close_the_door_for_good(world) -> None:

@@ -101,8 +101,9 @@ def test_every_flipped_byte_of_a_signed_manifest_is_refused(root: RootKey, signe
 def test_a_changed_text_is_refused(root: RootKey, data: st.DataObject) -> None:
     text = sign(manifest(), root)
     at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.characters().filter(lambda c: c != text[at]))
-    refused(text[:at] + other + text[at + 1 :], root)
+    other = data.draw(st.characters())  # signatures differ from run to run: not to be drawn by
+    if other != text[at]:
+        refused(text[:at] + other + text[at + 1 :], root)
     cut = data.draw(st.integers(0, len(text) - 1))
     refused(text[:cut], root)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ugsd_privacy.audit.records import decode_record
-from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
 from ugsd_privacy.ledger import EVERYONE, Decision
@@ -73,12 +71,11 @@ def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:
     assert (used["lifetime"].blocks, used["lifetime"].frames) == (1, 2)
     assert egress.usage(caption).blocks == 1
     seal(world, egress, caption)
-    with world.ledger.reading() as view:
-        record = decode_record(list(view.rows())[index].body)
+    record = world.record(index)
     assert (record.kind, record.resets, record.charge) == ("reset", ("hour", "day"), Usage())
     assert record.before["day"][0] == 1
     assert record.after == {"hour": Usage(), "day": Usage(), "lifetime": used["lifetime"]}
-    summary = verify_log(world.ledger, world.log_key.public)
+    summary = world.verified()
     assert (summary.size, summary.total.blocks) == (4, 2)
 
 
@@ -89,7 +86,7 @@ def test_a_reset_is_of_one_user(world) -> None:
     world.egress(limits=LOOSE, user="ada").reset(["hour", "day", "lifetime"])
     assert world.egress(user="ada").used()["lifetime"] == Usage()
     assert world.egress(user="ben").used()["lifetime"].blocks == 1
-    verify_log(world.ledger, world.log_key.public)
+    world.verified()
 
 
 def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
@@ -98,7 +95,7 @@ def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
     with world.ledger.owning() as own:
         own._db.execute("UPDATE totals SET blocks = 0 WHERE window = 'lifetime'")
     with pytest.raises(LogTampered, match="ada's lifetime"):
-        verify_log(world.ledger, world.log_key.public)
+        world.verified()
 
 
 def decision(number: int, user: str = "ada") -> Decision:
@@ -114,7 +111,7 @@ def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
         assert view.decisions("ada", limit=1) == [decision(2)]
         assert view.decisions("ada", caption=bytes([1]) * 16) == [decision(1)]
         assert view.decisions("eve") == []
-    assert verify_log(world.ledger, world.log_key.public).size == 0
+    assert world.verified().size == 0
 
 
 def test_the_oldest_decisions_are_forgotten(world) -> None:

@@ -15,16 +15,42 @@ ROOT = PACKAGE.parents[1]
 
 SURFACE = {
     "": """BudgetLimits CaptionHandle ClientChannel Egress Escalation Ledger LogKey LogPublicKey
-        Receipt SealedFrame ServerChannel Usage VerifierKey VerifierPublicKey verify_log""",
+        OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey
+        VerifierPublicKey verify_log""",
     ".audit": "",
-    ".audit.checkpoint": "Checkpoint open_checkpoint open_note sign_checkpoint sign_note",
+    ".audit.bodies": "Absent BodyReader Epoch plain_body",
+    ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
+        parse_checkpoint sign_checkpoint sign_note""",
+    ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
+        with_cosignatures""",
+    ".audit.cosigned": "CosignedNotes cosign_request take_answer",
+    ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
+        MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
+        seal_text""",
     ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
-    ".audit.receipts": "Receipt",
-    ".audit.records": """MAX_USER_CHARACTERS RECORD_VERSION SALT_BYTES Counts EgressRecord Leaf
-        Resettable commitment decode_record""",
+    ".audit.offline": "ExportSummary verify_cosigned verify_export",
+    ".audit.publishing": "Published check_contents publish_tiles",
+    ".audit.receipts": "Consistency Receipt",
+    ".audit.records": """CARRIED MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION SALT_BYTES Counts
+        EgressRecord Leaf Level Resettable commitment decode_record""",
+    ".audit.signing": "LogSigner",
+    ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
+        bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
+    ".audit.report": "",
+    ".audit.report.charts": "bytes_chart epsilon_chart",
+    ".audit.report.fleet": "merge_reports name_of_log",
+    ".audit.report.gather": "Budget Entry Period gather read_entries words_without_tricks",
+    ".audit.report.html": "fleet_html report_html",
+    ".audit.report.markdown": "fleet_markdown report_markdown",
+    ".audit.report.model": """Amounts AnyReport CapRow CaptionRow DayRow FleetReport FleetRow Gap
+        HandshakeRow Protection Reason Report ResetRow Verification Word read_report
+        report_schema""",
+    ".audit.report.telling": "OUTCOMES VERDICTS bound date number time verdict",
     ".audit.verify": "LogSummary verify_log",
+    ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
+    ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
@@ -32,9 +58,10 @@ SURFACE = {
     ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
-    ".errors": """BudgetExceeded ChannelClosed ChannelError FrameRejected HandshakeFailed
-        KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable LogTampered
-        ManifestRejected PrivacyError UnknownVersion WireError""",
+    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
+        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
+        LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion WireError
+        WitnessUnavailable""",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
@@ -50,7 +77,8 @@ SURFACE = {
         window_numbers""",
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
-    ".noise": "QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".owner": "OwnerKey OwnerPublicKey",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome

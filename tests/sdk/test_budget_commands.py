@@ -232,8 +232,9 @@ def test_a_verdict_that_never_came_is_told(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     fake.answer = lambda block: None
-    settings = Settings.of(verifier={"deadline_s": 0.05})
+    settings = Settings.of(verifier={"deadline_s": 0.5})
     with new_captioner(config=settings) as captioner:
+        captioner.connect()  # so that the deadline is the block's alone
         caption = captioner.caption(voice, 16_000)
     assert outcomes(caption) == [Outcome.SENT, *[Outcome.ALONE] * 4]
     assert caption.decisions[0].reason == "the policy sends it; in vain: deadline"

@@ -283,3 +283,9 @@ def test_the_examples_in_toml_and_yaml_are_the_same_settings() -> None:
     toml, yaml = (Settings.read(examples / f"budgets.{kind}") for kind in ("toml", "yaml"))
     assert toml.model_dump() == yaml.model_dump()
     assert toml.limits_of("ben").blocks_per_day == 1
+
+
+@pytest.mark.parametrize("noise", [{"sigma": 1e6}, {"epsilon": 1e-9}, {"epsilon": 1e-4}])
+def test_noise_that_would_leave_nothing_of_a_state_is_refused(noise: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="noise"):
+        _ = Settings.of(noise=noise).sigma

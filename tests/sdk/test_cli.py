@@ -193,7 +193,7 @@ def test_a_tampered_log_does_not_verify(
     import sqlite3
 
     with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
-        db.execute("UPDATE leaves SET salt = zeroblob(32) WHERE leaf = 2")
+        db.execute("UPDATE leaves SET sealed = x'0100000000000000000000' WHERE leaf = 2")
     db.close()
     assert main(["audit", "verify", "--home", str(used_home)]) == 1
     told = capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_one_bad_record_does_not_hide_the_sound_ones(
     import sqlite3
 
     with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
-        db.execute("UPDATE leaves SET body = zeroblob(9) WHERE leaf = 2")
+        db.execute("UPDATE leaves SET sealed = zeroblob(9) WHERE leaf = 2")
     db.close()
     assert main(["audit", "show", "--json", "--home", str(used_home)]) == 1
     printed = capsys.readouterr()
@@ -305,3 +305,51 @@ def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, 
     assert "\x1b[" in coloured.getvalue()
     assert caption.text in plain.getvalue()
     assert "5 blocks sent: 24 tokens, 1 state" in plain.getvalue()
+
+
+def test_exactly_what_left_is_printed_with_its_words(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "show", "--content", "--home", str(used_home)]) == 0
+    printed = capsys.readouterr().out
+    assert "passage 1: summary, no noise" in printed
+    assert "  state   0  " in printed
+    assert main(["audit", "show", "--content", "--json", "--home", str(used_home)]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records[0]["content"] is None, "a hello carries nothing"
+    assert [token["id"] for token in records[1]["content"]["tokens"]] == records[1]["tokens"]
+
+
+def test_without_the_owners_key_the_log_is_listed_and_verified_and_says_what_is_missing(
+    used_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = (used_home / "owner.key").rename(tmp_path / "owner.key")
+    assert main(["audit", "show", "--home", str(used_home)]) == 0
+    told = capsys.readouterr()
+    assert told.out.count("sealed") == 1 + 6
+    assert "6 records are sealed to their owner: give --owner-key" in told.err
+    assert main(["audit", "verify", "--home", str(used_home)]) == 0
+    assert "not read for want of the owner's key: 6" in capsys.readouterr().out
+    given = ["--owner-key", str(key), "--home", str(used_home)]
+    assert main(["audit", "show", *given]) == 0
+    assert "summary" in capsys.readouterr().out
+    assert main(["audit", "verify", *given]) == 0
+    assert "not read" not in capsys.readouterr().out
+    (used_home / "owner.pub").unlink()
+    assert main(["audit", "erase", "--yes", "--home", str(used_home)]) == 1
+    assert "owner.pub was removed" in capsys.readouterr().err
+
+
+def test_what_left_is_erased_and_the_log_says_so(
+    used_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(used_home)]
+    assert main(["audit", "erase", *home]) != 0, "nobody was asked"
+    assert main(["audit", "erase", "--older-than", "1", "--yes", *home]) == 0
+    assert "0 bodies erased" in capsys.readouterr().out
+    assert main(["audit", "erase", "--user", "ada", "--yes", *home]) == 0
+    assert "6 bodies erased; record 6 of the log says so" in capsys.readouterr().out
+    assert main(["audit", "verify", *home]) == 0
+    assert "6 erased by owner" in capsys.readouterr().out
+    assert main(["audit", "show", *home]) == 0
+    assert capsys.readouterr().out.count("erased") == 6

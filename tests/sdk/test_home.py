@@ -127,3 +127,31 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
         with new_captioner() as captioner:
             assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
     assert not fake.frames
+
+
+def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
+    tmp_path: Path,
+) -> None:
+    from ugsd_privacy.audit.verify import verify_log
+    from ugsd_privacy.channel import ClientChannel
+    from ugsd_privacy.keys import LogKey, VerifierKey
+    from ugsd_privacy.owner import OwnerKey
+    from ugsd_sdk.config import AuditSettings
+
+    home, verifier = Home.at(tmp_path / "new"), VerifierKey.generate().public
+    sizes, erased = [], []
+    for day in (0, 1, 2, 2, 3):
+        now_s = 2e9 + day * 86_400
+        keep = AuditSettings(retention_days=1)
+        door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda now_s=now_s: now_s)
+        door.open()
+        if day == 0:
+            door.open().seal_hello(ClientChannel(verifier))
+        door.close()
+        with home.open_ledger() as ledger:
+            owner = OwnerKey.load(home.owner_key)
+            summary = verify_log(ledger, LogKey.load(home.log_key).public, owner=owner)
+        sizes.append(summary.size)
+        erased.append(summary.erased)
+    assert sizes == [1, 1, 2, 2, 2], "one record of an erasure, and no more"
+    assert erased == [0, 0, 1, 1, 1]

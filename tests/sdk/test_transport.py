@@ -20,6 +20,7 @@ from ugsd_privacy.channel import ClientChannel
 from ugsd_privacy.egress import Egress, SealedFrame
 from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.owner import OwnerKey
 from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport
@@ -34,7 +35,12 @@ MAKERS: list[Callable[[], Transport]] = [
 @pytest.fixture
 def frame(tmp_path: Path, verifier_key: VerifierKey) -> SealedFrame:
     with Ledger(tmp_path / "ledger") as ledger:
-        egress = Egress(ledger=ledger, log_key=LogKey.generate(), limits=BudgetLimits())
+        egress = Egress(
+            ledger=ledger,
+            log_key=LogKey.generate(),
+            owner=OwnerKey.generate().public,
+            limits=BudgetLimits(),
+        )
         return egress.seal_hello(ClientChannel(verifier_key.public))
 
 

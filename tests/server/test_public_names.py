@@ -36,6 +36,8 @@ EXPORTS = {
         "probabilities",
     ],
     "verifier.engine": ["CaptionState", "Verifier"],
+    "witness": ["MAX_CONNECTIONS", "REQUEST_S", "WitnessServer"],
+    "witness_command": ["register"],
     "verifier.onnx": ["DESCRIPTION_FILE", "GRAPH_FILE", "ModelDescription", "OnnxScorer"],
 }
 

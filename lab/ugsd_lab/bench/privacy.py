@@ -22,6 +22,7 @@ from ugsd_privacy.dp import epsilon_of_spend, spend
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.owner import OwnerKey
 from ugsd_privacy.wire import Disclosure
 from websockets.frames import Frame, Opcode
 
@@ -60,6 +61,7 @@ class _Door:
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
+        self.owner = OwnerKey.generate()
         self.wall_ms: list[float] = []
         self.cpu_ms: list[float] = []
         self.first_ms = 0.0
@@ -88,7 +90,12 @@ def _door(folder: Path, runs: int, sigma: float | None, shape: Shape, progress: 
     measured = _Door(log_key)
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         egress = Egress(
-            ledger=ledger, log_key=log_key, limits=BudgetLimits.uncapped(), user="ada", sigma=sigma
+            ledger=ledger,
+            log_key=log_key,
+            owner=measured.owner.public,
+            limits=BudgetLimits.uncapped(),
+            user="ada",
+            sigma=sigma,
         )
         channel, server = ClientChannel(key.public), ServerChannel(key)
         channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
@@ -181,7 +188,9 @@ def _accounting(runs: int) -> Iterator[Figure]:
 def _verification(folder: Path, door: _Door) -> Iterator[Figure]:
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         found = []
-        wall_ms, _ = _timed(lambda: found.append(verify_log(ledger, door.key.public)))
+        wall_ms, _ = _timed(
+            lambda: found.append(verify_log(ledger, door.key.public, owner=door.owner))
+        )
         yield Figure("records verified in a second", 1000 * found[0].size / wall_ms, "")
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.noise import clip as clipped
+from ugsd_privacy.noise import dequantise, quantise
 from ugsd_sdk.audio import MIN_DURATION_S, read_clip
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
@@ -38,7 +40,7 @@ from ugsd_server.verifier.onnx import OnnxScorer
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.habits import ACQUAINTANCE, running_habits
-from ugsd_lab.listener import verifiers_own
+from ugsd_lab.listener import rejected_by, verifiers_own
 
 if TYPE_CHECKING:
     from ugsd_lab.listening import Progress
@@ -72,6 +74,8 @@ class Said:
     """Clip in a file to final caption, listening included."""
     caption: Caption | None = None
     """Where it went through the captioner."""
+    tokens: tuple[int, ...] = ()
+    """Its ids, the end marker included, where it went through the captioner."""
 
 
 class Stage:
@@ -117,6 +121,7 @@ class Heard(Drafter):
         self._evidence: list[Evidence] = []
         self._number: dict[str, int] = {}
         self._listening_ms: list[float] = []
+        self._session: DraftSession | None = None
 
     @property
     def info(self) -> DrafterInfo:
@@ -164,7 +169,13 @@ class Heard(Drafter):
         return self._evidence[round(float(samples[0]) * self._LARGEST) - 1]
 
     def start(self, evidence: Evidence) -> DraftSession:
-        return self._drafter.start(evidence)
+        self._session = self._drafter.start(evidence)
+        return self._session
+
+    def last_tokens(self) -> tuple[int, ...]:
+        """All tokens of the caption that was begun last, the end marker included, once it is done:
+        a session then holds what was committed and nothing more."""
+        return () if self._session is None else tuple(self._session.tokens)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)
@@ -224,7 +235,7 @@ class Bench:
                 caption = captioner.caption(self.heard.ticket(clip), rate)
                 own_ms = caption.latency_ms.total - caption.latency_ms.load
                 total_ms = self.heard.listening_ms(clip) + own_ms
-                said[clip.id] = Said(caption.text, total_ms, caption)
+                said[clip.id] = Said(caption.text, total_ms, caption, self.heard.last_tokens())
                 stage.tick(arm.name)
         return said
 
@@ -240,3 +251,10 @@ class Bench:
             said[clip.id] = Said(self.heard.worded(clip, tokens), total_ms)
             stage.tick(name)
         return said
+
+    def rejected(self, clip: Clip, tokens: Sequence[int]) -> NDArray[np.bool_]:
+        """(T,) which of the tokens of a caption of ``clip`` the verifier rejects, given the summary
+        state as it arrives: its strongest opinion that one state buys."""
+        summary = self.heard.start(self.heard.evidence(clip)).predict().state
+        arrived = dequantise(quantise(clipped(summary[None], 1.0), 1.0), len(summary))[0]
+        return rejected_by(self._scorer, arrived, tokens, Typical())

@@ -49,7 +49,7 @@ from ugsd_lab.prosody import Levels, Measures, Norms, measure_all
 if TYPE_CHECKING:
     from ugsd_lab.listening import Progress
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "limited"]
 
 
 def evaluate(
@@ -82,7 +82,7 @@ def evaluate(
             f"no clips of split {split!r} with an emotion label in these corpora: name another "
             "--split or --data"
         )
-    chosen = _limited(labelled, limit)
+    chosen = limited(labelled, limit)
     if not chosen:
         raise EvaluationError(
             f"no speaker of split {split!r} has more than the {ACQUAINTANCE} clips that only "
@@ -142,7 +142,7 @@ def _wanted(arms: Collection[str] | None, *, several: bool) -> set[str]:
     return wanted if several else wanted - set(EVERYWHERE)  # the same as matched to one corpus
 
 
-def _limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
+def limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
     """Of each speaker ``limit`` clips to score and those before that acquaint the device; nothing
     of speakers who have no more than the latter."""
     speakers = dict.fromkeys((clip.corpus, clip.speaker) for clip in clips)

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogKey, LogPublicKey
 
-__all__ = ["Checkpoint", "open_checkpoint", "open_note", "sign_checkpoint", "sign_note"]
+__all__ = [
+    "Checkpoint",
+    "note_origin",
+    "note_signatures",
+    "open_checkpoint",
+    "open_note",
+    "parse_checkpoint",
+    "sign_checkpoint",
+    "sign_note",
+]
 
 _MAX_NOTE_CHARACTERS = 65_536
 _SIGNATURE = re.compile(r"— (?P<name>[^\s+]+) (?P<blob>[A-Za-z0-9+/]+={0,2})")
@@ -41,13 +50,23 @@ def sign_checkpoint(size: int, root: bytes, key: LogKey) -> str:
 
 def open_checkpoint(note: str, public: LogPublicKey) -> Checkpoint:
     """Verify and parse a checkpoint. Raises :class:`LogTampered`."""
-    lines = open_note(note, public).split("\n")
-    if len(lines) != 4 or lines[0] != public.origin or not _SIZE.fullmatch(lines[1]):
-        raise LogTampered(f"not a checkpoint of {public.origin}")
+    return parse_checkpoint(open_note(note, public), public.origin)
+
+
+def parse_checkpoint(text: str, origin: str) -> Checkpoint:
+    """Parse the text of a note, once its signature was verified. Raises :class:`LogTampered`."""
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
+        raise LogTampered(f"not a checkpoint of {origin}")
     root = _decode(lines[2])
     if len(root) != _ROOT_BYTES:
         raise LogTampered("the checkpoint's root is not a SHA-256 hash")
     return Checkpoint(lines[0], int(lines[1]), root)
+
+
+def note_origin(note: str) -> str:
+    """Which log a checkpoint claims to be of, its signature unverified."""
+    return note.split("\n", 1)[0]
 
 
 def sign_note(text: str, key: LogKey) -> str:
@@ -59,24 +78,34 @@ def sign_note(text: str, key: LogKey) -> str:
 
 def open_note(note: str, public: LogPublicKey) -> str:
     """Return the text that ``public`` signed. Raises :class:`LogTampered`."""
-    if len(note) > _MAX_NOTE_CHARACTERS:
-        raise LogTampered("the note is too long")
-    text, separator, signatures = note.rpartition("\n\n")
-    if not separator or not signatures.endswith("\n"):
-        raise LogTampered("not a signed note")
-    text += "\n"
+    text, signatures = note_signatures(note)
     verified = False
-    for line in signatures[:-1].split("\n"):
-        match = _SIGNATURE.fullmatch(line)
-        if match is None:
-            raise LogTampered("a malformed signature line")
-        blob = _decode(match["blob"])
-        if match["name"] == public.origin and blob[:_KEY_ID_BYTES] == public.key_id:
+    for name, blob in signatures:
+        if name == public.origin and blob[:_KEY_ID_BYTES] == public.key_id:
             public.verify(blob[_KEY_ID_BYTES:], text.encode())
             verified = True
     if not verified:
         raise LogTampered(f"{public.origin} did not sign this note")
     return text
+
+
+def note_signatures(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a note, and the name and blob (key id, then signature) of each signature line,
+    none of them verified. Raises :class:`LogTampered` for what is no note."""
+    if len(note) > _MAX_NOTE_CHARACTERS:
+        raise LogTampered("the note is too long")
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise LogTampered("not a signed note")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LogTampered("the note is not UTF-8: half of a surrogate pair")
+    found = []
+    for line in signatures[:-1].split("\n"):
+        match = _SIGNATURE.fullmatch(line)
+        if match is None:
+            raise LogTampered("a malformed signature line")
+        found.append((match["name"], _decode(match["blob"])))
+    return text + "\n", found
 
 
 def _decode(text: str) -> bytes:

@@ -1,17 +1,23 @@
-"""Receipts: proof that a passage is in the log, which needs nothing but the log's public key."""
+"""Receipts and consistency proofs, which need nothing but the log's public key."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ugsd_privacy.audit.checkpoint import open_checkpoint
-from ugsd_privacy.audit.merkle import verify_inclusion
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
+from ugsd_privacy.audit.merkle import (
+    NodeReader,
+    consistency_proof,
+    inclusion_proof,
+    verify_consistency,
+    verify_inclusion,
+)
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = ["Receipt"]
+__all__ = ["Consistency", "Receipt"]
 
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -33,6 +39,29 @@ class Receipt(BaseModel):
     proof: Annotated[tuple[_Hex, ...], Field(max_length=63)]
     checkpoint: str
 
+    @classmethod
+    def of(cls, index: int, signed: Checkpoint, note: str, node: NodeReader) -> Self:
+        """The receipt of a leaf in the tree that ``note`` signs, which ``node`` reads."""
+        return cls(
+            index=index,
+            leaf_hash=node(0, index).hex(),
+            tree_size=signed.size,
+            root=signed.root.hex(),
+            proof=tuple(step.hex() for step in inclusion_proof(index, signed.size, node)),
+            checkpoint=note,
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse what ``model_dump_json`` wrote. Raises :class:`LogTampered` for no receipt.
+
+        What it says is not believed before :meth:`verify`.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise LogTampered(f"not a receipt: {error.error_count()} fault(s)") from None
+
     def verify(self, public: LogPublicKey) -> None:
         """Raise :class:`LogTampered` unless ``public`` signed a tree that holds this leaf."""
         signed = open_checkpoint(self.checkpoint, public)
@@ -45,3 +74,33 @@ class Receipt(BaseModel):
             [bytes.fromhex(step) for step in self.proof],
             signed.root,
         )
+
+
+class Consistency(BaseModel):
+    """Two signed checkpoints, and the proof that the later one's tree extends the earlier one's
+    (RFC 9162 §2.1.4). Hashes are hex."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    earlier: str
+    later: str
+    proof: Annotated[tuple[_Hex, ...], Field(max_length=63)]
+
+    @classmethod
+    def of(cls, earlier: str, later: str, public: LogPublicKey, node: NodeReader) -> Self:
+        """The proof between two checkpoints of the log that ``node`` reads.
+
+        Raises :class:`LogTampered` where there is none: the log was rolled back or forked.
+        """
+        old, new = open_checkpoint(earlier, public), open_checkpoint(later, public)
+        steps = consistency_proof(old.size, new.size, node) if 0 < old.size <= new.size else []
+        verify_consistency(old.size, new.size, old.root, new.root, steps)
+        return cls(earlier=earlier, later=later, proof=tuple(step.hex() for step in steps))
+
+    def verify(self, public: LogPublicKey) -> tuple[int, int]:
+        """The sizes of both trees. Raises :class:`LogTampered` unless ``public`` signed both
+        checkpoints and the proof connects them."""
+        old, new = open_checkpoint(self.earlier, public), open_checkpoint(self.later, public)
+        steps = [bytes.fromhex(step) for step in self.proof]
+        verify_consistency(old.size, new.size, old.root, new.root, steps)
+        return old.size, new.size

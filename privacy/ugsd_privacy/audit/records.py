@@ -1,9 +1,10 @@
 """What the log keeps of one passage through the door, and the leaf that commits to it.
 
-The *body* is the record as deterministic CBOR; it stays on the device. The *leaf* is what the
-Merkle tree holds: CBOR of ``[version, commitment, frame bytes, [blocks, tokens]]``. The commitment
-is SHA-256 over a domain tag, a random salt of 32 bytes and the body, so a leaf reveals sizes and
-counts, binds the body, and tells nothing of it to whoever lacks the salt.
+The *body* is the record as deterministic CBOR, at level ``content`` with the very message that
+left; it stays on the device, sealed to its owner (:mod:`ugsd_privacy.audit.bodies`). The *leaf* is
+what the Merkle tree holds: CBOR of ``[version, commitment, frame bytes, [blocks, tokens]]``. The
+commitment is SHA-256 over a domain tag, a random salt of 32 bytes and the body, so a leaf reveals
+sizes and counts, binds the body, and tells nothing of it to whoever lacks the salt.
 """
 
 from __future__ import annotations
@@ -17,30 +18,44 @@ import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ugsd_privacy.budget import Usage, Window
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.cbor import check_items
+from ugsd_privacy.errors import LogTampered, WireError
+from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_device_message
 
 __all__ = [
+    "CARRIED",
     "MAX_USER_CHARACTERS",
+    "PLAIN_KINDS",
     "RECORD_VERSION",
     "SALT_BYTES",
     "Counts",
     "EgressRecord",
     "Leaf",
+    "Level",
     "Resettable",
     "commitment",
     "decode_record",
 ]
 
 MAX_USER_CHARACTERS = 64
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 SALT_BYTES = 32
-_COMMITMENT_TAG = b"ugsd egress record 2\x00"
+_DIGEST_BYTES = 32
+_MAX_DEPTH = 3
+"""A record is a map that holds a map of arrays."""
+_COMMITMENT_TAG = b"ugsd egress record 3\x00"
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Counts = tuple[Count, Count, Count, Count, Count]
 """Of a :class:`Usage`: blocks, tokens, frames, bytes, spend."""
 Resettable = Literal["hour", "day", "lifetime"]
+Level = Literal["content", "record"]
+"""Whether records keep what left itself, or only what of it is counted."""
+PLAIN_KINDS = frozenset({"reset", "erase"})
+"""Acts of the owner: nothing left, and verification without the owner's key needs them."""
+Range = tuple[Count, Count]
+CARRIED = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
+"""What a record has of a block, whatever its level; states are in the message alone."""
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
@@ -48,13 +63,14 @@ class EgressRecord(BaseModel):
     """One passage: what left, under which charge, sealed to whom. Never leaves the device itself.
 
     A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states. Of a
-    ``reset`` nothing left: the owner had windows of a user's budget begin anew.
+    ``reset`` nothing left: the owner had windows of a user's budget begin anew; nor of an
+    ``erase``: the owner erased the bodies of earlier leaves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    version: Literal[2] = 2
-    kind: Literal["hello", "block", "cover", "reset"]
+    version: Literal[3] = 3
+    kind: Literal["hello", "block", "cover", "reset", "erase"]
     caption: Count | None = None
     """Ordinal of the caption within its session, as blocks have it; a cover's never leaves."""
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
@@ -73,12 +89,17 @@ class EgressRecord(BaseModel):
     """Of the states, see :func:`ugsd_privacy.dp.spend`."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     """At which epsilon is told, and was held against its caps."""
+    message: Annotated[bytes, Field(max_length=MAX_MESSAGE_BYTES)] | None = None
+    """The canonical wire bytes that left in the frame; ``None`` of a hello, and at level
+    ``record``."""
     frame_bytes: Count = 0
     frame_sha256: Digest | None = None
     before: Mapping[Window, Counts]
     """What the user had used in each window before this passage."""
     resets: tuple[Resettable, ...] = ()
     """Windows that begin anew with this record."""
+    erased: tuple[Range, ...] = ()
+    """Leaves whose bodies this record erased: from the first number to before the second."""
     hour: Count
     """UTC hour number that was charged."""
     user: Annotated[str, Field(max_length=MAX_USER_CHARACTERS)]
@@ -94,7 +115,7 @@ class EgressRecord(BaseModel):
         return Usage(
             blocks=int(self.kind == "block"),
             tokens=len(self.prefix) + len(self.tokens),
-            frames=int(self.kind != "reset"),
+            frames=int(self.kind not in PLAIN_KINDS),
             bytes=self.frame_bytes,
             spend=self.spend,
         )
@@ -102,8 +123,9 @@ class EgressRecord(BaseModel):
     @property
     def after(self) -> Mapping[Window, Usage]:
         """What the user had used in each window with this passage."""
+        charge = self.charge
         return {
-            window: Usage() if window in self.resets else Usage(*counts) + self.charge
+            window: Usage() if window in self.resets else Usage(*counts) + charge
             for window, counts in self.before.items()
         }
 
@@ -123,9 +145,13 @@ class EgressRecord(BaseModel):
             raise ValueError("only a block carries anything")
         if bool(self.spend) != bool(self.state_positions) or (self.sigma and not self.spend):
             raise ValueError("states, and nothing else, are noised and spend")
-        left = self.kind != "reset"
-        if {bool(self.frame_bytes), self.frame_sha256 is not None, not self.resets} != {left}:
-            raise ValueError("a reset has no frame, and nothing else resets")
+        left = self.kind not in PLAIN_KINDS
+        if {bool(self.frame_bytes), self.frame_sha256 is not None} != {left}:
+            raise ValueError("a reset or an erasure has no frame, all else has one")
+        if (bool(self.resets), bool(self.erased)) != (self.kind == "reset", self.kind == "erase"):
+            raise ValueError("only a reset resets, and only an erasure erases")
+        if self.message is not None and self.kind not in {"block", "cover"}:
+            raise ValueError("only a block or a cover has a message")
         return self
 
     def to_bytes(self) -> bytes:
@@ -158,6 +184,22 @@ class Leaf:
         fields = [RECORD_VERSION, self.commitment, self.frame_bytes, counters]
         return cbor2.dumps(fields, canonical=True)
 
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""
+        try:
+            version, sealed, frame_bytes, (blocks, tokens) = cbor2.loads(content)
+            leaf = cls(sealed, frame_bytes, blocks, tokens)
+            sound = version == RECORD_VERSION and leaf.to_bytes() == content
+        except Exception:
+            raise LogTampered("not a leaf") from None
+        counts = (frame_bytes, blocks, tokens)
+        if not (sound and type(sealed) is bytes and len(sealed) == _DIGEST_BYTES) or any(
+            type(count) is not int or count < 0 for count in counts
+        ):
+            raise LogTampered("not a leaf")
+        return leaf
+
 
 def commitment(body: bytes, salt: bytes) -> bytes:
     """SHA-256 of tag, salt and body. Hiding while the salt is secret, binding always."""
@@ -169,6 +211,7 @@ def commitment(body: bytes, salt: bytes) -> bytes:
 def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
+        check_items(body, max_depth=_MAX_DEPTH, floats=True)
         fields = cbor2.loads(body)
         record = EgressRecord.model_validate({k: _tuples(v) for k, v in fields.items()})
     except ValidationError as error:
@@ -177,11 +220,28 @@ def decode_record(body: bytes) -> EgressRecord:
         raise LogTampered("not an egress record") from None
     if record.to_bytes() != body:
         raise LogTampered("not an egress record's canonical bytes")
+    _check_message(record)
     return record
 
 
+def _check_message(record: EgressRecord) -> None:
+    """What is counted of a message is to be what it says."""
+    if record.message is None:
+        return
+    try:
+        message = decode_device_message(record.message)
+    except WireError:
+        raise LogTampered("its message is none that may leave") from None
+    same = message.kind == record.kind and (
+        not isinstance(message, Block)
+        or all(getattr(message, name) == getattr(record, name) for name in CARRIED)
+    )
+    if not same:
+        raise LogTampered("its message is not the one that it tells of")
+
+
 def _tuples(value: object) -> object:
-    """The arrays of a record as tuples, those within a map too."""
+    """The arrays of a record as tuples, those within others too."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -3,7 +3,9 @@
 Finds flipped bits, deleted, inserted and reordered records, charges that differ from what left,
 and a log shorter than any checkpoint at hand. It cannot find a ledger that was rolled back
 *together with* its stored checkpoints: give it checkpoints kept elsewhere (receipts, a witness) as
-``trusted``.
+``trusted``. Bodies are read with the owner's key. Without it, and of those that the owner erased,
+charges are held against their leaves and against the totals, which leaves unproven whose they are,
+their hour, caption and epsilon.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ugsd_privacy.audit.bodies import Absent, BodyReader
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
-from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
+from ugsd_privacy.owner import OwnerKey
 
 __all__ = ["LogSummary", "verify_log"]
 
@@ -31,6 +35,10 @@ class LogSummary:
     root: bytes
     total: Usage
     checkpoints: int
+    erased: int = 0
+    """Bodies that the owner erased."""
+    unread: int = 0
+    """Bodies that are sealed, and no owner's key was given to read them."""
 
 
 @dataclass(slots=True)
@@ -46,26 +54,37 @@ class _Replay:
         default_factory=lambda: defaultdict(Usage)
     )
     """By user, window and the window's number."""
+    unread: int = 0
+    missing: set[int] = field(default_factory=set)
+    """Leaves whose bodies are gone, and no record yet told of it."""
+    erased: int = 0
 
 
-def verify_log(ledger: Ledger, public: LogPublicKey, *, trusted: Iterable[str] = ()) -> LogSummary:
+def verify_log(
+    ledger: Ledger,
+    public: LogPublicKey,
+    *,
+    owner: OwnerKey | None = None,
+    trusted: Iterable[str] = (),
+) -> LogSummary:
     """Recompute every commitment, leaf, node, root and total of an open ``ledger``.
 
-    ``trusted`` are signed checkpoints from elsewhere that the log must extend. Raises
-    :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt` for a file that
-    SQLite cannot read, and :class:`LedgerUnavailable`. Linear in the log; the door need not wait.
+    ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
+    extend. Raises :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt`
+    for a file that SQLite cannot read, :class:`LedgerUnavailable`, and
+    :class:`KeyFileError` for another owner's key. Linear in the log; the door need not wait.
     """
     with ledger.reading() as view:
         view.check_pages()
         signed = _checkpoints(view, public, trusted)
-        replay = _Replay()
+        replay, reader = _Replay(), BodyReader(view, owner)
         for row in view.rows():
             _match_roots(signed, replay)
-            _replay_row(view, row, replay)
+            _replay_row(view, reader, row, replay)
         _match_roots(signed, replay)
         _check_ends(view, replay, signed)
     root = frontier_root(replay.frontier)
-    return LogSummary(replay.size, root, replay.total, len(signed))
+    return LogSummary(replay.size, root, replay.total, len(signed), replay.erased, replay.unread)
 
 
 def _checkpoints(
@@ -87,20 +106,21 @@ def _match_roots(signed: list[Checkpoint], replay: _Replay) -> None:
         raise LogTampered(f"leaves up to {last} are not those that were signed", index=last)
 
 
-def _replay_row(view: LedgerView, row: LedgerRow, replay: _Replay) -> None:
+def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _Replay) -> None:
     index = replay.size
     if row.leaf != index:
         raise LogTampered(f"leaf {index} is missing", index=index)
-    try:
-        record = decode_record(row.body)
-        leaf = Leaf.of(record, row.salt).to_bytes()
-    except LogTampered as error:
-        raise LogTampered(f"record {index}: {error}", index=index) from None
-    if leaf != row.content:
-        raise LogTampered(f"record {index} is not what leaf {index} commits to", index=index)
-    _check_charge(row, record, index)
-    _check_budget(record, replay, index)
-    replay.frontier, nodes = extend_frontier(replay.frontier, index, leaf_hash(leaf))
+    record = reader.record(row)
+    if isinstance(record, Absent):
+        replay.unread += record is Absent.SEALED
+        if record is Absent.ERASED:
+            replay.missing.add(index)
+        _count_charge(row, replay, index)
+    else:
+        _check_charge(row, record, index)
+        _check_budget(record, replay, index)
+        _check_erased(record, replay, index)
+    replay.frontier, nodes = extend_frontier(replay.frontier, index, leaf_hash(row.content))
     for level, position, computed in nodes:
         if view.node_or_none(level, position) != computed:
             raise LogTampered(f"node {level}/{position} over leaf {index} differs", index=index)
@@ -110,23 +130,58 @@ def _replay_row(view: LedgerView, row: LedgerRow, replay: _Replay) -> None:
 
 def _check_charge(row: LedgerRow, record: EgressRecord, index: int) -> None:
     due = (record.user, record.hour, record.caption_id, *record.charge.counts)
-    if tuple(row[4:]) != due:
+    if tuple(row[3:]) != due:
         raise LogTampered(f"charge {index} is not what record {index} says", index=index)
+
+
+def _count_charge(row: LedgerRow, replay: _Replay, index: int) -> None:
+    """A charge whose record cannot be read: held against its leaf, and counted."""
+    try:
+        leaf = Leaf.from_bytes(row.content)
+    except LogTampered as error:
+        raise LogTampered(f"leaf {index}: {error}", index=index) from None
+    user, hour, spend = row.user, row.hour, row.spend
+    told = (row.blocks, row.tokens, row.frames, row.bytes)
+    due = (leaf.blocks, leaf.tokens, 1, leaf.frame_bytes)
+    if user is None or hour is None or spend is None or told != due:
+        raise LogTampered(f"charge {index} is not what leaf {index} says", index=index)
+    if hour < replay.last_hour:
+        raise LogTampered(f"charge {index} goes back to an earlier hour", index=index)
+    charge = Usage(leaf.blocks, leaf.tokens, 1, leaf.frame_bytes, spend)
+    for window, number in window_numbers(hour, row.caption).items():
+        replay.used[user, window, number] += charge
+    replay.total += charge
+    replay.last_hour = hour
+
+
+def _check_erased(record: EgressRecord, replay: _Replay, index: int) -> None:
+    for start, stop in record.erased:
+        if not start < stop <= index:
+            raise LogTampered(f"record {index} erases what is not before it", index=index)
+        for leaf in range(start, stop):
+            if leaf not in replay.missing:
+                raise LogTampered(f"body {leaf} was erased, and is there again", index=leaf)
+            replay.missing.remove(leaf)
+            replay.erased += 1
 
 
 def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
     if record.hour < replay.last_hour:
         raise LogTampered(f"record {index} goes back to an earlier hour", index=index)
+    after = record.after
     for window, number in window_numbers(record.hour, record.caption_id).items():
         key = (record.user, window, number)
         if Usage(*record.before[window]) != replay.used[key]:
             raise LogTampered(f"record {index} does not add up with those before", index=index)
-        replay.used[key] = record.after[window]
+        replay.used[key] = after[window]
     replay.total += record.charge
     replay.last_hour = record.hour
 
 
 def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> None:
+    if replay.missing:
+        leaf = min(replay.missing)
+        raise LogTampered(f"body {leaf} is gone, and no record says that you erased it", index=leaf)
     longest = max((checkpoint.size for checkpoint in signed), default=0)
     if longest > replay.size:
         raise LogTampered(

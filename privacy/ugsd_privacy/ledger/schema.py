@@ -13,13 +13,16 @@ LOST = "lost"
 """What is wrong with a ledger that must be there and is not."""
 
 _APPLICATION_ID = 0x55475344  # "UGSD"
-_FORMAT = 2
+_FORMAT = 3
 _AMOUNTS = ", ".join(
     f"{measure} INTEGER NOT NULL" for measure in ("blocks", "tokens", "frames", "bytes", "spend")
 )
 _SCHEMA = (
-    "CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, content BLOB NOT NULL, salt BLOB NOT NULL,"
-    " body BLOB NOT NULL) STRICT",
+    "CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, content BLOB NOT NULL, sealed BLOB NOT NULL)"
+    " STRICT",
+    # Secrets that bodies are sealed under, each sealed to the owner's key, which a digest names.
+    "CREATE TABLE epochs (epoch INTEGER PRIMARY KEY REFERENCES leaves, owner BLOB NOT NULL,"
+    " sealed BLOB NOT NULL) STRICT",
     "CREATE TABLE charges (leaf INTEGER PRIMARY KEY REFERENCES leaves, user TEXT NOT NULL,"
     f" hour INTEGER NOT NULL, caption BLOB, {_AMOUNTS}) STRICT",
     "CREATE INDEX charges_by_caption ON charges (caption) WHERE caption IS NOT NULL",

@@ -25,6 +25,7 @@ _PRAGMAS = (
     "trusted_schema = OFF",
     "cell_size_check = ON",
     "foreign_keys = ON",
+    "secure_delete = ON",  # what is erased is overwritten
     "fullfsync = ON",  # without it, Apple's fsync leaves data in the drive's cache
 )
 _CORRUPT = {
@@ -157,6 +158,20 @@ class Ledger:
         """A transaction of the owner's notes. Raises as :meth:`passage`."""
         with self._writing("NORMAL") as db:
             yield Owning(db)
+
+    def forget(self) -> None:
+        """Drop what was erased from the write-ahead log too.
+
+        Raises :class:`LedgerUnavailable` while another process reads: erased bytes may then still
+        be in the files.
+        """
+        with self._lock, _typed_errors(self.path):
+            db = self._require_open()
+            if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise LedgerUnavailable(
+                    "erased bytes may still be in the files while another process reads them; "
+                    "erase again when it is done"
+                )
 
     @contextmanager
     def _writing(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:

@@ -36,12 +36,12 @@ _ONE_TOTAL = f"SELECT window, {_AMOUNTS} FROM totals WHERE user = ? AND window =
 
 
 class LedgerRow(NamedTuple):
-    """A leaf with its record and its charge, as stored; ``None`` where the charge is missing."""
+    """A leaf with its sealed record and its charge, as stored; ``None`` where the charge is
+    missing."""
 
     leaf: int
     content: bytes
-    salt: bytes
-    body: bytes
+    sealed: bytes
     user: str | None
     hour: int | None
     caption: bytes | None
@@ -91,6 +91,20 @@ class LedgerView:
         row = self._db.execute(query, (level, position)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Hashes of the full subtrees ``start`` to ``stop`` of a level, in order.
+
+        Raises :class:`LedgerCorrupt` if one is missing.
+        """
+        query = (
+            "SELECT hash FROM nodes WHERE level = ? AND position >= ? AND position < ?"
+            " ORDER BY position"
+        )
+        hashes = [bytes(row[0]) for row in self._db.execute(query, (level, start, stop))]
+        if len(hashes) != stop - start:
+            raise LedgerCorrupt("a Merkle node is missing")
+        return hashes
+
     def frontier(self, size: int) -> list[bytes]:
         """Hashes of the full subtrees of the first ``size`` leaves, largest first."""
         return [self.node(*position) for position in frontier_positions(size)]
@@ -128,8 +142,11 @@ class LedgerView:
     def caps(self, user: str) -> dict[str, float]:
         """Caps that the owner set on this device: for ``user``, the smaller of theirs and
         everyone's; for ``EVERYONE``, everyone's."""
-        query = "SELECT cap, min(value) FROM caps WHERE user IN (?, ?) GROUP BY cap"
-        return dict(self._db.execute(query, (user, EVERYONE)))
+        query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
+        smallest: dict[str, float] = {}
+        for cap, value in self._db.execute(query, (user, EVERYONE)):
+            smallest[cap] = min(value, smallest.get(cap, value))
+        return smallest
 
     def caption_leaves(self, caption: bytes) -> list[int]:
         """Indices of a caption's passages, ascending."""
@@ -139,10 +156,49 @@ class LedgerView:
     def rows(self) -> Iterator[LedgerRow]:
         """Every leaf with its charge, in order."""
         query = (
-            f"SELECT leaf, content, salt, body, user, hour, caption, {_AMOUNTS}"  # noqa: S608
+            f"SELECT leaf, content, sealed, user, hour, caption, {_AMOUNTS}"  # noqa: S608
             " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
         )
         return (LedgerRow(*row) for row in self._db.execute(query))
+
+    def leaves(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """Content and sealed body of the leaves ``start`` to ``stop``, in order.
+
+        Raises :class:`LedgerCorrupt` if one is missing.
+        """
+        query = "SELECT content, sealed FROM leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf"
+        rows = self._db.execute(query, (start, stop))
+        found = [(bytes(content), bytes(sealed)) for content, sealed in rows]
+        if len(found) != stop - start:
+            raise LedgerCorrupt("a leaf is missing")
+        return found
+
+    def hours(self) -> tuple[int, int] | None:
+        """The first and the last hour that was charged; ``None`` before any."""
+        first, last = self._one("SELECT min(hour), max(hour) FROM charges")
+        return None if first is None else (first, last)
+
+    def epoch(self, number: int) -> tuple[bytes, bytes] | None:
+        """Digest of the owner's key, and the secret sealed to it."""
+        query = "SELECT owner, sealed FROM epochs WHERE epoch = ?"
+        row: tuple[bytes, bytes] | None = self._db.execute(query, (number,)).fetchone()
+        return row
+
+    def sealed_leaves(
+        self,
+        *,
+        before_hour: int | None = None,
+        user: str | None = None,
+        caption: bytes | None = None,
+    ) -> list[int]:
+        """Leaves whose sealed body is kept: all of them, or those charged before an hour, to a
+        user, or for a caption. Ascending."""
+        query = (
+            "SELECT leaf FROM leaves JOIN charges USING (leaf) WHERE substr(sealed, 1, 1) = x'01'"
+            " AND (?1 IS NULL OR hour < ?1) AND (?2 IS NULL OR user = ?2)"
+            " AND (?3 IS NULL OR caption = ?3) ORDER BY leaf"
+        )
+        return [row[0] for row in self._db.execute(query, (before_hour, user, caption))]
 
     def count(self) -> tuple[int, int, int]:
         """How many leaves, charges and nodes are stored."""
@@ -177,10 +233,9 @@ class LedgerView:
 
     def _end(self) -> tuple[int, int]:
         """Number of leaves, and the latest hour that was charged, 0 before any."""
-        last, charged, hour = self._one(
-            "SELECT (SELECT max(leaf) FROM leaves), (SELECT max(leaf) FROM charges),"
-            " (SELECT hour FROM charges ORDER BY leaf DESC LIMIT 1)"
-        )
+        last: int | None = self._one("SELECT max(leaf) FROM leaves")[0]
+        query = "SELECT leaf, hour FROM charges ORDER BY leaf DESC LIMIT 1"
+        charged, hour = self._db.execute(query).fetchone() or (None, 0)
         if last != charged:
             raise LedgerCorrupt("leaves and charges differ")
         return (0, 0) if last is None else (last + 1, hour)
@@ -212,7 +267,8 @@ class Passage(LedgerView):
         """Hash of the leaf that was recorded; empty before that."""
         self.index, last_hour = self._end()
         """The leaf that this passage becomes."""
-        self.hour, self.start = hour_of(now_s, uptime, self._start(), last_hour)
+        start = None if uptime is None else self._start()
+        self.hour, self.start = hour_of(now_s, uptime, start, last_hour)
         """The hour that it is charged to; a start of the machine that was not known before."""
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
@@ -226,8 +282,7 @@ class Passage(LedgerView):
         charge: Usage,
         *,
         content: bytes,
-        salt: bytes,
-        body: bytes,
+        sealed: bytes,
         resets: Iterable[str] = (),
     ) -> int:
         """Write charge and leaf; return the leaf's index. It stands once the passage ends.
@@ -235,7 +290,7 @@ class Passage(LedgerView):
         The windows of ``resets`` have nothing used afterwards.
         """
         execute, index, user = self._db.execute, self.index, self._user
-        execute("INSERT INTO leaves VALUES (?, ?, ?, ?)", (index, content, salt, body))
+        execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, content, sealed))
         execute(
             "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (index, user, self.hour, self._caption, *charge.counts),
@@ -253,6 +308,15 @@ class Passage(LedgerView):
         nodes = completed_nodes(index, self.last, self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
         return index
+
+    def begin_epoch(self, owner: bytes, sealed: bytes) -> None:
+        """Store, with the leaf that was recorded, the sealed secret of the epoch it begins."""
+        self._db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (self.index, owner, sealed))
+
+    def erase(self, leaves: Iterable[int]) -> None:
+        """Empty the bodies of ``leaves``."""
+        rows = ((leaf,) for leaf in leaves)
+        self._db.executemany("UPDATE leaves SET sealed = x'' WHERE leaf = ?", rows)
 
 
 class Signing(LedgerView):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ugsd_sdk.cli import report
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
+from ugsd_sdk.cli import log, report, verifying, witnessing
+from ugsd_sdk.cli.content import content_lines, content_of, words_of
+from ugsd_sdk.cli.erasing import erase
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
 
 if TYPE_CHECKING:
+    from ugsd_privacy.audit.bodies import Absent
     from ugsd_privacy.audit.records import EgressRecord
     from ugsd_privacy.audit.verify import LogSummary
     from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.ledger import Ledger
+    from ugsd_privacy.ledger import Ledger, LedgerRow
+    from ugsd_privacy.owner import OwnerKey
 
     from ugsd_sdk.home import Home
 
@@ -29,12 +35,19 @@ _AUDIT_EPILOG = """Examples:
 \b
   ugsd audit show
   ugsd audit show --json --home ~/.ugsd
+  ugsd audit show --content --owner-key /media/stick/owner.key
   ugsd audit verify
+  ugsd audit export log.ugsd
+  ugsd audit verify log.ugsd
+  ugsd audit erase --older-than 30
 """
 
 _REMEDY = "restore a backup, or move the home folder away to start anew"
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+_HOW_TO_READ = "ugsd: {count} records are sealed to their owner: give --owner-key FILE to read them"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,13 +56,24 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Read and verify the log of what left.", epilog=_AUDIT_EPILOG
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
-    audit.command("verify", epilog="Example: ugsd audit verify --home ~/.ugsd")(verify)
-    report.register(audit)
+    audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
+    for group in (verifying, log, witnessing, report):
+        group.register(audit)
     app.add_typer(audit, name="audit")
 
 
 def show(
-    home: HomeOption = None, config: ConfigOption = None, *, as_json: _JsonOption = False
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    owner_key: OwnerKeyOption = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Words of the token ids.")
+    ] = None,
+    *,
+    content: Annotated[
+        bool, typer.Option("--content", help="Print exactly what left, to the last number.")
+    ] = False,
+    as_json: _JsonOption = False,
 ) -> None:
     """List every passage out of this device, as the log has it; `verify` proves it."""
     from ugsd_sdk.home import Home
@@ -60,12 +84,18 @@ def show(
             typer.echo(_nothing_left(place))
         return
     with place.open_ledger() as ledger:
-        records, faults = _records(ledger)
+        records, faults = _records(ledger, _owner(place, owner_key))
+    words = words_of(vocabulary) if content else ()
     if as_json:
-        for index, record in records:
-            typer.echo(json.dumps({"index": index} | json.loads(_record_json(record))))
+        for row, record in records:
+            typer.echo(_json_line(row, record, words, content=content))
     else:
         _print_records(records)
+        if content:
+            _print_content(records, words)
+    sealed = sum(record == "sealed" for _, record in records)
+    if sealed:
+        typer.echo(_HOW_TO_READ.format(count=sealed), err=True)
     for index, fault in faults:
         typer.echo(f"ugsd: record {index} in {ledger.path} is damaged: {fault}", err=True)
     if faults:
@@ -73,35 +103,28 @@ def show(
         raise typer.Exit(1)
 
 
-def verify(home: HomeOption = None, config: ConfigOption = None) -> None:
-    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
-    from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.ledger import Ledger
-
-    from ugsd_sdk.home import Home
-
-    place = Home.at(settings_from(config, home=home).home)
-    try:
-        summary = verified(place)
-    except LogTampered as error:
-        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
-        typer.echo(f"ugsd: it is in {Ledger(place.ledger).path}: {_REMEDY}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(_nothing_left(place) if summary is None else describe(summary))
-
-
 def describe(summary: LogSummary) -> str:
     """The outcome of a verification, in words."""
     total = summary.total
+    erased = f", {summary.erased} erased by owner" if summary.erased else ""
+    unread = (
+        f"; not read for want of the owner's key: {summary.unread}, whose times, captions and "
+        "epsilon are as charged (--owner-key FILE)"
+        if summary.unread
+        else ""
+    )
     return (
         f"the log verifies: {summary.size} passages ({total.blocks} blocks, {total.tokens} tokens, "
         f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
-        f"root {summary.root.hex()[:16]}"
+        f"root {summary.root.hex()[:16]}{erased}{unread}"
     )
 
 
-def verified(place: Home) -> LogSummary | None:
-    """Verify the log of a home; ``None`` where nothing has left yet.
+def verified(
+    place: Home, *, trusted: Iterable[str] = (), owner_key: Path | None = None
+) -> LogSummary | None:
+    """Verify the log of a home, which extends the checkpoints ``trusted``; ``None`` where nothing
+    has left yet. Bodies are read with ``owner_key``, or the home's own.
 
     Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
     """
@@ -113,37 +136,72 @@ def verified(place: Home) -> LogSummary | None:
     with place.open_ledger() as ledger:
         if not place.log_key.exists():  # it has no leaves: none is made before the key
             return None
-        return verify_log(ledger, LogKey.load(place.log_key).public)
+        public = LogKey.load(place.log_key).public
+        return verify_log(ledger, public, trusted=trusted, owner=_owner(place, owner_key))
 
 
 def _nothing_left(place: Home) -> str:
     return f"no log at {place.ledger}: nothing has left yet from this home"
 
 
+def _owner(place: Home, path: Path | None) -> OwnerKey | None:
+    """The key that is given, or else the home's, if it is there."""
+    from ugsd_privacy.owner import OwnerKey
+
+    if path is None and not place.owner_key.exists():
+        return None
+    return OwnerKey.load(path or place.owner_key)
+
+
 def _records(
-    ledger: Ledger,
-) -> tuple[list[tuple[int, EgressRecord]], list[tuple[int, LogTampered]]]:
-    """The records that can be read, and what is wrong with the others, by index."""
-    from ugsd_privacy.audit.records import decode_record
+    ledger: Ledger, owner: OwnerKey | None
+) -> tuple[list[tuple[LedgerRow, EgressRecord | Absent]], list[tuple[int, LogTampered]]]:
+    """The rows with their records, or why they cannot be read, and the faults of others."""
+    from ugsd_privacy.audit.bodies import BodyReader
     from ugsd_privacy.errors import LogTampered
 
     sound, faults = [], []
     with ledger.reading() as view:
+        reader = BodyReader(view, owner)
         for row in view.rows():
             try:
-                sound.append((row.leaf, decode_record(row.body)))
+                sound.append((row, reader.record(row)))
             except LogTampered as fault:
                 faults.append((row.leaf, fault))
     return sound, faults
 
 
-def _record_json(record: EgressRecord) -> str:
-    fields = record.model_dump(mode="python")
+def _json_line(
+    row: LedgerRow, record: EgressRecord | Absent, words: Sequence[str], *, content: bool
+) -> str:
+    fields: dict[str, Any]
+    if isinstance(record, str):
+        fields = {"body": str(record)} | row._asdict()
+        del fields["leaf"], fields["content"], fields["sealed"]
+    else:
+        fields = record.model_dump(mode="python", exclude={"message"})
+        if content:
+            fields["content"] = content_of(record, words)
     plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
-    return json.dumps(plain)
+    return json.dumps({"index": row.leaf} | plain)
 
 
-def _print_records(records: list[tuple[int, EgressRecord]]) -> None:
+def _print_content(
+    records: list[tuple[LedgerRow, EgressRecord | Absent]], words: Sequence[str]
+) -> None:
+    for row, record in records:
+        found = None if isinstance(record, str) else content_of(record, words)
+        for line in () if found is None else content_lines(row.leaf, found):
+            print(line)
+
+
+def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:
+    """What is plain of a record that cannot be read, its hour for its time."""
+    when = datetime.fromtimestamp((row.hour or 0) * 3600, UTC).strftime("%Y-%m-%d %H:..:..")
+    return (str(row.leaf), when, row.user or "", why, "", str(row.tokens), "", str(row.bytes), "")
+
+
+def _print_records(records: list[tuple[LedgerRow, EgressRecord | Absent]]) -> None:
     from rich.table import Table
 
     from ugsd_sdk.cli.show import stdout
@@ -152,9 +210,12 @@ def _print_records(records: list[tuple[int, EgressRecord]]) -> None:
     for name in ("passage", "time (UTC)", "user", "kind", "discloses", "tokens", "states", "bytes"):
         table.add_column(name, justify="right" if name in {"tokens", "states", "bytes"} else "left")
     table.add_column("sealed for")
-    for index, record in records:
+    for row, record in records:
+        if isinstance(record, str):
+            table.add_row(*_absent_cells(row, str(record)))
+            continue
         table.add_row(
-            str(index),
+            str(row.leaf),
             datetime.fromtimestamp(record.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             record.user,
             f"reset: {', '.join(record.resets)}" if record.resets else record.kind,

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from ugsd_sdk.config import Settings
 
-__all__ = ["ConfigOption", "HomeOption", "UserOption", "settings_from"]
+__all__ = ["ConfigOption", "HomeOption", "OwnerKeyOption", "UserOption", "settings_from"]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML or YAML).")
@@ -18,6 +18,10 @@ ConfigOption = Annotated[
 HomeOption = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Where ledger and log are.  [default: ~/.ugsd]"),
+]
+OwnerKeyOption = Annotated[
+    Path | None,
+    typer.Option("--owner-key", metavar="FILE", help="Reads what left.  [default: the home's]"),
 ]
 UserOption = Annotated[
     str | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.report.gather import Period
@@ -71,6 +71,7 @@ def report(
     ] = "starter",
     home: HomeOption = None,
     config: ConfigOption = None,
+    owner_key: OwnerKeyOption = None,
     *,
     without_content: Annotated[
         bool, typer.Option("--without-content", help="For others' eyes: no words, no user.")
@@ -91,7 +92,8 @@ def report(
         _write(report_schema(), out)
         return
     period = _period(since, until, time.time())
-    made = audit_report(settings_from(config, home=home, user=user), drafter, period)
+    settings = settings_from(config, home=home, user=user)
+    made = audit_report(settings, drafter, period, owner_key=owner_key)
     _write(_written(made.without_content() if without_content else made, format_), out)
     if made.verification.outcome == "failed":
         typer.echo(f"ugsd: the log does NOT verify: {made.verification.message}", err=True)

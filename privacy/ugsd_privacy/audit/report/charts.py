@@ -115,7 +115,8 @@ def _drawn(
         axes.set_xticks(range(0, len(days), step), [day.day for day in days[::step]])
         figure.legend(loc="outside upper left", ncols=3)
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(out, metadata=metadata)
+        FigureCanvasSVG(figure)
+        figure.savefig(out, format="svg", metadata=metadata)
     return _inlined(out.getvalue(), name, title, told)
 
 

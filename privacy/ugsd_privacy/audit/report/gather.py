@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.report.model import (
     Amounts,
     CapRow,
@@ -28,6 +29,7 @@ from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp import Guarantee, Unit
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.ledger import Decision, LedgerRow, LedgerView
+from ugsd_privacy.owner import OwnerKey
 
 __all__ = ["Budget", "Entry", "Period", "gather", "read_entries", "words_without_tricks"]
 
@@ -35,7 +37,7 @@ _SECONDS_PER_HOUR = 3600
 
 
 class Entry(NamedTuple):
-    """A leaf and its charge, with its record where that can be read."""
+    """A leaf and its charge, with its record where that is neither erased, sealed nor damaged."""
 
     row: LedgerRow
     record: EgressRecord | None
@@ -106,9 +108,13 @@ class Budget:
         )
 
 
-def read_entries(view: LedgerView) -> list[Entry]:
-    """Every leaf in order, with what can be read of its record; damage is told by verification."""
-    return [Entry(row, _readable(row.body)) for row in view.rows()]
+def read_entries(view: LedgerView, owner: OwnerKey | None) -> list[Entry]:
+    """Every leaf in order, with what can be read of its record; damage is told by verification.
+
+    Raises ``KeyFileError`` where the log is sealed to another owner's key.
+    """
+    reader = BodyReader(view, owner)
+    return [Entry(row, _readable(reader, row)) for row in view.rows()]
 
 
 def gather(
@@ -165,11 +171,12 @@ def words_without_tricks(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _readable(body: bytes) -> EgressRecord | None:
+def _readable(reader: BodyReader, row: LedgerRow) -> EgressRecord | None:
     try:
-        return decode_record(body)
+        found = reader.record(row)
     except LogTampered:
         return None
+    return found if isinstance(found, EgressRecord) else None
 
 
 def _guarantee(spend: int, delta: float, unit: Unit) -> Guarantee | None:

@@ -196,7 +196,8 @@ def _proof(report: Report) -> str:
     found = report.verification
     note = "\n".join(f"    {line}" for line in report.checkpoint.splitlines())
     told = (
-        f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints; "
+        f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
+        f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "
         f"the log's key is {_plain(report.log or 'none yet')}."
     )
     return f"{told} Its latest checkpoint:\n\n{note}" if note else told

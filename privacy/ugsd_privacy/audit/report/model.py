@@ -77,7 +77,9 @@ class Verification(_Part):
     checkpoints: _Count = 0
     """Signed ones that were matched."""
     erased: _Count = 0
-    """Records whose body is erased, or cannot be read: they count, what left is not told."""
+    """Records whose body the owner erased: they count, what left is not told."""
+    unread: _Count = 0
+    """Records that were sealed, and no owner's key was given to read them."""
 
 
 class DayRow(_Part):

@@ -1,0 +1,185 @@
+"""``ugsd-lab bench log``: what the log costs: durable appends, verification, export and tiles.
+
+Appends are the ledger's own, each its own durable transaction, without the sealing beside it. The
+large log is written in one transaction, since it is only to be read. The commands that others run
+are timed whole, as processes of their own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter
+
+from ugsd_privacy.audit.bodies import Epoch
+from ugsd_privacy.audit.records import EgressRecord, Leaf
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import Usage
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger, Passage
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.wire import Disclosure
+
+from ugsd_lab.bench.figures import Figure
+from ugsd_lab.errors import LabError
+from ugsd_lab.training import Progress
+
+__all__ = ["measure_log", "write_log"]
+
+WORKERS = 4
+NOW_S = 1.7e9
+BLOCK_TOKENS, FRAME_BYTES = 8, 256
+BLOCKS_PER_CAPTION = 2
+_LAUNCHER = """
+import resource, subprocess, sys, time
+begun = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""A small process between: a child's memory is told as no less than its parent's at its start."""
+_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, spend=1)
+
+
+def measure_log(
+    records: int, appends: int, folder: Path | None, progress: Progress
+) -> list[Figure]:
+    """All figures, one after another. The logs lie in ``folder``, a scratch one if none."""
+    with tempfile.TemporaryDirectory(prefix="ugsd-bench-", dir=folder) as scratch:
+        place = Path(scratch)
+        return [*_appends(place, appends, progress), *_large(place / "home", records, progress)]
+
+
+def write_log(home: Path, records: int, progress: Progress) -> LogKey:
+    """A home whose log holds so many sound records, by a user each day; written at once."""
+    home.mkdir(mode=0o700)
+    with (
+        Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger,
+        closing(sqlite3.connect(ledger.path, isolation_level=None)) as db,
+    ):
+        db.execute("BEGIN IMMEDIATE")
+        owner_key = OwnerKey.generate()
+        owner_key.save(home / "owner.key")
+        owner, epoch = owner_key.public, None
+        for index in range(records):
+            if not index % BLOCKS_PER_CAPTION:
+                caption = os.urandom(16)
+            epoch = _record(db, caption, NOW_S + index, owner, epoch)
+            progress("writing a log", index + 1, records, "")
+        db.execute("COMMIT")
+    return LogKey.open_or_create(home / "log.key")
+
+
+def _record(
+    db: sqlite3.Connection,
+    caption: bytes,
+    now_s: float,
+    owner: OwnerPublicKey,
+    epoch: Epoch | None,
+) -> Epoch:
+    """Write one, sealed in ``epoch`` or in the one that it begins, which is returned."""
+    passage = Passage(db, "ada", caption, now_s, None)
+    record = EgressRecord(
+        kind="block",
+        caption=0,
+        caption_id=caption,
+        disclosure=Disclosure.BLOCK_STATES,
+        tokens=tuple(range(200, 200 + BLOCK_TOKENS)),
+        state_positions=(0,),
+        state_dim=16,
+        clip_norm=1.0,
+        sigma=1.0,
+        spend=_CHARGE.spend,
+        delta=1e-6,
+        frame_bytes=FRAME_BYTES,
+        frame_sha256=bytes(32),
+        before={window: used.counts for window, used in passage.before.items()},
+        hour=passage.hour,
+        user="ada",
+        time_s=int(now_s),
+        verifier="aaaaa-bbbbb-ccccc-ddddd-eeeee",
+    )
+    salt = os.urandom(32)
+    content = Leaf.of(record, salt).to_bytes()
+    began = epoch or Epoch.begin(passage.index, os.urandom(32), owner)
+    sealed = began.seal(passage.index, content, salt, record.to_bytes())
+    passage.record(_CHARGE, content=content, sealed=sealed)
+    if epoch is None:
+        passage.begin_epoch(owner.digest, began.sealed)
+    return began
+
+
+def _appends(place: Path, appends: int, progress: Progress) -> Iterator[Figure]:
+    spawned = multiprocessing.get_context("spawn")
+    kinds: list[tuple[str, int, Executor]] = [
+        ("one thread", 1, ThreadPoolExecutor(1)),
+        (f"{WORKERS} threads", WORKERS, ThreadPoolExecutor(WORKERS)),
+        (f"{WORKERS} processes", WORKERS, ProcessPoolExecutor(WORKERS, mp_context=spawned)),
+    ]
+    for done, (name, workers, executor) in enumerate(kinds, 1):
+        with executor, Ledger(place / name, anchor=place / f"{name}.anchor") as ledger:
+            list(executor.map(_append, [ledger.path.parent] * workers, [1] * workers))  # warm up
+            shared = ledger if isinstance(executor, ThreadPoolExecutor) else ledger.path.parent
+            begun = perf_counter()
+            list(executor.map(_append, [shared] * workers, [appends // workers] * workers))
+            spent_s = perf_counter() - begun
+        yield Figure(f"durable append, {name}", 1e3 * spent_s / appends, "ms", 0.5)
+        yield Figure("  in a second", appends / spent_s, "")
+        progress("appending", done, len(kinds), name)
+
+
+def _append(where: Ledger | Path, count: int) -> None:
+    if isinstance(where, Path):
+        anchor = where.with_suffix(".anchor")
+        with Ledger(where, anchor=anchor, busy_timeout_s=60) as ledger:
+            _append(ledger, count)
+        return
+    for _ in range(count):
+        caption, salt = os.urandom(16), os.urandom(32)
+        with where.passage(user="ada", caption=caption, now_s=NOW_S) as passage:
+            content = Leaf(salt, FRAME_BYTES, 1, BLOCK_TOKENS).to_bytes()
+            passage.record(_CHARGE, content=content, sealed=bytes(450))
+
+
+def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
+    key = write_log(home, records, progress)
+    with Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger:
+        begun = perf_counter()
+        verify_log(ledger, key.public, owner=OwnerKey.load(home / "owner.key"))
+        spent_s = perf_counter() - begun
+    yield Figure(f"verifying the ledger's {records:,} records", spent_s, "s")
+    yield Figure("  in a second", records / spent_s, "")
+    files = {"": home / "log.ugsd", ", bodies too": home / "bodies.ugsd"}
+    for done, (name, file) in enumerate(files.items(), 1):
+        options = ["--with-bodies"] if name else []
+        yield from _command(f"ugsd audit export FILE{name}", home, "export", str(file), *options)
+        yield Figure("  its size", file.stat().st_size / 1e6, "MB")
+        verifying = f"ugsd audit verify FILE{name}"
+        spent, memory = _command(
+            verifying, home, "verify", str(file), "--log-key", key.public.to_text()
+        )
+        yield from (spent, Figure("  in a second", records / spent.value, ""), memory)
+        progress("exporting and verifying", done, len(files), "")
+    yield from _command("ugsd audit export --tiles", home, "export", "--tiles", str(home / "tiles"))
+    shutil.rmtree(home)
+
+
+def _command(name: str, home: Path, *arguments: str) -> Iterator[Figure]:
+    """What a command takes, its start included, and its memory."""
+    program = [sys.executable, "-m", "ugsd_sdk", "audit", *arguments, "--home", str(home)]
+    done = subprocess.run(  # noqa: S603  (our own)
+        [sys.executable, "-c", _LAUNCHER, *program], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise LabError(f"{name} failed: {done.stderr.strip()}")
+    spent_s, memory_kib = map(float, done.stdout.split())
+    yield Figure(name, spent_s, "s")
+    yield Figure("  its memory at most", memory_kib / 1024, "MB", 200)

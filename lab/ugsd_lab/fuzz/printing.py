@@ -1,0 +1,50 @@
+"""A fuzzing run as a table, and as JSON."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from ugsd_lab.fuzz.run import Fuzzed
+
+__all__ = ["as_json", "print_fuzzed"]
+
+
+def as_json(result: Fuzzed) -> dict[str, object]:
+    """The whole result; bytes in hex."""
+    return {
+        "seed": result.seed,
+        "frames": result.frames,
+        "elapsed_s": round(result.elapsed_s, 3),
+        "rss_bytes": result.rss_bytes,
+        "targets": {
+            name: {
+                "outcomes": dict(counter.most_common()),
+                "peak_bytes": result.peak_bytes[name],
+                "slowest_ms": round(1000 * result.slowest_s[name], 3),
+            }
+            for name, counter in result.outcomes.items()
+        },
+        "findings": [
+            {"target": f.target, "fault": f.fault, "data": f.data.hex()} for f in result.findings
+        ],
+    }
+
+
+def print_fuzzed(result: Fuzzed, console: Console) -> None:
+    """One row per target and outcome, then every finding with its bytes."""
+    table = Table("reader", "outcome", "inputs", "peak KiB", "slowest ms")
+    for name, counter in result.outcomes.items():
+        peak, slowest = result.peak_bytes[name] / 1024, 1000 * result.slowest_s[name]
+        for row, (outcome, count) in enumerate(counter.most_common()):
+            last = ("", "") if row else (f"{peak:,.0f}", f"{slowest:,.1f}")
+            table.add_row("" if row else name, outcome, f"{count:,}", *last)
+    console.print(table)
+    console.print(
+        f"{result.frames:,} inputs, seed {result.seed}, {result.elapsed_s:,.0f} s; "
+        f"the process took {result.rss_bytes / 2**20:,.0f} MiB at most; "
+        f"{len(result.findings)} findings"
+    )
+    for finding in result.findings:
+        console.print(f"{finding.target}: {finding.fault}", markup=False)
+        console.print(finding.data.hex(), soft_wrap=True, markup=False)

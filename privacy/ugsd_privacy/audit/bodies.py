@@ -1,0 +1,174 @@
+"""The bodies of the log, sealed to its owner.
+
+An *epoch* is one process' secret of 32 random bytes. It is sealed to the owner's key by HPKE (RFC
+9180, the channel's suite) and stored with the first leaf that it serves, whose index is its number;
+the secret itself stays in memory. So no record costs a public-key operation. A body's key is
+HKDF-Expand (RFC 5869) of the secret over the leaf's index and content. The content commits to salt
+and body, so one key seals one plaintext only, also where a passage was undone and made anew: the
+nonce is fixed. ChaCha20-Poly1305 binds index and content once more, as associated data.
+
+What is stored of a body::
+
+    (nothing)                           erased by the owner; a record of kind erase names the leaf
+    00 || salt || body                  plain: a reset or an erasure, which tell of no voice
+    01 || epoch, 8 bytes || AEAD(salt || body)
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import StrEnum
+from typing import Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from ugsd_privacy.audit.records import PLAIN_KINDS, SALT_BYTES, EgressRecord, Leaf, decode_record
+from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.ledger import LedgerRow, LedgerView
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+
+__all__ = ["Absent", "BodyReader", "Epoch", "plain_body"]
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_EPOCH_INFO = b"ugsd log epoch\x01"
+_BODY_INFO = b"ugsd log body\x01"
+_PLAIN, _SEALED = b"\x00", b"\x01"
+_NUMBER_BYTES = 8
+_SECRET_BYTES = 32
+_NONCE = bytes(12)
+
+
+class Absent(StrEnum):
+    """Why a record cannot be read."""
+
+    ERASED = "erased"
+    """Its body is gone; :func:`verify_log` says whether the owner erased it."""
+    SEALED = "sealed"
+    """It takes the owner's key."""
+
+
+class Epoch:
+    """Seals bodies from its first leaf, ``number``, on."""
+
+    __slots__ = ("_secret", "number", "sealed")
+
+    def __init__(self, number: int, secret: bytes, sealed: bytes = b"") -> None:
+        self.number = number
+        self._secret = secret
+        self.sealed = sealed
+        """The secret, sealed to the owner."""
+
+    @classmethod
+    def begin(cls, number: int, secret: bytes, owner: OwnerPublicKey) -> Self:
+        """An epoch of a fresh ``secret``, sealed to ``owner``."""
+        return cls(number, secret, _SUITE.encrypt(secret, owner.hpke, info=_epoch_info(number)))
+
+    @classmethod
+    def opened(cls, number: int, sealed: bytes, owner: OwnerKey) -> Self:
+        """The epoch that :meth:`begin` sealed. Raises :class:`LogTampered`."""
+        with suppress(Exception):
+            secret = _SUITE.decrypt(sealed, owner.hpke, info=_epoch_info(number))
+            if len(secret) == _SECRET_BYTES:
+                return cls(number, secret, sealed)
+        raise LogTampered(f"the secret of epoch {number} is damaged")
+
+    def seal(self, index: int, content: bytes, salt: bytes, body: bytes) -> bytes:
+        """What is stored of the body of leaf ``index``."""
+        cipher, bound = self._cipher(index, content)
+        return (
+            _SEALED
+            + self.number.to_bytes(_NUMBER_BYTES, "big")
+            + cipher.encrypt(_NONCE, salt + body, bound)
+        )
+
+    def open(self, index: int, content: bytes, sealed: bytes) -> bytes:
+        """Salt and body. Raises :class:`LogTampered`."""
+        cipher, bound = self._cipher(index, content)
+        try:
+            return cipher.decrypt(_NONCE, sealed[1 + _NUMBER_BYTES :], bound)
+        except InvalidTag:
+            raise LogTampered("its sealed body is not the one of its leaf") from None
+
+    def _cipher(self, index: int, content: bytes) -> tuple[ChaCha20Poly1305, bytes]:
+        bound = index.to_bytes(_NUMBER_BYTES, "big") + content
+        key = HKDFExpand(SHA256(), 32, _BODY_INFO + bound).derive(self._secret)
+        return ChaCha20Poly1305(key), bound
+
+
+def plain_body(salt: bytes, body: bytes) -> bytes:
+    """What is stored of a body that tells of no voice."""
+    return _PLAIN + salt + body
+
+
+class BodyReader:
+    """Reads the records of a log: with the owner's key all that are not erased, without it those
+    that are plain."""
+
+    def __init__(self, view: LedgerView, owner: OwnerKey | None = None) -> None:
+        self._view = view
+        self._owner = owner
+        self._epochs: dict[int, Epoch] = {}
+
+    def record(self, row: LedgerRow) -> EgressRecord | Absent:
+        """The record of a leaf, which commits to it.
+
+        Raises :class:`LogTampered` with the leaf's index, and :class:`KeyFileError` where the log
+        is sealed to another owner's key.
+        """
+        if not row.sealed:
+            return Absent.ERASED
+        form = row.sealed[:1]
+        if form == _SEALED and self._owner is None:
+            return Absent.SEALED
+        index = row.leaf
+        try:
+            opened = row.sealed[1:] if form == _PLAIN else self._open(row)
+            salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
+            record = decode_record(body)
+            leaf = Leaf.of(record, salt).to_bytes()
+        except LogTampered as error:
+            raise LogTampered(f"record {index}: {error}", index=index) from None
+        if (form == _PLAIN) != (record.kind in PLAIN_KINDS):
+            raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
+        if leaf != row.content:
+            raise LogTampered(f"record {index} is not what leaf {index} commits to", index=index)
+        return record
+
+    def _open(self, row: LedgerRow) -> bytes:
+        if len(row.sealed) <= 1 + _NUMBER_BYTES or row.sealed[:1] != _SEALED:
+            raise LogTampered("its body is neither sealed nor plain")
+        number = int.from_bytes(row.sealed[1 : 1 + _NUMBER_BYTES], "big")
+        if number not in self._epochs:
+            self._epochs[number] = self._epoch(number)
+        return self._epochs[number].open(row.leaf, row.content, row.sealed)
+
+    def _epoch(self, number: int) -> Epoch:
+        assert self._owner is not None  # noqa: S101
+        stored = self._view.epoch(number) if number < 2**63 else None
+        if stored is None:
+            raise LogTampered(f"epoch {number} is missing")
+        digest, sealed = stored
+        if digest == self._owner.public.digest:
+            return Epoch.opened(number, sealed, self._owner)
+        if _opens(number, sealed, self._owner):
+            raise LogTampered(f"epoch {number} names another key than it is sealed to")
+        raise KeyFileError(
+            f"the log's bodies are sealed to another key than {self._owner.public.fingerprint};"
+            " give the owner.key that was made with this home"
+        )
+
+
+def _opens(number: int, sealed: bytes, owner: OwnerKey) -> bool:
+    try:
+        Epoch.opened(number, sealed, owner)
+    except LogTampered:
+        return False
+    return True
+
+
+def _epoch_info(number: int) -> bytes:
+    return _EPOCH_INFO + number.to_bytes(_NUMBER_BYTES, "big")

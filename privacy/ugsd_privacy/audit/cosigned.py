@@ -1,0 +1,115 @@
+"""On the device: checkpoints that witnesses cosigned, asked for and kept in a folder of their own.
+
+The device opens no connection for it: a request and its answer are files that a person or the host
+application carries. What is kept lies outside the ledger's folder, so that a ledger restored from
+a backup is found by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from ugsd_privacy.audit.checkpoint import open_checkpoint
+from ugsd_privacy.audit.cosignature import WitnessPublicKey, with_cosignatures
+from ugsd_privacy.audit.merkle import consistency_proof
+from ugsd_privacy.audit.whole_files import read_note, write_whole
+from ugsd_privacy.audit.witness import AddCheckpoint
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys import LogPublicKey
+from ugsd_privacy.ledger import LedgerView
+
+__all__ = ["CosignedNotes", "cosign_request", "take_answer"]
+
+_SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
+_MAX_NOTES = 64
+
+
+class CosignedNotes:
+    """The checkpoint that each witness cosigned last, one file each in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def notes(self) -> list[str]:
+        """All of them, unverified. Raises :class:`LogTampered` for files that are no notes."""
+        return [read_note(path) for path in sorted(self._folder.glob("*.note"))[:_MAX_NOTES]]
+
+    def merged(self, note: str) -> str:
+        """``note`` with the cosignatures that are kept of the same checkpoint."""
+        text, separator, _ = note.partition("\n\n")
+        same = [other for other in self.notes() if other.startswith(text + separator)]
+        lines = [line for n in (note, *same) for line in n.partition("\n\n")[2].splitlines()]
+        return text + separator + "".join(f"{line}\n" for line in dict.fromkeys(lines))
+
+    def latest(self, witness: WitnessPublicKey) -> str | None:
+        """What ``witness`` cosigned last, unverified. Raises :class:`LogTampered`."""
+        path = self._path(witness)
+        return read_note(path) if path.exists() else None
+
+    def keep(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> None:
+        """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.
+
+        Raises :class:`LogTampered` or :class:`ExportFailed`.
+        """
+        kept = self.latest(witness)
+        size = open_checkpoint(note, public).size
+        if kept is None or open_checkpoint(kept, public).size <= size:
+            write_whole(self._path(witness), note.encode(), mode=0o600)
+
+    def _path(self, witness: WitnessPublicKey) -> Path:
+        name = hashlib.sha256(witness.to_text().encode()).hexdigest()[:16]
+        return self._folder / f"{name}.note"
+
+
+def cosign_request(
+    view: LedgerView, note: str, public: LogPublicKey, old: str | int | None
+) -> AddCheckpoint:
+    """Ask for a cosignature of ``note``, a checkpoint of ``view``'s log.
+
+    ``old`` is what the witness cosigned last: a checkpoint, its size, or ``None`` for nothing.
+    Raises :class:`LogTampered` where the log does not extend it.
+    """
+    size = open_checkpoint(note, public).size
+    if isinstance(old, str):
+        cosigned = open_checkpoint(old, public)
+        if cosigned.size <= size and view.root(cosigned.size) != cosigned.root:
+            raise LogTampered(
+                f"forked: the first {cosigned.size} leaves are not those that were cosigned"
+            )
+        old = cosigned.size
+    old = old or 0
+    _not_rolled_back(old, size)
+    proof = consistency_proof(old, size, view.node) if old else []
+    return AddCheckpoint(old, tuple(proof), note)
+
+
+def take_answer(
+    body: bytes, request: AddCheckpoint, witness: WitnessPublicKey, public: LogPublicKey
+) -> str | int:
+    """The checkpoint of ``request`` with the witness's cosignature, or the size that the witness
+    is at, to ask again from there.
+
+    Raises :class:`LogTampered` where the witness refused, or cosigned more than is here.
+    """
+    size = open_checkpoint(request.note, public).size
+    told = _SIZE_BODY.fullmatch(body)
+    if told is not None:
+        at = int(told[1])
+        _not_rolled_back(at, size)
+        return at
+    lines = body.decode(errors="replace")
+    if not lines.startswith("— "):
+        raise LogTampered(
+            "the witness did not cosign the checkpoint: it refuses a log that does not extend what "
+            "it cosigned before, and one that it does not know"
+        )
+    return with_cosignatures(request.note, lines, witness)
+
+
+def _not_rolled_back(cosigned: int, size: int) -> None:
+    if cosigned > size:
+        raise LogTampered(
+            f"rolled back: the witness cosigned {cosigned} leaves, {size} are here", index=size
+        )

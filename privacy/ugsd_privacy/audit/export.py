@@ -1,0 +1,263 @@
+"""The log in one file that anyone can verify without the device: its format, written and read.
+
+A CBOR sequence (RFC 8742) of byte strings, each of which holds one item in deterministic CBOR:
+
+1. a map: ``format``, ``version``, ``key`` (the log's verifier key), ``size``, ``bodies`` (whether
+   they are here), ``hours`` (the first and last that were charged, by the device's clock) and
+   ``checkpoints`` (notes of this log, the last of which is of ``size`` leaves);
+2. for each 256 leaves: their entry bundle, their bodies (or none), and 4 bytes of CRC-32 for each
+   leaf, over its index, content and body, which tell where a file is damaged and prove nothing;
+3. the sums of the leaves' counters: blocks, tokens, bytes;
+4. a seal: the log key's note over the SHA-256 of all bytes before.
+
+Both directions hold one chunk of 256 leaves at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, BinaryIO, Literal
+
+import cbor2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_note
+from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
+from ugsd_privacy.audit.publishing import check_contents
+from ugsd_privacy.audit.records import Leaf
+from ugsd_privacy.audit.tiles import TILE_WIDTH, bundle_bytes
+from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES
+from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import LedgerView
+
+__all__ = [
+    "CHECK_BYTES",
+    "EXPORT_FORMAT",
+    "EXPORT_VERSION",
+    "MAX_BODY_BYTES",
+    "MAX_CHECKPOINTS",
+    "MAX_ITEM_BYTES",
+    "ExportHeader",
+    "Sums",
+    "check_longest",
+    "check_roots",
+    "export_log",
+    "leaf_check",
+    "read_item",
+    "seal_text",
+]
+
+CHECK_BYTES = 4
+EXPORT_FORMAT = "ugsd log"
+EXPORT_VERSION = 1
+MAX_BODY_BYTES = 0x1_0000
+MAX_CHECKPOINTS = 64
+MAX_ITEM_BYTES = 0x200_0000
+"""Of one item: a chunk of the longest leaves and bodies fits."""
+
+_Hour = Annotated[int, Field(strict=True, ge=0, lt=2**40)]
+_Note = Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
+
+
+class ExportHeader(BaseModel):
+    """The first item of an export."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal["ugsd log"] = "ugsd log"
+    version: Literal[1] = 1
+    key: Annotated[str, Field(max_length=1024)]
+    size: Annotated[int, Field(ge=0, lt=2**40)]
+    bodies: bool
+    hours: Annotated[tuple[_Hour, ...], Field(max_length=2)]
+    """First and last, by the device's clock; empty before any passage."""
+    checkpoints: Annotated[tuple[_Note, ...], Field(min_length=1, max_length=MAX_CHECKPOINTS)]
+
+    @classmethod
+    def of(cls, item: object) -> ExportHeader:
+        """Check a decoded item. Raises :class:`LogTampered`."""
+        if not isinstance(item, dict) or item.get("format") != EXPORT_FORMAT:
+            raise LogTampered("not an export of a log")
+        if item.get("version") != EXPORT_VERSION:
+            raise LogTampered(
+                f"an export of version {item.get('version')!r}; this release reads {EXPORT_VERSION}"
+            )
+        try:
+            listed = {name: tuple(item[name]) for name in ("hours", "checkpoints")}
+            return cls.model_validate(item | listed)
+        except (ValidationError, TypeError, KeyError):
+            raise LogTampered("the export's header is damaged") from None
+
+    def to_bytes(self) -> bytes:
+        """The item."""
+        return _dumps(self.model_dump())
+
+
+@dataclass(slots=True)
+class Sums:
+    """A log as far as it was read: its tree, and what its leaves' counters add up to."""
+
+    size: int = 0
+    blocks: int = 0
+    tokens: int = 0
+    frame_bytes: int = 0
+    frontier: list[bytes] = field(default_factory=list)
+
+    @property
+    def root(self) -> bytes:
+        return frontier_root(self.frontier)
+
+    @property
+    def counts(self) -> list[int]:
+        return [self.blocks, self.tokens, self.frame_bytes]
+
+    def add(self, content: bytes) -> None:
+        """The next leaf. Raises :class:`LogTampered` for what is none."""
+        try:
+            leaf = Leaf.from_bytes(content)
+        except LogTampered as error:
+            raise LogTampered(f"leaf {self.size}: {error}", index=self.size) from None
+        self.frontier, _ = extend_frontier(self.frontier, self.size, leaf_hash(content))
+        self.size += 1
+        self.blocks += leaf.blocks
+        self.tokens += leaf.tokens
+        self.frame_bytes += leaf.frame_bytes
+
+
+def export_log(
+    view: LedgerView,
+    note: str,
+    key: LogKey,
+    file: BinaryIO,
+    *,
+    earlier: Sequence[str] = (),
+    bodies: bool = False,
+) -> Sums:
+    """Write the log up to ``note``, a checkpoint of it, to ``file``.
+
+    ``earlier`` are checkpoints of this log that it must extend, cosigned ones say; they go into the
+    file. ``bodies`` adds them as they are stored. Raises :class:`LogTampered` where the log is not
+    what was signed; then what was written is to be thrown away.
+    """
+    signed = open_checkpoint(note, key.public)
+    due = [signed, *(open_checkpoint(other, key.public) for other in earlier)]
+    notes = (*dict.fromkeys(earlier), note)
+    if len(notes) > MAX_CHECKPOINTS:
+        raise ExportFailed(f"an export holds {MAX_CHECKPOINTS} checkpoints at most")
+    header = ExportHeader(
+        key=key.public.to_text(),
+        size=signed.size,
+        bodies=bodies,
+        hours=view.hours() or (),
+        checkpoints=notes,
+    )
+    digest, sums = hashlib.sha256(), Sums()
+
+    def put(item: bytes) -> None:
+        framed = _dumps(item)
+        digest.update(framed)
+        file.write(framed)
+
+    put(header.to_bytes())
+    for chunk in _chunks(view, signed.size):
+        check_roots(due, sums)
+        for content, _ in chunk:
+            sums.add(content)
+            check_roots(due, sums)
+        put(_chunk_bytes(sums.size - len(chunk), chunk, bodies=bodies))
+    check_roots(due, sums)
+    check_longest(due, sums)
+    put(_dumps(sums.counts))
+    put(_dumps(sign_note(seal_text(digest.digest()), key)))
+    return sums
+
+
+def check_roots(due: Sequence[Checkpoint], sums: Sums) -> None:
+    """Raise :class:`LogTampered` where a checkpoint of just so many leaves has another root."""
+    for checkpoint in due:
+        if checkpoint.size == sums.size and checkpoint.root != sums.root:
+            matched = max((c.size for c in due if c.size < sums.size), default=0)
+            raise LogTampered(
+                f"leaves {matched} to {sums.size - 1} are not all those that were signed",
+                index=matched,
+            )
+
+
+def check_longest(due: Sequence[Checkpoint], sums: Sums) -> None:
+    """Raise :class:`LogTampered` where a checkpoint is of more leaves than there are."""
+    longest = max(checkpoint.size for checkpoint in due)
+    if longest > sums.size:
+        raise LogTampered(
+            f"truncated: {longest} leaves were signed, {sums.size} are here", index=sums.size
+        )
+
+
+def leaf_check(index: int, content: bytes, body: bytes = b"") -> bytes:
+    """CRC-32 of a leaf's index, as big-endian uint64, its content and its body."""
+    place = zlib.crc32(index.to_bytes(8, "big"))
+    return zlib.crc32(body, zlib.crc32(content, place)).to_bytes(CHECK_BYTES, "big")
+
+
+def seal_text(digest: bytes) -> str:
+    """What the log key signs of an export; no checkpoint reads like it."""
+    return f"{EXPORT_FORMAT} export {EXPORT_VERSION}\n{base64.b64encode(digest).decode()}\n"
+
+
+def read_item(file: BinaryIO) -> tuple[bytes, Any]:
+    """The bytes of the next item with its frame, and the item; no bytes at the end of the file.
+
+    Raises :class:`LogTampered` for what is cut short, too long, or not deterministic CBOR.
+    """
+    head = file.read(1)
+    if not head:
+        return b"", None
+    argument = head[0] & 0x1F
+    extra = file.read(1 << (argument - 24)) if 24 <= argument <= 27 else b""
+    length = int.from_bytes(extra, "big") if extra else argument
+    if length > MAX_ITEM_BYTES:
+        raise LogTampered("an item of the file is too long")
+    item = file.read(length)
+    framed = head + extra + item
+    if framed != _dumps(item) or len(item) != length:
+        raise LogTampered("the file was cut short or damaged")
+    return framed, _loads(item)
+
+
+def _chunks(view: LedgerView, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    for start in range(0, size, TILE_WIDTH):
+        stop = min(start + TILE_WIDTH, size)
+        chunk = view.leaves(start, stop)
+        check_contents([content for content, _ in chunk], view.nodes(0, start, stop), start)
+        yield chunk
+
+
+def _chunk_bytes(start: int, chunk: Sequence[tuple[bytes, bytes]], *, bodies: bool) -> bytes:
+    contents = [content for content, _ in chunk]
+    kept = [body for _, body in chunk] if bodies else []
+    if any(len(body) > MAX_BODY_BYTES for body in kept):
+        raise ExportFailed(f"a body is longer than {MAX_BODY_BYTES} bytes; export without them")
+    checks = b"".join(
+        leaf_check(index, content, body if bodies else b"")
+        for index, (content, body) in enumerate(chunk, start)
+    )
+    return _dumps([bundle_bytes(contents), kept, checks])
+
+
+def _dumps(item: object) -> bytes:
+    return cbor2.dumps(item, canonical=True)
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        item = cbor2.loads(data)
+        canonical = _dumps(item) == data
+    except Exception:
+        raise LogTampered("an item of the file is no CBOR") from None
+    if not canonical:
+        raise LogTampered("an item of the file is not in deterministic CBOR")
+    return item

@@ -1,0 +1,177 @@
+"""Verification of an exported log: one file and a public key, no device and no ledger.
+
+It finds what :func:`ugsd_privacy.audit.verify.verify_log` finds in the tree, its counters and its
+checkpoints. What the bodies say, only their owner can read: of them it proves that they are those
+that the device exported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, open_note
+from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
+from ugsd_privacy.audit.export import (
+    CHECK_BYTES,
+    ExportHeader,
+    Sums,
+    check_longest,
+    check_roots,
+    leaf_check,
+    read_item,
+    seal_text,
+)
+from ugsd_privacy.audit.tiles import TILE_WIDTH, entry_at
+from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys import LogPublicKey
+
+__all__ = ["ExportSummary", "verify_cosigned", "verify_export"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What a verified export holds."""
+
+    public: LogPublicKey
+    """The key that it verifies by."""
+    size: int
+    root: bytes
+    blocks: int
+    tokens: int
+    frame_bytes: int
+    hours: tuple[int, ...]
+    """UTC hour numbers of the first and the last passage, by the device's clock."""
+    checkpoints: int
+    """How many were verified, those given included."""
+    bodies: bool
+    witnessed: Mapping[str, tuple[int, int]]
+    """By each witness's name, the size it cosigned last and when, in Unix time by its clock."""
+
+
+def verify_export(
+    file: BinaryIO,
+    public: LogPublicKey | None = None,
+    *,
+    trusted: Iterable[str] = (),
+    witnesses: Iterable[WitnessPublicKey] = (),
+) -> ExportSummary:
+    """Recompute the tree and the sums of an export, and check every signature.
+
+    Without ``public`` the file's own key is taken: then it proves no more than that the file is
+    whole. ``trusted`` are checkpoints from elsewhere that the log must extend; each of
+    ``witnesses`` must have cosigned one that is here. Raises :class:`LogTampered`, with the first
+    leaf that is wrong, or may be, as its index. Linear in the log.
+    """
+    digest = hashlib.sha256()
+    first, item = read_item(file)
+    header = ExportHeader.of(item)
+    key = _key_of(header, public)
+    given = list(trusted)
+    notes = [*header.checkpoints, *given]
+    due = [open_checkpoint(note, key) for note in notes]
+    if due[len(header.checkpoints) - 1].size != header.size:
+        raise LogTampered("the export's last checkpoint is of another size")
+    digest.update(first)
+    sums = _replayed(file, header, due, digest)
+    check_longest(due, sums)
+    _check_end(file, key, sums, digest)
+    return ExportSummary(
+        public=key,
+        size=sums.size,
+        root=sums.root,
+        blocks=sums.blocks,
+        tokens=sums.tokens,
+        frame_bytes=sums.frame_bytes,
+        hours=header.hours,
+        checkpoints=len(set(notes)),
+        bodies=header.bodies,
+        witnessed=verify_cosigned(notes, key, witnesses),
+    )
+
+
+def verify_cosigned(
+    notes: Iterable[str], public: LogPublicKey, witnesses: Iterable[WitnessPublicKey]
+) -> dict[str, tuple[int, int]]:
+    """The size that each witness cosigned last, and when. Raises :class:`LogTampered` where one of
+    them cosigned none of ``notes``, or a cosignature of theirs does not verify."""
+    notes, found = list(notes), {}
+    for witness in witnesses:
+        by = [note for note in notes if f"— {witness.name} " in note]
+        if not by:
+            raise LogTampered(f"{witness.name} cosigned no checkpoint that is here")
+        stamps = [(open_checkpoint(n, public).size, verify_cosignature(n, witness)) for n in by]
+        found[witness.name] = max(stamps)
+    return found
+
+
+def _key_of(header: ExportHeader, public: LogPublicKey | None) -> LogPublicKey:
+    try:
+        own = LogPublicKey.from_text(header.key)
+    except KeyFileError as error:
+        raise LogTampered(f"the export's key: {error}") from None
+    if own.to_text() != header.key:
+        raise LogTampered("the export's key is not as keys are written")
+    if public is not None and own.to_text() != public.to_text():
+        raise LogTampered(f"the export is of {own.origin}, not of {public.origin}")
+    return own
+
+
+def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], digest: Any) -> Sums:
+    sums = Sums()
+    check_roots(due, sums)
+    while sums.size < header.size:
+        start = sums.size
+        count = min(TILE_WIDTH, header.size - start)
+        try:
+            framed, item = read_item(file)
+            contents = _chunk(item, count, start, bodies=header.bodies)
+        except LogTampered as error:
+            at = start if error.index is None else error.index
+            raise LogTampered(f"from leaf {at} on: {error}", index=at) from None
+        for content in contents:
+            sums.add(content)
+            check_roots(due, sums)
+        digest.update(framed)
+    return sums
+
+
+def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
+    """The contents of a chunk's leaves, none of which is damaged."""
+    match item:
+        case None:
+            raise LogTampered("the file ends early")
+        case [bytes(bundle), list(kept), bytes(checks)]:
+            pass
+        case _:
+            raise LogTampered("not a chunk of leaves")
+    if len(kept) != (count if bodies else 0) or not all(type(body) is bytes for body in kept):
+        raise LogTampered("bodies are missing")
+    contents, at = list[bytes](), 0
+    for number in range(count):
+        check = checks[number * CHECK_BYTES : (number + 1) * CHECK_BYTES]
+        try:
+            content, at = entry_at(bundle, at)
+            whole = leaf_check(start + number, content, *kept[number : number + 1]) == check
+        except LogTampered:
+            whole = False
+        if not whole:
+            raise LogTampered("it is damaged or another", index=start + number)
+        contents.append(content)
+    if at != len(bundle) or len(checks) != count * CHECK_BYTES:
+        raise LogTampered(f"more than {count} leaves")
+    return contents
+
+
+def _check_end(file: BinaryIO, key: LogPublicKey, sums: Sums, digest: Any) -> None:
+    framed, counts = read_item(file)
+    if counts != sums.counts:
+        raise LogTampered(f"the leaves' counters add up to {sums.counts}, not {counts}")
+    digest.update(framed)
+    _, seal = read_item(file)
+    if type(seal) is not str or open_note(seal, key) != seal_text(digest.digest()):
+        raise LogTampered("something in the file is not what the device exported")
+    if file.read(1):
+        raise LogTampered("the file goes on after its end")

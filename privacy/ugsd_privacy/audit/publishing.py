@@ -1,0 +1,104 @@
+"""The log in a folder that any static file server serves: C2SP tlog-tiles and tlog-checkpoint.
+
+Only what is new is written: whole files, tiles first, the checkpoint last, so that a reader or a
+crash meets a complete log at any time. A file once written is never changed; a partial tile goes
+once its full one is there. Bodies are not published.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
+from ugsd_privacy.audit.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, verify_consistency
+from ugsd_privacy.audit.tiles import Tile, bundle_bytes, check_tile, new_tiles, tile_hashes
+from ugsd_privacy.audit.whole_files import read_bytes, read_note, write_whole
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys import LogPublicKey
+from ugsd_privacy.ledger import LedgerView
+
+__all__ = ["Published", "check_contents", "publish_tiles"]
+
+_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a folder holds now, and how many files were new to it."""
+
+    checkpoint: Checkpoint
+    files: int
+
+
+def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Path) -> Published:
+    """Bring ``folder`` to the state that ``note``, a checkpoint of ``view``'s log, signs.
+
+    Every hash is the ledger's stored one, checked against the leaves below and the root above.
+    Raises :class:`LogTampered` where they differ, or where ``folder`` holds another log, or more of
+    this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be written.
+    """
+    signed, old = open_checkpoint(note, public), _published(folder, public)
+    if old.size > signed.size:
+        raise LogTampered(
+            f"{folder} has {old.size} leaves of this log, the ledger {signed.size}: rolled back",
+            index=signed.size,
+        )
+    if view.size() < signed.size or view.root(signed.size) != signed.root:
+        raise LogTampered("the checkpoint is not of this ledger")
+    proof = consistency_proof(old.size, signed.size, view.node) if old.size else []
+    verify_consistency(old.size, signed.size, old.root, signed.root, proof)
+    files = 0
+    for tile in new_tiles(old.size, signed.size):
+        hashes = tile_hashes(tile, view.nodes)
+        check_tile(tile, hashes, view.node)
+        if tile.level == 0:
+            contents = [content for content, _ in view.leaves(*_span(tile))]
+            check_contents(contents, hashes, tile.start)
+            files += _write_once(folder / tile.entries_path, bundle_bytes(contents))
+        files += _write_once(folder / tile.path, b"".join(hashes))
+    write_whole(folder / _CHECKPOINT, note.encode())
+    _drop_partial(folder, old.size, signed.size)
+    return Published(signed, files)
+
+
+def check_contents(contents: Sequence[bytes], hashes: Sequence[bytes], start: int) -> None:
+    """Raise :class:`LogTampered` unless ``hashes`` are those of the leaves from ``start`` on."""
+    for index, (content, stored) in enumerate(zip(contents, hashes, strict=True), start):
+        if leaf_hash(content) != stored:
+            raise LogTampered(f"leaf {index} is not what the tree holds", index=index)
+
+
+def _published(folder: Path, public: LogPublicKey) -> Checkpoint:
+    """What the folder holds already."""
+    path = folder / _CHECKPOINT
+    if not path.exists():
+        return Checkpoint(public.origin, 0, EMPTY_ROOT)
+    try:
+        return open_checkpoint(read_note(path), public)
+    except LogTampered as error:
+        raise LogTampered(f"{path} is not of this log ({error}); name another folder") from None
+
+
+def _span(tile: Tile) -> tuple[int, int]:
+    return tile.start, tile.start + tile.width
+
+
+def _write_once(path: Path, data: bytes) -> int:
+    """How many files were written: none where a crash left this one already."""
+    if path.exists():
+        if read_bytes(path, len(data)) != data:
+            raise LogTampered(f"{path} holds something else; name another folder")
+        return 0
+    write_whole(path, data)
+    return 1
+
+
+def _drop_partial(folder: Path, old: int, new: int) -> None:
+    """Of what was partial and is full now, as tlog-tiles allows."""
+    for tile in new_tiles(old, new):
+        if tile.is_full:
+            for path in (tile.path, tile.entries_path) if tile.level == 0 else (tile.path,):
+                shutil.rmtree(folder / f"{path}.p", ignore_errors=True)

@@ -1,0 +1,74 @@
+"""What left in one passage, to the last number: for ``ugsd audit show --content``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ugsd_privacy.audit.records import EgressRecord
+
+__all__ = ["content_lines", "content_of", "words_of"]
+
+# Heavy imports wait, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+def words_of(vocabulary: Path | None) -> Sequence[str]:
+    """Pieces by token id: of a vocabulary file, or the bundled one. Raises ``ConfigError``."""
+    from ugsd_sdk.errors import ConfigError
+
+    try:
+        source = vocabulary or files("ugsd_sdk") / "starter" / "vocabulary.json"
+        pieces = json.loads(source.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(f"{vocabulary}: no vocabulary file can be read there") from None
+    if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
+        raise ConfigError(f"{vocabulary}: not a list of pieces by token id")
+    return pieces
+
+
+def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | None:
+    """What the verifier could read; ``None`` where the log does not keep it, or nothing left."""
+    from ugsd_privacy.noise import dequantise
+    from ugsd_privacy.wire import Block, decode_device_message
+
+    if record.message is None:
+        return None
+    message = decode_device_message(record.message)
+    if not isinstance(message, Block):
+        return {"kind": message.kind}
+    positions = range(message.keep, message.end)
+    tokens = zip(positions, message.prefix + message.tokens, strict=True)
+    states = dequantise(message.states, message.state_dim) if message.state_dim else ()
+    return {
+        "kind": "block",
+        "disclosure": str(record.disclosure),
+        "sigma": record.sigma,
+        "tokens": [
+            {"position": at, "id": token, "text": words[token] if token < len(words) else None}
+            for at, token in tokens
+        ],
+        "states": [
+            {"position": at, "numbers": [round(float(number), 4) for number in state]}
+            for at, state in zip(message.state_positions, states, strict=True)
+        ],
+    }
+
+
+def content_lines(index: int, content: dict[str, Any]) -> Iterator[str]:
+    """The same for people."""
+    if content["kind"] != "block":
+        yield f"passage {index}: {content['kind']}, which carries nothing"
+        return
+    noise = "no noise" if content["sigma"] is None else f"noise of sigma {content['sigma']:g}"
+    yield f"passage {index}: {content['disclosure']}, {noise}"
+    for token in content["tokens"]:
+        text = "" if token["text"] is None else f"  {token['text']!r}"
+        yield f"  token {token['position']:3}  id {token['id']}{text}"
+    for state in content["states"]:
+        numbers = " ".join(f"{number:+.3f}" for number in state["numbers"])
+        yield f"  state {state['position']:3}  {numbers}"

@@ -1,0 +1,79 @@
+"""``ugsd audit erase``: forget what left; that it left stays in the log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
+
+__all__ = ["erase"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_SECONDS_PER_DAY = 86_400
+_CAPTION_HEX = 32
+
+
+def erase(
+    before: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="What left before this day (UTC)."),
+    ] = None,
+    older_than: Annotated[
+        int | None, typer.Option(min=0, metavar="DAYS", help="What left so many days ago or more.")
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option(metavar="ID", help="What left for this caption.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="What was charged to this user.")
+    ] = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase the bodies of what left, for good. Charges, counts and proofs stay, and the log says
+    that you erased them."""
+    from ugsd_sdk.home import Door, Home
+
+    if before is not None and older_than is not None:
+        raise typer.BadParameter("give --before or --older-than, one of the two")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody to ask: repeat it with --yes")
+        typer.confirm("Erase what the log keeps of what left, for good?", abort=True)
+    settings = settings_from(config, home=home)
+    place = Home.at(settings.home)
+    if not place.is_used():
+        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
+        return
+    before_s = None if before is None else before.replace(tzinfo=UTC).timestamp()
+    if older_than is not None:
+        before_s = time.time() - older_than * _SECONDS_PER_DAY
+    door = Door(place, settings.limits_of(), settings.user)
+    try:
+        named = _caption(caption)
+        count, leaf = door.open().erase(before_s=before_s, user=user, caption=named)
+    finally:
+        door.close()
+    said = f"; record {leaf} of the log says so" if count else ""
+    typer.echo(f"{count} bodies erased{said}")
+
+
+def _caption(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        caption = bytes.fromhex(text)
+    except ValueError:
+        caption = b""
+    if len(text) != _CAPTION_HEX or not caption:
+        raise typer.BadParameter(f"a caption's id has {_CAPTION_HEX} hexadecimal digits")
+    return caption

@@ -1,0 +1,211 @@
+"""``ugsd audit verify``: this home's log, or an export, receipt or proof from anywhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ugsd_sdk.cli.log import NoteOption, fail
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ugsd_privacy.audit.cosignature import WitnessPublicKey
+    from ugsd_privacy.audit.offline import ExportSummary
+    from ugsd_privacy.audit.receipts import Consistency, Receipt
+    from ugsd_privacy.keys import LogPublicKey
+
+    from ugsd_sdk.home import Home
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_REMEDY = "restore a backup, or move the home folder away to start anew"
+_MAX_JSON_BYTES = 16 * 2**20
+_SECONDS_PER_HOUR = 3600
+
+_LogKeyOption = Annotated[
+    str | None,
+    typer.Option("--log-key", metavar="KEY", help="The log's verifier key, or a file with it."),
+]
+_WitnessKeyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness-key",
+        metavar="KEY",
+        help="A witness that must have cosigned, its verifier key or a file; may be repeated.",
+    ),
+]
+
+
+def register(audit: typer.Typer) -> None:
+    """Add the command to ``ugsd audit``."""
+    audit.command("verify", epilog="Example: ugsd audit verify log.ugsd --log-key log.pub")(verify)
+
+
+def verify(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="An export, receipts or a proof instead; needs neither device nor home.",
+        ),
+    ] = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    log_key: _LogKeyOption = None,
+    checkpoint: NoteOption = None,
+    witness_key: _WitnessKeyOption = None,
+    owner_key: OwnerKeyOption = None,
+) -> None:
+    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
+    from ugsd_privacy.audit.cosignature import WitnessPublicKey
+    from ugsd_privacy.audit.whole_files import read_note
+    from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys import LogPublicKey
+
+    public = None if log_key is None else LogPublicKey.load(log_key)
+    witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
+    try:
+        trusted = [read_note(path) for path in checkpoint or []]
+        if file is None:
+            _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
+        elif _is_json(file):
+            _verify_proofs(file, public or _own_key(_place(home, config)))
+        else:
+            _verify_export(file, public, trusted, witnesses)
+    except LogTampered as error:
+        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
+        if file is None:
+            from ugsd_privacy.ledger import Ledger
+
+            path = Ledger(_place(home, config).ledger).path
+            typer.echo(f"ugsd: it is in {path}: {_REMEDY}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _place(home: Path | None, config: Path | None) -> Home:
+    from ugsd_sdk.home import Home
+
+    return Home.at(settings_from(config, home=home).home)
+
+
+def _own_key(place: Home) -> LogPublicKey:
+    from ugsd_privacy.keys import LogKey
+
+    if not place.log_key.exists():
+        fail("a receipt holds no key: name the log's with --log-key")
+    typer.echo(f"by the key of this home's log, {place.log_key}")
+    return LogKey.load(place.log_key).public
+
+
+def _verify_home(
+    place: Home,
+    public: LogPublicKey | None,
+    trusted: list[str],
+    witnesses: list[WitnessPublicKey],
+    owner_key: Path | None,
+) -> None:
+    from ugsd_privacy.audit.cosigned import CosignedNotes
+    from ugsd_privacy.audit.offline import verify_cosigned
+    from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys import LogKey
+
+    from ugsd_sdk.cli.audit import describe, verified
+
+    cosigned = CosignedNotes(place.cosigned).notes()
+    summary = verified(place, trusted=[*trusted, *cosigned], owner_key=owner_key)
+    if summary is None:
+        if trusted or cosigned or witnesses:
+            raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
+        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
+        return
+    own = LogKey.load(place.log_key).public
+    if public is not None and public.to_text() != own.to_text():
+        raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
+    witnessed = verify_cosigned([*trusted, *cosigned], own, witnesses)
+    typer.echo(describe(summary))
+    _tell_witnessed(witnessed, summary.size)
+
+
+def _verify_export(
+    file: Path,
+    public: LogPublicKey | None,
+    trusted: list[str],
+    witnesses: list[WitnessPublicKey],
+) -> None:
+    from ugsd_privacy.audit.offline import verify_export
+
+    with file.open("rb") as stream:
+        summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
+    typer.echo(_describe_export(summary))
+    _tell_witnessed(summary.witnessed, summary.size)
+    if public is None:
+        typer.echo(
+            "The key came from the file itself, which is only as trustworthy as that: compare its "
+            f"fingerprint with the device's, {summary.public.fingerprint}, or name --log-key."
+        )
+
+
+def _describe_export(summary: ExportSummary) -> str:
+    hours = [
+        datetime.fromtimestamp(hour * _SECONDS_PER_HOUR, UTC).strftime("%Y-%m-%d %H:00")
+        for hour in summary.hours
+    ]
+    span = (
+        f", from {hours[0]} to the hour of {hours[-1]} UTC by the device's clock" if hours else ""
+    )
+    bodies = "with their bodies, sealed" if summary.bodies else "without their bodies"
+    return (
+        f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
+        f"tokens, {summary.frame_bytes} bytes) {bodies}{span}\n"
+        f"root {summary.root.hex()}, {summary.checkpoints} signed checkpoints\n"
+        f"log key: {summary.public.to_text()}"
+    )
+
+
+def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None:
+    for name, (cosigned, time_s) in witnessed.items():
+        when = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        typer.echo(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(1) == b"{"
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
+
+
+def _verify_proofs(file: Path, public: LogPublicKey) -> None:
+    from ugsd_privacy.audit.receipts import Receipt
+    from ugsd_privacy.audit.whole_files import read_bytes
+
+    for line in read_bytes(file, _MAX_JSON_BYTES).splitlines():
+        proof = _proof_of(line)
+        if isinstance(proof, Receipt):
+            proof.verify(public)
+            typer.echo(f"passage {proof.index} is in the log of {proof.tree_size} passages")
+        else:
+            earlier, later = proof.verify(public)
+            typer.echo(f"the log of {later} passages extends that of {earlier}")
+
+
+def _proof_of(line: bytes) -> Receipt | Consistency:
+    from pydantic import TypeAdapter, ValidationError
+    from ugsd_privacy.audit.receipts import Consistency, Receipt
+    from ugsd_privacy.errors import LogTampered
+
+    either: TypeAdapter[Receipt | Consistency] = TypeAdapter(Receipt | Consistency)
+    try:
+        return either.validate_json(line)
+    except ValidationError:
+        raise LogTampered("neither a receipt nor a proof") from None

@@ -1,0 +1,181 @@
+"""A witness of logs over HTTP (C2SP tlog-witness): `ugsd-server witness` runs one.
+
+It holds no model and no verifier's key. Requests are small and signed by the logs themselves, so
+there is no authentication beyond that; put a proxy with TLS before it. A connection has one
+request, ten seconds and one of 32 places; what is beyond is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Answer, Witness
+from ugsd_privacy.errors import WitnessUnavailable
+
+from ugsd_server.errors import ListenFailed, ServerError
+
+__all__ = ["MAX_CONNECTIONS", "REQUEST_S", "WitnessServer"]
+
+REQUEST_S = 10.0
+MAX_CONNECTIONS = 32
+_ADD = "/add-checkpoint"
+_LATEST = re.compile(r"/([0-9a-f]{64})/checkpoint")
+_LENGTH = re.compile(r"[0-9]{1,7}")
+_log = logging.getLogger(__name__)
+
+
+class WitnessServer:
+    """Serves ``witness`` from :meth:`start` to :meth:`close`."""
+
+    def __init__(
+        self,
+        witness: Witness,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        request_s: float = REQUEST_S,
+    ) -> None:
+        self._handler = partial(_Handler, witness, request_s)
+        self._address = host, port
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Listen. Raises :class:`ListenFailed`."""
+        try:
+            self._server = _Server(self._address, self._handler)
+        except OSError as error:
+            host, port = self._address
+            raise ListenFailed(f"{host} port {port}: {error.strerror}; choose another") from error
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    @property
+    def url(self) -> str:
+        """Both prefixes of the witness."""
+        if self._server is None:
+            raise ServerError("the witness does not listen; call start()")
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def close(self) -> None:
+        """Stop listening; requests in hand are answered. May be called again."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    """With a bound on connections."""
+
+    daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], handler: Callable[..., Any]) -> None:
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke; whose it was is nobody's business."""
+        _log.info("a connection ended early: %s", type(sys.exception()).__name__)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request of one connection."""
+
+    server_version, sys_version = "ugsd-witness", ""
+
+    def __init__(self, witness: Witness, request_s: float, *given: Any) -> None:
+        self._witness = witness
+        # A whole request's time: a socket's own timeout starts anew with each byte.
+        self._timer = threading.Timer(request_s, self._cut)
+        super().__init__(*given)
+
+    def setup(self) -> None:
+        super().setup()
+        self._timer.daemon = True
+        self._timer.start()
+
+    def finish(self) -> None:
+        self._timer.cancel()
+        super().finish()
+
+    def do_POST(self) -> None:
+        """``add-checkpoint``."""
+        length = self.headers.get("Content-Length", "")
+        if self.path != _ADD:
+            self._answer(Answer(404, b"no such place\n"))
+        elif not _LENGTH.fullmatch(length):
+            self._answer(Answer(411, b"a request has a Content-Length\n"))
+        elif int(length) > MAX_REQUEST_BYTES:
+            self._answer(Answer(413, b"the request is too long\n"))
+        else:
+            body = self.rfile.read(int(length))
+            self._answer_by(lambda: self._witness.add_checkpoint(body))
+
+    def do_GET(self) -> None:
+        """The checkpoint of a log that was cosigned last."""
+        found = _LATEST.fullmatch(self.path)
+        if found is None:
+            self._answer(Answer(404, b"no such place\n"))
+            return
+        self._answer_by(lambda: self._witness.checkpoint(found[1]))
+
+    def log_message(self, *given: object) -> None:
+        """Addresses of devices are not kept."""
+
+    def _answer_by(self, ask: Callable[[], Answer]) -> None:
+        try:
+            answer = ask()
+        except WitnessUnavailable as error:
+            _log.error("%s", error)
+            answer = Answer(503, b"the witness cannot sign now\n")
+        self._answer(answer)
+
+    def _answer(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,64 @@
+"""``ugsd-server witness``: the command."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the command, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("witness", epilog="Example: ugsd-server witness --state w --log-key log.pub")(run)
+
+
+def run(
+    state: Annotated[
+        Path, typer.Option(metavar="DIR", help="What this witness cosigned; made with its key.")
+    ],
+    log_key: Annotated[
+        list[str],
+        typer.Option(metavar="KEY", help="Of a log to witness, or a file; may be repeated."),
+    ],
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its private key.  [default: witness.key in --state]"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 for any free one.")] = 8766,
+) -> None:
+    """Witness logs: cosign checkpoints that extend what was cosigned before, over HTTP.
+
+    Prints the key that devices and auditors keep, and where it listens. Stops on SIGINT and
+    SIGTERM.
+    """
+    from ugsd_privacy.audit.witness import Witness, open_witness
+    from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.keys import LogPublicKey
+
+    from ugsd_server.errors import ServerError
+    from ugsd_server.witness import WitnessServer
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        key, kept = open_witness(state, key_file)
+        witness = Witness(key, map(LogPublicKey.load, log_key), kept)
+        with WitnessServer(witness, host, port) as server:
+            print(f"witness key: {key.public.to_text()}\nlistening on {server.url}", flush=True)
+            stop.wait()
+    except (PrivacyError, ServerError) as error:
+        typer.echo(f"ugsd-server: {error}", err=True)
+        raise typer.Exit(1) from None

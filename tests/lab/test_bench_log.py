@@ -1,0 +1,23 @@
+"""The log that the bench measures is a sound one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ugsd_lab.bench.log import BLOCK_TOKENS, write_log
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Ledger
+
+
+def test_what_is_measured_is_the_verification_of_a_log_that_verifies(tmp_path: Path) -> None:
+    key = write_log(tmp_path / "home", 300, lambda *_: None)
+    with Ledger(tmp_path / "home" / "ledger") as ledger:
+        summary = verify_log(ledger, key.public)
+        assert (summary.size, summary.total.tokens) == (300, 300 * BLOCK_TOKENS)
+        with ledger.signing() as log:
+            log.add_checkpoint(300, "no note")
+        with pytest.raises(LogTampered):
+            verify_log(ledger, LogKey.generate().public)

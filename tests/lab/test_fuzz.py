@@ -1,0 +1,128 @@
+"""Hostile frames: typed errors only, in bounded memory and time; and the fuzzer can fail."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from ugsd_lab.cli import main
+from ugsd_lab.fuzz.mutations import _bomb
+from ugsd_lab.fuzz.run import fuzz
+from ugsd_lab.fuzz.targets import TARGETS, Case, Target
+from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.audit.receipts import Receipt
+from ugsd_privacy.audit.records import decode_record
+from ugsd_privacy.errors import LogTampered, PrivacyError
+from ugsd_privacy.keys import LogKey
+
+
+def test_ten_thousand_hostile_frames_meet_typed_errors_in_bounded_time_and_memory() -> None:
+    result = fuzz(frames=10_000, seed=1)
+    assert not result.findings
+    assert result.frames == 10_000
+    for target in TARGETS:
+        outcomes = result.outcomes[target.name]
+        assert len(outcomes) > 1, f"{target.name}: some are refused and some pass: {outcomes}"
+
+
+def test_the_same_seed_makes_the_same_messages() -> None:
+    decoder = next(t for t in TARGETS if t.name == "wire.decode_device_message")
+    one, other = Random(5), Random(5)
+    assert [decoder.case(one).data for _ in range(300)] == [
+        decoder.case(other).data for _ in range(300)
+    ]
+
+
+@pytest.mark.parametrize("target", [t for t in TARGETS if t.name.startswith(("wire", "audit.rec"))])
+@pytest.mark.parametrize("head", [0x5B, 0x7B, 0x9B, 0xBB])
+@pytest.mark.parametrize("count", [2**40, 2**64 - 1])
+def test_a_header_that_claims_a_trillion_items_allocates_nothing(
+    monkeypatch: pytest.MonkeyPatch, target: Target, head: int, count: int
+) -> None:
+    from ugsd_lab.fuzz import targets
+
+    data = bytes([0xA1, 0x61, 0x61, head]) + count.to_bytes(8, "big")
+    monkeypatch.setattr(targets, "_written", lambda rng, fields: data)
+    result = fuzz(frames=2, targets=[target])
+    assert not result.findings
+    assert result.peak_bytes[target.name] < 64 * 1024
+
+
+def test_a_record_that_doubles_itself_by_reference_is_refused_at_once() -> None:
+    """Hashing such a key took two to the power of its depth."""
+    for doublings in (1, 20, 200):
+        with pytest.raises(LogTampered):
+            decode_record(_bomb(doublings))
+
+
+def test_a_note_with_half_a_surrogate_pair_is_refused() -> None:
+    key = LogKey.generate()
+    with pytest.raises(LogTampered, match="UTF-8"):
+        open_checkpoint("\ud800" + sign_checkpoint(1, bytes(32), key), key.public)
+
+
+def test_what_is_no_receipt_is_refused_with_the_packages_own_error() -> None:
+    for text in ("", "{}", "[" * 9000, b"\xff", '{"index": 1e400}'):
+        with pytest.raises(LogTampered, match="not a receipt"):
+            Receipt.from_json(text)
+
+
+def _target(read: object) -> Target:
+    return Target("planted", lambda rng: Case(b"\xde\xad", read))  # type: ignore[arg-type]
+
+
+def _key_error() -> str:
+    raise KeyError("planted")
+
+
+def _spin() -> str:
+    from time import thread_time
+
+    ends_s = thread_time() + 1.1
+    while thread_time() < ends_s:
+        pass
+    return "read"
+
+
+@pytest.mark.parametrize(
+    ("read", "fault"),
+    [
+        (_key_error, "untyped: KeyError"),
+        (_spin, "hang"),
+        (lambda: str(len(bytearray(10**6))), "memory"),
+    ],
+)
+def test_a_planted_fault_is_found(read: object, fault: str) -> None:
+    (finding,) = fuzz(frames=1, targets=[_target(read)]).findings
+    assert finding.fault.startswith(fault)
+    assert finding.data == b"\xde\xad"
+
+
+def test_a_decoder_that_fails_on_some_input_is_found_and_its_bytes_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the schema meets a block without tokens, it forgets to be typed."""
+    from ugsd_privacy import wire
+
+    real = wire._parsed
+
+    def forgetful(fields, data, schema):  # type: ignore[no-untyped-def]
+        try:
+            return real(fields, data, schema)
+        except PrivacyError:
+            fields["tokens"]
+            raise
+
+    monkeypatch.setattr(wire, "_parsed", forgetful)
+    assert main(["fuzz", "--frames", "600", "--json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert any(f["fault"] == "untyped: KeyError" for f in printed["findings"])
+    assert all(bytes.fromhex(f["data"]) for f in printed["findings"])
+
+
+def test_the_command_prints_a_table_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuzz", "--frames", "40", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "VerifierSession.receive" in out
+    assert "40 inputs, seed 3" in out

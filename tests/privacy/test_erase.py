@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from ugsd_privacy.audit.bodies import Absent, BodyReader
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import LedgerUnavailable, LogTampered
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def logged(world):
+    """A hello and a block of each of two users, on each of two days: leaves 0 to 7."""
+    world.captions = []
+    for _ in range(2):
+        for user in ("ada", "ben"):
+            world.door = world.egress(user=user)
+            caption = world.connect(world.door)
+            world.door.seal_block(world.channel, caption, world.escalation())
+            world.captions.append(caption.id)
+        world.now_s += DAY_S
+    return world
+
+
+def edit(world, statement: str) -> None:
+    db = sqlite3.connect(world.ledger.path)
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def gone(world) -> list[int]:
+    with world.ledger.reading() as view:
+        reader = BodyReader(view, world.owner)
+        return [row.leaf for row in view.rows() if reader.record(row) is Absent.ERASED]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, list(range(8))),
+        ({"user": "ada"}, [0, 1, 4, 5]),
+        ({"caption": 3}, [7]),
+        ({"days": 1}, [0, 1, 2, 3]),
+        ({"days": 1, "user": "ben"}, [2, 3]),
+        ({"user": "eve"}, []),
+    ],
+)
+def test_what_is_chosen_is_erased_and_the_tree_still_stands(logged, choice, expected) -> None:
+    before = logged.verified()
+    given = {"user": choice.get("user")}
+    if "caption" in choice:
+        given["caption"] = logged.captions[choice["caption"]]
+    if "days" in choice:
+        given["before_s"] = logged.now_s - choice["days"] * DAY_S
+    count, leaf = logged.door.erase(**given)
+    assert (count, leaf) == (len(expected), 8 if expected else -1)
+    assert gone(logged) == expected
+    for summary in (logged.verified(), verify_log(logged.ledger, logged.log_key.public)):
+        assert summary.erased == len(expected)
+        assert summary.total == before.total
+    if expected:
+        record = logged.record(leaf)
+        assert [n for start, stop in record.erased for n in range(start, stop)] == expected
+    assert logged.door.erase(**given) == (0, -1), "it is erased once"
+
+
+def test_a_body_that_no_erasure_names_was_deleted_by_somebody(logged) -> None:
+    logged.door.erase(user="ada")
+    edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 3")
+    for owner in (logged.owner, None):
+        with pytest.raises(LogTampered, match="no record says that you erased it") as found:
+            verify_log(logged.ledger, logged.log_key.public, owner=owner)
+        assert found.value.index == 3
+
+
+def test_a_body_that_was_put_back_is_found(logged) -> None:
+    db = sqlite3.connect(logged.ledger.path)
+    (body,) = db.execute("SELECT sealed FROM leaves WHERE leaf = 1").fetchone()
+    db.close()
+    logged.door.erase(user="ada")
+    db = sqlite3.connect(logged.ledger.path)
+    db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 1", (body,))
+    db.commit()
+    db.close()
+    with pytest.raises(LogTampered, match="body 1 was erased"):
+        logged.verified()
+
+
+def test_the_record_of_an_erasure_cannot_be_lost(logged) -> None:
+    logged.door.erase()
+    edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 8")
+    with pytest.raises(LogTampered):
+        logged.verified()
+
+
+def test_nothing_of_an_erased_body_is_left_in_the_files(logged) -> None:
+    logged.door = logged.egress(limits=BudgetLimits.uncapped())
+    for size in (40, 60, 80):  # of several pages, so that some overflow and some are moved
+        caption = logged.connect(logged.door)
+        for _ in range(20):
+            block = logged.escalation(size, dim=128)
+            logged.door.seal_block(logged.channel, caption, block)
+    with logged.ledger.reading() as view:
+        bodies = {row.leaf: row.sealed for row in view.rows()}
+    files = b"".join(path.read_bytes() for path in logged.ledger.path.parent.iterdir())
+    assert bodies[40][-30:] in files
+    logged.door.erase()
+    files = b"".join(path.read_bytes() for path in logged.ledger.path.parent.iterdir())
+    for leaf, body in bodies.items():
+        assert not any(body[at : at + 24] in files for at in range(9, len(body) - 24, 200)), leaf
+    assert logged.verified().erased == len(bodies)
+
+
+def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
+    with logged.ledger.reading() as view:
+        view.size()
+        with pytest.raises(LedgerUnavailable, match="erase again"):
+            logged.door.erase()
+    assert logged.door.erase() == (0, -1)
+    assert logged.ledger.path.with_name("ledger.sqlite3-wal").stat().st_size == 0
+    assert logged.verified().erased == 8
+
+
+@pytest.mark.parametrize("statement", ["UPDATE leaves", "INSERT INTO leaves", "COMMIT"])
+def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
+    real = logged.ledger._db
+
+    class Full:
+        def _check(self, text: str) -> None:
+            if text.startswith(statement):
+                raise sqlite3.OperationalError("database or disk is full")
+
+        def execute(self, text: str, *values: object) -> object:
+            self._check(text)
+            return real.execute(text, *values)
+
+        def executemany(self, text: str, *values: object) -> object:
+            self._check(text)
+            return real.executemany(text, *values)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    logged.ledger._db = Full()
+    with pytest.raises(LedgerUnavailable):
+        logged.door.erase()
+    logged.ledger._db = real
+    assert gone(logged) == []
+    assert logged.verified().size == 8

@@ -1,0 +1,317 @@
+"""``ugsd audit``: the log for others, from a real home."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.audit.checkpoint import sign_checkpoint
+from ugsd_privacy.audit.cosignature import WitnessKey
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.keys import LogKey
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.home import Door, Home
+
+New = Callable[..., Captioner]
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None:
+    """The commands load a drafter that needs no weights."""
+    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+
+
+@pytest.fixture
+def leave(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
+    """Let a caption's hello and five blocks leave the home."""
+
+    def one() -> None:
+        with new_captioner(user="ada") as captioner:
+            assert captioner.caption(voice, 16_000).degraded is None
+
+    return one
+
+
+@pytest.fixture
+def home(leave: Callable[[], None], tmp_path: Path) -> Path:
+    leave()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def log_key(home: Path) -> str:
+    return LogKey.load(home / "log.key").public.to_text()
+
+
+def audit(*arguments: str | Path, home: Path | None = None) -> int:
+    place = [] if home is None else ["--home", str(home)]
+    return main(["audit", *map(str, arguments), *place])
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A home of another machine, from which nothing left."""
+    return tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("bodies", [False, True])
+def test_an_export_verifies_elsewhere_and_says_whose_key_it_took(
+    home: Path, log_key: str, elsewhere: Path, tmp_path: Path, capsys: Out, bodies: bool
+) -> None:
+    file = tmp_path / "log.ugsd"
+    options = ["--with-bodies"] if bodies else []
+    assert audit("export", file, *options, home=home) == 0
+    fingerprint = capsys.readouterr().out.splitlines()[-1].split(": ")[1]
+    assert audit("verify", file, home=elsewhere) == 0
+    told = capsys.readouterr().out
+    assert "verifies: 6 passages (5 blocks, 24 tokens" in told
+    assert ("with their bodies" in told) == bodies
+    assert "only as trustworthy as that" in told
+    assert fingerprint in told
+    assert audit("verify", file, "--log-key", log_key, home=elsewhere) == 0
+    assert "trustworthy" not in capsys.readouterr().out
+    (tmp_path / "log.pub").write_text(log_key + "\n")
+    assert audit("verify", file, "--log-key", tmp_path / "log.pub", home=elsewhere) == 0
+    assert audit("verify", file, "--log-key", LogKey.generate().public.to_text()) == 1
+    assert not elsewhere.exists()
+
+
+def test_a_damaged_export_is_named(home: Path, tmp_path: Path, capsys: Out) -> None:
+    file = tmp_path / "log.ugsd"
+    audit("export", file, home=home)
+    with Home.at(home).open_ledger() as ledger, ledger.reading() as view:
+        (content, _), *_ = view.leaves(3, 4)
+    data = bytearray(file.read_bytes())
+    data[data.index(content) + 9] ^= 1
+    file.write_bytes(data)
+    assert audit("verify", file) == 1
+    told = capsys.readouterr().err
+    assert "does NOT verify" in told
+    assert "from leaf 3 on" in told
+    assert audit("verify", tmp_path / "nothing") == 1
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_log_that_is_shorter_than_a_checkpoint_kept_elsewhere_is_named(
+    home: Path, leave: Callable[[], None], tmp_path: Path, capsys: Out
+) -> None:
+    backup, file, tiles = tmp_path / "backup", tmp_path / "log.ugsd", tmp_path / "tiles"
+    shutil.copytree(home, backup)
+    leave()
+    assert audit("export", "--tiles", tiles, home=home) == 0
+    note = tiles / "checkpoint"
+    assert audit("export", file, home=backup) == 0
+    capsys.readouterr()
+    for arguments in (["verify", file], ["verify"]):
+        assert audit(*arguments, "--checkpoint", note, home=backup) == 1
+        assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
+    assert audit("export", tmp_path / "other", "--since", note, home=backup) == 1
+    assert not (tmp_path / "other").exists()
+    assert audit("export", "--tiles", tiles, home=backup) == 1
+    assert "rolled back" in capsys.readouterr().err
+    assert audit("verify", "--checkpoint", note, home=home) == 0
+    leave()
+    assert audit("export", file, "--since", note, home=home) == 0
+    assert audit("verify", file) == 0
+    assert ", 2 signed checkpoints" in capsys.readouterr().out
+
+
+def test_tiles_are_files_below_a_folder_and_grow(
+    home: Path, leave: Callable[[], None], tmp_path: Path, capsys: Out
+) -> None:
+    folder = tmp_path / "public"
+    assert audit("export", "--tiles", folder, home=home) == 0
+    leave()
+    assert audit("export", "--tiles", folder, home=home) == 0
+    assert "12 passages, 2 new files" in capsys.readouterr().out
+    names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    widths = ("000.p/6", "000.p/12")
+    assert names == {"checkpoint"} | {f"tile/{k}/{w}" for k in ("0", "entries") for w in widths}
+
+
+def test_receipts_and_proofs_verify_by_the_key_and_by_no_other(
+    home: Path, log_key: str, leave: Callable[[], None], tmp_path: Path, capsys: Out
+) -> None:
+    audit("show", "--json", home=home)
+    caption = json.loads(capsys.readouterr().out.splitlines()[1])["caption_id"]
+    file = tmp_path / "receipt.json"
+    for arguments, receipts in ((["2"], 1), (["--caption", caption], 5)):
+        assert audit("receipt", *arguments, home=home) == 0
+        file.write_text(capsys.readouterr().out)
+        assert audit("verify", file, "--log-key", log_key) == 0
+        assert capsys.readouterr().out.count("is in the log of 6 passages") == receipts
+    assert audit("verify", file, home=home) == 0
+    assert "by the key of this home's log" in capsys.readouterr().out
+    assert audit("verify", file, "--log-key", LogKey.generate().public.to_text()) == 1
+    audit("export", "--tiles", tmp_path / "t", home=home)
+    leave()
+    capsys.readouterr()
+    assert audit("prove", "--from", tmp_path / "t" / "checkpoint", home=home) == 0
+    proof = capsys.readouterr().out
+    file.write_text(proof)
+    assert audit("verify", file, "--log-key", log_key) == 0
+    assert "the log of 12 passages extends that of 6" in capsys.readouterr().out
+    steps = json.loads(proof)
+    assert steps["proof"]
+    for changed in (
+        steps | {"proof": steps["proof"][1:]},
+        steps | {"earlier": steps["later"], "later": steps["earlier"]},
+        steps | {"surplus": 1},
+        {},
+    ):
+        file.write_text(json.dumps(changed))
+        assert audit("verify", file, "--log-key", log_key) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["export"], "name a FILE"),
+        (["receipt"], "INDEX or --caption"),
+        (["receipt", "1", "--caption", "00"], "INDEX or --caption"),
+        (["receipt", "--caption", "zz"], "is hex"),
+    ],
+)
+def test_wrong_usage_is_told(home: Path, arguments: list[str], told: str, capsys: Out) -> None:
+    assert audit(*arguments, home=home) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_what_is_not_there_is_told(
+    home: Path, elsewhere: Path, tmp_path: Path, capsys: Out
+) -> None:
+    assert audit("receipt", "6", home=home) == 1
+    assert audit("receipt", "--caption", "00", home=home) == 1
+    assert capsys.readouterr().err.count("no such passage") == 2
+    for command in (["export", tmp_path / "x"], ["receipt", "0"], ["prove", "--from", "x"]):
+        assert audit(*command, home=elsewhere) == 1
+        assert "nothing has left yet" in capsys.readouterr().err
+    assert audit("verify", "--checkpoint", tmp_path / "none", home=elsewhere) == 1
+    (tmp_path / "r.json").write_text("{}")
+    assert audit("verify", tmp_path / "r.json", home=elsewhere) == 1
+    assert "--log-key" in capsys.readouterr().err
+    key, root = LogKey.load(home / "log.key"), bytes(32)
+    (tmp_path / "later").write_text(sign_checkpoint(99, root, key), "utf-8")
+    assert audit("prove", "--from", tmp_path / "later", home=home) == 1
+    later = ["--from", tmp_path / "later", "--to", tmp_path / "later"]
+    assert audit("prove", *later, home=home) == 1
+    assert "rolled back" in capsys.readouterr().err
+    assert not elsewhere.exists()
+
+
+class Carrier:
+    """Carries requests and answers between a home and a witness, as files."""
+
+    def __init__(self, folder: Path, log_key: str, out: Out) -> None:
+        self.request, self.response = folder / "ask", folder / "answer"
+        self._state, self._log_key, self._out = folder / "witness", log_key, out
+        folder.mkdir(exist_ok=True)
+        self.key = ""
+
+    def witnessed(self) -> int:
+        return audit(
+            "witness", "--state", self._state, "--log-key", self._log_key,
+            "--request", self.request, "--response", self.response,
+        )  # fmt: skip
+
+    def learn_key(self, home: Path) -> None:
+        stranger = WitnessKey.generate().public.to_text()
+        assert audit(*self.asking(stranger), home=home) == 0
+        self._out.readouterr()
+        assert self.witnessed() == 0
+        self.key = self._out.readouterr().out.splitlines()[0].split(": ")[1]
+
+    def asking(self, key: str | None = None) -> list[str | Path]:
+        return ["cosign", "--witness-key", key or self.key, "--request", self.request]
+
+    def taking(self) -> list[str | Path]:
+        return [*self.asking(), "--response", self.response]
+
+
+def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refused(
+    home: Path, log_key: str, leave: Callable[[], None], tmp_path: Path, capsys: Out
+) -> None:
+    carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
+    carrier.learn_key(home)
+    assert audit("verify", "--witness-key", carrier.key, home=home) == 1
+    assert "cosigned no checkpoint" in capsys.readouterr().err
+    assert audit(*carrier.taking(), home=home) == 0
+    backup = tmp_path / "backup"
+    shutil.copytree(home, backup)
+    leave()
+    assert audit(*carrier.asking(), home=home) == 0
+    assert "from 6 passages on" in capsys.readouterr().out
+    assert carrier.witnessed() == 0
+    assert audit(*carrier.taking(), home=home) == 0
+    capsys.readouterr()
+    assert audit("verify", "--witness-key", carrier.key, home=home) == 0
+    assert "cosigned 12 of the 12 passages at 20" in capsys.readouterr().out
+    assert audit("export", file, "--tiles", tmp_path / "t", home=home) == 0
+    assert (tmp_path / "t" / "checkpoint").read_text("utf-8").count("— ") == 2
+    capsys.readouterr()
+    assert audit("verify", file, "--log-key", log_key, "--witness-key", carrier.key) == 0
+    assert "cosigned 12 of the 12" in capsys.readouterr().out
+    other = WitnessKey.generate().public.to_text()
+    assert audit("verify", file, "--witness-key", other) == 1
+
+    # The ledger alone is restored: what the witness cosigned, kept beside it, finds that.
+    shutil.rmtree(home / "ledger")
+    shutil.copytree(backup / "ledger", home / "ledger")
+    (home / "ledger.anchor").write_bytes((backup / "ledger.anchor").read_bytes())
+    assert audit("verify", home=home) == 1
+    assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
+    assert audit(*carrier.asking(), home=home) == 1
+    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
+
+    # The whole home is restored: the witness itself finds that.
+    assert audit(*carrier.asking(), home=backup) == 0
+    assert carrier.witnessed() == 1
+    assert "this witness is at 12 passages" in capsys.readouterr().err
+    assert audit(*carrier.taking(), home=backup) == 1
+    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
+
+    # And goes on from there: it has forked.
+    leave_from(backup)
+    assert audit(*carrier.asking(), home=backup) == 0
+    assert carrier.witnessed() == 1
+    assert audit(*carrier.taking(), home=backup) == 1
+    assert "carry" in capsys.readouterr().err
+    assert carrier.witnessed() == 1
+    assert "refused (422)" in capsys.readouterr().err
+
+
+def leave_from(home: Path) -> None:
+    """Eight more passages of a home: resets, which need no verifier."""
+    door = Door(Home.at(home), BudgetLimits(), "ada")
+    egress = door.open()
+    for _ in range(8):
+        egress.reset(["day"])
+    door.close()
+
+
+def test_a_witness_that_is_behind_is_asked_once_more_from_there(
+    home: Path, log_key: str, tmp_path: Path, capsys: Out
+) -> None:
+    carrier = Carrier(tmp_path / "carried", log_key, capsys)
+    carrier.learn_key(home)
+    assert audit(*carrier.asking(), home=home) == 0, "it knows of nothing cosigned"
+    assert carrier.witnessed() == 1, "the witness is at 6"
+    assert audit(*carrier.taking(), home=home) == 1
+    assert f"carry {carrier.request} to it once more" in capsys.readouterr().err
+    assert carrier.witnessed() == 0
+    assert audit(*carrier.taking(), home=home) == 0
+
+
+@pytest.mark.parametrize("command", ["export", "receipt", "prove", "cosign", "witness", "verify"])
+def test_help_is_given_with_an_example(command: str, capsys: Out) -> None:
+    assert audit(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert f"ugsd audit {command}" in out[out.index("Example") :]

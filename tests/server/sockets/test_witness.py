@@ -1,0 +1,205 @@
+"""The witness over HTTP: any client, hostile ones too, and the command."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
+from ugsd_privacy.audit.merkle import leaf_hash
+from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, open_witness
+from ugsd_privacy.keys import LogKey
+from ugsd_server.cli import main
+from ugsd_server.errors import ListenFailed, ServerError
+from ugsd_server.witness import MAX_CONNECTIONS, WitnessServer
+
+LEAVES = [leaf_hash(b"a"), leaf_hash(b"b")]
+
+
+@pytest.fixture(scope="module")
+def log_key() -> LogKey:
+    return LogKey.generate()
+
+
+@pytest.fixture
+def server(tmp_path: Path, log_key: LogKey) -> Iterator[WitnessServer]:
+    key, state = open_witness(tmp_path / "w")
+    with WitnessServer(Witness(key, [log_key.public], state), request_s=0.5) as server:
+        yield server
+
+
+def ask_for(log_key: LogKey, old: int = 0, leaf: int = 0) -> bytes:
+    return AddCheckpoint(old, (), sign_checkpoint(1, LEAVES[leaf], log_key)).to_bytes()
+
+
+def send(
+    server: WitnessServer, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, str, bytes]:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read()
+    finally:
+        connection.close()
+
+
+def test_a_checkpoint_is_cosigned_and_the_latest_is_served(
+    server: WitnessServer, log_key: LogKey, tmp_path: Path
+) -> None:
+    key, _ = open_witness(tmp_path / "w")
+    place = f"/{hashlib.sha256(log_key.public.origin.encode()).hexdigest()}/checkpoint"
+    assert send(server, "GET", place)[0] == 404
+    status, _, body = send(server, "POST", "/add-checkpoint", ask_for(log_key))
+    assert status == 200
+    note = sign_checkpoint(1, LEAVES[0], log_key) + body.decode()
+    assert time.time() - verify_cosignature(note, key.public) < 60
+    status, kind, served = send(server, "GET", place)
+    assert (status, kind) == (200, "text/plain; charset=utf-8")
+    assert open_checkpoint(served.decode(), log_key.public).size == 1
+    assert verify_cosignature(served.decode(), key.public)
+
+
+def test_refusals_have_the_status_and_type_of_the_specification(
+    server: WitnessServer, log_key: LogKey
+) -> None:
+    send(server, "POST", "/add-checkpoint", ask_for(log_key))
+    again = send(server, "POST", "/add-checkpoint", ask_for(log_key))
+    assert again == (409, "text/x.tlog.size", b"1\n")
+    assert send(server, "POST", "/add-checkpoint", ask_for(log_key, 1, leaf=1))[0] == 422
+    assert send(server, "POST", "/add-checkpoint", ask_for(LogKey.generate()))[0] == 404
+    assert send(server, "POST", "/add-checkpoint", b"nonsense")[0] == 400
+    for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/../x/checkpoint")):
+        assert send(server, method, path, b"" if method == "POST" else None)[0] == 404
+    assert send(server, "PUT", "/add-checkpoint", b"")[0] == 501
+
+
+def test_a_request_too_long_or_without_a_length_is_refused(server: WitnessServer) -> None:
+    long = {"Content-Length": str(MAX_REQUEST_BYTES + 1)}
+    assert send(server, "POST", "/add-checkpoint", b"", **long)[0] == 413
+    for length in ("-1", "1e3", "9" * 30, "x"):
+        bad = {"Content-Length": length}
+        assert send(server, "POST", "/add-checkpoint", b"", **bad)[0] == 411
+
+
+def raw(server: WitnessServer) -> socket.socket:
+    place = urlsplit(server.url)
+    assert place.hostname is not None
+    return socket.create_connection((place.hostname, place.port or 0), timeout=5)
+
+
+def test_one_who_sends_byte_by_byte_or_nothing_is_cut_off(
+    server: WitnessServer, log_key: LogKey
+) -> None:
+    with raw(server) as slow, raw(server) as silent:
+        begun = time.monotonic()
+        slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 500\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                slow.sendall(b"x")
+                time.sleep(0.05)
+        assert silent.recv(1) == b""
+        assert time.monotonic() - begun < 4
+    assert send(server, "POST", "/add-checkpoint", ask_for(log_key))[0] == 200
+
+
+def test_more_connections_than_places_are_closed_and_places_come_back(
+    server: WitnessServer, log_key: LogKey
+) -> None:
+    held = [raw(server) for _ in range(MAX_CONNECTIONS)]
+    time.sleep(0.1)
+    with raw(server) as surplus:
+        assert surplus.recv(1) == b""
+    for connection in held:
+        connection.close()
+    ends = time.monotonic() + 5
+    while True:
+        try:
+            assert send(server, "POST", "/add-checkpoint", ask_for(log_key))[0] == 200
+            break
+        except OSError:
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+
+
+def test_garbage_stops_nobody(server: WitnessServer, log_key: LogKey) -> None:
+    for garbage in (b"\0" * 100, b"GET\r\n\r\n", b"\xff" * 70_000, b"POST / HTTP/9.9\r\n\r\n"):
+        with raw(server) as connection:
+            connection.sendall(garbage)
+    assert send(server, "POST", "/add-checkpoint", ask_for(log_key))[0] == 200
+
+
+def test_a_state_that_cannot_be_used_is_503_and_no_signature(
+    server: WitnessServer, log_key: LogKey, tmp_path: Path
+) -> None:
+    (tmp_path / "w" / "witness.sqlite3").write_bytes(b"\xff" * 8192)
+    status, _, body = send(server, "POST", "/add-checkpoint", ask_for(log_key))
+    assert (status, body) == (503, b"the witness cannot sign now\n")
+
+
+def test_many_at_once_are_answered_one_after_the_other(
+    server: WitnessServer, log_key: LogKey
+) -> None:
+    answers = []
+
+    def ask() -> None:
+        answers.append(send(server, "POST", "/add-checkpoint", ask_for(log_key))[0])
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [200] + [409] * 11
+
+
+def test_a_taken_port_and_a_server_that_does_not_listen_are_told(
+    server: WitnessServer, tmp_path: Path
+) -> None:
+    key, state = open_witness(tmp_path / "w")
+    port = urlsplit(server.url).port or 0
+    with pytest.raises(ListenFailed, match="choose another"):
+        WitnessServer(Witness(key, [], state), port=port).start()
+    with pytest.raises(ServerError, match="start"):
+        _ = WitnessServer(Witness(key, [], state)).url
+
+
+def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, log_key: LogKey) -> None:
+    command = [sys.executable, "-m", "ugsd_server", "witness", "--state", str(tmp_path / "w")]
+    command += ["--log-key", log_key.public.to_text(), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        key = WitnessPublicKey.from_text(process.stdout.readline().split(": ")[1])
+        port = int(re.search(r":(\d+)$", process.stdout.readline().strip())[1])  # type: ignore[index]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("POST", "/add-checkpoint", ask_for(log_key))
+        body = connection.getresponse().read().decode()
+        connection.close()
+        assert verify_cosignature(sign_checkpoint(1, LEAVES[0], log_key) + body, key)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_the_command_says_what_is_wrong(
+    tmp_path: Path, log_key: LogKey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["witness", "--state", str(tmp_path / "w"), "--log-key"]
+    assert main([*arguments, "no/such/file"]) == 1
+    assert "no key file at no/such/file" in capsys.readouterr().err
+    (tmp_path / "w" / "witness.sqlite3").unlink()
+    assert main([*arguments, log_key.public.to_text()]) == 1
+    assert "forgot what it cosigned" in capsys.readouterr().err
+    assert main(["witness"]) == 2
