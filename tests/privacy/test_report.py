@@ -1,0 +1,319 @@
+"""What a report says is what the log has: words, gaps, amounts, epsilon and faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sqlite3
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ugsd_privacy import dp
+from ugsd_privacy.audit.report.fleet import merge_reports, name_of_log
+from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
+from ugsd_privacy.audit.report.html import fleet_html, report_html
+from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
+from ugsd_privacy.audit.report.model import (
+    Amounts,
+    Gap,
+    Protection,
+    Report,
+    Verification,
+    Word,
+    read_report,
+    report_schema,
+)
+from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.ledger import Decision
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"
+HOSTILE = "<script>alert(1)</script>\"'|*_`[x](y)"
+VERIFIED = Verification(outcome="verified", message="it adds up", size=1)
+DAY_S = 86_400
+
+
+def report_of(world, user: str = "", *, decisions=(), owner=True, verification=VERIFIED, **changes):
+    """All that left in a world, three days around its noon."""
+    now = int(world.now_s)
+    with world.ledger.reading() as view:
+        entries = read_entries(view, world.owner if owner else None)
+        used = view.used(user, view.hour_of(world.now_s, None))
+    given = {
+        "user": user,
+        "period": Period(now - 3 * DAY_S, now + 1),
+        "made_s": now,
+        "budget": Budget(BudgetLimits(), {}, used),
+        "decisions": decisions,
+        "verification": verification,
+        "protection": Protection(),
+        "words": lambda token: f" w{token}",
+        "vocabulary": "test",
+        "log": world.log_key.public.to_text(),
+    } | changes
+    return gather(entries, **given)
+
+
+def send(world, egress, caption, *, keep=0, prefix=(), tokens=(7, 8)):
+    escalation = world.escalation(len(tokens), start=keep + len(prefix))
+    escalation = dataclasses.replace(escalation, keep=keep, prefix=prefix, tokens=tokens)
+    return egress.seal_block(world.channel, caption, escalation)
+
+
+def words(row) -> list[tuple[int, int]]:
+    return [(part.position, part.token) for part in row.content if isinstance(part, Word)]
+
+
+def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8))
+    send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
+    decisions = [
+        Decision(0, "", caption.id, start, 4, 0.1, outcome, why)
+        for start, outcome, why in ((0, "sent", "unsure"), (8, "kept", "sure"), (12, "alone", "x"))
+    ]
+    (row,) = report_of(world, decisions=decisions).captions
+    assert words(row) == [(0, 7), (1, 8), (5, 20), (6, 21), (7, 22)]
+    gaps = [part for part in row.content if isinstance(part, Gap)]
+    assert gaps == [Gap(tokens=3, origin="verifier"), Gap(tokens=8, origin="kept")]
+    assert row.content.index(gaps[0]) == 2
+    assert [w.has_state for w in row.content if isinstance(w, Word)] == [True] * 2 + [False] * 2 + [
+        True
+    ]
+    assert row.amounts.tokens == 5
+    assert row.caption == caption.id.hex()
+
+
+def test_a_place_that_was_sent_again_tells_both_words(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8))
+    send(world, egress, caption, keep=0, prefix=(7, 9), tokens=(10,))
+    (row,) = report_of(world).captions
+    assert words(row) == [(0, 7), (1, 9), (2, 10)]
+    assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (" w8",), ()]
+
+
+def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
+    ada, ben = world.egress(user="ada"), world.egress(user="ben")
+    for egress in (ada, ben, ada):
+        send(world, egress, world.connect(egress))
+    found = report_of(world, "ada")
+    with world.ledger.reading() as view:
+        used = view.usage("ada", "lifetime", 0)
+    total = found.total
+    assert (total.frames, total.blocks, total.tokens, total.bytes) == (4, 2, 4, used.bytes)
+    assert total.states == 4
+    assert len(found.captions) == 2
+    assert [(row.handshakes, row.verifier) for row in found.handshakes] == [
+        (2, world.verifier.public.fingerprint)
+    ]
+    assert {cap.cap: cap.used for cap in found.caps}["tokens_per_day"] == 4
+
+
+def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(world) -> None:
+    egress = world.egress(sigma=2.0)
+    one = dp.spend(sensitivity=2.0, sigma=2.0, vectors=2)
+    world.now_s -= 2 * DAY_S
+    send(world, egress, world.connect(egress))
+    world.now_s += DAY_S
+    send(world, egress, world.connect(egress))
+    world.now_s += DAY_S
+    egress.reset(["lifetime"])
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    epsilon = [dp.epsilon_of_spend(spend, 1e-6) for spend in (one, 2 * one, one)]
+    assert [day.lifetime.epsilon for day in found.days if day.lifetime] == epsilon
+    assert [day.epsilon.epsilon for day in found.days if day.epsilon] == [epsilon[0]] * 3
+    assert [
+        later > day.day
+        for day, later in zip(found.days, [d.day for d in found.days[1:]], strict=False)
+    ] == [True, True]
+    assert found.lifetime is not None
+    assert found.lifetime.epsilon == epsilon[2]
+    assert [row.windows for row in found.resets] == [("lifetime",)]
+
+
+def test_without_noise_there_is_no_bound(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    assert found.days[0].epsilon is not None
+    assert found.days[0].epsilon.epsilon is None
+    assert "no guarantee (no noise)" in report_html(found)
+
+
+def test_what_left_before_or_after_is_left_out(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    now = int(world.now_s)
+    for period in (Period(0, now), Period(now + 1, now + 9)):
+        found = report_of(world, period=period)
+        assert (found.total, found.captions, found.days) == (Amounts(), (), ())
+    assert report_of(world, period=Period(now, now + 1)).total.frames == 2
+
+
+def test_without_the_owners_key_amounts_stay_and_words_do_not(world) -> None:
+    egress = world.egress(user="ada")
+    send(world, egress, world.connect(egress), tokens=(7, 8, 9))
+    found = report_of(world, "ada", owner=False)
+    (row,) = found.captions
+    assert (row.content, row.erased, row.amounts.tokens, row.amounts.blocks) == ((), 1, 3, 1)
+    assert found.total.bytes == report_of(world, "ada").total.bytes
+    assert "1 passage erased or sealed" in report_html(found)
+
+
+def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption)
+    send(world, egress, caption, keep=2, tokens=(9,))
+    db = sqlite3.connect(world.ledger.path)
+    db.execute("UPDATE leaves SET sealed = x'01' WHERE leaf = 1")
+    db.commit()
+    db.close()
+    (row,) = report_of(world).captions
+    assert (words(row), row.erased) == ([(2, 9)], 1)
+
+
+def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
+    def decision(outcome: str, reason: str) -> Decision:
+        return Decision(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+
+    cap = "blocks_per_day: 2 used of 2, 1 more wanted"
+    found = gather(
+        (),
+        user="ada",
+        period=Period(0, 10),
+        made_s=10,
+        budget=Budget(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
+        decisions=[
+            decision("kept", "sure: 0.1 below 0.2"),
+            decision("kept", "sure: 0.05 below 0.2"),
+            decision("withheld", cap),
+            decision("alone", f"after the block at 5: {cap}"),
+            decision("sent", "unsure: 0.9 reaches 0.2; 5 of 5 accepted"),
+            decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
+            dataclasses.replace(decision("withheld", cap), user="ben"),
+            dataclasses.replace(decision("withheld", cap), time_s=10),
+        ],
+        verification=VERIFIED,
+        protection=Protection(),
+    )
+    assert [(r.outcome, r.reason, r.is_cap, r.blocks) for r in found.reasons] == [
+        ("kept", "sure", False, 2),
+        ("alone", "blocks_per_day", True, 1),
+        ("unanswered", "deadline", False, 1),
+        ("withheld", "blocks_per_day", True, 1),
+    ]
+    (met,) = [row for row in found.caps if row.is_met]
+    assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
+
+
+def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None:
+    assert SCHEMA.read_text("utf-8") == report_schema()
+    schema = json.loads(report_schema())
+    egress = world.egress(sigma=1.0)
+    caption = world.connect(egress)
+    send(world, egress, caption)
+    send(world, egress, caption, keep=4, tokens=(9,))
+    found = report_of(world)
+    text = found.model_dump_json()
+    check = jsonschema.Draft202012Validator(schema)
+    check.validate(json.loads(text))
+    check.validate(json.loads(merge_reports({"a": found}).model_dump_json()))
+    assert not check.is_valid(json.loads(text) | {"more": 1})
+    assert read_report(text.encode()) == found
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"format": "ugsd-report/2"}'])
+def test_what_is_no_report_is_rejected_by_name(data: bytes) -> None:
+    with pytest.raises(ReportRejected, match="no report of this release"):
+        read_report(data)
+
+
+def test_others_see_neither_words_nor_user_nor_path(world) -> None:
+    egress = world.egress(user="ada")
+    send(world, egress, world.connect(egress))
+    told = Verification(outcome="failed", message="a total of ada's day, in /home/ada/.ugsd")
+    found = report_of(world, "ada", verification=told)
+    shared = found.without_content().model_dump_json()
+    assert "ada" in found.model_dump_json()
+    for secret in ("ada", " w7", found.captions[0].caption):
+        assert secret not in shared
+        assert secret not in fleet_html(merge_reports({"one": found}))
+    located = Verification(outcome="failed", message="charge 3 is not", index=3)
+    kept = report_of(world, "ada", verification=located).without_content()
+    assert kept.verification == located
+
+
+def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    sound = report_of(world)
+    failed = Verification(outcome="failed", message="charge 1 is not what record 1 says", index=1)
+    broken = sound.model_copy(update={"verification": failed, "log": ""})
+    fleet = merge_reports({"hall": sound, "kitchen": broken})
+    assert [row.device for row in fleet.devices] == ["kitchen", "hall"]
+    assert [row.device for row in fleet.failed] == ["kitchen"]
+    assert fleet.total.bytes == 2 * sound.total.bytes
+    for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
+        assert "1 of 2 logs do NOT verify" in text
+        assert "kitchen" in text
+        assert "record 1: charge 1 is not what record 1 says" in re.sub("<.*?>", "", text)
+    assert name_of_log(sound) == world.log_key.public.origin
+    with pytest.raises(ReportRejected, match="one log and one time"):
+        merge_reports({"hall": sound, "again": sound})
+    with pytest.raises(ReportRejected, match="no report"):
+        merge_reports({})
+
+
+def test_hostile_names_and_words_stay_text(world) -> None:
+    egress = world.egress(user=HOSTILE)
+    send(world, egress, world.connect(egress))
+    found = report_of(world, HOSTILE, words=lambda token: f" {HOSTILE}\u202e\n{token}")
+    html, text = report_html(found), report_markdown(found)
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)" in html
+    assert "\u202e" not in html + text
+    assert len(re.findall("<mark data", html)) == 2
+    assert "<script" not in text.replace("\\<script", "")
+    cells = [line for line in text.splitlines() if "alert" in line and line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in cells] == [8]
+
+
+def test_the_same_report_gives_the_same_bytes(world) -> None:
+    egress = world.egress(sigma=1.0)
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    assert report_html(found) == report_html(found)
+    assert report_markdown(found) == report_markdown(found)
+
+
+def test_a_page_has_no_name_twice_and_asks_for_nothing(world) -> None:
+    egress = world.egress(sigma=1.0)
+    send(world, egress, world.connect(egress))
+    html = report_html(report_of(world))
+    names = re.findall(r'\bid="([^"]+)"', html)
+    assert len(names) == len(set(names))
+    assert {
+        name for names in re.findall(r'aria-labelledby="([^"]+)"', html) for name in names.split()
+    } <= set(names)
+    assert not re.findall(r'(?:src|href)="(?!#|data:,)', html)
+    assert ' style="' not in html, "the policy would drop it"
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_without_the_extra_html_says_what_to_install(world, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    found = report_of(world)
+    with pytest.raises(ReportRejected, match=r"pip install 'ugsd\[report\]'"):
+        report_html(found)
+    assert isinstance(Report.model_validate_json(found.model_dump_json()), Report)
+    assert report_markdown(found)

@@ -1,0 +1,134 @@
+"""``ugsd audit report`` and ``ugsd audit fleet``, over homes that captions left from."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.audit.report.model import read_report
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def used(new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path) -> Path:
+    """A home from which one caption of ada's left."""
+    with new_captioner(user="ada") as captioner:
+        assert captioner.caption(voice, 16_000).degraded is None
+    return tmp_path / "home"
+
+
+def tamper(home: Path) -> None:
+    db = sqlite3.connect(Ledger(home / "ledger").path)
+    db.execute("UPDATE charges SET bytes = bytes + 1 WHERE leaf = 2")
+    db.commit()
+    db.close()
+
+
+def written(home: Path, *arguments: str, code: int = 0, out: Path) -> str:
+    options = ["--home", str(home), "--user", "ada", "--out", str(out), *arguments]
+    assert main(["audit", "report", *options]) == code
+    return out.read_text("utf-8")
+
+
+def test_the_report_tells_of_what_the_log_has(used: Path, tmp_path: Path, fake: Any) -> None:
+    text = written(used, "--format", "json", "--since", "1d", out=tmp_path / "r.json")
+    report = read_report(text.encode())
+    sent = [token for block in fake.blocks for token in (*block.prefix, *block.tokens)]
+    (caption,) = report.captions
+    assert [part.token for part in caption.content if part.kind == "word"] == sent
+    assert report.total.bytes == sum(map(len, fake.frames))
+    assert report.verification.outcome == "verified"
+    assert report.protection.never
+    assert report.protection.learnt != ("nothing",), "something left: its figures are told"
+    assert report.checkpoint.startswith(report.log.partition("+")[0])
+
+
+def test_each_form_is_written_and_an_empty_home_stays_untouched(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    assert written(used, out=tmp_path / "r.html").startswith("<!DOCTYPE html>")
+    assert "# What left of ada" in written(used, "--format", "md", out=tmp_path / "r.md")
+    empty = tmp_path / "empty"
+    assert main(["audit", "report", "--home", str(empty), "--format", "md"]) == 0
+    assert "nothing has left yet" in capsys.readouterr().out
+    assert not empty.exists()
+
+
+def test_a_log_that_fails_is_reported_all_the_same_and_told_by_the_exit_code(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    tamper(used)
+    out = tmp_path / "r.json"
+    report = read_report(written(used, "--format", "json", code=1, out=out).encode())
+    assert (report.verification.outcome, report.verification.index) == ("failed", 2)
+    assert "charge 2" in capsys.readouterr().err
+    page = written(used, code=1, out=tmp_path / "r.html")
+    assert "The log does NOT verify at record 2" in page
+
+
+def test_a_lost_ledger_is_reported_as_a_failure(used: Path, tmp_path: Path) -> None:
+    Ledger(used / "ledger").path.unlink()
+    text = written(used, "--format", "json", code=1, out=tmp_path / "r.json")
+    assert "removed" in read_report(text.encode()).verification.message
+
+
+def test_without_the_owners_key_the_report_still_counts(used: Path, tmp_path: Path) -> None:
+    (used / "owner.key").rename(tmp_path / "stick.key")
+    out = tmp_path / "r.json"
+    report = read_report(written(used, "--format", "json", out=out).encode())
+    assert report.verification.unread > 0
+    assert report.captions[0].content == ()
+    assert report.total.tokens > 0
+    key = str(tmp_path / "stick.key")
+    whole = read_report(written(used, "--format", "json", "--owner-key", key, out=out).encode())
+    assert whole.captions[0].content
+
+
+def test_a_fleet_names_the_log_that_fails_and_no_user(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    share = ("--format", "json", "--without-content")
+    good, bad = tmp_path / "hall.json", tmp_path / "kitchen.json"
+    assert "ada" not in written(used, *share, out=good)
+    tamper(used)
+    written(used, *share, "--since", "2d", code=1, out=bad)
+    capsys.readouterr()
+    command = ["audit", "fleet", str(good), str(bad), "--format"]
+    assert main([*command, "json"]) == 1
+    printed = capsys.readouterr()
+    names = {row["device"] for row in json.loads(printed.out)["devices"]}
+    assert all(name.startswith("ugsd.local/") for name in names)
+    assert len(names) == 2
+    assert "does NOT verify at record 2" in printed.err
+    assert main([*command, "md", "--by-file"]) == 1
+    assert "kitchen: the log does NOT verify at record 2" in capsys.readouterr().err
+    assert main([*command, "html", "--out", str(tmp_path / "f.html")]) == 1
+    assert main(["audit", "fleet", str(good), "--format", "md"]) == 0
+
+
+def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> None:
+    for arguments in (["--since", "soon"], ["--since", "2030-01-01", "--until", "2029-01-01"]):
+        assert main(["audit", "report", "--home", str(used), *arguments]) == 2
+    capsys.readouterr()
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    assert main(["audit", "fleet", str(broken)]) == 1
+    assert "no report of this release" in capsys.readouterr().err
+    assert main(["audit", "fleet", str(tmp_path / "none.json")]) == 1
+    nowhere = str(tmp_path / "no" / "r.json")
+    assert main(["audit", "report", "--home", str(used), "--format", "json", "--out", nowhere]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_schema_is_printed(capsys: Capsys) -> None:
+    assert main(["audit", "report", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "UGSD reports"
