@@ -52,6 +52,8 @@ STARTER_FILES = {
     *(f"ugsd_sdk/{name}/{file}" for name in ("free", "starter") for file in DRAFTER_FILES),
     "ugsd_sdk/ears/ears.onnx",
     "ugsd_sdk/starter/clips/clips.json",
+    "ugsd_privacy/audit/report/pages/report.html.j2",
+    "ugsd_privacy/audit/report/pages/tables.js",
     "ugsd_server/starter/model.json",
     "ugsd_server/starter/verifier.onnx",
 }

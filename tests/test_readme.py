@@ -23,6 +23,11 @@ DOCUMENTS = [README, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *(ROOT / "docs
 EXAMPLES = {
     "budgets.py": ["ada: ", "ben: ", "as intended", "budget: blocks_per_day"],
     "caption_file.py": ["alone: ", "verified: ", "degraded: None"],
+    "weekly_privacy_report.py": [
+        "hall: the log verifies",
+        "kitchen: the log does NOT verify at record 2",
+        "1 of 3 logs do NOT verify",
+    ],
     "own_verifier.py": ["ugsd-vk1:", "bytes left for ws://127.0.0.1:"],
 }
 APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}

@@ -47,7 +47,7 @@ SURFACE = {
     ".audit.report.model": """Amounts AnyReport CapRow CaptionRow DayRow FleetReport FleetRow Gap
         HandshakeRow Protection Reason Report ResetRow Verification Word read_report
         report_schema""",
-    ".audit.report.telling": "OUTCOMES VERDICTS bound date number time verdict",
+    ".audit.report.telling": "OUTCOMES VERDICTS bound date left number time used verdict",
     ".audit.verify": "LogSummary verify_log",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",

@@ -69,7 +69,7 @@ def _page(template: str, **values: Any) -> str:
     pages.globals["tell"] = telling
     style, script = (pages.get_template(name).render() for name in (_STYLE, _SCRIPT))
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     return pages.get_template(template).render(style=style, script=script, policy=policy, **values)

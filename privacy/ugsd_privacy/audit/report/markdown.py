@@ -10,7 +10,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ugsd_privacy.audit.report.model import CaptionRow, FleetReport, Gap, Report, Word
-from ugsd_privacy.audit.report.telling import OUTCOMES, bound, date, number, time, verdict
+from ugsd_privacy.audit.report.telling import (
+    OUTCOMES,
+    bound,
+    date,
+    left,
+    number,
+    time,
+    used,
+    verdict,
+)
 
 __all__ = ["fleet_markdown", "report_markdown"]
 
@@ -53,8 +62,8 @@ def report_markdown(report: Report) -> str:
                     cap.cap,
                     number(cap.configured),
                     "" if cap.on_device is None else number(cap.on_device),
-                    "" if cap.used is None else number(cap.used),
-                    "" if cap.left is None else number(cap.left),
+                    used(cap),
+                    left(cap),
                 ]
                 for cap in report.caps
             ),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from ugsd_privacy.audit.report.model import Verification
+from ugsd_privacy.audit.report.model import CapRow, Verification
 from ugsd_privacy.dp import Guarantee
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "VERDICTS",
     "bound",
     "date",
+    "left",
     "number",
     "time",
+    "used",
     "verdict",
 ]
 
@@ -49,6 +52,22 @@ def number(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
 
 
+def used(cap: CapRow) -> str:
+    """What was used of a cap; epsilon, which is a claim, is rounded up."""
+    if cap.cap.endswith("_caption"):
+        return "each"
+    if cap.used is None:
+        return "unbounded"
+    return _epsilon(cap.used, math.ceil) if cap.cap.startswith("epsilon") else number(cap.used)
+
+
+def left(cap: CapRow) -> str:
+    """What is left of a cap; epsilon is rounded down."""
+    if cap.left is None:
+        return "each"
+    return _epsilon(cap.left, math.floor) if cap.cap.startswith("epsilon") else number(cap.left)
+
+
 def bound(guarantee: Guarantee | None) -> str:
     """A guarantee in half a line; of no states, none is needed."""
     return "no numbers left" if guarantee is None else guarantee.text()
@@ -58,3 +77,7 @@ def verdict(found: Verification) -> str:
     """In one sentence, with the place of a failure."""
     where = "" if found.index is None else f" at record {found.index}"
     return f"{VERDICTS[found.outcome]}{where}: {found.message}"
+
+
+def _epsilon(value: float, to_whole: Callable[[float], int]) -> str:
+    return number(to_whole(100 * value) / 100) if value < 10 else number(to_whole(10 * value) / 10)
