@@ -24,13 +24,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from ugsd_privacy.dp import UNBOUNDED, epsilon_of_spend, spend_of
 from ugsd_privacy.errors import BudgetExceeded
 
-__all__ = ["CAPS", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
+__all__ = ["CAPS", "DELTA", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
 
 Window = Literal["caption", "hour", "day", "lifetime"]
 MEASURES = ("blocks", "tokens", "frames", "bytes", "epsilon")
 WINDOWS: tuple[Window, ...] = ("caption", "hour", "day", "lifetime")
 CAPS = tuple(f"{measure}_per_{window}" for window in WINDOWS for measure in MEASURES)
 """The names of all caps, in the order in which they are checked."""
+
+DELTA = 1e-6
+"""At which epsilon is told unless something else is asked for."""
 
 _Cap = Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None
 _Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
@@ -61,7 +64,7 @@ class BudgetLimits(BaseModel):
     frames_per_lifetime: _Cap = None
     bytes_per_lifetime: _Cap = None
     epsilon_per_lifetime: _Epsilon = None
-    delta: Annotated[float, Field(ge=1e-100, le=0.1)] = 1e-6
+    delta: Annotated[float, Field(ge=1e-100, le=0.1)] = DELTA
     """Delta of every epsilon: the share of chances in which its bound may fail."""
 
     @classmethod
@@ -70,12 +73,15 @@ class BudgetLimits(BaseModel):
         return cls.model_validate(dict.fromkeys(CAPS) | caps)
 
     def tightened(self, caps: Mapping[str, float]) -> Self:
-        """These limits, with each of ``caps`` that is smaller in its place."""
+        """These limits, with each of ``caps`` that is smaller in its place. One on epsilon is meant
+        at ``DELTA`` or less, whatever delta these have: at a larger one it would let more leave."""
         smaller = {
             cap: value
             for cap, value in caps.items()
             if (own := getattr(self, cap)) is None or value < own
         }
+        if any(cap.startswith("epsilon") for cap in caps):
+            smaller["delta"] = min(self.delta, DELTA)
         return self.model_copy(update=smaller) if smaller else self
 
     def left(self, used: Mapping[Window, Usage]) -> dict[str, float]:

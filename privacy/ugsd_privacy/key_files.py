@@ -21,6 +21,7 @@ __all__ = [
     "from_text",
     "read_text",
     "replace_text",
+    "require_not_writable",
     "sync_directory",
     "to_text",
 ]
@@ -82,6 +83,12 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         sync_directory(path.parent)
     except (OSError, ValueError) as error:
         raise KeyFileError(f"cannot write {path}; mend the path or free some space") from error
+
+
+def require_not_writable(folder: Path) -> None:
+    """Raise :class:`KeyFileError` where others than its owner may put files into ``folder``."""
+    if os.name == "posix" and folder.stat().st_mode & 0o022:
+        raise KeyFileError(f"others may write in {folder}; run: chmod 700 {folder}")
 
 
 def sync_directory(path: Path) -> None:

@@ -20,6 +20,7 @@ from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, dialer_to
 from ugsd_sdk.drafter import Drafter, Evidence
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
+from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.events import Finished
 from ugsd_sdk.exchange import Exchange
 from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
@@ -213,6 +214,8 @@ class Captioner:
     def _drafter(self) -> tuple[Drafter, Path | None]:
         """The drafter, not loaded, and where its gate is."""
         given = self._given_drafter
+        if isinstance(given, Settings):
+            raise ConfigError("settings are no drafter: give them as config=")
         if not isinstance(given, (str, os.PathLike)):
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy

@@ -174,7 +174,8 @@ class Settings(BaseSettings):
     home: Path = Path("~/.ugsd")
     """Folder of the ledger, the audit log and its key."""
     user: Annotated[str, Field(min_length=1, max_length=64)] = "default"
-    """Whose budget is charged; it never leaves the device."""
+    """Whose budget is charged, in small letters, since case tells no two users apart; it never
+    leaves the device."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty that is escalated; none takes the drafter's own."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -273,10 +274,18 @@ class Settings(BaseSettings):
                 "limits.tokens_per_caption, or noise.sigma instead",
             )
 
+    @field_validator("user")
+    @classmethod
+    def _plain_user(cls, user: str) -> str:
+        plain = user.strip().lower()
+        if not plain:
+            raise PydanticCustomError("blank", "a user has a name")
+        return plain
+
     def limits_of(self, user: str | None = None) -> BudgetLimits:
         """The caps of ``user``, or of the one that these settings are for: everyone's, under those
         of the profiles that they inherit, under their own."""
-        caps = self.users.get((self.user if user is None else user).lower())
+        caps = self.users.get((self.user if user is None else user).strip().lower())
         chain = []
         while caps is not None:
             chain.append(caps.given)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
+from ugsd_privacy.key_files import require_not_writable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
@@ -161,6 +162,10 @@ class Door:
                 self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
+            try:
+                require_not_writable(self._home.path)
+            except KeyFileError as error:
+                raise LedgerUnavailable(str(error)) from error
             # The ledger first: a crash before the key is made leaves a home that can be used.
             self._ledger = self._home.open_ledger()
             try:

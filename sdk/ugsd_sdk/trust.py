@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.key_files import read_text, replace_text
+from ugsd_privacy.key_files import read_text, replace_text, require_not_writable
 from ugsd_privacy.keys import VerifierPublicKey
 from ugsd_privacy.manifest import KeyManifest, read_manifest_file, verify_manifest
 from ugsd_privacy.root import RootPin
@@ -91,13 +91,14 @@ class TrustedRoot:
         """The file of what was seen, whose folder there is now."""
         for folder in (self._seen.parent.parent, self._seen.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_not_writable(folder)
         return self._seen
 
     def _read(self) -> _Seen:
         """Raises ``KeyFileError`` where it cannot be read or was damaged."""
         if not self._seen.exists():
             return _Seen()
-        text = read_text(self._seen, secret=False, what="record")
+        text = read_text(self._seen, secret=True, what="record")
         try:
             return _Seen.model_validate_json(text)
         except ValidationError:

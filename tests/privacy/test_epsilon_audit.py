@@ -81,7 +81,7 @@ def lower_bound(attack: Callable[..., NDArray[np.float64]], sigma: float, vector
     return math.log((least_hits - DELTA) / most_false)
 
 
-def claim(sigma: float, vectors: int, sensitivity: float = 2.0) -> float:
+def claim(sigma: float, vectors: int, sensitivity: float = dp.STATE_SENSITIVITY) -> float:
     spent = dp.spend(sensitivity=sensitivity, sigma=sigma, vectors=vectors)
     return dp.epsilon_of_spend(spent, DELTA)
 

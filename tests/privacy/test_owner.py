@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ugsd_privacy import dp
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
 from ugsd_privacy.ledger import EVERYONE, Decision
@@ -57,6 +58,25 @@ def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world)
     set_cap(world, "ada", "epsilon_per_lifetime", 8.5)
     with pytest.raises(BudgetExceeded, match="epsilon_per_lifetime"):
         seal(world, egress, caption)
+
+
+@pytest.mark.parametrize("delta", [1e-12, 1e-6, 1e-3, 0.1])
+def test_an_owners_cap_on_epsilon_holds_at_whatever_delta_an_application_configures(
+    world, delta: float
+) -> None:
+    egress = world.egress(limits=BudgetLimits.uncapped(delta=delta), user="ada", sigma=20.0)
+    set_cap(world, EVERYONE, "epsilon_per_day", 1.5)
+    caption = world.connect(egress)
+
+    def send_sixty() -> None:
+        for _ in range(60):
+            seal(world, egress, caption)
+
+    with pytest.raises(BudgetExceeded, match="epsilon_per_day"):
+        send_sixty()
+    spent = egress.used()["day"].spend
+    assert dp.epsilon_of_spend(spent, 1e-6) <= 1.5
+    assert egress.limits().delta == min(delta, 1e-6)
 
 
 def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:

@@ -51,7 +51,7 @@ SURFACE = {
     ".audit.verify": "LogSummary verify_log",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
-    ".budget": "CAPS MEASURES WINDOWS BudgetLimits Usage Window check_caps",
+    ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "check_items",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
@@ -63,7 +63,8 @@ SURFACE = {
         LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion WireError
         WitnessUnavailable""",
     ".gaussian": "RoundedGaussian",
-    ".key_files": """create_private from_text read_text replace_text sync_directory to_text""",
+    ".key_files": """create_private from_text read_text replace_text require_not_writable
+        sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime

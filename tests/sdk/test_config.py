@@ -132,3 +132,11 @@ def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_SHAPE", "round")
     with pytest.raises(ConfigError, match=r"UGSD_SHAPE.*'padded' or 'constant'"):
         Settings.read()
+
+
+@pytest.mark.parametrize("user", ["Ada", "ADA", " ada "])
+def test_case_makes_no_other_user(user: str) -> None:
+    settings = Settings.of(user=user, users={"Ada": {"blocks_per_day": 3}})
+    assert settings.user == "ada"
+    assert settings.limits_of().blocks_per_day == 3
+    assert settings.limits_of(user).blocks_per_day == 3

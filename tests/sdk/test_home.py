@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.captioner import Captioner
@@ -155,3 +156,26 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
         erased.append(summary.erased)
     assert sizes == [1, 1, 2, 2, 2], "one record of an erasure, and no more"
     assert erased == [0, 0, 1, 1, 1]
+
+
+def test_a_home_that_others_may_write_in_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "shared"
+    path.mkdir()
+    path.chmod(0o777)
+    with pytest.raises(LedgerUnavailable, match="chmod 700"):
+        Door(Home.at(path), BudgetLimits(), "ada").open()
+
+
+def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path) -> None:
+    place = Home.at(tmp_path / "own")
+    door = Door(place, BudgetLimits(), "ada")
+    door.open()
+    door.close()
+    fresh = Home.at(tmp_path / "fresh")
+    fresh.path.mkdir(mode=0o700)
+    fresh.open_ledger().close()
+    shutil.rmtree(place.ledger)
+    shutil.copytree(fresh.ledger, place.ledger)
+    place.anchor.unlink()
+    with pytest.raises(LedgerCorrupt, match="anchor was removed"):
+        Door(place, BudgetLimits(), "ada").open()

@@ -177,6 +177,9 @@ def _wire(door: _Door) -> Iterator[Figure]:
     yield Figure("  of it token ids and states", content, "bytes")
     yield Figure("frame of the block, padded", frame, "bytes")
     yield Figure("sealing and websocket, of the message", 100 * overhead / message, "%", 25)
+    beside = message - content + overhead
+    name = "  with the message's own names and lengths, of ids and states"
+    yield Figure(name, 100 * beside / content, "%")
 
 
 def _accounting(runs: int) -> Iterator[Figure]:

@@ -85,7 +85,7 @@ class Ledger:
                     prepare_schema(db, create=self._create)
                     if self._anchor_path is not None:
                         anchor = Anchor(self._anchor_path)
-                    _compare(anchor, db)
+                    _compare(anchor, db, create=self._create)
                 except BaseException:
                     db.close()
                     if anchor is not None:
@@ -245,13 +245,13 @@ def _mark(anchor: Anchor) -> Mark:
     return mark
 
 
-def _compare(anchor: Anchor | None, db: sqlite3.Connection) -> None:
+def _compare(anchor: Anchor | None, db: sqlite3.Connection, *, create: bool) -> None:
     """Raise :class:`LedgerCorrupt` unless the ledger is the one that ``anchor`` marks, or later."""
     view = LedgerView(db)
     size = view.size()
     if anchor is None:
         return
-    if not size and anchor.read() is None:
+    if create and not size and anchor.read() is None:
         anchor.write(Mark(), durable=True)  # before there is a leaf that it could lack
     mark = _mark(anchor)
     if mark.size > size or (mark.size and view.node(0, mark.size - 1) != mark.last):

@@ -216,7 +216,8 @@ def _cap(text: str) -> tuple[str, float | None]:
     if value.strip().lower() == "none":
         return cap, None
     try:
-        number = float(value) if cap.startswith("epsilon") else int(value)
+        plain = value.strip().encode("ascii").replace(b"_", b"?")
+        number = float(plain) if cap.startswith("epsilon") else int(plain)
         BudgetLimits.uncapped(**{cap: number})
     except (ValueError, ValidationError):
         kind = "a number" if cap.startswith("epsilon") else "a whole number"
