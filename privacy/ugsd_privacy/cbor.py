@@ -1,55 +1,64 @@
-"""What may reach the general CBOR decoder.
+"""CBOR of closed schemas: the general encoder and decoder, without what is general about them.
 
-Why before it: a general one builds regular expressions, MIME messages or decimals out of tags that
-a peer chose, and recurses as deep as the peer likes.
+A general decoder builds regular expressions, MIME messages or decimals out of tags that a peer
+chose, hashes whatever stands as a key, and goes as deep as the peer likes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Never
+
+import cbor2
+
 from ugsd_privacy.errors import WireError
 
-__all__ = ["check_items"]
-
-_BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
-_NULL = 0xF6
-_FLOATS = (0xF9, 0xFA, 0xFB)
+__all__ = ["decode_item", "encode_item"]
 
 
-def check_items(data: bytes, *, max_depth: int, floats: bool = False) -> None:
-    """Let through one item of integers, strings, null and containers ``max_depth`` deep, and
-    ``floats`` where they are meant.
+class _NoTags(Mapping[int, Callable[..., Never]]):
+    """In place of the decoder's own meanings of tags: none has any."""
 
-    Linear time, no allocation. Raises :class:`WireError` for anything else (RFC 8949 §3).
+    def __getitem__(self, tag: int) -> Never:
+        raise WireError(f"CBOR tag {tag}, which nothing here has")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # an empty one would count as none given
+
+
+_NO_TAGS = _NoTags()
+
+
+def encode_item(item: object) -> bytes:
+    """Deterministic CBOR (RFC 8949 §4.2.1: shortest forms, sorted keys)."""
+    return cbor2.dumps(item, canonical=True)
+
+
+def decode_item(data: bytes, *, max_depth: int) -> Any:
+    """The item that ``data`` begins with; arrays are tuples, the outermost map is a ``dict``, maps
+    within it any mappings.
+
+    Raises :class:`WireError` for tags, endless items, keys that are no strings or come twice, and
+    containers more than ``max_depth`` deep. Whether ``data`` are the item's deterministic bytes,
+    and nothing else, is told by encoding it again.
     """
-    at = 0
-    lacking = [1]  # how many items each open container still lacks
-    while lacking:
-        if lacking[-1] == 0:
-            lacking.pop()
-            continue
-        lacking[-1] -= 1
-        if at >= len(data):
-            raise WireError("not CBOR: ends early")
-        major, argument, at = _read_head(data, at, floats=floats)
-        if major in (_BYTES, _TEXT):
-            at += argument
-        elif major in (_ARRAY, _MAP):
-            lacking.append(argument * (2 if major == _MAP else 1))
-            if len(lacking) > max_depth + 1:
-                raise WireError("nested deeper than any message")
-    if at != len(data):
-        raise WireError("not one CBOR item")
+    try:
+        item = cbor2.loads(
+            data,
+            semantic_decoders=_NO_TAGS,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+            immutable=True,  # makes tuples
+        )
+    except Exception as error:
+        raise WireError(f"no CBOR that is read here: {_cause(error)}") from None
+    return dict(item) if isinstance(item, cbor2.frozendict) else item
 
 
-def _read_head(data: bytes, at: int, *, floats: bool) -> tuple[int, int, int]:
-    """Major type, argument and where the content starts (RFC 8949 §3)."""
-    head = data[at]
-    major, info = head >> 5, head & 0x1F
-    if major > _MAP and head != _NULL and not (floats and head in _FLOATS):
-        raise WireError("a kind of CBOR item that no message holds")
-    if info < 24:
-        return major, info, at + 1
-    width = 1 << (info - 24)
-    if width > 8:
-        raise WireError("a length that is indefinite or reserved")
-    return major, int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width
+def _cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _cause(error.__cause__)

@@ -37,7 +37,6 @@ from ugsd_privacy.audit.records import (
     Leaf,
     Level,
     Resettable,
-    commitment,
 )
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
@@ -329,8 +328,7 @@ class Egress:
         if cost is not None and charge != cost:  # our own bug; it must not leave at a wrong price
             raise RuntimeError("what was sealed is not what was priced")
         body = record.to_bytes()
-        leaf = Leaf(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
-        content, epoch = leaf.to_bytes(), self._epoch
+        content, epoch = Leaf.of(body, charge, salt).to_bytes(), self._epoch
         if record.kind in PLAIN_KINDS:
             sealed = plain_body(salt, body)
         else:

@@ -16,14 +16,14 @@ Whoever can withhold manifests can keep a device on its last one until that expi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ugsd_privacy.cbor import check_items
+from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import KeyFileError, ManifestRejected, WireError
 from ugsd_privacy.key_files import from_text, read_text, to_text
 from ugsd_privacy.keys import VerifierPublicKey
@@ -75,6 +75,11 @@ class ManifestKey(_Closed):
     not_after_s: Seconds
     """From this second on it is not used."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_dict(cls, fields: object) -> object:
+        return dict(fields) if isinstance(fields, Mapping) else fields
+
     @property
     def key(self) -> VerifierPublicKey:
         """The key itself."""
@@ -115,7 +120,7 @@ class KeyManifest(_Closed):
 
     def to_bytes(self) -> bytes:
         """The canonical bytes, which are signed."""
-        return cbor2.dumps(self.model_dump(mode="python"), canonical=True)
+        return encode_item(self.model_dump(mode="python"))
 
     def key_at(self, now_s: float) -> VerifierPublicKey:
         """The newest key whose time holds ``now_s``: the last one listed.
@@ -209,25 +214,15 @@ def _envelope(text: str) -> bytes:
 def _decoded(data: bytes) -> KeyManifest:
     """Read bytes that the root signed: malformed ones are a fault of whoever signed."""
     try:
-        check_items(data, max_depth=_MAX_DEPTH)
-        fields = cbor2.loads(data)
-        manifest = KeyManifest.model_validate(_with_tuples(fields))
+        manifest = KeyManifest.model_validate(decode_item(data, max_depth=_MAX_DEPTH))
     except WireError as error:
         raise ManifestRejected(f"what was signed is no manifest: {error}") from None
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]["msg"]
         raise ManifestRejected(f"what was signed is no manifest: {fault}") from None
-    except Exception as error:
-        raise ManifestRejected("what was signed is no manifest: not CBOR") from error
     if manifest.to_bytes() != data:
         raise ManifestRejected("what was signed is no manifest: not canonical CBOR")
     return manifest
-
-
-def _with_tuples(fields: Any) -> Any:
-    if not isinstance(fields, dict):
-        return fields
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
 
 
 def _words(seconds: float) -> str:

@@ -15,10 +15,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import cbor2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ugsd_privacy.cbor import check_items
+from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import UnknownVersion, WireError
 
 __all__ = [
@@ -218,7 +217,7 @@ def encode(message: Block | Cover | Verdict | Refusal | Welcome) -> bytes:
     """
     fields = message.model_dump(mode="python")
     plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in fields.items()}
-    data = cbor2.dumps(plain, canonical=True)
+    data = encode_item(plain)
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {len(data)} bytes; send fewer states at a time")
     return data
@@ -243,11 +242,7 @@ def _fields(data: bytes) -> dict[Any, Any]:
     """The map that ``data`` is."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
-    check_items(data, max_depth=_MAX_DEPTH)
-    try:
-        fields = cbor2.loads(data)
-    except Exception as error:
-        raise WireError("not CBOR") from error
+    fields = decode_item(data, max_depth=_MAX_DEPTH)
     if not isinstance(fields, dict):
         raise WireError("not one CBOR map")
     return fields
@@ -255,9 +250,7 @@ def _fields(data: bytes) -> dict[Any, Any]:
 
 def _parsed(fields: dict[Any, Any], data: bytes, schema: TypeAdapter[_T]) -> _T:
     try:
-        message = schema.validate_python(
-            {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        )
+        message = schema.validate_python(fields)
     except ValidationError as error:
         raise WireError(f"not a known message: {error.error_count()} fault(s)") from None
     if encode(message) != data:

@@ -37,7 +37,7 @@ def test_the_same_seed_makes_the_same_messages() -> None:
 @pytest.mark.parametrize("target", [t for t in TARGETS if t.name.startswith(("wire", "audit.rec"))])
 @pytest.mark.parametrize("head", [0x5B, 0x7B, 0x9B, 0xBB])
 @pytest.mark.parametrize("count", [2**40, 2**64 - 1])
-def test_a_header_that_claims_a_trillion_items_allocates_nothing(
+def test_a_header_that_claims_a_trillion_items_allocates_one_chunk_of_the_decoders_at_most(
     monkeypatch: pytest.MonkeyPatch, target: Target, head: int, count: int
 ) -> None:
     from ugsd_lab.fuzz import targets
@@ -46,7 +46,7 @@ def test_a_header_that_claims_a_trillion_items_allocates_nothing(
     monkeypatch.setattr(targets, "_written", lambda rng, fields: data)
     result = fuzz(frames=2, targets=[target])
     assert not result.findings
-    assert result.peak_bytes[target.name] < 64 * 1024
+    assert result.peak_bytes[target.name] < 72 * 1024
 
 
 def test_a_record_that_doubles_itself_by_reference_is_refused_at_once() -> None:

@@ -290,7 +290,7 @@ def test_entropy_and_clock_are_the_callers(world) -> None:
     with world.ledger.reading() as view:
         sealed = next(view.rows()).sealed
     record = world.record(0)
-    content = Leaf.of(record, b"\5" * 32).to_bytes()
+    content = Leaf.of(record.to_bytes(), record.charge, b"\5" * 32).to_bytes()
     epoch = Epoch(0, b"\5" * 32)
     assert epoch.seal(0, content, b"\5" * 32, record.to_bytes()) == sealed
 

@@ -3,23 +3,122 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.errors import LedgerError, LogTampered
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, LedgerView
 
 FLIPS = 3000
-LOG_TABLES = ("leaves", "charges", "totals", "nodes", "checkpoints")
+LOG_TABLES = ("leaves", "charges", "totals", "nodes", "checkpoints", "epochs")
+KEYS = {
+    "leaves": ["leaf"], "charges": ["leaf"], "totals": ["user", "window", "number"],
+    "nodes": ["level", "position"], "checkpoints": ["size"], "epochs": ["epoch"],
+}  # fmt: skip
+
+
+class OneConnection:
+    """A ledger in memory, whose readers see what was not committed."""
+
+    def __init__(self, path: Path) -> None:
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.db.text_factory = lambda raw: raw.decode(errors="replace")
+        with closing(sqlite3.connect(path)) as whole:
+            whole.backup(self.db)
+
+    @contextmanager
+    def reading(self) -> Iterator[LedgerView]:
+        yield LedgerView(self.db)
+
+    @contextmanager
+    def changed(self, table: str, column: str, row: tuple[Any, ...], value: str) -> Iterator[None]:
+        """With another value, in SQL, in one cell of the row with this key."""
+        keys = " AND ".join(f"{key} = ?" for key in KEYS[table])
+        self.db.execute("BEGIN")
+        try:
+            self.db.execute(f"UPDATE {table} SET {column} = {value} WHERE {keys}", row)
+            yield
+        finally:
+            self.db.execute("ROLLBACK")
+
+    def cells(self, table: str) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+        """Column, key of the row, and value; texts as bytes."""
+        keys = KEYS[table]
+        found = self.db.execute(f"SELECT * FROM {table}")
+        columns = [name for name, *_ in found.description]
+        for row in map(dict, [zip(columns, values, strict=True) for values in found.fetchall()]):
+            for column, value in row.items():
+                yield column, tuple(row[key] for key in keys), value
+
+
+def flips(value: Any) -> Iterator[str]:
+    """Every value, in SQL, that differs in one bit."""
+    match value:
+        case int():
+            yield from (str(value ^ 1 << bit) for bit in range(63))
+        case bytes():
+            yield from (f"x'{flipped.hex()}'" for flipped in flipped_bits(value))
+        case str():
+            for flipped in flipped_bits(value.encode()):
+                yield f"cast(x'{flipped.hex()}' AS text)"
+        case None:
+            yield "x'00'"
+
+
+def flipped_bits(data: bytes) -> Iterator[bytes]:
+    for bit in range(8 * len(data)):
+        number = int.from_bytes(data, "big") ^ 1 << bit
+        yield number.to_bytes(len(data), "big")
+
+
+def leaf_of(table: str, key: tuple[Any, ...]) -> int | None:
+    """Which leaf is to be named."""
+    if table == "nodes":
+        level, position = key
+        return (position + 1 << level) - 1
+    return key[0] if table in {"leaves", "charges", "epochs"} else None
 
 
 def said(path: Path) -> list[list[tuple[object, ...]]]:
     """All that the log's tables hold."""
     with closing(sqlite3.connect(path)) as db:
         return [db.execute(f"SELECT * FROM {table}").fetchall() for table in LOG_TABLES]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", LOG_TABLES)
+def test_every_flipped_bit_of_every_value_of_the_log_is_found_and_named(world, table: str) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    for tokens in (1, 2):
+        egress.seal_block(world.channel, caption, world.escalation(tokens))
+    note = egress.checkpoint()
+    egress.reset(["hour"])
+    world.ledger.close()
+    ledger, tried = OneConnection(world.ledger.path), 0
+
+    def verified() -> object:
+        return verify_log(ledger, world.log_key.public, trusted=[note], owner=world.owner)
+
+    assert verified().size == 4
+    for column, key, value in list(ledger.cells(table)):
+        for flipped in flips(value):
+            try:
+                with ledger.changed(table, column, key, flipped):
+                    tried += 1
+                    with pytest.raises(LogTampered) as found:
+                        verified()
+                if column not in KEYS[table]:
+                    assert found.value.index == leaf_of(table, key), (column, str(found.value))
+            except sqlite3.IntegrityError:  # two rows of one key: no ledger holds it
+                assert column in KEYS[table]
+    assert tried > 63
+    assert verified().size == 4
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ SURFACE = {
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
-    ".cbor": "check_items",
+    ".cbor": "decode_item encode_item",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
     ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose

@@ -148,7 +148,7 @@ def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(
     epoch, leaf, salt = Epoch.opened(0, sealed, logged.owner), LEAVES - 1, bytes(32)
     changed = {"tokens": tuple(range(6)), "time_s": 1, "message": None}
     forged = EgressRecord.model_validate(logged.record(leaf).model_dump() | changed)
-    content = Leaf.of(forged, salt).to_bytes()
+    content = Leaf.of(forged.to_bytes(), forged.charge, salt).to_bytes()
     db = sqlite3.connect(logged.ledger.path)
     db.execute(
         "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
@@ -173,8 +173,9 @@ def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
     with logged.ledger.passage(user="", caption=None, now_s=0.0) as passage:
         passage.hour = earlier.hour
         passage.before = {window: Usage(*used) for window, used in before.items()}
-        content = Leaf.of(earlier, salt).to_bytes()
-        passage.record(earlier.charge, content=content, sealed=plain_body(salt, earlier.to_bytes()))
+        body, charge = earlier.to_bytes(), earlier.charge
+        content = Leaf.of(body, charge, salt).to_bytes()
+        passage.record(charge, content=content, sealed=plain_body(salt, body))
     with pytest.raises(LogTampered, match="earlier hour") as found:
         logged.verified()
     assert found.value.index == LEAVES + 1

@@ -108,9 +108,10 @@ def _record(
         verifier="aaaaa-bbbbb-ccccc-ddddd-eeeee",
     )
     salt = os.urandom(32)
-    content = Leaf.of(record, salt).to_bytes()
+    body = record.to_bytes()
+    content = Leaf.of(body, record.charge, salt).to_bytes()
     began = epoch or Epoch.begin(passage.index, os.urandom(32), owner)
-    sealed = began.seal(passage.index, content, salt, record.to_bytes())
+    sealed = began.seal(passage.index, content, salt, body)
     passage.record(_CHARGE, content=content, sealed=sealed)
     if epoch is None:
         passage.begin_epoch(owner.digest, began.sealed)

@@ -129,7 +129,7 @@ class BodyReader:
             opened = row.sealed[1:] if form == _PLAIN else self._open(row)
             salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
             record = decode_record(body)
-            leaf = Leaf.of(record, salt).to_bytes()
+            leaf = Leaf.of(body, record.charge, salt).to_bytes()
         except LogTampered as error:
             raise LogTampered(f"record {index}: {error}", index=index) from None
         if (form == _PLAIN) != (record.kind in PLAIN_KINDS):

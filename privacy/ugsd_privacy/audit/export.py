@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, BinaryIO, Literal
 
-import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_note
@@ -31,7 +30,8 @@ from ugsd_privacy.audit.publishing import check_contents
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.tiles import TILE_WIDTH, bundle_bytes
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES
-from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.cbor import decode_item, encode_item
+from ugsd_privacy.errors import ExportFailed, LogTampered, WireError
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import LedgerView
 
@@ -59,6 +59,8 @@ MAX_BODY_BYTES = 0x1_0000
 MAX_CHECKPOINTS = 64
 MAX_ITEM_BYTES = 0x200_0000
 """Of one item: a chunk of the longest leaves and bodies fits."""
+_MAX_DEPTH = 2
+"""A chunk is an array that holds the array of bodies."""
 
 _Hour = Annotated[int, Field(strict=True, ge=0, lt=2**40)]
 _Note = Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
@@ -88,14 +90,13 @@ class ExportHeader(BaseModel):
                 f"an export of version {item.get('version')!r}; this release reads {EXPORT_VERSION}"
             )
         try:
-            listed = {name: tuple(item[name]) for name in ("hours", "checkpoints")}
-            return cls.model_validate(item | listed)
-        except (ValidationError, TypeError, KeyError):
+            return cls.model_validate(item)
+        except ValidationError:
             raise LogTampered("the export's header is damaged") from None
 
     def to_bytes(self) -> bytes:
         """The item."""
-        return _dumps(self.model_dump())
+        return encode_item(self.model_dump())
 
 
 @dataclass(slots=True)
@@ -113,8 +114,8 @@ class Sums:
         return frontier_root(self.frontier)
 
     @property
-    def counts(self) -> list[int]:
-        return [self.blocks, self.tokens, self.frame_bytes]
+    def counts(self) -> tuple[int, int, int]:
+        return self.blocks, self.tokens, self.frame_bytes
 
     def add(self, content: bytes) -> None:
         """The next leaf. Raises :class:`LogTampered` for what is none."""
@@ -159,7 +160,7 @@ def export_log(
     digest, sums = hashlib.sha256(), Sums()
 
     def put(item: bytes) -> None:
-        framed = _dumps(item)
+        framed = encode_item(item)
         digest.update(framed)
         file.write(framed)
 
@@ -172,8 +173,8 @@ def export_log(
         put(_chunk_bytes(sums.size - len(chunk), chunk, bodies=bodies))
     check_roots(due, sums)
     check_longest(due, sums)
-    put(_dumps(sums.counts))
-    put(_dumps(sign_note(seal_text(digest.digest()), key)))
+    put(encode_item(sums.counts))
+    put(encode_item(sign_note(seal_text(digest.digest()), key)))
     return sums
 
 
@@ -223,7 +224,7 @@ def read_item(file: BinaryIO) -> tuple[bytes, Any]:
         raise LogTampered("an item of the file is too long")
     item = file.read(length)
     framed = head + extra + item
-    if framed != _dumps(item) or len(item) != length:
+    if framed != encode_item(item) or len(item) != length:
         raise LogTampered("the file was cut short or damaged")
     return framed, _loads(item)
 
@@ -245,19 +246,14 @@ def _chunk_bytes(start: int, chunk: Sequence[tuple[bytes, bytes]], *, bodies: bo
         leaf_check(index, content, body if bodies else b"")
         for index, (content, body) in enumerate(chunk, start)
     )
-    return _dumps([bundle_bytes(contents), kept, checks])
-
-
-def _dumps(item: object) -> bytes:
-    return cbor2.dumps(item, canonical=True)
+    return encode_item([bundle_bytes(contents), kept, checks])
 
 
 def _loads(data: bytes) -> Any:
     try:
-        item = cbor2.loads(data)
-        canonical = _dumps(item) == data
-    except Exception:
-        raise LogTampered("an item of the file is no CBOR") from None
-    if not canonical:
+        item = decode_item(data, max_depth=_MAX_DEPTH)
+    except WireError as error:
+        raise LogTampered(f"an item of the file is {error}") from None
+    if encode_item(item) != data:
         raise LogTampered("an item of the file is not in deterministic CBOR")
     return item

@@ -143,7 +143,7 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
     match item:
         case None:
             raise LogTampered("the file ends early")
-        case [bytes(bundle), list(kept), bytes(checks)]:
+        case [bytes(bundle), tuple(kept), bytes(checks)]:
             pass
         case _:
             raise LogTampered("not a chunk of leaves")

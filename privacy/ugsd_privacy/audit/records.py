@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-import cbor2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ugsd_privacy.budget import Usage, Window
-from ugsd_privacy.cbor import check_items
+from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import LogTampered, WireError
 from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_device_message
 
@@ -41,8 +40,8 @@ MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 3
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
-_MAX_DEPTH = 3
-"""A record is a map that holds a map of arrays."""
+_MAX_DEPTH, _LEAF_DEPTH = 3, 2
+"""A record is a map that holds a map of arrays, a leaf an array that holds one."""
 _COMMITMENT_TAG = b"ugsd egress record 3\x00"
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -159,7 +158,7 @@ class EgressRecord(BaseModel):
         fields = self.model_dump(mode="python")
         if self.disclosure is not None:
             fields["disclosure"] = str(self.disclosure)
-        return cbor2.dumps(fields, canonical=True)
+        return encode_item(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,23 +171,22 @@ class Leaf:
     tokens: int
 
     @classmethod
-    def of(cls, record: EgressRecord, salt: bytes) -> Self:
-        """The leaf of ``record`` under ``salt``, ``SALT_BYTES`` of randomness."""
-        charge = record.charge
-        sealed = commitment(record.to_bytes(), salt)
-        return cls(sealed, charge.bytes, charge.blocks, charge.tokens)
+    def of(cls, body: bytes, charge: Usage, salt: bytes) -> Self:
+        """The leaf of a record's ``body`` and charge under ``salt``, ``SALT_BYTES`` at random."""
+        return cls(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
 
     def to_bytes(self) -> bytes:
         """CBOR of version, commitment, frame bytes and counters."""
         counters = [self.blocks, self.tokens]
         fields = [RECORD_VERSION, self.commitment, self.frame_bytes, counters]
-        return cbor2.dumps(fields, canonical=True)
+        return encode_item(fields)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""
         try:
-            version, sealed, frame_bytes, (blocks, tokens) = cbor2.loads(content)
+            fields = decode_item(content, max_depth=_LEAF_DEPTH)
+            version, sealed, frame_bytes, (blocks, tokens) = fields
             leaf = cls(sealed, frame_bytes, blocks, tokens)
             sound = version == RECORD_VERSION and leaf.to_bytes() == content
         except Exception:
@@ -211,13 +209,11 @@ def commitment(body: bytes, salt: bytes) -> bytes:
 def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
-        check_items(body, max_depth=_MAX_DEPTH, floats=True)
-        fields = cbor2.loads(body)
-        record = EgressRecord.model_validate({k: _tuples(v) for k, v in fields.items()})
+        record = EgressRecord.model_validate(decode_item(body, max_depth=_MAX_DEPTH))
     except ValidationError as error:
         raise LogTampered(f"not an egress record: {error.error_count()} fault(s)") from None
-    except Exception:
-        raise LogTampered("not an egress record") from None
+    except WireError as error:
+        raise LogTampered(f"not an egress record: {error}") from None
     if record.to_bytes() != body:
         raise LogTampered("not an egress record's canonical bytes")
     _check_message(record)
@@ -238,10 +234,3 @@ def _check_message(record: EgressRecord) -> None:
     )
     if not same:
         raise LogTampered("its message is not the one that it tells of")
-
-
-def _tuples(value: object) -> object:
-    """The arrays of a record as tuples, those within others too."""
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

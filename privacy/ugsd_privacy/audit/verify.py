@@ -11,7 +11,7 @@ their hour, caption and epsilon.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ugsd_privacy.audit.bodies import Absent, BodyReader
@@ -47,6 +47,8 @@ class _Replay:
 
     size: int = 0
     frontier: list[bytes] = field(default_factory=list)
+    levels: list[Iterator[tuple[int, bytes]]] = field(default_factory=list)
+    """What is stored of each level of the tree, from the leaves up, as far as it was compared."""
     last_hour: int = 0
     nodes: int = 0
     total: Usage = field(default_factory=Usage)
@@ -122,7 +124,9 @@ def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _R
         _check_erased(record, replay, index)
     replay.frontier, nodes = extend_frontier(replay.frontier, index, leaf_hash(row.content))
     for level, position, computed in nodes:
-        if view.node_or_none(level, position) != computed:
+        if level == len(replay.levels):
+            replay.levels.append(view.level(level))
+        if next(replay.levels[level], None) != (position, computed):
             raise LogTampered(f"node {level}/{position} over leaf {index} differs", index=index)
     replay.nodes += len(nodes)
     replay.size += 1
@@ -171,7 +175,7 @@ def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
     after = record.after
     for window, number in window_numbers(record.hour, record.caption_id).items():
         key = (record.user, window, number)
-        if Usage(*record.before[window]) != replay.used[key]:
+        if record.before[window] != replay.used[key].counts:
             raise LogTampered(f"record {index} does not add up with those before", index=index)
         replay.used[key] = after[window]
     replay.total += record.charge

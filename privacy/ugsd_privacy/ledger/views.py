@@ -80,16 +80,16 @@ class LedgerView:
 
     def node(self, level: int, position: int) -> bytes:
         """Hash of a full subtree, 32 bytes. Raises :class:`LedgerCorrupt` if it is missing."""
-        found = self.node_or_none(level, position)
-        if found is None:
-            raise LedgerCorrupt("a Merkle node is missing")
-        return found
-
-    def node_or_none(self, level: int, position: int) -> bytes | None:
-        """Hash of a full subtree, if it is stored."""
         query = "SELECT hash FROM nodes WHERE level = ? AND position = ?"
         row = self._db.execute(query, (level, position)).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None:
+            raise LedgerCorrupt("a Merkle node is missing")
+        return bytes(row[0])
+
+    def level(self, level: int) -> Iterator[tuple[int, bytes]]:
+        """Position and hash of every full subtree of a level that is stored, in order."""
+        query = "SELECT position, hash FROM nodes WHERE level = ? ORDER BY position"
+        return self._db.execute(query, (level,))
 
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
         """Hashes of the full subtrees ``start`` to ``stop`` of a level, in order.
