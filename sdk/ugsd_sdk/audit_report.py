@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.report.gather import Budget, Entry, Period, gather, read_entries
 from ugsd_privacy.audit.report.model import Protection, Report, Verification
-from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.audit.verify import Progress, verify_log
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys import LogKey, LogPublicKey
@@ -43,14 +44,16 @@ def audit_report(
     owner_key: Path | None = None,
     clock: Callable[[], float] = time.time,
     uptime: Callable[[], Uptime | None] = system_uptime,
+    progress: Progress = lambda done, of: None,
 ) -> Report:
-    """Of the settings' user; ``drafter``, a name or folder, gives words and figures.
+    """Of the settings' user; ``drafter``, a name or folder, gives words and figures. ``progress``
+    is told how far verification came.
 
     A home that was never used stays untouched. A log that does not verify is told in the report;
     raises ``LedgerUnavailable``, :class:`ModelError`, and ``KeyFileError`` for an ``owner_key``
     that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
-    place, read = Home.at(settings.home), _Read()
+    place, read = Home.at(settings.home), _Read(progress)
     folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
     pieces = pieces_of(folder)
     if place.is_used():
@@ -79,7 +82,8 @@ def audit_report(
 class _Read:
     """What a ledger gave, as far as it could be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self.entries: list[Entry] = []
         self.decisions: list[Decision] = []
         self.on_device: dict[str, float] = {}
@@ -102,7 +106,7 @@ class _Read:
         with ledger.reading() as view:
             last = view.last_checkpoint()
             self.checkpoint = "" if last is None else last[1]
-            self.entries = read_entries(view, owner)
+            self.entries = read_entries(view, owner, user)
             self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
             self.on_device = view.caps(user)
             self.used = view.used(user, view.hour_of(*now))
@@ -110,7 +114,13 @@ class _Read:
     def _verify(self, ledger: Ledger, place: Home, owner: OwnerKey | None) -> None:
         try:
             self.public = LogKey.load(place.log_key).public
-            found = verify_log(ledger, self.public, owner=owner)
+            found = verify_log(
+                ledger,
+                self.public,
+                owner=owner,
+                trusted=CosignedNotes(place.cosigned).notes(),
+                progress=self._progress,
+            )
         except LogTampered as error:
             self.verification = Verification(
                 outcome="failed", message=str(error), index=error.index

@@ -79,7 +79,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
         note = egress.checkpoint()
         with ledger.reading() as view:
-            entries, used = read_entries(view, owner), view.used(USER, int(clock[0]) // 3600)
+            entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
     return gather(
         entries,
         user=USER,

@@ -41,7 +41,7 @@ def report_of(world, user: str = "", *, decisions=(), owner=True, verification=V
     """All that left in a world, three days around its noon."""
     now = int(world.now_s)
     with world.ledger.reading() as view:
-        entries = read_entries(view, world.owner if owner else None)
+        entries = read_entries(view, world.owner if owner else None, user)
         used = view.used(user, view.hour_of(world.now_s, None))
     given = {
         "user": user,
@@ -195,7 +195,6 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
             decision("alone", f"after the block at 5: {cap}"),
             decision("sent", "unsure: 0.9 reaches 0.2; 5 of 5 accepted"),
             decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
-            dataclasses.replace(decision("withheld", cap), user="ben"),
             dataclasses.replace(decision("withheld", cap), time_s=10),
         ],
         verification=VERIFIED,

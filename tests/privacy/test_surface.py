@@ -48,7 +48,7 @@ SURFACE = {
         HandshakeRow Protection Reason Report ResetRow Verification Word read_report
         report_schema""",
     ".audit.report.telling": "OUTCOMES VERDICTS bound date left number time used verdict",
-    ".audit.verify": "LogSummary verify_log",
+    ".audit.verify": "LogSummary Progress verify_log",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",

@@ -21,13 +21,13 @@ from pathlib import Path
 from time import perf_counter
 
 from ugsd_privacy.audit.bodies import Epoch
-from ugsd_privacy.audit.records import EgressRecord, Leaf
+from ugsd_privacy.audit.records import CARRIED, EgressRecord, Leaf
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.wire import Block, Disclosure, encode
 
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.errors import LabError
@@ -37,7 +37,7 @@ __all__ = ["measure_log", "write_log"]
 
 WORKERS = 4
 NOW_S = 1.7e9
-BLOCK_TOKENS, FRAME_BYTES = 8, 256
+BLOCK_TOKENS, STATE_DIM, FRAME_BYTES = 8, 31, 256
 BLOCKS_PER_CAPTION = 2
 _LAUNCHER = """
 import resource, subprocess, sys, time
@@ -87,14 +87,21 @@ def _record(
 ) -> Epoch:
     """Write one, sealed in ``epoch`` or in the one that it begins, which is returned."""
     passage = Passage(db, "ada", caption, now_s, None)
-    record = EgressRecord(
-        kind="block",
+    message = Block(
         caption=0,
-        caption_id=caption,
-        disclosure=Disclosure.BLOCK_STATES,
+        keep=0,
+        prefix=(),
         tokens=tuple(range(200, 200 + BLOCK_TOKENS)),
         state_positions=(0,),
-        state_dim=16,
+        state_dim=STATE_DIM,
+        states=os.urandom(STATE_DIM),
+    )
+    record = EgressRecord(
+        kind="block",
+        caption_id=caption,
+        disclosure=Disclosure.SUMMARY,
+        **{name: getattr(message, name) for name in CARRIED},
+        message=encode(message),
         clip_norm=1.0,
         sigma=1.0,
         spend=_CHARGE.spend,

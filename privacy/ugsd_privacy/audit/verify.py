@@ -11,7 +11,7 @@ their hour, caption and epsilon.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ugsd_privacy.audit.bodies import Absent, BodyReader
@@ -24,7 +24,15 @@ from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
 from ugsd_privacy.owner import OwnerKey
 
-__all__ = ["LogSummary", "verify_log"]
+__all__ = ["LogSummary", "Progress", "verify_log"]
+
+Progress = Callable[[int, int], None]
+"""Told now and then how much of how much is done."""
+_TOLD_EACH = 256
+
+
+def _untold(done: int, of: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +76,24 @@ def verify_log(
     *,
     owner: OwnerKey | None = None,
     trusted: Iterable[str] = (),
+    progress: Progress = _untold,
 ) -> LogSummary:
     """Recompute every commitment, leaf, node, root and total of an open ``ledger``.
 
     ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
-    extend. Raises :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt`
-    for a file that SQLite cannot read, :class:`LedgerUnavailable`, and
-    :class:`KeyFileError` for another owner's key. Linear in the log; the door need not wait.
+    extend; ``progress`` is told how many leaves of how many were read. Raises
+    :class:`LogTampered`, with the index where there is one, :class:`LedgerCorrupt` for a file that
+    SQLite cannot read, :class:`LedgerUnavailable`, and :class:`KeyFileError` for another owner's
+    key. Linear in the log; the door need not wait.
     """
     with ledger.reading() as view:
         view.check_pages()
         signed = _checkpoints(view, public, trusted)
         replay, reader = _Replay(), BodyReader(view, owner)
+        leaves = view.count()[0]
         for row in view.rows():
+            if not replay.size % _TOLD_EACH:
+                progress(replay.size, leaves)
             _match_roots(signed, replay)
             _replay_row(view, reader, row, replay)
         _match_roots(signed, replay)

@@ -153,13 +153,14 @@ class LedgerView:
         query = "SELECT leaf FROM charges WHERE caption = ? ORDER BY leaf"
         return [row[0] for row in self._db.execute(query, (caption,))]
 
-    def rows(self) -> Iterator[LedgerRow]:
-        """Every leaf with its charge, in order."""
+    def rows(self, user: str | None = None) -> Iterator[LedgerRow]:
+        """Every leaf with its charge, in order; those charged to ``user`` where one is named."""
         query = (
             f"SELECT leaf, content, sealed, user, hour, caption, {_AMOUNTS}"  # noqa: S608
-            " FROM leaves LEFT JOIN charges USING (leaf) ORDER BY leaf"
+            " FROM leaves LEFT JOIN charges USING (leaf)"
+            " WHERE ?1 IS NULL OR user = ?1 ORDER BY leaf"
         )
-        return (LedgerRow(*row) for row in self._db.execute(query))
+        return map(LedgerRow._make, self._db.execute(query, (user,)))
 
     def leaves(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
         """Content and sealed body of the leaves ``start`` to ``stop``, in order.

@@ -131,13 +131,17 @@ def verified(
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.keys import LogKey
 
+    from ugsd_sdk.cli.progress import progress_bar
+
     if not place.is_used():
         return None
     with place.open_ledger() as ledger:
         if not place.log_key.exists():  # it has no leaves: none is made before the key
             return None
         public = LogKey.load(place.log_key).public
-        return verify_log(ledger, public, trusted=trusted, owner=_owner(place, owner_key))
+        owner = _owner(place, owner_key)
+        with progress_bar("verifying") as progress:
+            return verify_log(ledger, public, trusted=trusted, owner=owner, progress=progress)
 
 
 def _nothing_left(place: Home) -> str:

@@ -87,13 +87,15 @@ def report(
     from ugsd_privacy.audit.report.model import report_schema
 
     from ugsd_sdk.audit_report import audit_report
+    from ugsd_sdk.cli.progress import progress_bar
 
     if schema:
         _write(report_schema(), out)
         return
     period = _period(since, until, time.time())
     settings = settings_from(config, home=home, user=user)
-    made = audit_report(settings, drafter, period, owner_key=owner_key)
+    with progress_bar("verifying") as progress:
+        made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
     _write(_written(made.without_content() if without_content else made, format_), out)
     if made.verification.outcome == "failed":
         typer.echo(f"ugsd: the log does NOT verify: {made.verification.message}", err=True)

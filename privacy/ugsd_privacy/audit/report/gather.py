@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -108,17 +108,18 @@ class Budget:
         )
 
 
-def read_entries(view: LedgerView, owner: OwnerKey | None) -> list[Entry]:
-    """Every leaf in order, with what can be read of its record; damage is told by verification.
+def read_entries(view: LedgerView, owner: OwnerKey | None, user: str) -> list[Entry]:
+    """Every leaf charged to ``user`` in order, with what can be read of its record; damage is told
+    by verification.
 
     Raises ``KeyFileError`` where the log is sealed to another owner's key.
     """
     reader = BodyReader(view, owner)
-    return [Entry(row, _readable(reader, row)) for row in view.rows()]
+    return [Entry(row, _readable(reader, row)) for row in view.rows(user)]
 
 
 def gather(
-    entries: Iterable[Entry],
+    entries: Sequence[Entry],
     *,
     user: str,
     period: Period,
@@ -132,14 +133,13 @@ def gather(
     log: str = "",
     checkpoint: str = "",
 ) -> Report:
-    """The report of ``user``; ``words`` is the text of a token, of the drafter ``vocabulary``.
+    """The report of ``user``, whose ``entries`` and ``decisions`` these are.
 
-    A caption counts whole, where its first frame left.
+    ``words`` is the text of a token, of the drafter ``vocabulary``. A caption counts whole,
+    where its first frame left.
     """
     delta = budget.configured.delta
-    own = [entry for entry in entries if entry.row.user == user]
-    within = [entry for entry in own if entry.time_s in period]
-    noted = [decision for decision in decisions if decision.user == user]
+    within = [entry for entry in entries if entry.time_s in period]
     spend = budget.used.get("lifetime", Usage()).spend
     return Report(
         made_s=made_s,
@@ -152,16 +152,16 @@ def gather(
         verification=verification,
         total=Amounts.total(entry.amounts for entry in within),
         lifetime=_guarantee(spend, delta, "lifetime"),
-        days=_days(own, period, delta),
+        days=_days(entries, period, delta),
         caps=budget.rows(),
-        captions=_captions(own, period, noted, delta, words),
+        captions=_captions(entries, period, decisions, delta, words),
         handshakes=_handshakes(within),
         resets=tuple(
             ResetRow(record=e.row.leaf, time_s=e.time_s, windows=e.record.resets)
             for e in within
             if e.record is not None and e.record.resets
         ),
-        reasons=_reasons([decision for decision in noted if decision.time_s in period]),
+        reasons=_reasons([decision for decision in decisions if decision.time_s in period]),
         protection=protection,
     )
 
