@@ -1,10 +1,10 @@
-"""A privacy officer's weekly job: each device reports without content, one page tells of all.
+"""A privacy officer's weekly job: devices export their logs, one page tells which are wrong, where.
 
     python examples/weekly_privacy_report.py [fleet.md]
 
-Three devices are made on the fly, each captions bundled clips with a verifier on this machine, and
-the log of one is then tampered with. On real devices the first command runs where the home is, and
-its file is what is collected: it has neither words nor user names.
+Three devices are made on the fly and caption bundled clips with a verifier on this machine. Each
+week `send` runs on every device, and `weekly_job` where its files arrive: they have neither words
+nor user names. In the second week somebody makes a passage in the kitchen's export look smaller.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import ugsd_sdk
-from ugsd_privacy.audit.report.model import read_report
 from ugsd_sdk import Captioner
 from ugsd_sdk.cli import main as ugsd
 
@@ -31,38 +31,50 @@ def use(home: Path) -> None:
             captioner.caption(clip)
 
 
-def tamper(home: Path) -> None:
-    """Somebody makes a passage look smaller than it was."""
-    ledger = sqlite3.connect(home / "ledger" / "ledger.sqlite3")
-    ledger.execute("UPDATE charges SET bytes = bytes - 1 WHERE leaf = 2")
-    ledger.commit()
-    ledger.close()
-
-
-def collect(home: Path, out: Path) -> None:
-    """What runs on the device each week."""
+def send(home: Path, folder: Path) -> None:
+    """On the device: what it says of the week, and its log for others to verify."""
+    report, export = folder / f"{home.name}.json", folder / f"{home.name}.ugsd"
     options = ["--home", str(home), "--user", "ada", "--since", "7d"]
-    ugsd(["audit", "report", *options, "--format", "json", "--without-content", "--out", str(out)])
+    ugsd(
+        ["audit", "report", *options, "--format", "json", "--without-content", "--out", str(report)]
+    )
+    ugsd(["audit", "export", str(export), "--home", str(home)])
+
+
+def weekly_job(folder: Path, kept: Path, page: list[str]) -> int:
+    """At the privacy officer's: 0 where every log verifies, extends the one that was `kept` the
+    last time, and came at all; else 1."""
+    files = [str(path) for path in sorted(folder.iterdir())]
+    return ugsd(
+        ["audit", "fleet", *files, "--by-file", "--kept", str(kept), "--format", "md", *page]
+    )
+
+
+def tamper(export: Path, home: Path) -> None:
+    """Passage 2 is made to look 256 bytes smaller."""
+    with closing(sqlite3.connect(home / "ledger" / "ledger.sqlite3")) as ledger:
+        ((leaf,),) = ledger.execute("SELECT content FROM leaves WHERE leaf = 2")
+    smaller = bytearray(leaf)
+    smaller[-5] -= 1  # its bytes are a big-endian uint16 before the two counters
+    export.write_bytes(export.read_bytes().replace(leaf, bytes(smaller)))
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="ugsd-example-") as folder:
-        reports = []
-        for device in DEVICES:
-            home, out = Path(folder) / "homes" / device, Path(folder) / f"{device}.json"
+    page = ["--out", sys.argv[1]] if len(sys.argv) > 1 else []
+    with tempfile.TemporaryDirectory(prefix="ugsd-example-") as place:
+        homes = [Path(place) / "homes" / device for device in DEVICES]
+        for home in homes:
             use(home)
-            if device == "kitchen":
-                tamper(home)
-            collect(home, out)
-            found = read_report(out.read_bytes()).verification
-            if found.outcome == "verified":
-                print(f"{device}: the log verifies, {found.size} records")
-            else:
-                print(f"{device}: the log does NOT verify at record {found.index}")
-            reports.append(str(out))
-        where = ["--out", sys.argv[1]] if len(sys.argv) > 1 else []
-        # Ends with 1, for one log fails: a job that is watched would say so.
-        ugsd(["audit", "fleet", *reports, "--by-file", "--format", "md", *where])
+        for week in ("first", "second"):
+            folder = Path(place) / week
+            folder.mkdir()
+            for home in homes:
+                send(home, folder)
+            if week == "second":
+                tamper(folder / "kitchen.ugsd", Path(place) / "homes" / "kitchen")
+            print(f"\n# The {week} week\n")
+            failed = weekly_job(folder, Path(place) / "kept.json", page)
+            print("somebody has to look at this" if failed else "nothing to do")
 
 
 if __name__ == "__main__":

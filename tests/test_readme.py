@@ -24,8 +24,9 @@ EXAMPLES = {
     "budgets.py": ["ada: ", "ben: ", "as intended", "budget: blocks_per_day"],
     "caption_file.py": ["alone: ", "verified: ", "degraded: None"],
     "weekly_privacy_report.py": [
-        "hall: the log verifies",
-        "kitchen: the log does NOT verify at record 2",
+        "Every log verifies",
+        "kitchen: The log does NOT verify at record 2",
+        "known before with 4 records",
         "1 of 3 logs do NOT verify",
     ],
     "own_verifier.py": ["ugsd-vk1:", "bytes left for ws://127.0.0.1:"],

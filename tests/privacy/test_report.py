@@ -12,10 +12,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 from ugsd_privacy import dp
-from ugsd_privacy.audit.report.fleet import merge_reports, name_of_log
-from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
+from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
+from ugsd_privacy.audit.report.gather import Budget, Period, gather
 from ugsd_privacy.audit.report.html import fleet_html, report_html
-from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
+from ugsd_privacy.audit.report.markdown import report_markdown
 from ugsd_privacy.audit.report.model import (
     Amounts,
     Gap,
@@ -31,37 +31,10 @@ from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.ledger import Decision
 
+from tests.privacy.report_world import DAY_S, VERIFIED, report_of, send
+
 SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"
 HOSTILE = "<script>alert(1)</script>\"'|*_`[x](y)"
-VERIFIED = Verification(outcome="verified", message="it adds up", size=1)
-DAY_S = 86_400
-
-
-def report_of(world, user: str = "", *, decisions=(), owner=True, verification=VERIFIED, **changes):
-    """All that left in a world, three days around its noon."""
-    now = int(world.now_s)
-    with world.ledger.reading() as view:
-        entries = read_entries(view, world.owner if owner else None, user)
-        used = view.used(user, view.hour_of(world.now_s, None))
-    given = {
-        "user": user,
-        "period": Period(now - 3 * DAY_S, now + 1),
-        "made_s": now,
-        "budget": Budget(BudgetLimits(), {}, used),
-        "decisions": decisions,
-        "verification": verification,
-        "protection": Protection(),
-        "words": lambda token: f" w{token}",
-        "vocabulary": "test",
-        "log": world.log_key.public.to_text(),
-    } | changes
-    return gather(entries, **given)
-
-
-def send(world, egress, caption, *, keep=0, prefix=(), tokens=(7, 8)):
-    escalation = world.escalation(len(tokens), start=keep + len(prefix))
-    escalation = dataclasses.replace(escalation, keep=keep, prefix=prefix, tokens=tokens)
-    return egress.seal_block(world.channel, caption, escalation)
 
 
 def words(row) -> list[tuple[int, int]]:
@@ -221,7 +194,7 @@ def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None
     text = found.model_dump_json()
     check = jsonschema.Draft202012Validator(schema)
     check.validate(json.loads(text))
-    check.validate(json.loads(merge_reports({"a": found}).model_dump_json()))
+    check.validate(json.loads(merge_rows([examine(Device("a", found))]).model_dump_json()))
     assert not check.is_valid(json.loads(text) | {"more": 1})
     assert read_report(text.encode()) == found
 
@@ -241,31 +214,10 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     assert "ada" in found.model_dump_json()
     for secret in ("ada", " w7", found.captions[0].caption):
         assert secret not in shared
-        assert secret not in fleet_html(merge_reports({"one": found}))
+        assert secret not in fleet_html(merge_rows([examine(Device("one", found))]))
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
     kept = report_of(world, "ada", verification=located).without_content()
     assert kept.verification == located
-
-
-def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(world) -> None:
-    egress = world.egress()
-    send(world, egress, world.connect(egress))
-    sound = report_of(world)
-    failed = Verification(outcome="failed", message="charge 1 is not what record 1 says", index=1)
-    broken = sound.model_copy(update={"verification": failed, "log": ""})
-    fleet = merge_reports({"hall": sound, "kitchen": broken})
-    assert [row.device for row in fleet.devices] == ["kitchen", "hall"]
-    assert [row.device for row in fleet.failed] == ["kitchen"]
-    assert fleet.total.bytes == 2 * sound.total.bytes
-    for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
-        assert "1 of 2 logs do NOT verify" in text
-        assert "kitchen" in text
-        assert "record 1: charge 1 is not what record 1 says" in re.sub("<.*?>", "", text)
-    assert name_of_log(sound) == world.log_key.public.origin
-    with pytest.raises(ReportRejected, match="one log and one time"):
-        merge_reports({"hall": sound, "again": sound})
-    with pytest.raises(ReportRejected, match="no report"):
-        merge_reports({})
 
 
 def test_hostile_names_and_words_stay_text(world) -> None:

@@ -40,14 +40,17 @@ SURFACE = {
         bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
     ".audit.report": "",
     ".audit.report.charts": "bytes_chart epsilon_chart",
-    ".audit.report.fleet": "merge_reports name_of_log",
-    ".audit.report.gather": "Budget Entry Period gather read_entries words_without_tricks",
+    ".audit.report.fleet": "Device examine log_of_export merge_rows name_of_log",
+    ".audit.report.gather": "Budget Entry Period gather read_entries",
     ".audit.report.html": "fleet_html report_html",
+    ".audit.report.kept": "KeptLog KeptLogs",
     ".audit.report.markdown": "fleet_markdown report_markdown",
     ".audit.report.model": """Amounts AnyReport CapRow CaptionRow DayRow FleetReport FleetRow Gap
         HandshakeRow Protection Reason Report ResetRow Verification Word read_report
         report_schema""",
-    ".audit.report.telling": "OUTCOMES VERDICTS bound date left number time used verdict",
+    ".audit.report.telling": """OUTCOMES OWN_WORD VERDICTS bound date
+        fleet_verdict left number period time used verdict witness_of
+        words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",

@@ -95,7 +95,7 @@ def test_a_damaged_export_is_named(home: Path, tmp_path: Path, capsys: Out) -> N
     assert audit("verify", file) == 1
     told = capsys.readouterr().err
     assert "does NOT verify" in told
-    assert "from leaf 3 on" in told
+    assert "leaf 3 is damaged" in told
     assert audit("verify", tmp_path / "nothing") == 1
     assert "cannot read" in capsys.readouterr().err
 

@@ -115,6 +115,65 @@ def test_a_fleet_names_the_log_that_fails_and_no_user(
     assert main(["audit", "fleet", str(good), "--format", "md"]) == 0
 
 
+def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
+    used: Path, tmp_path: Path, new_captioner: Any, voice: NDArray[Any], capsys: Capsys
+) -> None:
+    kept, files = (
+        tmp_path / "kept.json",
+        [str(tmp_path / f"hall.{kind}") for kind in ("json", "ugsd")],
+    )
+
+    def sent() -> None:
+        written(used, "--format", "json", "--without-content", out=Path(files[0]))
+        assert main(["audit", "export", files[1], "--home", str(used)]) == 0
+        capsys.readouterr()
+
+    def fleet(*options: str, code: int = 0) -> dict[str, Any]:
+        named = ["--by-file", "--kept", str(kept), "--format", "json", *options]
+        assert main(["audit", "fleet", *files, *named]) == code
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert "ada" not in json.dumps(told)
+        return told
+
+    sent()
+    (row,) = fleet()["devices"]
+    assert (row["device"], row["verified_by"], row["earlier"]) == ("hall", "reader", None)
+    old = Path(files[1]).read_bytes()
+    with new_captioner(user="ada") as captioner:
+        captioner.caption(voice, 16_000)
+    sent()
+    (row,) = fleet()["devices"]
+    assert row["verification"]["size"] > row["earlier"] > 0
+    Path(files[1]).write_bytes(old)
+    (row,) = fleet(code=1)["devices"]
+    assert "truncated" in row["verification"]["message"]
+    sent()
+    assert fleet()["devices"][0]["verification"]["outcome"] == "verified", "what was kept stayed"
+    Path(files[0]).write_text("{}")
+    outcomes = [row["verification"] for row in fleet(code=1)["devices"]]
+    assert [found["outcome"] for found in outcomes] == ["failed", "verified"]
+    assert "hall.json: no report" in outcomes[0]["message"]
+    files[:] = [str(tmp_path / "office.ugsd")]
+    Path(files[0]).write_bytes(b"damaged")
+    told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
+    assert told == {"office": "failed", "hall": "missing"}
+    kept.write_text("[]")
+    assert main(["audit", "fleet", files[0], "--kept", str(kept)]) == 1
+    assert "not what an earlier fleet report kept" in capsys.readouterr().err
+
+
+def test_an_export_and_a_report_of_one_log_are_one_device_whatever_their_names(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    report, export = tmp_path / "a.json", tmp_path / "b.ugsd"
+    written(used, "--format", "json", "--without-content", out=report)
+    assert main(["audit", "export", str(export), "--home", str(used)]) == 0
+    capsys.readouterr()
+    assert main(["audit", "fleet", str(report), str(export), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["devices"]
+    assert (row["verified_by"], row["device"]) == ("reader", row["log"].partition("+")[0])
+
+
 def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     for arguments in (["--since", "soon"], ["--since", "2030-01-01", "--until", "2029-01-01"]):
         assert main(["audit", "report", "--home", str(used), *arguments]) == 2

@@ -62,7 +62,8 @@ MAX_ITEM_BYTES = 0x200_0000
 _MAX_DEPTH = 2
 """A chunk is an array that holds the array of bodies."""
 
-_Hour = Annotated[int, Field(strict=True, ge=0, lt=2**40)]
+_Hour = Annotated[int, Field(strict=True, ge=0, lt=70_389_528)]
+"""Before the year 10,000, which no calendar here has."""
 _Note = Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
 
 

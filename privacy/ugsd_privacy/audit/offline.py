@@ -49,6 +49,8 @@ class ExportSummary:
     bodies: bool
     witnessed: Mapping[str, tuple[int, int]]
     """By each witness's name, the size it cosigned last and when, in Unix time by its clock."""
+    checkpoint: str
+    """The log's own latest note."""
 
 
 def verify_export(
@@ -89,6 +91,7 @@ def verify_export(
         checkpoints=len(set(notes)),
         bodies=header.bodies,
         witnessed=verify_cosigned(notes, key, witnesses),
+        checkpoint=header.checkpoints[-1],
     )
 
 
@@ -129,8 +132,9 @@ def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], diges
             framed, item = read_item(file)
             contents = _chunk(item, count, start, bodies=header.bodies)
         except LogTampered as error:
-            at = start if error.index is None else error.index
-            raise LogTampered(f"from leaf {at} on: {error}", index=at) from None
+            if error.index is not None:
+                raise
+            raise LogTampered(f"from leaf {start} on: {error}", index=start) from None
         for content in contents:
             sums.add(content)
             check_roots(due, sums)
@@ -158,7 +162,8 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
         except LogTampered:
             whole = False
         if not whole:
-            raise LogTampered("it is damaged or another", index=start + number)
+            leaf = start + number
+            raise LogTampered(f"leaf {leaf} is damaged, or is another one", index=leaf)
         contents.append(content)
     if at != len(bundle) or len(checks) != count * CHECK_BYTES:
         raise LogTampered(f"more than {count} leaves")

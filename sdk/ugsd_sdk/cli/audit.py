@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ugsd_sdk.cli import log, report, verifying, witnessing
+from ugsd_sdk.cli import fleet, log, report, verifying, witnessing
 from ugsd_sdk.cli.content import content_lines, content_of, words_of
 from ugsd_sdk.cli.erasing import erase
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
     audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
-    for group in (verifying, log, witnessing, report):
+    for group in (verifying, log, witnessing, report, fleet):
         group.register(audit)
     app.add_typer(audit, name="audit")
 

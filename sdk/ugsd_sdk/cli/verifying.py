@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ugsd_sdk.home import Home
 
-__all__ = ["register"]
+__all__ = ["WitnessKeyOption", "is_json", "register"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -34,7 +34,7 @@ _LogKeyOption = Annotated[
     str | None,
     typer.Option("--log-key", metavar="KEY", help="The log's verifier key, or a file with it."),
 ]
-_WitnessKeyOption = Annotated[
+WitnessKeyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--witness-key",
@@ -62,7 +62,7 @@ def verify(
     *,
     log_key: _LogKeyOption = None,
     checkpoint: NoteOption = None,
-    witness_key: _WitnessKeyOption = None,
+    witness_key: WitnessKeyOption = None,
     owner_key: OwnerKeyOption = None,
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
@@ -77,7 +77,7 @@ def verify(
         trusted = [read_note(path) for path in checkpoint or []]
         if file is None:
             _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
-        elif _is_json(file):
+        elif is_json(file):
             _verify_proofs(file, public or _own_key(_place(home, config)))
         else:
             _verify_export(file, public, trusted, witnesses)
@@ -177,7 +177,9 @@ def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None
         typer.echo(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
 
 
-def _is_json(file: Path) -> bool:
+def is_json(file: Path) -> bool:
+    """Whether it is an object in JSON, as far as its first byte tells; ends the command where the
+    file cannot be read."""
     try:
         with file.open("rb") as stream:
             return stream.read(1) == b"{"

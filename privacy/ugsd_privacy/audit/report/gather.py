@@ -25,13 +25,14 @@ from ugsd_privacy.audit.report.model import (
     Verification,
     Word,
 )
+from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp import Guarantee, Unit
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.ledger import Decision, LedgerRow, LedgerView
 from ugsd_privacy.owner import OwnerKey
 
-__all__ = ["Budget", "Entry", "Period", "gather", "read_entries", "words_without_tricks"]
+__all__ = ["Budget", "Entry", "Period", "gather", "read_entries"]
 
 _SECONDS_PER_HOUR = 3600
 
@@ -164,11 +165,6 @@ def gather(
         reasons=_reasons([decision for decision in decisions if decision.time_s in period]),
         protection=protection,
     )
-
-
-def words_without_tricks(text: str) -> str:
-    """``text`` on one line, with nothing that turns, hides or colours what stands around it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _readable(reader: BodyReader, row: LedgerRow) -> EgressRecord | None:

@@ -12,25 +12,30 @@ from collections.abc import Iterable, Sequence
 from ugsd_privacy.audit.report.model import CaptionRow, FleetReport, Gap, Report, Word
 from ugsd_privacy.audit.report.telling import (
     OUTCOMES,
+    OWN_WORD,
     bound,
-    date,
+    fleet_verdict,
     left,
     number,
+    period,
     time,
     used,
     verdict,
+    witness_of,
 )
 
 __all__ = ["fleet_markdown", "report_markdown"]
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:@&<])")
+_MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])")
+"""What would be more than text; at the start of a line, also what begins a list or a heading."""
 
 
 def report_markdown(report: Report) -> str:
     """Of one device."""
     protection = report.protection
     parts = [
-        f"# What left of {_plain(report.user or 'one user')}, {_period(report)}",
+        f"# What left of {_plain(report.user or 'one user')}, {period(report)} (UTC)",
         f"**{_plain(verdict(report.verification))}**",
         _amounts(report),
         "## Captions",
@@ -112,19 +117,30 @@ def report_markdown(report: Report) -> str:
 
 def fleet_markdown(fleet: FleetReport) -> str:
     """Of many devices."""
-    failed = fleet.failed
-    total = len(fleet.devices)
     parts = [
-        f"# What left of {total} devices, {_period(fleet)}",
-        f"**{len(failed)} of {total} logs do NOT verify**" if failed else "**Every log verifies**",
-        _list(f"{row.device}: {verdict(row.verification)}" for row in failed) if failed else "",
+        f"# What left of {len(fleet.devices)} devices, {period(fleet)} (UTC)",
+        f"**{_plain(fleet_verdict(fleet))}**",
+        _list(f"{row.device}: {verdict(row.verification)}" for row in fleet.failed)
+        if fleet.failed
+        else "",
         "## Devices",
         _table(
-            ("device", "log", "records", "blocks", "tokens", "bytes", "lifetime", "caps met"),
+            (
+                "device",
+                "log",
+                "verified",
+                "records",
+                "blocks",
+                "tokens",
+                "bytes",
+                "lifetime",
+                "caps met",
+            ),
             (
                 [
                     row.device,
                     row.verification.outcome,
+                    witness_of(row),
                     *map(
                         number,
                         (
@@ -140,13 +156,9 @@ def fleet_markdown(fleet: FleetReport) -> str:
                 for row in fleet.devices
             ),
         ),
-        "Each device verified its own log; keep the checkpoints, which later reports must extend.",
+        OWN_WORD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _period(report: Report | FleetReport) -> str:
-    return f"{date(report.since_s)} to {date(report.until_s - 1)} (UTC)"
 
 
 def _amounts(report: Report) -> str:
@@ -213,4 +225,4 @@ def _proof(report: Report) -> str:
 
 
 def _plain(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", text.replace("\n", " "))
+    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", " ".join(text.split())))

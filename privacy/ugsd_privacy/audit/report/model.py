@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 _Count = Annotated[int, Field(ge=0)]
-_Time = Annotated[int, Field(ge=0)]
-"""Unix time, in seconds."""
+_Time = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+"""Unix time, in seconds; before the year 10,000."""
 
 
 class _Part(BaseModel):
@@ -64,8 +64,8 @@ class Amounts(_Part):
 class Verification(_Part):
     """Whether the whole log stands, all users' and all times' records."""
 
-    outcome: Literal["verified", "failed", "empty"]
-    """``empty`` where nothing has left yet."""
+    outcome: Literal["verified", "failed", "empty", "missing"]
+    """``empty`` where nothing has left yet, ``missing`` where a log that is known did not come."""
     message: str
     """What was found, in words."""
     index: _Count | None = None
@@ -237,13 +237,29 @@ class Report(_Part):
         return self.model_copy(update={"captions": (), "user": "", "verification": found})
 
 
+_AT_FAULT = ("failed", "missing")
+
+
 class FleetRow(_Part):
     """One device."""
 
     device: str
     """The name of its log, which its key makes, or what the reader calls it."""
+    log: str
+    """The log's public key; empty where none is known."""
     verification: Verification
+    verified_by: Literal["reader", "device"]
+    """``reader`` where this verdict was reached from an export, ``device`` where it is what the
+    device says of itself."""
+    earlier: _Count | None
+    """Records of the checkpoint that was kept of it the last time; ``None`` where none was."""
+    logged: Amounts | None
+    """What the whole log counts, of all users and times, from a verified export; frames and states
+    are not told there."""
     checkpoint: str
+    since_s: _Time
+    until_s: _Time
+    """Of its report; without one, of the hours in its export; 0 where nothing tells."""
     total: Amounts
     lifetime: Guarantee | None
     days: tuple[DayRow, ...]
@@ -264,8 +280,8 @@ class FleetReport(_Part):
 
     @property
     def failed(self) -> tuple[FleetRow, ...]:
-        """Devices whose log does not verify."""
-        return tuple(row for row in self.devices if row.verification.outcome == "failed")
+        """Devices whose log does not verify, or did not come."""
+        return tuple(row for row in self.devices if row.verification.outcome in _AT_FAULT)
 
 
 AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from ugsd_privacy.audit.report.model import CapRow, Verification
+from ugsd_privacy.audit.report.model import CapRow, FleetReport, FleetRow, Report, Verification
 from ugsd_privacy.dp import Guarantee
 
 __all__ = [
     "OUTCOMES",
+    "OWN_WORD",
     "VERDICTS",
     "bound",
     "date",
+    "fleet_verdict",
     "left",
     "number",
+    "period",
     "time",
     "used",
     "verdict",
+    "witness_of",
+    "words_without_tricks",
 ]
 
 OUTCOMES: Mapping[str, str] = {
@@ -32,7 +38,12 @@ VERDICTS: Mapping[str, str] = {
     "verified": "The log verifies",
     "failed": "The log does NOT verify",
     "empty": "Nothing has left",
+    "missing": "The log did not come",
 }
+OWN_WORD = (
+    "What a log counts is proven where it was verified here, from its export. Amounts, caps and "
+    "reasons are what each device says of itself, which whoever owns it could have made up."
+)
 
 
 def date(time_s: int) -> str:
@@ -43,6 +54,13 @@ def date(time_s: int) -> str:
 def time(time_s: int) -> str:
     """UTC, to the minute."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def period(report: Report | FleetReport) -> str:
+    """From its first to its last day."""
+    if not report.until_s:
+        return "at no time that is known"
+    return f"{date(report.since_s)} to {date(report.until_s - 1)}"
 
 
 def number(value: float | None) -> str:
@@ -73,10 +91,37 @@ def bound(guarantee: Guarantee | None) -> str:
     return "no numbers left" if guarantee is None else guarantee.text()
 
 
+def fleet_verdict(fleet: FleetReport) -> str:
+    """Of all logs, in one line."""
+    count = Counter[str](row.verification.outcome for row in fleet.devices)
+    total = len(fleet.devices)
+    wrong = [
+        f"{count[outcome]} of {total} logs {what}"
+        for outcome, what in (("failed", "do NOT verify"), ("missing", "did not come"))
+        if count[outcome]
+    ]
+    return "; ".join(wrong) or ("Every log verifies" if count["verified"] else "Nothing has left")
+
+
+def witness_of(row: FleetRow) -> str:
+    """By whom a log was verified, and since when it is known."""
+    if row.verification.outcome == "missing":
+        return "nobody"
+    by = "here, from its export" if row.verified_by == "reader" else "by itself"
+    if row.earlier is None:
+        return by
+    return f"{by}; known before with {number(row.earlier)} records"
+
+
 def verdict(found: Verification) -> str:
     """In one sentence, with the place of a failure."""
     where = "" if found.index is None else f" at record {found.index}"
     return f"{VERDICTS[found.outcome]}{where}: {found.message}"
+
+
+def words_without_tricks(text: str) -> str:
+    """``text`` on one line, with nothing that turns, hides or colours what stands around it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _epsilon(value: float, to_whole: Callable[[float], int]) -> str:

@@ -1,0 +1,64 @@
+"""What a reader keeps of each device's log from one time to the next: its key and a checkpoint.
+
+So a log that was rolled back, replaced by another or withheld is found, whatever its device says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ugsd_privacy.audit.report.model import FleetRow
+from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes, write_whole
+from ugsd_privacy.errors import ReportRejected
+
+__all__ = ["KeptLog", "KeptLogs"]
+
+_MAX_BYTES = 64 * 2**20
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class KeptLog(_Kept):
+    """One log, as it was verified last."""
+
+    key: Annotated[str, Field(max_length=1024)]
+    """A note's verifier key."""
+    checkpoint: Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
+    size: Annotated[int, Field(ge=0)]
+    """Records that the checkpoint is of."""
+
+
+class KeptLogs(_Kept):
+    """Logs by the names of their devices."""
+
+    format: Literal["ugsd-kept/1"] = "ugsd-kept/1"
+    logs: dict[str, KeptLog] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> KeptLogs:
+        """None where there is no such file. Raises :class:`ReportRejected` for another one."""
+        if not path.exists():
+            return cls()
+        try:
+            return cls.model_validate_json(read_bytes(path, _MAX_BYTES))
+        except ValidationError:
+            raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
+
+    def updated(self, rows: Iterable[FleetRow]) -> KeptLogs:
+        """With the logs that an export proved this time; of others what was kept stays."""
+        proven = {
+            row.device: KeptLog(key=row.log, checkpoint=row.checkpoint, size=row.verification.size)
+            for row in rows
+            if row.logged is not None and row.verification.outcome in {"verified", "empty"}
+        }
+        return self.model_copy(update={"logs": self.logs | proven})
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all. Raises :class:`ExportFailed`."""
+        write_whole(path, (self.model_dump_json(indent=1) + "\n").encode())

@@ -1,0 +1,57 @@
+"""The forms of reports, and where they are written."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ugsd_privacy.audit.report.model import FleetReport, Report
+
+__all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
+
+# Heavy imports wait inside the functions, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    JSON = "json"
+    MARKDOWN = "md"
+
+
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="HTML needs ugsd[report].")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the terminal.")
+]
+
+
+def written(made: Report | FleetReport, format_: ReportFormat) -> str:
+    """A report in one of its forms."""
+    from ugsd_privacy.audit.report.html import fleet_html, report_html
+    from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
+    from ugsd_privacy.audit.report.model import Report
+
+    if format_ is ReportFormat.JSON:
+        return made.model_dump_json(indent=1) + "\n"
+    if isinstance(made, Report):
+        return report_html(made) if format_ is ReportFormat.HTML else report_markdown(made)
+    return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
+
+
+def write(text: str, out: Path | None) -> None:
+    """To a file, or to the terminal where none is named. Raises ``ReportRejected``."""
+    from ugsd_privacy.errors import ReportRejected
+
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ReportRejected(f"{out} cannot be written: {error.strerror}") from error

@@ -1,0 +1,258 @@
+"""Many devices on one page: what is proven here, and what each device merely says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from ugsd_privacy.audit.cosignature import WitnessKey
+from ugsd_privacy.audit.export import export_log
+from ugsd_privacy.audit.report.fleet import (
+    Device,
+    examine,
+    log_of_export,
+    merge_rows,
+    name_of_log,
+)
+from ugsd_privacy.audit.report.html import fleet_html
+from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
+from ugsd_privacy.audit.report.markdown import fleet_markdown
+from ugsd_privacy.audit.report.model import Amounts, FleetRow, Report, Verification
+from ugsd_privacy.audit.report.telling import words_without_tricks
+from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.keys import LogKey
+
+from tests.privacy.report_world import report_of, send
+
+FAILED = Verification(outcome="failed", message="charge 1 is not what record 1 says", index=1)
+
+
+class Sender:
+    """A device that reports and exports."""
+
+    def __init__(self, world, folder: Path) -> None:
+        self.world, self.folder = world, folder
+        self.leave()
+
+    def leave(self) -> None:
+        egress = self.world.egress()
+        send(self.world, egress, self.world.connect(egress))
+        with self.world.ledger.signing() as log:
+            self.note = LogSigner(self.world.log_key).sign(log)[1]
+
+    def report(self, **changes: object) -> Report:
+        made = report_of(self.world, checkpoint=self.note)
+        return made.model_copy(update=changes).without_content()
+
+    def export(self, name: str = "log.ugsd") -> Path:
+        path = self.folder / name
+        with self.world.ledger.reading() as view, path.open("wb") as file:
+            export_log(view, self.note, self.world.log_key, file)
+        return path
+
+    def kept(self) -> KeptLog:
+        row = examine(Device("hall", export=self.export()))
+        return KeptLogs().updated([row]).logs["hall"]
+
+
+@pytest.fixture
+def hall(world, tmp_path: Path) -> Sender:
+    return Sender(world, tmp_path)
+
+
+@pytest.fixture
+def elsewhere(new_world, tmp_path: Path) -> Iterator[Sender]:
+    world = new_world(tmp_path / "other" / "ledger")
+    world.log_key = LogKey.generate()
+    with world.ledger:
+        yield Sender(world, tmp_path / "other")
+
+
+def failed(device: Device, what: str, index: int | None = None) -> FleetRow:
+    row = examine(device)
+    assert (row.verification.outcome, row.verification.index) == ("failed", index)
+    assert re.search(what, row.verification.message), row.verification.message
+    return row
+
+
+def test_an_export_is_verified_here_and_extends_what_was_kept(hall: Sender) -> None:
+    kept = hall.kept()
+    hall.leave()
+    row = examine(Device("hall", hall.report(), hall.export(), kept))
+    assert (row.verification.outcome, row.verified_by) == ("verified", "reader")
+    assert (row.earlier, row.verification.size) == (2, 4)
+    assert row.logged == Amounts(blocks=2, tokens=4, bytes=row.total.bytes)
+    assert row.log == hall.world.log_key.public.to_text()
+    again = KeptLogs(logs={"hall": kept}).updated([row]).logs["hall"]
+    assert (again.size, again.key) == (4, kept.key)
+
+
+def test_a_report_alone_is_the_devices_own_word(hall: Sender) -> None:
+    row = examine(Device("hall", hall.report()))
+    assert (row.verification.outcome, row.verified_by) == ("verified", "device")
+    assert row.logged is None
+    assert KeptLogs().updated([row]).logs == {}, "nothing was proven"
+
+
+def test_an_export_alone_counts_the_whole_log(hall: Sender) -> None:
+    fleet = merge_rows([examine(Device("hall", export=hall.export()))])
+    (row,) = fleet.devices
+    assert (row.total, row.logged and row.logged.blocks) == (Amounts(), 1)
+    assert fleet.until_s - fleet.since_s == 3600, "the hours in the export"
+
+
+def test_a_tampered_export_is_named_with_its_leaf(hall: Sender) -> None:
+    kept, export = KeptLogs(logs={"hall": hall.kept()}), hall.export()
+    with hall.world.ledger.reading() as view:
+        ((leaf, _),) = view.leaves(1, 2)
+    smaller = leaf[:-5] + bytes([leaf[-5] - 1]) + leaf[-4:]
+    export.write_bytes(export.read_bytes().replace(leaf, smaller))
+    row = failed(Device("hall", hall.report(), export, kept.logs["hall"]), "leaf 1", 1)
+    assert row.verified_by == "reader"
+    assert kept.updated([row]) == kept
+
+
+def test_last_weeks_export_sent_again_is_told_from_this_weeks(hall: Sender) -> None:
+    old = hall.export("old.ugsd")
+    hall.leave()
+    failed(Device("hall", export=old, kept=hall.kept()), "truncated: 4 leaves", 2)
+
+
+def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
+    old, report = hall.export("old.ugsd"), hall.report()
+    hall.leave()
+    failed(Device("hall", hall.report(), old), "the report tells of more than the log holds")
+    failed(Device("hall", report, kept=hall.kept()), "rolled back: 4 records were kept, 2 are here")
+    failed(Device("hall", hall.report(log="", checkpoint=""), kept=hall.kept()), "not of the log")
+
+
+def test_another_log_in_a_devices_place_is_told(hall: Sender, elsewhere: Sender) -> None:
+    kept = hall.kept()
+    failed(Device("hall", export=elsewhere.export(), kept=kept), "the export is of")
+    failed(Device("hall", elsewhere.report(), kept=kept), "not of the log that was kept")
+    failed(Device("hall", elsewhere.report(), hall.export()), "the export is of")
+    failed(Device("hall", elsewhere.report(), hall.export(), kept), "the report is of")
+
+
+def test_a_report_whose_checkpoint_is_not_signed_is_told(hall: Sender) -> None:
+    forged = hall.note.replace("\n2\n", "\n9\n")
+    failed(Device("hall", hall.report(checkpoint=forged)), "does not verify")
+    failed(Device("hall", hall.report(log="nobody")), "the log's key")
+
+
+def test_what_a_device_finds_wrong_itself_stands_though_its_export_is_sound(hall: Sender) -> None:
+    row = examine(Device("hall", hall.report(verification=FAILED), hall.export()))
+    assert (row.verification, row.verified_by) == (FAILED, "device")
+    assert row.logged is not None
+    assert KeptLogs().updated([row]).logs == {}
+
+
+def test_a_log_that_did_not_come_is_missed(hall: Sender) -> None:
+    row = examine(Device("hall", kept=hall.kept()))
+    assert row.verification.outcome == "missing"
+    fleet = merge_rows([row])
+    assert fleet.failed == (row,)
+    for text in (fleet_html(fleet), fleet_markdown(fleet)):
+        assert "1 of 1 logs did not come" in text
+        assert "1969" not in text
+
+
+def test_what_cannot_be_read_is_a_row_of_its_own(hall: Sender) -> None:
+    broken = hall.folder / "broken.ugsd"
+    for data in (b"", b"\x00", b"\xff" * 99, hall.export().read_bytes()[:40]):
+        broken.write_bytes(data)
+        assert log_of_export(broken) == ""
+        failed(Device("hall", export=broken), "export|file|item")
+    failed(Device("hall", fault="hall.json: no report"), "no report")
+    assert log_of_export(hall.export()) == hall.world.log_key.public.to_text()
+
+
+def test_a_witness_that_is_asked_for_must_have_cosigned(hall: Sender) -> None:
+    stranger = WitnessKey.generate().public
+    row = examine(Device("hall", export=hall.export()), [stranger])
+    assert "cosigned no checkpoint" in row.verification.message
+
+
+def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
+    hall: Sender, elsewhere: Sender
+) -> None:
+    sound = examine(Device("hall", hall.report()))
+    broken = examine(Device("kitchen", elsewhere.report(verification=FAILED)))
+    fleet = merge_rows([sound, broken])
+    assert [row.device for row in fleet.devices] == ["kitchen", "hall"]
+    assert [row.device for row in fleet.failed] == ["kitchen"]
+    assert fleet.total.bytes == sound.total.bytes + broken.total.bytes
+    for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
+        assert "1 of 2 logs do NOT verify" in text
+        assert "record 1: charge 1 is not what record 1 says" in re.sub("<.*?>", "", text)
+    assert name_of_log(sound.log) == hall.world.log_key.public.origin
+    with pytest.raises(ReportRejected, match="neither"):
+        merge_rows([])
+
+
+def test_two_users_of_a_device_are_two_rows_and_one_report_twice_is_refused(hall: Sender) -> None:
+    row = examine(Device("hall", hall.report()))
+    other = row.model_copy(update={"total": Amounts(frames=1, bytes=9)})
+    assert [found.device for found in merge_rows([row, other]).devices] == ["hall", "hall (2)"]
+    with pytest.raises(ReportRejected, match="one log and one time"):
+        merge_rows([row, row])
+
+
+def test_what_was_kept_is_saved_whole_and_anything_else_refused(
+    hall: Sender, tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    assert KeptLogs.load(path).logs == {}
+    kept = KeptLogs(logs={"hall": hall.kept()})
+    kept.save(path)
+    assert KeptLogs.load(path) == kept
+    for text in ("", "{", '{"format": "ugsd-kept/2"}', kept.model_dump_json()[:-9]):
+        path.write_text(text)
+        with pytest.raises(ReportRejected, match="earlier fleet report"):
+            KeptLogs.load(path)
+
+
+def test_a_kept_key_that_is_none_is_told(hall: Sender) -> None:
+    kept = hall.kept().model_copy(update={"key": "nobody"})
+    failed(Device("hall", export=hall.export(), kept=kept), "the log's key")
+    other = hall.kept().model_copy(update={"key": LogKey.generate().public.to_text()})
+    failed(Device("hall", export=hall.export(), kept=other), "the export is of")
+
+
+MARKUP = (
+    "# a", "- a", "12. a", "1) a", "=", "---", "***", "> a", "a | b", "`a`", "~~a~~", "<b>",
+    "&amp;", "[a](b)", "![a](b)",
+    "\\", "a\\|b", "www.a.b", "http://a.b", "a@b.c", "_a_", "+ a", "\ta",
+)  # fmt: skip
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(MARKUP)
+
+
+@given(name=NAMES)
+def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
+    name = words_without_tricks(name)
+    assume(name.strip())
+    found = Verification(outcome="failed", message=name)
+    row = examine(Device("x", fault="x")).model_copy(update={"verification": found})
+    named = [merge_rows([row.model_copy(update={"device": device})]) for device in ("x", name)]
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    plain, hostile = (parser.parse(fleet_markdown(fleet)) for fleet in named)
+    assert [token.type for token in hostile] == [token.type for token in plain]
+    inline = [token for token in hostile if token.type == "inline"]
+    assert {child.type for token in inline for child in token.children or ()} <= {
+        "text", "strong_open", "strong_close"
+    }  # fmt: skip
+    words = " ".join(name.split())
+    assert words in ["".join(child.content for child in token.children or ()) for token in inline]
+
+
+def test_a_hostile_name_or_message_turns_and_colours_nothing(hall: Sender) -> None:
+    told = Verification(outcome="failed", message="\x1b[31m\u202eevil", index=1)
+    row = examine(Device("\x1b[2Jhall", hall.report(verification=told)))
+    assert row.device == "\\x1b[2Jhall"
+    assert row.verification.message == "\\x1b[31m\\u202eevil"
