@@ -51,7 +51,7 @@ SURFACE = {
     ".audit.report.telling": """OUTCOMES OWN_WORD VERDICTS bound date
         fleet_verdict left number period time used verdict witness_of
         words_without_tricks""",
-    ".audit.verify": "LogSummary Progress verify_log",
+    ".audit.verify": "LogSummary Progress verify_log verify_view",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",

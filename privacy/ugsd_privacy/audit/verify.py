@@ -24,7 +24,7 @@ from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
 from ugsd_privacy.owner import OwnerKey
 
-__all__ = ["LogSummary", "Progress", "verify_log"]
+__all__ = ["LogSummary", "Progress", "verify_log", "verify_view"]
 
 Progress = Callable[[int, int], None]
 """Told now and then how much of how much is done."""
@@ -78,7 +78,21 @@ def verify_log(
     trusted: Iterable[str] = (),
     progress: Progress = _untold,
 ) -> LogSummary:
-    """Recompute every commitment, leaf, node, root and total of an open ``ledger``.
+    """Recompute every commitment, leaf, node, root and total of an open ``ledger``: see
+    :func:`verify_view`."""
+    with ledger.reading() as view:
+        return verify_view(view, public, owner=owner, trusted=trusted, progress=progress)
+
+
+def verify_view(
+    view: LedgerView,
+    public: LogPublicKey,
+    *,
+    owner: OwnerKey | None = None,
+    trusted: Iterable[str] = (),
+    progress: Progress = _untold,
+) -> LogSummary:
+    """Recompute all that one view of a ledger shows.
 
     ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
     extend; ``progress`` is told how many leaves of how many were read. Raises
@@ -86,18 +100,17 @@ def verify_log(
     SQLite cannot read, :class:`LedgerUnavailable`, and :class:`KeyFileError` for another owner's
     key. Linear in the log; the door need not wait.
     """
-    with ledger.reading() as view:
-        view.check_pages()
-        signed = _checkpoints(view, public, trusted)
-        replay, reader = _Replay(), BodyReader(view, owner)
-        leaves = view.count()[0]
-        for row in view.rows():
-            if not replay.size % _TOLD_EACH:
-                progress(replay.size, leaves)
-            _match_roots(signed, replay)
-            _replay_row(view, reader, row, replay)
+    view.check_pages()
+    signed = _checkpoints(view, public, trusted)
+    replay, reader = _Replay(), BodyReader(view, owner)
+    leaves = view.count()[0]
+    for row in view.rows():
+        if not replay.size % _TOLD_EACH:
+            progress(replay.size, leaves)
         _match_roots(signed, replay)
-        _check_ends(view, replay, signed)
+        _replay_row(view, reader, row, replay)
+    _match_roots(signed, replay)
+    _check_ends(view, replay, signed)
     root = frontier_root(replay.frontier)
     return LogSummary(replay.size, root, replay.total, len(signed), replay.erased, replay.unread)
 
