@@ -52,7 +52,7 @@ SURFACE = {
         Protection Reason Report ResetRow Sent Time Verification Word""",
     ".audit.report.schema": "AnyReport read_report report_schema",
     ".audit.report.telling": """BUDGET_NOTE OUTCOMES OWN_WORD UNPROVEN VERDICTS bound date
-        fleet_verdict indices left many number outside period refused time untold used vectors
+        fleet_verdict gap indices left many number outside period refused time untold used vectors
         verdict witness_of words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log verify_view",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",

@@ -28,6 +28,7 @@ from ugsd_privacy.audit.report.telling import (
     UNPROVEN,
     bound,
     fleet_verdict,
+    gap,
     indices,
     left,
     many,
@@ -228,12 +229,7 @@ def _protection(way: Protection) -> str:
 
 
 def _content(parts: Sequence[Word | Gap]) -> str:
-    return " ".join(_gap(part) if isinstance(part, Gap) else _word(part) for part in parts)
-
-
-def _gap(gap: Gap) -> str:
-    whose = "stayed here" if gap.origin == "kept" else "are the verifier's own"
-    return f"… {gap.tokens} tokens {whose} …"
+    return " ".join(gap(part) if isinstance(part, Gap) else _word(part) for part in parts)
 
 
 def _word(word: Word) -> str:

@@ -12,6 +12,7 @@ from ugsd_privacy.audit.report.model import (
     Amounts,
     CapRow,
     CaptionRow,
+    Gap,
     Reason,
     Report,
     Verification,
@@ -27,6 +28,7 @@ __all__ = [
     "bound",
     "date",
     "fleet_verdict",
+    "gap",
     "indices",
     "left",
     "many",
@@ -121,6 +123,12 @@ def untold(row: CaptionRow) -> str:
     if why:
         return ", ".join(why)
     return "" if row.content else "a cover, which carries nothing"
+
+
+def gap(part: Gap) -> str:
+    """What stands in place of tokens that did not leave."""
+    whose = "stayed here" if part.origin == "kept" else "of the verifier's own"
+    return f"… {many(part.tokens, 'token')} {whose} …"
 
 
 def indices(records: Sequence[int]) -> str:
