@@ -18,7 +18,7 @@ SURFACE = {
         OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey
         VerifierPublicKey verify_log""",
     ".audit": "",
-    ".audit.bodies": "Absent BodyReader Epoch plain_body",
+    ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
     ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",
     ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
