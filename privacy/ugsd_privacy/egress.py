@@ -234,11 +234,12 @@ class Egress:
         caption: bytes | None = None,
     ) -> tuple[int, int]:
         """Erase the bodies of passages that were charged to hours that ended by ``before_s``, to
-        ``user``, for ``caption``; all of them, where none of it is given.
+        ``user``, for ``caption``; all of them, where none of it is given. The notes of why blocks
+        stayed or left go too.
 
-        Returns how many, and the index of the leaf that says so, -1 where there were none. Charges
-        and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`: nothing was
-        erased, or the error says that old bytes may still be in the files.
+        Returns how many bodies, and the index of the leaf that says so, -1 where there were none.
+        Charges and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`:
+        nothing was erased, or the error says that old bytes may still be in the files.
         """
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
         now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
@@ -249,6 +250,9 @@ class Egress:
                 carried = {"kind": "erase", "erased": _ranges(leaves)}
                 self._record(passage, carried, None, now_s, salt)
                 leaf = passage.index
+        with self._ledger.owning() as owner:
+            until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
+            owner.forget(before_s=until_s, user=user, caption=caption)
         self._ledger.forget()
         return len(leaves), leaf
 

@@ -122,9 +122,12 @@ class _Found:
 def _verified(summary: LogSummary | None) -> Verification:
     if summary is None or not summary.size:
         return Verification(outcome="empty", message="nothing has left yet")
+    told = "every record, charge, hash and signed checkpoint adds up"
+    if summary.unsigned:
+        told += f"; the last {summary.unsigned} are under no signed checkpoint yet"
     return Verification(
         outcome="verified",
-        message="every record, charge, hash and signed checkpoint adds up",
+        message=told,
         size=summary.size,
         root=summary.root.hex(),
         checkpoints=summary.checkpoints,

@@ -154,6 +154,7 @@ class Door:
         self._clock = clock
         self._ledger: Ledger | None = None
         self._egress: Egress | None = None
+        self._erased_day: int | None = None
 
     def open(self) -> Egress:
         """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
@@ -184,19 +185,21 @@ class Door:
                 sigma=self._sigma,
                 clock=self._clock,
             )
-            self._erase_old(self._egress)
+        self._erase_old(self._egress)
         return self._egress
 
     def _erase_old(self, egress: Egress) -> None:
-        """By whole days, so that at most one record a day tells of it."""
-        days = self._audit.retention_days
-        if days is None:
+        """By whole days, so that at most one record a day tells of it, also while the door stays
+        open."""
+        days, today = self._audit.retention_days, int(self._clock() // _SECONDS_PER_DAY)
+        if days is None or today == self._erased_day:
             return
-        today = int(self._clock() // _SECONDS_PER_DAY)
         try:
             egress.erase(before_s=(today - days) * _SECONDS_PER_DAY)
-        except LedgerError as error:  # it is tried anew when the door next opens
+        except LedgerError as error:  # it is tried anew with the next caption
             _logger.warning("what is old was not erased: %s", type(error).__name__)
+        else:
+            self._erased_day = today
 
     def note(self, caption: bytes, blocks: Sequence[JudgedBlock]) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open. Never

@@ -77,7 +77,7 @@ SURFACE = {
         system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
     ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
-    ".ledger.journal": "DECISIONS_KEPT Decision note_decisions read_decisions",
+    ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
     ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total

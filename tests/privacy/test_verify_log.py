@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cbor2
@@ -14,6 +15,7 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys import LogKey
+from ugsd_privacy.owner import OwnerKey
 
 LEAVES = 7
 
@@ -283,3 +285,116 @@ def test_the_door_works_while_the_log_is_being_read(logged) -> None:
     with logged.ledger.reading() as view:
         egress.seal_block(logged.channel, caption, logged.escalation())
         assert view.size() == LEAVES + 1
+
+
+def resealed(logged, leaf: int, **changes: object) -> None:
+    """By one who has the epoch's secret, and mends leaf, charge and tree, but not the signature."""
+    with logged.ledger.reading() as view:
+        _, sealed = view.epoch(0) or (b"", b"")
+    epoch, salt = Epoch.opened(0, sealed, logged.owner), bytes(32)
+    fields = logged.record(leaf).model_dump() | changes
+    forged = EgressRecord.model_validate(fields)
+    body = forged.to_bytes()
+    content = Leaf.of(body, forged.charge, salt).to_bytes()
+    with closing(sqlite3.connect(logged.ledger.path)) as db:
+        db.execute(
+            "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
+            (epoch.seal(leaf, content, salt, body), content, leaf),
+        )
+        db.execute("DELETE FROM checkpoints")
+        db.commit()
+    rebuild_nodes(logged)
+
+
+def test_a_record_that_tells_of_another_message_than_it_keeps_is_found(logged) -> None:
+    tokens = tuple(token + 1 for token in logged.record(3).tokens)
+    resealed(logged, 3, tokens=tokens)
+    with pytest.raises(LogTampered, match="its message is not the one") as found:
+        logged.verified()
+    assert found.value.index == 3
+
+
+@pytest.mark.parametrize("message", [b"\xa0", b"", b"\xa1\x64kind\x65cover"])
+def test_a_record_that_keeps_no_message_of_its_own_is_found(logged, message: bytes) -> None:
+    resealed(logged, 3, message=message)
+    with pytest.raises(LogTampered, match="record 3: its message is"):
+        logged.verified()
+
+
+def test_a_record_that_tells_of_another_use_before_it_is_found(logged) -> None:
+    before = dict(logged.record(3).before)
+    before["day"] = tuple(count + 1 for count in before["day"])
+    resealed(logged, 3, before=before)
+    with pytest.raises(LogTampered, match="record 3 does not add up") as found:
+        logged.verified()
+    assert found.value.index == 3
+
+
+def test_a_block_that_is_stored_in_plain_is_found(logged) -> None:
+    body, salt = logged.record(3).to_bytes(), bytes(32)
+    content = Leaf.of(body, logged.record(3).charge, salt).to_bytes()
+    with closing(sqlite3.connect(logged.ledger.path)) as db:
+        db.execute(
+            "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = 3",
+            (plain_body(salt, body), content),
+        )
+        db.execute("DELETE FROM checkpoints")
+        db.commit()
+    rebuild_nodes(logged)
+    with pytest.raises(LogTampered, match="record 3 is not sealed as its kind is"):
+        logged.verified()
+
+
+def test_an_epoch_that_names_another_key_than_it_is_sealed_to_is_found(logged) -> None:
+    other = OwnerKey.generate().public.digest.hex()
+    edit(logged, f"UPDATE epochs SET owner = x'{other}'")
+    with pytest.raises(LogTampered, match="names another key") as found:
+        logged.verified()
+    assert found.value.index == 0
+
+
+def test_charges_that_cannot_be_read_are_held_to_the_order_of_hours(logged) -> None:
+    """Without the owner's key."""
+    edit(logged, "UPDATE charges SET hour = hour - 1 WHERE leaf = 3")
+    with pytest.raises(LogTampered, match="charge 3 goes back to an earlier hour") as found:
+        verify_log(logged.ledger, logged.log_key.public)
+    assert found.value.index == 3
+
+
+def test_an_erasure_of_what_comes_after_it_is_found(logged) -> None:
+    egress = logged.egress()
+    egress.erase()
+    record = logged.record(LEAVES)
+    salt = bytes(32)
+    for erased in (((0, LEAVES + 1),), ((3, 3),), ((5, 4),)):
+        body = record.model_copy(update={"erased": erased}).to_bytes()
+        content = Leaf.of(body, record.charge, salt).to_bytes()
+        with closing(sqlite3.connect(logged.ledger.path)) as db:
+            db.execute(
+                "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
+                (plain_body(salt, body), content, LEAVES),
+            )
+            db.execute("DELETE FROM checkpoints")
+            db.commit()
+        rebuild_nodes(logged)
+        with pytest.raises(LogTampered, match="erases what is not before it") as found:
+            logged.verified()
+        assert found.value.index == LEAVES
+
+
+def test_leaves_after_the_last_signature_are_counted(logged) -> None:
+    assert logged.verified().unsigned == 0
+    edit(logged, f"DELETE FROM checkpoints WHERE size > {LEAVES - 1}")
+    assert logged.verified().unsigned in {1, LEAVES}
+    edit(logged, "DELETE FROM checkpoints")
+    assert logged.verified().unsigned == LEAVES
+    note = verify_log(
+        logged.ledger, logged.log_key.public, owner=logged.owner, trusted=[logged.note]
+    )
+    assert note.unsigned == 0, "one kept elsewhere holds them too"
+
+
+def test_progress_is_told(logged) -> None:
+    told: list[tuple[int, int]] = []
+    verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: told.append(done))
+    assert told == [(0, LEAVES)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +75,8 @@ def test_an_export_verifies_elsewhere_and_says_whose_key_it_took(
     assert audit("verify", file, home=elsewhere) == 0
     told = capsys.readouterr().out
     assert "verifies: 6 passages (5 blocks, 24 tokens" in told
-    assert ("with their bodies" in told) == bodies
+    assert ("with 6 of their bodies, sealed" in told) == bodies
+    assert ("without their bodies" in told) != bodies
     assert "only as trustworthy as that" in told
     assert fingerprint in told
     assert audit("verify", file, "--log-key", log_key, home=elsewhere) == 0
@@ -194,7 +197,7 @@ def test_what_is_not_there_is_told(
     for command in (["export", tmp_path / "x"], ["receipt", "0"], ["prove", "--from", "x"]):
         assert audit(*command, home=elsewhere) == 1
         assert "nothing has left yet" in capsys.readouterr().err
-    assert audit("verify", "--checkpoint", tmp_path / "none", home=elsewhere) == 1
+    assert audit("verify", "--checkpoint", tmp_path / "none", home=elsewhere) == 2
     (tmp_path / "r.json").write_text("{}")
     assert audit("verify", tmp_path / "r.json", home=elsewhere) == 1
     assert "--log-key" in capsys.readouterr().err
@@ -205,6 +208,77 @@ def test_what_is_not_there_is_told(
     assert audit("prove", *later, home=home) == 1
     assert "rolled back" in capsys.readouterr().err
     assert not elsewhere.exists()
+
+
+def test_the_logs_key_is_printed_for_those_who_verify(
+    home: Path, log_key: str, elsewhere: Path, capsys: Out
+) -> None:
+    assert audit("key", home=home) == 0
+    printed = capsys.readouterr()
+    assert printed.out == log_key + "\n"
+    assert LogKey.load(home / "log.key").public.fingerprint in printed.err
+    assert audit("key", home=elsewhere) == 1
+
+
+def test_another_logs_key_or_checkpoint_is_not_passed_over(
+    home: Path, tmp_path: Path, capsys: Out
+) -> None:
+    other = LogKey.generate()
+    assert audit("verify", "--log-key", other.public.to_text(), home=home) == 1
+    assert f"not of {other.public.origin}" in capsys.readouterr().err
+    (tmp_path / "junk.note").write_text("junk")
+    assert audit("verify", "--checkpoint", tmp_path / "junk.note", home=home) == 2
+    assert "junk.note: not a signed note" in capsys.readouterr().err
+
+
+def test_conditions_that_a_file_cannot_be_held_to_are_refused(
+    home: Path, tmp_path: Path, capsys: Out
+) -> None:
+    file, proof = tmp_path / "log.ugsd", tmp_path / "r.json"
+    assert audit("export", file, home=home) == 0
+    capsys.readouterr()
+    assert audit("receipt", "0", home=home) == 0
+    printed = capsys.readouterr().out
+    proof.write_text("\n \n" + printed + "\n" + printed)
+    witness = WitnessKey.generate().public.to_text()
+    assert audit("verify", proof, home=home) == 0
+    assert capsys.readouterr().out.count("passage 0 is in the log") == 2
+    for options in (
+        [file, "--owner-key", tmp_path / "none"], [proof, "--owner-key", tmp_path / "none"],
+        [proof, "--witness-key", witness], [proof, "--checkpoint", proof],
+    ):  # fmt: skip
+        assert audit("verify", *options, home=home) == 2
+
+
+def test_an_export_has_what_witnesses_cosigned(
+    home: Path, log_key: str, tmp_path: Path, capsys: Out
+) -> None:
+    carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
+    carrier.learn_key(home)
+    assert audit(*carrier.taking(), home=home) == 0
+    with Home.at(home).open_ledger() as ledger, ledger.signing() as log:
+        log.add_checkpoint(6, "")
+    leave_from(home)
+    assert audit("export", file, home=home) == 0
+    capsys.readouterr()
+    assert audit("verify", file, "--log-key", log_key, "--witness-key", carrier.key) == 0
+    assert "cosigned 6 of the 14 passages" in capsys.readouterr().out
+
+
+def test_passages_under_no_signature_are_told(home: Path, capsys: Out) -> None:
+    assert audit("verify", home=home) == 0
+    assert "under no signed checkpoint" not in capsys.readouterr().out
+    reset = ["budget", "reset", "--user", "ada", "--window", "day", "--yes", "--home", str(home)]
+    assert main(reset) == 0
+    assert audit("verify", home=home) == 0
+    assert "its last 1 are under no signed checkpoint yet" in capsys.readouterr().out
+    with closing(sqlite3.connect(home / "ledger" / "ledger.sqlite3")) as db:
+        db.execute("DELETE FROM checkpoints")
+        db.commit()
+    assert audit("verify", home=home) == 0
+    assert "its last 7 are under no signed checkpoint yet" in capsys.readouterr().out
+    assert audit("report", "--user", "ada", "--format", "md", home=home) == 0
+    assert "the last 7 are under no signed checkpoint" in capsys.readouterr().out
 
 
 class Carrier:

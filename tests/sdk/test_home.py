@@ -158,6 +158,25 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     assert erased == [0, 0, 1, 1, 1]
 
 
+def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) -> None:
+    from ugsd_privacy.channel import ClientChannel
+    from ugsd_privacy.keys import VerifierKey
+    from ugsd_sdk.config import AuditSettings
+
+    home, now_s = Home.at(tmp_path / "new"), [2e9]
+    keep = AuditSettings(retention_days=1)
+    door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
+    door.open().seal_hello(ClientChannel(VerifierKey.generate().public))
+    kept = []
+    for _ in range(4):
+        door.open()
+        with home.open_ledger() as ledger, ledger.reading() as view:
+            kept.append(len(view.sealed_leaves()))
+        now_s[0] += 86_400
+    door.close()
+    assert kept == [1, 1, 0, 0]
+
+
 def test_a_home_that_others_may_write_in_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shared"
     path.mkdir()

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 
 from ugsd_privacy.errors import LedgerCorrupt
 
-__all__ = ["DECISIONS_KEPT", "Decision", "note_decisions", "read_decisions"]
+__all__ = ["DECISIONS_KEPT", "Decision", "forget_decisions", "note_decisions", "read_decisions"]
 
 DECISIONS_KEPT = 10_000
 """How many are kept; older ones are forgotten."""
@@ -44,6 +44,17 @@ def note_decisions(db: sqlite3.Connection, decisions: Sequence[Decision]) -> Non
     )
     db.execute(
         "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?", (DECISIONS_KEPT,)
+    )
+
+
+def forget_decisions(
+    db: sqlite3.Connection, *, before_s: int | None, user: str | None, caption: bytes | None
+) -> None:
+    """Delete those that all of what is given holds of, within a transaction."""
+    db.execute(
+        "DELETE FROM decisions WHERE (?1 IS NULL OR time_s < ?1) AND (?2 IS NULL OR user = ?2)"
+        " AND (?3 IS NULL OR caption = ?3)",
+        (before_s, user, caption),
     )
 
 

@@ -73,7 +73,10 @@ def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
     if application != _APPLICATION_ID:
         raise LedgerCorrupt("it is another program's database")
     if version != _FORMAT:
-        raise LedgerUnavailable(f"ledger format {version}; this release reads {_FORMAT}")
+        raise LedgerUnavailable(
+            f"the ledger has format {version}, and this release reads {_FORMAT}: use the release "
+            "that wrote it, or move the home folder away to start anew"
+        )
     if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
         raise LedgerCorrupt("its tables were altered")
     return False

@@ -213,7 +213,10 @@ class Ledger:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise LedgerUnavailable(f"cannot open a ledger in {self._directory}") from error
+            raise LedgerUnavailable(
+                f"cannot open a ledger in {self._directory} ({error.strerror}); to read a copy, "
+                "put it where you may write"
+            ) from error
         if not stat.S_ISREG(statuses[self.path].st_mode):
             raise LedgerUnavailable(f"{self.path} is not a file")
         for path, mode in modes.items():

@@ -15,7 +15,7 @@ from ugsd_privacy.audit.merkle import (
 from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
-from ugsd_privacy.ledger.journal import Decision, note_decisions, read_decisions
+from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
 
 __all__ = [
     "EVERYONE",
@@ -348,3 +348,13 @@ class Owning(LedgerView):
     def note(self, decisions: Sequence[Decision]) -> None:
         """Keep why blocks were escalated or not."""
         note_decisions(self._db, decisions)
+
+    def forget(
+        self,
+        *,
+        before_s: int | None = None,
+        user: str | None = None,
+        caption: bytes | None = None,
+    ) -> None:
+        """Delete notes: all of them, or those from before a time, of a user, or of a caption."""
+        forget_decisions(self._db, before_s=before_s, user=user, caption=caption)

@@ -18,14 +18,13 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, setti
 if TYPE_CHECKING:
     from ugsd_privacy.audit.bodies import Absent
     from ugsd_privacy.audit.records import EgressRecord
-    from ugsd_privacy.audit.verify import LogSummary
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.ledger import Ledger, LedgerRow
     from ugsd_privacy.owner import OwnerKey
 
     from ugsd_sdk.home import Home
 
-__all__ = ["describe", "register"]
+__all__ = ["register"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -41,8 +40,6 @@ _AUDIT_EPILOG = """Examples:
   ugsd audit verify log.ugsd
   ugsd audit erase --older-than 30
 """
-
-_REMEDY = "restore a backup, or move the home folder away to start anew"
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
@@ -100,25 +97,8 @@ def show(
     for index, fault in faults:
         typer.echo(f"ugsd: record {index} in {ledger.path} is damaged: {fault}", err=True)
     if faults:
-        typer.echo(f"ugsd: {_REMEDY}", err=True)
+        typer.echo(f"ugsd: {verifying.REMEDY}", err=True)
         raise typer.Exit(1)
-
-
-def describe(summary: LogSummary) -> str:
-    """The outcome of a verification, in words."""
-    total = summary.total
-    erased = f", {summary.erased} erased by owner" if summary.erased else ""
-    unread = (
-        f"; not read for want of the owner's key: {summary.unread}, whose times, captions and "
-        "epsilon are as charged (--owner-key FILE)"
-        if summary.unread
-        else ""
-    )
-    return (
-        f"the log verifies: {summary.size} passages ({total.blocks} blocks, {total.tokens} tokens, "
-        f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
-        f"root {summary.root.hex()[:16]}{erased}{unread}"
-    )
 
 
 def _nothing_left(place: Home) -> str:

@@ -43,9 +43,9 @@ def demo(
     Each speaker is a user of their own, with whom the device gets acquainted first. Shows which
     words left the device and how many bytes, and verifies the log of them.
     """
-    from ugsd_sdk.cli.audit import describe
     from ugsd_sdk.cli.clips import read_clips
     from ugsd_sdk.cli.show import legend, stdout
+    from ugsd_sdk.cli.verifying import describe
     from ugsd_sdk.home import Home
 
     console, clips = stdout(), read_clips(_CLIPS)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
+
+if TYPE_CHECKING:
+    from ugsd_sdk.home import Home
 
 __all__ = ["erase"]
 
@@ -39,32 +43,49 @@ def erase(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Erase the bodies of what left, for good. Charges, counts and proofs stay, and the log says
-    that you erased them."""
+    """Erase what the log keeps of what left, for good: all of it, or what the options choose.
+
+    The device's notes of why blocks stayed or left go too. Charges, counts and proofs stay, and the
+    log says that you erased the rest. Ages count in whole hours, as charges do.
+    """
     from ugsd_sdk.home import Door, Home
 
+    settings, named = settings_from(config, home=home), _caption(caption)
+    place = Home.at(settings.home)
+    if not place.is_used():
+        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
+        return
+    user = None if user is None else user.strip().lower()  # as settings have it
+    _require_known(place, user, named)
     if before is not None and older_than is not None:
         raise typer.BadParameter("give --before or --older-than, one of the two")
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody to ask: repeat it with --yes")
         typer.confirm("Erase what the log keeps of what left, for good?", abort=True)
-    settings = settings_from(config, home=home)
-    place = Home.at(settings.home)
-    if not place.is_used():
-        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
-        return
     before_s = None if before is None else before.replace(tzinfo=UTC).timestamp()
     if older_than is not None:
         before_s = time.time() - older_than * _SECONDS_PER_DAY
     door = Door(place, settings.limits_of(), settings.user)
     try:
-        named = _caption(caption)
         count, leaf = door.open().erase(before_s=before_s, user=user, caption=named)
     finally:
         door.close()
     said = f"; record {leaf} of the log says so" if count else ""
     typer.echo(f"{count} bodies erased{said}")
+
+
+def _require_known(place: Home, user: str | None, caption: bytes | None) -> None:
+    """Whoever mistypes a name is not to believe that what left of it is gone."""
+    from ugsd_sdk.verification import reading
+
+    with reading(place) as view:
+        users = [] if view is None else view.users()
+        known = caption is None or (view is not None and view.caption_leaves(caption))
+    if user is not None and user not in users:
+        fail(f"the log has nothing of {user!r}; it knows {', '.join(map(repr, users)) or 'nobody'}")
+    if not known:
+        fail("the log has no such caption; see `ugsd audit show --json`")
 
 
 def _caption(text: str | None) -> bytes | None:

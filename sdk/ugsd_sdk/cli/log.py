@@ -35,6 +35,7 @@ NoteOption = Annotated[
 def register(audit: typer.Typer) -> None:
     """Add the commands to ``ugsd audit``."""
     audit.command("export", epilog="Example: ugsd audit export log.ugsd --tiles public/log")(export)
+    audit.command("key", epilog="Example: ugsd audit key > log.pub")(key)
     audit.command("receipt", epilog="Example: ugsd audit receipt 7 > receipt.json")(receipt)
     audit.command("prove", epilog="Example: ugsd audit prove --from earlier.note > proof.json")(
         prove
@@ -75,7 +76,7 @@ def export(
     if file is None and tiles is None:
         raise typer.BadParameter("name a FILE, or --tiles DIR, or both")
     with open_log(home, config) as log:
-        note = log.place_cosigned.merged(log.signed())
+        note = log.cosigned.merged(log.signed())
         with log.ledger.reading() as view:
             if tiles is not None:
                 published = publish_tiles(view, note, log.key.public, tiles)
@@ -83,12 +84,19 @@ def export(
                     f"{tiles}: {published.checkpoint.size} passages, {published.files} new files"
                 )
             if file is not None:
-                earlier = [*log.place_cosigned.notes(), *([read_note(since)] if since else [])]
+                earlier = [*log.cosigned.notes(), *([read_note(since)] if since else [])]
                 with replacing(file) as out:
                     sums = export_log(view, note, log.key, out, earlier=earlier, bodies=with_bodies)
                 typer.echo(f"{file}: {sums.size} passages, root {sums.root.hex()}")
         typer.echo(f"log key: {log.key.public.to_text()}")
         typer.echo(f"its fingerprint: {log.key.public.fingerprint}")
+
+
+def key(home: HomeOption = None, config: ConfigOption = None) -> None:
+    """Print the log's verifier key: whoever verifies is to have it from the device itself."""
+    with open_log(home, config) as log:
+        typer.echo(log.key.public.to_text())
+        typer.echo(f"its fingerprint: {log.key.public.fingerprint}", err=True)
 
 
 def receipt(
@@ -156,7 +164,7 @@ class OpenLog:
 
         self.ledger = ledger
         self.key = key
-        self.place_cosigned = CosignedNotes(place.cosigned)
+        self.cosigned = CosignedNotes(place.cosigned)
 
     def signed(self) -> str:
         """A checkpoint of it as it is now."""

@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.cosignature import WitnessPublicKey
     from ugsd_privacy.audit.offline import ExportSummary
     from ugsd_privacy.audit.receipts import Consistency, Receipt
+    from ugsd_privacy.audit.verify import LogSummary
     from ugsd_privacy.keys import LogPublicKey
 
     from ugsd_sdk.home import Home
 
-__all__ = ["WitnessKeyOption", "is_json", "register"]
+__all__ = ["REMEDY", "WitnessKeyOption", "describe", "is_json", "register"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
-_REMEDY = "restore a backup, or move the home folder away to start anew"
+REMEDY = "restore a backup, or move the home folder away to start anew"
 _MAX_JSON_BYTES = 16 * 2**20
 _SECONDS_PER_HOUR = 3600
+_LEADING_BYTES = 64
 
 _LogKeyOption = Annotated[
     str | None,
@@ -67,28 +69,43 @@ def verify(
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
     from ugsd_privacy.audit.cosignature import WitnessPublicKey
-    from ugsd_privacy.audit.whole_files import read_note
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys import LogPublicKey
 
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
+    trusted = [_given_note(path) for path in checkpoint or []]
+    proofs = file is not None and is_json(file)
+    if file is not None and owner_key is not None:
+        raise typer.BadParameter("--owner-key reads a home's bodies: it is not for a FILE")
+    if proofs and (trusted or witnesses):
+        raise typer.BadParameter("--checkpoint and --witness-key are not for receipts and proofs")
     try:
-        trusted = [read_note(path) for path in checkpoint or []]
         if file is None:
             _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
-        elif is_json(file):
+        elif proofs:
             _verify_proofs(file, public or _own_key(_place(home, config)))
         else:
             _verify_export(file, public, trusted, witnesses)
     except LogTampered as error:
         typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
         if file is None:
-            from ugsd_privacy.ledger import Ledger
-
-            path = Ledger(_place(home, config).ledger).path
-            typer.echo(f"ugsd: it is in {path}: {_REMEDY}", err=True)
+            typer.echo(f"ugsd: it is in {_place(home, config).ledger}: {REMEDY}", err=True)
         raise typer.Exit(1) from None
+
+
+def _given_note(path: Path) -> str:
+    """A checkpoint that was named, unverified: a mistyped name is no tampering."""
+    from ugsd_privacy.audit.checkpoint import note_signatures
+    from ugsd_privacy.audit.whole_files import read_note
+    from ugsd_privacy.errors import LogTampered
+
+    try:
+        note = read_note(path)
+        note_signatures(note)
+    except LogTampered as error:
+        raise typer.BadParameter(f"--checkpoint {path}: {error}") from None
+    return note
 
 
 def _place(home: Path | None, config: Path | None) -> Home:
@@ -118,7 +135,6 @@ def _verify_home(
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys import LogKey
 
-    from ugsd_sdk.cli.audit import describe
     from ugsd_sdk.cli.progress import progress_bar
     from ugsd_sdk.verification import owner_of, reading, verify_home
 
@@ -158,6 +174,29 @@ def _verify_export(
         )
 
 
+def describe(summary: LogSummary) -> str:
+    """The outcome of a verification, in words."""
+    total = summary.total
+    erased = f", {summary.erased} erased by owner" if summary.erased else ""
+    unread = (
+        f"; not read for want of the owner's key: {summary.unread}, whose times, captions and "
+        "epsilon are as charged (--owner-key FILE)"
+        if summary.unread
+        else ""
+    )
+    unsigned = (
+        f"; its last {summary.unsigned} are under no signed checkpoint yet: nothing but this "
+        "device holds them"
+        if summary.unsigned
+        else ""
+    )
+    return (
+        f"the log verifies: {summary.size} passages ({total.blocks} blocks, {total.tokens} tokens, "
+        f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
+        f"root {summary.root.hex()[:16]}{erased}{unread}{unsigned}"
+    )
+
+
 def _describe_export(summary: ExportSummary) -> str:
     hours = [
         datetime.fromtimestamp(hour * _SECONDS_PER_HOUR, UTC).strftime("%Y-%m-%d %H:00")
@@ -166,7 +205,11 @@ def _describe_export(summary: ExportSummary) -> str:
     span = (
         f", from {hours[0]} to the hour of {hours[-1]} UTC by the device's clock" if hours else ""
     )
-    bodies = "with their bodies, sealed" if summary.bodies else "without their bodies"
+    bodies = (
+        "without their bodies"
+        if summary.bodies is None
+        else f"with {summary.bodies} of their bodies, sealed"
+    )
     return (
         f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
         f"tokens, {summary.frame_bytes} bytes) {bodies}{span}\n"
@@ -182,11 +225,11 @@ def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None
 
 
 def is_json(file: Path) -> bool:
-    """Whether it is an object in JSON, as far as its first byte tells; ends the command where the
-    file cannot be read."""
+    """Whether it is an object in JSON, as far as its first character tells; ends the command where
+    the file cannot be read."""
     try:
         with file.open("rb") as stream:
-            return stream.read(1) == b"{"
+            return stream.read(_LEADING_BYTES).lstrip()[:1] == b"{"
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}")
 
@@ -195,7 +238,7 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
     from ugsd_privacy.audit.receipts import Receipt
     from ugsd_privacy.audit.whole_files import read_bytes
 
-    for line in read_bytes(file, _MAX_JSON_BYTES).splitlines():
+    for line in filter(None, map(bytes.strip, read_bytes(file, _MAX_JSON_BYTES).splitlines())):
         proof = _proof_of(line)
         if isinstance(proof, Receipt):
             proof.verify(public)

@@ -54,7 +54,7 @@ def cosign(
     public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
         if response is None:
-            _ask(log, request, log.place_cosigned.latest(public))
+            _ask(log, request, log.cosigned.latest(public))
             return
         from ugsd_privacy.audit.cosigned import take_answer
         from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes
@@ -66,7 +66,7 @@ def cosign(
         if isinstance(taken, int):
             _ask(log, request, taken)
             fail(f"the witness is at {taken} passages: carry {request} to it once more")
-        log.place_cosigned.keep(taken, public, log.key.public)
+        log.cosigned.keep(taken, public, log.key.public)
         typer.echo(f"{public.name} cosigned the log; `ugsd audit verify --witness-key` checks it")
 
 
