@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerUnavailable
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, LedgerView
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 
 
@@ -143,3 +143,51 @@ def test_an_anchor_that_others_may_use_is_refused(anchored) -> None:
 def test_an_anchor_in_no_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="permissions"):
         Ledger(tmp_path / "ledger", anchor=tmp_path / "none" / "anchor").open()
+
+
+@pytest.mark.parametrize("looked_at", ["mark", "ledger"])
+def test_a_passage_while_another_process_opens_is_no_rollback(
+    anchored, monkeypatch: pytest.MonkeyPatch, looked_at: str
+) -> None:
+    """Whichever of the two it looked at first."""
+    cls, name = (Anchor, "read") if looked_at == "mark" else (LedgerView, "size")
+    look, again = getattr(cls, name), [True]
+
+    def looked(self):
+        seen = look(self)
+        if again.pop() if again else False:
+            use(anchored, blocks=1)
+        return seen
+
+    monkeypatch.setattr(cls, name, looked)
+    other = Ledger(anchored.ledger.path.parent, anchor=anchored.anchor)
+    other.open()
+    other.close()
+    assert not again
+
+
+def test_two_that_make_a_ledger_at_once_both_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, again = Anchor.read, [True]
+
+    def looked(self):
+        seen = look(self)
+        if again.pop() if again else False:
+            with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
+                pass
+        return seen
+
+    monkeypatch.setattr(Anchor, "read", looked)
+    with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
+        pass
+    assert not again
+
+
+def test_the_first_mark_is_on_disk_before_there_is_a_leaf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("ugsd_privacy.ledger.anchor.os.fsync", synced.append)
+    with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
+        assert len(synced) == 1
