@@ -5,128 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Protection, Report, Verification
-from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel
-from ugsd_privacy.egress import Egress, Escalation
-from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.ledger import Decision, Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.audit.report.model import Report
+
+from tests.browser.browsing import browsing, emulate
+from tests.browser.words import PIECES, SENTENCES, USER
 
 pytestmark = pytest.mark.slow
-
-DRIVER = shutil.which("chromedriver")
-BROWSER = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1200,1600",
-)  # fmt: skip
-USER = "<img src=x onerror=alert(1)>"
-NOW_S = 1_767_000_000
-DAY_S = 86_400
-SENTENCES = ("A woman sounds happy", "A man sounds <b>angry</b>", "A speaker sounds calm & slow")
-PIECES = ["", *(f" {word}" for sentence in SENTENCES for word in sentence.split())]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _browser_is_there() -> None:
-    if DRIVER is None or BROWSER is None:
-        told = "needs Debian's chromium and chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Three captions on three days, of which 2, 3 and 4 words left."""
-    folder, owner, clock = tmp_path_factory.mktemp("home"), OwnerKey.generate(), [float(NOW_S)]
-    verifier, decisions = VerifierKey.generate(), []
-    with Ledger(folder / "ledger") as ledger:
-        egress = Egress(
-            ledger=ledger, log_key=LogKey.generate(), owner=owner.public, limits=BudgetLimits(),
-            user=USER, sigma=1.0, clock=lambda: clock[0], uptime=lambda: None,
-        )  # fmt: skip
-        for number, sentence in enumerate(SENTENCES):
-            channel, server = ClientChannel(verifier.public), ServerChannel(verifier)
-            hello = egress.seal_hello(channel)
-            channel.receive_hello(server.receive_hello(hello.data, b"welcome"))
-            caption = egress.begin_caption(channel)
-            tokens = tuple(PIECES.index(f" {word}") for word in sentence.split()[: 2 + number])
-            states = np.ones((1, 8), np.float32)
-            block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
-            egress.seal_block(channel, caption, block)
-            kept = (len(tokens), 6, 0.1, "kept", "sure: 0.1 below 0.2")
-            decisions.append(Decision(int(clock[0]), USER, caption.id, *kept))
-            clock[0] += DAY_S
-        cap = (0, 5, 0.9, "withheld", "blocks_per_day: 2 used of 2, 1 more wanted")
-        decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
-        note = egress.checkpoint()
-        with ledger.reading() as view:
-            entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
-    return gather(
-        entries,
-        user=USER,
-        period=Period(NOW_S, NOW_S + 9 * DAY_S),
-        made_s=NOW_S + 3 * DAY_S,
-        budget=Budget(BudgetLimits(epsilon_per_lifetime=20.0), {"tokens_per_day": 50}, used),
-        decisions=decisions,
-        verification=Verification(outcome="verified", message="all adds up", size=6, checkpoints=1),
-        protection=Protection(never=("the recording",), unprotected=("which words left",)),
-        words=PIECES.__getitem__,
-        vocabulary="test",
-        checkpoint=note,
-    )
-
-
-@pytest.fixture(scope="module")
-def page(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report_html(report), encoding="utf-8")
-    return path
-
-
-@contextmanager
-def browsing(page: Path, profile: Path, *, scripts: bool = True) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    if not scripts:
-        forbidden = {"profile.managed_default_content_settings.javascript": 2}
-        options.add_experimental_option("prefs", forbidden)
-    driver = Chrome(options=options, service=Service(executable_path=DRIVER))
-    try:
-        driver.get("about:blank")
-        for log in ("browser", "performance"):
-            driver.get_log(log)  # of the tab that the browser opened itself
-        driver.get(page.as_uri())
-        yield driver
-    finally:
-        driver.quit()
-
-
-@pytest.fixture(scope="module")
-def shown(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with browsing(page, tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
@@ -194,13 +84,6 @@ def test_tables_are_filtered_by_keyboard(shown: Chrome) -> None:
     assert all(row.is_displayed() for row in rows)
 
 
-def test_it_prints_to_pdf(shown: Chrome) -> None:
-    found: dict[str, Any] = shown.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
-    data = base64.b64decode(found["data"])
-    assert data.startswith(b"%PDF-")
-    assert len(data) > 10_000
-
-
 CONTRAST = """
 const rgb = text => text.match(/[\\d.]+/g).map(Number);
 const light = c => { c /= 255; return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
@@ -223,8 +106,7 @@ return worst;
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(shown: Chrome, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    emulate(shown, prefers_color_scheme=scheme)
     ground = shown.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     assert shown.execute_script(CONTRAST) == []

@@ -39,10 +39,11 @@ SURFACE = {
     ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
         bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
     ".audit.report": "",
-    ".audit.report.charts": "bytes_chart epsilon_chart",
+    ".audit.report.charts": "Chart bytes_chart epsilon_chart",
     ".audit.report.fleet": "Device examine log_of_export merge_rows name_of_log",
     ".audit.report.gather": "Budget Entry Period gather read_entries",
     ".audit.report.html": "fleet_html report_html",
+    ".audit.report.inline_svg": "COLOURS inline",
     ".audit.report.kept": "KeptLog KeptLogs",
     ".audit.report.markdown": "fleet_markdown report_markdown",
     ".audit.report.model": """Amounts AnyReport CapRow CaptionRow DayRow FleetReport FleetRow Gap
