@@ -1,4 +1,4 @@
-"""The report as a browser shows it: its words, its tables by keyboard, its silence, its prints."""
+"""The report as a browser shows it: its words, its tables by keyboard, its silence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 from ugsd_privacy.audit.report.model import Report
 
-from tests.browser.browsing import browsing, emulate
+from tests.browser.browsing import browsing, emulate, resize
 from tests.browser.words import PIECES, SENTENCES, USER
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,54 @@ def test_tables_are_filtered_by_keyboard(shown: Chrome) -> None:
     assert all(row.is_displayed() for row in rows)
 
 
+def test_sorting_is_announced_and_arrows_are_in_no_name(shown: Chrome) -> None:
+    button = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] thead button")
+    status = shown.find_element(By.CSS_SELECTOR, "main > [role=status]")
+    assert status.size["height"] <= 1, "for ears alone"
+    for direction in ("ascending", "descending"):
+        button.send_keys(Keys.ENTER)
+        assert status.get_attribute("textContent") == f"Sorted by Time (UTC), {direction}"
+        assert button.accessible_name == "Time (UTC)"
+    button.send_keys(Keys.ENTER)
+
+
+def test_a_filter_that_nothing_meets_says_so(shown: Chrome) -> None:
+    box = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] input")
+    output = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] output")
+    box.send_keys("<b>zebra")
+    assert output.text == "No row has “<b>zebra”"
+    box.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE)
+    assert output.text == "3 of 3"
+
+
+MISPLACED_STOPS = """
+return [...document.querySelectorAll(".scroll")]
+  .filter(e => (e.scrollWidth > e.clientWidth) !== (e.getAttribute("tabindex") === "0"))
+  .map(e => e.getAttribute("aria-label"));
+"""
+
+
+def test_only_what_overflows_is_a_tab_stop_at_any_width(shown: Chrome) -> None:
+    stops = []
+    for width in (1400, 360, 1400):
+        resize(shown, width)
+        WebDriverWait(shown, 5).until(lambda driver: not driver.execute_script(MISPLACED_STOPS))
+        stops.append(len(shown.find_elements(By.CSS_SELECTOR, ".scroll[tabindex]")))
+    shown.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert stops[0] == stops[2] == 0
+    assert stops[1] >= 3
+
+
+def test_nothing_moves(shown: Chrome) -> None:
+    still = ["transition-duration", "animation-name", "scroll-behavior"]
+    found = shown.execute_script(
+        "return [...new Set([...document.querySelectorAll('*')].map("
+        "e => arguments[0].map(p => getComputedStyle(e).getPropertyValue(p)).join(' ')))]",
+        still,
+    )
+    assert found == ["0s none auto"]
+
+
 CONTRAST = """
 const rgb = text => text.match(/[\\d.]+/g).map(Number);
 const light = c => { c /= 255; return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
@@ -123,3 +172,4 @@ def test_it_is_read_without_scripts(page: Path, report: Report, tmp_path: Path) 
         assert [len(row) for row in marked(driver)] == [2, 3, 4]
         assert "What is protected" in driver.find_element(By.ID, "protection").text
         assert len(driver.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")) == 2
+        assert not driver.find_elements(By.CSS_SELECTOR, ".scroll:not([tabindex='0'])")
