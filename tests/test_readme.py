@@ -27,7 +27,7 @@ EXAMPLES = {
         "Every log verifies",
         "kitchen: The log does NOT verify at record 2",
         "known before with 4 records",
-        "1 of 3 logs do NOT verify",
+        "1 of 3 logs does NOT verify",
     ],
     "own_verifier.py": ["ugsd-vk1:", "bytes left for ws://127.0.0.1:"],
 }

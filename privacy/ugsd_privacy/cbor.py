@@ -30,6 +30,9 @@ class _NoTags(Mapping[int, Callable[..., Never]]):
 
 
 _NO_TAGS = _NoTags()
+_STRINGS = (2, 3)
+_HOLDING = {4: 1, 5: 2}
+"""Major types that hold items, and how many for each that they count (RFC 8949 §3.1)."""
 
 
 def encode_item(item: object) -> bytes:
@@ -37,14 +40,17 @@ def encode_item(item: object) -> bytes:
     return cbor2.dumps(item, canonical=True)
 
 
-def decode_item(data: bytes, *, max_depth: int) -> Any:
+def decode_item(data: bytes, *, max_depth: int, max_items: int | None = None) -> Any:
     """The item that ``data`` begins with; arrays are tuples, the outermost map is a ``dict``, maps
     within it any mappings.
 
-    Raises :class:`WireError` for tags, endless items, keys that are no strings or come twice, and
-    containers more than ``max_depth`` deep. Whether ``data`` are the item's deterministic bytes,
+    Raises :class:`WireError` for tags, endless items, keys that are no strings or come twice,
+    containers more than ``max_depth`` deep, and, where ``data`` may be long, for more than
+    ``max_items`` items in all. Whether ``data`` are the item's deterministic bytes,
     and nothing else, is told by encoding it again.
     """
+    if max_items is not None:
+        _check_count(data, max_items)
     try:
         item = cbor2.loads(
             data,
@@ -58,6 +64,23 @@ def decode_item(data: bytes, *, max_depth: int) -> Any:
     except Exception as error:
         raise WireError(f"no CBOR that is read here: {_cause(error)}") from None
     return dict(item) if isinstance(item, cbor2.frozendict) else item
+
+
+def _check_count(data: bytes, most: int) -> None:
+    """An empty array is one byte in a message and many in memory."""
+    at, lacking, count = 0, 1, 0
+    while lacking and at < len(data):
+        lacking, count = lacking - 1, count + 1
+        major, info = data[at] >> 5, data[at] & 0x1F
+        width = 1 << info - 24 if 24 <= info <= 27 else 0
+        argument = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else info
+        at += 1 + width
+        if major in _STRINGS:
+            at += argument
+        elif major in _HOLDING:
+            lacking += argument * _HOLDING[major]
+        if count + lacking > most:
+            raise WireError(f"no CBOR that is read here: more than {most} items")
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -70,16 +70,18 @@ _ROUNDING = 1e-10
 class Guarantee(BaseModel):
     """What holds of the states that left: (epsilon, delta)-DP per ``unit`` under ``relation``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    """``None`` where a state left without noise: then nothing bounds it."""
+    """Null where a state left without noise: then nothing bounds it."""
     delta: Annotated[float, Field(gt=0, lt=1)]
+    """The share of chances in which the bound may fail."""
     unit: Unit
     """What all of whose states are counted together."""
     relation: str = RELATION
+    """Between which worlds it holds."""
     word: Literal["privacy", "noise", "none"]
-    """What it may be called: ``privacy`` up to epsilon 10, ``noise`` above, ``none`` without."""
+    """What it may be called: `privacy` up to epsilon 10, `noise` above, `none` without."""
 
     @classmethod
     def of_spend(cls, spend: int, delta: float, unit: Unit = "caption") -> Self:

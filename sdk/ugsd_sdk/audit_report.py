@@ -1,38 +1,44 @@
-"""The audit report of a home: its ledger read and verified, in the drafter's words."""
+"""The audit report of a home: its ledger verified and read in one view, in the drafter's words."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ugsd_privacy.audit.cosigned import CosignedNotes
-from ugsd_privacy.audit.report.gather import Budget, Entry, Period, gather, read_entries
+from ugsd_privacy.audit.report.entries import Entry, Period, read_entries
+from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.model import Protection, Report, Verification
-from ugsd_privacy.audit.verify import Progress, verify_log
+from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
+from ugsd_privacy.dp import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
-from ugsd_privacy.keys import LogKey, LogPublicKey
-from ugsd_privacy.ledger import Decision, Ledger, Uptime, system_uptime
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Decision, LedgerView, Uptime, system_uptime
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
-from ugsd_privacy.owner import OwnerKey
+from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.captioner import BUNDLED
-from ugsd_sdk.config import EMBEDDED, Settings
+from ugsd_sdk.config import EMBEDDED, NoiseSettings, Settings
 from ugsd_sdk.drafter.onnx import pieces_of
 from ugsd_sdk.explanation import explain
 from ugsd_sdk.home import Home
+from ugsd_sdk.verification import owner_of, reading, verify_home
 
 __all__ = ["audit_report"]
 
+_SUBJECT_LABEL = b"ugsd report subject 1\n"
+_SUBJECT_DIGITS = 16
 _UNPROTECTED = (
     "which words left, and that a caption was escalated at all: noise does not cover them",
     "when frames left and how many: the network and the verifier see them",
     "anything that another part of the app sends: this log tells of this software's door alone",
     "a log that whoever controls the device rolls back together with its signed checkpoints: "
-    "compare the checkpoint below with one that was kept elsewhere",
+    "compare this report's checkpoint with one that was kept elsewhere",
     "why blocks stayed here: the device notes that outside the log, for the last "
-    f"{DECISIONS_KEPT} blocks, and nothing proves it",
+    f"{DECISIONS_KEPT} blocks of all users, and nothing proves it",
 )
 
 
@@ -53,120 +59,136 @@ def audit_report(
     raises ``LedgerUnavailable``, :class:`ModelError`, and ``KeyFileError`` for an ``owner_key``
     that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
-    place, read = Home.at(settings.home), _Read(progress)
+    place, found = Home.at(settings.home), _Found()
     folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
     pieces = pieces_of(folder)
-    if place.is_used():
-        try:
-            with place.open_ledger() as ledger:
-                owner = _owner(place, owner_key)
-                read.ledger(ledger, place, owner, settings.user, (clock(), uptime()))
-        except LedgerCorrupt as error:
-            read.verification = Verification(outcome="failed", message=str(error))
+    try:
+        with reading(place) as view:
+            owner = owner_of(place, owner_key)
+            try:
+                summary = verify_home(place, view, owner=owner, progress=progress)
+                found.verification = _verified(summary)
+            except LogTampered as error:
+                found.verification = _failed(error)
+            if view is not None:
+                found.entries = read_entries(view, owner, settings.user)
+                found.read(view, settings.user, clock(), uptime())
+    except LedgerCorrupt as error:
+        found.verification = _failed(error)
+    within = [entry for entry in found.entries if entry.time_s in period]
     return gather(
-        read.entries,
+        found.entries,
         user=settings.user,
         period=period,
         made_s=int(clock()),
-        budget=Budget(settings.limits_of(), read.on_device, read.used),
-        decisions=read.decisions,
-        verification=read.verification,
-        protection=_protection(settings, drafter, read.entries),
+        log=found.log(place, settings.user),
+        budget=Budget(settings.limits_of(), found.on_device, found.used),
+        decisions=found.decisions,
+        protections=_protections(settings, drafter, within),
         words=lambda token: pieces[token] if 0 <= token < len(pieces) else "",
         vocabulary=drafter if drafter in BUNDLED else folder.name,
-        log="" if read.public is None else read.public.to_text(),
-        checkpoint=read.checkpoint,
     )
 
 
-class _Read:
+@dataclass
+class _Found:
     """What a ledger gave, as far as it could be read."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.entries: list[Entry] = []
-        self.decisions: list[Decision] = []
-        self.on_device: dict[str, float] = {}
-        self.used: dict[Window, Usage] = {}
-        self.checkpoint = ""
-        self.public: LogPublicKey | None = None
-        self.verification = Verification(outcome="empty", message="nothing has left yet")
+    entries: list[Entry] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    on_device: dict[str, float] = field(default_factory=dict)
+    used: dict[Window, Usage] = field(default_factory=dict)
+    checkpoint: str = ""
+    verification: Verification = field(default_factory=lambda: _verified(None))
 
-    def ledger(
-        self,
-        ledger: Ledger,
-        place: Home,
-        owner: OwnerKey | None,
-        user: str,
-        now: tuple[float, Uptime | None],
-    ) -> None:
-        """Read an open ledger; raises ``LedgerCorrupt`` where it cannot be read on."""
-        if place.log_key.exists():  # it has no leaves before
-            self._verify(ledger, place, owner)
-        with ledger.reading() as view:
-            last = view.last_checkpoint()
-            self.checkpoint = "" if last is None else last[1]
-            self.entries = read_entries(view, owner, user)
-            self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
-            self.on_device = view.caps(user)
-            self.used = view.used(user, view.hour_of(*now))
+    def read(self, view: LedgerView, user: str, now_s: float, uptime: Uptime | None) -> None:
+        """What a report has beside the log; raises ``LedgerCorrupt``."""
+        last = view.last_checkpoint()
+        self.checkpoint = "" if last is None else last[1]
+        self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
+        self.on_device = view.caps(user)
+        self.used = view.used(user, view.hour_of(now_s, uptime))
 
-    def _verify(self, ledger: Ledger, place: Home, owner: OwnerKey | None) -> None:
-        try:
-            self.public = LogKey.load(place.log_key).public
-            found = verify_log(
-                ledger,
-                self.public,
-                owner=owner,
-                trusted=CosignedNotes(place.cosigned).notes(),
-                progress=self._progress,
-            )
-        except LogTampered as error:
-            self.verification = Verification(
-                outcome="failed", message=str(error), index=error.index
-            )
-        except LedgerCorrupt as error:
-            self.verification = Verification(outcome="failed", message=str(error))
-        else:
-            self.verification = Verification(
-                outcome="verified" if found.size else "empty",
-                message=(
-                    "every record, charge, hash and signed checkpoint adds up"
-                    if found.size
-                    else "nothing has left yet"
-                ),
-                size=found.size,
-                root=found.root.hex(),
-                checkpoints=found.checkpoints,
-                erased=found.erased,
-                unread=found.unread,
-            )
+    def log(self, place: Home, user: str) -> Log:
+        """With what stands for the user: nobody else can compute it from a name."""
+        if not place.log_key.exists():
+            return Log(self.verification)
+        key = LogKey.load(place.log_key)
+        signature = key.sign(_SUBJECT_LABEL + user.encode())  # Ed25519's is always the same
+        subject = hashlib.sha256(signature).hexdigest()[:_SUBJECT_DIGITS]
+        return Log(self.verification, key.public.to_text(), self.checkpoint, subject)
 
 
-def _owner(place: Home, path: Path | None) -> OwnerKey | None:
-    if path is None and not place.owner_key.exists():
-        return None
-    return OwnerKey.load(path or place.owner_key)
+def _verified(summary: LogSummary | None) -> Verification:
+    if summary is None or not summary.size:
+        return Verification(outcome="empty", message="nothing has left yet")
+    return Verification(
+        outcome="verified",
+        message="every record, charge, hash and signed checkpoint adds up",
+        size=summary.size,
+        root=summary.root.hex(),
+        checkpoints=summary.checkpoints,
+        erased=summary.erased,
+        unread=summary.unread,
+    )
 
 
-def _protection(settings: Settings, drafter: str, entries: list[Entry]) -> Protection:
-    """As :func:`explain` tells it; where something left, as if its verifier were still set."""
-    used = settings
-    if entries and settings.verifier.url is None:
-        verifier = settings.verifier.model_copy(update={"url": EMBEDDED})
-        used = settings.model_copy(update={"verifier": verifier})
-    told = explain(used, drafter)
-    others = {str(e.record.disclosure) for e in entries if e.record and e.record.disclosure}
-    others -= {str(settings.disclosure)}
-    learnt = told.learnt
-    if others:
-        learnt += (f"of what left as {', '.join(sorted(others))}: not told under these settings",)
+def _failed(error: LogTampered | LedgerCorrupt) -> Verification:
+    return Verification(outcome="failed", message=str(error), index=getattr(error, "index", None))
+
+
+def _protections(settings: Settings, drafter: str, within: Iterable[Entry]) -> Protections:
+    """As :func:`explain` tells it of each way in which blocks left, and of the settings."""
+    now = explain(settings, drafter)
+    ways = [_way(settings, drafter, *way) for way in _ways_of(within)]
+    chosen = ", ".join(f"{k} = {v}" for k, v in now.settings.items() if k != "verifier")
+    is_told = any(str(settings.disclosure) in way.title for way in ways)
+    configured = Protection(
+        title=f"Under the settings of this report ({chosen})",
+        leaves=now.leaves,
+        bound=now.bound,
+        learnt=() if is_told else now.learnt,
+        source="" if is_told else now.source,
+    )
+    return Protections(now.never, _UNPROTECTED, (*ways, configured))
+
+
+def _ways_of(entries: Iterable[Entry]) -> Iterator[tuple[Disclosure, float | None, bool]]:
+    """Each disclosure by which blocks left and the noise of its numbers, if any left."""
+    records = [e.record for e in entries if e.record is not None and e.record.kind == "block"]
+    with_states = {(r.disclosure, r.sigma): True for r in records if r.state_positions}
+    told = {disclosure for disclosure, _ in with_states}
+    without = {(r.disclosure, None): False for r in records if r.disclosure not in told}
+    for (disclosure, sigma), states in (with_states | without).items():
+        if disclosure is not None:
+            yield disclosure, sigma, states
+
+
+def _way(
+    settings: Settings, drafter: str, disclosure: Disclosure, sigma: float | None, states: bool
+) -> Protection:
+    noise = None if sigma is None else NoiseSettings(sigma=sigma)
+    verifier = settings.verifier.model_copy(update={"url": settings.verifier.url or EMBEDDED})
+    as_left = {"disclosure": disclosure, "noise": noise, "verifier": verifier}
+    free = {"target_risk": None, "target_gain": None}
+    told = explain(settings.model_copy(update=as_left | free), drafter)
+    noised, bound = _noise_of_way(sigma, states=states)
     return Protection(
-        settings=dict(told.settings) | {"verifier": settings.verifier.url or "none"},
-        leaves=told.leaves,
-        never=told.never,
-        bound=told.bound,
-        learnt=learnt,
+        title=f"Of blocks that left as {disclosure}, {noised}",
+        bound=bound,
+        learnt=told.learnt,
         source=told.source,
-        unprotected=_UNPROTECTED,
+    )
+
+
+def _noise_of_way(sigma: float | None, *, states: bool) -> tuple[str, tuple[str, ...]]:
+    """What was done to the vectors, and what that guarantees."""
+    if not states:
+        return "no vectors with them", ("nothing: no vectors left, and words are never noised",)
+    if sigma is None:
+        return "without noise", ("nothing: they left without noise",)
+    return f"with noise of sigma {sigma:g}", (
+        "the epsilon that stands with the captions, days and budget",
+        f"it holds for: {RELATION}",
+        "the words that left, and when a block did, are not covered",
     )

@@ -59,7 +59,7 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy import dp
-from ugsd_privacy.audit.records import Level
+from ugsd_privacy.audit.records import MAX_USER_CHARACTERS, Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
 from ugsd_privacy.noise import MAX_SIGMA
@@ -280,6 +280,13 @@ class Settings(BaseSettings):
         plain = user.strip().lower()
         if not plain:
             raise PydanticCustomError("blank", "a user has a name")
+        if not plain.isprintable() or len(plain) > MAX_USER_CHARACTERS:
+            raise PydanticCustomError(
+                "unprintable",
+                "a user's name has at most {most} characters, all of which are seen: no joiners, "
+                "no marks of direction",
+                {"most": MAX_USER_CHARACTERS},
+            )
         return plain
 
     def limits_of(self, user: str | None = None) -> BudgetLimits:

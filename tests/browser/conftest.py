@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from selenium.webdriver import Chrome
-from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
+from ugsd_privacy.audit.report.entries import Period, read_entries
+from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Protection, Report, Verification
+from ugsd_privacy.audit.report.model import Report, Verification
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
@@ -60,18 +61,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         note = egress.checkpoint()
         with ledger.reading() as view:
             entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
+    found = Verification(outcome="verified", message="all adds up", size=6, checkpoints=1)
     return gather(
         entries,
         user=USER,
         period=Period(NOW_S, NOW_S + 9 * DAY_S),
         made_s=NOW_S + 3 * DAY_S,
+        log=Log(found, checkpoint=note),
         budget=Budget(BudgetLimits(epsilon_per_lifetime=20.0), {"tokens_per_day": 50}, used),
         decisions=decisions,
-        verification=Verification(outcome="verified", message="all adds up", size=6, checkpoints=1),
-        protection=Protection(never=("the recording",), unprotected=("which words left",)),
+        protections=Protections(never=("the recording",), unprotected=("which words left",)),
         words=PIECES.__getitem__,
         vocabulary="test",
-        checkpoint=note,
     )
 
 

@@ -25,8 +25,12 @@ def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
     rows = driver.find_elements(By.CSS_SELECTOR, "tr[id^=caption-]")
     return [
         [
-            (int(m.get_attribute("data-position")), int(m.get_attribute("data-token")), m.text)
-            for m in row.find_elements(By.TAG_NAME, "mark")
+            (
+                int(mark.get_attribute("data-position")),
+                int(mark.get_attribute("data-token")),
+                driver.execute_script("return arguments[0].firstChild.data", mark),
+            )
+            for mark in row.find_elements(By.CSS_SELECTOR, "mark[data-position]")
         ]
         for row in rows
     ]

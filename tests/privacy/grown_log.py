@@ -18,6 +18,10 @@ FRAME_BYTES, TOKENS = 256, 5
 HOUR_S = 3600
 
 
+SEALED = b"\x01" + bytes(8 + 32 + 16)
+"""As a sealed body begins: form and epoch; what follows only the owner could read."""
+
+
 class GrownLog:
     """A log and its key; its leaves are unlike those of one by another ``name``."""
 
@@ -39,7 +43,7 @@ class GrownLog:
                 passage.record(
                     Usage(1, TOKENS, 1, FRAME_BYTES, 0),
                     content=leaf.to_bytes(),
-                    sealed=b"body %d" % index,
+                    sealed=SEALED + b"body %d" % index,
                 )
             db.execute("COMMIT")
         with self.ledger.signing() as log:

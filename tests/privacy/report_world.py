@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 
-from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
-from ugsd_privacy.audit.report.model import Protection, Verification
+from ugsd_privacy.audit.report.entries import Period, read_entries
+from ugsd_privacy.audit.report.gather import Budget, Log, gather
+from ugsd_privacy.audit.report.model import Verification
 from ugsd_privacy.budget import BudgetLimits
 
 DAY_S = 86_400
 VERIFIED = Verification(outcome="verified", message="it adds up", size=1)
 
 
-def report_of(world, user: str = "", *, decisions=(), owner=True, verification=VERIFIED, **changes):
+def report_of(
+    world,
+    user: str = "",
+    *,
+    owner=True,
+    verification=VERIFIED,
+    checkpoint="",
+    subject="",
+    **changes,
+):
     """All that left in a world, three days around its noon."""
     now = int(world.now_s)
     with world.ledger.reading() as view:
         entries = read_entries(view, world.owner if owner else None, user)
         used = view.used(user, view.hour_of(world.now_s, None))
+    key = world.log_key.public.to_text()
     given = {
         "user": user,
         "period": Period(now - 3 * DAY_S, now + 1),
         "made_s": now,
+        "log": Log(verification, key, checkpoint, subject),
         "budget": Budget(BudgetLimits(), {}, used),
-        "decisions": decisions,
-        "verification": verification,
-        "protection": Protection(),
         "words": lambda token: f" w{token}",
         "vocabulary": "test",
-        "log": world.log_key.public.to_text(),
     } | changes
     return gather(entries, **given)
 

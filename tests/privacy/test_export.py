@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cbor2
@@ -17,6 +21,8 @@ from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.keys import LogKey
+
+from tests.privacy.report_world import send
 
 from .grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 
@@ -77,7 +83,8 @@ def test_an_export_says_what_the_log_holds(large: GrownLog, bodies: bool) -> Non
     assert (summary.size, summary.blocks, summary.tokens, summary.frame_bytes) == (
         LARGE, LARGE, LARGE * TOKENS, LARGE * FRAME_BYTES
     )  # fmt: skip
-    assert (summary.hours, summary.checkpoints, summary.bodies) == ((472_000, 472_005), 1, bodies)
+    assert (summary.hours, summary.checkpoints) == ((472_000, 472_005), 1)
+    assert summary.bodies == (600 if bodies else None)
     assert (b"body 599" in data) == bodies
     assert data == exported(large, bodies=bodies), "it is deterministic"
 
@@ -232,7 +239,8 @@ def test_one_with_the_logs_key_cannot_make_sums_or_sizes_that_do_not_fit(log: Gr
     fields = cbor2.loads(cbor2.loads(head))
     for change in (
         {"size": 6}, {"size": 8}, {"size": -1}, {"size": "7"}, {"size": 2**50}, {"bodies": True},
-        {"bodies": 1}, {"hours": [1, 2, 3]}, {"hours": 5}, {"checkpoints": []}, {"version": 2},
+        {"bodies": 1}, {"hours": [1, 2, 3]}, {"hours": 5}, {"hours": [1]}, {"hours": [2, 1]},
+        {"hours": [0, 2**39]}, {"checkpoints": []}, {"version": 2},
         {"format": "another"}, {"surplus": 1}, {"key": "x+00000000+AAAA"},
         {"key": fields["key"] + " "},
     ):  # fmt: skip
@@ -246,10 +254,112 @@ def test_one_with_the_logs_key_cannot_make_sums_or_sizes_that_do_not_fit(log: Gr
 def test_a_ledger_that_was_tampered_with_is_not_exported(tmp_path: Path, log_key: LogKey) -> None:
     with grown_log(tmp_path / "ledger", log_key, LEAVES) as log:
         note = log.grow(0)
-        log.edit("UPDATE leaves SET content = cast(content || x'00' AS blob) WHERE leaf = 3")
+        with log.ledger.reading() as view:
+            ((content, _),) = view.leaves(3, 4)
+        smaller = dataclasses.replace(Leaf.from_bytes(content), frame_bytes=1).to_bytes()
+        log.edit(f"UPDATE leaves SET content = x'{smaller.hex()}' WHERE leaf = 3")
         with pytest.raises(LogTampered, match="leaf 3") as found:
             exported(log, note)
-        assert found.value.index == 3
+        assert found.value.index == 3, "without the nodes only a signed size would tell"
+
+
+def test_what_is_stored_in_plain_of_the_owner_is_not_exported(world) -> None:
+    egress = world.egress(user="ada@home")
+    send(world, egress, world.connect(egress))
+    egress.reset(["hour"])
+    data = exported_of(world, egress.checkpoint())
+    assert b"ada@home" in world.ledger.path.read_bytes(), "it is plain there"
+    assert b"ada@home" not in data
+    assert verify_export(io.BytesIO(data), world.log_key.public).bodies == 2
+
+
+def test_erased_bodies_are_left_out_and_lost_or_foreign_ones_are_told(world) -> None:
+    egress = world.egress()
+    for _ in range(2):
+        send(world, egress, world.connect(egress))
+    egress.erase(before_s=None)
+    send(world, egress, world.connect(egress))
+    note = egress.checkpoint()
+    data = exported_of(world, note)
+    assert verify_export(io.BytesIO(data), world.log_key.public).bodies == 2
+    for stored, what in (
+        ("x''", "body 5 is gone"), ("x'67617262616765'", "body 5 is neither sealed nor plain"),
+        ("cast(x'00' || sealed AS blob)", "record 5"),
+    ):  # fmt: skip
+        with closing(sqlite3.connect(world.ledger.path)) as db:
+            before = db.execute("SELECT sealed FROM leaves WHERE leaf = 5").fetchone()
+            db.execute(f"UPDATE leaves SET sealed = {stored} WHERE leaf = 5")
+            db.commit()
+        with pytest.raises(LogTampered, match=what) as found:
+            exported_of(world, note)
+        assert found.value.index == 5
+        with closing(sqlite3.connect(world.ledger.path)) as db:
+            db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 5", before)
+            db.commit()
+    assert exported_of(world, note) == data
+
+
+def test_a_body_that_is_not_sealed_is_told_though_all_else_fits(log: GrownLog) -> None:
+    head, chunk, sums, _ = items(exported(log, bodies=True))
+    bundle, bodies, checks = cbor2.loads(cbor2.loads(chunk))
+    (leaf,) = [content for number, (content, _) in enumerate(leaves_of(log)) if number == 3]
+    bodies[3] = b"\x00ada's"
+    checks = checks[:12] + export.leaf_check(3, leaf, bodies[3]) + checks[16:]
+    with pytest.raises(LogTampered, match="body 3 is not sealed") as found:
+        verified(resealed([head, framed([bundle, bodies, checks]), sums], log.key), log)
+    assert found.value.index == 3
+
+
+def test_a_checkpoint_of_another_size_than_the_headers_is_told(log: GrownLog) -> None:
+    head, chunk, sums, _ = items(exported(log))
+    fields = cbor2.loads(cbor2.loads(head))
+    with log.ledger.reading() as view:
+        older = sign_checkpoint(3, view.root(3), log.key)
+    for notes in ([*fields["checkpoints"], older], [older]):
+        with pytest.raises(LogTampered, match="last checkpoint is of another size"):
+            verified(resealed([framed(fields | {"checkpoints": notes}), chunk, sums], log.key), log)
+
+
+def test_checks_of_leaves_that_are_not_there_are_told(log: GrownLog) -> None:
+    head, chunk, sums, _ = items(exported(log))
+    bundle, bodies, checks = cbor2.loads(cbor2.loads(chunk))
+    for more in (
+        framed([bundle, bodies, checks + bytes(4)]),
+        framed([bundle, bodies, checks[:-4]]),
+    ):
+        with pytest.raises(LogTampered):
+            verified(resealed([head, more, sums], log.key), log)
+
+
+def test_an_item_of_millions_of_parts_is_refused_before_it_is_made() -> None:
+    for count, part in ((30_000_000, b"\x80"), (600, b"\x00"), (20_000_000, b"\xa0")):
+        item = b"\x9a" + count.to_bytes(4, "big") + part * count
+        begun_s = time.process_time()
+        with pytest.raises(LogTampered, match="more than"):
+            verify_export(io.BytesIO(cbor2.dumps(item)))
+        assert time.process_time() - begun_s < 0.5, "copying it is all that is done"
+
+
+def test_what_refers_to_itself_is_refused_at_once() -> None:
+    """Encoding it again took two to the power of its depth."""
+    doubled = b"".join(b"\xd8\x1c\x82\xd8\x1d%c\xd8\x1d%c" % (k, k) for k in range(20))
+    item = b"\x95\xd8\x1c\x82\x00\x00" + doubled
+    for data in (item, b"\xd8\x1c\x80", b"\xd8\x1d\x00"):
+        with pytest.raises(LogTampered):
+            verify_export(io.BytesIO(cbor2.dumps(data)))
+        with pytest.raises(LogTampered):
+            Leaf.from_bytes(data)
+
+
+def exported_of(world, note: str) -> bytes:
+    with world.ledger.reading() as view, io.BytesIO() as file:
+        export_log(view, note, world.log_key, file, bodies=True)
+        return file.getvalue()
+
+
+def leaves_of(log: GrownLog) -> list[tuple[bytes, bytes]]:
+    with log.ledger.reading() as view:
+        return view.leaves(0, view.size())
 
 
 def test_a_body_or_a_number_of_checkpoints_that_no_reader_takes_is_not_written(

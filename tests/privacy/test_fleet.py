@@ -19,10 +19,11 @@ from ugsd_privacy.audit.report.fleet import (
     merge_rows,
     name_of_log,
 )
+from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.report.html import fleet_html
 from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
 from ugsd_privacy.audit.report.markdown import fleet_markdown
-from ugsd_privacy.audit.report.model import Amounts, FleetRow, Report, Verification
+from ugsd_privacy.audit.report.model import Amounts, Report, Verification
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
@@ -159,7 +160,7 @@ def test_a_log_that_did_not_come_is_missed(hall: Sender) -> None:
     fleet = merge_rows([row])
     assert fleet.failed == (row,)
     for text in (fleet_html(fleet), fleet_markdown(fleet)):
-        assert "1 of 1 logs did not come" in text
+        assert "1 of 1 log did not come" in text
         assert "1969" not in text
 
 
@@ -189,7 +190,7 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     assert [row.device for row in fleet.failed] == ["kitchen"]
     assert fleet.total.bytes == sound.total.bytes + broken.total.bytes
     for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
-        assert "1 of 2 logs do NOT verify" in text
+        assert "1 of 2 logs does NOT verify" in text
         assert "record 1: charge 1 is not what record 1 says" in re.sub("<.*?>", "", text)
     assert name_of_log(sound.log) == hall.world.log_key.public.origin
     with pytest.raises(ReportRejected, match="neither"):
@@ -198,10 +199,14 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
 
 def test_two_users_of_a_device_are_two_rows_and_one_report_twice_is_refused(hall: Sender) -> None:
     row = examine(Device("hall", hall.report()))
-    other = row.model_copy(update={"total": Amounts(frames=1, bytes=9)})
+    row = row.model_copy(update={"subject": "0" * 16})
+    other = row.model_copy(update={"subject": "1" * 16})
     assert [found.device for found in merge_rows([row, other]).devices] == ["hall", "hall (2)"]
-    with pytest.raises(ReportRejected, match="one log and one time"):
-        merge_rows([row, row])
+    before = {"since_s": row.since_s - 9, "until_s": row.since_s}
+    assert merge_rows([row, row.model_copy(update=before)])
+    for late in (row.since_s, row.until_s - 1):
+        with pytest.raises(ReportRejected, match="hall and hall tell of one user"):
+            merge_rows([row, row.model_copy(update={"since_s": late, "until_s": row.until_s + 9})])
 
 
 def test_what_was_kept_is_saved_whole_and_anything_else_refused(

@@ -11,25 +11,28 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pydantic import BaseModel
 from ugsd_privacy import dp
+from ugsd_privacy.audit.report.entries import Period
 from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
-from ugsd_privacy.audit.report.gather import Budget, Period, gather
+from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.html import fleet_html, report_html
-from ugsd_privacy.audit.report.markdown import report_markdown
+from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
 from ugsd_privacy.audit.report.model import (
     Amounts,
     Gap,
     Protection,
     Report,
+    Sent,
     Verification,
     Word,
-    read_report,
-    report_schema,
 )
+from ugsd_privacy.audit.report.schema import read_report, report_schema
 from ugsd_privacy.audit.report.telling import left, used
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.ledger import Decision
+from ugsd_privacy.wire import Disclosure
 
 from tests.privacy.report_world import DAY_S, VERIFIED, report_of, send
 
@@ -69,7 +72,11 @@ def test_a_place_that_was_sent_again_tells_both_words(world) -> None:
     send(world, egress, caption, keep=0, prefix=(7, 9), tokens=(10,))
     (row,) = report_of(world).captions
     assert words(row) == [(0, 7), (1, 9), (2, 10)]
-    assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (" w8",), ()]
+    sent = Sent(token=8, text=" w8", disclosure=Disclosure.BLOCK_STATES, has_state=True)
+    assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (sent,), ()]
+    assert [w.has_state for w in row.content if isinstance(w, Word)] == [True, False, True], (
+        "what left again keeps its vector, what came in another's place has none"
+    )
 
 
 def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
@@ -132,9 +139,9 @@ def test_without_the_owners_key_amounts_stay_and_words_do_not(world) -> None:
     send(world, egress, world.connect(egress), tokens=(7, 8, 9))
     found = report_of(world, "ada", owner=False)
     (row,) = found.captions
-    assert (row.content, row.erased, row.amounts.tokens, row.amounts.blocks) == ((), 1, 3, 1)
+    assert (row.content, row.unread, row.amounts.tokens, row.amounts.blocks) == ((), 1, 3, 1)
     assert found.total.bytes == report_of(world, "ada").total.bytes
-    assert "1 passage erased or sealed" in report_html(found)
+    assert "1 frame sealed or damaged" in report_html(found)
 
 
 def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
@@ -147,7 +154,7 @@ def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
     db.commit()
     db.close()
     (row,) = report_of(world).captions
-    assert (words(row), row.erased) == ([(2, 9)], 1)
+    assert (words(row), row.unread, row.erased) == ([(2, 9)], 1, 0)
 
 
 def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
@@ -170,8 +177,7 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
             decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
             dataclasses.replace(decision("withheld", cap), time_s=10),
         ],
-        verification=VERIFIED,
-        protection=Protection(),
+        log=Log(VERIFIED),
     )
     assert [(r.outcome, r.reason, r.is_cap, r.blocks) for r in found.reasons] == [
         ("kept", "sure", False, 2),
@@ -206,18 +212,42 @@ def test_what_is_no_report_is_rejected_by_name(data: bytes) -> None:
 
 
 def test_others_see_neither_words_nor_user_nor_path(world) -> None:
-    egress = world.egress(user="ada")
+    user, path = "ada@home", "/home/ada@home/drafter"
+    egress = world.egress(user=user)
     send(world, egress, world.connect(egress))
-    told = Verification(outcome="failed", message="a total of ada's day, in /home/ada/.ugsd")
-    found = report_of(world, "ada", verification=told)
-    shared = found.without_content().model_dump_json()
-    assert "ada" in found.model_dump_json()
-    for secret in ("ada", " w7", found.captions[0].caption):
-        assert secret not in shared
-        assert secret not in fleet_html(merge_rows([examine(Device("one", found))]))
+    told = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
+    way = Protection(title=path, leaves=(path,), bound=(path,), learnt=(path,), source=path)
+    found = report_of(
+        world, user, verification=told, vocabulary=path, protections=Protections(ways=(way,))
+    )
+    shared = found.without_content()
+    fleet = merge_rows([examine(Device("one", found))])
+    assert user in found.model_dump_json()
+    texts = (
+        *map(BaseModel.model_dump_json, (shared, fleet)),
+        *(form(shared) for form in (report_html, report_markdown)),
+        *(form(fleet) for form in (fleet_html, fleet_markdown)),
+    )
+    for secret in (user, path, "w7", found.captions[0].caption):
+        assert all(secret not in text for text in texts)
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
-    kept = report_of(world, "ada", verification=located).without_content()
+    kept = report_of(world, user, verification=located).without_content()
     assert kept.verification == located
+
+
+ALLOWED = {
+    "format", "made_s", "since_s", "until_s", "subject", "log", "checkpoint", "verification",
+    "total", "earlier", "later", "lifetime", "days", "caps", "handshakes", "resets", "reasons",
+    "never", "unprotected",
+}  # fmt: skip
+
+
+def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    shared = report_of(world).without_content()
+    assert {name for name in Report.model_fields if getattr(shared, name)} <= ALLOWED
+    assert set(Report.model_fields) - ALLOWED == {"user", "captions", "vocabulary", "protections"}
 
 
 def test_hostile_names_and_words_stay_text(world) -> None:
@@ -228,10 +258,10 @@ def test_hostile_names_and_words_stay_text(world) -> None:
     assert html.count("<script>") == 1
     assert "&lt;script&gt;alert(1)" in html
     assert "\u202e" not in html + text
-    assert len(re.findall("<mark data", html)) == 2
+    assert len(re.findall("<mark[^>]* data-position", html)) == 2
     assert "<script" not in text.replace("\\<script", "")
     cells = [line for line in text.splitlines() if "alert" in line and line.startswith("|")]
-    assert [len(re.findall(r"(?<!\\)\|", line)) for line in cells] == [8]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in cells] == [9]
 
 
 def test_the_same_report_gives_the_same_bytes(world) -> None:

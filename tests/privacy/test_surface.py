@@ -18,7 +18,7 @@ SURFACE = {
         OwnerKey OwnerPublicKey Receipt SealedFrame ServerChannel Usage VerifierKey
         VerifierPublicKey verify_log""",
     ".audit": "",
-    ".audit.bodies": "Absent BodyReader Epoch plain_body",
+    ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
     ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",
     ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
@@ -39,20 +39,23 @@ SURFACE = {
     ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
         bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
     ".audit.report": "",
+    ".audit.report.captions": "caption_rows",
     ".audit.report.charts": "Chart bytes_chart epsilon_chart",
+    ".audit.report.entries": "Entry Period read_entries total_of",
     ".audit.report.fleet": "Device examine log_of_export merge_rows name_of_log",
-    ".audit.report.gather": "Budget Entry Period gather read_entries",
+    ".audit.report.fleet_model": "FleetReport FleetRow",
+    ".audit.report.gather": "Budget Log Protections gather",
     ".audit.report.html": "fleet_html report_html",
     ".audit.report.inline_svg": "COLOURS inline",
     ".audit.report.kept": "KeptLog KeptLogs",
     ".audit.report.markdown": "fleet_markdown report_markdown",
-    ".audit.report.model": """Amounts AnyReport CapRow CaptionRow DayRow FleetReport FleetRow Gap
-        HandshakeRow Protection Reason Report ResetRow Verification Word read_report
-        report_schema""",
-    ".audit.report.telling": """OUTCOMES OWN_WORD VERDICTS bound date
-        fleet_verdict left number period time used verdict witness_of
-        words_without_tricks""",
-    ".audit.verify": "LogSummary Progress verify_log",
+    ".audit.report.model": """Amounts CapRow CaptionRow Count DayRow Gap HandshakeRow Part
+        Protection Reason Report ResetRow Sent Time Verification Word""",
+    ".audit.report.schema": "AnyReport read_report report_schema",
+    ".audit.report.telling": """BUDGET_NOTE OUTCOMES OWN_WORD UNPROVEN VERDICTS bound date
+        fleet_verdict gap indices left many number outside period refused time untold used vectors
+        verdict witness_of words_without_tricks""",
+    ".audit.verify": "LogSummary Progress verify_log verify_view",
     ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",

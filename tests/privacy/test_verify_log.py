@@ -107,11 +107,15 @@ TAMPERING = {
         5, "truncated: 7 leaves were signed, 5 are here",
     ),
     "an emptied log": (["DELETE FROM leaves", "DELETE FROM charges"], 0, "truncated"),
-    "a smaller total": (["UPDATE totals SET tokens = 0 WHERE window = 'day'"], None, "day is not"),
+    "a smaller total": (
+        ["UPDATE totals SET tokens = 0 WHERE window = 'day'"], None, "day 20000 is not"
+    ),
     "a total of epsilon reset in silence": (
         ["UPDATE totals SET spend = 0 WHERE window = 'lifetime'"], None, "lifetime is not",
     ),
-    "a deleted total": (["DELETE FROM totals WHERE window = 'hour'"], None, "total is missing"),
+    "a deleted total": (
+        ["DELETE FROM totals WHERE window = 'hour'"], None, "hour 480012 is missing"
+    ),
     "a surplus total": (
         ["INSERT INTO totals VALUES ('eve', 'lifetime', 0, 0, 0, 0, 0, 0)"], None, "eve's lifetime"
     ),

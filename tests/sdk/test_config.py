@@ -140,3 +140,9 @@ def test_case_makes_no_other_user(user: str) -> None:
     assert settings.user == "ada"
     assert settings.limits_of().blocks_per_day == 3
     assert settings.limits_of(user).blocks_per_day == 3
+
+
+@pytest.mark.parametrize("user", ["\u202eevil", "a\u200db", "a\nb", "İ" * 40])
+def test_a_user_whose_name_is_not_seen_as_it_is_is_refused(user: str) -> None:
+    with pytest.raises(ConfigError, match="all of which are seen"):
+        Settings.of(user=user)

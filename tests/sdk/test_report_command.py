@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.audit.report.model import read_report
+from ugsd_privacy.audit.report.schema import read_report
+from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
+from ugsd_sdk.config import Settings
+from ugsd_sdk.home import Home
+from ugsd_sdk.policy import AlwaysEscalate
 
 Capsys = pytest.CaptureFixture[str]
+DAY_S = 86_400
+USER = "ada@home"
+"""No hash or key looks like it by chance."""
 
 
 @pytest.fixture
 def used(new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path) -> Path:
     """A home from which one caption of ada's left."""
-    with new_captioner(user="ada") as captioner:
+    with new_captioner(user=USER) as captioner:
         assert captioner.caption(voice, 16_000).degraded is None
     return tmp_path / "home"
 
@@ -34,7 +44,7 @@ def tamper(home: Path) -> None:
 
 
 def written(home: Path, *arguments: str, code: int = 0, out: Path) -> str:
-    options = ["--home", str(home), "--user", "ada", "--out", str(out), *arguments]
+    options = ["--home", str(home), "--user", USER, "--out", str(out), *arguments]
     assert main(["audit", "report", *options]) == code
     return out.read_text("utf-8")
 
@@ -47,8 +57,9 @@ def test_the_report_tells_of_what_the_log_has(used: Path, tmp_path: Path, fake: 
     assert [part.token for part in caption.content if part.kind == "word"] == sent
     assert report.total.bytes == sum(map(len, fake.frames))
     assert report.verification.outcome == "verified"
-    assert report.protection.never
-    assert report.protection.learnt != ("nothing",), "something left: its figures are told"
+    assert report.never
+    assert "summary, without noise" in report.protections[0].title
+    assert report.protections[0].learnt, "something left: its figures are told"
     assert report.checkpoint.startswith(report.log.partition("+")[0])
 
 
@@ -56,7 +67,8 @@ def test_each_form_is_written_and_an_empty_home_stays_untouched(
     used: Path, tmp_path: Path, capsys: Capsys
 ) -> None:
     assert written(used, out=tmp_path / "r.html").startswith("<!DOCTYPE html>")
-    assert "# What left of ada" in written(used, "--format", "md", out=tmp_path / "r.md")
+    markdown = written(used, "--format", "md", out=tmp_path / "r.md")
+    assert f"# What left of {USER}" in markdown.replace("\\", "")
     empty = tmp_path / "empty"
     assert main(["audit", "report", "--home", str(empty), "--format", "md"]) == 0
     assert "nothing has left yet" in capsys.readouterr().out
@@ -98,9 +110,9 @@ def test_a_fleet_names_the_log_that_fails_and_no_user(
 ) -> None:
     share = ("--format", "json", "--without-content")
     good, bad = tmp_path / "hall.json", tmp_path / "kitchen.json"
-    assert "ada" not in written(used, *share, out=good)
+    assert USER not in written(used, *share, "--since", "0d", out=good)
     tamper(used)
-    written(used, *share, "--since", "2d", code=1, out=bad)
+    written(used, *share, "--since", "2d", "--until", "1d", code=1, out=bad)
     capsys.readouterr()
     command = ["audit", "fleet", str(good), str(bad), "--format"]
     assert main([*command, "json"]) == 1
@@ -132,14 +144,14 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
         named = ["--by-file", "--kept", str(kept), "--format", "json", *options]
         assert main(["audit", "fleet", *files, *named]) == code
         told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        assert "ada" not in json.dumps(told)
+        assert USER not in json.dumps(told)
         return told
 
     sent()
     (row,) = fleet()["devices"]
     assert (row["device"], row["verified_by"], row["earlier"]) == ("hall", "reader", None)
     old = Path(files[1]).read_bytes()
-    with new_captioner(user="ada") as captioner:
+    with new_captioner(user=USER) as captioner:
         captioner.caption(voice, 16_000)
     sent()
     (row,) = fleet()["devices"]
@@ -174,6 +186,138 @@ def test_an_export_and_a_report_of_one_log_are_one_device_whatever_their_names(
     assert (row["verified_by"], row["device"]) == ("reader", row["log"].partition("+")[0])
 
 
+def read(home: Path, *arguments: str, out: Path, code: int = 0) -> Any:
+    return read_report(written(home, "--format", "json", *arguments, code=code, out=out).encode())
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "last"),
+    [
+        ([], -30, 0),
+        (["--since", "0d"], 0, 0),
+        (["--since", "7d", "--until", "1d"], -7, -1),
+        (["--since", "1970-01-02", "--until", "1970-01-03"], None, None),
+    ],
+)
+def test_a_report_is_of_whole_days(
+    used: Path, tmp_path: Path, options: list[str], first: int | None, last: int | None
+) -> None:
+    today = int(time.time()) // DAY_S
+    report = read(used, *options, out=tmp_path / "r.json")
+    begin, end = (1, 2) if first is None or last is None else (today + first, today + last)
+    assert (report.since_s, report.until_s) == (begin * DAY_S, (end + 1) * DAY_S)
+    assert bool(report.total.frames) == (end == today)
+    assert bool(report.earlier or report.later) == (end != today)
+
+
+def test_a_user_or_home_that_the_log_does_not_know_is_told(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    assert main(["audit", "report", "--home", str(used), "--user", "adda", "--format", "md"]) == 0
+    assert f"has nothing of 'adda'; it knows '{USER}'" in capsys.readouterr().err
+    nowhere = tmp_path / "nowhere"
+    assert main(["audit", "report", "--home", str(nowhere), "--format", "md"]) == 0
+    assert f"the log at {nowhere / 'ledger'} has nothing of 'default'" in capsys.readouterr().err
+    written(used, "--until", "1d", out=tmp_path / "r.html")
+    assert "has nothing" not in capsys.readouterr().err, "it has something of other days"
+
+
+def test_words_are_written_for_their_owner_alone(used: Path, tmp_path: Path) -> None:
+    mine, shared = tmp_path / "mine.html", tmp_path / "shared.html"
+    mine.write_text("old")
+    mine.chmod(0o644)
+    written(used, out=mine)
+    written(used, "--without-content", out=shared)
+    assert (mine.stat().st_mode & 0o777, shared.stat().st_mode & 0o077) == (0o600, 0o044)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
+    used: Path, tmp_path: Path
+) -> None:
+    home = Home.at(used)
+    with home.open_ledger() as ledger, ledger.signing() as log:
+        note = LogSigner(LogKey.load(home.log_key)).sign(log)[1]
+    home.cosigned.mkdir()
+    (home.cosigned / "0123.note").write_text(note)
+    assert read(used, out=tmp_path / "r.json").verification.outcome == "verified"
+    shutil.rmtree(home.ledger)
+    for path in (home.log_key, home.anchor):
+        path.unlink()
+    found = read(used, code=1, out=tmp_path / "r.json").verification
+    assert (found.outcome, found.index) == ("failed", 0)
+    assert main(["audit", "verify", "--home", str(used)]) == 1
+
+
+def test_what_left_is_told_as_it_left_whatever_the_settings_are_now(
+    new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path
+) -> None:
+    left = {
+        USER: {"noise": {"sigma": 2.0}, "disclosure": "summary"},
+        "ben": {"disclosure": "block_states"},
+        "cyd": {"disclosure": "tokens"},
+    }
+    home = tmp_path / "home"
+    for user, settings in left.items():
+        config = Settings.model_validate({"home": home, "user": user, **settings})
+        with new_captioner(config=config, policy=AlwaysEscalate(config.disclosure)) as captioner:
+            captioner.caption(voice, 16_000)
+    ada = read(home, out=tmp_path / "r.json")
+    way, configured = ada.protections
+    assert way.title == "Of blocks that left as summary, with noise of sigma 2"
+    assert "the epsilon that stands with" in way.bound[0]
+    assert "noise = none" in configured.title
+    told = {}
+    for user in ("ben", "cyd"):
+        ways = read(home, "--user", user, out=tmp_path / "r.json").protections
+        told[user] = [(way.title.partition("as ")[2], way.bound[0]) for way in ways[:-1]]
+    assert told == {
+        "ben": [("block_states, without noise", "nothing: they left without noise")],
+        "cyd": [
+            ("tokens, no vectors with them",
+             "nothing: no vectors left, and words are never noised"),
+        ],
+    }  # fmt: skip
+
+
+def test_nothing_of_the_settings_is_in_a_report_for_others(used: Path, tmp_path: Path) -> None:
+    config = tmp_path / "ugsd.toml"
+    config.write_text('[verifier]\nurl = "wss://ada-smith:hunter2@captions.example.org/ada"\n')
+    for form in ("json", "md", "html"):
+        options = ["--config", str(config), "--format", form]
+        shared = written(used, "--without-content", *options, out=tmp_path / "r")
+        mine = written(used, *options, out=tmp_path / "r")
+        for secret in ("hunter2", "example.org", "ada-smith"):
+            assert secret not in shared
+            assert secret not in mine, "a password stands in no report"
+
+
+def test_caps_are_those_of_the_user_and_of_the_owner_on_this_device(
+    used: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "ugsd.toml"
+    config.write_text(f'[users."{USER}"]\nblocks_per_day = 77\n')
+    home = ["--home", str(used), "--user", USER]
+    assert main(["budget", "set", "bytes_per_day=5000", *home]) == 0
+    caps = {c.cap: c for c in read(used, "--config", str(config), out=tmp_path / "r").caps}
+    assert caps["blocks_per_day"].configured == 77
+    assert caps["bytes_per_day"].on_device == 5000
+    assert caps["bytes_per_day"].used == read(used, out=tmp_path / "r").total.bytes
+
+
+def test_every_block_that_was_decided_on_is_counted(
+    new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path
+) -> None:
+    limits = {"blocks_per_day": 1}
+    config = Settings.model_validate({"home": tmp_path / "home", "user": USER, "limits": limits})
+    with new_captioner(config=config) as captioner:
+        degraded = [captioner.caption(voice, 16_000).degraded for _ in range(3)]
+    assert any(degraded)
+    reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
+    withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
+    assert withheld["blocks_per_day"] >= 2
+
+
 def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     for arguments in (["--since", "soon"], ["--since", "2030-01-01", "--until", "2029-01-01"]):
         assert main(["audit", "report", "--home", str(used), *arguments]) == 2
@@ -183,9 +327,9 @@ def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> 
     assert main(["audit", "fleet", str(broken)]) == 1
     assert "no report of this release" in capsys.readouterr().err
     assert main(["audit", "fleet", str(tmp_path / "none.json")]) == 1
-    nowhere = str(tmp_path / "no" / "r.json")
+    nowhere = str(broken / "r.json")
     assert main(["audit", "report", "--home", str(used), "--format", "json", "--out", nowhere]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_the_schema_is_printed(capsys: Capsys) -> None:

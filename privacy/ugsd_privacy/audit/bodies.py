@@ -31,7 +31,15 @@ from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.ledger import LedgerRow, LedgerView
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
-__all__ = ["Absent", "BodyReader", "Epoch", "plain_body"]
+__all__ = [
+    "Absent",
+    "BodyReader",
+    "Epoch",
+    "StoredBodies",
+    "is_sealed",
+    "not_erased",
+    "plain_body",
+]
 
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _EPOCH_INFO = b"ugsd log epoch\x01"
@@ -39,6 +47,7 @@ _BODY_INFO = b"ugsd log body\x01"
 _PLAIN, _SEALED = b"\x00", b"\x01"
 _NUMBER_BYTES = 8
 _SECRET_BYTES = 32
+_TAG_BYTES = 16
 _NONCE = bytes(12)
 
 
@@ -104,6 +113,59 @@ def plain_body(salt: bytes, body: bytes) -> bytes:
     return _PLAIN + salt + body
 
 
+def is_sealed(stored: bytes) -> bool:
+    """Whether it has the form of a body that is sealed to the owner."""
+    least = len(_SEALED) + _NUMBER_BYTES + SALT_BYTES + _TAG_BYTES
+    return stored[:1] == _SEALED and len(stored) > least
+
+
+class StoredBodies:
+    """What can be told of bodies without the owner's key, leaf by leaf: that each has a form, and
+    that those which are gone were erased by a record of it."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._gone: set[int] = set()
+
+    def add(self, index: int, content: bytes, stored: bytes) -> None:
+        """The next one. Raises :class:`LogTampered`."""
+        self._size = index + 1
+        if not stored:
+            self._gone.add(index)
+        elif stored[:1] == _PLAIN:
+            record = _opened_record(index, content, stored[1:])
+            if record.kind not in PLAIN_KINDS:
+                raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
+            for start, stop in record.erased:
+                self._gone.difference_update(range(start, min(stop, self._size)))
+        elif not is_sealed(stored):
+            raise LogTampered(f"body {index} is neither sealed nor plain", index=index)
+
+    def check_end(self) -> None:
+        """Raise :class:`LogTampered` for a body that is gone, and no record says so."""
+        if self._gone:
+            raise not_erased(min(self._gone))
+
+
+def not_erased(leaf: int) -> LogTampered:
+    """What is wrong with a body that is gone."""
+    return LogTampered(f"body {leaf} is gone, and no record says that you erased it", index=leaf)
+
+
+def _opened_record(index: int, content: bytes, opened: bytes) -> EgressRecord:
+    """The record in an opened body, which leaf ``index`` must commit to. Raises
+    :class:`LogTampered`."""
+    salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
+    try:
+        record = decode_record(body)
+        leaf = Leaf.of(body, record.charge, salt).to_bytes()
+    except LogTampered as error:
+        raise LogTampered(f"record {index}: {error}", index=index) from None
+    if leaf != content:
+        raise LogTampered(f"record {index} is not what leaf {index} commits to", index=index)
+    return record
+
+
 class BodyReader:
     """Reads the records of a log: with the owner's key all that are not erased, without it those
     that are plain."""
@@ -127,15 +189,11 @@ class BodyReader:
         index = row.leaf
         try:
             opened = row.sealed[1:] if form == _PLAIN else self._open(row)
-            salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
-            record = decode_record(body)
-            leaf = Leaf.of(body, record.charge, salt).to_bytes()
         except LogTampered as error:
             raise LogTampered(f"record {index}: {error}", index=index) from None
+        record = _opened_record(index, row.content, opened)
         if (form == _PLAIN) != (record.kind in PLAIN_KINDS):
             raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
-        if leaf != row.content:
-            raise LogTampered(f"record {index} is not what leaf {index} commits to", index=index)
         return record
 
     def _open(self, row: LedgerRow) -> bytes:

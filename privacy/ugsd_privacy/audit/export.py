@@ -5,8 +5,9 @@ A CBOR sequence (RFC 8742) of byte strings, each of which holds one item in dete
 1. a map: ``format``, ``version``, ``key`` (the log's verifier key), ``size``, ``bodies`` (whether
    they are here), ``hours`` (the first and last that were charged, by the device's clock) and
    ``checkpoints`` (notes of this log, the last of which is of ``size`` leaves);
-2. for each 256 leaves: their entry bundle, their bodies (or none), and 4 bytes of CRC-32 for each
-   leaf, over its index, content and body, which tell where a file is damaged and prove nothing;
+2. for each 256 leaves: their entry bundle, their bodies as they are sealed (or none; empty where
+   one was erased or was never sealed), and 4 bytes of CRC-32 for each leaf, over its index, content
+   and body, which tell where a file is damaged and prove nothing;
 3. the sums of the leaves' counters: blocks, tokens, bytes;
 4. a seal: the log key's note over the SHA-256 of all bytes before.
 
@@ -20,10 +21,11 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ugsd_privacy.audit.bodies import StoredBodies, is_sealed
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_note
 from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.audit.publishing import check_contents
@@ -61,6 +63,8 @@ MAX_ITEM_BYTES = 0x200_0000
 """Of one item: a chunk of the longest leaves and bodies fits."""
 _MAX_DEPTH = 2
 """A chunk is an array that holds the array of bodies."""
+_MAX_ITEMS = 512
+"""Of a chunk with all its bodies, and of a header, there are less."""
 
 _Hour = Annotated[int, Field(strict=True, ge=0, lt=70_389_528)]
 """Before the year 10,000, which no calendar here has."""
@@ -80,6 +84,12 @@ class ExportHeader(BaseModel):
     hours: Annotated[tuple[_Hour, ...], Field(max_length=2)]
     """First and last, by the device's clock; empty before any passage."""
     checkpoints: Annotated[tuple[_Note, ...], Field(min_length=1, max_length=MAX_CHECKPOINTS)]
+
+    @model_validator(mode="after")
+    def _check_hours(self) -> Self:
+        if len(self.hours) == 1 or list(self.hours) != sorted(self.hours):
+            raise ValueError("hours are the first and the last, or none")
+        return self
 
     @classmethod
     def of(cls, item: object) -> ExportHeader:
@@ -108,6 +118,7 @@ class Sums:
     blocks: int = 0
     tokens: int = 0
     frame_bytes: int = 0
+    bodies: int = 0
     frontier: list[bytes] = field(default_factory=list)
 
     @property
@@ -142,9 +153,10 @@ def export_log(
 ) -> Sums:
     """Write the log up to ``note``, a checkpoint of it, to ``file``.
 
-    ``earlier`` are checkpoints of this log that it must extend, cosigned ones say; they go into the
-    file. ``bodies`` adds them as they are stored. Raises :class:`LogTampered` where the log is not
-    what was signed; then what was written is to be thrown away.
+    ``earlier`` are checkpoints of this log that it must extend, cosigned ones say; they go into
+    the file. ``bodies`` adds those that are sealed, as they are stored; what is stored in plain
+    tells of its owner. Raises :class:`LogTampered` where the log is not what was signed, or a body
+    is gone that no record says was erased; then what was written is to be thrown away.
     """
     signed = open_checkpoint(note, key.public)
     due = [signed, *(open_checkpoint(other, key.public) for other in earlier)]
@@ -166,12 +178,16 @@ def export_log(
         file.write(framed)
 
     put(header.to_bytes())
+    stored = StoredBodies()
     for chunk in _chunks(view, signed.size):
         check_roots(due, sums)
-        for content, _ in chunk:
+        for content, body in chunk:
+            if bodies:
+                stored.add(sums.size, content, body)
             sums.add(content)
             check_roots(due, sums)
         put(_chunk_bytes(sums.size - len(chunk), chunk, bodies=bodies))
+    stored.check_end()
     check_roots(due, sums)
     check_longest(due, sums)
     put(encode_item(sums.counts))
@@ -240,19 +256,19 @@ def _chunks(view: LedgerView, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
 
 def _chunk_bytes(start: int, chunk: Sequence[tuple[bytes, bytes]], *, bodies: bool) -> bytes:
     contents = [content for content, _ in chunk]
-    kept = [body for _, body in chunk] if bodies else []
+    kept = [body if is_sealed(body) else b"" for _, body in chunk] if bodies else []
     if any(len(body) > MAX_BODY_BYTES for body in kept):
         raise ExportFailed(f"a body is longer than {MAX_BODY_BYTES} bytes; export without them")
     checks = b"".join(
-        leaf_check(index, content, body if bodies else b"")
-        for index, (content, body) in enumerate(chunk, start)
+        leaf_check(index, content, *kept[index - start : index - start + 1])
+        for index, content in enumerate(contents, start)
     )
     return encode_item([bundle_bytes(contents), kept, checks])
 
 
 def _loads(data: bytes) -> Any:
     try:
-        item = decode_item(data, max_depth=_MAX_DEPTH)
+        item = decode_item(data, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
     except WireError as error:
         raise LogTampered(f"an item of the file is {error}") from None
     if encode_item(item) != data:

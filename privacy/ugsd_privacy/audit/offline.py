@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ugsd_privacy.audit.bodies import is_sealed
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, open_note
 from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
 from ugsd_privacy.audit.export import (
@@ -46,7 +47,9 @@ class ExportSummary:
     """UTC hour numbers of the first and the last passage, by the device's clock."""
     checkpoints: int
     """How many were verified, those given included."""
-    bodies: bool
+    bodies: int | None
+    """How many are here, sealed; ``None`` of an export without bodies. Of the others what left was
+    erased by the owner, or they tell of acts of the owner, which are not sealed."""
     witnessed: Mapping[str, tuple[int, int]]
     """By each witness's name, the size it cosigned last and when, in Unix time by its clock."""
     checkpoint: str
@@ -89,7 +92,7 @@ def verify_export(
         frame_bytes=sums.frame_bytes,
         hours=header.hours,
         checkpoints=len(set(notes)),
-        bodies=header.bodies,
+        bodies=sums.bodies if header.bodies else None,
         witnessed=verify_cosigned(notes, key, witnesses),
         checkpoint=header.checkpoints[-1],
     )
@@ -130,7 +133,7 @@ def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], diges
         count = min(TILE_WIDTH, header.size - start)
         try:
             framed, item = read_item(file)
-            contents = _chunk(item, count, start, bodies=header.bodies)
+            contents, kept = _chunk(item, count, start, bodies=header.bodies)
         except LogTampered as error:
             if error.index is not None:
                 raise
@@ -139,11 +142,12 @@ def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], diges
             sums.add(content)
             check_roots(due, sums)
         digest.update(framed)
+        sums.bodies += kept
     return sums
 
 
-def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
-    """The contents of a chunk's leaves, none of which is damaged."""
+def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> tuple[list[bytes], int]:
+    """The contents of a chunk's leaves, none of which is damaged, and how many bodies it has."""
     match item:
         case None:
             raise LogTampered("the file ends early")
@@ -165,9 +169,13 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> list[bytes]:
             leaf = start + number
             raise LogTampered(f"leaf {leaf} is damaged, or is another one", index=leaf)
         contents.append(content)
+    for number, body in enumerate(kept):
+        if body and not is_sealed(body):
+            leaf = start + number
+            raise LogTampered(f"body {leaf} is not sealed", index=leaf)
     if at != len(bundle) or len(checks) != count * CHECK_BYTES:
         raise LogTampered(f"more than {count} leaves")
-    return contents
+    return contents, sum(map(bool, kept))
 
 
 def _check_end(file: BinaryIO, key: LogPublicKey, sums: Sums, digest: Any) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ugsd_privacy.audit.bodies import Absent, BodyReader
+from ugsd_privacy.audit.bodies import Absent, BodyReader, not_erased
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.audit.records import EgressRecord, Leaf
@@ -24,7 +24,7 @@ from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
 from ugsd_privacy.owner import OwnerKey
 
-__all__ = ["LogSummary", "Progress", "verify_log"]
+__all__ = ["LogSummary", "Progress", "verify_log", "verify_view"]
 
 Progress = Callable[[int, int], None]
 """Told now and then how much of how much is done."""
@@ -47,6 +47,8 @@ class LogSummary:
     """Bodies that the owner erased."""
     unread: int = 0
     """Bodies that are sealed, and no owner's key was given to read them."""
+    unsigned: int = 0
+    """Leaves after the last signed checkpoint: nothing but their own sums holds them."""
 
 
 @dataclass(slots=True)
@@ -78,7 +80,21 @@ def verify_log(
     trusted: Iterable[str] = (),
     progress: Progress = _untold,
 ) -> LogSummary:
-    """Recompute every commitment, leaf, node, root and total of an open ``ledger``.
+    """Recompute every commitment, leaf, node, root and total of an open ``ledger``: see
+    :func:`verify_view`."""
+    with ledger.reading() as view:
+        return verify_view(view, public, owner=owner, trusted=trusted, progress=progress)
+
+
+def verify_view(
+    view: LedgerView,
+    public: LogPublicKey,
+    *,
+    owner: OwnerKey | None = None,
+    trusted: Iterable[str] = (),
+    progress: Progress = _untold,
+) -> LogSummary:
+    """Recompute all that one view of a ledger shows.
 
     ``owner`` reads the bodies; ``trusted`` are signed checkpoints from elsewhere that the log must
     extend; ``progress`` is told how many leaves of how many were read. Raises
@@ -86,20 +102,26 @@ def verify_log(
     SQLite cannot read, :class:`LedgerUnavailable`, and :class:`KeyFileError` for another owner's
     key. Linear in the log; the door need not wait.
     """
-    with ledger.reading() as view:
-        view.check_pages()
-        signed = _checkpoints(view, public, trusted)
-        replay, reader = _Replay(), BodyReader(view, owner)
-        leaves = view.count()[0]
-        for row in view.rows():
-            if not replay.size % _TOLD_EACH:
-                progress(replay.size, leaves)
-            _match_roots(signed, replay)
-            _replay_row(view, reader, row, replay)
+    view.check_pages()
+    signed = _checkpoints(view, public, trusted)
+    replay, reader = _Replay(), BodyReader(view, owner)
+    leaves = view.count()[0]
+    for row in view.rows():
+        if not replay.size % _TOLD_EACH:
+            progress(replay.size, leaves)
         _match_roots(signed, replay)
-        _check_ends(view, replay, signed)
-    root = frontier_root(replay.frontier)
-    return LogSummary(replay.size, root, replay.total, len(signed), replay.erased, replay.unread)
+        _replay_row(view, reader, row, replay)
+    _match_roots(signed, replay)
+    _check_ends(view, replay, signed)
+    return LogSummary(
+        size=replay.size,
+        root=frontier_root(replay.frontier),
+        total=replay.total,
+        checkpoints=len(signed),
+        erased=replay.erased,
+        unread=replay.unread,
+        unsigned=replay.size - max((checkpoint.size for checkpoint in signed), default=0),
+    )
 
 
 def _checkpoints(
@@ -107,7 +129,10 @@ def _checkpoints(
 ) -> list[Checkpoint]:
     stored = []
     for size, note in view.checkpoints():
-        checkpoint = open_checkpoint(note, public)
+        try:
+            checkpoint = open_checkpoint(note, public)
+        except LogTampered as error:
+            raise LogTampered(f"the stored checkpoint of {size} leaves: {error}") from None
         if checkpoint.size != size:
             raise LogTampered(f"the checkpoint of size {size} is about size {checkpoint.size}")
         stored.append(checkpoint)
@@ -197,8 +222,7 @@ def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
 
 def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> None:
     if replay.missing:
-        leaf = min(replay.missing)
-        raise LogTampered(f"body {leaf} is gone, and no record says that you erased it", index=leaf)
+        raise not_erased(min(replay.missing))
     longest = max((checkpoint.size for checkpoint in signed), default=0)
     if longest > replay.size:
         raise LogTampered(
@@ -211,8 +235,15 @@ def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> 
         )
     for user, window, number, usage in view.totals():
         if replay.used.pop((user, window, number), None) != usage:
-            raise LogTampered(
-                f"a total of {user or 'a user'}'s {window} is not what its charges add up to"
-            )
+            which = _named(user, window, number)
+            raise LogTampered(f"the total of {which} is not what its charges add up to")
     if replay.used:
-        raise LogTampered("a total is missing")
+        raise LogTampered(f"the total of {_named(*min(replay.used, key=str))} is missing")
+
+
+def _named(user: str, window: str, number: int | bytes) -> str:
+    """One window, as its owner knows it."""
+    which = (
+        "" if window == "lifetime" else f" {number.hex() if isinstance(number, bytes) else number}"
+    )
+    return f"{user or 'a user'}'s {window}{which}"

@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
+from ugsd_privacy.errors import LedgerCorrupt
+
 __all__ = ["DECISIONS_KEPT", "Decision", "note_decisions", "read_decisions"]
 
 DECISIONS_KEPT = 10_000
@@ -48,10 +50,13 @@ def note_decisions(db: sqlite3.Connection, decisions: Sequence[Decision]) -> Non
 def read_decisions(
     db: sqlite3.Connection, user: str, caption: bytes | None, limit: int
 ) -> list[Decision]:
-    """Those of a user, or of one caption, the latest ``limit``, oldest first."""
+    """Those of a user, or of one caption, the latest ``limit``, oldest first. Raises
+    :class:`LedgerCorrupt`."""
     rows = db.execute(
         "SELECT time_s, user, caption, start, tokens, uncertainty, outcome, reason FROM decisions"
         " WHERE user = ?1 AND (?2 IS NULL OR caption = ?2) ORDER BY id DESC LIMIT ?3",
         (user, caption, limit),
     ).fetchall()
+    if any(time_s < 0 or start < 0 or tokens < 0 for time_s, _, _, start, tokens, *_ in rows):
+        raise LedgerCorrupt("a note of why a block stayed or left is none")
     return [Decision(*row) for row in reversed(rows)]

@@ -248,12 +248,15 @@ def _mark(anchor: Anchor) -> Mark:
 def _compare(anchor: Anchor | None, db: sqlite3.Connection, *, create: bool) -> None:
     """Raise :class:`LedgerCorrupt` unless the ledger is the one that ``anchor`` marks, or later."""
     view = LedgerView(db)
+    # The mark first: whoever appends meanwhile makes the ledger longer than it, never shorter.
+    seen = None if anchor is None else anchor.read()
     size = view.size()
     if anchor is None:
         return
-    if create and not size and anchor.read() is None:
-        anchor.write(Mark(), durable=True)  # before there is a leaf that it could lack
-    mark = _mark(anchor)
+    if create and not size and seen is None:
+        seen = Mark()
+        anchor.write(seen, durable=True)  # before there is a leaf that it could lack
+    mark = seen or _mark(anchor)
     if mark.size > size or (mark.size and view.node(0, mark.size - 1) != mark.last):
         raise LedgerCorrupt(_ROLLED_BACK)
 

@@ -12,7 +12,7 @@ from ugsd_privacy.audit.merkle import (
     frontier_root,
     leaf_hash,
 )
-from ugsd_privacy.budget import Usage, Window
+from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
 from ugsd_privacy.ledger.journal import Decision, note_decisions, read_decisions
@@ -145,8 +145,14 @@ class LedgerView:
         query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
         smallest: dict[str, float] = {}
         for cap, value in self._db.execute(query, (user, EVERYONE)):
+            if cap not in CAPS or type(value) not in (int, float) or not value >= 0:
+                raise LedgerCorrupt("a cap that was set on this device is none")
             smallest[cap] = min(value, smallest.get(cap, value))
         return smallest
+
+    def users(self) -> list[str]:
+        """Everyone to whom anything was charged."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT user FROM charges ORDER BY 1")]
 
     def caption_leaves(self, caption: bytes) -> list[int]:
         """Indices of a caption's passages, ascending."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ugsd_sdk.home import Home
 
-__all__ = ["register", "verified"]
+__all__ = ["describe", "register"]
 
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -77,6 +77,7 @@ def show(
 ) -> None:
     """List every passage out of this device, as the log has it; `verify` proves it."""
     from ugsd_sdk.home import Home
+    from ugsd_sdk.verification import owner_of
 
     place = Home.at(settings_from(config, home=home).home)
     if not place.is_used():
@@ -84,7 +85,7 @@ def show(
             typer.echo(_nothing_left(place))
         return
     with place.open_ledger() as ledger:
-        records, faults = _records(ledger, _owner(place, owner_key))
+        records, faults = _records(ledger, owner_of(place, owner_key))
     words = words_of(vocabulary) if content else ()
     if as_json:
         for row, record in records:
@@ -120,41 +121,8 @@ def describe(summary: LogSummary) -> str:
     )
 
 
-def verified(
-    place: Home, *, trusted: Iterable[str] = (), owner_key: Path | None = None
-) -> LogSummary | None:
-    """Verify the log of a home, which extends the checkpoints ``trusted``; ``None`` where nothing
-    has left yet. Bodies are read with ``owner_key``, or the home's own.
-
-    Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
-    """
-    from ugsd_privacy.audit.verify import verify_log
-    from ugsd_privacy.keys import LogKey
-
-    from ugsd_sdk.cli.progress import progress_bar
-
-    if not place.is_used():
-        return None
-    with place.open_ledger() as ledger:
-        if not place.log_key.exists():  # it has no leaves: none is made before the key
-            return None
-        public = LogKey.load(place.log_key).public
-        owner = _owner(place, owner_key)
-        with progress_bar("verifying") as progress:
-            return verify_log(ledger, public, trusted=trusted, owner=owner, progress=progress)
-
-
 def _nothing_left(place: Home) -> str:
     return f"no log at {place.ledger}: nothing has left yet from this home"
-
-
-def _owner(place: Home, path: Path | None) -> OwnerKey | None:
-    """The key that is given, or else the home's, if it is there."""
-    from ugsd_privacy.owner import OwnerKey
-
-    if path is None and not place.owner_key.exists():
-        return None
-    return OwnerKey.load(path or place.owner_key)
 
 
 def _records(

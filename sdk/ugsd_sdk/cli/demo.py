@@ -13,9 +13,11 @@ from ugsd_sdk.cli.options import settings_from
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from ugsd_privacy.audit.verify import LogSummary
 
     from ugsd_sdk.caption import Caption
     from ugsd_sdk.cli.clips import DemoClip
+    from ugsd_sdk.home import Home
 
 __all__ = ["register"]
 
@@ -41,7 +43,7 @@ def demo(
     Each speaker is a user of their own, with whom the device gets acquainted first. Shows which
     words left the device and how many bytes, and verifies the log of them.
     """
-    from ugsd_sdk.cli.audit import describe, verified
+    from ugsd_sdk.cli.audit import describe
     from ugsd_sdk.cli.clips import read_clips
     from ugsd_sdk.cli.show import legend, stdout
     from ugsd_sdk.home import Home
@@ -51,12 +53,12 @@ def demo(
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ugsd-demo-")))
         place = Home.at(home)
-        before = verified(place)
+        before = _verified(place)
         bytes_before = 0 if before is None else before.total.bytes
         rows = _caption_twice(home, clips)
         console.print(_table(rows, colour=console.is_terminal))
         console.print(legend(colour=console.is_terminal))
-        summary = verified(place)
+        summary = _verified(place)
         blocks_bytes = sum(caption.escalation.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
         heard = sum(clip.acquaints for clip in clips)
@@ -69,6 +71,13 @@ def demo(
         )
         if summary is not None:
             console.print(describe(summary))
+
+
+def _verified(place: Home) -> LogSummary | None:
+    from ugsd_sdk.verification import owner_of, reading, verify_home
+
+    with reading(place) as view:
+        return verify_home(place, view, owner=owner_of(place, None))
 
 
 def _caption_twice(

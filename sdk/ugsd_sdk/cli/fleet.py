@@ -106,7 +106,7 @@ class _Arrived:
     def read(cls, files: Iterable[Path]) -> _Arrived:
         """Raises ``ReportRejected`` for files that cannot be read."""
         from ugsd_privacy.audit.report.fleet import log_of_export
-        from ugsd_privacy.audit.report.model import read_report
+        from ugsd_privacy.audit.report.schema import read_report
         from ugsd_privacy.errors import ReportRejected
 
         arrived = cls({}, {}, {})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ugsd_privacy.audit.report.model import FleetReport, Report
+    from ugsd_privacy.audit.report.fleet_model import FleetReport
+    from ugsd_privacy.audit.report.model import Report
 
 __all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
 
@@ -44,14 +45,12 @@ def written(made: Report | FleetReport, format_: ReportFormat) -> str:
     return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
 
 
-def write(text: str, out: Path | None) -> None:
-    """To a file, or to the terminal where none is named. Raises ``ReportRejected``."""
-    from ugsd_privacy.errors import ReportRejected
+def write(text: str, out: Path | None, *, private: bool = False) -> None:
+    """To a file, whole or not at all, or to the terminal where none is named; what is ``private``
+    is its owner's alone. Raises ``ExportFailed``."""
+    from ugsd_privacy.audit.whole_files import write_whole
 
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ReportRejected(f"{out} cannot be written: {error.strerror}") from error
+    write_whole(out, text.encode(), mode=0o600 if private else 0o644)

@@ -13,7 +13,10 @@ from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, wri
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
 
 if TYPE_CHECKING:
-    from ugsd_privacy.audit.report.gather import Period
+    from pathlib import Path
+
+    from ugsd_privacy.audit.report.entries import Period
+    from ugsd_privacy.audit.report.model import Report
 
 __all__ = ["register"]
 
@@ -24,7 +27,7 @@ _EPILOG = """Examples:
 
 \b
   ugsd audit report --user ada --since 7d --out ada.html
-  ugsd audit report --user ada --since 2026-01-01 --format md
+  ugsd audit report --user ada --since 7d --until 1d --format md
   ugsd audit report --format json --without-content --out kitchen.json
 """
 _SECONDS_PER_DAY = 86_400
@@ -38,10 +41,10 @@ def register(audit: typer.Typer) -> None:
 def report(
     user: UserOption = None,
     since: Annotated[
-        str, typer.Option(metavar="DATE|Nd", help="First day (UTC), or how many days ago.")
+        str, typer.Option(metavar="DATE|Nd", help="First day (UTC): a date, or N days ago.")
     ] = "30d",
     until: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Last day (UTC).  [default: today]")
+        str | None, typer.Option(metavar="DATE|Nd", help="Last day (UTC), whole.  [default: today]")
     ] = None,
     format_: FormatOption = ReportFormat.HTML,
     out: OutOption = None,
@@ -63,7 +66,7 @@ def report(
 
     Ends with 1 where the log does not verify; the report says where.
     """
-    from ugsd_privacy.audit.report.model import report_schema
+    from ugsd_privacy.audit.report.schema import report_schema
 
     from ugsd_sdk.audit_report import audit_report
     from ugsd_sdk.cli.progress import progress_bar
@@ -75,31 +78,49 @@ def report(
     settings = settings_from(config, home=home, user=user)
     with progress_bar("verifying") as progress:
         made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
-    write(written(made.without_content() if without_content else made, format_), out)
+    shown = made.without_content() if without_content else made
+    write(written(shown, format_), out, private=not without_content)
+    _tell_if_nothing(made, settings.home)
     if made.verification.outcome == "failed":
         typer.echo(f"ugsd: the log does NOT verify: {made.verification.message}", err=True)
         raise typer.Exit(1)
 
 
 def _period(since: str, until: str | None, now_s: float) -> Period:
-    from ugsd_privacy.audit.report.gather import Period
+    """Whole days, UTC."""
+    from ugsd_privacy.audit.report.entries import Period
 
-    end_s = int(now_s) + 1 if until is None else _day(until, "--until") + _SECONDS_PER_DAY
-    days = re.fullmatch(r"(\d{1,5})d", since)
-    begin_s = (
-        _day(since, "--since") if days is None else int(now_s) - int(days[1]) * _SECONDS_PER_DAY
-    )
-    if begin_s >= end_s:
+    today = int(now_s) // _SECONDS_PER_DAY
+    first = _day(since, "--since", today)
+    last = today if until is None else _day(until, "--until", today)
+    if first > last:
         raise typer.BadParameter("--since comes after --until")
-    return Period(max(0, begin_s), end_s)
+    return Period(first * _SECONDS_PER_DAY, (last + 1) * _SECONDS_PER_DAY)
 
 
-def _day(text: str, option: str) -> int:
-    """When it begins, Unix time."""
+def _day(text: str, option: str, today: int) -> int:
+    """Its number since 1970."""
+    ago = re.fullmatch(r"(\d{1,5})d", text)
+    if ago is not None:
+        return max(0, today - int(ago[1]))
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return max(0, int(day.timestamp()) // _SECONDS_PER_DAY)
     except ValueError:
-        raise typer.BadParameter(f"{option}: a date such as 2026-01-31, or 7d; not {text!r}") from (
-            None
-        )
-    return int(day.timestamp())
+        raise typer.BadParameter(
+            f"{option}: a date such as 2026-01-31, or 7d for seven days ago; not {text!r}"
+        ) from None
+
+
+def _tell_if_nothing(made: Report, home: Path) -> None:
+    """A name that was mistyped looks like a user of whom nothing left."""
+    from ugsd_sdk.home import Home
+    from ugsd_sdk.verification import reading
+
+    if made.total.frames or made.earlier or made.later:
+        return
+    place = Home.at(home)
+    with reading(place) as view:
+        users = [] if view is None else view.users()
+    known = f"; it knows {', '.join(map(repr, users))}" if users else ""
+    typer.echo(f"ugsd: the log at {place.ledger} has nothing of {made.user!r}{known}", err=True)

@@ -118,19 +118,23 @@ def _verify_home(
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys import LogKey
 
-    from ugsd_sdk.cli.audit import describe, verified
+    from ugsd_sdk.cli.audit import describe
+    from ugsd_sdk.cli.progress import progress_bar
+    from ugsd_sdk.verification import owner_of, reading, verify_home
 
-    cosigned = CosignedNotes(place.cosigned).notes()
-    summary = verified(place, trusted=[*trusted, *cosigned], owner_key=owner_key)
+    with reading(place) as view, progress_bar("verifying") as progress:
+        owner = owner_of(place, owner_key)
+        summary = verify_home(place, view, owner=owner, trusted=trusted, progress=progress)
     if summary is None:
-        if trusted or cosigned or witnesses:
-            raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
+        if witnesses:
+            raise LogTampered("nothing is here that a witness could have cosigned")
         typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
         return
     own = LogKey.load(place.log_key).public
     if public is not None and public.to_text() != own.to_text():
         raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
-    witnessed = verify_cosigned([*trusted, *cosigned], own, witnesses)
+    notes = [*trusted, *CosignedNotes(place.cosigned).notes()]
+    witnessed = verify_cosigned(notes, own, witnesses)
     typer.echo(describe(summary))
     _tell_witnessed(witnessed, summary.size)
 

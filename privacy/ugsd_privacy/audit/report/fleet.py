@@ -15,8 +15,9 @@ from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.cosignature import WitnessPublicKey
 from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
+from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.audit.report.kept import KeptLog
-from ugsd_privacy.audit.report.model import Amounts, FleetReport, FleetRow, Report, Verification
+from ugsd_privacy.audit.report.model import Amounts, Report, Verification
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
@@ -56,6 +57,7 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
     since_s, until_s = _span(report, export)
     return FleetRow(
         device=words_without_tricks(device.name),
+        subject=report.subject if report else "",
         log=_log_of(device, export),
         verification=verification.model_copy(update={"message": told}),
         verified_by="reader" if by_reader else "device",
@@ -64,6 +66,7 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
         checkpoint=export.checkpoint if export else report.checkpoint if report else "",
         since_s=since_s,
         until_s=until_s,
+        made_s=report.made_s if report else 0,
         total=Amounts() if report is None else report.total,
         lifetime=None if report is None else report.lifetime,
         days=() if report is None else report.days,
@@ -197,13 +200,16 @@ def _public(log: str) -> LogPublicKey:
 
 
 def _check_distinct(rows: Sequence[FleetRow]) -> None:
-    """The same report twice would count what left twice."""
-    seen: dict[tuple[object, ...], str] = {}
+    """Two reports of one user that tell of one time would count it twice."""
+    seen: dict[tuple[str, str], list[FleetRow]] = {}
     for row in rows:
-        what = (row.log, row.since_s, row.until_s, row.total, row.days)
-        if row.log and row.total.frames and what in seen:
-            raise ReportRejected(f"{seen[what]} and {row.device} are of one log and one time")
-        seen[what] = row.device
+        others = seen.setdefault((row.log, row.subject), [])
+        for other in others:
+            if row.subject and row.since_s < other.until_s and other.since_s < row.until_s:
+                raise ReportRejected(
+                    f"{other.device} and {row.device} tell of one user of one log at one time"
+                )
+        others.append(row)
 
 
 def _with_distinct_names(rows: Sequence[FleetRow]) -> list[FleetRow]:

@@ -11,7 +11,8 @@ import hashlib
 from typing import Any
 
 from ugsd_privacy.audit.report import telling
-from ugsd_privacy.audit.report.model import FleetReport, Report
+from ugsd_privacy.audit.report.fleet_model import FleetReport
+from ugsd_privacy.audit.report.model import Report
 from ugsd_privacy.errors import ReportRejected
 
 __all__ = ["fleet_html", "report_html"]
@@ -58,11 +59,18 @@ def _require_extra() -> None:
 
 def _page(template: str, **values: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def plain(value: object) -> object:
+        if isinstance(value, Markup) or not isinstance(value, str):
+            return value
+        return "\n".join(map(telling.words_without_tricks, value.split("\n")))
 
     pages = Environment(
         loader=PackageLoader(__package__ or "", "pages"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ugsd_privacy.audit.report.model import FleetRow
+from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes, write_whole
 from ugsd_privacy.errors import ReportRejected
 

@@ -9,22 +9,49 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ugsd_privacy.audit.report.model import CaptionRow, FleetReport, Gap, Report, Word
+from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
+from ugsd_privacy.audit.report.model import (
+    CapRow,
+    CaptionRow,
+    DayRow,
+    Gap,
+    HandshakeRow,
+    Protection,
+    Report,
+    Sent,
+    Word,
+)
 from ugsd_privacy.audit.report.telling import (
+    BUDGET_NOTE,
     OUTCOMES,
     OWN_WORD,
+    UNPROVEN,
     bound,
     fleet_verdict,
+    gap,
+    indices,
     left,
+    many,
     number,
+    outside,
     period,
+    refused,
     time,
+    untold,
     used,
+    vectors,
     verdict,
     witness_of,
+    words_without_tricks,
 )
 
 __all__ = ["fleet_markdown", "report_markdown"]
+
+VECTOR_MARK = "°"
+LEGEND = (
+    f"Words in **bold** left; a {VECTOR_MARK} tells that a vector of numbers about the clip left "
+    "with one; those ~~struck through~~ left too, and another was sent in their place later."
+)
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])")
@@ -33,46 +60,44 @@ _NUMBERED = re.compile(r"^(\d{1,9})([.)])")
 
 def report_markdown(report: Report) -> str:
     """Of one device."""
-    protection = report.protection
+    failed = report.verification.outcome == "failed"
     parts = [
         f"# What left of {_plain(report.user or 'one user')}, {period(report)} (UTC)",
         f"**{_plain(verdict(report.verification))}**",
+        UNPROVEN if failed else "",
         _amounts(report),
         "## Captions",
+        LEGEND if report.captions else "",
         _table(
-            ("time (UTC)", "what left", "discloses", "tokens", "numbers", "bytes", "guarantee"),
+            (
+                "time (UTC)",
+                "records",
+                "what left",
+                "discloses",
+                "tokens",
+                "vectors",
+                "bytes",
+                "guarantee",
+            ),
             map(_caption, report.captions),
         ),
         "## Days",
         _table(
-            ("day", "captions", "blocks", "tokens", "bytes", "of the day", "of the lifetime"),
             (
-                [
-                    day.day,
-                    *map(
-                        number,
-                        (day.captions, day.amounts.blocks, day.amounts.tokens, day.amounts.bytes),
-                    ),
-                    bound(day.epsilon),
-                    bound(day.lifetime),
-                ]
-                for day in report.days
+                "day (UTC)",
+                "captions",
+                "blocks",
+                "tokens",
+                "vectors",
+                "bytes",
+                "that day's vectors",
+                "the lifetime's so far",
             ),
+            map(_day, report.days),
         ),
         "## Budget",
-        _table(
-            ("cap", "settings", "this device", "used", "left"),
-            (
-                [
-                    cap.cap,
-                    number(cap.configured),
-                    "" if cap.on_device is None else number(cap.on_device),
-                    used(cap),
-                    left(cap),
-                ]
-                for cap in report.caps
-            ),
-        ),
+        BUDGET_NOTE,
+        _table(("cap", "settings", "this device", "used", "remaining"), map(_cap, report.caps)),
         "## Blocks that stayed here, or left in vain",
         _table(
             ("what became of them", "why", "blocks"),
@@ -81,16 +106,7 @@ def report_markdown(report: Report) -> str:
         "## Keys and handshakes",
         _table(
             ("sealed for", "handshakes", "first (UTC)", "last (UTC)", "bytes"),
-            (
-                [
-                    row.verifier,
-                    number(row.handshakes),
-                    time(row.first_s),
-                    time(row.last_s),
-                    number(row.bytes),
-                ]
-                for row in report.handshakes
-            ),
+            map(_handshakes, report.handshakes),
         ),
         "## Resets by the owner",
         _table(
@@ -98,17 +114,11 @@ def report_markdown(report: Report) -> str:
             ([number(r.record), time(r.time_s), ", ".join(r.windows)] for r in report.resets),
         ),
         "## What is protected, and what is not",
-        "### What leaves under the settings",
-        _list(protection.leaves),
         "### What never leaves",
-        _list(protection.never),
-        "### What noise guarantees",
-        _list(protection.bound),
-        "### What attackers got in the lab",
-        _list(protection.learnt),
-        _plain(protection.source),
+        _list(report.never),
+        *map(_protection, report.protections),
         "### What is not protected",
-        _list(protection.unprotected),
+        _list(report.unprotected),
         "## Proof",
         _proof(report),
     ]
@@ -117,12 +127,11 @@ def report_markdown(report: Report) -> str:
 
 def fleet_markdown(fleet: FleetReport) -> str:
     """Of many devices."""
+    failed = [f"{row.device}: {verdict(row.verification)}" for row in fleet.failed]
     parts = [
-        f"# What left of {len(fleet.devices)} devices, {period(fleet)} (UTC)",
+        f"# What left of {many(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
         f"**{_plain(fleet_verdict(fleet))}**",
-        _list(f"{row.device}: {verdict(row.verification)}" for row in fleet.failed)
-        if fleet.failed
-        else "",
+        _list(failed) if failed else "",
         "## Devices",
         _table(
             (
@@ -130,83 +139,124 @@ def fleet_markdown(fleet: FleetReport) -> str:
                 "log",
                 "verified",
                 "records",
+                "bytes logged",
+                "reported (UTC)",
                 "blocks",
                 "tokens",
                 "bytes",
-                "lifetime",
+                "the lifetime's vectors",
+                "blocks refused",
                 "caps met",
             ),
-            (
-                [
-                    row.device,
-                    row.verification.outcome,
-                    witness_of(row),
-                    *map(
-                        number,
-                        (
-                            row.verification.size,
-                            row.total.blocks,
-                            row.total.tokens,
-                            row.total.bytes,
-                        ),
-                    ),
-                    bound(row.lifetime),
-                    ", ".join(row.caps_met),
-                ]
-                for row in fleet.devices
-            ),
+            map(_device, fleet.devices),
         ),
         OWN_WORD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _device(row: FleetRow) -> list[str]:
+    return [
+        row.device,
+        row.verification.outcome,
+        witness_of(row),
+        number(row.verification.size),
+        number(row.logged.bytes) if row.logged else "not proven",
+        period(row) if row.made_s else "no report",
+        *map(number, (row.total.blocks, row.total.tokens, row.total.bytes)),
+        bound(row.lifetime),
+        number(refused(row.reasons)),
+        ", ".join(row.caps_met),
+    ]
+
+
 def _amounts(report: Report) -> str:
     total = report.total
     return (
-        f"{number(total.frames)} frames with {number(total.bytes)} bytes left this device, in them "
-        f"{number(total.blocks)} blocks of {number(len(report.captions))} captions: "
-        f"{number(total.tokens)} tokens and {number(total.states)} vectors of numbers. "
-        f"In a lifetime: {_plain(bound(report.lifetime))}."
-    )
+        f"{many(total.frames, 'frame')} with {many(total.bytes, 'byte')} left this device, in them "
+        f"{many(total.blocks, 'block')}: {many(total.tokens, 'token')}, and vectors of numbers: "
+        f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
+        f"{outside(report)}"
+    ).strip()
 
 
-def _caption(row: CaptionRow) -> list[str | Sequence[Word | Gap]]:
+def _caption(row: CaptionRow) -> list[str | Cell]:
     return [
-        time(row.time_s),
-        row.content,
+        time(row.time_s, to_the_hour=row.to_the_hour),
+        indices(row.records),
+        Cell(" ".join(filter(None, (_content(row.content), _plain(untold(row)))))),
         ", ".join(row.disclosures),
         number(row.amounts.tokens),
-        number(row.amounts.states),
+        vectors(row.amounts),
         number(row.amounts.bytes),
         bound(row.epsilon),
     ]
 
 
+def _day(day: DayRow) -> list[str]:
+    found = day.amounts
+    return [
+        day.day,
+        *map(number, (day.captions, found.blocks, found.tokens)),
+        vectors(found),
+        number(found.bytes),
+        bound(day.epsilon),
+        bound(day.lifetime),
+    ]
+
+
+def _cap(cap: CapRow) -> list[str]:
+    on_device = "" if cap.on_device is None else number(cap.on_device)
+    return [cap.cap, number(cap.configured), on_device, used(cap), left(cap)]
+
+
+def _handshakes(row: HandshakeRow) -> list[str]:
+    first, last = time(row.first_s), time(row.last_s)
+    who = row.verifier or "not known: erased, sealed or damaged"
+    return [who, number(row.handshakes), first, last, number(row.bytes)]
+
+
+def _protection(way: Protection) -> str:
+    parts = [f"### {_plain(way.title)}"]
+    for title, lines in (
+        ("What leaves, when the device is unsure:", way.leaves),
+        ("What noise guarantees of the vectors:", way.bound),
+        ("What attackers got from it in the lab:", way.learnt),
+    ):
+        if lines:
+            parts += [title, _list(lines)]
+    return "\n\n".join([*parts, _plain(way.source)] if way.source else parts)
+
+
 def _content(parts: Sequence[Word | Gap]) -> str:
-    return " ".join(_gap(part) if isinstance(part, Gap) else _word(part) for part in parts)
-
-
-def _gap(gap: Gap) -> str:
-    whose = "stayed here" if gap.origin == "kept" else "are the verifier's own"
-    return f"… {gap.tokens} tokens {whose} …"
+    return " ".join(gap(part) if isinstance(part, Gap) else _word(part) for part in parts)
 
 
 def _word(word: Word) -> str:
-    before = "".join(f"~~{_plain(text.strip() or 'end')}~~ " for text in word.replaced)
-    text = word.text.strip() or ("end" if not word.text else "space")
-    return f"{before}**{_plain(text)}**"
+    before = "".join(f"~~{_text(sent)}~~ " for sent in word.replaced)
+    return f"{before}**{_text(word)}**"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | Sequence[Word | Gap]]]) -> str:
+def _text(sent: Sent) -> str:
+    text = _plain(sent.text.strip()) or ("end" if not sent.text else "space")
+    return text + VECTOR_MARK if sent.has_state else text
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:
     lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     if not lines:
         return "None."
     return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
 
 
-def _cell(value: str | Sequence[Word | Gap]) -> str:
-    return _plain(value) if isinstance(value, str) else _content(value)
+class Cell(str):
+    """Markdown already."""
+
+    __slots__ = ()
+
+
+def _cell(value: str | Cell) -> str:
+    return value if isinstance(value, Cell) else _plain(value)
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -225,4 +275,5 @@ def _proof(report: Report) -> str:
 
 
 def _plain(text: str) -> str:
-    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", " ".join(text.split())))
+    line = words_without_tricks(" ".join(text.split()))
+    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", line))

@@ -1,54 +1,62 @@
-"""What a report says. Its JSON form follows a published schema, docs/report.schema.json."""
+"""What a report of one device says. Its JSON form follows docs/report.schema.json."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ugsd_privacy.audit.records import Resettable
 from ugsd_privacy.dp import Guarantee
-from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.wire import Disclosure
 
 __all__ = [
     "Amounts",
-    "AnyReport",
     "CapRow",
     "CaptionRow",
+    "Count",
     "DayRow",
-    "FleetReport",
-    "FleetRow",
     "Gap",
     "HandshakeRow",
+    "Part",
     "Protection",
     "Reason",
     "Report",
     "ResetRow",
+    "Sent",
+    "Time",
     "Verification",
     "Word",
-    "read_report",
-    "report_schema",
 ]
 
-_Count = Annotated[int, Field(ge=0)]
-_Time = Annotated[int, Field(ge=0, lt=253_402_300_800)]
-"""Unix time, in seconds; before the year 10,000."""
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+_CAP = r"^(blocks|tokens|frames|bytes|epsilon)_per_(caption|hour|day|lifetime)$"
+_Cap = Annotated[str, Field(pattern=_CAP)]
+_OTHERS_FAULT = "the log does not verify; the device itself tells where"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Part(BaseModel):
+    """Closed and frozen; what is written under a field describes it in the schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Amounts(_Part):
+class Amounts(Part):
     """What left, in numbers."""
 
-    frames: _Count = 0
+    frames: Count = 0
     """Sealed frames and first flights."""
-    blocks: _Count = 0
-    tokens: _Count = 0
-    states: _Count = 0
-    bytes: _Count = 0
+    blocks: Count = 0
+    """Frames that carried a block of tokens."""
+    tokens: Count = 0
+    """Token positions that frames newly disclosed."""
+    states: Count = 0
+    """Vectors of numbers about the clip, as far as records can be read."""
+    hidden: Count = 0
+    """Frames that carried vectors, how many is not known: their records are erased or sealed."""
+    bytes: Count = 0
     """Of frames, padding and covers included."""
 
     @classmethod
@@ -61,154 +69,193 @@ class Amounts(_Part):
         return cls(**sums)
 
 
-class Verification(_Part):
+class Verification(Part):
     """Whether the whole log stands, all users' and all times' records."""
 
     outcome: Literal["verified", "failed", "empty", "missing"]
-    """``empty`` where nothing has left yet, ``missing`` where a log that is known did not come."""
+    """`empty` where nothing has left yet, `missing` where a log that is known did not come."""
     message: str
     """What was found, in words."""
-    index: _Count | None = None
+    index: Count | None = None
     """Of a failure, the record at fault, if one is."""
-    size: _Count = 0
+    size: Count = 0
     """Records that were verified."""
-    root: str = ""
+    root: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     """Of the Merkle tree over them, hex."""
-    checkpoints: _Count = 0
+    checkpoints: Count = 0
     """Signed ones that were matched."""
-    erased: _Count = 0
+    erased: Count = 0
     """Records whose body the owner erased: they count, what left is not told."""
-    unread: _Count = 0
+    unread: Count = 0
     """Records that were sealed, and no owner's key was given to read them."""
 
 
-class DayRow(_Part):
+class DayRow(Part):
     """One day, UTC, by the device's clock."""
 
-    day: str
+    day: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    """Its date."""
     amounts: Amounts
-    captions: _Count
-    """That anything left of."""
+    """What left on it."""
+    captions: Count
+    """That anything left of on it."""
     epsilon: Guarantee | None
-    """Of the day's states; ``None`` where none left."""
+    """Of the day's vectors; null where none left."""
     lifetime: Guarantee | None
-    """Of all states since the last reset of the lifetime, at the day's end."""
+    """Of all vectors since the last reset of the lifetime, at the day's end."""
 
 
-class CapRow(_Part):
-    """One cap, now. ``None`` in place of a limit is no limit."""
+class CapRow(Part):
+    """One cap, now. Null in place of a limit is no limit."""
 
-    cap: str
+    cap: _Cap
+    """Its name in the settings; epsilon's is at the settings' delta."""
     configured: float | None
+    """By the settings that the report was made with."""
     on_device: float | None
     """As the owner set it on the device; the smaller of both is in force."""
     used: float | None
-    """``None`` of a caption's, which begin anew with each, and where states left without noise."""
+    """Null of a caption's, which begin anew with each, and where vectors left without noise."""
     left: float | None
+    """What still fits; null of a caption's."""
     is_met: bool
     """Whether nothing more fits."""
 
 
-class Word(_Part):
-    """A token that left."""
+class Sent(Part):
+    """A token as it left."""
 
-    kind: Literal["word"] = "word"
-    position: _Count
-    token: _Count
+    token: Count
+    """Its id."""
     text: str
     """As the vocabulary has it, with its leading space; empty of the end marker, and without a
     vocabulary."""
-    disclosure: str
-    """How it last left: ``tokens``, ``summary``, ``block_states`` or ``all_states``."""
+    disclosure: Disclosure
+    """Of the block that it left in."""
     has_state: bool
-    """Whether a state of this very position left."""
-    replaced: tuple[str, ...] = ()
+    """Whether a vector of this very position left with it."""
+
+
+class Word(Sent):
+    """The token that left last for its position."""
+
+    kind: Literal["word"] = "word"
+    """Tells it from a gap."""
+    position: Count
+    """In the caption, from 0."""
+    replaced: tuple[Sent, ...] = ()
     """Other tokens that left for this position before, oldest first."""
 
 
-class Gap(_Part):
+class Gap(Part):
     """Tokens between those that left, or after them."""
 
     kind: Literal["gap"] = "gap"
-    tokens: _Count
+    """Tells it from a word."""
+    tokens: Count
+    """How many."""
     origin: Literal["kept", "verifier"]
-    """``kept`` on this device, or written by the ``verifier``, which held them already."""
+    """`kept` on this device, or written by the `verifier`, which held them already."""
 
 
-class CaptionRow(_Part):
+class CaptionRow(Part):
     """A caption that anything left of."""
 
-    caption: str
+    caption: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     """Its id in the log, hex."""
-    time_s: _Time
-    """When its first frame left."""
+    time_s: Time
+    """When its first frame left, Unix time in seconds by the device's clock."""
+    to_the_hour: bool
+    """Whether that is known to the hour only, for want of the record."""
     content: tuple[Annotated[Word | Gap, Field(discriminator="kind")], ...]
     """In the order of the caption."""
-    records: tuple[_Count, ...]
+    records: tuple[Count, ...]
     """Indices in the log."""
-    disclosures: tuple[str, ...]
+    disclosures: tuple[Disclosure, ...]
+    """By which its blocks left."""
     amounts: Amounts
+    """What left of it."""
     epsilon: Guarantee | None
+    """Of its vectors; null where none left."""
     verifiers: tuple[str, ...]
     """Fingerprints of the keys that it was sealed for."""
-    erased: _Count
-    """Passages whose body is erased or cannot be read."""
+    erased: Count
+    """Frames whose record the owner erased."""
+    unread: Count
+    """Frames whose record is sealed to a key that was not given, or damaged."""
 
 
-class HandshakeRow(_Part):
+class HandshakeRow(Part):
     """First flights for one key."""
 
     verifier: str
-    """The key's fingerprint; empty where the body is erased."""
-    handshakes: _Count
-    first_s: _Time
-    last_s: _Time
-    bytes: _Count
+    """The key's fingerprint; empty where the records cannot be read."""
+    handshakes: Count
+    """How many."""
+    first_s: Time
+    """Unix time in seconds by the device's clock; to the hour where the record cannot be read."""
+    last_s: Time
+    """As the first."""
+    bytes: Count
+    """Of all of them."""
 
 
-class ResetRow(_Part):
+class ResetRow(Part):
     """The owner had windows of the budget begin anew."""
 
-    record: _Count
-    time_s: _Time
-    windows: tuple[str, ...]
+    record: Count
+    """Its index in the log."""
+    time_s: Time
+    """Unix time in seconds by the device's clock."""
+    windows: tuple[Resettable, ...]
+    """Which."""
 
 
-class Reason(_Part):
+class Reason(Part):
     """Why blocks stayed here, or left in vain: as the device noted it, outside the log."""
 
     outcome: Literal["kept", "withheld", "alone", "unanswered"]
-    """``kept`` by the policy, ``withheld`` by a cap or a fault, ``alone`` after such a block,
-    ``unanswered`` though it left."""
+    """`kept` by the policy, `withheld` by a cap or a fault, `alone` after such a block,
+    `unanswered` though it left."""
     reason: str
     """A cap's name where one refused."""
     is_cap: bool
-    blocks: _Count
+    """Whether it is a cap's name."""
+    blocks: Count
+    """How many."""
 
 
-class Protection(_Part):
-    """What is and what is not protected under the settings, in plain sentences."""
+class Protection(Part):
+    """What is and what is not protected, in plain sentences, of one way in which blocks leave."""
 
-    settings: dict[str, str] = {}
+    title: str = ""
+    """Which way: one in which blocks of the period left, or that of the settings."""
     leaves: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
+    """What leaves; empty of a way in which blocks left, which the captions show."""
     bound: tuple[str, ...] = ()
     """What noise guarantees, or that nothing does."""
     learnt: tuple[str, ...] = ()
     """What attackers got in the lab, or that nobody measured it."""
     source: str = ""
-    unprotected: tuple[str, ...] = ()
+    """Of those figures."""
 
 
-class Report(_Part):
-    """What left of one user of one device, from ``since_s`` until before ``until_s``."""
+class Report(Part):
+    """What left of one user of one device, from `since_s` until before `until_s`."""
 
     format: Literal["ugsd-report/1"] = "ugsd-report/1"
-    made_s: _Time
-    since_s: _Time
-    until_s: _Time
+    """Of this file."""
+    made_s: Time
+    """When it was made, Unix time in seconds by the device's clock."""
+    since_s: Time
+    """Its first second, Unix time."""
+    until_s: Time
+    """The second after its last."""
     user: str
     """Empty in a report without content."""
+    subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
+    """Stands for the user in every report of this log, and names them to nobody; empty before there
+    is a log."""
     log: str
     """The log's public key, as a note's verifier key; empty before there is one."""
     checkpoint: str
@@ -216,89 +263,39 @@ class Report(_Part):
     vocabulary: str
     """Whose words the tokens are told in."""
     verification: Verification
+    """Of the whole log."""
     total: Amounts
+    """What left in the period."""
+    earlier: Count
+    """Frames of this user before the period, which is told nothing of."""
+    later: Count
+    """Frames after it, say while the device's clock ran ahead."""
     lifetime: Guarantee | None
-    """Of all states that left since the last reset of the lifetime."""
+    """Of all vectors that left since the last reset of the lifetime; null where none left."""
     days: tuple[DayRow, ...]
     """Those on which anything left."""
     caps: tuple[CapRow, ...]
+    """Those that are set, in the order in which they are checked."""
     captions: tuple[CaptionRow, ...]
+    """Of which anything left, by their first frame; those whose first frame left in the period."""
     handshakes: tuple[HandshakeRow, ...]
+    """By key."""
     resets: tuple[ResetRow, ...]
+    """In the period."""
     reasons: tuple[Reason, ...]
-    protection: Protection
+    """Most often first."""
+    never: tuple[str, ...]
+    """What never leaves."""
+    protections: tuple[Protection, ...]
+    """Of each way in which blocks of the period left, and last that of the settings."""
+    unprotected: tuple[str, ...]
+    """What is not protected."""
 
     def without_content(self) -> Report:
-        """The same for others' eyes: no words, captions, user or path."""
+        """The same for others' eyes: amounts, times, caps and verdict. No words, user, path, host,
+        settings or anything else in free text but what this software always says."""
         found = self.verification
         if found.outcome == "failed" and found.index is None:
-            told = "the log does not verify; the device itself tells where"  # the words name a user
-            found = found.model_copy(update={"message": told})
-        return self.model_copy(update={"captions": (), "user": "", "verification": found})
-
-
-_AT_FAULT = ("failed", "missing")
-
-
-class FleetRow(_Part):
-    """One device."""
-
-    device: str
-    """The name of its log, which its key makes, or what the reader calls it."""
-    log: str
-    """The log's public key; empty where none is known."""
-    verification: Verification
-    verified_by: Literal["reader", "device"]
-    """``reader`` where this verdict was reached from an export, ``device`` where it is what the
-    device says of itself."""
-    earlier: _Count | None
-    """Records of the checkpoint that was kept of it the last time; ``None`` where none was."""
-    logged: Amounts | None
-    """What the whole log counts, of all users and times, from a verified export; frames and states
-    are not told there."""
-    checkpoint: str
-    since_s: _Time
-    until_s: _Time
-    """Of its report; without one, of the hours in its export; 0 where nothing tells."""
-    total: Amounts
-    lifetime: Guarantee | None
-    days: tuple[DayRow, ...]
-    caps_met: tuple[str, ...]
-    resets: _Count
-    reasons: tuple[Reason, ...]
-
-
-class FleetReport(_Part):
-    """Many devices, without content."""
-
-    format: Literal["ugsd-fleet/1"] = "ugsd-fleet/1"
-    since_s: _Time
-    until_s: _Time
-    total: Amounts
-    devices: tuple[FleetRow, ...]
-    """Those whose log does not verify come first."""
-
-    @property
-    def failed(self) -> tuple[FleetRow, ...]:
-        """Devices whose log does not verify, or did not come."""
-        return tuple(row for row in self.devices if row.verification.outcome in _AT_FAULT)
-
-
-AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
-
-
-def read_report(data: bytes) -> Report:
-    """Parse a device's JSON report. Raises :class:`ReportRejected`."""
-    try:
-        return Report.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
-
-
-def report_schema() -> str:
-    """The JSON Schema (2020-12) of both kinds of report, as docs/report.schema.json has it."""
-    schema: dict[str, Any] = TypeAdapter[Any](AnyReport).json_schema(mode="serialization")
-    named = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "UGSD reports"}
-    return json.dumps(named | schema, indent=1) + "\n"
+            found = found.model_copy(update={"message": _OTHERS_FAULT})  # the words name a user
+        hidden = {"user": "", "captions": (), "vocabulary": "", "protections": ()}
+        return self.model_copy(update=hidden | {"verification": found})

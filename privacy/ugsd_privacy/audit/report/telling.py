@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from ugsd_privacy.audit.report.model import CapRow, FleetReport, FleetRow, Report, Verification
+from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
+from ugsd_privacy.audit.report.model import (
+    Amounts,
+    CapRow,
+    CaptionRow,
+    Gap,
+    Reason,
+    Report,
+    Verification,
+)
 from ugsd_privacy.dp import Guarantee
 
 __all__ = [
+    "BUDGET_NOTE",
     "OUTCOMES",
     "OWN_WORD",
+    "UNPROVEN",
     "VERDICTS",
     "bound",
     "date",
     "fleet_verdict",
+    "gap",
+    "indices",
     "left",
+    "many",
     "number",
+    "outside",
     "period",
+    "refused",
     "time",
+    "untold",
     "used",
+    "vectors",
     "verdict",
     "witness_of",
     "words_without_tricks",
@@ -46,17 +64,35 @@ OWN_WORD = (
 )
 
 
+BUDGET_NOTE = (
+    "As the settings of this report and the owner have it now; an app that was given other "
+    "settings kept to those."
+)
+UNPROVEN = "What follows is what the damaged log says; nothing proves it."
+
+
+def many(count: int, what: str) -> str:
+    """So many of something."""
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"
+
+
+def refused(reasons: Sequence[Reason]) -> int:
+    """Blocks that the policy would have sent, and that stayed or left in vain."""
+    return sum(reason.blocks for reason in reasons if reason.outcome != "kept")
+
+
 def date(time_s: int) -> str:
     """UTC."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d")
 
 
-def time(time_s: int) -> str:
-    """UTC, to the minute."""
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M")
+def time(time_s: int, *, to_the_hour: bool = False) -> str:
+    """UTC, to the second; or to the hour, where that is all that is known."""
+    form = "%Y-%m-%d %H:..:.." if to_the_hour else "%Y-%m-%d %H:%M:%S"
+    return datetime.fromtimestamp(time_s, UTC).strftime(form)
 
 
-def period(report: Report | FleetReport) -> str:
+def period(report: Report | FleetReport | FleetRow) -> str:
     """From its first to its last day."""
     if not report.until_s:
         return "at no time that is known"
@@ -68,6 +104,52 @@ def number(value: float | None) -> str:
     if value is None:
         return "none"
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
+
+
+def vectors(amounts: Amounts) -> str:
+    """How many left, as far as it is known."""
+    if not amounts.hidden:
+        return number(amounts.states)
+    return f"at least {number(amounts.states + amounts.hidden)}"
+
+
+def untold(row: CaptionRow) -> str:
+    """Why a caption's words are not all there, or there are none."""
+    why = [
+        f"{many(count, 'frame')} {what}"
+        for count, what in ((row.erased, "erased by the owner"), (row.unread, "sealed or damaged"))
+        if count
+    ]
+    if why:
+        return ", ".join(why)
+    return "" if row.content else "a cover, which carries nothing"
+
+
+def gap(part: Gap) -> str:
+    """What stands in place of tokens that did not leave."""
+    whose = "stayed here" if part.origin == "kept" else "of the verifier's own"
+    return f"… {many(part.tokens, 'token')} {whose} …"
+
+
+def indices(records: Sequence[int]) -> str:
+    """Of records in the log, ascending: ``3-5, 9``."""
+    runs: list[list[int]] = []
+    for index in records:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1][1:] = [index]
+        else:
+            runs.append([index])
+    return ", ".join("-".join(map(str, run)) for run in runs)
+
+
+def outside(report: Report) -> str:
+    """What left of the user at other times, which the report tells nothing of."""
+    told = [
+        f"{many(count, 'frame')} {when}"
+        for count, when in ((report.earlier, "before"), (report.later, "after"))
+        if count
+    ]
+    return f"Not told of here: {' and '.join(told)} this time." if told else ""
 
 
 def used(cap: CapRow) -> str:
@@ -87,17 +169,18 @@ def left(cap: CapRow) -> str:
 
 
 def bound(guarantee: Guarantee | None) -> str:
-    """A guarantee in half a line; of no states, none is needed."""
-    return "no numbers left" if guarantee is None else guarantee.text()
+    """A guarantee in half a line; where no vector left, none is needed."""
+    return "no vectors" if guarantee is None else guarantee.text()
 
 
 def fleet_verdict(fleet: FleetReport) -> str:
     """Of all logs, in one line."""
     count = Counter[str](row.verification.outcome for row in fleet.devices)
     total = len(fleet.devices)
+    failed = "does NOT verify" if count["failed"] == 1 else "do NOT verify"
     wrong = [
-        f"{count[outcome]} of {total} logs {what}"
-        for outcome, what in (("failed", "do NOT verify"), ("missing", "did not come"))
+        f"{count[outcome]} of {many(total, 'log')} {what}"
+        for outcome, what in (("failed", failed), ("missing", "did not come"))
         if count[outcome]
     ]
     return "; ".join(wrong) or ("Every log verifies" if count["verified"] else "Nothing has left")

@@ -1,0 +1,48 @@
+"""Reports as JSON: reading them, and the schema that is published."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ugsd_privacy.audit.report.fleet_model import FleetReport
+from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.errors import ReportRejected
+
+__all__ = ["AnyReport", "read_report", "report_schema"]
+
+AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
+
+
+def read_report(data: bytes) -> Report:
+    """Parse a device's JSON report. Raises :class:`ReportRejected`."""
+    try:
+        return Report.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
+
+
+def report_schema() -> str:
+    """The JSON Schema (2020-12) of both kinds of report, as docs/report.schema.json has it."""
+    schema: dict[str, Any] = TypeAdapter[Any](AnyReport).json_schema(mode="serialization")
+    named = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:ugsd:report:1",
+        "title": "UGSD reports",
+    }
+    return json.dumps(named | _without_discriminators(schema), indent=1) + "\n"
+
+
+def _without_discriminators(schema: Any) -> Any:
+    """OpenAPI's word, which JSON Schema has not; the kinds are told apart by constants."""
+    if isinstance(schema, dict):
+        return {
+            key: _without_discriminators(value)
+            for key, value in schema.items()
+            if key != "discriminator"
+        }
+    return list(map(_without_discriminators, schema)) if isinstance(schema, list) else schema

@@ -1,0 +1,61 @@
+"""Verification of a home's log: its ledger, held to every checkpoint that is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ugsd_privacy.audit.cosigned import CosignedNotes
+from ugsd_privacy.audit.verify import LogSummary, Progress, verify_view
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.owner import OwnerKey
+
+from ugsd_sdk.home import Home
+
+__all__ = ["owner_of", "reading", "verify_home"]
+
+
+@contextmanager
+def reading(place: Home) -> Iterator[LedgerView | None]:
+    """One view of a home's ledger; ``None`` where nothing has left yet, and nothing is made.
+
+    Raises ``LedgerError``.
+    """
+    if not place.is_used():
+        yield None
+        return
+    with place.open_ledger() as ledger, ledger.reading() as view:
+        yield view
+
+
+def verify_home(
+    place: Home,
+    view: LedgerView | None,
+    *,
+    owner: OwnerKey | None = None,
+    trusted: Iterable[str] = (),
+    progress: Progress = lambda done, of: None,
+) -> LogSummary | None:
+    """Verify what ``view`` shows against ``trusted`` checkpoints and those that witnesses cosigned;
+    ``None`` where nothing has left yet. Bodies are read with ``owner``.
+
+    Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
+    """
+    notes = [*trusted, *CosignedNotes(place.cosigned).notes()]
+    if view is None or not place.log_key.exists():  # it has no leaves: none is made before the key
+        if notes:
+            raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
+        return None
+    public = LogKey.load(place.log_key).public
+    return verify_view(view, public, owner=owner, trusted=notes, progress=progress)
+
+
+def owner_of(place: Home, path: Path | None) -> OwnerKey | None:
+    """The owner's key that is given, or else the home's, if it is there. Raises
+    ``KeyFileError``."""
+    if path is None and not place.owner_key.exists():
+        return None
+    return OwnerKey.load(path or place.owner_key)
