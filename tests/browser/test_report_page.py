@@ -1,132 +1,23 @@
-"""The report as a browser shows it: its words, its tables by keyboard, its silence, its prints."""
+"""The report as a browser shows it: its words, its tables by keyboard, its silence."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from ugsd_privacy.audit.report.gather import Budget, Period, gather, read_entries
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Protection, Report, Verification
-from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel
-from ugsd_privacy.egress import Egress, Escalation
-from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.ledger import Decision, Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from selenium.webdriver.support.ui import WebDriverWait
+from ugsd_privacy.audit.report.model import Report
+
+from tests.browser.browsing import browsing, emulate, resize
+from tests.browser.words import PIECES, SENTENCES, USER
 
 pytestmark = pytest.mark.slow
-
-DRIVER = shutil.which("chromedriver")
-BROWSER = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1200,1600",
-)  # fmt: skip
-USER = "<img src=x onerror=alert(1)>"
-NOW_S = 1_767_000_000
-DAY_S = 86_400
-SENTENCES = ("A woman sounds happy", "A man sounds <b>angry</b>", "A speaker sounds calm & slow")
-PIECES = ["", *(f" {word}" for sentence in SENTENCES for word in sentence.split())]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _browser_is_there() -> None:
-    if DRIVER is None or BROWSER is None:
-        told = "needs Debian's chromium and chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Three captions on three days, of which 2, 3 and 4 words left."""
-    folder, owner, clock = tmp_path_factory.mktemp("home"), OwnerKey.generate(), [float(NOW_S)]
-    verifier, decisions = VerifierKey.generate(), []
-    with Ledger(folder / "ledger") as ledger:
-        egress = Egress(
-            ledger=ledger, log_key=LogKey.generate(), owner=owner.public, limits=BudgetLimits(),
-            user=USER, sigma=1.0, clock=lambda: clock[0], uptime=lambda: None,
-        )  # fmt: skip
-        for number, sentence in enumerate(SENTENCES):
-            channel, server = ClientChannel(verifier.public), ServerChannel(verifier)
-            hello = egress.seal_hello(channel)
-            channel.receive_hello(server.receive_hello(hello.data, b"welcome"))
-            caption = egress.begin_caption(channel)
-            tokens = tuple(PIECES.index(f" {word}") for word in sentence.split()[: 2 + number])
-            states = np.ones((1, 8), np.float32)
-            block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
-            egress.seal_block(channel, caption, block)
-            kept = (len(tokens), 6, 0.1, "kept", "sure: 0.1 below 0.2")
-            decisions.append(Decision(int(clock[0]), USER, caption.id, *kept))
-            clock[0] += DAY_S
-        cap = (0, 5, 0.9, "withheld", "blocks_per_day: 2 used of 2, 1 more wanted")
-        decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
-        note = egress.checkpoint()
-        with ledger.reading() as view:
-            entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
-    return gather(
-        entries,
-        user=USER,
-        period=Period(NOW_S, NOW_S + 9 * DAY_S),
-        made_s=NOW_S + 3 * DAY_S,
-        budget=Budget(BudgetLimits(epsilon_per_lifetime=20.0), {"tokens_per_day": 50}, used),
-        decisions=decisions,
-        verification=Verification(outcome="verified", message="all adds up", size=6, checkpoints=1),
-        protection=Protection(never=("the recording",), unprotected=("which words left",)),
-        words=PIECES.__getitem__,
-        vocabulary="test",
-        checkpoint=note,
-    )
-
-
-@pytest.fixture(scope="module")
-def page(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(report_html(report), encoding="utf-8")
-    return path
-
-
-@contextmanager
-def browsing(page: Path, profile: Path, *, scripts: bool = True) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    if not scripts:
-        forbidden = {"profile.managed_default_content_settings.javascript": 2}
-        options.add_experimental_option("prefs", forbidden)
-    driver = Chrome(options=options, service=Service(executable_path=DRIVER))
-    try:
-        driver.get("about:blank")
-        for log in ("browser", "performance"):
-            driver.get_log(log)  # of the tab that the browser opened itself
-        driver.get(page.as_uri())
-        yield driver
-    finally:
-        driver.quit()
-
-
-@pytest.fixture(scope="module")
-def shown(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with browsing(page, tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
@@ -134,8 +25,12 @@ def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
     rows = driver.find_elements(By.CSS_SELECTOR, "tr[id^=caption-]")
     return [
         [
-            (int(m.get_attribute("data-position")), int(m.get_attribute("data-token")), m.text)
-            for m in row.find_elements(By.TAG_NAME, "mark")
+            (
+                int(mark.get_attribute("data-position")),
+                int(mark.get_attribute("data-token")),
+                driver.execute_script("return arguments[0].firstChild.data", mark),
+            )
+            for mark in row.find_elements(By.CSS_SELECTOR, "mark[data-position]")
         ]
         for row in rows
     ]
@@ -194,11 +89,52 @@ def test_tables_are_filtered_by_keyboard(shown: Chrome) -> None:
     assert all(row.is_displayed() for row in rows)
 
 
-def test_it_prints_to_pdf(shown: Chrome) -> None:
-    found: dict[str, Any] = shown.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
-    data = base64.b64decode(found["data"])
-    assert data.startswith(b"%PDF-")
-    assert len(data) > 10_000
+def test_sorting_is_announced_and_arrows_are_in_no_name(shown: Chrome) -> None:
+    button = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] thead button")
+    status = shown.find_element(By.CSS_SELECTOR, "main > [role=status]")
+    assert status.size["height"] <= 1, "for ears alone"
+    for direction in ("ascending", "descending"):
+        button.send_keys(Keys.ENTER)
+        assert status.get_attribute("textContent") == f"Sorted by Time (UTC), {direction}"
+        assert button.accessible_name == "Time (UTC)"
+    button.send_keys(Keys.ENTER)
+
+
+def test_a_filter_that_nothing_meets_says_so(shown: Chrome) -> None:
+    box = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] input")
+    output = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] output")
+    box.send_keys("<b>zebra")
+    assert output.text == "No row has “<b>zebra”"
+    box.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE)
+    assert output.text == "3 of 3"
+
+
+MISPLACED_STOPS = """
+return [...document.querySelectorAll(".scroll")]
+  .filter(e => (e.scrollWidth > e.clientWidth) !== (e.getAttribute("tabindex") === "0"))
+  .map(e => e.getAttribute("aria-label"));
+"""
+
+
+def test_only_what_overflows_is_a_tab_stop_at_any_width(shown: Chrome) -> None:
+    stops = []
+    for width in (1400, 360, 1400):
+        resize(shown, width)
+        WebDriverWait(shown, 5).until(lambda driver: not driver.execute_script(MISPLACED_STOPS))
+        stops.append(len(shown.find_elements(By.CSS_SELECTOR, ".scroll[tabindex]")))
+    shown.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert stops[0] == stops[2] == 0
+    assert stops[1] >= 3
+
+
+def test_nothing_moves(shown: Chrome) -> None:
+    still = ["transition-duration", "animation-name", "scroll-behavior"]
+    found = shown.execute_script(
+        "return [...new Set([...document.querySelectorAll('*')].map("
+        "e => arguments[0].map(p => getComputedStyle(e).getPropertyValue(p)).join(' ')))]",
+        still,
+    )
+    assert found == ["0s none auto"]
 
 
 CONTRAST = """
@@ -223,8 +159,7 @@ return worst;
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(shown: Chrome, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    emulate(shown, prefers_color_scheme=scheme)
     ground = shown.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     assert shown.execute_script(CONTRAST) == []
@@ -241,3 +176,4 @@ def test_it_is_read_without_scripts(page: Path, report: Report, tmp_path: Path) 
         assert [len(row) for row in marked(driver)] == [2, 3, 4]
         assert "What is protected" in driver.find_element(By.ID, "protection").text
         assert len(driver.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")) == 2
+        assert not driver.find_elements(By.CSS_SELECTOR, ".scroll:not([tabindex='0'])")

@@ -1,5 +1,10 @@
 "use strict";
 // Sorts and filters tables that are all there already; without it they are read as they stand.
+const spoken = document.createElement("p");
+spoken.className = "vh";
+spoken.setAttribute("role", "status");
+document.querySelector("main").append(spoken);
+
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0], rows = [...body.rows];
   if (rows.length < 2) continue;
@@ -21,6 +26,7 @@ for (const table of document.querySelectorAll("table")) {
       const sign = direction === "ascending" ? 1 : -1;
       rows.sort((a, b) => sign * compare(key(a, head.cellIndex), key(b, head.cellIndex)));
       body.append(...rows);
+      spoken.textContent = `Sorted by ${button.textContent.trim()}, ${direction}`;
     });
   }
   if (!("filter" in table.dataset)) continue;
@@ -33,8 +39,29 @@ for (const table of document.querySelectorAll("table")) {
   input.addEventListener("input", () => {
     const wanted = input.value.trim().toLowerCase();
     for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
+    const found = rows.filter(row => !row.hidden).length;
+    count.textContent = found ? `${found} of ${rows.length}` : `No row has “${input.value.trim()}”`;
   });
   bar.append(label, count);
   table.closest(".scroll").before(bar);
 }
+
+// What does not overflow needs no scrolling by keyboard.
+const measure = () => {
+  for (const region of document.querySelectorAll(".scroll")) {
+    if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;
+    else region.removeAttribute("tabindex");
+  }
+};
+addEventListener("resize", measure);
+new ResizeObserver(measure).observe(document.querySelector("main"));
+
+const closed = () => document.querySelectorAll("details:not([open])");
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...closed()];
+  for (const details of opened) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of opened) details.open = false;
+});
