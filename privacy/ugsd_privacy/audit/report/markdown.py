@@ -132,41 +132,49 @@ def fleet_markdown(fleet: FleetReport) -> str:
         f"# What left of {many(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
         f"**{_plain(fleet_verdict(fleet))}**",
         _list(failed) if failed else "",
-        "## Devices",
+        "## Logs",
+        _table(
+            ("device", "log", "verified", "records", "bytes in the log"), map(_log, fleet.devices)
+        ),
+        OWN_WORD,
+        "## What they report",
         _table(
             (
                 "device",
-                "log",
-                "verified",
-                "records",
-                "bytes logged",
-                "reported (UTC)",
+                "days (UTC)",
                 "blocks",
                 "tokens",
                 "bytes",
                 "the lifetime's vectors",
                 "blocks refused",
                 "caps met",
+                "resets",
             ),
-            map(_device, fleet.devices),
+            (_reported(row) for row in fleet.devices if row.made_s),
         ),
-        OWN_WORD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _device(row: FleetRow) -> list[str]:
+def _log(row: FleetRow) -> list[str]:
     return [
         row.device,
         row.verification.outcome,
         witness_of(row),
         number(row.verification.size),
         number(row.logged.bytes) if row.logged else "not proven",
-        period(row) if row.made_s else "no report",
+    ]
+
+
+def _reported(row: FleetRow) -> list[str]:
+    return [
+        row.device,
+        period(row),
         *map(number, (row.total.blocks, row.total.tokens, row.total.bytes)),
         bound(row.lifetime),
         number(refused(row.reasons)),
         ", ".join(row.caps_met),
+        number(row.resets),
     ]
 
 
