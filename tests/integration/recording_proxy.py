@@ -153,8 +153,8 @@ class RecordingProxy:
             down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
             up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
             self._threads += [up, down]
+            down.start()  # the other one waits for it
             up.start()
-            down.start()
 
     def _pass_up(
         self,
