@@ -152,6 +152,17 @@ def test_a_failure_is_told_first_and_that_nothing_below_is_proven(form: str) -> 
         assert '<p class="verdict verified">' in report_html(REPORT)
 
 
+def test_a_page_of_very_many_captions_has_the_latest_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "told in the JSON form" not in report_html(REPORT)
+    monkeypatch.setattr("ugsd_privacy.audit.report.html.MOST_CAPTIONS", 2)
+    page = report_html(REPORT)
+    rows = [row["Time (UTC)"] for row in one(html_tables(page), "Captions")]
+    assert rows == ["2025-12-29 12:..:..", "2025-12-29 12:00:03"]
+    assert "The latest 2 are here. 1 caption before them is counted above" in page
+
+
 def test_the_page_allows_itself_nothing() -> None:
     page = report_html(REPORT)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)

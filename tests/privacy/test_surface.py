@@ -45,7 +45,7 @@ SURFACE = {
     ".audit.report.fleet": "Device examine log_of_export merge_rows name_of_log",
     ".audit.report.fleet_model": "FleetReport FleetRow",
     ".audit.report.gather": "Budget Log Protections gather",
-    ".audit.report.html": "fleet_html report_html",
+    ".audit.report.html": "MOST_CAPTIONS fleet_html report_html",
     ".audit.report.inline_svg": "COLOURS inline",
     ".audit.report.kept": "KeptLog KeptLogs",
     ".audit.report.markdown": "fleet_markdown report_markdown",

@@ -15,12 +15,14 @@ from ugsd_privacy.audit.report.fleet_model import FleetReport
 from ugsd_privacy.audit.report.model import Report
 from ugsd_privacy.errors import ReportRejected
 
-__all__ = ["fleet_html", "report_html"]
+__all__ = ["MOST_CAPTIONS", "fleet_html", "report_html"]
 
 # Jinja and matplotlib, an extra, load where they write.
 # ruff: noqa: PLC0415
 
 _STYLE, _SCRIPT = "page.css", "tables.js"
+MOST_CAPTIONS = 2000
+"""On one page, the latest ones; a browser takes seconds over more, and nobody reads them."""
 
 
 def report_html(report: Report) -> str:
@@ -34,7 +36,8 @@ def report_html(report: Report) -> str:
         charts.append(bytes_chart(report.days, limits.get("bytes_per_day")))
         if any(day.epsilon is not None for day in report.days):
             charts.append(epsilon_chart(report.days, limits.get("epsilon_per_lifetime")))
-    return _page("report.html.j2", report=report, charts=charts)
+    untold = max(0, len(report.captions) - MOST_CAPTIONS)
+    return _page("report.html.j2", report=report, charts=charts, untold=untold)
 
 
 def fleet_html(fleet: FleetReport) -> str:
