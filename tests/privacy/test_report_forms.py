@@ -203,3 +203,9 @@ def test_a_fleet(
     assert "leaf 2 differs" in told
     assert "nothing came" in told
     assert not is_html or "note of hall" in text
+
+
+def test_charts_show_the_cap_that_is_in_force() -> None:
+    page = unescape(report_html(REPORT))
+    assert "A day's cap is 8,000" in page, "the owner's, which is smaller"
+    assert "A lifetime's cap is 20" in page
