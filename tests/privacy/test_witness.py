@@ -16,7 +16,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit import witness as module
+from ugsd_privacy.audit import witness_state as module
 from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint, sign_note
 from ugsd_privacy.audit.cosignature import (
     WitnessKey,
@@ -26,18 +26,13 @@ from ugsd_privacy.audit.cosignature import (
     with_cosignatures,
 )
 from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
-from ugsd_privacy.audit.merkle import (
-    EMPTY_ROOT,
-    consistency_proof,
-    extend_frontier,
-    frontier_root,
-    leaf_hash,
-)
-from ugsd_privacy.audit.witness import AddCheckpoint, Witness, WitnessState, open_witness
+from ugsd_privacy.audit.witness import AddCheckpoint, Witness
+from ugsd_privacy.audit.witness_state import WitnessState, open_witness
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
 from ugsd_privacy.keys import LogKey
 
 from .grown_log import grown_log
+from .signed_tree import Tree
 
 NOW_S = 1_700_000_000
 
@@ -49,26 +44,6 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
 """  # noqa: E501
-
-
-class Tree:
-    """A log's tree, whose leaves depend on ``name`` from ``fork`` on."""
-
-    def __init__(self, key: LogKey, name: str = "", size: int = 40, fork: int = 0) -> None:
-        self.key, self._nodes, self._roots = key, {}, [EMPTY_ROOT]
-        frontier: list[bytes] = []
-        for index in range(size):
-            leaf = f"{name if index >= fork else ''}{index}".encode()
-            frontier, nodes = extend_frontier(frontier, index, leaf_hash(leaf))
-            self._nodes |= {(node.level, node.position): node.hash for node in nodes}
-            self._roots.append(frontier_root(frontier))
-
-    def note(self, size: int) -> str:
-        return sign_checkpoint(size, self._roots[size], self.key)
-
-    def ask(self, old: int, size: int) -> bytes:
-        proof = consistency_proof(old, size, lambda *at: self._nodes[at]) if 0 < old <= size else []
-        return AddCheckpoint(old, tuple(proof), self.note(size)).to_bytes()
 
 
 @pytest.fixture
@@ -195,7 +170,7 @@ def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
         (400, changed(note=tree.note(8))),
         (409, changed(old_size=8, note=tree.note(8), proof=())),
         (422, fork.ask(9, 20)),
-        (422, fork.ask(9, 9)),
+        (409, fork.ask(9, 9)),
         (422, changed(proof=())),
         (422, changed(proof=good.proof[:-1])),
         (422, changed(proof=(*good.proof, bytes(32)))),
@@ -223,7 +198,7 @@ def test_an_empty_tree_has_one_root_and_needs_no_proof(
     witness: Witness, tree: Tree, log_key: LogKey
 ) -> None:
     note = sign_checkpoint(0, bytes(32), log_key)
-    assert witness.add_checkpoint(AddCheckpoint(0, (), note).to_bytes()).status == 422
+    assert witness.add_checkpoint(AddCheckpoint(0, (), note).to_bytes()).status == 409
     body = AddCheckpoint(0, (bytes(32),), tree.note(3)).to_bytes()
     assert witness.add_checkpoint(body).status == 422
 
@@ -349,7 +324,7 @@ def test_one_killed_at_any_point_remembers_all_that_it_may_have_answered(
     again = Witness(key, [log_key.public], state)
     assert again.add_checkpoint(tree.ask(5, 20)).body == f"{remembered}\n".encode()
     assert again.add_checkpoint(tree.ask(remembered, 20)).status == 200
-    assert again.add_checkpoint(fork.ask(20, 20)).status == 422
+    assert again.add_checkpoint(fork.ask(20, 20)).status == 409
     assert again.add_checkpoint(fork.ask(20, 30)).status == 422
 
 
