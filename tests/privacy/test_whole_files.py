@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -95,4 +96,20 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
     assert done == ["first", "second"]
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ExportFailed), alone_in(tmp_path / "file"):
+        pass
+
+
+def test_a_file_system_without_locks_is_written_to_and_a_lock_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = errno.EBADF
+
+    def refused(*given: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(whole_files.fcntl, "flock", refused)
+    with alone_in(tmp_path):
+        write_whole(tmp_path / "file", b"")
+    number = errno.EIO
+    with pytest.raises(ExportFailed, match="cannot lock"), alone_in(tmp_path):
         pass

@@ -53,10 +53,11 @@ class CosignedNotes:
         lines = [line for n in (note, *same) for line in n.partition("\n\n")[2].splitlines()]
         return text + separator + "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
-    def latest(self, witness: WitnessPublicKey) -> str | None:
-        """What ``witness`` cosigned last, unverified. Raises :class:`LogTampered`."""
+    def latest(self, witness: WitnessPublicKey, public: LogPublicKey | None = None) -> str | None:
+        """What ``witness`` cosigned last; with the log's key, its signature is verified. Raises
+        :class:`LogTampered`, which names the file."""
         path = self._path(witness)
-        return _read(path) if path.exists() else None
+        return _read(path, public) if path.exists() else None
 
     def keep(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> Checkpoint:
         """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -31,6 +32,7 @@ __all__ = [
 
 MAX_NOTE_BYTES = 65_536
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}", re.DOTALL)
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _STALE_S = 3600.0
 """No draft is written to for so long, unless its writer died."""
 
@@ -39,7 +41,8 @@ _STALE_S = 3600.0
 def alone_in(folder: Path) -> Iterator[None]:
     """Wait until no other process that asks for it has ``folder``, which is made where need be.
 
-    Where the system has no ``flock`` it waits for nobody. Raises :class:`ExportFailed`.
+    Where the system or the file system has no ``flock`` of folders (Windows, NFS) it waits for
+    nobody. Raises :class:`ExportFailed`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +118,8 @@ def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        raise ExportFailed(f"cannot lock {folder}: {error.strerror}; name another") from error
+        if error.errno not in _NO_LOCKS:
+            raise ExportFailed(f"cannot lock {folder}: {error.strerror}; name another") from error
 
 
 def _drop_stale(path: Path) -> None:

@@ -54,7 +54,7 @@ def cosign(
     public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
         if response is None:
-            _ask(log, request, log.place_cosigned.latest(public))
+            _ask(log, request, log.place_cosigned.latest(public, log.key.public))
             return
         from ugsd_privacy.audit.checkpoint import open_checkpoint
         from ugsd_privacy.audit.cosigned import take_answer
