@@ -44,12 +44,13 @@ def verify_home(
 
     Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
     """
-    notes = [*trusted, *CosignedNotes(place.cosigned).notes()]
+    cosigned = CosignedNotes(place.cosigned)
     if view is None or not place.log_key.exists():  # it has no leaves: none is made before the key
-        if notes:
+        if [*trusted, *cosigned.notes()]:
             raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
         return None
     public = LogKey.load(place.log_key).public
+    notes = [*trusted, *cosigned.notes(public)]
     return verify_view(view, public, owner=owner, trusted=notes, progress=progress)
 
 

@@ -27,6 +27,8 @@ from ugsd_server.errors import ListenFailed, ServerError
 __all__ = ["MAX_CONNECTIONS", "REQUEST_S", "WitnessServer"]
 
 REQUEST_S = 10.0
+_LAST_ANSWER_S = 10.0
+"""For answers at the end: longer than a locked state is waited for."""
 MAX_CONNECTIONS = 32
 _ADD = "/add-checkpoint"
 _LATEST = re.compile(r"/([0-9a-f]{64})/checkpoint")
@@ -70,11 +72,13 @@ class WitnessServer:
         return f"http://{host!s}:{port}"
 
     def close(self) -> None:
-        """Stop listening; requests in hand are answered. May be called again."""
+        """Stop listening; requests that were sent whole are answered. May be called again."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
+            if not self._server.drain(_LAST_ANSWER_S):
+                _log.warning("stopped with requests that were not answered in time")
             self._server = None
 
     def __enter__(self) -> Self:
@@ -96,20 +100,34 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], handler: Callable[..., Any]) -> None:
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._held: set[socket.socket] = set()
+        self._changed = threading.Condition()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
+        with self._changed:
+            has_place = len(self._held) < MAX_CONNECTIONS
+            if has_place:
+                self._held.add(request)
+        if has_place:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def shutdown_request(self, request: Any) -> None:
+        """The end of every connection, served or not."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._held.discard(request)
+            self._changed.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Read no more and wait until all that was asked is answered; whether it was in time."""
+        with self._changed:
+            for request in self._held:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RD)
+            return self._changed.wait_for(lambda: not self._held, timeout_s)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke; whose it was is nobody's business."""
@@ -147,6 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(Answer(413, b"the request is too long\n"))
         else:
             body = self.rfile.read(int(length))
+            if len(body) < int(length):
+                self._answer(Answer(400, b"the request ended early\n"))
+                return
             self._answer_by(lambda: self._witness.add_checkpoint(body))
 
     def do_GET(self) -> None:

@@ -42,7 +42,8 @@ def run(
     Prints the key that devices and auditors keep, and where it listens. Stops on SIGINT and
     SIGTERM.
     """
-    from ugsd_privacy.audit.witness import Witness, open_witness
+    from ugsd_privacy.audit.witness import Witness
+    from ugsd_privacy.audit.witness_state import open_witness
     from ugsd_privacy.errors import PrivacyError
     from ugsd_privacy.keys import LogPublicKey
 

@@ -21,7 +21,7 @@ SURFACE = {
     ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
     ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",
-    ".audit.cosignature": """WitnessKey WitnessPublicKey cosign verify_cosignature
+    ".audit.cosignature": """END_OF_TIME_S WitnessKey WitnessPublicKey cosign verify_cosignature
         with_cosignatures""",
     ".audit.cosigned": "CosignedNotes cosign_request take_answer",
     ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
@@ -31,13 +31,16 @@ SURFACE = {
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
     ".audit.offline": "ExportSummary verify_cosigned verify_export",
-    ".audit.publishing": "Published check_contents publish_tiles",
+    ".audit.publishing": "CHECKPOINT_FILE Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
     ".audit.records": """CARRIED MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION SALT_BYTES Counts
         EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
     ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
-        bundle_bytes check_tile entries entry_at new_tiles tile_hashes""",
+        bundle_bytes check_tile edge_tiles entries entry_at new_tiles subtree_root tile_hashes
+        width_in""",
+    ".audit.tile_files": "TileFiles placed_files read_plain",
+    ".audit.tiles_folder": "TilesSummary verify_tiles",
     ".audit.report": "",
     ".audit.report.captions": "caption_rows",
     ".audit.report.charts": "Chart bytes_chart epsilon_chart",
@@ -56,8 +59,10 @@ SURFACE = {
         fleet_verdict gap indices left many number outside period refused time untold used vectors
         verdict witness_of words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log verify_view",
-    ".audit.whole_files": "MAX_NOTE_BYTES read_bytes read_note replacing write_whole",
-    ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness WitnessState open_witness",
+    ".audit.whole_files": """MAX_NOTE_BYTES alone_in is_draft read_bytes read_note replacing
+        write_whole""",
+    ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness",
+    ".audit.witness_state": "WitnessState open_witness",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel

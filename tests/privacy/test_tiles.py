@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit import publishing
+from ugsd_privacy.audit import publishing, whole_files
+from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.merkle import extend_frontier, leaf_hash
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.tiles import (
     Tile,
     bundle_bytes,
     check_tile,
+    edge_tiles,
     entries,
     new_tiles,
     tile_hashes,
+    width_in,
 )
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.keys import LogKey
@@ -69,6 +74,14 @@ def test_the_tiles_of_a_tree_are_those_of_the_specification() -> None:
 def test_what_is_new_is_what_the_larger_tree_has_and_the_smaller_has_not(a: int, b: int) -> None:
     old, new = sorted((a, b))
     assert set(new_tiles(old, new)) == set(new_tiles(0, new)) - set(new_tiles(0, old))
+
+
+@given(st.integers(0, 200_000))
+def test_the_edge_of_a_tree_is_its_partial_tiles_and_all_have_their_width(size: int) -> None:
+    tiles = list(new_tiles(0, size))
+    assert list(edge_tiles(size)) == [tile for tile in tiles if not tile.is_full]
+    assert all(width_in(size, tile.level, tile.index) == tile.width for tile in tiles)
+    assert width_in(size, 0, size // 256 + 1) == 0
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
@@ -211,3 +224,87 @@ def test_a_file_that_holds_something_else_is_not_overwritten(log: GrownLog, tmp_
     with pytest.raises(LogTampered, match="something else"):
         publish(log, log.grow(256), folder)
     assert (folder / "tile/0/000").read_bytes() == b"mine"
+
+
+def test_two_exports_at_once_end_with_the_larger_log(
+    log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write = tmp_path / "public", publishing.write_whole
+    older, told, last = log.grow(11), [], threading.Event()
+    publish(log, log.grow(11), tmp_path / "warm")
+
+    def slow(path: Path, data: bytes) -> None:
+        if path.name == "checkpoint" and threading.current_thread() is first:
+            last.set()
+            time.sleep(0.3)  # the other export would end meanwhile, if it could begin
+        write(path, data)
+
+    def export(note: str) -> None:
+        try:
+            publish(log, note, folder)
+        except ExportFailed as error:
+            told.append(str(error))
+
+    monkeypatch.setattr(publishing, "write_whole", slow)
+    first = threading.Thread(target=export, args=(older,))
+    first.start()
+    last.wait(10)
+    newer = log.grow(12)
+    second = threading.Thread(target=export, args=(newer,))
+    second.start()
+    for thread in (first, second):
+        thread.join()
+    published = open_checkpoint((folder / "checkpoint").read_text("utf-8"), log.key.public)
+    assert (published.size, told) == (12, [])
+    export(older)
+    assert "export again" in told[0]
+    assert (folder / "checkpoint").read_text("utf-8") == newer
+
+
+def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
+    log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "fcntl", None)
+    folder, write = tmp_path / "public", publishing.write_whole
+    older, newer = log.grow(11), log.grow(12)
+
+    def overtaken(path: Path, data: bytes) -> None:
+        monkeypatch.setattr(publishing, "write_whole", write)
+        publish(log, newer, folder)
+        write(path, data)
+
+    monkeypatch.setattr(publishing, "write_whole", overtaken)
+    with pytest.raises(ExportFailed, match="another export"):
+        publish(log, older, folder)
+    assert (folder / "checkpoint").read_text("utf-8") == newer
+
+
+def test_the_right_edge_is_held_against_the_ledger_at_every_export(
+    log: GrownLog, tmp_path: Path
+) -> None:
+    folder, note = tmp_path / "public", log.grow(300)
+    publish(log, note, folder)
+    for name in ("tile/0/001.p/44", "tile/entries/001.p/44", "tile/1/000.p/1"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        for later in (note, log.grow(301)):
+            with pytest.raises(LogTampered, match=f"{name} holds something else"):
+                publish(log, later, folder)
+        (folder / name).unlink()
+        assert publish(log, note, folder) == 1
+        assert (folder / name).read_bytes() == whole
+
+
+def test_a_folder_whose_checkpoint_went_is_not_taken_for_a_smaller_log(
+    log: GrownLog, tmp_path: Path
+) -> None:
+    folder, note = tmp_path / "public", log.grow(300)
+    publish(log, note, folder)
+    before = files(folder)
+    (folder / "checkpoint").unlink()
+    with grown_log(tmp_path / "backup", log.key, 290) as backup:
+        with pytest.raises(LogTampered, match="290 leaves"):
+            publish(backup, backup.grow(290), folder)
+        assert "checkpoint" not in files(folder)
+    assert publish(log, note, folder) == 0
+    assert files(folder) == before

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey
+from ugsd_privacy.audit.cosignature import WitnessKey, cosign
+from ugsd_privacy.audit.witness import AddCheckpoint
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey
 from ugsd_sdk.captioner import Captioner
@@ -254,15 +255,36 @@ def test_an_export_has_what_witnesses_cosigned(
     home: Path, log_key: str, tmp_path: Path, capsys: Out
 ) -> None:
     carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
-    carrier.learn_key(home)
+    carrier.learn_key()
+    assert audit(*carrier.asking(), home=home) == 0
+    assert carrier.witnessed() == 0
     assert audit(*carrier.taking(), home=home) == 0
-    with Home.at(home).open_ledger() as ledger, ledger.signing() as log:
-        log.add_checkpoint(6, "")
     leave_from(home)
     assert audit("export", file, home=home) == 0
     capsys.readouterr()
     assert audit("verify", file, "--log-key", log_key, "--witness-key", carrier.key) == 0
     assert "cosigned 6 of the 14 passages" in capsys.readouterr().out
+
+
+def test_a_folder_of_tiles_verifies_elsewhere(
+    home: Path, log_key: str, elsewhere: Path, tmp_path: Path, capsys: Out
+) -> None:
+    tiles = tmp_path / "tiles"
+    assert audit("export", "--tiles", tiles, home=home) == 0
+    capsys.readouterr()
+    assert audit("verify", tiles, "--log-key", log_key, home=elsewhere) == 0
+    told = capsys.readouterr().out
+    assert "the log verifies: 6 passages (5 blocks, 24 tokens, 3026 bytes)" in told
+    assert "no signature was checked" not in told
+    assert audit("verify", tiles, home=elsewhere) == 0
+    assert "no signature was checked: name --log-key" in capsys.readouterr().out
+    assert audit("verify", tiles, "--log-key", LogKey.generate().public.to_text()) == 1
+    (tile,) = (tiles / "tile" / "0").glob("*.p/*")
+    data = tile.read_bytes()
+    tile.write_bytes(data[:70] + bytes([data[70] ^ 1]) + data[71:])
+    capsys.readouterr()
+    assert audit("verify", tiles, "--log-key", log_key, home=elsewhere) == 1
+    assert f"{tile.parent.name}/{tile.name}" in capsys.readouterr().err
 
 
 def test_passages_under_no_signature_are_told(home: Path, capsys: Out) -> None:
@@ -296,12 +318,10 @@ class Carrier:
             "--request", self.request, "--response", self.response,
         )  # fmt: skip
 
-    def learn_key(self, home: Path) -> None:
-        stranger = WitnessKey.generate().public.to_text()
-        assert audit(*self.asking(stranger), home=home) == 0
+    def learn_key(self) -> None:
         self._out.readouterr()
-        assert self.witnessed() == 0
-        self.key = self._out.readouterr().out.splitlines()[0].split(": ")[1]
+        assert audit("witness", "--state", self._state) == 0
+        self.key = self._out.readouterr().out.strip().split(": ")[1]
 
     def asking(self, key: str | None = None) -> list[str | Path]:
         return ["cosign", "--witness-key", key or self.key, "--request", self.request]
@@ -314,10 +334,15 @@ def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refuse
     home: Path, log_key: str, leave: Callable[[], None], tmp_path: Path, capsys: Out
 ) -> None:
     carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
-    carrier.learn_key(home)
+    carrier.learn_key()
     assert audit("verify", "--witness-key", carrier.key, home=home) == 1
     assert "cosigned no checkpoint" in capsys.readouterr().err
+    assert audit(*carrier.asking(), home=home) == 0
+    assert carrier.witnessed() == 0
+    capsys.readouterr()
     assert audit(*carrier.taking(), home=home) == 0
+    assert "cosigned 6 passages;" in capsys.readouterr().out
+    first = carrier.request.read_bytes(), carrier.response.read_bytes()
     backup = tmp_path / "backup"
     shutil.copytree(home, backup)
     leave()
@@ -325,7 +350,11 @@ def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refuse
     assert "from 6 passages on" in capsys.readouterr().out
     assert carrier.witnessed() == 0
     assert audit(*carrier.taking(), home=home) == 0
+    carrier.request.write_bytes(first[0])
+    carrier.response.write_bytes(first[1])
     capsys.readouterr()
+    assert audit(*carrier.taking(), home=home) == 0
+    assert "cosigned 12 passages later, which are kept" in capsys.readouterr().out
     assert audit("verify", "--witness-key", carrier.key, home=home) == 0
     assert "cosigned 12 of the 12 passages at 20" in capsys.readouterr().out
     assert audit("export", file, "--tiles", tmp_path / "t", home=home) == 0
@@ -377,13 +406,61 @@ def test_a_witness_that_is_behind_is_asked_once_more_from_there(
     home: Path, log_key: str, tmp_path: Path, capsys: Out
 ) -> None:
     carrier = Carrier(tmp_path / "carried", log_key, capsys)
-    carrier.learn_key(home)
+    carrier.learn_key()
+    assert audit(*carrier.asking(), home=home) == 0
+    assert carrier.witnessed() == 0, "an answer that never came back"
     assert audit(*carrier.asking(), home=home) == 0, "it knows of nothing cosigned"
     assert carrier.witnessed() == 1, "the witness is at 6"
     assert audit(*carrier.taking(), home=home) == 1
     assert f"carry {carrier.request} to it once more" in capsys.readouterr().err
     assert carrier.witnessed() == 0
     assert audit(*carrier.taking(), home=home) == 0
+
+
+def test_a_witness_is_begun_by_its_key_and_asked_with_all_it_needs(
+    log_key: str, tmp_path: Path, capsys: Out
+) -> None:
+    state, ask = ["--state", tmp_path / "w"], ["--request", tmp_path / "ask"]
+    told = []
+    for _ in range(2):
+        assert audit("witness", *state) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert told[0].startswith("witness key: ugsd.witness/")
+    back, key = ["--response", tmp_path / "answer"], ["--log-key", log_key]
+    for given in (ask, [*ask, *back], [*ask, *key], back):
+        assert audit("witness", *state, *given) == 2
+    assert "--request" in capsys.readouterr().err
+    (tmp_path / "w" / "witness.sqlite3").write_bytes(b"")
+    assert audit("witness", *state) == 1
+    assert "forgot what it cosigned" in capsys.readouterr().err
+
+
+def test_another_log_of_the_size_that_was_cosigned_is_refused_and_no_answer_written(
+    tmp_path: Path, capsys: Out
+) -> None:
+    key = LogKey.generate()
+    carrier = Carrier(tmp_path / "carried", key.public.to_text(), capsys)
+    for old, root, code in ((0, bytes(32), 0), (3, b"f" * 32, 1)):
+        carrier.response.unlink(missing_ok=True)
+        note = sign_checkpoint(3, root, key)
+        carrier.request.write_bytes(AddCheckpoint(old, (), note).to_bytes())
+        assert carrier.witnessed() == code
+    assert "refused (409): not the tree of 3 leaves" in capsys.readouterr().err
+    assert not carrier.response.exists()
+
+
+def test_a_cosignature_of_no_calendars_time_is_refused_when_it_is_taken_in(
+    home: Path, tmp_path: Path, capsys: Out
+) -> None:
+    key, ask = WitnessKey.generate(), tmp_path / "ask"
+    given = ["cosign", "--witness-key", key.public.to_text(), "--request", ask]
+    assert audit(*given, home=home) == 0
+    text = AddCheckpoint.from_bytes(ask.read_bytes()).note.partition("\n\n")[0] + "\n"
+    (tmp_path / "answer").write_text(cosign(text, key, 2**62), "utf-8")
+    assert audit(*given, "--response", tmp_path / "answer", home=home) == 1
+    assert "a time that is none" in capsys.readouterr().err
+    assert audit("verify", home=home) == 0
 
 
 @pytest.mark.parametrize("command", ["export", "receipt", "prove", "cosign", "witness", "verify"])

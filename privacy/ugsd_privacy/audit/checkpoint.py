@@ -31,6 +31,7 @@ _SIGNATURE = re.compile(r"— (?P<name>[^\s+]+) (?P<blob>[A-Za-z0-9+/]+={0,2})")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID_BYTES = 4
 _ROOT_BYTES = 32
+_MAX_SIZE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,10 @@ def parse_checkpoint(text: str, origin: str) -> Checkpoint:
     root = _decode(lines[2])
     if len(root) != _ROOT_BYTES:
         raise LogTampered("the checkpoint's root is not a SHA-256 hash")
-    return Checkpoint(lines[0], int(lines[1]), root)
+    size = int(lines[1])
+    if size >= _MAX_SIZE:
+        raise LogTampered("the checkpoint's size is 2**63 or more, which no log has")
+    return Checkpoint(lines[0], size, root)
 
 
 def note_origin(note: str) -> str:

@@ -20,13 +20,21 @@ from ugsd_privacy.audit.checkpoint import note_signatures
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.key_files import create_private, from_text, read_text, to_text
 
-__all__ = ["WitnessKey", "WitnessPublicKey", "cosign", "verify_cosignature", "with_cosignatures"]
+__all__ = [
+    "END_OF_TIME_S",
+    "WitnessKey",
+    "WitnessPublicKey",
+    "cosign",
+    "verify_cosignature",
+    "with_cosignatures",
+]
 
 _SECRET_PREFIX = "ugsd-wsk1:"  # noqa: S105  (a label)
 _ALGORITHM = b"\x04"
 _SEED_BYTES = 32
 _KEY_ID_BYTES, _TIME_BYTES = 4, 8
-_MAX_TIME_S = 2**63
+END_OF_TIME_S = 253_402_300_800
+"""The year 10,000, which no calendar here has."""
 
 
 class WitnessPublicKey:
@@ -134,7 +142,8 @@ class WitnessKey:
 
 
 def cosign(text: str, key: WitnessKey, time_s: int) -> str:
-    """The signature line over a checkpoint's text; ``time_s`` is Unix time, not 0."""
+    """The signature line over a checkpoint's text; ``time_s`` is Unix time, from 1 to before
+    ``END_OF_TIME_S``."""
     public = key.public
     signed = key.sign(_message(text, time_s))
     blob = public.key_id + time_s.to_bytes(_TIME_BYTES, "big") + signed
@@ -152,8 +161,8 @@ def verify_cosignature(note: str, witness: WitnessPublicKey) -> int:
     for name, blob in signatures:
         if name == witness.name and blob[:_KEY_ID_BYTES] == witness.key_id:
             time_s = int.from_bytes(blob[_KEY_ID_BYTES : _KEY_ID_BYTES + _TIME_BYTES], "big")
-            if not 0 < time_s < _MAX_TIME_S:
-                raise LogTampered(f"a cosignature of {witness.name} has no time")
+            if not 0 < time_s < END_OF_TIME_S:
+                raise LogTampered(f"a cosignature of {witness.name} has a time that is none")
             witness.verify(blob[_KEY_ID_BYTES + _TIME_BYTES :], _message(text, time_s))
             times.append(time_s)
     if not times:

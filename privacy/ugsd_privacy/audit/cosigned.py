@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import open_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessPublicKey, with_cosignatures
+from ugsd_privacy.audit.checkpoint import Checkpoint, note_signatures, open_checkpoint
+from ugsd_privacy.audit.cosignature import (
+    WitnessPublicKey,
+    verify_cosignature,
+    with_cosignatures,
+)
 from ugsd_privacy.audit.merkle import consistency_proof
-from ugsd_privacy.audit.whole_files import read_note, write_whole
+from ugsd_privacy.audit.whole_files import alone_in, read_note, write_whole
 from ugsd_privacy.audit.witness import AddCheckpoint
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
@@ -32,9 +38,13 @@ class CosignedNotes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def notes(self) -> list[str]:
-        """All of them, unverified. Raises :class:`LogTampered` for files that are no notes."""
-        return [read_note(path) for path in sorted(self._folder.glob("*.note"))[:_MAX_NOTES]]
+    def notes(self, public: LogPublicKey | None = None) -> list[str]:
+        """All of them; with the log's key, its signatures are verified.
+
+        Raises :class:`LogTampered`, which names the file, for one that is no such note, and where
+        there are more than 64.
+        """
+        return [_read(path, public) for path in self._paths()]
 
     def merged(self, note: str) -> str:
         """``note`` with the cosignatures that are kept of the same checkpoint."""
@@ -43,20 +53,45 @@ class CosignedNotes:
         lines = [line for n in (note, *same) for line in n.partition("\n\n")[2].splitlines()]
         return text + separator + "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
-    def latest(self, witness: WitnessPublicKey) -> str | None:
-        """What ``witness`` cosigned last, unverified. Raises :class:`LogTampered`."""
+    def latest(self, witness: WitnessPublicKey, public: LogPublicKey | None = None) -> str | None:
+        """What ``witness`` cosigned last; with the log's key, its signature is verified. Raises
+        :class:`LogTampered`, which names the file."""
         path = self._path(witness)
-        return read_note(path) if path.exists() else None
+        return _read(path, public) if path.exists() else None
 
-    def keep(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> None:
+    def keep(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> Checkpoint:
         """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.
 
-        Raises :class:`LogTampered` or :class:`ExportFailed`.
+        The checkpoint that is kept now. Raises :class:`LogTampered`, also where the witness
+        cosigned two trees of one size, or :class:`ExportFailed`.
         """
-        kept = self.latest(witness)
-        size = open_checkpoint(note, public).size
-        if kept is None or open_checkpoint(kept, public).size <= size:
-            write_whole(self._path(witness), note.encode(), mode=0o600)
+        given, given_s = open_checkpoint(note, public), verify_cosignature(note, witness)
+        path = self._path(witness)
+        with alone_in(self._folder):
+            if path.exists():
+                kept, kept_s = _kept(path, witness, public)
+                if kept.size == given.size and kept.root != given.root:
+                    raise LogTampered(
+                        f"forked: {witness.name} cosigned another log of {kept.size} leaves, {path}"
+                    )
+                if (kept.size, kept_s) > (given.size, given_s):
+                    return kept
+            elif len(self._paths()) == _MAX_NOTES:
+                raise self._full()
+            write_whole(path, note.encode(), mode=0o600)
+        return given
+
+    def _paths(self) -> list[Path]:
+        paths = sorted(self._folder.glob("*.note"))
+        if len(paths) > _MAX_NOTES:
+            raise self._full()
+        return paths
+
+    def _full(self) -> LogTampered:
+        return LogTampered(
+            f"{self._folder} holds no more than {_MAX_NOTES} witnesses' checkpoints; move away "
+            "those of witnesses that are not asked any more"
+        )
 
     def _path(self, witness: WitnessPublicKey) -> Path:
         name = hashlib.sha256(witness.to_text().encode()).hexdigest()[:16]
@@ -98,6 +133,11 @@ def take_answer(
     if told is not None:
         at = int(told[1])
         _not_rolled_back(at, size)
+        if at == request.old_size:
+            raise LogTampered(
+                f"the witness was asked from {at} leaves on and is there: it cosigned another log "
+                "of so many, or the answer is to an earlier request"
+            )
         return at
     lines = body.decode(errors="replace")
     if not lines.startswith("— "):
@@ -113,3 +153,28 @@ def _not_rolled_back(cosigned: int, size: int) -> None:
         raise LogTampered(
             f"rolled back: the witness cosigned {cosigned} leaves, {size} are here", index=size
         )
+
+
+def _read(path: Path, public: LogPublicKey | None = None) -> str:
+    note = read_note(path)
+    with _named(path):
+        if public is None:
+            note_signatures(note)
+        else:
+            open_checkpoint(note, public)
+    return note
+
+
+def _kept(path: Path, witness: WitnessPublicKey, public: LogPublicKey) -> tuple[Checkpoint, int]:
+    """A kept checkpoint, and when it was cosigned."""
+    note = _read(path, public)
+    with _named(path):
+        return open_checkpoint(note, public), verify_cosignature(note, witness)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except LogTampered as error:
+        raise LogTampered(f"{path}: {error}; restore it, or move it away") from None

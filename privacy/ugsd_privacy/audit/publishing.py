@@ -1,8 +1,9 @@
 """The log in a folder that any static file server serves: C2SP tlog-tiles and tlog-checkpoint.
 
 Only what is new is written: whole files, tiles first, the checkpoint last, so that a reader or a
-crash meets a complete log at any time. A file once written is never changed; a partial tile goes
-once its full one is there. Bodies are not published.
+crash meets a complete log at any time. One export at a time has the folder, so its checkpoint
+never goes back. A file once written is never changed; a partial tile goes once its full one is
+there. Bodies are not published.
 """
 
 from __future__ import annotations
@@ -10,19 +11,33 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, verify_consistency
-from ugsd_privacy.audit.tiles import Tile, bundle_bytes, check_tile, new_tiles, tile_hashes
-from ugsd_privacy.audit.whole_files import read_bytes, read_note, write_whole
-from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.audit.tile_files import placed_files
+from ugsd_privacy.audit.tiles import (
+    Tile,
+    bundle_bytes,
+    check_tile,
+    edge_tiles,
+    new_tiles,
+    tile_hashes,
+)
+from ugsd_privacy.audit.whole_files import (
+    alone_in,
+    read_bytes,
+    read_note,
+    write_whole,
+)
+from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import LedgerView
 
-__all__ = ["Published", "check_contents", "publish_tiles"]
+__all__ = ["CHECKPOINT_FILE", "Published", "check_contents", "publish_tiles"]
 
-_CHECKPOINT = "checkpoint"
+CHECKPOINT_FILE = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +55,18 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
     Raises :class:`LogTampered` where they differ, or where ``folder`` holds another log, or more of
     this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be written.
     """
+    with alone_in(folder):
+        return _published_anew(view, note, public, folder)
+
+
+def _published_anew(view: LedgerView, note: str, public: LogPublicKey, folder: Path) -> Published:
     signed, old = open_checkpoint(note, public), _published(folder, public)
     if old.size > signed.size:
+        if view.size() >= old.size and view.root(old.size) == old.root:
+            raise ExportFailed(f"{folder} has {old.size} leaves by another export; export again")
         raise LogTampered(
-            f"{folder} has {old.size} leaves of this log, the ledger {signed.size}: rolled back",
+            f"{folder} has {old.size} leaves of this log, the ledger {signed.size}: rolled back, "
+            "unless another export just wrote there; then export again",
             index=signed.size,
         )
     if view.size() < signed.size or view.root(signed.size) != signed.root:
@@ -51,7 +74,10 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
     proof = consistency_proof(old.size, signed.size, view.node) if old.size else []
     verify_consistency(old.size, signed.size, old.root, signed.root, proof)
     files = 0
-    for tile in new_tiles(old.size, signed.size):
+    if not old.size and (folder / "tile").exists():  # an export broken off, or a lost checkpoint
+        for _ in placed_files(folder, signed.size):
+            pass
+    for tile in chain(edge_tiles(old.size), new_tiles(old.size, signed.size)):
         hashes = tile_hashes(tile, view.nodes)
         check_tile(tile, hashes, view.node)
         if tile.level == 0:
@@ -59,7 +85,9 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
             check_contents(contents, hashes, tile.start)
             files += _write_once(folder / tile.entries_path, bundle_bytes(contents))
         files += _write_once(folder / tile.path, b"".join(hashes))
-    write_whole(folder / _CHECKPOINT, note.encode())
+    if _published(folder, public) != old:  # where the system has no lock
+        raise ExportFailed(f"another export wrote to {folder}; export again")
+    write_whole(folder / CHECKPOINT_FILE, note.encode())
     _drop_partial(folder, old.size, signed.size)
     return Published(signed, files)
 
@@ -73,7 +101,7 @@ def check_contents(contents: Sequence[bytes], hashes: Sequence[bytes], start: in
 
 def _published(folder: Path, public: LogPublicKey) -> Checkpoint:
     """What the folder holds already."""
-    path = folder / _CHECKPOINT
+    path = folder / CHECKPOINT_FILE
     if not path.exists():
         return Checkpoint(public.origin, 0, EMPTY_ROOT)
     try:

@@ -23,10 +23,13 @@ __all__ = [
     "Tile",
     "bundle_bytes",
     "check_tile",
+    "edge_tiles",
     "entries",
     "entry_at",
     "new_tiles",
+    "subtree_root",
     "tile_hashes",
+    "width_in",
 ]
 
 HASH_BYTES = 32
@@ -94,6 +97,21 @@ def new_tiles(old: int, new: int) -> Iterator[Tile]:
         level += 1
 
 
+def edge_tiles(size: int) -> Iterator[Tile]:
+    """The partial tiles of a tree of ``size`` leaves, at most one of each level."""
+    level = 0
+    while size >> (TILE_HEIGHT * level):
+        index, width = divmod(size >> (TILE_HEIGHT * level), TILE_WIDTH)
+        if width:
+            yield Tile(level, index, width)
+        level += 1
+
+
+def width_in(size: int, level: int, index: int) -> int:
+    """Of a tile in a tree of ``size`` leaves; 0 where the tree has none there."""
+    return min(TILE_WIDTH, max(0, (size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH))
+
+
 def tile_hashes(tile: Tile, nodes: NodesReader) -> list[bytes]:
     """The hashes of a tile; joined, they are its content."""
     return nodes(TILE_HEIGHT * tile.level, tile.start, tile.start + tile.width)
@@ -108,7 +126,7 @@ def check_tile(tile: Tile, hashes: Sequence[bytes], node: NodeReader) -> None:
     for level, _ in frontier_positions(tile.width):
         width = 1 << level
         above = TILE_HEIGHT * tile.level + level
-        if _subtree_root(hashes[at : at + width]) != node(above, (tile.start + at) >> level):
+        if subtree_root(hashes[at : at + width]) != node(above, (tile.start + at) >> level):
             first = (tile.start + at) << (TILE_HEIGHT * tile.level)
             raise LogTampered(f"the node over leaf {first} differs from those below", index=first)
         at += width
@@ -148,7 +166,7 @@ def entries(bundle: bytes) -> list[bytes]:
     return found
 
 
-def _subtree_root(hashes: Sequence[bytes]) -> bytes:
+def subtree_root(hashes: Sequence[bytes]) -> bytes:
     """Of a power of two of hashes."""
     row = list(hashes)
     while len(row) > 1:

@@ -1,23 +1,17 @@
 """A witness of logs: it cosigns checkpoints that extend what it cosigned before, and no others.
 
 C2SP tlog-witness, sans I/O: the bytes of a request in, status and bytes of the answer out. What it
-cosigned last is on disk before it answers, in one SQLite transaction with the look at what that
-was, so that threads, processes and crashes cannot make it sign a smaller or a forked tree. A state
-restored from a backup forgets; one that was lost is refused.
+cosigned last is on disk before it answers (:mod:`ugsd_privacy.audit.witness_state`).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Self
 
 from ugsd_privacy.audit.checkpoint import (
@@ -26,20 +20,14 @@ from ugsd_privacy.audit.checkpoint import (
     open_note,
     parse_checkpoint,
 )
-from ugsd_privacy.audit.cosignature import WitnessKey, cosign
-from ugsd_privacy.audit.merkle import EMPTY_ROOT, verify_consistency
+from ugsd_privacy.audit.cosignature import END_OF_TIME_S, WitnessKey, cosign
+from ugsd_privacy.audit.merkle import verify_consistency
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES
-from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.audit.witness_state import WitnessState
+from ugsd_privacy.errors import LogTampered, WitnessUnavailable
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = [
-    "MAX_REQUEST_BYTES",
-    "AddCheckpoint",
-    "Answer",
-    "Witness",
-    "WitnessState",
-    "open_witness",
-]
+__all__ = ["MAX_REQUEST_BYTES", "AddCheckpoint", "Answer", "Witness"]
 
 _MAX_PROOF_LINES = 63
 _HASH_BYTES = 32
@@ -47,10 +35,6 @@ _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 MAX_REQUEST_BYTES = MAX_NOTE_BYTES + 64 * (_MAX_PROOF_LINES + 1)
 _PLAIN = "text/plain; charset=utf-8"
 _SIZE = "text/x.tlog.size"
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS cosigned (origin_hash TEXT PRIMARY KEY, size INTEGER NOT NULL,"
-    " root BLOB NOT NULL, note TEXT NOT NULL) STRICT"
-)
 
 
 class Answer(NamedTuple):
@@ -60,6 +44,11 @@ class Answer(NamedTuple):
     """As HTTP has it."""
     body: bytes
     content_type: str = _PLAIN
+
+    @property
+    def is_size(self) -> bool:
+        """Whether it tells what was cosigned last, to ask again from there."""
+        return self.content_type == _SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +102,7 @@ class Witness:
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer an ``add-checkpoint`` request: 200 with a cosignature, 409 with the size that was
-        cosigned last, or 400, 403, 404 or 422 in words.
+        cosigned last, or 400, 403, 404, 409 (another tree of that size) or 422 in words.
 
         Raises :class:`WitnessUnavailable`; then nothing is signed.
         """
@@ -146,113 +135,23 @@ class Witness:
         with self._state.deciding(wanted.origin) as latest:
             if request.old_size != latest.size:
                 return Answer(409, f"{latest.size}\n".encode(), _SIZE)
-            if not wanted.size and wanted.root != EMPTY_ROOT:
-                return _refusal(422, "not the root of a tree without leaves")
+            if wanted.size == latest.size and wanted.root != latest.root:
+                return _refusal(409, f"not the tree of {latest.size} leaves that was cosigned")
             try:
                 verify_consistency(
                     latest.size, wanted.size, latest.root, wanted.root, request.proof
                 )
             except LogTampered as error:
                 return _refusal(422, str(error))
-            line = cosign(text, self._key, max(1, int(self._clock())))
+            line = cosign(text, self._key, self._now_s())
             latest.replace(wanted, request.note + line)
         return Answer(200, line.encode())
 
-
-def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey, WitnessState]:
-    """The key and the state of the witness in ``folder``, made together where there is no key.
-
-    Raises :class:`KeyFileError` or :class:`WitnessUnavailable`: also where the state was lost and
-    the key was not.
-    """
-    path = folder / "witness.key" if key_file is None else key_file
-    create = not path.exists()
-    # The state first: a crash between the two leaves a folder that can be used.
-    state = WitnessState(folder / "witness.sqlite3", create=create).open()
-    if create:
-        try:
-            WitnessKey.generate().save(path)
-        except KeyFileError:
-            if not path.exists():  # else another process made it meanwhile
-                raise
-    return WitnessKey.load(path), state
-
-
-class WitnessState:
-    """What a witness cosigned last of each log, in a file of SQLite.
-
-    Without ``create`` it must be there already: a witness that forgot would sign anything.
-    """
-
-    def __init__(self, path: Path, *, create: bool = False, busy_timeout_s: float = 5.0) -> None:
-        self._path = path
-        self._create = create
-        self._busy_timeout_s = busy_timeout_s
-
-    def open(self) -> Self:
-        """Check the file, make it where it may. Raises :class:`WitnessUnavailable`."""
-        if not self._create and not self._path.exists():
-            raise WitnessUnavailable(
-                f"{self._path} was lost, so this witness forgot what it cosigned; restore it, or "
-                "begin with another key"
-            )
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise WitnessUnavailable(f"cannot make {self._path.parent}") from error
-        with self._transaction() as db:
-            db.execute(_TABLE)
-        return self
-
-    def note(self, origin_hash: str) -> str | None:
-        """The cosigned checkpoint of a log. Raises :class:`WitnessUnavailable`."""
-        with self._transaction() as db:
-            row = _row(db, origin_hash)
-        return None if row is None else row[2]
-
-    @contextmanager
-    def deciding(self, origin: str) -> Iterator[_Latest]:
-        """What was cosigned last of a log, which nobody else changes meanwhile; what replaces it is
-        on disk at the end. Raises :class:`WitnessUnavailable`."""
-        with self._transaction() as db:
-            yield _Latest(db, hashlib.sha256(origin.encode()).hexdigest())
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(
-                sqlite3.connect(self._path, timeout=self._busy_timeout_s, isolation_level=None)
-            ) as db:
-                db.execute("PRAGMA synchronous = EXTRA")  # the journal's removal is durable too
-                db.execute("PRAGMA fullfsync = ON")
-                db.execute("BEGIN IMMEDIATE")
-                yield db
-                db.execute("COMMIT")  # on any error the connection is closed, which rolls back
-        except sqlite3.Error as error:
-            raise WitnessUnavailable(
-                f"{self._path} cannot be used (locked, full or damaged); nothing is signed"
-            ) from error
-
-
-class _Latest:
-    """The tree of one log that was cosigned last, within a transaction."""
-
-    def __init__(self, db: sqlite3.Connection, origin_hash: str) -> None:
-        self._db = db
-        self._origin_hash = origin_hash
-        self.size, self.root, _ = _row(db, origin_hash) or (0, EMPTY_ROOT, "")
-
-    def replace(self, checkpoint: Checkpoint, note: str) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)",
-            (self._origin_hash, checkpoint.size, checkpoint.root, note),
-        )
-
-
-def _row(db: sqlite3.Connection, origin_hash: str) -> tuple[int, bytes, str] | None:
-    query = "SELECT size, root, note FROM cosigned WHERE origin_hash = ?"
-    row: tuple[int, bytes, str] | None = db.execute(query, (origin_hash,)).fetchone()
-    return row
+    def _now_s(self) -> int:
+        now_s = int(self._clock())
+        if not 0 < now_s < END_OF_TIME_S:
+            raise WitnessUnavailable("the clock tells no time; set it. Nothing is signed")
+        return now_s
 
 
 def _refusal(status: int, words: str) -> Answer:

@@ -84,7 +84,8 @@ def export(
                     f"{tiles}: {published.checkpoint.size} passages, {published.files} new files"
                 )
             if file is not None:
-                earlier = [*log.cosigned.notes(), *([read_note(since)] if since else [])]
+                cosigned = log.cosigned.notes(log.key.public)
+                earlier = [*cosigned, *([read_note(since)] if since else [])]
                 with replacing(file) as out:
                     sums = export_log(view, note, log.key, out, earlier=earlier, bodies=with_bodies)
                 typer.echo(f"{file}: {sums.size} passages, root {sums.root.hex()}")

@@ -56,7 +56,8 @@ def verify(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="An export, receipts or a proof instead; needs neither device nor home.",
+            help="An export, a folder of tiles, receipts or a proof instead; needs neither device "
+            "nor home.",
         ),
     ] = None,
     home: HomeOption = None,
@@ -75,7 +76,7 @@ def verify(
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
     trusted = [_given_note(path) for path in checkpoint or []]
-    proofs = file is not None and is_json(file)
+    proofs = file is not None and not file.is_dir() and is_json(file)
     if file is not None and owner_key is not None:
         raise typer.BadParameter("--owner-key reads a home's bodies: it is not for a FILE")
     if proofs and (trusted or witnesses):
@@ -85,6 +86,8 @@ def verify(
             _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
         elif proofs:
             _verify_proofs(file, public or _own_key(_place(home, config)))
+        elif file.is_dir():
+            _verify_tiles(file, public, trusted, witnesses)
         else:
             _verify_export(file, public, trusted, witnesses)
     except LogTampered as error:
@@ -149,7 +152,7 @@ def _verify_home(
     own = LogKey.load(place.log_key).public
     if public is not None and public.to_text() != own.to_text():
         raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
-    notes = [*trusted, *CosignedNotes(place.cosigned).notes()]
+    notes = [*trusted, *CosignedNotes(place.cosigned).notes(own)]
     witnessed = verify_cosigned(notes, own, witnesses)
     typer.echo(describe(summary))
     _tell_witnessed(witnessed, summary.size)
@@ -195,6 +198,27 @@ def describe(summary: LogSummary) -> str:
         f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
         f"root {summary.root.hex()[:16]}{erased}{unread}{unsigned}"
     )
+
+
+def _verify_tiles(
+    folder: Path,
+    public: LogPublicKey | None,
+    trusted: list[str],
+    witnesses: list[WitnessPublicKey],
+) -> None:
+    from ugsd_privacy.audit.tiles_folder import verify_tiles
+
+    summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
+    typer.echo(
+        f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
+        f"tokens, {summary.frame_bytes} bytes)\nroot {summary.root.hex()}"
+    )
+    _tell_witnessed(summary.witnessed, summary.size)
+    if public is None:
+        typer.echo(
+            f"Its checkpoint says that it is of {summary.origin}; the folder holds no key, so no "
+            "signature was checked: name --log-key (on the device, `ugsd audit key` prints it)."
+        )
 
 
 def _describe_export(summary: ExportSummary) -> str:

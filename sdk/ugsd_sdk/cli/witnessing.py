@@ -15,7 +15,7 @@ __all__ = ["register"]
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
-_OK, _CONFLICT = 200, 409
+_OK = 200
 
 
 def register(audit: typer.Typer) -> None:
@@ -54,8 +54,9 @@ def cosign(
     public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
         if response is None:
-            _ask(log, request, log.cosigned.latest(public))
+            _ask(log, request, log.cosigned.latest(public, log.key.public))
             return
+        from ugsd_privacy.audit.checkpoint import open_checkpoint
         from ugsd_privacy.audit.cosigned import take_answer
         from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes
         from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint
@@ -66,8 +67,14 @@ def cosign(
         if isinstance(taken, int):
             _ask(log, request, taken)
             fail(f"the witness is at {taken} passages: carry {request} to it once more")
-        log.cosigned.keep(taken, public, log.key.public)
-        typer.echo(f"{public.name} cosigned the log; `ugsd audit verify --witness-key` checks it")
+        kept = log.cosigned.keep(taken, public, log.key.public)
+        size = open_checkpoint(taken, log.key.public).size
+        if kept.size > size:
+            typer.echo(f"{public.name} cosigned {kept.size} passages later, which are kept")
+            return
+        typer.echo(
+            f"{public.name} cosigned {size} passages; `ugsd audit verify --witness-key` checks it"
+        )
 
 
 def witness(
@@ -75,11 +82,16 @@ def witness(
         Path, typer.Option(metavar="DIR", help="What this witness cosigned; made with its key.")
     ],
     log_key: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(metavar="KEY", help="Of a log to witness, or a file; may be repeated."),
-    ],
-    request: Annotated[Path, typer.Option(metavar="FILE", help="What a device asked.")],
-    response: Annotated[Path, typer.Option(metavar="FILE", help="Written, to be carried back.")],
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What a device asked.  [default: only print the key]"),
+    ] = None,
+    response: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Written, to be carried back.")
+    ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Its private key.  [default: witness.key in --state]"),
@@ -87,20 +99,29 @@ def witness(
 ) -> None:
     """Be a witness, by files: cosign a log that extends what was cosigned before.
 
-    Run it elsewhere than the device. `ugsd-server witness` does the same over HTTP.
+    Without --request it only prints the witness's key, which devices need to ask, and makes it
+    where there is none. Run it elsewhere than the device. `ugsd-server witness` does the same over
+    HTTP.
     """
     from ugsd_privacy.audit.whole_files import read_bytes, write_whole
-    from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Witness, open_witness
+    from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Witness
+    from ugsd_privacy.audit.witness_state import open_witness
     from ugsd_privacy.keys import LogPublicKey
 
+    if request is None and response is not None:
+        raise typer.BadParameter("--response is to a --request; name it")
+    if request is not None and (response is None or not log_key):
+        raise typer.BadParameter("a --request needs --response and --log-key too")
     key, kept = open_witness(state, key_file)
     typer.echo(f"witness key: {key.public.to_text()}")
+    if request is None or response is None:
+        return
     asked = read_bytes(request, MAX_REQUEST_BYTES)
-    answer = Witness(key, map(LogPublicKey.load, log_key), kept).add_checkpoint(asked)
-    if answer.status in {_OK, _CONFLICT}:
+    answer = Witness(key, map(LogPublicKey.load, log_key or []), kept).add_checkpoint(asked)
+    if answer.status == _OK or answer.is_size:
         write_whole(response, answer.body)
     words = answer.body.decode().strip()
-    if answer.status == _CONFLICT:
+    if answer.is_size:
         fail(f"this witness is at {words} passages of that log: {response} says so")
     if answer.status != _OK:
         fail(f"refused ({answer.status}): {words}")

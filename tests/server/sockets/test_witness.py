@@ -8,6 +8,7 @@ import http.client
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,8 +21,10 @@ import pytest
 from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
 from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
 from ugsd_privacy.audit.merkle import leaf_hash
-from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, open_witness
+from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness
+from ugsd_privacy.audit.witness_state import open_witness
 from ugsd_privacy.keys import LogKey
+from ugsd_server import witness as witness_server
 from ugsd_server.cli import main
 from ugsd_server.errors import ListenFailed, ServerError
 from ugsd_server.witness import MAX_CONNECTIONS, WitnessServer
@@ -79,7 +82,10 @@ def test_refusals_have_the_status_and_type_of_the_specification(
     send(server, "POST", "/add-checkpoint", ask_for(log_key))
     again = send(server, "POST", "/add-checkpoint", ask_for(log_key))
     assert again == (409, "text/x.tlog.size", b"1\n")
-    assert send(server, "POST", "/add-checkpoint", ask_for(log_key, 1, leaf=1))[0] == 422
+    other = send(server, "POST", "/add-checkpoint", ask_for(log_key, 1, leaf=1))
+    assert other[:2] == (409, "text/plain; charset=utf-8"), "another root of the same size"
+    two = AddCheckpoint(1, (), sign_checkpoint(2, LEAVES[1], log_key)).to_bytes()
+    assert send(server, "POST", "/add-checkpoint", two)[0] == 422
     assert send(server, "POST", "/add-checkpoint", ask_for(LogKey.generate()))[0] == 404
     assert send(server, "POST", "/add-checkpoint", b"nonsense")[0] == 400
     for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/../x/checkpoint")):
@@ -191,6 +197,70 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, log_key: Lo
         assert verify_cosignature(sign_checkpoint(1, LEAVES[0], log_key) + body, key)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def held(folder: Path) -> sqlite3.Connection:
+    """Its state, locked until this is closed."""
+    db = sqlite3.connect(folder / "witness.sqlite3", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    return db
+
+
+def test_a_request_in_hand_is_answered_when_it_is_told_to_stop(
+    tmp_path: Path, log_key: LogKey
+) -> None:
+    command = [sys.executable, "-m", "ugsd_server", "witness", "--state", str(tmp_path / "w")]
+    command += ["--log-key", log_key.public.to_text(), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        key = WitnessPublicKey.from_text(process.stdout.readline().split(": ")[1])
+        port = int(process.stdout.readline().strip().rpartition(":")[2])
+        with contextlib.closing(held(tmp_path / "w")):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("POST", "/add-checkpoint", ask_for(log_key))
+            time.sleep(0.3)  # it is read, and waits for the state
+            process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert process.poll() is None
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        assert answer.status == 200
+        assert verify_cosignature(sign_checkpoint(1, LEAVES[0], log_key) + body, key)
+        assert process.wait(5) == 0
+
+
+def test_closing_waits_for_no_one_who_asked_nothing_and_no_longer_than_it_must(
+    tmp_path: Path, log_key: LogKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(witness_server, "_LAST_ANSWER_S", 0.3)
+    key, state = open_witness(tmp_path / "w")
+    with WitnessServer(Witness(key, [log_key.public], state), request_s=30) as server:
+        silent, half, whole = raw(server), raw(server), raw(server)
+        half.sendall(b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 500\r\n\r\nold 0\n")
+        body = ask_for(log_key)
+        with contextlib.closing(held(tmp_path / "w")):
+            head = f"POST /add-checkpoint HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+            whole.sendall(head.encode() + body)
+            time.sleep(0.2)
+            begun = time.monotonic()
+            server.close()
+            assert time.monotonic() - begun < 3
+    assert silent.recv(1) == b""
+    assert half.recv(100).startswith(b"HTTP/1.0 400")
+    for connection in (silent, half, whole):
+        connection.close()
+
+
+def test_a_request_that_ends_early_is_not_taken_for_a_shorter_one(
+    server: WitnessServer, log_key: LogKey
+) -> None:
+    body = ask_for(log_key)
+    with raw(server) as connection:
+        head = f"POST /add-checkpoint HTTP/1.1\r\nContent-Length: {len(body) + 1}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100).startswith(b"HTTP/1.0 400")
 
 
 def test_the_command_says_what_is_wrong(

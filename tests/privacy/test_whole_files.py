@@ -1,0 +1,115 @@
+"""A file is there whole or not at all, and what a crash left goes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.audit import whole_files
+from ugsd_privacy.audit.whole_files import alone_in, is_draft, replacing, write_whole
+from ugsd_privacy.errors import ExportFailed
+
+
+def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, done = tmp_path / "file", []
+    sync, replace, sync_directory = os.fsync, Path.replace, whole_files.sync_directory
+
+    def synced(descriptor: int) -> None:
+        if not os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            done.append(("synced", os.fstat(descriptor).st_size))
+        sync(descriptor)
+
+    def replaced(draft: Path, target: Path) -> Path:
+        done.append(("replaced", draft.stat().st_size))
+        return replace(draft, target)
+
+    def folder_synced(folder: Path) -> None:
+        done.append(("folder", len(path.read_bytes())))
+        assert folder == tmp_path
+        sync_directory(folder)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(whole_files, "sync_directory", folder_synced)
+    write_whole(path, b"data")
+    assert done == [("synced", 4), ("replaced", 4), ("folder", 4)]
+
+
+def test_a_failed_write_leaves_what_was_there_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    with pytest.raises(TypeError), replacing(path) as file:
+        file.write("no bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ExportFailed, match="cannot write"):
+        write_whole(path / "below", b"")
+
+
+def test_a_draft_that_a_crash_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    stale, name = "0123456789abcdef", "log[1].ugsd"
+    kept = [
+        f".{name}.{stale[:-1]}",
+        f".{name}.{stale[:-1]}x",
+        f".other.{stale}",
+        f"{name}.{stale}",
+        f".{name}.{stale}.bak",
+    ]
+    for old in (*kept, f".{name}.{stale}"):
+        (tmp_path / old).write_bytes(b"x")
+        os.utime(tmp_path / old, (1, 1))
+    fresh = f".{name}.{stale[::-1]}"
+    (tmp_path / fresh).write_bytes(b"x")
+    (tmp_path / f".{name}.{'0' * 16}").mkdir()
+    os.utime(tmp_path / f".{name}.{'0' * 16}", (1, 1))
+    write_whole(tmp_path / name, b"data")
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {*kept, fresh, name, f".{name}.{'0' * 16}"}
+
+
+def test_drafts_are_told_by_their_names() -> None:
+    assert is_draft(".checkpoint.0123456789abcdef")
+    for name in ("checkpoint", ".checkpoint", "checkpoint.0123456789abcdef", ".x.0123", "000"):
+        assert not is_draft(name)
+
+
+def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
+    folder, done, begun = tmp_path / "made", [], threading.Event()
+
+    def second() -> None:
+        begun.set()
+        with alone_in(folder):
+            done.append("second")
+
+    thread = threading.Thread(target=second)
+    with alone_in(folder):
+        thread.start()
+        begun.wait()
+        thread.join(0.2)
+        done.append("first")
+    thread.join()
+    assert done == ["first", "second"]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ExportFailed), alone_in(tmp_path / "file"):
+        pass
+
+
+def test_a_file_system_without_locks_is_written_to_and_a_lock_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = errno.EBADF
+
+    def refused(*given: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(whole_files.fcntl, "flock", refused)
+    with alone_in(tmp_path):
+        write_whole(tmp_path / "file", b"")
+    number = errno.EIO
+    with pytest.raises(ExportFailed, match="cannot lock"), alone_in(tmp_path):
+        pass
