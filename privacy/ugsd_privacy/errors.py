@@ -102,11 +102,12 @@ class LedgerCorrupt(LedgerError):
 
 
 class LogTampered(PrivacyError):
-    """The audit log does not verify."""
+    """The audit log does not verify; at leaf ``index``, or of ``user``, whom the words name."""
 
-    def __init__(self, message: str, *, index: int | None = None) -> None:
+    def __init__(self, message: str, *, index: int | None = None, user: str | None = None) -> None:
         super().__init__(message)
         self.index = index
+        self.user = user
 
 
 class ExportFailed(PrivacyError):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ugsd_privacy.audit.report.entries import Entry, Period, read_entries
 from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
-from ugsd_privacy.audit.report.model import Protection, Report, Verification
+from ugsd_privacy.audit.report.model import Protection, Report
+from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp import RELATION

@@ -12,7 +12,8 @@ from selenium.webdriver import Chrome
 from ugsd_privacy.audit.report.entries import Period, read_entries
 from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Report, Verification
+from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation

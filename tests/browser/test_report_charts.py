@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Amounts, CapRow, DayRow, Report
+from ugsd_privacy.audit.report.model import CapRow, DayRow, Report
+from ugsd_privacy.audit.report.parts import Amounts
 from ugsd_privacy.dp import Guarantee
 
 from tests.browser.browsing import resize

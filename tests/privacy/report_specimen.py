@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.audit.report.model import (
-    Amounts,
     CapRow,
     CaptionRow,
     DayRow,
@@ -15,9 +14,9 @@ from ugsd_privacy.audit.report.model import (
     Report,
     ResetRow,
     Sent,
-    Verification,
     Word,
-)  # fmt: skip
+)
+from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.dp import Guarantee
 from ugsd_privacy.wire import Disclosure
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from ugsd_privacy.audit.report.entries import Period, read_entries
 from ugsd_privacy.audit.report.gather import Budget, Log, gather
-from ugsd_privacy.audit.report.model import Verification
+from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.budget import BudgetLimits
 
 DAY_S = 86_400

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from ugsd_privacy.audit.report.charts import bytes_chart, epsilon_chart
-from ugsd_privacy.audit.report.model import Amounts, DayRow
+from ugsd_privacy.audit.report.model import DayRow
+from ugsd_privacy.audit.report.parts import Amounts
 from ugsd_privacy.dp import Guarantee
 
 FREE = -1.0

@@ -23,7 +23,8 @@ from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.report.html import fleet_html
 from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
 from ugsd_privacy.audit.report.markdown import fleet_markdown
-from ugsd_privacy.audit.report.model import Amounts, Report, Verification
+from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected

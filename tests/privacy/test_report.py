@@ -18,15 +18,8 @@ from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
 from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.html import fleet_html, report_html
 from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
-from ugsd_privacy.audit.report.model import (
-    Amounts,
-    Gap,
-    Protection,
-    Report,
-    Sent,
-    Verification,
-    Word,
-)
+from ugsd_privacy.audit.report.model import Gap, Protection, Report, Sent, Word
+from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.audit.report.schema import read_report, report_schema
 from ugsd_privacy.audit.report.telling import left, used
 from ugsd_privacy.budget import BudgetLimits, Usage

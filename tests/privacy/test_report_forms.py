@@ -10,10 +10,8 @@ import pytest
 from ugsd_privacy.audit.report.fleet_model import FleetReport
 from ugsd_privacy.audit.report.html import fleet_html, report_html
 from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
-from ugsd_privacy.audit.report.model import (
-    Report,
-    Verification,
-)
+from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.audit.report.parts import Verification
 
 from tests.privacy.report_specimen import FLEET, KEY, REPORT
 from tests.privacy.report_tables import Table, html_tables, markdown_tables

@@ -52,10 +52,11 @@ SURFACE = {
     ".audit.report.inline_svg": "COLOURS inline",
     ".audit.report.kept": "KeptLog KeptLogs",
     ".audit.report.markdown": "fleet_markdown report_markdown",
-    ".audit.report.model": """Amounts CapRow CaptionRow Count DayRow Gap HandshakeRow Part
-        Protection Reason Report ResetRow Sent Time Verification Word""",
+    ".audit.report.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection
+        Reason Report ResetRow Sent Word""",
+    ".audit.report.parts": "Amounts Count Part Time Verification",
     ".audit.report.schema": "AnyReport read_report report_schema",
-    ".audit.report.telling": """BUDGET_NOTE OUTCOMES OWN_WORD UNPROVEN VERDICTS bound date
+    ".audit.report.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound date
         fleet_verdict gap indices left many number outside period refused time untold used vectors
         verdict witness_of words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log verify_view",

@@ -236,9 +236,11 @@ def _check_ends(view: LedgerView, replay: _Replay, signed: list[Checkpoint]) -> 
     for user, window, number, usage in view.totals():
         if replay.used.pop((user, window, number), None) != usage:
             which = _named(user, window, number)
-            raise LogTampered(f"the total of {which} is not what its charges add up to")
+            told = f"the total of {which} is not what its charges add up to"
+            raise LogTampered(told, user=user)
     if replay.used:
-        raise LogTampered(f"the total of {_named(*min(replay.used, key=str))} is missing")
+        first = min(replay.used, key=str)
+        raise LogTampered(f"the total of {_named(*first)} is missing", user=first[0])
 
 
 def _named(user: str, window: str, number: int | bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -31,6 +32,8 @@ __all__ = [
 EVERYONE = ""
 """The user whose caps are everyone's."""
 _HOURS_PER_DAY = 24
+_LAST_S = 253_402_300_800
+"""The year 10,000."""
 _AMOUNTS = "blocks, tokens, frames, bytes, spend"
 _ONE_TOTAL = f"SELECT window, {_AMOUNTS} FROM totals WHERE user = ? AND window = ? AND number = ?"  # noqa: S608
 
@@ -128,7 +131,9 @@ class LedgerView:
         # Joined, not one condition: each part is then one look-up by the whole key.
         query = " UNION ALL ".join([_ONE_TOTAL] * len(numbers))
         values = [value for key in numbers.items() for value in (user, *key)]
-        rows = self._db.execute(query, values)
+        rows = self._db.execute(query, values).fetchall()
+        if any(amount < 0 for row in rows for amount in row[1:]):
+            raise LedgerCorrupt("a total is less than nothing")
         return dict.fromkeys(numbers, Usage()) | {row[0]: Usage(*row[1:]) for row in rows}
 
     def totals(self) -> Iterator[Total]:
@@ -145,7 +150,7 @@ class LedgerView:
         query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
         smallest: dict[str, float] = {}
         for cap, value in self._db.execute(query, (user, EVERYONE)):
-            if cap not in CAPS or type(value) not in (int, float) or not value >= 0:
+            if cap not in CAPS or type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise LedgerCorrupt("a cap that was set on this device is none")
             smallest[cap] = min(value, smallest.get(cap, value))
         return smallest
@@ -249,6 +254,8 @@ class LedgerView:
 
     def _start(self) -> Start | None:
         row = self._db.execute("SELECT boot, uptime_s, time_s FROM start").fetchone()
+        if row is not None and not (math.isfinite(row[1]) and 0 <= row[2] < _LAST_S):
+            raise LedgerCorrupt("the time that hours are counted from is none")
         return None if row is None else Start(*row)
 
     def _one(self, query: str, *values: object) -> tuple[int, ...]:

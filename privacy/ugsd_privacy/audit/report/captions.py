@@ -51,7 +51,7 @@ def _caption(
         caption=caption.hex(),
         time_s=entries[0].time_s,
         to_the_hour=entries[0].record is None,
-        content=_content(records, decisions, words),
+        content=_content(records, decisions, words, whole=len(records) == len(entries)),
         records=tuple(entry.row.leaf for entry in entries),
         disclosures=tuple(dict.fromkeys(r.disclosure for r in records if r.disclosure)),
         amounts=total_of(entries),
@@ -63,12 +63,16 @@ def _caption(
 
 
 def _content(
-    records: Sequence[EgressRecord], decisions: Sequence[Decision], words: Words
+    records: Sequence[EgressRecord],
+    decisions: Sequence[Decision],
+    words: Words,
+    *,
+    whole: bool,
 ) -> tuple[Word | Gap, ...]:
     """What left in the order of the caption, and how much between did not.
 
     A block's prefix begins where the verifier's own text ends (:class:`ugsd_privacy.wire.Block`):
-    what is missing below that, the verifier wrote.
+    what is missing below that, the verifier wrote, if the ``whole`` of what left can be read.
     """
     left: dict[int, Word] = {}
     for record in records:
@@ -79,7 +83,7 @@ def _content(
     end = 0
     for position in sorted(left):
         if position > end:
-            parts.append(Gap(tokens=position - end, origin="verifier"))
+            parts.append(Gap(tokens=position - end, origin="verifier" if whole else "unknown"))
         parts.append(left[position])
         end = position + 1
     kept = sum(d.tokens for d in decisions if d.start >= end and d.outcome != "sent")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ugsd_privacy.audit.bodies import Absent, BodyReader
 from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.audit.report.model import Amounts
+from ugsd_privacy.audit.report.parts import Amounts
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.ledger import LedgerRow, LedgerView
 from ugsd_privacy.owner import OwnerKey

@@ -17,7 +17,8 @@ from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.audit.report.kept import KeptLog
-from ugsd_privacy.audit.report.model import Amounts, Report, Verification
+from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ugsd_privacy.audit.report.model import Amounts, Count, DayRow, Part, Reason, Time, Verification
+from ugsd_privacy.audit.report.model import DayRow, Reason
+from ugsd_privacy.audit.report.parts import Amounts, Count, Part, Time, Verification
 from ugsd_privacy.dp import Guarantee
 
 __all__ = ["FleetReport", "FleetRow"]

@@ -19,8 +19,8 @@ from ugsd_privacy.audit.report.model import (
     Reason,
     Report,
     ResetRow,
-    Verification,
 )
+from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp import Guarantee, Unit
@@ -67,6 +67,8 @@ class Log:
     checkpoint: str = ""
     subject: str = ""
     """What stands for the user."""
+    faults: tuple[str, ...] = ()
+    """What beside the log could not be read."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def gather(
         checkpoint=log.checkpoint,
         vocabulary=vocabulary,
         verification=log.verification,
+        faults=log.faults,
         total=total_of(within),
         earlier=total_of(e for e in entries if e.time_s < period.since_s).frames,
         later=total_of(e for e in entries if e.time_s >= period.until_s).frames,
@@ -187,7 +190,9 @@ def _told(decision: Decision) -> _Told | None:
         return ("unanswered", _brief(why)) if in_vain else None
     if decision.outcome == "alone":
         return "alone", _brief(why.partition(": ")[2])
-    return ("withheld" if decision.outcome == "withheld" else "kept"), _brief(why)
+    if decision.outcome == "withheld":
+        return "withheld", _brief(why)
+    return ("kept", _brief(why)) if decision.outcome == "kept" else None
 
 
 def _brief(why: str) -> str:

@@ -66,21 +66,9 @@ def report_markdown(report: Report) -> str:
         f"**{_plain(verdict(report.verification))}**",
         UNPROVEN if failed else "",
         _amounts(report),
+        *(f"**Not part of the log: {_plain(fault)}**" for fault in report.faults),
         "## Captions",
-        LEGEND if report.captions else "",
-        _table(
-            (
-                "time (UTC)",
-                "records",
-                "what left",
-                "discloses",
-                "tokens",
-                "vectors",
-                "bytes",
-                "guarantee",
-            ),
-            map(_caption, report.captions),
-        ),
+        *_captions(report),
         "## Days",
         _table(
             (
@@ -186,6 +174,16 @@ def _amounts(report: Report) -> str:
         f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
         f"{outside(report)}"
     ).strip()
+
+
+def _captions(report: Report) -> tuple[str, ...]:
+    if report.content == "left out":
+        return ("Left out: what left, in words, is for its owner.",)
+    head = (
+        "time (UTC)", "records", "what left", "discloses", "tokens", "vectors", "bytes", "guarantee"
+    )  # fmt: skip
+    table = _table(head, map(_caption, report.captions))
+    return (LEGEND, table) if report.captions else (table,)
 
 
 def _caption(row: CaptionRow) -> list[str | Cell]:

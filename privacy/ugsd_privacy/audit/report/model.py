@@ -2,92 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
 from ugsd_privacy.audit.records import Resettable
+from ugsd_privacy.audit.report.parts import Amounts, Count, Part, Time, Verification
 from ugsd_privacy.dp import Guarantee
 from ugsd_privacy.wire import Disclosure
 
 __all__ = [
-    "Amounts",
+    "SHARED_REASONS",
     "CapRow",
     "CaptionRow",
-    "Count",
     "DayRow",
     "Gap",
     "HandshakeRow",
-    "Part",
     "Protection",
     "Reason",
     "Report",
     "ResetRow",
     "Sent",
-    "Time",
-    "Verification",
     "Word",
 ]
 
-Count = Annotated[int, Field(ge=0)]
-Time = Annotated[int, Field(ge=0, lt=253_402_300_800)]
 _CAP = r"^(blocks|tokens|frames|bytes|epsilon)_per_(caption|hour|day|lifetime)$"
 _Cap = Annotated[str, Field(pattern=_CAP)]
+SHARED_REASONS = frozenset(
+    {
+        "sure", "unsure", "deadline", "constant shape", "beyond the verifier", "block too large",
+        "ledger unavailable", "not acquainted with the voice", "nothing is sent", "tls failed",
+        "the policy keeps it", "the policy sends it", "verifier key not trusted",
+        "verifier misbehaved", "verifier of another version", "verifier refused",
+        "verifier unreachable", "wrong verifier key",
+    }
+)  # fmt: skip
+"""Those that others may read: whatever else is said may say anything."""
 _OTHERS_FAULT = "the log does not verify; the device itself tells where"
-
-
-class Part(BaseModel):
-    """Closed and frozen; what is written under a field describes it in the schema."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Amounts(Part):
-    """What left, in numbers."""
-
-    frames: Count = 0
-    """Sealed frames and first flights."""
-    blocks: Count = 0
-    """Frames that carried a block of tokens."""
-    tokens: Count = 0
-    """Token positions that frames newly disclosed."""
-    states: Count = 0
-    """Vectors of numbers about the clip, as far as records can be read."""
-    hidden: Count = 0
-    """Frames that carried vectors, how many is not known: their records are erased or sealed."""
-    bytes: Count = 0
-    """Of frames, padding and covers included."""
-
-    @classmethod
-    def total(cls, parts: Iterable[Amounts]) -> Amounts:
-        """All together."""
-        sums = dict.fromkeys(cls.model_fields, 0)
-        for part in parts:
-            for name in sums:
-                sums[name] += getattr(part, name)
-        return cls(**sums)
-
-
-class Verification(Part):
-    """Whether the whole log stands, all users' and all times' records."""
-
-    outcome: Literal["verified", "failed", "empty", "missing"]
-    """`empty` where nothing has left yet, `missing` where a log that is known did not come."""
-    message: str
-    """What was found, in words."""
-    index: Count | None = None
-    """Of a failure, the record at fault, if one is."""
-    size: Count = 0
-    """Records that were verified."""
-    root: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """Of the Merkle tree over them, hex."""
-    checkpoints: Count = 0
-    """Signed ones that were matched."""
-    erased: Count = 0
-    """Records whose body the owner erased: they count, what left is not told."""
-    unread: Count = 0
-    """Records that were sealed, and no owner's key was given to read them."""
 
 
 class DayRow(Part):
@@ -154,14 +105,15 @@ class Gap(Part):
     """Tells it from a word."""
     tokens: Count
     """How many."""
-    origin: Literal["kept", "verifier"]
-    """`kept` on this device, or written by the `verifier`, which held them already."""
+    origin: Literal["kept", "verifier", "unknown"]
+    """`kept` on this device, or written by the `verifier`, which held them already; `unknown` where
+    frames of the caption cannot be read: they may have left."""
 
 
 class CaptionRow(Part):
     """A caption that anything left of."""
 
-    caption: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    caption: Annotated[str, Field(pattern="^[0-9a-f]*$")]
     """Its id in the log, hex."""
     time_s: Time
     """When its first frame left, Unix time in seconds by the device's clock."""
@@ -251,6 +203,8 @@ class Report(Part):
     """Its first second, Unix time."""
     until_s: Time
     """The second after its last."""
+    content: Literal["told", "left out"] = "told"
+    """`left out` of a report for others: no words, captions, user, vocabulary or protections."""
     user: str
     """Empty in a report without content."""
     subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
@@ -264,6 +218,8 @@ class Report(Part):
     """Whose words the tokens are told in."""
     verification: Verification
     """Of the whole log."""
+    faults: tuple[str, ...] = ()
+    """What beside the log could not be read: caps that were set on the device, and its notes."""
     total: Amounts
     """What left in the period."""
     earlier: Count
@@ -297,5 +253,24 @@ class Report(Part):
         found = self.verification
         if found.outcome == "failed" and found.index is None:
             found = found.model_copy(update={"message": _OTHERS_FAULT})  # the words name a user
-        hidden = {"user": "", "captions": (), "vocabulary": "", "protections": ()}
-        return self.model_copy(update=hidden | {"verification": found})
+        hidden = {"user": "", "captions": (), "vocabulary": "", "protections": (), "faults": ()}
+        told = {"content": "left out", "verification": found}
+        return self.model_copy(update=hidden | told | {"reasons": self._shared_reasons()})
+
+    def _shared_reasons(self) -> tuple[Reason, ...]:
+        """Policies and transports of an application's own say what they like."""
+        shared: dict[tuple[str, str], Reason] = {}
+        for row in self.reasons:
+            known = row.is_cap or row.reason in SHARED_REASONS
+            reason = row.reason if known else "a reason of the application's own"
+            before = shared.get((row.outcome, reason))
+            blocks = row.blocks + (before.blocks if before else 0)
+            changes = {"reason": reason, "blocks": blocks}
+            shared[row.outcome, reason] = row.model_copy(update=changes)
+        return tuple(shared.values())
+
+    @model_validator(mode="after")
+    def _check_period(self) -> Self:
+        if self.since_s >= self.until_s:
+            raise ValueError("a report begins before it ends")
+        return self

@@ -8,19 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
-from ugsd_privacy.audit.report.model import (
-    Amounts,
-    CapRow,
-    CaptionRow,
-    Gap,
-    Reason,
-    Report,
-    Verification,
-)
+from ugsd_privacy.audit.report.model import CapRow, CaptionRow, Gap, Reason, Report
+from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.dp import Guarantee
 
 __all__ = [
     "BUDGET_NOTE",
+    "MOST_CHARACTERS",
     "OUTCOMES",
     "OWN_WORD",
     "UNPROVEN",
@@ -64,11 +58,18 @@ OWN_WORD = (
 )
 
 
+MOST_CHARACTERS = 500
+"""Of a line that somebody else wrote."""
 BUDGET_NOTE = (
     "As the settings of this report and the owner have it now; an app that was given other "
     "settings kept to those."
 )
 UNPROVEN = "What follows is what the damaged log says; nothing proves it."
+
+
+_LAST_S = 253_402_300_799
+"""Of the last year that has a date."""
+_LARGE = 1e15
 
 
 def many(count: int, what: str) -> str:
@@ -83,13 +84,13 @@ def refused(reasons: Sequence[Reason]) -> int:
 
 def date(time_s: int) -> str:
     """UTC."""
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(min(time_s, _LAST_S), UTC).strftime("%Y-%m-%d")
 
 
 def time(time_s: int, *, to_the_hour: bool = False) -> str:
     """UTC, to the second; or to the hour, where that is all that is known."""
     form = "%Y-%m-%d %H:..:.." if to_the_hour else "%Y-%m-%d %H:%M:%S"
-    return datetime.fromtimestamp(time_s, UTC).strftime(form)
+    return datetime.fromtimestamp(min(time_s, _LAST_S), UTC).strftime(form)
 
 
 def period(report: Report | FleetReport | FleetRow) -> str:
@@ -103,6 +104,8 @@ def number(value: float | None) -> str:
     """An amount or a limit; ``None`` is none."""
     if value is None:
         return "none"
+    if value >= _LARGE:
+        return f"{value:.3g}"
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
 
 
@@ -127,7 +130,11 @@ def untold(row: CaptionRow) -> str:
 
 def gap(part: Gap) -> str:
     """What stands in place of tokens that did not leave."""
-    whose = "stayed here" if part.origin == "kept" else "of the verifier's own"
+    whose = {
+        "kept": "stayed here",
+        "verifier": "of the verifier's own",
+        "unknown": "that left and cannot be read, or are the verifier's own",
+    }[part.origin]
     return f"… {many(part.tokens, 'token')} {whose} …"
 
 
@@ -165,6 +172,8 @@ def left(cap: CapRow) -> str:
     """What is left of a cap; epsilon is rounded down."""
     if cap.left is None:
         return "each"
+    if cap.is_met:
+        return "0: met"
     return _epsilon(cap.left, math.floor) if cap.cap.startswith("epsilon") else number(cap.left)
 
 
@@ -183,7 +192,12 @@ def fleet_verdict(fleet: FleetReport) -> str:
         for outcome, what in (("failed", failed), ("missing", "did not come"))
         if count[outcome]
     ]
-    return "; ".join(wrong) or ("Every log verifies" if count["verified"] else "Nothing has left")
+    if wrong or not count["verified"]:
+        return "; ".join(wrong) or "Nothing has left"
+    own = sum(row.verified_by == "device" for row in fleet.devices)
+    if not own:
+        return "Every log verifies"
+    return f"Nothing is known to be wrong; {own} of {many(total, 'log')} by the device's own word"
 
 
 def witness_of(row: FleetRow) -> str:
@@ -204,8 +218,11 @@ def verdict(found: Verification) -> str:
 
 def words_without_tricks(text: str) -> str:
     """``text`` on one line, with nothing that turns, hides or colours what stands around it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MOST_CHARACTERS])
+    return shown if len(text) <= MOST_CHARACTERS else f"{shown}…"
 
 
 def _epsilon(value: float, to_whole: Callable[[float], int]) -> str:
+    if value >= _LARGE:
+        return number(value)
     return number(to_whole(100 * value) / 100) if value < 10 else number(to_whole(10 * value) / 10)
