@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ugsd_privacy.audit.report.entries import Entry, Period, read_entries
 from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
 from ugsd_privacy.audit.report.model import Protection, Report
 from ugsd_privacy.audit.report.parts import Verification
+from ugsd_privacy.audit.report.telling import many
 from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp import RELATION
@@ -69,13 +71,14 @@ def audit_report(
             try:
                 summary = verify_home(place, view, owner=owner, progress=progress)
                 found.verification = _verified(summary)
-            except LogTampered as error:
-                found.verification = _failed(error)
+            except (LogTampered, LedgerCorrupt) as error:
+                found.verification = _failed(error, settings.user)
             if view is not None:
                 found.entries = read_entries(view, owner, settings.user)
                 found.read(view, settings.user, clock(), uptime())
-    except LedgerCorrupt as error:
-        found.verification = _failed(error)
+    except LedgerCorrupt as error:  # of the file, or while it was read on
+        if found.verification.outcome != "failed":
+            found.verification = _failed(error, settings.user)
     within = [entry for entry in found.entries if entry.time_s in period]
     return gather(
         found.entries,
@@ -100,24 +103,37 @@ class _Found:
     on_device: dict[str, float] = field(default_factory=dict)
     used: dict[Window, Usage] = field(default_factory=dict)
     checkpoint: str = ""
+    faults: list[str] = field(default_factory=list)
     verification: Verification = field(default_factory=lambda: _verified(None))
 
     def read(self, view: LedgerView, user: str, now_s: float, uptime: Uptime | None) -> None:
-        """What a report has beside the log; raises ``LedgerCorrupt``."""
+        """What a report has beside the leaves. Caps, notes and the clock's start are no part of the
+        log: what is wrong with them is told apart. Raises ``LedgerCorrupt``."""
         last = view.last_checkpoint()
         self.checkpoint = "" if last is None else last[1]
-        self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
-        self.on_device = view.caps(user)
-        self.used = view.used(user, view.hour_of(now_s, uptime))
+        with self._told():
+            self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
+        with self._told():
+            self.on_device = view.caps(user)
+        with self._told():
+            self.used = view.used(user, view.hour_of(now_s, uptime))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerCorrupt as error:
+            self.faults.append(str(error))
 
     def log(self, place: Home, user: str) -> Log:
         """With what stands for the user: nobody else can compute it from a name."""
+        faults = tuple(self.faults)
         if not place.log_key.exists():
-            return Log(self.verification)
+            return Log(self.verification, faults=faults)
         key = LogKey.load(place.log_key)
         signature = key.sign(_SUBJECT_LABEL + user.encode())  # Ed25519's is always the same
         subject = hashlib.sha256(signature).hexdigest()[:_SUBJECT_DIGITS]
-        return Log(self.verification, key.public.to_text(), self.checkpoint, subject)
+        return Log(self.verification, key.public.to_text(), self.checkpoint, subject, faults)
 
 
 def _verified(summary: LogSummary | None) -> Verification:
@@ -125,7 +141,7 @@ def _verified(summary: LogSummary | None) -> Verification:
         return Verification(outcome="empty", message="nothing has left yet")
     told = "every record, charge, hash and signed checkpoint adds up"
     if summary.unsigned:
-        told += f"; the last {summary.unsigned} are under no signed checkpoint yet"
+        told += f"; {many(summary.unsigned, 'record')} at the end under no signed checkpoint yet"
     return Verification(
         outcome="verified",
         message=told,
@@ -137,16 +153,25 @@ def _verified(summary: LogSummary | None) -> Verification:
     )
 
 
-def _failed(error: LogTampered | LedgerCorrupt) -> Verification:
-    return Verification(outcome="failed", message=str(error), index=getattr(error, "index", None))
+def _failed(error: LogTampered | LedgerCorrupt, user: str) -> Verification:
+    """In words that name nobody but ``user``."""
+    index, named = (error.index, error.user) if isinstance(error, LogTampered) else (None, None)
+    told = str(error)
+    if named not in {None, user}:
+        told = "the totals of another user do not add up: `ugsd audit verify` tells whose"
+    return Verification(outcome="failed", message=told, index=index)
 
 
 def _protections(settings: Settings, drafter: str, within: Iterable[Entry]) -> Protections:
     """As :func:`explain` tells it of each way in which blocks left, and of the settings."""
-    now = explain(settings, drafter)
-    ways = [_way(settings, drafter, *way) for way in _ways_of(within)]
+    now, within = explain(settings, drafter), list(within)
+    left = list(_ways_of(within))
+    ways = [_way(settings, drafter, *way) for way in left]
+    unread = sum(entry.amounts.blocks for entry in within if entry.record is None)
+    if unread:
+        ways.append(_unread_way(unread))
     chosen = ", ".join(f"{k} = {v}" for k, v in now.settings.items() if k != "verifier")
-    is_told = any(str(settings.disclosure) in way.title for way in ways)
+    is_told = settings.disclosure in {disclosure for disclosure, _, _ in left}
     configured = Protection(
         title=f"Under the settings of this report ({chosen})",
         leaves=now.leaves,
@@ -195,4 +220,15 @@ def _noise_of_way(sigma: float | None, *, states: bool) -> tuple[str, tuple[str,
         "the epsilon that stands with the captions, days and budget",
         f"it holds for: {RELATION}",
         "the words that left, and when a block did, are not covered",
+    )
+
+
+def _unread_way(blocks: int) -> Protection:
+    """Of what was erased, or is sealed to a key that was not given."""
+    return Protection(
+        title=f"Of {many(blocks, 'block')} whose records cannot be read",
+        bound=(
+            "the epsilon that stands with the captions, days and budget counts their vectors too",
+        ),
+        learnt=("not known: the records would say how much left with the words",),
     )

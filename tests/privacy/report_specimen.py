@@ -127,7 +127,7 @@ def row_of(device: str, first: int, **changes) -> FleetRow:
         "device": device, "subject": "", "log": "", "verified_by": "reader", "earlier": None,
         "verification": Verification(outcome="verified", message="ok", size=first + 9),
         "logged": amounts(first + 10), "checkpoint": f"note of {device}", "since_s": NOON,
-        "until_s": NOON + 86_400, "made_s": NOON, "total": amounts(first),
+        "until_s": NOON + 86_400, "is_reported": True, "total": amounts(first),
         "lifetime": bounded(4.5, "lifetime"), "days": (), "caps_met": (), "resets": first + 30,
         "reasons": REPORT.reasons,
     } | changes  # fmt: skip
@@ -140,7 +140,7 @@ FLEET = FleetReport(
         row_of("kitchen", 1000, verified_by="device", logged=None, earlier=12,
                verification=Verification(outcome="failed", message="leaf 2 differs", index=2)),
         row_of("office", 1100, verification=Verification(outcome="missing", message="nothing came"),
-               made_s=0, logged=None),
+               is_reported=False, logged=None),
         row_of("hall", 1200, earlier=1205, caps_met=("bytes_per_day", "blocks_per_hour")),
         row_of("attic", 1300, verification=Verification(outcome="empty", message="nothing")),
     ),

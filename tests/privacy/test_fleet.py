@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ugsd_privacy.audit.export import export_log
 from ugsd_privacy.audit.report.fleet import (
     Device,
     examine,
-    log_of_export,
+    header_of_export,
     merge_rows,
     name_of_log,
 )
@@ -25,7 +26,7 @@ from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
 from ugsd_privacy.audit.report.markdown import fleet_markdown
 from ugsd_privacy.audit.report.model import Report
 from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.audit.report.telling import words_without_tricks
+from ugsd_privacy.audit.report.telling import fleet_verdict, words_without_tricks
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.keys import LogKey
@@ -127,17 +128,64 @@ def test_last_weeks_export_sent_again_is_told_from_this_weeks(hall: Sender) -> N
 
 
 def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
-    old, report = hall.export("old.ugsd"), hall.report()
+    old, report, kept = hall.export("old.ugsd"), hall.report(), hall.kept()
     hall.leave()
-    failed(Device("hall", hall.report(), old), "the report tells of more than the log holds")
+    failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, 2 are here", 2)
     failed(Device("hall", report, kept=hall.kept()), "rolled back: 4 records were kept, 2 are here")
-    failed(Device("hall", hall.report(log="", checkpoint=""), kept=hall.kept()), "not of the log")
+    failed(Device("hall", hall.report(log="", checkpoint=""), kept=kept), "the report is of no log")
+    row = examine(Device("hall", hall.report(), kept=kept))
+    assert row.verification.outcome == "missing", "it could be withheld"
+    assert row.verification.message == "2 records of it kept, and no export came"
+
+
+@pytest.mark.parametrize("measure", ["frames", "blocks", "tokens", "bytes"])
+def test_a_report_that_tells_of_more_than_the_log_holds_is_told(hall: Sender, measure: str) -> None:
+    report, export = hall.report(), hall.export()
+    most = report.total.model_copy(update={"frames": 2})
+    sound = examine(Device("hall", report.model_copy(update={"total": most}), export))
+    assert sound.verification.outcome == "verified"
+    more = most.model_copy(update={measure: getattr(most, measure) + 1})
+    told = report.model_copy(update={"total": more})
+    failed(Device("hall", told, export), "more than the log holds")
+    empty = Verification(outcome="empty", message="nothing")
+    failed(Device("hall", hall.report(verification=empty)), "says that nothing left")
+
+
+@pytest.fixture
+def forked(new_world, hall: Sender, tmp_path: Path) -> Iterator[Sender]:
+    """A copy of the hall's log that went another way; both have four leaves."""
+    (tmp_path / "fork").mkdir()
+    hall.world.ledger.close()
+    shutil.copytree(hall.world.ledger.path.parent, tmp_path / "fork" / "ledger")
+    hall.world.ledger.open()
+    world = new_world(tmp_path / "fork" / "ledger")
+    with world.ledger:
+        yield Sender(world, tmp_path / "fork")
+
+
+def test_forks_are_told(hall: Sender, forked: Sender) -> None:
+    hall.leave()
+    export, kept = hall.export("mine.ugsd"), hall.kept()
+    assert examine(Device("hall", hall.report(), export, kept)).verification.size == 4
+    failed(Device("hall", forked.report(), export), "not all those that were signed", 0)
+    failed(Device("hall", export=forked.export(), kept=kept), "not all those that were signed", 0)
+    failed(Device("hall", forked.report(), kept=kept), "forked: another log of 4 records")
+    failed(Device("hall", export=export, others=(forked.note,)), "not all those that were", 0)
+
+
+def test_of_several_exports_the_longest_is_kept(hall: Sender) -> None:
+    old = examine(Device("hall", export=hall.export("old.ugsd")))
+    hall.leave()
+    new = examine(Device("hall", export=hall.export("new.ugsd")))
+    for rows in ([old, new], [new, old]):
+        assert KeptLogs().updated(rows).logs["hall"].size == 4
+    assert KeptLogs(logs={"hall": hall.kept()}).updated([old]).logs["hall"].size == 4
 
 
 def test_another_log_in_a_devices_place_is_told(hall: Sender, elsewhere: Sender) -> None:
     kept = hall.kept()
     failed(Device("hall", export=elsewhere.export(), kept=kept), "the export is of")
-    failed(Device("hall", elsewhere.report(), kept=kept), "not of the log that was kept")
+    failed(Device("hall", elsewhere.report(), kept=kept), "the report is of")
     failed(Device("hall", elsewhere.report(), hall.export()), "the export is of")
     failed(Device("hall", elsewhere.report(), hall.export(), kept), "the report is of")
 
@@ -169,10 +217,12 @@ def test_what_cannot_be_read_is_a_row_of_its_own(hall: Sender) -> None:
     broken = hall.folder / "broken.ugsd"
     for data in (b"", b"\x00", b"\xff" * 99, hall.export().read_bytes()[:40]):
         broken.write_bytes(data)
-        assert log_of_export(broken) == ""
+        assert header_of_export(broken) is None
         failed(Device("hall", export=broken), "export|file|item")
     failed(Device("hall", fault="hall.json: no report"), "no report")
-    assert log_of_export(hall.export()) == hall.world.log_key.public.to_text()
+    said = header_of_export(hall.export())
+    assert said is not None
+    assert (said.key, said.size) == (hall.world.log_key.public.to_text(), 2)
 
 
 def test_a_witness_that_is_asked_for_must_have_cosigned(hall: Sender) -> None:
@@ -198,16 +248,20 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
         merge_rows([])
 
 
-def test_two_users_of_a_device_are_two_rows_and_one_report_twice_is_refused(hall: Sender) -> None:
-    row = examine(Device("hall", hall.report()))
-    row = row.model_copy(update={"subject": "0" * 16})
+def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: Sender) -> None:
+    row = examine(Device("hall", hall.report(subject="0" * 16)))
     other = row.model_copy(update={"subject": "1" * 16})
-    assert [found.device for found in merge_rows([row, other]).devices] == ["hall", "hall (2)"]
-    before = {"since_s": row.since_s - 9, "until_s": row.since_s}
-    assert merge_rows([row, row.model_copy(update=before)])
+    both = merge_rows([row, other])
+    assert [found.device for found in both.devices] == ["hall", "hall (2)"]
+    assert not both.failed
+    for earlier in ({"since_s": row.since_s - 9, "until_s": row.since_s}, {"subject": ""}):
+        assert not merge_rows([row, row.model_copy(update=earlier)]).failed
     for late in (row.since_s, row.until_s - 1):
-        with pytest.raises(ReportRejected, match="hall and hall tell of one user"):
-            merge_rows([row, row.model_copy(update={"since_s": late, "until_s": row.until_s + 9})])
+        again = row.model_copy(update={"since_s": late, "until_s": row.until_s + 9})
+        fleet = merge_rows([row, other, again])
+        (told,) = fleet.failed
+        assert "tells of the same user and time" in told.verification.message
+        assert fleet.total.bytes == row.total.bytes + other.total.bytes
 
 
 def test_what_was_kept_is_saved_whole_and_anything_else_refused(
@@ -222,11 +276,15 @@ def test_what_was_kept_is_saved_whole_and_anything_else_refused(
         path.write_text(text)
         with pytest.raises(ReportRejected, match="earlier fleet report"):
             KeptLogs.load(path)
+    other = LogKey.generate().public.to_text()
+    for change in ({"key": "nobody"}, {"key": other}, {"checkpoint": "x"}, {"size": 99}):
+        damaged = kept.logs["hall"].model_copy(update=change)
+        KeptLogs(logs={"hall": damaged}).save(path)
+        with pytest.raises(ReportRejected, match="what was kept of hall is damaged"):
+            KeptLogs.load(path)
 
 
-def test_a_kept_key_that_is_none_is_told(hall: Sender) -> None:
-    kept = hall.kept().model_copy(update={"key": "nobody"})
-    failed(Device("hall", export=hall.export(), kept=kept), "the log's key")
+def test_another_key_than_was_kept_is_told(hall: Sender) -> None:
     other = hall.kept().model_copy(update={"key": LogKey.generate().public.to_text()})
     failed(Device("hall", export=hall.export(), kept=other), "the export is of")
 
@@ -262,3 +320,25 @@ def test_a_hostile_name_or_message_turns_and_colours_nothing(hall: Sender) -> No
     row = examine(Device("\x1b[2Jhall", hall.report(verification=told)))
     assert row.device == "\\x1b[2Jhall"
     assert row.verification.message == "\\x1b[31m\\u202eevil"
+
+
+def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> None:
+    proven = examine(Device("hall", hall.report(), hall.export()))
+    told = examine(Device("kitchen", elsewhere.report()))
+    assert fleet_verdict(merge_rows([proven])) == "Every log verifies"
+    assert fleet_verdict(merge_rows([proven, told])) == (
+        "Nothing is known to be wrong; 1 of 2 logs by the device's own word"
+    )
+
+
+def test_the_time_of_a_fleet_is_that_of_its_reports(hall: Sender, elsewhere: Sender) -> None:
+    report = hall.report()
+    rows = [examine(Device("hall", report)), examine(Device("kitchen", export=elsewhere.export()))]
+    fleet = merge_rows(rows)
+    assert (fleet.since_s, fleet.until_s) == (report.since_s, report.until_s)
+
+
+def test_only_caps_that_are_met_are_named(hall: Sender) -> None:
+    caps = tuple(cap.model_copy(update={"is_met": cap.cap == "bytes_per_day"})
+                 for cap in hall.report().caps)  # fmt: skip
+    assert examine(Device("hall", hall.report(caps=caps))).caps_met == ("bytes_per_day",)

@@ -229,9 +229,9 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
 
 
 ALLOWED = {
-    "format", "made_s", "since_s", "until_s", "subject", "log", "checkpoint", "verification",
-    "total", "earlier", "later", "lifetime", "days", "caps", "handshakes", "resets", "reasons",
-    "never", "unprotected",
+    "format", "content", "made_s", "since_s", "until_s", "subject", "log", "checkpoint",
+    "verification", "total", "earlier", "later", "lifetime", "days", "caps", "handshakes",
+    "resets", "reasons", "never", "unprotected",
 }  # fmt: skip
 
 
@@ -240,7 +240,9 @@ def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(
     send(world, egress, world.connect(egress))
     shared = report_of(world).without_content()
     assert {name for name in Report.model_fields if getattr(shared, name)} <= ALLOWED
-    assert set(Report.model_fields) - ALLOWED == {"user", "captions", "vocabulary", "protections"}
+    assert set(Report.model_fields) - ALLOWED == {
+        "user", "captions", "vocabulary", "protections", "faults"
+    }  # fmt: skip
 
 
 def test_hostile_names_and_words_stay_text(world) -> None:

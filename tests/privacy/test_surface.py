@@ -45,7 +45,7 @@ SURFACE = {
     ".audit.report.captions": "caption_rows",
     ".audit.report.charts": "Chart bytes_chart epsilon_chart",
     ".audit.report.entries": "Entry Period read_entries total_of",
-    ".audit.report.fleet": "Device examine log_of_export merge_rows name_of_log",
+    ".audit.report.fleet": "Device examine header_of_export merge_rows name_of_log",
     ".audit.report.fleet_model": "FleetReport FleetRow",
     ".audit.report.gather": "Budget Log Protections gather",
     ".audit.report.html": "MOST_CAPTIONS fleet_html report_html",
@@ -56,9 +56,9 @@ SURFACE = {
         Reason Report ResetRow Sent Word""",
     ".audit.report.parts": "Amounts Count Part Time Verification",
     ".audit.report.schema": "AnyReport read_report report_schema",
-    ".audit.report.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound date
-        fleet_verdict gap indices left many number outside period refused time untold used vectors
-        verdict witness_of words_without_tricks""",
+    ".audit.report.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS
+        bound date fleet_verdict gap indices left many number outside period refused time untold
+        used vectors verdict witness_of words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log verify_view",
     ".audit.whole_files": """MAX_NOTE_BYTES alone_in is_draft read_bytes read_note replacing
         write_whole""",

@@ -293,14 +293,14 @@ def test_passages_under_no_signature_are_told(home: Path, capsys: Out) -> None:
     reset = ["budget", "reset", "--user", "ada", "--window", "day", "--yes", "--home", str(home)]
     assert main(reset) == 0
     assert audit("verify", home=home) == 0
-    assert "its last 1 are under no signed checkpoint yet" in capsys.readouterr().out
+    assert "of these 1 at the end under no signed checkpoint yet" in capsys.readouterr().out
     with closing(sqlite3.connect(home / "ledger" / "ledger.sqlite3")) as db:
         db.execute("DELETE FROM checkpoints")
         db.commit()
     assert audit("verify", home=home) == 0
-    assert "its last 7 are under no signed checkpoint yet" in capsys.readouterr().out
+    assert "of these 7 at the end under no signed checkpoint yet" in capsys.readouterr().out
     assert audit("report", "--user", "ada", "--format", "md", home=home) == 0
-    assert "the last 7 are under no signed checkpoint" in capsys.readouterr().out
+    assert "7 records at the end under no signed checkpoint" in capsys.readouterr().out
 
 
 class Carrier:

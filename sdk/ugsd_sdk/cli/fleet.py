@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,8 +12,9 @@ from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, wri
 from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from ugsd_privacy.audit.export import ExportHeader
     from ugsd_privacy.audit.report.fleet import Device
     from ugsd_privacy.audit.report.kept import KeptLogs
     from ugsd_privacy.audit.report.model import Report
@@ -29,6 +30,9 @@ _EPILOG = """Examples:
   ugsd audit fleet reports/*.json --format md
   ugsd audit fleet week/*.json week/*.ugsd --by-file --kept kept.json --out fleet.html
 """
+
+
+_MAX_REPORT_BYTES = 64 * 2**20
 
 
 def register(audit: typer.Typer) -> None:
@@ -62,18 +66,17 @@ def fleet(
 ) -> None:
     """Verify exports of many devices, merge their reports without content, tell which are wrong.
 
-    An export and a report of one log, or of files of one name, are one device's. Of a device that
-    sent no export, the page has its own word for its log. Ends with 1 where a log does not verify,
-    or did not come though it was kept.
+    An export and a report of one log are one device's, and if a file does not say of which, those
+    of one name. Of a device that sent no export, the page has its own word for its log. Ends with 1
+    where a log does not verify, or no export of it came though one was kept.
     """
     from ugsd_privacy.audit.cosignature import WitnessPublicKey
     from ugsd_privacy.audit.report.fleet import examine, merge_rows
-    from ugsd_privacy.audit.report.kept import KeptLogs
 
     from ugsd_sdk.cli.progress import progress_bar
 
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
-    known = KeptLogs() if kept is None else KeptLogs.load(kept)
+    known = _known(kept, "file" if by_file else "log")
     devices = _devices(_Arrived.read(files), known, by_file=by_file)
     rows = []
     with progress_bar("verifying") as progress:
@@ -92,61 +95,128 @@ def fleet(
         raise typer.Exit(1)
 
 
+def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
+    """What was kept the last time; tells where there is none."""
+    from ugsd_privacy.audit.report.kept import KeptLogs
+
+    if path is None or not path.exists():
+        if path is not None:
+            typer.echo(f"ugsd: {path} is new: every log is believed this time", err=True)
+        return KeptLogs(named_by=named_by)
+    known = KeptLogs.load(path)
+    if known.named_by != named_by:
+        option = "leave out --by-file" if named_by == "file" else "give --by-file"
+        raise typer.BadParameter(f"{path} names devices by their {known.named_by}s: {option}")
+    return known
+
+
 @dataclass(frozen=True)
 class _Arrived:
     """The files that came, by what they are."""
 
     reports: dict[Path, Report]
-    exports: dict[Path, str]
-    """With the log's key, where they tell it."""
+    exports: dict[Path, ExportHeader | None]
+    """With what they say of themselves, if it can be read."""
     unread: dict[Path, str]
     """With what is wrong."""
 
     @classmethod
     def read(cls, files: Iterable[Path]) -> _Arrived:
-        """Raises ``ReportRejected`` for files that cannot be read."""
-        from ugsd_privacy.audit.report.fleet import log_of_export
+        """Ends the command for files that cannot be opened."""
+        from ugsd_privacy.audit.report.fleet import header_of_export
         from ugsd_privacy.audit.report.schema import read_report
-        from ugsd_privacy.errors import ReportRejected
+        from ugsd_privacy.audit.whole_files import read_bytes
+        from ugsd_privacy.errors import LogTampered, ReportRejected
 
         arrived = cls({}, {}, {})
-        for path in dict.fromkeys(files):
+        for path in {path.resolve(): path for path in files}.values():
             try:
-                if not is_json(path):
-                    arrived.exports[path] = log_of_export(path)
-                    continue
-                arrived.reports[path] = read_report(path.read_bytes())
-            except OSError as error:
-                raise ReportRejected(f"{path}: {error.strerror}") from error
-            except ReportRejected as error:
+                if is_json(path):
+                    arrived.reports[path] = read_report(read_bytes(path, _MAX_REPORT_BYTES))
+                else:
+                    arrived.exports[path] = header_of_export(path)
+            except (LogTampered, ReportRejected) as error:
                 arrived.unread[path] = f"{path.name}: {error}"
         return arrived
 
     def export_of(self, path: Path, log: str) -> Path | None:
-        """The export of one name with the report at ``path``, or else of its log."""
+        """The export of a report's log; or one of its name that does not say of which it is."""
         exports = self.exports.items()
-        same_name = [export for export, _ in exports if export.stem == path.stem]
-        same_log = [export for export, key in exports if log and key == log]
-        return next(iter(same_name + same_log), None)
+        same_log = [export for export, header in exports if header and log and header.key == log]
+        beside = [
+            export for export, header in exports if not header and _name(export) == _name(path)
+        ]
+        return next(iter(same_log + beside), None)
+
+    def others_of(self, export: Path) -> tuple[str, ...]:
+        """Signed checkpoints of other exports of the same log that are no longer than it."""
+        own = self.exports[export]
+        return tuple(
+            header.checkpoints[-1]
+            for path, header in self.exports.items()
+            if path != export
+            and header is not None
+            and own is not None
+            and header.key == own.key
+            and header.size <= own.size
+            and _is_signed(header)
+        )
+
+    def names(self) -> Callable[[Path], str]:
+        """Of devices by their files; with the folder where two folders have one name."""
+        paths = [*self.reports, *self.exports, *self.unread]
+        folders: dict[str, set[Path]] = {}
+        for path in paths:
+            folders.setdefault(path.stem, set()).add(path.resolve().parent)
+        return lambda path: path.stem if len(folders[path.stem]) == 1 else "/".join(_name(path))
+
+
+def _name(path: Path) -> tuple[str, str]:
+    return path.resolve().parent.name, path.stem
+
+
+def _is_signed(header: ExportHeader) -> bool:
+    """One that is not proves nothing against another export."""
+    from ugsd_privacy.audit.checkpoint import open_checkpoint
+    from ugsd_privacy.errors import KeyFileError, LogTampered
+    from ugsd_privacy.keys import LogPublicKey
+
+    try:
+        signed = open_checkpoint(header.checkpoints[-1], LogPublicKey.from_text(header.key))
+    except (LogTampered, KeyFileError):
+        return False
+    return signed.size == header.size
 
 
 def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
     from ugsd_privacy.audit.report.fleet import Device, name_of_log
+    from ugsd_privacy.audit.report.telling import words_without_tricks
+
+    of_file = arrived.names()
 
     def name(path: Path, log: str) -> str:
-        return path.stem if by_file or not log else name_of_log(log)
+        return words_without_tricks(of_file(path) if by_file or not log else name_of_log(log))
 
     devices = []
     for path, report in arrived.reports.items():
         export = arrived.export_of(path, report.log)
-        devices.append(Device(name(path, report.log), report, export))
+        others = () if export is None else arrived.others_of(export)
+        devices.append(Device(name(path, report.log), report, export, others=others))
     told = {device.export for device in devices}
     devices += [
-        Device(name(path, log), export=path)
-        for path, log in arrived.exports.items()
+        Device(
+            name(path, header.key if header else ""), export=path, others=arrived.others_of(path)
+        )
+        for path, header in arrived.exports.items()
         if path not in told
     ]
-    devices += [Device(path.stem, fault=fault) for path, fault in arrived.unread.items()]
-    devices += [Device(name) for name in known.logs.keys() - {device.name for device in devices}]
+    devices += [Device(name(path, ""), fault=fault) for path, fault in arrived.unread.items()]
+    came = {device.name for device in devices}
+    logs = {device.report.log for device in devices if device.report and device.export}
+    devices += [
+        Device(name)
+        for name, kept in known.logs.items()
+        if name not in came and kept.key not in logs
+    ]
     return [device._replace(kept=known.logs.get(device.name)) for device in devices]

@@ -188,8 +188,8 @@ def describe(summary: LogSummary) -> str:
         else ""
     )
     unsigned = (
-        f"; its last {summary.unsigned} are under no signed checkpoint yet: nothing but this "
-        "device holds them"
+        f"; of these {summary.unsigned} at the end under no signed checkpoint yet, which nothing "
+        "but this device holds"
         if summary.unsigned
         else ""
     )

@@ -7,11 +7,11 @@ held against what its device says and against what was kept of its log the last 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ugsd_privacy.audit.checkpoint import open_checkpoint
+from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.cosignature import WitnessPublicKey
 from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
@@ -19,11 +19,11 @@ from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.audit.report.kept import KeptLog
 from ugsd_privacy.audit.report.model import Report
 from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.audit.report.telling import words_without_tricks
+from ugsd_privacy.audit.report.telling import many, words_without_tricks
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = ["Device", "examine", "log_of_export", "merge_rows", "name_of_log"]
+__all__ = ["Device", "examine", "header_of_export", "merge_rows", "name_of_log"]
 
 _ORDER = {"failed": 0, "missing": 1, "verified": 2, "empty": 3}
 _SECONDS_PER_HOUR = 3600
@@ -38,6 +38,8 @@ class Device(NamedTuple):
     kept: KeptLog | None = None
     fault: str = ""
     """Why what came of it could not be read."""
+    others: tuple[str, ...] = ()
+    """Checkpoints of other exports of its log, which this one must extend."""
 
 
 def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
@@ -47,13 +49,13 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
     export, by_reader = None, device.export is not None
     try:
         export = _verified(device, witnesses)
-        _check_against_kept(device, export)
-        _check_report(device.report, export)
+        _check_report(device, export)
         verification = _sound(device, export)
     except LogTampered as error:
         verification, by_reader = _failed(error), True
-    if report is not None and report.verification.outcome == "failed" != verification.outcome:
-        verification, by_reader = report.verification, False
+    own = report.verification if report else verification
+    if own.outcome == "failed" and verification.outcome != "failed":
+        verification, by_reader = own, False
     told = words_without_tricks(verification.message)
     since_s, until_s = _span(report, export)
     return FleetRow(
@@ -67,7 +69,7 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
         checkpoint=export.checkpoint if export else report.checkpoint if report else "",
         since_s=since_s,
         until_s=until_s,
-        made_s=report.made_s if report else 0,
+        is_reported=report is not None,
         total=Amounts() if report is None else report.total,
         lifetime=None if report is None else report.lifetime,
         days=() if report is None else report.days,
@@ -80,15 +82,16 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
 def merge_rows(rows: Sequence[FleetRow]) -> FleetReport:
     """All devices; those whose log does not verify or did not come are first.
 
-    Raises :class:`ReportRejected` where there is none, or one was given twice.
+    Raises :class:`ReportRejected` where there is none. Of two reports of one user of one log that
+    tell of one time, the later one fails and is not counted.
     """
     if not rows:
         raise ReportRejected("neither a report nor an export was given")
-    _check_distinct(rows)
-    rows = _with_distinct_names(rows)
+    rows = _with_distinct_names(_counted_once(rows))
+    told = [row for row in rows if row.is_reported] or [row for row in rows if row.until_s]
     return FleetReport(
-        since_s=min((row.since_s for row in rows if row.until_s), default=0),
-        until_s=max(row.until_s for row in rows),
+        since_s=min((row.since_s for row in told), default=0),
+        until_s=max((row.until_s for row in told), default=0),
         total=Amounts.total(row.total for row in rows),
         devices=tuple(sorted(rows, key=lambda row: (_ORDER[row.verification.outcome], row.device))),
     )
@@ -99,55 +102,62 @@ def name_of_log(log: str) -> str:
     return log.partition("+")[0] or "no log"
 
 
-def log_of_export(path: Path) -> str:
-    """The public key of the log that an export says it is of, unverified; empty where it says
-    nothing. Raises ``OSError``."""
+def header_of_export(path: Path) -> ExportHeader | None:
+    """What an export says of itself, unverified; ``None`` where it says nothing. Raises
+    ``OSError``."""
     try:
         with path.open("rb") as stream:
-            return ExportHeader.of(read_item(stream)[1]).key
+            return ExportHeader.of(read_item(stream)[1])
     except LogTampered:
-        return ""
+        return None
 
 
 def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSummary | None:
-    """What its export holds; raises :class:`LogTampered`."""
+    """What its export holds; it must extend what was kept, what its device reports, and other
+    exports of its log. Raises :class:`LogTampered`."""
     if device.fault:
         raise LogTampered(device.fault)
     if device.export is None:
         return None
     kept, report = device.kept, device.report
     log = kept.key if kept else report.log if report else ""
-    trusted = [kept.checkpoint] if kept else []
+    trusted = [*device.others, *([kept.checkpoint] if kept else [])]
+    if report is not None and report.checkpoint and report.log == (log or report.log):
+        trusted.append(report.checkpoint)
     with device.export.open("rb") as stream:
         public = _public(log) if log else None
         return verify_export(stream, public, trusted=trusted, witnesses=witnesses)
 
 
-def _check_against_kept(device: Device, export: ExportSummary | None) -> None:
-    """Of a device that only reports; an export was verified against what was kept."""
-    if device.kept is None or device.report is None or export is not None:
-        return
-    log, note = device.report.log, device.report.checkpoint
-    if log != device.kept.key:
-        raise LogTampered(f"the report is of {name_of_log(log)}, not of the log that was kept")
-    size = open_checkpoint(note, _public(log)).size if note else 0
-    if size < device.kept.size:
-        raise LogTampered(f"rolled back: {device.kept.size} records were kept, {size} are here")
-
-
-def _check_report(report: Report | None, export: ExportSummary | None) -> None:
-    """That it is signed, and tells of no more than the log holds."""
+def _check_report(device: Device, export: ExportSummary | None) -> None:
+    """That it is of the log, signed, and tells of no more than the log holds."""
+    report, kept = device.report, device.kept
     if report is None:
         return
-    if report.checkpoint:
-        open_checkpoint(report.checkpoint, _public(report.log))
+    log = export.public.to_text() if export else kept.key if kept else report.log
+    if report.log != log:
+        raise LogTampered(f"the report is of {name_of_log(report.log)}, not of {name_of_log(log)}")
+    signed = open_checkpoint(report.checkpoint, _public(log)) if report.checkpoint else None
+    if export is None and kept is not None:
+        _check_extends(signed, kept)
+    if report.verification.outcome == "empty" and report.total.bytes:
+        raise LogTampered("the report says that nothing left, and counts what did")
     if export is None:
         return
-    if report.log != export.public.to_text():
-        raise LogTampered(f"the report is of {name_of_log(report.log)}, the export is not")
     told, held = report.total, _logged(export)
-    if told.blocks > held.blocks or told.tokens > held.tokens or told.bytes > held.bytes:
+    more = (told.frames > export.size, told.blocks > held.blocks, told.tokens > held.tokens)
+    if any(more) or told.bytes > held.bytes:
         raise LogTampered("the report tells of more than the log holds")
+
+
+def _check_extends(signed: Checkpoint | None, kept: KeptLog) -> None:
+    """As far as a checkpoint alone can tell."""
+    size = 0 if signed is None else signed.size
+    if size < kept.size:
+        raise LogTampered(f"rolled back: {kept.size} records were kept, {size} are here")
+    same = open_checkpoint(kept.checkpoint, _public(kept.key))
+    if signed is not None and size == kept.size and signed.root != same.root:
+        raise LogTampered(f"forked: another log of {size} records was kept")
 
 
 def _sound(device: Device, export: ExportSummary | None) -> Verification:
@@ -160,12 +170,13 @@ def _sound(device: Device, export: ExportSummary | None) -> Verification:
             root=export.root.hex(),
             checkpoints=export.checkpoints,
         )
-    if device.report is not None:
-        return device.report.without_content().verification
-    known = "nothing" if device.kept is None else f"{device.kept.size} records"
-    return Verification(
-        outcome="missing", message=f"{known} of it were kept; neither report nor export came"
-    )
+    if device.kept is not None:
+        known = f"{many(device.kept.size, 'record')} of it kept"
+        came = "neither report nor export came" if device.report is None else "no export came"
+        return Verification(outcome="missing", message=f"{known}, and {came}")
+    if device.report is None:
+        return Verification(outcome="missing", message="neither report nor export came")
+    return device.report.without_content().verification
 
 
 def _failed(error: LogTampered) -> Verification:
@@ -200,20 +211,24 @@ def _public(log: str) -> LogPublicKey:
         raise LogTampered(f"the log's key: {error}") from None
 
 
-def _check_distinct(rows: Sequence[FleetRow]) -> None:
-    """Two reports of one user that tell of one time would count it twice."""
+def _counted_once(rows: Sequence[FleetRow]) -> Iterator[FleetRow]:
+    """Each report of a user's time but the first is at fault, and adds nothing."""
     seen: dict[tuple[str, str], list[FleetRow]] = {}
     for row in rows:
-        others = seen.setdefault((row.log, row.subject), [])
-        for other in others:
-            if row.subject and row.since_s < other.until_s and other.since_s < row.until_s:
-                raise ReportRejected(
-                    f"{other.device} and {row.device} tell of one user of one log at one time"
-                )
+        others = seen.setdefault((row.log, row.subject), []) if row.subject else []
+        overlaps = [o for o in others if row.since_s < o.until_s and o.since_s < row.until_s]
         others.append(row)
+        if not overlaps:
+            yield row
+            continue
+        told = f"another report, of {overlaps[0].device}, tells of the same user and time"
+        verification = Verification(outcome="failed", message=told)
+        yield row.model_copy(
+            update={"verification": verification, "verified_by": "reader", "total": Amounts()}
+        )
 
 
-def _with_distinct_names(rows: Sequence[FleetRow]) -> list[FleetRow]:
+def _with_distinct_names(rows: Iterable[FleetRow]) -> list[FleetRow]:
     """Two users of one device report apart."""
     count: Counter[str] = Counter()
     named = []

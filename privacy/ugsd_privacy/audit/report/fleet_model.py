@@ -40,8 +40,8 @@ class FleetRow(Part):
     """Of its report, Unix time; without one, of the hours in its export; 0 where nothing tells."""
     until_s: Time
     """The second after the last."""
-    made_s: Time
-    """When its report was made; 0 without one."""
+    is_reported: bool
+    """Whether its report came."""
     total: Amounts
     """What left by its report."""
     lifetime: Guarantee | None

@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes, write_whole
-from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
+from ugsd_privacy.keys import LogPublicKey
 
 __all__ = ["KeptLog", "KeptLogs"]
 
@@ -33,11 +35,22 @@ class KeptLog(_Kept):
     size: Annotated[int, Field(ge=0)]
     """Records that the checkpoint is of."""
 
+    def is_sound(self) -> bool:
+        """Whether the checkpoint is of that size, and signed by that key."""
+        try:
+            return (
+                open_checkpoint(self.checkpoint, LogPublicKey.from_text(self.key)).size == self.size
+            )
+        except (LogTampered, KeyFileError):
+            return False
+
 
 class KeptLogs(_Kept):
     """Logs by the names of their devices."""
 
     format: Literal["ugsd-kept/1"] = "ugsd-kept/1"
+    named_by: Literal["log", "file"] = "log"
+    """What devices' names are of."""
     logs: dict[str, KeptLog] = {}
 
     @classmethod
@@ -46,18 +59,25 @@ class KeptLogs(_Kept):
         if not path.exists():
             return cls()
         try:
-            return cls.model_validate_json(read_bytes(path, _MAX_BYTES))
-        except ValidationError:
+            kept = cls.model_validate_json(read_bytes(path, _MAX_BYTES))
+        except (ValidationError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
+        for name, log in kept.logs.items():
+            if not log.is_sound():
+                raise ReportRejected(f"{path}: what was kept of {name} is damaged")
+        return kept
 
     def updated(self, rows: Iterable[FleetRow]) -> KeptLogs:
-        """With the logs that an export proved this time; of others what was kept stays."""
-        proven = {
-            row.device: KeptLog(key=row.log, checkpoint=row.checkpoint, size=row.verification.size)
-            for row in rows
-            if row.logged is not None and row.verification.outcome in {"verified", "empty"}
-        }
-        return self.model_copy(update={"logs": self.logs | proven})
+        """With the logs that an export proved this time, the longest of each; of others what was
+        kept stays."""
+        logs = dict(self.logs)
+        for row in rows:
+            size = row.verification.size
+            before = logs.get(row.device)
+            is_sound = row.logged is not None and row.verification.outcome in {"verified", "empty"}
+            if is_sound and (before is None or before.size <= size):
+                logs[row.device] = KeptLog(key=row.log, checkpoint=row.checkpoint, size=size)
+        return self.model_copy(update={"logs": logs})
 
     def save(self, path: Path) -> None:
         """Whole or not at all. Raises :class:`ExportFailed`."""

@@ -138,7 +138,7 @@ def fleet_markdown(fleet: FleetReport) -> str:
                 "caps met",
                 "resets",
             ),
-            (_reported(row) for row in fleet.devices if row.made_s),
+            (_reported(row) for row in fleet.devices if row.is_reported),
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
