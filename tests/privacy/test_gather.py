@@ -180,3 +180,102 @@ def test_only_the_users_own_entries_are_read(world) -> None:
     with world.ledger.reading() as view:
         assert {entry.row.user for entry in read_entries(view, world.owner, "ben")} == {"ben"}
         assert view.users() == ["ada", "ben"]
+
+
+def gaps(row) -> list[tuple[int, str]]:
+    return [(part.tokens, part.origin) for part in row.content if part.kind == "gap"]
+
+
+def test_what_left_and_cannot_be_read_is_not_called_the_verifiers_own(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8))
+    world.now_s += 2 * 3600
+    send(world, egress, caption, keep=5, tokens=(9,))
+    assert gaps(report_of(world).captions[0]) == [(3, "verifier")]
+    egress.erase(before_s=world.now_s - 3600)
+    (row,) = report_of(world).captions
+    assert gaps(row) == [(5, "unknown")]
+    assert "5 tokens that left and cannot be read, or are the verifier's own" in report_html(
+        report_of(world)
+    ).replace("&#39;", "'")
+
+
+def test_only_what_was_kept_after_the_last_token_that_left_is_counted(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8, 9))
+    decisions = [
+        Decision(1, "", caption.id, start, 4, 0.1, "kept", "sure") for start in (0, 2, 3, 7)
+    ]
+    (row,) = report_of(world, decisions=decisions).captions
+    assert gaps(row) == [(8, "kept")]
+
+
+def test_words_of_a_vocabulary_turn_and_colour_nothing(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress), tokens=(7,))
+    (row,) = report_of(world, words=lambda token: "\x1b[31m\u202e").captions
+    assert [part.text for part in row.content] == ["\\x1b[31m\\u202e"]
+
+
+def test_resets_and_erasures_are_no_handshakes_and_no_captions(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    egress.reset(["hour"])
+    egress.erase()
+    found = report_of(world)
+    assert sum(row.handshakes for row in found.handshakes) == 1
+    assert [day.captions for day in found.days] == [1]
+
+
+def test_only_a_reset_of_the_lifetime_begins_its_epsilon_anew(world) -> None:
+    egress = world.egress(sigma=2.0)
+    send(world, egress, world.connect(egress))
+    egress.reset(["hour", "day"])
+    send(world, egress, world.connect(egress))
+    (day,) = report_of(world).days
+    assert day.lifetime is not None
+    assert day.lifetime.epsilon == epsilon(4)
+
+
+def test_a_frame_in_the_first_second_after_the_period_is_later(world) -> None:
+    egress = world.egress()
+    world.connect(egress)
+    now = int(world.now_s)
+    found = report_of(world, period=Period(now - 9, now))
+    assert (found.total.frames, found.earlier, found.later) == (0, 0, 1)
+
+
+def test_a_cap_is_met_when_nothing_is_left_and_unbounded_use_has_no_number(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress), tokens=(7, 8))
+    with world.ledger.reading() as view:
+        used = view.used("", view.hour_of(world.now_s, None))
+    limits = BudgetLimits(tokens_per_day=2, tokens_per_hour=3, epsilon_per_day=5.0)
+    caps = {cap.cap: cap for cap in Budget(limits, {}, used).rows()}
+    assert caps["tokens_per_day"].is_met
+    assert not caps["tokens_per_hour"].is_met
+    assert not caps["tokens_per_caption"].is_met
+    assert caps["epsilon_per_day"].used is None, "states left without noise"
+    assert caps["epsilon_per_day"].is_met
+    page = report_html(report_of(world, budget=Budget(limits, {}, used)))
+    assert "0: met" in page
+    assert "unbounded" in page
+
+
+def test_the_whole_amount_of_vectors_is_a_least_one_where_records_are_gone(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    egress.erase()
+    page = report_html(report_of(world))
+    assert "<dt>vectors of numbers</dt><dd>at least 1</dd>" in page
+
+
+@pytest.mark.parametrize("amount", [1e15, 1e300, 1.7e308])
+def test_a_cap_without_end_has_a_short_number(world, amount: float) -> None:
+    limits = BudgetLimits(epsilon_per_lifetime=amount)
+    found = report_of(world, budget=Budget(limits, {"epsilon_per_day": amount}))
+    page = report_html(found)
+    assert f"{amount:.3g}" in page
+    assert "0" * 20 not in page

@@ -306,3 +306,55 @@ def test_what_is_told_of_an_epsilon_is_never_less_than_it_is(world) -> None:
 
 def egress_hour(world) -> int:
     return int(world.now_s // 3600)
+
+
+def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
+    secret = "Ada Smith wants /home/ada/secret.wav kept"
+    egress = world.egress()
+    world.connect(egress)
+    decisions = [
+        Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
+        for told in (
+            ("kept", secret), ("kept", "her own"), ("kept", "sure: 0.1 below 0.2"),
+            ("withheld", "bytes_per_day: 1 used of 1"),
+            ("alone", f"after the block at 5: {secret}"),
+        )
+    ]  # fmt: skip
+    found = report_of(world, decisions=decisions)
+    assert secret in found.model_dump_json()
+    shared = found.without_content()
+    assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
+        ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
+        ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
+    }  # fmt: skip
+    for form in (report_html, report_markdown):
+        assert secret in form(found).replace("\\", "")
+        assert "Smith" not in form(shared)
+
+
+@pytest.mark.parametrize("form", [report_html, report_markdown])
+def test_what_is_left_out_is_said_to_be(world, form) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    said = "Left out: what left, in words, is for its owner."
+    assert said in form(found.without_content())
+    assert said not in form(found)
+
+
+def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    found = found.model_copy(update={"faults": ("a cap that was set on this device is none",)})
+    for form in (report_html, report_markdown):
+        assert "Not part of the log: a cap that was set on this device is none" in form(found)
+        assert "Not part of the log" not in form(found.without_content())
+
+
+def test_a_report_that_ends_before_it_begins_is_rejected(world) -> None:
+    world.connect(world.egress())
+    fields = json.loads(report_of(world).model_dump_json())
+    for change in ({"since_s": 9, "until_s": 9}, {"since_s": 9, "until_s": 5}, {"until_s": 10**15}):
+        with pytest.raises(ReportRejected):
+            read_report(json.dumps(fields | change).encode())

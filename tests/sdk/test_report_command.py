@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.report.schema import read_report
 from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings
-from ugsd_sdk.home import Home
+from ugsd_sdk.home import Door, Home
 from ugsd_sdk.policy import AlwaysEscalate
 
 Capsys = pytest.CaptureFixture[str]
@@ -197,6 +198,7 @@ def read(home: Path, *arguments: str, out: Path, code: int = 0) -> Any:
         (["--since", "0d"], 0, 0),
         (["--since", "7d", "--until", "1d"], -7, -1),
         (["--since", "1970-01-02", "--until", "1970-01-03"], None, None),
+        (["--since", "99999d"], -99999, 0),
     ],
 )
 def test_a_report_is_of_whole_days(
@@ -204,7 +206,7 @@ def test_a_report_is_of_whole_days(
 ) -> None:
     today = int(time.time()) // DAY_S
     report = read(used, *options, out=tmp_path / "r.json")
-    begin, end = (1, 2) if first is None or last is None else (today + first, today + last)
+    begin, end = (1, 2) if first is None or last is None else (max(0, today + first), today + last)
     assert (report.since_s, report.until_s) == (begin * DAY_S, (end + 1) * DAY_S)
     assert bool(report.total.frames) == (end == today)
     assert bool(report.earlier or report.later) == (end != today)
@@ -316,6 +318,158 @@ def test_every_block_that_was_decided_on_is_counted(
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
     withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
     assert withheld["blocks_per_day"] >= 2
+
+
+TAMPERING = [
+    "UPDATE charges SET bytes = -256 WHERE leaf = 1",
+    "UPDATE charges SET caption = x'00' WHERE leaf = 1",
+    "UPDATE charges SET hour = -5 WHERE leaf = 1",
+    "UPDATE totals SET spend = -1",
+    "DELETE FROM checkpoints",
+    "DELETE FROM epochs",
+    "DROP TABLE nodes",
+    "UPDATE leaves SET sealed = x'01' WHERE leaf = 1",
+]
+BESIDE = [
+    "UPDATE start SET time_s = 9e999",
+    f"INSERT INTO caps VALUES ('{USER}', 'blocks_per_day', 9e999)",
+    f"INSERT INTO caps VALUES ('{USER}', 'blocks_per_day', -1)",
+    f"INSERT INTO caps VALUES ('{USER}', 'foo', 5)",
+    "UPDATE decisions SET tokens = -5",
+    "UPDATE decisions SET time_s = 9223372036854775807",
+    "UPDATE decisions SET outcome = 'x'",
+]
+
+
+@pytest.mark.parametrize("statement", [*TAMPERING, *BESIDE])
+def test_whatever_was_tampered_with_a_report_finds_what_verify_finds(
+    used: Path, tmp_path: Path, statement: str
+) -> None:
+    db = sqlite3.connect(used / "ledger" / "ledger.sqlite3")
+    db.execute(statement)
+    db.commit()
+    db.close()
+    code = main(["audit", "verify", "--home", str(used)])
+    report = read(used, out=tmp_path / "r.json", code=code)
+    for form in ("html", "md"):
+        written(used, "--format", form, out=tmp_path / "r", code=code)
+    if statement in BESIDE:
+        assert code == 0, "it is no part of the log"
+        assert bool(report.faults) == (
+            "decisions SET time_s" not in statement and "'x'" not in statement
+        )
+
+
+def test_what_is_beside_the_log_hides_no_fault_of_the_log(used: Path, tmp_path: Path) -> None:
+    tamper(used)
+    db = sqlite3.connect(used / "ledger" / "ledger.sqlite3")
+    db.execute(BESIDE[2])
+    db.commit()
+    db.close()
+    report = read(used, out=tmp_path / "r.json", code=1)
+    assert report.verification.index == 2
+    assert report.faults == ("a cap that was set on this device is none",)
+    assert report.total.frames, "what the log says is told all the same"
+
+
+def test_another_users_name_is_in_nobodys_report(
+    used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path
+) -> None:
+    with new_captioner(user="ben@home") as captioner:
+        captioner.caption(voice, 16_000)
+    db = sqlite3.connect(used / "ledger" / "ledger.sqlite3")
+    db.execute("UPDATE totals SET bytes = bytes + 1 WHERE user = 'ben@home' AND window = 'day'")
+    db.commit()
+    db.close()
+    text = written(used, "--format", "json", out=tmp_path / "r.json", code=1)
+    assert "ben@home" not in text
+    assert "the totals of another user do not add up" in text
+    own = read(used, "--user", "ben@home", out=tmp_path / "r.json", code=1)
+    assert "the total of ben@home's day" in own.verification.message
+
+
+def test_each_user_has_a_subject_of_their_own_that_stays(
+    used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path
+) -> None:
+    with new_captioner(user="ben") as captioner:
+        captioner.caption(voice, 16_000)
+    subjects = [
+        read(used, "--user", user, out=tmp_path / "r").subject for user in (USER, "ben", USER)
+    ]
+    assert subjects[0] == subjects[2] != subjects[1]
+    assert all(len(subject) == 16 for subject in subjects)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_protected_as_settings_say(
+    used: Path, tmp_path: Path
+) -> None:
+    (used / "owner.key").unlink()
+    unread, configured = read(used, out=tmp_path / "r.json").protections
+    assert "blocks whose records cannot be read" in unread.title
+    assert "not known" in unread.learnt[0]
+    assert configured.title.startswith("Under the settings")
+
+
+def test_figures_are_told_once_and_whatever_target_is_set_now(used: Path, tmp_path: Path) -> None:
+    config = tmp_path / "ugsd.toml"
+    config.write_text("target_risk = 0.3\n")
+    for options in ([], ["--config", str(config)]):
+        way, configured = read(used, *options, out=tmp_path / "r.json").protections
+        assert "summary" in way.title
+        assert way.learnt[0] != "nothing", "no verifier is set now, and one was then"
+        if not options:
+            assert configured.learnt == ()
+
+
+def test_devices_that_send_folders_of_their_own_are_told_apart(
+    used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path, capsys: Capsys
+) -> None:
+    with new_captioner(user=USER, home=tmp_path / "other") as captioner:
+        captioner.caption(voice, 16_000)
+    files = []
+    for folder, home in (("a", used), ("b", tmp_path / "other")):
+        report, export = tmp_path / folder / "report.json", tmp_path / folder / "report.ugsd"
+        written(home, "--format", "json", "--without-content", out=report)
+        assert main(["audit", "export", str(export), "--home", str(home)]) == 0
+        files += [str(report), str(export)]
+    kept = ["--kept", str(tmp_path / "kept.json"), "--format", "json"]
+    capsys.readouterr()
+    for _ in range(2):
+        assert main(["audit", "fleet", *files, "--by-file", *kept]) == 0
+        rows = json.loads(capsys.readouterr().out)["devices"]
+        assert [(row["device"], row["verified_by"]) for row in rows] == [
+            ("a/report", "reader"), ("b/report", "reader")
+        ]  # fmt: skip
+    assert main(["audit", "fleet", *files, *kept]) == 2
+    assert "names devices by their files: give --by-file" in capsys.readouterr().err
+    assert main(["audit", "fleet", *files, files[0], "--format", "json"]) == 0, "once is enough"
+    linked = tmp_path / "again.json"
+    linked.symlink_to(files[0])
+    assert main(["audit", "fleet", *files, str(linked), "--format", "json"]) == 0
+    again = tmp_path / "copy.json"
+    shutil.copy(files[0], again)
+    capsys.readouterr()
+    assert main(["audit", "fleet", *files, str(again), "--format", "json"]) == 1
+    fleet = json.loads(capsys.readouterr().out)
+    assert [row["verification"]["outcome"] for row in fleet["devices"]].count("failed") == 1
+    assert fleet["total"]["bytes"] == sum(row["total"]["bytes"] for row in rows)
+
+
+def test_two_exports_of_one_log_that_went_apart_are_told(
+    used: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    shutil.copytree(used, tmp_path / "fork")
+    files = []
+    for name, home in (("one", used), ("two", tmp_path / "fork")):
+        door = Door(Home.at(home), BudgetLimits(), USER)
+        door.open().reset(["day" if name == "one" else "hour"])
+        door.close()
+        files.append(str(tmp_path / f"{name}.ugsd"))
+        assert main(["audit", "export", files[-1], "--home", str(home)]) == 0
+    capsys.readouterr()
+    assert main(["audit", "fleet", *files, "--by-file", "--format", "json"]) == 1
+    rows = json.loads(capsys.readouterr().out)["devices"]
+    assert [row["verification"]["outcome"] for row in rows] == ["failed", "failed"]
 
 
 def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> None:
