@@ -61,7 +61,7 @@ def test_checkpoints_are_folded_and_unfold_by_keyboard(fleet: Chrome) -> None:
     assert not note.is_displayed()
     first.send_keys(Keys.ENTER)
     assert note.is_displayed()
-    assert note.text == "note of kitchen"
+    assert note.text == "note of office", "what failed is not to be kept"
 
 
 def test_the_page_itself_never_scrolls_sideways(fleet: Chrome) -> None:
