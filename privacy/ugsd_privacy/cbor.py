@@ -49,7 +49,7 @@ def decode_item(data: bytes, *, max_depth: int, max_items: int | None = None) ->
     ``max_items`` items in all. Whether ``data`` are the item's deterministic bytes,
     and nothing else, is told by encoding it again.
     """
-    if max_items is not None:
+    if max_items is not None and len(data) > max_items:  # each takes a byte at least
         _check_count(data, max_items)
     try:
         item = cbor2.loads(

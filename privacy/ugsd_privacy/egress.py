@@ -30,6 +30,7 @@ from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
     CARRIED,
+    MAX_RANGES,
     MAX_USER_CHARACTERS,
     PLAIN_KINDS,
     SALT_BYTES,
@@ -239,21 +240,29 @@ class Egress:
 
         Returns how many bodies, and the index of the leaf that says so, -1 where there were none.
         Charges and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`:
-        nothing was erased, or the error says that old bytes may still be in the files.
+        no body was erased, or the error says that old bytes may still be in the files.
         """
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
-        now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
-        with self._passage(None, now_s) as passage:
-            leaves = passage.sealed_leaves(before_hour=before_hour, user=user, caption=caption)
-            if leaves:
-                passage.erase(leaves)
-                carried = {"kind": "erase", "erased": _ranges(leaves)}
-                self._record(passage, carried, None, now_s, salt)
-                leaf = passage.index
         with self._ledger.owning() as owner:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
             owner.forget(before_s=until_s, user=user, caption=caption)
-        self._ledger.forget()
+        chosen = {"before_hour": before_hour, "user": user, "caption": caption}
+        count, leaf = self._erased(**chosen)
+        while count and (more := self._erased(**chosen))[0]:
+            count, leaf = count + more[0], more[1]
+        self._ledger.forget()  # also what an earlier erasure could not, for somebody read
+        return count, leaf
+
+    def _erased(self, **chosen: Any) -> tuple[int, int]:
+        """As much as one record tells of."""
+        now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
+        with self._passage(None, now_s) as passage:
+            ranges = _ranges(passage.sealed_leaves(**chosen))[:MAX_RANGES]
+            leaves = [number for start, stop in ranges for number in range(start, stop)]
+            if leaves:
+                passage.erase(leaves)
+                self._record(passage, {"kind": "erase", "erased": ranges}, None, now_s, salt)
+                leaf = passage.index
         return len(leaves), leaf
 
     def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
@@ -410,9 +419,9 @@ def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
 def _ranges(leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Ascending numbers as ranges, each without its end."""
     starts = [i for i, leaf in enumerate(leaves) if not i or leaves[i - 1] != leaf - 1]
+    ends = [*starts[1:], len(leaves)][: len(starts)]
     return tuple(
-        (leaves[start], leaves[end - 1] + 1)
-        for start, end in zip(starts, [*starts[1:], len(leaves)], strict=True)
+        (leaves[start], leaves[end - 1] + 1) for start, end in zip(starts, ends, strict=True)
     )
 
 

@@ -371,7 +371,7 @@ def test_a_body_or_a_number_of_checkpoints_that_no_reader_takes_is_not_written(
         exported(log, bodies=True)
     with log.ledger.reading() as view:
         notes = [
-            sign_checkpoint(1, view.root(1), log.key) + "— a AAAAAAAA\n" * n for n in range(64)
+            sign_checkpoint(1, view.root(1), log.key) + "— a AAAAAAAA\n" * n for n in range(96)
         ]
     with pytest.raises(ExportFailed):
         exported(log, earlier=notes)

@@ -22,7 +22,7 @@ SURFACE = {
     ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",
     ".audit.cosignature": """END_OF_TIME_S WitnessKey WitnessPublicKey cosign verify_cosignature
-        with_cosignatures""",
+        verify_cosigned with_cosignatures""",
     ".audit.cosigned": "CosignedNotes cosign_request take_answer",
     ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
         MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
@@ -30,11 +30,11 @@ SURFACE = {
     ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
         extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
         tree_root verify_consistency verify_inclusion""",
-    ".audit.offline": "ExportSummary verify_cosigned verify_export",
+    ".audit.offline": "ExportSummary verify_export",
     ".audit.publishing": "CHECKPOINT_FILE Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
-    ".audit.records": """CARRIED MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION SALT_BYTES Counts
-        EgressRecord Leaf Level Resettable commitment decode_record""",
+    ".audit.records": """CARRIED MAX_RANGES MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION
+        SALT_BYTES Counts EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
     ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
         bundle_bytes check_tile edge_tiles entries entry_at new_tiles subtree_root tile_hashes
@@ -87,7 +87,7 @@ SURFACE = {
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
-    ".ledger.views": """EVERYONE LedgerRow LedgerView Owning Passage Signing Total
+    ".ledger.views": """CHECKPOINTS_KEPT EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",

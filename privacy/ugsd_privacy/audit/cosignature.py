@@ -10,13 +10,14 @@ import base64
 import binascii
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ugsd_privacy.audit.checkpoint import note_signatures
+from ugsd_privacy.audit.checkpoint import Checkpoint, note_signatures
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.key_files import create_private, from_text, read_text, to_text
 
@@ -26,6 +27,7 @@ __all__ = [
     "WitnessPublicKey",
     "cosign",
     "verify_cosignature",
+    "verify_cosigned",
     "with_cosignatures",
 ]
 
@@ -148,6 +150,27 @@ def cosign(text: str, key: WitnessKey, time_s: int) -> str:
     signed = key.sign(_message(text, time_s))
     blob = public.key_id + time_s.to_bytes(_TIME_BYTES, "big") + signed
     return f"— {public.name} {base64.b64encode(blob).decode()}\n"
+
+
+def verify_cosigned(
+    notes: Sequence[str],
+    witnesses: Iterable[WitnessPublicKey],
+    opened: Callable[[str], Checkpoint],
+) -> dict[str, tuple[int, int]]:
+    """By each witness's name, the size that it cosigned last among ``notes``, and when; ``opened``
+    reads a note. Raises :class:`LogTampered` where one of them cosigned none, by its key, or a
+    cosignature of theirs does not verify."""
+    found = {}
+    for witness in witnesses:
+        by = [
+            note
+            for note in notes
+            if any(_is_by(name, blob, witness) for name, blob in note_signatures(note)[1])
+        ]
+        if not by:
+            raise LogTampered(f"{witness.name} cosigned no checkpoint that is here")
+        found[witness.name] = max((opened(n).size, verify_cosignature(n, witness)) for n in by)
+    return found
 
 
 def verify_cosignature(note: str, witness: WitnessPublicKey) -> int:

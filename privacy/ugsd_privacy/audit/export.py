@@ -58,7 +58,8 @@ CHECK_BYTES = 4
 EXPORT_FORMAT = "ugsd log"
 EXPORT_VERSION = 1
 MAX_BODY_BYTES = 0x1_0000
-MAX_CHECKPOINTS = 64
+MAX_CHECKPOINTS = 96
+"""Those of 64 witnesses, the log's own, and some that are given."""
 MAX_ITEM_BYTES = 0x200_0000
 """Of one item: a chunk of the longest leaves and bodies fits."""
 _MAX_DEPTH = 2

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from ugsd_privacy.audit.bodies import is_sealed
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, open_note
-from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
+from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosigned
 from ugsd_privacy.audit.export import (
     CHECK_BYTES,
     ExportHeader,
@@ -29,7 +29,7 @@ from ugsd_privacy.audit.tiles import TILE_WIDTH, entry_at
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = ["ExportSummary", "verify_cosigned", "verify_export"]
+__all__ = ["ExportSummary", "verify_export"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +93,9 @@ def verify_export(
         hours=header.hours,
         checkpoints=len(set(notes)),
         bodies=sums.bodies if header.bodies else None,
-        witnessed=verify_cosigned(notes, key, witnesses),
+        witnessed=verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, key)),
         checkpoint=header.checkpoints[-1],
     )
-
-
-def verify_cosigned(
-    notes: Iterable[str], public: LogPublicKey, witnesses: Iterable[WitnessPublicKey]
-) -> dict[str, tuple[int, int]]:
-    """The size that each witness cosigned last, and when. Raises :class:`LogTampered` where one of
-    them cosigned none of ``notes``, or a cosignature of theirs does not verify."""
-    notes, found = list(notes), {}
-    for witness in witnesses:
-        by = [note for note in notes if f"— {witness.name} " in note]
-        if not by:
-            raise LogTampered(f"{witness.name} cosigned no checkpoint that is here")
-        stamps = [(open_checkpoint(n, public).size, verify_cosignature(n, witness)) for n in by]
-        found[witness.name] = max(stamps)
-    return found
 
 
 def _key_of(header: ExportHeader, public: LogPublicKey | None) -> LogPublicKey:

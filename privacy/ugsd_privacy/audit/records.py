@@ -23,6 +23,7 @@ from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_devic
 
 __all__ = [
     "CARRIED",
+    "MAX_RANGES",
     "MAX_USER_CHARACTERS",
     "PLAIN_KINDS",
     "RECORD_VERSION",
@@ -40,6 +41,11 @@ MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 3
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
+MAX_RANGES = 50_000
+"""Of leaves that one record erased."""
+_MAX_ITEMS = 2**18
+"""Of a record: an erasure of so many ranges has the most."""
+_MAX_LEAF_BYTES = 128
 _MAX_DEPTH, _LEAF_DEPTH = 3, 2
 """A record is a map that holds a map of arrays, a leaf an array that holds one."""
 _COMMITMENT_TAG = b"ugsd egress record 3\x00"
@@ -184,6 +190,8 @@ class Leaf:
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""
+        if len(content) > _MAX_LEAF_BYTES:
+            raise LogTampered("not a leaf")
         try:
             fields = decode_item(content, max_depth=_LEAF_DEPTH)
             version, sealed, frame_bytes, (blocks, tokens) = fields
@@ -209,7 +217,8 @@ def commitment(body: bytes, salt: bytes) -> bytes:
 def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
-        record = EgressRecord.model_validate(decode_item(body, max_depth=_MAX_DEPTH))
+        fields = decode_item(body, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
+        record = EgressRecord.model_validate(fields)
     except ValidationError as error:
         raise LogTampered(f"not an egress record: {error.error_count()} fault(s)") from None
     except WireError as error:

@@ -18,7 +18,7 @@ from ugsd_privacy.audit.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosignature
+from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosigned
 from ugsd_privacy.audit.export import Sums, check_longest, check_roots
 from ugsd_privacy.audit.merkle import frontier_positions, frontier_root, leaf_hash
 from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
@@ -100,7 +100,7 @@ def verify_tiles(
         tokens=sums.tokens,
         frame_bytes=sums.frame_bytes,
         checkpoints=len(set(notes)),
-        witnessed=_witnessed(notes, witnesses, opened),
+        witnessed=verify_cosigned(notes, witnesses, opened),
         checkpoint=note,
     )
 
@@ -109,20 +109,6 @@ def _opener(public: LogPublicKey | None, origin: str) -> Callable[[str], Checkpo
     if public is None:
         return lambda note: parse_checkpoint(note_signatures(note)[0], origin)
     return lambda note: open_checkpoint(note, public)
-
-
-def _witnessed(
-    notes: Sequence[str],
-    witnesses: Iterable[WitnessPublicKey],
-    opened: Callable[[str], Checkpoint],
-) -> dict[str, tuple[int, int]]:
-    found = {}
-    for witness in witnesses:
-        by = [note for note in notes if f"\n— {witness.name} " in note]
-        if not by:
-            raise LogTampered(f"{witness.name} cosigned no checkpoint that is here")
-        found[witness.name] = max((opened(n).size, verify_cosignature(n, witness)) for n in by)
-    return found
 
 
 class _Reading:

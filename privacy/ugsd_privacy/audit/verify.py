@@ -11,7 +11,7 @@ their hour, caption and epsilon.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ugsd_privacy.audit.bodies import Absent, BodyReader, not_erased
@@ -105,13 +105,16 @@ def verify_view(
     view.check_pages()
     signed = _checkpoints(view, public, trusted)
     replay, reader = _Replay(), BodyReader(view, owner)
+    due: defaultdict[int, list[Checkpoint]] = defaultdict(list)
+    for checkpoint in signed:
+        due[checkpoint.size].append(checkpoint)
     leaves = view.count()[0]
     for row in view.rows():
         if not replay.size % _TOLD_EACH:
             progress(replay.size, leaves)
-        _match_roots(signed, replay)
+        _match_roots(due, replay)
         _replay_row(view, reader, row, replay)
-    _match_roots(signed, replay)
+    _match_roots(due, replay)
     _check_ends(view, replay, signed)
     return LogSummary(
         size=replay.size,
@@ -139,9 +142,10 @@ def _checkpoints(
     return stored + [open_checkpoint(note, public) for note in trusted]
 
 
-def _match_roots(signed: list[Checkpoint], replay: _Replay) -> None:
-    due = [checkpoint for checkpoint in signed if checkpoint.size == replay.size]
-    if due and any(checkpoint.root != frontier_root(replay.frontier) for checkpoint in due):
+def _match_roots(due: Mapping[int, list[Checkpoint]], replay: _Replay) -> None:
+    """``due`` by the size that checkpoints are of."""
+    signed = due.get(replay.size, ())
+    if any(checkpoint.root != frontier_root(replay.frontier) for checkpoint in signed):
         last = replay.size - 1
         raise LogTampered(f"leaves up to {last} are not those that were signed", index=last)
 

@@ -162,12 +162,17 @@ class Ledger:
     def forget(self) -> None:
         """Drop what was erased from the write-ahead log too.
 
-        Raises :class:`LedgerUnavailable` while another process reads: erased bytes may then still
-        be in the files.
+        Raises :class:`LedgerUnavailable` at once while another process reads: erased bytes may then
+        still be in the files.
         """
         with self._lock, _typed_errors(self.path):
             db = self._require_open()
-            if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            db.execute("PRAGMA busy_timeout = 0")  # a reader may take minutes; the door waits here
+            try:
+                is_busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                db.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout_s)}")
+            if is_busy:
                 raise LedgerUnavailable(
                     "erased bytes may still be in the files while another process reads them; "
                     "erase again when it is done"
@@ -250,16 +255,25 @@ def _mark(anchor: Anchor) -> Mark:
 
 def _compare(anchor: Anchor | None, db: sqlite3.Connection, *, create: bool) -> None:
     """Raise :class:`LedgerCorrupt` unless the ledger is the one that ``anchor`` marks, or later."""
-    view = LedgerView(db)
     # The mark first: whoever appends meanwhile makes the ledger longer than it, never shorter.
     seen = None if anchor is None else anchor.read()
+    db.execute("BEGIN")  # one view of it, whatever is appended meanwhile
+    try:
+        _compare_view(anchor, seen, LedgerView(db), create=create)
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _compare_view(
+    anchor: Anchor | None, seen: Mark | None, view: LedgerView, *, create: bool
+) -> None:
     size = view.size()
     if anchor is None:
         return
     if create and not size and seen is None:
         seen = Mark()
         anchor.write(seen, durable=True)  # before there is a leaf that it could lack
-    mark = seen or _mark(anchor)
+    mark = seen or _mark(anchor)  # another process made both meanwhile
     if mark.size > size or (mark.size and view.node(0, mark.size - 1) != mark.last):
         raise LedgerCorrupt(_ROLLED_BACK)
 

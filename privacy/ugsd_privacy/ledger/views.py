@@ -19,6 +19,7 @@ from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
 from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
 
 __all__ = [
+    "CHECKPOINTS_KEPT",
     "EVERYONE",
     "LedgerRow",
     "LedgerView",
@@ -29,6 +30,7 @@ __all__ = [
     "window_numbers",
 ]
 
+CHECKPOINTS_KEPT = 64
 EVERYONE = ""
 """The user whose caps are everyone's."""
 _HOURS_PER_DAY = 24
@@ -188,7 +190,11 @@ class LedgerView:
     def hours(self) -> tuple[int, int] | None:
         """The first and the last hour that was charged; ``None`` before any."""
         first, last = self._one("SELECT min(hour), max(hour) FROM charges")
-        return None if first is None else (first, last)
+        if first is None:
+            return None
+        if not 0 <= first <= last < _LAST_S // 3600:
+            raise LedgerCorrupt("an hour that was charged is none")
+        return first, last
 
     def epoch(self, number: int) -> tuple[bytes, bytes] | None:
         """Digest of the owner's key, and the secret sealed to it."""
@@ -337,8 +343,14 @@ class Signing(LedgerView):
     """One transaction that signs the log as it is."""
 
     def add_checkpoint(self, size: int, note: str) -> None:
-        """Store a signed checkpoint; the first one of a size is kept."""
+        """Store a signed checkpoint; the first one of a size is kept, and of all of them the latest
+        ``CHECKPOINTS_KEPT``: each holds all leaves that those before it held."""
         self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
+        self._db.execute(
+            "DELETE FROM checkpoints WHERE size <= (SELECT size FROM checkpoints"
+            " ORDER BY size DESC LIMIT 1 OFFSET ?)",
+            (CHECKPOINTS_KEPT,),
+        )
 
 
 class Owning(LedgerView):

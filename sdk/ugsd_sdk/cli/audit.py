@@ -41,6 +41,7 @@ _AUDIT_EPILOG = """Examples:
   ugsd audit erase --older-than 30
 """
 
+_LAST_HOUR = 70_389_528  # of the year 9999
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
@@ -149,7 +150,12 @@ def _print_content(
 
 def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:
     """What is plain of a record that cannot be read, its hour for its time."""
-    when = datetime.fromtimestamp((row.hour or 0) * 3600, UTC).strftime("%Y-%m-%d %H:..:..")
+    hour = row.hour or 0
+    when = (
+        "no time"
+        if not 0 <= hour < _LAST_HOUR
+        else (datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%d %H:..:.."))
+    )
     return (str(row.leaf), when, row.user or "", why, "", str(row.tokens), "", str(row.bytes), "")
 
 

@@ -21,6 +21,7 @@ __all__ = ["erase"]
 # ruff: noqa: PLC0415
 
 _SECONDS_PER_DAY = 86_400
+_MOST_DAYS = 36_500
 _CAPTION_HEX = 32
 
 
@@ -30,7 +31,10 @@ def erase(
         typer.Option(formats=["%Y-%m-%d"], help="What left before this day (UTC)."),
     ] = None,
     older_than: Annotated[
-        int | None, typer.Option(min=0, metavar="DAYS", help="What left so many days ago or more.")
+        int | None,
+        typer.Option(
+            min=0, max=_MOST_DAYS, metavar="DAYS", help="What left so many days ago or more."
+        ),
     ] = None,
     caption: Annotated[
         str | None, typer.Option(metavar="ID", help="What left for this caption.")

@@ -73,8 +73,13 @@ def export(
     from ugsd_privacy.audit.publishing import publish_tiles
     from ugsd_privacy.audit.whole_files import read_note, replacing
 
+    from ugsd_sdk.home import Home
+
     if file is None and tiles is None:
         raise typer.BadParameter("name a FILE, or --tiles DIR, or both")
+    if file is None and (with_bodies or since is not None):
+        raise typer.BadParameter("--with-bodies and --since are of a FILE: name one")
+    _refuse_within(Home.at(settings_from(config, home=home).home), file, tiles)
     with open_log(home, config) as log:
         note = log.cosigned.merged(log.signed())
         with log.ledger.reading() as view:
@@ -91,6 +96,17 @@ def export(
                 typer.echo(f"{file}: {sums.size} passages, root {sums.root.hex()}")
         typer.echo(f"log key: {log.key.public.to_text()}")
         typer.echo(f"its fingerprint: {log.key.public.fingerprint}")
+
+
+def _refuse_within(place: Home, *targets: Path | None) -> None:
+    """An export in a home would take the place of what it needs."""
+    for target in targets:
+        if target is None:
+            continue
+        if target.resolve().is_relative_to(place.path.resolve()):
+            raise typer.BadParameter(f"{target} lies in the home folder: name a place outside it")
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise typer.BadParameter(f"{target} is neither a file nor a folder")
 
 
 def key(home: HomeOption = None, config: ConfigOption = None) -> None:

@@ -133,8 +133,9 @@ def _verify_home(
     witnesses: list[WitnessPublicKey],
     owner_key: Path | None,
 ) -> None:
+    from ugsd_privacy.audit.checkpoint import open_checkpoint
+    from ugsd_privacy.audit.cosignature import verify_cosigned
     from ugsd_privacy.audit.cosigned import CosignedNotes
-    from ugsd_privacy.audit.offline import verify_cosigned
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys import LogKey
 
@@ -153,7 +154,7 @@ def _verify_home(
     if public is not None and public.to_text() != own.to_text():
         raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
     notes = [*trusted, *CosignedNotes(place.cosigned).notes(own)]
-    witnessed = verify_cosigned(notes, own, witnesses)
+    witnessed = verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, own))
     typer.echo(describe(summary))
     _tell_witnessed(witnessed, summary.size)
 
@@ -208,6 +209,8 @@ def _verify_tiles(
 ) -> None:
     from ugsd_privacy.audit.tiles_folder import verify_tiles
 
+    from ugsd_sdk.cli.show import printable
+
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
     typer.echo(
         f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
@@ -216,8 +219,9 @@ def _verify_tiles(
     _tell_witnessed(summary.witnessed, summary.size)
     if public is None:
         typer.echo(
-            f"Its checkpoint says that it is of {summary.origin}; the folder holds no key, so no "
-            "signature was checked: name --log-key (on the device, `ugsd audit key` prints it)."
+            f"Its checkpoint says that it is of {printable(summary.origin)}; the folder holds no "
+            "key, so no signature was checked: name --log-key (`ugsd audit key` prints it on the "
+            "device)."
         )
 
 

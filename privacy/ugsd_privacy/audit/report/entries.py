@@ -16,6 +16,8 @@ from ugsd_privacy.owner import OwnerKey
 __all__ = ["Entry", "Period", "read_entries", "total_of"]
 
 _SECONDS_PER_HOUR = 3600
+_LAST_S = 253_402_300_799
+"""Of the year 9999."""
 
 
 class Entry(NamedTuple):
@@ -33,7 +35,7 @@ class Entry(NamedTuple):
         """By the device's clock; to the hour where the record cannot be read."""
         if self.record is not None:
             return self.record.time_s
-        return _count(self.row.hour) * _SECONDS_PER_HOUR
+        return min(_count(self.row.hour) * _SECONDS_PER_HOUR, _LAST_S)
 
     @property
     def spend(self) -> int:
