@@ -1,6 +1,7 @@
 """The general CBOR decoder is left with nothing general."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,27 @@ def test_rfc_8949s_own_examples_are_read_or_refused(request: pytest.FixtureReque
         else:
             refused = encode_item(item) != data
         assert refused != vector["kept"], vector
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xa6" + b"\x61a\x01" * 6,
+        b"\x9b" + (11).to_bytes(8, "big") + b"\x01" * 11,
+        b"\x99\x00\x0b" + b"\x01" * 11,
+        b"\x98\x0b" + b"\x01" * 11,
+        b"\x82\x85" + b"\x01" * 5 + b"\x86" + b"\x01" * 6,
+        b"\xa1\x60\x8b" + b"\x01" * 11,
+    ],
+)
+def test_items_are_counted_whatever_holds_them(data: bytes) -> None:
+    with pytest.raises(WireError, match="more than 10 items"):
+        decode_item(data, max_depth=4, max_items=10)
+    with suppress(WireError):
+        assert decode_item(data, max_depth=4, max_items=20)
+
+
+def test_long_strings_are_one_item_each() -> None:
+    for head in (b"\x59\x03\xe8", b"\x5a\x00\x00\x03\xe8", b"\x5b" + (1000).to_bytes(8, "big")):
+        data = b"\x82" + (head + b"\xff" * 1000) * 2
+        assert decode_item(data, max_depth=4, max_items=3) == (b"\xff" * 1000,) * 2

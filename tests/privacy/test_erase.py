@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 from ugsd_privacy.audit.bodies import Absent, BodyReader
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
+from ugsd_privacy.ledger import Decision, Ledger
 
 DAY_S = 86_400.0
 
@@ -151,3 +153,42 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
     logged.ledger._db = real
     assert gone(logged) == []
     assert logged.verified().size == 8
+
+
+def test_an_erasure_of_very_many_pieces_is_told_by_several_records(
+    logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ugsd_privacy.egress.MAX_RANGES", 1)
+    count, leaf = logged.door.erase(user="ada")
+    assert (count, leaf) == (4, 9)
+    assert gone(logged) == [0, 1, 4, 5]
+    assert logged.verified().erased == 4
+    assert [logged.record(index).erased for index in (8, 9)] == [((0, 2),), ((4, 6),)]
+
+
+def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
+    world.ledger.close()
+    world.ledger = Ledger(world.ledger.path.parent, busy_timeout_s=30)
+    with world.ledger:
+        egress = world.egress()
+        world.connect(egress)
+        with world.ledger.reading() as view:
+            assert view.size() == 1
+            egress.reset(["hour"])
+            begun_s = time.monotonic()
+            with pytest.raises(LedgerUnavailable, match="erase again"):
+                egress.erase()
+            assert time.monotonic() - begun_s < 10
+        assert egress.erase() == (0, -1), "and now it is gone from the files"
+
+
+def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
+    hour_s = int(logged.now_s // 3600) * 3600
+    notes = [
+        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", "sure") for at in (hour_s - 1, hour_s)
+    ]
+    with logged.ledger.owning() as owner:
+        owner.note(notes)
+    logged.door.erase(before_s=hour_s + 5.0)
+    with logged.ledger.reading() as view:
+        assert [note.time_s for note in view.decisions("ada")] == [hour_s]

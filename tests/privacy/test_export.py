@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.audit import export
+from ugsd_privacy.audit.bodies import StoredBodies, plain_body
 from ugsd_privacy.audit.checkpoint import sign_checkpoint, sign_note
+from ugsd_privacy.audit.cosignature import WitnessKey, WitnessPublicKey, cosign
 from ugsd_privacy.audit.export import ExportHeader, Sums, export_log, read_item, seal_text
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.records import Leaf
@@ -415,3 +417,51 @@ def test_a_leaf_has_one_encoding() -> None:
 def test_a_header_says_its_version() -> None:
     with pytest.raises(LogTampered, match="version 9; this release reads 1"):
         ExportHeader.of({"format": "ugsd log", "version": 9})
+
+
+def test_an_erasure_that_tells_of_leaves_without_end_takes_no_time(world) -> None:
+    egress = world.egress()
+    world.connect(egress)
+    egress.erase()
+    record, salt = world.record(1), bytes(32)
+    body = record.model_copy(update={"erased": ((0, 2**62),)}).to_bytes()
+    content = Leaf.of(body, record.charge, salt).to_bytes()
+    stored = StoredBodies()
+    stored.add(0, b"", b"")
+    begun_s = time.process_time()
+    stored.add(1, content, plain_body(salt, body))
+    stored.check_end()
+    assert time.process_time() - begun_s < 1
+
+
+def test_the_latest_cosignature_of_a_witness_is_told(log: GrownLog) -> None:
+    key = WitnessKey.generate()
+    with log.ledger.reading() as view:
+        notes = [sign_checkpoint(size, view.root(size), log.key) for size in (2, 5)]
+    notes = [
+        note + cosign(note.partition("\n\n")[0] + "\n", key, 7 + i) for i, note in enumerate(notes)
+    ]
+    data = exported(log, earlier=notes)
+    summary = verify_export(io.BytesIO(data), log.key.public, witnesses=[key.public])
+    assert summary.witnessed == {key.public.name: (5, 8)}
+
+
+def test_a_witness_is_known_by_its_key_and_not_by_its_name(log: GrownLog) -> None:
+    """It may take another key and keep its name."""
+
+    def named() -> WitnessKey:
+        key = WitnessKey.generate()
+        key._public = WitnessPublicKey("witness.example/w1", key.public.raw)
+        return key
+
+    old, new = named(), named()
+    with log.ledger.reading() as view:
+        note = sign_checkpoint(5, view.root(5), log.key)
+    text = note.partition("\n\n")[0] + "\n"
+    notes = [note + cosign(text, old, 7), note + cosign(text, new, 8)]
+    data = exported(log, earlier=notes)
+    for key, at in ((old, 7), (new, 8)):
+        found = verify_export(io.BytesIO(data), log.key.public, witnesses=[key.public])
+        assert found.witnessed == {"witness.example/w1": (5, at)}
+    with pytest.raises(LogTampered, match="cosigned no checkpoint"):
+        verify_export(io.BytesIO(data), log.key.public, witnesses=[named().public])

@@ -191,3 +191,21 @@ def test_the_first_mark_is_on_disk_before_there_is_a_leaf(
     monkeypatch.setattr("ugsd_privacy.ledger.anchor.os.fsync", synced.append)
     with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
         assert len(synced) == 1
+
+
+def test_a_passage_between_two_looks_of_an_open_is_no_damage(
+    anchored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves and charges are counted in one view."""
+    look, again = LedgerView._one, [True]
+
+    def looked(self, query: str, *values: object):
+        seen = look(self, query, *values)
+        if "max(leaf)" in query and again and again.pop():
+            use(anchored, blocks=1)
+        return seen
+
+    monkeypatch.setattr(LedgerView, "_one", looked)
+    with Ledger(anchored.ledger.path.parent, anchor=anchored.anchor):
+        pass
+    assert not again

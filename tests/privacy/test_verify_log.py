@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import cbor2
 import pytest
+from ugsd_privacy.audit import verify
 from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.merkle import extend_frontier, leaf_hash
 from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
@@ -15,6 +17,8 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys import LogKey
+from ugsd_privacy.ledger import Uptime
+from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
 from ugsd_privacy.owner import OwnerKey
 
 LEAVES = 7
@@ -398,3 +402,70 @@ def test_progress_is_told(logged) -> None:
     told: list[tuple[int, int]] = []
     verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: told.append(done))
     assert told == [(0, LEAVES)]
+
+
+def test_the_latest_checkpoints_are_kept_and_no_more(world) -> None:
+    egress = world.egress()
+    for _ in range(CHECKPOINTS_KEPT + 9):
+        egress.reset(["hour"])
+        egress.checkpoint()
+    with world.ledger.reading() as view:
+        sizes = [size for size, _ in view.checkpoints()]
+        assert sizes == list(range(10, 10 + CHECKPOINTS_KEPT))
+        assert view.last_checkpoint() == view.checkpoints()[-1]
+    assert world.verified().checkpoints == CHECKPOINTS_KEPT
+
+
+def test_a_checkpoint_costs_no_look_at_each_leaf(world, monkeypatch) -> None:
+    """So that a ledger with one for each caption is verified in linear time."""
+    egress = world.egress()
+    for _ in range(6):
+        egress.reset(["hour"])
+        egress.checkpoint()
+    looked: list[int] = []
+    roots = verify.frontier_root
+    monkeypatch.setattr(verify, "frontier_root", lambda f: looked.append(len(f)) or roots(f))
+    assert world.verified().size == 6
+    assert len(looked) == 6 + 1, "one for each that is signed, and the last"
+
+
+BOMB = b"\x9a" + (20_000_000).to_bytes(4, "big") + b"\xa0" * 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("column", "data"),
+    [
+        ("content", BOMB),
+        ("sealed", b"\x00" + bytes(32) + b"\xa1\x61a" + BOMB),
+        ("sealed", b"\x00" + bytes(32) + b"\xba\x01\x00\x00\x00" + b"\x60\xa0" * 10_000_000),
+    ],
+)
+def test_a_ledger_that_is_a_bomb_is_refused_before_it_goes_off(
+    logged, column: str, data: bytes
+) -> None:
+    with closing(sqlite3.connect(logged.ledger.path)) as db:
+        db.execute(f"UPDATE leaves SET {column} = ? WHERE leaf = 3", (data,))
+        db.commit()
+    tracemalloc.start()
+    with pytest.raises(LogTampered, match="3") as found:
+        verify_log(logged.ledger, logged.log_key.public)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.value.index == 3
+    assert most < 8 * len(data), "copies of it, and nothing made of it"
+
+
+@pytest.mark.parametrize("statement", ["time_s = 9e999", "time_s = 1e308", "uptime_s = -9e999"])
+def test_a_start_of_the_clock_that_is_none_is_refused(logged, statement: str) -> None:
+    logged.uptime = Uptime("boot", 5.0)
+    logged.egress().reset(["hour"])
+    edit(logged, f"UPDATE start SET {statement}")
+    with pytest.raises(LedgerCorrupt, match="counted from is none"):
+        logged.egress().reset(["hour"])
+
+
+@pytest.mark.parametrize("hour", [-5, 70_389_528, 2**62])
+def test_an_hour_that_is_none_is_no_end_of_an_export(logged, hour: int) -> None:
+    edit(logged, f"UPDATE charges SET hour = {hour} WHERE leaf = 3")
+    with logged.ledger.reading() as view, pytest.raises(LedgerCorrupt, match="hour"):
+        view.hours()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.checkpoint import sign_checkpoint
 from ugsd_privacy.audit.cosignature import WitnessKey, cosign
+from ugsd_privacy.audit.merkle import EMPTY_ROOT
 from ugsd_privacy.audit.witness import AddCheckpoint
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey
@@ -468,3 +472,70 @@ def test_help_is_given_with_an_example(command: str, capsys: Out) -> None:
     assert audit(command, "--help") == 0
     out = capsys.readouterr().out
     assert f"ugsd audit {command}" in out[out.index("Example") :]
+
+
+def test_an_export_takes_the_place_of_nothing_that_a_home_needs(
+    home: Path, tmp_path: Path, capsys: Out
+) -> None:
+    before = (home / "log.key").read_bytes()
+    for target in (home / "log.key", home / "ledger" / "x", home / ".." / home.name / "y"):
+        assert audit("export", target, home=home) == 2
+    assert audit("export", "--tiles", home / "tiles", home=home) == 2
+    assert (home / "log.key").read_bytes() == before
+    os.mkfifo(tmp_path / "pipe")
+    assert audit("export", tmp_path / "pipe", home=home) == 2
+    for option in (["--with-bodies"], ["--since", tmp_path / "x"]):
+        assert audit("export", "--tiles", tmp_path / "t", *option, home=home) == 2
+    assert "name one" in capsys.readouterr().err
+
+
+def test_what_a_folder_of_tiles_calls_itself_colours_no_terminal(
+    tmp_path: Path, capsys: Out
+) -> None:
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    root = base64.b64encode(EMPTY_ROOT).decode()
+    name = "evil\x1b[2J\x07.example"
+    signature = base64.b64encode(bytes(68)).decode()
+    (folder / "checkpoint").write_text(f"{name}\n0\n{root}\n\n\u2014 evil {signature}\n", "utf-8")
+    audit("verify", folder)
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err
+
+
+@pytest.mark.parametrize("hour", [-5, 70_389_600, 10**14, 2**63 - 1])
+def test_an_hour_that_is_none_is_shown_as_none_and_not_exported(
+    home: Path, tmp_path: Path, hour: int, capsys: Out
+) -> None:
+    (home / "owner.key").unlink()
+    with closing(sqlite3.connect(home / "ledger" / "ledger.sqlite3")) as db:
+        db.execute("UPDATE charges SET hour = ? WHERE leaf = 3", (hour,))
+        db.commit()
+    assert audit("show", home=home) == 0
+    assert "no time" in capsys.readouterr().out
+    assert audit("export", tmp_path / "x.ugsd", home=home) == 1
+    assert "hour" in capsys.readouterr().err
+    assert audit("erase", "--older-than", "9" * 24, "--yes", home=home) == 2
+
+
+def test_a_home_without_a_log_meets_no_demand_for_a_witness(elsewhere: Path, capsys: Out) -> None:
+    witness = WitnessKey.generate().public.to_text()
+    assert audit("verify", "--witness-key", witness, home=elsewhere) == 1
+    assert "cosigned" in capsys.readouterr().err
+
+
+def test_a_day_before_which_is_erased_begins_in_utc(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    asked: list[object] = []
+    monkeypatch.setattr(
+        "ugsd_privacy.egress.Egress.erase", lambda self, **given: asked.append(given) or (0, -1)
+    )
+    try:
+        assert audit("erase", "--before", "2026-01-02", "--yes", home=home) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert asked[-1]["before_s"] == 1_767_312_000  # 2026-01-02 00:00 UTC
