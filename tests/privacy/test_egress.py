@@ -44,11 +44,11 @@ def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
     assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
     assert record.disclosure is Disclosure.ALL_STATES
     spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED)
-    assert record.after["caption"] == spent
+    assert (record.charge, record.before["caption"]) == (spent, Usage().counts)
     assert {record.before[window] for window in ("hour", "day", "lifetime")} == {
         (0, 0, 1, HELLO_BYTES, 0)
     }
-    assert record.after["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
+    assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
     assert (record.sigma, record.spend) == (None, UNBOUNDED)
 
 

@@ -22,10 +22,12 @@ from time import perf_counter
 
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.records import CARRIED, EgressRecord, Leaf
+from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger, Passage
+from ugsd_privacy.ledger import Ledger, Passage, Signing
+from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.wire import Block, Disclosure, encode
 
@@ -59,7 +61,8 @@ def measure_log(
 
 
 def write_log(home: Path, records: int, progress: Progress) -> LogKey:
-    """A home whose log holds so many sound records, by a user each day; written at once."""
+    """A home whose log holds so many sound records, by a user each day, and the checkpoints of its
+    latest captions; written at once."""
     home.mkdir(mode=0o700)
     with (
         Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger,
@@ -69,13 +72,18 @@ def write_log(home: Path, records: int, progress: Progress) -> LogKey:
         owner_key = OwnerKey.generate()
         owner_key.save(home / "owner.key")
         owner, epoch = owner_key.public, None
+        key = LogKey.open_or_create(home / "log.key")
+        signer, signing = LogSigner(key), Signing(db)
         for index in range(records):
             if not index % BLOCKS_PER_CAPTION:
                 caption = os.urandom(16)
             epoch = _record(db, caption, NOW_S + index, owner, epoch)
+            is_kept = index >= records - CHECKPOINTS_KEPT * BLOCKS_PER_CAPTION
+            if is_kept and (index + 1) % BLOCKS_PER_CAPTION == 0:
+                signer.sign(signing)
             progress("writing a log", index + 1, records, "")
         db.execute("COMMIT")
-    return LogKey.open_or_create(home / "log.key")
+    return key
 
 
 def _record(
@@ -165,7 +173,7 @@ def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
         spent_s = perf_counter() - begun
     yield Figure(f"verifying the ledger's {records:,} records", spent_s, "s")
     yield Figure("  in a second", records / spent_s, "")
-    files = {"": home / "log.ugsd", ", bodies too": home / "bodies.ugsd"}
+    files = {"": home.with_name("log.ugsd"), ", bodies too": home.with_name("bodies.ugsd")}
     for done, (name, file) in enumerate(files.items(), 1):
         options = ["--with-bodies"] if name else []
         yield from _command(f"ugsd audit export FILE{name}", home, "export", str(file), *options)
@@ -176,7 +184,9 @@ def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
         )
         yield from (spent, Figure("  in a second", records / spent.value, ""), memory)
         progress("exporting and verifying", done, len(files), "")
-    yield from _command("ugsd audit export --tiles", home, "export", "--tiles", str(home / "tiles"))
+    yield from _command(
+        "ugsd audit export --tiles", home, "export", "--tiles", str(home.with_name("tiles"))
+    )
     shutil.rmtree(home)
 
 

@@ -125,15 +125,6 @@ class EgressRecord(BaseModel):
             spend=self.spend,
         )
 
-    @property
-    def after(self) -> Mapping[Window, Usage]:
-        """What the user had used in each window with this passage."""
-        charge = self.charge
-        return {
-            window: Usage() if window in self.resets else Usage(*counts) + charge
-            for window, counts in self.before.items()
-        }
-
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         about_captions = (self.caption, self.caption_id, self.before.get("caption"))

@@ -161,8 +161,9 @@ def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _R
             replay.missing.add(index)
         _count_charge(row, replay, index)
     else:
-        _check_charge(row, record, index)
-        _check_budget(record, replay, index)
+        charge = record.charge
+        _check_charge(row, record, charge, index)
+        _check_budget(record, charge, replay, index)
         _check_erased(record, replay, index)
     replay.frontier, nodes = extend_frontier(replay.frontier, index, leaf_hash(row.content))
     for level, position, computed in nodes:
@@ -174,8 +175,8 @@ def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _R
     replay.size += 1
 
 
-def _check_charge(row: LedgerRow, record: EgressRecord, index: int) -> None:
-    due = (record.user, record.hour, record.caption_id, *record.charge.counts)
+def _check_charge(row: LedgerRow, record: EgressRecord, charge: Usage, index: int) -> None:
+    due = (record.user, record.hour, record.caption_id, *charge.counts)
     if tuple(row[3:]) != due:
         raise LogTampered(f"charge {index} is not what record {index} says", index=index)
 
@@ -211,16 +212,16 @@ def _check_erased(record: EgressRecord, replay: _Replay, index: int) -> None:
             replay.erased += 1
 
 
-def _check_budget(record: EgressRecord, replay: _Replay, index: int) -> None:
+def _check_budget(record: EgressRecord, charge: Usage, replay: _Replay, index: int) -> None:
     if record.hour < replay.last_hour:
         raise LogTampered(f"record {index} goes back to an earlier hour", index=index)
-    after = record.after
     for window, number in window_numbers(record.hour, record.caption_id).items():
         key = (record.user, window, number)
-        if record.before[window] != replay.used[key].counts:
+        used = replay.used[key]
+        if record.before[window] != used.counts:
             raise LogTampered(f"record {index} does not add up with those before", index=index)
-        replay.used[key] = after[window]
-    replay.total += record.charge
+        replay.used[key] = Usage() if window in record.resets else used + charge
+    replay.total += charge
     replay.last_hour = record.hour
 
 
