@@ -7,9 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.checkpoint import open_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey, WitnessPublicKey, cosign, verify_cosignature
+from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.audit.cosignature import (
+    WitnessKey,
+    WitnessPublicKey,
+    cosign,
+    verify_cosignature,
+    with_cosignatures,
+)
 from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
+from ugsd_privacy.audit.merkle import EMPTY_ROOT
 from ugsd_privacy.audit.witness import AddCheckpoint, Witness
 from ugsd_privacy.audit.witness_state import WitnessState
 from ugsd_privacy.errors import LogTampered
@@ -222,3 +229,13 @@ def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
     assert merged.count("— ugsd.witness/") == 2
     assert notes.merged(merged) == merged
     assert open_checkpoint(merged, log_key.public).size == 5
+
+
+def test_a_witness_stands_once_under_a_note_and_others_stay() -> None:
+    log, one, other = LogKey.generate(), WitnessKey.generate(), WitnessKey.generate()
+    note = sign_checkpoint(0, EMPTY_ROOT, log)
+    text = note.partition("\n\n")[0] + "\n"
+    for key, at in ((one, 5), (other, 6), (one, 7)):
+        note = with_cosignatures(note, cosign(text, key, at), key.public)
+    assert note.count("— ") == 3
+    assert (verify_cosignature(note, one.public), verify_cosignature(note, other.public)) == (7, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -308,3 +309,28 @@ def test_a_folder_whose_checkpoint_went_is_not_taken_for_a_smaller_log(
         assert "checkpoint" not in files(folder)
     assert publish(log, note, folder) == 0
     assert files(folder) == before
+
+
+def test_a_pipe_or_a_link_in_the_folder_is_refused_and_neither_waited_for_nor_followed(
+    log: GrownLog, tmp_path: Path
+) -> None:
+    note, folder = log.grow(5), tmp_path / "tiles"
+    publish(log, note, folder)
+    tile = folder / "tile" / "0" / "000.p" / "5"
+    tile.unlink()
+    os.mkfifo(tile)
+    with pytest.raises(LogTampered, match="is not a file"):
+        publish(log, note, folder)
+    tile.unlink()
+    note = log.grow(6)
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "tile" / "entries").rename(elsewhere)
+    (folder / "tile" / "entries").symlink_to(elsewhere)
+    before = files(elsewhere)
+    with pytest.raises(LogTampered, match="is a link"):
+        publish(log, note, folder)
+    assert files(elsewhere) == before
+    (folder / "checkpoint").unlink()
+    os.mkfifo(folder / "checkpoint")
+    with pytest.raises(LogTampered, match="is not of this log"):
+        publish(log, note, folder)

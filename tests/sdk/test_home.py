@@ -198,3 +198,30 @@ def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path
     place.anchor.unlink()
     with pytest.raises(LedgerCorrupt, match="anchor was removed"):
         Door(place, BudgetLimits(), "ada").open()
+
+
+def test_what_is_old_is_looked_for_once_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ugsd_privacy.egress import Egress
+    from ugsd_sdk.config import AuditSettings
+
+    erased: list[float] = []
+    monkeypatch.setattr(Egress, "erase", lambda self, *, before_s: erased.append(before_s))
+    now_s, keep = [2e9], AuditSettings(retention_days=1)
+    door = Door(Home.at(tmp_path / "new"), BudgetLimits(), "a", audit=keep, clock=lambda: now_s[0])
+    for later_s in (0, 1, 60, 86_400, 86_401):
+        now_s[0] = 2e9 + later_s
+        door.open()
+    door.close()
+    assert len(erased) == 2
+
+
+def test_an_owners_key_that_others_may_read_keeps_everything_in(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "new")
+    door = Door(home, BudgetLimits(), "ada")
+    door.open()
+    door.close()
+    home.owner_key.chmod(0o644)
+    with pytest.raises(LedgerUnavailable, match="chmod 600"):
+        Door(home, BudgetLimits(), "ada").open()

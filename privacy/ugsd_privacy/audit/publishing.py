@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, verify_consistency
-from ugsd_privacy.audit.tile_files import placed_files
+from ugsd_privacy.audit.tile_files import placed_files, read_plain
 from ugsd_privacy.audit.tiles import (
     Tile,
     bundle_bytes,
@@ -25,12 +25,7 @@ from ugsd_privacy.audit.tiles import (
     new_tiles,
     tile_hashes,
 )
-from ugsd_privacy.audit.whole_files import (
-    alone_in,
-    read_bytes,
-    read_note,
-    write_whole,
-)
+from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, alone_in, write_whole
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import LedgerView
@@ -83,8 +78,8 @@ def _published_anew(view: LedgerView, note: str, public: LogPublicKey, folder: P
         if tile.level == 0:
             contents = [content for content, _ in view.leaves(*_span(tile))]
             check_contents(contents, hashes, tile.start)
-            files += _write_once(folder / tile.entries_path, bundle_bytes(contents))
-        files += _write_once(folder / tile.path, b"".join(hashes))
+            files += _write_once(folder, tile.entries_path, bundle_bytes(contents))
+        files += _write_once(folder, tile.path, b"".join(hashes))
     if _published(folder, public) != old:  # where the system has no lock
         raise ExportFailed(f"another export wrote to {folder}; export again")
     write_whole(folder / CHECKPOINT_FILE, note.encode())
@@ -105,8 +100,8 @@ def _published(folder: Path, public: LogPublicKey) -> Checkpoint:
     if not path.exists():
         return Checkpoint(public.origin, 0, EMPTY_ROOT)
     try:
-        return open_checkpoint(read_note(path), public)
-    except LogTampered as error:
+        return open_checkpoint(read_plain(path, MAX_NOTE_BYTES).decode(), public)
+    except (LogTampered, UnicodeDecodeError) as error:
         raise LogTampered(f"{path} is not of this log ({error}); name another folder") from None
 
 
@@ -114,10 +109,14 @@ def _span(tile: Tile) -> tuple[int, int]:
     return tile.start, tile.start + tile.width
 
 
-def _write_once(path: Path, data: bytes) -> int:
+def _write_once(folder: Path, name: str, data: bytes) -> int:
     """How many files were written: none where a crash left this one already."""
+    path = folder / name
+    for parent in path.parents[: name.count("/")]:
+        if parent.is_symlink():
+            raise LogTampered(f"{parent} is a link, which leads elsewhere; name another folder")
     if path.exists():
-        if read_bytes(path, len(data)) != data:
+        if read_plain(path, len(data)) != data:
             raise LogTampered(f"{path} holds something else; name another folder")
         return 0
     write_whole(path, data)
