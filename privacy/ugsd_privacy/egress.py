@@ -247,23 +247,25 @@ class Egress:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
             owner.forget(before_s=until_s, user=user, caption=caption)
         chosen = {"before_hour": before_hour, "user": user, "caption": caption}
-        count, leaf = self._erased(**chosen)
-        while count and (more := self._erased(**chosen))[0]:
-            count, leaf = count + more[0], more[1]
+        count, leaf, is_cut = self._erased(**chosen)
+        while is_cut:  # not until nothing is left: another process may append without end
+            more, leaf, is_cut = self._erased(**chosen)
+            count += more
         self._ledger.forget()  # also what an earlier erasure could not, for somebody read
         return count, leaf
 
-    def _erased(self, **chosen: Any) -> tuple[int, int]:
-        """As much as one record tells of."""
+    def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
+        """As much as one record tells of: how many, its index, and whether there was more."""
         now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
         with self._passage(None, now_s) as passage:
-            ranges = _ranges(passage.sealed_leaves(**chosen))[:MAX_RANGES]
+            found = _ranges(passage.sealed_leaves(**chosen))
+            ranges = found[:MAX_RANGES]
             leaves = [number for start, stop in ranges for number in range(start, stop)]
             if leaves:
                 passage.erase(leaves)
                 self._record(passage, {"kind": "erase", "erased": ranges}, None, now_s, salt)
                 leaf = passage.index
-        return len(leaves), leaf
+        return len(leaves), leaf, len(found) > len(ranges)
 
     def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
         """Clipped, noised if need be, and as int8."""

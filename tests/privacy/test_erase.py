@@ -7,6 +7,7 @@ import pytest
 from ugsd_privacy.audit.bodies import Absent, BodyReader
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
 from ugsd_privacy.ledger import Decision, Ledger
 
@@ -192,3 +193,21 @@ def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
     logged.door.erase(before_s=hour_s + 5.0)
     with logged.ledger.reading() as view:
         assert [note.time_s for note in view.decisions("ada")] == [hour_s]
+
+
+def test_what_is_appended_meanwhile_is_not_run_after(
+    logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may append without end."""
+    once, calls = Egress._erased, []
+
+    def erased(self, **chosen):
+        done = once(self, **chosen)
+        calls.append(done)
+        assert len(calls) < 5
+        logged.connect(logged.egress())
+        return done
+
+    monkeypatch.setattr(Egress, "_erased", erased)
+    assert logged.door.erase() == (8, 8)
+    assert len(calls) == 1

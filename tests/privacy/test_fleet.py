@@ -342,3 +342,9 @@ def test_only_caps_that_are_met_are_named(hall: Sender) -> None:
     caps = tuple(cap.model_copy(update={"is_met": cap.cap == "bytes_per_day"})
                  for cap in hall.report().caps)  # fmt: skip
     assert examine(Device("hall", hall.report(caps=caps))).caps_met == ("bytes_per_day",)
+
+
+def test_an_export_that_is_gone_or_a_folder_costs_no_other_its_row(hall: Sender) -> None:
+    for path in (hall.folder / "gone.ugsd", hall.folder):
+        assert header_of_export(path) is None
+        failed(Device("hall", hall.report(), path), "its export cannot be read")

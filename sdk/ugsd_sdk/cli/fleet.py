@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,8 +31,6 @@ _EPILOG = """Examples:
   ugsd audit fleet reports/*.json --format md
   ugsd audit fleet week/*.json week/*.ugsd --by-file --kept kept.json --out fleet.html
 """
-
-
 _MAX_REPORT_BYTES = 64 * 2**20
 
 
@@ -129,7 +128,7 @@ class _Arrived:
         from ugsd_privacy.errors import LogTampered, ReportRejected
 
         arrived = cls({}, {}, {})
-        for path in {path.resolve(): path for path in files}.values():
+        for path in {os.path.realpath(path): path for path in files}.values():
             try:
                 if is_json(path):
                     arrived.reports[path] = read_report(read_bytes(path, _MAX_REPORT_BYTES))
@@ -165,14 +164,18 @@ class _Arrived:
     def names(self) -> Callable[[Path], str]:
         """Of devices by their files; with the folder where two folders have one name."""
         paths = [*self.reports, *self.exports, *self.unread]
-        folders: dict[str, set[Path]] = {}
+        folders: dict[str, set[str]] = {}
         for path in paths:
-            folders.setdefault(path.stem, set()).add(path.resolve().parent)
+            folders.setdefault(path.stem, set()).add(_folder(path))
         return lambda path: path.stem if len(folders[path.stem]) == 1 else "/".join(_name(path))
 
 
+def _folder(path: Path) -> str:
+    return os.path.realpath(path.parent)
+
+
 def _name(path: Path) -> tuple[str, str]:
-    return path.resolve().parent.name, path.stem
+    return Path(_folder(path)).name, path.stem
 
 
 def _is_signed(header: ExportHeader) -> bool:

@@ -80,8 +80,9 @@ def report(
         made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
     shown = made.without_content() if without_content else made
     write(written(shown, format_), out, private=not without_content)
-    _tell_if_nothing(made, settings.home)
-    if made.verification.outcome == "failed":
+    if made.verification.outcome != "failed":
+        _tell_if_nothing(made, settings.home)
+    else:
         typer.echo(f"ugsd: the log does NOT verify: {made.verification.message}", err=True)
         raise typer.Exit(1)
 

@@ -44,7 +44,7 @@ class Device(NamedTuple):
 
 def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
     """The row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
-    export. Raises ``OSError`` where that cannot be read."""
+    export."""
     report = None if device.report is None else device.report.without_content()
     export, by_reader = None, device.export is not None
     try:
@@ -103,12 +103,12 @@ def name_of_log(log: str) -> str:
 
 
 def header_of_export(path: Path) -> ExportHeader | None:
-    """What an export says of itself, unverified; ``None`` where it says nothing. Raises
-    ``OSError``."""
+    """What an export says of itself, unverified; ``None`` where it says nothing or cannot be
+    read."""
     try:
         with path.open("rb") as stream:
             return ExportHeader.of(read_item(stream)[1])
-    except LogTampered:
+    except (LogTampered, OSError):
         return None
 
 
@@ -124,9 +124,12 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
     trusted = [*device.others, *([kept.checkpoint] if kept else [])]
     if report is not None and report.checkpoint and report.log == (log or report.log):
         trusted.append(report.checkpoint)
-    with device.export.open("rb") as stream:
-        public = _public(log) if log else None
-        return verify_export(stream, public, trusted=trusted, witnesses=witnesses)
+    public = _public(log) if log else None
+    try:
+        with device.export.open("rb") as stream:
+            return verify_export(stream, public, trusted=trusted, witnesses=witnesses)
+    except OSError as error:
+        raise LogTampered(f"its export cannot be read: {error.strerror}") from None
 
 
 def _check_report(device: Device, export: ExportSummary | None) -> None:
