@@ -12,61 +12,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey, cosign
+from ugsd_privacy.audit.cosignature import WitnessKey
 from ugsd_privacy.audit.merkle import EMPTY_ROOT
-from ugsd_privacy.audit.witness import AddCheckpoint
-from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey
-from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
-from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home
 
-New = Callable[..., Captioner]
-Out = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None:
-    """The commands load a drafter that needs no weights."""
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
-
-
-@pytest.fixture
-def leave(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
-    """Let a caption's hello and five blocks leave the home."""
-
-    def one() -> None:
-        with new_captioner(user="ada") as captioner:
-            assert captioner.caption(voice, 16_000).degraded is None
-
-    return one
-
-
-@pytest.fixture
-def home(leave: Callable[[], None], tmp_path: Path) -> Path:
-    leave()
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def log_key(home: Path) -> str:
-    return LogKey.load(home / "log.key").public.to_text()
-
-
-def audit(*arguments: str | Path, home: Path | None = None) -> int:
-    place = [] if home is None else ["--home", str(home)]
-    return main(["audit", *map(str, arguments), *place])
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """A home of another machine, from which nothing left."""
-    return tmp_path / "elsewhere"
+from tests.sdk.log.commands import Out, audit
 
 
 @pytest.mark.parametrize("bodies", [False, True])
@@ -255,21 +209,6 @@ def test_conditions_that_a_file_cannot_be_held_to_are_refused(
         assert audit("verify", *options, home=home) == 2
 
 
-def test_an_export_has_what_witnesses_cosigned(
-    home: Path, log_key: str, tmp_path: Path, capsys: Out
-) -> None:
-    carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
-    carrier.learn_key()
-    assert audit(*carrier.asking(), home=home) == 0
-    assert carrier.witnessed() == 0
-    assert audit(*carrier.taking(), home=home) == 0
-    leave_from(home)
-    assert audit("export", file, home=home) == 0
-    capsys.readouterr()
-    assert audit("verify", file, "--log-key", log_key, "--witness-key", carrier.key) == 0
-    assert "cosigned 6 of the 14 passages" in capsys.readouterr().out
-
-
 def test_a_folder_of_tiles_verifies_elsewhere(
     home: Path, log_key: str, elsewhere: Path, tmp_path: Path, capsys: Out
 ) -> None:
@@ -305,166 +244,6 @@ def test_passages_under_no_signature_are_told(home: Path, capsys: Out) -> None:
     assert "of these 7 at the end under no signed checkpoint yet" in capsys.readouterr().out
     assert audit("report", "--user", "ada", "--format", "md", home=home) == 0
     assert "7 records at the end under no signed checkpoint" in capsys.readouterr().out
-
-
-class Carrier:
-    """Carries requests and answers between a home and a witness, as files."""
-
-    def __init__(self, folder: Path, log_key: str, out: Out) -> None:
-        self.request, self.response = folder / "ask", folder / "answer"
-        self._state, self._log_key, self._out = folder / "witness", log_key, out
-        folder.mkdir(exist_ok=True)
-        self.key = ""
-
-    def witnessed(self) -> int:
-        return audit(
-            "witness", "--state", self._state, "--log-key", self._log_key,
-            "--request", self.request, "--response", self.response,
-        )  # fmt: skip
-
-    def learn_key(self) -> None:
-        self._out.readouterr()
-        assert audit("witness", "--state", self._state) == 0
-        self.key = self._out.readouterr().out.strip().split(": ")[1]
-
-    def asking(self, key: str | None = None) -> list[str | Path]:
-        return ["cosign", "--witness-key", key or self.key, "--request", self.request]
-
-    def taking(self) -> list[str | Path]:
-        return [*self.asking(), "--response", self.response]
-
-
-def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refused(
-    home: Path, log_key: str, leave: Callable[[], None], tmp_path: Path, capsys: Out
-) -> None:
-    carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
-    carrier.learn_key()
-    assert audit("verify", "--witness-key", carrier.key, home=home) == 1
-    assert "cosigned no checkpoint" in capsys.readouterr().err
-    assert audit(*carrier.asking(), home=home) == 0
-    assert carrier.witnessed() == 0
-    capsys.readouterr()
-    assert audit(*carrier.taking(), home=home) == 0
-    assert "cosigned 6 passages;" in capsys.readouterr().out
-    first = carrier.request.read_bytes(), carrier.response.read_bytes()
-    backup = tmp_path / "backup"
-    shutil.copytree(home, backup)
-    leave()
-    assert audit(*carrier.asking(), home=home) == 0
-    assert "from 6 passages on" in capsys.readouterr().out
-    assert carrier.witnessed() == 0
-    assert audit(*carrier.taking(), home=home) == 0
-    carrier.request.write_bytes(first[0])
-    carrier.response.write_bytes(first[1])
-    capsys.readouterr()
-    assert audit(*carrier.taking(), home=home) == 0
-    assert "cosigned 12 passages later, which are kept" in capsys.readouterr().out
-    assert audit("verify", "--witness-key", carrier.key, home=home) == 0
-    assert "cosigned 12 of the 12 passages at 20" in capsys.readouterr().out
-    assert audit("export", file, "--tiles", tmp_path / "t", home=home) == 0
-    assert (tmp_path / "t" / "checkpoint").read_text("utf-8").count("— ") == 2
-    capsys.readouterr()
-    assert audit("verify", file, "--log-key", log_key, "--witness-key", carrier.key) == 0
-    assert "cosigned 12 of the 12" in capsys.readouterr().out
-    other = WitnessKey.generate().public.to_text()
-    assert audit("verify", file, "--witness-key", other) == 1
-
-    # The ledger alone is restored: what the witness cosigned, kept beside it, finds that.
-    shutil.rmtree(home / "ledger")
-    shutil.copytree(backup / "ledger", home / "ledger")
-    (home / "ledger.anchor").write_bytes((backup / "ledger.anchor").read_bytes())
-    assert audit("verify", home=home) == 1
-    assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
-    assert audit("report", "--format", "md", "--out", tmp_path / "r.md", home=home) == 1
-    assert "NOT verify at record 6" in (tmp_path / "r.md").read_text("utf-8")
-    assert audit(*carrier.asking(), home=home) == 1
-    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
-
-    # The whole home is restored: the witness itself finds that.
-    assert audit(*carrier.asking(), home=backup) == 0
-    assert carrier.witnessed() == 1
-    assert "this witness is at 12 passages" in capsys.readouterr().err
-    assert audit(*carrier.taking(), home=backup) == 1
-    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
-
-    # And goes on from there: it has forked.
-    leave_from(backup)
-    assert audit(*carrier.asking(), home=backup) == 0
-    assert carrier.witnessed() == 1
-    assert audit(*carrier.taking(), home=backup) == 1
-    assert "carry" in capsys.readouterr().err
-    assert carrier.witnessed() == 1
-    assert "refused (422)" in capsys.readouterr().err
-
-
-def leave_from(home: Path) -> None:
-    """Eight more passages of a home: resets, which need no verifier."""
-    door = Door(Home.at(home), BudgetLimits(), "ada")
-    egress = door.open()
-    for _ in range(8):
-        egress.reset(["day"])
-    door.close()
-
-
-def test_a_witness_that_is_behind_is_asked_once_more_from_there(
-    home: Path, log_key: str, tmp_path: Path, capsys: Out
-) -> None:
-    carrier = Carrier(tmp_path / "carried", log_key, capsys)
-    carrier.learn_key()
-    assert audit(*carrier.asking(), home=home) == 0
-    assert carrier.witnessed() == 0, "an answer that never came back"
-    assert audit(*carrier.asking(), home=home) == 0, "it knows of nothing cosigned"
-    assert carrier.witnessed() == 1, "the witness is at 6"
-    assert audit(*carrier.taking(), home=home) == 1
-    assert f"carry {carrier.request} to it once more" in capsys.readouterr().err
-    assert carrier.witnessed() == 0
-    assert audit(*carrier.taking(), home=home) == 0
-
-
-def test_a_witness_is_begun_by_its_key_and_asked_with_all_it_needs(
-    log_key: str, tmp_path: Path, capsys: Out
-) -> None:
-    state, ask = ["--state", tmp_path / "w"], ["--request", tmp_path / "ask"]
-    told = []
-    for _ in range(2):
-        assert audit("witness", *state) == 0
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    assert told[0].startswith("witness key: ugsd.witness/")
-    back, key = ["--response", tmp_path / "answer"], ["--log-key", log_key]
-    for given in (ask, [*ask, *back], [*ask, *key], back):
-        assert audit("witness", *state, *given) == 2
-    assert "--request" in capsys.readouterr().err
-    (tmp_path / "w" / "witness.sqlite3").write_bytes(b"")
-    assert audit("witness", *state) == 1
-    assert "forgot what it cosigned" in capsys.readouterr().err
-
-
-def test_another_log_of_the_size_that_was_cosigned_is_refused_and_no_answer_written(
-    tmp_path: Path, capsys: Out
-) -> None:
-    key = LogKey.generate()
-    carrier = Carrier(tmp_path / "carried", key.public.to_text(), capsys)
-    for old, root, code in ((0, bytes(32), 0), (3, b"f" * 32, 1)):
-        carrier.response.unlink(missing_ok=True)
-        note = sign_checkpoint(3, root, key)
-        carrier.request.write_bytes(AddCheckpoint(old, (), note).to_bytes())
-        assert carrier.witnessed() == code
-    assert "refused (409): not the tree of 3 leaves" in capsys.readouterr().err
-    assert not carrier.response.exists()
-
-
-def test_a_cosignature_of_no_calendars_time_is_refused_when_it_is_taken_in(
-    home: Path, tmp_path: Path, capsys: Out
-) -> None:
-    key, ask = WitnessKey.generate(), tmp_path / "ask"
-    given = ["cosign", "--witness-key", key.public.to_text(), "--request", ask]
-    assert audit(*given, home=home) == 0
-    text = AddCheckpoint.from_bytes(ask.read_bytes()).note.partition("\n\n")[0] + "\n"
-    (tmp_path / "answer").write_text(cosign(text, key, 2**62), "utf-8")
-    assert audit(*given, "--response", tmp_path / "answer", home=home) == 1
-    assert "a time that is none" in capsys.readouterr().err
-    assert audit("verify", home=home) == 0
 
 
 @pytest.mark.parametrize("command", ["export", "receipt", "prove", "cosign", "witness", "verify"])
@@ -516,12 +295,6 @@ def test_an_hour_that_is_none_is_shown_as_none_and_not_exported(
     assert audit("export", tmp_path / "x.ugsd", home=home) == 1
     assert "hour" in capsys.readouterr().err
     assert audit("erase", "--older-than", "9" * 24, "--yes", home=home) == 2
-
-
-def test_a_home_without_a_log_meets_no_demand_for_a_witness(elsewhere: Path, capsys: Out) -> None:
-    witness = WitnessKey.generate().public.to_text()
-    assert audit("verify", "--witness-key", witness, home=elsewhere) == 1
-    assert "cosigned" in capsys.readouterr().err
 
 
 def test_a_day_before_which_is_erased_begins_in_utc(
