@@ -172,6 +172,7 @@ class _Channel:
         self._outgoing: _Direction | None = None
         self._incoming: _Direction | None = None
         self._flights = 0
+        self._process = os.getpid()
 
     @property
     def sealed_count(self) -> int:
@@ -196,6 +197,7 @@ class _Channel:
         _frame_size(len(message), shape)
         if self._state is not _State.SHARES_KEYS or self._outgoing is None:
             raise ChannelClosed("no session: shake hands on a new channel")
+        self._require_own_process()
         self._flights += 1
         with suppress(Exception):
             return self._outgoing.seal(message, shape)
@@ -210,6 +212,7 @@ class _Channel:
         """
         if self._state is not _State.SHARES_KEYS or self._incoming is None:
             raise ChannelClosed("no session: shake hands on a new channel")
+        self._require_own_process()
         with suppress(Exception):  # whatever was wrong with it, one thing is told, and no cause
             return self._incoming.open(frame)
         self.close()
@@ -219,6 +222,15 @@ class _Channel:
         """Drop all keys. May be called again."""
         self._state = _State.CLOSED
         self._outgoing = self._incoming = None
+
+    def _require_own_process(self) -> None:
+        """A forked child has its parent's keys and counters: if both sealed, one key and nonce
+        would encrypt two frames."""
+        if self._process != os.getpid():
+            raise ChannelClosed(
+                "this session belongs to the process that this one was forked from: shake hands on "
+                "a new channel"
+            )
 
     def _require(self, state: _State) -> None:
         if self._state is not state:

@@ -117,6 +117,10 @@ class Egress:
     none, and then a cap on epsilon keeps states in. ``clock`` gives Unix time in seconds,
     ``uptime`` how long the machine has been running; ``entropy(n)`` gives n random bytes, for
     salts, caption ids, epochs and noise.
+
+    Wherever a method takes ``timeout_s``, that is how many seconds it waits at most for other
+    threads and processes that use the ledger, before :class:`LedgerUnavailable`; ``None`` leaves it
+    to the ledger. (A disk that hangs is not covered: a commit ends when it is on the disk.)
     """
 
     def __init__(
@@ -167,14 +171,14 @@ class Egress:
         name = self._entropy(_CAPTION_ID_BYTES) if continues is None else continues.id
         return CaptionHandle(channel.next_caption(), name, channel)
 
-    def seal_hello(self, channel: ClientChannel) -> SealedFrame:
+    def seal_hello(self, channel: ClientChannel, *, timeout_s: float | None = None) -> SealedFrame:
         """Make the handshake's first flight, charged to every window but a caption's.
 
         Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
         :class:`HandshakeFailed` or :class:`ChannelClosed`; then nothing leaves.
         """
         cost = Usage(frames=1, bytes=HELLO_BYTES)
-        return self._passed(channel, None, channel.hello, cost, {"kind": "hello"})
+        return self._passed(channel, None, channel.hello, cost, {"kind": "hello"}, timeout_s)
 
     def seal_block(
         self,
@@ -183,6 +187,7 @@ class Egress:
         escalation: Escalation,
         *,
         shape: Shape = Shape.PADDED,
+        timeout_s: float | None = None,
     ) -> SealedFrame:
         """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
 
@@ -204,9 +209,11 @@ class Egress:
             tokens=len(block.prefix) + len(block.tokens),
             spend=carried.get("spend", 0),
         )
-        return self._sealed(channel, caption, encode(block), shape, disclosed, carried)
+        return self._sealed(channel, caption, encode(block), shape, disclosed, carried, timeout_s)
 
-    def seal_cover(self, channel: ClientChannel, caption: CaptionHandle) -> SealedFrame:
+    def seal_cover(
+        self, channel: ClientChannel, caption: CaptionHandle, *, timeout_s: float | None = None
+    ) -> SealedFrame:
         """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
 
         Raises as :meth:`seal_block`. A cap on frames or bytes refuses a cover where it would a
@@ -214,7 +221,8 @@ class Egress:
         """
         _check(channel, caption)
         message = encode(Cover())
-        return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), {"kind": "cover"})
+        carried: dict[str, Any] = {"kind": "cover"}
+        return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), carried, timeout_s)
 
     def reset(self, windows: Sequence[Resettable]) -> int:
         """Have windows of the user's budget begin anew; return the index of the leaf that says so.
@@ -291,12 +299,15 @@ class Egress:
         shape: Shape,
         disclosed: Usage,
         carried: dict[str, Any],
+        timeout_s: float | None,
     ) -> SealedFrame:
         cost = disclosed + Usage(frames=1, bytes=channel.sealed_size(len(message), shape))
         carried |= {"caption": caption.ordinal, "caption_id": caption.id}
         if self._level == "content":
             carried["message"] = message
-        return self._passed(channel, caption, lambda: channel.seal(message, shape), cost, carried)
+        return self._passed(
+            channel, caption, lambda: channel.seal(message, shape), cost, carried, timeout_s
+        )
 
     def _passed(
         self,
@@ -305,10 +316,11 @@ class Egress:
         seal: Callable[[], bytes],
         cost: Usage,
         carried: dict[str, Any],
+        timeout_s: float | None,
     ) -> SealedFrame:
         """Check the caps, seal, and commit charge and leaf, in one transaction."""
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
-        with _nothing_escapes(channel), self._passage(caption, now_s) as passage:
+        with _nothing_escapes(channel), self._passage(caption, now_s, timeout_s) as passage:
             limits = self._limits.tightened(passage.caps(self._user))
             check_caps(limits, cost, passage.before)
             data = seal()
@@ -356,47 +368,53 @@ class Egress:
             passage.begin_epoch(self._owner.digest, epoch.sealed)
         return epoch
 
-    def limits(self) -> BudgetLimits:
+    def limits(self, *, timeout_s: float | None = None) -> BudgetLimits:
         """The caps in force: as configured, or as the owner set them on this device where that is
         less. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`."""
-        with self._ledger.reading() as view:
+        with self._ledger.reading(timeout_s=timeout_s) as view:
             return self._limits.tightened(view.caps(self._user))
 
-    def usage(self, caption: CaptionHandle) -> Usage:
+    def usage(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> Usage:
         """What the caption used so far. Raises as :meth:`limits`."""
-        with self._ledger.reading() as view:
+        with self._ledger.reading(timeout_s=timeout_s) as view:
             return view.usage(self._user, "caption", caption.id)
 
-    def used(self) -> Mapping[Window, Usage]:
+    def used(self, *, timeout_s: float | None = None) -> Mapping[Window, Usage]:
         """What the user used of the hour and the day that would be charged now, and of their
         lifetime. Raises as :meth:`limits`."""
         now_s, uptime = self._clock(), self._uptime()
-        with self._ledger.reading() as view:
+        with self._ledger.reading(timeout_s=timeout_s) as view:
             return view.used(self._user, view.hour_of(now_s, uptime))
 
-    def receipts(self, caption: CaptionHandle) -> list[Receipt]:
+    def receipts(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> list[Receipt]:
         """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
 
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and :class:`LogTampered` where
         the log does not extend its last checkpoint; then nothing is signed.
         """
-        with self._ledger.signing() as log:
+        with self._ledger.signing(timeout_s=timeout_s) as log:
             indices, node = log.caption_leaves(caption.id), cache(log.node)
             if not indices:
                 return []
             signed, note = self._signer.sign(log, node)
             return [Receipt.of(index, signed, note, node) for index in indices]
 
-    def checkpoint(self) -> str:
+    def checkpoint(self, *, timeout_s: float | None = None) -> str:
         """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
-        with self._ledger.signing() as log:
+        with self._ledger.signing(timeout_s=timeout_s) as log:
             return self._signer.sign(log)[1]
 
     @contextmanager
-    def _passage(self, caption: CaptionHandle | None, now_s: float) -> Iterator[Passage]:
+    def _passage(
+        self, caption: CaptionHandle | None, now_s: float, timeout_s: float | None = None
+    ) -> Iterator[Passage]:
         name = None if caption is None else caption.id
         with self._ledger.passage(
-            user=self._user, caption=name, now_s=now_s, uptime=self._uptime()
+            user=self._user,
+            caption=name,
+            now_s=now_s,
+            uptime=self._uptime(),
+            timeout_s=timeout_s,
         ) as passage:
             yield passage
 

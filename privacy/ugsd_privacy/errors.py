@@ -12,6 +12,7 @@
     ├── BudgetExceeded           a cap would be passed; ``.cap`` names it
     ├── LedgerError
     │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
+    │   │   └── LedgerMoved      moved, deleted, replaced or linked while it was in use
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── ExportFailed             a file or folder that an export cannot be written to
@@ -35,6 +36,7 @@ __all__ = [
     "LeakageUnknown",
     "LedgerCorrupt",
     "LedgerError",
+    "LedgerMoved",
     "LedgerUnavailable",
     "LogTampered",
     "ManifestRejected",
@@ -95,6 +97,10 @@ class LedgerError(PrivacyError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger cannot be read or written; nothing was charged, so nothing may leave."""
+
+
+class LedgerMoved(LedgerUnavailable):
+    """The ledger's file at its path is not the one that is open any more; nothing was sent."""
 
 
 class LedgerCorrupt(LedgerError):

@@ -157,7 +157,13 @@ class Door:
         self._erased_day: int | None = None
 
     def open(self) -> Egress:
-        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
+        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used.
+
+        A ledger that was moved or replaced since it was opened is closed, and what is at the home
+        now is opened by the same rules as in a new process.
+        """
+        if self._ledger is not None and not self._ledger.is_in_place():
+            self.close()
         if self._egress is None:
             try:
                 self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,9 +207,11 @@ class Door:
         else:
             self._erased_day = today
 
-    def note(self, caption: bytes, blocks: Sequence[JudgedBlock]) -> None:
-        """Keep in the journal what became of a caption's blocks, if the ledger is open. Never
-        raises: what is only told must not cost a caption."""
+    def note(
+        self, caption: bytes, blocks: Sequence[JudgedBlock], *, timeout_s: float | None = None
+    ) -> None:
+        """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
+        it for ``timeout_s`` at most. Never raises: a note must not cost a caption."""
         ledger, now_s = self._ledger, int(self._clock())
         if ledger is None:
             return
@@ -221,7 +229,7 @@ class Door:
             for block in blocks
         ]
         try:
-            with ledger.owning() as owner:
+            with ledger.owning(timeout_s=timeout_s) as owner:
                 owner.note(decisions)
         except LedgerError as error:
             _logger.warning("decisions were not noted: %s", type(error).__name__)

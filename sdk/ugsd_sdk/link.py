@@ -30,6 +30,7 @@ from ugsd_privacy.errors import (
     BudgetExceeded,
     HandshakeFailed,
     LedgerError,
+    LedgerMoved,
     LogTampered,
     PrivacyError,
     UnknownVersion,
@@ -74,6 +75,8 @@ def reason_of(error: Exception) -> str:
             return error.reason
         case BudgetExceeded():
             return f"budget: {error.cap}"
+        case LedgerMoved():
+            return "ledger moved"
         case LedgerError():
             return "ledger unavailable"
         case LogTampered():

@@ -345,7 +345,8 @@ def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
 def test_charges_wait_for_the_disk_and_checkpoints_do_not(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
-    real, commits = world.ledger._db, []
+    database, commits = world.ledger._database, []
+    real = database._connection
 
     class Watched:
         def execute(self, statement: str, *values: object) -> object:
@@ -356,11 +357,11 @@ def test_charges_wait_for_the_disk_and_checkpoints_do_not(world) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    world.ledger._db = Watched()
+    database._connection = Watched()
     for _ in range(2):
         egress.seal_block(world.channel, caption, world.escalation())
         egress.receipts(caption)
-    world.ledger._db = real
+    database._connection = real
     normal, full = 1, 2
     assert commits == [full, normal] * 2
 

@@ -266,7 +266,7 @@ def test_a_locked_ledger_is_unavailable_and_harms_no_channel(world) -> None:
 def test_a_full_ledger_fails_closed_and_works_again_once_there_is_room(world) -> None:
     egress = world.egress(limits=BudgetLimits(bytes_per_caption=None, tokens_per_caption=None))
     caption = world.connect(egress)
-    world.ledger._db.execute("PRAGMA max_page_count = 1")
+    world.ledger._database._connection.execute("PRAGMA max_page_count = 1")
 
     def fill() -> None:
         for _ in range(8):
@@ -286,10 +286,10 @@ def test_a_full_ledger_fails_closed_and_works_again_once_there_is_room(world) ->
 def test_a_readonly_ledger_is_unavailable_and_charges_nothing(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
-    world.ledger._db.execute("PRAGMA query_only = ON")
+    world.ledger._database._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(LedgerUnavailable):
         egress.seal_block(world.channel, caption, world.escalation())
-    world.ledger._db.execute("PRAGMA query_only = OFF")
+    world.ledger._database._connection.execute("PRAGMA query_only = OFF")
     assert egress.usage(caption) == Usage()
 
 
@@ -318,14 +318,15 @@ def seal_cover(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
 def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world, seal) -> None:
     egress = world.egress()
     caption = world.connect(egress)
-    sound = world.ledger._db
-    world.ledger._db = _FailingCommit(sound)
+    database = world.ledger._database
+    sound = database._connection
+    database._connection = _FailingCommit(sound)
     with pytest.raises(LedgerUnavailable):
         seal(egress, world, caption)
     hello = ClientChannel(world.verifier.public)
     with pytest.raises(LedgerUnavailable):
         egress.seal_hello(hello)
-    world.ledger._db = sound
+    database._connection = sound
     with pytest.raises(ChannelClosed):
         world.channel.seal(b"")
     with pytest.raises(ChannelClosed):
@@ -384,13 +385,6 @@ def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int)
         summary = verify_log(ledger, LogKey.generate().public)
     assert leaves == charges == summary.size
     assert summary.size > max(sent)
-
-
-def test_a_ledger_opened_before_a_fork_is_refused_after_it(world) -> None:
-    world.ledger._process += 1
-    with pytest.raises(LedgerUnavailable, match="fork"):
-        world.egress().used()
-    world.ledger._process -= 1
 
 
 def test_leaves_without_charges_stop_the_door(world) -> None:

@@ -13,7 +13,8 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from ugsd_privacy.errors import LedgerUnavailable
+from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
+from ugsd_privacy.ledger.files import FileId, require_in_place
 
 __all__ = ["Anchor", "Mark"]
 
@@ -41,7 +42,8 @@ class Anchor:
             self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise LedgerUnavailable(f"cannot open {path}; check its permissions") from error
-        mode = os.fstat(self._descriptor).st_mode
+        status = os.fstat(self._descriptor)
+        mode, self._files = status.st_mode, {path: FileId.of(status)}
         if not stat.S_ISREG(mode) or (os.name == "posix" and mode & 0o077):
             self.close()
             raise LedgerUnavailable(f"others may use {path}; run: chmod 600 {path}")
@@ -58,6 +60,18 @@ class Anchor:
         os.pwrite(self._descriptor, mark.size.to_bytes(_SIZE_BYTES, "big") + mark.last, 0)
         if durable:
             os.fsync(self._descriptor)
+
+    def require_in_place(self) -> None:
+        """Raise :class:`LedgerMoved` unless the file that is open is still the one at its path."""
+        require_in_place(self._files)
+
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one at its path."""
+        try:
+            self.require_in_place()
+        except LedgerMoved:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file. May be called again."""

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
-from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
+from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
-from ugsd_privacy.ledger.schema import LOST, is_new, prepare_schema
+from ugsd_privacy.ledger.database import Database, open_database
+from ugsd_privacy.ledger.schema import LOST, is_new
 from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing
 
 __all__ = ["Ledger"]
 
 _FILE_NAME = "ledger.sqlite3"
 _ROLLED_BACK = "rolled back"
-_PRAGMAS = (
-    "trusted_schema = OFF",
-    "cell_size_check = ON",
-    "foreign_keys = ON",
-    "secure_delete = ON",  # what is erased is overwritten
-    "fullfsync = ON",  # without it, Apple's fsync leaves data in the drive's cache
-)
+_CLOSE_TIMEOUT_S = 1.0
 _CORRUPT = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -42,8 +36,10 @@ class Ledger:
 
     Without ``create`` it must be there already, so that one which was lost does not begin anew with
     nothing charged. ``anchor`` is a file outside ``directory`` that marks how far the ledger came:
-    one that was restored from a backup is refused. ``busy_timeout_s`` is how long it waits for
-    other processes before LedgerUnavailable.
+    one that was restored from a backup is refused. ``busy_timeout_s`` is how long each call waits
+    for other threads and processes before :class:`LedgerUnavailable`, unless the call says.
+
+    All ledgers of a process that are open on one file share one SQLite handle.
     """
 
     def __init__(
@@ -59,17 +55,15 @@ class Ledger:
         self._create = create
         self._busy_timeout_s = busy_timeout_s
         self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
+        self._database: Database | None = None
         self._anchor: Anchor | None = None
-        self._process = 0
-        self._synchronous = ""
 
     @property
     def path(self) -> Path:
         """The database file."""
         return self._directory / _FILE_NAME
 
-    def open(self) -> Self:
+    def open(self, *, timeout_s: float | None = None) -> Self:
         """Open the ledger; create it, and its directory, where there is none and it may.
 
         Raises :class:`LedgerUnavailable` where it cannot be used, or where others may enter its
@@ -77,32 +71,37 @@ class Ledger:
         the one that its anchor marks, or is missing or empty and was not to be created.
         """
         with self._lock, _typed_errors(self.path):
-            if self._db is None:
-                self._prepare_files()
-                db = self._connect()
+            if self._database is None:
+                timeout_s = self._busy_timeout_s if timeout_s is None else timeout_s
+                database = open_database(self.path, timeout_s, create=self._create)
                 anchor: Anchor | None = None
                 try:
-                    prepare_schema(db, create=self._create)
                     if self._anchor_path is not None:
                         anchor = Anchor(self._anchor_path)
-                    _compare(anchor, db, create=self._create)
+                    with database.reader(timeout_s) as db:
+                        _compare(anchor, db, create=self._create)
                 except BaseException:
-                    db.close()
+                    database.released()
                     if anchor is not None:
                         anchor.close()
                     raise
-                self._db, self._anchor, self._process = db, anchor, os.getpid()
-                self._synchronous = ""
+                self._database, self._anchor = database, anchor
         return self
 
     def close(self) -> None:
-        """Close it. May be called again."""
-        with self._lock, _typed_errors(self.path):
-            if self._db is not None and self._process == os.getpid():
-                self._db.close()
-            if self._anchor is not None:
-                self._anchor.close()
-            self._db = self._anchor = None
+        """Close it, within about two seconds. May be called again."""
+        if not self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
+            return  # another thread is still opening it; whoever drops it last closes it
+        try:
+            with _typed_errors(self.path):
+                database, self._database = self._database, None
+                anchor, self._anchor = self._anchor, None
+                if anchor is not None:
+                    anchor.close()
+                if database is not None:
+                    database.released()
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -110,16 +109,33 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def is_in_place(self) -> bool:
+        """Whether it is open, and its files are still those at their paths."""
+        database, anchor = self._database, self._anchor
+        return (
+            database is not None
+            and database.is_in_place()
+            and (anchor is None or anchor.is_in_place())
+        )
+
     @contextmanager
     def passage(
-        self, *, user: str, caption: bytes | None, now_s: float, uptime: Uptime | None = None
+        self,
+        *,
+        user: str,
+        caption: bytes | None,
+        now_s: float,
+        uptime: Uptime | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[Passage]:
-        """One transaction of the door: committed at the end if it recorded, else rolled back.
+        """One egress transaction: committed at the end if it recorded, else rolled back.
 
-        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, at its start or at its end;
-        then nothing may leave. (A commit whose success is unknown may have charged.)
+        ``timeout_s`` is how long to wait for other threads and processes. Raises
+        :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, at its start or at its end;
+        then nothing may leave. (A commit whose success is unknown may have charged.) What was
+        committed is still at the ledger's path when this returns, else :class:`LedgerMoved`.
         """
-        with self._writing("FULL") as db:
+        with self._writing("FULL", timeout_s) as db:
             passage = Passage(db, user, caption, now_s, uptime)
             if passage.start is not None:
                 passage.note(passage.start)
@@ -132,31 +148,36 @@ class Ledger:
             db.execute("COMMIT" if passage.last else "ROLLBACK")
             if self._anchor is not None and passage.last:
                 self._anchor.write(Mark(passage.index + 1, passage.last))
+            self._require_in_place()
 
     @contextmanager
-    def reading(self) -> Iterator[LedgerView]:
-        """A consistent view, on a connection of its own: the door does not wait for it."""
-        with _typed_errors(self.path):
-            self._require_open()
-            with closing(self._connect()) as db:
-                db.execute("PRAGMA query_only = ON")
-                db.execute("BEGIN")
-                is_new(db, may_be=False)  # checks the format; a view begins when it first reads
-                yield LedgerView(db)
+    def reading(self, *, timeout_s: float | None = None) -> Iterator[LedgerView]:
+        """A consistent view, on a connection of its own: writers do not wait for it.
+
+        ``timeout_s`` is how long to wait for other threads and processes. Raises
+        :class:`LedgerUnavailable` or :class:`LedgerCorrupt`.
+        """
+        with (
+            _typed_errors(self.path),
+            self._require_open().reader(self._patience_s(timeout_s)) as db,
+        ):
+            db.execute("BEGIN")
+            is_new(db, may_be=False)  # checks the format; a view begins when it first reads
+            yield LedgerView(db)
 
     @contextmanager
-    def signing(self) -> Iterator[Signing]:
+    def signing(self, *, timeout_s: float | None = None) -> Iterator[Signing]:
         """A transaction for a checkpoint: no leaf can come between what is read and what is signed.
 
         Raises as :meth:`passage`.
         """
-        with self._writing("NORMAL") as db:
+        with self._writing("NORMAL", timeout_s) as db:
             yield Signing(db)
 
     @contextmanager
-    def owning(self) -> Iterator[Owning]:
+    def owning(self, *, timeout_s: float | None = None) -> Iterator[Owning]:
         """A transaction of the owner's notes. Raises as :meth:`passage`."""
-        with self._writing("NORMAL") as db:
+        with self._writing("NORMAL", timeout_s) as db:
             yield Owning(db)
 
     def forget(self) -> None:
@@ -165,13 +186,11 @@ class Ledger:
         Raises :class:`LedgerUnavailable` at once while another process reads: erased bytes may then
         still be in the files.
         """
-        with self._lock, _typed_errors(self.path):
-            db = self._require_open()
-            db.execute("PRAGMA busy_timeout = 0")  # a reader may take minutes; the door waits here
-            try:
+        with _typed_errors(self.path):
+            database = self._require_open()
+            with database.exclusive(self._busy_timeout_s) as db:
+                database.set_busy_timeout(0)  # a reader may take minutes; frames wait here
                 is_busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            finally:
-                db.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_timeout_s)}")
             if is_busy:
                 raise LedgerUnavailable(
                     "erased bytes may still be in the files while another process reads them; "
@@ -179,71 +198,37 @@ class Ledger:
                 )
 
     @contextmanager
-    def _writing(self, synchronous: Literal["FULL", "NORMAL"]) -> Iterator[sqlite3.Connection]:
-        with self._lock, _typed_errors(self.path):
-            db = self._require_open()
-            if synchronous != self._synchronous:
-                db.execute(f"PRAGMA synchronous = {synchronous}")
-                self._synchronous = synchronous
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                if db.in_transaction:
-                    db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
+    def _writing(
+        self, synchronous: Literal["FULL", "NORMAL"], timeout_s: float | None
+    ) -> Iterator[sqlite3.Connection]:
+        with _typed_errors(self.path):
+            database = self._require_open()
+            with database.exclusive(self._patience_s(timeout_s)) as db:
+                self._require_in_place()
+                database.set_synchronous(synchronous)
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
                     if db.in_transaction:
-                        db.execute("ROLLBACK")
-                raise
+                        db.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        if db.in_transaction:
+                            db.execute("ROLLBACK")
+                    raise
 
-    def _require_open(self) -> sqlite3.Connection:
-        if self._db is None:
+    def _require_open(self) -> Database:
+        if self._database is None:
             raise LedgerUnavailable("the ledger is closed; call open()")
-        if self._process != os.getpid():
-            raise LedgerUnavailable("the ledger was opened before a fork; open it in this process")
-        return self._db
+        return self._database
 
-    def _prepare_files(self) -> None:
-        try:
-            if not (self._create or (self.path.exists() and self.path.stat().st_size)):
-                raise LedgerCorrupt(LOST)
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                modes = {self._directory: 0o700, self.path: 0o600}
-                statuses = {
-                    self._directory: self._directory.stat(),
-                    self.path: os.fstat(descriptor),
-                }
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise LedgerUnavailable(
-                f"cannot open a ledger in {self._directory} ({error.strerror}); to read a copy, "
-                "put it where you may write"
-            ) from error
-        if not stat.S_ISREG(statuses[self.path].st_mode):
-            raise LedgerUnavailable(f"{self.path} is not a file")
-        for path, mode in modes.items():
-            if os.name == "posix" and statuses[path].st_mode & 0o077:
-                raise LedgerUnavailable(f"others may use {path}; run: chmod {mode:o} {path}")
+    def _require_in_place(self) -> None:
+        self._require_open().require_in_place()
+        if self._anchor is not None:
+            self._anchor.require_in_place()
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            self.path,
-            timeout=self._busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,  # the lock lets one thread in at a time
-        )
-        # A damaged text is to differ from its record, not to stop the reader.
-        db.text_factory = lambda raw: raw.decode(errors="replace")
-        try:
-            for pragma in _PRAGMAS:
-                db.execute(f"PRAGMA {pragma}")
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def _patience_s(self, timeout_s: float | None) -> float:
+        return self._busy_timeout_s if timeout_s is None else min(timeout_s, self._busy_timeout_s)
 
 
 def _mark(anchor: Anchor) -> Mark:
@@ -285,6 +270,11 @@ def _typed_errors(path: Path) -> Iterator[None]:
         yield
     except LedgerCorrupt as error:
         raise _corrupt(path, str(error)) from error
+    except LedgerMoved as error:
+        raise LedgerMoved(
+            f"{error}; nothing was sent. Put it back, or close the captioner and load it again to "
+            "go on with what is there now"
+        ) from error
     except OSError as error:  # of the anchor
         raise LedgerUnavailable("the ledger's anchor cannot be used; nothing may leave") from error
     except UnicodeDecodeError as error:  # of SQLite's own message, which quotes a damaged schema

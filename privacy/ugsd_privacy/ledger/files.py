@@ -1,0 +1,100 @@
+"""The ledger's files, as the file system sees them: how they are made, checked and recognised.
+
+SQLite keeps its locks by POSIX advisory locks, which a process loses on a file as soon as it closes
+*any* descriptor of that file ("How To Corrupt An SQLite Database File", section 2.2). So nothing
+here opens a file that SQLite may have open: files are looked at by path alone. The one exception is
+a database file that this call has just created: nobody can have opened that before.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.ledger.schema import LOST
+
+__all__ = ["FileId", "prepare_files", "require_in_place", "sqlite_files"]
+
+_SUFFIXES = ("", "-wal", "-shm")
+
+
+class FileId(NamedTuple):
+    """Which file is at a path: the same numbers mean the same file, whatever its name."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileId:
+        """The identity in what ``stat`` returned."""
+        return cls(status.st_dev, status.st_ino)
+
+
+def prepare_files(path: Path, *, create: bool) -> FileId:
+    """Make the database file and its directory where they are missing and ``create`` allows it;
+    return which file it is.
+
+    Raises :class:`LedgerCorrupt` where it is missing or empty and must not be created, and
+    :class:`LedgerUnavailable` where it cannot be used, or others may use it.
+    """
+    try:
+        if not create and not (path.exists() and path.stat().st_size):
+            raise LedgerCorrupt(LOST)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _create_if_missing(path)
+        directory, file = path.parent.stat(), path.lstat()
+    except OSError as error:
+        raise LedgerUnavailable(
+            f"cannot open a ledger in {path.parent} ({error.strerror}); to read a copy, "
+            "put it where you may write"
+        ) from error
+    if not stat.S_ISREG(file.st_mode):
+        raise LedgerUnavailable(f"{path} is not a regular file")
+    for place, status, mode in ((path.parent, directory, 0o700), (path, file, 0o600)):
+        if os.name == "posix" and status.st_mode & 0o077:
+            raise LedgerUnavailable(f"others may use {place}; run: chmod {mode:o} {place}")
+    if file.st_nlink != 1:
+        raise LedgerUnavailable(
+            f"{path} has {file.st_nlink} names (hard links), and an SQLite database must have one; "
+            "delete the other names, or put a copy in its place"
+        )
+    return FileId.of(file)
+
+
+def sqlite_files(path: Path) -> dict[Path, FileId]:
+    """The identity of the database file at ``path``, its write-ahead log and its shared memory, as
+    far as they exist. Raises ``OSError``."""
+    found: dict[Path, FileId] = {}
+    for suffix in _SUFFIXES:
+        part = path.with_name(path.name + suffix)
+        try:
+            found[part] = FileId.of(part.lstat())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def require_in_place(files: dict[Path, FileId]) -> None:
+    """Raise :class:`LedgerMoved` unless each of ``files`` is still at its path, under that name
+    alone (device, inode, link count)."""
+    for path, expected in files.items():
+        try:
+            status = path.lstat()
+        except OSError:
+            raise LedgerMoved(f"{path} was moved or deleted while it was in use") from None
+        if FileId.of(status) != expected:
+            raise LedgerMoved(f"{path} was replaced while it was in use")
+        if status.st_nlink != 1:
+            raise LedgerMoved(f"{path} was given a second name (a hard link) while it was in use")
+
+
+def _create_if_missing(path: Path) -> None:
+    """Create an empty file that only its owner may use; leave one that exists alone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    os.close(descriptor)
