@@ -71,7 +71,9 @@ class Conversation:
             del self.unread[:end]
         while self.request and (parsed := parse_frame(bytes(self.unread))):
             head, masked, payload, size = parsed
-            self.frames.append(Seen(head, masked, payload, look_up(payload)))
+            is_control = bool(head & CLOSE)
+            record = None if is_control else look_up(payload)
+            self.frames.append(Seen(head, masked, payload, record))
             del self.unread[:size]
 
     def of(self, *opcodes: int) -> list[Seen]:

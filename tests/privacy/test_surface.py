@@ -72,9 +72,9 @@ SURFACE = {
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
-        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
-        LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion WireError
-        WitnessUnavailable""",
+        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
+        LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
+        WireError WitnessUnavailable""",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
         sync_directory to_text""",
@@ -83,6 +83,8 @@ SURFACE = {
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
         system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
+    ".ledger.database": "Database open_database",
+    ".ledger.files": "FileId prepare_files require_in_place sqlite_files",
     ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",

@@ -93,6 +93,8 @@ def require_in_place(files: dict[Path, FileId]) -> None:
 
 def _create_if_missing(path: Path) -> None:
     """Create an empty file that only its owner may use; leave one that exists alone."""
+    if os.path.lexists(path):
+        return
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
