@@ -167,7 +167,7 @@ class Egress:
         name = self._entropy(_CAPTION_ID_BYTES) if continues is None else continues.id
         return CaptionHandle(channel.next_caption(), name, channel)
 
-    def seal_hello(self, channel: ClientChannel) -> SealedFrame:
+    def seal_hello(self, channel: ClientChannel, *, timeout_s: float | None = None) -> SealedFrame:
         """Make the handshake's first flight, charged to every window but a caption's.
 
         Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
@@ -183,6 +183,7 @@ class Egress:
         escalation: Escalation,
         *,
         shape: Shape = Shape.PADDED,
+        timeout_s: float | None = None,
     ) -> SealedFrame:
         """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
 
@@ -206,7 +207,9 @@ class Egress:
         )
         return self._sealed(channel, caption, encode(block), shape, disclosed, carried)
 
-    def seal_cover(self, channel: ClientChannel, caption: CaptionHandle) -> SealedFrame:
+    def seal_cover(
+        self, channel: ClientChannel, caption: CaptionHandle, *, timeout_s: float | None = None
+    ) -> SealedFrame:
         """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
 
         Raises as :meth:`seal_block`. A cap on frames or bytes refuses a cover where it would a
@@ -356,25 +359,25 @@ class Egress:
             passage.begin_epoch(self._owner.digest, epoch.sealed)
         return epoch
 
-    def limits(self) -> BudgetLimits:
+    def limits(self, *, timeout_s: float | None = None) -> BudgetLimits:
         """The caps in force: as configured, or as the owner set them on this device where that is
         less. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`."""
         with self._ledger.reading() as view:
             return self._limits.tightened(view.caps(self._user))
 
-    def usage(self, caption: CaptionHandle) -> Usage:
+    def usage(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> Usage:
         """What the caption used so far. Raises as :meth:`limits`."""
         with self._ledger.reading() as view:
             return view.usage(self._user, "caption", caption.id)
 
-    def used(self) -> Mapping[Window, Usage]:
+    def used(self, *, timeout_s: float | None = None) -> Mapping[Window, Usage]:
         """What the user used of the hour and the day that would be charged now, and of their
         lifetime. Raises as :meth:`limits`."""
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading() as view:
             return view.used(self._user, view.hour_of(now_s, uptime))
 
-    def receipts(self, caption: CaptionHandle) -> list[Receipt]:
+    def receipts(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> list[Receipt]:
         """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
 
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and :class:`LogTampered` where
@@ -387,7 +390,7 @@ class Egress:
             signed, note = self._signer.sign(log, node)
             return [Receipt.of(index, signed, note, node) for index in indices]
 
-    def checkpoint(self) -> str:
+    def checkpoint(self, *, timeout_s: float | None = None) -> str:
         """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
         with self._ledger.signing() as log:
             return self._signer.sign(log)[1]

@@ -156,7 +156,7 @@ class Door:
         self._egress: Egress | None = None
         self._erased_day: int | None = None
 
-    def open(self) -> Egress:
+    def open(self, *, timeout_s: float | None = None) -> Egress:
         """The egress. Raises ``LedgerError`` where ledger or log key cannot be used."""
         if self._egress is None:
             try:
@@ -201,7 +201,13 @@ class Door:
         else:
             self._erased_day = today
 
-    def note(self, caption: bytes, blocks: Sequence[JudgedBlock]) -> None:
+    def note(
+        self,
+        caption: bytes,
+        blocks: Sequence[JudgedBlock],
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open. Never
         raises: what is only told must not cost a caption."""
         ledger, now_s = self._ledger, int(self._clock())
