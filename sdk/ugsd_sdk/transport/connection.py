@@ -330,10 +330,10 @@ class Connection:
                 self._fail(_sent_text)
             elif event.opcode in {Opcode.PING, Opcode.PONG}:
                 beside += 1
-        if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
-            connecting = self._phase is _Phase.CONNECTING
-            self._break_off(self._nobody_there if connecting else _flooded)
         self._follow_protocol()
+        if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
+            is_upgraded = self._phase is not _Phase.CONNECTING
+            self._break_off(_flooded if is_upgraded else self._nobody_there)
 
     def _take(self, frame: Frame) -> None:
         self._parts.append(bytes(frame.data))
