@@ -33,7 +33,8 @@ class CaptionToken(_Result):
 
     text: str
     """With its leading space where it has one; empty where the token before it took its words,
-    as "she" does those of "the speaker"."""
+    as "she" does those of "the speaker", and of an end that the verifier put in the place of words
+    that were sent."""
     source: Source
     uncertainty: Annotated[float, Field(ge=0)] | None
     """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
@@ -98,7 +99,8 @@ class Caption(_Result):
     """The clip's path, if it came from one, as :func:`path_text` writes it."""
     text: str
     tokens: tuple[CaptionToken, ...]
-    """The tokens of ``text``; special tokens are left out."""
+    """The tokens of ``text``; special tokens are left out, unless they replaced words that were
+    sent."""
     escalation: EscalationCost
     latency_ms: Latency
     receipts: tuple[Receipt, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
@@ -14,15 +15,17 @@ from typing import Self
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio import Clip, read_clip
+from ugsd_sdk.background import BackgroundWork
 from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
 from ugsd_sdk.config import Settings
 from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, dialer_to
 from ugsd_sdk.drafter import Drafter, Evidence
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
-from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.errors import ConfigError, NoAnswer
 from ugsd_sdk.events import Finished
 from ugsd_sdk.exchange import Exchange
+from ugsd_sdk.forks import call_in_children, keep_for_good
 from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.link import Link
@@ -30,6 +33,7 @@ from ugsd_sdk.minimum import MinimumEscalation
 from ugsd_sdk.policy import NOT_ACQUAINTED, NeverEscalate, Policy, Reserved, UncertaintyPolicy
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
+from ugsd_sdk.waiting import WaitingTime
 
 __all__ = ["BUNDLED", "STARTER", "Captioner"]
 
@@ -39,6 +43,7 @@ BUNDLED = (STARTER, "free")
 """Names of the drafters that come with the package."""
 
 _NO_VERIFIER = "no verifier is set"
+_CLOSE_TIMEOUT_S = 2.5
 _ENTROPY_THRESHOLD = 0.2
 """Share of ln V that escalates with a drafter that brings no gate of its own."""
 
@@ -57,7 +62,13 @@ class Captioner:
     those that come with the drafter and the settings.
 
     The constructor does no work: :meth:`load` does, or the first caption. Threads may share a
-    captioner; one caption is made at a time.
+    captioner; one caption is made at a time. Neither the verifier nor another process costs a
+    caption more waiting than ``verifier.caption_deadline_s``; a thread also waits for the captions
+    that other threads have asked for before it.
+
+    A process that is forked from one with a loaded captioner shares nothing with it: its copy of
+    the captioner loads and connects for itself with its first caption, and closing the copy does
+    nothing to the parent's.
     """
 
     def __init__(
@@ -85,6 +96,7 @@ class Captioner:
         self._given_policy = policy
         self._lock = Lock()
         self._loaded: _Loaded | None = None
+        call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
         self.load()
@@ -109,15 +121,22 @@ class Captioner:
 
     def connect(self, timeout_s: float = 30.0) -> None:
         """Wait until the verifier is connected, for those who want to know; backing off after a
-        failure is cut short.
+        failure is cut short. Takes ``timeout_s`` at most, beside the loading of weights.
 
         Raises a :class:`TransportError`, or a ``PrivacyError`` of ``ugsd_privacy`` where budget or
         ledger forbid it; captions are made all the same. Nothing to do without a verifier.
         """
-        with self._lock:
+        ends_s = monotonic() + timeout_s
+        if not self._lock.acquire(timeout=max(timeout_s, 0)):
+            raise NoAnswer("other threads made captions all the time: connect before they do")
+        try:
+            begun_s = monotonic()
             link = self._load().link
+            ends_s += monotonic() - begun_s
             if link is not None:
-                link.session(timeout_s, insist=True)
+                link.session(max(ends_s - monotonic(), 0), insist=True)
+        finally:
+            self._lock.release()
 
     def caption(self, clip: Clip, sample_rate: int | None = None) -> Caption:
         """Caption a path, an encoded file's bytes, or an array (n,) or (n, channels).
@@ -143,13 +162,18 @@ class Captioner:
                 novelty=evidence.novelty,
                 uncertainty=loaded.uncertainty,
                 policy=NeverEscalate(_NO_VERIFIER) if exchange is None else policy,
+                piece=drafter.piece,
                 budget=lambda: budget_of(exchange, loaded.limits),
                 block_tokens=loaded.settings.block_tokens,
             )
             finished, draft_s = drive(decoder, exchange)
             gender = evidence.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
-            voice.heard(evidence.heard)
+            if exchange is not None:
+                with exchange.waiting.locking() as timeout_s:
+                    voice.heard(evidence.heard, timeout_s=timeout_s)
+            else:
+                voice.heard(evidence.heard)
             name = loaded.noted(finished, exchange)
             loaded.load_s = 0.0
             return Caption(
@@ -171,11 +195,30 @@ class Captioner:
             )
 
     def close(self) -> None:
-        """Free the model, close the connection and end the embedded verifier. May be repeated."""
+        """Free the model, close the connection and end the embedded verifier. May be repeated.
+
+        Returns within three seconds: a caption of another thread ends its waits and goes on without
+        the verifier, and what takes longer is finished on a thread of its own.
+        """
+        if self._loaded is None and not self._lock.locked():
+            return
+        BackgroundWork(self._close, "ugsd-close").wait(_CLOSE_TIMEOUT_S)
+
+    def _close(self) -> None:
+        loaded = self._loaded
+        if loaded is not None and loaded.link is not None:
+            loaded.link.stop()  # the lock is had sooner
         with self._lock:
             loaded, self._loaded = self._loaded, None
             if loaded is not None:
                 loaded.close()
+
+    def _forget_in_child(self) -> None:
+        """What was loaded is the parent's; freeing or closing it here could reach there."""
+        self._lock = Lock()  # a thread of the parent may have held the other one
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            keep_for_good(loaded)
 
     def _load(self) -> _Loaded:
         if self._loaded is None:
@@ -305,7 +348,7 @@ class _Loaded:
         return Exchange(
             self.link,
             deadline_s=waits.deadline_s,
-            caption_deadline_s=waits.caption_deadline_s,
+            waiting=WaitingTime(waits.caption_deadline_s),
             shape=self.settings.shape,
         )
 
@@ -314,15 +357,17 @@ class _Loaded:
         if exchange is None or self._door is None:
             return None
         name = exchange.caption_id or os.urandom(16)
-        self._door.note(name, finished.blocks)
+        with exchange.ledger_time() as timeout_s:
+            self._door.note(name, finished.blocks, timeout_s=timeout_s)
         return name.hex()
 
     def close(self) -> None:
-        if self.link is not None:
-            self.link.close()
-        if self._door is not None:
-            self._door.close()
-        self.drafter.close()
+        with ExitStack() as closing:  # all of them, whichever fails
+            closing.callback(self.drafter.close)
+            if self._door is not None:
+                closing.callback(self._door.close)
+            if self.link is not None:
+                closing.callback(self.link.close)
 
 
 def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:

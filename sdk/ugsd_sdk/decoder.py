@@ -78,16 +78,19 @@ class Decoder:
         novelty: float,
         uncertainty: Uncertainty,
         policy: Policy,
+        piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
         block_tokens: int = BLOCK_TOKENS,
     ) -> None:
-        """``session`` is empty and owned by the decoder from now on."""
+        """``session`` is empty and owned by the decoder from now on. ``piece`` gives a token's
+        text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does."""
         self._session = session
         self._eos = eos
         self._max_tokens = max_tokens
         self._novelty = novelty
         self._uncertainty = uncertainty
         self._policy = policy
+        self._piece = piece
         self._budget = budget
         self._block_tokens = block_tokens
         self._vocabulary_size = 0
@@ -294,6 +297,13 @@ class Decoder:
 
     # -- checking a verdict
 
+    def _has_text(self, final: Sequence[int]) -> bool:
+        """Whether a caption that ends with ``final``, after what is committed, has a character that
+        can be seen."""
+        tokens = [token.token for token in self._committed] + list(final)
+        text = "".join(map(self._piece, tokens))
+        return any(character.isprintable() and not character.isspace() for character in text)
+
     def _flight(self) -> _InFlight:
         assert self._in_flight is not None, "no block is in flight"  # noqa: S101
         return self._in_flight
@@ -319,6 +329,10 @@ class Decoder:
             ),
             "it has a token out of vocabulary": any(t >= self._vocabulary_size for t in written),
             "it goes on after the end": self._eos in final[:-1],
+            "it has a token without text": any(
+                not self._piece(token) for token in written if token != self._eos
+            ),
+            "it leaves the caption without text": bool(written) and not self._has_text(final),
         }
         for fault, found in faults.items():
             if found:

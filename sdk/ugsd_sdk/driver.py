@@ -89,8 +89,8 @@ def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
 def tokens_of(
     finished: Finished, drafter: Drafter, gender: Gender | None
 ) -> tuple[CaptionToken, ...]:
-    """The tokens that have a text, worded for ``gender``. What was replaced stays neutral, since it
-    is told as it left."""
+    """The tokens that have a text or replaced one that was sent, worded for ``gender``. What was
+    replaced stays neutral, as it was sent."""
     pieces = [drafter.piece(token.token) for token in finished.tokens]
     texts = worded(pieces, gender, drafter.info.gendered)
     return tuple(
@@ -102,7 +102,7 @@ def tokens_of(
             replaced="".join(map(drafter.piece, token.replaced)),
         )
         for piece, text, token in zip(pieces, texts, finished.tokens, strict=True)
-        if piece
+        if piece or token.replaced
     )
 
 

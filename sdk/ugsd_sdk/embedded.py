@@ -1,7 +1,8 @@
 """The bundled verifier as a child process on this machine: for trying out, tests and laptops.
 
 The child listens on loopback only, keeps its key under the home folder, and ends with us: it stops
-when its standard input closes, which the system does even where this process is killed.
+when its standard input closes, which the system does even where this process is killed. What it
+does is said by its arguments alone: none of our environment reaches it.
 """
 
 from __future__ import annotations
@@ -9,19 +10,26 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import IO, Any
 
+from ugsd_sdk.child_process import child_environment, module_command
 from ugsd_sdk.errors import ConfigError, Unreachable
+from ugsd_sdk.forks import call_in_children
 
 __all__ = ["Announcement", "EmbeddedVerifier"]
 
-_STOP_TIMEOUT_S = 2.0
-_MAX_LINE_CHARS = 65_536
+_STOP_TIMEOUTS_S = (1.0, 0.5, 0.5)
+"""How long the child may take to end: after its standard input closed, SIGTERM, and SIGKILL."""
+_MAX_LINE_BYTES = 65_536
+_NEEDS = (
+    *("ugsd_server", "ugsd_privacy"),
+    *("cbor2", "cryptography", "numpy", "onnxruntime", "pydantic_settings", "typer", "websockets"),
+)
+"""Packages that the child must find."""
 _OWNER_ONLY = 0o600
 
 
@@ -34,12 +42,15 @@ class Announcement:
 
 
 class EmbeddedVerifier:
-    """Starts the verifier on :meth:`start` and ends it on :meth:`close`."""
+    """Starts the verifier on :meth:`start` and ends it on :meth:`close`, on any thread. In a forked
+    process there is none: it is the parent's, which ends it."""
 
     def __init__(self, home: Path) -> None:
         """``home`` keeps the verifier's key and what it last wrote to its standard error."""
         self._home = home
-        self._process: subprocess.Popen[str] | None = None
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        call_in_children(self._forget_in_child)
 
     def start(self, timeout_s: float) -> Announcement:
         """Spawn the child and wait until it listens.
@@ -52,18 +63,19 @@ class EmbeddedVerifier:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(log, "w", encoding="utf-8", opener=_for_owner) as errors:
                 log.chmod(_OWNER_ONLY)  # one that an earlier release made
-                self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                    self._command(),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    encoding="utf-8",
-                )
+                with self._lock:
+                    process = self._process = subprocess.Popen(  # noqa: S603  # our own module
+                        self._command(),
+                        bufsize=0,  # a buffer has a lock, which a thread may hold at a fork
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=errors,
+                        env=self._environment(),
+                    )
         except OSError as error:
             raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
         try:
-            return _announced(self._process, timeout_s)
+            return _announced(process, timeout_s)
         except (ValueError, KeyError, TypeError, Empty) as error:
             self.close()
             raise Unreachable(f"the embedded verifier did not start: see {log}") from error
@@ -72,25 +84,39 @@ class EmbeddedVerifier:
             raise
 
     def close(self) -> None:
-        """End the child, kindly at first. May be called again."""
-        process, self._process = self._process, None
+        """End the child, kindly at first; within about two seconds. May be called again."""
+        with self._lock:
+            process, self._process = self._process, None
         if process is None:
             return
-        for stop in (_hang_up, subprocess.Popen.terminate, subprocess.Popen.kill):
+        stops = (_hang_up, subprocess.Popen.terminate, subprocess.Popen.kill)
+        for stop, timeout_s in zip(stops, _STOP_TIMEOUTS_S, strict=True):
             stop(process)
             try:
-                process.wait(_STOP_TIMEOUT_S)
+                process.wait(timeout_s)
                 break
             except subprocess.TimeoutExpired:
                 continue
-        if process.stdout is not None:
-            process.stdout.close()
+
+    def _forget_in_child(self) -> None:
+        """Close our own ends of its pipes, or it would outlive our parent. It is no child of ours:
+        we neither wait for it nor end it."""
+        self._lock = Lock()  # a thread of the parent may have held the other one
+        process, self._process = self._process, None
+        if process is not None:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            process.returncode = 0  # else freeing it would look for the process
 
     def _command(self) -> list[str]:
-        options = ["--port", "0", "--key-file", str(self._home / "verifier.key"), "--create-key"]
+        options = ["--host", "127.0.0.1", "--port", "0", "--threads", "1"]
+        options += ["--key-file", str(self._home / "verifier.key"), "--create-key"]
         options += ["--announce", "--exit-with-stdin"]
-        # -P: a file in the working directory must not pass for the module.
-        return [sys.executable, "-P", "-m", "ugsd_server", *options]
+        return module_command("ugsd_server", *options, needs=_NEEDS)
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment()
 
 
 def _for_owner(path: str, flags: int) -> int:
@@ -102,17 +128,30 @@ def _hang_up(process: subprocess.Popen[Any]) -> None:
         process.stdin.close()
 
 
-def _announced(process: subprocess.Popen[str], timeout_s: float) -> Announcement:
+def _announced(process: subprocess.Popen[bytes], timeout_s: float) -> Announcement:
     """The child's first line. Raises ``Empty``, ``ValueError``, ``KeyError`` or ``TypeError``."""
-    lines: SimpleQueue[str] = SimpleQueue()
+    lines: SimpleQueue[bytes] = SimpleQueue()
     assert process.stdout is not None  # noqa: S101
-    Thread(target=_read_line, args=(process.stdout, lines), daemon=True).start()
+    Thread(target=_read, args=(process.stdout, lines), daemon=True, name="ugsd-embedded").start()
     fields = json.loads(lines.get(timeout=timeout_s))
     return Announcement(str(fields["url"]), str(fields["public_key"]))
 
 
-def _read_line(stream: IO[str], lines: SimpleQueue[str]) -> None:
+def _read(stream: IO[bytes], lines: SimpleQueue[bytes]) -> None:
+    """Pass the first line on and read on until the stream ends, so that the child never waits for
+    us; nobody else may close it, for that would wait for this."""
+    line = b""
+    with stream:
+        while data := _some(stream):
+            if b"\n" not in line and len(line) < _MAX_LINE_BYTES:
+                line += data
+                if b"\n" in line or len(line) >= _MAX_LINE_BYTES:
+                    lines.put(line.partition(b"\n")[0])
+    lines.put(line)  # none, or not whole
+
+
+def _some(stream: IO[bytes]) -> bytes:
     try:
-        lines.put(stream.readline(_MAX_LINE_CHARS))
+        return stream.read(_MAX_LINE_BYTES) or b""
     except (OSError, ValueError):
-        lines.put("")
+        return b""

@@ -11,11 +11,19 @@ from ugsd_privacy.budget import BudgetLimits, Usage, Window
 from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.dp import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
-from ugsd_privacy.errors import ChannelError, LedgerError, LogTampered, PrivacyError, WireError
+from ugsd_privacy.errors import (
+    ChannelError,
+    LedgerError,
+    LedgerUnavailable,
+    LogTampered,
+    PrivacyError,
+    WireError,
+)
 from ugsd_privacy.wire import Cover, Refusal, Verdict
 
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
 from ugsd_sdk.link import Link, Session, reason_of
+from ugsd_sdk.waiting import WaitingTime
 
 __all__ = ["Exchange"]
 
@@ -33,21 +41,25 @@ class Exchange:
         link: Link,
         *,
         deadline_s: float,
-        caption_deadline_s: float,
+        waiting: WaitingTime,
         shape: Shape = Shape.PADDED,
     ) -> None:
+        """``deadline_s`` is a block's, from its sealing to its verdict. All waits of the exchange,
+        for the verifier and for the ledger, take from ``waiting``, the caption's."""
         self.shape = shape
+        self.waiting = waiting
         self._link = link
         self._deadline_s = deadline_s
-        self._left_s = caption_deadline_s
         self._block_ends_s = 0.0
+        self._ledger_is_held = False
+        """Whether a wait for the ledger has ended without it: a caption waits for it once."""
         self._session: Session | None = None
         self._handle: CaptionHandle | None = None
         self._lost = False
         """Whether there was no session, or none any more."""
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
-        """Time spent on nothing but waiting."""
+        """Time spent on nothing but waiting for the verifier."""
         self.degraded: str | None = None
         """The first failure's reason."""
 
@@ -110,12 +122,14 @@ class Exchange:
         if self._session is None or self._handle is None:
             return ()
         try:
-            return tuple(self._session.egress.receipts(self._handle))
+            with self.ledger_time() as timeout_s:
+                receipts = self._session.egress.receipts(self._handle, timeout_s=timeout_s)
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link.drop(error)  # connecting again checks the log before anything leaves
             self._note(error)
             return ()
+        return tuple(receipts)
 
     @property
     def caption_id(self) -> bytes | None:
@@ -128,7 +142,8 @@ class Exchange:
         if self._session is None or self._handle is None:
             return 0
         try:
-            return self._session.egress.usage(self._handle).spend
+            with self.ledger_time() as timeout_s:
+                return self._session.egress.usage(self._handle, timeout_s=timeout_s).spend
         except PrivacyError:
             return UNBOUNDED
 
@@ -138,24 +153,26 @@ class Exchange:
         try:
             if self._session is not None:
                 egress = self._session.egress
-                limits, used = egress.limits(), dict(egress.used())
+                with self.ledger_time() as timeout_s:
+                    limits = egress.limits(timeout_s=timeout_s)
+                with self.ledger_time() as timeout_s:
+                    used = dict(egress.used(timeout_s=timeout_s))
                 if self._handle is not None:
-                    used["caption"] = egress.usage(self._handle)
+                    with self.ledger_time() as timeout_s:
+                        used["caption"] = egress.usage(self._handle, timeout_s=timeout_s)
         except PrivacyError:
             return dict.fromkeys(limits.left({}), 0.0)
         return limits.left(used)
 
     def _ready(self) -> Session:
         """The session, and from now on the deadline of what is sent over it."""
-        started_s = monotonic()
-        self._block_ends_s = started_s + self._deadline_s
+        self._block_ends_s = monotonic() + self._deadline_s
         try:
-            return self._link.session(min(self._deadline_s, self._left_s), only=self._session)
+            with self._awaiting() as left_s:
+                return self._link.session(left_s, only=self._session)
         except (TransportError, PrivacyError):
             self._lost = True
             raise
-        finally:
-            self._spend(started_s)
 
     def _sealed(self, session: Session, escalation: Escalation | None) -> SealedFrame:
         """A block's frame, or a cover's."""
@@ -165,9 +182,12 @@ class Exchange:
         assert self._handle is not None  # noqa: S101
         channel, handle = session.channel, self._handle
         try:
-            if escalation is None:
-                return session.egress.seal_cover(channel, handle)
-            return session.egress.seal_block(channel, handle, escalation, shape=self.shape)
+            with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
+                if escalation is None:
+                    return session.egress.seal_cover(channel, handle, timeout_s=timeout_s)
+                return session.egress.seal_block(
+                    channel, handle, escalation, shape=self.shape, timeout_s=timeout_s
+                )
         except WireError as error:
             raise TransportError(f"not sent: {error}", reason="block too large") from error
         except (LedgerError, ChannelError) as error:
@@ -184,10 +204,9 @@ class Exchange:
             raise
 
     def _receive(self) -> Verdict | Refusal | Cover:
-        started_s = monotonic()
         try:
-            left_s = min(self._block_ends_s - started_s, self._left_s)
-            answer, size = self._current().receive(left_s)
+            with self._awaiting() as left_s:
+                answer, size = self._current().receive(left_s)
             self.bytes_received += size
             if self.shape is Shape.CONSTANT and size != CONSTANT_FRAME_BYTES:
                 raise PeerMisbehaved("an answer of another size than the constant one")
@@ -196,18 +215,32 @@ class Exchange:
         except (TransportError, PrivacyError) as error:
             self._drop(error)
             raise
-        finally:
-            self._spend(started_s)
         return answer
 
     def _current(self) -> Session:
         assert self._session is not None, "seal() comes first"  # noqa: S101
         return self._session
 
-    def _spend(self, started_s: float) -> None:
-        spent_s = monotonic() - started_s
-        self.waited_s += spent_s
-        self._left_s -= spent_s
+    @contextmanager
+    def _awaiting(self) -> Iterator[float]:
+        """Wait for the verifier: gives the longest, in seconds."""
+        started_s = monotonic()
+        try:
+            with self.waiting.spending() as left_s:
+                yield max(min(left_s, self._block_ends_s - started_s), 0.0)
+        finally:
+            self.waited_s += monotonic() - started_s
+
+    @contextmanager
+    def ledger_time(self, at_most_s: float | None = None) -> Iterator[float]:
+        """Use the ledger: gives the longest to wait for it, in seconds and at most ``at_most_s``;
+        0 once a wait for it has failed in this caption."""
+        try:
+            with self.waiting.locking(0.0 if self._ledger_is_held else at_most_s) as timeout_s:
+                yield timeout_s
+        except LedgerUnavailable:
+            self._ledger_is_held = True
+            raise
 
     def _drop(self, error: Exception) -> Exception:
         """Give the session up because of ``error``, which is returned."""

@@ -15,32 +15,34 @@ except ImportError:  # no such lock on Windows: of two processes the last one co
 
 __all__ = ["locked"]
 
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
+_RETRY_S = 0.005
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, timeout_s: float = _TIMEOUT_S) -> Iterator[None]:
     """Alone among processes and threads with the file at ``path``, whose folder exists.
 
-    Raises ``OSError`` where another process keeps the lock: a caption does not wait for one that
-    was stopped while it held it.
+    Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``: it may
+    have been stopped while it held it. Raises ``OSError`` if there can be no lock.
     """
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(descriptor)
+        _lock(descriptor, timeout_s)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    ends_s = monotonic() + _PATIENCE_S
+def _lock(descriptor: int, timeout_s: float) -> None:
+    ends_s = monotonic() + timeout_s
     while fcntl is not None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if monotonic() > ends_s:
+            left_s = ends_s - monotonic()
+            if left_s <= 0:
                 raise
-            sleep(0.005)
+            sleep(min(_RETRY_S, left_s))
         else:
             return

@@ -81,16 +81,22 @@ class HabitFile:
         ears, habit = _read(self.path)
         return habit if ears == self._ears else NO_HABIT
 
-    def add(self, heard: Float32) -> Habit:
-        """Keep the habit with one more clip's evidence (E,), whoever added to it meanwhile; begin
-        anew where it was forgotten, or is of another length. Raises :class:`HabitError`."""
+    def add(self, heard: Float32, *, timeout_s: float = 2.0) -> Habit | None:
+        """Keep the habit with one more clip's evidence (E,), whoever added to it meanwhile. It
+        starts from nothing if it was forgotten or is of another length.
+
+        ``None`` if another process kept the file locked for ``timeout_s``: then nothing was added.
+        Raises :class:`HabitError`.
+        """
         try:
             for folder in (self.path.parent.parent, self.path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked(self.path):
+            with locked(self.path, timeout_s=timeout_s):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
                 self._write(habit)
+        except BlockingIOError:
+            return None
         except OSError as error:
             raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
         return habit
@@ -124,6 +130,8 @@ def forget_habits(folder: Path, user: str) -> bool:
             left = [part for part in (path, path.with_suffix(".part")) if part.exists()]
             for part in (*left, path.with_suffix(".lock")):
                 part.unlink()
+    except BlockingIOError as error:
+        raise HabitError(f"{path}: another process keeps it locked: try again") from error
     except OSError as error:
         raise HabitError(f"{path}: {error.strerror}: delete it by hand") from error
     return bool(left)
@@ -159,17 +167,19 @@ class KnownVoice:
         self._file = file
         self.habit = NO_HABIT if file is None else file.read()
 
-    def heard(self, evidence: Float32 | None) -> None:
-        """One more clip was heard. A habit that cannot be kept lasts as long as the process."""
+    def heard(self, evidence: Float32 | None, *, timeout_s: float = 2.0) -> None:
+        """One more clip was heard; waits for the file's lock for at most ``timeout_s``. A clip for
+        which that is not enough counts until the next one; a habit that cannot be kept lasts as
+        long as the process."""
         if evidence is None:
             return
-        self.habit = self._kept(evidence) or self.habit.after(evidence)
+        self.habit = self._kept(evidence, timeout_s) or self.habit.after(evidence)
 
-    def _kept(self, evidence: Float32) -> Habit | None:
+    def _kept(self, evidence: Float32, timeout_s: float) -> Habit | None:
         if self._file is None:
             return None
         try:
-            return self._file.add(evidence)
+            return self._file.add(evidence, timeout_s=timeout_s)
         except HabitError as error:
             _logger.warning("the habit is not kept: %s", error)
             self._file = None

@@ -85,13 +85,15 @@ class Home:
         """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
 
-    def open_ledger(self) -> Ledger:
-        """The ledger, open; made where neither it nor the log key exists.
+    def open_ledger(self, *, timeout_s: float | None = None) -> Ledger:
+        """The ledger, open; made where neither it nor the log key exists. Waits for other threads
+        and processes for ``timeout_s`` at most.
 
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
         proof of what left, would begin anew in silence.
         """
-        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
+        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor)
+        ledger.open(timeout_s=timeout_s)
         try:
             self._require_key_for(ledger)
         except BaseException:
@@ -156,8 +158,9 @@ class Door:
         self._egress: Egress | None = None
         self._erased_day: int | None = None
 
-    def open(self) -> Egress:
-        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used.
+    def open(self, *, timeout_s: float | None = None) -> Egress:
+        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used, or other
+        threads and processes kept the ledger for ``timeout_s``.
 
         A ledger that was moved or replaced since it was opened is closed, and what is at the home
         now is opened by the same rules as in a new process.
@@ -174,7 +177,7 @@ class Door:
             except KeyFileError as error:
                 raise LedgerUnavailable(str(error)) from error
             # The ledger first: a crash before the key is made leaves a home that can be used.
-            self._ledger = self._home.open_ledger()
+            self._ledger = self._home.open_ledger(timeout_s=timeout_s)
             try:
                 key = LogKey.open_or_create(self._home.log_key)
                 owner = self._home.owner(self._ledger)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
 
@@ -46,6 +46,7 @@ from ugsd_privacy.wire import (
     decode_server_message,
 )
 
+from ugsd_sdk.background import BackgroundWork
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,
@@ -54,6 +55,7 @@ from ugsd_sdk.errors import (
     Unreachable,
     WrongVerifier,
 )
+from ugsd_sdk.forks import call_in_children
 from ugsd_sdk.home import Door
 from ugsd_sdk.transport import Transport
 
@@ -127,7 +129,8 @@ class Session:
 
 
 class Link:
-    """Keeps a session with one verifier. ``session`` and ``drop`` are for one thread."""
+    """Keeps a session with one verifier. ``session`` and ``drop`` are for one thread; any may call
+    :meth:`stop`. In a forked process it has no session and makes none: those are its parent's."""
 
     def __init__(
         self,
@@ -153,7 +156,10 @@ class Link:
         self._attempt: Event | None = None
         """Set when the attempt under way has ended."""
         self._waited_in_vain = False
+        self._connecting: Transport | None = None
+        """That of the attempt under way."""
         self._closed = False
+        call_in_children(self._forget_in_child)
 
     def begin(self) -> None:
         """Start connecting, unless connected, connecting, or backing off. Returns at once."""
@@ -161,9 +167,9 @@ class Link:
             idle = self._session is None and self._attempt is None and not self._closed
             if not idle or monotonic() < self._retry_at_s:
                 return
-            self._attempt = Event()
+            attempt = self._attempt = Event()
             self._waited_in_vain = False
-            Thread(target=self._run, args=(self._attempt,), daemon=True, name="ugsd-link").start()
+        BackgroundWork(lambda: self._run(attempt), "ugsd-link")
 
     def session(
         self, timeout_s: float, *, insist: bool = False, only: Session | None = None
@@ -178,7 +184,8 @@ class Link:
         """
         if insist:
             self._waited_in_vain, self._retry_at_s = False, 0.0
-        session = self._ready(timeout_s)
+        ends_s = monotonic() + timeout_s
+        session = self._ready(ends_s)
         if session.unanswered:
             self._read_late_answer(session)
         elif not self._is_alive(session):  # found before anything is charged for it
@@ -186,10 +193,10 @@ class Link:
             self.begin()
             if only is not None:
                 raise Unreachable("the connection was lost in mid-caption")
-            return self._ready(timeout_s)
+            return self._ready(ends_s)
         if only is None and self._is_worn(session):
             self._retire()
-            return self._ready(timeout_s)
+            return self._ready(ends_s)
         return session
 
     def succeeded(self) -> None:
@@ -202,23 +209,39 @@ class Link:
             self._back_off(error)
         self._retire()
 
-    def close(self) -> None:
-        """Close the session and what the dialer keeps. May be called again."""
+    def stop(self) -> None:
+        """Connect no more, and end the waits of every thread: :meth:`close` comes next."""
         with self._lock:
             self._closed = True
+            session, connecting, attempt = self._session, self._connecting, self._attempt
+        if attempt is not None:
+            attempt.set()
+        for transport in (connecting, session and session.transport):
+            if transport is not None:
+                transport.close()
+
+    def close(self) -> None:
+        """Close the session and what the dialer keeps. May be called again. An attempt that is
+        under way is abandoned: it closes what it has made."""
+        self.stop()
+        with self._lock:
             session, self._session = self._session, None
-            attempt = self._attempt
         if session is not None:
             session.close()
         self._dialer.close()
-        if attempt is not None:
-            attempt.wait(1.0)
 
-    def _ready(self, timeout_s: float) -> Session:
+    def _forget_in_child(self) -> None:
+        self._lock = Lock()  # a thread of the parent may have held the other one
+        self._closed, self._attempt = True, None
+        self._session = self._connecting = None
+        self._failure = Unreachable("the connection belongs to the process that was forked")
+
+    def _ready(self, ends_s: float) -> Session:
         self.begin()
         with self._lock:
             attempt = self._attempt
-        if attempt is not None and not attempt.wait(0 if self._waited_in_vain else timeout_s):
+        wait_s = 0 if self._waited_in_vain else max(ends_s - monotonic(), 0)
+        if attempt is not None and not attempt.wait(wait_s):
             self._waited_in_vain = True
             raise Unreachable("still connecting")
         with self._lock:
@@ -238,7 +261,7 @@ class Link:
         with self._lock:
             session, self._session = self._session, None
         if session is not None:  # a farewell may take a while; no caption waits for it
-            Thread(target=session.close, daemon=True, name="ugsd-farewell").start()
+            BackgroundWork(session.close, "ugsd-farewell")
 
     def _is_alive(self, session: Session) -> bool:
         try:
@@ -280,7 +303,7 @@ class Link:
             _logger.error("connecting failed: %s", type(error).__name__)  # noqa: TRY400
             failure = Unreachable("connecting failed")
         with self._lock:
-            self._attempt = None
+            self._attempt = self._connecting = None
             if failure is not None:
                 self._back_off(failure)
             if not self._closed:
@@ -288,20 +311,27 @@ class Link:
             closed = self._closed
         if session is not None:
             session.close()
-        if closed:
+        if closed:  # it may have opened them again meanwhile
             self._dialer.close()
+            self._door.close()
         attempt.set()
 
     def _connect(self) -> Session:
         deadline_s = monotonic() + self._connect_timeout_s
-        egress = self._door.open()
-        egress.checkpoint()  # nothing leaves on a log that does not extend what was signed
-        transport, pinned = self._dialer.dial(self._connect_timeout_s)
+
+        def left_s() -> float:
+            return max(deadline_s - monotonic(), 0)
+
+        egress = self._door.open(timeout_s=left_s())
+        # Nothing is sent on a log that does not extend what was signed.
+        egress.checkpoint(timeout_s=left_s())
+        transport, pinned = self._dialer.dial(left_s())
         channel = ClientChannel(pinned)
         try:
-            transport.connect(max(deadline_s - monotonic(), 0))
-            transport.send(egress.seal_hello(channel))
-            answer = transport.receive(max(deadline_s - monotonic(), 0))
+            self._announce(transport)
+            transport.connect(left_s())
+            transport.send(egress.seal_hello(channel, timeout_s=left_s()))
+            answer = transport.receive(left_s())
             welcome = decode_server_message(channel.receive_hello(answer))
             self._check(welcome)
         except Unreachable as error:
@@ -331,6 +361,13 @@ class Link:
             raise
         assert isinstance(welcome, Welcome)  # noqa: S101
         return Session(transport, channel, egress, welcome, monotonic())
+
+    def _announce(self, transport: Transport) -> None:
+        """Let :meth:`stop` close it."""
+        with self._lock:
+            self._connecting = transport
+            if self._closed:
+                raise Unreachable("closed while it was connecting")
 
     def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
         if not isinstance(welcome, Welcome):

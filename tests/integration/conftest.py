@@ -1,4 +1,4 @@
-"""Peers on loopback: the real server over a fake model, and servers that fail in chosen ways."""
+"""The real server on loopback, over a fake model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from ugsd_server.verifier import VerifierInfo
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
-from websockets.sync.server import ServerConnection
-from websockets.sync.server import serve as serve_websocket
 
 BOS = 399
 """The last of the drafter's 400 words stands for the start."""
@@ -156,25 +154,6 @@ def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
             scorer = OnnxScorer(STARTER_FOLDER) if starter else FakeScorer(drafter, delay_s=delay_s)
             key = key or VerifierKey.generate()
             return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
-
-        yield run
-
-
-@pytest.fixture
-def run_peer() -> Iterator[Callable[[Callable[[ServerConnection], None]], str]]:
-    """Start a websocket server that does what it is told with each connection; gives its url."""
-    with ExitStack() as stack:
-
-        def run(handler: Callable[[ServerConnection], None]) -> str:
-            server = stack.enter_context(
-                serve_websocket(handler, "127.0.0.1", 0, compression=None, max_size=2**20)
-            )
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.shutdown)
-            host, port = server.socket.getsockname()[:2]
-            return f"ws://{host}:{port}"
 
         yield run
 

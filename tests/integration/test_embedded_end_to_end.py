@@ -85,7 +85,15 @@ def _model(tmp_path: Path, drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyP
         "files": {"verifier.onnx": hashlib.sha256(model).hexdigest()},
     }
     (folder / "model.json").write_text(json.dumps(description))
-    monkeypatch.setenv("UGSD_SERVER_MODEL", str(folder))
+    run_with(monkeypatch, model=folder)
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, *, model: Path) -> None:
+    """Have the child load the verifier in the folder ``model``."""
+    command = EmbeddedVerifier._command
+    monkeypatch.setattr(
+        EmbeddedVerifier, "_command", lambda self: [*command(self), "--model", str(model)]
+    )
 
 
 @pytest.fixture
@@ -132,7 +140,8 @@ def test_captions_are_verified_logged_and_the_child_ends(
 def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("UGSD_SERVER_REPLY_AFTER_MS", "300")
+    patience = {"UGSD_SERVER_REPLY_AFTER_MS": "300"}
+    monkeypatch.setattr(EmbeddedVerifier, "_environment", lambda self: patience)
     settings = Settings.of(shape="constant", verifier=VerifierSettings(deadline_s=10))
     costs, waits = [], []
     for policy in (AlwaysEscalate(), NeverEscalate()):
@@ -195,7 +204,7 @@ def test_a_killed_child_is_replaced_on_a_later_caption(
 def test_a_model_that_is_not_there_degrades(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("UGSD_SERVER_MODEL", str(tmp_path / "nothing"))
+    run_with(monkeypatch, model=tmp_path / "nothing")
     with Captioner(
         drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
     ) as captioner:
@@ -206,4 +215,6 @@ def test_a_model_that_is_not_there_degrades(
 
 def test_the_child_is_the_bundled_server() -> None:
     command = EmbeddedVerifier(Path("home"))._command()
-    assert command[1:4] == ["-P", "-m", "ugsd_server"]
+    assert command[1:3] == ["-I", "-c"]
+    assert command[4] == "ugsd_server"
+    assert command[command.index("--host") + 1] == "127.0.0.1"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -15,14 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from numpy.typing import NDArray
 
 from tests.integration.law_world import CLIP, USER, World, assert_all_is_accounted_for, waveforms
 from tests.integration.recording_proxy import BINARY, RecordingProxy
+from tests.integration.tls import certify
 
 HANDSHAKE, APPLICATION = 22, 23  # RFC 8446 section 5.1
 RECORD_TYPES = {20, 21, HANDSHAKE, APPLICATION}
@@ -92,35 +87,6 @@ class TlsFront:
                         tls.write(answer)
                 if data := outgoing.read():
                     device.sendall(data)
-
-
-def certify(certificate: Path, key_file: Path) -> tuple[Path, Path]:
-    """A certificate for loopback that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, key_file
 
 
 def tls_records(raw: bytes) -> list[tuple[int, int]]:

@@ -229,6 +229,7 @@ def drive(script: Script) -> Result:
         novelty=1.0,
         uncertainty=EntropyGate(),
         policy=script.policy,
+        piece=str,
         block_tokens=script.block_tokens,
     )
     held: list[int] = []
@@ -306,6 +307,7 @@ def decoder_of(
         novelty=1.0,
         uncertainty=EntropyGate(),
         policy=policy,
+        piece=drafter.piece,
         block_tokens=block_tokens,
     )
     return decoder, session
@@ -510,6 +512,7 @@ def test_a_drafter_that_answers_nan_raises_a_model_error() -> None:
         novelty=1.0,
         uncertainty=EntropyGate(),
         policy=NeverEscalate(),
+        piece=str,
     )
     with pytest.raises(ModelError):
         decoder.advance()

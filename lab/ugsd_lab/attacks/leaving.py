@@ -114,6 +114,7 @@ def _escalations(
         novelty=0.0,
         uncertainty=lambda logits, _: doubts[id(logits)],
         policy=policy,
+        piece=str,  # no caption is read here
     )
     sent = []
     while not isinstance(event := decoder.advance(), Finished):

@@ -50,11 +50,14 @@ def caption_text(caption: Caption, *, colour: bool) -> Text:
 
 def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
     tokens = caption.tokens
+    # An end that the verifier wrote in the place of sent words is no part of the word before it.
+    ends = bool(tokens) and bool(tokens[-1].replaced) and not tokens[-1].text
+    words = tokens[: len(tokens) - ends]
     for index, token in enumerate(tokens):
         if token.replaced:
             yield _REPLACED, token.replaced
         if token.text:
-            wordless = takewhile(lambda later: not later.text, tokens[index + 1 :])
+            wordless = takewhile(lambda later: not later.text, words[index + 1 :])
             yield _kind([token, *wordless]), token.text
 
 

@@ -30,6 +30,7 @@ from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
 from ugsd_sdk.errors import ModelError
+from ugsd_sdk.forks import call_in_children, keep_for_good
 from ugsd_sdk.habit import NO_HABIT, Habit
 from ugsd_sdk.wording import Gender, GenderedPhrase
 
@@ -97,6 +98,9 @@ class OnnxDrafter:
         self._folder = Path(folder)
         self._threads = threads
         self._loaded: _Loaded | None = None
+        self._was_loaded = False
+        """In a forked process: whether the parent's was loaded."""
+        call_in_children(self._forget_in_child)
 
     @property
     def info(self) -> DrafterInfo:
@@ -108,11 +112,18 @@ class OnnxDrafter:
         The weights' licence is named once in the log.
         """
         if self._loaded is None:
-            self._loaded = _Loaded(self._folder, self._threads)
+            self._loaded, self._was_loaded = _Loaded(self._folder, self._threads), False
             _logger.info("drafter %s; licence: %s", self.info.name, self.info.licence)
 
     def close(self) -> None:
-        self._loaded = None
+        self._loaded, self._was_loaded = None, False
+
+    def _forget_in_child(self) -> None:
+        """The sessions may wait for locks and threads of the parent: a child has its own."""
+        loaded, self._loaded = self._loaded, None
+        self._was_loaded = loaded is not None
+        if loaded is not None:
+            keep_for_good(loaded)
 
     def encode(self, samples: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
         (heard,) = self._model().run(EARS_GRAPH, {"samples": samples[None]})
@@ -147,6 +158,8 @@ class OnnxDrafter:
         return pieces[token] if 0 <= token < len(pieces) else ""
 
     def _model(self) -> _Loaded:
+        if self._was_loaded:
+            self.load()
         if self._loaded is None:
             raise ModelError("the drafter is not loaded: call load() first")
         return self._loaded

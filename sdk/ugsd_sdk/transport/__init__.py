@@ -13,23 +13,26 @@ MAX_FRAME_BYTES = 32_768
 
 
 class Transport(Protocol):
-    """One connection to one verifier; used by one thread at a time.
+    """One connection to one verifier; used by one thread at a time, but for :meth:`close`.
 
-    Every method raises a :class:`~ugsd_sdk.errors.TransportError` and nothing else.
+    Every method raises a :class:`~ugsd_sdk.errors.TransportError` and nothing else. None may wait
+    for longer than it is told to: captions are made in the caller's thread.
     """
 
     def connect(self, timeout_s: float) -> None:
         """Open the connection. Raises ``Unreachable``."""
 
     def send(self, frame: SealedFrame) -> None:
-        """Send one frame. Raises ``Unreachable`` where the connection is lost."""
+        """Send one frame, or keep it until the peer reads; does not wait for the peer. Raises
+        ``Unreachable`` where the connection is lost."""
 
     def receive(self, timeout_s: float) -> bytes:
         """The next frame. Raises ``NoAnswer`` after ``timeout_s``, ``Unreachable`` where the
         connection is lost, ``PeerMisbehaved`` for a frame that is no frame of ours."""
 
     def close(self) -> None:
-        """Close the connection; harmless if there is none."""
+        """Close the connection, within about a second; harmless if there is none. Another thread
+        may call it, which ends a ``connect`` or ``receive`` that is under way."""
 
 
 def sealed_bytes(frame: SealedFrame) -> bytes:
