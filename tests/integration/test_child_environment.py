@@ -68,7 +68,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.mark.skipif(not PROC.exists(), reason="reads /proc")
 @pytest.mark.usefixtures("planted")
-def test_the_child_sees_no_variable_and_listens_on_loopback(tmp_path: Path) -> None:
+def test_the_child_inherits_nothing_and_listens_on_loopback(tmp_path: Path) -> None:
     verifier = EmbeddedVerifier(tmp_path / "home")
     announced = verifier.start(60)
     try:

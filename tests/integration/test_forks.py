@@ -111,7 +111,7 @@ def test_both_sides_caption_and_all_frames_are_logged(
         assert verify_log(ledger, public).size == 2 + 6 * 5
 
 
-def test_closing_in_a_child_closes_nothing_of_the_parents(
+def test_closing_in_a_child_leaves_the_parent_connected(
     captioner: Captioner, proxy: RecordingProxy, voice: Voice
 ) -> None:
     assert in_child(captioner.close)() is None
@@ -242,7 +242,7 @@ os.waitpid(lingering, 0)
 
 
 @pytest.mark.slow
-def test_the_starter_pair_works_on_both_sides_of_a_fork(tmp_path: Path) -> None:
+def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
     import ugsd_sdk
 
     clips = Path(ugsd_sdk.__file__).parent / "starter" / "clips"

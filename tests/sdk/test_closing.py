@@ -162,7 +162,7 @@ def test_closing_while_it_loads_leaves_nothing_loaded(new_captioner: New) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
-def test_a_child_that_was_stopped_is_ended_in_time(tmp_path: Path) -> None:
+def test_a_stopped_child_is_ended_in_time(tmp_path: Path) -> None:
     verifier = EmbeddedVerifier(tmp_path / "home")
     verifier.start(60)
     process = verifier._process
@@ -174,7 +174,7 @@ def test_a_child_that_was_stopped_is_ended_in_time(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_grandchild_that_keeps_the_pipe_blocks_no_close(
+def test_a_grandchild_with_the_pipe_blocks_no_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (

@@ -74,7 +74,7 @@ def timed(captioner: Captioner, voice: Voice) -> tuple[str | None, float]:
     return caption.degraded, time.monotonic() - started_s
 
 
-def test_a_held_ledger_costs_no_more_than_the_deadline(
+def test_a_held_ledger_costs_only_the_deadline(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
 ) -> None:
     captioner = new_captioner(config=QUICK)
@@ -89,7 +89,7 @@ def test_a_held_ledger_costs_no_more_than_the_deadline(
     assert time.monotonic() - started_s < 3
 
 
-def test_a_held_profile_costs_no_more_than_the_deadline(
+def test_a_held_profile_costs_only_the_deadline(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
 ) -> None:
     with new_captioner(config=QUICK) as captioner:
@@ -102,7 +102,7 @@ def test_a_held_profile_costs_no_more_than_the_deadline(
             assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
 
 
-def test_a_profile_is_kept_again_once_the_lock_is_free(
+def test_a_freed_profile_is_kept_again(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
