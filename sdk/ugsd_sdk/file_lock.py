@@ -24,7 +24,8 @@ def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
     """Alone among processes and threads with the file at ``path``, whose folder exists.
 
     Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``, two
-    seconds if not given: it may have been stopped while it held it. Raises ``OSError`` if there can be no lock.
+    seconds if not given: it may have been stopped while it held it. Raises ``OSError`` if there can
+    be no lock.
     """
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
