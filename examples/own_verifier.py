@@ -26,7 +26,16 @@ SERVER = [sys.executable, "-m", "ugsd_server"]
 @contextmanager
 def verifier(key: Path) -> Iterator[str]:
     """The address of a server on a free port of this machine."""
-    options = ["--port", "0", "--key-file", str(key), "--announce", "--exit-with-stdin"]
+    options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--key-file",
+        str(key),
+        "--announce",
+        "--exit-with-stdin",
+    ]
     with subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [*SERVER, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

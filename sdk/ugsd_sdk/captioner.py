@@ -44,6 +44,8 @@ BUNDLED = (STARTER, "free")
 
 _NO_VERIFIER = "no verifier is set"
 _CLOSE_TIMEOUT_S = 2.5
+_KEEPING_S = 0.5
+"""How long a caption waits to keep what it can do without: its clip in the profile, its notes."""
 _ENTROPY_THRESHOLD = 0.2
 """Share of ln V that escalates with a drafter that brings no gate of its own."""
 
@@ -170,7 +172,7 @@ class Captioner:
             gender = evidence.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
             if exchange is not None:
-                with exchange.waiting.locking() as timeout_s:
+                with exchange.waiting.locking(_KEEPING_S) as timeout_s:
                     voice.heard(evidence.heard, timeout_s=timeout_s)
             else:
                 voice.heard(evidence.heard)
@@ -357,7 +359,7 @@ class _Loaded:
         if exchange is None or self._door is None:
             return None
         name = exchange.caption_id or os.urandom(16)
-        with exchange.ledger_time() as timeout_s:
+        with exchange.ledger_time(_KEEPING_S) as timeout_s:
             self._door.note(name, finished.blocks, timeout_s=timeout_s)
         return name.hex()
 

@@ -298,11 +298,11 @@ class Decoder:
     # -- checking a verdict
 
     def _has_text(self, final: Sequence[int]) -> bool:
-        """Whether a caption that ends with ``final``, after what is committed, has a character that
-        can be seen."""
+        """Whether a caption that ends with ``final``, after what is committed, has a letter or a
+        digit."""
         tokens = [token.token for token in self._committed] + list(final)
         text = "".join(map(self._piece, tokens))
-        return any(character.isprintable() and not character.isspace() for character in text)
+        return any(map(str.isalnum, text))
 
     def _flight(self) -> _InFlight:
         assert self._in_flight is not None, "no block is in flight"  # noqa: S101

@@ -15,20 +15,21 @@ except ImportError:  # no such lock on Windows: of two processes the last one co
 
 __all__ = ["locked"]
 
-_TIMEOUT_S = 2.0
+_PATIENCE_S = 2.0
 _RETRY_S = 0.005
 
 
 @contextmanager
-def locked(path: Path, *, timeout_s: float = _TIMEOUT_S) -> Iterator[None]:
+def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
     """Alone among processes and threads with the file at ``path``, whose folder exists.
 
-    Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``: it may
-    have been stopped while it held it. Raises ``OSError`` if there can be no lock.
+    Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``, two
+    seconds if not given: it may have been stopped while it held it. Raises ``OSError`` if there can
+    be no lock.
     """
     descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(descriptor, timeout_s)
+        _lock(descriptor, _PATIENCE_S if timeout_s is None else timeout_s)
         yield
     finally:
         os.close(descriptor)

@@ -9,23 +9,27 @@ is needed, and forgets the rest.
 
 from __future__ import annotations
 
-import itertools
 import os
+import weakref
 from collections.abc import Callable
+from threading import Lock
+from types import MethodType
 from typing import Any
-from weakref import WeakMethod
 
 __all__ = ["call_in_children", "keep_for_good"]
 
-_methods: dict[int, WeakMethod[Any]] = {}
-_numbers = itertools.count()
+_methods: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
+"""Objects, and which function of theirs to call."""
+_lock = Lock()
 
 
 def call_in_children(method: Callable[[], None]) -> None:
     """Call the bound ``method`` in every process that is forked from this one, as long as the
     object that it belongs to exists."""
-    number = next(_numbers)
-    _methods[number] = WeakMethod(method, lambda _: _methods.pop(number, None))
+    assert isinstance(method, MethodType)  # noqa: S101
+    with _lock:
+        _methods[:] = [known for known in _methods if known[0]() is not None]
+        _methods.append((weakref.ref(method.__self__), method.__func__))
 
 
 def keep_for_good(inherited: object) -> None:
@@ -37,10 +41,12 @@ def keep_for_good(inherited: object) -> None:
 
 
 def _call_all() -> None:
-    for weak in list(_methods.values()):
-        method = weak()
-        if method is not None:
-            method()
+    global _lock  # noqa: PLW0603  # a thread of the parent may have held the other one
+    _lock = Lock()
+    for weak, function in list(_methods):
+        owner = weak()
+        if owner is not None:
+            function(owner)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

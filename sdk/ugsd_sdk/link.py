@@ -31,6 +31,7 @@ from ugsd_privacy.errors import (
     HandshakeFailed,
     LedgerError,
     LedgerMoved,
+    LedgerUnavailable,
     LogTampered,
     PrivacyError,
     UnknownVersion,
@@ -158,6 +159,8 @@ class Link:
         self._waited_in_vain = False
         self._connecting: Transport | None = None
         """That of the attempt under way."""
+        self._awaits_ledger = False
+        """Whether that attempt has yet to open the ledger."""
         self._closed = False
         call_in_children(self._forget_in_child)
 
@@ -243,6 +246,8 @@ class Link:
         wait_s = 0 if self._waited_in_vain else max(ends_s - monotonic(), 0)
         if attempt is not None and not attempt.wait(wait_s):
             self._waited_in_vain = True
+            if self._awaits_ledger:
+                raise LedgerUnavailable("another process has held the ledger all the time")
             raise Unreachable("still connecting")
         with self._lock:
             session, failure = self._session, self._failure
@@ -322,9 +327,13 @@ class Link:
         def left_s() -> float:
             return max(deadline_s - monotonic(), 0)
 
-        egress = self._door.open(timeout_s=left_s())
-        # Nothing is sent on a log that does not extend what was signed.
-        egress.checkpoint(timeout_s=left_s())
+        self._awaits_ledger = True
+        try:
+            egress = self._door.open(timeout_s=left_s())
+            # Nothing is sent on a log that does not extend what was signed.
+            egress.checkpoint(timeout_s=left_s())
+        finally:
+            self._awaits_ledger = False
         transport, pinned = self._dialer.dial(left_s())
         channel = ClientChannel(pinned)
         try:

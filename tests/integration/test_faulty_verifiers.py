@@ -23,13 +23,8 @@ from ugsd_sdk.errors import TransportError, Unreachable
 from ugsd_sdk.events import Source
 from ugsd_sdk.policy import AlwaysEscalate
 
-from tests.integration.faulty_verifier import (
-    FAULTS,
-    WITHOUT_CONNECTION,
-    Fault,
-    FaultyVerifier,
-    SparseDrafter,
-)
+from tests.integration.faults import FAULTS, WITHOUT_CONNECTION
+from tests.integration.faulty_verifier import Fault, FaultyVerifier, SparseDrafter
 from tests.integration.tls import certify
 
 Voice = NDArray[np.float32]
@@ -147,7 +142,7 @@ def assert_closes(captioner: Captioner) -> None:
 @pytest.mark.parametrize(
     ("fault", "secure"), TRIALS, ids=lambda x: x.name if isinstance(x, Fault) else "tls" * x
 )
-def test_a_faulty_verifier_costs_no_more_than_the_deadline(
+def test_a_faulty_verifier_costs_only_the_deadline(
     run_faulty: Any,
     new_captioner: Callable[[str], Captioner],
     voice: Voice,
@@ -204,7 +199,7 @@ def test_a_certificate_with_a_flaw_is_refused(
         assert captioner.caption(voice, 16_000).degraded == "tls failed"
 
 
-def test_a_name_server_that_is_silent_costs_no_more(
+def test_a_silent_name_server_costs_only_the_deadline(
     new_captioner: Any, voice: Voice, alone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = threading.Event()

@@ -21,6 +21,7 @@ from ugsd_privacy.keys import LogKey, VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.wire import Block, Cover, Disclosure, Refusal, RefusalCode, Verdict, Welcome
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli.show import caption_text
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import AudioError, ConfigError, WrongVerifier
@@ -472,3 +473,24 @@ def test_every_token_that_left_is_in_the_caption_or_told_as_replaced(
     replaced = "".join(token.replaced for token in caption.tokens)
     assert len(replaced) > 0
     assert sorted("".join(sent)) == sorted("".join(told) + replaced)
+
+
+def test_words_that_an_end_replaced_stay_visible(
+    new_captioner: New, fake: Any, drafter: ScriptedDrafter, voice: Voice
+) -> None:
+    def end_the_second(block: Block) -> Verdict:
+        return verdict(block) if not block.start else verdict(block, accepted=2, correction=0)
+
+    fake.answer = end_the_second
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+    assert caption.degraded is None
+    assert len(fake.blocks) == 2
+    sent = [drafter.piece(token) for block in fake.blocks for token in block.tokens]
+    assert [token.text for token in caption.tokens if token.left] == sent[:7]
+    assert "".join(token.text for token in caption.tokens).strip() == caption.text
+    end = caption.tokens[-1]
+    assert (end.text, end.source, end.replaced) == ("", Source.CORRECTED, "".join(sent[7:]))
+    shown = caption_text(caption, colour=False).plain
+    assert shown.endswith(f"[-{end.replaced.strip()}-]")
+    assert not shown.startswith("[-")

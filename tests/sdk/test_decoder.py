@@ -469,6 +469,7 @@ Change = Callable[[tuple[int, ...]], dict[str, object]]
             id="correction out of vocabulary",
         ),
         pytest.param(lambda block: {"continuation": (EOS, 1)}, id="goes on after the end"),
+        pytest.param(lambda block: {"accepted": 0, "correction": EOS}, id="leaves no text"),
     ],
 )
 def test_a_verdict_that_does_not_fit_is_refused_and_changes_nothing(change: Change) -> None:

@@ -16,6 +16,7 @@ import soundfile
 from packaging.requirements import Requirement
 
 from ugsd_lab.bench.figures import Figure, percentile
+from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.evaluation import in_memory
 from ugsd_lab.training import Progress
@@ -185,7 +186,12 @@ def _editable_files() -> set[Path]:
 
 def _python(*arguments: str) -> str:
     done = subprocess.run(  # noqa: S603  # our own interpreter and code
-        [sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        env=measured_environment(),
     )
     return done.stdout
 

@@ -32,6 +32,7 @@ from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.wire import Block, Disclosure, encode
 
 from ugsd_lab.bench.figures import Figure
+from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.errors import LabError
 from ugsd_lab.training import Progress
 
@@ -194,7 +195,11 @@ def _command(name: str, home: Path, *arguments: str) -> Iterator[Figure]:
     """What a command takes, its start included, and its memory."""
     program = [sys.executable, "-m", "ugsd_sdk", "audit", *arguments, "--home", str(home)]
     done = subprocess.run(  # noqa: S603  (our own)
-        [sys.executable, "-c", _LAUNCHER, *program], check=False, capture_output=True, text=True
+        [sys.executable, "-c", _LAUNCHER, *program],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=measured_environment(),
     )
     if done.returncode:
         raise LabError(f"{name} failed: {done.stderr.strip()}")

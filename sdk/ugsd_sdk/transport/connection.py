@@ -11,7 +11,7 @@ Whoever holds the condition's lock does a bounded amount of work and waits for n
         └───────────── no connection in time, no TLS, no upgrade, close() ──────────────────^
 
 What a peer may send is bounded: frames of :data:`MAX_FRAME_BYTES`, few unread ones, and, since our
-last frame, few bytes, control frames and fragments beside them; see :class:`_Allowance`.
+last frame, few bytes, control frames and fragments beside them; see :class:`Allowance`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State as ProtocolState
 from websockets.uri import WebSocketURI
 
-from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, TransportError, Unreachable
+from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
 from ugsd_sdk.forks import call_in_children
-from ugsd_sdk.transport import MAX_FRAME_BYTES
+from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
+from ugsd_sdk.transport.allowance import Allowance
 from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected
 
 __all__ = ["Connection"]
@@ -62,33 +63,6 @@ class _Phase(Enum):
     CLOSED = "closed"
 
 
-class _Allowance:
-    """What a peer may send beside the frame that is waited for.
-
-    Each frame of ours renews it. While nothing is sent it grows with time, so that a verifier which
-    pings now and then keeps an idle connection.
-    """
-
-    _FRAMES, _FRAMES_PER_S = 64, 1.0
-    _BYTES, _BYTES_PER_S = 256 * 1024, 4096.0
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        self._frames, self._bytes = float(self._FRAMES), float(self._BYTES)
-        self._at_s = monotonic()
-
-    def allows(self, *, frames: int, received_bytes: int) -> bool:
-        """Take from it; whether there was enough."""
-        now_s = monotonic()
-        passed_s, self._at_s = now_s - self._at_s, now_s
-        self._frames = min(self._frames + passed_s * self._FRAMES_PER_S, self._FRAMES) - frames
-        more_bytes = self._bytes + passed_s * self._BYTES_PER_S
-        self._bytes = min(more_bytes, self._BYTES) - received_bytes
-        return self._frames >= 0 and self._bytes >= 0
-
-
 class _Closing(Exception):
     """The connection was closed meanwhile."""
 
@@ -105,7 +79,7 @@ class Connection:
         self._failure: Callable[[], TransportError] | None = None
         """Makes the error that callers get from now on."""
         self._protocol = ClientProtocol(uri, max_size=MAX_FRAME_BYTES, logger=_SILENT)
-        self._allowance = _Allowance()
+        self._allowance = Allowance()
         self._stream: ByteStream | None = None
         self._connecting: socket.socket | None = None
         self._unread: deque[bytes] = deque()
@@ -129,8 +103,8 @@ class Connection:
                 end.setblocking(False)
             self._thread.start()
         except (OSError, RuntimeError) as error:
-            self._end(_no_resources)
-            raise _no_resources() from error
+            self._end(failures.no_resources)
+            raise failures.no_resources() from error
         with self._changed:
             while self._phase is _Phase.CONNECTING:
                 left_s = self._connect_ends_s - monotonic()
@@ -170,7 +144,7 @@ class Connection:
         """Say goodbye and close. Waits for at most a second, and only for a peer that reads."""
         with self._changed:
             was_open = self._phase is _Phase.OPEN
-            self._fail(_closed_here)
+            self._fail(failures.closed_here)
         if was_open:
             self._thread.join(2 * _FAREWELL_S)
 
@@ -187,10 +161,10 @@ class Connection:
         except _Closing:
             pass
         except TransportError as error:
-            self._end(_as(error))
+            self._end(failures.always(error))
         except Exception as error:
             _logger.error("a connection failed: %s", type(error).__name__)  # noqa: TRY400
-        self._end(self._nobody_there if self._phase is _Phase.CONNECTING else _lost)
+        self._end(self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost)
 
     def _connect(self) -> None:
         host, port = self._uri.host, self._uri.port
@@ -202,7 +176,7 @@ class Connection:
             while not stream.handshake():
                 self._wait(tcp, write=stream.pending_bytes > 0, ends_s=self._connect_ends_s)
         except ssl.SSLError as error:
-            raise _without_tls(error, f"{host}:{port}") from error
+            raise failures.without_tls(error, f"{host}:{port}") from error
         except (OSError, UnicodeError, ValueError) as error:  # of the name, too
             raise self._nobody_there() from error
         with self._changed:
@@ -310,11 +284,13 @@ class Connection:
             elif data is not None:
                 protocol.receive_eof()
         except (OSError, EOFError):
-            self._break_off(self._nobody_there if self._phase is _Phase.CONNECTING else _lost)
+            self._break_off(
+                self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
+            )
             return
         self._take_events(stream.received_bytes - before)
         if data == b"":
-            self._break_off(_lost)
+            self._break_off(failures.lost)
         else:
             self._write()
 
@@ -327,13 +303,13 @@ class Connection:
                 beside += not event.fin
                 self._take(event)
             elif event.opcode is Opcode.TEXT:
-                self._fail(_sent_text)
+                self._fail(failures.sent_text)
             elif event.opcode in {Opcode.PING, Opcode.PONG}:
                 beside += 1
         self._follow_protocol()
         if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
             is_upgraded = self._phase is not _Phase.CONNECTING
-            self._break_off(_flooded if is_upgraded else self._nobody_there)
+            self._break_off(failures.flooded if is_upgraded else self._nobody_there)
 
     def _take(self, frame: Frame) -> None:
         self._parts.append(bytes(frame.data))
@@ -342,7 +318,7 @@ class Connection:
         self._unread.append(b"".join(self._parts))
         self._parts.clear()
         if len(self._unread) > _MAX_UNREAD:
-            self._fail(_flooded)
+            self._fail(failures.flooded)
         self._changed.notify_all()
 
     def _follow_protocol(self) -> None:
@@ -355,12 +331,12 @@ class Connection:
                 self._phase = _Phase.OPEN
                 self._changed.notify_all()
         if protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
-            self._fail(_broke_protocol)
+            self._fail(failures.broke_protocol)
         elif protocol.close_rcvd is not None:
             code = protocol.close_rcvd.code
-            self._fail(lambda: Unreachable("the verifier closed the connection", close_code=code))
+            self._fail(lambda: failures.closed_there(code))
         elif protocol.parser_exc is not None:
-            self._fail(_lost)
+            self._fail(failures.lost)
 
     def _write(self) -> None:
         stream = self._stream
@@ -372,10 +348,12 @@ class Connection:
                     stream.send(data)
             stream.flush()
         except OSError:
-            self._break_off(self._nobody_there if self._phase is _Phase.CONNECTING else _lost)
+            self._break_off(
+                self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
+            )
             return
         if stream.pending_bytes > _MAX_PENDING_BYTES:
-            self._break_off(_flooded)
+            self._break_off(failures.flooded)
 
     def _fail(self, failure: Callable[[], TransportError]) -> None:
         """Begin to end the connection; callers get the first ``failure``."""
@@ -397,60 +375,14 @@ class Connection:
         self._fail(failure)
 
     def _nobody_there(self) -> Unreachable:
-        return Unreachable(
-            f"no verifier answers at {self._uri.host}:{self._uri.port}: "
-            "check its address and that it runs"
-        )
+        return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
 
     def _forget_in_child(self) -> None:
         """The connection is the parent's: this process only lets go of its own descriptors."""
         self._changed = Condition()  # a thread of the parent may have held the other one
-        self._failure, self._phase = _forked, _Phase.CLOSED
+        self._failure, self._phase = failures.forked, _Phase.CLOSED
         tcp = self._connecting if self._stream is None else self._stream.socket
         self._stream = self._connecting = None
         for end in (tcp, *self._wake_ends):
             if end is not None:
                 end.close()
-
-
-def _as(error: TransportError) -> Callable[[], TransportError]:
-    return lambda: error
-
-
-def _lost() -> TransportError:
-    return Unreachable("the connection to the verifier was lost")
-
-
-def _no_resources() -> TransportError:
-    return Unreachable("this process cannot have another socket or thread: close some")
-
-
-def _closed_here() -> TransportError:
-    return Unreachable("the connection is closed")
-
-
-def _forked() -> TransportError:
-    return Unreachable("the connection belongs to the process that this one was forked from")
-
-
-def _sent_text() -> TransportError:
-    return PeerMisbehaved("the verifier sent text: its frames are binary")
-
-
-def _broke_protocol() -> TransportError:
-    return PeerMisbehaved("the verifier broke the websocket protocol")
-
-
-def _flooded() -> TransportError:
-    return PeerMisbehaved("the verifier sends more than anybody asked for, or reads nothing")
-
-
-def _without_tls(error: ssl.SSLError, where: str) -> Unreachable:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        message = (
-            f"the TLS certificate of {where} is not trusted: check the address, "
-            "and that this machine knows who issued the certificate"
-        )
-    else:
-        message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
-    return Unreachable(message, reason="tls failed")

@@ -1,0 +1,190 @@
+"""Closing and connecting return in time, whatever other threads, children and peers do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
+from ugsd_sdk.transport.memory import MemoryTransport
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+CLOSE_S = 3.0
+PATIENT = Settings.of(verifier=VerifierSettings(deadline_s=30, caption_deadline_s=30))
+
+
+class Silent(MemoryTransport):
+    """Connects if ``connects``, and then waits for as long as it is told to, or is closed."""
+
+    def __init__(self, real: MemoryTransport, *, connects: bool) -> None:
+        super().__init__(real._peer)
+        self._connects = connects
+        self._closed = threading.Event()
+        self.waiting = threading.Event()
+
+    def connect(self, timeout_s: float) -> None:
+        super().connect(timeout_s)
+        if not self._connects:
+            self.wait(timeout_s)
+
+    def receive(self, timeout_s: float) -> bytes:
+        if not self._answers and timeout_s:
+            self.wait(timeout_s)
+        return super().receive(timeout_s)
+
+    def wait(self, timeout_s: float) -> None:
+        self.waiting.set()
+        if self._closed.wait(timeout_s):
+            raise Unreachable("closed")
+
+    def close(self) -> None:
+        super().close()
+        self._closed.set()
+
+
+def closes_in_time(captioner: Captioner) -> None:
+    started_s = time.monotonic()
+    captioner.close()
+    assert time.monotonic() - started_s < CLOSE_S
+
+
+def test_closing_ends_the_waits_of_another_threads_caption(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    fake.answer = lambda block: None
+    transport = Silent(fake.transport(), connects=True)
+    captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
+    captioner.connect(10)
+    transport.waiting.clear()
+    captions: list[Any] = []
+    captioning = threading.Thread(
+        target=lambda: captions.append(captioner.caption(voice, 16_000)), daemon=True
+    )
+    captioning.start()
+    assert transport.waiting.wait(10)
+    closes_in_time(captioner)
+    captioning.join(5)
+    assert [caption.degraded for caption in captions] == ["verifier unreachable"]
+
+
+def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> None:
+    transport = Silent(fake.transport(), connects=False)
+    captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
+    failures: list[Exception] = []
+
+    def connect() -> None:
+        try:
+            captioner.connect(30)
+        except TransportError as error:
+            failures.append(error)
+
+    connecting = threading.Thread(target=connect, daemon=True)
+    connecting.start()
+    assert transport.waiting.wait(10)
+    closes_in_time(captioner)
+    connecting.join(5)
+    assert len(failures) == 1
+
+
+def test_a_drafter_that_hangs_keeps_nobody_from_closing(new_captioner: New, voice: Voice) -> None:
+    within, go_on = threading.Event(), threading.Event()
+
+    class Hanging(ScriptedDrafter):
+        def encode(self, *arguments: Any) -> Any:
+            within.set()
+            go_on.wait(20)
+            return super().encode(*arguments)
+
+    captioner = Captioner(Hanging())
+    captioning = threading.Thread(target=lambda: captioner.caption(voice, 16_000), daemon=True)
+    captioning.start()
+    assert within.wait(10)
+    closes_in_time(captioner)
+    go_on.set()
+    captioning.join(10)
+
+
+def test_connecting_waits_no_longer_for_another_threads_caption(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    fake.answer = lambda block: None
+    transport = Silent(fake.transport(), connects=True)
+    captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
+    captioner.connect(10)
+    transport.waiting.clear()
+    captioning = threading.Thread(target=lambda: captioner.caption(voice, 16_000), daemon=True)
+    captioning.start()
+    assert transport.waiting.wait(10)
+    started_s = time.monotonic()
+    with pytest.raises(NoAnswer, match="other threads"):
+        captioner.connect(0.2)
+    assert time.monotonic() - started_s < 1
+    captioner.close()
+    captioning.join(10)
+
+
+def test_closing_while_it_loads_leaves_nothing_loaded(new_captioner: New) -> None:
+    within, go_on = threading.Event(), threading.Event()
+    closed = []
+
+    class Slow(ScriptedDrafter):
+        def load(self) -> None:
+            within.set()
+            go_on.wait(20)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    captioner = Captioner(Slow())
+    loading = threading.Thread(target=captioner.load, daemon=True)
+    loading.start()
+    assert within.wait(10)
+    closing = threading.Thread(target=captioner.close, daemon=True)
+    closing.start()
+    go_on.set()
+    loading.join(10)
+    closing.join(10)
+    assert captioner._loaded is None
+    assert len(closed) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
+def test_a_stopped_child_is_ended_in_time(tmp_path: Path) -> None:
+    verifier = EmbeddedVerifier(tmp_path / "home")
+    verifier.start(60)
+    process = verifier._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    started_s = time.monotonic()
+    verifier.close()
+    assert time.monotonic() - started_s < CLOSE_S
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_grandchild_with_the_pipe_blocks_no_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, time\n"
+        'print(\'{"url": "ws://127.0.0.1:9", "public_key": "k"}\', flush=True)\n'
+        "if not os.fork(): time.sleep(8)\n"
+    )
+    monkeypatch.setattr(EmbeddedVerifier, "_command", lambda self: [sys.executable, "-c", code])
+    verifier = EmbeddedVerifier(tmp_path / "home")
+    verifier.start(20)
+    started_s = time.monotonic()
+    verifier.close()
+    assert time.monotonic() - started_s < CLOSE_S

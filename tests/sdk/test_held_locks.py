@@ -1,0 +1,167 @@
+"""Another process is stopped while it holds a lock of ours: what that costs a caption."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.egress import Egress
+from ugsd_privacy.errors import LedgerUnavailable
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.habit import clips_heard
+from ugsd_sdk.home import Door
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+DEADLINE_S = 1.0
+QUICK = Settings.of(
+    verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), acquaintance=0
+)
+NOISE_S = 0.3
+HOLDER = """
+import fcntl, sqlite3, sys, time
+kind, path = sys.argv[1:]
+if kind == "ledger":
+    held = sqlite3.connect(path, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+else:
+    held = open(path, "a")
+    fcntl.flock(held, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[str, Path], None]]:
+    """Have another process take a lock, and stop it."""
+    with ExitStack() as stack:
+
+        def hold(kind: str, path: Path) -> None:
+            holder = subprocess.Popen(
+                [sys.executable, "-c", HOLDER, kind, str(path)], stdout=subprocess.PIPE
+            )
+            stack.enter_context(holder)
+            stack.callback(holder.kill)
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            holder.send_signal(signal.SIGSTOP)
+
+        yield hold
+
+
+@pytest.fixture
+def drafter() -> ScriptedDrafter:
+    return ScriptedDrafter(seed=3, vocabulary_size=400, habits=True)
+
+
+def timed(captioner: Captioner, voice: Voice) -> tuple[str | None, float]:
+    started_s = time.monotonic()
+    caption = captioner.caption(voice, 16_000)
+    return caption.degraded, time.monotonic() - started_s
+
+
+def test_a_held_ledger_costs_only_the_deadline(
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+) -> None:
+    captioner = new_captioner(config=QUICK)
+    assert captioner.caption(voice, 16_000).degraded is None
+    hold("ledger", tmp_path / "home" / "ledger" / "ledger.sqlite3")
+    for _ in range(3):
+        reason, elapsed_s = timed(captioner, voice)
+        assert reason == "ledger unavailable"
+        assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
+    started_s = time.monotonic()
+    captioner.close()
+    assert time.monotonic() - started_s < 3
+
+
+def test_a_held_profile_costs_only_the_deadline(
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+) -> None:
+    with new_captioner(config=QUICK) as captioner:
+        captioner.caption(voice, 16_000)
+        (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
+        hold("profile", profile.with_suffix(".lock"))
+        for _ in range(2):
+            reason, elapsed_s = timed(captioner, voice)
+            assert reason is None
+            assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
+
+
+def test_a_freed_profile_is_kept_again(
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    with new_captioner(config=QUICK) as captioner:
+        captioner.caption(voice, 16_000)
+        (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
+        with profile.with_suffix(".lock").open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            captioner.caption(voice, 16_000)
+        captioner.caption(voice, 16_000)
+    assert clips_heard(tmp_path / "home" / "habits", "default") == 2
+
+
+def test_all_waits_of_a_caption_share_one_budget(
+    new_captioner: New,
+    fake: Any,
+    voice: Voice,
+    tmp_path: Path,
+    hold: Callable[[str, Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def held(*_: object, timeout_s: float, **__: object) -> Any:
+        waits.append(timeout_s)
+        time.sleep(timeout_s)
+        raise LedgerUnavailable("held")
+
+    def held_note(*_: object, timeout_s: float, **__: object) -> None:
+        waits.append(timeout_s)
+        time.sleep(timeout_s)
+
+    captioner = new_captioner(config=QUICK)
+    captioner.caption(voice, 16_000)
+    (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
+    hold("profile", profile.with_suffix(".lock"))
+    monkeypatch.setattr(Door, "note", held_note)
+    for name in ("receipts", "usage", "used", "limits"):
+        monkeypatch.setattr(Egress, name, held)
+    fake.answer = lambda block: None  # a verifier that is silent, too
+    monkeypatch.setattr("ugsd_sdk.transport.memory.MemoryTransport.receive", patiently(fake, waits))
+    reason, elapsed_s = timed(captioner, voice)
+    assert reason == "deadline"
+    assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
+    assert len(waits) >= 3
+    assert sum(waits) < 1.1 * DEADLINE_S
+    captioner.close()
+
+
+def patiently(fake: Any, waits: list[float]) -> Callable[[Any, float], bytes]:
+    """A ``receive`` that waits as long as it is told to."""
+    from ugsd_sdk.transport.memory import MemoryTransport
+
+    receive = MemoryTransport.receive
+
+    def waiting(transport: MemoryTransport, timeout_s: float) -> bytes:
+        if not transport._answers:
+            waits.append(timeout_s)
+            time.sleep(timeout_s)
+        return receive(transport, timeout_s)
+
+    return waiting
