@@ -16,7 +16,7 @@
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── ExportFailed             a file or folder that an export cannot be written to
     ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
-    ├── KeyFileError             a key file that is missing, malformed or readable by others
+    ├── KeyFileError             a key file that is missing, malformed, readable by others or theirs
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
     ├── LeakageUnknown           no measured leakage of these weights
     └── ReportRejected           an audit report that is malformed, or cannot be written
@@ -119,7 +119,7 @@ class WitnessUnavailable(PrivacyError):
 
 
 class KeyFileError(PrivacyError):
-    """A key file that is missing, malformed, or readable by others."""
+    """A key file that is missing, malformed, readable by others, or owned by them."""
 
 
 class ManifestRejected(PrivacyError):

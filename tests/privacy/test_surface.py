@@ -75,9 +75,10 @@ SURFACE = {
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
         LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion WireError
         WitnessUnavailable""",
+    ".file_owners": "require_not_writable require_not_writable_by_others require_owned_by_us",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
-        sync_directory to_text""",
+        require_owned_by_us sync_directory to_text""",
     ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime

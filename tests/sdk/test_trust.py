@@ -178,9 +178,10 @@ def test_a_missing_manifest_is_untrusted(device: Device) -> None:
 
 
 def test_what_was_seen_is_its_owners_alone(device: Device) -> None:
+    device.manifest.write_text(signed(1, KEYS[0]))
     old = os.umask(0)
     try:
-        device.key(signed(1, KEYS[0]))
+        device.key()
     finally:
         os.umask(old)
     assert stat.S_IMODE(device.record.stat().st_mode) == 0o600
