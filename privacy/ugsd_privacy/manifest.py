@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import KeyFileError, ManifestRejected, WireError
@@ -34,6 +34,7 @@ from ugsd_privacy.root import (
     RootPin,
     RootPublicKey,
 )
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = [
     "MAX_KEYS",
@@ -62,11 +63,7 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999
 Seconds = Annotated[int, Field(strict=True, ge=0, le=_LAST_SECOND)]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ManifestKey(_Closed):
+class ManifestKey(StrictModel):
     """A verifier's key, and when devices may seal to it. Times are seconds since 1970, UTC."""
 
     public: bytes
@@ -96,7 +93,7 @@ class ManifestKey(_Closed):
         return self
 
 
-class KeyManifest(_Closed):
+class KeyManifest(StrictModel):
     """A verifier's keys, as a root states them. Times are seconds since 1970, UTC."""
 
     serial: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]

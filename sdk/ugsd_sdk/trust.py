@@ -12,12 +12,13 @@ from pathlib import Path
 from time import time
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
 from ugsd_privacy.key_files import read_text, replace_text, require_not_writable
 from ugsd_privacy.keys import VerifierPublicKey
 from ugsd_privacy.manifest import KeyManifest, read_manifest_file, verify_manifest
 from ugsd_privacy.root import RootPin
+from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import Untrusted
 from ugsd_sdk.file_lock import locked
@@ -28,10 +29,8 @@ _OWNER_ONLY = 0o600
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Seen(BaseModel):
+class _Seen(StrictModel):
     """What was seen of one root's manifests."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     serial: _Count = 0
     """The highest one."""

@@ -45,7 +45,7 @@ SURFACE = {
     ".audit.report.captions": "caption_rows",
     ".audit.report.charts": "Chart bytes_chart epsilon_chart",
     ".audit.report.entries": "Entry Period read_entries total_of",
-    ".audit.report.fleet": "Device examine header_of_export merge_rows name_of_log",
+    ".audit.report.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
     ".audit.report.fleet_model": "FleetReport FleetRow",
     ".audit.report.gather": "Budget Log Protections gather",
     ".audit.report.html": "MOST_CAPTIONS fleet_html report_html",
@@ -79,7 +79,7 @@ SURFACE = {
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
         require_owned_by_us sync_directory to_text""",
-    ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
+    ".keys": "LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey log_origin",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
         system_uptime window_numbers""",
@@ -95,6 +95,7 @@ SURFACE = {
     ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".owner": "OwnerKey OwnerPublicKey",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
+    ".strict_models": "StrictModel",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
