@@ -230,7 +230,7 @@ def decode_server_message(data: bytes) -> Verdict | Refusal | Cover | Welcome:
     its kind :class:`UnknownVersion` for another version's welcome, whatever else that holds."""
     fields = _fields(data)
     version = fields.get("version") if fields.get("kind") == "welcome" else None
-    if isinstance(version, int) and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
+    if type(version) is int and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
         raise UnknownVersion(version)
     return _parsed(fields, data, _SERVER)
 

@@ -6,15 +6,15 @@ when its standard input closes, which the system does even where this process is
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO, Any
+
+from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ConfigError, Unreachable
 
@@ -25,8 +25,7 @@ _MAX_LINE_CHARS = 65_536
 _OWNER_ONLY = 0o600
 
 
-@dataclass(frozen=True)
-class Announcement:
+class Announcement(StrictModel):
     """Where the child listens and what to pin."""
 
     url: str
@@ -64,7 +63,7 @@ class EmbeddedVerifier:
             raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
         try:
             return _announced(self._process, timeout_s)
-        except (ValueError, KeyError, TypeError, Empty) as error:
+        except (ValueError, Empty) as error:
             self.close()
             raise Unreachable(f"the embedded verifier did not start: see {log}") from error
         except BaseException:
@@ -103,12 +102,11 @@ def _hang_up(process: subprocess.Popen[Any]) -> None:
 
 
 def _announced(process: subprocess.Popen[str], timeout_s: float) -> Announcement:
-    """The child's first line. Raises ``Empty``, ``ValueError``, ``KeyError`` or ``TypeError``."""
+    """The child's first line. Raises ``Empty`` or ``ValueError``."""
     lines: SimpleQueue[str] = SimpleQueue()
     assert process.stdout is not None  # noqa: S101
     Thread(target=_read_line, args=(process.stdout, lines), daemon=True).start()
-    fields = json.loads(lines.get(timeout=timeout_s))
-    return Announcement(str(fields["url"]), str(fields["public_key"]))
+    return Announcement.model_validate_json(lines.get(timeout=timeout_s))
 
 
 def _read_line(stream: IO[str], lines: SimpleQueue[str]) -> None:

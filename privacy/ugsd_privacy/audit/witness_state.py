@@ -75,11 +75,12 @@ class WitnessState:
         except OSError as error:
             raise WitnessUnavailable(f"cannot make {self._path.parent}") from error
         with self._transaction(create=self._create) as db:
-            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
+            query = "SELECT sql FROM sqlite_schema WHERE sql NOT NULL"
+            tables = {sql for (sql,) in db.execute(query)}
             if self._create and not tables:
                 for table in _TABLES:
                     db.execute(table)
-            elif not {"cosigned", "witness"} <= set(tables):
+            elif tables != set(_TABLES):  # a looser column would hold what is no number
                 raise self._lost()
         return self
 
