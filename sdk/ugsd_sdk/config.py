@@ -29,7 +29,7 @@ file, the file over the defaults::
     blocks_per_caption = 2
 
 Caps of a profile or user stand directly in its table. The names of profiles and users are told
-apart without regard to case.
+apart without regard to case and Unicode form: see :mod:`ugsd_privacy.user_names`.
 """
 
 from __future__ import annotations
@@ -59,15 +59,17 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy import dp
-from ugsd_privacy.audit.records import MAX_USER_CHARACTERS, Level
+from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
+from ugsd_privacy.errors import UserNameRefused
 from ugsd_privacy.noise import MAX_SIGMA
+from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_names
+from ugsd_sdk.settings_file import SettingsFile, name_given_twice, plain_name, with_lower_names
 
 __all__ = [
     "EMBEDDED",
@@ -80,7 +82,7 @@ __all__ = [
 
 EMBEDDED = "embedded"
 """The verifier address that stands for one started as a child process."""
-_Name = Annotated[str, Field(min_length=1, max_length=64)]
+_Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
 _Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
@@ -173,9 +175,9 @@ class Settings(BaseSettings):
     verifier: VerifierSettings = VerifierSettings()
     home: Path = Path("~/.ugsd")
     """Folder of the ledger, the audit log and its key."""
-    user: Annotated[str, Field(min_length=1, max_length=64)] = "default"
-    """Whose budget is charged, in small letters, since case tells no two users apart; it never
-    leaves the device."""
+    user: str = "default"
+    """Whose budget is charged, in the form of :func:`~ugsd_privacy.user_names.normal_user`: neither
+    case nor Unicode form tells two users apart. It never leaves the device."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty that is escalated; none takes the drafter's own."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -228,12 +230,10 @@ class Settings(BaseSettings):
     def _plain_names(cls, named: object, info: ValidationInfo) -> object:
         if not isinstance(named, Mapping):
             return named
-        plain = {
-            name.lower() if isinstance(name, str) else name: _plain_caps(caps)
-            for name, caps in named.items()
-        }
+        table = str(info.field_name)
+        plain = {_normal_name(table, name): _plain_caps(caps) for name, caps in named.items()}
         if len(plain) < len(named):
-            raise _fault((str(info.field_name),), "two names differ in case alone: delete one")
+            raise _fault((table,), "two names are one, written differently: delete one")
         return plain
 
     @model_validator(mode="after")
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
     def _check_inherited(self, table: str, name: str, caps: CapsOver) -> None:
         at, path = (table, name), [name] if table == "profiles" else []
         while caps.inherits is not None:
-            parent = caps.inherits.lower()
+            parent = plain_name(caps.inherits)
             if parent not in self.profiles:
                 known = ", ".join(sorted(self.profiles)) or "none"
                 raise _fault(
@@ -277,26 +277,20 @@ class Settings(BaseSettings):
     @field_validator("user")
     @classmethod
     def _plain_user(cls, user: str) -> str:
-        plain = user.strip().lower()
-        if not plain:
-            raise PydanticCustomError("blank", "a user has a name")
-        if not plain.isprintable() or len(plain) > MAX_USER_CHARACTERS:
-            raise PydanticCustomError(
-                "unprintable",
-                "a user's name has at most {most} characters, all of which are seen: no joiners, "
-                "no marks of direction",
-                {"most": MAX_USER_CHARACTERS},
-            )
-        return plain
+        try:
+            return normal_user(user)
+        except UserNameRefused as error:
+            raise PydanticCustomError("user_name", "{fault}", {"fault": str(error)}) from None
 
     def limits_of(self, user: str | None = None) -> BudgetLimits:
         """The caps of ``user``, or of the one that these settings are for: everyone's, under those
-        of the profiles that they inherit, under their own."""
-        caps = self.users.get((self.user if user is None else user).strip().lower())
+        of the profiles that they inherit, under their own. Raises :class:`UserNameRefused` for a
+        name that no user has."""
+        caps = self.users.get(self.user if user is None else normal_user(user))
         chain = []
         while caps is not None:
             chain.append(caps.given)
-            caps = self.profiles[caps.inherits.lower()] if caps.inherits else None
+            caps = self.profiles[plain_name(caps.inherits)] if caps.inherits else None
         limits = self.limits
         for given in reversed(chain):
             limits = limits.model_copy(update=given)
@@ -393,6 +387,16 @@ def _plain_cap(value: object) -> object:
     if text.lower() == "none":
         return None
     return int(text) if text.isascii() and text.isdecimal() else value
+
+
+def _normal_name(table: str, name: object) -> object:
+    """The form of a profile's or user's name; what is no text is left for pydantic to refuse."""
+    if not isinstance(name, str):
+        return name
+    try:
+        return normal_user(name)
+    except UserNameRefused as error:
+        raise _fault((table, name), str(error)) from None
 
 
 def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:

@@ -73,8 +73,8 @@ SURFACE = {
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerUnavailable
-        LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion WireError
-        WitnessUnavailable""",
+        LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
+        UserNameRefused WireError WitnessUnavailable""",
     ".file_owners": "require_not_writable require_not_writable_by_others require_owned_by_us",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
@@ -94,8 +94,10 @@ SURFACE = {
         read_manifest_file sign verify_manifest""",
     ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".owner": "OwnerKey OwnerPublicKey",
+    ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".strict_models": "StrictModel",
+    ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",

@@ -20,6 +20,7 @@ from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import LogTampered, WireError
 from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.user_names import MAX_USER_CHARACTERS
 from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_device_message
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "decode_record",
 ]
 
-MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 3
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
