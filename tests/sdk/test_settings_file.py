@@ -33,7 +33,7 @@ def is_folded_by_case_alone(name: str) -> bool:
 
 NAME = st.text(
     st.characters(categories=["L", "N", "P", "S"], include_characters=" "), min_size=1, max_size=9
-).filter(lambda name: is_folded_by_case_alone(name))
+).filter(is_folded_by_case_alone)
 CAP = st.one_of(st.just("none"), st.integers(0, 2**40))
 CAPS_OVER = st.dictionaries(st.sampled_from(CAPS), CAP, max_size=4)
 SECONDS = st.floats(0.001, 3600)
