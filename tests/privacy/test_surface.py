@@ -68,6 +68,7 @@ SURFACE = {
     ".cbor": "decode_item encode_item",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
+    ".consoles": "bars console",
     ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
@@ -97,6 +98,7 @@ SURFACE = {
     ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".strict_models": "StrictModel",
+    ".terminal": "configure_logging run_app tell tell_document tell_error tell_json",
     ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from ugsd_privacy.terminal import tell_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
@@ -89,7 +90,7 @@ def fleet(
     for row in made.failed:
         at = "" if row.verification.index is None else f" at record {row.verification.index}"
         what = "did not come" if row.verification.outcome == "missing" else "does NOT verify"
-        typer.echo(f"ugsd: {row.device}: the log {what}{at}: {row.verification.message}", err=True)
+        tell_error("ugsd", f"{row.device}: the log {what}{at}: {row.verification.message}")
     if made.failed:
         raise typer.Exit(1)
 
@@ -100,7 +101,7 @@ def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
 
     if path is None or not path.exists():
         if path is not None:
-            typer.echo(f"ugsd: {path} is new: every log is believed this time", err=True)
+            tell_error("ugsd", f"{path} is new: every log is believed this time")
         return KeptLogs(named_by=named_by)
     known = KeptLogs.load(path)
     if known.named_by != named_by:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.terminal import tell_document
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.report.fleet_model import FleetReport
@@ -51,6 +52,6 @@ def write(text: str, out: Path | None, *, private: bool = False) -> None:
     from ugsd_privacy.audit.whole_files import write_whole
 
     if out is None:
-        typer.echo(text, nl=False)
+        tell_document(text)
         return
     write_whole(out, text.encode(), mode=0o600 if private else 0o644)
