@@ -89,8 +89,9 @@ class Home:
         """The ledger, open; made where neither it nor the log key exists.
 
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
-        proof of what left, would begin anew in silence.
+        proof of what left, would begin anew in silence, and where the home is not this user's own.
         """
+        self.require_ours()
         ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
         try:
             self._require_key_for(ledger)
@@ -98,6 +99,16 @@ class Home:
             ledger.close()
             raise
         return ledger
+
+    def require_ours(self) -> None:
+        """Raise ``LedgerUnavailable`` where another user owns the home folder, or may exchange it
+        or write in it; one that does not exist yet is nobody's."""
+        if not _exists(self.path):
+            return
+        try:
+            require_not_writable(self.path)
+        except KeyFileError as error:
+            raise LedgerUnavailable(str(error)) from error
 
     def owner(self, ledger: Ledger) -> OwnerPublicKey:
         """The key that the log's bodies are sealed to; both halves are made for a new log.
@@ -163,10 +174,6 @@ class Door:
                 self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
-            try:
-                require_not_writable(self._home.path)
-            except KeyFileError as error:
-                raise LedgerUnavailable(str(error)) from error
             # The ledger first: a crash before the key is made leaves a home that can be used.
             self._ledger = self._home.open_ledger()
             try:

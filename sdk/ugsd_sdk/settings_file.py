@@ -6,6 +6,7 @@ is given twice, an alias, a key that is no text, and an empty value are refused.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from ugsd_privacy.errors import UserNameRefused
+from ugsd_privacy.errors import KeyFileError, UserNameRefused
+from ugsd_privacy.file_owners import require_not_writable_by_others, require_owned_by_us
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.errors import ConfigError
@@ -56,7 +58,13 @@ class SettingsFile:
         if read is None:
             raise ConfigError(f"{path}: settings are read from files named .toml, .yaml or .yml")
         try:
-            text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                require_owned_by_us(path, status, or_root=True)
+                require_not_writable_by_others(path, status)
+                text = file.read().decode("utf-8-sig").replace("\r\n", "\n")
+        except KeyFileError as error:
+            raise ConfigError(str(error)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot be read: check that it is there, is UTF-8, and its permissions"

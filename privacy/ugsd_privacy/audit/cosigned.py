@@ -156,7 +156,7 @@ def _not_rolled_back(cosigned: int, size: int) -> None:
 
 
 def _read(path: Path, public: LogPublicKey | None = None) -> str:
-    note = read_note(path)
+    note = read_note(path, ours=True)
     with _named(path):
         if public is None:
             note_signatures(note)

@@ -62,9 +62,11 @@ class KeptLogs(StrictModel):
         if not path.exists():
             return cls()
         try:
-            kept = cls.model_validate_json(read_bytes(path, _MAX_BYTES))
+            kept = cls.model_validate_json(read_bytes(path, _MAX_BYTES, ours=True))
         except (ValidationError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
+        except KeyFileError as error:
+            raise ReportRejected(str(error)) from None
         for name, log in kept.logs.items():
             if not log.is_sound() or (kept.named_by == "log" and name != log.origin):
                 told = words_without_tricks(name)
