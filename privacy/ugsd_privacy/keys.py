@@ -24,6 +24,7 @@ __all__ = [
     "NotePublicKey",
     "VerifierKey",
     "VerifierPublicKey",
+    "fingerprint",
     "log_origin",
 ]
 
@@ -60,7 +61,7 @@ class VerifierPublicKey:
         except ValueError:
             raise KeyFileError("not a verifier's public key; ask its operator again") from None
         self._raw = bytes(raw)
-        self._fingerprint = _fingerprint(self._raw)
+        self._fingerprint = fingerprint(self._raw)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -204,7 +205,7 @@ class NotePublicKey:
     @property
     def fingerprint(self) -> str:
         """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
-        return _fingerprint(self.raw)
+        return fingerprint(self.raw)
 
     def to_text(self) -> str:
         """The signed note's verifier key, which auditors keep."""
@@ -305,7 +306,8 @@ def log_origin(raw: bytes) -> str:
     return f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:_ORIGIN_DIGITS]}"
 
 
-def _fingerprint(raw: bytes) -> str:
+def fingerprint(raw: bytes) -> str:
+    """125 bits of the SHA-256 of ``raw`` in base32, five groups of five: for people to compare."""
     text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
     starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
     return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)

@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError, model_validator
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import KeyFileError, ManifestRejected, WireError
 from ugsd_privacy.key_files import from_text, read_text, to_text
-from ugsd_privacy.keys import VerifierPublicKey
+from ugsd_privacy.keys import VerifierPublicKey, fingerprint
 from ugsd_privacy.root import (
     ROOT_PUBLIC_BYTES,
     ROOT_SIGNATURE_BYTES,
@@ -118,6 +118,12 @@ class KeyManifest(StrictModel):
     def to_bytes(self) -> bytes:
         """The canonical bytes, which are signed."""
         return encode_item(self.model_dump(mode="python"))
+
+    @property
+    def fingerprint(self) -> str:
+        """125 bits of SHA-256 of the canonical bytes in base32, five groups of five: the same on
+        every device that was given the same manifest, for people to compare."""
+        return fingerprint(self.to_bytes())
 
     def key_at(self, now_s: float) -> VerifierPublicKey:
         """The newest key whose time holds ``now_s``: the last one listed.

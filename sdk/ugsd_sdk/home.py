@@ -14,6 +14,7 @@ from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, Ledger
 from ugsd_privacy.key_files import require_not_writable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.marks import MarkFile
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
 from ugsd_sdk.config import AuditSettings
@@ -92,9 +93,12 @@ class Home:
         proof of what left, would begin anew in silence, and where the home is not this user's own.
         """
         self.require_ours()
-        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor).open()
+        is_new = not _exists(self.log_key)
+        ledger = Ledger(self.ledger, create=is_new, anchor=self.anchor).open()
         try:
             self._require_key_for(ledger)
+            if is_new:  # before the key: where that exists, the marks must
+                self._make_marks()
         except BaseException:
             ledger.close()
             raise
@@ -107,6 +111,12 @@ class Home:
             return
         try:
             require_not_writable(self.path)
+        except KeyFileError as error:
+            raise LedgerUnavailable(str(error)) from error
+
+    def _make_marks(self) -> None:
+        try:
+            MarkFile(self.trust).make()
         except KeyFileError as error:
             raise LedgerUnavailable(str(error)) from error
 

@@ -219,7 +219,7 @@ def _told(manifest: KeyManifest, now_s: float) -> list[str]:
     held = [i for i, one in enumerate(manifest.keys) if one.not_before_s <= now_s < one.not_after_s]
     if held:
         lines[held[-1] + 1] += ", to be used now"
-    return lines
+    return [*lines, f"digest {manifest.fingerprint}, to publish: it is the same for every device"]
 
 
 def _moment(seconds: float) -> str:

@@ -80,7 +80,8 @@ SURFACE = {
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
         require_owned_by_us sync_directory to_text""",
-    ".keys": "LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey log_origin",
+    ".keys": """LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey fingerprint
+        log_origin""",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
         system_uptime window_numbers""",
@@ -93,6 +94,7 @@ SURFACE = {
         window_numbers""",
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
+    ".marks": "Mark MarkFile",
     ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".owner": "OwnerKey OwnerPublicKey",
     ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from ugsd_privacy.terminal import configure_logging, run_app, tell, tell_error
 
-from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy
+from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy, trust
 
 __all__ = ["main"]
 
@@ -64,6 +64,7 @@ budget.register(_app)
 demo.register(_app)
 habit.register(_app)
 privacy.register(_app)
+trust.register(_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
