@@ -69,11 +69,17 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
         tell("Aborted!", err=True)
         return _FAILED
     except _UsageFault as fault:
-        shown = io.StringIO()
-        fault.show(shown)  # type: ignore[attr-defined]
-        _write(plain_text(shown.getvalue()), err=True)
+        _write(plain_text(_shown(fault)), err=True)
         return int(getattr(fault, "exit_code", _USAGE))
     return code if isinstance(code, int) else 0
+
+
+def _shown(fault: Any) -> str:
+    """How typer shows a fault, but for its message, which quotes arguments and is one line."""
+    shown = io.StringIO()
+    fault.show(shown)
+    message = fault.format_message()
+    return shown.getvalue().replace(f"Error: {message}", f"Error: {plain_line(message)}")
 
 
 def configure_logging(level: int, form: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.plain_text import plain_json
 from ugsd_privacy.terminal import tell_document
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def written(made: Report | FleetReport, format_: ReportFormat) -> str:
     from ugsd_privacy.audit.report.model import Report
 
     if format_ is ReportFormat.JSON:
-        return made.model_dump_json(indent=1) + "\n"
+        return plain_json(made.model_dump_json(indent=1)) + "\n"
     if isinstance(made, Report):
         return report_html(made) if format_ is ReportFormat.HTML else report_markdown(made)
     return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
