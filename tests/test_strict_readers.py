@@ -215,8 +215,8 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
 
 
 OWN = {
-    "BudgetLimits", "CapsOver", "VerifierSettings", "NoiseSettings", "AuditSettings",  # settings
-    "Settings", "_ArgumentsOnly",
+    "BudgetLimits", "CapsOver", "_Table", "VerifierSettings", "NoiseSettings",  # settings
+    "AuditSettings", "Settings", "_ArgumentsOnly",
     "CaptionToken", "Latency", "EscalationCost", "_Result", "Caption", "BlockDecision",  # results
     "_Clips", "RootModel[tuple[DemoClip, ...]]",  # a list of strict models
 }  # fmt: skip

@@ -37,7 +37,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -87,10 +87,19 @@ _Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
-class VerifierSettings(BaseModel):
-    """Which verifier, and how long to wait for it."""
+class _Table(BaseModel):
+    """A table of settings. Text becomes numbers, since the environment gives nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
+
+
+class VerifierSettings(_Table):
+    """Which verifier, and how long to wait for it."""
 
     url: str | None = None
     """``ws://`` or ``wss://`` address, ``embedded``, or none."""
@@ -120,10 +129,8 @@ class VerifierSettings(BaseModel):
         return self.model_copy(update={"key": key, "root": root, "manifest": manifest})
 
 
-class NoiseSettings(BaseModel):
+class NoiseSettings(_Table):
     """Gaussian noise on states that leave: exactly one of two."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
     """Standard deviation of each coordinate, in units of the clip norm."""
@@ -138,10 +145,8 @@ class NoiseSettings(BaseModel):
         return self
 
 
-class AuditSettings(BaseModel):
+class AuditSettings(_Table):
     """What the log keeps for its owner, and for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: Level = "content"
     """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
@@ -209,6 +214,11 @@ class Settings(BaseSettings):
     """Caps by a name that users, and other profiles, inherit."""
     users: dict[_Name, CapsOver] = Field(default_factory=dict)
     """A user's own caps."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("target_risk", "target_gain")
     @classmethod
@@ -387,6 +397,17 @@ def _plain_cap(value: object) -> object:
     if text.lower() == "none":
         return None
     return int(text) if text.isascii() and text.isdecimal() else value
+
+
+def _no_truth(value: object, annotation: object) -> object:
+    """``value``, unless it is true or false where pydantic would take it for 1 or 0."""
+    if isinstance(value, bool) and _is_number(annotation):
+        raise PydanticCustomError("truth", "a number is needed")
+    return value
+
+
+def _is_number(annotation: object) -> bool:
+    return annotation in {int, float} or any(map(_is_number, get_args(annotation)))
 
 
 def _normal_name(table: str, name: object) -> object:

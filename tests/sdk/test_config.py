@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ugsd_privacy.channel import Shape
@@ -164,3 +165,21 @@ def test_one_user_in_several_writings_has_one_budget() -> None:
 def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
     with pytest.raises(ConfigError, match=r"which is not seen|the name is blank"):
         Settings.of(**{table: {name: {}}})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"block_tokens": True},
+        {"acquaintance": False},
+        {"threshold": True},
+        {"verifier": {"deadline_s": True}},
+        {"noise": {"sigma": True}},
+        {"audit": {"retention_days": False}},
+        {"limits": {"tokens_per_day": True}},
+        {"users": {"ada": {"tokens_per_day": True}}},
+    ],
+)
+def test_true_is_no_number(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
+        Settings.of(**given)
