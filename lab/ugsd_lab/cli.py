@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.terminal import run_app, tell, tell_document, tell_error, tell_json
 
 from ugsd_lab.bench import commands as bench_commands
 from ugsd_lab.corpora import KNOWN_CORPORA
@@ -52,23 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ugsd_lab.errors import LabError
 
     try:
-        _app(args=None if argv is None else list(argv), prog_name="ugsd-lab")
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 1
+        return run_app(_app, argv, "ugsd-lab")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ugsd"):
             raise
-        print(
-            f"ugsd-lab: {error.name} is missing: pip install '.[lab]' in a checkout",
-            file=sys.stderr,
-        )
+        tell_error("ugsd-lab", f"{error.name} is missing: pip install '.[lab]' in a checkout")
         return 1
     except (LabError, UgsdError, PrivacyError, ServerError) as error:
-        print(f"ugsd-lab: {error}", file=sys.stderr)
+        tell_error("ugsd-lab", error)
         return 1
-    return 0
 
 
 _Data = Annotated[
@@ -119,7 +113,7 @@ def train(
     recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
     with shown_progress() as progress:
         folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
-    print("\n".join(str(folder) for folder in folders))
+    tell(*map(str, folders))
 
 
 @_app.command(epilog="Example: ugsd-lab evaluate --data corpora --plot curve.svg")
@@ -167,7 +161,7 @@ def evaluate(
     Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
     --data. Reference captions are generated.
     """
-    from rich.console import Console
+    from ugsd_privacy.consoles import console
 
     from ugsd_lab import evaluation
     from ugsd_lab.corpora import SPLITS, load_corpora
@@ -194,14 +188,14 @@ def evaluate(
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)
     if as_json:
-        print(json.dumps(evaluation.as_json(result), indent=1))
+        tell_json(json.dumps(evaluation.as_json(result), indent=1))
         return
     if markdown:
-        print(as_markdown(result, split=split, limit=limit))
+        tell_document(f"{as_markdown(result, split=split, limit=limit)}\n")
         return
-    print_result(result, Console(), split=split, limit=limit)
+    print_result(result, console(), split=split, limit=limit)
     if tune:
-        print(ranking(result))
+        tell_document(f"{ranking(result)}\n")
 
 
 def _probe(
@@ -284,24 +278,24 @@ def fuzz(
     Fails, and prints the bytes, where one raises an untyped error, takes more than a second, or
     memory out of proportion to its input.
     """
-    from rich.console import Console
+    from ugsd_privacy.consoles import console
 
     from ugsd_lab.fuzz import printing
     from ugsd_lab.fuzz import run as fuzzing
 
-    def tell(done: int, found: int) -> None:
+    def report(done: int, found: int) -> None:
         if done % 10_000 == 0:
-            print(f"{done:,} inputs, {found} findings", file=sys.stderr, flush=True)
+            tell(f"{done:,} inputs, {found} findings", err=True)
 
     if frames is None and seconds is None:
         frames = 100_000
-    result = fuzzing.fuzz(frames=frames, seconds=seconds, seed=seed, progress=tell)
+    result = fuzzing.fuzz(frames=frames, seconds=seconds, seed=seed, progress=report)
     if as_json:
-        print(json.dumps(printing.as_json(result), indent=1))
+        tell_json(json.dumps(printing.as_json(result), indent=1))
     else:
-        console = Console()
-        console.width = max(_TABLE_COLUMNS, console.width)
-        printing.print_fuzzed(result, console)
+        on = console()
+        on.width = max(_TABLE_COLUMNS, on.width)
+        printing.print_fuzzed(result, on)
     if result.findings:
         raise typer.Exit(1)
 
@@ -330,7 +324,7 @@ def quality(
     Runs on EMO-DB's calibration speaker, who comes with the package, and on those of every corpus
     in --data.
     """
-    from rich.console import Console
+    from ugsd_privacy.consoles import console
 
     from ugsd_lab.corpora import load_corpora
     from ugsd_lab.errors import EvaluationError
@@ -350,11 +344,11 @@ def quality(
     if write:
         write_quality(found, pair.drafter)
     if as_json:
-        print(found.model_dump_json(indent=1))
+        tell_json(found.model_dump_json(indent=1))
     elif markdown:
-        print(as_markdown(found))
+        tell_document(f"{as_markdown(found)}\n")
     else:
-        print_quality(found, Console())
+        print_quality(found, console())
 
 
 _CaptionSeed = Annotated[int, typer.Option(help="Decides the wording.")]
@@ -375,23 +369,24 @@ def captions_show(
 ) -> None:
     """What a clip's captions are made from: labels, measures, the levels that they have, and the
     captions."""
-    from rich.console import Console
+    from rich.text import Text
+    from ugsd_privacy.consoles import console
 
     from ugsd_lab import clip_sheet
     from ugsd_lab.corpora import load_corpora
     from ugsd_lab.starter import load_norms
 
     found = clip_sheet.find_clip(load_corpora(data), clip)
-    with Console(stderr=True).status(f"measuring {found.id}"):
+    with console(stderr=True).status(Text(f"measuring {found.id}")):
         sheet = clip_sheet.sheet_of(
             found, load_norms(), seed=seed, count=count, gender=not no_gender
         )
     if as_json:
-        print(json.dumps(clip_sheet.as_json(sheet), indent=1))
+        tell_json(json.dumps(clip_sheet.as_json(sheet), indent=1))
         return
-    console = Console()
-    console.width = max(_TABLE_COLUMNS, console.width)
-    clip_sheet.print_sheet(sheet, console)
+    on = console()
+    on.width = max(_TABLE_COLUMNS, on.width)
+    clip_sheet.print_sheet(sheet, on)
 
 
 @_captions.command("audit", epilog="Example: ugsd-lab captions audit --data corpora")
@@ -408,7 +403,7 @@ def captions_audit(
     Fails where a caption contradicts its labels or measures, is too short or long, speaks of
     gender when told not to, or holds a word of what was said.
     """
-    from rich.console import Console
+    from ugsd_privacy.consoles import console
 
     from ugsd_lab import caption_audit
     from ugsd_lab.corpora import load_corpora
@@ -427,12 +422,12 @@ def captions_audit(
             seed=seed,
         )
     if as_json:
-        print(json.dumps(caption_audit.as_json(result), indent=1))
+        tell_json(json.dumps(caption_audit.as_json(result), indent=1))
     else:
-        console = Console()
-        console.width = max(_TABLE_COLUMNS, console.width)
-        caption_audit.print_audit(result, console)
+        on = console()
+        on.width = max(_TABLE_COLUMNS, on.width)
+        caption_audit.print_audit(result, on)
     wrong = caption_audit.verdict(result)
     if wrong:
-        print(f"ugsd-lab: {wrong}", file=sys.stderr)
+        tell_error("ugsd-lab", wrong)
         raise typer.Exit(1)

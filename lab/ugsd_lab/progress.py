@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from ugsd_privacy.terminal import tell
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -18,29 +19,28 @@ __all__ = ["shown_progress"]
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
-    from rich.console import Console
+    from ugsd_privacy.consoles import bars, console
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    on = console(stderr=True)
+    if not on.is_terminal:
         yield _tell_tenths
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-    with Bars(
-        TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
-    ) as bars:  # fmt: skip
+    with bars(
+        on, "{task.description:>24}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        "{task.fields[note]}",
+    ) as shown:  # fmt: skip
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, of: int, note: str) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of, note=note)
-            bars.update(tasks[stage], completed=done, note=note)
+                tasks[stage] = shown.add_task(stage, total=of, note=note)
+            shown.update(tasks[stage], completed=done, note=note)
 
         yield report
 
 
 def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
     if done == of or 10 * done // of != 10 * (done - 1) // of:
-        print(f"{stage}: {done}/{of} {note}", file=sys.stderr, flush=True)
+        tell(f"{stage}: {done}/{of} {note}", err=True)

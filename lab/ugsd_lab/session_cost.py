@@ -13,6 +13,7 @@ from time import process_time
 
 from ugsd_privacy.channel import ClientChannel, ServerChannel, _Direction
 from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.terminal import tell
 
 _HANDSHAKES, _BATCHES, _FRAMES = 300, 9, 4000
 _WELCOME_BYTES, _MESSAGE_BYTES = 120, 237
@@ -37,10 +38,12 @@ def main() -> None:
     handshakes_s = sorted(_timed(shaken, 1) for _ in range(_HANDSHAKES))
     frame_s = median(_timed(a_frame(), _FRAMES) for _ in range(_BATCHES))
     step_s = median(_timed(_Direction(bytes(32))._next, _FRAMES) for _ in range(_BATCHES))
-    print(f"a handshake, both sides: p50 {median(handshakes_s) * 1e3:.2f} ms", end=", ")
-    print(f"p95 {handshakes_s[int(0.95 * _HANDSHAKES)] * 1e3:.2f} ms (bound 5 ms)")
-    print(f"a frame of 256 bytes, sealed and opened: {frame_s * 1e6:.1f} us", end=", ")
-    print(f"of which two steps of the ratchet {2 * step_s * 1e6:.1f} us")
+    tell(
+        f"a handshake, both sides: p50 {median(handshakes_s) * 1e3:.2f} ms, "
+        f"p95 {handshakes_s[int(0.95 * _HANDSHAKES)] * 1e3:.2f} ms (bound 5 ms)",
+        f"a frame of 256 bytes, sealed and opened: {frame_s * 1e6:.1f} us, "
+        f"of which two steps of the ratchet {2 * step_s * 1e6:.1f} us",
+    )
 
 
 def _timed(run: Callable[[], object], times: int) -> float:

@@ -31,7 +31,6 @@ from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
     CARRIED,
     MAX_RANGES,
-    MAX_USER_CHARACTERS,
     PLAIN_KINDS,
     SALT_BYTES,
     EgressRecord,
@@ -48,6 +47,7 @@ from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
 from ugsd_privacy.noise import MAX_SIGMA, QUANTISATION_STEPS, clip, noised, quantise
 from ugsd_privacy.owner import OwnerPublicKey
+from ugsd_privacy.user_names import require_normal_user
 from ugsd_privacy.wire import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -142,8 +142,8 @@ class Egress:
             raise ValueError("clip_norm must be a positive number")
         if sigma is not None and not 0 < sigma <= MAX_SIGMA:
             raise ValueError(f"sigma must be a positive number up to {MAX_SIGMA:g}, or None")
-        if len(user) > MAX_USER_CHARACTERS or not user.isprintable():
-            raise ValueError(f"user must be at most {MAX_USER_CHARACTERS} printable characters")
+        if user:
+            require_normal_user(user)
         self._ledger = ledger
         self._signer = LogSigner(log_key)
         self._owner = owner

@@ -17,8 +17,9 @@
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── ExportFailed             a file or folder that an export cannot be written to
     ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
-    ├── KeyFileError             a key file that is missing, malformed or readable by others
+    ├── KeyFileError             a key file that is missing, malformed, readable by others or theirs
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
+    ├── UserNameRefused          a user's name that is blank, too long, or has unseen characters
     ├── LeakageUnknown           no measured leakage of these weights
     └── ReportRejected           an audit report that is malformed, or cannot be written
 """
@@ -43,6 +44,7 @@ __all__ = [
     "PrivacyError",
     "ReportRejected",
     "UnknownVersion",
+    "UserNameRefused",
     "WireError",
     "WitnessUnavailable",
 ]
@@ -125,11 +127,16 @@ class WitnessUnavailable(PrivacyError):
 
 
 class KeyFileError(PrivacyError):
-    """A key file that is missing, malformed, or readable by others."""
+    """A key file that is missing, malformed, readable by others, or owned by them."""
 
 
 class ManifestRejected(PrivacyError):
     """A key manifest that the root did not sign, or that is malformed or not to be used now."""
+
+
+class UserNameRefused(PrivacyError, ValueError):
+    """A user's name that is blank or too long, has characters that are not seen, or is not in its
+    normal form. Also a ``ValueError``: it is an argument."""
 
 
 class LeakageUnknown(PrivacyError):

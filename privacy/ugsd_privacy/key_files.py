@@ -1,8 +1,8 @@
 """Files of keys, and of what is signed for devices: one line, a versioned prefix and base64url.
 
-Private ones hold raw seeds. They are created exclusively, with mode 0600, and refused where anyone
-but their owner may read them. A file system with hard links is needed to create one, so that no
-reader ever sees half a key.
+Private ones hold raw seeds. They are created exclusively, with mode 0600, and refused where they
+belong to another user or anyone but their owner may read them; public ones may be root's too. A
+file system with hard links is needed to create one, so that no reader ever sees half a key.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import stat
 from pathlib import Path
 
 from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.file_owners import (
+    require_not_writable,
+    require_not_writable_by_others,
+    require_owned_by_us,
+)
 
 __all__ = [
     "create_private",
@@ -22,6 +27,7 @@ __all__ = [
     "read_text",
     "replace_text",
     "require_not_writable",
+    "require_owned_by_us",
     "sync_directory",
     "to_text",
 ]
@@ -85,12 +91,6 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         raise KeyFileError(f"cannot write {path}; mend the path or free some space") from error
 
 
-def require_not_writable(folder: Path) -> None:
-    """Raise :class:`KeyFileError` where others than its owner may put files into ``folder``."""
-    if os.name == "posix" and folder.stat().st_mode & 0o022:
-        raise KeyFileError(f"others may write in {folder}; run: chmod 700 {folder}")
-
-
 def sync_directory(path: Path) -> None:
     """Make what was created, renamed or removed in ``path`` outlive a loss of power."""
     if os.name != "posix":  # elsewhere a directory cannot be opened
@@ -107,8 +107,9 @@ def read_text(
 ) -> str:
     """The ASCII text of ``path``, of at most ``max_bytes``.
 
-    Raises :class:`KeyFileError` if it is missing, no such file, or ``secret`` and others may use
-    it; the message speaks of ``what``.
+    Raises :class:`KeyFileError` if it is missing or no such file; if it belongs to another user
+    (root's is accepted unless it is ``secret``), or others may write to it, or it is ``secret`` and
+    others may read it. The message speaks of ``what``.
     """
     try:
         # Non-blocking: a pipe at this path must not hang the caller.
@@ -119,6 +120,8 @@ def read_text(
                 raise KeyFileError(f"{path} is not a file")
             if secret and os.name == "posix" and status.st_mode & 0o077:
                 raise KeyFileError(f"others may read {path}; run: chmod 600 {path}")
+            require_owned_by_us(path, status, or_root=not secret)
+            require_not_writable_by_others(path, status)
             content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise KeyFileError(f"no {what} at {path}; create one or mend the path") from None

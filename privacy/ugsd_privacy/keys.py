@@ -18,7 +18,15 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM7
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.key_files import create_private, from_text, read_text, to_text
 
-__all__ = ["LogKey", "LogPublicKey", "VerifierKey", "VerifierPublicKey"]
+__all__ = [
+    "LogKey",
+    "LogPublicKey",
+    "NotePublicKey",
+    "VerifierKey",
+    "VerifierPublicKey",
+    "fingerprint",
+    "log_origin",
+]
 
 _VERIFIER_SECRET_PREFIX = "ugsd-vsk1:"  # noqa: S105  (a label)
 _VERIFIER_PUBLIC_PREFIX = "ugsd-vk1:"
@@ -28,6 +36,7 @@ _MLKEM_PUBLIC_BYTES = 1184
 _X25519_BYTES = 32
 _ED25519_BYTES = 32
 _NOTE_ED25519 = b"\x01"
+_ORIGIN_DIGITS = 16
 _FINGERPRINT_CHARACTERS = 25
 _FINGERPRINT_GROUP = 5
 
@@ -52,7 +61,7 @@ class VerifierPublicKey:
         except ValueError:
             raise KeyFileError("not a verifier's public key; ask its operator again") from None
         self._raw = bytes(raw)
-        self._fingerprint = _fingerprint(self._raw)
+        self._fingerprint = fingerprint(self._raw)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -145,10 +154,11 @@ class VerifierKey:
         return f"<VerifierKey {self.public.fingerprint}>"
 
 
-class LogPublicKey:
-    """Who signs a log: its origin (a name) and an Ed25519 public key.
+class NotePublicKey:
+    """Who signs a note: a name and an Ed25519 public key (C2SP signed-note).
 
-    Its text is a signed note's verifier key (C2SP signed-note), ``origin+key id+base64``.
+    The name is whatever the signer chose, so it says nothing of whose log a note is of: logs are
+    read by :class:`LogPublicKey`. Its text is a verifier key, ``name+key id+base64``.
     """
 
     __slots__ = ("_key", "origin", "raw")
@@ -195,7 +205,7 @@ class LogPublicKey:
     @property
     def fingerprint(self) -> str:
         """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
-        return _fingerprint(self.raw)
+        return fingerprint(self.raw)
 
     def to_text(self) -> str:
         """The signed note's verifier key, which auditors keep."""
@@ -210,7 +220,28 @@ class LogPublicKey:
             raise LogTampered(f"a signature of {self.origin} does not verify") from None
 
     def __repr__(self) -> str:
-        return f"<LogPublicKey {self.to_text()}>"
+        return f"<{type(self).__name__} {self.to_text()}>"
+
+
+class LogPublicKey(NotePublicKey):
+    """Who signs a log: an Ed25519 public key and the log's origin, which the key makes.
+
+    Nobody chooses an origin, so no key signs in the name of another key's log: it is
+    ``ugsd.local/`` and the first 16 hexadecimal digits of the SHA-256 of the key.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, origin: str, raw: bytes) -> None:
+        """Raises :class:`KeyFileError` for a malformed key, and for any other origin than the one
+        that the key makes."""
+        super().__init__(origin, raw)
+        if origin != log_origin(raw):
+            raise KeyFileError(
+                f"{origin} is not the name that the log's key makes, which is {log_origin(raw)}: "
+                "whoever wrote it uses another log's name; take the key from the device itself "
+                "(`ugsd audit key`)"
+            )
 
 
 class LogKey:
@@ -221,7 +252,7 @@ class LogKey:
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
         raw = key.public_key().public_bytes_raw()
-        self._public = LogPublicKey(f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:16]}", raw)
+        self._public = LogPublicKey(log_origin(raw), raw)
 
     @classmethod
     def generate(cls) -> Self:
@@ -270,7 +301,13 @@ class LogKey:
         return f"<LogKey {self.public.origin}>"
 
 
-def _fingerprint(raw: bytes) -> str:
+def log_origin(raw: bytes) -> str:
+    """The origin of the log whose Ed25519 public key is ``raw``, 32 bytes."""
+    return f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:_ORIGIN_DIGITS]}"
+
+
+def fingerprint(raw: bytes) -> str:
+    """125 bits of the SHA-256 of ``raw`` in base32, five groups of five: for people to compare."""
     text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
     starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
     return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)

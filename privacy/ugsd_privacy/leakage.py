@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["LEAKAGE_FILE", "STRANGER", "Leak", "Leakage"]
 
@@ -24,11 +25,7 @@ STRANGER = "none"
 _Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Leak(_Model):
+class Leak(StrictModel):
     """One attack's figure, of the strongest attacker tried."""
 
     attack: Literal["speaker", "attribute", "content", "traffic"]
@@ -66,10 +63,10 @@ class Leak(_Model):
         return (self.value - self.chance) / (1 - self.chance)
 
 
-class Leakage(_Model):
+class Leakage(StrictModel):
     """``leakage.json``."""
 
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     command: str
     """What printed the figures."""
     weights: dict[str, str]

@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import KeyFileError, ManifestRejected, WireError
 from ugsd_privacy.key_files import from_text, read_text, to_text
-from ugsd_privacy.keys import VerifierPublicKey
+from ugsd_privacy.keys import VerifierPublicKey, fingerprint
 from ugsd_privacy.root import (
     ROOT_PUBLIC_BYTES,
     ROOT_SIGNATURE_BYTES,
@@ -34,6 +34,7 @@ from ugsd_privacy.root import (
     RootPin,
     RootPublicKey,
 )
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = [
     "MAX_KEYS",
@@ -62,11 +63,7 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999
 Seconds = Annotated[int, Field(strict=True, ge=0, le=_LAST_SECOND)]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ManifestKey(_Closed):
+class ManifestKey(StrictModel):
     """A verifier's key, and when devices may seal to it. Times are seconds since 1970, UTC."""
 
     public: bytes
@@ -96,7 +93,7 @@ class ManifestKey(_Closed):
         return self
 
 
-class KeyManifest(_Closed):
+class KeyManifest(StrictModel):
     """A verifier's keys, as a root states them. Times are seconds since 1970, UTC."""
 
     serial: Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
@@ -121,6 +118,12 @@ class KeyManifest(_Closed):
     def to_bytes(self) -> bytes:
         """The canonical bytes, which are signed."""
         return encode_item(self.model_dump(mode="python"))
+
+    @property
+    def fingerprint(self) -> str:
+        """125 bits of SHA-256 of the canonical bytes in base32, five groups of five: the same on
+        every device that was given the same manifest, for people to compare."""
+        return fingerprint(self.to_bytes())
 
     def key_at(self, now_s: float) -> VerifierPublicKey:
         """The newest key whose time holds ``now_s``: the last one listed.

@@ -15,10 +15,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import UnknownVersion, WireError
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = [
     "MAX_CAPTION_TOKENS",
@@ -74,11 +75,7 @@ class Disclosure(StrEnum):
     """``block_states`` and the states of the prefix tokens sent with it."""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Block(_Message):
+class Block(StrictModel):
     """Device to verifier: a drafted block to verify. Nothing else about a clip ever leaves."""
 
     kind: Literal["block"] = "block"
@@ -124,7 +121,7 @@ class Block(_Message):
         return self
 
 
-class Cover(_Message):
+class Cover(StrictModel):
     """Either way: nothing at all, for a caption of which no block leaves, and the answer to it.
 
     Why: in constant shape such a caption looks like any other.
@@ -134,7 +131,7 @@ class Cover(_Message):
     """Why: tells it from a block, and from a verdict."""
 
 
-class Welcome(_Message):
+class Welcome(StrictModel):
     """Verifier to device, inside the handshake's answer: what this verifier can check."""
 
     kind: Literal["welcome"] = "welcome"
@@ -153,7 +150,7 @@ class Welcome(_Message):
     """Longest caption that it reads. Why: no block beyond it leaves in vain."""
 
 
-class Verdict(_Message):
+class Verdict(StrictModel):
     """Verifier to device: what becomes of a block."""
 
     kind: Literal["verdict"] = "verdict"
@@ -193,7 +190,7 @@ class RefusalCode(StrEnum):
     """The model failed."""
 
 
-class Refusal(_Message):
+class Refusal(StrictModel):
     """Verifier to device: no verdict, and why; never any detail of the peer's failure."""
 
     kind: Literal["refusal"] = "refusal"
@@ -233,7 +230,7 @@ def decode_server_message(data: bytes) -> Verdict | Refusal | Cover | Welcome:
     its kind :class:`UnknownVersion` for another version's welcome, whatever else that holds."""
     fields = _fields(data)
     version = fields.get("version") if fields.get("kind") == "welcome" else None
-    if isinstance(version, int) and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
+    if type(version) is int and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
         raise UnknownVersion(version)
     return _parsed(fields, data, _SERVER)
 

@@ -29,7 +29,7 @@ file, the file over the defaults::
     blocks_per_caption = 2
 
 Caps of a profile or user stand directly in its table. The names of profiles and users are told
-apart without regard to case.
+apart without regard to case and Unicode form: see :mod:`ugsd_privacy.user_names`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     BaseModel,
@@ -59,15 +59,17 @@ from pydantic_settings import (
     SettingsError,
 )
 from ugsd_privacy import dp
-from ugsd_privacy.audit.records import MAX_USER_CHARACTERS, Level
+from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.channel import Shape
+from ugsd_privacy.errors import UserNameRefused
 from ugsd_privacy.noise import MAX_SIGMA
+from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings_file import SettingsFile, name_given_twice, with_lower_names
+from ugsd_sdk.settings_file import SettingsFile, name_given_twice, plain_name, with_lower_names
 
 __all__ = [
     "EMBEDDED",
@@ -80,15 +82,24 @@ __all__ = [
 
 EMBEDDED = "embedded"
 """The verifier address that stands for one started as a child process."""
-_Name = Annotated[str, Field(min_length=1, max_length=64)]
+_Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
 _Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
-class VerifierSettings(BaseModel):
-    """Which verifier, and how long to wait for it."""
+class _Table(BaseModel):
+    """A table of settings. Text becomes numbers, since the environment gives nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
+
+
+class VerifierSettings(_Table):
+    """Which verifier, and how long to wait for it."""
 
     url: str | None = None
     """``ws://`` or ``wss://`` address, ``embedded``, or none."""
@@ -118,10 +129,8 @@ class VerifierSettings(BaseModel):
         return self.model_copy(update={"key": key, "root": root, "manifest": manifest})
 
 
-class NoiseSettings(BaseModel):
+class NoiseSettings(_Table):
     """Gaussian noise on states that leave: exactly one of two."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
     """Standard deviation of each coordinate, in units of the clip norm."""
@@ -136,10 +145,8 @@ class NoiseSettings(BaseModel):
         return self
 
 
-class AuditSettings(BaseModel):
+class AuditSettings(_Table):
     """What the log keeps for its owner, and for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: Level = "content"
     """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
@@ -173,9 +180,9 @@ class Settings(BaseSettings):
     verifier: VerifierSettings = VerifierSettings()
     home: Path = Path("~/.ugsd")
     """Folder of the ledger, the audit log and its key."""
-    user: Annotated[str, Field(min_length=1, max_length=64)] = "default"
-    """Whose budget is charged, in small letters, since case tells no two users apart; it never
-    leaves the device."""
+    user: str = "default"
+    """Whose budget is charged, in the form of :func:`~ugsd_privacy.user_names.normal_user`: neither
+    case nor Unicode form tells two users apart. It never leaves the device."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty that is escalated; none takes the drafter's own."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -208,6 +215,11 @@ class Settings(BaseSettings):
     users: dict[_Name, CapsOver] = Field(default_factory=dict)
     """A user's own caps."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
+
     @field_validator("target_risk", "target_gain")
     @classmethod
     def _one_of_three(cls, target: float | None, info: ValidationInfo) -> float | None:
@@ -228,12 +240,10 @@ class Settings(BaseSettings):
     def _plain_names(cls, named: object, info: ValidationInfo) -> object:
         if not isinstance(named, Mapping):
             return named
-        plain = {
-            name.lower() if isinstance(name, str) else name: _plain_caps(caps)
-            for name, caps in named.items()
-        }
+        table = str(info.field_name)
+        plain = {_normal_name(table, name): _plain_caps(caps) for name, caps in named.items()}
         if len(plain) < len(named):
-            raise _fault((str(info.field_name),), "two names differ in case alone: delete one")
+            raise _fault((table,), "two names are one, written differently: delete one")
         return plain
 
     @model_validator(mode="after")
@@ -248,7 +258,7 @@ class Settings(BaseSettings):
     def _check_inherited(self, table: str, name: str, caps: CapsOver) -> None:
         at, path = (table, name), [name] if table == "profiles" else []
         while caps.inherits is not None:
-            parent = caps.inherits.lower()
+            parent = plain_name(caps.inherits)
             if parent not in self.profiles:
                 known = ", ".join(sorted(self.profiles)) or "none"
                 raise _fault(
@@ -277,26 +287,20 @@ class Settings(BaseSettings):
     @field_validator("user")
     @classmethod
     def _plain_user(cls, user: str) -> str:
-        plain = user.strip().lower()
-        if not plain:
-            raise PydanticCustomError("blank", "a user has a name")
-        if not plain.isprintable() or len(plain) > MAX_USER_CHARACTERS:
-            raise PydanticCustomError(
-                "unprintable",
-                "a user's name has at most {most} characters, all of which are seen: no joiners, "
-                "no marks of direction",
-                {"most": MAX_USER_CHARACTERS},
-            )
-        return plain
+        try:
+            return normal_user(user)
+        except UserNameRefused as error:
+            raise PydanticCustomError("user_name", "{fault}", {"fault": str(error)}) from None
 
     def limits_of(self, user: str | None = None) -> BudgetLimits:
         """The caps of ``user``, or of the one that these settings are for: everyone's, under those
-        of the profiles that they inherit, under their own."""
-        caps = self.users.get((self.user if user is None else user).strip().lower())
+        of the profiles that they inherit, under their own. Raises :class:`UserNameRefused` for a
+        name that no user has."""
+        caps = self.users.get(self.user if user is None else normal_user(user))
         chain = []
         while caps is not None:
             chain.append(caps.given)
-            caps = self.profiles[caps.inherits.lower()] if caps.inherits else None
+            caps = self.profiles[plain_name(caps.inherits)] if caps.inherits else None
         limits = self.limits
         for given in reversed(chain):
             limits = limits.model_copy(update=given)
@@ -393,6 +397,27 @@ def _plain_cap(value: object) -> object:
     if text.lower() == "none":
         return None
     return int(text) if text.isascii() and text.isdecimal() else value
+
+
+def _no_truth(value: object, annotation: object) -> object:
+    """``value``, unless it is true or false where pydantic would take it for 1 or 0."""
+    if isinstance(value, bool) and _is_number(annotation):
+        raise PydanticCustomError("truth", "a number is needed")
+    return value
+
+
+def _is_number(annotation: object) -> bool:
+    return annotation in {int, float} or any(map(_is_number, get_args(annotation)))
+
+
+def _normal_name(table: str, name: object) -> object:
+    """The form of a profile's or user's name; what is no text is left for pydantic to refuse."""
+    if not isinstance(name, str):
+        return name
+    try:
+        return normal_user(name)
+    except UserNameRefused as error:
+        raise _fault((table, name), str(error)) from None
 
 
 def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:

@@ -64,6 +64,13 @@ def _key(settings: VerifierSettings, home: Home) -> Key:
     return lambda: pinned
 
 
+def trusted_root(settings: VerifierSettings, home: Home) -> TrustedRoot:
+    """The root that the settings pin. Raises :class:`ConfigError` where they pin none."""
+    if settings.root is None:
+        raise ConfigError("no root is pinned: give verifier_root and verifier_manifest")
+    return _trusted(settings.root, settings, home)
+
+
 def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
     if settings.key is not None:
         raise ConfigError("a verifier is known by its key or by its root: give one of them")
@@ -73,7 +80,9 @@ def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
         pin = RootPin.load(root)
     except KeyFileError as error:
         raise ConfigError(f"verifier root: {error}") from error
-    return TrustedRoot(pin, Path(settings.manifest).expanduser(), home.trust)
+    return TrustedRoot(
+        pin, Path(settings.manifest).expanduser(), home.trust, made_after=home.log_key
+    )
 
 
 class PinnedDialer:

@@ -7,14 +7,14 @@ does is said by its arguments alone: none of our environment reaches it.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any
+
+from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.child_process import child_environment, module_command
 from ugsd_sdk.errors import ConfigError, Unreachable
@@ -33,8 +33,7 @@ _NEEDS = (
 _OWNER_ONLY = 0o600
 
 
-@dataclass(frozen=True)
-class Announcement:
+class Announcement(StrictModel):
     """Where the child listens and what to pin."""
 
     url: str
@@ -76,7 +75,7 @@ class EmbeddedVerifier:
             raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
         try:
             return _announced(process, timeout_s)
-        except (ValueError, KeyError, TypeError, Empty) as error:
+        except (ValueError, Empty) as error:
             self.close()
             raise Unreachable(f"the embedded verifier did not start: see {log}") from error
         except BaseException:
@@ -129,12 +128,11 @@ def _hang_up(process: subprocess.Popen[Any]) -> None:
 
 
 def _announced(process: subprocess.Popen[bytes], timeout_s: float) -> Announcement:
-    """The child's first line. Raises ``Empty``, ``ValueError``, ``KeyError`` or ``TypeError``."""
+    """The child's first line. Raises ``Empty`` or ``ValueError``."""
     lines: SimpleQueue[bytes] = SimpleQueue()
     assert process.stdout is not None  # noqa: S101
     Thread(target=_read, args=(process.stdout, lines), daemon=True, name="ugsd-embedded").start()
-    fields = json.loads(lines.get(timeout=timeout_s))
-    return Announcement(str(fields["url"]), str(fields["public_key"]))
+    return Announcement.model_validate_json(lines.get(timeout=timeout_s))
 
 
 def _read(stream: IO[bytes], lines: SimpleQueue[bytes]) -> None:

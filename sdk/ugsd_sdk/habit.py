@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.key_files import require_not_writable, require_owned_by_us
 
 from ugsd_sdk.errors import HabitError
 from ugsd_sdk.file_lock import locked
@@ -91,6 +93,7 @@ class HabitFile:
         try:
             for folder in (self.path.parent.parent, self.path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_not_writable(self.path.parent)
             with locked(self.path, timeout_s=timeout_s):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
@@ -99,6 +102,8 @@ class HabitFile:
             return None
         except OSError as error:
             raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+        except KeyFileError as error:
+            raise HabitError(str(error)) from error
         return habit
 
     def _write(self, habit: Habit) -> None:
@@ -146,8 +151,12 @@ def _read(path: Path) -> tuple[str, Habit]:
     """The name of the ears, and the habit."""
     try:
         with path.open("rb") as file:
+            require_owned_by_us(path, os.fstat(file.fileno()))
             data = file.read(_MAX_BYTES)
     except OSError:
+        return "", NO_HABIT
+    except KeyFileError as error:
+        _logger.warning("a habit is not used: %s", error)
         return "", NO_HABIT
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as kept:

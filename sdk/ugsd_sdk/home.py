@@ -14,6 +14,7 @@ from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, Ledger
 from ugsd_privacy.key_files import require_not_writable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.marks import MarkFile
 from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
 from ugsd_sdk.config import AuditSettings
@@ -90,16 +91,36 @@ class Home:
         and processes for ``timeout_s`` at most.
 
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
-        proof of what left, would begin anew in silence.
+        proof of what left, would begin anew in silence, and where the home is not this user's own.
         """
-        ledger = Ledger(self.ledger, create=not _exists(self.log_key), anchor=self.anchor)
+        self.require_ours()
+        is_new = not _exists(self.log_key)
+        ledger = Ledger(self.ledger, create=is_new, anchor=self.anchor)
         ledger.open(timeout_s=timeout_s)
         try:
             self._require_key_for(ledger)
+            if is_new:  # before the key: where that exists, the marks must
+                self._make_marks()
         except BaseException:
             ledger.close()
             raise
         return ledger
+
+    def require_ours(self) -> None:
+        """Raise ``LedgerUnavailable`` where another user owns the home folder, or may exchange it
+        or write in it; one that does not exist yet is nobody's."""
+        if not _exists(self.path):
+            return
+        try:
+            require_not_writable(self.path)
+        except KeyFileError as error:
+            raise LedgerUnavailable(str(error)) from error
+
+    def _make_marks(self) -> None:
+        try:
+            MarkFile(self.trust).make()
+        except KeyFileError as error:
+            raise LedgerUnavailable(str(error)) from error
 
     def owner(self, ledger: Ledger) -> OwnerPublicKey:
         """The key that the log's bodies are sealed to; both halves are made for a new log.
@@ -172,10 +193,6 @@ class Door:
                 self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
-            try:
-                require_not_writable(self._home.path)
-            except KeyFileError as error:
-                raise LedgerUnavailable(str(error)) from error
             # The ledger first: a crash before the key is made leaves a home that can be used.
             self._ledger = self._home.open_ledger(timeout_s=timeout_s)
             try:

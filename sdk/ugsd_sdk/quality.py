@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.drafter.onnx import weights_of
@@ -28,11 +29,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Setting(_Model):
+class Setting(StrictModel):
     """One disclosure at one threshold: what it reached, and what left for it."""
 
     disclosure: Disclosure
@@ -60,7 +57,7 @@ class Setting(_Model):
     bytes_sent: _Amount
 
 
-class Gap(_Model):
+class Gap(StrictModel):
     """Emotion accuracy, the verifier on every token minus the drafter alone."""
 
     where: str
@@ -79,7 +76,7 @@ class Gap(_Model):
         return self.low is not None and self.low > 0
 
 
-class Check(_Model):
+class Check(StrictModel):
     """What a choice was worth on captions that had no part in it."""
 
     target: _Share
@@ -94,10 +91,10 @@ class Check(_Model):
     captions: _Count
 
 
-class Quality(_Model):
+class Quality(StrictModel):
     """``quality.json``."""
 
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     command: str
     """What printed the figures."""
     weights: dict[str, str]

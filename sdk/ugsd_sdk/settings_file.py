@@ -6,6 +6,7 @@ is given twice, an alias, a key that is no text, and an empty value are refused.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,14 +15,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from ugsd_privacy.errors import KeyFileError, UserNameRefused
+from ugsd_privacy.file_owners import require_not_writable_by_others, require_owned_by_us
+from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.toml_lines import KeyLine, key_lines
 
-__all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "with_lower_names"]
+__all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "plain_name", "with_lower_names"]
 
 NAMED_TABLES = ("profiles", "users")
-"""Tables whose keys are names that people chose; their case does not count."""
+"""Tables whose keys are names that people chose; neither case nor Unicode form tells two apart."""
 
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _GIVEN_TWICE = re.compile("overwrite|twice|immutable|duplicate", re.I)
@@ -54,7 +58,13 @@ class SettingsFile:
         if read is None:
             raise ConfigError(f"{path}: settings are read from files named .toml, .yaml or .yml")
         try:
-            text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                require_owned_by_us(path, status, or_root=True)
+                require_not_writable_by_others(path, status)
+                text = file.read().decode("utf-8-sig").replace("\r\n", "\n")
+        except KeyFileError as error:
+            raise ConfigError(str(error)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot be read: check that it is there, is UTF-8, and its permissions"
@@ -75,21 +85,29 @@ class SettingsFile:
 
 
 def name_given_twice(values: Mapping[str, Any]) -> Keys | None:
-    """The key of a profile or user whose name is another's too, save for its case."""
+    """The key of a profile or user whose name is another's too, in its normal form."""
     for table in NAMED_TABLES:
         names = values.get(table)
         seen: set[str] = set()
         for name in names if isinstance(names, Mapping) else ():
-            if str(name).lower() in seen:
+            if plain_name(name) in seen:
                 return table, str(name)
-            seen.add(str(name).lower())
+            seen.add(plain_name(name))
     return None
 
 
+def plain_name(name: object) -> str:
+    """The normal form of a name; one that has none is left for the settings to refuse."""
+    try:
+        return normal_user(str(name))
+    except UserNameRefused:
+        return str(name).lower()
+
+
 def with_lower_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the names of profiles and users in lower case, as variables give them."""
+    """The settings with the names of profiles and users in their normal form."""
     lower = {
-        table: {str(name).lower(): caps for name, caps in values[table].items()}
+        table: {plain_name(name): caps for name, caps in values[table].items()}
         for table in NAMED_TABLES
         if isinstance(values.get(table), Mapping)
     }
@@ -98,7 +116,7 @@ def with_lower_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lower(keys: Keys) -> Keys:
     is_named = len(keys) > 1 and keys[0] in NAMED_TABLES
-    return (keys[0], keys[1].lower(), *keys[2:]) if is_named else keys
+    return (keys[0], plain_name(keys[1]), *keys[2:]) if is_named else keys
 
 
 def _settings_file(path: Path, values: dict[str, Any], lines: Mapping[Keys, int]) -> SettingsFile:

@@ -7,7 +7,6 @@ the verifier would reject the token (:class:`Calibrator`), fitted on held-out sp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, inf, log, log1p
@@ -17,7 +16,8 @@ from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
+from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError
 
@@ -98,17 +98,17 @@ likeliest: in a logistic model a factor on them, and novelty beside them, soften
 drafter without making it doubt words that it could not have chosen otherwise."""
 
 
-class _ClipFile(BaseModel):
+class _ClipFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     weight: float
     bias: float
 
 
-class _GateFile(BaseModel):
+class _GateFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     weights: tuple[float, ...]
     bias: float
@@ -144,7 +144,7 @@ class Calibrator:
     def load(cls, path: Path) -> Calibrator:
         """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
         try:
-            fields = _GateFile.model_validate(json.loads(path.read_text("utf-8")))
+            fields = _GateFile.model_validate_json(path.read_bytes())
         except OSError as error:
             raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
         except (ValueError, ValidationError, RecursionError) as error:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["Gender", "GenderedPhrase", "worded"]
 
@@ -20,10 +21,8 @@ Gender = Literal["female", "male"]
 _Phrase = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 
 
-class GenderedPhrase(BaseModel):
+class GenderedPhrase(StrictModel):
     """What a neutral phrase is worded as. Where phrases overlap, the longest counts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     neutral: _Phrase
     female: _Phrase

@@ -8,13 +8,13 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from ugsd_privacy.terminal import configure_logging, run_app, tell, tell_error, tell_json
 
 from ugsd_server import key_commands, witness_command
 
@@ -57,15 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ugsd_privacy.errors import PrivacyError
 
     try:
-        _app(args=None if argv is None else list(argv), prog_name="ugsd-server")
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else _FAILED
+        return run_app(_app, argv, "ugsd-server")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except PrivacyError as error:
-        typer.echo(f"ugsd-server: {error}", err=True)
+        tell_error("ugsd-server", error)
         return _FAILED
-    return 0
 
 
 @_app.callback(invoke_without_command=True, epilog=_EPILOG)
@@ -115,7 +112,7 @@ def run(
         return
     from ugsd_server.errors import ServerError
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    configure_logging(logging.INFO, "%(message)s")
     settings = _settings(
         port=port,
         key_file=key_file,
@@ -155,7 +152,7 @@ def _settings(**options: object) -> Settings:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"ugsd-server: {message}", err=True)
+    tell_error("ugsd-server", message)
     raise typer.Exit(code)
 
 
@@ -177,14 +174,13 @@ async def _serve_until_told(settings: Settings, *, announce: bool, watch_stdin: 
 def _tell(server: RunningServer, *, announce: bool) -> None:
     key = server.public_key
     if announce:
-        text = json.dumps({"url": server.url, "public_key": key.to_text()})
-    else:
-        text = (
-            f"public key to pin: {key.to_text()}\n"
-            f"its fingerprint: {key.fingerprint}\n"
-            f"listening on {server.url}"
-        )
-    print(text, flush=True)
+        tell_json(json.dumps({"url": server.url, "public_key": key.to_text()}))
+        return
+    tell(
+        f"public key to pin: {key.to_text()}",
+        f"its fingerprint: {key.fingerprint}",
+        f"listening on {server.url}",
+    )
 
 
 def _when_stdin_ends(then: Callable[[], object]) -> None:

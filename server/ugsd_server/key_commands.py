@@ -9,6 +9,7 @@ from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.terminal import tell
 
 if TYPE_CHECKING:
     from ugsd_privacy.manifest import KeyManifest
@@ -71,7 +72,7 @@ def keygen(
     key = VerifierKey.generate()
     key.save(key_file)
     replace_text(public_file(key_file), key.public.to_text())
-    typer.echo(key.public.to_text())
+    tell(key.public.to_text())
 
 
 def rotate(
@@ -87,8 +88,8 @@ def rotate(
     from ugsd_server.keyring import rotate as rotated
 
     rotation = rotated(key_file, overlap_s=overlap_days * _DAY_S, now_s=time())
-    typer.echo(rotation.public.to_text())
-    typer.echo(_after_rotating(key_file, rotation), err=True)
+    tell(rotation.public.to_text())
+    tell(*_after_rotating(key_file, rotation), err=True)
 
 
 def root(
@@ -110,7 +111,7 @@ def root(
     key.save(key_file)
     text = key.public.pin.to_text()
     replace_text(pin_file, text)
-    typer.echo(text)
+    tell(text)
 
 
 def manifest(
@@ -160,8 +161,8 @@ def manifest(
         begins_s=None if not_before is None else int(not_before.replace(tzinfo=UTC).timestamp()),
     )
     replace_text(out, sign(signed, signer))
-    typer.echo(_told(signed, now_s))
-    typer.echo(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
+    tell(*_told(signed, now_s))
+    tell(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
 
 
 def manifest_show(
@@ -174,7 +175,7 @@ def manifest_show(
 
     shown = verify_manifest(read_manifest_file(file), pin=RootPin.load(root))
     now_s = time()
-    typer.echo(_told(shown, now_s))
+    tell(*_told(shown, now_s))
     shown.check(now_s=now_s, least_serial=0)
     shown.key_at(now_s)
 
@@ -187,25 +188,26 @@ def _require_absent(*paths: Path) -> None:
             raise KeyFileError(f"{path} exists; name another --key-file or remove it")
 
 
-def _after_rotating(key_file: Path, rotation: Rotation) -> str:
+def _after_rotating(key_file: Path, rotation: Rotation) -> list[str]:
     from ugsd_server.keyring import public_file
 
-    removed = "".join(f"removed {path}, whose end had come\n" for path in rotation.removed)
+    removed = [f"removed {path}, whose end had come" for path in rotation.removed]
     if rotation.kept is None:
         before, listed = "the key before opens nothing any more", []
     else:
         before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.kept}"
         listed = [public_file(rotation.kept)]
     files = shlex.join(map(str, [*listed, public_file(key_file.resolve())]))
-    return (
-        f"{removed}{before}\n"
-        "next, where the root is, sign a manifest and give it to devices:\n"
-        f"  ugsd-server manifest --root-key root.key --out verifier.manifest {files}"
-    )
+    return [
+        *removed,
+        before,
+        "next, where the root is, sign a manifest and give it to devices:",
+        f"  ugsd-server manifest --root-key root.key --out verifier.manifest {files}",
+    ]
 
 
-def _told(manifest: KeyManifest, now_s: float) -> str:
-    """A manifest in words."""
+def _told(manifest: KeyManifest, now_s: float) -> list[str]:
+    """A manifest in words, line by line."""
     lines = [
         f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
         f"expires {_moment(manifest.expires_s)}"
@@ -217,7 +219,7 @@ def _told(manifest: KeyManifest, now_s: float) -> str:
     held = [i for i, one in enumerate(manifest.keys) if one.not_before_s <= now_s < one.not_after_s]
     if held:
         lines[held[-1] + 1] += ", to be used now"
-    return "\n".join(lines)
+    return [*lines, f"digest {manifest.fingerprint}, to publish: it is the same for every device"]
 
 
 def _moment(seconds: float) -> str:

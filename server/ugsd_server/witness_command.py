@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from ugsd_privacy.terminal import configure_logging, tell, tell_error
 
 __all__ = ["register"]
 
@@ -50,7 +50,7 @@ def run(
     from ugsd_server.errors import ServerError
     from ugsd_server.witness import WitnessServer
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    configure_logging(logging.INFO, "%(message)s")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -58,8 +58,8 @@ def run(
         key, kept = open_witness(state, key_file)
         witness = Witness(key, map(LogPublicKey.load, log_key), kept)
         with WitnessServer(witness, host, port) as server:
-            print(f"witness key: {key.public.to_text()}\nlistening on {server.url}", flush=True)
+            tell(f"witness key: {key.public.to_text()}", f"listening on {server.url}")
             stop.wait()
     except (PrivacyError, ServerError) as error:
-        typer.echo(f"ugsd-server: {error}", err=True)
+        tell_error("ugsd-server", error)
         raise typer.Exit(1) from None

@@ -13,7 +13,7 @@ from ugsd_privacy.audit.checkpoint import (
     sign_note,
 )
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogKey, LogPublicKey
+from ugsd_privacy.keys import LogKey, NotePublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -30,7 +30,7 @@ ROOT = bytes(range(32))
 
 
 def test_a_go_note_opens() -> None:
-    assert open_note(GO_NOTE, LogPublicKey.from_text(GO_KEY)) == GO_TEXT
+    assert open_note(GO_NOTE, NotePublicKey.from_text(GO_KEY)) == GO_TEXT
 
 
 def test_a_checkpoint_opens_as_signed(log_key: LogKey) -> None:

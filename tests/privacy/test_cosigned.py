@@ -239,3 +239,45 @@ def test_a_witness_stands_once_under_a_note_and_others_stay() -> None:
         note = with_cosignatures(note, cosign(text, key, at), key.public)
     assert note.count("— ") == 3
     assert (verify_cosignature(note, one.public), verify_cosignature(note, other.public)) == (7, 6)
+
+
+def test_a_lost_note_is_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    path.unlink()
+    for read in (notes.notes, lambda: notes.notes(public), lambda: notes.merged(tree.note(5))):
+        with pytest.raises(LogTampered, match=r"was lost, which a witness cosigned.*audit cosign"):
+            read()
+    assert notes.latest(key.public) is None, "so that the witness is asked again"
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    assert len(notes.notes(public)) == 1
+
+
+def test_a_note_from_a_backup_is_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    old = path.read_bytes()
+    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    path.write_bytes(old)
+    with pytest.raises(LogTampered, match=r"rolled back: .* is of 5 leaves, and one of 9 was kept"):
+        notes.notes(public)
+
+
+def test_lost_marks_are_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    other = WitnessKey.generate()
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    notes.keep(cosigned(tree, 5, other), other.public, public)
+    (tmp_path / "cosigned.anchor").unlink()
+    with pytest.raises(LogTampered, match=r"cosigned\.anchor was lost"):
+        notes.notes(public)
+    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    assert len(notes.notes(public)) == 2

@@ -269,7 +269,7 @@ def test_what_was_kept_is_saved_whole_and_anything_else_refused(
 ) -> None:
     path = tmp_path / "kept.json"
     assert KeptLogs.load(path).logs == {}
-    kept = KeptLogs(logs={"hall": hall.kept()})
+    kept = KeptLogs(named_by="file", logs={"hall": hall.kept()})
     kept.save(path)
     assert KeptLogs.load(path) == kept
     for text in ("", "{", '{"format": "ugsd-kept/2"}', kept.model_dump_json()[:-9]):
@@ -279,7 +279,7 @@ def test_what_was_kept_is_saved_whole_and_anything_else_refused(
     other = LogKey.generate().public.to_text()
     for change in ({"key": "nobody"}, {"key": other}, {"checkpoint": "x"}, {"size": 99}):
         damaged = kept.logs["hall"].model_copy(update=change)
-        KeptLogs(logs={"hall": damaged}).save(path)
+        KeptLogs(named_by="file", logs={"hall": damaged}).save(path)
         with pytest.raises(ReportRejected, match="what was kept of hall is damaged"):
             KeptLogs.load(path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered
-from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
+from ugsd_privacy.keys import LogKey, LogPublicKey, NotePublicKey, VerifierKey, VerifierPublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -132,7 +132,7 @@ def test_fingerprints_tell_keys_apart() -> None:
 
 
 def test_go_note_keys_are_read_and_written() -> None:
-    key = LogPublicKey.from_text(GO_KEY)
+    key = NotePublicKey.from_text(GO_KEY)
     assert key.origin == "PeterNeumann"
     assert key.key_id.hex() == "c74f20a3"
     assert key.to_text() == GO_KEY
@@ -151,7 +151,14 @@ def test_go_note_keys_are_read_and_written() -> None:
 )
 def test_malformed_log_keys_are_refused(text: str) -> None:
     with pytest.raises(KeyFileError):
-        LogPublicKey.from_text(text)
+        NotePublicKey.from_text(text)
+
+
+def test_a_key_takes_no_other_logs_name(log_key: LogKey) -> None:
+    theirs = NotePublicKey(log_key.public.origin, LogKey.generate().public.raw).to_text()
+    with pytest.raises(KeyFileError, match="is not the name that the log's key makes"):
+        LogPublicKey.from_text(theirs)
+    assert LogPublicKey.from_text(log_key.public.to_text()).raw == log_key.public.raw
 
 
 def test_a_log_key_signs_for_itself_alone(log_key: LogKey) -> None:

@@ -205,6 +205,17 @@ def test_a_ledger_with_two_names_is_not_opened(tmp_path: Path) -> None:
         Ledger(tmp_path / "ledger").open()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
+@pytest.mark.parametrize("planted", ["ledger", "ledger/ledger.sqlite3", "anchor"])
+def test_a_ledger_of_another_user_is_refused(tmp_path: Path, planted: str) -> None:
+    """Its owner may change it at any time, whatever its mode."""
+    with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
+        pass
+    os.chown(tmp_path / planted, 12345, 12345)
+    with pytest.raises(LedgerUnavailable, match=r"belongs to user id 12345.*chown"):
+        Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor").open()
+
+
 def test_a_moved_ledger_is_opened_again_by_path(begun) -> None:
     replaced_by_copy(begun.ledger.path)
     with pytest.raises(LedgerMoved):

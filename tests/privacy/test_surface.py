@@ -45,7 +45,7 @@ SURFACE = {
     ".audit.report.captions": "caption_rows",
     ".audit.report.charts": "Chart bytes_chart epsilon_chart",
     ".audit.report.entries": "Entry Period read_entries total_of",
-    ".audit.report.fleet": "Device examine header_of_export merge_rows name_of_log",
+    ".audit.report.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
     ".audit.report.fleet_model": "FleetReport FleetRow",
     ".audit.report.gather": "Budget Log Protections gather",
     ".audit.report.html": "MOST_CAPTIONS fleet_html report_html",
@@ -68,23 +68,26 @@ SURFACE = {
     ".cbor": "decode_item encode_item",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
         ServerChannel Shape""",
+    ".consoles": "bars console",
     ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
         LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
-        WireError WitnessUnavailable""",
+        UserNameRefused WireError WitnessUnavailable""",
+    ".file_owners": "require_not_writable require_not_writable_by_others require_owned_by_us",
     ".gaussian": "RoundedGaussian",
     ".key_files": """create_private from_text read_text replace_text require_not_writable
-        sync_directory to_text""",
-    ".keys": "LogKey LogPublicKey VerifierKey VerifierPublicKey",
+        require_owned_by_us sync_directory to_text""",
+    ".keys": """LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey fingerprint
+        log_origin""",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
         system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
     ".ledger.database": "Database open_database",
-    ".ledger.files": "FileId prepare_files require_in_place sqlite_files",
+    ".ledger.files": "FileId prepare_files require_in_place require_private sqlite_files",
     ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
@@ -93,9 +96,14 @@ SURFACE = {
         window_numbers""",
     ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
+    ".marks": "Mark MarkFile",
     ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".owner": "OwnerKey OwnerPublicKey",
+    ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
+    ".strict_models": "StrictModel",
+    ".terminal": "configure_logging run_app tell tell_document tell_error tell_json",
+    ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",
     ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
         DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",

@@ -229,7 +229,7 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
-    with pytest.raises(ConfigError, match=r"UGSD_USERS: two names differ in case alone"):
+    with pytest.raises(ConfigError, match=r"UGSD_USERS: two names are one"):
         Settings.read(file)
 
 

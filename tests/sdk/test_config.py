@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ugsd_privacy.channel import Shape
@@ -144,5 +145,41 @@ def test_case_makes_no_other_user(user: str) -> None:
 
 @pytest.mark.parametrize("user", ["\u202eevil", "a\u200db", "a\nb", "İ" * 40])
 def test_a_user_whose_name_is_not_seen_as_it_is_is_refused(user: str) -> None:
-    with pytest.raises(ConfigError, match="all of which are seen"):
+    with pytest.raises(ConfigError, match=r"which is not seen|has more than 64"):
         Settings.of(user=user)
+
+
+def test_one_user_in_several_writings_has_one_budget() -> None:
+    settings = Settings.of(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
+    assert settings.limits_of().blocks_per_day == 3
+    assert settings.limits_of("JOS\u00c9 ").blocks_per_day == 3
+    with pytest.raises(ConfigError, match=r"given twice|two names are one"):
+        Settings.of(users={"STRASSE": {}, "stra\u00dfe": {}})
+    profiles = {"Ma\u00dfe": {"blocks_per_day": 2}}
+    inheriting = Settings.of(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
+    assert inheriting.limits_of().blocks_per_day == 2
+
+
+@pytest.mark.parametrize("table", ["users", "profiles"])
+@pytest.mark.parametrize("name", ["a\u200bb", " ", "a\x1b[1m"])
+def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"which is not seen|the name is blank"):
+        Settings.of(**{table: {name: {}}})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"block_tokens": True},
+        {"acquaintance": False},
+        {"threshold": True},
+        {"verifier": {"deadline_s": True}},
+        {"noise": {"sigma": True}},
+        {"audit": {"retention_days": False}},
+        {"limits": {"tokens_per_day": True}},
+        {"users": {"ada": {"tokens_per_day": True}}},
+    ],
+)
+def test_true_is_no_number(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
+        Settings.of(**given)

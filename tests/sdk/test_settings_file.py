@@ -15,15 +15,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.budget import CAPS
+from ugsd_privacy.errors import UserNameRefused
+from ugsd_privacy.user_names import normal_user
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.toml_lines import key_lines
 
 Keys = tuple[str, ...]
 
+
+def is_folded_by_case_alone(name: str) -> bool:
+    try:
+        return normal_user(name) == name.lower()
+    except UserNameRefused:
+        return False
+
+
 NAME = st.text(
     st.characters(categories=["L", "N", "P", "S"], include_characters=" "), min_size=1, max_size=9
-)
+).filter(is_folded_by_case_alone)
 CAP = st.one_of(st.just("none"), st.integers(0, 2**40))
 CAPS_OVER = st.dictionaries(st.sampled_from(CAPS), CAP, max_size=4)
 SECONDS = st.floats(0.001, 3600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -178,9 +179,10 @@ def test_a_missing_manifest_is_untrusted(device: Device) -> None:
 
 
 def test_what_was_seen_is_its_owners_alone(device: Device) -> None:
+    device.manifest.write_text(signed(1, KEYS[0]))
     old = os.umask(0)
     try:
-        device.key(signed(1, KEYS[0]))
+        device.key()
     finally:
         os.umask(old)
     assert stat.S_IMODE(device.record.stat().st_mode) == 0o600
@@ -208,8 +210,93 @@ def test_a_damaged_record_is_not_begun_anew_in_silence(device: Device, damage: s
     device.record.write_text(damage, encoding="latin-1")
     device.refuses("what was seen of the verifier's manifests", signed(4, KEYS[1]))
     assert device.record.read_text(encoding="latin-1") == damage
-    device.record.unlink()
-    assert device.key(signed(4, KEYS[1])) == KEYS[1]
+    with pytest.raises(Untrusted, match="serial 4, and 5 was seen already"):
+        device.started().accept()
+    device.manifest.write_text(signed(5, KEYS[1]))
+    assert device.started().accept().serial == 5
+    assert device.key() == KEYS[1]
+
+
+LOSSES: dict[str, Callable[[Device], object]] = {
+    "folder": lambda device: shutil.rmtree(device.home / "trust"),
+    "record": lambda device: device.record.unlink(),
+    "marks": lambda device: (device.home / "trust.anchor").unlink(),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_lost_record_is_missed(device: Device, loss: str) -> None:
+    device.key(signed(5, KEYS[0]))
+    LOSSES[loss](device)
+    for serial in (4, 5, 6):
+        device.refuses(r"was lost.*run: ugsd trust accept", signed(serial, KEYS[1]))
+    assert device.started().accept().serial == 6
+    assert device.key() == KEYS[1]
+    device.refuses("6 was seen already", signed(5, KEYS[0]))
+
+
+def test_marks_outlive_a_lost_record(device: Device) -> None:
+    device.key(signed(5, KEYS[0]))
+    shutil.rmtree(device.home / "trust")
+    device.manifest.write_text(signed(4, KEYS[0]))
+    with pytest.raises(Untrusted, match="serial 4, and 5 was seen already"):
+        device.started().accept()
+
+
+def test_a_record_from_a_backup_forgets_nothing(device: Device) -> None:
+    device.key(signed(4, KEYS[0]))
+    old = device.record.read_bytes()
+    device.key(signed(5, KEYS[1]))
+    device.record.write_bytes(old)
+    device.refuses("serial 4, and 5 was seen already", signed(4, KEYS[0]))
+
+
+def test_losing_all_is_missed_by_the_log_key(device: Device) -> None:
+    device.key(signed(5, KEYS[0]))
+    (device.home / "log.key").write_text("made after the marks")
+    shutil.rmtree(device.home / "trust")
+    (device.home / "trust.anchor").unlink()
+    root = TrustedRoot(
+        ROOT.public.pin,
+        device.manifest,
+        device.home / "trust",
+        made_after=device.home / "log.key",
+        now_s=lambda: device.now_s,
+    )
+    with pytest.raises(Untrusted, match=r"trust\.anchor was lost"):
+        root.key()
+
+
+def test_damaged_marks_are_no_silence(device: Device) -> None:
+    device.key(signed(5, KEYS[0]))
+    for damage in ("", "{}", '{"format": "ugsd-marks/1", "marks": {"ab": [true, 1]}}'):
+        (device.home / "trust.anchor").write_text(damage)
+        device.refuses("is damaged", signed(5, KEYS[0]))
+    assert device.started().accept().serial == 5
+    assert device.key() == KEYS[0]
+
+
+def test_the_command_accepts_what_it_shows(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begins_s = int(time.time()) - DAY
+    device.manifest.write_text(signed(5, KEYS[0], begins_s=begins_s))
+    home = device.home
+    root = TrustedRoot(ROOT.public.pin, device.manifest, home / "trust")
+    root.key()
+    shutil.rmtree(home / "trust")
+    options = ["--home", str(home), "--verifier-root", ROOT.public.pin.to_text()]
+    options += ["--verifier-manifest", str(device.manifest)]
+    assert main(["trust", "show", *options]) == 0
+    assert f"digest {root.manifest().fingerprint}" in capsys.readouterr().out
+    with pytest.raises(Untrusted, match="was lost"):
+        root.key()
+    assert main(["trust", "accept", *options]) == 2
+    assert "repeat it with --yes" in capsys.readouterr().err
+    assert main(["trust", "accept", "--yes", *options]) == 0
+    assert root.key() == KEYS[0]
+    assert main(["trust", "show", "--home", str(home)]) == 2
+    assert "no root is pinned" in capsys.readouterr().err
 
 
 def test_a_record_that_cannot_be_kept_gives_no_key(

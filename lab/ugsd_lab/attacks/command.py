@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from ugsd_privacy.consoles import console
+from ugsd_privacy.terminal import tell_document, tell_json
 from ugsd_privacy.wire import Disclosure
 
 from ugsd_lab.attacks import frontier, printing
@@ -90,10 +91,10 @@ def run(asked: Asked, progress: Progress) -> Answer:
     if asked.write:
         write_leakage(report, pair.drafter, _command(asked))
     if asked.as_json:
-        return Answer(lambda: print(json.dumps(as_json(report), indent=1)))
+        return Answer(lambda: tell_json(json.dumps(as_json(report), indent=1)))
     if asked.markdown:
-        return Answer(lambda: print(printing.as_markdown(report)))
-    return Answer(lambda: printing.print_report(report, Console()))
+        return Answer(lambda: tell_document(f"{printing.as_markdown(report)}\n"))
+    return Answer(lambda: printing.print_report(report, console()))
 
 
 def _command(asked: Asked) -> str:
@@ -116,7 +117,7 @@ def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
     if asked.plot is not None:
         draw_frontier(asked.plot, rows)
     if asked.as_json:
-        return Answer(lambda: print(json.dumps(frontier.as_json(rows), indent=1)))
+        return Answer(lambda: tell_json(json.dumps(frontier.as_json(rows), indent=1)))
     if asked.markdown:
-        return Answer(lambda: print(printing.frontier_markdown(rows)))
-    return Answer(lambda: printing.print_frontier(rows, Console()))
+        return Answer(lambda: tell_document(f"{printing.frontier_markdown(rows)}\n"))
+    return Answer(lambda: printing.print_frontier(rows, console()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.terminal import tell_json
 
 from ugsd_lab.progress import shown_progress
 
@@ -74,14 +75,14 @@ def bench_log(
 
 def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([figure.as_dict() for figure in figures], indent=1))
+        tell_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
+    from ugsd_privacy.consoles import console
 
     table = Table("measure", "value", "goal", "")
     for figure in figures:
         table.add_row(
             figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
         )
-    Console(width=max(_TABLE_COLUMNS, Console().width)).print(table)
+    console(width=max(_TABLE_COLUMNS, console().width)).print(table)

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogKey, LogPublicKey
+from ugsd_privacy.keys import LogKey, NotePublicKey
 
 __all__ = [
     "Checkpoint",
@@ -49,7 +49,7 @@ def sign_checkpoint(size: int, root: bytes, key: LogKey) -> str:
     return sign_note(f"{key.public.origin}\n{size}\n{root_line}\n", key)
 
 
-def open_checkpoint(note: str, public: LogPublicKey) -> Checkpoint:
+def open_checkpoint(note: str, public: NotePublicKey) -> Checkpoint:
     """Verify and parse a checkpoint. Raises :class:`LogTampered`."""
     return parse_checkpoint(open_note(note, public), public.origin)
 
@@ -80,7 +80,7 @@ def sign_note(text: str, key: LogKey) -> str:
     return f"{text}\n— {public.origin} {blob}\n"
 
 
-def open_note(note: str, public: LogPublicKey) -> str:
+def open_note(note: str, public: NotePublicKey) -> str:
     """Return the text that ``public`` signed. Raises :class:`LogTampered`."""
     text, signatures = note_signatures(note)
     verified = False

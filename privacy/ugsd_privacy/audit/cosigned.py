@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import Checkpoint, note_signatures, open_checkpoint
+from ugsd_privacy.audit.checkpoint import (
+    Checkpoint,
+    note_origin,
+    note_signatures,
+    open_checkpoint,
+    parse_checkpoint,
+)
 from ugsd_privacy.audit.cosignature import (
     WitnessPublicKey,
     verify_cosignature,
@@ -25,6 +31,7 @@ from ugsd_privacy.audit.witness import AddCheckpoint
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.marks import Mark, MarkFile
 
 __all__ = ["CosignedNotes", "cosign_request", "take_answer"]
 
@@ -33,18 +40,37 @@ _MAX_NOTES = 64
 
 
 class CosignedNotes:
-    """The checkpoint that each witness cosigned last, one file each in ``folder``."""
+    """The checkpoint that each witness cosigned last, one file each in ``folder``.
+
+    A file of marks beside the folder names them, so that one that was lost is missed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._marks = MarkFile(folder)
 
     def notes(self, public: LogPublicKey | None = None) -> list[str]:
         """All of them; with the log's key, its signatures are verified.
 
-        Raises :class:`LogTampered`, which names the file, for one that is no such note, and where
-        there are more than 64.
+        Raises :class:`LogTampered`, which names the file, for one that is no such note or was lost,
+        and where there are more than 64.
         """
-        return [_read(path, public) for path in self._paths()]
+        paths, marks = self._paths(), self._marks.read()
+        if paths and not self._marks.path.exists():
+            raise LogTampered(
+                f"{self._marks.path} was lost, which names what witnesses cosigned: restore it, or "
+                "ask a witness again (`ugsd audit cosign`)"
+            )
+        self._require_all(paths, marks)
+        found = [(path, _read(path, public)) for path in paths]
+        for path, note in found:
+            least, size = marks.get(path.stem, (0, 0))[0], _size(note)
+            if size < least:
+                raise LogTampered(
+                    f"rolled back: {path} is of {size} leaves, and one of {least} was kept: "
+                    "restore it, or ask the witness again (`ugsd audit cosign`)"
+                )
+        return [note for _, note in found]
 
     def merged(self, note: str) -> str:
         """``note`` with the cosignatures that are kept of the same checkpoint."""
@@ -79,7 +105,27 @@ class CosignedNotes:
             elif len(self._paths()) == _MAX_NOTES:
                 raise self._full()
             write_whole(path, note.encode(), mode=0o600)
+            self._mark(path, (given.size, given_s))
         return given
+
+    def _mark(self, path: Path, mark: Mark) -> None:
+        """Mark the note at ``path``, and others whose marks were lost."""
+        self._marks.make()
+        for other in set(self._paths()) - {path}:
+            if other.stem not in self._marks.read():
+                self._marks.put(other.stem, (0, 0))
+        self._marks.put(path.stem, mark)
+
+    def _require_all(self, paths: list[Path], marks: Mapping[str, Mark]) -> None:
+        """Raise :class:`LogTampered` where the folder lost what the marks name."""
+        lost = sorted(set(marks) - {path.stem for path in paths})
+        if lost:
+            raise LogTampered(
+                f"{self._folder / lost[0]}.note was lost, which a witness cosigned, so that a log "
+                "that was rolled back could pass: restore it, or ask the witness again (`ugsd "
+                f"audit cosign`); if that is not asked any more, delete {self._marks.path} and ask "
+                "another one"
+            )
 
     def _paths(self) -> list[Path]:
         paths = sorted(self._folder.glob("*.note"))
@@ -89,8 +135,8 @@ class CosignedNotes:
 
     def _full(self) -> LogTampered:
         return LogTampered(
-            f"{self._folder} holds no more than {_MAX_NOTES} witnesses' checkpoints; move away "
-            "those of witnesses that are not asked any more"
+            f"{self._folder} holds no more than {_MAX_NOTES} witnesses' checkpoints; delete those "
+            f"of witnesses that are not asked any more, and {self._marks.path}"
         )
 
     def _path(self, witness: WitnessPublicKey) -> Path:
@@ -156,13 +202,18 @@ def _not_rolled_back(cosigned: int, size: int) -> None:
 
 
 def _read(path: Path, public: LogPublicKey | None = None) -> str:
-    note = read_note(path)
+    note = read_note(path, ours=True)
     with _named(path):
         if public is None:
             note_signatures(note)
         else:
             open_checkpoint(note, public)
     return note
+
+
+def _size(note: str) -> int:
+    text, _ = note_signatures(note)
+    return parse_checkpoint(text, note_origin(note)).size
 
 
 def _kept(path: Path, witness: WitnessPublicKey, public: LogPublicKey) -> tuple[Checkpoint, int]:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, BinaryIO, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ugsd_privacy.audit.bodies import StoredBodies, is_sealed
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_note
@@ -36,6 +36,7 @@ from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import ExportFailed, LogTampered, WireError
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = [
     "CHECK_BYTES",
@@ -72,13 +73,11 @@ _Hour = Annotated[int, Field(strict=True, ge=0, lt=70_389_528)]
 _Note = Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
 
 
-class ExportHeader(BaseModel):
+class ExportHeader(StrictModel):
     """The first item of an export."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     format: Literal["ugsd log"] = "ugsd log"
-    version: Literal[1] = 1
+    version: Annotated[int, Field(ge=EXPORT_VERSION, le=EXPORT_VERSION)] = EXPORT_VERSION
     key: Annotated[str, Field(max_length=1024)]
     size: Annotated[int, Field(ge=0, lt=2**40)]
     bodies: bool
@@ -97,9 +96,10 @@ class ExportHeader(BaseModel):
         """Check a decoded item. Raises :class:`LogTampered`."""
         if not isinstance(item, dict) or item.get("format") != EXPORT_FORMAT:
             raise LogTampered("not an export of a log")
-        if item.get("version") != EXPORT_VERSION:
+        version = item.get("version")
+        if type(version) is int and version != EXPORT_VERSION:
             raise LogTampered(
-                f"an export of version {item.get('version')!r}; this release reads {EXPORT_VERSION}"
+                f"an export of version {version}; this release reads {EXPORT_VERSION}"
             )
         try:
             return cls.model_validate(item)

@@ -165,8 +165,8 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> tuple[list[byt
 
 def _check_end(file: BinaryIO, key: LogPublicKey, sums: Sums, digest: Any) -> None:
     framed, counts = read_item(file)
-    if counts != sums.counts:
-        raise LogTampered(f"the leaves' counters add up to {sums.counts}, not {counts}")
+    if counts != sums.counts or any(type(count) is not int for count in counts):
+        raise LogTampered(f"the leaves' counters add up to {sums.counts}, the file has others")
     digest.update(framed)
     _, seal = read_item(file)
     if type(seal) is not str or open_note(seal, key) != seal_text(digest.digest()):

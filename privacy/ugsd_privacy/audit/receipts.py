@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.audit.merkle import (
@@ -16,6 +16,7 @@ from ugsd_privacy.audit.merkle import (
 )
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
+from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["Consistency", "Receipt"]
 
@@ -23,14 +24,12 @@ _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
-class Receipt(BaseModel):
+class Receipt(StrictModel):
     """Index, inclusion proof and signed checkpoint of one leaf (RFC 9162 §2.1.3). Hashes are hex.
 
     It proves that the log committed to the leaf when it signed; what the leaf's record says is for
     the owner to show, from the ledger.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     index: _Size
     leaf_hash: _Hex
@@ -76,11 +75,9 @@ class Receipt(BaseModel):
         )
 
 
-class Consistency(BaseModel):
+class Consistency(StrictModel):
     """Two signed checkpoints, and the proof that the later one's tree extends the earlier one's
     (RFC 9162 §2.1.4). Hashes are hex."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     earlier: str
     later: str

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import LogTampered, WireError
+from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.user_names import MAX_USER_CHARACTERS
 from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_device_message
 
 __all__ = [
@@ -37,7 +39,6 @@ __all__ = [
     "decode_record",
 ]
 
-MAX_USER_CHARACTERS = 64
 RECORD_VERSION = 3
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
@@ -64,7 +65,7 @@ CARRIED = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim"
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
-class EgressRecord(BaseModel):
+class EgressRecord(StrictModel):
     """One passage: what left, under which charge, sealed to whom. Never leaves the device itself.
 
     A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states. Of a
@@ -72,9 +73,7 @@ class EgressRecord(BaseModel):
     ``erase``: the owner erased the bodies of earlier leaves.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    version: Literal[3] = 3
+    version: Annotated[int, Field(ge=RECORD_VERSION, le=RECORD_VERSION)] = RECORD_VERSION
     kind: Literal["hello", "block", "cover", "reset", "erase"]
     caption: Count | None = None
     """Ordinal of the caption within its session, as blocks have it; a cover's never leaves."""

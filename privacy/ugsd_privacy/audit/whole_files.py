@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.key_files import sync_directory
+from ugsd_privacy.key_files import require_owned_by_us, sync_directory
 
 try:
     import fcntl
@@ -94,10 +94,13 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         file.write(data)
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger."""
+def read_bytes(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
+    """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
+    :class:`KeyFileError` where it must be ``ours`` and belongs to another user."""
     try:
         with path.open("rb") as file:
+            if ours:
+                require_owned_by_us(path, os.fstat(file.fileno()))
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise LogTampered(f"cannot read {path}: {error.strerror}") from None
@@ -106,10 +109,10 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     return data
 
 
-def read_note(path: Path) -> str:
-    """A note in a file, unverified. Raises :class:`LogTampered`."""
+def read_note(path: Path, *, ours: bool = False) -> str:
+    """A note in a file, unverified. Raises as :func:`read_bytes`."""
     try:
-        return read_bytes(path, MAX_NOTE_BYTES).decode()
+        return read_bytes(path, MAX_NOTE_BYTES, ours=ours).decode()
     except UnicodeDecodeError:
         raise LogTampered(f"{path} is not a signed note") from None
 

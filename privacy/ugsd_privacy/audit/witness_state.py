@@ -19,6 +19,7 @@ from ugsd_privacy.audit.checkpoint import Checkpoint
 from ugsd_privacy.audit.cosignature import WitnessKey, WitnessPublicKey
 from ugsd_privacy.audit.merkle import EMPTY_ROOT
 from ugsd_privacy.errors import KeyFileError, WitnessUnavailable
+from ugsd_privacy.key_files import require_not_writable, require_owned_by_us
 
 __all__ = ["WitnessState", "open_witness"]
 
@@ -72,14 +73,20 @@ class WitnessState:
             raise self._lost()
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_not_writable(self._path.parent)
+            if self._path.exists():
+                require_owned_by_us(self._path)
         except OSError as error:
             raise WitnessUnavailable(f"cannot make {self._path.parent}") from error
+        except KeyFileError as error:
+            raise WitnessUnavailable(str(error)) from error
         with self._transaction(create=self._create) as db:
-            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
+            query = "SELECT sql FROM sqlite_schema WHERE sql NOT NULL"
+            tables = {sql for (sql,) in db.execute(query)}
             if self._create and not tables:
                 for table in _TABLES:
                     db.execute(table)
-            elif not {"cosigned", "witness"} <= set(tables):
+            elif tables != set(_TABLES):  # a looser column would hold what is no number
                 raise self._lost()
         return self
 

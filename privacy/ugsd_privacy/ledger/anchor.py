@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
-from ugsd_privacy.ledger.files import FileId, require_in_place
+from ugsd_privacy.ledger.files import FileId, require_in_place, require_private
 
 __all__ = ["Anchor", "Mark"]
 
@@ -43,10 +43,14 @@ class Anchor:
         except OSError as error:
             raise LedgerUnavailable(f"cannot open {path}; check its permissions") from error
         status = os.fstat(self._descriptor)
-        mode, self._files = status.st_mode, {path: FileId.of(status)}
-        if not stat.S_ISREG(mode) or (os.name == "posix" and mode & 0o077):
+        self._files = {path: FileId.of(status)}
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise LedgerUnavailable(f"{path} is not a regular file")
+            require_private(path, status, mode=0o600)
+        except LedgerUnavailable:
             self.close()
-            raise LedgerUnavailable(f"others may use {path}; run: chmod 600 {path}")
+            raise
 
     def read(self) -> Mark | None:
         """The mark, or ``None`` where the file was made anew or damaged."""

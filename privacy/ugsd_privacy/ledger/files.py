@@ -13,10 +13,11 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.file_owners import require_owned_by_us
 from ugsd_privacy.ledger.schema import LOST
 
-__all__ = ["FileId", "prepare_files", "require_in_place", "sqlite_files"]
+__all__ = ["FileId", "prepare_files", "require_in_place", "require_private", "sqlite_files"]
 
 _SUFFIXES = ("", "-wal", "-shm")
 
@@ -53,15 +54,25 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
         ) from error
     if not stat.S_ISREG(file.st_mode):
         raise LedgerUnavailable(f"{path} is not a regular file")
-    for place, status, mode in ((path.parent, directory, 0o700), (path, file, 0o600)):
-        if os.name == "posix" and status.st_mode & 0o077:
-            raise LedgerUnavailable(f"others may use {place}; run: chmod {mode:o} {place}")
+    require_private(path.parent, directory, mode=0o700)
+    require_private(path, file, mode=0o600)
     if file.st_nlink != 1:
         raise LedgerUnavailable(
             f"{path} has {file.st_nlink} names (hard links), and an SQLite database must have one; "
             "delete the other names, or put a copy in its place"
         )
     return FileId.of(file)
+
+
+def require_private(path: Path, status: os.stat_result, *, mode: int) -> None:
+    """Raise :class:`LedgerUnavailable` unless the file or folder at ``path``, whose ``status`` was
+    asked, belongs to this process' user and nobody else may use it; ``mode`` would be right."""
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise LedgerUnavailable(f"others may use {path}; run: chmod {mode:o} {path}")
+    try:
+        require_owned_by_us(path, status)
+    except KeyFileError as error:
+        raise LedgerUnavailable(str(error)) from error
 
 
 def sqlite_files(path: Path) -> dict[Path, FileId]:

@@ -17,6 +17,7 @@ from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
 from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
+from ugsd_privacy.user_names import require_normal_user
 
 __all__ = [
     "CHECKPOINTS_KEPT",
@@ -358,7 +359,10 @@ class Owning(LedgerView):
 
     def set_cap(self, user: str, cap: str, value: float | None) -> None:
         """Hold ``user``, or ``EVERYONE``, to one of ``budget.CAPS`` on this device, whatever
-        applications configure; ``None`` takes it back."""
+        applications configure; ``None`` takes it back. Raises :class:`UserNameRefused` for a name
+        that is not in its normal form, which would hold nobody."""
+        if user != EVERYONE:
+            require_normal_user(user)
         if value is None:
             self._db.execute("DELETE FROM caps WHERE user = ? AND cap = ?", (user, cap))
             return

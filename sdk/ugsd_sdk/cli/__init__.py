@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from ugsd_privacy.terminal import configure_logging, run_app, tell, tell_error
 
-from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy
+from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy, trust
 
 __all__ = ["main"]
 
@@ -41,7 +41,7 @@ _app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # typer's callback
     if wanted:
-        typer.echo(f"ugsd {version('ugsd')}")
+        tell(f"ugsd {version('ugsd')}")
         raise typer.Exit
 
 
@@ -64,6 +64,7 @@ budget.register(_app)
 demo.register(_app)
 habit.register(_app)
 privacy.register(_app)
+trust.register(_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="ugsd: %(message)s")
+    configure_logging(logging.WARNING, "ugsd: %(message)s")
     try:
-        _app(args=None if argv is None else list(argv), prog_name="ugsd")
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 1
+        return run_app(_app, argv, "ugsd")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (UgsdError, PrivacyError) as error:
-        print(f"ugsd: {error}", file=sys.stderr)
+        tell_error("ugsd", error)
         return _USAGE if isinstance(error, ConfigError) else 1
-    return 0

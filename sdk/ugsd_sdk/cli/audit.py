@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from ugsd_privacy.terminal import tell, tell_error, tell_json
 
 from ugsd_sdk.cli import fleet, log, report, verifying, witnessing
 from ugsd_sdk.cli.content import content_lines, content_of, words_of
@@ -45,7 +46,7 @@ _LAST_HOUR = 70_389_528  # of the year 9999
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
-_HOW_TO_READ = "ugsd: {count} records are sealed to their owner: give --owner-key FILE to read them"
+_HOW_TO_READ = "{count} records are sealed to their owner: give --owner-key FILE to read them"
 
 
 def register(app: typer.Typer) -> None:
@@ -80,25 +81,25 @@ def show(
     place = Home.at(settings_from(config, home=home).home)
     if not place.is_used():
         if not as_json:
-            typer.echo(_nothing_left(place))
+            tell(_nothing_left(place))
         return
     with place.open_ledger() as ledger:
         records, faults = _records(ledger, owner_of(place, owner_key))
     words = words_of(vocabulary) if content else ()
     if as_json:
         for row, record in records:
-            typer.echo(_json_line(row, record, words, content=content))
+            tell_json(_json_line(row, record, words, content=content))
     else:
         _print_records(records)
         if content:
             _print_content(records, words)
     sealed = sum(record == "sealed" for _, record in records)
     if sealed:
-        typer.echo(_HOW_TO_READ.format(count=sealed), err=True)
+        tell_error("ugsd", _HOW_TO_READ.format(count=sealed))
     for index, fault in faults:
-        typer.echo(f"ugsd: record {index} in {ledger.path} is damaged: {fault}", err=True)
+        tell_error("ugsd", f"record {index} in {ledger.path} is damaged: {fault}")
     if faults:
-        typer.echo(f"ugsd: {verifying.REMEDY}", err=True)
+        tell_error("ugsd", verifying.REMEDY)
         raise typer.Exit(1)
 
 
@@ -145,7 +146,7 @@ def _print_content(
     for row, record in records:
         found = None if isinstance(record, str) else content_of(record, words)
         for line in () if found is None else content_lines(row.leaf, found):
-            print(line)
+            tell(line)
 
 
 def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.plain_text import plain_line
+from ugsd_privacy.terminal import tell_error, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -90,7 +92,7 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
     """Print every clip's caption or error; returns how many failed."""
     from ugsd_sdk.caption import path_text
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.cli.show import legend, print_caption, printable, stdout
+    from ugsd_sdk.cli.show import legend, print_caption, stdout
     from ugsd_sdk.errors import AudioError
 
     console, failed, blocks = stdout(), 0, 0
@@ -101,14 +103,14 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
                 caption = captioner.caption(clip)
             except AudioError as error:
                 failed += 1
-                typer.echo(f"ugsd: {printable(clip)}: {error}", err=True)
+                tell_error("ugsd", f"{plain_line(clip)}: {error}")
                 if as_json:
                     fault = {"type": type(error).__name__, "message": str(error)}
-                    typer.echo(json.dumps({"path": path_text(clip), "error": fault}))
+                    tell_json(json.dumps({"path": path_text(clip), "error": fault}))
                 continue
             blocks += caption.escalation.blocks
             if as_json:
-                typer.echo(caption.model_dump_json())
+                tell_json(caption.model_dump_json())
             else:
                 print_caption(console, caption)
     if blocks and not as_json:
@@ -131,4 +133,4 @@ def await_verifier(captioner: Captioner, settings: Settings) -> None:
     try:
         captioner.connect(waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s)
     except (TransportError, PrivacyError) as error:
-        typer.echo(f"ugsd: going on without the verifier: {error}", err=True)
+        tell_error("ugsd", f"going on without the verifier: {error}")

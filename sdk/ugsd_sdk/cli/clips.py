@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import ConfigDict, RootModel, ValidationError
+from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError
 
 __all__ = ["DemoClip", "read_clips"]
 
 
-class DemoClip(BaseModel):
+class DemoClip(StrictModel):
     """One line of ``clips.json``."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore")
 
     file: str
     language: str

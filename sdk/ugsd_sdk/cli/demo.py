@@ -83,8 +83,7 @@ def _verified(place: Home) -> LogSummary | None:
 def _caption_twice(
     home: Path, clips: tuple[DemoClip, ...]
 ) -> list[tuple[DemoClip, Caption, Caption]]:
-    from rich.console import Console
-    from rich.progress import track
+    from ugsd_privacy.consoles import bars, console
 
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.cli.caption import await_verifier
@@ -92,18 +91,19 @@ def _caption_twice(
 
     rows = []
     speakers = dict.fromkeys(clip.speaker for clip in clips)
-    console = Console(stderr=True)
-    for speaker in track(speakers, "captioning", console=console, transient=True):
-        alone_settings = settings_from(None, home=home, user=speaker, offline=True)
-        settings = settings_from(None, home=home, user=speaker, verifier=EMBEDDED)
-        with Captioner(config=alone_settings) as alone, Captioner(config=settings) as verified:
-            await_verifier(verified, settings)
-            own = [clip for clip in clips if clip.speaker == speaker]
-            for clip in sorted(own, key=lambda clip: not clip.acquaints):
-                path = _CLIPS / clip.file
-                row = (clip, alone.caption(path), verified.caption(path))
-                if not clip.acquaints:
-                    rows.append(row)
+    on = console(stderr=True)
+    with bars(on, transient=True) as shown:
+        for speaker in shown.track(speakers, description="captioning"):
+            alone_settings = settings_from(None, home=home, user=speaker, offline=True)
+            settings = settings_from(None, home=home, user=speaker, verifier=EMBEDDED)
+            with Captioner(config=alone_settings) as alone, Captioner(config=settings) as verified:
+                await_verifier(verified, settings)
+                own = [clip for clip in clips if clip.speaker == speaker]
+                for clip in sorted(own, key=lambda clip: not clip.acquaints):
+                    path = _CLIPS / clip.file
+                    row = (clip, alone.caption(path), verified.caption(path))
+                    if not clip.acquaints:
+                        rows.append(row)
     return rows
 
 

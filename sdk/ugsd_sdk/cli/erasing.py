@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.terminal import tell
 
 from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
@@ -57,10 +58,9 @@ def erase(
     settings, named = settings_from(config, home=home), _caption(caption)
     place = Home.at(settings.home)
     if not place.is_used():
-        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
+        tell(f"no log at {place.ledger}: nothing has left yet from this home")
         return
-    user = None if user is None else user.strip().lower()  # as settings have it
-    _require_known(place, user, named)
+    user = _require_known(place, user, named)
     if before is not None and older_than is not None:
         raise typer.BadParameter("give --before or --older-than, one of the two")
     if not yes:
@@ -76,20 +76,26 @@ def erase(
     finally:
         door.close()
     said = f"; record {leaf} of the log says so" if count else ""
-    typer.echo(f"{count} bodies erased{said}")
+    tell(f"{count} bodies erased{said}")
 
 
-def _require_known(place: Home, user: str | None, caption: bytes | None) -> None:
-    """Whoever mistypes a name is not to believe that what left of it is gone."""
+def _require_known(place: Home, user: str | None, caption: bytes | None) -> str | None:
+    """The user as the log knows them: whoever mistypes a name is not to believe that what left of
+    it is gone. Ends the command for an unknown one."""
+    from ugsd_privacy.user_names import normal_user
+
     from ugsd_sdk.verification import reading
 
     with reading(place) as view:
         users = [] if view is None else view.users()
         known = caption is None or (view is not None and view.caption_leaves(caption))
+    if user is not None and user not in users:  # an early log may know them as they are given
+        user = normal_user(user)
     if user is not None and user not in users:
         fail(f"the log has nothing of {user!r}; it knows {', '.join(map(repr, users)) or 'nobody'}")
     if not known:
         fail("the log has no such caption; see `ugsd audit show --json`")
+    return user
 
 
 def _caption(text: str | None) -> bytes | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from ugsd_privacy.terminal import tell_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
@@ -89,7 +90,7 @@ def fleet(
     for row in made.failed:
         at = "" if row.verification.index is None else f" at record {row.verification.index}"
         what = "did not come" if row.verification.outcome == "missing" else "does NOT verify"
-        typer.echo(f"ugsd: {row.device}: the log {what}{at}: {row.verification.message}", err=True)
+        tell_error("ugsd", f"{row.device}: the log {what}{at}: {row.verification.message}")
     if made.failed:
         raise typer.Exit(1)
 
@@ -100,7 +101,7 @@ def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
 
     if path is None or not path.exists():
         if path is not None:
-            typer.echo(f"ugsd: {path} is new: every log is believed this time", err=True)
+            tell_error("ugsd", f"{path} is new: every log is believed this time")
         return KeptLogs(named_by=named_by)
     known = KeptLogs.load(path)
     if known.named_by != named_by:
@@ -136,7 +137,22 @@ class _Arrived:
                     arrived.exports[path] = header_of_export(path)
             except (LogTampered, ReportRejected) as error:
                 arrived.unread[path] = f"{path.name}: {error}"
+        arrived._deny_false_claims()
         return arrived
+
+    def _deny_false_claims(self) -> None:
+        """Anyone can name another log's key in an export, but not seal it. Where exports of one log
+        are whole, those that are not say nothing of whose they are, whichever came first."""
+        from ugsd_privacy.audit.report.fleet import is_whole
+
+        claims: dict[str, list[Path]] = {}
+        for path, header in self.exports.items():
+            if header is not None:
+                claims.setdefault(header.key, []).append(path)
+        for paths in claims.values():
+            whole = set(filter(is_whole, paths)) if len(paths) > 1 else set()
+            if whole:
+                self.exports.update(dict.fromkeys(set(paths) - whole))
 
     def export_of(self, path: Path, log: str) -> Path | None:
         """The export of a report's log; or one of its name that does not say of which it is."""
@@ -199,7 +215,10 @@ def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Devic
     of_file = arrived.names()
 
     def name(path: Path, log: str) -> str:
-        return words_without_tricks(of_file(path) if by_file or not log else name_of_log(log))
+        if by_file:
+            return words_without_tricks(of_file(path))
+        # With a space, which no log's name has: a file could be named like a log.
+        return words_without_tricks(name_of_log(log) if log else f"file {of_file(path)}")
 
     devices = []
     for path, report in arrived.reports.items():

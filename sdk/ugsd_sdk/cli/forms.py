@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.plain_text import plain_json
+from ugsd_privacy.terminal import tell_document
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.report.fleet_model import FleetReport
@@ -39,7 +41,7 @@ def written(made: Report | FleetReport, format_: ReportFormat) -> str:
     from ugsd_privacy.audit.report.model import Report
 
     if format_ is ReportFormat.JSON:
-        return made.model_dump_json(indent=1) + "\n"
+        return plain_json(made.model_dump_json(indent=1)) + "\n"
     if isinstance(made, Report):
         return report_html(made) if format_ is ReportFormat.HTML else report_markdown(made)
     return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
@@ -51,6 +53,6 @@ def write(text: str, out: Path | None, *, private: bool = False) -> None:
     from ugsd_privacy.audit.whole_files import write_whole
 
     if out is None:
-        typer.echo(text, nl=False)
+        tell_document(text)
         return
     write_whole(out, text.encode(), mode=0o600 if private else 0o644)

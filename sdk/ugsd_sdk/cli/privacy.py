@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 import typer
+from ugsd_privacy.terminal import tell_document, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
 
@@ -45,6 +46,6 @@ def explain(
     settings = settings_from(config, user=user, verifier=verifier)
     explanation = explained(settings, drafter)
     if as_json:
-        print(json.dumps(explanation.as_dict(), indent=1))
+        tell_json(json.dumps(explanation.as_dict(), indent=1))
         return
-    print(explanation.text())
+    tell_document(f"{explanation.text()}\n")

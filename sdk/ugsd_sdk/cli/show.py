@@ -6,8 +6,9 @@ from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
+from ugsd_privacy.consoles import console
+from ugsd_privacy.plain_text import plain_line
 
 from ugsd_sdk.caption import Caption, CaptionToken
 from ugsd_sdk.events import Source
@@ -15,7 +16,9 @@ from ugsd_sdk.events import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["caption_text", "cost_line", "legend", "print_caption", "printable", "stdout"]
+    from rich.console import Console
+
+__all__ = ["caption_text", "cost_line", "legend", "print_caption", "stdout"]
 
 _LEFT, _REPLACED = "left this device", "left, then replaced"
 _WRITTEN, _KEPT = "written by the verifier", "kept here"
@@ -29,8 +32,8 @@ _STYLES = {
 
 def stdout() -> Console:
     """A console that neither wraps nor guesses: paths and captions are printed as they are."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
+    plain = console(soft_wrap=True)
+    return plain if plain.is_terminal else console(soft_wrap=True, width=160)
 
 
 def caption_text(caption: Caption, *, colour: bool) -> Text:
@@ -38,7 +41,7 @@ def caption_text(caption: Caption, *, colour: bool) -> Text:
     wrote stand out, by colour or in brackets."""
     said = "".join(token.text for token in caption.tokens)
     if said.split() != caption.text.split():  # where a tokenizer says otherwise, its text counts
-        return Text(caption.text)
+        return Text(plain_line(caption.text, most=len(caption.text)))
     text = Text()
     for kind, parts in groupby(_parts(caption), key=itemgetter(0)):
         words = "".join(part for _, part in parts)
@@ -59,11 +62,6 @@ def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
         if token.text:
             wordless = takewhile(lambda later: not later.text, words[index + 1 :])
             yield _kind([token, *wordless]), token.text
-
-
-def printable(text: str) -> str:
-    """The text on one line and without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def legend(*, colour: bool) -> Text:
@@ -96,15 +94,16 @@ def cost_line(caption: Caption) -> str:
     )
 
 
-def print_caption(console: Console, caption: Caption) -> None:
+def print_caption(on: Console, caption: Caption) -> None:
     """One readable block per clip."""
-    console.print(Text(printable(caption.path or "clip"), style="bold"))
-    console.print(Text("  ") + caption_text(caption, colour=console.is_terminal))
+    on.print(Text(plain_line(caption.path or "clip"), style="bold"))
+    on.print(Text("  ") + caption_text(caption, colour=on.is_terminal))
     sources = [token.source for token in caption.tokens]
     details = [cost_line(caption), *_provenance(sources), f"{caption.latency_ms.total:.0f} ms"]
-    console.print(Text("  " + "; ".join(details), style="dim"))
+    on.print(Text("  " + "; ".join(details), style="dim"))
     if caption.degraded is not None:
-        console.print(Text(f"  not fully verified: {caption.degraded}", style="red"))
+        why = plain_line(caption.degraded)
+        on.print(Text(f"  not fully verified: {why}", style="red"))
 
 
 def _provenance(sources: Iterable[Source]) -> list[str]:

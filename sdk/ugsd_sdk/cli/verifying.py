@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.plain_text import plain_line
+from ugsd_privacy.terminal import tell, tell_error
 
 from ugsd_sdk.cli.log import NoteOption, fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
@@ -91,9 +93,9 @@ def verify(
         else:
             _verify_export(file, public, trusted, witnesses)
     except LogTampered as error:
-        typer.echo(f"ugsd: the log does NOT verify: {error}", err=True)
+        tell_error("ugsd", f"the log does NOT verify: {error}")
         if file is None:
-            typer.echo(f"ugsd: it is in {_place(home, config).ledger}: {REMEDY}", err=True)
+            tell_error("ugsd", f"it is in {_place(home, config).ledger}: {REMEDY}")
         raise typer.Exit(1) from None
 
 
@@ -122,7 +124,7 @@ def _own_key(place: Home) -> LogPublicKey:
 
     if not place.log_key.exists():
         fail("a receipt holds no key: name the log's with --log-key")
-    typer.echo(f"by the key of this home's log, {place.log_key}")
+    tell(f"by the key of this home's log, {place.log_key}")
     return LogKey.load(place.log_key).public
 
 
@@ -148,14 +150,14 @@ def _verify_home(
     if summary is None:
         if witnesses:
             raise LogTampered("nothing is here that a witness could have cosigned")
-        typer.echo(f"no log at {place.ledger}: nothing has left yet from this home")
+        tell(f"no log at {place.ledger}: nothing has left yet from this home")
         return
     own = LogKey.load(place.log_key).public
     if public is not None and public.to_text() != own.to_text():
         raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
     notes = [*trusted, *CosignedNotes(place.cosigned).notes(own)]
     witnessed = verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, own))
-    typer.echo(describe(summary))
+    tell(describe(summary))
     _tell_witnessed(witnessed, summary.size)
 
 
@@ -169,10 +171,10 @@ def _verify_export(
 
     with file.open("rb") as stream:
         summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
-    typer.echo(_describe_export(summary))
+    tell(*_describe_export(summary).split("\n"))
     _tell_witnessed(summary.witnessed, summary.size)
     if public is None:
-        typer.echo(
+        tell(
             "The key came from the file itself, which is only as trustworthy as that: compare its "
             f"fingerprint with the device's, {summary.public.fingerprint}, or name --log-key."
         )
@@ -209,17 +211,16 @@ def _verify_tiles(
 ) -> None:
     from ugsd_privacy.audit.tiles_folder import verify_tiles
 
-    from ugsd_sdk.cli.show import printable
-
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
-    typer.echo(
+    tell(
         f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
-        f"tokens, {summary.frame_bytes} bytes)\nroot {summary.root.hex()}"
+        f"tokens, {summary.frame_bytes} bytes)",
+        f"root {summary.root.hex()}",
     )
     _tell_witnessed(summary.witnessed, summary.size)
     if public is None:
-        typer.echo(
-            f"Its checkpoint says that it is of {printable(summary.origin)}; the folder holds no "
+        tell(
+            f"Its checkpoint says that it is of {plain_line(summary.origin)}; the folder holds no "
             "key, so no signature was checked: name --log-key (`ugsd audit key` prints it on the "
             "device)."
         )
@@ -249,7 +250,7 @@ def _describe_export(summary: ExportSummary) -> str:
 def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None:
     for name, (cosigned, time_s) in witnessed.items():
         when = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        typer.echo(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
+        tell(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
 
 
 def is_json(file: Path) -> bool:
@@ -270,10 +271,10 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
         proof = _proof_of(line)
         if isinstance(proof, Receipt):
             proof.verify(public)
-            typer.echo(f"passage {proof.index} is in the log of {proof.tree_size} passages")
+            tell(f"passage {proof.index} is in the log of {proof.tree_size} passages")
         else:
             earlier, later = proof.verify(public)
-            typer.echo(f"the log of {later} passages extends that of {earlier}")
+            tell(f"the log of {later} passages extends that of {earlier}")
 
 
 def _proof_of(line: bytes) -> Receipt | Consistency:

@@ -21,11 +21,12 @@ import os
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
@@ -67,12 +68,10 @@ _Size = Annotated[int, Field(ge=1)]
 _logger = logging.getLogger(__name__)
 
 
-class DrafterDescription(BaseModel):
+class DrafterDescription(StrictModel):
     """``model.json``: what the graphs are and what they were trained with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     name: str
     licence: str
     projection: _Sha256
@@ -85,7 +84,7 @@ class DrafterDescription(BaseModel):
     layers: _Size
     heads: _Size
     head_dim: _Size
-    gendered: list[GenderedPhrase] = []
+    gendered: list[GenderedPhrase] = Field(default_factory=list)
     """How neutral captions are worded for each gender; none are left neutral."""
     files: dict[_FileName, _Sha256]
     """SHA-256 of every file of the model, in hex."""

@@ -13,11 +13,12 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
@@ -40,12 +41,10 @@ _TokenId = Annotated[int, Field(ge=0)]
 _logger = logging.getLogger(__name__)
 
 
-class ModelDescription(BaseModel):
+class ModelDescription(StrictModel):
     """``model.json``: what the graph is and what it was trained with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     name: str
     licence: str
     vocabulary: _Sha256

@@ -23,7 +23,7 @@ from ugsd_privacy.audit.report.telling import many, words_without_tricks
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = ["Device", "examine", "header_of_export", "merge_rows", "name_of_log"]
+__all__ = ["Device", "examine", "header_of_export", "is_whole", "merge_rows", "name_of_log"]
 
 _ORDER = {"failed": 0, "missing": 1, "verified": 2, "empty": 3}
 _SECONDS_PER_HOUR = 3600
@@ -104,12 +104,25 @@ def name_of_log(log: str) -> str:
 
 def header_of_export(path: Path) -> ExportHeader | None:
     """What an export says of itself, unverified; ``None`` where it says nothing or cannot be
-    read."""
+    read. Raises :class:`LogTampered` where its key does not make the name that it gives its log."""
     try:
         with path.open("rb") as stream:
-            return ExportHeader.of(read_item(stream)[1])
+            header = ExportHeader.of(read_item(stream)[1])
     except (LogTampered, OSError):
         return None
+    if _public(header.key).to_text() != header.key:
+        raise LogTampered("the log's key is not as keys are written")
+    return header
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an export is whole and sealed by the key that it names: anyone can name a key."""
+    try:
+        with path.open("rb") as stream:
+            verify_export(stream)
+    except (LogTampered, OSError):
+        return False
+    return True
 
 
 def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSummary | None:

@@ -271,7 +271,8 @@ def _list(lines: Iterable[str]) -> str:
 
 def _proof(report: Report) -> str:
     found = report.verification
-    note = "\n".join(f"    {line}" for line in report.checkpoint.splitlines())
+    lines = report.checkpoint.splitlines()
+    note = "\n".join(f"    {words_without_tricks(line)}" for line in lines)
     told = (
         f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
         f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "

@@ -9,7 +9,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ugsd_privacy.audit.report.fleet_model import FleetReport
 from ugsd_privacy.audit.report.model import Report
-from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.errors import KeyFileError, ReportRejected
+from ugsd_privacy.keys import LogPublicKey
 
 __all__ = ["AnyReport", "read_report", "report_schema"]
 
@@ -19,11 +20,24 @@ AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
 def read_report(data: bytes) -> Report:
     """Parse a device's JSON report. Raises :class:`ReportRejected`."""
     try:
-        return Report.model_validate_json(data)
+        report = Report.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
+    if report.log:
+        _require_own_name(report.log)
+    return report
+
+
+def _require_own_name(log: str) -> None:
+    """A report's log is named by its key; the name alone could be another device's."""
+    try:
+        own = LogPublicKey.from_text(log).to_text()
+    except KeyFileError as error:
+        raise ReportRejected(f"the report's log: {error}") from None
+    if own != log:
+        raise ReportRejected("the report's log: its key is not as keys are written")
 
 
 def report_schema() -> str:

@@ -11,6 +11,7 @@ from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.audit.report.model import CapRow, CaptionRow, Gap, Reason, Report
 from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.plain_text import MOST_CHARACTERS, plain_line
 
 __all__ = [
     "BUDGET_NOTE",
@@ -58,8 +59,6 @@ OWN_WORD = (
 )
 
 
-MOST_CHARACTERS = 500
-"""Of a line that somebody else wrote."""
 BUDGET_NOTE = (
     "As the settings of this report and the owner have it now; an app that was given other "
     "settings kept to those."
@@ -218,8 +217,7 @@ def verdict(found: Verification) -> str:
 
 def words_without_tricks(text: str) -> str:
     """``text`` on one line, with nothing that turns, hides or colours what stands around it."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MOST_CHARACTERS])
-    return shown if len(text) <= MOST_CHARACTERS else f"{shown}…"
+    return plain_line(text)
 
 
 def _epsilon(value: float, to_whole: Callable[[float], int]) -> str:

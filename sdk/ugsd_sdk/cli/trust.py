@@ -1,0 +1,114 @@
+"""``ugsd trust``: which keys the root vouches for, and what to do where that was forgotten."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ugsd_privacy.terminal import tell
+
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
+
+if TYPE_CHECKING:
+    from ugsd_privacy.manifest import KeyManifest
+
+    from ugsd_sdk.trust import TrustedRoot
+
+__all__ = ["register"]
+
+# Heavy imports wait inside the commands, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+_EPILOG = """Examples:
+
+\b
+  ugsd trust show --config ugsd.toml
+  ugsd trust accept --config ugsd.toml
+"""
+_RootOption = Annotated[
+    str | None,
+    typer.Option("--verifier-root", metavar="FILE|TEXT", help="The root that signed it."),
+]
+_ManifestOption = Annotated[
+    Path | None, typer.Option("--verifier-manifest", metavar="FILE", help="The signed manifest.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    trust = typer.Typer(
+        no_args_is_help=True, help="Look at the manifest of the verifier's keys.", epilog=_EPILOG
+    )
+    trust.command("show", epilog="Example: ugsd trust show --config ugsd.toml")(show)
+    trust.command("accept", epilog="Example: ugsd trust accept --config ugsd.toml")(accept)
+    app.add_typer(trust, name="trust")
+
+
+def show(
+    verifier_root: _RootOption = None,
+    verifier_manifest: _ManifestOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print what the manifest states, and its digest, which is the same for every device.
+
+    Compare the digest with the operator's, or another owner's: an operator that signs another
+    manifest for each device could tell devices apart by it. Nothing is kept of this.
+    """
+    _tell(_root(verifier_root, verifier_manifest, home, config).manifest())
+
+
+def accept(
+    verifier_root: _RootOption = None,
+    verifier_manifest: _ManifestOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the present manifest as the newest one, where this device lost what it had seen.
+
+    Until then no manifest is used, since an older one, with a key that was stolen since, could
+    pass. Ask the operator for the digest of the newest manifest first.
+    """
+    root = _root(verifier_root, verifier_manifest, home, config)
+    _tell(root.manifest())
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody to ask: repeat it with --yes")
+        typer.confirm("Is this the digest of the operator's newest manifest?", abort=True)
+    accepted = root.accept()
+    tell(f"accepted: from now on no manifest before serial {accepted.serial} is used")
+
+
+def _root(
+    verifier_root: str | None,
+    verifier_manifest: Path | None,
+    home: Path | None,
+    config: Path | None,
+) -> TrustedRoot:
+    from ugsd_sdk.dialers import trusted_root
+    from ugsd_sdk.home import Home
+
+    settings = settings_from(
+        config, home=home, verifier_root=verifier_root, verifier_manifest=verifier_manifest
+    )
+    return trusted_root(settings.verifier, Home.at(settings.home))
+
+
+def _tell(manifest: KeyManifest) -> None:
+    tell(
+        f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
+        f"expires {_moment(manifest.expires_s)}"
+    )
+    for one in manifest.keys:
+        begins, ends = _moment(one.not_before_s), _moment(one.not_after_s)
+        tell(f"key {one.key.fingerprint}, from {begins} to {ends}")
+    tell(f"digest {manifest.fingerprint}")
+
+
+def _moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

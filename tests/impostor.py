@@ -1,0 +1,29 @@
+"""A log key that signs in the name of another key's log, as anyone could write one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ugsd_privacy.audit.checkpoint import sign_checkpoint
+from ugsd_privacy.audit.export import export_log
+from ugsd_privacy.keys import LogKey, LogPublicKey, NotePublicKey
+from ugsd_privacy.ledger import LedgerView
+
+
+class Named(NotePublicKey):
+    """A public key with a name of its choice, for a log that has another one."""
+
+
+def impostor_of(victim: LogPublicKey) -> LogKey:
+    """A fresh key that calls itself by the name of the victim's log."""
+    key = LogKey.generate()
+    key._public = Named(victim.origin, key.public.raw)  # type: ignore[assignment]
+    return key
+
+
+def forged_export(view: LedgerView, key: LogKey, path: Path) -> Path:
+    """The log of ``view``, signed and sealed by ``key`` whatever it calls itself."""
+    note = sign_checkpoint(view.size(), view.root(view.size()), key)
+    with path.open("wb") as file:
+        export_log(view, note, key, file)
+    return path

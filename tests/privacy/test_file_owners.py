@@ -1,0 +1,122 @@
+import os
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.errors import KeyFileError, ManifestRejected
+from ugsd_privacy.file_owners import require_not_writable, require_owned_by_us
+from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
+from ugsd_privacy.manifest import read_manifest_file
+from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.root import RootKey, RootPin
+
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
+)
+
+_STRANGER = 12345
+
+
+@pytest.mark.parametrize("kind", [LogKey, VerifierKey, OwnerKey, RootKey])
+def test_a_planted_secret_key_is_refused(
+    tmp_path: Path, kind: type[LogKey] | type[VerifierKey] | type[OwnerKey] | type[RootKey]
+) -> None:
+    path = tmp_path / "planted.key"
+    kind.generate().save(path)
+    os.chown(path, _STRANGER, _STRANGER)
+
+    with pytest.raises(KeyFileError, match=r"belongs to user id 12345.*run: chown"):
+        kind.load(path)
+
+
+def test_planted_public_files_are_refused(tmp_path: Path) -> None:
+    owner, verifier, log, pin, manifest = (tmp_path / name for name in "ovlpm")
+    OwnerKey.generate().public.save(owner)
+    verifier.write_text(VerifierKey.generate().public.to_text())
+    log.write_text(LogKey.generate().public.to_text())
+    pin.write_text(RootKey.generate().public.pin.to_text())
+    manifest.write_text("ugsd-manifest1:")
+    for path in (owner, verifier, log, pin, manifest):
+        os.chown(path, _STRANGER, _STRANGER)
+
+    for load, path in (
+        (OwnerPublicKey.load, owner),
+        (VerifierPublicKey.load, verifier),
+        (LogPublicKey.load, log),
+        (RootPin.load, pin),
+    ):
+        with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+            load(path)
+    with pytest.raises(ManifestRejected, match="belongs to user id 12345"):
+        read_manifest_file(manifest)
+
+
+def test_a_public_key_others_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "verifier.pub"
+    path.write_text(VerifierKey.generate().public.to_text())
+    path.chmod(0o666)
+
+    with pytest.raises(KeyFileError, match=r"others may write to .*run: chmod go-w"):
+        VerifierPublicKey.load(path)
+
+
+def test_what_a_link_leads_to_must_be_ours(tmp_path: Path) -> None:
+    target, link = tmp_path / "theirs", tmp_path / "log.key"
+    LogKey.generate().save(target)
+    os.chown(target, _STRANGER, _STRANGER)
+    link.symlink_to(target)
+
+    with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+        LogKey.load(link)
+    with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+        require_owned_by_us(link)
+
+
+def test_a_planted_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    require_not_writable(folder)
+    os.chown(folder, _STRANGER, _STRANGER)
+
+    with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+        require_not_writable(folder)
+
+
+def test_a_folder_in_a_strangers_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs" / "home"
+    folder.mkdir(mode=0o700, parents=True)
+    os.chown(folder.parent, _STRANGER, _STRANGER)
+
+    with pytest.raises(KeyFileError, match=r"theirs belongs to user id 12345, who can exchange"):
+        require_not_writable(folder)
+
+
+def test_a_strangers_link_to_our_folder_is_refused(tmp_path: Path) -> None:
+    folder, link = tmp_path / "ours", tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    link.symlink_to(folder)
+    require_not_writable(link)
+    os.chown(link, _STRANGER, _STRANGER, follow_symlinks=False)
+
+    with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+        require_not_writable(link)
+    with pytest.raises(KeyFileError, match="belongs to user id 12345"):
+        require_not_writable(link / ".." / "home" / ".")
+
+
+def test_a_folder_in_an_open_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "open" / "home"
+    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.chmod(0o777)
+
+    with pytest.raises(KeyFileError, match=r"others may write in .*open, and so exchange"):
+        require_not_writable(folder)
+    folder.parent.chmod(0o1777)
+    require_not_writable(folder)
+
+
+def test_a_ring_of_links_ends(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+
+    with pytest.raises(KeyFileError, match="cannot be looked up"):
+        require_not_writable(tmp_path / "a" / "home")

@@ -1,0 +1,89 @@
+"""What another user planted is not used, though its mode lets nobody else in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.audit.report.kept import KeptLogs
+from ugsd_privacy.audit.witness_state import open_witness
+from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
+from ugsd_sdk.cli import main
+from ugsd_sdk.config import Settings
+from ugsd_sdk.errors import ConfigError, HabitError
+from ugsd_sdk.habit import NO_HABIT, HabitFile
+
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
+)
+
+STRANGER = 12345
+PLANTED = "belongs to user id 12345"
+
+
+def plant(path: Path) -> None:
+    """Give a file or a folder with all within it to another user."""
+    for each in [path, *path.rglob("*")]:
+        os.chown(each, STRANGER, STRANGER, follow_symlinks=False)
+
+
+def test_a_planted_home_is_not_used(
+    new_captioner: Any, voice: NDArray[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with new_captioner() as captioner:
+        assert captioner.caption(voice, 16_000).degraded is None
+    home = tmp_path / "home"
+    os.chown(home, STRANGER, STRANGER)
+    with new_captioner() as captioner:
+        caption = captioner.caption(voice, 16_000)
+        assert caption.escalation.blocks == 0
+        assert caption.degraded is not None
+    for command in ("show", "verify", "key", "report"):
+        assert main(["audit", command, "--home", str(home)]) == 1
+        assert PLANTED in capsys.readouterr().err
+
+
+def test_planted_settings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ugsd.toml"
+    path.write_text("user = 'ada'\n")
+    assert Settings.read(path).user == "ada"
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match="others may write"):
+        Settings.read(path)
+    path.chmod(0o600)
+    plant(path)
+    with pytest.raises(ConfigError, match=PLANTED):
+        Settings.read(path)
+
+
+def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path / "habits", "ada", b"ears")
+    file.add(np.ones(3, dtype=np.float32))
+    assert file.read().count == 1
+    plant(file.path)
+    assert file.read() is NO_HABIT
+    plant(tmp_path / "habits")
+    with pytest.raises(HabitError, match=PLANTED):
+        file.add(np.ones(3, dtype=np.float32))
+
+
+def test_a_planted_witness_is_refused(tmp_path: Path) -> None:
+    open_witness(tmp_path / "witness")
+    os.chown(tmp_path / "witness" / "witness.sqlite3", STRANGER, STRANGER)
+    with pytest.raises(WitnessUnavailable, match=PLANTED):
+        open_witness(tmp_path / "witness")
+    os.chown(tmp_path / "witness" / "witness.sqlite3", 0, 0)
+    os.chown(tmp_path / "witness", STRANGER, STRANGER)
+    with pytest.raises(WitnessUnavailable, match=PLANTED):
+        open_witness(tmp_path / "witness")
+
+
+def test_planted_known_logs_are_refused(tmp_path: Path) -> None:
+    KeptLogs().save(tmp_path / "kept.json")
+    plant(tmp_path / "kept.json")
+    with pytest.raises(ReportRejected, match=PLANTED):
+        KeptLogs.load(tmp_path / "kept.json")
