@@ -44,9 +44,10 @@ class Anchor:
             raise LedgerUnavailable(f"cannot open {path}; check its permissions") from error
         status = os.fstat(self._descriptor)
         self._files = {path: FileId.of(status)}
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise LedgerUnavailable(f"{path} is not a regular file")
         try:
-            if not stat.S_ISREG(status.st_mode):
-                raise LedgerUnavailable(f"{path} is not a regular file")
             require_private(path, status, mode=0o600)
         except LedgerUnavailable:
             self.close()
