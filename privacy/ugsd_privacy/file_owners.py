@@ -21,7 +21,12 @@ try:
 except ImportError:  # Windows
     pwd = None  # type: ignore[assignment]
 
-__all__ = ["require_not_writable", "require_not_writable_by_others", "require_owned_by_us"]
+__all__ = [
+    "make_private_folder",
+    "require_not_writable",
+    "require_not_writable_by_others",
+    "require_owned_by_us",
+]
 
 _ROOT = 0
 _MAX_LINKS = 40
@@ -29,6 +34,13 @@ _MAX_LINKS = 40
 _OVERFLOW_UID = Path("/proc/sys/fs/overflowuid")
 _UID_MAP = Path("/proc/self/uid_map")
 _ALL_IDS = ["0", "0", "4294967295"]
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make ``folder`` and the parents that it lacks, each its owner's alone whatever the umask is.
+    One that exists stays as it is. Raises ``OSError``."""
+    for parent in [*reversed(folder.parents), folder]:
+        parent.mkdir(mode=0o700, exist_ok=True)
 
 
 def require_owned_by_us(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.file_owners import (
+    make_private_folder,
     require_not_writable,
     require_not_writable_by_others,
     require_owned_by_us,
@@ -24,6 +25,7 @@ from ugsd_privacy.file_owners import (
 __all__ = [
     "create_private",
     "from_text",
+    "make_private_folder",
     "read_text",
     "replace_text",
     "require_not_writable",

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any
 
+from ugsd_privacy.key_files import make_private_folder
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.child_process import child_environment, module_command
@@ -59,7 +60,7 @@ class EmbeddedVerifier:
         self.close()
         log = self._home / "embedded-verifier.log"
         try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._home)
             with open(log, "w", encoding="utf-8", opener=_for_owner) as errors:
                 log.chmod(_OWNER_ONLY)  # one that an earlier release made
                 with self._lock:

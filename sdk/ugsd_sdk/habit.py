@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.key_files import require_not_writable, require_owned_by_us
+from ugsd_privacy.key_files import make_private_folder, require_not_writable, require_owned_by_us
 
 from ugsd_sdk.errors import HabitError
 from ugsd_sdk.file_lock import locked
@@ -92,7 +92,7 @@ class HabitFile:
         """
         try:
             for folder in (self.path.parent.parent, self.path.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(folder)
             require_not_writable(self.path.parent)
             with locked(self.path, timeout_s=timeout_s):
                 last = self.read()

@@ -11,7 +11,7 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
-from ugsd_privacy.key_files import require_not_writable
+from ugsd_privacy.key_files import make_private_folder, require_not_writable
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.marks import MarkFile
@@ -190,7 +190,7 @@ class Door:
             self.close()
         if self._egress is None:
             try:
-                self._home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(self._home.path)
             except OSError as error:
                 raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
             # The ledger first: a crash before the key is made leaves a home that can be used.

@@ -16,7 +16,12 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.key_files import read_text, replace_text, require_not_writable
+from ugsd_privacy.key_files import (
+    make_private_folder,
+    read_text,
+    replace_text,
+    require_not_writable,
+)
 from ugsd_privacy.keys import VerifierPublicKey
 from ugsd_privacy.manifest import KeyManifest, read_manifest_file, verify_manifest
 from ugsd_privacy.marks import Mark, MarkFile
@@ -141,7 +146,7 @@ class TrustedRoot:
     def _made(self) -> Path:
         """The file of what was seen, whose folder exists now."""
         for folder in (self._seen.parent.parent, self._seen.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder)
             require_not_writable(folder)
         return self._seen
 

@@ -76,10 +76,11 @@ SURFACE = {
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
         LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
         UserNameRefused WireError WitnessUnavailable""",
-    ".file_owners": "require_not_writable require_not_writable_by_others require_owned_by_us",
+    ".file_owners": """make_private_folder require_not_writable require_not_writable_by_others
+        require_owned_by_us""",
     ".gaussian": "RoundedGaussian",
-    ".key_files": """create_private from_text read_text replace_text require_not_writable
-        require_owned_by_us sync_directory to_text""",
+    ".key_files": """create_private from_text make_private_folder read_text replace_text
+        require_not_writable require_owned_by_us sync_directory to_text""",
     ".keys": """LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey fingerprint
         log_origin""",
     ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",

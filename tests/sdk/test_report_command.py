@@ -17,6 +17,7 @@ from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.marks import MarkFile
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings
@@ -242,6 +243,7 @@ def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
         note = LogSigner(LogKey.load(home.log_key)).sign(log)[1]
     home.cosigned.mkdir()
     (home.cosigned / "0123.note").write_text(note)
+    MarkFile(home.cosigned).make()
     assert read(used, out=tmp_path / "r.json").verification.outcome == "verified"
     shutil.rmtree(home.ledger)
     for path in (home.log_key, home.anchor):

@@ -19,7 +19,7 @@ from ugsd_privacy.audit.checkpoint import Checkpoint
 from ugsd_privacy.audit.cosignature import WitnessKey, WitnessPublicKey
 from ugsd_privacy.audit.merkle import EMPTY_ROOT
 from ugsd_privacy.errors import KeyFileError, WitnessUnavailable
-from ugsd_privacy.key_files import require_not_writable, require_owned_by_us
+from ugsd_privacy.key_files import make_private_folder, require_not_writable, require_owned_by_us
 
 __all__ = ["WitnessState", "open_witness"]
 
@@ -72,7 +72,7 @@ class WitnessState:
         if not self._create and not self._path.exists():
             raise self._lost()
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
             require_not_writable(self._path.parent)
             if self._path.exists():
                 require_owned_by_us(self._path)
