@@ -55,9 +55,11 @@ _app = typer.Typer(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.standard_output import reserved_stdout
 
     try:
-        _app(args=None if argv is None else list(argv), prog_name="ugsd-server")
+        with reserved_stdout():
+            _app(args=None if argv is None else list(argv), prog_name="ugsd-server")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else _FAILED
     except KeyboardInterrupt:

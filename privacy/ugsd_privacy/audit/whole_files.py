@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.key_files import sync_directory
 
@@ -95,15 +96,12 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger."""
+    """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
+    for what is no regular file, which is not waited for."""
     try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+        return read_regular(path, max_bytes)
     except OSError as error:
         raise LogTampered(f"cannot read {path}: {error.strerror}") from None
-    if len(data) > max_bytes:
-        raise LogTampered(f"{path} is larger than {max_bytes} bytes")
-    return data
 
 
 def read_note(path: Path) -> str:

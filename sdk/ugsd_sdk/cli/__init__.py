@@ -69,12 +69,14 @@ privacy.register(_app)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
+    from ugsd_privacy.standard_output import reserved_stdout  # noqa: PLC0415
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="ugsd: %(message)s")
     try:
-        _app(args=None if argv is None else list(argv), prog_name="ugsd")
+        with reserved_stdout():
+            _app(args=None if argv is None else list(argv), prog_name="ugsd")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except KeyboardInterrupt:
