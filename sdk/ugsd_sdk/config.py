@@ -409,7 +409,7 @@ def _checked(
     given = with_lower_names(arguments)
     try:
         return kind(**given)
-    except SettingsError:
+    except (SettingsError, RecursionError):
         raise ConfigError(told_variable(Settings)) from None
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]

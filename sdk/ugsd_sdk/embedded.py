@@ -64,7 +64,7 @@ class EmbeddedVerifier:
             raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
         try:
             return _announced(self._process, timeout_s)
-        except (ValueError, KeyError, TypeError, Empty) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, Empty) as error:
             self.close()
             raise Unreachable(f"the embedded verifier did not start: see {log}") from error
         except BaseException:

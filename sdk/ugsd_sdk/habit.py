@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.bounded_files import read_regular
 
 from ugsd_sdk.errors import HabitError
 from ugsd_sdk.file_lock import locked
@@ -137,8 +138,7 @@ def _path(folder: Path, user: str) -> Path:
 def _read(path: Path) -> tuple[str, Habit]:
     """The name of the ears, and the habit."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES)
+        data = read_regular(path, _MAX_BYTES)
     except OSError:
         return "", NO_HABIT
     try:

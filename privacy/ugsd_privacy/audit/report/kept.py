@@ -9,17 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes, write_whole
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 
 __all__ = ["KeptLog", "KeptLogs"]
 
 _MAX_BYTES = 64 * 2**20
+_MAX_LOGS = 100_000
+_MAX_ITEMS = 4 * _MAX_LOGS
 
 
 class _Kept(BaseModel):
@@ -59,8 +62,10 @@ class KeptLogs(_Kept):
         if not path.exists():
             return cls()
         try:
-            kept = cls.model_validate_json(read_bytes(path, _MAX_BYTES))
-        except (ValidationError, LogTampered):
+            data = read_bytes(path, _MAX_BYTES)
+            check_json(data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
+            kept = cls.model_validate_json(data)
+        except (ValueError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
         for name, log in kept.logs.items():
             if not log.is_sound():
