@@ -46,7 +46,8 @@ types: $(DEV)/.installed
 sbom: $(DEV)/.installed
 	@echo '== CycloneDX'
 	@mkdir -p $(dir $(SBOM))
-	@$(DEV)/bin/cyclonedx-py requirements requirements/base.lock --pyproject pyproject.toml \
+	@$(DEV)/bin/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/base.lock \
+		--pyproject pyproject.toml \
 		--output-format JSON --output-reproducible --validate --output-file $(SBOM)
 
 audit: $(DEV)/.installed
