@@ -375,6 +375,10 @@ class _ArgumentsOnly(Settings):
         return (init_settings,)
 
 
+_MAX_DIGITS = 20
+"""Of a cap; longer text is left as it is, and refused as no number."""
+
+
 def _plain_caps(caps: object) -> object:
     """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
     if not isinstance(caps, Mapping):
@@ -392,7 +396,8 @@ def _plain_cap(value: object) -> object:
     text = value.strip()
     if text.lower() == "none":
         return None
-    return int(text) if text.isascii() and text.isdecimal() else value
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else value
 
 
 def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:

@@ -17,6 +17,7 @@ __all__ = ["check_variables", "told", "told_variable"]
 
 _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
 _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
+_MAX_SHOWN_CHARACTERS = 200
 _MAX_DEPTH = 64
 """Above that of any table, and of any name's own brackets."""
 _EXAMPLES = {
@@ -130,12 +131,18 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) ->
     if kind in _NOT_A_TABLE:
         return f"{keys[-1]} is a table: {_example(keys, in_yaml=in_yaml)}"
     if kind == "path_type":
-        return f'a path is text, such as "~/.ugsd", not {value!r}'
+        return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
     if kind == "together":
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
-    return f"{message}, not {value!r}" + (": put it in quotes" if in_quotes else "")
+    return f"{message}, not {_shown(value)}" + (": put it in quotes" if in_quotes else "")
+
+
+def _shown(value: object) -> str:
+    """So much of it that it is recognised."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 
 
 def _example(keys: Keys, *, in_yaml: bool) -> str:
