@@ -46,13 +46,15 @@ _app.add_typer(_captions, name="captions")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.standard_output import reserved_stdout
     from ugsd_sdk.errors import UgsdError
     from ugsd_server.errors import ServerError
 
     from ugsd_lab.errors import LabError
 
     try:
-        return run_app(_app, argv, "ugsd-lab")
+        with reserved_stdout():
+            return run_app(_app, argv, "ugsd-lab")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ModuleNotFoundError as error:

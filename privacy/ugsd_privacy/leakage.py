@@ -11,12 +11,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["LEAKAGE_FILE", "STRANGER", "Leak", "Leakage"]
+
+_MAX_ITEMS = 20_000
 
 LEAKAGE_FILE = "leakage.json"
 STRANGER = "none"
@@ -81,8 +85,10 @@ class Leakage(StrictModel):
         """
         path = folder / LEAKAGE_FILE
         try:
-            found = cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            data = read_regular(path, MAX_TEXT_BYTES)
+            check_json(data, max_items=_MAX_ITEMS)
+            found = cls.model_validate_json(data)
+        except (OSError, ValueError) as error:
             raise LeakageUnknown(
                 f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"
             ) from error

@@ -1,8 +1,11 @@
 """A clip in any usual form -> mono float32 at the drafter's sample rate.
 
-A path or bytes are decoded by libsndfile: WAV (PCM, float, mu-law), FLAC, Ogg Vorbis, Opus, MP3,
-AIFF and more. An array is taken as samples with the channels last. What is promised:
+A path or bytes are decoded by libsndfile, which is given nothing but WAV (also RF64), AIFF, FLAC,
+MP3, Ogg Vorbis and Ogg Opus; WAV and AIFF with PCM, float, mu-law or A-law samples. An array is
+taken as samples with the channels last. What is promised:
 
+* A file's size is checked before it is read, by its format: docs/decisions/031 has the limits. A
+  pipe, device or folder is refused without being waited for.
 * Length is checked on the header, before anything is decoded, and again on what was decoded.
 * Channels are averaged; integers are scaled by their type's range; 8-bit unsigned is centred.
 * Floats beyond [-1, 1] are scaled down as a whole, so that the loudest sample is 1: nothing is cut
@@ -15,15 +18,24 @@ AIFF and more. An array is taken as samples with the channels last. What is prom
 from __future__ import annotations
 
 import os
-from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ugsd_sdk.clip_files import (
+    FORMATS,
+    MAX_CHANNELS,
+    MAX_DURATION_S,
+    MAX_RATE,
+    ClipFormat,
+    EncodedClip,
+    check_found,
+    check_size,
+    opened,
+)
 from ugsd_sdk.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -38,10 +50,8 @@ __all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "Clip", "read_clip"]
 Float32 = NDArray[np.float32]
 Clip: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.generic]
 
-MAX_DURATION_S = 30.0
 MIN_DURATION_S = 0.1
-MAX_CHANNELS = 8
-MIN_RATE, MAX_RATE = 4_000, 384_000
+MIN_RATE = 4_000
 SILENCE = 2.0**-15
 """A clip whose samples all lie within one 16-bit step of each other is silence."""
 
@@ -139,39 +149,27 @@ def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float64]:
     raise BadSamples(f"samples of type {samples.dtype}: give integers or floats")
 
 
-def _from_file(
-    clip: str | os.PathLike[str] | bytes | bytearray | memoryview,
-) -> tuple[Float32, int]:
-    if not isinstance(clip, (str, os.PathLike)) and not len(clip):
-        raise EmptyAudio("no bytes were given: is the upload complete?")
-    try:
-        with _opened(clip) as source, soundfile.SoundFile(source) as file:
-            return _decode(file), int(file.samplerate)
-    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
-        raise UnreadableAudio(
-            "not audio that libsndfile reads, or damaged: give WAV, FLAC, Ogg, Opus or MP3, "
-            "converted for example by `ffmpeg -i clip.m4a clip.wav`"
-        ) from error
+def _from_file(clip: EncodedClip) -> tuple[Float32, int]:
+    with opened(clip) as (source, found, size):
+        try:
+            with soundfile.SoundFile(source) as file:
+                check_found(found, file.format, file.subtype)
+                samples, rate = _decode(file, found, size), int(file.samplerate)
+        except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
+            raise _undecodable() from error
+        if source.is_exhausted:
+            raise _undecodable()
+        return samples, rate
 
 
-def _opened(clip: str | os.PathLike[str] | bytes | bytearray | memoryview) -> BinaryIO:
-    """The clip's bytes. A path is opened here, since libsndfile takes no name that is not UTF-8."""
-    if not isinstance(clip, (str, os.PathLike)):
-        return BytesIO(bytes(clip))
-    name = os.fsdecode(clip)
-    try:
-        path = Path(name)
-        is_file = path.is_file()
-        if is_file and path.stat().st_size:
-            return path.open("rb")
-    except (OSError, ValueError) as error:
-        raise UnreadableAudio(f"{name!r} cannot be opened: check its permissions") from error
-    if not is_file:
-        raise UnreadableAudio(f"{name!r} is not a file: check the path")
-    raise EmptyAudio(f"{name!r} is empty: record again")
+def _undecodable() -> UnreadableAudio:
+    return UnreadableAudio(
+        f"damaged, or not the audio that its first bytes promise: give {FORMATS}, converted for "
+        "example by `ffmpeg -i clip.m4a clip.wav`"
+    )
 
 
-def _decode(file: soundfile.SoundFile) -> Float32:
+def _decode(file: soundfile.SoundFile, found: ClipFormat, size: int) -> Float32:
     """All of an open file as mono; bounded in time and memory whatever its header says."""
     rate, promised = int(file.samplerate), int(file.frames)
     _check_rate(rate)
@@ -179,6 +177,7 @@ def _decode(file: soundfile.SoundFile) -> Float32:
     endless = promised > 2**40  # a stream that was written without knowing its length
     if not endless:
         _check_duration(promised / rate)
+    check_size(found, size, rate, int(file.channels))
     most = int(MAX_DURATION_S * rate) + 1
     chunks: list[Float32] = []
     decoded = 0

@@ -379,6 +379,10 @@ class _ArgumentsOnly(Settings):
         return (init_settings,)
 
 
+_MAX_DIGITS = 20
+"""Of a cap; longer text is left as it is, and refused as no number."""
+
+
 def _plain_caps(caps: object) -> object:
     """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
     if not isinstance(caps, Mapping):
@@ -396,7 +400,8 @@ def _plain_cap(value: object) -> object:
     text = value.strip()
     if text.lower() == "none":
         return None
-    return int(text) if text.isascii() and text.isdecimal() else value
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else value
 
 
 def _no_truth(value: object, annotation: object) -> object:
@@ -434,7 +439,7 @@ def _checked(
     given = with_lower_names(arguments)
     try:
         return kind(**given)
-    except SettingsError:
+    except (SettingsError, RecursionError):
         raise ConfigError(told_variable(Settings)) from None
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]

@@ -16,6 +16,10 @@ from ugsd_sdk.settings_file import NAMED_TABLES, SettingsFile
 __all__ = ["check_variables", "told", "told_variable"]
 
 _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
+_MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
+_MAX_SHOWN_CHARACTERS = 200
+_MAX_DEPTH = 64
+"""Above that of any table, and of any name's own brackets."""
 _EXAMPLES = {
     "verifier": ("url", "embedded"),
     "noise": ("sigma", 1.0),
@@ -35,12 +39,32 @@ def check_variables(settings: type[BaseModel]) -> None:
         name = variable.upper()
         if not name.startswith(_PREFIX) or name.startswith(_SERVERS):
             continue
+        _check_bounds(variable, os.environ[variable])
         keys = tuple(name.removeprefix(_PREFIX).lower().split("__"))
         if not _is_setting(settings, keys):
             raise ConfigError(
                 f"environment variable {variable}: no such setting: did you mean "
                 f"{_nearest_variable(settings, keys)}? Correct its name or unset it"
             )
+
+
+def _check_bounds(variable: str, value: str) -> None:
+    """Raise :class:`ConfigError` for what is longer or nested deeper than any setting: tables are
+    parsed as JSON, by a recursive parser."""
+    shown = variable[:_MAX_NAME_CHARACTERS]
+    if len(variable) > _MAX_NAME_CHARACTERS or len(value) > _MAX_VALUE_CHARACTERS:
+        raise ConfigError(
+            f"environment variable {shown}: longer than any setting: move it to a settings file"
+        )
+    depth = deepest = 0
+    for sign in value:
+        depth += (sign in "[{") - (sign in "]}")
+        deepest = max(deepest, depth)
+    if deepest > _MAX_DEPTH:
+        raise ConfigError(
+            f"environment variable {shown}: nested too deeply: set {shown}__ and a key of it "
+            "instead"
+        )
 
 
 def told(
@@ -64,7 +88,7 @@ def told_variable(settings: type[BaseModel]) -> str:
 def _is_json(text: str | None) -> bool:
     try:
         json.loads(text or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -107,12 +131,18 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) ->
     if kind in _NOT_A_TABLE:
         return f"{keys[-1]} is a table: {_example(keys, in_yaml=in_yaml)}"
     if kind == "path_type":
-        return f'a path is text, such as "~/.ugsd", not {value!r}'
+        return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
     if kind == "together":
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
-    return f"{message}, not {value!r}" + (": put it in quotes" if in_quotes else "")
+    return f"{message}, not {_shown(value)}" + (": put it in quotes" if in_quotes else "")
+
+
+def _shown(value: object) -> str:
+    """So much of it that it is recognised."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 
 
 def _example(keys: Keys, *, in_yaml: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -89,9 +90,13 @@ class EmbeddedVerifier:
             process, self._process = self._process, None
         if process is None:
             return
-        stops = (_hang_up, subprocess.Popen.terminate, subprocess.Popen.kill)
+        stops: tuple[Callable[[], None], ...] = (
+            lambda: _hang_up(process),
+            process.terminate,
+            process.kill,
+        )
         for stop, timeout_s in zip(stops, _STOP_TIMEOUTS_S, strict=True):
-            stop(process)
+            stop()
             try:
                 process.wait(timeout_s)
                 break

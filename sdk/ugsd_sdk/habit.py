@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.key_files import make_private_folder, require_not_writable, require_owned_by_us
 
@@ -150,9 +151,7 @@ def _path(folder: Path, user: str) -> Path:
 def _read(path: Path) -> tuple[str, Habit]:
     """The name of the ears, and the habit."""
     try:
-        with path.open("rb") as file:
-            require_owned_by_us(path, os.fstat(file.fileno()))
-            data = file.read(_MAX_BYTES)
+        data = read_regular(path, _MAX_BYTES, check=require_owned_by_us)
     except OSError:
         return "", NO_HABIT
     except KeyFileError as error:

@@ -11,17 +11,20 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.drafter.onnx import weights_of
-from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.errors import ConfigError, ModelError
 
 __all__ = ["QUALITY_FILE", "Check", "Gap", "Quality", "Setting", "measured_parts"]
 
 QUALITY_FILE = "quality.json"
 _GATE_FILE = "gate.json"
+_MAX_ITEMS = 20_000
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,8 +121,10 @@ class Quality(StrictModel):
         """
         path = folder / QUALITY_FILE
         try:
-            found = cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            data = read_regular(path, MAX_TEXT_BYTES)
+            check_json(data, max_items=_MAX_ITEMS)
+            found = cls.model_validate_json(data)
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: nobody measured what this drafter reaches: run `ugsd-lab quality --write`"
                 ", or set threshold and disclosure in place of a target"
@@ -134,5 +139,10 @@ class Quality(StrictModel):
 def measured_parts(folder: Path) -> dict[str, str]:
     """SHA-256, in hex, of all that the figures of the drafter in ``folder`` depend on."""
     gate = folder / _GATE_FILE
-    own = {_GATE_FILE: hashlib.sha256(gate.read_bytes()).hexdigest()} if gate.is_file() else {}
-    return weights_of(folder) | own
+    if not gate.is_file():
+        return weights_of(folder)
+    try:
+        digest = hashlib.sha256(read_regular(gate, MAX_TEXT_BYTES)).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{gate}: {error.strerror}: fit it again") from error
+    return weights_of(folder) | {_GATE_FILE: digest}

@@ -2,6 +2,10 @@
 
 YAML is read as YAML 1.1 by PyYAML's safe loader, less what would let a cap be misread: a key that
 is given twice, an alias, a key that is no text, and an empty value are refused.
+
+Both parsers are plain Python, and slow or recursive on texts that nobody writes. So a file's size
+and the number of its lines, commas and brackets are bounded before it is parsed, and the depth of
+its keys and the size of its numbers as it is read: the worst that is allowed takes under a second.
 """
 
 from __future__ import annotations
@@ -15,14 +19,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import KeyFileError, UserNameRefused
 from ugsd_privacy.file_owners import require_not_writable_by_others, require_owned_by_us
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.toml_lines import KeyLine, key_lines
+from ugsd_sdk.toml_lines import MAX_KEY_PARTS, KeyLine, key_lines
 
 __all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "plain_name", "with_lower_names"]
+
+MAX_SETTINGS_BYTES = 256 * 1024
+"""Of about 8,000 users with a cap each."""
+MAX_PARTS = 10_000
+"""Lines, commas and opening brackets."""
+_PARTS = "\n,[{"
+_MAX_DEPTH = 16
+"""Settings are three tables deep."""
+_MAX_BITS, _MAX_DIGITS = 64, 100
+_SHOWN_CHARACTERS = 60
 
 NAMED_TABLES = ("profiles", "users")
 """Tables whose keys are names that people chose; neither case nor Unicode form tells two apart."""
@@ -32,6 +47,7 @@ _GIVEN_TWICE = re.compile("overwrite|twice|immutable|duplicate", re.I)
 
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_box]|.*:")
 """Octal, binary, hexadecimal or of base 60, to YAML 1.1."""
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _UNTAGGED = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 Keys = tuple[str, ...]
@@ -58,17 +74,22 @@ class SettingsFile:
         if read is None:
             raise ConfigError(f"{path}: settings are read from files named .toml, .yaml or .yml")
         try:
-            with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                require_owned_by_us(path, status, or_root=True)
-                require_not_writable_by_others(path, status)
-                text = file.read().decode("utf-8-sig").replace("\r\n", "\n")
+            data = read_regular(path, MAX_SETTINGS_BYTES, check=_require_trusted)
+            text = data.decode("utf-8-sig").replace("\r\n", "\n")
         except KeyFileError as error:
             raise ConfigError(str(error)) from error
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConfigError(
-                f"{path}: cannot be read: check that it is there, is UTF-8, and its permissions"
+                f"{path}: cannot be read: {error.strerror}: check that it is there, a file of at "
+                f"most {MAX_SETTINGS_BYTES // 1024} KiB, and its permissions"
             ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: cannot be read: save it as UTF-8") from error
+        if sum(map(text.count, _PARTS)) > MAX_PARTS:
+            raise ConfigError(
+                f"{path}: more than {MAX_PARTS} lines, commas and brackets: give users who share "
+                "their caps one profile, and let each device read its own users alone"
+            )
         return read(path, text)
 
     @property
@@ -133,6 +154,12 @@ def _refuse_twice(path: Path, keys: Keys, line: int) -> NoReturn:
 
 def _read_toml(path: Path, text: str) -> SettingsFile:
     found = list(key_lines(text))
+    for key in found:
+        if len(key.path) > MAX_KEY_PARTS:
+            raise ConfigError(
+                f"{path}:{key.line}: not settings: a key of more than {MAX_KEY_PARTS} parts; "
+                "tables are three deep at most"
+            )
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -150,7 +177,29 @@ def _read_toml(path: Path, text: str) -> SettingsFile:
     for key in found:
         for length in range(1, len(key.path) + 1):
             lines.setdefault(key.path[:length], key.line)
+    _check_numbers(values, (), SettingsFile(path, values, lines).place)
     return _settings_file(path, values, lines)
+
+
+def _check_numbers(value: Any, keys: Keys, place: Callable[[Keys], str]) -> None:
+    """Raise :class:`ConfigError` for a number of thousands of digits, which not even a message can
+    show."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(inner, (*keys, key), place)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_numbers(inner, keys, place)
+    elif _is_too_large(value):
+        _refuse_number(place(keys), keys)
+
+
+def _is_too_large(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() > _MAX_BITS
+
+
+def _refuse_number(place: str, keys: Keys) -> NoReturn:
+    raise ConfigError(f"{place}: key {'.'.join(keys)}: too large a number: `none` lifts a cap")
 
 
 def _given_twice(found: list[KeyLine]) -> KeyLine | None:
@@ -201,17 +250,22 @@ def _plain(
     """The node as plain values; the lines of its keys are added to ``lines``."""
     line = node.start_mark.line + 1
     name = ".".join(keys)
+    if len(keys) > _MAX_DEPTH:
+        raise ConfigError(f"{path}:{line}: not settings: nested too deeply")
     if not isinstance(node, yaml.ScalarNode) and node.tag not in _UNTAGGED:
         raise ConfigError(f"{path}:{line}: key {name}: delete the tag {node.tag}")
     if isinstance(node, yaml.SequenceNode):
         return [_plain(path, loader, item, (*keys, "[]"), {}) for item in node.value]
     if isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and len(node.value) > _MAX_DIGITS:
+            _refuse_number(f"{path}:{line}", keys)
         try:
             value = loader.construct_object(node)
-        except (ValueError, AttributeError, KeyError) as error:
-            raise ConfigError(
-                f"{path}:{line}: key {name}: cannot be read: {node.value!r}"
-            ) from error
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            shown = node.value[:_SHOWN_CHARACTERS]
+            raise ConfigError(f"{path}:{line}: key {name}: cannot be read: {shown!r}") from error
+        if _is_too_large(value):
+            _refuse_number(f"{path}:{line}", keys)
         if type(value) in {int, float} and _ODD_NUMBER.match(node.value):
             raise ConfigError(
                 f"{path}:{line}: key {name}: {node.value} would be read as {value}: write that, or "
@@ -238,3 +292,9 @@ def _plain(
         lines[inner] = key_line
         table[key] = _plain(path, loader, value_node, inner, lines)
     return table
+
+
+def _require_trusted(path: Path, status: os.stat_result) -> None:
+    """Raise ``KeyFileError`` where somebody else than this user or root could have written it."""
+    require_owned_by_us(path, status, or_root=True)
+    require_not_writable_by_others(path, status)

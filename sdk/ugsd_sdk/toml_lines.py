@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["KeyLine", "key_lines"]
+__all__ = ["MAX_KEY_PARTS", "KeyLine", "key_lines"]
+
+MAX_KEY_PARTS = 16
+"""Of a dotted key; of a longer one, so many and one more are read."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
@@ -107,7 +110,7 @@ class _Scanner:
                 parts.append(bare)
             else:
                 break
-            if not self._passes(".", _SPACE):
+            if len(parts) > MAX_KEY_PARTS or not self._passes(".", _SPACE):
                 break
         return tuple(parts)
 

@@ -16,7 +16,9 @@ from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError
@@ -82,6 +84,7 @@ class EntropyGate:
 
 
 _TINY = 1e-6
+_MAX_ITEMS = 1000
 """Keeps the log-odds of a certain token finite, about -14."""
 
 FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
@@ -144,10 +147,16 @@ class Calibrator:
     def load(cls, path: Path) -> Calibrator:
         """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
         try:
-            fields = _GateFile.model_validate_json(path.read_bytes())
-        except OSError as error:
+            data = read_regular(path, MAX_TEXT_BYTES)
+            check_json(data, max_items=_MAX_ITEMS)
+            fields = _GateFile.model_validate_json(data)
+        except FileNotFoundError as error:
             raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
-        except (ValueError, ValidationError, RecursionError) as error:
+        except OSError as error:
+            raise ModelError(
+                f"{path}: {error.strerror}: copy the drafter's folder again"
+            ) from error
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path} is no gate of format 1: fit it again") from error
         clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
         return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)

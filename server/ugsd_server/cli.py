@@ -55,9 +55,11 @@ _app = typer.Typer(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.standard_output import reserved_stdout
 
     try:
-        return run_app(_app, argv, "ugsd-server")
+        with reserved_stdout():
+            return run_app(_app, argv, "ugsd-server")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except PrivacyError as error:

@@ -193,6 +193,7 @@ def nan_at(samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
         pytest.param([0.0] * 16_000, 16_000, BadSamples, id="a list"),
         pytest.param(None, None, BadSamples, id="nothing"),
         pytest.param(b"RIFF", 16_000, BadSamples, id="rate with a file"),
+        pytest.param(memoryview(b""), None, EmptyAudio, id="an empty view"),
     ],
 )
 def test_an_unusable_clip_is_a_typed_error(

@@ -14,11 +14,15 @@ from ugsd_privacy.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["Consistency", "Receipt"]
+
+_MAX_ITEMS = 128
+"""Hashes of the longest proof, and the other fields."""
 
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -57,9 +61,12 @@ class Receipt(StrictModel):
         What it says is not believed before :meth:`verify`.
         """
         try:
+            check_json(text.encode() if isinstance(text, str) else text, max_items=_MAX_ITEMS)
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise LogTampered(f"not a receipt: {error.error_count()} fault(s)") from None
+        except ValueError as error:
+            raise LogTampered(f"not a receipt: {error}") from None
 
     def verify(self, public: LogPublicKey) -> None:
         """Raise :class:`LogTampered` unless ``public`` signed a tree that holds this leaf."""

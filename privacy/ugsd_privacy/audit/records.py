@@ -51,7 +51,9 @@ _MAX_DEPTH, _LEAF_DEPTH = 3, 2
 """A record is a map that holds a map of arrays, a leaf an array that holds one."""
 _COMMITMENT_TAG = b"ugsd egress record 3\x00"
 
-Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_MAX_COUNT = 2**63 - 1
+"""What a ledger can hold."""
+Count = Annotated[int, Field(strict=True, ge=0, le=_MAX_COUNT)]
 Counts = tuple[Count, Count, Count, Count, Count]
 """Of a :class:`Usage`: blocks, tokens, frames, bytes, spend."""
 Resettable = Literal["hour", "day", "lifetime"]
@@ -191,7 +193,7 @@ class Leaf:
             raise LogTampered("not a leaf") from None
         counts = (frame_bytes, blocks, tokens)
         if not (sound and type(sealed) is bytes and len(sealed) == _DIGEST_BYTES) or any(
-            type(count) is not int or count < 0 for count in counts
+            type(count) is not int or not 0 <= count <= _MAX_COUNT for count in counts
         ):
             raise LogTampered("not a leaf")
         return leaf

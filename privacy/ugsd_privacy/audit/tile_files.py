@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from ugsd_privacy.audit.tiles import (
     width_in,
 )
 from ugsd_privacy.audit.whole_files import is_draft
+from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import LogTampered
 
 __all__ = ["TileFiles", "placed_files", "read_plain"]
@@ -112,18 +112,10 @@ def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
 
 def read_plain(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file that is no link and no pipe. Raises :class:`LogTampered`."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise LogTampered(f"{path} is not a file")
-            data = file.read(min(status.st_size, max_bytes) + 1)
+        return read_regular(path, max_bytes, follow_links=False)
     except OSError as error:
         raise LogTampered(f"cannot read {path}: {error.strerror}") from None
-    if len(data) > max_bytes:
-        raise LogTampered(f"{path} is larger than {max_bytes} bytes")
-    return data
 
 
 def _tile_at(path: str) -> Tile | None:

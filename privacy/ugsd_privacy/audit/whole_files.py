@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.key_files import require_owned_by_us, sync_directory
 
@@ -96,17 +97,12 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def read_bytes(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
     """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
-    :class:`KeyFileError` where it must be ``ours`` and belongs to another user."""
+    for what is no regular file, which is not waited for; :class:`KeyFileError` where it must be
+    ``ours`` and belongs to another user."""
     try:
-        with path.open("rb") as file:
-            if ours:
-                require_owned_by_us(path, os.fstat(file.fileno()))
-            data = file.read(max_bytes + 1)
+        return read_regular(path, max_bytes, check=require_owned_by_us if ours else None)
     except OSError as error:
         raise LogTampered(f"cannot read {path}: {error.strerror}") from None
-    if len(data) > max_bytes:
-        raise LogTampered(f"{path} is larger than {max_bytes} bytes")
-    return data
 
 
 def read_note(path: Path, *, ours: bool = False) -> str:

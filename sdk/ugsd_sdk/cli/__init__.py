@@ -70,12 +70,14 @@ trust.register(_app)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
+    from ugsd_privacy.standard_output import reserved_stdout  # noqa: PLC0415
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 
     configure_logging(logging.WARNING, "ugsd: %(message)s")
     try:
-        return run_app(_app, argv, "ugsd")
+        with reserved_stdout():
+            return run_app(_app, argv, "ugsd")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (UgsdError, PrivacyError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import ConfigDict, RootModel, ValidationError
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError
@@ -32,6 +33,7 @@ class _Clips(RootModel[tuple[DemoClip, ...]]):
 def read_clips(folder: Path) -> tuple[DemoClip, ...]:
     """The clips in ``folder``. Raises :class:`ModelError` where the package is incomplete."""
     try:
-        return _Clips.model_validate_json((folder / "clips.json").read_bytes()).root
+        data = read_regular(folder / "clips.json", MAX_TEXT_BYTES)
+        return _Clips.model_validate_json(data).root
     except (OSError, ValidationError) as error:
         raise ModelError(f"the bundled clips at {folder} are incomplete: reinstall ugsd") from error

@@ -19,12 +19,17 @@ __all__ = ["content_lines", "content_of", "words_of"]
 
 def words_of(vocabulary: Path | None) -> Sequence[str]:
     """Pieces by token id: of a vocabulary file, or the bundled one. Raises ``ConfigError``."""
+    from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+
     from ugsd_sdk.errors import ConfigError
 
     try:
-        source = vocabulary or files("ugsd_sdk") / "starter" / "vocabulary.json"
-        pieces = json.loads(source.read_text("utf-8"))
-    except (OSError, ValueError):
+        if vocabulary is None:
+            data = (files("ugsd_sdk") / "starter" / "vocabulary.json").read_bytes()
+        else:
+            data = read_regular(vocabulary, MAX_TEXT_BYTES)
+        pieces = json.loads(data)
+    except (OSError, ValueError, RecursionError):
         raise ConfigError(f"{vocabulary}: no vocabulary file can be read there") from None
     if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
         raise ConfigError(f"{vocabulary}: not a list of pieces by token id")

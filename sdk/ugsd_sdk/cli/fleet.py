@@ -11,6 +11,7 @@ import typer
 from ugsd_privacy.terminal import tell_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _EPILOG = """Examples:
   ugsd audit fleet reports/*.json --format md
   ugsd audit fleet week/*.json week/*.ugsd --by-file --kept kept.json --out fleet.html
 """
-_MAX_REPORT_BYTES = 64 * 2**20
 
 
 def register(audit: typer.Typer) -> None:
@@ -122,9 +122,10 @@ class _Arrived:
 
     @classmethod
     def read(cls, files: Iterable[Path]) -> _Arrived:
-        """Ends the command for files that cannot be opened."""
+        """Ends the command for files that are not there; others that cannot be read are faults of
+        their devices."""
         from ugsd_privacy.audit.report.fleet import header_of_export
-        from ugsd_privacy.audit.report.schema import read_report
+        from ugsd_privacy.audit.report.schema import MAX_REPORT_BYTES, read_report
         from ugsd_privacy.audit.whole_files import read_bytes
         from ugsd_privacy.errors import LogTampered, ReportRejected
 
@@ -132,9 +133,13 @@ class _Arrived:
         for path in {os.path.realpath(path): path for path in files}.values():
             try:
                 if is_json(path):
-                    arrived.reports[path] = read_report(read_bytes(path, _MAX_REPORT_BYTES))
+                    arrived.reports[path] = read_report(read_bytes(path, MAX_REPORT_BYTES))
                 else:
                     arrived.exports[path] = header_of_export(path)
+            except FileNotFoundError as error:
+                fail(f"cannot read {path}: {error.strerror}")
+            except OSError as error:
+                arrived.unread[path] = f"{path.name}: cannot be read: {error.strerror}"
             except (LogTampered, ReportRejected) as error:
                 arrived.unread[path] = f"{path.name}: {error}"
         arrived._deny_false_claims()

@@ -31,6 +31,8 @@ __all__ = ["REMEDY", "WitnessKeyOption", "describe", "is_json", "register"]
 
 REMEDY = "restore a backup, or move the home folder away to start anew"
 _MAX_JSON_BYTES = 16 * 2**20
+_MAX_PROOF_ITEMS = 128
+"""Hashes of the longest proof, and the other fields."""
 _SECONDS_PER_HOUR = 3600
 _LEADING_BYTES = 64
 
@@ -78,7 +80,7 @@ def verify(
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
     trusted = [_given_note(path) for path in checkpoint or []]
-    proofs = file is not None and not file.is_dir() and is_json(file)
+    proofs = file is not None and not file.is_dir() and _holds_proofs(file)
     if file is not None and owner_key is not None:
         raise typer.BadParameter("--owner-key reads a home's bodies: it is not for a FILE")
     if proofs and (trusted or witnesses):
@@ -168,8 +170,9 @@ def _verify_export(
     witnesses: list[WitnessPublicKey],
 ) -> None:
     from ugsd_privacy.audit.offline import verify_export
+    from ugsd_privacy.bounded_files import open_regular
 
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
     tell(*_describe_export(summary).split("\n"))
     _tell_witnessed(summary.witnessed, summary.size)
@@ -253,14 +256,21 @@ def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None
         tell(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
 
 
-def is_json(file: Path) -> bool:
-    """Whether it is an object in JSON, as far as its first character tells; ends the command where
-    the file cannot be read."""
+def _holds_proofs(file: Path) -> bool:
+    """Ends the command where the file cannot be read."""
     try:
-        with file.open("rb") as stream:
-            return stream.read(_LEADING_BYTES).lstrip()[:1] == b"{"
+        return is_json(file)
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}")
+
+
+def is_json(file: Path) -> bool:
+    """Whether it is an object in JSON, as far as its first character tells. Raises
+    :class:`OSError` where the file cannot be read."""
+    from ugsd_privacy.bounded_files import open_regular
+
+    with open_regular(file) as stream:
+        return stream.read(_LEADING_BYTES).lstrip()[:1] == b"{"
 
 
 def _verify_proofs(file: Path, public: LogPublicKey) -> None:
@@ -278,12 +288,14 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
 
 
 def _proof_of(line: bytes) -> Receipt | Consistency:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
     from ugsd_privacy.audit.receipts import Consistency, Receipt
+    from ugsd_privacy.bounded_json import check_json
     from ugsd_privacy.errors import LogTampered
 
     either: TypeAdapter[Receipt | Consistency] = TypeAdapter(Receipt | Consistency)
     try:
+        check_json(line, max_items=_MAX_PROOF_ITEMS)
         return either.validate_json(line)
-    except ValidationError:
+    except ValueError:
         raise LogTampered("neither a receipt nor a proof") from None

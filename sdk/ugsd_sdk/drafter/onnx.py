@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
@@ -58,6 +60,9 @@ EARS_FOLDER = "ears"
 EARS_GRAPH = "ears.onnx"
 GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
+_MAX_GRAPH_BYTES = 2 * 2**30
+"""ONNX's own limit of a file."""
+_MAX_PIECES, _MAX_FIELDS = 500_000, 10_000
 _CLEAR = log(4)
 """Log-odds from which a voice clearly sounds female or male: four to one."""
 
@@ -270,6 +275,7 @@ def _gender(femininity: float) -> Gender | None:
 
 
 def _pieces(data: bytes) -> list[str]:
+    check_json(data, max_items=_MAX_PIECES)
     pieces = json.loads(data)
     if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
         raise ValueError(f"{VOCABULARY_FILE} is no list of pieces")
@@ -279,11 +285,15 @@ def _pieces(data: bytes) -> list[str]:
 def _read_description(folder: Path) -> DrafterDescription:
     path = folder / DESCRIPTION_FILE
     try:
-        description = DrafterDescription.model_validate_json(_read(path))
+        data = _read(path, MAX_TEXT_BYTES)
+        check_json(data, max_items=_MAX_FIELDS)
+        description = DrafterDescription.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ModelError(f"{path}: {where or 'file'}: {first['msg']}: export it again") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}: export it again") from error
     missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)
     if missing:
         raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
@@ -307,7 +317,7 @@ def pieces_of(folder: Path) -> list[str]:
     digest = _read_description(folder).files[VOCABULARY_FILE]
     path = folder / VOCABULARY_FILE
     try:
-        return _pieces(_read_checked(path, digest))
+        return _pieces(_read_checked(path, digest, MAX_TEXT_BYTES))
     except ValueError as error:
         raise ModelError(f"{path}: {error}: export it again") from error
 
@@ -318,16 +328,16 @@ def weights_of(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(_read(p)).hexdigest() for name, p in paths.items() if p.is_file()}
 
 
-def _read_checked(path: Path, digest: str) -> bytes:
-    data = _read(path)
+def _read_checked(path: Path, digest: str, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
+    data = _read(path, max_bytes)
     if hashlib.sha256(data).hexdigest() != digest:
         raise ModelError(f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}: reinstall it")
     return data
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, max_bytes)
     except OSError as error:
         raise ModelError(
             f"{path}: {error.strerror}: name a folder with a drafter's files"

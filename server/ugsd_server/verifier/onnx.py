@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
+from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
@@ -32,6 +34,9 @@ __all__ = ["DESCRIPTION_FILE", "GRAPH_FILE", "ModelDescription", "OnnxScorer"]
 DESCRIPTION_FILE = "model.json"
 GRAPH_FILE = "verifier.onnx"
 _ORT_LOG_ERRORS = 3
+_MAX_GRAPH_BYTES = 2 * 2**30
+"""ONNX's own limit of a file."""
+_MAX_ITEMS = 500_000
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -210,13 +215,17 @@ class OnnxScorer:
 def _read_description(folder: Path) -> ModelDescription:
     path = folder / DESCRIPTION_FILE
     try:
-        return ModelDescription.model_validate_json(_read(path))
+        data = _read(path, MAX_TEXT_BYTES)
+        check_json(data, max_items=_MAX_ITEMS)
+        return ModelDescription.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ModelDamaged(
             f"{path}: {where or 'file'}: {first['msg']}; export the model again"
         ) from error
+    except ValueError as error:
+        raise ModelDamaged(f"{path}: {error}; export the model again") from error
 
 
 def _read_checked(path: Path, digest: str) -> bytes:
@@ -228,9 +237,9 @@ def _read_checked(path: Path, digest: str) -> bytes:
     return data
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, max_bytes)
     except OSError as error:
         raise ModelMissing(
             f"{path}: {error.strerror}; name a folder with {DESCRIPTION_FILE} and {GRAPH_FILE}"

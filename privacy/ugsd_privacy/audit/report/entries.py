@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ugsd_privacy.audit.bodies import Absent, BodyReader
 from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.audit.report.parts import Amounts
+from ugsd_privacy.audit.report.parts import MAX_COUNT, Amounts
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.ledger import LedgerRow, LedgerView
 from ugsd_privacy.owner import OwnerKey
@@ -78,8 +78,10 @@ def read_entries(view: LedgerView, owner: OwnerKey | None, user: str) -> list[En
 
 
 def total_of(entries: Iterable[Entry]) -> Amounts:
-    """What left with all of them."""
-    return Amounts.total(entry.amounts for entry in entries)
+    """What left with all of them. A ledger that was tampered with can count more than
+    :data:`MAX_COUNT`; then that much."""
+    total = Amounts.total(entry.amounts for entry in entries)
+    return Amounts(**{name: min(amount, MAX_COUNT) for name, amount in total})
 
 
 def _entry(reader: BodyReader, row: LedgerRow) -> Entry:

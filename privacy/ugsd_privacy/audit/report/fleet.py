@@ -6,6 +6,7 @@ held against what its device says and against what was kept of its log the last 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,10 +21,13 @@ from ugsd_privacy.audit.report.kept import KeptLog
 from ugsd_privacy.audit.report.model import Report
 from ugsd_privacy.audit.report.parts import Amounts, Verification
 from ugsd_privacy.audit.report.telling import many, words_without_tricks
-from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
+from ugsd_privacy.bounded_files import open_regular
+from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 
 __all__ = ["Device", "examine", "header_of_export", "is_whole", "merge_rows", "name_of_log"]
+
+_log = logging.getLogger(__name__)
 
 _ORDER = {"failed": 0, "missing": 1, "verified": 2, "empty": 3}
 _SECONDS_PER_HOUR = 3600
@@ -44,7 +48,16 @@ class Device(NamedTuple):
 
 def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
     """The row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
-    export."""
+    export. Raises nothing that depends on what came: it would cost the other devices their rows."""
+    try:
+        return _examined(device, witnesses)
+    except (PrivacyError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        _log.warning("a device's report or export met an unexpected %s", type(error).__name__)
+        fault = f"what came of it is beyond what is read here ({type(error).__name__})"
+        return _examined(Device(device.name, kept=device.kept, fault=fault), ())
+
+
+def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow:
     report = None if device.report is None else device.report.without_content()
     export, by_reader = None, device.export is not None
     try:
@@ -106,7 +119,7 @@ def header_of_export(path: Path) -> ExportHeader | None:
     """What an export says of itself, unverified; ``None`` where it says nothing or cannot be
     read. Raises :class:`LogTampered` where its key does not make the name that it gives its log."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             header = ExportHeader.of(read_item(stream)[1])
     except (LogTampered, OSError):
         return None
@@ -118,7 +131,7 @@ def header_of_export(path: Path) -> ExportHeader | None:
 def is_whole(path: Path) -> bool:
     """Whether an export is whole and sealed by the key that it names: anyone can name a key."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             verify_export(stream)
     except (LogTampered, OSError):
         return False
@@ -139,7 +152,7 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
         trusted.append(report.checkpoint)
     public = _public(log) if log else None
     try:
-        with device.export.open("rb") as stream:
+        with open_regular(device.export) as stream:
             return verify_export(stream, public, trusted=trusted, witnesses=witnesses)
     except OSError as error:
         raise LogTampered(f"its export cannot be read: {error.strerror}") from None

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ugsd_privacy.audit.report.model import DayRow, Reason
-from ugsd_privacy.audit.report.parts import Amounts, Count, Part, Time, Verification
+from ugsd_privacy.audit.report.parts import (
+    Amounts,
+    Count,
+    Part,
+    Several,
+    Time,
+    Verification,
+)
 from ugsd_privacy.dp import Guarantee
 
 __all__ = ["FleetReport", "FleetRow"]
@@ -46,13 +53,13 @@ class FleetRow(Part):
     """What left by its report."""
     lifetime: Guarantee | None
     """As in its report."""
-    days: tuple[DayRow, ...]
+    days: Several[DayRow]
     """As in its report."""
-    caps_met: tuple[str, ...]
+    caps_met: Several[str]
     """Caps that nothing more fits under."""
     resets: Count
     """By the owner, in the period."""
-    reasons: tuple[Reason, ...]
+    reasons: Several[Reason]
     """As in its report."""
 
 
@@ -67,7 +74,7 @@ class FleetReport(Part):
     """The second after the last of any."""
     total: Amounts
     """What left by all reports together."""
-    devices: tuple[FleetRow, ...]
+    devices: Several[FleetRow]
     """Those whose log does not verify come first, then those that did not come."""
 
     @property

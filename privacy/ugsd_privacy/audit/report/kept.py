@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ugsd_privacy.audit.checkpoint import open_checkpoint
 from ugsd_privacy.audit.report.fleet_model import FleetRow
 from ugsd_privacy.audit.report.telling import words_without_tricks
 from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes, write_whole
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 from ugsd_privacy.strict_models import StrictModel
@@ -22,6 +23,8 @@ from ugsd_privacy.strict_models import StrictModel
 __all__ = ["KeptLog", "KeptLogs"]
 
 _MAX_BYTES = 64 * 2**20
+_MAX_LOGS = 100_000
+_MAX_ITEMS = 4 * _MAX_LOGS
 
 
 class KeptLog(StrictModel):
@@ -62,8 +65,10 @@ class KeptLogs(StrictModel):
         if not path.exists():
             return cls()
         try:
-            kept = cls.model_validate_json(read_bytes(path, _MAX_BYTES, ours=True))
-        except (ValidationError, LogTampered):
+            data = read_bytes(path, _MAX_BYTES, ours=True)
+            check_json(data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
+            kept = cls.model_validate_json(data)
+        except (ValueError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
         except KeyFileError as error:
             raise ReportRejected(str(error)) from None

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ugsd_privacy.audit.records import Resettable
-from ugsd_privacy.audit.report.parts import Amounts, Count, Part, Time, Verification
+from ugsd_privacy.audit.report.parts import (
+    MAX_COUNT,
+    Count,
+    Counted,
+    Part,
+    Several,
+    Time,
+    Verification,
+)
 from ugsd_privacy.dp import Guarantee
 from ugsd_privacy.wire import Disclosure
 
@@ -46,7 +54,7 @@ class DayRow(Part):
 
     day: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     """Its date."""
-    amounts: Amounts
+    amounts: Counted
     """What left on it."""
     captions: Count
     """That anything left of on it."""
@@ -94,7 +102,7 @@ class Word(Sent):
     """Tells it from a gap."""
     position: Count
     """In the caption, from 0."""
-    replaced: tuple[Sent, ...] = ()
+    replaced: Several[Sent] = ()
     """Other tokens that left for this position before, oldest first."""
 
 
@@ -119,17 +127,17 @@ class CaptionRow(Part):
     """When its first frame left, Unix time in seconds by the device's clock."""
     to_the_hour: bool
     """Whether that is known to the hour only, for want of the record."""
-    content: tuple[Annotated[Word | Gap, Field(discriminator="kind")], ...]
+    content: Several[Annotated[Word | Gap, Field(discriminator="kind")]]
     """In the order of the caption."""
-    records: tuple[Count, ...]
+    records: Several[Count]
     """Indices in the log."""
-    disclosures: tuple[Disclosure, ...]
+    disclosures: Several[Disclosure]
     """By which its blocks left."""
-    amounts: Amounts
+    amounts: Counted
     """What left of it."""
     epsilon: Guarantee | None
     """Of its vectors; null where none left."""
-    verifiers: tuple[str, ...]
+    verifiers: Several[str]
     """Fingerprints of the keys that it was sealed for."""
     erased: Count
     """Frames whose record the owner erased."""
@@ -159,7 +167,7 @@ class ResetRow(Part):
     """Its index in the log."""
     time_s: Time
     """Unix time in seconds by the device's clock."""
-    windows: tuple[Resettable, ...]
+    windows: Several[Resettable]
     """Which."""
 
 
@@ -182,11 +190,11 @@ class Protection(Part):
 
     title: str = ""
     """Which way: one in which blocks of the period left, or that of the settings."""
-    leaves: tuple[str, ...] = ()
+    leaves: Several[str] = ()
     """What leaves; empty of a way in which blocks left, which the captions show."""
-    bound: tuple[str, ...] = ()
+    bound: Several[str] = ()
     """What noise guarantees, or that nothing does."""
-    learnt: tuple[str, ...] = ()
+    learnt: Several[str] = ()
     """What attackers got in the lab, or that nobody measured it."""
     source: str = ""
     """Of those figures."""
@@ -218,9 +226,9 @@ class Report(Part):
     """Whose words the tokens are told in."""
     verification: Verification
     """Of the whole log."""
-    faults: tuple[str, ...] = ()
+    faults: Several[str] = ()
     """What beside the log could not be read: caps that were set on the device, and its notes."""
-    total: Amounts
+    total: Counted
     """What left in the period."""
     earlier: Count
     """Frames of this user before the period, which is told nothing of."""
@@ -228,23 +236,23 @@ class Report(Part):
     """Frames after it, say while the device's clock ran ahead."""
     lifetime: Guarantee | None
     """Of all vectors that left since the last reset of the lifetime; null where none left."""
-    days: tuple[DayRow, ...]
+    days: Several[DayRow]
     """Those on which anything left."""
-    caps: tuple[CapRow, ...]
+    caps: Several[CapRow]
     """Those that are set, in the order in which they are checked."""
-    captions: tuple[CaptionRow, ...]
+    captions: Several[CaptionRow]
     """Of which anything left, by their first frame; those whose first frame left in the period."""
-    handshakes: tuple[HandshakeRow, ...]
+    handshakes: Several[HandshakeRow]
     """By key."""
-    resets: tuple[ResetRow, ...]
+    resets: Several[ResetRow]
     """In the period."""
-    reasons: tuple[Reason, ...]
+    reasons: Several[Reason]
     """Most often first."""
-    never: tuple[str, ...]
+    never: Several[str]
     """What never leaves."""
-    protections: tuple[Protection, ...]
+    protections: Several[Protection]
     """Of each way in which blocks of the period left, and last that of the settings."""
-    unprotected: tuple[str, ...]
+    unprotected: Several[str]
     """What is not protected."""
 
     def without_content(self) -> Report:
@@ -265,7 +273,7 @@ class Report(Part):
             reason = row.reason if known else "a reason of the application's own"
             before = shared.get((row.outcome, reason))
             blocks = row.blocks + (before.blocks if before else 0)
-            changes = {"reason": reason, "blocks": blocks}
+            changes = {"reason": reason, "blocks": min(blocks, MAX_COUNT)}
             shared[row.outcome, reason] = row.model_copy(update=changes)
         return tuple(shared.values())
 

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
-__all__ = ["Amounts", "Count", "Part", "Time", "Verification"]
+__all__ = [
+    "MAX_COUNT",
+    "Amounts",
+    "Count",
+    "Counted",
+    "Part",
+    "Several",
+    "Sum",
+    "Time",
+    "Verification",
+]
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+MAX_COUNT = 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""What one device counts."""
+Sum = Annotated[int, Field(ge=0, lt=2**96)]
+"""What up to 2^33 devices count together, though each says the most that a count can be."""
 Time = Annotated[int, Field(ge=0, le=253_402_300_800)]
 """Up to the first second of the year 10,000."""
+
+_Item = TypeVar("_Item")
+Several = Annotated[tuple[_Item, ...], FailFast()]
+"""Of a million wrong items, the first is reported."""
 
 
 class Part(BaseModel):
@@ -23,17 +41,17 @@ class Part(BaseModel):
 class Amounts(Part):
     """What left, in numbers."""
 
-    frames: Count = 0
+    frames: Sum = 0
     """Sealed frames and first flights."""
-    blocks: Count = 0
+    blocks: Sum = 0
     """Frames that carried a block of tokens."""
-    tokens: Count = 0
+    tokens: Sum = 0
     """Token positions that frames newly disclosed."""
-    states: Count = 0
+    states: Sum = 0
     """Vectors of numbers about the clip, as far as records can be read."""
-    hidden: Count = 0
+    hidden: Sum = 0
     """Frames that carried vectors, how many is not known: their records are erased or sealed."""
-    bytes: Count = 0
+    bytes: Sum = 0
     """Of frames, padding and covers included."""
 
     @classmethod
@@ -44,6 +62,16 @@ class Amounts(Part):
             for name in sums:
                 sums[name] += getattr(part, name)
         return cls(**sums)
+
+
+def _check_counts(amounts: Amounts) -> Amounts:
+    if max(dict(amounts).values()) > MAX_COUNT:
+        raise ValueError(f"a device counts to {MAX_COUNT} at most")
+    return amounts
+
+
+Counted = Annotated[Amounts, AfterValidator(_check_counts)]
+"""What one device says that it counted, which is added to what others say."""
 
 
 class Verification(Part):

@@ -9,10 +9,16 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ugsd_privacy.audit.report.fleet_model import FleetReport
 from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import KeyFileError, ReportRejected
 from ugsd_privacy.keys import LogPublicKey
 
-__all__ = ["AnyReport", "read_report", "report_schema"]
+__all__ = ["MAX_REPORT_BYTES", "AnyReport", "read_report", "report_schema"]
+
+MAX_REPORT_BYTES = 64 * 2**20
+"""A year of captions with their words, at 3 kB each, of 50 a day."""
+_MAX_ITEMS = 4_000_000
+"""Words of a report of that size."""
 
 AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
 
@@ -20,11 +26,14 @@ AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
 def read_report(data: bytes) -> Report:
     """Parse a device's JSON report. Raises :class:`ReportRejected`."""
     try:
+        check_json(data, max_items=_MAX_ITEMS)
         report = Report.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise ReportRejected(f"no report of this release: {error}") from None
     if report.log:
         _require_own_name(report.log)
     return report

@@ -1,0 +1,76 @@
+"""Files that somebody else may have written or replaced: opened only if they are regular files, and
+read no further than they may be long.
+
+Every failure is an :class:`OSError` whose ``strerror`` is a plain sentence, so that callers turn it
+into the error of their own package as they do for a file that is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["MAX_TEXT_BYTES", "open_regular", "read_regular"]
+
+MAX_TEXT_BYTES = 4 * 2**20
+"""Enough for every description, table and vocabulary that comes with a model; the largest that we
+ship has 20 kB."""
+
+
+def open_regular(path: str | os.PathLike[str], *, follow_links: bool = True) -> BinaryIO:
+    """Open ``path`` for reading bytes.
+
+    Raises :class:`OSError` if it is missing or may not be read, and for a folder, pipe, socket or
+    device, none of which is waited for or read.
+    """
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0))
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | extra)
+
+    try:
+        # Asked first, because to open a device can have an effect; and again of what was opened.
+        _require_regular(Path(path).stat(follow_symlinks=follow_links), path)
+        file = open(path, "rb", opener=opener)  # noqa: SIM115  # Path.open has no opener
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, "no file can have this name", os.fspath(path)) from error
+    try:
+        _require_regular(os.fstat(file.fileno()), path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(
+    path: str | os.PathLike[str],
+    max_bytes: int,
+    *,
+    follow_links: bool = True,
+    check: Callable[[Path, os.stat_result], None] | None = None,
+) -> bytes:
+    """All bytes of ``path``. Raises :class:`OSError` as :func:`open_regular` does, and for a file
+    of more than ``max_bytes``, of which no more than one byte too many is read.
+
+    ``check`` is called with the path and the status of what was opened, and may raise.
+    """
+    with open_regular(path, follow_links=follow_links) as file:
+        status = os.fstat(file.fileno())
+        if check is not None:
+            check(Path(path), status)
+        size = status.st_size
+        data = file.read(min(size, max_bytes) + 1)
+        if size < len(data) <= max_bytes:  # it grew, or is of /proc, where files have no size
+            data += file.read(max_bytes + 1 - len(data))
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", os.fspath(path))
+    return data
+
+
+def _require_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))

@@ -1,0 +1,43 @@
+"""JSON from others, looked over before a model validates it.
+
+A validator lists every fault that it finds: an object with a million unknown keys is a few
+megabytes and becomes gigabytes of faults. An honest file has few keys in each object, a number of
+values that its reader knows, and is nested a few levels deep.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+__all__ = ["check_json"]
+
+_MAX_KEYS = 64
+_MAX_DEPTH = 32
+
+
+def check_json(data: bytes, *, max_items: int, max_keys: int = _MAX_KEYS) -> None:
+    """Raise :class:`ValueError` for JSON with more than ``max_items`` commas or ``max_keys`` keys
+    in one object, for JSON nested more than 32 levels deep, and for what is no JSON.
+
+    Every array and object of n values has n - 1 commas, so the first bound needs no parsing.
+    """
+    if data.count(b",") > max_items:
+        raise ValueError(f"it holds more than {max_items} values")
+    level: list[Any] = [from_json(data)]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer, max_keys)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _inside(value: Any, max_keys: int) -> list[Any]:
+    if isinstance(value, dict):
+        if len(value) > max_keys:
+            raise ValueError(f"an object in it has more than {max_keys} keys")
+        return [inner for inner in value.values() if isinstance(inner, (dict, list))]
+    if isinstance(value, list):
+        return [inner for inner in value if isinstance(inner, (dict, list))]
+    return []

@@ -1,0 +1,57 @@
+"""The pages of an Ogg file (RFC 3533 §6), checked before a decoder sees them.
+
+A decoder that meets bytes that are no page looks for the next one and computes a checksum at every
+place that might begin one: a few megabytes can take it minutes. So it is given whole, sound pages
+only, one after the other.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from ugsd_sdk.errors import UnreadableAudio
+
+__all__ = ["MAX_PAGES", "sound_pages"]
+
+MAX_PAGES = 50_000
+"""30 s of Opus with a page for each packet of 2.5 ms are 12,000; a writer fills each second one
+page or more."""
+
+_CAPTURE = b"OggS\0"
+_HEAD_BYTES = 27
+_CHECKSUM = slice(22, 26)
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def sound_pages(data: bytes) -> bytes:
+    """The whole pages of ``data``, without a last one that was cut short.
+
+    Raises :class:`UnreadableAudio` where something else than a page comes next, a page's checksum
+    is wrong, or there are more than :data:`MAX_PAGES`.
+    """
+    at = 0
+    for _ in range(MAX_PAGES):
+        if at >= len(data):
+            return data
+        head = data[at : at + _HEAD_BYTES]
+        if not head.startswith(_CAPTURE[: len(head)]):
+            raise _damaged(at)
+        body = at + _HEAD_BYTES + (head[26] if len(head) == _HEAD_BYTES else 0)
+        end = body + sum(data[at + _HEAD_BYTES : body])
+        if len(head) < _HEAD_BYTES or end > len(data):
+            return data[:at]
+        rest = b"".join((head[: _CHECKSUM.start], bytes(4), data[at + _CHECKSUM.stop : end]))
+        if _checksum(rest) != head[_CHECKSUM]:
+            raise _damaged(at)
+        at = end
+    raise UnreadableAudio(f"an Ogg file of more than {MAX_PAGES} pages: cut it to 30 s")
+
+
+def _checksum(page: bytes) -> bytes:
+    """CRC-32 with the bits of each byte in the other order than zlib's, and no inversions."""
+    mirrored = zlib.crc32(page.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return mirrored.to_bytes(4, "big").translate(_REVERSED)
+
+
+def _damaged(at: int) -> UnreadableAudio:
+    return UnreadableAudio(f"damaged: no whole Ogg page at byte {at}: copy or record it again")

@@ -1,0 +1,56 @@
+"""``make audit`` tells "no known vulnerability" from "nobody could be asked"."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from ugsd_lab import advisories
+from ugsd_lab.advisories import main
+
+CLEAN = {"name": "rich", "version": "15.0.0", "vulns": []}
+FAULTY = {
+    "name": "pyyaml", "version": "6.0.4",
+    "vulns": [{"id": "PYSEC-1", "fix_versions": ["6.0.5"]}],
+}  # fmt: skip
+UNKNOWN = {"name": "numpy", "skip_reason": "not found"}
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, *lines: dict[str, Any], **changes: Any) -> None:
+    fields = {"args": [], "returncode": 0, "stdout": json.dumps({"dependencies": lines}),
+              "stderr": ""} | changes  # fmt: skip
+    done = subprocess.CompletedProcess[str](**fields)
+    monkeypatch.setattr(advisories.subprocess, "run", lambda *_, **__: done)
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        ([CLEAN], 0, "1 versions asked about, 0 faults"),
+        ([CLEAN, FAULTY], 1, "pyyaml 6.0.4: PYSEC-1; mended in 6.0.5"),
+        ([CLEAN, UNKNOWN], 3, "NOT AUDITED: numpy"),
+        ([FAULTY, UNKNOWN], 1, "NOT AUDITED: numpy"),
+        ([UNKNOWN], 3, "no advisory service could be asked"),
+        ([], 3, "no advisory service could be asked"),
+    ],
+)
+def test_vulnerable_and_unasked_are_told_apart(
+    lines: list[dict[str, Any]],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answered(monkeypatch, *lines)
+    assert main(["base.lock"]) == code
+    assert said in capsys.readouterr().out
+
+
+def test_a_network_that_fails_is_no_vulnerability(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered(monkeypatch, returncode=1, stdout="", stderr="Traceback\nConnectionError: no route\n")
+    assert main(["base.lock"]) == 3
+    assert "could be asked: ConnectionError: no route" in capsys.readouterr().out

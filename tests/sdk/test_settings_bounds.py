@@ -1,0 +1,187 @@
+"""Settings, model files and tables that would cost minutes or gigabytes: refused soon, by name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.leakage import Leakage
+from ugsd_sdk.cli.content import words_of
+from ugsd_sdk.config import Settings
+from ugsd_sdk.drafter.onnx import pieces_of, state_dim_of
+from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.habit import NO_HABIT, HabitFile
+from ugsd_sdk.quality import Quality, measured_parts
+from ugsd_sdk.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, SettingsFile
+from ugsd_sdk.uncertainty import Calibrator
+
+SIZE = MAX_SETTINGS_BYTES - 100
+CPU_S = 2.0
+"""The worst takes about half a second of an idle processor; these took minutes, or memory."""
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    started = time.process_time()
+    yield
+    assert time.process_time() - started < CPU_S
+
+
+def settings_of(folder: Path, name: str, text: str) -> Settings:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return Settings.read(path)
+
+
+HOSTILE = {
+    "many keys.yaml": "".join(f"a{n}: 1\n" for n in range(200_000)),
+    "keys.yaml": "".join(f"a{n}: 1\n" for n in range(MAX_PARTS - 1)),
+    "laughs.yaml": "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]\n",
+    "nested.yaml": "a: " + "[" * (MAX_PARTS - 1),
+    "nested maps.yaml": "a: " + "{a: " * (MAX_PARTS - 1),
+    "indented.yaml": "".join(" " * n + "a:\n" for n in range(600)),
+    "dashes.yaml": "- " * (SIZE // 2),
+    "questions.yaml": "? " * (SIZE // 2),
+    "flat.yaml": "a: [" + "1," * (MAX_PARTS - 9) + "1]",
+    "sixties.yaml": "limits: {tokens_per_day: 1" + ":1" * (SIZE // 2 - 40) + "}",
+    "sixty.yaml": "limits: {tokens_per_day: 1" + ":1" * 40 + ".5}",
+    "digits.yaml": "limits: {tokens_per_day: " + "9" * (SIZE - 100) + "}",
+    "hex.yaml": "limits: {tokens_per_day: 0x" + "F" * (SIZE - 100) + "}",
+    "binary.yaml": "deadline_s: 0b" + "1" * 90,
+    "dots.toml": "a." * 50_000 + "a = 1\n",
+    "dots of a table.toml": "[" + "a." * 50_000 + "a]\n",
+    "dots inside.toml": "a = {" + "a." * 50_000 + "a = 1}\n",
+    "keys.toml": "".join(f"a{n}=1\n" for n in range(MAX_PARTS - 1)),
+    "many keys.toml": "".join(f"a{n}=1\n" for n in range(200_000)),
+    "nested.toml": "a = " + "[" * (MAX_PARTS - 1),
+    "nested maps.toml": "a = " + "{a=" * (MAX_PARTS - 1),
+    "digits.toml": "[limits]\ntokens_per_day = " + "9" * (SIZE - 100),
+    "hex.toml": "[limits]\ntokens_per_day = 0x" + "F" * (SIZE - 100),
+    "binary.toml": "deadline_s = [0b" + "1" * 90 + "]",
+    "quotes.toml": '"""a\n' * (MAX_PARTS - 1),
+    "zeros.toml": "\0" * SIZE,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_settings_are_refused_soon(name: str, tmp_path: Path) -> None:
+    with soon(), pytest.raises(ConfigError) as raised:
+        settings_of(tmp_path, name, HOSTILE[name])
+    assert str(raised.value).startswith(str(tmp_path / name))
+    assert len(str(raised.value)) < 1000
+
+
+def test_a_settings_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    path.touch()
+    os.truncate(path, 3 << 30)
+    with soon(), pytest.raises(ConfigError, match=r"larger than 262144 bytes.*at most 256 KiB"):
+        SettingsFile.read(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_settings_are_read_from_files_alone(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with soon(), pytest.raises(ConfigError, match="not a regular file"):
+        SettingsFile.read(path)
+
+
+def test_two_thousand_users_are_read_soon(tmp_path: Path) -> None:
+    text = "users:\n" + "".join(f"  user{n}: {{tokens_per_day: {n}}}\n" for n in range(2000))
+    with soon():
+        settings = settings_of(tmp_path, "users.yaml", text)
+    assert settings.limits_of("user1999").tokens_per_day == 1999
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("UGSD_LIMITS", "[" * 60_000, "nested too deeply: set UGSD_LIMITS__"),
+        ("UGSD_USERS", '{"a":' * 10_000, "nested too deeply"),
+        ("UGSD_USERS__ADA", "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("UGSD_LIMITS", '{"tokens_per_day":' + " " * 100_000 + "1}", "longer than any setting"),
+        ("UGSD_USER", "a" * 100_000, "longer than any setting"),
+        ("UGSD_" + "A__" * 20_000 + "A", "1", "longer than any setting"),
+        ("UGSD_" + "LIMITZ" * 40, "1", "no such setting"),
+        ("UGSD_LIMITS__TOKENS_PER_DAY", "9" * 60_000, "UGSD_LIMITS__TOKENS_PER_DAY"),
+    ],
+)
+def test_hostile_variables_are_refused_soon(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with soon(), pytest.raises(ConfigError, match="environment variable UGSD_") as raised:
+        Settings.read()
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+MANY_KEYS = b"{" + b",".join(b'"%x":0' % n for n in range(300_000)) + b"}"
+READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
+    "model.json": (state_dim_of, ModelError),
+    "quality.json": (Quality.read, ConfigError),
+    "leakage.json": (lambda folder: Leakage.read(folder, {}), LeakageUnknown),
+    "gate.json": (lambda folder: Calibrator.load(folder / "gate.json"), ModelError),
+    "words.json": (lambda folder: words_of(folder / "words.json"), ConfigError),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        MANY_KEYS,
+        b'{"settings":[' + b"{}," * 900_000 + b"{}]}",
+        b'{"leaks":[' + b"{}," * 900_000 + b"{}]}",
+        b"[" * 1_000_000,
+        b'{"a":' * 200_000,
+        b" " * (5 * 2**20),
+        b"\xff\xfe",
+        b"9" * 100_000,
+        None,
+    ],
+    ids=["keys", "settings", "leaks", "arrays", "objects", "size", "utf-8", "digits", "pipe"],
+)
+def test_hostile_model_files_are_refused_soon(
+    name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    read, error = READERS[name]
+    path = tmp_path / name
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with soon(), pytest.raises(error):
+        read(tmp_path)
+
+
+def test_a_gate_that_is_a_pipe_is_not_hashed(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").touch()
+    os.truncate(tmp_path / "gate.json", 3 << 30)
+    with soon(), pytest.raises(ModelError, match="larger than"):
+        measured_parts(tmp_path)
+
+
+def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
+    starter = Path(state_dim_of.__code__.co_filename).parents[1] / "starter"
+    (tmp_path / "model.json").write_bytes((starter / "model.json").read_bytes())
+    (tmp_path / "vocabulary.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(ModelError, match="SHA-256"):
+        pieces_of(tmp_path)
+
+
+def test_a_habit_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    file = HabitFile(tmp_path, "ada", b"ears")
+    os.mkfifo(file.path)
+    assert file.read() is NO_HABIT
