@@ -54,8 +54,8 @@ SURFACE = {
     ".audit.report.markdown": "fleet_markdown report_markdown",
     ".audit.report.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection
         Reason Report ResetRow Sent Word""",
-    ".audit.report.parts": "Amounts Count Part Time Verification",
-    ".audit.report.schema": "AnyReport read_report report_schema",
+    ".audit.report.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
+    ".audit.report.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
     ".audit.report.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS
         bound date fleet_verdict gap indices left many number outside period refused time untold
         used vectors verdict witness_of words_without_tricks""",
@@ -64,6 +64,8 @@ SURFACE = {
         write_whole""",
     ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness",
     ".audit.witness_state": "WitnessState open_witness",
+    ".bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
+    ".bounded_json": "check_json",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
     ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
@@ -102,6 +104,7 @@ SURFACE = {
     ".owner": "OwnerKey OwnerPublicKey",
     ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
     ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
+    ".standard_output": "reserved_stdout",
     ".strict_models": "StrictModel",
     ".terminal": "configure_logging run_app tell tell_document tell_error tell_json",
     ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",

@@ -93,7 +93,7 @@ def test_settings_are_read_from_files_alone(kind: str, tmp_path: Path) -> None:
         path.mkdir()
     else:
         path.symlink_to("/dev/zero")
-    with soon(), pytest.raises(ConfigError, match="not a regular file"):
+    with soon(), pytest.raises(ConfigError, match="is not a file"):
         SettingsFile.read(path)
 
 
