@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
 from ugsd_privacy.audit.export import export_log
-from ugsd_privacy.keys import LogKey, LogPublicKey, NotePublicKey
 from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey, NotePublicKey
 
 
 class Named(NotePublicKey):

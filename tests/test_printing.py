@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ONLY = {"privacy/ugsd_privacy/terminal.py", "privacy/ugsd_privacy/consoles.py"}
+ONLY = {"privacy/ugsd_privacy/output/terminal.py", "privacy/ugsd_privacy/output/consoles.py"}
 """What may write to a terminal."""
 SOURCES = sorted(
     path.relative_to(ROOT).as_posix()

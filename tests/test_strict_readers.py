@@ -11,27 +11,28 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
 from ugsd_privacy.audit.export import ExportHeader
 from ugsd_privacy.audit.receipts import Consistency, Receipt
 from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
-from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
-from ugsd_privacy.audit.report.parts import Part
-from ugsd_privacy.audit.report.schema import read_report
 from ugsd_privacy.cbor import encode_item
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
-from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.leakage import Leakage
-from ugsd_privacy.manifest import KeyManifest, ManifestKey
-from ugsd_privacy.strict_models import StrictModel
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.messages import (
     Block,
     Verdict,
     Welcome,
     decode_device_message,
     decode_server_message,
 )
+from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.leakage import Leakage
+from ugsd_privacy.reports.parts import Part
+from ugsd_privacy.reports.schema import read_report
+from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.drafter.onnx import DrafterDescription
 from ugsd_sdk.embedded import Announcement
 from ugsd_sdk.errors import UgsdError

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import run_app, tell, tell_document, tell_error, tell_json
+from ugsd_privacy.output.terminal import (
+    run_app,
+    tell,
+    tell_document,
+    tell_error,
+    tell_json,
+)
 
 from ugsd_lab.bench import commands as bench_commands
 from ugsd_lab.corpora import KNOWN_CORPORA
@@ -46,7 +52,7 @@ _app.add_typer(_captions, name="captions")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError
-    from ugsd_privacy.standard_output import reserved_stdout
+    from ugsd_privacy.output.standard_output import reserved_stdout
     from ugsd_sdk.errors import UgsdError
     from ugsd_server.errors import ServerError
 
@@ -163,7 +169,7 @@ def evaluate(
     Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
     --data. Reference captions are generated.
     """
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     from ugsd_lab import evaluation
     from ugsd_lab.corpora import SPLITS, load_corpora
@@ -280,7 +286,7 @@ def fuzz(
     Fails, and prints the bytes, where one raises an untyped error, takes more than a second, or
     memory out of proportion to its input.
     """
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     from ugsd_lab.fuzz import printing
     from ugsd_lab.fuzz import run as fuzzing
@@ -326,7 +332,7 @@ def quality(
     Runs on EMO-DB's calibration speaker, who comes with the package, and on those of every corpus
     in --data.
     """
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     from ugsd_lab.corpora import load_corpora
     from ugsd_lab.errors import EvaluationError
@@ -372,7 +378,7 @@ def captions_show(
     """What a clip's captions are made from: labels, measures, the levels that they have, and the
     captions."""
     from rich.text import Text
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     from ugsd_lab import clip_sheet
     from ugsd_lab.corpora import load_corpora
@@ -405,7 +411,7 @@ def captions_audit(
     Fails where a caption contradicts its labels or measures, is too short or long, speaks of
     gender when told not to, or holds a word of what was said.
     """
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     from ugsd_lab import caption_audit
     from ugsd_lab.corpora import load_corpora

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.output.terminal import tell
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -19,7 +19,7 @@ __all__ = ["shown_progress"]
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
-    from ugsd_privacy.consoles import bars, console
+    from ugsd_privacy.output.consoles import bars, console
 
     on = console(stderr=True)
     if not on.is_terminal:

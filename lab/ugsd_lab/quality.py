@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoder import BLOCK_TOKENS
 from ugsd_sdk.minimum import least
 from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, Policy, UncertaintyPolicy

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from statistics import median
 from time import process_time
 
-from ugsd_privacy.channel import ClientChannel, ServerChannel, _Direction
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, _Direction
 
 _HANDSHAKES, _BATCHES, _FRAMES = 300, 9, 4000
 _WELCOME_BYTES, _MESSAGE_BYTES = 120, 237

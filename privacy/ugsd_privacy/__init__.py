@@ -1,7 +1,8 @@
 """What may leave the device: under which cap, sealed how, logged how.
 
 No torch, no network, no model. A device uses :class:`Egress` over a :class:`Ledger` and a
-:class:`ClientChannel`; a verifier uses :class:`ServerChannel` and :mod:`ugsd_privacy.wire`; an
+:class:`ClientChannel`; a verifier uses :class:`ServerChannel` and
+:mod:`ugsd_privacy.protocol.messages`; an
 auditor uses :func:`verify_log`. Names load on first use, so that importing the package costs
 nothing.
 """
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.receipts import Receipt
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.budget import BudgetLimits, Usage
-    from ugsd_privacy.channel import ClientChannel, ServerChannel
     from ugsd_privacy.egress import CaptionHandle, Egress, Escalation, SealedFrame
-    from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
+    from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
+    from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
     from ugsd_privacy.ledger import Ledger
-    from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+    from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
+    from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 __all__ = [
     "BudgetLimits",
@@ -45,11 +47,12 @@ _HOMES = {
     "audit.receipts": ("Receipt",),
     "audit.verify": ("verify_log",),
     "budget": ("BudgetLimits", "Usage"),
-    "channel": ("ClientChannel", "ServerChannel"),
     "egress": ("CaptionHandle", "Egress", "Escalation", "SealedFrame"),
-    "keys": ("LogKey", "LogPublicKey", "VerifierKey", "VerifierPublicKey"),
+    "keys.owner": ("OwnerKey", "OwnerPublicKey"),
+    "keys.verifier": ("VerifierKey", "VerifierPublicKey"),
     "ledger": ("Ledger",),
-    "owner": ("OwnerKey", "OwnerPublicKey"),
+    "protocol.channel": ("ClientChannel", "ServerChannel"),
+    "tlog.log_keys": ("LogKey", "LogPublicKey"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -3,7 +3,8 @@
 *Blocks* are passages that carry a block. *Tokens* are the token positions that a passage newly
 discloses: its prefix and its block. *Frames* are sealed frames and first flights, *bytes* theirs,
 padding and covers included. *Epsilon* is that of the noised states of a window, composed, at
-``delta`` (see :mod:`ugsd_privacy.dp`); states that leave without noise have none, so that a cap on
+``delta`` (see :mod:`ugsd_privacy.dp.accounting`); states that leave without noise have none, so
+that a cap on
 epsilon keeps them in.
 
 A first flight counts in every window but a caption's. An *hour* is a UTC hour and a *day* 24 of
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ugsd_privacy.dp import UNBOUNDED, epsilon_of_spend, spend_of
+from ugsd_privacy.dp.accounting import UNBOUNDED, epsilon_of_spend, spend_of
 from ugsd_privacy.errors import BudgetExceeded
 
 __all__ = ["CAPS", "DELTA", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
@@ -103,7 +104,8 @@ class Usage:
     frames: int = 0
     bytes: int = 0
     spend: int = 0
-    """Of noised states, see :func:`ugsd_privacy.dp.spend`; ``UNBOUNDED`` where any left without
+    """Of noised states, see :func:`ugsd_privacy.dp.accounting.spend`; ``UNBOUNDED`` where any left
+    without
     noise."""
 
     def __add__(self, other: Usage) -> Usage:

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ugsd_privacy import dp
 from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
@@ -40,15 +39,20 @@ from ugsd_privacy.audit.records import (
 )
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
-from ugsd_privacy.channel import HELLO_BYTES, ClientChannel, Shape
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.mechanism import (
+    MAX_SIGMA,
+    QUANTISATION_STEPS,
+    clip,
+    noised,
+    quantise,
+)
+from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.errors import WireError
-from ugsd_privacy.gaussian import RoundedGaussian
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.keys.owner import OwnerPublicKey
 from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
-from ugsd_privacy.noise import MAX_SIGMA, QUANTISATION_STEPS, clip, noised, quantise
-from ugsd_privacy.owner import OwnerPublicKey
-from ugsd_privacy.user_names import require_normal_user
-from ugsd_privacy.wire import (
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, Shape
+from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
     Block,
@@ -56,6 +60,8 @@ from ugsd_privacy.wire import (
     Disclosure,
     encode,
 )
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 

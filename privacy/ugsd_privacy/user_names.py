@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 
 from ugsd_privacy.errors import UserNameRefused
-from ugsd_privacy.plain_text import is_visible, plain_line
+from ugsd_privacy.output.plain_text import is_visible, plain_line
 
 __all__ = ["MAX_USER_CHARACTERS", "normal_user", "require_normal_user"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ugsd_privacy.budget import BudgetLimits
-    from ugsd_privacy.dp import Guarantee
-    from ugsd_privacy.wire import Disclosure
+    from ugsd_privacy.dp.accounting import Guarantee
+    from ugsd_privacy.protocol.messages import Disclosure
 
     from ugsd_sdk.caption import (
         BlockDecision,
@@ -73,8 +73,8 @@ __all__ = [
 
 _HOMES = {
     "ugsd_privacy.budget": ("BudgetLimits",),
-    "ugsd_privacy.dp": ("Guarantee",),
-    "ugsd_privacy.wire": ("Disclosure",),
+    "ugsd_privacy.dp.accounting": ("Guarantee",),
+    "ugsd_privacy.protocol.messages": ("Disclosure",),
     "ugsd_sdk.caption": (
         "BlockDecision",
         "Caption",

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ugsd_privacy.audit.report.entries import Entry, Period, read_entries
-from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
-from ugsd_privacy.audit.report.model import Protection, Report
-from ugsd_privacy.audit.report.parts import Verification
-from ugsd_privacy.audit.report.telling import many
 from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
-from ugsd_privacy.dp import RELATION
+from ugsd_privacy.dp.accounting import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
-from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Decision, LedgerView, Uptime, system_uptime
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.entries import Entry, Period, read_entries
+from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.model import Protection, Report
+from ugsd_privacy.reports.parts import Verification
+from ugsd_privacy.reports.telling import many
+from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.config import EMBEDDED, NoiseSettings, Settings

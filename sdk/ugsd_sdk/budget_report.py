@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from ugsd_privacy import dp
 from ugsd_privacy.budget import MEASURES, WINDOWS, BudgetLimits, Usage, Window
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.ledger import Uptime, system_uptime
 
 from ugsd_sdk.config import Settings

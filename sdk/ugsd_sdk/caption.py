@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp.accounting import Guarantee
 
 from ugsd_sdk.events import Outcome, Source
 

@@ -12,7 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio import Clip, read_clip
 from ugsd_sdk.background import BackgroundWork

@@ -14,7 +14,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ugsd_privacy.bounded_files import open_regular
+from ugsd_privacy.files.bounded_files import open_regular
 
 from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
 from ugsd_sdk.ogg_pages import sound_pages

@@ -58,14 +58,14 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from ugsd_privacy import dp
 from ugsd_privacy.audit.records import Level
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import Shape
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.mechanism import MAX_SIGMA
 from ugsd_privacy.errors import UserNameRefused
-from ugsd_privacy.noise import MAX_SIGMA
+from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS, Disclosure
 
 from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.wire import Disclosure, Verdict
+from ugsd_privacy.protocol.messages import Disclosure, Verdict
 
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError, PeerMisbehaved

@@ -7,8 +7,8 @@ from pathlib import Path
 from time import monotonic
 
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierPublicKey
-from ugsd_privacy.root import RootPin
+from ugsd_privacy.keys.root import RootPin
+from ugsd_privacy.keys.verifier import VerifierPublicKey
 
 from ugsd_sdk.config import EMBEDDED, VerifierSettings
 from ugsd_sdk.embedded import EmbeddedVerifier

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from time import monotonic
 
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import Shape
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import BudgetExceeded, PrivacyError
+from ugsd_privacy.protocol.channel import Shape
 
 from ugsd_sdk.caption import CaptionToken, EscalationCost
 from ugsd_sdk.decoder import Decoder

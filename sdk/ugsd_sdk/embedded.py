@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any
 
-from ugsd_privacy.key_files import make_private_folder
+from ugsd_privacy.files.key_files import make_private_folder
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.child_process import child_environment, module_command

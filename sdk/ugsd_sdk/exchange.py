@@ -8,8 +8,7 @@ from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.budget import BudgetLimits, Usage, Window
-from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
-from ugsd_privacy.dp import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import (
     ChannelError,
@@ -19,7 +18,8 @@ from ugsd_privacy.errors import (
     PrivacyError,
     WireError,
 )
-from ugsd_privacy.wire import Cover, Refusal, Verdict
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
+from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
 from ugsd_sdk.link import Link, Session, reason_of
@@ -137,7 +137,8 @@ class Exchange:
         return None if self._handle is None else self._handle.id
 
     def spend(self) -> int:
-        """Of the states that left, see :func:`ugsd_privacy.dp.spend`; unbounded where the ledger
+        """Of the states that left, see :func:`ugsd_privacy.dp.accounting.spend`; unbounded where
+        the ledger
         cannot tell."""
         if self._session is None or self._handle is None:
             return 0

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ugsd_privacy import dp
-from ugsd_privacy.channel import Shape
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.leakage import STRANGER, Leak, Leakage
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.leakage import STRANGER, Leak, Leakage
 
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.config import Settings

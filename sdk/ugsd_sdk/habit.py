@@ -21,9 +21,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.key_files import make_private_folder, require_not_writable, require_owned_by_us
+from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.files.key_files import (
+    make_private_folder,
+    require_not_writable,
+    require_owned_by_us,
+)
 
 from ugsd_sdk.errors import HabitError
 from ugsd_sdk.file_lock import locked

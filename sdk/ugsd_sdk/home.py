@@ -11,11 +11,11 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
-from ugsd_privacy.key_files import make_private_folder, require_not_writable
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.files.key_files import make_private_folder, require_not_writable
+from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger
-from ugsd_privacy.marks import MarkFile
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.config import AuditSettings
 from ugsd_sdk.events import JudgedBlock

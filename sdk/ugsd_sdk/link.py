@@ -24,7 +24,6 @@ from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
 
-from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel
 from ugsd_privacy.egress import Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
@@ -36,8 +35,9 @@ from ugsd_privacy.errors import (
     PrivacyError,
     UnknownVersion,
 )
-from ugsd_privacy.keys import VerifierPublicKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierPublicKey
+from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel
+from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     WIRE_VERSION,
     Cover,

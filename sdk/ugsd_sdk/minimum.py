@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ugsd_privacy.channel import Shape
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.messages import Disclosure
 
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, UncertaintyPolicy

@@ -12,7 +12,7 @@ from functools import cached_property
 from random import Random
 from typing import Protocol
 
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 
 __all__ = [
     "NOT_ACQUAINTED",

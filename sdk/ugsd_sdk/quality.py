@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.strict_models import StrictModel
-from ugsd_privacy.wire import Disclosure
 
 from ugsd_sdk.drafter.onnx import weights_of
 from ugsd_sdk.errors import ConfigError, ModelError

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from ugsd_privacy.bounded_files import read_regular
 from ugsd_privacy.errors import KeyFileError, UserNameRefused
-from ugsd_privacy.file_owners import require_not_writable_by_others, require_owned_by_us
+from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.files.file_owners import (
+    require_not_writable_by_others,
+    require_owned_by_us,
+)
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.errors import ConfigError

@@ -16,16 +16,16 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.key_files import (
+from ugsd_privacy.files.key_files import (
     make_private_folder,
     read_text,
     replace_text,
     require_not_writable,
 )
-from ugsd_privacy.keys import VerifierPublicKey
-from ugsd_privacy.manifest import KeyManifest, read_manifest_file, verify_manifest
-from ugsd_privacy.marks import Mark, MarkFile
-from ugsd_privacy.root import RootPin
+from ugsd_privacy.files.marks import Mark, MarkFile
+from ugsd_privacy.keys.manifest import KeyManifest, read_manifest_file, verify_manifest
+from ugsd_privacy.keys.root import RootPin
+from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import Untrusted

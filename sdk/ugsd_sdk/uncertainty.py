@@ -17,8 +17,8 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
-from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, cast
 
-from ugsd_privacy.channel import FRAME_BYTES, HELLO_BYTES, Shape
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import Refusal, RefusalCode, Verdict
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES, Shape
+from ugsd_privacy.protocol.messages import Refusal, RefusalCode, Verdict
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from ugsd_privacy.terminal import configure_logging, run_app, tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import (
+    configure_logging,
+    run_app,
+    tell,
+    tell_error,
+    tell_json,
+)
 
 from ugsd_server import key_commands, witness_command
 
@@ -55,7 +61,7 @@ _app = typer.Typer(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError
-    from ugsd_privacy.standard_output import reserved_stdout
+    from ugsd_privacy.output.standard_output import reserved_stdout
 
     try:
         with reserved_stdout():

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from ugsd_privacy.wire import RefusalCode
+from ugsd_privacy.protocol.messages import RefusalCode
 
 __all__ = [
     "BlockRefused",

@@ -9,10 +9,10 @@ from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.output.terminal import tell
 
 if TYPE_CHECKING:
-    from ugsd_privacy.manifest import KeyManifest
+    from ugsd_privacy.keys.manifest import KeyManifest
 
     from ugsd_server.keyring import Rotation
 
@@ -63,8 +63,8 @@ def keygen(
 
     Prints the public key. An existing file is never overwritten.
     """
-    from ugsd_privacy.key_files import replace_text
-    from ugsd_privacy.keys import VerifierKey
+    from ugsd_privacy.files.key_files import replace_text
+    from ugsd_privacy.keys.verifier import VerifierKey
 
     from ugsd_server.keyring import public_file
 
@@ -102,8 +102,8 @@ def root(
     Prints the pin, which devices are given. Keep FILE off the verifier's machine and every network,
     and keep a copy: without it devices cannot be told of another key.
     """
-    from ugsd_privacy.key_files import replace_text
-    from ugsd_privacy.root import RootKey
+    from ugsd_privacy.files.key_files import replace_text
+    from ugsd_privacy.keys.root import RootKey
 
     pin_file = key_file.with_name(f"{key_file.name}.pin")
     _require_absent(key_file, pin_file)
@@ -140,10 +140,10 @@ def manifest(
     A key that was listed before begins as it did, and one that `rotate` kept ends as its file's
     name says; the others end with the manifest.
     """
-    from ugsd_privacy.key_files import replace_text
-    from ugsd_privacy.keys import VerifierPublicKey
-    from ugsd_privacy.manifest import read_manifest_file, sign, verify_manifest
-    from ugsd_privacy.root import RootKey
+    from ugsd_privacy.files.key_files import replace_text
+    from ugsd_privacy.keys.manifest import read_manifest_file, sign, verify_manifest
+    from ugsd_privacy.keys.root import RootKey
+    from ugsd_privacy.keys.verifier import VerifierPublicKey
 
     from ugsd_server.keyring import end_of
     from ugsd_server.listing import Listed, next_manifest
@@ -170,8 +170,8 @@ def manifest_show(
     root: Annotated[str, typer.Option(metavar="FILE|TEXT", help="The pin of the root.")],
 ) -> None:
     """Verify a manifest and say what it states. Fails where a device would not use it now."""
-    from ugsd_privacy.manifest import read_manifest_file, verify_manifest
-    from ugsd_privacy.root import RootPin
+    from ugsd_privacy.keys.manifest import read_manifest_file, verify_manifest
+    from ugsd_privacy.keys.root import RootPin
 
     shown = verify_manifest(read_manifest_file(file), pin=RootPin.load(root))
     now_s = time()

@@ -19,8 +19,8 @@ from pathlib import Path
 from time import time
 
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.key_files import replace_text, sync_directory
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
+from ugsd_privacy.files.key_files import replace_text, sync_directory
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 
 try:
     import fcntl

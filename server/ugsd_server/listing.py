@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierPublicKey
-from ugsd_privacy.manifest import KeyManifest, ManifestKey
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey
+from ugsd_privacy.keys.verifier import VerifierPublicKey
 
 __all__ = ["Listed", "next_manifest"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ugsd_privacy.wire import RefusalCode, Verdict
+from ugsd_privacy.protocol.messages import RefusalCode, Verdict
 
 __all__ = ["Metrics"]
 

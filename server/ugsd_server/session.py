@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ugsd_privacy.channel import ServerChannel, Shape
 from ugsd_privacy.errors import ChannelError, WireError
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.messages import (
     Block,
     Cover,
     Refusal,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_server.session import SessionLimits
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Rank, Typical

@@ -19,8 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Answer, Witness
 from ugsd_privacy.errors import WitnessUnavailable
+from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, Answer, Witness
 
 from ugsd_server.errors import ListenFailed, ServerError
 

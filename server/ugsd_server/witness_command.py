@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ugsd_privacy.terminal import configure_logging, tell, tell_error
+from ugsd_privacy.output.terminal import configure_logging, tell, tell_error
 
 __all__ = ["register"]
 
@@ -42,10 +42,10 @@ def run(
     Prints the key that devices and auditors keep, and where it listens. Stops on SIGINT and
     SIGTERM.
     """
-    from ugsd_privacy.audit.witness import Witness
-    from ugsd_privacy.audit.witness_state import open_witness
     from ugsd_privacy.errors import PrivacyError
-    from ugsd_privacy.keys import LogPublicKey
+    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.tlog.witness import Witness
+    from ugsd_privacy.tlog.witness_state import open_witness
 
     from ugsd_server.errors import ServerError
     from ugsd_server.witness import WitnessServer

@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from selenium.webdriver import Chrome
-from ugsd_privacy.audit.report.entries import Period, read_entries
-from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Report
-from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Decision, Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.entries import Period, read_entries
+from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.html import report_html
+from ugsd_privacy.reports.model import Report
+from ugsd_privacy.reports.parts import Verification
+from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.browser.browsing import BROWSER, DRIVER, browsing
 from tests.browser.words import DAY_S, NOW_S, PIECES, SENTENCES, USER

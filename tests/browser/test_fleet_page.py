@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from ugsd_privacy.audit.report.html import fleet_html
+from ugsd_privacy.reports.html import fleet_html
 
 from tests.browser.browsing import browsing, resize
 from tests.privacy.report_specimen import FLEET

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import CapRow, DayRow, Report
-from ugsd_privacy.audit.report.parts import Amounts
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.reports.html import report_html
+from ugsd_privacy.reports.model import CapRow, DayRow, Report
+from ugsd_privacy.reports.parts import Amounts
 
 from tests.browser.browsing import resize
 

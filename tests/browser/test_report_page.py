@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from ugsd_privacy.audit.report.model import Report
+from ugsd_privacy.reports.model import Report
 
 from tests.browser.browsing import browsing, emulate, resize
 from tests.browser.words import PIECES, SENTENCES, USER

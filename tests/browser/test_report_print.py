@@ -13,8 +13,8 @@ from pypdf import PdfReader
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.model import Report, Word
+from ugsd_privacy.reports.html import report_html
+from ugsd_privacy.reports.model import Report, Word
 
 from tests.browser.browsing import browsing, emulate, resize
 

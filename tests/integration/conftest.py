@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER, Settings

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main as command
 from ugsd_sdk.config import Settings, VerifierSettings

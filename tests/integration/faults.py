@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ugsd_privacy.wire import Block, Cover, Refusal, RefusalCode, Welcome, encode
+from ugsd_privacy.protocol.messages import (
+    Block,
+    Cover,
+    Refusal,
+    RefusalCode,
+    Welcome,
+    encode,
+)
 from ugsd_sdk.drafter.scripted import EOS
 
 from tests.integration.faulty_verifier import (

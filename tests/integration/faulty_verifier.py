@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ugsd_privacy.channel import ServerChannel, Shape
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
     Cover,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ugsd_privacy.audit.bodies import BodyReader
 from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerView
-from ugsd_privacy.owner import OwnerKey
 
 __all__ = [
     "BINARY",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import PrivacyError
-from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.errors import TransportError, Unreachable

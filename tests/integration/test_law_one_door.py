@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES
-from ugsd_privacy.wire import Block, Cover, decode_device_message
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
 from websockets.sync.client import connect
 
 from tests.integration.law_world import CLIP, USER, World, assert_all_is_accounted_for, waveforms

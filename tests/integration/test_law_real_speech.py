@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import ugsd_sdk
 from numpy.typing import NDArray
-from ugsd_privacy.wire import Block, Cover, decode_device_message
+from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
 from ugsd_sdk.audio import read_clip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.habit import NO_HABIT, Habit

@@ -30,7 +30,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ugsd_privacy.ledger.anchor import Anchor
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter

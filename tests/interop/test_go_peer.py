@@ -8,12 +8,17 @@ from random import Random
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import FRAME_BYTES, ClientChannel, ServerChannel, Shape
 from ugsd_privacy.errors import FrameRejected, HandshakeFailed
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import MAX_MESSAGE_BYTES
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol.channel import (
+    FRAME_BYTES,
+    ClientChannel,
+    ServerChannel,
+    Shape,
+)
+from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES
 
-from .conftest import GoPeer, Rejected
+from tests.interop.conftest import GoPeer, Rejected
 
 VECTORS = Path(__file__).parents[1] / "privacy" / "vectors"
 

@@ -18,9 +18,16 @@ from random import Random
 from typing import Any
 
 import pytest
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey, cosign
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.audit.publishing import publish_tiles
+from ugsd_privacy.audit.records import Leaf
+from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.budget import Usage
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,
     extend_frontier,
@@ -30,14 +37,7 @@ from ugsd_privacy.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from ugsd_privacy.audit.publishing import publish_tiles
-from ugsd_privacy.audit.records import Leaf
-from ugsd_privacy.audit.signing import LogSigner
-from ugsd_privacy.audit.tiles import bundle_bytes, new_tiles, tile_hashes
-from ugsd_privacy.budget import Usage
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.tiles import bundle_bytes, new_tiles, tile_hashes
 
 from tests.interop.go_build import built, go_root
 

@@ -10,11 +10,11 @@ from ugsd_lab.cli import main
 from ugsd_lab.fuzz.mutations import _bomb
 from ugsd_lab.fuzz.run import fuzz
 from ugsd_lab.fuzz.targets import TARGETS, Case, Target
-from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import decode_record
 from ugsd_privacy.errors import LogTampered, PrivacyError
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
 
 
 def test_ten_thousand_hostile_frames_meet_typed_errors_in_bounded_time_and_memory() -> None:
@@ -103,7 +103,7 @@ def test_a_decoder_that_fails_on_some_input_is_found_and_its_bytes_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the schema meets a block without tokens, it forgets to be typed."""
-    from ugsd_privacy import wire
+    from ugsd_privacy.protocol import messages as wire
 
     real = wire._parsed
 

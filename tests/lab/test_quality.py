@@ -28,7 +28,7 @@ from ugsd_lab.quality import (
 )
 from ugsd_lab.risk_control import upper_bound
 from ugsd_lab.starter import STARTER_DRAFTER
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.minimum import MinimumEscalation

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ugsd_privacy.audit.report.fleet_model import FleetReport, FleetRow
-from ugsd_privacy.audit.report.model import (
+from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
+from ugsd_privacy.reports.model import (
     CapRow,
     CaptionRow,
     DayRow,
@@ -16,9 +18,7 @@ from ugsd_privacy.audit.report.model import (
     Sent,
     Word,
 )
-from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.dp import Guarantee
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.reports.parts import Amounts, Verification
 
 NOON = 1_767_009_600
 """2025-12-29 12:00 UTC."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from ugsd_privacy.audit.report.entries import Period, read_entries
-from ugsd_privacy.audit.report.gather import Budget, Log, gather
-from ugsd_privacy.audit.report.parts import Verification
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.reports.entries import Period, read_entries
+from ugsd_privacy.reports.gather import Budget, Log, gather
+from ugsd_privacy.reports.parts import Verification
 
 DAY_S = 86_400
 VERIFIED = Verification(outcome="verified", message="it adds up", size=1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ugsd_privacy.audit.checkpoint import Checkpoint, sign_checkpoint
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,
     extend_frontier,
     frontier_root,
     leaf_hash,
 )
-from ugsd_privacy.audit.witness import AddCheckpoint
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.witness import AddCheckpoint
 
 
 class Tree:

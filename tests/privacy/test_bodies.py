@@ -6,7 +6,7 @@ import pytest
 from ugsd_privacy.audit.bodies import Absent, BodyReader, Epoch
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.errors import KeyFileError, LedgerUnavailable, LogTampered
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 
 BLOCKS = 3
 

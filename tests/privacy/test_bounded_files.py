@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit.report.kept import KeptLogs
-from ugsd_privacy.audit.whole_files import read_bytes
-from ugsd_privacy.bounded_files import open_regular, read_regular
 from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import LogTampered, ReportRejected
+from ugsd_privacy.files.atomic_files import read_bytes
+from ugsd_privacy.files.bounded_files import open_regular, read_regular
+from ugsd_privacy.reports.kept import KeptLogs
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "linked device", "nothing", "nul"])

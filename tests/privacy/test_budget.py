@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ugsd_privacy import dp
 from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits, Usage, check_caps
+from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded
 
 DELTA = 1e-6

@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from ugsd_privacy import channel as channel_module
-from ugsd_privacy.channel import (
+from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol import channel as channel_module
+from ugsd_privacy.protocol.channel import (
     CONSTANT_FRAME_BYTES,
     FRAME_BYTES,
     HELLO_BYTES,
@@ -18,9 +20,14 @@ from ugsd_privacy.channel import (
     ServerChannel,
     Shape,
 )
-from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import MAX_MESSAGE_BYTES, MAX_STATE_DIM, Block, Cover, Verdict, encode
+from ugsd_privacy.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    MAX_STATE_DIM,
+    Block,
+    Cover,
+    Verdict,
+    encode,
+)
 
 Pair = tuple[ClientChannel, ServerChannel]
 Connect = Callable[[], Pair]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from ugsd_privacy.channel import ClientChannel, ServerChannel, Shape
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed
-from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, Shape
 
 KEY, OTHER = VerifierKey.generate(), VerifierKey.generate()
 

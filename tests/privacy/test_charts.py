@@ -8,10 +8,10 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
-from ugsd_privacy.audit.report.charts import bytes_chart, epsilon_chart
-from ugsd_privacy.audit.report.model import DayRow
-from ugsd_privacy.audit.report.parts import Amounts
-from ugsd_privacy.dp import Guarantee
+from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.reports.charts import bytes_chart, epsilon_chart
+from ugsd_privacy.reports.model import DayRow
+from ugsd_privacy.reports.parts import Amounts
 
 FREE = -1.0
 """Of a lifetime that nothing bounds."""

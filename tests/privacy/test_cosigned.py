@@ -7,23 +7,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.audit.cosignature import (
+from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.tlog.cosignature import (
     WitnessKey,
     WitnessPublicKey,
     cosign,
     verify_cosignature,
     with_cosignatures,
 )
-from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
-from ugsd_privacy.audit.merkle import EMPTY_ROOT
-from ugsd_privacy.audit.witness import AddCheckpoint, Witness
-from ugsd_privacy.audit.witness_state import WitnessState
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import EMPTY_ROOT
+from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
-from .grown_log import grown_log
-from .signed_tree import Tree
+from tests.privacy.grown_log import grown_log
+from tests.privacy.signed_tree import Tree
 
 NOW_S = 1_700_000_000
 

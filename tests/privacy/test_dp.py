@@ -8,7 +8,7 @@ import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy import dp
+from ugsd_privacy.dp import accounting as dp
 
 mpmath.mp.dps = 60
 deltas = st.sampled_from([1e-12, 1e-9, 1e-6, 1e-5, 1e-3, 0.1])

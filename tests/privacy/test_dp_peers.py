@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from ugsd_privacy import dp
+from ugsd_privacy.dp import accounting as dp
 
 DELTA = 1e-6
 CASES = [(1, 4.0), (12, 4.0), (12, 1.3), (40, 6.0), (3, 2.0)]

@@ -10,19 +10,24 @@ from pydantic import ValidationError
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import BudgetLimits, Usage
-from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, ClientChannel, Shape
-from ugsd_privacy.dp import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED
+from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
-from ugsd_privacy.keys import LogKey
-from ugsd_privacy.noise import dequantise
-from ugsd_privacy.wire import (
+from ugsd_privacy.protocol.channel import (
+    CONSTANT_FRAME_BYTES,
+    HELLO_BYTES,
+    ClientChannel,
+    Shape,
+)
+from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
     Cover,
     Disclosure,
     decode_device_message,
 )
+from ugsd_privacy.tlog.log_keys import LogKey
 
 NO_LIMITS = BudgetLimits.uncapped()
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
-from ugsd_privacy import dp
-from ugsd_privacy.gaussian import RoundedGaussian
-from ugsd_privacy.noise import clip, dequantise, noised, noised_units
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.mechanism import clip, dequantise, noised, noised_units
+from ugsd_privacy.dp.sampler import RoundedGaussian
 
 from tests.privacy.test_gaussian import stream
 

@@ -16,17 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.audit import export
 from ugsd_privacy.audit.bodies import StoredBodies, plain_body
-from ugsd_privacy.audit.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.audit.cosignature import WitnessKey, WitnessPublicKey, cosign
 from ugsd_privacy.audit.export import ExportHeader, Sums, export_log, read_item, seal_text
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
+from ugsd_privacy.tlog.cosignature import WitnessKey, WitnessPublicKey, cosign
+from ugsd_privacy.tlog.log_keys import LogKey
 
+from tests.privacy.grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 from tests.privacy.report_world import send
-
-from .grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 
 LEAVES = 7
 LARGE = 600
@@ -161,7 +160,7 @@ def rechunked(log: GrownLog, change) -> bytes:
 
 
 def export_entries(bundle: bytes) -> list[bytes]:
-    from ugsd_privacy.audit.tiles import entries
+    from ugsd_privacy.tlog.tiles import entries
 
     return entries(bundle)
 

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.file_owners import require_not_writable, require_owned_by_us
-from ugsd_privacy.keys import LogKey, LogPublicKey, VerifierKey, VerifierPublicKey
-from ugsd_privacy.manifest import read_manifest_file
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.root import RootKey, RootPin
+from ugsd_privacy.files.file_owners import require_not_writable, require_owned_by_us
+from ugsd_privacy.keys.manifest import read_manifest_file
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.keys.root import RootKey, RootPin
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"

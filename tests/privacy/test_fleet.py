@@ -11,25 +11,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from ugsd_privacy.audit.cosignature import WitnessKey
 from ugsd_privacy.audit.export import export_log
-from ugsd_privacy.audit.report.fleet import (
+from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.reports.fleet import (
     Device,
     examine,
     header_of_export,
     merge_rows,
     name_of_log,
 )
-from ugsd_privacy.audit.report.fleet_model import FleetRow
-from ugsd_privacy.audit.report.html import fleet_html
-from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
-from ugsd_privacy.audit.report.markdown import fleet_markdown
-from ugsd_privacy.audit.report.model import Report
-from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.audit.report.telling import fleet_verdict, words_without_tricks
-from ugsd_privacy.audit.signing import LogSigner
-from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.reports.fleet_model import FleetRow
+from ugsd_privacy.reports.html import fleet_html
+from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.markdown import fleet_markdown
+from ugsd_privacy.reports.model import Report
+from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.reports.telling import fleet_verdict, words_without_tricks
+from ugsd_privacy.tlog.cosignature import WitnessKey
+from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.privacy.report_world import report_of, send
 

@@ -7,15 +7,15 @@ import sqlite3
 
 import numpy as np
 import pytest
-from ugsd_privacy import dp
-from ugsd_privacy.audit.report.entries import Period, read_entries
-from ugsd_privacy.audit.report.gather import Budget, Log, gather
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.telling import vectors
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger import Decision
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.entries import Period, read_entries
+from ugsd_privacy.reports.gather import Budget, Log, gather
+from ugsd_privacy.reports.html import report_html
+from ugsd_privacy.reports.telling import vectors
 
 from tests.privacy.report_world import DAY_S, VERIFIED, report_of, send
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.gaussian import RoundedGaussian, _cdf
+from ugsd_privacy.dp.sampler import RoundedGaussian, _cdf
 
 SIGMAS = [Fraction(1, 50), Fraction(1, 3), Fraction(1), Fraction(0.6) * 127, Fraction(8) * 127]
 WHOLE = 2**64

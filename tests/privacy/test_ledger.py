@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
-from ugsd_privacy.channel import ClientChannel
-from ugsd_privacy.dp import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
@@ -25,8 +24,10 @@ from ugsd_privacy.errors import (
     LedgerUnavailable,
     LogTampered,
 )
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.protocol.channel import ClientChannel
+from ugsd_privacy.tlog.log_keys import LogKey
 
 DAY_S = 86_400
 
@@ -35,13 +36,14 @@ DEVICE = """
 import os, resource, sys, threading
 import numpy as np
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.protocol.messages import Disclosure
 
 directory, cap, passages, threads, file_limit, covers = sys.argv[1], *map(int, sys.argv[2:])
 states = np.zeros((1, 4), np.float32)

@@ -422,11 +422,12 @@ def test_a_killed_writer_between_foreign_reads_loses_nothing(tmp_path: Path) -> 
     program = """
 import os, sys
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel
+from ugsd_privacy.protocol.channel import ClientChannel
 from ugsd_privacy.egress import Egress
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.owner import OwnerKey
+from ugsd_privacy.keys.owner import OwnerKey
 folder = sys.argv[1]
 first = Ledger(folder + "/ledger", anchor=folder + "/anchor").open()
 egress = Egress(ledger=first, log_key=LogKey.generate(), owner=OwnerKey.generate().public,

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey
 from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.audit.publishing import publish_tiles
-from ugsd_privacy.audit.report.fleet import Device, examine, header_of_export, name_of_log
-from ugsd_privacy.audit.report.kept import KeptLog, KeptLogs
-from ugsd_privacy.audit.report.schema import read_report
 from ugsd_privacy.audit.tiles_folder import verify_tiles
-from ugsd_privacy.audit.witness import AddCheckpoint, Witness
-from ugsd_privacy.audit.witness_state import WitnessState
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
-from ugsd_privacy.keys import LogKey, LogPublicKey
+from ugsd_privacy.reports.fleet import Device, examine, header_of_export, name_of_log
+from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.schema import read_report
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.cosignature import WitnessKey
+from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
+from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
 from tests.impostor import forged_export, impostor_of
 from tests.privacy.report_world import report_of, send

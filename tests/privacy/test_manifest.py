@@ -19,8 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.manifest import (
+from ugsd_privacy.keys.manifest import (
     MAX_KEYS,
     MAX_MANIFEST_BYTES,
     KeyManifest,
@@ -30,7 +29,13 @@ from ugsd_privacy.manifest import (
     sign,
     verify_manifest,
 )
-from ugsd_privacy.root import ROOT_PUBLIC_BYTES, ROOT_SIGNATURE_BYTES, RootKey, RootPin
+from ugsd_privacy.keys.root import (
+    ROOT_PUBLIC_BYTES,
+    ROOT_SIGNATURE_BYTES,
+    RootKey,
+    RootPin,
+)
+from ugsd_privacy.keys.verifier import VerifierKey
 
 PREFIX = "ugsd-manifest1:"
 LABEL = b"ugsd key manifest\x01"

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     NodeReader,
     consistency_proof,
@@ -17,7 +18,6 @@ from ugsd_privacy.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from ugsd_privacy.errors import LogTampered
 
 # The vectors of certificate-transparency's reference Merkle tree tests.
 LEAVES = [

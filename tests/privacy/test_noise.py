@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
-from ugsd_privacy.errors import WireError
-from ugsd_privacy.gaussian import RoundedGaussian
-from ugsd_privacy.noise import (
+from ugsd_privacy.dp.mechanism import (
     QUANTISATION_STEPS,
     clip,
     dequantise,
@@ -19,6 +17,8 @@ from ugsd_privacy.noise import (
     noised_units,
     quantise,
 )
+from ugsd_privacy.dp.sampler import RoundedGaussian
+from ugsd_privacy.errors import WireError
 
 states = arrays(
     np.float32,

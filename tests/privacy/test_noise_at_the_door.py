@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 import pytest
-from ugsd_privacy import dp
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
-from ugsd_privacy.noise import dequantise
-from ugsd_privacy.wire import Disclosure, decode_device_message
+from ugsd_privacy.protocol.messages import Disclosure, decode_device_message
 
 DELTA = 1e-6
 ONE = dp.spend(sensitivity=2.0, sigma=4.0, vectors=1)

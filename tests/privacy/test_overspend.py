@@ -18,8 +18,8 @@ import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
-from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger, Uptime
+from ugsd_privacy.tlog.log_keys import LogKey
 
 HOUR_S = 3600.0
 FAULTY, CROWDED = 60_000, 40_000
@@ -139,13 +139,14 @@ CROWD = """
 import os, signal, sys, threading, time
 import numpy as np
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.protocol.messages import Disclosure
 
 directory, anchor, *numbers = sys.argv[1:]
 kills, attempts, threads, cap, seed = map(int, numbers)

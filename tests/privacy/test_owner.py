@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ugsd_privacy import dp
 from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
 from ugsd_privacy.ledger import EVERYONE, Decision
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT

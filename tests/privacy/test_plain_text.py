@@ -8,7 +8,12 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.plain_text import is_visible, plain_json, plain_line, plain_text
+from ugsd_privacy.output.plain_text import (
+    is_visible,
+    plain_json,
+    plain_line,
+    plain_text,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=[]))
 

@@ -12,20 +12,20 @@ from pathlib import Path
 import jsonschema
 import pytest
 from pydantic import BaseModel
-from ugsd_privacy import dp
-from ugsd_privacy.audit.report.entries import Period
-from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
-from ugsd_privacy.audit.report.gather import Budget, Log, Protections, gather
-from ugsd_privacy.audit.report.html import fleet_html, report_html
-from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
-from ugsd_privacy.audit.report.model import Gap, Protection, Report, Sent, Word
-from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.audit.report.schema import read_report, report_schema
-from ugsd_privacy.audit.report.telling import left, used
 from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.ledger import Decision
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.entries import Period
+from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.html import fleet_html, report_html
+from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
+from ugsd_privacy.reports.model import Gap, Protection, Report, Sent, Word
+from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.reports.schema import read_report, report_schema
+from ugsd_privacy.reports.telling import left, used
 
 from tests.privacy.report_world import DAY_S, VERIFIED, report_of, send
 

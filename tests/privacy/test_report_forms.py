@@ -7,11 +7,11 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from ugsd_privacy.audit.report.fleet_model import FleetReport
-from ugsd_privacy.audit.report.html import fleet_html, report_html
-from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
-from ugsd_privacy.audit.report.model import Report
-from ugsd_privacy.audit.report.parts import Verification
+from ugsd_privacy.reports.fleet_model import FleetReport
+from ugsd_privacy.reports.html import fleet_html, report_html
+from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
+from ugsd_privacy.reports.model import Report
+from ugsd_privacy.reports.parts import Verification
 
 from tests.privacy.report_specimen import FLEET, KEY, REPORT
 from tests.privacy.report_tables import Table, html_tables, markdown_tables
@@ -154,7 +154,7 @@ def test_a_page_of_very_many_captions_has_the_latest_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "told in the JSON form" not in report_html(REPORT)
-    monkeypatch.setattr("ugsd_privacy.audit.report.html.MOST_CAPTIONS", 2)
+    monkeypatch.setattr("ugsd_privacy.reports.html.MOST_CAPTIONS", 2)
     page = report_html(REPORT)
     rows = [row["Time (UTC)"] for row in one(html_tables(page), "Captions")]
     assert rows == ["2025-12-29 12:..:..", "2025-12-29 12:00:03"]

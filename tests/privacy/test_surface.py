@@ -19,98 +19,105 @@ SURFACE = {
         VerifierPublicKey verify_log""",
     ".audit": "",
     ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
-    ".audit.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
-        parse_checkpoint sign_checkpoint sign_note""",
-    ".audit.cosignature": """END_OF_TIME_S WitnessKey WitnessPublicKey cosign verify_cosignature
-        verify_cosigned with_cosignatures""",
     ".audit.cosigned": "CosignedNotes cosign_request take_answer",
     ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
         MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
         seal_text""",
-    ".audit.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof
-        extend_frontier frontier_positions frontier_root inclusion_proof leaf_hash node_hash
-        tree_root verify_consistency verify_inclusion""",
     ".audit.offline": "ExportSummary verify_export",
     ".audit.publishing": "CHECKPOINT_FILE Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
     ".audit.records": """CARRIED MAX_RANGES MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION
         SALT_BYTES Counts EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
-    ".audit.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
-        bundle_bytes check_tile edge_tiles entries entry_at new_tiles subtree_root tile_hashes
-        width_in""",
-    ".audit.tile_files": "TileFiles placed_files read_plain",
     ".audit.tiles_folder": "TilesSummary verify_tiles",
-    ".audit.report": "",
-    ".audit.report.captions": "caption_rows",
-    ".audit.report.charts": "Chart bytes_chart epsilon_chart",
-    ".audit.report.entries": "Entry Period read_entries total_of",
-    ".audit.report.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
-    ".audit.report.fleet_model": "FleetReport FleetRow",
-    ".audit.report.gather": "Budget Log Protections gather",
-    ".audit.report.html": "MOST_CAPTIONS fleet_html report_html",
-    ".audit.report.inline_svg": "COLOURS inline",
-    ".audit.report.kept": "KeptLog KeptLogs",
-    ".audit.report.markdown": "fleet_markdown report_markdown",
-    ".audit.report.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection
-        Reason Report ResetRow Sent Word""",
-    ".audit.report.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
-    ".audit.report.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
-    ".audit.report.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS
-        bound date fleet_verdict gap indices left many number outside period refused time untold
-        used vectors verdict witness_of words_without_tricks""",
     ".audit.verify": "LogSummary Progress verify_log verify_view",
-    ".audit.whole_files": """MAX_NOTE_BYTES alone_in is_draft read_bytes read_note replacing
-        write_whole""",
-    ".audit.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness",
-    ".audit.witness_state": "WitnessState open_witness",
-    ".bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
     ".bounded_json": "check_json",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
-    ".channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES ClientChannel
-        ServerChannel Shape""",
-    ".consoles": "bars console",
-    ".dp": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
+    ".dp": "",
+    ".dp.accounting": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
         delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
+    ".dp.mechanism": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
+    ".dp.sampler": "RoundedGaussian",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
     ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
         HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
         LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
         UserNameRefused WireError WitnessUnavailable""",
-    ".file_owners": """make_private_folder require_not_writable require_not_writable_by_others
+    ".files": "",
+    ".files.atomic_files": "alone_in is_draft read_bytes replacing write_whole",
+    ".files.bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
+    ".files.file_owners": """make_private_folder require_not_writable require_not_writable_by_others
         require_owned_by_us""",
-    ".gaussian": "RoundedGaussian",
-    ".key_files": """create_private from_text make_private_folder read_text replace_text
+    ".files.fingerprint": "fingerprint",
+    ".files.key_files": """create_private from_text make_private_folder read_text replace_text
         require_not_writable require_owned_by_us sync_directory to_text""",
-    ".keys": """LogKey LogPublicKey NotePublicKey VerifierKey VerifierPublicKey fingerprint
-        log_origin""",
-    ".leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
+    ".files.marks": "Mark MarkFile",
+    ".keys": "",
+    ".keys.manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
+        read_manifest_file sign verify_manifest""",
+    ".keys.owner": "OwnerKey OwnerPublicKey",
+    ".keys.root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
+    ".keys.verifier": "VerifierKey VerifierPublicKey",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
         system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
+    ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.database": "Database open_database",
     ".ledger.files": "FileId prepare_files require_in_place require_private sqlite_files",
-    ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
     ".ledger.views": """CHECKPOINTS_KEPT EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
-    ".manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
-        read_manifest_file sign verify_manifest""",
-    ".marks": "Mark MarkFile",
-    ".noise": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
-    ".owner": "OwnerKey OwnerPublicKey",
-    ".plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
-    ".root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
-    ".standard_output": "reserved_stdout",
-    ".strict_models": "StrictModel",
-    ".terminal": "configure_logging run_app tell tell_document tell_error tell_json",
-    ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",
-    ".wire": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block Cover
-        DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
+    ".output": "",
+    ".output.consoles": "bars console",
+    ".output.plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
+    ".output.standard_output": "reserved_stdout",
+    ".output.terminal": "configure_logging run_app tell tell_document tell_error tell_json",
+    ".protocol": "",
+    ".protocol.channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES
+        ClientChannel ServerChannel Shape""",
+    ".protocol.messages": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block
+        Cover DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
+    ".reports": "",
+    ".reports.captions": "caption_rows",
+    ".reports.charts": "Chart bytes_chart epsilon_chart",
+    ".reports.entries": "Entry Period read_entries total_of",
+    ".reports.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
+    ".reports.fleet_model": "FleetReport FleetRow",
+    ".reports.gather": "Budget Log Protections gather",
+    ".reports.html": "MOST_CAPTIONS fleet_html report_html",
+    ".reports.inline_svg": "COLOURS inline",
+    ".reports.kept": "KeptLog KeptLogs",
+    ".reports.leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
+    ".reports.markdown": "fleet_markdown report_markdown",
+    ".reports.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection Reason
+        Report ResetRow Sent Word""",
+    ".reports.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
+    ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
+    ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound
+        date fleet_verdict gap indices left many number outside period refused time untold used
+        vectors verdict witness_of words_without_tricks""",
+    ".strict_models": "StrictModel",
+    ".tlog": "",
+    ".tlog.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
+        parse_checkpoint sign_checkpoint sign_note""",
+    ".tlog.cosignature": """END_OF_TIME_S WitnessKey WitnessPublicKey cosign verify_cosignature
+        verify_cosigned with_cosignatures""",
+    ".tlog.log_keys": "LogKey LogPublicKey NotePublicKey log_origin",
+    ".tlog.merkle": """EMPTY_ROOT Node NodeReader completed_nodes consistency_proof extend_frontier
+        frontier_positions frontier_root inclusion_proof leaf_hash node_hash tree_root
+        verify_consistency verify_inclusion""",
+    ".tlog.note_files": "MAX_NOTE_BYTES read_note",
+    ".tlog.tile_files": "TileFiles placed_files read_plain",
+    ".tlog.tiles": """HASH_BYTES MAX_ENTRY_BYTES TILE_HEIGHT TILE_WIDTH NodesReader Tile
+        bundle_bytes check_tile edge_tiles entries entry_at new_tiles subtree_root tile_hashes
+        width_in""",
+    ".tlog.witness": "MAX_REQUEST_BYTES AddCheckpoint Answer Witness",
+    ".tlog.witness_state": "WitnessState open_witness",
+    ".user_names": "MAX_USER_CHARACTERS normal_user require_normal_user",
 }
 modules = pytest.mark.parametrize("module", SURFACE)
 

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit import publishing, whole_files
-from ugsd_privacy.audit.checkpoint import open_checkpoint
-from ugsd_privacy.audit.merkle import extend_frontier, leaf_hash
+from ugsd_privacy.audit import publishing
 from ugsd_privacy.audit.publishing import publish_tiles
-from ugsd_privacy.audit.tiles import (
+from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.files import atomic_files as whole_files
+from ugsd_privacy.tlog.checkpoint import open_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
+from ugsd_privacy.tlog.tiles import (
     Tile,
     bundle_bytes,
     check_tile,
@@ -25,10 +28,8 @@ from ugsd_privacy.audit.tiles import (
     tile_hashes,
     width_in,
 )
-from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.keys import LogKey
 
-from .grown_log import GrownLog, grown_log
+from tests.privacy.grown_log import GrownLog, grown_log
 
 
 @pytest.fixture

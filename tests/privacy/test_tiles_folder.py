@@ -9,17 +9,17 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey, cosign
-from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.records import Leaf
-from ugsd_privacy.audit.tiles import bundle_bytes, entries, new_tiles, tile_hashes
 from ugsd_privacy.audit.tiles_folder import TilesSummary, verify_tiles
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogKey, LogPublicKey
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
+from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
+from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
+from ugsd_privacy.tlog.tiles import bundle_bytes, entries, new_tiles, tile_hashes
 
-from .grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
+from tests.privacy.grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 
 SIZE = 300
 FLIPS_OF_A_FILE = 120

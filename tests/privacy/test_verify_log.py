@@ -11,15 +11,15 @@ import cbor2
 import pytest
 from ugsd_privacy.audit import verify
 from ugsd_privacy.audit.bodies import Epoch, plain_body
-from ugsd_privacy.audit.merkle import extend_frontier, leaf_hash
 from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Uptime
 from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
-from ugsd_privacy.owner import OwnerKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 
 LEAVES = 7
 

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit import whole_files
-from ugsd_privacy.audit.whole_files import alone_in, is_draft, replacing, write_whole
 from ugsd_privacy.errors import ExportFailed
+from ugsd_privacy.files import atomic_files as whole_files
+from ugsd_privacy.files.atomic_files import alone_in, is_draft, replacing, write_whole
 
 
 def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.errors import UnknownVersion, WireError
-from ugsd_privacy.wire import (
+from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_MESSAGE_BYTES,
     MAX_STATE_DIM,

@@ -9,8 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
-from ugsd_privacy.wire import (
+from ugsd_privacy.protocol.channel import (
+    CHANNEL_VERSION,
+    ClientChannel,
+    ServerChannel,
+    Shape,
+)
+from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
     Cover,

@@ -15,21 +15,21 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.audit import witness_state as module
-from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.audit.cosignature import (
+from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.tlog import witness_state as module
+from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
+from ugsd_privacy.tlog.cosignature import (
     WitnessKey,
     WitnessPublicKey,
     cosign,
     verify_cosignature,
     with_cosignatures,
 )
-from ugsd_privacy.audit.witness import AddCheckpoint, Witness
-from ugsd_privacy.audit.witness_state import WitnessState, open_witness
-from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
+from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
 
-from .signed_tree import Tree
+from tests.privacy.signed_tree import Tree
 
 NOW_S = 1_700_000_000
 

@@ -9,15 +9,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit import witness_state
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import END_OF_TIME_S, WitnessKey, cosign, verify_cosignature
-from ugsd_privacy.audit.witness import AddCheckpoint, Witness
-from ugsd_privacy.audit.witness_state import WitnessState, open_witness
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog import witness_state
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.cosignature import (
+    END_OF_TIME_S,
+    WitnessKey,
+    cosign,
+    verify_cosignature,
+)
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
+from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
 
-from .signed_tree import Tree
+from tests.privacy.signed_tree import Tree
 
 NOW_S = 1_700_000_000
 

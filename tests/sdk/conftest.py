@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.channel import ServerChannel, Shape
 from ugsd_privacy.errors import ChannelError
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
     Cover,

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy import dp
 from ugsd_privacy.budget import CAPS, BudgetLimits
-from ugsd_privacy.channel import HELLO_BYTES
+from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import HELLO_BYTES
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.budget_report import budget_report
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ugsd_privacy import dp
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.dp import accounting as dp
 from ugsd_sdk.config import CapsOver, Settings
 from ugsd_sdk.errors import ConfigError
 

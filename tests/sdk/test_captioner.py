@@ -17,9 +17,18 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.wire import Block, Cover, Disclosure, Refusal, RefusalCode, Verdict, Welcome
+from ugsd_privacy.protocol.messages import (
+    Block,
+    Cover,
+    Disclosure,
+    Refusal,
+    RefusalCode,
+    Verdict,
+    Welcome,
+)
+from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.show import caption_text
 from ugsd_sdk.config import Settings, VerifierSettings

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
@@ -274,7 +274,7 @@ def test_the_budget_is_shown_per_user(used_home: Path, capsys: pytest.CaptureFix
 def test_words_that_left_and_were_replaced_are_shown(
     new_captioner: New, fake: Any, voice: Any
 ) -> None:
-    from ugsd_privacy.wire import Verdict
+    from ugsd_privacy.protocol.messages import Verdict
     from ugsd_sdk.cli.show import caption_text
 
     fake.answer = lambda block: Verdict(

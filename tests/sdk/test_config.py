@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import Shape
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
 

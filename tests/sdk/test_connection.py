@@ -9,8 +9,8 @@ import cbor2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy import channel as channel_module
-from ugsd_privacy.channel import ServerChannel
+from ugsd_privacy.protocol import channel as channel_module
+from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.errors import WrongVerifier
 from ugsd_sdk.events import Source

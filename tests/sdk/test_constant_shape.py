@@ -10,8 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, Shape
-from ugsd_privacy.wire import Block, Cover, Disclosure, Refusal, RefusalCode, Verdict
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, Shape
+from ugsd_privacy.protocol.messages import (
+    Block,
+    Cover,
+    Disclosure,
+    Refusal,
+    RefusalCode,
+    Verdict,
+)
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import NoAnswer

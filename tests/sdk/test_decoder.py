@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.wire import Disclosure, Verdict
+from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ugsd_sdk
 from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.leakage import LEAKAGE_FILE, Leak, Leakage
+from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leak, Leakage
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import GRAPHS, find_file

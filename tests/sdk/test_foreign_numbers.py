@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ugsd_privacy.audit.checkpoint import sign_checkpoint, sign_note
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, read_item, seal_text
-from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
-from ugsd_privacy.audit.report import fleet as fleet_module
-from ugsd_privacy.audit.report.entries import Entry, total_of
-from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
-from ugsd_privacy.audit.report.html import report_html
-from ugsd_privacy.audit.report.markdown import report_markdown
-from ugsd_privacy.audit.report.model import Reason
-from ugsd_privacy.audit.report.parts import Amounts
-from ugsd_privacy.audit.report.schema import read_report
-from ugsd_privacy.audit.tiles import bundle_bytes
 from ugsd_privacy.cbor import encode_item
 from ugsd_privacy.errors import PrivacyError, ReportRejected
-from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import LedgerRow
+from ugsd_privacy.reports import fleet as fleet_module
+from ugsd_privacy.reports.entries import Entry, total_of
+from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.html import report_html
+from ugsd_privacy.reports.markdown import report_markdown
+from ugsd_privacy.reports.model import Reason
+from ugsd_privacy.reports.parts import Amounts
+from ugsd_privacy.reports.schema import read_report
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
+from ugsd_privacy.tlog.tiles import bundle_bytes
 from ugsd_sdk.cli import main
 
 from tests.privacy.report_specimen import REPORT, amounts

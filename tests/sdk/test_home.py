@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
-from ugsd_privacy.keys import LogKey
 from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings
 from ugsd_sdk.home import Door, Home
@@ -134,9 +134,10 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     tmp_path: Path,
 ) -> None:
     from ugsd_privacy.audit.verify import verify_log
-    from ugsd_privacy.channel import ClientChannel
-    from ugsd_privacy.keys import LogKey, VerifierKey
-    from ugsd_privacy.owner import OwnerKey
+    from ugsd_privacy.keys.owner import OwnerKey
+    from ugsd_privacy.keys.verifier import VerifierKey
+    from ugsd_privacy.protocol.channel import ClientChannel
+    from ugsd_privacy.tlog.log_keys import LogKey
     from ugsd_sdk.config import AuditSettings
 
     home, verifier = Home.at(tmp_path / "new"), VerifierKey.generate().public
@@ -159,8 +160,8 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
 
 
 def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) -> None:
-    from ugsd_privacy.channel import ClientChannel
-    from ugsd_privacy.keys import VerifierKey
+    from ugsd_privacy.keys.verifier import VerifierKey
+    from ugsd_privacy.protocol.channel import ClientChannel
     from ugsd_sdk.config import AuditSettings
 
     home, now_s = Home.at(tmp_path / "new"), [2e9]

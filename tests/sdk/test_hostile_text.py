@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.plain_text import is_visible
+from ugsd_privacy.output.plain_text import is_visible
 from ugsd_sdk.cli import main as ugsd
 from ugsd_server.cli import main as server
 

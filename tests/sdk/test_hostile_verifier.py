@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_lab.fuzz.mutations import damaged
 from ugsd_lab.fuzz.targets import hostile_answer
-from ugsd_privacy.channel import ServerChannel, Shape
 from ugsd_privacy.errors import ChannelError
-from ugsd_privacy.wire import RefusalCode, decode_device_message, encode
+from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.messages import RefusalCode, decode_device_message, encode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.events import Source

@@ -13,8 +13,8 @@ import ugsd_sdk
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings

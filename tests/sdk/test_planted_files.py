@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.audit.report.kept import KeptLogs
-from ugsd_privacy.audit.witness_state import open_witness
 from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
+from ugsd_privacy.reports.kept import KeptLogs
+from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError, HabitError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.policy import (
     AlwaysEscalate,
     BlockView,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy import channel as channel_module
-from ugsd_privacy.channel import HELLO_BYTES
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol import channel as channel_module
+from ugsd_privacy.protocol.channel import HELLO_BYTES
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_sdk import link as link_module
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.errors import Unreachable

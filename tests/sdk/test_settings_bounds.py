@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.leakage import Leakage
+from ugsd_privacy.reports.leakage import Leakage
 from ugsd_sdk.cli.content import words_of
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import pieces_of, state_dim_of

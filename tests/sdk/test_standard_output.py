@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.standard_output import reserved_stdout
+from ugsd_privacy.output.standard_output import reserved_stdout
 
 _CLIP = next((Path(__file__).parents[2] / "sdk" / "ugsd_sdk" / "starter" / "clips").glob("*.opus"))
 _PLANTED = """

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel
 from ugsd_privacy.egress import Egress, SealedFrame
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.owner import OwnerKey
+from ugsd_privacy.protocol.channel import ClientChannel
+from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport

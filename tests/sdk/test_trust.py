@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ManifestRejected
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.manifest import KeyManifest, ManifestKey, sign
-from ugsd_privacy.root import RootKey
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, sign
+from ugsd_privacy.keys.root import RootKey
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.config import Settings, VerifierSettings
@@ -338,7 +338,7 @@ def test_the_record_is_kept_before_the_key_is_given(
 _SEEING = """
 import sys
 from pathlib import Path
-from ugsd_privacy.root import RootPin
+from ugsd_privacy.keys.root import RootPin
 from ugsd_sdk.errors import Untrusted
 from ugsd_sdk.trust import TrustedRoot
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from ugsd_privacy.wire import Block, Verdict
+from ugsd_privacy.protocol.messages import Block, Verdict
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.show import caption_text
 from ugsd_sdk.config import Settings

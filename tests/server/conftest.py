@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import Block
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.messages import Block
 from ugsd_server.verifier import VerifierInfo
 
 Input = tuple[int, tuple[float, ...] | None]

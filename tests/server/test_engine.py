@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_privacy.wire import Block, RefusalCode, Verdict
+from ugsd_privacy.protocol.messages import Block, RefusalCode, Verdict
 from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier.acceptance import (
     Acceptance,

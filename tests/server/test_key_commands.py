@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.manifest import KeyManifest, verify_manifest
-from ugsd_privacy.root import RootKey, RootPin
+from ugsd_privacy.keys.manifest import KeyManifest, verify_manifest
+from ugsd_privacy.keys.root import RootKey, RootPin
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_server.cli import main
 from ugsd_server.listing import Listed, next_manifest
 

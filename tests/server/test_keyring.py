@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_server.keyring import MAX_EARLIER_KEYS, KeyRing, end_of, public_file, rotate
 
 NOW = 1_800_000_000.0

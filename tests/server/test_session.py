@@ -9,15 +9,15 @@ import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_privacy.channel import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import (
     CONSTANT_FRAME_BYTES,
     FRAME_BYTES,
     HELLO_BYTES,
     ClientChannel,
     Shape,
 )
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.protocol.messages import (
     Cover,
     Refusal,
     RefusalCode,

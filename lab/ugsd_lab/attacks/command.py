@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ugsd_privacy.consoles import console
-from ugsd_privacy.terminal import tell_document, tell_json
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.output.consoles import console
+from ugsd_privacy.output.terminal import tell_document, tell_json
+from ugsd_privacy.protocol.messages import Disclosure
 
 from ugsd_lab.attacks import frontier, printing
 from ugsd_lab.attacks.candidates import candidates

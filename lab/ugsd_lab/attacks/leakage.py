@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 from pathlib import Path
 
-from ugsd_privacy.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
+from ugsd_privacy.reports.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
 from ugsd_sdk.drafter.onnx import weights_of
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest

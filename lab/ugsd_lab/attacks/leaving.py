@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.dp.mechanism import clip, dequantise, quantise
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.noise import clip, dequantise, quantise
-from ugsd_privacy.wire import Block, Disclosure, Verdict, encode
+from ugsd_privacy.protocol.messages import Block, Disclosure, Verdict, encode
 from ugsd_sdk.decoder import Decoder
 from ugsd_sdk.drafter import DrafterInfo, DraftSession, Evidence, Prediction
 from ugsd_sdk.events import EscalationDue, Finished

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import EARS_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
 from ugsd_sdk.uncertainty import Calibrator

@@ -19,8 +19,8 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import Shape
-from ugsd_privacy.keys import VerifierKey
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import Shape
 from ugsd_sdk.audio import MIN_DURATION_S
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.config import Settings, VerifierSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import tell_json
+from ugsd_privacy.output.terminal import tell_json
 
 from ugsd_lab.progress import shown_progress
 
@@ -78,7 +78,7 @@ def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
         tell_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
         return
     from rich.table import Table
-    from ugsd_privacy.consoles import console
+    from ugsd_privacy.output.consoles import console
 
     table = Table("measure", "value", "goal", "")
     for figure in figures:

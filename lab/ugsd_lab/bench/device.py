@@ -128,7 +128,7 @@ def _fresh_processes(clip: Path, longest: Path, progress: Progress) -> list[Figu
 
 
 def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
-    from ugsd_privacy.keys import VerifierKey
+    from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.config import Settings
     from ugsd_server.settings import STARTER_FOLDER

@@ -25,11 +25,11 @@ from ugsd_privacy.audit.records import CARRIED, EgressRecord, Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Ledger, Passage, Signing
 from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.wire import Block, Disclosure, encode
+from ugsd_privacy.protocol.messages import Block, Disclosure, encode
+from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.bench.measured_process import measured_environment

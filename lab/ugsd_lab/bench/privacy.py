@@ -17,13 +17,14 @@ from time import perf_counter_ns, process_time_ns
 import numpy as np
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.channel import ClientChannel, ServerChannel, Shape
-from ugsd_privacy.dp import epsilon_of_spend, spend
+from ugsd_privacy.dp.accounting import epsilon_of_spend, spend
 from ugsd_privacy.egress import Egress, Escalation
-from ugsd_privacy.keys import LogKey, VerifierKey
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.owner import OwnerKey
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, Shape
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.tlog.log_keys import LogKey
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.noise import clip as clipped
-from ugsd_privacy.noise import dequantise, quantise
+from ugsd_privacy.dp.mechanism import clip as clipped
+from ugsd_privacy.dp.mechanism import dequantise, quantise
+from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.audio import MIN_DURATION_S, read_clip
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner

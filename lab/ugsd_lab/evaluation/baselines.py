@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from types import MappingProxyType
 
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, UncertaintyPolicy
 from ugsd_sdk.uncertainty import EntropyGate
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.noise import clip as clipped
-from ugsd_privacy.noise import quantise
-from ugsd_privacy.wire import Block
+from ugsd_privacy.dp.mechanism import clip as clipped
+from ugsd_privacy.dp.mechanism import quantise
+from ugsd_privacy.protocol.messages import Block
 from ugsd_sdk.decoder import BLOCK_TOKENS
 from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, UncertaintyPolicy
 from ugsd_sdk.uncertainty import EntropyGate, Uncertainty

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ugsd_privacy.wire import Disclosure
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.policy import AlwaysEscalate, UncertaintyPolicy
 
 from ugsd_lab.corpora import Clip

@@ -15,15 +15,18 @@ from random import Random
 import numpy as np
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from numpy.typing import NDArray
-from ugsd_privacy.audit.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.audit.merkle import leaf_hash, node_hash
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import EgressRecord, decode_record
-from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
-from ugsd_privacy.keys import LogKey, VerifierKey
-from ugsd_privacy.manifest import KeyManifest, ManifestKey, open_manifest, sign
-from ugsd_privacy.root import RootKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, open_manifest, sign
+from ugsd_privacy.keys.root import RootKey
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import (
+    CHANNEL_VERSION,
+    ClientChannel,
+    ServerChannel,
+    Shape,
+)
+from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Block,
     Cover,
@@ -35,6 +38,9 @@ from ugsd_privacy.wire import (
     decode_device_message,
     decode_server_message,
 )
+from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import leaf_hash, node_hash
 from ugsd_server.session import Close, Reply, VerifierSession, Work
 from ugsd_server.verifier import Cache, VerifierInfo
 from ugsd_server.verifier.engine import Verifier

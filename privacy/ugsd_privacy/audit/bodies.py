@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ugsd_privacy.audit.records import PLAIN_KINDS, SALT_BYTES, EgressRecord, Leaf, decode_record
 from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import LedgerRow, LedgerView
-from ugsd_privacy.owner import OwnerKey, OwnerPublicKey
 
 __all__ = [
     "Absent",

@@ -13,25 +13,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import (
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.files.atomic_files import alone_in, write_whole
+from ugsd_privacy.files.marks import Mark, MarkFile
+from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     note_origin,
     note_signatures,
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.audit.cosignature import (
+from ugsd_privacy.tlog.cosignature import (
     WitnessPublicKey,
     verify_cosignature,
     with_cosignatures,
 )
-from ugsd_privacy.audit.merkle import consistency_proof
-from ugsd_privacy.audit.whole_files import alone_in, read_note, write_whole
-from ugsd_privacy.audit.witness import AddCheckpoint
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogPublicKey
-from ugsd_privacy.ledger import LedgerView
-from ugsd_privacy.marks import Mark, MarkFile
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.merkle import consistency_proof
+from ugsd_privacy.tlog.note_files import read_note
+from ugsd_privacy.tlog.witness import AddCheckpoint
 
 __all__ = ["CosignedNotes", "cosign_request", "take_answer"]
 

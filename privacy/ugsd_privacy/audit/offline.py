@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ugsd_privacy.audit.bodies import is_sealed
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, open_note
-from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosigned
 from ugsd_privacy.audit.export import (
     CHECK_BYTES,
     ExportHeader,
@@ -25,9 +23,11 @@ from ugsd_privacy.audit.export import (
     read_item,
     seal_text,
 )
-from ugsd_privacy.audit.tiles import TILE_WIDTH, entry_at
 from ugsd_privacy.errors import KeyFileError, LogTampered
-from ugsd_privacy.keys import LogPublicKey
+from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, open_note
+from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.tiles import TILE_WIDTH, entry_at
 
 __all__ = ["ExportSummary", "verify_export"]
 

@@ -14,10 +14,20 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.audit.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, verify_consistency
-from ugsd_privacy.audit.tile_files import placed_files, read_plain
-from ugsd_privacy.audit.tiles import (
+from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.files.atomic_files import alone_in, write_whole
+from ugsd_privacy.ledger import LedgerView
+from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.merkle import (
+    EMPTY_ROOT,
+    consistency_proof,
+    leaf_hash,
+    verify_consistency,
+)
+from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
+from ugsd_privacy.tlog.tile_files import placed_files, read_plain
+from ugsd_privacy.tlog.tiles import (
     Tile,
     bundle_bytes,
     check_tile,
@@ -25,10 +35,6 @@ from ugsd_privacy.audit.tiles import (
     new_tiles,
     tile_hashes,
 )
-from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, alone_in, write_whole
-from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.keys import LogPublicKey
-from ugsd_privacy.ledger import LedgerView
 
 __all__ = ["CHECKPOINT_FILE", "Published", "check_contents", "publish_tiles"]
 

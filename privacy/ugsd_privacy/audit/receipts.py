@@ -6,18 +6,18 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
 
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.merkle import (
     NodeReader,
     consistency_proof,
     inclusion_proof,
     verify_consistency,
     verify_inclusion,
 )
-from ugsd_privacy.bounded_json import check_json
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogPublicKey
-from ugsd_privacy.strict_models import StrictModel
 
 __all__ = ["Consistency", "Receipt"]
 

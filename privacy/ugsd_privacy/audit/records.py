@@ -19,9 +19,14 @@ from pydantic import Field, ValidationError, model_validator
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import LogTampered, WireError
+from ugsd_privacy.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    Block,
+    Disclosure,
+    decode_device_message,
+)
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS
-from ugsd_privacy.wire import MAX_MESSAGE_BYTES, Block, Disclosure, decode_device_message
 
 __all__ = [
     "CARRIED",
@@ -92,7 +97,7 @@ class EgressRecord(StrictModel):
     """Standard deviation of the noise on each coordinate, in units of ``clip_norm``; ``None``
     without noise, or without states."""
     spend: Count = 0
-    """Of the states, see :func:`ugsd_privacy.dp.spend`."""
+    """Of the states, see :func:`ugsd_privacy.dp.accounting.spend`."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     """At which epsilon is told, and was held against its caps."""
     message: Annotated[bytes, Field(max_length=MAX_MESSAGE_BYTES)] | None = None

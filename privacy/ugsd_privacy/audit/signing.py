@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ugsd_privacy.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.ledger import Signing
+from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import (
     NodeReader,
     consistency_proof,
     tree_root,
     verify_consistency,
 )
-from ugsd_privacy.keys import LogKey
-from ugsd_privacy.ledger import Signing
 
 __all__ = ["LogSigner"]
 

@@ -11,19 +11,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import (
+from ugsd_privacy.audit.export import Sums, check_longest, check_roots
+from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     note_origin,
     note_signatures,
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.audit.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.audit.export import Sums, check_longest, check_roots
-from ugsd_privacy.audit.merkle import frontier_positions, frontier_root, leaf_hash
-from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
-from ugsd_privacy.audit.tile_files import TileFiles, read_plain
-from ugsd_privacy.audit.tiles import (
+from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.merkle import frontier_positions, frontier_root, leaf_hash
+from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
+from ugsd_privacy.tlog.tile_files import TileFiles, read_plain
+from ugsd_privacy.tlog.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
     Tile,
@@ -32,9 +35,6 @@ from ugsd_privacy.audit.tiles import (
     subtree_root,
     width_in,
 )
-from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES
-from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys import LogPublicKey
 
 __all__ = ["TilesSummary", "verify_tiles"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerMoved, LedgerUnavailable
-from ugsd_privacy.file_owners import require_owned_by_us
+from ugsd_privacy.files.file_owners import require_owned_by_us
 from ugsd_privacy.ledger.schema import LOST
 
 __all__ = ["FileId", "prepare_files", "require_in_place", "require_private", "sqlite_files"]

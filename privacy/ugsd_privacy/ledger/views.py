@@ -7,16 +7,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ugsd_privacy.audit.merkle import (
+from ugsd_privacy.budget import CAPS, Usage, Window
+from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
+from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
+from ugsd_privacy.tlog.merkle import (
     completed_nodes,
     frontier_positions,
     frontier_root,
     leaf_hash,
 )
-from ugsd_privacy.budget import CAPS, Usage, Window
-from ugsd_privacy.errors import LedgerCorrupt
-from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
-from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
 from ugsd_privacy.user_names import require_normal_user
 
 __all__ = [

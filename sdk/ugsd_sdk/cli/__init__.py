@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from ugsd_privacy.terminal import configure_logging, run_app, tell, tell_error
+from ugsd_privacy.output.terminal import configure_logging, run_app, tell, tell_error
 
 from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy, trust
 
@@ -70,7 +70,7 @@ trust.register(_app)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
-    from ugsd_privacy.standard_output import reserved_stdout  # noqa: PLC0415
+    from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 

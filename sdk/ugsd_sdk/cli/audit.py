@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from ugsd_privacy.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import tell, tell_error, tell_json
 
 from ugsd_sdk.cli import fleet, log, report, verifying, witnessing
 from ugsd_sdk.cli.content import content_lines, content_of, words_of
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.bodies import Absent
     from ugsd_privacy.audit.records import EgressRecord
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys.owner import OwnerKey
     from ugsd_privacy.ledger import Ledger, LedgerRow
-    from ugsd_privacy.owner import OwnerKey
 
     from ugsd_sdk.home import Home
 

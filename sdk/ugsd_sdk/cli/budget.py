@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from ugsd_privacy.plain_text import plain_line
-from ugsd_privacy.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.plain_text import plain_line
+from ugsd_privacy.output.terminal import tell, tell_error, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 

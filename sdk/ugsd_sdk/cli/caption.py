@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.plain_text import plain_line
-from ugsd_privacy.terminal import tell_error, tell_json
+from ugsd_privacy.output.plain_text import plain_line
+from ugsd_privacy.output.terminal import tell_error, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 

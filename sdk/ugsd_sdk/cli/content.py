@@ -19,7 +19,7 @@ __all__ = ["content_lines", "content_of", "words_of"]
 
 def words_of(vocabulary: Path | None) -> Sequence[str]:
     """Pieces by token id: of a vocabulary file, or the bundled one. Raises ``ConfigError``."""
-    from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
+    from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 
     from ugsd_sdk.errors import ConfigError
 
@@ -38,8 +38,8 @@ def words_of(vocabulary: Path | None) -> Sequence[str]:
 
 def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | None:
     """What the verifier could read; ``None`` where the log does not keep it, or nothing left."""
-    from ugsd_privacy.noise import dequantise
-    from ugsd_privacy.wire import Block, decode_device_message
+    from ugsd_privacy.dp.mechanism import dequantise
+    from ugsd_privacy.protocol.messages import Block, decode_device_message
 
     if record.message is None:
         return None

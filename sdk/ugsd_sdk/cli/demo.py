@@ -83,7 +83,7 @@ def _verified(place: Home) -> LogSummary | None:
 def _caption_twice(
     home: Path, clips: tuple[DemoClip, ...]
 ) -> list[tuple[DemoClip, Caption, Caption]]:
-    from ugsd_privacy.consoles import bars, console
+    from ugsd_privacy.output.consoles import bars, console
 
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.cli.caption import await_verifier

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.output.terminal import tell
 
 from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from

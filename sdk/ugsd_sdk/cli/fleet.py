@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from ugsd_privacy.terminal import tell_error
+from ugsd_privacy.output.terminal import tell_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.log import fail
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ugsd_privacy.audit.export import ExportHeader
-    from ugsd_privacy.audit.report.fleet import Device
-    from ugsd_privacy.audit.report.kept import KeptLogs
-    from ugsd_privacy.audit.report.model import Report
+    from ugsd_privacy.reports.fleet import Device
+    from ugsd_privacy.reports.kept import KeptLogs
+    from ugsd_privacy.reports.model import Report
 
 __all__ = ["register"]
 
@@ -70,8 +70,8 @@ def fleet(
     of one name. Of a device that sent no export, the page has its own word for its log. Ends with 1
     where a log does not verify, or no export of it came though one was kept.
     """
-    from ugsd_privacy.audit.cosignature import WitnessPublicKey
-    from ugsd_privacy.audit.report.fleet import examine, merge_rows
+    from ugsd_privacy.reports.fleet import examine, merge_rows
+    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
 
@@ -97,7 +97,7 @@ def fleet(
 
 def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
     """What was kept the last time; tells where there is none."""
-    from ugsd_privacy.audit.report.kept import KeptLogs
+    from ugsd_privacy.reports.kept import KeptLogs
 
     if path is None or not path.exists():
         if path is not None:
@@ -124,10 +124,10 @@ class _Arrived:
     def read(cls, files: Iterable[Path]) -> _Arrived:
         """Ends the command for files that are not there; others that cannot be read are faults of
         their devices."""
-        from ugsd_privacy.audit.report.fleet import header_of_export
-        from ugsd_privacy.audit.report.schema import MAX_REPORT_BYTES, read_report
-        from ugsd_privacy.audit.whole_files import read_bytes
         from ugsd_privacy.errors import LogTampered, ReportRejected
+        from ugsd_privacy.files.atomic_files import read_bytes
+        from ugsd_privacy.reports.fleet import header_of_export
+        from ugsd_privacy.reports.schema import MAX_REPORT_BYTES, read_report
 
         arrived = cls({}, {}, {})
         for path in {os.path.realpath(path): path for path in files}.values():
@@ -148,7 +148,7 @@ class _Arrived:
     def _deny_false_claims(self) -> None:
         """Anyone can name another log's key in an export, but not seal it. Where exports of one log
         are whole, those that are not say nothing of whose they are, whichever came first."""
-        from ugsd_privacy.audit.report.fleet import is_whole
+        from ugsd_privacy.reports.fleet import is_whole
 
         claims: dict[str, list[Path]] = {}
         for path, header in self.exports.items():
@@ -201,9 +201,9 @@ def _name(path: Path) -> tuple[str, str]:
 
 def _is_signed(header: ExportHeader) -> bool:
     """One that is not proves nothing against another export."""
-    from ugsd_privacy.audit.checkpoint import open_checkpoint
     from ugsd_privacy.errors import KeyFileError, LogTampered
-    from ugsd_privacy.keys import LogPublicKey
+    from ugsd_privacy.tlog.checkpoint import open_checkpoint
+    from ugsd_privacy.tlog.log_keys import LogPublicKey
 
     try:
         signed = open_checkpoint(header.checkpoints[-1], LogPublicKey.from_text(header.key))
@@ -214,8 +214,8 @@ def _is_signed(header: ExportHeader) -> bool:
 
 def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
-    from ugsd_privacy.audit.report.fleet import Device, name_of_log
-    from ugsd_privacy.audit.report.telling import words_without_tricks
+    from ugsd_privacy.reports.fleet import Device, name_of_log
+    from ugsd_privacy.reports.telling import words_without_tricks
 
     of_file = arrived.names()
 

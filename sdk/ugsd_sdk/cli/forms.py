@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.plain_text import plain_json
-from ugsd_privacy.terminal import tell_document
+from ugsd_privacy.output.plain_text import plain_json
+from ugsd_privacy.output.terminal import tell_document
 
 if TYPE_CHECKING:
-    from ugsd_privacy.audit.report.fleet_model import FleetReport
-    from ugsd_privacy.audit.report.model import Report
+    from ugsd_privacy.reports.fleet_model import FleetReport
+    from ugsd_privacy.reports.model import Report
 
 __all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
 
@@ -36,9 +36,9 @@ OutOption = Annotated[
 
 def written(made: Report | FleetReport, format_: ReportFormat) -> str:
     """A report in one of its forms."""
-    from ugsd_privacy.audit.report.html import fleet_html, report_html
-    from ugsd_privacy.audit.report.markdown import fleet_markdown, report_markdown
-    from ugsd_privacy.audit.report.model import Report
+    from ugsd_privacy.reports.html import fleet_html, report_html
+    from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
+    from ugsd_privacy.reports.model import Report
 
     if format_ is ReportFormat.JSON:
         return plain_json(made.model_dump_json(indent=1)) + "\n"
@@ -50,7 +50,7 @@ def written(made: Report | FleetReport, format_: ReportFormat) -> str:
 def write(text: str, out: Path | None, *, private: bool = False) -> None:
     """To a file, whole or not at all, or to the terminal where none is named; what is ``private``
     is its owner's alone. Raises ``ExportFailed``."""
-    from ugsd_privacy.audit.whole_files import write_whole
+    from ugsd_privacy.files.atomic_files import write_whole
 
     if out is None:
         tell_document(text)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from ugsd_privacy.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import tell, tell_error, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
-    from ugsd_privacy.keys import LogKey
     from ugsd_privacy.ledger import Ledger
+    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.home import Home
 
@@ -72,7 +72,8 @@ def export(
     """
     from ugsd_privacy.audit.export import export_log
     from ugsd_privacy.audit.publishing import publish_tiles
-    from ugsd_privacy.audit.whole_files import read_note, replacing
+    from ugsd_privacy.files.atomic_files import replacing
+    from ugsd_privacy.tlog.note_files import read_note
 
     from ugsd_sdk.home import Home
 
@@ -127,8 +128,8 @@ def receipt(
     ] = None,
 ) -> None:
     """Print receipts as JSON, one a line: proof that passages are in the log, see `verify`."""
-    from ugsd_privacy.audit.checkpoint import open_checkpoint
     from ugsd_privacy.audit.receipts import Receipt
+    from ugsd_privacy.tlog.checkpoint import open_checkpoint
 
     if (index is None) == (caption is None):
         raise typer.BadParameter("name an INDEX or --caption ID")
@@ -159,9 +160,9 @@ def prove(
     config: ConfigOption = None,
 ) -> None:
     """Print as JSON the proof that the log extends an earlier checkpoint, see `verify`."""
-    from ugsd_privacy.audit.checkpoint import open_checkpoint
     from ugsd_privacy.audit.receipts import Consistency
-    from ugsd_privacy.audit.whole_files import read_note
+    from ugsd_privacy.tlog.checkpoint import open_checkpoint
+    from ugsd_privacy.tlog.note_files import read_note
 
     with open_log(home, config) as log:
         note = log.signed() if later is None else read_note(later)
@@ -193,7 +194,7 @@ class OpenLog:
 @contextmanager
 def open_log(home: Path | None, config: Path | None) -> Iterator[OpenLog]:
     """The log of the home that the options name; ends the command where nothing has left yet."""
-    from ugsd_privacy.keys import LogKey
+    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.home import Home
 

@@ -6,7 +6,7 @@ import json
 from typing import Annotated
 
 import typer
-from ugsd_privacy.terminal import tell_document, tell_json
+from ugsd_privacy.output.terminal import tell_document, tell_json
 
 from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ugsd_privacy.consoles import bars, console
+from ugsd_privacy.output.consoles import bars, console
 
 __all__ = ["progress_bar"]
 

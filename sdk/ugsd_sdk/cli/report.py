@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import tell_error
+from ugsd_privacy.output.terminal import tell_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
@@ -16,8 +16,8 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserO
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ugsd_privacy.audit.report.entries import Period
-    from ugsd_privacy.audit.report.model import Report
+    from ugsd_privacy.reports.entries import Period
+    from ugsd_privacy.reports.model import Report
 
 __all__ = ["register"]
 
@@ -67,7 +67,7 @@ def report(
 
     Ends with 1 where the log does not verify; the report says where.
     """
-    from ugsd_privacy.audit.report.schema import report_schema
+    from ugsd_privacy.reports.schema import report_schema
 
     from ugsd_sdk.audit_report import audit_report
     from ugsd_sdk.cli.progress import progress_bar
@@ -90,7 +90,7 @@ def report(
 
 def _period(since: str, until: str | None, now_s: float) -> Period:
     """Whole days, UTC."""
-    from ugsd_privacy.audit.report.entries import Period
+    from ugsd_privacy.reports.entries import Period
 
     today = int(now_s) // _SECONDS_PER_DAY
     first = _day(since, "--since", today)

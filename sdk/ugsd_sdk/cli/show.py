@@ -7,8 +7,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from ugsd_privacy.consoles import console
-from ugsd_privacy.plain_text import plain_line
+from ugsd_privacy.output.consoles import console
+from ugsd_privacy.output.plain_text import plain_line
 
 from ugsd_sdk.caption import Caption, CaptionToken
 from ugsd_sdk.events import Source

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.output.terminal import tell
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
-    from ugsd_privacy.manifest import KeyManifest
+    from ugsd_privacy.keys.manifest import KeyManifest
 
     from ugsd_sdk.trust import TrustedRoot
 

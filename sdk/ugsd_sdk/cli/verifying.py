@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.plain_text import plain_line
-from ugsd_privacy.terminal import tell, tell_error
+from ugsd_privacy.output.plain_text import plain_line
+from ugsd_privacy.output.terminal import tell, tell_error
 
 from ugsd_sdk.cli.log import NoteOption, fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
@@ -16,11 +16,11 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, setti
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ugsd_privacy.audit.cosignature import WitnessPublicKey
     from ugsd_privacy.audit.offline import ExportSummary
     from ugsd_privacy.audit.receipts import Consistency, Receipt
     from ugsd_privacy.audit.verify import LogSummary
-    from ugsd_privacy.keys import LogPublicKey
+    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
+    from ugsd_privacy.tlog.log_keys import LogPublicKey
 
     from ugsd_sdk.home import Home
 
@@ -73,9 +73,9 @@ def verify(
     owner_key: OwnerKeyOption = None,
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
-    from ugsd_privacy.audit.cosignature import WitnessPublicKey
     from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.keys import LogPublicKey
+    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
+    from ugsd_privacy.tlog.log_keys import LogPublicKey
 
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
@@ -103,9 +103,9 @@ def verify(
 
 def _given_note(path: Path) -> str:
     """A checkpoint that was named, unverified: a mistyped name is no tampering."""
-    from ugsd_privacy.audit.checkpoint import note_signatures
-    from ugsd_privacy.audit.whole_files import read_note
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.tlog.checkpoint import note_signatures
+    from ugsd_privacy.tlog.note_files import read_note
 
     try:
         note = read_note(path)
@@ -122,7 +122,7 @@ def _place(home: Path | None, config: Path | None) -> Home:
 
 
 def _own_key(place: Home) -> LogPublicKey:
-    from ugsd_privacy.keys import LogKey
+    from ugsd_privacy.tlog.log_keys import LogKey
 
     if not place.log_key.exists():
         fail("a receipt holds no key: name the log's with --log-key")
@@ -137,11 +137,11 @@ def _verify_home(
     witnesses: list[WitnessPublicKey],
     owner_key: Path | None,
 ) -> None:
-    from ugsd_privacy.audit.checkpoint import open_checkpoint
-    from ugsd_privacy.audit.cosignature import verify_cosigned
     from ugsd_privacy.audit.cosigned import CosignedNotes
     from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.keys import LogKey
+    from ugsd_privacy.tlog.checkpoint import open_checkpoint
+    from ugsd_privacy.tlog.cosignature import verify_cosigned
+    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.cli.progress import progress_bar
     from ugsd_sdk.verification import owner_of, reading, verify_home
@@ -170,7 +170,7 @@ def _verify_export(
     witnesses: list[WitnessPublicKey],
 ) -> None:
     from ugsd_privacy.audit.offline import verify_export
-    from ugsd_privacy.bounded_files import open_regular
+    from ugsd_privacy.files.bounded_files import open_regular
 
     with open_regular(file) as stream:
         summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
@@ -267,7 +267,7 @@ def _holds_proofs(file: Path) -> bool:
 def is_json(file: Path) -> bool:
     """Whether it is an object in JSON, as far as its first character tells. Raises
     :class:`OSError` where the file cannot be read."""
-    from ugsd_privacy.bounded_files import open_regular
+    from ugsd_privacy.files.bounded_files import open_regular
 
     with open_regular(file) as stream:
         return stream.read(_LEADING_BYTES).lstrip()[:1] == b"{"
@@ -275,7 +275,7 @@ def is_json(file: Path) -> bool:
 
 def _verify_proofs(file: Path, public: LogPublicKey) -> None:
     from ugsd_privacy.audit.receipts import Receipt
-    from ugsd_privacy.audit.whole_files import read_bytes
+    from ugsd_privacy.files.atomic_files import read_bytes
 
     for line in filter(None, map(bytes.strip, read_bytes(file, _MAX_JSON_BYTES).splitlines())):
         proof = _proof_of(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ugsd_privacy.terminal import tell
+from ugsd_privacy.output.terminal import tell
 
 from ugsd_sdk.cli.log import OpenLog, fail, open_log
 from ugsd_sdk.cli.options import ConfigOption, HomeOption
@@ -50,17 +50,18 @@ def cosign(
     The device connects to nobody: carry the request as you like, say
     `curl --data-binary @ask https://witness/add-checkpoint > answer`.
     """
-    from ugsd_privacy.audit.cosignature import WitnessPublicKey
+    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
         if response is None:
             _ask(log, request, log.cosigned.latest(public, log.key.public))
             return
-        from ugsd_privacy.audit.checkpoint import open_checkpoint
         from ugsd_privacy.audit.cosigned import take_answer
-        from ugsd_privacy.audit.whole_files import MAX_NOTE_BYTES, read_bytes
-        from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, AddCheckpoint
+        from ugsd_privacy.files.atomic_files import read_bytes
+        from ugsd_privacy.tlog.checkpoint import open_checkpoint
+        from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
+        from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, AddCheckpoint
 
         asked = AddCheckpoint.from_bytes(read_bytes(request, MAX_REQUEST_BYTES))
         answer = read_bytes(response, MAX_NOTE_BYTES)
@@ -102,10 +103,10 @@ def witness(
     where there is none. Run it elsewhere than the device. `ugsd-server witness` does the same over
     HTTP.
     """
-    from ugsd_privacy.audit.whole_files import read_bytes, write_whole
-    from ugsd_privacy.audit.witness import MAX_REQUEST_BYTES, Witness
-    from ugsd_privacy.audit.witness_state import open_witness
-    from ugsd_privacy.keys import LogPublicKey
+    from ugsd_privacy.files.atomic_files import read_bytes, write_whole
+    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, Witness
+    from ugsd_privacy.tlog.witness_state import open_witness
 
     if request is None and response is not None:
         raise typer.BadParameter("--response is to a --request; name it")
@@ -129,7 +130,7 @@ def witness(
 
 def _ask(log: OpenLog, request: Path, old: str | int | None) -> None:
     from ugsd_privacy.audit.cosigned import cosign_request
-    from ugsd_privacy.audit.whole_files import write_whole
+    from ugsd_privacy.files.atomic_files import write_whole
 
     note = log.signed()
     with log.ledger.reading() as view:

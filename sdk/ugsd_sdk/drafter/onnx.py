@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
-from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
 from ugsd_sdk.errors import ModelError

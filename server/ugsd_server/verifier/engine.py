@@ -13,8 +13,14 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.noise import dequantise
-from ugsd_privacy.wire import WIRE_VERSION, Block, RefusalCode, Verdict, Welcome
+from ugsd_privacy.dp.mechanism import dequantise
+from ugsd_privacy.protocol.messages import (
+    WIRE_VERSION,
+    Block,
+    RefusalCode,
+    Verdict,
+    Welcome,
+)
 
 from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier import Cache, CausalScorer, VerifierInfo

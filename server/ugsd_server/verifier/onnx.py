@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
-from ugsd_privacy.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel
-from ugsd_privacy.wire import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 
 from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
 from ugsd_server.verifier import Cache, VerifierInfo

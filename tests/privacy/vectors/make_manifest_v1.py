@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.manifest import KeyManifest, ManifestKey, sign
-from ugsd_privacy.root import RootKey
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, sign
+from ugsd_privacy.keys.root import RootKey
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 
 VECTOR = Path(__file__).with_name("manifest-v1.json")
 

@@ -17,10 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from ugsd_privacy import channel
-from ugsd_privacy.channel import CHANNEL_VERSION, ClientChannel, ServerChannel, Shape
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol import channel
+from ugsd_privacy.protocol.channel import (
+    CHANNEL_VERSION,
+    ClientChannel,
+    ServerChannel,
+    Shape,
+)
+from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
     Cover,

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ugsd_privacy.audit.checkpoint import sign_checkpoint
-from ugsd_privacy.audit.cosignature import WitnessKey, cosign
-from ugsd_privacy.audit.witness import AddCheckpoint
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.witness import AddCheckpoint
 
 from tests.sdk.log.commands import Carrier, Out, audit, leave_from
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import ClientChannel
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import Block, Welcome, decode_server_message, encode
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol.channel import ClientChannel
+from ugsd_privacy.protocol.messages import Block, Welcome, decode_server_message, encode
 from ugsd_server.app import RunningServer, serve
 from ugsd_server.settings import Settings
 from ugsd_server.verifier.acceptance import Rank

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import CONSTANT_FRAME_BYTES, Shape
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import (
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
+from ugsd_privacy.protocol.messages import (
     Cover,
     Refusal,
     RefusalCode,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.keys import VerifierKey, VerifierPublicKey
-from ugsd_privacy.wire import Verdict
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol.messages import Verdict
 from ugsd_server.cli import main
 from websockets.exceptions import ConnectionClosed
 

@@ -9,9 +9,9 @@ import struct
 from typing import Any
 
 import pytest
-from ugsd_privacy.channel import HELLO_BYTES, ClientChannel
-from ugsd_privacy.keys import VerifierKey
-from ugsd_privacy.wire import Verdict
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel
+from ugsd_privacy.protocol.messages import Verdict
 from ugsd_server.app import MAX_FRAME_BYTES, RunningServer
 from websockets.exceptions import ConnectionClosed
 

@@ -1,0 +1,1 @@
+"""Differential privacy: the Gaussian mechanism, its exact sampler and its accounting."""

@@ -1,0 +1,18 @@
+"""Fingerprints of public keys, for people to compare."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+__all__ = ["fingerprint"]
+
+_FINGERPRINT_CHARACTERS = 25
+_FINGERPRINT_GROUP = 5
+
+
+def fingerprint(raw: bytes) -> str:
+    """125 bits of the SHA-256 of ``raw`` in base32, five groups of five: for people to compare."""
+    text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
+    starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
+    return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)

@@ -1,0 +1,146 @@
+"""Files of keys, and of what is signed for devices: one line, a versioned prefix and base64url.
+
+Private ones hold raw seeds. They are created exclusively, with mode 0600, and refused where they
+belong to another user or anyone but their owner may read them; public ones may be root's too. A
+file system with hard links is needed to create one, so that no reader ever sees half a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.files.file_owners import (
+    make_private_folder,
+    require_not_writable,
+    require_not_writable_by_others,
+    require_owned_by_us,
+)
+
+__all__ = [
+    "create_private",
+    "from_text",
+    "make_private_folder",
+    "read_text",
+    "replace_text",
+    "require_not_writable",
+    "require_owned_by_us",
+    "sync_directory",
+    "to_text",
+]
+
+_MAX_FILE_BYTES = 4096
+
+
+def to_text(raw: bytes, prefix: str) -> str:
+    """``prefix`` and unpadded base64url (RFC 4648 §5)."""
+    return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def from_text(text: str, prefix: str, what: str) -> bytes:
+    """Parse what :func:`to_text` wrote, and no other text of the same bytes.
+
+    Raises :class:`KeyFileError`, which speaks of ``what``.
+    """
+    text = text.strip()
+    if not text.startswith(prefix):
+        raise KeyFileError(f"not {what}: it starts with {prefix}")
+    encoded = text.removeprefix(prefix)
+    try:
+        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+    except (ValueError, binascii.Error):
+        raise KeyFileError(f"not {what}: damaged base64url") from None
+    if to_text(raw, prefix) != text:  # stray characters and stray bits decode, but are not ours
+        raise KeyFileError(f"not {what}: damaged base64url")
+    return raw
+
+
+def create_private(path: Path, text: str) -> None:
+    """Create ``path`` whole, with mode 0600. Raises :class:`KeyFileError`, also if it exists."""
+    draft = _draft_of(path)
+    try:
+        try:
+            _write(draft, text, mode=0o600)
+            os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists; move it away to replace the key") from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"cannot create the key file {path}; mend the path") from error
+
+
+def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write ``path`` whole, in place of what it held; a crash leaves the one or the other.
+
+    ``mode`` is narrowed by the umask. Raises :class:`KeyFileError`.
+    """
+    draft = _draft_of(path)
+    try:
+        try:
+            _write(draft, text, mode=mode)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"cannot write {path}; mend the path or free some space") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was created, renamed or removed in ``path`` outlive a loss of power."""
+    if os.name != "posix":  # elsewhere a directory cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_text(
+    path: Path, *, secret: bool, what: str = "key file", max_bytes: int = _MAX_FILE_BYTES
+) -> str:
+    """The ASCII text of ``path``, of at most ``max_bytes``.
+
+    Raises :class:`KeyFileError` if it is missing or no such file; if it belongs to another user
+    (root's is accepted unless it is ``secret``), or others may write to it, or it is ``secret`` and
+    others may read it. The message speaks of ``what``.
+    """
+    try:
+        # Non-blocking: a pipe at this path must not hang the caller.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{path} is not a file")
+            if secret and os.name == "posix" and status.st_mode & 0o077:
+                raise KeyFileError(f"others may read {path}; run: chmod 600 {path}")
+            require_owned_by_us(path, status, or_root=not secret)
+            require_not_writable_by_others(path, status)
+            content = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise KeyFileError(f"no {what} at {path}; create one or mend the path") from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"cannot read the {what} {path}") from error
+    if len(content) > max_bytes or not content.isascii():
+        raise KeyFileError(f"{path} is not a {what}")
+    return content.decode("ascii")
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Keys of verifiers, of the log's owner and of the root, and the manifests that a root signs."""

@@ -1,0 +1,116 @@
+"""The key of the log's owner: what left is kept sealed to it, so that nobody else reads it.
+
+A device that goes on logging needs the public half alone; the private one may be kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
+
+from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.files.key_files import (
+    create_private,
+    from_text,
+    read_text,
+    replace_text,
+    to_text,
+)
+from ugsd_privacy.keys.verifier import VerifierPublicKey
+
+__all__ = ["OwnerKey", "OwnerPublicKey"]
+
+_SECRET_PREFIX = "ugsd-osk1:"  # noqa: S105  (a label)
+_PUBLIC_PREFIX = "ugsd-ok1:"
+_MLKEM_SEED_BYTES, _X25519_BYTES = 64, 32
+
+
+class OwnerPublicKey:
+    """An owner's X-Wing public key, 1216 bytes, as a verifier's is made up."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, raw: bytes) -> None:
+        """Raises :class:`KeyFileError` unless ``raw`` is a valid public key."""
+        try:
+            self._key = VerifierPublicKey(raw)
+        except KeyFileError:
+            raise KeyFileError("not an owner's public key; restore owner.pub") from None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that :meth:`save` wrote. Raises :class:`KeyFileError`."""
+        text = read_text(Path(path), secret=False)
+        return cls(from_text(text, _PUBLIC_PREFIX, "an owner's public key"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``path``, in place of what it held. Raises :class:`KeyFileError`."""
+        replace_text(Path(path), to_text(self._key.raw, _PUBLIC_PREFIX), mode=0o600)
+
+    @property
+    def hpke(self) -> MLKEM768X25519PublicKey:
+        """The recipient key for HPKE with ``KEM.MLKEM768_X25519``."""
+        return self._key.hpke
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the key, 32 bytes: says to whom an epoch of the log is sealed."""
+        return hashlib.sha256(self._key.raw).digest()
+
+    @property
+    def fingerprint(self) -> str:
+        """For people."""
+        return self._key.fingerprint
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnerPublicKey) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"<OwnerPublicKey {self.fingerprint}>"
+
+
+class OwnerKey:
+    """An owner's private X-Wing key: reads what the log keeps of what left."""
+
+    __slots__ = ("_seeds", "hpke", "public")
+
+    def __init__(self, seeds: bytes) -> None:
+        """``seeds`` are ML-KEM-768's 64 bytes, then X25519's 32."""
+        if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
+            raise KeyFileError("not a whole owner's key; restore it from your backup")
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED_BYTES])
+        x25519 = X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED_BYTES:])
+        self._seeds = seeds
+        self.hpke = MLKEM768X25519PrivateKey(mlkem, x25519)
+        public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+        self.public = OwnerPublicKey(public)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a fresh key from the operating system's randomness."""
+        return cls(os.urandom(_MLKEM_SEED_BYTES + _X25519_BYTES))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that :meth:`save` wrote.
+
+        Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
+        """
+        text = read_text(Path(path), secret=True, what="owner's key")
+        return cls(from_text(text, _SECRET_PREFIX, "an owner's private key"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Create ``path`` with mode 0600. Raises :class:`KeyFileError` if it exists."""
+        create_private(Path(path), to_text(self._seeds, _SECRET_PREFIX))
+
+    def __repr__(self) -> str:
+        return f"<OwnerKey {self.public.fingerprint}>"

@@ -1,0 +1,162 @@
+"""The root: an offline key that vouches for verifiers' keys, and the pin by which devices know it.
+
+A root is a pair of keys, Ed25519 (RFC 8032) and ML-DSA-65 (FIPS 204). It signs with both, and both
+signatures must verify, so it stands while either algorithm does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+
+from ugsd_privacy.errors import KeyFileError, ManifestRejected
+from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+
+__all__ = ["ROOT_PUBLIC_BYTES", "ROOT_SIGNATURE_BYTES", "RootKey", "RootPin", "RootPublicKey"]
+
+_SECRET_PREFIX = "ugsd-rsk1:"  # noqa: S105  (a label)
+_PIN_PREFIX = "ugsd-root1:"
+_PIN_LABEL = b"ugsd root pin\x01"
+_PIN_BYTES = 32
+_SEED_BYTES = 32
+_ED25519_PUBLIC_BYTES, _ED25519_SIGNATURE_BYTES = 32, 64
+_MLDSA_PUBLIC_BYTES, _MLDSA_SIGNATURE_BYTES = 1952, 3309
+
+ROOT_PUBLIC_BYTES = _ED25519_PUBLIC_BYTES + _MLDSA_PUBLIC_BYTES
+"""Size of a root's public keys, Ed25519's first."""
+ROOT_SIGNATURE_BYTES = _ED25519_SIGNATURE_BYTES + _MLDSA_SIGNATURE_BYTES
+"""Size of a root's signatures, Ed25519's first."""
+
+
+class RootPin:
+    """What devices and people know a root by. Equal pins compare equal."""
+
+    __slots__ = ("digest",)
+
+    def __init__(self, digest: bytes) -> None:
+        """``digest`` is 32 bytes; see :attr:`RootPublicKey.pin`. Raises :class:`KeyFileError`."""
+        if len(digest) != _PIN_BYTES:
+            raise KeyFileError(f"a root's pin has {_PIN_BYTES} bytes, not {len(digest)}")
+        self.digest = bytes(digest)
+
+    @classmethod
+    def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
+        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        given = os.fspath(path_or_text)
+        if not given.strip().startswith(_PIN_PREFIX):
+            given = read_text(Path(given), secret=False, what="root's pin")
+        return cls(from_text(given, _PIN_PREFIX, "a root's pin"))
+
+    def to_text(self) -> str:
+        """``ugsd-root1:`` and unpadded base64url, 54 characters in all."""
+        return to_text(self.digest, _PIN_PREFIX)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RootPin) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<RootPin {self.to_text()}>"
+
+
+class RootPublicKey:
+    """A root's two public keys, which travel with what it signs."""
+
+    __slots__ = ("_ed25519", "_mldsa", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        """Raises :class:`KeyFileError` unless ``raw`` is ``ROOT_PUBLIC_BYTES`` of both keys."""
+        try:
+            self._ed25519 = Ed25519PublicKey.from_public_bytes(raw[:_ED25519_PUBLIC_BYTES])
+            self._mldsa = MLDSA65PublicKey.from_public_bytes(raw[_ED25519_PUBLIC_BYTES:])
+        except ValueError:
+            raise KeyFileError("not a root's public keys") from None
+        self.raw = bytes(raw)
+
+    @property
+    def pin(self) -> RootPin:
+        """SHA-256 over a label and both keys."""
+        return RootPin(hashlib.sha256(_PIN_LABEL + self.raw).digest())
+
+    def verify(self, signatures: bytes, message: bytes, *, label: bytes) -> None:
+        """Raise :class:`ManifestRejected` unless both of ``signatures`` are this root's over
+        ``message`` under ``label``."""
+        ed25519 = signatures[:_ED25519_SIGNATURE_BYTES]
+        mldsa = signatures[_ED25519_SIGNATURE_BYTES:]
+        signed = self._bound(message, label)
+        try:
+            self._ed25519.verify(ed25519, signed)
+        except InvalidSignature:
+            raise ManifestRejected(_unverified("Ed25519")) from None
+        try:
+            self._mldsa.verify(mldsa, signed, label)
+        except InvalidSignature:
+            raise ManifestRejected(_unverified("ML-DSA-65")) from None
+
+    def _bound(self, message: bytes, label: bytes) -> bytes:
+        """What is signed names its purpose and both keys, so that neither signature can be used
+        beside another key, nor for anything else."""
+        return label + self.pin.digest + message
+
+
+class RootKey:
+    """A root's private keys. They are needed to sign only: keep them off every network."""
+
+    __slots__ = ("_ed25519", "_mldsa", "_public")
+
+    def __init__(self, ed25519: Ed25519PrivateKey, mldsa: MLDSA65PrivateKey) -> None:
+        self._ed25519 = ed25519
+        self._mldsa = mldsa
+        self._public = RootPublicKey(
+            ed25519.public_key().public_bytes_raw() + mldsa.public_key().public_bytes_raw()
+        )
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a fresh root from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate(), MLDSA65PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that :meth:`save` wrote.
+
+        Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
+        """
+        seeds = from_text(read_text(Path(path), secret=True), _SECRET_PREFIX, "a root key")
+        if len(seeds) != 2 * _SEED_BYTES:
+            raise KeyFileError(f"{path}: not a whole root key; restore it from your backup")
+        return cls(
+            Ed25519PrivateKey.from_private_bytes(seeds[:_SEED_BYTES]),
+            MLDSA65PrivateKey.from_seed_bytes(seeds[_SEED_BYTES:]),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Create ``path`` with mode 0600. Raises :class:`KeyFileError` if it exists."""
+        seeds = self._ed25519.private_bytes_raw() + self._mldsa.private_bytes_raw()
+        create_private(Path(path), to_text(seeds, _SECRET_PREFIX))
+
+    @property
+    def public(self) -> RootPublicKey:
+        """What verifies its signatures."""
+        return self._public
+
+    def sign(self, message: bytes, *, label: bytes) -> bytes:
+        """``ROOT_SIGNATURE_BYTES``: Ed25519 and ML-DSA-65, each over the label, the pin's digest
+        and ``message``; ML-DSA's context (FIPS 204 §5.2) is the label, of at most 255 bytes."""
+        signed = self._public._bound(message, label)
+        return self._ed25519.sign(signed) + self._mldsa.sign(signed, label)
+
+    def __repr__(self) -> str:
+        return f"<RootKey {self.public.pin.to_text()}>"
+
+
+def _unverified(algorithm: str) -> str:
+    return f"the manifest's {algorithm} signature does not verify: fetch the manifest anew"

@@ -1,0 +1,108 @@
+"""The one place from which the command lines write to a terminal: nothing foreign is obeyed there.
+
+Paths, users, keys of settings, what peers said and what files hold may all carry escape sequences
+or markup. So commands do not print: they hand lines, documents and errors to this module, and
+tables to a console of :mod:`ugsd_privacy.output.consoles`. A test of the source sees to it.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import typer
+
+from ugsd_privacy.output.plain_text import plain_json, plain_line, plain_text
+
+__all__ = [
+    "configure_logging",
+    "run_app",
+    "tell",
+    "tell_document",
+    "tell_error",
+    "tell_json",
+]
+
+_MOST_OF_ERROR = 2000
+_FAILED, _USAGE = 1, 2
+_UsageFault: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Of all that typer reports itself; where the class lives differs between its releases."""
+
+
+def tell(*lines: str, err: bool = False) -> None:
+    """Write each of ``lines`` as one line, whatever line ends it holds, to standard output or
+    error."""
+    _write("".join(f"{plain_line(line, most=len(line))}\n" for line in lines), err=err)
+
+
+def tell_error(program: str, error: BaseException | str) -> None:
+    """Write ``error`` after the name of the ``program`` as one line of bounded length, to standard
+    error."""
+    _write(f"{program}: {plain_line(str(error), most=_MOST_OF_ERROR)}\n", err=True)
+
+
+def tell_json(text: str) -> None:
+    """Write JSON, with the same meaning and no character that a terminal obeys."""
+    _write(f"{plain_json(text)}\n")
+
+
+def tell_document(text: str) -> None:
+    """Write a document of many lines, as it ends itself."""
+    _write(plain_text(text))
+
+
+def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -> int:
+    """Run a typer application; returns its exit code. What it finds wrong with the arguments is
+    written as every other error is: it quotes them. Other errors pass."""
+    try:
+        code = app(
+            args=None if argv is None else list(argv), prog_name=program, standalone_mode=False
+        )
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else _FAILED
+    except typer.Abort:
+        tell("Aborted!", err=True)
+        return _FAILED
+    except _UsageFault as fault:
+        _write(plain_text(_shown(fault)), err=True)
+        return int(getattr(fault, "exit_code", _USAGE))
+    return code if isinstance(code, int) else 0
+
+
+def _shown(fault: Any) -> str:
+    """How typer shows a fault, but for its message, which quotes arguments and is one line."""
+    shown = io.StringIO()
+    fault.show(shown)
+    message = fault.format_message()
+    return shown.getvalue().replace(f"Error: {message}", f"Error: {plain_line(message)}")
+
+
+def configure_logging(level: int, form: str) -> None:
+    """Log to standard error in the form ``form``, with messages on one line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PlainFormatter(form))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _PlainFormatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = plain_line(record.message, most=_MOST_OF_ERROR)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return plain_text(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return plain_text(super().formatStack(stack_info))
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    stream: TextIO = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,401 @@
+"""The end-to-end session between a device and the verifier whose key it pins. Sans-I/O.
+
+Both sides turn bytes into bytes; the caller moves them, in order, over any transport::
+
+    device                                                      verifier
+    hello() ------- type, version, HPKE(secret 1, ephemeral key) -------> receive_hello()
+    receive_hello() <--- type, version, HPKE(secret 2), frame(welcome) --
+    seal() ------------------------ frame(message) ---------------------> open()
+    open() <----------------------- frame(message) ----------------------- seal()
+
+HPKE (RFC 9180, base mode) runs over the X-Wing KEM (draft-connolly-cfrg-xwing-kem), so a session
+stands while either ML-KEM-768 or X25519 does. The first flight goes to the pinned static key, the
+answer to an ephemeral key that only the first flight's reader learns. Each direction's secret comes
+from both secrets, by HKDF-SHA256 (RFC 5869) salted with the hash of the transcript: the pinned key,
+the first flight and the answer. So only the holder of the static key can answer, and a later theft
+of that key opens no finished session. The first flight alone is not forward secret and carries no
+content.
+
+A frame is a header byte and ChaCha20-Poly1305 (RFC 8439) over a length, the message and zeros, up
+to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Its key is its
+own: a direction's secret yields one frame's key and the secret that replaces it, one way, so that
+secrets taken from memory open no earlier frame. They open every later one: only a new handshake
+ends that, which 2**16 frames in one direction force. The nonce is a counter per direction
+that is never sent, so replayed, reordered, dropped or spliced frames fail. Every failure closes the
+channel and looks the same. Python cannot wipe memory: secrets are dropped as soon as they are used,
+no more.
+
+This is channel version 2, written down in docs/wire.md and held by the vectors in
+tests/privacy/vectors.
+
+States, named for what is known::
+
+    client   KNOWS_VERIFIER --hello--> AWAITS_ANSWER --receive_hello--> SHARES_KEYS
+    server   AWAITS_HELLO ------------receive_hello-------------------> SHARES_KEYS
+    both     SHARES_KEYS --seal, open--> SHARES_KEYS
+             any --failure, close--> CLOSED
+    A call that its state does not allow raises ChannelClosed and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from contextlib import suppress
+from enum import Enum, StrEnum, auto
+from typing import Literal
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
+from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES
+
+__all__ = [
+    "CHANNEL_VERSION",
+    "CONSTANT_FRAME_BYTES",
+    "FRAME_BYTES",
+    "HELLO_BYTES",
+    "ClientChannel",
+    "ServerChannel",
+    "Shape",
+]
+
+CHANNEL_VERSION = 2
+"""Version of handshake and frames: second byte of both flights, last of each key's label."""
+
+FRAME_BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
+"""The only sizes that a frame has, its overhead of 19 bytes included."""
+
+CONSTANT_FRAME_BYTES = 1024
+"""The one size in constant shape: the least that holds 64 tokens of any ids, prefix and block
+together, and a state of ``MAX_STATE_DIM`` coordinates. A verdict of 64 tokens is shorter."""
+
+_HELLO, _ANSWER, _FRAME = b"\x01", b"\x02", b"\x03"
+_VERSION = bytes([CHANNEL_VERSION])
+_SECRET_BYTES = 32
+_PUBLIC_KEY_BYTES = 1216
+_HPKE_BYTES = 1120 + 16  # X-Wing ciphertext and Poly1305 tag
+_LENGTH_BYTES = 2
+_FRAME_OVERHEAD_BYTES = len(_FRAME) + _LENGTH_BYTES + 16
+_ANSWER_HEAD_BYTES = 2 + _HPKE_BYTES + _SECRET_BYTES
+_MAX_FRAMES = 2**16
+
+HELLO_BYTES = 2 + _HPKE_BYTES + _SECRET_BYTES + _PUBLIC_KEY_BYTES
+"""Size of every first flight."""
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_HELLO_INFO = b"ugsd channel hello" + _VERSION
+_ANSWER_INFO = b"ugsd channel answer" + _VERSION
+_DEVICE_INFO = b"ugsd channel device to verifier" + _VERSION
+_VERIFIER_INFO = b"ugsd channel verifier to device" + _VERSION
+_FRAME_INFO = b"ugsd channel frame" + _VERSION
+
+
+class Shape(StrEnum):
+    """What the sizes of frames tell."""
+
+    PADDED = "padded"
+    """A frame is the smallest that holds its message."""
+    CONSTANT = "constant"
+    """Every frame is of ``CONSTANT_FRAME_BYTES``."""
+
+    @staticmethod
+    def of(frame: bytes) -> Shape:
+        """The shape that the answer to ``frame`` has. Why by size: a verifier needs no other sign,
+        and whoever sees the frame knows the size of the answer already."""
+        return Shape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else Shape.PADDED
+
+
+class _State(Enum):
+    KNOWS_VERIFIER = auto()
+    AWAITS_HELLO = auto()
+    AWAITS_ANSWER = auto()
+    SHARES_KEYS = auto()
+    CLOSED = auto()
+
+
+class _Direction:
+    """One direction's secret and counter."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._frames = 0
+
+    @property
+    def left(self) -> int:
+        return _MAX_FRAMES - self._frames
+
+    def seal(self, message: bytes, shape: Shape) -> bytes:
+        padded = len(message).to_bytes(_LENGTH_BYTES, "big") + message
+        padded = padded.ljust(_frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
+        aead, nonce = self._next()
+        return _FRAME + aead.encrypt(nonce, padded, _FRAME)
+
+    def open(self, frame: bytes) -> bytes:
+        """Raises anything at all for a frame that is not the next one."""
+        if len(frame) not in FRAME_BYTES or frame[:1] != _FRAME:
+            raise ValueError
+        aead, nonce = self._next()
+        padded = aead.decrypt(nonce, frame[1:], _FRAME)
+        length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
+        message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
+        due = _frame_size(length, Shape.of(frame))
+        if len(frame) != due or any(padded[_LENGTH_BYTES + length :]):
+            raise ValueError
+        return message
+
+    def _next(self) -> tuple[ChaCha20Poly1305, bytes]:
+        """The next frame's cipher and nonce, after which nothing here leads back to them.
+
+        Key and next secret are the two blocks of one HKDF-Expand (RFC 5869 §2.3): neither tells the
+        other, so whoever breaks or is told a frame's key reads that frame alone.
+        """
+        if not self.left:
+            raise ValueError
+        derived = HKDFExpand(SHA256(), 2 * _SECRET_BYTES, _FRAME_INFO).derive(self._secret)
+        key, self._secret = derived[:_SECRET_BYTES], derived[_SECRET_BYTES:]
+        nonce = self._frames.to_bytes(12, "big")
+        self._frames += 1
+        return ChaCha20Poly1305(key), nonce
+
+
+class _Channel:
+    """What both sides share once they share keys. Not safe to use from two threads at once."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+        self._outgoing: _Direction | None = None
+        self._incoming: _Direction | None = None
+        self._flights = 0
+        self._process = os.getpid()
+
+    @property
+    def sealed_count(self) -> int:
+        """How many flights and frames this side has made. Why: the door sees whether one exists."""
+        return self._flights
+
+    @property
+    def frames_left(self) -> int:
+        """How many more frames this side may seal; 0 unless both sides share keys."""
+        return 0 if self._outgoing is None else self._outgoing.left
+
+    def sealed_size(self, n: int, shape: Shape = Shape.PADDED) -> int:
+        """Bytes of the frame that a message of ``n`` bytes becomes. Raises as :meth:`seal`."""
+        return _frame_size(n, shape)
+
+    def seal(self, message: bytes, shape: Shape = Shape.PADDED) -> bytes:
+        """Make the next frame, which is to be sent before any later one.
+
+        Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, or more than a
+        frame of the constant size holds, and :class:`ChannelClosed` unless both sides share keys.
+        """
+        _frame_size(len(message), shape)
+        if self._state is not _State.SHARES_KEYS or self._outgoing is None:
+            raise ChannelClosed("no session: shake hands on a new channel")
+        self._require_own_process()
+        self._flights += 1
+        with suppress(Exception):
+            return self._outgoing.seal(message, shape)
+        self.close()
+        raise ChannelClosed("the session is used up: shake hands on a new channel")
+
+    def open(self, frame: bytes) -> bytes:
+        """Read the peer's next frame.
+
+        Raises :class:`FrameRejected`, and closes the channel, for any other bytes, and
+        :class:`ChannelClosed` unless both sides share keys.
+        """
+        if self._state is not _State.SHARES_KEYS or self._incoming is None:
+            raise ChannelClosed("no session: shake hands on a new channel")
+        self._require_own_process()
+        with suppress(Exception):  # whatever was wrong with it, one thing is told, and no cause
+            return self._incoming.open(frame)
+        self.close()
+        raise FrameRejected("a frame was rejected; the channel is closed")
+
+    def close(self) -> None:
+        """Drop all keys. May be called again."""
+        self._state = _State.CLOSED
+        self._outgoing = self._incoming = None
+
+    def _require_own_process(self) -> None:
+        """A forked child has its parent's keys and counters: if both sealed, one key and nonce
+        would encrypt two frames."""
+        if self._process != os.getpid():
+            raise ChannelClosed(
+                "this session belongs to the process that this one was forked from: shake hands on "
+                "a new channel"
+            )
+
+    def _require(self, state: _State) -> None:
+        if self._state is not state:
+            raise ChannelClosed("one channel serves one handshake: use a new channel")
+
+    def _failed(self) -> HandshakeFailed:
+        """Raised outside of any handler, so that it carries no cause: all failures are one."""
+        self.close()
+        return HandshakeFailed("the handshake failed; check the pinned key and both versions")
+
+    def _share(self, secrets: bytes, salt: bytes, *, role: Literal["device", "verifier"]) -> None:
+        to_verifier = _Direction(_derive(secrets, salt, _DEVICE_INFO))
+        to_device = _Direction(_derive(secrets, salt, _VERIFIER_INFO))
+        device = role == "device"
+        self._outgoing, self._incoming = (
+            (to_verifier, to_device) if device else (to_device, to_verifier)
+        )
+        self._state = _State.SHARES_KEYS
+
+
+class ClientChannel(_Channel):
+    """The device's side of one session with the verifier of the ``pinned`` key."""
+
+    def __init__(self, pinned: VerifierPublicKey) -> None:
+        super().__init__(_State.KNOWS_VERIFIER)
+        self._pinned = pinned
+        self._secret = b""
+        self._ephemeral: VerifierKey | None = None
+        self._hello = b""
+        self._captions = itertools.count()
+
+    @property
+    def pinned(self) -> VerifierPublicKey:
+        """The verifier's key."""
+        return self._pinned
+
+    def next_caption(self) -> int:
+        """Take the session's next caption ordinal, from 0."""
+        return next(self._captions)
+
+    def hello(self) -> bytes:
+        """Make the first flight, ``HELLO_BYTES`` long; :meth:`receive_hello` takes the answer.
+
+        Raises :class:`HandshakeFailed` if the pinned key cannot be sealed to, and
+        :class:`ChannelClosed` on a second call.
+        """
+        self._require(_State.KNOWS_VERIFIER)
+        self._flights += 1
+        with suppress(Exception):
+            return self._make_hello()
+        raise self._failed()
+
+    def _make_hello(self) -> bytes:
+        self._secret = os.urandom(_SECRET_BYTES)
+        self._ephemeral = VerifierKey.generate()
+        offer = self._secret + self._ephemeral.public.raw
+        sealed = _SUITE.encrypt(offer, self._pinned.hpke, info=_HELLO_INFO)
+        self._hello = _HELLO + _VERSION + sealed
+        self._state = _State.AWAITS_ANSWER
+        return self._hello
+
+    def receive_hello(self, data: bytes) -> bytes:
+        """Take the verifier's answer and return its welcome; then :meth:`seal` and :meth:`open`.
+
+        Raises :class:`HandshakeFailed`, and closes the channel, unless the holder of the pinned key
+        answered this very hello; :class:`ChannelClosed` before :meth:`hello` and on a second call.
+        """
+        self._require(_State.AWAITS_ANSWER)
+        with suppress(Exception):
+            try:
+                return self._read_answer(data)
+            finally:
+                self._forget()
+        raise self._failed()
+
+    def _read_answer(self, data: bytes) -> bytes:
+        head, frame = data[:_ANSWER_HEAD_BYTES], data[_ANSWER_HEAD_BYTES:]
+        if head[:2] != _ANSWER + _VERSION or self._ephemeral is None:
+            raise ValueError
+        theirs = _SUITE.decrypt(head[2:], self._ephemeral.hpke, info=_answer_info(self._hello))
+        if len(theirs) != _SECRET_BYTES:
+            raise ValueError
+        salt = _transcript(self._pinned, self._hello, head)
+        self._share(self._secret + theirs, salt, role="device")
+        return self.open(frame)
+
+    def close(self) -> None:
+        """Drop all keys. May be called again."""
+        super().close()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._secret = self._hello = b""
+        self._ephemeral = None
+
+
+class ServerChannel(_Channel):
+    """The verifier's side of one session.
+
+    Devices pinned one of its keys: several where an old key is still served beside a new one. The
+    hello does not say for which it is, so each is tried in turn.
+    """
+
+    def __init__(self, key: VerifierKey, *others: VerifierKey) -> None:
+        super().__init__(_State.AWAITS_HELLO)
+        self._keys = (key, *others)
+        self._key: VerifierKey | None = None
+
+    @property
+    def key(self) -> VerifierKey | None:
+        """The key that the device pinned; None before its hello was opened."""
+        return self._key
+
+    def receive_hello(self, data: bytes, welcome: bytes) -> bytes:
+        """Take a device's first flight; return the answer, which carries ``welcome``.
+
+        Raises :class:`HandshakeFailed`, and closes the channel, for anything but a first flight to
+        one of the keys in this version; :class:`ChannelClosed` on a second call;
+        :class:`WireError` for a welcome of more than ``MAX_MESSAGE_BYTES``.
+        """
+        self._require(_State.AWAITS_HELLO)
+        _frame_size(len(welcome), Shape.PADDED)
+        with suppress(Exception):
+            return self._answer(data, welcome)
+        raise self._failed()
+
+    def _answer(self, data: bytes, welcome: bytes) -> bytes:
+        if len(data) != HELLO_BYTES or data[:2] != _HELLO + _VERSION:
+            raise ValueError
+        key, offer = self._read_offer(data[2:])
+        ephemeral = VerifierPublicKey(offer[_SECRET_BYTES:])
+        ours = os.urandom(_SECRET_BYTES)
+        head = _ANSWER + _VERSION + _SUITE.encrypt(ours, ephemeral.hpke, info=_answer_info(data))
+        salt = _transcript(key.public, data, head)
+        self._share(offer[:_SECRET_BYTES] + ours, salt, role="verifier")
+        self._key = key
+        return head + self.seal(welcome)
+
+    def _read_offer(self, sealed: bytes) -> tuple[VerifierKey, bytes]:
+        for key in self._keys:
+            with suppress(Exception):
+                return key, _SUITE.decrypt(sealed, key.hpke, info=_HELLO_INFO)
+        raise ValueError
+
+
+def _frame_size(n: int, shape: Shape) -> int:
+    if n > MAX_MESSAGE_BYTES:
+        raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES}")
+    smallest = next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)
+    if shape is Shape.PADDED:
+        return smallest
+    if smallest > CONSTANT_FRAME_BYTES:
+        most = CONSTANT_FRAME_BYTES - _FRAME_OVERHEAD_BYTES
+        raise WireError(f"message of {n} bytes; a frame of the constant size holds at most {most}")
+    return CONSTANT_FRAME_BYTES
+
+
+def _answer_info(hello: bytes) -> bytes:
+    return _ANSWER_INFO + hashlib.sha256(hello).digest()
+
+
+def _transcript(pinned: VerifierPublicKey, hello: bytes, answer: bytes) -> bytes:
+    """SHA-256 over parts of fixed sizes, so that no two transcripts read alike."""
+    return hashlib.sha256(pinned.raw + hello + answer).digest()
+
+
+def _derive(secrets: bytes, salt: bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(secrets)

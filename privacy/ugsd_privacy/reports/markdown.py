@@ -1,0 +1,286 @@
+"""A report as Markdown (CommonMark with GitHub's tables), which needs no other software.
+
+Words that left stand in bold, those that left before for the same place are struck through.
+Everything that a drafter, a user or a verifier named is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
+from ugsd_privacy.reports.model import (
+    CapRow,
+    CaptionRow,
+    DayRow,
+    Gap,
+    HandshakeRow,
+    Protection,
+    Report,
+    Sent,
+    Word,
+)
+from ugsd_privacy.reports.telling import (
+    BUDGET_NOTE,
+    OUTCOMES,
+    OWN_WORD,
+    UNPROVEN,
+    bound,
+    fleet_verdict,
+    gap,
+    indices,
+    left,
+    many,
+    number,
+    outside,
+    period,
+    refused,
+    time,
+    untold,
+    used,
+    vectors,
+    verdict,
+    witness_of,
+    words_without_tricks,
+)
+
+__all__ = ["fleet_markdown", "report_markdown"]
+
+VECTOR_MARK = "°"
+LEGEND = (
+    f"Words in **bold** left; a {VECTOR_MARK} tells that a vector of numbers about the clip left "
+    "with one; those ~~struck through~~ left too, and another was sent in their place later."
+)
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])")
+"""What would be more than text; at the start of a line, also what begins a list or a heading."""
+
+
+def report_markdown(report: Report) -> str:
+    """Of one device."""
+    failed = report.verification.outcome == "failed"
+    parts = [
+        f"# What left of {_plain(report.user or 'one user')}, {period(report)} (UTC)",
+        f"**{_plain(verdict(report.verification))}**",
+        UNPROVEN if failed else "",
+        _amounts(report),
+        *(f"**Not part of the log: {_plain(fault)}**" for fault in report.faults),
+        "## Captions",
+        *_captions(report),
+        "## Days",
+        _table(
+            (
+                "day (UTC)",
+                "captions",
+                "blocks",
+                "tokens",
+                "vectors",
+                "bytes",
+                "that day's vectors",
+                "the lifetime's so far",
+            ),
+            map(_day, report.days),
+        ),
+        "## Budget",
+        BUDGET_NOTE,
+        _table(("cap", "settings", "this device", "used", "remaining"), map(_cap, report.caps)),
+        "## Blocks that stayed here, or left in vain",
+        _table(
+            ("what became of them", "why", "blocks"),
+            ([OUTCOMES[r.outcome], r.reason, number(r.blocks)] for r in report.reasons),
+        ),
+        "## Keys and handshakes",
+        _table(
+            ("sealed for", "handshakes", "first (UTC)", "last (UTC)", "bytes"),
+            map(_handshakes, report.handshakes),
+        ),
+        "## Resets by the owner",
+        _table(
+            ("record", "time (UTC)", "begun anew"),
+            ([number(r.record), time(r.time_s), ", ".join(r.windows)] for r in report.resets),
+        ),
+        "## What is protected, and what is not",
+        "### What never leaves",
+        _list(report.never),
+        *map(_protection, report.protections),
+        "### What is not protected",
+        _list(report.unprotected),
+        "## Proof",
+        _proof(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def fleet_markdown(fleet: FleetReport) -> str:
+    """Of many devices."""
+    failed = [f"{row.device}: {verdict(row.verification)}" for row in fleet.failed]
+    parts = [
+        f"# What left of {many(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
+        f"**{_plain(fleet_verdict(fleet))}**",
+        _list(failed) if failed else "",
+        "## Logs",
+        _table(
+            ("device", "log", "verified", "records", "bytes in the log"), map(_log, fleet.devices)
+        ),
+        OWN_WORD,
+        "## What they report",
+        _table(
+            (
+                "device",
+                "days (UTC)",
+                "blocks",
+                "tokens",
+                "bytes",
+                "the lifetime's vectors",
+                "blocks refused",
+                "caps met",
+                "resets",
+            ),
+            (_reported(row) for row in fleet.devices if row.is_reported),
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _log(row: FleetRow) -> list[str]:
+    return [
+        row.device,
+        row.verification.outcome,
+        witness_of(row),
+        number(row.verification.size),
+        number(row.logged.bytes) if row.logged else "not proven",
+    ]
+
+
+def _reported(row: FleetRow) -> list[str]:
+    return [
+        row.device,
+        period(row),
+        *map(number, (row.total.blocks, row.total.tokens, row.total.bytes)),
+        bound(row.lifetime),
+        number(refused(row.reasons)),
+        ", ".join(row.caps_met),
+        number(row.resets),
+    ]
+
+
+def _amounts(report: Report) -> str:
+    total = report.total
+    return (
+        f"{many(total.frames, 'frame')} with {many(total.bytes, 'byte')} left this device, in them "
+        f"{many(total.blocks, 'block')}: {many(total.tokens, 'token')}, and vectors of numbers: "
+        f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
+        f"{outside(report)}"
+    ).strip()
+
+
+def _captions(report: Report) -> tuple[str, ...]:
+    if report.content == "left out":
+        return ("Left out: what left, in words, is for its owner.",)
+    head = (
+        "time (UTC)", "records", "what left", "discloses", "tokens", "vectors", "bytes", "guarantee"
+    )  # fmt: skip
+    table = _table(head, map(_caption, report.captions))
+    return (LEGEND, table) if report.captions else (table,)
+
+
+def _caption(row: CaptionRow) -> list[str | Cell]:
+    return [
+        time(row.time_s, to_the_hour=row.to_the_hour),
+        indices(row.records),
+        Cell(" ".join(filter(None, (_content(row.content), _plain(untold(row)))))),
+        ", ".join(row.disclosures),
+        number(row.amounts.tokens),
+        vectors(row.amounts),
+        number(row.amounts.bytes),
+        bound(row.epsilon),
+    ]
+
+
+def _day(day: DayRow) -> list[str]:
+    found = day.amounts
+    return [
+        day.day,
+        *map(number, (day.captions, found.blocks, found.tokens)),
+        vectors(found),
+        number(found.bytes),
+        bound(day.epsilon),
+        bound(day.lifetime),
+    ]
+
+
+def _cap(cap: CapRow) -> list[str]:
+    on_device = "" if cap.on_device is None else number(cap.on_device)
+    return [cap.cap, number(cap.configured), on_device, used(cap), left(cap)]
+
+
+def _handshakes(row: HandshakeRow) -> list[str]:
+    first, last = time(row.first_s), time(row.last_s)
+    who = row.verifier or "not known: erased, sealed or damaged"
+    return [who, number(row.handshakes), first, last, number(row.bytes)]
+
+
+def _protection(way: Protection) -> str:
+    parts = [f"### {_plain(way.title)}"]
+    for title, lines in (
+        ("What leaves, when the device is unsure:", way.leaves),
+        ("What noise guarantees of the vectors:", way.bound),
+        ("What attackers got from it in the lab:", way.learnt),
+    ):
+        if lines:
+            parts += [title, _list(lines)]
+    return "\n\n".join([*parts, _plain(way.source)] if way.source else parts)
+
+
+def _content(parts: Sequence[Word | Gap]) -> str:
+    return " ".join(gap(part) if isinstance(part, Gap) else _word(part) for part in parts)
+
+
+def _word(word: Word) -> str:
+    before = "".join(f"~~{_text(sent)}~~ " for sent in word.replaced)
+    return f"{before}**{_text(word)}**"
+
+
+def _text(sent: Sent) -> str:
+    text = _plain(sent.text.strip()) or ("end" if not sent.text else "space")
+    return text + VECTOR_MARK if sent.has_state else text
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:
+    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    if not lines:
+        return "None."
+    return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines])
+
+
+class Cell(str):
+    """Markdown already."""
+
+    __slots__ = ()
+
+
+def _cell(value: str | Cell) -> str:
+    return value if isinstance(value, Cell) else _plain(value)
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines) or "None."
+
+
+def _proof(report: Report) -> str:
+    found = report.verification
+    lines = report.checkpoint.splitlines()
+    note = "\n".join(f"    {words_without_tricks(line)}" for line in lines)
+    told = (
+        f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
+        f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "
+        f"the log's key is {_plain(report.log or 'none yet')}."
+    )
+    return f"{told} Its latest checkpoint:\n\n{note}" if note else told
+
+
+def _plain(text: str) -> str:
+    line = words_without_tricks(" ".join(text.split()))
+    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", line))

@@ -1,0 +1,71 @@
+"""Reports as JSON: reading them, and the schema that is published."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.errors import KeyFileError, ReportRejected
+from ugsd_privacy.reports.fleet_model import FleetReport
+from ugsd_privacy.reports.model import Report
+from ugsd_privacy.tlog.log_keys import LogPublicKey
+
+__all__ = ["MAX_REPORT_BYTES", "AnyReport", "read_report", "report_schema"]
+
+MAX_REPORT_BYTES = 64 * 2**20
+"""A year of captions with their words, at 3 kB each, of 50 a day."""
+_MAX_ITEMS = 4_000_000
+"""Words of a report of that size."""
+
+AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
+
+
+def read_report(data: bytes) -> Report:
+    """Parse a device's JSON report. Raises :class:`ReportRejected`."""
+    try:
+        check_json(data, max_items=_MAX_ITEMS)
+        report = Report.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise ReportRejected(f"no report of this release: {error}") from None
+    if report.log:
+        _require_own_name(report.log)
+    return report
+
+
+def _require_own_name(log: str) -> None:
+    """A report's log is named by its key; the name alone could be another device's."""
+    try:
+        own = LogPublicKey.from_text(log).to_text()
+    except KeyFileError as error:
+        raise ReportRejected(f"the report's log: {error}") from None
+    if own != log:
+        raise ReportRejected("the report's log: its key is not as keys are written")
+
+
+def report_schema() -> str:
+    """The JSON Schema (2020-12) of both kinds of report, as docs/report.schema.json has it."""
+    schema: dict[str, Any] = TypeAdapter[Any](AnyReport).json_schema(mode="serialization")
+    named = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:ugsd:report:1",
+        "title": "UGSD reports",
+    }
+    return json.dumps(named | _without_discriminators(schema), indent=1) + "\n"
+
+
+def _without_discriminators(schema: Any) -> Any:
+    """OpenAPI's word, which JSON Schema has not; the kinds are told apart by constants."""
+    if isinstance(schema, dict):
+        return {
+            key: _without_discriminators(value)
+            for key, value in schema.items()
+            if key != "discriminator"
+        }
+    return list(map(_without_discriminators, schema)) if isinstance(schema, list) else schema

@@ -1,0 +1,122 @@
+"""Checkpoints: a signed statement of the log's size and root.
+
+The body is C2SP tlog-checkpoint's three lines, origin, size and base64 root; the envelope is C2SP
+signed-note with Ed25519. Extension lines are refused: our logs write none. Signatures by other
+names (witnesses) are skipped.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.tlog.log_keys import LogKey, NotePublicKey
+
+__all__ = [
+    "Checkpoint",
+    "note_origin",
+    "note_signatures",
+    "open_checkpoint",
+    "open_note",
+    "parse_checkpoint",
+    "sign_checkpoint",
+    "sign_note",
+]
+
+_MAX_NOTE_CHARACTERS = 65_536
+_SIGNATURE = re.compile(r"— (?P<name>[^\s+]+) (?P<blob>[A-Za-z0-9+/]+={0,2})")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_KEY_ID_BYTES = 4
+_ROOT_BYTES = 32
+_MAX_SIZE = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The log ``origin`` holds ``size`` leaves under ``root`` (32 bytes)."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def sign_checkpoint(size: int, root: bytes, key: LogKey) -> str:
+    """Write and sign a checkpoint of ``key``'s log."""
+    root_line = base64.b64encode(root).decode()
+    return sign_note(f"{key.public.origin}\n{size}\n{root_line}\n", key)
+
+
+def open_checkpoint(note: str, public: NotePublicKey) -> Checkpoint:
+    """Verify and parse a checkpoint. Raises :class:`LogTampered`."""
+    return parse_checkpoint(open_note(note, public), public.origin)
+
+
+def parse_checkpoint(text: str, origin: str) -> Checkpoint:
+    """Parse the text of a note, once its signature was verified. Raises :class:`LogTampered`."""
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[0] != origin or not _SIZE.fullmatch(lines[1]):
+        raise LogTampered(f"not a checkpoint of {origin}")
+    root = _decode(lines[2])
+    if len(root) != _ROOT_BYTES:
+        raise LogTampered("the checkpoint's root is not a SHA-256 hash")
+    size = int(lines[1])
+    if size >= _MAX_SIZE:
+        raise LogTampered("the checkpoint's size is 2**63 or more, which no log has")
+    return Checkpoint(lines[0], size, root)
+
+
+def note_origin(note: str) -> str:
+    """Which log a checkpoint claims to be of, its signature unverified."""
+    return note.split("\n", 1)[0]
+
+
+def sign_note(text: str, key: LogKey) -> str:
+    """Sign ``text``, which ends in a newline (C2SP signed-note)."""
+    public = key.public
+    blob = base64.b64encode(public.key_id + key.sign(text.encode())).decode()
+    return f"{text}\n— {public.origin} {blob}\n"
+
+
+def open_note(note: str, public: NotePublicKey) -> str:
+    """Return the text that ``public`` signed. Raises :class:`LogTampered`."""
+    text, signatures = note_signatures(note)
+    verified = False
+    for name, blob in signatures:
+        if name == public.origin and blob[:_KEY_ID_BYTES] == public.key_id:
+            public.verify(blob[_KEY_ID_BYTES:], text.encode())
+            verified = True
+    if not verified:
+        raise LogTampered(f"{public.origin} did not sign this note")
+    return text
+
+
+def note_signatures(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text of a note, and the name and blob (key id, then signature) of each signature line,
+    none of them verified. Raises :class:`LogTampered` for what is no note."""
+    if len(note) > _MAX_NOTE_CHARACTERS:
+        raise LogTampered("the note is too long")
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise LogTampered("not a signed note")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LogTampered("the note is not UTF-8: half of a surrogate pair")
+    found = []
+    for line in signatures[:-1].split("\n"):
+        match = _SIGNATURE.fullmatch(line)
+        if match is None:
+            raise LogTampered("a malformed signature line")
+        found.append((match["name"], _decode(match["blob"])))
+    return text + "\n", found
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise LogTampered("damaged base64 in a note") from None
+    if base64.b64encode(raw).decode() != text:  # stray bits in the last character
+        raise LogTampered("damaged base64 in a note")
+    return raw

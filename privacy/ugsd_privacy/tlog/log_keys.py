@@ -1,0 +1,176 @@
+"""The Ed25519 key that signs a log's checkpoints, and its public half (C2SP signed-note)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.files.fingerprint import fingerprint
+from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+
+__all__ = ["LogKey", "LogPublicKey", "NotePublicKey", "log_origin"]
+
+_LOG_SECRET_PREFIX = "ugsd-lsk1:"  # noqa: S105  (a label)
+_ED25519_BYTES = 32
+_NOTE_ED25519 = b"\x01"
+_ORIGIN_DIGITS = 16
+
+
+class NotePublicKey:
+    """Who signs a note: a name and an Ed25519 public key (C2SP signed-note).
+
+    The name is whatever the signer chose, so it says nothing of whose log a note is of: logs are
+    read by :class:`LogPublicKey`. Its text is a verifier key, ``name+key id+base64``.
+    """
+
+    __slots__ = ("_key", "origin", "raw")
+
+    def __init__(self, origin: str, raw: bytes) -> None:
+        """Raises :class:`KeyFileError` for a name that a note cannot hold or a malformed key."""
+        if not origin or "+" in origin or any(c.isspace() or not c.isprintable() for c in origin):
+            raise KeyFileError("a log's name has no plus sign, space or control character")
+        try:
+            self._key = Ed25519PublicKey.from_public_bytes(raw)
+        except ValueError:
+            raise KeyFileError("not an Ed25519 public key") from None
+        self.origin = origin
+        self.raw = bytes(raw)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Parse a note's verifier key. Raises :class:`KeyFileError`."""
+        parts = text.strip().split("+", 2)
+        try:
+            origin, key_id, encoded = parts
+            blob = base64.b64decode(encoded, validate=True)
+        except (ValueError, binascii.Error):
+            raise KeyFileError("not a log's verifier key: name+id+base64 expected") from None
+        if blob[:1] != _NOTE_ED25519:
+            raise KeyFileError("not an Ed25519 log key")
+        key = cls(origin, blob[1:])
+        if key.key_id.hex() != key_id:
+            raise KeyFileError("the log key's id does not match it; copy it again")
+        return key
+
+    @classmethod
+    def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
+        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        given = os.fspath(path_or_text)
+        is_text = given.count("+") > 1  # name+id+base64
+        return cls.from_text(given if is_text else read_text(Path(given), secret=False))
+
+    @property
+    def key_id(self) -> bytes:
+        """4 bytes: SHA-256 of name, newline, algorithm and key (C2SP signed-note)."""
+        return hashlib.sha256(self.origin.encode() + b"\n" + _NOTE_ED25519 + self.raw).digest()[:4]
+
+    @property
+    def fingerprint(self) -> str:
+        """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
+        return fingerprint(self.raw)
+
+    def to_text(self) -> str:
+        """The signed note's verifier key, which auditors keep."""
+        blob = base64.b64encode(_NOTE_ED25519 + self.raw).decode()
+        return f"{self.origin}+{self.key_id.hex()}+{blob}"
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raise :class:`LogTampered` unless ``signature`` is this key's over ``message``."""
+        try:
+            self._key.verify(signature, message)
+        except InvalidSignature:
+            raise LogTampered(f"a signature of {self.origin} does not verify") from None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.to_text()}>"
+
+
+class LogPublicKey(NotePublicKey):
+    """Who signs a log: an Ed25519 public key and the log's origin, which the key makes.
+
+    Nobody chooses an origin, so no key signs in the name of another key's log: it is
+    ``ugsd.local/`` and the first 16 hexadecimal digits of the SHA-256 of the key.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, origin: str, raw: bytes) -> None:
+        """Raises :class:`KeyFileError` for a malformed key, and for any other origin than the one
+        that the key makes."""
+        super().__init__(origin, raw)
+        if origin != log_origin(raw):
+            raise KeyFileError(
+                f"{origin} is not the name that the log's key makes, which is {log_origin(raw)}: "
+                "whoever wrote it uses another log's name; take the key from the device itself "
+                "(`ugsd audit key`)"
+            )
+
+
+class LogKey:
+    """The Ed25519 key that signs the log's checkpoints."""
+
+    __slots__ = ("_key", "_public")
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        raw = key.public_key().public_bytes_raw()
+        self._public = LogPublicKey(log_origin(raw), raw)
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a fresh key from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that :meth:`save` wrote.
+
+        Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
+        """
+        seed = from_text(read_text(Path(path), secret=True), _LOG_SECRET_PREFIX, "a log key")
+        if len(seed) != _ED25519_BYTES:
+            raise KeyFileError(f"{path}: not a whole log key; restore it from your backup")
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def open_or_create(cls, path: str | os.PathLike[str]) -> Self:
+        """Load ``path``, or create it with a fresh key. Raises :class:`KeyFileError`.
+
+        Where two processes create it at once, both end up with the same key.
+        """
+        if not Path(path).exists():
+            try:
+                cls.generate().save(path)
+            except KeyFileError:
+                if not Path(path).exists():
+                    raise
+        return cls.load(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Create ``path`` with mode 0600. Raises :class:`KeyFileError` if it exists."""
+        create_private(Path(path), to_text(self._key.private_bytes_raw(), _LOG_SECRET_PREFIX))
+
+    @property
+    def public(self) -> LogPublicKey:
+        """What auditors keep. The log's name is derived from the key, so it says nothing else."""
+        return self._public
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 signature (RFC 8032), 64 bytes."""
+        return self._key.sign(message)
+
+    def __repr__(self) -> str:
+        return f"<LogKey {self.public.origin}>"
+
+
+def log_origin(raw: bytes) -> str:
+    """The origin of the log whose Ed25519 public key is ``raw``, 32 bytes."""
+    return f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:_ORIGIN_DIGITS]}"

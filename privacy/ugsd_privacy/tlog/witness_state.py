@@ -1,0 +1,176 @@
+"""What a witness cosigned last of each log, in a file of SQLite, and whose state it is.
+
+One transaction looks at what was cosigned last and replaces it, and is on disk before the witness
+answers, so that threads, processes and crashes cannot make it sign a smaller or a forked tree. The
+state is of one key. One that was lost, emptied or is another key's is refused; one restored from a
+backup forgets, and is not noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Self
+
+from ugsd_privacy.errors import KeyFileError, WitnessUnavailable
+from ugsd_privacy.files.key_files import (
+    make_private_folder,
+    require_not_writable,
+    require_owned_by_us,
+)
+from ugsd_privacy.tlog.checkpoint import Checkpoint
+from ugsd_privacy.tlog.cosignature import WitnessKey, WitnessPublicKey
+from ugsd_privacy.tlog.merkle import EMPTY_ROOT
+
+__all__ = ["WitnessState", "open_witness"]
+
+_TABLES = (
+    "CREATE TABLE cosigned (origin_hash TEXT PRIMARY KEY, size INTEGER NOT NULL,"
+    " root BLOB NOT NULL, note TEXT NOT NULL) STRICT",
+    "CREATE TABLE witness (key TEXT NOT NULL) STRICT",
+)
+
+
+def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey, WitnessState]:
+    """The key and the state of the witness in ``folder``, made together where there is no key.
+
+    Raises :class:`KeyFileError` or :class:`WitnessUnavailable`: also where the state was lost and
+    the key was not, or the key is missing and the state is not new.
+    """
+    path = folder / "witness.key" if key_file is None else key_file
+    create = not path.exists()
+    # The state first: a crash between the two leaves a folder that can be used.
+    state = WitnessState(folder / "witness.sqlite3", create=create).open()
+    if create:
+        if not state.is_new() and not path.exists():
+            raise KeyFileError(
+                f"no key at {path}, and {folder} holds what a witness cosigned: name its key file, "
+                "or a new folder for another witness"
+            )
+        try:
+            WitnessKey.generate().save(path)
+        except KeyFileError:
+            if not path.exists():  # else another process made it meanwhile
+                raise
+    key = WitnessKey.load(path)
+    state.bind(key.public)
+    return key, state
+
+
+class WitnessState:
+    """What a witness cosigned last of each log, in a file of SQLite.
+
+    Without ``create`` it must be there already: a witness that forgot would sign anything.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False, busy_timeout_s: float = 5.0) -> None:
+        self._path = path
+        self._create = create
+        self._busy_timeout_s = busy_timeout_s
+
+    def open(self) -> Self:
+        """Check the file, make it where it may. Raises :class:`WitnessUnavailable`."""
+        if not self._create and not self._path.exists():
+            raise self._lost()
+        try:
+            make_private_folder(self._path.parent)
+            require_not_writable(self._path.parent)
+            if self._path.exists():
+                require_owned_by_us(self._path)
+        except OSError as error:
+            raise WitnessUnavailable(f"cannot make {self._path.parent}") from error
+        except KeyFileError as error:
+            raise WitnessUnavailable(str(error)) from error
+        with self._transaction(create=self._create) as db:
+            query = "SELECT sql FROM sqlite_schema WHERE sql NOT NULL"
+            tables = {sql for (sql,) in db.execute(query)}
+            if self._create and not tables:
+                for table in _TABLES:
+                    db.execute(table)
+            elif tables != set(_TABLES):  # a looser column would hold what is no number
+                raise self._lost()
+        return self
+
+    def is_new(self) -> bool:
+        """Whether it is of no key yet. Raises :class:`WitnessUnavailable`."""
+        with self._transaction() as db:
+            return _key_text(db) is None
+
+    def bind(self, key: WitnessPublicKey) -> None:
+        """Make a new state that of ``key``. Raises :class:`WitnessUnavailable` where it is
+        another's."""
+        with self._transaction() as db:
+            bound = _key_text(db)
+            if bound is None:
+                db.execute("INSERT INTO witness VALUES (?)", (key.to_text(),))
+            elif bound != key.to_text():
+                raise WitnessUnavailable(
+                    f"{self._path} holds what another witness cosigned, {bound}; name its key "
+                    "file, or this one's own folder"
+                )
+
+    def note(self, origin_hash: str) -> str | None:
+        """The cosigned checkpoint of a log. Raises :class:`WitnessUnavailable`."""
+        with self._transaction() as db:
+            row = _row(db, origin_hash)
+        return None if row is None else row[2]
+
+    @contextmanager
+    def deciding(self, origin: str) -> Iterator[_Latest]:
+        """What was cosigned last of a log, which nobody else changes meanwhile; what replaces it is
+        on disk at the end. Raises :class:`WitnessUnavailable`."""
+        with self._transaction() as db:
+            yield _Latest(db, hashlib.sha256(origin.encode()).hexdigest())
+
+    def _lost(self) -> WitnessUnavailable:
+        return WitnessUnavailable(
+            f"{self._path} was lost, emptied or replaced, so this witness forgot what it cosigned; "
+            "restore it, or begin with another key in another folder"
+        )
+
+    @contextmanager
+    def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        place = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        wait_s = self._busy_timeout_s
+        try:
+            with closing(
+                sqlite3.connect(place, uri=True, timeout=wait_s, isolation_level=None)
+            ) as db:
+                db.execute("PRAGMA synchronous = EXTRA")  # the journal's removal is durable too
+                db.execute("PRAGMA fullfsync = ON")
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")  # on any error the connection is closed, which rolls back
+        except sqlite3.Error as error:
+            raise WitnessUnavailable(
+                f"{self._path} cannot be used (missing, locked, full or damaged); nothing is signed"
+            ) from error
+
+
+class _Latest:
+    """The tree of one log that was cosigned last, within a transaction."""
+
+    def __init__(self, db: sqlite3.Connection, origin_hash: str) -> None:
+        self._db = db
+        self._origin_hash = origin_hash
+        self.size, self.root, _ = _row(db, origin_hash) or (0, EMPTY_ROOT, "")
+
+    def replace(self, checkpoint: Checkpoint, note: str) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)",
+            (self._origin_hash, checkpoint.size, checkpoint.root, note),
+        )
+
+
+def _key_text(db: sqlite3.Connection) -> str | None:
+    row: tuple[str] | None = db.execute("SELECT key FROM witness").fetchone()
+    return None if row is None else row[0]
+
+
+def _row(db: sqlite3.Connection, origin_hash: str) -> tuple[int, bytes, str] | None:
+    query = "SELECT size, root, note FROM cosigned WHERE origin_hash = ?"
+    row: tuple[int, bytes, str] | None = db.execute(query, (origin_hash,)).fetchone()
+    return row
