@@ -14,7 +14,7 @@ import pytest
 import typer
 from ugsd_lab import cli as lab
 from ugsd_sdk import cli as device
-from ugsd_sdk.config import Settings
+from ugsd_sdk.settings.config import Settings
 from ugsd_server import cli as server
 
 ROOT = Path(__file__).parents[1]

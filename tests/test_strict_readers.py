@@ -33,12 +33,12 @@ from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_sdk.connection.embedded import Announcement
+from ugsd_sdk.connection.trust import _Seen
+from ugsd_sdk.decoding.quality import Quality
+from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
 from ugsd_sdk.drafter.onnx import DrafterDescription
-from ugsd_sdk.embedded import Announcement
 from ugsd_sdk.errors import UgsdError
-from ugsd_sdk.quality import Quality
-from ugsd_sdk.trust import _Seen
-from ugsd_sdk.uncertainty import Calibrator, _GateFile
 from ugsd_server.verifier.onnx import ModelDescription
 
 from tests.privacy.report_specimen import REPORT

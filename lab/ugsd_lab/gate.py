@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ugsd_sdk.decoding.uncertainty import FEATURES, EntropyGate, spread_of
 from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.uncertainty import FEATURES, EntropyGate, spread_of
 from ugsd_server.verifier.acceptance import Typical
 from ugsd_server.verifier.onnx import OnnxScorer
 

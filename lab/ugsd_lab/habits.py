@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.corpora import Clip, read_samples
 

@@ -18,10 +18,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoder import BLOCK_TOKENS
-from ugsd_sdk.minimum import least
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, Policy, UncertaintyPolicy
-from ugsd_sdk.quality import QUALITY_FILE, Check, Gap, Quality, Setting, measured_parts
+from ugsd_sdk.decoding.decoder import BLOCK_TOKENS
+from ugsd_sdk.decoding.minimum import least
+from ugsd_sdk.decoding.policy import (
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+    Policy,
+    UncertaintyPolicy,
+)
+from ugsd_sdk.decoding.quality import (
+    QUALITY_FILE,
+    Check,
+    Gap,
+    Quality,
+    Setting,
+    measured_parts,
+)
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.errors import EvaluationError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from ugsd_sdk.quality import Check, Gap, Quality, Setting
+from ugsd_sdk.decoding.quality import Check, Gap, Quality, Setting
 
 __all__ = ["as_markdown", "print_quality"]
 

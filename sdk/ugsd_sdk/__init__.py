@@ -21,7 +21,16 @@ if TYPE_CHECKING:
         Latency,
     )
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import CapsOver, NoiseSettings, Settings, VerifierSettings
+    from ugsd_sdk.decoding.minimum import MinimumEscalation
+    from ugsd_sdk.decoding.policy import (
+        AlwaysEscalate,
+        NeverEscalate,
+        Policy,
+        RandomPolicy,
+        UncertaintyPolicy,
+    )
+    from ugsd_sdk.decoding.quality import Quality
+    from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
     from ugsd_sdk.errors import (
         AudioError,
         ConfigError,
@@ -29,16 +38,7 @@ if TYPE_CHECKING:
         TransportError,
         UgsdError,
     )
-    from ugsd_sdk.minimum import MinimumEscalation
-    from ugsd_sdk.policy import (
-        AlwaysEscalate,
-        NeverEscalate,
-        Policy,
-        RandomPolicy,
-        UncertaintyPolicy,
-    )
-    from ugsd_sdk.quality import Quality
-    from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
+    from ugsd_sdk.settings.config import CapsOver, NoiseSettings, Settings, VerifierSettings
 
 __all__ = [
     "AlwaysEscalate",
@@ -83,18 +83,18 @@ _HOMES = {
         "Latency",
     ),
     "ugsd_sdk.captioner": ("Captioner",),
-    "ugsd_sdk.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
+    "ugsd_sdk.settings.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
-    "ugsd_sdk.minimum": ("MinimumEscalation",),
-    "ugsd_sdk.policy": (
+    "ugsd_sdk.decoding.minimum": ("MinimumEscalation",),
+    "ugsd_sdk.decoding.policy": (
         "AlwaysEscalate",
         "NeverEscalate",
         "Policy",
         "RandomPolicy",
         "UncertaintyPolicy",
     ),
-    "ugsd_sdk.quality": ("Quality",),
-    "ugsd_sdk.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
+    "ugsd_sdk.decoding.quality": ("Quality",),
+    "ugsd_sdk.decoding.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import Guarantee
 
-from ugsd_sdk.events import Outcome, Source
+from ugsd_sdk.decoding.events import Outcome, Source
 
 __all__ = [
     "BlockDecision",

@@ -14,26 +14,32 @@ from typing import Self
 
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
-from ugsd_sdk.audio import Clip, read_clip
-from ugsd_sdk.background import BackgroundWork
+from ugsd_sdk.audio.samples import Clip, read_clip
 from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
-from ugsd_sdk.config import Settings
-from ugsd_sdk.decoder import Decoder
-from ugsd_sdk.dialers import EmbeddedDialer, PinnedDialer, dialer_to
+from ugsd_sdk.concurrency.background import BackgroundWork
+from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
+from ugsd_sdk.concurrency.waiting import WaitingTime
+from ugsd_sdk.connection.dialers import EmbeddedDialer, PinnedDialer, dialer_to
+from ugsd_sdk.connection.exchange import Exchange
+from ugsd_sdk.connection.link import Link
+from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.events import Finished
+from ugsd_sdk.decoding.minimum import MinimumEscalation
+from ugsd_sdk.decoding.policy import (
+    NOT_ACQUAINTED,
+    NeverEscalate,
+    Policy,
+    Reserved,
+    UncertaintyPolicy,
+)
+from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
 from ugsd_sdk.drafter import Drafter, Evidence
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
 from ugsd_sdk.errors import ConfigError, NoAnswer
-from ugsd_sdk.events import Finished
-from ugsd_sdk.exchange import Exchange
-from ugsd_sdk.forks import call_in_children, keep_for_good
-from ugsd_sdk.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.home import Door, Home
-from ugsd_sdk.link import Link
-from ugsd_sdk.minimum import MinimumEscalation
-from ugsd_sdk.policy import NOT_ACQUAINTED, NeverEscalate, Policy, Reserved, UncertaintyPolicy
+from ugsd_sdk.profile.habit import Habit, HabitFile, KnownVoice
+from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport import Transport
-from ugsd_sdk.uncertainty import Calibrator, EntropyGate, Uncertainty
-from ugsd_sdk.waiting import WaitingTime
 
 __all__ = ["BUNDLED", "STARTER", "Captioner"]
 

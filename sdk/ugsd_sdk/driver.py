@@ -11,14 +11,14 @@ from ugsd_privacy.errors import BudgetExceeded, PrivacyError
 from ugsd_privacy.protocol.channel import Shape
 
 from ugsd_sdk.caption import CaptionToken, EscalationCost
-from ugsd_sdk.decoder import Decoder
+from ugsd_sdk.connection.exchange import Exchange
+from ugsd_sdk.connection.link import reason_of
+from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.events import EscalationDue, Finished, VerdictDue
+from ugsd_sdk.decoding.policy import BudgetView
 from ugsd_sdk.drafter import Drafter
+from ugsd_sdk.drafter.wording import Gender, worded
 from ugsd_sdk.errors import PeerMisbehaved, TransportError
-from ugsd_sdk.events import EscalationDue, Finished, VerdictDue
-from ugsd_sdk.exchange import Exchange
-from ugsd_sdk.link import reason_of
-from ugsd_sdk.policy import BudgetView
-from ugsd_sdk.wording import Gender, worded
 
 __all__ = ["budget_of", "cost_of", "drive", "text_of", "tokens_of"]
 

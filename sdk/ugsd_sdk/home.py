@@ -17,8 +17,8 @@ from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.tlog.log_keys import LogKey
 
-from ugsd_sdk.config import AuditSettings
-from ugsd_sdk.events import JudgedBlock
+from ugsd_sdk.decoding.events import JudgedBlock
+from ugsd_sdk.settings.config import AuditSettings
 
 __all__ = ["Door", "Home"]
 

@@ -21,9 +21,9 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main as command
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.policy import BlockView, BudgetView, Escalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 USERS = ("ada", "bob")
 _TIME = np.arange(8_000) / 16_000

@@ -14,7 +14,7 @@ import ugsd_privacy
 import ugsd_sdk
 import ugsd_server
 from ugsd_lab.bench.device import _python
-from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_server.settings import Settings
 
 PROC = Path("/proc")
@@ -103,7 +103,7 @@ def test_it_is_found_where_only_a_variable_leads(tmp_path: Path) -> None:
     for name, folder in packages.items():
         (place / name).symlink_to(folder)
     code = (
-        "import sys; from pathlib import Path; from ugsd_sdk.embedded import EmbeddedVerifier\n"
+        "import sys; from pathlib import Path; from ugsd_sdk.connection.embedded import EmbeddedVerifier\n"
         "verifier = EmbeddedVerifier(Path(sys.argv[1]))\n"
         "print(verifier.start(60).url); verifier.close()"
     )

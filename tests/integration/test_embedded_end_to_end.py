@@ -17,11 +17,11 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.connection.embedded import EmbeddedVerifier
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
-from ugsd_sdk.embedded import EmbeddedVerifier
-from ugsd_sdk.events import Source
-from ugsd_sdk.policy import AlwaysEscalate, NeverEscalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 Voice = NDArray[np.float32]
 WIDTH = 8
@@ -107,7 +107,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
             super().__init__(*args, **kwargs)
             started.append(self)
 
-    monkeypatch.setattr("ugsd_sdk.embedded.subprocess.Popen", Remembered)
+    monkeypatch.setattr("ugsd_sdk.connection.embedded.subprocess.Popen", Remembered)
     return started
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.errors import TransportError, Unreachable
-from ugsd_sdk.events import Source
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.integration.faults import FAULTS, WITHOUT_CONNECTION
 from tests.integration.faulty_verifier import Fault, FaultyVerifier, SparseDrafter

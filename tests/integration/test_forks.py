@@ -20,9 +20,15 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+)
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, Escalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.integration.recording_proxy import BINARY, CLOSE, RecordingProxy, look_up
 
@@ -204,8 +210,8 @@ def test_a_fork_within_a_caption_sends_nothing_twice(
 SCRIPT = """
 import json, os, sys, time
 from ugsd_sdk import Captioner
-from ugsd_sdk.config import Settings
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
 settings = Settings.of(home=home, remember=False, acquaintance=0)

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import Untrusted, WrongVerifier
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_server.cli import main
 from ugsd_server.keyring import end_of, rotate
 

@@ -15,9 +15,9 @@ import soundfile
 import ugsd_sdk
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
-from ugsd_sdk.audio import read_clip
+from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 from tests.integration.law_world import USER, World, assert_all_is_accounted_for, waveforms
 from tests.integration.recording_proxy import BINARY, RecordingProxy

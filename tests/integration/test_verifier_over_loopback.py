@@ -19,10 +19,10 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.events import Source
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]

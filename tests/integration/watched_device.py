@@ -32,9 +32,9 @@ from urllib.parse import urlsplit
 from ugsd_privacy.ledger.anchor import Anchor
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Commit, Escalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 _PROCESSES = ("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -24,7 +24,7 @@ from ugsd_lab.captions import (
 from ugsd_lab.corpora import EMOTIONS, Clip
 from ugsd_lab.errors import CorpusError
 from ugsd_lab.prosody import Level, Levels
-from ugsd_sdk.wording import GenderedPhrase, worded
+from ugsd_sdk.drafter.wording import GenderedPhrase, worded
 
 levels = st.sampled_from(list[Level](["low", "mid", "high"]))
 known = st.builds(

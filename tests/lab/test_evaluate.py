@@ -34,12 +34,12 @@ from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
 from ugsd_lab.plots import draw_evaluation
 from ugsd_lab.prosody import Measures, Norms
 from ugsd_lab.starter import STARTER_DRAFTER, load_norms
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 from ugsd_sdk.drafter import DrafterInfo, Evidence
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.events import Source
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.policy import BlockView, BudgetView, Escalate
-from ugsd_sdk.wording import GenderedPhrase
+from ugsd_sdk.drafter.wording import GenderedPhrase
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 SCORED = 5
 """Clips of each speaker that are evaluated."""

@@ -25,9 +25,9 @@ from ugsd_lab.export import (
 from ugsd_lab.models import HEARD_DIM, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_lab.vocabulary import BOS, Vocabulary
 from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.drafter.wording import worded
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.wording import worded
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 from ugsd_server.verifier.onnx import OnnxScorer
 
 SAMPLES = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)

@@ -18,7 +18,7 @@ from ugsd_lab.gate import (
 )
 from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
 from ugsd_sdk.drafter import Evidence
-from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 
 def judged(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_lab.corpora import Clip
 from ugsd_lab.habits import ACQUAINTANCE, Speakers, by_hearing_order, running_habits
-from ugsd_sdk.config import Settings
-from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.settings.config import Settings
 
 _SPEAKERS = st.lists(
     st.tuples(st.sampled_from(["emodb", "nemo"]), st.sampled_from("ab")), min_size=1, max_size=14

@@ -29,11 +29,11 @@ from ugsd_lab.quality import (
 from ugsd_lab.risk_control import upper_bound
 from ugsd_lab.starter import STARTER_DRAFTER
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.minimum import MinimumEscalation
+from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
+from ugsd_sdk.decoding.quality import Quality, Setting
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.minimum import MinimumEscalation
-from ugsd_sdk.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
-from ugsd_sdk.quality import Quality, Setting
+from ugsd_sdk.settings.config import Settings
 
 FEW = (0.0, 0.16, 1.0)
 LIMIT = 8

@@ -12,7 +12,7 @@ from ugsd_lab.captions import ATTRIBUTE_WORDS, GENDERED, Facts, caption, correct
 from ugsd_lab.corpora import EMOTIONS
 from ugsd_lab.prosody import Levels
 from ugsd_lab.vocabulary import BOS, EOS, UNKNOWN, Vocabulary
-from ugsd_sdk.wording import GenderedPhrase, worded
+from ugsd_sdk.drafter.wording import GenderedPhrase, worded
 
 LEVELS = Levels("low", "high", "mid", "low", "mid", "high")
 EVERY = [

@@ -22,10 +22,10 @@ from ugsd_privacy.protocol.messages import (
     encode,
 )
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import Unreachable
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]

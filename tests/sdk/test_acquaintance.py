@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.habit import HabitFile, clips_heard, forget_habits
 from ugsd_sdk.home import Home
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.profile.habit import HabitFile, clips_heard, forget_habits
+from ugsd_sdk.settings.config import Settings
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from ugsd_sdk.audio import read_clip
+from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import (
     AudioError,
     AudioTooLong,

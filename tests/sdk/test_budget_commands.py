@@ -20,15 +20,15 @@ from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.budget_report import budget_report
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings
-from ugsd_sdk.decisions import Advice
-from ugsd_sdk.events import Outcome
+from ugsd_sdk.decoding.events import Outcome
+from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
 from ugsd_sdk.home import Door, Home
-from ugsd_sdk.policy import AlwaysEscalate, UncertaintyPolicy
+from ugsd_sdk.reports.budget import budget_report
+from ugsd_sdk.reports.decisions import Advice
+from ugsd_sdk.settings.config import Settings
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
@@ -426,7 +426,7 @@ def test_the_budget_is_shown_with_epsilon_and_its_word(
 
 
 def test_noting_takes_less_than_a_millisecond(tmp_path: Path) -> None:
-    from ugsd_sdk.events import JudgedBlock
+    from ugsd_sdk.decoding.events import JudgedBlock
 
     door = Door(Home.at(tmp_path), BudgetLimits(), "ada")
     blocks = [JudgedBlock(5 * i, 5, 0.5, Outcome.SENT, "unsure: 0.5 reaches 0.3") for i in range(5)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
-from ugsd_sdk.config import CapsOver, Settings
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings.config import CapsOver, Settings
 
 FILE = """
 user = "Ada"

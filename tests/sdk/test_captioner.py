@@ -31,11 +31,17 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.show import caption_text
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+)
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import AudioError, ConfigError, WrongVerifier
-from ugsd_sdk.events import Source
-from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, Escalate
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import ugsd_sdk.audio
-from ugsd_sdk.audio import read_clip
-from ugsd_sdk.clip_files import FORMATS, MeteredFile
+import ugsd_sdk.audio.samples
+from ugsd_sdk.audio.clip_files import FORMATS, MeteredFile
+from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import AudioError, AudioTooLong, UnreadableAudio
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_a_file_of_gigabytes_is_not_read(
     path.write_bytes(ALL[ending])
     os.truncate(path, 3 << 30)  # sparse
     opened: list[object] = []
-    monkeypatch.setattr(ugsd_sdk.audio.soundfile, "SoundFile", opened.append)
+    monkeypatch.setattr(ugsd_sdk.audio.samples.soundfile, "SoundFile", opened.append)
     with soon(), pytest.raises(AudioTooLong, match=r"3221 MB.*at most \d+ MB.*ffmpeg"):
         read_clip(path)
     assert not opened
@@ -222,7 +222,7 @@ def test_a_refused_format_is_named(head: bytes, name: str) -> None:
 
 def test_formats_are_one_list_everywhere() -> None:
     assert re.split(", | or ", FORMATS) == list(DOCUMENTED)
-    said = ugsd_sdk.audio.__doc__ or ""
+    said = ugsd_sdk.audio.samples.__doc__ or ""
     for word in ("WAV", "AIFF", "FLAC", "MP3", "Ogg Vorbis", "Ogg Opus"):
         assert word in " ".join(said.split())
 
@@ -232,7 +232,7 @@ _SDS = b"\xf0\x7e\0\x01\0\0\x10\x7f\x7f\x7f\x7f\x7f\x7f" + bytes(range(128)) * 4
 
 def test_a_damaged_dump_prints_nothing_of_libsndfile(tmp_path: Path) -> None:
     (tmp_path / "clip.sds").write_bytes(_SDS)
-    code = "import sys; from ugsd_sdk.audio import read_clip; read_clip(sys.argv[1])"
+    code = "import sys; from ugsd_sdk.audio.samples import read_clip; read_clip(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "clip.sds"], capture_output=True, check=False
     )

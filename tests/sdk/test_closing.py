@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.embedded import EmbeddedVerifier
 from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ugsd_privacy.protocol.channel import Shape
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings.config import Settings
 
 FILE = """
 user = "ada"

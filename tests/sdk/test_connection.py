@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.events import Source
 from ugsd_sdk.errors import WrongVerifier
-from ugsd_sdk.events import Source
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]
@@ -104,7 +104,7 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
 def test_it_reconnects_on_a_later_caption_after_a_lie(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ugsd_sdk.link._FIRST_BACK_OFF_S", 0.0)
+    monkeypatch.setattr("ugsd_sdk.connection.link._FIRST_BACK_OFF_S", 0.0)
     honest, fake.answer = fake.answer, lambda block: b"garbage"
     with new_captioner() as captioner:
         captioner._load().link._first_back_off_s = 0.0

@@ -20,10 +20,8 @@ from ugsd_privacy.protocol.messages import (
     Verdict,
 )
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings
-from ugsd_sdk.errors import NoAnswer
-from ugsd_sdk.events import Source
-from ugsd_sdk.policy import (
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
@@ -32,6 +30,8 @@ from ugsd_sdk.policy import (
     NeverEscalate,
     Reserved,
 )
+from ugsd_sdk.errors import NoAnswer
+from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]

@@ -12,11 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
-from ugsd_sdk.decoder import Decoder
-from ugsd_sdk.drafter import Evidence
-from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
-from ugsd_sdk.errors import ModelError, PeerMisbehaved
-from ugsd_sdk.events import (
+from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.events import (
     DecodedToken,
     EscalationDue,
     Finished,
@@ -25,7 +22,7 @@ from ugsd_sdk.events import (
     Tally,
     VerdictDue,
 )
-from ugsd_sdk.policy import (
+from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
@@ -34,7 +31,10 @@ from ugsd_sdk.policy import (
     NeverEscalate,
     Policy,
 )
-from ugsd_sdk.uncertainty import EntropyGate
+from ugsd_sdk.decoding.uncertainty import EntropyGate
+from ugsd_sdk.drafter import Evidence
+from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
+from ugsd_sdk.errors import ModelError, PeerMisbehaved
 
 EVIDENCE = Evidence(np.array([0.5], dtype=np.float32), 1.0)
 VERIFIED, CORRECTED, CONTINUED = Source.VERIFIED, Source.CORRECTED, Source.CONTINUED

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import ugsd_sdk
 from numpy.typing import NDArray
+from ugsd_sdk.decoding.uncertainty import Calibrator
 from ugsd_sdk.drafter import Drafter, DraftSession, Evidence
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.uncertainty import Calibrator
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.errors import ConfigError, Unreachable
 
 ANNOUNCE = 'print(\'{"url": "ws://127.0.0.1:9", "public_key": "k"}\', flush=True)'
@@ -44,7 +44,7 @@ def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
 def test_it_is_killed_where_it_does_not_listen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ugsd_sdk.embedded._STOP_TIMEOUTS_S", (0.2, 0.2, 2.0))
+    monkeypatch.setattr("ugsd_sdk.connection.embedded._STOP_TIMEOUTS_S", (0.2, 0.2, 2.0))
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN)"
     child = Child(tmp_path / "home", f"{stubborn}\n{ANNOUNCE}\nwhile True: time.sleep(1)")
     child.start(20)

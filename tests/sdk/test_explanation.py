@@ -13,10 +13,10 @@ import ugsd_sdk
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leak, Leakage
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import GRAPHS, find_file
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.explanation import explain
+from ugsd_sdk.reports.explanation import explain
+from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.cli import main
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+    Reserved,
+)
 from ugsd_sdk.errors import HabitError
-from ugsd_sdk.habit import (
+from ugsd_sdk.profile.habit import (
     NO_HABIT,
     Habit,
     HabitFile,
@@ -23,7 +31,6 @@ from ugsd_sdk.habit import (
     clips_heard,
     forget_habits,
 )
-from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, Escalate, Reserved
 
 EARS, OTHER_EARS = b"\x01" * 32, b"\x02" * 32
 _CLIPS = st.lists(

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.habit import clips_heard
 from ugsd_sdk.home import Door
+from ugsd_sdk.profile.habit import clips_heard
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]

@@ -15,8 +15,8 @@ from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings
 from ugsd_sdk.home import Door, Home
+from ugsd_sdk.settings.config import Settings
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
@@ -138,7 +138,7 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_privacy.protocol.channel import ClientChannel
     from ugsd_privacy.tlog.log_keys import LogKey
-    from ugsd_sdk.config import AuditSettings
+    from ugsd_sdk.settings.config import AuditSettings
 
     home, verifier = Home.at(tmp_path / "new"), VerifierKey.generate().public
     sizes, erased = [], []
@@ -162,7 +162,7 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
 def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) -> None:
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_privacy.protocol.channel import ClientChannel
-    from ugsd_sdk.config import AuditSettings
+    from ugsd_sdk.settings.config import AuditSettings
 
     home, now_s = Home.at(tmp_path / "new"), [2e9]
     keep = AuditSettings(retention_days=1)
@@ -205,7 +205,7 @@ def test_what_is_old_is_looked_for_once_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ugsd_privacy.egress import Egress
-    from ugsd_sdk.config import AuditSettings
+    from ugsd_sdk.settings.config import AuditSettings
 
     erased: list[float] = []
     monkeypatch.setattr(Egress, "erase", lambda self, *, before_s: erased.append(before_s))

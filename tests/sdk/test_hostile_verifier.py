@@ -18,8 +18,8 @@ from ugsd_privacy.errors import ChannelError
 from ugsd_privacy.protocol.channel import ServerChannel, Shape
 from ugsd_privacy.protocol.messages import RefusalCode, decode_device_message, encode
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.events import Source
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.events import Source
 from ugsd_sdk.transport.memory import MemoryTransport
 
 _ANSWERS = 1000

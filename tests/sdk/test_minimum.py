@@ -17,15 +17,15 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.minimum import MinimumEscalation, least
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Reserved, UncertaintyPolicy
+from ugsd_sdk.decoding.quality import QUALITY_FILE, Quality, Setting, measured_parts
+from ugsd_sdk.decoding.uncertainty import EntropyGate
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.explanation import explain
-from ugsd_sdk.minimum import MinimumEscalation, least
-from ugsd_sdk.policy import BlockView, BudgetView, Reserved, UncertaintyPolicy
-from ugsd_sdk.quality import QUALITY_FILE, Quality, Setting, measured_parts
-from ugsd_sdk.uncertainty import EntropyGate
+from ugsd_sdk.reports.explanation import explain
+from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 LADDER = list(Disclosure)

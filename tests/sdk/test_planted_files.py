@@ -13,9 +13,9 @@ from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
 from ugsd_privacy.reports.kept import KeptLogs
 from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError, HabitError
-from ugsd_sdk.habit import NO_HABIT, HabitFile
+from ugsd_sdk.profile.habit import NO_HABIT, HabitFile
+from ugsd_sdk.settings.config import Settings
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.policy import (
+from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,

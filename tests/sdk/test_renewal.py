@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
-from ugsd_sdk import link as link_module
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection import link as link_module
+from ugsd_sdk.connection.link import Link
 from ugsd_sdk.errors import Unreachable
-from ugsd_sdk.link import Link
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]

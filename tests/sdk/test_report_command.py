@@ -20,9 +20,9 @@ from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.home import Door, Home
-from ugsd_sdk.policy import AlwaysEscalate
+from ugsd_sdk.settings.config import Settings
 
 Capsys = pytest.CaptureFixture[str]
 DAY_S = 86_400

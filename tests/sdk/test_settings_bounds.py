@@ -12,13 +12,13 @@ import pytest
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.reports.leakage import Leakage
 from ugsd_sdk.cli.content import words_of
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.quality import Quality, measured_parts
+from ugsd_sdk.decoding.uncertainty import Calibrator
 from ugsd_sdk.drafter.onnx import pieces_of, state_dim_of
 from ugsd_sdk.errors import ConfigError, ModelError
-from ugsd_sdk.habit import NO_HABIT, HabitFile
-from ugsd_sdk.quality import Quality, measured_parts
-from ugsd_sdk.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, SettingsFile
-from ugsd_sdk.uncertainty import Calibrator
+from ugsd_sdk.profile.habit import NO_HABIT, HabitFile
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, SettingsFile
 
 SIZE = MAX_SETTINGS_BYTES - 100
 CPU_S = 2.0

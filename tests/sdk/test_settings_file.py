@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from ugsd_privacy.budget import CAPS
 from ugsd_privacy.errors import UserNameRefused
 from ugsd_privacy.user_names import normal_user
-from ugsd_sdk.config import Settings
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.toml_lines import key_lines
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.toml_lines import key_lines
 
 Keys = tuple[str, ...]
 

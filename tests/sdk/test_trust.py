@@ -22,11 +22,11 @@ from ugsd_privacy.keys.root import RootKey
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, Untrusted
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
-from ugsd_sdk.trust import TrustedRoot
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
@@ -340,7 +340,7 @@ import sys
 from pathlib import Path
 from ugsd_privacy.keys.root import RootPin
 from ugsd_sdk.errors import Untrusted
-from ugsd_sdk.trust import TrustedRoot
+from ugsd_sdk.connection.trust import TrustedRoot
 
 pin, home, now_s, *manifests = sys.argv[1:]
 refused = 0
@@ -380,7 +380,7 @@ def test_a_record_that_another_process_is_busy_with_gives_no_key(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
-    monkeypatch.setattr("ugsd_sdk.file_lock._PATIENCE_S", 0.05)
+    monkeypatch.setattr("ugsd_privacy.files.file_lock._PATIENCE_S", 0.05)
     device.key(signed(1, KEYS[0]))
     held = os.open(device.record.with_suffix(".lock"), os.O_RDWR)
     try:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from ugsd_sdk.decoding.uncertainty import FEATURES, Calibrator, EntropyGate, spread_of
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.uncertainty import FEATURES, Calibrator, EntropyGate, spread_of
 
 GATE = {
     "format": 1,

@@ -20,13 +20,13 @@ from pydantic import ValidationError
 from ugsd_privacy.protocol.messages import Block, Verdict
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.show import caption_text
-from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter import DrafterInfo, Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.drafter.wording import Gender, GenderedPhrase, worded
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.wording import Gender, GenderedPhrase, worded
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 PHRASES = [

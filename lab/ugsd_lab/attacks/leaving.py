@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import clip, dequantise, quantise
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Block, Disclosure, Verdict, encode
-from ugsd_sdk.decoder import Decoder
+from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.events import EscalationDue, Finished
+from ugsd_sdk.decoding.policy import UncertaintyPolicy
+from ugsd_sdk.decoding.uncertainty import Calibrator
 from ugsd_sdk.drafter import DrafterInfo, DraftSession, Evidence, Prediction
-from ugsd_sdk.events import EscalationDue, Finished
-from ugsd_sdk.habit import Habit
-from ugsd_sdk.policy import UncertaintyPolicy
-from ugsd_sdk.uncertainty import Calibrator
+from ugsd_sdk.profile.habit import Habit
 
 __all__ = ["Departure", "Draft", "Reader", "departures_of", "draft_of"]
 

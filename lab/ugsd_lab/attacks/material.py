@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.config import Settings
 from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.candidates import Material
 from ugsd_lab.attacks.heard import listen_to_parts

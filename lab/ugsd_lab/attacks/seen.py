@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.uncertainty import Calibrator
+from ugsd_sdk.decoding.uncertainty import Calibrator
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 from ugsd_lab.attacks.leaving import Departure, Reader, departures_of, draft_of
 from ugsd_lab.attacks.voices import Voices

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.uncertainty import Calibrator
 from ugsd_sdk.drafter.onnx import EARS_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
-from ugsd_sdk.uncertainty import Calibrator
+from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import ATTRIBUTES, LANGUAGE, attack_attribute

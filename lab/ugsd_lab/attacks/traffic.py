@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.channel import Shape
-from ugsd_sdk.config import Settings
+from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.attributes import balanced_accuracy
 from ugsd_lab.attacks.findings import Finding, strongest

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import Shape
-from ugsd_sdk.audio import MIN_DURATION_S
+from ugsd_sdk.audio.samples import MIN_DURATION_S
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import UncertaintyPolicy
+from ugsd_sdk.decoding.uncertainty import Calibrator
 from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.policy import UncertaintyPolicy
-from ugsd_sdk.uncertainty import Calibrator
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.settings import Settings as ServerSettings

@@ -74,8 +74,8 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
 
 def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Figure]:
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import Settings
-    from ugsd_sdk.policy import AlwaysEscalate
+    from ugsd_sdk.decoding.policy import AlwaysEscalate
+    from ugsd_sdk.settings.config import Settings
 
     settings = Settings.of(home=home)
     times: list[float] = []
@@ -130,7 +130,7 @@ def _fresh_processes(clip: Path, longest: Path, progress: Progress) -> list[Figu
 def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import Settings
+    from ugsd_sdk.settings.config import Settings
     from ugsd_server.settings import STARTER_FOLDER
     from ugsd_server.verifier.engine import Verifier
     from ugsd_server.verifier.onnx import OnnxScorer

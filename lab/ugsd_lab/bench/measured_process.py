@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ugsd_sdk.child_process import child_environment
+from ugsd_sdk.connection.child_process import child_environment
 
 __all__ = ["measured_environment"]
 

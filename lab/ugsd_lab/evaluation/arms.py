@@ -21,17 +21,17 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.mechanism import clip as clipped
 from ugsd_privacy.dp.mechanism import dequantise, quantise
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_sdk.audio import MIN_DURATION_S, read_clip
+from ugsd_sdk.audio.samples import MIN_DURATION_S, read_clip
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.config import Settings, VerifierSettings
+from ugsd_sdk.decoding.policy import Policy
+from ugsd_sdk.decoding.uncertainty import Calibrator, Uncertainty
 from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.policy import Policy
+from ugsd_sdk.drafter.wording import worded
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
-from ugsd_sdk.uncertainty import Calibrator, Uncertainty
-from ugsd_sdk.wording import worded
 from ugsd_server.session import Reply, VerifierSession, Work
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
 from ugsd_server.verifier.engine import Verifier

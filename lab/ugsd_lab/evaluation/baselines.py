@@ -15,8 +15,14 @@ from random import Random
 from types import MappingProxyType
 
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, UncertaintyPolicy
-from ugsd_sdk.uncertainty import EntropyGate
+from ugsd_sdk.decoding.policy import (
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+    UncertaintyPolicy,
+)
+from ugsd_sdk.decoding.uncertainty import EntropyGate
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
 
 from ugsd_lab.captions import references

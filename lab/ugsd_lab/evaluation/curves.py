@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import clip as clipped
 from ugsd_privacy.dp.mechanism import quantise
 from ugsd_privacy.protocol.messages import Block
-from ugsd_sdk.decoder import BLOCK_TOKENS
-from ugsd_sdk.policy import AlwaysEscalate, BlockView, BudgetView, Commit, UncertaintyPolicy
-from ugsd_sdk.uncertainty import EntropyGate, Uncertainty
+from ugsd_sdk.decoding.decoder import BLOCK_TOKENS
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    UncertaintyPolicy,
+)
+from ugsd_sdk.decoding.uncertainty import EntropyGate, Uncertainty
 from ugsd_server.verifier.acceptance import Continuation, Typical
 from ugsd_server.verifier.engine import CaptionState
 

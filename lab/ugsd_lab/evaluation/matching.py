@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.policy import RandomPolicy
+from ugsd_sdk.decoding.policy import RandomPolicy
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.policy import AlwaysEscalate, UncertaintyPolicy
+from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
 
 from ugsd_lab.corpora import Clip
 from ugsd_lab.errors import EvaluationError

@@ -76,7 +76,7 @@ def show(
 ) -> None:
     """List every passage out of this device, as the log has it; `verify` proves it."""
     from ugsd_sdk.home import Home
-    from ugsd_sdk.verification import owner_of
+    from ugsd_sdk.reports.verification import owner_of
 
     place = Home.at(settings_from(config, home=home).home)
     if not place.is_used():

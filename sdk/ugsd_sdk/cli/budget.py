@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ugsd_privacy.ledger import Decision
 
-    from ugsd_sdk.budget_report import BudgetReport
-    from ugsd_sdk.decisions import Advice
+    from ugsd_sdk.reports.budget import BudgetReport
+    from ugsd_sdk.reports.decisions import Advice
 
 __all__ = ["register"]
 
@@ -90,7 +90,7 @@ def show(
     as_json: _JsonOption = False,
 ) -> None:
     """Show every cap that is set, by the settings or on this device, and what was used of it."""
-    from ugsd_sdk.budget_report import budget_report
+    from ugsd_sdk.reports.budget import budget_report
 
     report = budget_report(settings_from(config, home=home, user=user))
     if as_json:
@@ -112,8 +112,8 @@ def set_caps(
     """Set caps on this device. They hold whatever an application configures: the smaller counts."""
     from ugsd_privacy.ledger import EVERYONE
 
-    from ugsd_sdk.budget_report import budget_report
     from ugsd_sdk.home import Door, Home
+    from ugsd_sdk.reports.budget import budget_report
 
     if everyone and user is not None:
         raise typer.BadParameter("--everyone or --user, not both")
@@ -183,7 +183,7 @@ def explain(
     as_json: _JsonOption = False,
 ) -> None:
     """Say of each block of a caption why it was escalated or not, and what would change that."""
-    from ugsd_sdk.decisions import Advice, Journal
+    from ugsd_sdk.reports.decisions import Advice, Journal
 
     settings = settings_from(config, home=home, user=user)
     journal = Journal.read(settings, caption=caption, last=last)

@@ -14,7 +14,7 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_
 
 if TYPE_CHECKING:
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.config import Settings
+    from ugsd_sdk.settings.config import Settings
 
 __all__ = ["await_verifier", "register"]
 
@@ -125,8 +125,8 @@ def await_verifier(captioner: Captioner, settings: Settings) -> None:
     """
     from ugsd_privacy.errors import PrivacyError
 
-    from ugsd_sdk.config import EMBEDDED
     from ugsd_sdk.errors import TransportError
+    from ugsd_sdk.settings.config import EMBEDDED
 
     waits = settings.verifier
     is_embedded = waits.url == EMBEDDED

@@ -74,7 +74,7 @@ def demo(
 
 
 def _verified(place: Home) -> LogSummary | None:
-    from ugsd_sdk.verification import owner_of, reading, verify_home
+    from ugsd_sdk.reports.verification import owner_of, reading, verify_home
 
     with reading(place) as view:
         return verify_home(place, view, owner=owner_of(place, None))
@@ -87,7 +87,7 @@ def _caption_twice(
 
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.cli.caption import await_verifier
-    from ugsd_sdk.config import EMBEDDED
+    from ugsd_sdk.settings.config import EMBEDDED
 
     rows = []
     speakers = dict.fromkeys(clip.speaker for clip in clips)

@@ -84,7 +84,7 @@ def _require_known(place: Home, user: str | None, caption: bytes | None) -> str 
     it is gone. Ends the command for an unknown one."""
     from ugsd_privacy.user_names import normal_user
 
-    from ugsd_sdk.verification import reading
+    from ugsd_sdk.reports.verification import reading
 
     with reading(place) as view:
         users = [] if view is None else view.users()

@@ -36,8 +36,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """How many clips of the user were heard, and whether states of theirs may leave by now."""
-    from ugsd_sdk.habit import clips_heard
     from ugsd_sdk.home import Home
+    from ugsd_sdk.profile.habit import clips_heard
 
     settings = settings_from(config, home=home, user=user)
     heard = clips_heard(Home.at(settings.home).habits, settings.user)
@@ -53,8 +53,8 @@ def show(
 
 def forget(user: UserOption = None, home: HomeOption = None, config: ConfigOption = None) -> None:
     """Delete what is known of the user's voice: no state leaves until it is known again."""
-    from ugsd_sdk.habit import forget_habits
     from ugsd_sdk.home import Home
+    from ugsd_sdk.profile.habit import forget_habits
 
     settings = settings_from(config, home=home, user=user)
     known = forget_habits(Home.at(settings.home).habits, settings.user)

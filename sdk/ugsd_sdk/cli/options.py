@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ugsd_sdk.config import Settings
+    from ugsd_sdk.settings.config import Settings
 
 __all__ = ["ConfigOption", "HomeOption", "OwnerKeyOption", "UserOption", "settings_from"]
 
@@ -41,7 +41,7 @@ def settings_from(
     offline: bool = False,
 ) -> Settings:
     """The options, over the environment, over the file. Raises :class:`ConfigError`."""
-    from ugsd_sdk.config import Settings  # noqa: PLC0415
+    from ugsd_sdk.settings.config import Settings  # noqa: PLC0415
 
     given: dict[str, Any] = {"home": home, "user": user}
     settings = Settings.read(config, **{k: v for k, v in given.items() if v is not None})

@@ -41,7 +41,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say, for these settings, what leaves, what never does, and what attackers got from it."""
-    from ugsd_sdk.explanation import explain as explained
+    from ugsd_sdk.reports.explanation import explain as explained
 
     settings = settings_from(config, user=user, verifier=verifier)
     explanation = explained(settings, drafter)

@@ -69,8 +69,8 @@ def report(
     """
     from ugsd_privacy.reports.schema import report_schema
 
-    from ugsd_sdk.audit_report import audit_report
     from ugsd_sdk.cli.progress import progress_bar
+    from ugsd_sdk.reports.audit import audit_report
 
     if schema:
         write(report_schema(), out)
@@ -117,7 +117,7 @@ def _day(text: str, option: str, today: int) -> int:
 def _tell_if_nothing(made: Report, home: Path) -> None:
     """A name that was mistyped looks like a user of whom nothing left."""
     from ugsd_sdk.home import Home
-    from ugsd_sdk.verification import reading
+    from ugsd_sdk.reports.verification import reading
 
     if made.total.frames or made.earlier or made.later:
         return

@@ -11,7 +11,7 @@ from ugsd_privacy.output.consoles import console
 from ugsd_privacy.output.plain_text import plain_line
 
 from ugsd_sdk.caption import Caption, CaptionToken
-from ugsd_sdk.events import Source
+from ugsd_sdk.decoding.events import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -15,7 +15,7 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 if TYPE_CHECKING:
     from ugsd_privacy.keys.manifest import KeyManifest
 
-    from ugsd_sdk.trust import TrustedRoot
+    from ugsd_sdk.connection.trust import TrustedRoot
 
 __all__ = ["register"]
 
@@ -90,7 +90,7 @@ def _root(
     home: Path | None,
     config: Path | None,
 ) -> TrustedRoot:
-    from ugsd_sdk.dialers import trusted_root
+    from ugsd_sdk.connection.dialers import trusted_root
     from ugsd_sdk.home import Home
 
     settings = settings_from(

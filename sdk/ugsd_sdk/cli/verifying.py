@@ -144,7 +144,7 @@ def _verify_home(
     from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.cli.progress import progress_bar
-    from ugsd_sdk.verification import owner_of, reading, verify_home
+    from ugsd_sdk.reports.verification import owner_of, reading, verify_home
 
     with reading(place) as view, progress_bar("verifying") as progress:
         owner = owner_of(place, owner_key)

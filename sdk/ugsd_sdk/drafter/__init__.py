@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.wording import Gender, GenderedPhrase
+from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 __all__ = ["DraftSession", "Drafter", "DrafterInfo", "Evidence", "Prediction"]
 

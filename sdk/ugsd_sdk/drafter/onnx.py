@@ -31,11 +31,11 @@ from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel
 
+from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
+from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.forks import call_in_children, keep_for_good
-from ugsd_sdk.habit import NO_HABIT, Habit
-from ugsd_sdk.wording import Gender, GenderedPhrase
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 if TYPE_CHECKING:
     import onnxruntime

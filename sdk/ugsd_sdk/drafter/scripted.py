@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
-from ugsd_sdk.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 __all__ = ["ScriptedDrafter", "ScriptedSession"]
 

@@ -32,8 +32,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State as ProtocolState
 from websockets.uri import WebSocketURI
 
+from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
-from ugsd_sdk.forks import call_in_children
 from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
 from ugsd_sdk.transport.allowance import Allowance
 from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected

@@ -29,9 +29,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 
-from ugsd_sdk.drafter import DraftSession
-from ugsd_sdk.errors import ModelError, PeerMisbehaved
-from ugsd_sdk.events import (
+from ugsd_sdk.decoding.events import (
     DecodedToken,
     EscalationDue,
     Event,
@@ -42,8 +40,10 @@ from ugsd_sdk.events import (
     Tally,
     VerdictDue,
 )
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, Policy
-from ugsd_sdk.uncertainty import Uncertainty
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Commit, Escalate, Policy
+from ugsd_sdk.decoding.uncertainty import Uncertainty
+from ugsd_sdk.drafter import DraftSession
+from ugsd_sdk.errors import ModelError, PeerMisbehaved
 
 __all__ = ["BLOCK_TOKENS", "Decoder"]
 

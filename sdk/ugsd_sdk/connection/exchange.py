@@ -21,9 +21,9 @@ from ugsd_privacy.errors import (
 from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 
+from ugsd_sdk.concurrency.waiting import WaitingTime
+from ugsd_sdk.connection.link import Link, Session, reason_of
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
-from ugsd_sdk.link import Link, Session, reason_of
-from ugsd_sdk.waiting import WaitingTime
 
 __all__ = ["Exchange"]
 

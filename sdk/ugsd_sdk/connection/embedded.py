@@ -18,9 +18,9 @@ from typing import IO, Any
 from ugsd_privacy.files.key_files import make_private_folder
 from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.child_process import child_environment, module_command
+from ugsd_sdk.concurrency.forks import call_in_children
+from ugsd_sdk.connection.child_process import child_environment, module_command
 from ugsd_sdk.errors import ConfigError, Unreachable
-from ugsd_sdk.forks import call_in_children
 
 __all__ = ["Announcement", "EmbeddedVerifier"]
 

@@ -47,7 +47,8 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
 )
 
-from ugsd_sdk.background import BackgroundWork
+from ugsd_sdk.concurrency.background import BackgroundWork
+from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,
@@ -56,7 +57,6 @@ from ugsd_sdk.errors import (
     Unreachable,
     WrongVerifier,
 )
-from ugsd_sdk.forks import call_in_children
 from ugsd_sdk.home import Door
 from ugsd_sdk.transport import Transport
 

@@ -24,11 +24,11 @@ from ugsd_privacy.reports.telling import many
 from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.captioner import BUNDLED
-from ugsd_sdk.config import EMBEDDED, NoiseSettings, Settings
 from ugsd_sdk.drafter.onnx import pieces_of
-from ugsd_sdk.explanation import explain
 from ugsd_sdk.home import Home
-from ugsd_sdk.verification import owner_of, reading, verify_home
+from ugsd_sdk.reports.explanation import explain
+from ugsd_sdk.reports.verification import owner_of, reading, verify_home
+from ugsd_sdk.settings.config import EMBEDDED, NoiseSettings, Settings
 
 __all__ = ["audit_report"]
 
@@ -63,7 +63,7 @@ def audit_report(
     that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
     place, found = Home.at(settings.home), _Found()
-    folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
+    folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
     pieces = pieces_of(folder)
     try:
         with reading(place) as view:

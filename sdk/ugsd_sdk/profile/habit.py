@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import (
     make_private_folder,
     require_not_writable,
@@ -30,7 +31,6 @@ from ugsd_privacy.files.key_files import (
 )
 
 from ugsd_sdk.errors import HabitError
-from ugsd_sdk.file_lock import locked
 
 __all__ = ["NO_HABIT", "Habit", "HabitFile", "KnownVoice", "clips_heard", "forget_habits"]
 

@@ -25,7 +25,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ugsd_sdk.clip_files import (
+from ugsd_sdk.audio.clip_files import (
     FORMATS,
     MAX_CHANNELS,
     MAX_DURATION_S,

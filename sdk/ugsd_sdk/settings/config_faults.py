@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings_file import NAMED_TABLES, SettingsFile
+from ugsd_sdk.settings.settings_file import NAMED_TABLES, SettingsFile
 
 __all__ = ["check_variables", "told", "told_variable"]
 

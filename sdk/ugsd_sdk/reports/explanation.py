@@ -15,9 +15,9 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reports.leakage import STRANGER, Leak, Leakage
 
 from ugsd_sdk.captioner import BUNDLED
-from ugsd_sdk.config import Settings
+from ugsd_sdk.decoding.minimum import MinimumEscalation
 from ugsd_sdk.drafter.onnx import state_dim_of, weights_of
-from ugsd_sdk.minimum import MinimumEscalation
+from ugsd_sdk.settings.config import Settings
 
 __all__ = ["Explanation", "explain"]
 
@@ -95,7 +95,7 @@ class Explanation:
 def explain(settings: Settings, drafter: str) -> Explanation:
     """Of a drafter by name or folder. Raises :class:`ModelError` where there is none, and
     :class:`ConfigError` where the settings ask of it a target that cannot be reached."""
-    folder = Path(__file__).parent / drafter if drafter in BUNDLED else Path(drafter)
+    folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
     asked, minimum = settings, MinimumEscalation.of(settings, folder)
     if minimum is not None:  # then the setting is only a ceiling
         settings = settings.model_copy(update={"disclosure": minimum.chosen.disclosure})

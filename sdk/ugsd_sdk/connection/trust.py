@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
+from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import (
     make_private_folder,
     read_text,
@@ -29,7 +30,6 @@ from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import Untrusted
-from ugsd_sdk.file_lock import locked
 
 __all__ = ["TrustedRoot"]
 

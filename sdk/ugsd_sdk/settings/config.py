@@ -67,9 +67,14 @@ from ugsd_privacy.protocol.channel import Shape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
 
-from ugsd_sdk.config_faults import check_variables, told, told_variable
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings_file import SettingsFile, name_given_twice, plain_name, with_lower_names
+from ugsd_sdk.settings.config_faults import check_variables, told, told_variable
+from ugsd_sdk.settings.settings_file import (
+    SettingsFile,
+    name_given_twice,
+    plain_name,
+    with_lower_names,
+)
 
 __all__ = [
     "EMBEDDED",
@@ -187,7 +192,8 @@ class Settings(BaseSettings):
     """Least uncertainty that is escalated; none takes the drafter's own."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
     """In place of a threshold: the largest mean share of a caption's blocks that may stand though
-    the verifier would have rejected them. See :class:`~ugsd_sdk.minimum.MinimumEscalation`."""
+    the verifier would have rejected them. See
+    :class:`~ugsd_sdk.decoding.minimum.MinimumEscalation`."""
     target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
     """In place of a threshold: the least share of the gap to the verifier that is to be closed."""
     disclosure: Disclosure = Disclosure.SUMMARY

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ugsd_privacy.files.bounded_files import open_regular
 
+from ugsd_sdk.audio.ogg_pages import sound_pages
 from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
-from ugsd_sdk.ogg_pages import sound_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,7 @@ from ugsd_privacy.files.file_owners import (
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.toml_lines import MAX_KEY_PARTS, KeyLine, key_lines
+from ugsd_sdk.settings.toml_lines import MAX_KEY_PARTS, KeyLine, key_lines
 
 __all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "plain_name", "with_lower_names"]
 

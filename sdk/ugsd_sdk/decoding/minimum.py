@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING
 from ugsd_privacy.protocol.channel import Shape
 from ugsd_privacy.protocol.messages import Disclosure
 
+from ugsd_sdk.decoding.policy import (
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+    UncertaintyPolicy,
+)
+from ugsd_sdk.decoding.quality import Quality, Setting
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.policy import BlockView, BudgetView, Commit, Escalate, UncertaintyPolicy
-from ugsd_sdk.quality import Quality, Setting
 
 if TYPE_CHECKING:
-    from ugsd_sdk.config import Settings
+    from ugsd_sdk.settings.config import Settings
 
 __all__ = ["MinimumEscalation", "least"]
 
@@ -36,7 +42,7 @@ class MinimumEscalation:
     Valid for captions exchangeable with those of the calibration speakers, made with the measured
     verifier; not for new speakers or corpora: ``quality.checks`` shows what is lost there. Void for
     a caption for which a budget refused, a deadline passed, or whose voice was not known well
-    enough (:class:`~ugsd_sdk.policy.Reserved`): its ``degraded`` says so.
+    enough (:class:`~ugsd_sdk.decoding.policy.Reserved`): its ``degraded`` says so.
 
     Raises :class:`ConfigError` where nothing reaches the target, naming what can be reached.
     """

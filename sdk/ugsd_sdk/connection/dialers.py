@@ -10,13 +10,13 @@ from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
-from ugsd_sdk.config import EMBEDDED, VerifierSettings
-from ugsd_sdk.embedded import EmbeddedVerifier
+from ugsd_sdk.connection.embedded import EmbeddedVerifier
+from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, Unreachable
 from ugsd_sdk.home import Home
+from ugsd_sdk.settings.config import EMBEDDED, VerifierSettings
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.websocket import WebSocketTransport
-from ugsd_sdk.trust import TrustedRoot
 
 __all__ = ["EmbeddedDialer", "PinnedDialer", "dialer_to"]
 

@@ -15,11 +15,11 @@ from typing import Self
 from ugsd_privacy.budget import CAPS
 from ugsd_privacy.ledger import Decision, Uptime, system_uptime
 
-from ugsd_sdk.budget_report import begins_anew
-from ugsd_sdk.config import Settings
-from ugsd_sdk.events import Outcome
+from ugsd_sdk.decoding.events import Outcome
+from ugsd_sdk.decoding.policy import NOT_ACQUAINTED
 from ugsd_sdk.home import Home
-from ugsd_sdk.policy import NOT_ACQUAINTED
+from ugsd_sdk.reports.budget import begins_anew
+from ugsd_sdk.settings.config import Settings
 
 __all__ = ["Advice", "Journal"]
 

@@ -13,8 +13,8 @@ from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.ledger import Uptime, system_uptime
 
-from ugsd_sdk.config import Settings
 from ugsd_sdk.home import Home
+from ugsd_sdk.settings.config import Settings
 
 __all__ = ["BudgetReport", "CapRow", "begins_anew", "budget_report"]
 

@@ -1,0 +1,1 @@
+"""Audio in any usual form, read into samples."""

@@ -1,0 +1,1 @@
+"""Threads, forks and waiting: nothing here knows of captions or verifiers."""

@@ -1,0 +1,1 @@
+"""The session with a verifier: how it is dialled, trusted, kept and replaced."""
