@@ -51,7 +51,7 @@ sbom: $(DEV)/.installed
 		--output-format JSON --output-reproducible --validate --output-file $(SBOM)
 
 audit: $(DEV)/.installed
-	@$(DEV)/bin/python -m ugsd_lab.advisories requirements/base.lock requirements/dev.lock
+	@$(DEV)/bin/python -m ugsd_lab.cli.advisories requirements/base.lock requirements/dev.lock
 
 # Every package but torch is installed from a lock: an exact version, and only a file whose SHA-256
 # stands there. --no-deps, since a lock names all that is needed; pip check says if one does not.

@@ -7,8 +7,8 @@ import subprocess
 from typing import Any
 
 import pytest
-from ugsd_lab import advisories
-from ugsd_lab.advisories import main
+from ugsd_lab.cli import advisories
+from ugsd_lab.cli.advisories import main
 
 CLEAN = {"name": "rich", "version": "15.0.0", "vulns": []}
 FAULTY = {

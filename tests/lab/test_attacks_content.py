@@ -20,7 +20,7 @@ from ugsd_lab.attacks.seen import Seen
 from ugsd_lab.attacks.traffic import ESCALATED, features_of, judge_traffic
 from ugsd_lab.attacks.voices import Voices, folds_of
 from ugsd_lab.attacks.wiretap import Overheard, Passed
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 from ugsd_lab.errors import EvaluationError
 
 SHORT = Effort(steps=120)

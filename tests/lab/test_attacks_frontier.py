@@ -18,7 +18,7 @@ from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.printing import frontier_markdown
 from ugsd_lab.attacks.projections import KINDS, Lessons, leace
 from ugsd_lab.attacks.voices import Voices
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 
 SHORT = Effort(steps=60)
 E, BELIEFS = 20, 4

@@ -19,7 +19,7 @@ from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_
 from ugsd_lab.attacks.seen import Acquaintance, Seen, drawn_habits
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 
 SHORT = Effort(steps=120)
 DIM = 12

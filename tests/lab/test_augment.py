@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ugsd_lab import augment
-from ugsd_lab.augment import augmented, drawn_speed
+from ugsd_lab.data import augment
+from ugsd_lab.data.augment import augmented, drawn_speed
 
 RATE = 16_000
 STEPS = [step for step, _ in augment._STEPS]

@@ -11,8 +11,8 @@ import pytest
 from ugsd_lab.bench.device import installed_size_mb
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import CORPORA, load_corpora
-from ugsd_lab.starter import STARTER_DRAFTER, load_norms
+from ugsd_lab.data.corpora import CORPORA, load_corpora
+from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_server.settings import STARTER_FOLDER
 
@@ -55,7 +55,7 @@ def test_train_refuses_missing_corpora_and_then_a_changed_recipe(
     assert not work.exists(), "nothing was begun"
     some = load_corpora(None)[:3]
     named = [replace(c, corpus=n) for c, n in zip(some, CORPORA, strict=True)]
-    monkeypatch.setattr("ugsd_lab.starter.load_corpora", lambda data: named)
+    monkeypatch.setattr("ugsd_lab.training.starter.load_corpora", lambda data: named)
     work.mkdir()
     (work / "recipe.json").write_text(json.dumps({"seed": 1}))
     assert main(arguments) == 1
@@ -74,5 +74,5 @@ def test_a_figure_over_its_goal_is_marked_missed() -> None:
 
 
 def test_norms_are_bundled() -> None:
-    assert files("ugsd_lab").joinpath("norms.json").is_file()
+    assert files("ugsd_lab.data").joinpath("norms.json").is_file()
     assert set(load_norms().borders) >= {"pitch_st:female", "pace:Polish", "tilt_db:any"}

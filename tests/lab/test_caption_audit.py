@@ -11,11 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from ugsd_lab import caption_audit, prosody, starter
-from ugsd_lab.caption_audit import FAULTS, Audit, as_json, audit, print_audit, verdict
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import Clip, load_corpora
-from ugsd_lab.prosody import Measures, Norms
+from ugsd_lab.data import prosody
+from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.prosody import Measures, Norms
+from ugsd_lab.evaluation import caption_audit
+from ugsd_lab.evaluation.caption_audit import (
+    FAULTS,
+    Audit,
+    as_json,
+    audit,
+    print_audit,
+    verdict,
+)
+from ugsd_lab.training import starter
 
 GOOD = "A man sounds angry, speaking slowly and loudly in a low, flat and clear voice."
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.captions import (
+from ugsd_lab.data.captions import (
     ATTRIBUTE_WORDS,
     GENDERED,
     LEXICON,
@@ -21,9 +21,9 @@ from ugsd_lab.captions import (
     corrected,
     references,
 )
-from ugsd_lab.corpora import EMOTIONS, Clip
+from ugsd_lab.data.corpora import EMOTIONS, Clip
+from ugsd_lab.data.prosody import Level, Levels
 from ugsd_lab.errors import CorpusError
-from ugsd_lab.prosody import Level, Levels
 from ugsd_sdk.drafter.wording import GenderedPhrase, worded
 
 levels = st.sampled_from(list[Level](["low", "mid", "high"]))

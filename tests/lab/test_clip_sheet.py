@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from ugsd_lab import clip_sheet, starter
-from ugsd_lab.captions import LEXICON, attributes_named, references
 from ugsd_lab.cli import main
-from ugsd_lab.clip_sheet import ClipSheet, find_clip, print_sheet, sheet_of
-from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.data import clip_sheet
+from ugsd_lab.data.captions import LEXICON, attributes_named, references
+from ugsd_lab.data.clip_sheet import ClipSheet, find_clip, print_sheet, sheet_of
+from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.prosody import Levels, Measures, Norms
 from ugsd_lab.errors import CorpusError
-from ugsd_lab.prosody import Levels, Measures, Norms
+from ugsd_lab.training import starter
 
 MEASURES = Measures(3.0, 2.0, -20.0, 5.0, 0.1, -8.0, 19.0)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import ugsd_lab.corpora
-from ugsd_lab.corpora import (
+import ugsd_lab.data.corpora
+from ugsd_lab.data.corpora import (
     BUNDLED_EMODB,
     CORPORA,
     EMOTIONS,
@@ -156,7 +156,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
 
 
 def test_the_exported_names_are_these() -> None:
-    assert ugsd_lab.corpora.__all__ == [
+    assert ugsd_lab.data.corpora.__all__ == [
         "BUNDLED_EMODB", "CORPORA", "EMOTIONS", "KNOWN_CORPORA", "SPLITS", "Clip", "Split",
         "load_corpora", "load_corpus", "read_samples",
     ]  # fmt: skip

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
-from ugsd_lab.captions import attributes_named
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.data.captions import attributes_named
+from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, pair_of
 from ugsd_lab.evaluation.arms import Bench, Heard, Stage
@@ -28,12 +29,11 @@ from ugsd_lab.evaluation.baselines import (
 )
 from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
 from ugsd_lab.evaluation.matching import RATES, Reach
+from ugsd_lab.evaluation.plots import draw_evaluation
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
 from ugsd_lab.evaluation.study import limited
-from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
-from ugsd_lab.plots import draw_evaluation
-from ugsd_lab.prosody import Measures, Norms
-from ugsd_lab.starter import STARTER_DRAFTER, load_norms
+from ugsd_lab.training.habits import ACQUAINTANCE, by_hearing_order
+from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
 from ugsd_sdk.decoding.events import Source
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 from ugsd_sdk.drafter import DrafterInfo, Evidence

@@ -11,10 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from ugsd_lab import export
-from ugsd_lab.captions import GENDERED, LEXICON
-from ugsd_lab.ears import EVIDENCE_DIM, Ears
-from ugsd_lab.export import (
+from ugsd_lab.data.captions import GENDERED, LEXICON
+from ugsd_lab.data.vocabulary import BOS, Vocabulary
+from ugsd_lab.models import export
+from ugsd_lab.models.ears import EVIDENCE_DIM, Ears
+from ugsd_lab.models.export import (
     EARS_FOLDER,
     Novelty,
     export_drafter,
@@ -22,8 +23,7 @@ from ugsd_lab.export import (
     export_verifier,
     list_file,
 )
-from ugsd_lab.models import HEARD_DIM, STATE_DIM, DrafterDecoder, VerifierModel
-from ugsd_lab.vocabulary import BOS, Vocabulary
+from ugsd_lab.models.networks import HEARD_DIM, STATE_DIM, DrafterDecoder, VerifierModel
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.wording import worded
 from ugsd_sdk.errors import ModelError

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_lab import gate, habits
-from ugsd_lab.corpora import Clip
-from ugsd_lab.gate import (
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.training import gate, habits
+from ugsd_lab.training.gate import (
     ESCALATED_AT_HOME,
     Observed,
     _threshold,
@@ -16,7 +16,7 @@ from ugsd_lab.gate import (
     fit_gates,
     fit_logistic,
 )
-from ugsd_lab.habits import ACQUAINTANCE, by_hearing_order
+from ugsd_lab.training.habits import ACQUAINTANCE, by_hearing_order
 from ugsd_sdk.drafter import Evidence
 from ugsd_sdk.profile.habit import NO_HABIT, Habit
 

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ugsd_lab.corpora import Clip
-from ugsd_lab.habits import ACQUAINTANCE, Speakers, by_hearing_order, running_habits
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.training.habits import (
+    ACQUAINTANCE,
+    Speakers,
+    by_hearing_order,
+    running_habits,
+)
 from ugsd_sdk.profile.habit import NO_HABIT, Habit
 from ugsd_sdk.settings.config import Settings
 

@@ -15,7 +15,7 @@ from ugsd_lab.evaluation.intervals import (
     interval,
     share_measure,
 )
-from ugsd_lab.metrics import bleu
+from ugsd_lab.evaluation.metrics import bleu
 
 
 def over_speakers(speakers: Sequence[str], values: Sequence[float]) -> tuple[float, float]:

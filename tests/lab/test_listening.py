@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_lab import augment, listening
-from ugsd_lab.augment import augmented, drawn_speed
-from ugsd_lab.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.data import augment
+from ugsd_lab.data.augment import augmented, drawn_speed
+from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.listening import copy_rng, listen, listen_to_parts
+from ugsd_lab.models import listening
+from ugsd_lab.models.listening import copy_rng, listen, listen_to_parts
 
 WHISPER = Path("no-such-file.safetensors")
 

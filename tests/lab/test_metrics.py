@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.captions import references
-from ugsd_lab.corpora import load_corpora
-from ugsd_lab.metrics import (
+from ugsd_lab.data.captions import references
+from ugsd_lab.data.corpora import load_corpora
+from ugsd_lab.data.prosody import Measures, Norms
+from ugsd_lab.evaluation.metrics import (
     ATTRIBUTES,
     attribute_right,
     auroc,
@@ -25,7 +26,6 @@ from ugsd_lab.metrics import (
     rouge_l,
     signatures,
 )
-from ugsd_lab.prosody import Measures, Norms
 
 SCORES = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=30)
 WORDS = st.lists(

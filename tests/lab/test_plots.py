@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.curves import CorpusCurves, Curve, Point
-from ugsd_lab.metrics import Confusion, confusion
-from ugsd_lab.plots import check_picture, draw_evaluation
+from ugsd_lab.evaluation.metrics import Confusion, confusion
+from ugsd_lab.evaluation.plots import check_picture, draw_evaluation
 
 NAMES = ("UGSD's gate", "entropy gate", "random", "fixed block", "oracle")
 

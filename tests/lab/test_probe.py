@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ugsd_sdk
-from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.data.corpora import Clip, load_corpora
 from ugsd_lab.evaluation.arms import Heard, Stage
-from ugsd_lab.metrics import emotion_right
-from ugsd_lab.probe import probe_emotions
+from ugsd_lab.evaluation.metrics import emotion_right
+from ugsd_lab.evaluation.probe import probe_emotions
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.onnx import EARS_GRAPH, OnnxDrafter, find_file
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soxr
 from numpy.typing import NDArray
-from ugsd_lab.captions import LEXICON
-from ugsd_lab.corpora import Clip, load_corpora
+from ugsd_lab.data.captions import LEXICON
+from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.prosody import Level, Levels, Measures, Norms, measure, measure_all
 from ugsd_lab.errors import CorpusError
-from ugsd_lab.prosody import Level, Levels, Measures, Norms, measure, measure_all
 
 RATE = 16_000
 

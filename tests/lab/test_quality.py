@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import ugsd_sdk
 from ugsd_lab.cli import main
-from ugsd_lab.corpora import load_corpora
+from ugsd_lab.data.corpora import load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import Pair
 from ugsd_lab.evaluation.arms import Arm, Bench, Stage
-from ugsd_lab.evaluation.study import limited
-from ugsd_lab.quality import (
+from ugsd_lab.evaluation.quality import (
     CLIPS,
     DELTA,
     TARGETS,
@@ -26,8 +25,9 @@ from ugsd_lab.quality import (
     measure,
     write_quality,
 )
-from ugsd_lab.risk_control import upper_bound
-from ugsd_lab.starter import STARTER_DRAFTER
+from ugsd_lab.evaluation.risk_control import upper_bound
+from ugsd_lab.evaluation.study import limited
+from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.minimum import MinimumEscalation
 from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy

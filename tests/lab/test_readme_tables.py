@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ugsd_lab.corpora import load_corpora
+from ugsd_lab.data.corpora import load_corpora
 from ugsd_lab.evaluation import Pair, evaluate
-from ugsd_lab.starter import STARTER_DRAFTER, load_norms
+from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
 
 README = Path(__file__).parents[2] / "README.md"
 ARMS = ("drafter alone", "UGSD", "first token, always", "escalate everything")

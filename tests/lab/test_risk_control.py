@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.risk_control import p_value, sequential_bounds, upper_bound
+from ugsd_lab.evaluation.risk_control import p_value, sequential_bounds, upper_bound
 
 
 def tail(k: int, n: int, p: Fraction) -> Fraction:

@@ -14,15 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ugsd_lab import training
-from ugsd_lab.augment import drawn_speed
-from ugsd_lab.captions import attributes_named, caption, references
-from ugsd_lab.corpora import EMOTIONS, Clip, load_corpora
-from ugsd_lab.ears import Ears
+from ugsd_lab.data.augment import drawn_speed
+from ugsd_lab.data.captions import attributes_named, caption, references
+from ugsd_lab.data.corpora import EMOTIONS, Clip, load_corpora
+from ugsd_lab.data.prosody import Measures, Norms
+from ugsd_lab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.habits import Speakers
-from ugsd_lab.listening import copy_key, copy_rng
-from ugsd_lab.models import (
+from ugsd_lab.models.ears import Ears
+from ugsd_lab.models.listening import copy_key, copy_rng
+from ugsd_lab.models.networks import (
     BELIEF_DIM,
     HEARD_DIM,
     MAX_TOKENS,
@@ -31,9 +31,9 @@ from ugsd_lab.models import (
     VerifierModel,
     emotion_logits,
 )
-from ugsd_lab.prosody import Measures, Norms
-from ugsd_lab.training import Corpus, Drafts, Projection
-from ugsd_lab.vocabulary import BOS, EOS, PAD, Vocabulary
+from ugsd_lab.training import train as training
+from ugsd_lab.training.habits import Speakers
+from ugsd_lab.training.train import Corpus, Drafts, Projection
 
 EVIDENCE = HEARD_DIM + 16
 

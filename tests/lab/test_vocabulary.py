@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.captions import ATTRIBUTE_WORDS, GENDERED, Facts, caption, corrected
-from ugsd_lab.corpora import EMOTIONS
-from ugsd_lab.prosody import Levels
-from ugsd_lab.vocabulary import BOS, EOS, UNKNOWN, Vocabulary
+from ugsd_lab.data.captions import ATTRIBUTE_WORDS, GENDERED, Facts, caption, corrected
+from ugsd_lab.data.corpora import EMOTIONS
+from ugsd_lab.data.prosody import Levels
+from ugsd_lab.data.vocabulary import BOS, EOS, UNKNOWN, Vocabulary
 from ugsd_sdk.drafter.wording import GenderedPhrase, worded
 
 LEVELS = Levels("low", "high", "mid", "low", "mid", "high")

@@ -13,7 +13,7 @@ from ugsd_lab.attacks.findings import Finding, strongest
 from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network, ridge
 from ugsd_lab.attacks.seen import Seen
 from ugsd_lab.attacks.voices import Fold, Voices, named
-from ugsd_lab.captions import LEXICON, attributes_named
+from ugsd_lab.data.captions import LEXICON, attributes_named
 from ugsd_lab.evaluation.intervals import Measure, draws, interval, share_measure
 
 __all__ = ["UNSENT_FACTS", "Unsent", "attack_frames", "attack_unsent", "unsent_facts"]

@@ -24,8 +24,8 @@ from ugsd_lab.attacks.learning import FULL, Effort, fit_network
 from ugsd_lab.attacks.seen import Seen
 from ugsd_lab.attacks.speakers import IDENTIFICATION, attack_speakers
 from ugsd_lab.attacks.voices import Fold, Voices, named, open_folds
-from ugsd_lab.listening import Progress
-from ugsd_lab.recipe import PROJECTED
+from ugsd_lab.data.recipe import PROJECTED
+from ugsd_lab.models.listening import Progress
 
 __all__ = ["Row", "as_json", "measure_all", "pareto", "pick"]
 

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ugsd_lab.corpora import Clip, read_samples
-from ugsd_lab.ears import N_MELS, Ears
+from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.listening import PARTS, Progress, part_of
+from ugsd_lab.models.ears import N_MELS, Ears
+from ugsd_lab.models.listening import PARTS, Progress, part_of
 
 if TYPE_CHECKING:
     import onnxruntime

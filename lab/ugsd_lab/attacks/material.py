@@ -14,10 +14,10 @@ from ugsd_lab.attacks.heard import listen_to_parts
 from ugsd_lab.attacks.projections import Lessons
 from ugsd_lab.attacks.seen import Acquaintance, drawn_habits
 from ugsd_lab.attacks.study import Target
+from ugsd_lab.data.recipe import PROJECTED
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.listening import Progress
-from ugsd_lab.models import BELIEF_DIM
-from ugsd_lab.recipe import PROJECTED
+from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.networks import BELIEF_DIM
 
 __all__ = ["material_of"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from ugsd_lab.attacks.candidates import BELIEFS_ONLY
 from ugsd_lab.attacks.frontier import Row, pareto, pick
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.plots import METADATA, STYLE, check_picture
+from ugsd_lab.evaluation.plots import METADATA, STYLE, check_picture
 
 __all__ = ["draw_frontier"]
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ugsd_lab.attacks.learning import Effort
 from ugsd_lab.attacks.voices import named
-from ugsd_lab.discriminant import discriminant
+from ugsd_lab.models.discriminant import discriminant
 
 __all__ = ["KINDS", "SHIPPED_KIND", "Lessons", "Made", "leace"]
 

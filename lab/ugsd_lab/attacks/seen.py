@@ -14,7 +14,7 @@ from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 from ugsd_lab.attacks.leaving import Departure, Reader, departures_of, draft_of
 from ugsd_lab.attacks.voices import Voices
-from ugsd_lab.listening import Progress
+from ugsd_lab.models.listening import Progress
 
 __all__ = ["EVIDENCE", "Acquaintance", "Departures", "Seen", "depart", "drawn_habits"]
 

@@ -24,9 +24,9 @@ from ugsd_lab.attacks.leaving import Reader
 from ugsd_lab.attacks.seen import EVIDENCE, Acquaintance, Departures, Seen, depart
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Fold, Voices, folds_of, folds_together
-from ugsd_lab.corpora import CORPORA, Clip
+from ugsd_lab.data.corpora import CORPORA, Clip
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.listening import Progress
+from ugsd_lab.models.listening import Progress
 
 __all__ = ["Target", "attack", "prepare"]
 

@@ -22,8 +22,8 @@ from ugsd_lab.attacks.study import Target
 from ugsd_lab.attacks.voices import named
 from ugsd_lab.attacks.wiretap import Overheard, overhear
 from ugsd_lab.evaluation.intervals import Measure, draws, interval
-from ugsd_lab.listening import Progress
-from ugsd_lab.metrics import auroc
+from ugsd_lab.evaluation.metrics import auroc
+from ugsd_lab.models.listening import Progress
 
 __all__ = [
     "ESCALATED",

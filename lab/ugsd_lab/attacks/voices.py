@@ -9,7 +9,7 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 
 __all__ = ["Fold", "Rows", "Voices", "folds_of", "folds_together", "named", "open_folds"]
 

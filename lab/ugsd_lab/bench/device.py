@@ -17,9 +17,9 @@ from packaging.requirements import Requirement
 
 from ugsd_lab.bench.figures import Figure, percentile
 from ugsd_lab.bench.measured_process import measured_environment
-from ugsd_lab.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.evaluation import in_memory
-from ugsd_lab.training import Progress
+from ugsd_lab.training.train import Progress
 
 __all__ = ["installed_size_mb", "measure_device"]
 

@@ -34,7 +34,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.errors import LabError
-from ugsd_lab.training import Progress
+from ugsd_lab.training.train import Progress
 
 __all__ = ["measure_log", "write_log"]
 

@@ -28,7 +28,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile
-from ugsd_lab.training import Progress
+from ugsd_lab.training.train import Progress
 
 __all__ = ["measure_privacy"]
 

@@ -37,13 +37,13 @@ from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.pairs import Pair
-from ugsd_lab.habits import ACQUAINTANCE, running_habits
-from ugsd_lab.listener import rejected_by, verifiers_own
+from ugsd_lab.training.habits import ACQUAINTANCE, running_habits
+from ugsd_lab.training.listener import rejected_by, verifiers_own
 
 if TYPE_CHECKING:
-    from ugsd_lab.listening import Progress
+    from ugsd_lab.models.listening import Progress
 
 __all__ = ["Arm", "Bench", "Said", "Stage", "in_memory"]
 

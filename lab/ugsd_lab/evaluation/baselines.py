@@ -25,11 +25,11 @@ from ugsd_sdk.decoding.policy import (
 from ugsd_sdk.decoding.uncertainty import EntropyGate
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
 
-from ugsd_lab.captions import references
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.captions import references
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.prosody import Levels
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.arms import Arm
-from ugsd_lab.prosody import Levels
 
 __all__ = [
     "BLOCKS",

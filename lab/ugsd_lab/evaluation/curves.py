@@ -23,15 +23,15 @@ from ugsd_sdk.decoding.uncertainty import EntropyGate, Uncertainty
 from ugsd_server.verifier.acceptance import Continuation, Typical
 from ugsd_server.verifier.engine import CaptionState
 
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
 from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_gate
+from ugsd_lab.evaluation.metrics import emotion_right
 from ugsd_lab.evaluation.pairs import Where
-from ugsd_lab.metrics import emotion_right
 
 if TYPE_CHECKING:
-    from ugsd_lab.listening import Progress
+    from ugsd_lab.models.listening import Progress
 
 __all__ = [
     "CURVE_CLIPS",

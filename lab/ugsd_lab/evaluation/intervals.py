@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.metrics import bleu_of, bleu_statistics
+from ugsd_lab.evaluation.metrics import bleu_of, bleu_statistics
 
 __all__ = [
     "Gap",

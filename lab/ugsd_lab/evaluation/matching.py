@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.decoding.policy import RandomPolicy
 
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import fixed_block, sample
 

@@ -11,10 +11,10 @@ from ugsd_sdk.captioner import STARTER
 from ugsd_sdk.drafter.onnx import DESCRIPTION_FILE
 from ugsd_server.settings import STARTER_FOLDER
 
-from ugsd_lab.corpora import CORPORA, KNOWN_CORPORA
+from ugsd_lab.data.corpora import CORPORA, KNOWN_CORPORA
+from ugsd_lab.data.recipe import CEILING, DRAFTERS
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.recipe import CEILING, DRAFTERS
-from ugsd_lab.starter import HOME_CORPORA, STARTER_DRAFTER
+from ugsd_lab.training.starter import HOME_CORPORA, STARTER_DRAFTER
 
 __all__ = ["CEILING_FOLDER", "Pair", "Where", "pair_of"]
 

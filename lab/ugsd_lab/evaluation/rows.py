@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.captions import references
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.captions import references
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.prosody import Levels
 from ugsd_lab.evaluation.arms import Said
 from ugsd_lab.evaluation.curves import CorpusCurves
 from ugsd_lab.evaluation.intervals import (
@@ -24,8 +25,7 @@ from ugsd_lab.evaluation.intervals import (
     share_measure,
 )
 from ugsd_lab.evaluation.matching import disclosed_share, escalated_share
-from ugsd_lab.evaluation.pairs import Where
-from ugsd_lab.metrics import (
+from ugsd_lab.evaluation.metrics import (
     ATTRIBUTES,
     Confusion,
     attribute_right,
@@ -34,7 +34,7 @@ from ugsd_lab.metrics import (
     meteor,
     rouge_l,
 )
-from ugsd_lab.prosody import Levels
+from ugsd_lab.evaluation.pairs import Where
 
 __all__ = [
     "ALL",

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
 
-from ugsd_lab.corpora import Clip
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.prosody import Levels, Measures, Norms, measure_all
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import baselines
 from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.curves import CorpusCurves, curves_of, curves_total, matched_entropy
 from ugsd_lab.evaluation.matching import MATCHING_CLIPS, RATES, Reach, random_gate, reach_of
+from ugsd_lab.evaluation.metrics import auroc, signatures
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.evaluation.rows import (
     ALL,
@@ -42,12 +44,10 @@ from ugsd_lab.evaluation.rows import (
     difference_of,
     row_of,
 )
-from ugsd_lab.habits import ACQUAINTANCE
-from ugsd_lab.metrics import auroc, signatures
-from ugsd_lab.prosody import Levels, Measures, Norms, measure_all
+from ugsd_lab.training.habits import ACQUAINTANCE
 
 if TYPE_CHECKING:
-    from ugsd_lab.listening import Progress
+    from ugsd_lab.models.listening import Progress
 
 __all__ = ["evaluate", "limited"]
 

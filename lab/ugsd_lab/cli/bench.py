@@ -1,0 +1,88 @@
+"""``ugsd-lab bench``: its commands, and how figures are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ugsd_privacy.output.terminal import tell_json
+
+from ugsd_lab.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from ugsd_lab.bench.figures import Figure
+
+__all__ = ["register"]
+
+_TABLE_COLUMNS = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure speed and size.")
+    bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")(bench_device)
+    bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")(bench_privacy)
+    bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")(bench_log)
+    app.add_typer(bench, name="bench")
+
+
+def bench_device(
+    runs: Annotated[int, typer.Option(min=5, help="Warm captions that are timed.")] = 40,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Import, cold start, warm latency, memory, bytes sent and installed size, on this machine."""
+    from ugsd_lab.bench.device import measure_device
+
+    with shown_progress() as progress:
+        figures = measure_device(runs, progress)
+    _print_figures(figures, as_json=as_json)
+
+
+def bench_privacy(
+    runs: Annotated[int, typer.Option(min=20, help="Blocks that are timed.")] = 1000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On whose disk the ledger is.  [default: a scratch one]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The door with its durable commit, the handshake, noise, and overhead on the wire."""
+    from ugsd_lab.bench.privacy import measure_privacy
+
+    with shown_progress() as progress:
+        figures = measure_privacy(runs, folder, progress)
+    _print_figures(figures, as_json=as_json)
+
+
+def bench_log(
+    records: Annotated[int, typer.Option(min=256, help="Of the log that is verified.")] = 100_000,
+    appends: Annotated[int, typer.Option(min=100, help="Durable ones that are timed.")] = 4000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On whose disk the logs are.  [default: a scratch one]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """The log's durable appends, its verification, its export and its tiles."""
+    from ugsd_lab.bench.log import measure_log
+
+    with shown_progress() as progress:
+        figures = measure_log(records, appends, folder, progress)
+    _print_figures(figures, as_json=as_json)
+
+
+def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
+    if as_json:
+        tell_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
+        return
+    from rich.table import Table
+    from ugsd_privacy.output.consoles import console
+
+    table = Table("measure", "value", "goal", "")
+    for figure in figures:
+        table.add_row(
+            figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
+        )
+    console(width=max(_TABLE_COLUMNS, console().width)).print(table)

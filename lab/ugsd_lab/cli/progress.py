@@ -1,0 +1,46 @@
+"""How far a command has come, told on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ugsd_privacy.output.terminal import tell
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from ugsd_lab.training.train import Progress
+
+__all__ = ["shown_progress"]
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
+    from ugsd_privacy.output.consoles import bars, console
+
+    on = console(stderr=True)
+    if not on.is_terminal:
+        yield _tell_tenths
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+
+    with bars(
+        on, "{task.description:>24}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        "{task.fields[note]}",
+    ) as shown:  # fmt: skip
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, of: int, note: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(stage, total=of, note=note)
+            shown.update(tasks[stage], completed=done, note=note)
+
+        yield report
+
+
+def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
+    if done == of or 10 * done // of != 10 * (done - 1) // of:
+        tell(f"{stage}: {done}/{of} {note}", err=True)

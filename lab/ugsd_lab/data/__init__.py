@@ -1,0 +1,1 @@
+"""Corpora, measured prosody, reference captions and augmentation."""

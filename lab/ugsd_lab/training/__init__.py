@@ -1,0 +1,1 @@
+"""Training of drafters and verifier, and the fit of the rejection predictor."""

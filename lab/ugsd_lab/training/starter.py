@@ -1,0 +1,170 @@
+"""``ugsd-lab train``: the bundled models, from recordings to the files that the packages carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from ugsd_sdk.drafter.onnx import EARS_FOLDER
+
+from ugsd_lab.data.captions import references
+from ugsd_lab.data.corpora import CORPORA, Clip, load_corpora
+from ugsd_lab.data.prosody import Norms, measure_all
+from ugsd_lab.data.recipe import CEILING, DRAFTERS, PROJECTED, SHARE_ALIKE, Recipe
+from ugsd_lab.data.vocabulary import Vocabulary
+from ugsd_lab.errors import TrainingError
+from ugsd_lab.models.ears import Ears
+from ugsd_lab.models.export import (
+    Novelty,
+    export_drafter,
+    export_ears,
+    export_verifier,
+    list_file,
+)
+from ugsd_lab.models.listening import Progress, listen, listen_to_parts
+from ugsd_lab.models.networks import DrafterDecoder
+from ugsd_lab.training.gate import fit_gates
+from ugsd_lab.training.train import (
+    Corpus,
+    Projection,
+    draft_all,
+    train_drafter,
+    train_verifier,
+)
+
+__all__ = [
+    "HOME_CORPORA",
+    "NORMS_FILE",
+    "STARTER_DRAFTER",
+    "VERIFIER_FOLDER",
+    "load_norms",
+    "train_pair",
+]
+
+
+_VERIFIER_THREADS = 2
+NORMS_FILE = "norms.json"
+STARTER_DRAFTER = Path(str(files("ugsd_sdk").joinpath("starter")))
+"""The folder of the bundled drafter; the free one's is beside it."""
+HOME_CORPORA = DRAFTERS["starter"].corpora
+VERIFIER_FOLDER = "verifier"
+
+
+def load_norms() -> Norms:
+    """The prosody norms that the bundled models were trained with."""
+    text = files("ugsd_lab.data").joinpath(NORMS_FILE).read_text("utf-8")
+    return Norms({key: (low, high) for key, (low, high) in json.loads(text).items()})
+
+
+def train_pair(
+    data: Path,
+    whisper: Path,
+    work: Path,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    ceiling: bool = False,
+) -> list[Path]:
+    """Train, calibrate and export the drafters and their verifier; returns their folders below
+    ``work``, where the drafters also share a folder ``ears``.
+
+    Every stage keeps its result in ``work`` and is skipped or resumed when run again with the same
+    recipe. Raises :class:`TrainingError` where a corpus is missing or the recipe has changed.
+    """
+    torch.set_num_threads(1)  # small products: more threads are slower
+    clips = [clip for clip in load_corpora(data) if clip.corpus in CORPORA]
+    missing = set(CORPORA) - {clip.corpus for clip in clips}
+    if missing:
+        raise TrainingError(f"the starter pair needs {', '.join(sorted(missing))} in {data}")
+    work.mkdir(parents=True, exist_ok=True)
+    _same_recipe(work / "recipe.json", recipe)
+
+    measures = measure_all(
+        clips, work / "measures.json", lambda done, of: progress("measuring", done, of, "")
+    )
+    norms = Norms.fit(clips, measures)
+    (work / NORMS_FILE).write_text(json.dumps(norms.borders, indent=1, sort_keys=True) + "\n")
+    heard = listen(clips, recipe.copies, whisper, work / "heard.npz", progress)
+    corpus = Corpus(clips, heard, measures, norms)
+    vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
+    projected = corpus.rows(PROJECTED, "train")
+    parts = listen_to_parts([clips[i] for i in projected], whisper, work / "parts.npz", progress)
+    projection = Projection.fit(corpus, projected, parts)
+
+    wanted = [name for name in DRAFTERS if ceiling or name != CEILING]
+    drafters = {
+        name: train_drafter(
+            corpus, DRAFTERS[name].corpora, vocabulary, projection, name=name,
+            steps=max(1, round(DRAFTERS[name].steps * recipe.drafter_steps)), seed=recipe.seed,
+            checkpoint=work / f"{name}.pt", progress=progress,
+        )
+        for name in wanted
+    }  # fmt: skip
+    read = [name for name in DRAFTERS if name != CEILING]
+    drafts = {
+        name: draft_all(
+            drafters[name], corpus, CORPORA, vocabulary, seed=recipe.seed,
+            cache=work / f"{name}-drafts.json", progress=progress,
+        )
+        for name in read
+    }  # fmt: skip
+    torch.set_num_threads(_VERIFIER_THREADS)  # a fixed number, since it changes the sums
+    verifier = train_verifier(
+        corpus, CORPORA, vocabulary, [(drafters[name], drafts[name]) for name in read],
+        steps=recipe.verifier_steps, seed=recipe.seed, checkpoint=work / "verifier.pt",
+        progress=progress,
+    )  # fmt: skip
+
+    export_ears(work / EARS_FOLDER, Ears.from_whisper(whisper))
+    for name, drafter in drafters.items():
+        home = corpus.evidence[corpus.rows(DRAFTERS[name].corpora, "train")]
+        export_drafter(
+            work / name, name=name, licence=DRAFTERS[name].licence, drafter=drafter,
+            novelty=Novelty.fit(home), vocabulary=vocabulary,
+        )  # fmt: skip
+    export_verifier(
+        work / VERIFIER_FOLDER, name="starter", licence=SHARE_ALIKE, verifier=verifier,
+        drafter=drafters["starter"], vocabulary=vocabulary,
+    )  # fmt: skip
+    _calibrate(work, clips, drafters, progress)
+    return [*(work / name for name in wanted), work / VERIFIER_FOLDER]
+
+
+def _vocabulary(path: Path, clips: list[Clip], corpus: Corpus) -> Vocabulary:
+    if not path.exists():
+        captions = (
+            text
+            for clip in clips
+            if clip.split == "train"
+            for text in references(
+                clip, corpus.norms.levels(clip, corpus.measures[clip.id]), gender=False
+            )
+        )
+        Vocabulary.train(captions).save(path)
+    return Vocabulary.load(path)
+
+
+def _calibrate(
+    work: Path, clips: list[Clip], drafters: Mapping[str, DrafterDecoder], progress: Progress
+) -> None:
+    held_out = [clip for clip in clips if clip.split == "calibration"]
+    home = {name: DRAFTERS[name].corpora for name in drafters}
+    gates = fit_gates(work, work / VERIFIER_FOLDER, held_out, home, progress)
+    for name, gate in gates.items():
+        path = work / name / "gate.json"
+        path.write_text(json.dumps({"format": 1, **asdict(gate)}, indent=1) + "\n")
+        list_file(work / name, path.name)
+
+
+def _same_recipe(path: Path, recipe: Recipe) -> None:
+    wanted = json.dumps(asdict(recipe))
+    if path.exists() and path.read_text() != wanted:
+        raise TrainingError(
+            f"{path.parent} holds a training with {path.read_text()}; name another --work, or "
+            "delete it to start again"
+        )
+    path.write_text(wanted)
