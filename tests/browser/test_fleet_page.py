@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from ugsd_privacy.reports.html import fleet_html
 
 from tests.browser.browsing import browsing, resize
-from tests.privacy.report_specimen import FLEET
+from tests.privacy.reports.report_specimen import FLEET
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from ugsd_privacy.errors import UserNameRefused
 from ugsd_privacy.output.plain_text import is_visible
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user, require_normal_user
 
-from tests.privacy.test_plain_text import HIDDEN
+from tests.privacy.output.test_plain_text import HIDDEN
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ channel and looks the same. Python cannot wipe memory: secrets are dropped as so
 no more.
 
 This is channel version 2, written down in docs/wire.md and held by the vectors in
-tests/privacy/vectors.
+tests/conformance/vectors.
 
 States, named for what is known::
 

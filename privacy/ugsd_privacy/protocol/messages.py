@@ -3,7 +3,7 @@
 What this schema does not name cannot leave (law 2). There is no free text, user id, file name, time
 stamp, audio, spectrogram or encoder frame in it. Every message is a closed pydantic model, written
 as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones. This is
-wire version 1, written down in docs/wire.md and held by the vectors in tests/privacy/vectors.
+wire version 1, written down in docs/wire.md and held by the vectors in tests/conformance/vectors.
 
 Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
 *state* of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the

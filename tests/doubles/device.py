@@ -1,0 +1,147 @@
+"""A second of voice-like sound, and a verifier whose every answer a test can choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.errors import ChannelError
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.messages import (
+    WIRE_VERSION,
+    Block,
+    Cover,
+    Refusal,
+    Verdict,
+    Welcome,
+    decode_device_message,
+    encode,
+)
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.policy import AlwaysEscalate
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import Unreachable
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.transport.memory import MemoryTransport
+
+Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]
+CoverAnswer = Callable[[Cover], Cover | Verdict | bytes | None]
+
+
+def accept(block: Block) -> Verdict:
+    return Verdict(
+        caption=block.caption,
+        start=block.start,
+        accepted=len(block.tokens),
+        correction=None,
+        continuation=(),
+    )
+
+
+class FakeVerifier:
+    """A verifier in memory: real handshake and frames, answers by ``answer``.
+
+    ``answer`` gives a message, raw bytes to send as they are, or ``None`` for silence.
+    """
+
+    def __init__(self, key: VerifierKey, drafter: ScriptedDrafter) -> None:
+        info = drafter.info
+        self.key = key
+        self.answer: Answer = accept
+        self.welcome = Welcome(
+            version=WIRE_VERSION,
+            vocabulary=info.vocabulary,
+            projection=info.projection,
+            state_dim=info.state_dim,
+            max_tokens=info.max_tokens,
+        )
+        self.answer_to_cover: CoverAnswer = lambda cover: cover
+        self.blocks: list[Block] = []
+        self.covers = 0
+        self.frames: list[bytes] = []
+        self.connections = 0
+
+    def transport(self) -> MemoryTransport:
+        self.connections += 1
+        channel, greeted = ServerChannel(self.key), False
+
+        def peer(data: bytes) -> bytes | None:
+            nonlocal greeted
+            self.frames.append(data)
+            try:
+                if not greeted:
+                    greeted = True
+                    return channel.receive_hello(data, encode(self.welcome))
+            except ChannelError:  # the real one closes the websocket with this code
+                raise Unreachable("closed", close_code=1008) from None
+            try:
+                message = decode_device_message(channel.open(data))
+            except ChannelError:
+                return b""
+            answer: Verdict | Refusal | Cover | Welcome | bytes | None
+            if isinstance(message, Cover):
+                self.covers += 1
+                answer = self.answer_to_cover(message)
+            else:
+                self.blocks.append(message)
+                answer = self.answer(message)
+            if answer is None or isinstance(answer, bytes):
+                return answer
+            return channel.seal(encode(answer), Shape.of(data))
+
+        return MemoryTransport(peer)
+
+
+@pytest.fixture
+def voice() -> NDArray[np.float32]:
+    """(16000,) float32: one second at 16 kHz."""
+    t = np.arange(16_000) / 16_000
+    return (0.3 * np.sin(2 * np.pi * 220 * t) * np.sin(3 * t)).astype(np.float32)
+
+
+@pytest.fixture
+def drafter() -> ScriptedDrafter:
+    """One that drafts a caption of 24 tokens, so of five blocks."""
+    return ScriptedDrafter(seed=3, vocabulary_size=400)
+
+
+@pytest.fixture(scope="session")
+def verifier_key() -> VerifierKey:
+    return VerifierKey.generate()
+
+
+@pytest.fixture
+def fake(verifier_key: VerifierKey, drafter: ScriptedDrafter) -> FakeVerifier:
+    return FakeVerifier(verifier_key, drafter)
+
+
+@pytest.fixture
+def new_captioner(
+    fake: FakeVerifier, drafter: ScriptedDrafter, tmp_path: Path
+) -> Callable[..., Captioner]:
+    """A captioner that escalates everything to the fake; arguments replace its own."""
+
+    def new(**changes: object) -> Captioner:
+        given: dict[str, object] = {
+            "verifier": fake.transport,
+            "verifier_key": fake.key.public.to_text(),
+            "home": tmp_path / "home",
+            "policy": AlwaysEscalate(),
+        }
+        return Captioner(drafter, **(given | changes))  # type: ignore[arg-type]
+
+    return new
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("UGSD_"):
+            monkeypatch.delenv(name)
+    assert Settings().verifier.url is None

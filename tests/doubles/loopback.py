@@ -1,0 +1,146 @@
+"""The real server on loopback, over a fake model."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
+from ugsd_server.app import serve
+from ugsd_server.settings import STARTER_FOLDER, Settings
+from ugsd_server.verifier import VerifierInfo
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
+from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
+
+BOS = 399
+"""The last of the drafter's 400 words stands for the start."""
+
+
+class FakeCache:
+    def __init__(self) -> None:
+        self.inputs: list[tuple[int, bytes]] = []
+
+    @property
+    def length(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.inputs)
+
+    def crop(self, length: int) -> None:
+        del self.inputs[length:]
+
+
+class FakeScorer:
+    """Scores are a hash of the tokens so far; ``delay_s`` makes it slow."""
+
+    def __init__(self, drafter: ScriptedDrafter, *, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
+        self.stop = threading.Event()
+        self.info = VerifierInfo(
+            name="fake",
+            licence="none",
+            vocabulary=drafter.info.vocabulary,
+            projection=drafter.info.projection,
+            bos=BOS,
+            eos=EOS,
+            vocabulary_size=drafter.vocabulary_size,
+            state_dim=drafter.info.state_dim,
+            max_tokens=drafter.info.max_tokens,
+            content_tokens=frozenset(),
+        )
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def new_cache(self) -> FakeCache:
+        return FakeCache()
+
+    def extend(
+        self,
+        cache: FakeCache,
+        tokens: NDArray[np.int64],
+        states: NDArray[np.float32],
+        has_state: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        self.stop.wait(self._delay_s)
+        rows = []
+        for token, state in zip(tokens, states, strict=True):
+            cache.inputs.append((int(token), state.tobytes()))
+            digest = hashlib.sha256(repr(cache.inputs).encode()).digest()
+            noise = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+            rows.append(noise.normal(size=self.info.vocabulary_size).astype(np.float32))
+        return np.stack(rows)
+
+
+class Running:
+    """The real server, on a thread of its own."""
+
+    def __init__(
+        self,
+        scorer: FakeScorer | OnnxScorer,
+        key: VerifierKey | Path,
+        acceptance: Acceptance,
+    ) -> None:
+        """``key`` is the key, or its file."""
+        self._key_file = key if isinstance(key, Path) else Path("unused")
+        self._key = None if isinstance(key, Path) else key
+        self.key = VerifierKey.load(key) if isinstance(key, Path) else key
+        self.public_key = self.key.public.to_text()
+        self._scorer = scorer
+        # Goes on after corrections only, so that a caption takes several blocks.
+        continuation = Continuation(after_acceptance=False)
+        self._verifier = Verifier(scorer, acceptance=acceptance, continuation=continuation)  # type: ignore[arg-type]
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self.url = ""
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self._scorer, FakeScorer):
+            self._scorer.stop.set()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        settings = Settings(port=0, key_file=self._key_file, drain_timeout_s=1)
+        async with await serve(settings, key=self._key, verifier=self._verifier) as server:
+            self.url = server.url
+            self._ready.set()
+            await self._stop.wait()
+
+
+@pytest.fixture
+def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
+    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one. With
+    ``starter``, over the bundled model and not a fake."""
+    with ExitStack() as stack:
+
+        def run(
+            *,
+            delay_s: float = 0.0,
+            rank: int = 200,
+            key: VerifierKey | Path | None = None,
+            starter: bool = False,
+        ) -> Running:
+            scorer = OnnxScorer(STARTER_FOLDER) if starter else FakeScorer(drafter, delay_s=delay_s)
+            key = key or VerifierKey.generate()
+            return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
+
+        yield run

@@ -1,0 +1,215 @@
+"""Whatever a verifier does, a caption is made within its deadline and says what became of it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.errors import PrivacyError
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.policy import AlwaysEscalate
+from ugsd_sdk.errors import TransportError, Unreachable
+from ugsd_sdk.settings.config import Settings, VerifierSettings
+
+from tests.doubles.faults import FAULTS, WITHOUT_CONNECTION
+from tests.doubles.faulty_verifier import Fault, FaultyVerifier, SparseDrafter
+from tests.doubles.tls import certify
+
+Voice = NDArray[np.float32]
+DEADLINE_S = 0.3
+NOISE_S = 0.3
+"""What a busy machine may add to a caption's time."""
+CLOSE_S = 3.0
+TRIALS = [
+    *((fault, False) for fault in FAULTS if not fault.only_tls),
+    *((fault, True) for fault in FAULTS if fault.tls or fault.only_tls),
+]
+
+
+@pytest.fixture(scope="session")
+def key() -> VerifierKey:
+    return VerifierKey.generate()
+
+
+@pytest.fixture(scope="session")
+def sparse() -> SparseDrafter:
+    return SparseDrafter(seed=3, vocabulary_size=400)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    return certify(folder / "certificate.pem", folder / "key.pem")
+
+
+@pytest.fixture
+def run_faulty(
+    key: VerifierKey,
+    sparse: SparseDrafter,
+    certificate: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., tuple[FaultyVerifier, str]]]:
+    """Start a faulty verifier; gives it and its address."""
+    with ExitStack() as stack:
+
+        def run(
+            fault: Fault, *, secure: bool = False, files: tuple[Path, Path] = certificate
+        ) -> tuple[FaultyVerifier, str]:
+            context = None
+            if secure:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*files)
+                monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+            faulty = FaultyVerifier(fault.behave, key, sparse, tls=context)
+            stack.enter_context(faulty)
+            return faulty, f"{'wss' if secure else 'ws'}://127.0.0.1:{faulty.port}"
+
+        yield run
+
+
+@pytest.fixture
+def new_captioner(
+    key: VerifierKey, sparse: SparseDrafter, tmp_path: Path
+) -> Callable[[str], Captioner]:
+    waits = VerifierSettings(
+        deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S, connect_timeout_s=5
+    )
+
+    def new(url: str) -> Captioner:
+        return Captioner(
+            sparse,
+            verifier=url,
+            verifier_key=key.public.to_text(),
+            home=tmp_path / "home",
+            policy=AlwaysEscalate(),
+            config=Settings.of(verifier=waits),
+        )
+
+    return new
+
+
+@pytest.fixture
+def alone(sparse: SparseDrafter, voice: Voice) -> str:
+    with Captioner(sparse) as captioner:
+        return captioner.caption(voice, 16_000).text
+
+
+def assert_caption(captioner: Captioner, voice: Voice, alone: str, fault: Fault) -> None:
+    """Caption, and hold the caption to the table."""
+    started_s = time.monotonic()
+    caption = captioner.caption(voice, 16_000)
+    elapsed_s = time.monotonic() - started_s
+    assert caption.degraded == fault.reason
+    assert caption.text == alone
+    assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
+    sources = [token.source for token in caption.tokens]
+    verified, drafted = fault.verified, len(sources) - fault.verified
+    assert sources == [Source.VERIFIED] * verified + [Source.DRAFTED] * drafted
+    assert all(token.left for token in caption.tokens[: fault.sent])
+    assert any(token.left for token in caption.tokens) == (fault.sent > 0)
+    assert len(caption.receipts) == caption.escalation.frames
+    assert caption.escalation.disclosed_tokens >= fault.sent
+
+
+def assert_works(captioner: Captioner, voice: Voice, alone: str) -> None:
+    """Connect, in spite of what was, and have a caption verified."""
+    for _ in range(10):
+        with suppress(TransportError, PrivacyError):
+            captioner.connect(5)
+            break
+    caption = captioner.caption(voice, 16_000)
+    assert (caption.text, caption.degraded) == (alone, None)
+
+
+def assert_closes(captioner: Captioner) -> None:
+    started_s = time.monotonic()
+    captioner.close()
+    assert time.monotonic() - started_s < CLOSE_S
+
+
+@pytest.mark.parametrize(
+    ("fault", "secure"), TRIALS, ids=lambda x: x.name if isinstance(x, Fault) else "tls" * x
+)
+def test_a_faulty_verifier_costs_only_the_deadline(
+    run_faulty: Any,
+    new_captioner: Callable[[str], Captioner],
+    voice: Voice,
+    alone: str,
+    fault: Fault,
+    secure: bool,
+) -> None:
+    faulty, url = run_faulty(fault, secure=secure)
+    captioner = new_captioner(url)
+    if fault.connects:
+        with suppress(TransportError, PrivacyError):
+            captioner.connect(5)
+    assert_caption(captioner, voice, alone, fault)
+    faulty.heal()
+    assert_works(captioner, voice, alone)
+    assert_closes(captioner)
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if fault.tls and fault.sent], ids=lambda fault: fault.name
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["", "tls"])
+def test_a_faulty_verifier_cannot_keep_it_from_closing(
+    run_faulty: Any, new_captioner: Any, voice: Voice, alone: str, fault: Fault, secure: bool
+) -> None:
+    _, url = run_faulty(fault, secure=secure)
+    captioner = new_captioner(url)
+    captioner.connect(5)
+    assert_caption(captioner, voice, alone, fault)
+    assert_closes(captioner)
+
+
+def test_a_port_that_refuses_costs_nothing(new_captioner: Any, voice: Voice, alone: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        captioner = new_captioner(f"ws://127.0.0.1:{free.getsockname()[1]}")
+    with suppress(TransportError):
+        captioner.connect(5)
+    assert_caption(captioner, voice, alone, WITHOUT_CONNECTION)
+    assert_closes(captioner)
+
+
+@pytest.mark.parametrize(
+    "flaw", [{"ends_h": -1}, {"address": "127.0.0.2"}], ids=["expired", "of another address"]
+)
+def test_a_certificate_with_a_flaw_is_refused(
+    run_faulty: Any, new_captioner: Any, voice: Voice, tmp_path: Path, flaw: dict[str, Any]
+) -> None:
+    files = certify(tmp_path / "certificate.pem", tmp_path / "key.pem", **flaw)
+    _, url = run_faulty(WITHOUT_CONNECTION, secure=True, files=files)
+    with new_captioner(url) as captioner:
+        with pytest.raises(Unreachable, match="not trusted"):
+            captioner.connect(5)
+        assert captioner.caption(voice, 16_000).degraded == "tls failed"
+
+
+def test_a_silent_name_server_costs_only_the_deadline(
+    new_captioner: Any, voice: Voice, alone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20) and [])
+    captioner = new_captioner("ws://localhost:1")
+    slow = replace(WITHOUT_CONNECTION, connects=False)
+    assert_caption(captioner, voice, alone, slow)
+    started_s = time.monotonic()
+    with pytest.raises(Unreachable):
+        captioner.connect(0.2)
+    assert time.monotonic() - started_s < 0.2 + NOISE_S
+    assert_closes(captioner)
+    answered.set()

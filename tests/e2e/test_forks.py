@@ -1,0 +1,267 @@
+"""A process that is forked from one with a loaded captioner: neither of them harms the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Commit,
+    Escalate,
+)
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.settings.config import Settings, VerifierSettings
+
+from tests.doubles.recording_proxy import BINARY, CLOSE, RecordingProxy, look_up
+
+Voice = NDArray[np.float32]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+def in_child(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Fork, and do ``work`` in the child; call the result to wait for what it returned."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks among threads
+        child = os.fork()
+    if not child:
+        try:
+            os.write(writing, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+
+    def result() -> Any:
+        with os.fdopen(reading, "rb") as pipe:
+            answer = pipe.read()
+        os.waitpid(child, 0)
+        return json.loads(answer)
+
+    return result
+
+
+def told(captioner: Captioner, voice: Voice) -> tuple[str | None, int]:
+    caption = captioner.caption(voice, 16_000)
+    assert len(caption.receipts) == caption.escalation.frames
+    return caption.degraded, caption.escalation.frames
+
+
+@pytest.fixture
+def proxy(run_server: Any, tmp_path: Path) -> Iterator[RecordingProxy]:
+    ledger = tmp_path / "home" / "ledger" / "ledger.sqlite3"
+    server = run_server(rank=400)
+    with RecordingProxy(server.url, lambda payload: look_up(ledger, payload)) as proxy:
+        proxy.key = server.public_key  # type: ignore[attr-defined]
+        yield proxy
+
+
+@pytest.fixture
+def captioner(
+    proxy: RecordingProxy, drafter: ScriptedDrafter, tmp_path: Path
+) -> Iterator[Captioner]:
+    waits = VerifierSettings(deadline_s=10, caption_deadline_s=20)
+    with Captioner(
+        drafter,
+        verifier=proxy.url,
+        verifier_key=proxy.key,  # type: ignore[attr-defined]
+        home=tmp_path / "home",
+        policy=AlwaysEscalate(),
+        config=Settings.of(verifier=waits),
+    ) as captioner:
+        captioner.connect(10)
+        yield captioner
+
+
+def test_both_sides_caption_and_all_frames_are_logged(
+    captioner: Captioner, proxy: RecordingProxy, voice: Voice, tmp_path: Path
+) -> None:
+    assert told(captioner, voice) == (None, 5)
+
+    def work() -> Any:
+        captions = [told(captioner, voice) for _ in range(2)]
+        captioner.close()
+        return captions
+
+    result = in_child(work)
+    ours = [told(captioner, voice) for _ in range(2)]
+    assert result() == [[None, 5]] * 2
+    assert ours == [(None, 5)] * 2
+    assert told(captioner, voice) == (None, 5), "the child has closed nothing of ours"
+    captioner.close()
+    parent, child = proxy.finished()
+    assert len(parent.of(BINARY)) == 1 + 4 * 5
+    assert len(child.of(BINARY)) == 1 + 2 * 5
+    assert [len(parent.of(CLOSE)), len(child.of(CLOSE))] == [1, 1]
+    assert all(frame.record for side in (parent, child) for frame in side.of(BINARY))
+    public = LogKey.load(tmp_path / "home" / "log.key").public
+    with Ledger(tmp_path / "home" / "ledger") as ledger:
+        assert verify_log(ledger, public).size == 2 + 6 * 5
+
+
+def test_closing_in_a_child_leaves_the_parent_connected(
+    captioner: Captioner, proxy: RecordingProxy, voice: Voice
+) -> None:
+    assert in_child(captioner.close)() is None
+    assert told(captioner, voice) == (None, 5)
+    assert len(proxy.conversations) == 1
+
+
+def test_locks_that_the_parent_held_block_no_child(captioner: Captioner, voice: Voice) -> None:
+    link = captioner._load().link
+    assert link is not None
+    session = link._session
+    assert session is not None
+    connection = session.transport._connection  # type: ignore[attr-defined]
+    with captioner._lock, link._lock, connection._changed:
+        result = in_child(lambda: [told(captioner, voice), captioner.close()])
+    started_s = time.monotonic()
+    assert result() == [[None, 5], None]
+    assert time.monotonic() - started_s < 20
+
+
+def test_a_child_closes_while_the_parent_captions(
+    proxy: RecordingProxy, drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
+) -> None:
+    within, go_on = threading.Event(), threading.Event()
+
+    def slow(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        within.set()
+        go_on.wait(10)
+        return AlwaysEscalate()(block, budget)
+
+    with Captioner(
+        drafter,
+        verifier=proxy.url,
+        verifier_key=proxy.key,  # type: ignore[attr-defined]
+        home=tmp_path / "home",
+        policy=slow,
+    ) as captioner:
+        captioner.connect(10)
+        reasons: list[str | None] = []
+        captioning = threading.Thread(
+            target=lambda: reasons.append(captioner.caption(voice, 16_000).degraded)
+        )
+        captioning.start()
+        assert within.wait(10)
+        assert in_child(captioner.close)() is None
+        go_on.set()
+        captioning.join()
+    assert reasons == [None]
+
+
+def test_a_fork_within_a_caption_sends_nothing_twice(
+    proxy: RecordingProxy, drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
+) -> None:
+    parent, children = os.getpid(), []
+
+    def forking(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+        if block.start == 10 and os.getpid() == parent:
+            reading, writing = os.pipe()
+            if not os.fork():
+                children.append(writing)
+            else:
+                os.close(writing)
+                children.append(reading)
+        return AlwaysEscalate()(block, budget)
+
+    captioner = Captioner(
+        drafter,
+        verifier=proxy.url,
+        verifier_key=proxy.key,  # type: ignore[attr-defined]
+        home=tmp_path / "home",
+        policy=forking,
+    )
+    captioner.connect(10)
+    try:
+        caption = captioner.caption(voice, 16_000)
+        if os.getpid() != parent:
+            report = [caption.degraded, caption.escalation.frames, caption.text]
+            os.write(children[0], json.dumps(report).encode())
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
+    with os.fdopen(children[0], "rb") as pipe:
+        assert json.loads(pipe.read()) == ["verifier unreachable", 2, caption.text]
+    assert caption.degraded is None
+    captioner.close()
+    (conversation,) = proxy.finished()
+    assert len(conversation.of(BINARY)) == 1 + 5
+
+
+SCRIPT = """
+import json, os, sys, time
+from ugsd_sdk import Captioner
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.decoding.policy import AlwaysEscalate
+
+clip, home, report = sys.argv[1:]
+settings = Settings.of(home=home, remember=False, acquaintance=0)
+captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
+captioner.connect(60)
+verifier = captioner._load().link._dialer._verifier._process
+
+def caption():
+    made = captioner.caption(clip)
+    return [made.text, made.degraded]
+
+def note(side, made):
+    with open(report, "a") as lines:
+        print(json.dumps([side, *made]), file=lines)
+
+note("parent", caption())
+child = os.fork()
+if not child:
+    note("child", caption())
+    captioner.close()
+    sys.exit()  # the interpreter ends as it does in a process of its own
+assert os.waitpid(child, 0)[1] == 0
+assert verifier.poll() is None, "the child has ended its parent's verifier"
+note("parent", caption())
+lingering = os.fork()
+if not lingering:
+    time.sleep(60)
+    os._exit(0)
+captioner.close()
+assert verifier.poll() == 0, "a child kept the pipe open that tells the verifier to stop"
+os.kill(lingering, 9)
+os.waitpid(lingering, 0)
+"""
+
+
+@pytest.mark.slow
+def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
+    import ugsd_sdk
+
+    clips = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
+    arguments = [str(next(clips.glob("*.opus"))), str(tmp_path / "home"), str(tmp_path / "report")]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in (tmp_path / "report").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["parent", "child", "parent"]
+    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"
+    assert [line[2] for line in lines] == [None] * 3

@@ -1,0 +1,187 @@
+"""A device before a recording proxy before the real server, and what must hold of what it sends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.owner import OwnerKey
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.tlog.log_keys import LogKey
+
+from tests.doubles.recording_proxy import (
+    BINARY,
+    CLOSE,
+    OUR_PING,
+    PONG,
+    Conversation,
+    RecordingProxy,
+    look_up,
+)
+
+__all__ = ["CLIP", "USER", "World", "assert_all_is_accounted_for", "waveforms"]
+
+Voice = NDArray[np.float32]
+DEVICE = Path(__file__).with_name("watched_device.py")
+USER = "ada-canary-lovelace"
+CLIP = "canary-of-a-file-name.wav"
+UPGRADE_BYTES = 139
+"""Of the upgrade request, without its host; as docs/wire.md says."""
+
+
+@dataclass
+class World:
+    """A home, a clip, and a proxy before the real server."""
+
+    home: Path
+    clip: Path
+    key: str
+    proxy: RecordingProxy
+    messages: list[bytes] = field(default_factory=list)
+    """What the server read inside the frames."""
+    clips: Sequence[Path] = ()
+    """To be captioned in turn, in the place of ``clip``."""
+    url: str = ""
+    """Where the device is told to connect; to the proxy, if nowhere else."""
+    certificate: Path | None = None
+    """Whom the device trusts with TLS."""
+    _devices: subprocess.Popen[str] | None = None
+
+    def run(
+        self,
+        *,
+        captions: int,
+        kill: int | None = None,
+        shape: str = "padded",
+        doubtful: Sequence[int | None] = (0,),
+        drafter: str | None = None,
+    ) -> dict[str, Any] | None:
+        """Run a device; its report, or ``None`` where it was killed as planned."""
+        task = {
+            "url": self.url or self.proxy.url,
+            "key": self.key,
+            "home": str(self.home),
+            "user": USER,
+            "clips": list(map(str, self.clips or [self.clip])),
+            "captions": captions,
+            "kill": kill,
+            "shape": shape,
+            "doubtful": list(doubtful),
+            "drafter": drafter,
+        }
+        devices = self._started()
+        assert devices.stdin is not None
+        assert devices.stdout is not None
+        devices.stdin.write(json.dumps(task) + "\n")
+        devices.stdin.flush()
+        report: dict[str, Any] | None = json.loads(devices.stdout.readline())
+        assert report != "failed", "see the standard error above"
+        assert not list(self._aside().iterdir()), "something was written outside home"
+        assert (report is None) == (kill is not None)
+        return report
+
+    def moved_to(self, home: Path) -> None:
+        """Let the next device have another home."""
+        self.home = home
+
+    def look_up(self, payload: bytes) -> EgressRecord | None:
+        """What the log of the home in use says of a frame."""
+        return look_up(self.home / "ledger/ledger.sqlite3", payload)
+
+    def verified_records(self) -> list[EgressRecord]:
+        """All of the log, after it was verified; none where a device died before it had one."""
+        if not (self.home / "owner.pub").exists():
+            return []
+        with Ledger(self.home / "ledger") as ledger, ledger.reading() as view:
+            owner = OwnerKey.load(self.home / "owner.key")
+            verify_log(ledger, LogKey.load(self.home / "log.key").public, owner=owner)
+            reader = BodyReader(view, owner)
+            return [r for r in map(reader.record, view.rows()) if isinstance(r, EgressRecord)]
+
+    def close(self) -> None:
+        if self._devices is not None:
+            self._devices.communicate()
+
+    def _aside(self) -> Path:
+        aside = self.clip.parent / "aside"
+        aside.mkdir(exist_ok=True)
+        return aside
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._devices is None:
+            aside = self._aside()
+            places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(aside))
+            if self.certificate is not None:
+                places["SSL_CERT_FILE"] = str(self.certificate)
+            self._devices = subprocess.Popen(
+                [sys.executable, "-W", "error", "-B", str(DEVICE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=aside,
+                env={**os.environ, **places, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        return self._devices
+
+
+def assert_all_is_accounted_for(
+    conversation: Conversation, port: int, *, cut: bool = False
+) -> None:
+    """Every byte is part of the constant request, of a logged frame, or of a control frame.
+
+    Where the device died in the middle of a write, the last ones are the beginning of such.
+    """
+    if not conversation.request:
+        assert cut or not conversation.raw
+        assert b"GET / HTTP/1.1\r\n".startswith(bytes(conversation.raw[:16]))
+        return
+    lines = conversation.request.decode("ascii").split("\r\n")
+    key = re.fullmatch("Sec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)", lines[4])
+    assert key is not None
+    assert len(base64.b64decode(key[1])) == 16
+    assert lines == [
+        "GET / HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        key[0],
+        "Sec-WebSocket-Version: 13",
+        "",
+        "",
+    ]
+    assert len(conversation.request) == UPGRADE_BYTES + len(f"127.0.0.1:{port}")
+    assert cut or not conversation.unread
+    assert all(frame.masked for frame in conversation.frames)
+    whole = {0x80 | opcode for opcode in (BINARY, CLOSE, PONG)}
+    assert {frame.head for frame in conversation.frames} <= whole, "text, a part, or a ping"
+    application = conversation.of(BINARY)
+    unlogged = [len(frame.payload) for frame in application if frame.record is None]
+    assert unlogged == [], "bytes left that were not in the log before"
+    sizes = [len(frame.payload) for frame in application]
+    assert sizes[:1] in ([], [HELLO_BYTES])
+    assert set(sizes[1:]) <= set(FRAME_BYTES)
+    assert {frame.payload for frame in conversation.of(PONG)} <= {OUR_PING}
+    assert [frame.payload for frame in conversation.of(CLOSE)] in ([], [(1000).to_bytes(2, "big")])
+
+
+def waveforms(voice: Voice) -> Iterator[bytes]:
+    """Chunks of a waveform, in the forms in which it might leave."""
+    audible = np.flatnonzero(np.abs(voice) > 0.01)
+    forms = [(voice * 32_767).astype(np.int16), voice, voice.astype(np.float64)]
+    for start in audible[:: len(audible) // 200]:
+        for form in forms:
+            yield form[start : start + 4].tobytes()

@@ -1,0 +1,143 @@
+"""Law 1 on real speech, with the bundled drafter and verifier: nothing that was heard is in what
+leaves, in any form that it might have there."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import ugsd_sdk
+from numpy.typing import NDArray
+from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
+from ugsd_sdk.audio.samples import read_clip
+from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.profile.habit import NO_HABIT, Habit
+
+from tests.doubles.recording_proxy import BINARY, RecordingProxy
+from tests.invariants.law_world import (
+    USER,
+    World,
+    assert_all_is_accounted_for,
+    waveforms,
+)
+
+PACKAGE = Path(ugsd_sdk.__file__).parent
+TITLE, ARTIST = "canary of a title", "canary of an artist"
+ACQUAINTANCE = 3
+CHUNK_BYTES = 8
+"""Long enough that no such chunk is met by chance in the few kilobytes that leave."""
+
+
+def as_chunks(values: NDArray[Any], every: int = 1) -> Iterator[bytes]:
+    """Pieces of numbers as floats of three sizes and as bytes on three scales."""
+    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
+    top = np.abs(flat).max()
+    forms = [flat.astype(kind) for kind in (np.float16, np.float32, np.float64)]
+    scales = (127 / top, 127, 32)
+    forms += [np.rint(flat * scale).clip(-127, 127).astype(np.int8) for scale in scales]
+    for form in forms:
+        step = max(1, CHUNK_BYTES // form.itemsize)
+        for start in range(0, form.size - step, step * every):
+            piece = form[start : start + step]
+            if np.unique(piece).size > step // 2:  # a run of one value tells nothing
+                yield piece.tobytes()
+
+
+def mel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Whisper's log-mel spectrogram: 80 bands, windows of 25 ms every 10 ms."""
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=80
+    )
+    logs = np.log10(np.maximum(power, 1e-10))
+    floored = np.maximum(logs, logs.max() - 8)
+    scaled: NDArray[np.float64] = (floored + 4) / 4
+    return scaled
+
+
+@pytest.fixture
+def world(run_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    messages: list[bytes] = []
+
+    def noted(message: bytes) -> Block | Cover:
+        messages.append(message)
+        return decode_device_message(message)
+
+    monkeypatch.setattr("ugsd_server.session.decode_device_message", noted)
+    server = run_server(starter=True, rank=40)
+    bundled = sorted((PACKAGE / "starter" / "clips").glob("16*.opus"))
+    clips = [tmp_path / f"canary-clip-{number}.wav" for number in range(len(bundled))]
+    for source, clip in zip(bundled, clips, strict=True):
+        samples, rate = soundfile.read(source, dtype="float32")
+        with soundfile.SoundFile(clip, "w", samplerate=rate, channels=1) as file:
+            file.title, file.artist = TITLE, ARTIST
+            file.write(samples)
+    with RecordingProxy(server.url, lambda sent: world.look_up(sent)) as proxy:  # noqa: PLW0108
+        home = tmp_path / "canary-home"
+        world = World(home, clips[0], server.public_key, proxy, messages, clips)
+        yield world
+        world.close()
+
+
+def heard(world: World) -> Iterator[bytes]:
+    """All that the device made of the clips before the door, in pieces."""
+    drafter = OnnxDrafter(PACKAGE / "starter")
+    drafter.load()
+    habit: Habit = NO_HABIT
+    for clip in world.clips:
+        samples = read_clip(clip, None, target_rate=16_000)
+        yield from waveforms(samples)
+        yield from as_chunks(samples, every=50)
+        yield from as_chunks(mel(samples), every=5)
+        evidence = drafter.encode(samples, habit)
+        assert evidence.heard is not None
+        yield from as_chunks(evidence.heard)
+        habit = habit.after(evidence.heard)
+        yield from as_chunks(habit.mean)
+    drafter.close()
+
+
+@pytest.mark.slow
+def test_nothing_that_was_heard_of_real_speech_is_in_what_leaves(world: World) -> None:
+    captions = ACQUAINTANCE + 4
+    report = world.run(captions=captions, drafter="starter")
+    assert report is not None
+    assert report["stopped"] == []
+    assert report["connected"] == [["127.0.0.1", world.proxy.port]]
+    assert report["degraded"][ACQUAINTANCE:] == [None] * 4
+    (conversation,) = world.proxy.finished()
+    assert_all_is_accounted_for(conversation, world.proxy.port)
+    records = world.verified_records()
+    assert [frame.record for frame in conversation.of(BINARY)] == records
+    with_states = [record for record in records if record.state_positions]
+    assert len(with_states) >= 4
+    left = bytes(conversation.raw) + b"".join(world.messages)
+    for text in (USER, "canary", TITLE, ARTIST, *(text for text in report["texts"])):
+        assert text.encode() not in left
+        assert base64.b64encode(text.encode()).rstrip(b"=") not in left
+    pieces = set(heard(world))
+    assert len(pieces) > 20_000
+    windows = {left[at : at + CHUNK_BYTES] for at in range(len(left))}
+    found = [piece for piece in pieces if piece[:CHUNK_BYTES] in windows and piece in left]
+    assert found == [], "something of what was heard left"
+    assert next(iter(waveforms(read_clip(world.clips[0], None, target_rate=16_000)))) in pieces
+
+
+def test_a_piece_of_what_was_heard_would_be_found(world: World) -> None:
+    """Each form, were it sent as a message's payload, is among the pieces that are looked for."""
+    samples = read_clip(world.clips[0], None, target_rate=16_000)
+    spectrum = mel(samples)
+    pieces = set(as_chunks(spectrum))
+    scale = 127 / np.abs(spectrum).max()
+    for form in (
+        spectrum.astype(np.float16),
+        spectrum.astype(np.float32),
+        np.rint(spectrum * scale).clip(-127, 127).astype(np.int8),
+    ):
+        sent = np.ascontiguousarray(form).tobytes()
+        assert any(piece in sent for piece in pieces)

@@ -1,0 +1,251 @@
+"""Readers of foreign data: a value of another type than is written down is refused, everywhere."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+from ugsd_privacy.audit.export import ExportHeader
+from ugsd_privacy.audit.receipts import Consistency, Receipt
+from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
+from ugsd_privacy.cbor import encode_item
+from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.errors import PrivacyError
+from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.messages import (
+    Block,
+    Verdict,
+    Welcome,
+    decode_device_message,
+    decode_server_message,
+)
+from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.leakage import Leakage
+from ugsd_privacy.reports.parts import Part
+from ugsd_privacy.reports.schema import read_report
+from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_sdk.connection.embedded import Announcement
+from ugsd_sdk.connection.trust import _Seen
+from ugsd_sdk.decoding.quality import Quality
+from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
+from ugsd_sdk.drafter.onnx import DrafterDescription
+from ugsd_sdk.errors import UgsdError
+from ugsd_server.verifier.onnx import ModelDescription
+
+from tests.privacy.reports.report_specimen import REPORT
+
+KEY = LogKey.generate()
+NOTE = sign_checkpoint(1, bytes(32), KEY)
+HASH = "0" * 64
+REFUSALS = (PrivacyError, UgsdError, ValidationError)
+STARTER = Path("sdk/ugsd_sdk/starter")
+SERVER_STARTER = Path("server/ugsd_server/starter")
+
+RECORD = EgressRecord(
+    kind="hello",
+    clip_norm=1.0,
+    delta=1e-6,
+    frame_bytes=1,
+    frame_sha256=bytes(32),
+    before={"hour": (1, 1, 1, 1, 1), "day": (1, 1, 1, 1, 1), "lifetime": (1, 1, 1, 1, 1)},
+    hour=1,
+    user="ada",
+    time_s=1,
+)
+BLOCK = Block(
+    caption=1, keep=1, prefix=(1,), tokens=(1,), state_positions=(1,), state_dim=1, states=b"\1"
+)
+MANIFEST = KeyManifest(
+    serial=1,
+    issued_s=1,
+    expires_s=2,
+    keys=(ManifestKey(public=VerifierKey.generate().public.raw, not_before_s=0, not_after_s=1),),
+)
+
+
+def from_cbor(read: Callable[[bytes], object]) -> Callable[[Any], object]:
+    return lambda item: read(encode_item(item))
+
+
+def from_json(read: Callable[[str], object]) -> Callable[[Any], object]:
+    return lambda item: read(json.dumps(item))
+
+
+def from_file(read: Callable[[Path], object], name: str) -> Callable[[Any, Path], object]:
+    def reader(item: Any, folder: Path) -> object:
+        (folder / name).write_text(json.dumps(item))
+        return read(folder / name)
+
+    return reader
+
+
+def dumped(model: BaseModel) -> Any:
+    return json.loads(model.model_dump_json())
+
+
+def file_of(folder: Path, name: str, model: type[BaseModel]) -> Any:
+    return dumped(model.model_validate_json((folder / name).read_bytes()))
+
+
+IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
+    "export": (
+        ExportHeader(
+            key=KEY.public.to_text(), size=1, bodies=True, hours=(1, 1), checkpoints=(NOTE,)
+        ).model_dump(),
+        ExportHeader.of,
+    ),
+    "receipt": (
+        dumped(
+            Receipt(index=0, leaf_hash=HASH, tree_size=1, root=HASH, proof=(HASH,), checkpoint=NOTE)
+        ),
+        from_json(Receipt.from_json),
+    ),
+    "proof": (
+        dumped(Consistency(earlier=NOTE, later=NOTE, proof=(HASH,))),
+        from_json(Consistency.model_validate_json),
+    ),
+    "report": (
+        dumped(REPORT) | {"log": KEY.public.to_text()},
+        lambda item: read_report(json.dumps(item).encode()),
+    ),
+    "record": (RECORD.model_dump(), from_cbor(decode_record)),
+    "leaf": ([3, bytes(32), 1, [1, 1]], from_cbor(Leaf.from_bytes)),
+    "manifest": (MANIFEST.model_dump(), KeyManifest.model_validate),
+    "block": (BLOCK.model_dump(), from_cbor(decode_device_message)),
+    "verdict": (
+        Verdict(caption=1, start=1, accepted=1, correction=1, continuation=(1,)).model_dump(),
+        from_cbor(decode_server_message),
+    ),
+    "welcome": (
+        Welcome(
+            version=1, vocabulary=bytes(32), projection=bytes(32), state_dim=1, max_tokens=1
+        ).model_dump(),
+        from_cbor(decode_server_message),
+    ),
+    "announcement": (
+        {"url": "ws://127.0.0.1:1", "public_key": "k"},
+        from_json(Announcement.model_validate_json),
+    ),
+    "seen": ({"serial": 1, "latest_s": 1}, from_json(_Seen.model_validate_json)),
+    "drafter": (
+        file_of(STARTER, "model.json", DrafterDescription),
+        from_json(DrafterDescription.model_validate_json),
+    ),
+    "verifier": (
+        file_of(SERVER_STARTER, "model.json", ModelDescription),
+        from_json(ModelDescription.model_validate_json),
+    ),
+}
+IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
+    "kept": (
+        dumped(
+            KeptLogs(
+                logs={KEY.public.origin: KeptLog(key=KEY.public.to_text(), checkpoint=NOTE, size=1)}
+            )
+        ),
+        from_file(KeptLogs.load, "kept.json"),
+    ),
+    "gate": (file_of(STARTER, "gate.json", _GateFile), from_file(Calibrator.load, "gate.json")),
+    "leakage": (
+        file_of(STARTER, "leakage.json", Leakage),
+        from_file(
+            lambda path: Leakage.read(
+                path.parent, file_of(STARTER, "leakage.json", Leakage)["weights"]
+            ),
+            "leakage.json",
+        ),
+    ),
+    "quality": (
+        file_of(STARTER, "quality.json", Quality),
+        from_file(lambda path: Quality.model_validate_json(path.read_bytes()), "quality.json"),
+    ),
+}
+
+
+def lookalikes(value: object) -> list[Any]:
+    """What a lax reader takes for ``value``."""
+    if isinstance(value, bool):
+        return [int(value), float(value), str(value).lower()]
+    if isinstance(value, int):
+        return [bool(value), float(value), str(value)]
+    if isinstance(value, float):
+        return [str(value), *([bool(value)] if value in {0.0, 1.0} else [True])]
+    return [0, [value]] if isinstance(value, str) else []
+
+
+def changed(item: Any, *, most: int = 40) -> Iterator[tuple[str, Any]]:
+    """``item`` with one scalar at a time replaced by each of its look-alikes; of long arrays the
+    first elements."""
+    if isinstance(item, dict):
+        for key, value in item.items():
+            yield from ((f".{key}{at}", {**item, key: new}) for at, new in changed(value))
+    elif isinstance(item, list | tuple):
+        for index, value in enumerate(item[:2]):
+            for at, new in changed(value):
+                yield f"[{index}]{at}", [*item[:index], new, *item[index + 1 :]]
+    else:
+        for new in lookalikes(item):
+            yield f"={new!r}", new
+
+
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_readers_take_no_other_type(name: str) -> None:
+    item, read = IN_MEMORY[name]
+    read(item)
+    for at, other in changed(item):
+        with pytest.raises(REFUSALS):
+            read(other), at
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
+    item, read = IN_FILES[name]
+    read(item, tmp_path)
+    for at, other in changed(item):
+        with pytest.raises(REFUSALS):
+            read(other, tmp_path), at
+
+
+OWN = {
+    "BudgetLimits", "CapsOver", "_Table", "VerifierSettings", "NoiseSettings",  # settings
+    "AuditSettings", "Settings", "_ArgumentsOnly",
+    "CaptionToken", "Latency", "EscalationCost", "_Result", "Caption", "BlockDecision",  # results
+    "_Clips", "RootModel[tuple[DemoClip, ...]]",  # a list of strict models
+}  # fmt: skip
+"""Models that read nobody else's data: settings are text where they come from the environment."""
+
+
+def models() -> Iterator[type[BaseModel]]:
+    for package in ("ugsd_privacy", "ugsd_sdk", "ugsd_server"):
+        module = importlib.import_module(package)
+        for found in pkgutil.walk_packages(module.__path__, f"{package}."):
+            if not found.name.endswith("__main__"):
+                importlib.import_module(found.name)
+    waiting = [BaseModel]
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        if model.__module__.startswith("ugsd_"):
+            yield model
+
+
+def test_every_model_of_foreign_data_is_strict() -> None:
+    """Parts of reports are lax where we make them, and read strictly."""
+    lax = {model for model in models() if not issubclass(model, StrictModel | Part | Guarantee)}
+    assert {model.__name__ for model in lax} <= OWN
+
+
+def test_a_literal_number_cannot_be_declared() -> None:
+    with pytest.raises(TypeError, match="a Literal of a number takes others too"):
+
+        class Loose(StrictModel):
+            version: Annotated[Literal[1] | None, Field()]

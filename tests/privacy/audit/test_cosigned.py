@@ -1,0 +1,283 @@
+"""What a device keeps of its witnesses: the last of each, named where it is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
+from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
+from ugsd_privacy.tlog.cosignature import (
+    WitnessKey,
+    WitnessPublicKey,
+    cosign,
+    verify_cosignature,
+    with_cosignatures,
+)
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import EMPTY_ROOT
+from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
+from ugsd_privacy.tlog.witness_state import WitnessState
+
+from tests.privacy.audit.grown_log import grown_log
+from tests.privacy.tlog.signed_tree import Tree
+
+NOW_S = 1_700_000_000
+
+
+@pytest.fixture
+def tree(log_key: LogKey) -> Tree:
+    return Tree(log_key)
+
+
+@pytest.fixture
+def key() -> WitnessKey:
+    return WitnessKey.generate()
+
+
+@pytest.fixture
+def witness(key: WitnessKey, log_key: LogKey, tmp_path: Path) -> Witness:
+    state = WitnessState(tmp_path / "witness.sqlite3", create=True).open()
+    return Witness(key, [log_key.public], state, clock=lambda: NOW_S)
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> CosignedNotes:
+    return CosignedNotes(tmp_path / "cosigned")
+
+
+def cosigned(tree: Tree, size: int, key: WitnessKey, time_s: int = NOW_S) -> str:
+    note = tree.note(size)
+    return note + cosign(note.partition("\n\n")[0] + "\n", key, time_s)
+
+
+def test_a_later_note_takes_the_place_of_an_earlier_one_and_never_the_other_way(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes
+) -> None:
+    public = tree.key.public
+    for size, time_s, kept_size, kept_s in [
+        (5, NOW_S, 5, NOW_S),
+        (4, NOW_S + 1, 5, NOW_S),
+        (5, NOW_S - 1, 5, NOW_S),
+        (5, NOW_S + 2, 5, NOW_S + 2),
+        (9, NOW_S + 3, 9, NOW_S + 3),
+        (5, NOW_S + 4, 9, NOW_S + 3),
+    ]:
+        told = notes.keep(cosigned(tree, size, key, time_s), key.public, public)
+        kept = notes.latest(key.public)
+        assert kept is not None
+        assert told == open_checkpoint(kept, public)
+        assert (told.size, verify_cosignature(kept, key.public)) == (kept_size, kept_s)
+    assert len(notes.notes(public)) == 1
+
+
+def test_a_witness_that_cosigned_two_logs_of_one_size_is_told_and_the_first_is_kept(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes
+) -> None:
+    first = cosigned(tree, 5, key)
+    notes.keep(first, key.public, tree.key.public)
+    fork = Tree(tree.key, "fork")
+    with pytest.raises(LogTampered, match="forked"):
+        notes.keep(cosigned(fork, 5, key, NOW_S + 9), key.public, tree.key.public)
+    assert notes.latest(key.public) == first
+
+
+def test_a_note_that_the_witness_did_not_cosign_is_not_kept(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes
+) -> None:
+    with pytest.raises(LogTampered, match="did not cosign"):
+        notes.keep(tree.note(5), key.public, tree.key.public)
+    assert notes.notes() == []
+
+
+def test_what_is_kept_is_for_its_owner_alone(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_note_is_named(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    whole = path.read_bytes()
+    for junk in (b"", b"junk\n", whole[:-9], b"\xff" * 9):
+        path.write_bytes(junk)
+        for read in (notes.notes, lambda: notes.latest(key.public), lambda: notes.merged("x\n\n")):
+            with pytest.raises(LogTampered, match=path.name):
+                read()
+    path.write_bytes(whole.replace(b"\n5\n", b"\n6\n"))
+    with pytest.raises(LogTampered, match=path.name):
+        notes.notes(tree.key.public)
+    with pytest.raises(LogTampered, match=path.name):
+        notes.latest(key.public, tree.key.public)
+    with pytest.raises(LogTampered, match=path.name):
+        notes.keep(cosigned(tree, 7, key), key.public, tree.key.public)
+    path.write_text(cosigned(Tree(LogKey.generate()), 5, key), "utf-8")
+    assert notes.notes()
+    with pytest.raises(LogTampered, match=path.name):
+        notes.notes(tree.key.public)
+
+
+def test_more_notes_than_an_export_holds_are_told_and_none_is_dropped(
+    tree: Tree, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    keys = [WitnessKey.generate() for _ in range(65)]
+    for key in keys[:64]:
+        notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+    assert len(notes.notes()) == 64
+    notes.keep(cosigned(tree, 6, keys[0]), keys[0].public, tree.key.public)
+    with pytest.raises(LogTampered, match="64"):
+        notes.keep(cosigned(tree, 5, keys[64]), keys[64].public, tree.key.public)
+    assert len(notes.notes()) == 64
+    surplus = tmp_path / "cosigned" / "surplus.note"
+    surplus.write_text(cosigned(tree, 5, keys[64]), "utf-8")
+    with pytest.raises(LogTampered, match="64"):
+        notes.notes()
+
+
+def test_the_size_that_was_asked_from_is_no_reason_to_ask_again(
+    tree: Tree, key: WitnessKey
+) -> None:
+    request = AddCheckpoint.from_bytes(tree.ask(5, 9))
+    assert take_answer(b"4\n", request, key.public, tree.key.public) == 4
+    with pytest.raises(LogTampered, match="another log"):
+        take_answer(b"5\n", request, key.public, tree.key.public)
+    with pytest.raises(LogTampered, match="rolled back"):
+        take_answer(b"9999999999999999999\n", request, key.public, tree.key.public)
+
+
+@pytest.fixture
+def device(tmp_path: Path, log_key: LogKey) -> Iterator[Callable]:  # type: ignore[type-arg]
+    """Logs of a device by name: the real one, its backups and its forks."""
+    with ExitStack() as stack:
+        logs: dict = {}
+
+        def ask(name: str, size: int, witness_key: WitnessPublicKey, notes: CosignedNotes):
+            if name not in logs:
+                given = grown_log(tmp_path / name, log_key, name=name.encode())
+                logs[name] = stack.enter_context(given)
+            note = logs[name].grow(size)
+            with logs[name].ledger.reading() as view:
+                return cosign_request(view, note, log_key.public, notes.latest(witness_key))
+
+        yield ask
+
+
+def test_a_device_and_its_witness_agree_by_files_until_the_log_is_rolled_back_or_forked(
+    device: Callable, witness: Witness, key: WitnessKey, log_key: LogKey, tmp_path: Path
+) -> None:
+    notes, public = CosignedNotes(tmp_path / "cosigned"), log_key.public
+
+    def carried(request: AddCheckpoint) -> str | int:
+        body = witness.add_checkpoint(request.to_bytes()).body
+        return take_answer(body, request, key.public, public)
+
+    for size in (3, 3, 300):
+        note = carried(device("real", size, key.public, notes))
+        assert isinstance(note, str)
+        notes.keep(note, key.public, public)
+        assert open_checkpoint(notes.latest(key.public) or "", public).size == size
+    with pytest.raises(
+        LogTampered, match="rolled back: the witness cosigned 300 leaves, 200"
+    ) as at:
+        device("backup", 200, key.public, notes)
+    assert at.value.index == 200
+    with pytest.raises(LogTampered, match="forked"):
+        device("fork", 400, key.public, notes)
+    forgotten = CosignedNotes(tmp_path / "nothing")
+    with pytest.raises(LogTampered, match="rolled back"):
+        carried(device("backup", 200, key.public, forgotten))
+    assert carried(device("real", 350, key.public, forgotten)) == 300
+    fork = device("fork", 400, key.public, forgotten)
+    refused = AddCheckpoint(300, fork.proof or (bytes(32),), fork.note)
+    with pytest.raises(LogTampered, match="did not cosign"):
+        carried(refused)
+    assert len(notes.notes()) == 1
+
+
+def test_answers_that_are_no_cosignature_of_the_request_are_refused(
+    device: Callable, witness: Witness, key: WitnessKey, log_key: LogKey, tmp_path: Path
+) -> None:
+    notes = CosignedNotes(tmp_path / "cosigned")
+    request = device("real", 5, key.public, notes)
+    answer = witness.add_checkpoint(request.to_bytes()).body
+    for body in (b"", b"\xff", b"<html>", b"-1\n", b"5 \n", answer[:-2], answer[1:]):
+        with pytest.raises(LogTampered):
+            take_answer(body, request, key.public, log_key.public)
+    with pytest.raises(LogTampered):
+        take_answer(answer, request, WitnessKey.generate().public, log_key.public)
+
+
+def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
+    tree: Tree, log_key: LogKey, tmp_path: Path
+) -> None:
+    notes, note = CosignedNotes(tmp_path / "cosigned"), tree.note(5)
+    text = note.partition("\n\n")[0] + "\n"
+    for size in (5, 5, 4):
+        other = WitnessKey.generate()
+        signed = tree.note(size)
+        line = cosign(text if size == 5 else signed.partition("\n\n")[0] + "\n", other, NOW_S)
+        notes.keep(signed + line, other.public, log_key.public)
+    merged = notes.merged(note)
+    assert merged.count("— ugsd.witness/") == 2
+    assert notes.merged(merged) == merged
+    assert open_checkpoint(merged, log_key.public).size == 5
+
+
+def test_a_witness_stands_once_under_a_note_and_others_stay() -> None:
+    log, one, other = LogKey.generate(), WitnessKey.generate(), WitnessKey.generate()
+    note = sign_checkpoint(0, EMPTY_ROOT, log)
+    text = note.partition("\n\n")[0] + "\n"
+    for key, at in ((one, 5), (other, 6), (one, 7)):
+        note = with_cosignatures(note, cosign(text, key, at), key.public)
+    assert note.count("— ") == 3
+    assert (verify_cosignature(note, one.public), verify_cosignature(note, other.public)) == (7, 6)
+
+
+def test_a_lost_note_is_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    path.unlink()
+    for read in (notes.notes, lambda: notes.notes(public), lambda: notes.merged(tree.note(5))):
+        with pytest.raises(LogTampered, match=r"was lost, which a witness cosigned.*audit cosign"):
+            read()
+    assert notes.latest(key.public) is None, "so that the witness is asked again"
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    assert len(notes.notes(public)) == 1
+
+
+def test_a_note_from_a_backup_is_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    (path,) = (tmp_path / "cosigned").iterdir()
+    old = path.read_bytes()
+    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    path.write_bytes(old)
+    with pytest.raises(LogTampered, match=r"rolled back: .* is of 5 leaves, and one of 9 was kept"):
+        notes.notes(public)
+
+
+def test_lost_marks_are_missed(
+    tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
+) -> None:
+    public = tree.key.public
+    other = WitnessKey.generate()
+    notes.keep(cosigned(tree, 5, key), key.public, public)
+    notes.keep(cosigned(tree, 5, other), other.public, public)
+    (tmp_path / "cosigned.anchor").unlink()
+    with pytest.raises(LogTampered, match=r"cosigned\.anchor was lost"):
+        notes.notes(public)
+    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    assert len(notes.notes(public)) == 2

@@ -1,0 +1,360 @@
+"""What a report says is what the log has: words, gaps, amounts, epsilon and faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sqlite3
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+from ugsd_privacy.budget import BudgetLimits, Usage
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.ledger import Decision
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.entries import Period
+from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.html import fleet_html, report_html
+from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
+from ugsd_privacy.reports.model import Gap, Protection, Report, Sent, Word
+from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.reports.schema import read_report, report_schema
+from ugsd_privacy.reports.telling import left, used
+
+from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "report.schema.json"
+HOSTILE = "<script>alert(1)</script>\"'|*_`[x](y)"
+
+
+def words(row) -> list[tuple[int, int]]:
+    return [(part.position, part.token) for part in row.content if isinstance(part, Word)]
+
+
+def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8))
+    send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
+    decisions = [
+        Decision(0, "", caption.id, start, 4, 0.1, outcome, why)
+        for start, outcome, why in ((0, "sent", "unsure"), (8, "kept", "sure"), (12, "alone", "x"))
+    ]
+    (row,) = report_of(world, decisions=decisions).captions
+    assert words(row) == [(0, 7), (1, 8), (5, 20), (6, 21), (7, 22)]
+    gaps = [part for part in row.content if isinstance(part, Gap)]
+    assert gaps == [Gap(tokens=3, origin="verifier"), Gap(tokens=8, origin="kept")]
+    assert row.content.index(gaps[0]) == 2
+    assert [w.has_state for w in row.content if isinstance(w, Word)] == [True] * 2 + [False] * 2 + [
+        True
+    ]
+    assert row.amounts.tokens == 5
+    assert row.caption == caption.id.hex()
+
+
+def test_a_place_that_was_sent_again_tells_both_words(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption, tokens=(7, 8))
+    send(world, egress, caption, keep=0, prefix=(7, 9), tokens=(10,))
+    (row,) = report_of(world).captions
+    assert words(row) == [(0, 7), (1, 9), (2, 10)]
+    sent = Sent(token=8, text=" w8", disclosure=Disclosure.BLOCK_STATES, has_state=True)
+    assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (sent,), ()]
+    assert [w.has_state for w in row.content if isinstance(w, Word)] == [True, False, True], (
+        "what left again keeps its vector, what came in another's place has none"
+    )
+
+
+def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
+    ada, ben = world.egress(user="ada"), world.egress(user="ben")
+    for egress in (ada, ben, ada):
+        send(world, egress, world.connect(egress))
+    found = report_of(world, "ada")
+    with world.ledger.reading() as view:
+        used = view.usage("ada", "lifetime", 0)
+    total = found.total
+    assert (total.frames, total.blocks, total.tokens, total.bytes) == (4, 2, 4, used.bytes)
+    assert total.states == 4
+    assert len(found.captions) == 2
+    assert [(row.handshakes, row.verifier) for row in found.handshakes] == [
+        (2, world.verifier.public.fingerprint)
+    ]
+    assert {cap.cap: cap.used for cap in found.caps}["tokens_per_day"] == 4
+
+
+def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(world) -> None:
+    egress = world.egress(sigma=2.0)
+    one = dp.spend(sensitivity=2.0, sigma=2.0, vectors=2)
+    world.now_s -= 2 * DAY_S
+    send(world, egress, world.connect(egress))
+    world.now_s += DAY_S
+    send(world, egress, world.connect(egress))
+    world.now_s += DAY_S
+    egress.reset(["lifetime"])
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    epsilon = [dp.epsilon_of_spend(spend, 1e-6) for spend in (one, 2 * one, one)]
+    assert [day.lifetime.epsilon for day in found.days if day.lifetime] == epsilon
+    assert [day.epsilon.epsilon for day in found.days if day.epsilon] == [epsilon[0]] * 3
+    assert found.lifetime is not None
+    assert found.lifetime.epsilon == epsilon[2]
+    assert [row.windows for row in found.resets] == [("lifetime",)]
+
+
+def test_without_noise_there_is_no_bound(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    assert found.days[0].epsilon is not None
+    assert found.days[0].epsilon.epsilon is None
+    assert "no guarantee (no noise)" in report_html(found)
+
+
+def test_what_left_before_or_after_is_left_out(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    now = int(world.now_s)
+    for period in (Period(0, now), Period(now + 1, now + 9)):
+        found = report_of(world, period=period)
+        assert (found.total, found.captions, found.days) == (Amounts(), (), ())
+    assert report_of(world, period=Period(now, now + 1)).total.frames == 2
+
+
+def test_without_the_owners_key_amounts_stay_and_words_do_not(world) -> None:
+    egress = world.egress(user="ada")
+    send(world, egress, world.connect(egress), tokens=(7, 8, 9))
+    found = report_of(world, "ada", owner=False)
+    (row,) = found.captions
+    assert (row.content, row.unread, row.amounts.tokens, row.amounts.blocks) == ((), 1, 3, 1)
+    assert found.total.bytes == report_of(world, "ada").total.bytes
+    assert "1 frame sealed or damaged" in report_html(found)
+
+
+def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
+    egress = world.egress()
+    caption = world.connect(egress)
+    send(world, egress, caption)
+    send(world, egress, caption, keep=2, tokens=(9,))
+    db = sqlite3.connect(world.ledger.path)
+    db.execute("UPDATE leaves SET sealed = x'01' WHERE leaf = 1")
+    db.commit()
+    db.close()
+    (row,) = report_of(world).captions
+    assert (words(row), row.unread, row.erased) == ([(2, 9)], 1, 0)
+
+
+def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
+    def decision(outcome: str, reason: str) -> Decision:
+        return Decision(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+
+    cap = "blocks_per_day: 2 used of 2, 1 more wanted"
+    found = gather(
+        (),
+        user="ada",
+        period=Period(0, 10),
+        made_s=10,
+        budget=Budget(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
+        decisions=[
+            decision("kept", "sure: 0.1 below 0.2"),
+            decision("kept", "sure: 0.05 below 0.2"),
+            decision("withheld", cap),
+            decision("alone", f"after the block at 5: {cap}"),
+            decision("sent", "unsure: 0.9 reaches 0.2; 5 of 5 accepted"),
+            decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
+            dataclasses.replace(decision("withheld", cap), time_s=10),
+        ],
+        log=Log(VERIFIED),
+    )
+    assert [(r.outcome, r.reason, r.is_cap, r.blocks) for r in found.reasons] == [
+        ("kept", "sure", False, 2),
+        ("alone", "blocks_per_day", True, 1),
+        ("unanswered", "deadline", False, 1),
+        ("withheld", "blocks_per_day", True, 1),
+    ]
+    (met,) = [row for row in found.caps if row.is_met]
+    assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
+
+
+def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None:
+    assert SCHEMA.read_text("utf-8") == report_schema()
+    schema = json.loads(report_schema())
+    egress = world.egress(sigma=1.0)
+    caption = world.connect(egress)
+    send(world, egress, caption)
+    send(world, egress, caption, keep=4, tokens=(9,))
+    found = report_of(world)
+    text = found.model_dump_json()
+    check = jsonschema.Draft202012Validator(schema)
+    check.validate(json.loads(text))
+    check.validate(json.loads(merge_rows([examine(Device("a", found))]).model_dump_json()))
+    assert not check.is_valid(json.loads(text) | {"more": 1})
+    assert read_report(text.encode()) == found
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"format": "ugsd-report/2"}'])
+def test_what_is_no_report_is_rejected_by_name(data: bytes) -> None:
+    with pytest.raises(ReportRejected, match="no report of this release"):
+        read_report(data)
+
+
+def test_others_see_neither_words_nor_user_nor_path(world) -> None:
+    user, path = "ada@home", "/home/ada@home/drafter"
+    egress = world.egress(user=user)
+    send(world, egress, world.connect(egress))
+    told = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
+    way = Protection(title=path, leaves=(path,), bound=(path,), learnt=(path,), source=path)
+    found = report_of(
+        world, user, verification=told, vocabulary=path, protections=Protections(ways=(way,))
+    )
+    shared = found.without_content()
+    fleet = merge_rows([examine(Device("one", found))])
+    assert user in found.model_dump_json()
+    texts = (
+        *map(BaseModel.model_dump_json, (shared, fleet)),
+        *(form(shared) for form in (report_html, report_markdown)),
+        *(form(fleet) for form in (fleet_html, fleet_markdown)),
+    )
+    for secret in (user, path, "w7", found.captions[0].caption):
+        assert all(secret not in text for text in texts)
+    located = Verification(outcome="failed", message="charge 3 is not", index=3)
+    kept = report_of(world, user, verification=located).without_content()
+    assert kept.verification == located
+
+
+ALLOWED = {
+    "format", "content", "made_s", "since_s", "until_s", "subject", "log", "checkpoint",
+    "verification", "total", "earlier", "later", "lifetime", "days", "caps", "handshakes",
+    "resets", "reasons", "never", "unprotected",
+}  # fmt: skip
+
+
+def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    shared = report_of(world).without_content()
+    assert {name for name in Report.model_fields if getattr(shared, name)} <= ALLOWED
+    assert set(Report.model_fields) - ALLOWED == {
+        "user", "captions", "vocabulary", "protections", "faults"
+    }  # fmt: skip
+
+
+def test_hostile_names_and_words_stay_text(world) -> None:
+    egress = world.egress(user=HOSTILE)
+    send(world, egress, world.connect(egress))
+    found = report_of(world, HOSTILE, words=lambda token: f" {HOSTILE}\u202e\n{token}")
+    html, text = report_html(found), report_markdown(found)
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)" in html
+    assert "\u202e" not in html + text
+    assert len(re.findall("<mark[^>]* data-position", html)) == 2
+    assert "<script" not in text.replace("\\<script", "")
+    cells = [line for line in text.splitlines() if "alert" in line and line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in cells] == [9]
+
+
+def test_the_same_report_gives_the_same_bytes(world) -> None:
+    egress = world.egress(sigma=1.0)
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    assert report_html(found) == report_html(found)
+    assert report_markdown(found) == report_markdown(found)
+
+
+def test_a_page_has_no_name_twice_and_asks_for_nothing(world) -> None:
+    egress = world.egress(sigma=1.0)
+    send(world, egress, world.connect(egress))
+    html = report_html(report_of(world))
+    names = re.findall(r'\bid="([^"]+)"', html)
+    assert len(names) == len(set(names))
+    assert {
+        name for names in re.findall(r'aria-labelledby="([^"]+)"', html) for name in names.split()
+    } <= set(names)
+    assert not re.findall(r'(?:src|href)="(?!#|data:,)', html)
+    assert ' style="' not in html, "the policy would drop it"
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_without_the_extra_html_says_what_to_install(world, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    found = report_of(world)
+    with pytest.raises(ReportRejected, match=r"pip install 'ugsd\[report\]'"):
+        report_html(found)
+    assert isinstance(Report.model_validate_json(found.model_dump_json()), Report)
+    assert report_markdown(found)
+
+
+def test_what_is_told_of_an_epsilon_is_never_less_than_it_is(world) -> None:
+    egress = world.egress(sigma=1.0)
+    send(world, egress, world.connect(egress))
+    with world.ledger.reading() as view:
+        budget = Budget(BudgetLimits(epsilon_per_day=20.0), {}, view.used("", egress_hour(world)))
+    (cap,) = [row for row in budget.rows() if row.cap == "epsilon_per_day"]
+    assert cap.used is not None
+    assert cap.left is not None
+    assert cap.used <= float(used(cap)) < cap.used + 0.11
+    assert cap.left - 0.11 < float(left(cap)) <= cap.left
+
+
+def egress_hour(world) -> int:
+    return int(world.now_s // 3600)
+
+
+def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
+    secret = "Ada Smith wants /home/ada/secret.wav kept"
+    egress = world.egress()
+    world.connect(egress)
+    decisions = [
+        Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
+        for told in (
+            ("kept", secret), ("kept", "her own"), ("kept", "sure: 0.1 below 0.2"),
+            ("withheld", "bytes_per_day: 1 used of 1"),
+            ("alone", f"after the block at 5: {secret}"),
+        )
+    ]  # fmt: skip
+    found = report_of(world, decisions=decisions)
+    assert secret in found.model_dump_json()
+    shared = found.without_content()
+    assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
+        ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
+        ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
+    }  # fmt: skip
+    for form in (report_html, report_markdown):
+        assert secret in form(found).replace("\\", "")
+        assert "Smith" not in form(shared)
+
+
+@pytest.mark.parametrize("form", [report_html, report_markdown])
+def test_what_is_left_out_is_said_to_be(world, form) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    said = "Left out: what left, in words, is for its owner."
+    assert said in form(found.without_content())
+    assert said not in form(found)
+
+
+def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
+    egress = world.egress()
+    send(world, egress, world.connect(egress))
+    found = report_of(world)
+    found = found.model_copy(update={"faults": ("a cap that was set on this device is none",)})
+    for form in (report_html, report_markdown):
+        assert "Not part of the log: a cap that was set on this device is none" in form(found)
+        assert "Not part of the log" not in form(found.without_content())
+
+
+def test_a_report_that_ends_before_it_begins_is_rejected(world) -> None:
+    world.connect(world.egress())
+    fields = json.loads(report_of(world).model_dump_json())
+    for change in ({"since_s": 9, "until_s": 9}, {"since_s": 9, "until_s": 5}, {"until_s": 10**15}):
+        with pytest.raises(ReportRejected):
+            read_report(json.dumps(fields | change).encode())

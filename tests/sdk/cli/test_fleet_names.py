@@ -1,0 +1,71 @@
+"""``ugsd audit fleet``: nobody takes another device's place in the table or among known logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_sdk.cli import main
+
+from tests.doubles.impostor import forged_export, impostor_of
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def honest(new_captioner: Any, voice: NDArray[Any], tmp_path: Path) -> Path:
+    with new_captioner() as captioner:
+        captioner.caption(voice, 16_000)
+    export = tmp_path / "honest.ugsd"
+    assert main(["audit", "export", str(export), "--home", str(tmp_path / "home")]) == 0
+    return export
+
+
+@pytest.fixture
+def forged(honest: Path, tmp_path: Path) -> Path:
+    key = impostor_of(LogKey.load(tmp_path / "home" / "log.key").public)
+    with Ledger(tmp_path / "home" / "ledger") as ledger, ledger.reading() as view:
+        return forged_export(view, key, tmp_path / "forged.ugsd")
+
+
+def rows_of(capsys: Capsys, *files: Path, kept: Path, code: int) -> dict[str, str]:
+    capsys.readouterr()
+    names = map(str, files)
+    arguments = ["audit", "fleet", *names, "--kept", str(kept), "--format", "json"]
+    assert main(arguments) == code
+    rows = json.loads(capsys.readouterr().out)["devices"]
+    return {row["device"]: row["verification"]["outcome"] for row in rows}
+
+
+def test_a_false_export_kept_first_displaces_no_honest_one(
+    honest: Path, forged: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
+    kept = tmp_path / "kept.json"
+    assert rows_of(capsys, forged, kept=kept, code=1) == {"file forged": "failed"}
+    for files in ([forged, honest], [honest, forged]):
+        found = rows_of(capsys, *files, kept=kept, code=1)
+        assert found == {origin: "verified", "file forged": "failed"}
+    assert list(json.loads(kept.read_text())["logs"]) == [origin]
+    assert rows_of(capsys, honest, kept=kept, code=0) == {origin: "verified"}
+
+
+def test_an_unsealed_claim_to_a_log_is_no_claim(
+    honest: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    """A log's key and its checkpoints are public: anyone can put them into a file."""
+    origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
+    copied = tmp_path / "copied.ugsd"
+    copied.write_bytes(honest.read_bytes()[:-30] + bytes(30))
+    report = tmp_path / "report.json"
+    options = ["--home", str(tmp_path / "home"), "--format", "json", "--out", str(report)]
+    assert main(["audit", "report", *options]) == 0
+    for files in ([copied, honest], [honest, copied]):
+        for more in ([], [report]):
+            found = rows_of(capsys, *files, *more, kept=tmp_path / "kept.json", code=1)
+            assert found == {origin: "verified", "file copied": "failed"}

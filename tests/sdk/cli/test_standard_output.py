@@ -1,0 +1,89 @@
+"""What native code prints on standard output never mixes with what a command prints there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ugsd_privacy.output.standard_output import reserved_stdout
+
+_CLIP = next((Path(__file__).parents[3] / "sdk" / "ugsd_sdk" / "starter" / "clips").glob("*.opus"))
+_PLANTED = """
+import ctypes, os, sys
+import soundfile
+
+class Printing(soundfile.SoundFile):
+    def read(self, *given, **named):
+        ctypes.CDLL(None).printf(b"native, buffered\\n")
+        os.write(1, b"native, unbuffered\\n")
+        return super().read(*given, **named)
+
+soundfile.SoundFile = Printing
+from ugsd_sdk.cli import main
+code = main(sys.argv[1:])
+print("after")
+sys.exit(code)
+"""
+
+
+def _planted(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", _PLANTED, *map(str, arguments)]
+    return subprocess.run(command, check=False, **({"capture_output": True} | options))
+
+
+def test_prints_of_native_code_spare_json(tmp_path: Path) -> None:
+    done = _planted("caption", "--json", "--offline", "--home", tmp_path, _CLIP)
+    assert done.returncode == 0, done.stderr
+    caption, after = done.stdout.decode().splitlines()
+    assert json.loads(caption)["text"]
+    assert after == "after"  # the caller has its standard output again
+    assert b"native, buffered" in done.stderr
+    assert b"native, unbuffered" in done.stderr
+
+
+def test_prints_of_native_code_spare_the_announcement(tmp_path: Path) -> None:
+    code = _PLANTED.replace("ugsd_sdk.cli", "ugsd_server.cli").replace(
+        "soundfile.SoundFile = Printing",
+        "import onnxruntime\nold = onnxruntime.InferenceSession\n"
+        "def session(*given, **named):\n"
+        "    ctypes.CDLL(None).printf(b'native\\n'); os.write(1, b'native\\n')\n"
+        "    return old(*given, **named)\n"
+        "onnxruntime.InferenceSession = session\n",
+    )
+    options = ["--port", "0", "--key-file", tmp_path / "key", "--create-key", "--announce"]
+    command = [sys.executable, "-c", code, *map(str, options), "--exit-with-stdin"]
+    done = subprocess.run(command, input=b"", capture_output=True, check=False)
+    announced, after = done.stdout.decode().splitlines()
+    assert json.loads(announced)["url"].startswith("ws://")
+    assert after == "after"
+    assert done.stderr.count(b"native\n") == 2
+
+
+def test_a_closed_standard_error_hides_native_prints(tmp_path: Path) -> None:
+    done = _planted(
+        "caption", "--json", "--offline", "--home", tmp_path, _CLIP,
+        stderr=None, stdout=subprocess.PIPE, capture_output=False,
+        preexec_fn=lambda: os.close(2),
+    )  # fmt: skip
+    assert [line[:1] for line in done.stdout.splitlines()] == [b"{", b"a"]
+
+
+def test_a_replaced_stdout_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", own)
+    with reserved_stdout():
+        assert sys.stdout is own
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "ugsd_sdk", "caption", "--offline", "--home", str(tmp_path)]
+    done = subprocess.run([*command, str(_CLIP)], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.stderr == b""
