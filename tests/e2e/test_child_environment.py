@@ -103,7 +103,8 @@ def test_it_is_found_where_only_a_variable_leads(tmp_path: Path) -> None:
     for name, folder in packages.items():
         (place / name).symlink_to(folder)
     code = (
-        "import sys; from pathlib import Path; from ugsd_sdk.connection.embedded import EmbeddedVerifier\n"
+        "import sys; from pathlib import Path\n"
+        "from ugsd_sdk.connection.embedded import EmbeddedVerifier\n"
         "verifier = EmbeddedVerifier(Path(sys.argv[1]))\n"
         "print(verifier.start(60).url); verifier.close()"
     )

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ugsd_privacy.output.terminal import tell
+
 __all__ = ["Audit", "audit", "main"]
 
 _FOUND, _NOT_ASKED = 1, 3
@@ -62,18 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for lock in locks:
         result = audit(lock)
         for line in result.found:
-            print(f"{lock}: {line}")
+            tell(f"{lock}: {line}")
         if result.found:
             code = _FOUND
         elif not result.answered or result.unanswered:
             code = code or _NOT_ASKED
         if not result.answered:
             why = result.reason or "it knows none of the packages: is a mirror answering for it?"
-            print(f"{lock}: NOT AUDITED, no advisory service could be asked: {why}")
+            tell(f"{lock}: NOT AUDITED, no advisory service could be asked: {why}")
         elif result.unanswered:
-            print(f"{lock}: NOT AUDITED: {', '.join(result.unanswered)}")
+            tell(f"{lock}: NOT AUDITED: {', '.join(result.unanswered)}")
         if result.answered:
-            print(f"{lock}: {result.answered} versions asked about, {len(result.found)} faults")
+            tell(f"{lock}: {result.answered} versions asked about, {len(result.found)} faults")
     return code
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerMoved, LedgerUnavailable
-from ugsd_privacy.files.file_owners import require_owned_by_us
+from ugsd_privacy.files.file_owners import make_private_folder, require_owned_by_us
 from ugsd_privacy.ledger.schema import LOST
 
 __all__ = ["FileId", "prepare_files", "require_in_place", "require_private", "sqlite_files"]
@@ -44,7 +44,7 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
     try:
         if not create and not (path.exists() and path.stat().st_size):
             raise LedgerCorrupt(LOST)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         _create_if_missing(path)
         directory, file = path.parent.stat(), path.lstat()
     except OSError as error:
