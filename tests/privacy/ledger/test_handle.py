@@ -216,6 +216,16 @@ def test_a_ledger_of_another_user_is_refused(tmp_path: Path, planted: str) -> No
         Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor").open()
 
 
+def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o002)
+    try:
+        Ledger(tmp_path / "home/deep/ledger").open().close()
+    finally:
+        os.umask(old)
+    for folder in ("home", "home/deep", "home/deep/ledger"):
+        assert (tmp_path / folder).stat().st_mode & 0o077 == 0
+
+
 def test_a_moved_ledger_is_opened_again_by_path(begun) -> None:
     replaced_by_copy(begun.ledger.path)
     with pytest.raises(LedgerMoved):
