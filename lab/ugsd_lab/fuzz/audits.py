@@ -9,6 +9,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from ugsd_privacy.audit.checkpoint import sign_checkpoint, sign_note
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
@@ -84,13 +85,10 @@ def read_report_of_fleet(data: bytes) -> str:
 def hostile_export(rng: Random) -> bytes:
     """An export whose owner signed what it likes, or a sound one that was damaged."""
     wild = rng.random() < 0.6
-    leaves = [[rng.randrange(10**4), 1, 3] for _ in range(rng.randint(1, 4))]
+    leaves: list[list[Any]] = [[rng.randrange(10**4), 1, 3] for _ in range(rng.randint(1, 4))]
     if wild:
         rng.choice(leaves)[rng.randrange(3)] = rng.choice(_EXTREMES)
-    contents = [
-        encode_item([3, rng.randbytes(32), size, [blocks, tokens]])
-        for size, blocks, tokens in leaves
-    ]
+    contents = [encode_item([3, rng.randbytes(32), leaf[0], leaf[1:]]) for leaf in leaves]
     frontier: list[bytes] = []
     for index, content in enumerate(contents):
         frontier, _ = extend_frontier(frontier, index, leaf_hash(content))
