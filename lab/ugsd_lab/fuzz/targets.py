@@ -45,6 +45,12 @@ from ugsd_server.session import Close, Reply, VerifierSession, Work
 from ugsd_server.verifier import Cache, VerifierInfo
 from ugsd_server.verifier.engine import Verifier
 
+from ugsd_lab.fuzz.audits import (
+    hostile_export,
+    hostile_report,
+    read_export,
+    read_report_of_fleet,
+)
 from ugsd_lab.fuzz.mutations import cbor, changed, damaged, spliced
 
 __all__ = ["TARGETS", "Case", "Target", "hostile_answer"]
@@ -407,12 +413,24 @@ class _Scorer:
         return np.zeros((len(tokens), 12), dtype=np.float32)
 
 
+def _from_bytes(
+    hostile: Callable[[Random], bytes], read: Callable[[bytes], str]
+) -> Callable[[Random], Case]:
+    def case(rng: Random) -> Case:
+        data = hostile(rng)
+        return Case(data, lambda: read(data))
+
+    return case
+
+
 TARGETS: Sequence[Target] = (
     Target("wire.decode_device_message", _decodes(_device_fields, decode_device_message), 5),
     Target("wire.decode_server_message", _decodes(_server_fields, decode_server_message), 5),
     Target("audit.records.decode_record", _decodes(_record_fields, decode_record), 4),
     Target("audit.checkpoint.open_checkpoint", _note, 3),
     Target("audit.receipts.Receipt", _receipt_case, 3),
+    Target("audit.report", _from_bytes(hostile_report, read_report_of_fleet), 2),
+    Target("audit.export", _from_bytes(hostile_export, read_export), 1),
     Target("manifest.open_manifest", _manifest, 1),
     Target("ServerChannel.receive_hello", _server_handshake, 1),
     Target("ClientChannel.receive_hello", _client_handshake, 1),

@@ -25,16 +25,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ugsd_sdk.audio.clip_files import (
+from ugsd_sdk.audio.clip_files import EncodedClip, check_size, opened
+from ugsd_sdk.audio.clip_formats import (
     FORMATS,
     MAX_CHANNELS,
     MAX_DURATION_S,
     MAX_RATE,
     ClipFormat,
-    EncodedClip,
     check_found,
-    check_size,
-    opened,
 )
 from ugsd_sdk.errors import (
     AudioTooLong,

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 import ugsd_sdk.audio.samples
-from ugsd_sdk.audio.clip_files import FORMATS, MeteredFile
+from ugsd_sdk.audio.clip_files import MeteredFile
+from ugsd_sdk.audio.clip_formats import FORMATS
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import AudioError, AudioTooLong, UnreadableAudio
 
@@ -76,6 +77,13 @@ def test_a_small_clip_has_a_small_bound() -> None:
 def test_views_of_any_item_size_are_heard() -> None:
     view = memoryview(np.frombuffer(WAV[: len(WAV) // 4 * 4], np.float32))
     np.testing.assert_array_equal(read_clip(view), read_clip(WAV[: len(WAV) // 4 * 4]))
+
+
+def test_a_released_view_is_a_typed_error() -> None:
+    view = memoryview(WAV)
+    view.release()
+    with pytest.raises(UnreadableAudio, match="was released"):
+        read_clip(view)
 
 
 @pytest.mark.parametrize("make", ["fifo", "folder", "socket", "link to a device", "device"])
