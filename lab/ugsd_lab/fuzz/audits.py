@@ -11,17 +11,24 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ugsd_privacy.audit.checkpoint import sign_checkpoint, sign_note
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
-from ugsd_privacy.audit.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.audit.offline import verify_export
-from ugsd_privacy.audit.report.fleet import Device, examine, merge_rows
-from ugsd_privacy.audit.report.model import CapRow, DayRow, HandshakeRow, Reason, Report, ResetRow
-from ugsd_privacy.audit.report.parts import Amounts, Verification
-from ugsd_privacy.audit.report.schema import read_report
-from ugsd_privacy.audit.tiles import bundle_bytes
 from ugsd_privacy.cbor import encode_item
-from ugsd_privacy.keys import LogKey
+from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.model import (
+    CapRow,
+    DayRow,
+    HandshakeRow,
+    Reason,
+    Report,
+    ResetRow,
+)
+from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.reports.schema import read_report
+from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
+from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
+from ugsd_privacy.tlog.tiles import bundle_bytes
 
 from ugsd_lab.fuzz.mutations import changed, damaged
 
