@@ -57,6 +57,7 @@ HOSTILE = {
     "dots of a table.toml": "[" + "a." * 50_000 + "a]\n",
     "dots inside.toml": "a = {" + "a." * 50_000 + "a = 1}\n",
     "keys.toml": "".join(f"a{n}=1\n" for n in range(MAX_PARTS - 1)),
+    "lines.toml": "\n" * (MAX_PARTS + 1),
     "many keys.toml": "".join(f"a{n}=1\n" for n in range(200_000)),
     "nested.toml": "a = " + "[" * (MAX_PARTS - 1),
     "nested maps.toml": "a = " + "{a=" * (MAX_PARTS - 1),
