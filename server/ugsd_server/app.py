@@ -279,7 +279,11 @@ def _keys(settings: Settings) -> Keys:
                 f"{path} does not exist; create it with `ugsd-server keygen --key-file {path}`, "
                 "or start with --create-key"
             )
-        VerifierKey.generate().save(path)
+        try:
+            VerifierKey.generate().save(path)
+        except KeyFileError:
+            if not path.exists():  # else another server that started at once was first
+                raise
     ring = KeyRing(path)
     ring.load()
     return ring.accepted

@@ -46,8 +46,10 @@ class MeteredFile:
     has ended, and :attr:`is_exhausted` says so afterwards.
     """
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, start: int = 0) -> None:
+        """``size`` bytes of ``file`` from ``start`` on are read."""
         self._file = file
+        self._start = start
         self._size = size
         self._at = 0
         # Measured on files of every format: at most 2.1 times the size when it is read whole, and
@@ -67,7 +69,7 @@ class MeteredFile:
         self._bytes_left -= wanted
         if self.is_exhausted or not wanted:
             return 0
-        self._file.seek(self._at)
+        self._file.seek(self._start + self._at)
         data = self._file.read(wanted)
         buffer[: len(data)] = data
         self._at += len(data)
@@ -126,20 +128,21 @@ def check_size(found: ClipFormat, size: int, rate: int, channels: int) -> None:
 
 
 def _checked(file: BinaryIO, size: int) -> tuple[MeteredFile, ClipFormat, int]:
-    found = format_of(file)
+    found, start = format_of(file)
     _check_size(size, found.max_bytes, found)
+    size -= start
     if found is OGG:
-        file.seek(0)
+        file.seek(start)
         pages = sound_pages(file.read(size))
         return MeteredFile(io.BytesIO(pages), len(pages)), found, len(pages)
     if found is FLAC:
-        _check_flac_blocks(file)
-    return MeteredFile(file, size), found, size
+        _check_flac_blocks(file, start)
+    return MeteredFile(file, size, start), found, size
 
 
-def _check_flac_blocks(file: BinaryIO) -> None:
+def _check_flac_blocks(file: BinaryIO, start: int) -> None:
     """Raise :class:`UnreadableAudio` for more metadata than any writer makes (RFC 9639 §8)."""
-    at = len(FLAC_MAGIC)
+    at = start + len(FLAC_MAGIC)
     for _ in range(_MAX_FLAC_BLOCKS):
         file.seek(at)
         head = file.read(4)
@@ -148,7 +151,7 @@ def _check_flac_blocks(file: BinaryIO) -> None:
             break
     else:
         raise refused(f"FLAC with more than {_MAX_FLAC_BLOCKS} blocks of metadata")
-    if at > TAGS_BYTES:
+    if at - start > TAGS_BYTES:
         raise refused(f"FLAC with more than {TAGS_BYTES} bytes of metadata")
 
 
@@ -166,6 +169,12 @@ def _checked_bytes(clip: bytes | bytearray | memoryview) -> bytes:
 
 
 def _unreadable(name: str, error: OSError) -> UnreadableAudio:
+    if os.path.isdir(name):  # noqa: PTH112  # a name with a NUL in it is no Path's
+        return UnreadableAudio(f"{name!r} is a folder: give the files in it")
+    if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
+        return UnreadableAudio(
+            f"{name!r} is a pipe or a device: save it to a file first, or pass its bytes in Python"
+        )
     return UnreadableAudio(
         f"{name!r} cannot be opened: {error.strerror}: check the path and its permissions"
     )

@@ -105,14 +105,15 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
 """Offset, bytes and name of formats that people may give, so that they read which one it is."""
 
 
-def format_of(file: BinaryIO) -> ClipFormat:
-    """The format by the file's first bytes. Raises :class:`UnreadableAudio` for any other."""
-    head = file.read(_HEAD_BYTES)
-    after_tags = _skip_id3(file, head)
-    if after_tags is not head:
-        if _is_mp3(after_tags):
-            return MP3
-        raise refused("an ID3 tag without MP3 after it")
+def format_of(file: BinaryIO) -> tuple[ClipFormat, int]:
+    """The format by the file's first bytes, and where it starts: some programs put an ID3 tag in
+    front of any format. Raises :class:`UnreadableAudio` for any other format."""
+    head, start = _skip_id3(file, file.read(_HEAD_BYTES))
+    found = _format_of_head(head)
+    return found, 0 if found is MP3 else start  # tags are a part of MP3
+
+
+def _format_of_head(head: bytes) -> ClipFormat:
     if head[:4] in {b"RIFF", b"RF64"} and head[8:12] == b"WAVE":
         return WAV
     if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
@@ -133,7 +134,8 @@ def format_of(file: BinaryIO) -> ClipFormat:
 def check_found(found: ClipFormat, container: str, encoding: str) -> None:
     """Raise :class:`UnreadableAudio` where libsndfile took the clip for something else."""
     if container not in found.containers or encoding not in found.encodings:
-        raise refused(f"{found.name} with {encoding} inside")
+        kinds = ", ".join(sorted(found.encodings))
+        raise refused(f"{found.name} with {encoding} samples (instead of {kinds})")
 
 
 def refused(what: str | None) -> UnreadableAudio:
@@ -143,8 +145,8 @@ def refused(what: str | None) -> UnreadableAudio:
     return UnreadableAudio(f"{what} is not read: {_TO_CONVERT}")
 
 
-def _skip_id3(file: BinaryIO, head: bytes) -> bytes:
-    """What comes after ID3 tags; ``head`` itself where there is none."""
+def _skip_id3(file: BinaryIO, head: bytes) -> tuple[bytes, int]:
+    """The first bytes after ID3 tags, and where they are; ``head`` and 0 where there is no tag."""
     at = 0
     for _ in range(_MAX_ID3_TAGS):
         if head[:3] != _ID3 or len(head) < _ID3_HEAD_BYTES:
@@ -156,7 +158,7 @@ def _skip_id3(file: BinaryIO, head: bytes) -> bytes:
         at += _ID3_HEAD_BYTES * (1 + has_footer) + length
         file.seek(at)
         head = file.read(_HEAD_BYTES)
-    return head
+    return head, at
 
 
 def _is_mp3(head: bytes) -> bool:

@@ -24,10 +24,11 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def sound_pages(data: bytes) -> bytes:
-    """The whole pages of ``data``, without a last one that was cut short.
+    """The whole pages of ``data``, without a last one that was cut short and without what follows
+    the last one, such as a tag or the padding of a card.
 
-    Raises :class:`UnreadableAudio` where something else than a page comes next, a page's checksum
-    is wrong, or there are more than :data:`MAX_PAGES`.
+    Raises :class:`UnreadableAudio` where something else stands between pages, a page's checksum is
+    wrong, or there are more than :data:`MAX_PAGES`.
     """
     at = 0
     for _ in range(MAX_PAGES):
@@ -35,6 +36,8 @@ def sound_pages(data: bytes) -> bytes:
             return data
         head = data[at : at + _HEAD_BYTES]
         if not head.startswith(_CAPTURE[: len(head)]):
+            if at and data.find(_CAPTURE, at) < 0:
+                return data[:at]
             raise _damaged(at)
         body = at + _HEAD_BYTES + (head[26] if len(head) == _HEAD_BYTES else 0)
         end = body + sum(data[at + _HEAD_BYTES : body])

@@ -32,6 +32,7 @@ _NEEDS = (
     *("cbor2", "cryptography", "numpy", "onnxruntime", "pydantic_settings", "typer", "websockets"),
 )
 """Packages that the child must find."""
+_MAX_LOG_BYTES = 2**20
 _OWNER_ONLY = 0o600
 
 
@@ -62,7 +63,10 @@ class EmbeddedVerifier:
         log = self._home / "embedded-verifier.log"
         try:
             make_private_folder(self._home)
-            with open(log, "w", encoding="utf-8", opener=_for_owner) as errors:
+            # Appended to, since another process' verifier may be writing there too.
+            is_long = log.exists() and log.stat().st_size > _MAX_LOG_BYTES
+            mode = "w" if is_long else "a"
+            with open(log, mode, encoding="utf-8", opener=_for_owner) as errors:
                 log.chmod(_OWNER_ONLY)  # one that an earlier release made
                 with self._lock:
                     process = self._process = subprocess.Popen(  # noqa: S603  # our own module

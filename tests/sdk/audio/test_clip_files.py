@@ -100,8 +100,23 @@ def test_what_is_no_regular_file_is_not_opened(make: str, tmp_path: Path) -> Non
         path.symlink_to("/dev/zero")
     else:
         path = Path("/dev/tty")
-    with soon(), pytest.raises(UnreadableAudio, match="cannot be opened: "):
+    told = "is a folder: give the files" if make == "folder" else "is a pipe or a device: save it"
+    with soon(), pytest.raises(UnreadableAudio, match=told):
         read_clip(path)
+
+
+ID3_TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
+
+
+@pytest.mark.parametrize("clip", [WAV, FLAC, AIFF], ids=["WAV", "FLAC", "AIFF"])
+def test_an_id3_tag_in_front_changes_nothing(clip: bytes) -> None:
+    np.testing.assert_array_equal(read_clip(ID3_TAG + clip), read_clip(clip))
+
+
+@pytest.mark.parametrize("clip", [OPUS, VORBIS], ids=["opus", "vorbis"])
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), b"junk", bytes(100)])
+def test_what_follows_the_last_ogg_page_is_ignored(clip: bytes, tail: bytes) -> None:
+    np.testing.assert_array_equal(read_clip(clip + tail), read_clip(clip))
 
 
 @pytest.mark.parametrize("whole", [OPUS, VORBIS], ids=["opus", "vorbis"])
@@ -220,7 +235,7 @@ def test_undocumented_formats_are_not_decoded(
         (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
         (b"\xf0\x7e\0\x01", "SDS"),
         (b"OggS\0\2" + bytes(20) + b"\1\5Speex", "Ogg that holds neither"),
-        (b"ID3\3\0\0\0\0\0\0\xf0\x7e", "an ID3 tag without MP3"),
+        (b"ID3\3\0\0\0\0\0\0\xf0\x7e", "SDS"),
     ],
 )
 def test_a_refused_format_is_named(head: bytes, name: str) -> None:
