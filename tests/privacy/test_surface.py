@@ -40,10 +40,10 @@ SURFACE = {
     ".dp.mechanism": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".dp.sampler": "RoundedGaussian",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
-    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
-        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
-        LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
-        UserNameRefused WireError WitnessUnavailable""",
+    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FileLocked
+        FrameRejected HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError
+        LedgerMoved LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected
+        UnknownVersion UserNameRefused WireError WitnessUnavailable""",
     ".files": "",
     ".files.atomic_files": "alone_in is_draft read_bytes replacing write_whole",
     ".files.bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
