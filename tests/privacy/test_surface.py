@@ -54,6 +54,7 @@ SURFACE = {
     ".files.key_files": """create_private from_text make_private_folder read_text replace_text
         require_not_writable require_owned_by_us sync_directory to_text""",
     ".files.marks": "Mark MarkFile",
+    ".forks": "call_around_forks call_in_children keep_for_good",
     ".keys": "",
     ".keys.manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",
