@@ -103,6 +103,20 @@ def test_on_the_device_only_the_transports_speak_to_a_network() -> None:
     assert list(offenders("ugsd_sdk", NETWORK, but="transport")) == []
 
 
+ONE_PLACE = {
+    "flock(": "privacy/ugsd_privacy/files/file_lock.py",
+    "register_at_fork(": "privacy/ugsd_privacy/forks.py",
+    "Py_IncRef": "privacy/ugsd_privacy/forks.py",
+}
+
+
+@pytest.mark.parametrize("call", ONE_PLACE)
+def test_system_calls_stand_in_one_place(call: str) -> None:
+    sources = (path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
+    users = {str(path.relative_to(ROOT)) for path in sources if call in path.read_text("utf-8")}
+    assert users == {ONE_PLACE[call]}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_typed(package: str) -> None:
     assert (PACKAGES[package] / "py.typed").is_file()

@@ -16,6 +16,7 @@
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
     ├── ExportFailed             a file or folder that an export cannot be written to
+    ├── FileLocked               another process or thread keeps a file or folder locked
     ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
     ├── KeyFileError             a key file that is missing, malformed, readable by others or theirs
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
@@ -31,6 +32,7 @@ __all__ = [
     "ChannelClosed",
     "ChannelError",
     "ExportFailed",
+    "FileLocked",
     "FrameRejected",
     "HandshakeFailed",
     "KeyFileError",
@@ -120,6 +122,10 @@ class LogTampered(PrivacyError):
 
 class ExportFailed(PrivacyError):
     """A file or folder that an export cannot be written to; what it held stays."""
+
+
+class FileLocked(PrivacyError):
+    """Another process or thread kept a file or folder locked until the deadline."""
 
 
 class WitnessUnavailable(PrivacyError):

@@ -12,12 +12,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio.samples import Clip, read_clip
 from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.dialers import EmbeddedDialer, PinnedDialer, dialer_to
 from ugsd_sdk.connection.exchange import Exchange

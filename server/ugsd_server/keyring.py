@@ -12,20 +12,15 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.errors import FileLocked, KeyFileError
+from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import replace_text, sync_directory
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-
-try:
-    import fcntl
-except ImportError:  # no such lock on Windows: rotate one at a time there
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "end_of", "public_file", "rotate"]
 
@@ -111,8 +106,13 @@ def rotate(path: Path, *, overlap_s: float, now_s: float) -> Rotation:
     """
     path = path.resolve()
     try:
-        with _alone_in(path.parent):
+        # To wait for another rotation would make one more of it.
+        with locked(path.parent, 0, is_folder=True):
             return _rotate(path, ends_s=int(now_s + overlap_s), now_s=now_s)
+    except FileLocked as error:
+        raise KeyFileError(
+            f"keys in {path.parent} are being rotated already: wait for that to end"
+        ) from error
     except OSError as error:
         raise KeyFileError(f"cannot rotate {path}: {error.strerror}; mend that first") from error
 
@@ -193,20 +193,3 @@ def _stamp(path: Path) -> _Stamp | None:
 
 def _is_settled(stamp: _Stamp | None) -> bool:
     return stamp is not None and max(stamp[:2]) + _SETTLED_NS < time() * 1e9
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Raises :class:`KeyFileError` while another process is in there."""
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise KeyFileError(f"keys in {folder} are being rotated already: wait") from None
-        yield
-    finally:
-        os.close(descriptor)

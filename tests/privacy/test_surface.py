@@ -40,10 +40,10 @@ SURFACE = {
     ".dp.mechanism": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".dp.sampler": "RoundedGaussian",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
-    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FrameRejected
-        HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError LedgerMoved
-        LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected UnknownVersion
-        UserNameRefused WireError WitnessUnavailable""",
+    ".errors": """BudgetExceeded ChannelClosed ChannelError ExportFailed FileLocked
+        FrameRejected HandshakeFailed KeyFileError LeakageUnknown LedgerCorrupt LedgerError
+        LedgerMoved LedgerUnavailable LogTampered ManifestRejected PrivacyError ReportRejected
+        UnknownVersion UserNameRefused WireError WitnessUnavailable""",
     ".files": "",
     ".files.atomic_files": "alone_in is_draft read_bytes replacing write_whole",
     ".files.bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
@@ -54,6 +54,7 @@ SURFACE = {
     ".files.key_files": """create_private from_text make_private_folder read_text replace_text
         require_not_writable require_owned_by_us sync_directory to_text""",
     ".files.marks": "Mark MarkFile",
+    ".forks": "call_around_forks call_in_children keep_for_good",
     ".keys": "",
     ".keys.manifest": """MAX_KEYS MAX_MANIFEST_BYTES KeyManifest ManifestKey open_manifest
         read_manifest_file sign verify_manifest""",

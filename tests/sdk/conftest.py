@@ -10,5 +10,14 @@ from tests.doubles.device import (
     verifier_key,
     voice,
 )
+from tests.doubles.lock_holder import hold
 
-__all__ = ["_no_settings_from_outside", "drafter", "fake", "new_captioner", "verifier_key", "voice"]
+__all__ = [
+    "_no_settings_from_outside",
+    "drafter",
+    "fake",
+    "hold",
+    "new_captioner",
+    "verifier_key",
+    "voice",
+]

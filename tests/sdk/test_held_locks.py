@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,8 @@ from ugsd_sdk.home import Door
 from ugsd_sdk.profile.habit import clips_heard
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
+from tests.doubles.lock_holder import Hold
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DEADLINE_S = 1.0
@@ -29,38 +28,7 @@ QUICK = Settings.of(
     verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), acquaintance=0
 )
 NOISE_S = 0.3
-HOLDER = """
-import fcntl, sqlite3, sys, time
-kind, path = sys.argv[1:]
-if kind == "ledger":
-    held = sqlite3.connect(path, isolation_level=None)
-    held.execute("BEGIN IMMEDIATE")
-else:
-    held = open(path, "a")
-    fcntl.flock(held, fcntl.LOCK_EX)
-print("held", flush=True)
-time.sleep(60)
-"""
-
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
-
-
-@pytest.fixture
-def hold() -> Iterator[Callable[[str, Path], None]]:
-    """Have another process take a lock, and stop it."""
-    with ExitStack() as stack:
-
-        def hold(kind: str, path: Path) -> None:
-            holder = subprocess.Popen(
-                [sys.executable, "-c", HOLDER, kind, str(path)], stdout=subprocess.PIPE
-            )
-            stack.enter_context(holder)
-            stack.callback(holder.kill)
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
-            holder.send_signal(signal.SIGSTOP)
-
-        yield hold
 
 
 @pytest.fixture
@@ -75,7 +43,7 @@ def timed(captioner: Captioner, voice: Voice) -> tuple[str | None, float]:
 
 
 def test_a_held_ledger_costs_only_the_deadline(
-    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     captioner = new_captioner(config=QUICK)
     assert captioner.caption(voice, 16_000).degraded is None
@@ -90,7 +58,7 @@ def test_a_held_ledger_costs_only_the_deadline(
 
 
 def test_a_held_profile_costs_only_the_deadline(
-    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     with new_captioner(config=QUICK) as captioner:
         captioner.caption(voice, 16_000)
@@ -103,7 +71,7 @@ def test_a_held_profile_costs_only_the_deadline(
 
 
 def test_a_freed_profile_is_kept_again(
-    new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
+    new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
     with new_captioner(config=QUICK) as captioner:
@@ -121,7 +89,7 @@ def test_all_waits_of_a_caption_share_one_budget(
     fake: Any,
     voice: Voice,
     tmp_path: Path,
-    hold: Callable[[str, Path], None],
+    hold: Hold,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []

@@ -16,6 +16,10 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.messages import Block
 from ugsd_server.verifier import VerifierInfo
 
+from tests.doubles.lock_holder import hold
+
+__all__ = ["hold"]
+
 Input = tuple[int, tuple[float, ...] | None]
 
 

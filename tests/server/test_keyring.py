@@ -16,6 +16,8 @@ from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_server.keyring import MAX_EARLIER_KEYS, KeyRing, end_of, public_file, rotate
 
+from tests.doubles.lock_holder import Hold
+
 NOW = 1_800_000_000.0
 DAY = 86_400
 
@@ -263,15 +265,14 @@ def test_a_key_behind_a_link_is_rotated_where_it_is(path: Path, tmp_path: Path) 
     assert len(ring.accepted()) == 2
 
 
-def test_one_rotation_at_a_time(path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    held = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(KeyFileError, match="rotated already: wait"):
-            rotate(path, overlap_s=DAY, now_s=NOW)
-    finally:
-        os.close(held)
+def test_one_rotation_at_a_time(path: Path, hold: Hold) -> None:
+    pytest.importorskip("fcntl")
+    end = hold("folder", path.parent)
+    started_s = time.monotonic()
+    with pytest.raises(KeyFileError, match="rotated already: wait"):
+        rotate(path, overlap_s=DAY, now_s=NOW)
+    assert time.monotonic() - started_s < 1
+    end()
     rotate(path, overlap_s=DAY, now_s=NOW)
 
 

@@ -38,6 +38,7 @@ __all__ = ["CosignedNotes", "cosign_request", "take_answer"]
 
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 _MAX_NOTES = 64
+_LOCK_TIMEOUT_S = 2.0
 
 
 class CosignedNotes:
@@ -90,11 +91,12 @@ class CosignedNotes:
         """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.
 
         The checkpoint that is kept now. Raises :class:`LogTampered`, also where the witness
-        cosigned two trees of one size, or :class:`ExportFailed`.
+        cosigned two trees of one size, or :class:`ExportFailed`, also if
+        another process keeps the folder locked for two seconds.
         """
         given, given_s = open_checkpoint(note, public), verify_cosignature(note, witness)
         path = self._path(witness)
-        with alone_in(self._folder):
+        with alone_in(self._folder, _LOCK_TIMEOUT_S):
             if path.exists():
                 kept, kept_s = _kept(path, witness, public)
                 if kept.size == given.size and kept.root != given.root:

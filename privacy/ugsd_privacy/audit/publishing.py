@@ -39,6 +39,8 @@ from ugsd_privacy.tlog.tiles import (
 __all__ = ["CHECKPOINT_FILE", "Published", "check_contents", "publish_tiles"]
 
 CHECKPOINT_FILE = "checkpoint"
+_LOCK_TIMEOUT_S = 10.0
+"""How long an export waits for another one into the same folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,10 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
 
     Every hash is the ledger's stored one, checked against the leaves below and the root above.
     Raises :class:`LogTampered` where they differ, or where ``folder`` holds another log, or more of
-    this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be written.
+    this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be
+    written, or another export has it for longer than ten seconds.
     """
-    with alone_in(folder):
+    with alone_in(folder, _LOCK_TIMEOUT_S):
         return _published_anew(view, note, public, folder)
 
 

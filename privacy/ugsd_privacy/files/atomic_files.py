@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.errors import ExportFailed, FileLocked, LogTampered
 from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import require_owned_by_us, sync_directory
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["alone_in", "is_draft", "read_bytes", "replacing", "write_whole"]
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}", re.DOTALL)
-_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _STALE_S = 3600.0
 """No draft is written to for so long, unless its writer died."""
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process that asks for it has ``folder``, which is made where need be.
+def alone_in(folder: Path, timeout_s: float) -> Iterator[None]:
+    """Lock ``folder``, which is made if it is missing, against others that ask for it.
 
-    Where the system or the file system has no ``flock`` of folders (Windows, NFS) it waits for
-    nobody. Raises :class:`ExportFailed`.
+    Where the system or the file system cannot lock a folder (Windows, NFS) nobody is kept out.
+    Raises :class:`ExportFailed`, also if another process or thread keeps it for ``timeout_s``.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = None if fcntl is None else os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise ExportFailed(f"cannot write in {folder}: {error.strerror}") from error
-    try:
-        if descriptor is not None:
-            _lock(descriptor, folder)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, timeout_s, is_folder=True, optional=True))
+        except FileLocked as error:
+            raise ExportFailed(str(error)) from error
+        except OSError as error:
+            raise ExportFailed(
+                f"cannot lock {folder}: {error.strerror}; name another folder"
+            ) from error
         yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 @contextmanager
@@ -94,14 +87,6 @@ def read_bytes(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
         return read_regular(path, max_bytes, check=require_owned_by_us if ours else None)
     except OSError as error:
         raise LogTampered(f"cannot read {path}: {error.strerror}") from None
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise ExportFailed(f"cannot lock {folder}: {error.strerror}; name another") from error
 
 
 def _drop_stale(path: Path) -> None:

@@ -1,49 +1,107 @@
-"""A lock beside a file, for those who read it, think, and write it again."""
+"""The one lock between processes and threads, for a file or a folder: docs/decisions/034.
+
+It is the system's advisory ``flock``, so a process that dies gives its locks back. On Windows there
+is no such lock, and of two processes that write at once the last one counts.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
+from ugsd_privacy.errors import FileLocked
+
 try:
     import fcntl
-except ImportError:  # no such lock on Windows: of two processes the last one counts
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["locked"]
 
-_PATIENCE_S = 2.0
 _RETRY_S = 0.005
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""How file systems answer that cannot lock, such as NFS a folder."""
 
 
 @contextmanager
-def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
-    """Alone among processes and threads with the file at ``path``, whose folder exists.
+def locked(
+    path: Path, timeout_s: float, *, is_folder: bool = False, optional: bool = False
+) -> Iterator[None]:
+    """Keep out every other process and thread that asks for the lock of ``path``.
 
-    Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``, two
-    seconds if not given: it may have been stopped while it held it. Raises ``OSError`` if there can
-    be no lock.
+    For a file, ``path`` with the suffix ``.lock`` is made and locked; the file may be replaced
+    meanwhile, and whoever holds the lock may delete that one too, as the last thing. A folder
+    (``is_folder``) is locked itself, and nothing appears in it. ``optional`` goes on without a lock
+    where the file system has none.
+
+    Raises :class:`FileLocked` if another process or thread keeps the lock for ``timeout_s``: it may
+    have been stopped while it held it. Raises ``OSError`` if there can be no lock.
     """
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _lock(descriptor, _PATIENCE_S if timeout_s is None else timeout_s)
+    if fcntl is None:
         yield
+        return
+    lock = path if is_folder else path.with_suffix(".lock")
+    flags = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT
+    try:
+        descriptor = _locked_descriptor(lock, flags, monotonic() + timeout_s, optional=optional)
+    except BlockingIOError:
+        raise FileLocked(
+            f"another process or thread has kept {path} locked for {timeout_s:g} s: wait until it "
+            "has ended, or end it, and try again"
+        ) from None
+    try:
+        yield
+    finally:
+        _release(descriptor)
+
+
+def _locked_descriptor(lock: Path, flags: int, ends_s: float, *, optional: bool) -> int:
+    while True:
+        descriptor = os.open(lock, flags, 0o600)
+        try:
+            has_lock = _wait(descriptor, ends_s, optional=optional)
+            if not has_lock or _is_at(lock, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the last holder deleted the file: others lock the next one
+
+
+def _wait(descriptor: int, ends_s: float, *, optional: bool) -> bool:
+    """Whether there is a lock now; if there is none, the file system has no locks."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            remaining_s = ends_s - monotonic()
+            if remaining_s <= 0:
+                raise
+            sleep(min(_RETRY_S, remaining_s))
+        except OSError as error:
+            if optional and error.errno in _NO_LOCKS:
+                return False
+            raise
+        else:
+            return True
+
+
+def _release(descriptor: int) -> None:
+    try:
+        # A process that was forked meanwhile shares the descriptor, and would keep the lock.
+        with suppress(OSError):  # there was none to release
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, timeout_s: float) -> None:
-    ends_s = monotonic() + timeout_s
-    while fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            left_s = ends_s - monotonic()
-            if left_s <= 0:
-                raise
-            sleep(min(_RETRY_S, left_s))
-        else:
-            return
+def _is_at(lock: Path, descriptor: int) -> bool:
+    """Whether what was locked is still what others would lock."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), lock.stat())
+    except FileNotFoundError:
+        return False

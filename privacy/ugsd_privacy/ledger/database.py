@@ -15,8 +15,6 @@ child refuses the ledger: nothing that was inherited is used or closed there.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from time import monotonic, sleep
 from weakref import WeakValueDictionary
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
+from ugsd_privacy.forks import call_around_forks, keep_for_good
 from ugsd_privacy.ledger.files import FileId, prepare_files, require_in_place, sqlite_files
 from ugsd_privacy.ledger.schema import prepare_schema
 
@@ -71,14 +70,10 @@ class Database:
         a child that inherited the handle, and :class:`LedgerMoved`.
         """
         ends_s = monotonic() + timeout_s
-        if not self._lock.acquire(timeout=max(timeout_s, 0)):
-            raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
-        try:
+        with _held(self._lock, timeout_s):
             connection = self._connected(ends_s)
             self.set_busy_timeout(max(ends_s - monotonic(), 0))
             yield connection
-        finally:
-            self._lock.release()
 
     def set_busy_timeout(self, seconds: float) -> None:
         """Let SQLite wait for other processes for ``seconds`` at most, from each statement on."""
@@ -121,19 +116,23 @@ class Database:
             return False
         return not self._is_inherited
 
-    def acquired(self, timeout_s: float, *, create: bool) -> None:
+    def require_own(self) -> None:
+        """Raise :class:`LedgerUnavailable` in a child that inherited the handle in use."""
+        if self._is_inherited:
+            raise LedgerUnavailable(
+                "this process was forked while its parent was writing the ledger, so it must not "
+                "use it: start it by spawn, or fork before the first caption"
+            )
+
+    def acquire(self, timeout_s: float, *, create: bool) -> None:
         """Count one more user; open the connection for the first one. Raises as
         :meth:`exclusive`, and :class:`LedgerCorrupt`."""
         ends_s = monotonic() + timeout_s
-        if not self._lock.acquire(timeout=max(timeout_s, 0)):
-            raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
-        try:
+        with _held(self._lock, timeout_s):
             self._connected(ends_s, create=create)
             self._users += 1
-        finally:
-            self._lock.release()
 
-    def released(self) -> None:
+    def release(self) -> None:
         """Count one user less, and close the connection after the last one.
 
         Where another thread keeps it busy for longer than a second, it stays open: closing must
@@ -150,11 +149,7 @@ class Database:
 
     def _connected(self, ends_s: float, *, create: bool = False) -> sqlite3.Connection:
         """The connection, opened if it is not; the lock is held."""
-        if self._is_inherited:
-            raise LedgerUnavailable(
-                "this process was forked while its parent was writing the ledger, so it must not "
-                "use it: start it by spawn, or fork before the first caption"
-            )
+        self.require_own()
         if self._connection is not None:
             return self._connection
         self.require_in_place()  # one that was closed for a fork must be the same file again
@@ -201,8 +196,7 @@ class Database:
         self._is_inherited = True
         for connection in (self._connection, *self._readers):
             if connection is not None:
-                # One reference too many keeps it from ever being closed, at exit too.
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+                keep_for_good(connection)
         self._connection = None
         self._readers = set()
 
@@ -228,9 +222,7 @@ class _Registry:
 
     def open(self, path: Path, timeout_s: float, *, create: bool) -> Database:
         ends_s = monotonic() + timeout_s
-        if not self._lock.acquire(timeout=max(timeout_s, 0)):
-            raise LedgerUnavailable("the ledger is busy: another thread is opening one; try again")
-        try:
+        with _held(self._lock, timeout_s):
             self._watch_forks()
             path = path.parent.resolve() / path.name
             file = prepare_files(path, create=create)
@@ -238,22 +230,20 @@ class _Registry:
             if database is None or not database.is_in_place():
                 self._refuse_inherited(file)
                 database = self._open[path, file] = Database(path, file)
-            database.acquired(max(ends_s - monotonic(), 0), create=create)
+            database.acquire(max(ends_s - monotonic(), 0), create=create)
             return database
-        finally:
-            self._lock.release()
 
     def _refuse_inherited(self, file: FileId) -> None:
         """SQLite knows files by their numbers: a new connection would share the parent's locks."""
         for (_, known), database in self._open.items():
-            if known == file and database._is_inherited:
-                database._connected(0)
+            if known == file:
+                database.require_own()
 
     def _watch_forks(self) -> None:
-        if self._is_watching or not hasattr(os, "register_at_fork"):
+        if self._is_watching:
             return
         self._is_watching = True
-        os.register_at_fork(
+        call_around_forks(
             before=self._before_fork,
             after_in_parent=self._after_fork,
             after_in_child=self._begin_in_child,
@@ -283,6 +273,18 @@ class _Registry:
 
 
 _REGISTRY = _Registry()
+
+
+@contextmanager
+def _held(lock: threading.Lock, timeout_s: float) -> Iterator[None]:
+    """Hold ``lock``. Raises :class:`LedgerUnavailable` if another thread keeps it for
+    ``timeout_s``."""
+    if not lock.acquire(timeout=max(timeout_s, 0)):
+        raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:

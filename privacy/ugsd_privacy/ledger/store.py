@@ -81,7 +81,7 @@ class Ledger:
                     with database.reader(timeout_s) as db:
                         _compare(anchor, db, create=self._create)
                 except BaseException:
-                    database.released()
+                    database.release()
                     if anchor is not None:
                         anchor.close()
                     raise
@@ -99,7 +99,7 @@ class Ledger:
                 if anchor is not None:
                     anchor.close()
                 if database is not None:
-                    database.released()
+                    database.release()
         finally:
             self._lock.release()
 

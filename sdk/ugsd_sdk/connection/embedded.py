@@ -16,9 +16,9 @@ from threading import Lock, Thread
 from typing import IO, Any
 
 from ugsd_privacy.files.key_files import make_private_folder
+from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.connection.child_process import child_environment, module_command
 from ugsd_sdk.errors import ConfigError, Unreachable
 

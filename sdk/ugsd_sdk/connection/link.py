@@ -35,6 +35,7 @@ from ugsd_privacy.errors import (
     PrivacyError,
     UnknownVersion,
 )
+from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel
 from ugsd_privacy.protocol.messages import (
@@ -48,7 +49,6 @@ from ugsd_privacy.protocol.messages import (
 )
 
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,

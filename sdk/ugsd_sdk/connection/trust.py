@@ -15,7 +15,7 @@ from time import time
 from typing import Annotated
 
 from pydantic import Field, ValidationError
-from ugsd_privacy.errors import KeyFileError, ManifestRejected
+from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
 from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import (
     make_private_folder,
@@ -34,6 +34,7 @@ from ugsd_sdk.errors import Untrusted
 __all__ = ["TrustedRoot"]
 
 _OWNER_ONLY = 0o600
+_LOCK_TIMEOUT_S = 2.0
 _REMEDY = (
     "restore it from a backup; or ask the operator for the newest manifest, and where its digest "
     "is the operator's, run: ugsd trust accept"
@@ -97,7 +98,7 @@ class TrustedRoot:
         with self._told():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made()):
+            with locked(self._made(), _LOCK_TIMEOUT_S):
                 seen = self._noted(self._read(), manifest, now_s)
             now_s = max(now_s, seen.latest_s)
             manifest.check(now_s=now_s, least_serial=seen.serial)
@@ -118,7 +119,7 @@ class TrustedRoot:
         with self._told():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made()):
+            with locked(self._made(), _LOCK_TIMEOUT_S):
                 known = self._known()
                 now_s = max(now_s, known.latest_s)
                 manifest.check(now_s=now_s, least_serial=known.serial)
@@ -132,7 +133,7 @@ class TrustedRoot:
             yield
         except ManifestRejected as error:
             raise Untrusted(f"{self._manifest}: {error}") from error
-        except KeyFileError as error:
+        except (FileLocked, KeyFileError) as error:
             raise Untrusted(f"what was seen of the verifier's manifests: {error}") from error
         except OSError as error:
             raise Untrusted(
@@ -160,7 +161,7 @@ class TrustedRoot:
         """In this order: a crash in between leaves no mark of what is not kept."""
         self._marks.make()
         replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
-        with locked(self._marks.path):  # which has other roots' marks too
+        with locked(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
             self._marks.put(self._name, (seen.serial, seen.latest_s))
 
     def _read(self) -> _Seen:

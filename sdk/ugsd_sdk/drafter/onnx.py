@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
 from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
 from ugsd_sdk.errors import ModelError

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.errors import FileLocked, KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.key_files import (
@@ -40,6 +40,7 @@ _DOUBT_CLIPS = 2
 _MEMORY_CLIPS = 50
 """Older clips fade: the average follows a voice, a microphone or a room that changes."""
 _MAX_BYTES = 1 << 20
+_LOCK_TIMEOUT_S = 2.0
 _MAX_COUNT = 1 << 40
 
 _logger = logging.getLogger(__name__)
@@ -99,11 +100,11 @@ class HabitFile:
             for folder in (self.path.parent.parent, self.path.parent):
                 make_private_folder(folder)
             require_not_writable(self.path.parent)
-            with locked(self.path, timeout_s=timeout_s):
+            with locked(self.path, timeout_s):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
                 self._write(habit)
-        except BlockingIOError:
+        except FileLocked:
             return None
         except OSError as error:
             raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
@@ -136,12 +137,12 @@ def forget_habits(folder: Path, user: str) -> bool:
     if not path.parent.is_dir():
         return False
     try:
-        with locked(path):
+        with locked(path, _LOCK_TIMEOUT_S):
             left = [part for part in (path, path.with_suffix(".part")) if part.exists()]
             for part in (*left, path.with_suffix(".lock")):
                 part.unlink()
-    except BlockingIOError as error:
-        raise HabitError(f"{path}: another process keeps it locked: try again") from error
+    except FileLocked as error:
+        raise HabitError(str(error)) from error
     except OSError as error:
         raise HabitError(f"{path}: {error.strerror}: delete it by hand") from error
     return bool(left)

@@ -27,12 +27,12 @@ from enum import Enum
 from threading import Condition, Thread
 from time import monotonic
 
+from ugsd_privacy.forks import call_in_children
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State as ProtocolState
 from websockets.uri import WebSocketURI
 
-from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
 from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
 from ugsd_sdk.transport.allowance import Allowance

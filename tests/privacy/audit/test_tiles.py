@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ugsd_privacy.audit import publishing
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.files import atomic_files as whole_files
+from ugsd_privacy.files import file_lock
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
@@ -266,7 +266,7 @@ def test_two_exports_at_once_end_with_the_larger_log(
 def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_files, "fcntl", None)
+    monkeypatch.setattr(file_lock, "fcntl", None)
     folder, write = tmp_path / "public", publishing.write_whole
     older, newer = log.grow(11), log.grow(12)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.errors import ExportFailed
 from ugsd_privacy.files import atomic_files as whole_files
+from ugsd_privacy.files import file_lock
 from ugsd_privacy.files.atomic_files import alone_in, is_draft, replacing, write_whole
 
 
@@ -83,11 +84,11 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
 
     def second() -> None:
         begun.set()
-        with alone_in(folder):
+        with alone_in(folder, 5):
             done.append("second")
 
     thread = threading.Thread(target=second)
-    with alone_in(folder):
+    with alone_in(folder, 5):
         thread.start()
         begun.wait()
         thread.join(0.2)
@@ -95,7 +96,7 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
     thread.join()
     assert done == ["first", "second"]
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ExportFailed), alone_in(tmp_path / "file"):
+    with pytest.raises(ExportFailed), alone_in(tmp_path / "file", 0):
         pass
 
 
@@ -107,9 +108,9 @@ def test_a_file_system_without_locks_is_written_to_and_a_lock_that_fails_is_told
     def refused(*given: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(whole_files.fcntl, "flock", refused)
-    with alone_in(tmp_path):
+    monkeypatch.setattr(file_lock.fcntl, "flock", refused)
+    with alone_in(tmp_path, 0):
         write_whole(tmp_path / "file", b"")
     number = errno.EIO
-    with pytest.raises(ExportFailed, match="cannot lock"), alone_in(tmp_path):
+    with pytest.raises(ExportFailed, match="cannot lock"), alone_in(tmp_path, 0):
         pass

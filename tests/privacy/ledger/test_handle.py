@@ -16,6 +16,8 @@ import pytest
 from ugsd_privacy.errors import ChannelClosed, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
 
+from tests.doubles.forked import in_child
+
 # Reads a ledger as another program would: it opens the file, and is the last to close it if it may.
 FOREIGN_READER = """
 import sqlite3, sys
@@ -303,24 +305,8 @@ def test_a_busy_thread_costs_no_more_than_the_timeout(begun, call: str) -> None:
 # -- forking
 
 
-def in_child(work: Callable[[], object]) -> str:
-    """What ``work`` gives, or raises, in a forked child; it exits as programs do."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        try:
-            said = str(work())
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return said
-
+FORKS, FORK_TIMEOUT_S, NOISE_S = 5, 0.5, 2.0
+"""A fork waits for readers and transactions of other threads for half a second at most."""
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 
@@ -332,7 +318,7 @@ def test_a_forked_child_writes_by_its_own_handle(begun) -> None:
         return send(begun).record
 
     before = send(begun).record
-    assert in_child(child) == str(before + 2), "a hello and a block"
+    assert in_child(child)() == before + 2, "a hello and a block"
     read_from_outside(begun.ledger.path)
     assert send(begun).record == before + 3
     assert begun.verified().size == before + 4
@@ -342,8 +328,10 @@ def test_a_forked_child_writes_by_its_own_handle(begun) -> None:
 def test_no_sqlite_connection_survives_into_a_child(begun) -> None:
     with Ledger(begun.ledger.path.parent).open() as other:
         assert other._database._connection is not None
-        state = in_child(lambda: (begun.ledger._database._connection, other.is_in_place()))
-    assert state == "(None, True)"
+        state = in_child(
+            lambda: [begun.ledger._database._connection is None, other.is_in_place()]
+        )()
+    assert state == [True, True]
 
 
 @forks
@@ -370,7 +358,7 @@ def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
         return str(said)
 
     try:
-        said = in_child(child)
+        said = in_child(child)()
     finally:
         done.set()
         holder.join()
@@ -399,7 +387,7 @@ assert os.path.exists(str(ledger.path) + "-wal")
 
 @forks
 def test_a_forked_child_seals_nothing_on_its_parents_session(begun) -> None:
-    said = in_child(lambda: send(begun).record)
+    said = in_child(lambda: send(begun).record)()
     assert said.startswith("ChannelClosed: this session belongs to the process")
     assert begun.server.open(send(begun).data), "the parent's goes on"
 
@@ -418,14 +406,14 @@ def test_readers_and_forks_never_wait_for_each_other_long(begun) -> None:
         reader.start()
     started_s = monotonic()
     try:
-        for _ in range(5):
-            assert in_child(lambda: "alive") == "alive"
+        for _ in range(FORKS):
+            assert in_child(lambda: "alive")() == "alive"
             send(begun)
     finally:
         stop.set()
         for reader in readers:
             reader.join()
-    assert monotonic() - started_s < 20
+    assert monotonic() - started_s < FORKS * FORK_TIMEOUT_S + NOISE_S
 
 
 def test_a_killed_writer_between_foreign_reads_loses_nothing(tmp_path: Path) -> None:

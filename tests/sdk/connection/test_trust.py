@@ -28,6 +28,8 @@ from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
+from tests.doubles.lock_holder import Hold
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DAY = 86_400
@@ -376,18 +378,17 @@ def test_processes_that_see_manifests_at_once_forget_none(device: Device, tmp_pa
     assert json.loads(device.record.read_text()) == {"serial": 40, "latest_s": BEGIN + 2}
 
 
-def test_a_record_that_another_process_is_busy_with_gives_no_key(
-    device: Device, monkeypatch: pytest.MonkeyPatch
+def test_a_held_record_gives_no_key(
+    device: Device, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    monkeypatch.setattr("ugsd_privacy.files.file_lock._PATIENCE_S", 0.05)
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr("ugsd_sdk.connection.trust._LOCK_TIMEOUT_S", 0.2)
     device.key(signed(1, KEYS[0]))
-    held = os.open(device.record.with_suffix(".lock"), os.O_RDWR)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        device.refuses("cannot be kept", signed(2, KEYS[1]))
-    finally:
-        os.close(held)
+    end = hold("file", device.record.with_suffix(".lock"))
+    started_s = time.monotonic()
+    device.refuses("wait until it has ended, or end it", signed(2, KEYS[1]))
+    assert time.monotonic() - started_s < 1.2
+    end()
     assert device.key() == KEYS[1]
 
 

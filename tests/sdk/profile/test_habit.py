@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from ugsd_sdk.profile.habit import (
     clips_heard,
     forget_habits,
 )
+
+from tests.doubles.lock_holder import Hold
 
 EARS, OTHER_EARS = b"\x01" * 32, b"\x02" * 32
 _CLIPS = st.lists(
@@ -184,15 +187,20 @@ def test_threads_lose_no_clip(tmp_path: Path) -> None:
     assert clips_heard(tmp_path, "ada") == 80
 
 
-def test_a_process_that_was_stopped_with_the_lock_holds_nobody_up(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
+def test_a_stopped_holder_costs_a_bounded_wait(
+    tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr("ugsd_sdk.profile.habit._LOCK_TIMEOUT_S", 0.2)
     file = HabitFile(tmp_path, "ada", EARS)
     keep(file, 1, np.ones(4))
-    with file.path.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert file.add(np.ones(4, dtype=np.float32), timeout_s=0.1) is None
-        with pytest.raises(HabitError, match="another process"):
-            forget_habits(tmp_path, "ada")
+    end = hold("file", file.path.with_suffix(".lock"))
+    started_s = time.monotonic()
+    assert file.add(np.ones(4, dtype=np.float32), timeout_s=0.1) is None
+    with pytest.raises(HabitError, match="another process"):
+        forget_habits(tmp_path, "ada")
+    assert time.monotonic() - started_s < 1.3
+    end()
     assert file.add(np.ones(4, dtype=np.float32)).count == 2
 
 
