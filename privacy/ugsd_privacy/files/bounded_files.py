@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from ugsd_privacy.files.reserved_files import is_reserved
+
 __all__ = ["MAX_TEXT_BYTES", "open_regular", "read_regular"]
 
 MAX_TEXT_BYTES = 4 * 2**20
@@ -74,3 +76,5 @@ def read_regular(
 def _require_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))
+    if is_reserved(status):
+        raise OSError(errno.EBUSY, "it is a ledger that this process is using", os.fspath(path))

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
-from ugsd_privacy.ledger.files import FileId, require_in_place, require_private
+from ugsd_privacy.files.reserved_files import FileId
+from ugsd_privacy.ledger.files import require_in_place, require_private
 
 __all__ = ["Anchor", "Mark"]
 

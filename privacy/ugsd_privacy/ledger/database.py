@@ -21,17 +21,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from weakref import WeakValueDictionary
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
-from ugsd_privacy.forks import call_around_forks, keep_for_good
-from ugsd_privacy.ledger.files import FileId, prepare_files, require_in_place, sqlite_files
+from ugsd_privacy.files.reserved_files import FileId, free, reserve
+from ugsd_privacy.forks import keep_for_good
+from ugsd_privacy.ledger.files import log_path, require_in_place, sqlite_files
 from ugsd_privacy.ledger.schema import prepare_schema
+from ugsd_privacy.ledger.write_ahead_log import WriteAheadLog
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "held"]
 
-_FORK_TIMEOUT_S = 0.5
-"""How long a fork waits for transactions and readers of other threads."""
 _CLOSE_TIMEOUT_S = 1.0
 _POLL_S = 0.005
 _PRAGMAS = (
@@ -44,7 +43,7 @@ _PRAGMAS = (
 
 
 class Database:
-    """The process' handle on the ledger at ``path``. Made by :func:`open_database`."""
+    """The process' handle on the ledger at ``path``; ``handles.open_database`` makes it."""
 
     def __init__(self, path: Path, file: FileId) -> None:
         self.path = path
@@ -53,6 +52,9 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._files = {path: file}
         """What must be in place: the database alone, and while it is open its companions too."""
+        self._size = 0
+        """Bytes of the database file when it was last seen; it never shrinks."""
+        self._log: WriteAheadLog | None = None
         self._readers: set[sqlite3.Connection] = set()
         self._users = 0
         """How many opened it and did not close it yet."""
@@ -70,7 +72,7 @@ class Database:
         a child that inherited the handle, and :class:`LedgerMoved`.
         """
         ends_s = monotonic() + timeout_s
-        with _held(self._lock, timeout_s):
+        with held(self._lock, timeout_s):
             connection = self._connected(ends_s)
             self.set_busy_timeout(max(ends_s - monotonic(), 0))
             yield connection
@@ -105,8 +107,17 @@ class Database:
 
     def require_in_place(self) -> None:
         """Raise :class:`LedgerMoved` unless the files that are open are still those at their
-        paths."""
-        require_in_place(self._files)
+        paths, and the database is no shorter than it was."""
+        size = require_in_place(self._files)[self.path]
+        if size < self._size:
+            raise LedgerMoved(f"{self.path} was cut short while it was in use")
+        self._size = size
+
+    def require_committed(self, content: bytes) -> None:
+        """Raise :class:`LedgerMoved` unless the latest commit, which wrote ``content``, is where
+        whoever opens the ledger next will find it. The lock is held."""
+        if self._log is not None:
+            self._log.require_committed(content)
 
     def is_in_place(self) -> bool:
         """Whether what is open is still what lies at its path."""
@@ -128,7 +139,7 @@ class Database:
         """Count one more user; open the connection for the first one. Raises as
         :meth:`exclusive`, and :class:`LedgerCorrupt`."""
         ends_s = monotonic() + timeout_s
-        with _held(self._lock, timeout_s):
+        with held(self._lock, timeout_s):
             self._connected(ends_s, create=create)
             self._users += 1
 
@@ -158,10 +169,12 @@ class Database:
             prepare_schema(connection, create=create)
             self.require_in_place()  # no other file came in between
             files = sqlite_files(self.path)
+            log = WriteAheadLog(log_path(self.path))
         except BaseException:
             connection.close()
             raise
-        self._connection, self._files = connection, files
+        self._connection, self._files, self._log = connection, files, log
+        reserve(files)
         self._timeout_ms, self._synchronous = -1, ""
         return connection
 
@@ -169,11 +182,15 @@ class Database:
         """Close the connection; the lock is held. SQLite leaves the files at the path alone where
         the one that it has open is not there any more."""
         connection, self._connection = self._connection, None
-        self._files = {self.path: self._file}  # SQLite may delete its companions now
+        log, self._log = self._log, None
+        files, self._files = self._files, {self.path: self._file}
         if connection is not None:
-            connection.close()
+            connection.close()  # SQLite may delete the companions now
+            free(files)
+        if log is not None:
+            log.close()
 
-    def _pause(self, ends_s: float) -> bool:
+    def pause(self, ends_s: float) -> bool:
         """Before a fork: keep every other thread out and close, or say that it cannot be done."""
         if not self._lock.acquire(timeout=max(ends_s - monotonic(), 0)):
             return False
@@ -186,11 +203,11 @@ class Database:
             self._disconnect()
         return True
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """After a fork that it was paused for, on either side."""
         self._lock.release()
 
-    def _inherit(self) -> None:
+    def inherit(self) -> None:
         """In a child that was forked while this was in use: never touch what the parent has."""
         self._lock = threading.Lock()
         self._is_inherited = True
@@ -201,82 +218,8 @@ class Database:
         self._readers = set()
 
 
-def open_database(path: Path, timeout_s: float, *, create: bool) -> Database:
-    """The process' handle on the ledger at ``path``, counted as one more user's.
-
-    Waits for ``timeout_s`` at most. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`,
-    also where it is missing or empty and not to be created.
-    """
-    return _REGISTRY.open(path, timeout_s, create=create)
-
-
-class _Registry:
-    """The handles of this process, by path and file."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: WeakValueDictionary[tuple[Path, FileId], Database] = WeakValueDictionary()
-        self._paused: list[Database] = []
-        self._is_watching = False
-        self._is_held = False
-
-    def open(self, path: Path, timeout_s: float, *, create: bool) -> Database:
-        ends_s = monotonic() + timeout_s
-        with _held(self._lock, timeout_s):
-            self._watch_forks()
-            path = path.parent.resolve() / path.name
-            file = prepare_files(path, create=create)
-            database = self._open.get((path, file))
-            if database is None or not database.is_in_place():
-                self._refuse_inherited(file)
-                database = self._open[path, file] = Database(path, file)
-            database.acquire(max(ends_s - monotonic(), 0), create=create)
-            return database
-
-    def _refuse_inherited(self, file: FileId) -> None:
-        """SQLite knows files by their numbers: a new connection would share the parent's locks."""
-        for (_, known), database in self._open.items():
-            if known == file:
-                database.require_own()
-
-    def _watch_forks(self) -> None:
-        if self._is_watching:
-            return
-        self._is_watching = True
-        call_around_forks(
-            before=self._before_fork,
-            after_in_parent=self._after_fork,
-            after_in_child=self._begin_in_child,
-        )
-
-    def _before_fork(self) -> None:
-        ends_s = monotonic() + _FORK_TIMEOUT_S
-        self._is_held = self._lock.acquire(timeout=_FORK_TIMEOUT_S)
-        self._paused = [each for each in list(self._open.values()) if each._pause(ends_s)]
-
-    def _after_fork(self) -> None:
-        paused, self._paused = self._paused, []
-        for database in paused:
-            database._resume()
-        if self._is_held:
-            self._lock.release()
-        self._is_held = False
-
-    def _begin_in_child(self) -> None:
-        paused = list(self._paused)
-        if not self._is_held:
-            self._lock = threading.Lock()
-        self._after_fork()
-        for database in list(self._open.values()):
-            if not any(database is each for each in paused):
-                database._inherit()
-
-
-_REGISTRY = _Registry()
-
-
 @contextmanager
-def _held(lock: threading.Lock, timeout_s: float) -> Iterator[None]:
+def held(lock: threading.Lock, timeout_s: float) -> Iterator[None]:
     """Hold ``lock``. Raises :class:`LedgerUnavailable` if another thread keeps it for
     ``timeout_s``."""
     if not lock.acquire(timeout=max(timeout_s, 0)):

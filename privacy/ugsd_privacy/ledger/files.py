@@ -11,27 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
 
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.files.file_owners import make_private_folder, require_owned_by_us
+from ugsd_privacy.files.reserved_files import FileId
 from ugsd_privacy.ledger.schema import LOST
 
-__all__ = ["FileId", "prepare_files", "require_in_place", "require_private", "sqlite_files"]
-
-_SUFFIXES = ("", "-wal", "-shm")
-
-
-class FileId(NamedTuple):
-    """Which file is at a path: the same numbers mean the same file, whatever its name."""
-
-    device: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileId:
-        """The identity in what ``stat`` returned."""
-        return cls(status.st_dev, status.st_ino)
+__all__ = ["log_path", "prepare_files", "require_in_place", "require_private", "sqlite_files"]
 
 
 def prepare_files(path: Path, *, create: bool) -> FileId:
@@ -56,6 +42,9 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
         raise LedgerUnavailable(f"{path} is not a regular file")
     require_private(path.parent, directory, mode=0o700)
     require_private(path, file, mode=0o600)
+    for part in _companions(path):
+        if os.path.lexists(part):  # before SQLite, run by root, takes it over
+            require_private(part, part.lstat(), mode=0o600)
     if file.st_nlink != 1:
         raise LedgerUnavailable(
             f"{path} has {file.st_nlink} names (hard links), and an SQLite database must have one; "
@@ -75,22 +64,32 @@ def require_private(path: Path, status: os.stat_result, *, mode: int) -> None:
         raise LedgerUnavailable(str(error)) from error
 
 
+def log_path(path: Path) -> Path:
+    """Where SQLite keeps the write-ahead log of the database at ``path``."""
+    return path.with_name(f"{path.name}-wal")
+
+
 def sqlite_files(path: Path) -> dict[Path, FileId]:
-    """The identity of the database file at ``path``, its write-ahead log and its shared memory, as
-    far as they exist. Raises ``OSError``."""
+    """Which files the open database at ``path``, its write-ahead log and its shared memory are.
+
+    Raises :class:`LedgerUnavailable` where one belongs to another user, and :class:`LedgerMoved`
+    where one is missing: another handle of this process goes on with one that was deleted.
+    """
     found: dict[Path, FileId] = {}
-    for suffix in _SUFFIXES:
-        part = path.with_name(path.name + suffix)
+    for part in (path, *_companions(path)):
         try:
-            found[part] = FileId.of(part.lstat())
+            status = part.lstat()
         except FileNotFoundError:
-            continue
+            raise LedgerMoved(f"{part} was deleted while it was in use") from None
+        require_private(part, status, mode=0o600)
+        found[part] = FileId.of(status)
     return found
 
 
-def require_in_place(files: dict[Path, FileId]) -> None:
-    """Raise :class:`LedgerMoved` unless each of ``files`` is still at its path, under that name
-    alone (device, inode, link count)."""
+def require_in_place(files: dict[Path, FileId]) -> dict[Path, int]:
+    """The sizes of ``files`` in bytes. Raises :class:`LedgerMoved` unless each is still at its
+    path, under that name alone (device, inode, link count)."""
+    sizes: dict[Path, int] = {}
     for path, expected in files.items():
         try:
             status = path.lstat()
@@ -100,6 +99,13 @@ def require_in_place(files: dict[Path, FileId]) -> None:
             raise LedgerMoved(f"{path} was replaced while it was in use")
         if status.st_nlink != 1:
             raise LedgerMoved(f"{path} was given a second name (a hard link) while it was in use")
+        sizes[path] = status.st_size
+    return sizes
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    """The write-ahead log and the shared memory of the database at ``path``."""
+    return log_path(path), path.with_name(f"{path.name}-shm")
 
 
 def _create_if_missing(path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Literal, Self
 from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
-from ugsd_privacy.ledger.database import Database, open_database
+from ugsd_privacy.ledger.database import Database
+from ugsd_privacy.ledger.handles import open_database
 from ugsd_privacy.ledger.schema import LOST, is_new
 from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing
 
@@ -149,6 +150,8 @@ class Ledger:
             if self._anchor is not None and passage.last:
                 self._anchor.write(Mark(passage.index + 1, passage.last))
             self._require_in_place()
+            if passage.last:
+                self._require_open().require_committed(passage.content)
 
     @contextmanager
     def reading(self, *, timeout_s: float | None = None) -> Iterator[LedgerView]:

@@ -286,6 +286,8 @@ class Passage(LedgerView):
         self._caption = caption
         self.last = b""
         """Hash of the leaf that was recorded; empty before that."""
+        self.content = b""
+        """Content of that leaf."""
         self.index, last_hour = self._end()
         """The leaf that this passage becomes."""
         start = None if uptime is None else self._start()
@@ -325,7 +327,7 @@ class Passage(LedgerView):
                 for window, number in window_numbers(self.hour, self._caption).items()
             ),
         )
-        self.last = leaf_hash(content)
+        self.last, self.content = leaf_hash(content), content
         nodes = completed_nodes(index, self.last, self.node)
         self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
         return index

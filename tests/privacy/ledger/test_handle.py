@@ -13,7 +13,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from ugsd_privacy.errors import ChannelClosed, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.ledger import Ledger
 
 from tests.doubles.forked import in_child
@@ -99,7 +101,10 @@ def test_nothing_opens_the_file_beside_sqlite(begun) -> None:
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:
         if watching and event in {"open", "os.link", "os.rename", "os.remove"}:
-            opened.extend(str(a) for a in arguments[:2] if "ledger.sqlite3" in str(a))
+            # SQLite takes no locks on the write-ahead log, which is read to see what is in it.
+            opened.extend(
+                str(a) for a in arguments[:2] if str(a).endswith(("ledger.sqlite3", "-shm"))
+            )
 
     sys.addaudithook(hear)
     other = Ledger(begun.ledger.path.parent)
@@ -183,6 +188,74 @@ def test_a_change_during_the_commit_sends_nothing(
         begun.channel.seal(b"")
 
 
+OVERWRITES = {
+    "emptied log": ": > ledger.sqlite3-wal",
+    "shortened log": "truncate -s 20000 ledger.sqlite3-wal",
+    "emptied database": ": > ledger.sqlite3",
+    "restored log": "cat ../backup/ledger.sqlite3-wal > ledger.sqlite3-wal",
+    "restored database and log": "cp ../backup/ledger.sqlite3 ../backup/ledger.sqlite3-wal .",
+    "restored files": "cp ../backup/* .",
+}
+"""By a shell in the ledger's folder: every file keeps its inode. The backup has fewer leaves."""
+
+
+@pytest.mark.parametrize("overwrite", OVERWRITES)
+@pytest.mark.parametrize("generation", ["first", "later"])
+def test_a_ledger_overwritten_in_use_sends_nothing(
+    tmp_path: Path, new_world: Callable[[Path], object], overwrite: str, generation: str
+) -> None:
+    world = new_world(tmp_path / "ledger")
+    world.ledger = Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor")
+    with world.ledger:
+        world.door = world.egress(limits=BudgetLimits.uncapped())
+        world.caption = world.connect(world.door)
+        if generation == "later":  # the log was begun again since
+            send(world)
+            world.ledger.forget()
+        send(world)
+        subprocess.run(["cp", "-a", tmp_path / "ledger", tmp_path / "backup"], check=True)
+        for _ in range(5):
+            send(world)
+        subprocess.run(OVERWRITES[overwrite], shell=True, cwd=tmp_path / "ledger", check=True)
+        with pytest.raises((LedgerMoved, LedgerCorrupt)):
+            send(world)
+        with pytest.raises((LedgerMoved, LedgerCorrupt, ChannelClosed)):
+            send(world)
+
+
+def test_a_checkpointed_log_is_followed(begun) -> None:
+    """Also where another process begins it again, and where it is emptied on purpose."""
+    begun.door = begun.egress(limits=BudgetLimits.uncapped())
+    checkpoint = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(*db.execute("
+    checkpoint += "f'PRAGMA wal_checkpoint({sys.argv[2]})'))"
+    for kind in ("PASSIVE", "RESTART", "TRUNCATE", "PASSIVE"):
+        for _ in range(3):
+            send(begun)
+        path = str(begun.ledger.path)
+        subprocess.run([sys.executable, "-c", checkpoint, path, kind], check=True)
+        begun.ledger.forget()
+        send(begun)
+    assert begun.verified().size == 18
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite3", "ledger.sqlite3-shm", "ledger.sqlite3-wal"])
+def test_no_reader_of_files_opens_a_ledger_in_use(begun, name: str) -> None:
+    """Closing it would drop SQLite's locks."""
+    path = begun.ledger.path.with_name(name)
+    with pytest.raises(OSError, match="a ledger that this process is using"):
+        open_regular(path)
+    begun.ledger.close()
+    if path.exists():
+        open_regular(path).close()
+
+
+def test_a_deleted_shared_memory_is_not_worked_around(begun) -> None:
+    """SQLite would go on with the one that another handle of this process has."""
+    begun.ledger.path.with_name("ledger.sqlite3-shm").unlink()
+    with pytest.raises(LedgerMoved, match="shm was deleted"):
+        Ledger(begun.ledger.path.parent).open()
+
+
 def test_an_anchor_replaced_in_use_sends_nothing(
     tmp_path: Path, new_world: Callable[[Path], object]
 ) -> None:
@@ -208,11 +281,22 @@ def test_a_ledger_with_two_names_is_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
-@pytest.mark.parametrize("planted", ["ledger", "ledger/ledger.sqlite3", "anchor"])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "ledger",
+        "ledger/ledger.sqlite3",
+        "ledger/ledger.sqlite3-wal",
+        "ledger/ledger.sqlite3-shm",
+        "anchor",
+    ],
+)
 def test_a_ledger_of_another_user_is_refused(tmp_path: Path, planted: str) -> None:
     """Its owner may change it at any time, whatever its mode."""
     with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
         pass
+    if planted.endswith(("-wal", "-shm")):
+        (tmp_path / planted).touch(mode=0o600)
     os.chown(tmp_path / planted, 12345, 12345)
     with pytest.raises(LedgerUnavailable, match=r"belongs to user id 12345.*chown"):
         Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor").open()
@@ -322,6 +406,30 @@ def test_a_forked_child_writes_by_its_own_handle(begun) -> None:
     read_from_outside(begun.ledger.path)
     assert send(begun).record == before + 3
     assert begun.verified().size == before + 4
+
+
+@forks
+def test_threads_that_fork_at_once_keep_no_lock(begun) -> None:
+    ends_s = monotonic() + 3
+    failed: list[str] = []
+
+    def fork() -> None:
+        while monotonic() < ends_s and not failed:
+            said = in_child(lambda: "alive")()
+            if said != "alive":
+                failed.append(said)
+
+    threads = [threading.Thread(target=fork) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        with begun.ledger.owning():
+            pass
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with Ledger(begun.ledger.path.parent) as other, other.reading() as view:
+        assert view.size()
 
 
 @forks

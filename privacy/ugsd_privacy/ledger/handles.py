@@ -1,0 +1,97 @@
+"""The handles on ledgers that this process has open, and what becomes of them at a fork."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from time import monotonic
+from weakref import WeakValueDictionary
+
+from ugsd_privacy.files.reserved_files import FileId
+from ugsd_privacy.forks import call_around_forks
+from ugsd_privacy.ledger.database import Database, held
+from ugsd_privacy.ledger.files import prepare_files
+
+__all__ = ["open_database"]
+
+_FORK_TIMEOUT_S = 0.5
+"""How long a fork waits for transactions and readers of other threads."""
+
+
+def open_database(path: Path, timeout_s: float, *, create: bool) -> Database:
+    """The process' handle on the ledger at ``path``, counted as one more user's.
+
+    Waits for ``timeout_s`` at most. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`,
+    also where it is missing or empty and not to be created.
+    """
+    return _REGISTRY.open(path, timeout_s, create=create)
+
+
+class _Registry:
+    """The handles of this process, by path and file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakValueDictionary[tuple[Path, FileId], Database] = WeakValueDictionary()
+        self._is_watching = False
+        self._forking = threading.Lock()
+        """Held by a thread that forks: the two fields below are of one fork at a time."""
+        self._paused: list[Database] = []
+        self._is_held = False
+
+    def open(self, path: Path, timeout_s: float, *, create: bool) -> Database:
+        ends_s = monotonic() + timeout_s
+        with held(self._lock, timeout_s):
+            self._watch_forks()
+            path = path.parent.resolve() / path.name
+            file = prepare_files(path, create=create)
+            database = self._open.get((path, file))
+            if database is None or not database.is_in_place():
+                self._refuse_inherited(file)
+                database = self._open[path, file] = Database(path, file)
+            database.acquire(max(ends_s - monotonic(), 0), create=create)
+            return database
+
+    def _refuse_inherited(self, file: FileId) -> None:
+        """SQLite knows files by their numbers: a new connection would share the parent's locks."""
+        for (_, known), database in self._open.items():
+            if known == file:
+                database.require_own()
+
+    def _watch_forks(self) -> None:
+        if self._is_watching:
+            return
+        self._is_watching = True
+        call_around_forks(
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self._begin_in_child,
+        )
+
+    def _before_fork(self) -> None:
+        self._forking.acquire()
+        ends_s = monotonic() + _FORK_TIMEOUT_S
+        self._is_held = self._lock.acquire(timeout=_FORK_TIMEOUT_S)
+        self._paused = [each for each in list(self._open.values()) if each.pause(ends_s)]
+
+    def _after_fork(self) -> None:
+        paused, self._paused = self._paused, []
+        for database in paused:
+            database.resume()
+        is_held, self._is_held = self._is_held, False
+        if is_held:
+            self._lock.release()
+        if self._forking.locked():  # else the first ledger was opened while this fork was under way
+            self._forking.release()
+
+    def _begin_in_child(self) -> None:
+        paused = list(self._paused)
+        if not self._is_held:
+            self._lock = threading.Lock()
+        self._after_fork()
+        for database in list(self._open.values()):
+            if not any(database is each for each in paused):
+                database.inherit()
+
+
+_REGISTRY = _Registry()
