@@ -16,7 +16,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.files.bounded_files import open_regular
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, handles
 
 from tests.doubles.forked import in_child
 
@@ -190,7 +190,7 @@ def test_a_change_during_the_commit_sends_nothing(
 
 OVERWRITES = {
     "emptied log": ": > ledger.sqlite3-wal",
-    "shortened log": "truncate -s 20000 ledger.sqlite3-wal",
+    "shortened log": "truncate -s 6000 ledger.sqlite3-wal",
     "emptied database": ": > ledger.sqlite3",
     "restored log": "cat ../backup/ledger.sqlite3-wal > ledger.sqlite3-wal",
     "restored database and log": "cp ../backup/ledger.sqlite3 ../backup/ledger.sqlite3-wal .",
@@ -200,7 +200,7 @@ OVERWRITES = {
 
 
 @pytest.mark.parametrize("overwrite", OVERWRITES)
-@pytest.mark.parametrize("generation", ["first", "later"])
+@pytest.mark.parametrize("generation", ["first", "later", "outlived"])
 def test_a_ledger_overwritten_in_use_sends_nothing(
     tmp_path: Path, new_world: Callable[[Path], object], overwrite: str, generation: str
 ) -> None:
@@ -215,6 +215,9 @@ def test_a_ledger_overwritten_in_use_sends_nothing(
         send(world)
         subprocess.run(["cp", "-a", tmp_path / "ledger", tmp_path / "backup"], check=True)
         for _ in range(5):
+            send(world)
+        if generation == "outlived":  # since the backup was made
+            world.ledger.forget()
             send(world)
         subprocess.run(OVERWRITES[overwrite], shell=True, cwd=tmp_path / "ledger", check=True)
         with pytest.raises((LedgerMoved, LedgerCorrupt)):
@@ -433,6 +436,21 @@ def test_threads_that_fork_at_once_keep_no_lock(begun) -> None:
 
 
 @forks
+@pytest.mark.usefixtures("begun")
+def test_forks_of_two_threads_take_turns() -> None:
+    registry = handles._REGISTRY
+    registry._before_fork()
+    second = threading.Thread(target=registry._before_fork)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive(), "what the first one has paused is forgotten"
+    registry._after_fork()
+    second.join(10)
+    assert not second.is_alive()
+    registry._after_fork()
+
+
+@forks
 def test_no_sqlite_connection_survives_into_a_child(begun) -> None:
     with Ledger(begun.ledger.path.parent).open() as other:
         assert other._database._connection is not None
@@ -481,7 +499,7 @@ def test_a_child_that_exits_leaves_the_log_alone(begun) -> None:
     """An inherited connection that was closed at exit would delete the parent's log."""
     program = f"""
 import os, sys
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, handles
 ledger = Ledger({str(begun.ledger.path.parent)!r}).open()
 with ledger.reading() as view:  # a fork in mid-reading, which no pause can end
     if not os.fork():
@@ -532,7 +550,7 @@ from ugsd_privacy.protocol.channel import ClientChannel
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.ledger import Ledger
+from ugsd_privacy.ledger import Ledger, handles
 from ugsd_privacy.keys.owner import OwnerKey
 folder = sys.argv[1]
 first = Ledger(folder + "/ledger", anchor=folder + "/anchor").open()
