@@ -442,7 +442,7 @@ def test_forks_of_two_threads_take_turns() -> None:
     registry._before_fork()
     second = threading.Thread(target=registry._before_fork)
     second.start()
-    second.join(0.3)
+    second.join(1.5)  # longer than a fork waits for a lock
     assert second.is_alive(), "what the first one has paused is forgotten"
     registry._after_fork()
     second.join(10)
