@@ -11,7 +11,7 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
-from ugsd_privacy.files.key_files import make_private_folder, require_not_writable
+from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger

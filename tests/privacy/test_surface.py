@@ -31,7 +31,7 @@ SURFACE = {
     ".audit.signing": "LogSigner",
     ".audit.tiles_folder": "TilesSummary verify_tiles",
     ".audit.verify": "LogSummary Progress verify_log verify_view",
-    ".bounded_json": "check_json",
+    ".bounded_json": "check_json read_json",
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
     ".dp": "",
@@ -51,8 +51,7 @@ SURFACE = {
     ".files.file_owners": """make_private_folder require_not_writable require_not_writable_by_others
         require_owned_by_us""",
     ".files.fingerprint": "fingerprint",
-    ".files.key_files": """create_private from_text make_private_folder read_text replace_text
-        require_not_writable require_owned_by_us sync_directory to_text""",
+    ".files.key_files": "create_private from_text read_text replace_text sync_directory to_text",
     ".files.marks": "Mark MarkFile",
     ".forks": "call_around_forks call_in_children keep_for_good",
     ".keys": "",
@@ -102,7 +101,7 @@ SURFACE = {
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound
         date fleet_verdict gap indices left many number outside period refused time untold used
         vectors verdict witness_of words_without_tricks""",
-    ".strict_models": "StrictModel",
+    ".strict_models": "StrictModel exactly",
     ".tlog": "",
     ".tlog.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note
         parse_checkpoint sign_checkpoint sign_note""",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bytes, write_whole
 from ugsd_privacy.reports.fleet_model import FleetRow
@@ -67,8 +67,7 @@ class KeptLogs(StrictModel):
             return cls()
         try:
             data = read_bytes(path, _MAX_BYTES, ours=True)
-            check_json(data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
-            kept = cls.model_validate_json(data)
+            kept = read_json(cls, data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
         except (ValueError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
         except KeyFileError as error:

@@ -290,12 +290,11 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
 def _proof_of(line: bytes) -> Receipt | Consistency:
     from pydantic import TypeAdapter
     from ugsd_privacy.audit.receipts import Consistency, Receipt
-    from ugsd_privacy.bounded_json import check_json
+    from ugsd_privacy.bounded_json import read_json
     from ugsd_privacy.errors import LogTampered
 
     either: TypeAdapter[Receipt | Consistency] = TypeAdapter(Receipt | Consistency)
     try:
-        check_json(line, max_items=_MAX_PROOF_ITEMS)
-        return either.validate_json(line)
+        return read_json(either, line, max_items=_MAX_PROOF_ITEMS)
     except ValueError:
         raise LogTampered("neither a receipt nor a proof") from None

@@ -14,15 +14,12 @@ from pathlib import Path
 from time import time
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.key_files import (
-    make_private_folder,
-    read_text,
-    replace_text,
-    require_not_writable,
-)
+from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
+from ugsd_privacy.files.key_files import read_text, replace_text
 from ugsd_privacy.files.marks import Mark, MarkFile
 from ugsd_privacy.keys.manifest import KeyManifest, read_manifest_file, verify_manifest
 from ugsd_privacy.keys.root import RootPin
@@ -34,6 +31,7 @@ from ugsd_sdk.errors import Untrusted
 __all__ = ["TrustedRoot"]
 
 _OWNER_ONLY = 0o600
+_MAX_ITEMS = 100
 _LOCK_TIMEOUT_S = 2.0
 _REMEDY = (
     "restore it from a backup; or ask the operator for the newest manifest, and where its digest "
@@ -192,6 +190,6 @@ class TrustedRoot:
     def _recorded(self) -> _Seen:
         text = read_text(self._seen, secret=True, what="record")
         try:
-            return _Seen.model_validate_json(text)
-        except ValidationError:
+            return read_json(_Seen, text, max_items=_MAX_ITEMS)
+        except ValueError:
             raise KeyFileError(f"{self._seen} is damaged: {_REMEDY}") from None

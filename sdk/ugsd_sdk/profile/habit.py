@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import FileLocked, KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.key_files import (
+from ugsd_privacy.files.file_owners import (
     make_private_folder,
     require_not_writable,
     require_owned_by_us,
