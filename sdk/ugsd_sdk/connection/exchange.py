@@ -22,7 +22,7 @@ from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.link import Link, Session, reason_of
+from ugsd_sdk.connection.link import ASK_OPERATOR, Link, Session, reason_of
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
 
 __all__ = ["Exchange"]
@@ -91,7 +91,9 @@ class Exchange:
                 raise Refused(str(answer.code))
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
-                raise self._drop(PeerMisbehaved("no verdict, or one on another caption"))
+                raise self._drop(
+                    PeerMisbehaved(f"no verdict, or one on another caption: {ASK_OPERATOR}")
+                )
             return answer
 
     def cover(self) -> None:
@@ -106,7 +108,9 @@ class Exchange:
         with suppress(TransportError, PrivacyError):
             self._send(self._sealed(self._ready(), None))
             if not isinstance(self._receive(), Cover):
-                raise self._drop(PeerMisbehaved("an answer to a cover that is none"))
+                raise self._drop(
+                    PeerMisbehaved(f"a cover frame was answered by no cover: {ASK_OPERATOR}")
+                )
             self._link.succeeded()
 
     def misfit(self, error: PeerMisbehaved) -> None:
@@ -210,7 +214,9 @@ class Exchange:
                 answer, size = self._current().receive(left_s)
             self.bytes_received += size
             if self.shape is Shape.CONSTANT and size != CONSTANT_FRAME_BYTES:
-                raise PeerMisbehaved("an answer of another size than the constant one")
+                raise PeerMisbehaved(
+                    f"an answer of another size than the constant one: {ASK_OPERATOR}"
+                )
         except NoAnswer:
             raise
         except (TransportError, PrivacyError) as error:
