@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.budget import BudgetLimits, Usage, Window
+from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import (
@@ -154,20 +154,13 @@ class Exchange:
 
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
         """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
-        used: dict[Window, Usage] = {}
+        if self._session is None:
+            return limits.left({})
         try:
-            if self._session is not None:
-                egress = self._session.egress
-                with self.ledger_time() as timeout_s:
-                    limits = egress.limits(timeout_s=timeout_s)
-                with self.ledger_time() as timeout_s:
-                    used = dict(egress.used(timeout_s=timeout_s))
-                if self._handle is not None:
-                    with self.ledger_time() as timeout_s:
-                        used["caption"] = egress.usage(self._handle, timeout_s=timeout_s)
+            with self.ledger_time() as timeout_s:
+                return self._session.egress.remaining(self._handle, timeout_s=timeout_s)
         except PrivacyError:
             return dict.fromkeys(limits.left({}), 0.0)
-        return limits.left(used)
 
     def _ready(self) -> Session:
         """The session, and from now on the deadline of what is sent over it."""

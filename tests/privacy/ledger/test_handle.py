@@ -263,6 +263,7 @@ CALLS: dict[str, Callable[..., object]] = {
 }
 READS: dict[str, Callable[..., object]] = {
     "usage": lambda world, **named: world.door.usage(world.caption, **named),
+    "remaining": lambda world, **named: world.door.remaining(world.caption, **named),
     "used": lambda world, **named: world.door.used(**named),
     "limits": lambda world, **named: world.door.limits(**named),
 }
