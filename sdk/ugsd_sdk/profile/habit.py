@@ -82,6 +82,7 @@ class HabitFile:
     def __init__(self, folder: Path, user: str, ears: bytes) -> None:
         self.path = _path(folder, user)
         self._ears = ears.hex()
+        self._is_folder_checked = False
 
     def read(self) -> Habit:
         """The habit as it was last kept; none where there is none, or none that can be read: states
@@ -97,9 +98,7 @@ class HabitFile:
         Raises :class:`HabitError`.
         """
         try:
-            for folder in (self.path.parent.parent, self.path.parent):
-                make_private_folder(folder)
-            require_not_writable(self.path.parent)
+            self._prepare_folder()
             with locked(self.path, timeout_s):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
@@ -111,6 +110,15 @@ class HabitFile:
         except KeyFileError as error:
             raise HabitError(str(error)) from error
         return habit
+
+    def _prepare_folder(self) -> None:
+        """Make the folder, and check once that nobody else can put files into it."""
+        if self._is_folder_checked and self.path.parent.is_dir():
+            return
+        for folder in (self.path.parent.parent, self.path.parent):
+            make_private_folder(folder)
+        require_not_writable(self.path.parent)
+        self._is_folder_checked = True
 
     def _write(self, habit: Habit) -> None:
         file = io.BytesIO()
