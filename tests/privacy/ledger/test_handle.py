@@ -271,7 +271,7 @@ READS: dict[str, Callable[..., object]] = {
 
 @pytest.mark.usefixtures("stopped_writer")
 @pytest.mark.parametrize("call", CALLS)
-def test_a_stopped_process_costs_no_more_than_the_timeout(begun, call: str) -> None:
+def test_a_stopped_process_costs_only_the_timeout(begun, call: str) -> None:
     begun.ledger._busy_timeout_s = 30.0
     started_s = monotonic()
     with pytest.raises(LedgerUnavailable):
@@ -280,7 +280,7 @@ def test_a_stopped_process_costs_no_more_than_the_timeout(begun, call: str) -> N
 
 
 @pytest.mark.parametrize("call", CALLS | READS)
-def test_a_busy_thread_costs_no_more_than_the_timeout(begun, call: str) -> None:
+def test_a_busy_thread_costs_only_the_timeout(begun, call: str) -> None:
     holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -387,14 +387,14 @@ assert os.path.exists(str(ledger.path) + "-wal")
 
 
 @forks
-def test_a_forked_child_seals_nothing_on_its_parents_session(begun) -> None:
+def test_a_child_seals_nothing_on_its_parents_session(begun) -> None:
     said = in_child(lambda: send(begun).record)()
     assert said.startswith("ChannelClosed: this session belongs to the process")
     assert begun.server.open(send(begun).data), "the parent's goes on"
 
 
 @forks
-def test_readers_and_forks_never_wait_for_each_other_long(begun) -> None:
+def test_readers_and_forks_wait_for_a_bounded_time(begun) -> None:
     stop = threading.Event()
 
     def read() -> None:
