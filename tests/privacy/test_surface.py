@@ -75,7 +75,8 @@ SURFACE = {
     ".output.consoles": "bars console",
     ".output.plain_text": "MOST_CHARACTERS is_visible plain_json plain_line plain_text",
     ".output.standard_output": "reserved_stdout",
-    ".output.terminal": "configure_logging run_app tell tell_document tell_error tell_json",
+    ".output.terminal": """configure_logging print_document print_error print_json print_line
+        run_app""",
     ".protocol": "",
     ".protocol.channel": """CHANNEL_VERSION CONSTANT_FRAME_BYTES FRAME_BYTES HELLO_BYTES
         ClientChannel ServerChannel Shape""",
@@ -100,7 +101,7 @@ SURFACE = {
     ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound
         date fleet_verdict gap indices left many number outside period refused time untold used
-        vectors verdict witness_of words_without_tricks""",
+        vectors verdict witness_of""",
     ".strict_models": "StrictModel exactly",
     ".tlog": "",
     ".tlog.checkpoint": """Checkpoint note_origin note_signatures open_checkpoint open_note

@@ -14,8 +14,8 @@ from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bytes, write_whole
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetRow
-from ugsd_privacy.reports.telling import words_without_tricks
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
 from ugsd_privacy.tlog.log_keys import LogPublicKey
@@ -74,7 +74,7 @@ class KeptLogs(StrictModel):
             raise ReportRejected(str(error)) from None
         for name, log in kept.logs.items():
             if not log.is_sound() or (kept.named_by == "log" and name != log.origin):
-                told = words_without_tricks(name)
+                told = plain_line(name)
                 raise ReportRejected(
                     f"{path}: what was kept of {told} is damaged, or is not of the log of that "
                     "name: restore the file, or delete that entry and believe the log once more"

@@ -93,7 +93,7 @@ class TrustedRoot:
 
         Raises :class:`Untrusted` where there is none, or what was seen was lost or cannot be kept.
         """
-        with self._told():
+        with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
             with locked(self._made(), _LOCK_TIMEOUT_S):
@@ -105,7 +105,7 @@ class TrustedRoot:
     def manifest(self) -> KeyManifest:
         """What the root signed, whether it is to be used now or not; nothing is kept of it. Raises
         :class:`Untrusted`."""
-        with self._told():
+        with self._typed_errors():
             return self._verified()
 
     def accept(self) -> KeyManifest:
@@ -114,7 +114,7 @@ class TrustedRoot:
 
         Raises :class:`Untrusted` for a manifest that is not to be used now.
         """
-        with self._told():
+        with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
             with locked(self._made(), _LOCK_TIMEOUT_S):
@@ -126,7 +126,7 @@ class TrustedRoot:
             return manifest
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _typed_errors(self) -> Iterator[None]:
         try:
             yield
         except ManifestRejected as error:
