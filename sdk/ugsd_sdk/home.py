@@ -91,7 +91,8 @@ class Home:
         and processes for ``timeout_s`` at most.
 
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
-        proof of what left, would begin anew in silence, and where the home is not this user's own.
+        proof of what was sent, would start again in silence, and where the home is not this
+        user's own.
         """
         self.require_ours()
         is_new = not _exists(self.log_key)

@@ -30,7 +30,7 @@ __all__ = [
 
 _ROOT = 0
 _MAX_LINKS = 40
-"""As many symbolic links as Linux follows in one path."""
+"""Linux follows as many symbolic links in one path."""
 _OVERFLOW_UID = Path("/proc/sys/fs/overflowuid")
 _UID_MAP = Path("/proc/self/uid_map")
 _ALL_IDS = ["0", "0", "4294967295"]

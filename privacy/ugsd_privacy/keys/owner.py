@@ -59,7 +59,7 @@ class OwnerPublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """For people."""
+        """The fingerprint that people compare."""
         return self._key.fingerprint
 
     def __eq__(self, other: object) -> bool:

@@ -31,7 +31,7 @@ _FAILED, _USAGE = 1, 2
 _UsageFault: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
-"""Of all that typer reports itself; where the class lives differs between its releases."""
+"""The base of all errors that typer reports itself. Its module differs between releases."""
 
 
 def print_line(*lines: str, err: bool = False) -> None:

@@ -82,8 +82,8 @@ class KeptLogs(StrictModel):
         return kept
 
     def updated(self, rows: Iterable[FleetRow]) -> KeptLogs:
-        """With the logs that an export proved this time, the longest of each; of others what was
-        kept stays.
+        """Add the logs that an export proved this time, the longest of each; the others stay as
+        they were kept.
 
         A known name stays its key's. Of a new name that logs of two keys have this time, nothing
         is kept: which of them came first says nothing of whose the name is.

@@ -80,8 +80,8 @@ def erase(
 
 
 def _require_known(place: Home, user: str | None, caption: bytes | None) -> str | None:
-    """The user as the log knows them: whoever mistypes a name is not to believe that what left of
-    it is gone. Ends the command for an unknown one."""
+    """The user as the log knows them: whoever mistypes a name must not believe that its records
+    are gone. Ends the command for an unknown one."""
     from ugsd_privacy.user_names import normal_user
 
     from ugsd_sdk.reports.verification import reading

@@ -1,4 +1,4 @@
-"""``ugsd audit report``: what left of a user, for people to read."""
+"""``ugsd audit report``: what was sent of a user, for people to read."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def report(
         bool, typer.Option("--schema", help="Print the JSON form's schema instead.")
     ] = False,
 ) -> None:
-    """Report what left of a user, in words, under which budget, and whether the log stands.
+    """Report what was sent of a user, in words, under which budget, and whether the log stands.
 
     Ends with 1 where the log does not verify; the report says where.
     """

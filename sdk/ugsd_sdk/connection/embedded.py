@@ -38,7 +38,7 @@ _MAX_ITEMS = 100
 
 
 class Announcement(StrictModel):
-    """Where the child listens and what to pin."""
+    """The address that the child listens on, and the key to pin."""
 
     url: str
     public_key: str

@@ -1,6 +1,6 @@
 """A verifier's key by way of the root that vouches for it, and what this device saw of manifests.
 
-The manifest is read anew for each connection, so that a new file beside a running device is enough
+The manifest is read again for each connection, so that a new file beside a running device is enough
 to change keys. The highest serial and the latest time seen outlive the process: an older manifest
 is refused, and a clock that was set back makes no expired one valid again. Where what was seen was
 lost, every manifest is refused until the owner accepts one.
@@ -55,8 +55,8 @@ class _Seen(StrictModel):
         return _Seen(serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1]))
 
     def after(self, manifest: KeyManifest, now_s: float) -> _Seen:
-        """With one more manifest. Its end is as late as a time counts: it has expired for good
-        then, while a clock that was wrong for a while must not expire the next ones too."""
+        """The record with one more manifest. No time later than the manifest's end is recorded: a
+        clock that was wrong for a while must not expire the next manifests, too."""
         return _Seen(
             serial=max(self.serial, manifest.serial),
             latest_s=max(self.latest_s, int(min(now_s, manifest.expires_s))),
@@ -156,7 +156,7 @@ class TrustedRoot:
         return after
 
     def _keep(self, seen: _Seen) -> None:
-        """In this order: a crash in between leaves no mark of what is not kept."""
+        """Write the record before its mark: a crash in between leaves no mark without a record."""
         self._marks.make()
         replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
         with locked(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
@@ -176,7 +176,7 @@ class TrustedRoot:
         return self._recorded().joined(mark)
 
     def _known(self) -> _Seen:
-        """What is left to know of what was seen; damaged files say nothing and are replaced."""
+        """What the files still say of what was seen; damaged ones say nothing and are replaced."""
         known = _Seen()
         try:
             known = known.joined(self._marks.read().get(self._name))

@@ -102,7 +102,7 @@ class OnnxDrafter:
         self._threads = threads
         self._loaded: _Loaded | None = None
         self._was_loaded = False
-        """In a forked process: whether the parent's was loaded."""
+        """Whether this is a forked process whose parent had loaded the drafter."""
         call_in_children(self._forget_in_child)
 
     @property

@@ -76,7 +76,7 @@ class HabitFile:
     """Where one user's habit outlives a process, and is shared by several.
 
     ``ears`` names what the evidence was heard with: a habit of other ears means nothing to these,
-    and is begun anew. ``user`` may be any text; its hash names the file.
+    and is replaced. ``user`` may be any text; its hash names the file.
     """
 
     def __init__(self, folder: Path, user: str, ears: bytes) -> None:
@@ -140,7 +140,7 @@ def clips_heard(folder: Path, user: str) -> int:
 
 def forget_habits(folder: Path, user: str) -> bool:
     """Delete what is known of ``user``, and what a crash left of it; whether anything was. A device
-    that is running begins anew. Raises :class:`HabitError`."""
+    that is running starts a new one. Raises :class:`HabitError`."""
     path = _path(folder, user)
     if not path.parent.is_dir():
         return False
@@ -174,7 +174,7 @@ def _read(path: Path) -> tuple[str, Habit]:
         with np.load(io.BytesIO(data), allow_pickle=False) as kept:
             count, mean, ears = kept["count"], kept["mean"], str(kept["ears"])
     except Exception:  # of damaged bytes, readers of zip and npy raise nearly anything
-        _logger.warning("a habit cannot be read and is begun anew")
+        _logger.warning("a habit cannot be read and is replaced")
         return "", NO_HABIT
     sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
     counted = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT

@@ -84,7 +84,7 @@ class Connection:
         self._connecting: socket.socket | None = None
         self._unread: deque[bytes] = deque()
         self._parts: list[bytes] = []
-        """Of a fragmented message, so far."""
+        """The parts of a fragmented message that have arrived."""
         self._linger_ends_s = 0.0
         self._wake_ends: tuple[socket.socket, ...] = ()
         """What is sent to the second one wakes our thread, which waits for the first one too."""
@@ -205,7 +205,7 @@ class Connection:
         raise self._nobody_there()
 
     def _serve(self) -> None:
-        """Until the connection is over."""
+        """Move bytes until the connection has ended."""
         while True:
             with self._changed:
                 stream = self._stream

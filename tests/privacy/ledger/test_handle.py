@@ -17,6 +17,7 @@ from ugsd_privacy.errors import ChannelClosed, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
 
 from tests.doubles.forked import in_child
+from tests.doubles.lock_holder import in_another_thread
 
 # Reads a ledger as another program would: it opens the file, and is the last to close it if it may.
 FOREIGN_READER = """
@@ -281,26 +282,13 @@ def test_a_stopped_process_costs_only_the_timeout(begun, call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS | READS)
 def test_a_busy_thread_costs_only_the_timeout(begun, call: str) -> None:
-    holds, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with begun.ledger.owning():
-            holds.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holds.wait(10)
-    started_s = monotonic()
-    try:
+    with in_another_thread(begun.ledger.owning()):
+        started_s = monotonic()
         with pytest.raises(LedgerUnavailable, match="another thread"):
             (CALLS | READS)[call](begun, timeout_s=0.3)
         assert monotonic() - started_s < 1.0
         begun.ledger.close()
         assert monotonic() - started_s < 3.0, "closing waits for nobody"
-    finally:
-        done.set()
-        holder.join()
 
 
 # -- forking
@@ -337,17 +325,6 @@ def test_no_sqlite_connection_survives_into_a_child(begun) -> None:
 
 @forks
 def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
-    holds, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with begun.ledger.owning():
-            holds.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holds.wait(10)
-
     def child() -> str:
         said = []
         for use in (begun.door.used, Ledger(begun.ledger.path.parent).open):
@@ -358,11 +335,8 @@ def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
         begun.ledger.close()
         return str(said)
 
-    try:
+    with in_another_thread(begun.ledger.owning()):
         said = in_child(child)()
-    finally:
-        done.set()
-        holder.join()
     assert said.count("forked while its parent was writing the ledger") == 2
     read_from_outside(begun.ledger.path)
     last = send(begun).record
