@@ -7,11 +7,14 @@ values that its reader knows, and is nested a few levels deep.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-__all__ = ["check_json"]
+__all__ = ["check_json", "read_json"]
+
+_T = TypeVar("_T")
 
 _MAX_KEYS = 64
 _MAX_DEPTH = 32
@@ -31,6 +34,30 @@ def check_json(data: bytes, *, max_items: int, max_keys: int = _MAX_KEYS) -> Non
         if not level:
             return
     raise ValueError(f"it is nested more than {_MAX_DEPTH} levels deep")
+
+
+def read_json(
+    kind: type[_T] | TypeAdapter[_T],
+    data: bytes | str,
+    *,
+    max_items: int,
+    max_keys: int = _MAX_KEYS,
+) -> _T:
+    """Read the JSON ``data`` as ``kind``, a model or a type adapter, strictly about types.
+
+    Raises :class:`ValueError`, and no other error, for JSON beyond the bounds of
+    :func:`check_json` and for what is not of this kind. Its message is one line, which names the
+    first fault and where it is, and quotes nothing of ``data``.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    check_json(raw, max_items=max_items, max_keys=max_keys)
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    try:
+        return adapter.validate_json(raw, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ValueError(f"{where}: {first['msg']}") from None
 
 
 def _inside(value: Any, max_keys: int) -> list[Any]:

@@ -392,6 +392,19 @@ class Egress:
         with self._ledger.reading(timeout_s=timeout_s) as view:
             return view.used(self._user, view.hour_of(now_s, uptime))
 
+    def remaining(
+        self, caption: CaptionHandle | None, *, timeout_s: float | None = None
+    ) -> Mapping[str, float]:
+        """What each cap still allows, for ``caption`` where one has begun; by the caps' names, as
+        in :meth:`BudgetLimits.left`. All of it is read at one moment. Raises as :meth:`limits`."""
+        now_s, uptime = self._clock(), self._uptime()
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            limits = self._limits.tightened(view.caps(self._user))
+            used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
+            if caption is not None:
+                used["caption"] = view.usage(self._user, "caption", caption.id)
+        return limits.left(used)
+
     def receipts(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> list[Receipt]:
         """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
 

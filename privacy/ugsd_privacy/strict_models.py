@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["StrictModel"]
+__all__ = ["StrictModel", "exactly"]
 
 
 class StrictModel(BaseModel):
     """Base of models that read foreign data: closed, frozen, and strict about types.
 
     Declaring a ``Literal`` with a value that is no text raises ``TypeError``: give a number its
-    bounds instead, ``Annotated[int, Field(ge=1, le=1)]``.
+    bounds instead, ``Annotated[int, exactly(1)]``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -28,6 +28,12 @@ class StrictModel(BaseModel):
         for name, field in cls.model_fields.items():
             if _has_loose_literal(field.annotation):
                 raise TypeError(f"{cls.__name__}.{name}: a Literal of a number takes others too")
+
+
+def exactly(number: int) -> Any:
+    """The bounds of an ``int`` that can only be ``number``, such as that of a format:
+    ``format: Annotated[int, exactly(1)]``."""
+    return Field(ge=number, le=number)
 
 
 def _has_loose_literal(annotation: object) -> bool:

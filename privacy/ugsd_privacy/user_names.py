@@ -31,9 +31,7 @@ def normal_user(name: str) -> str:
     """
     if len(name) > _MOST_GIVEN:
         raise UserNameRefused(_TOO_LONG)
-    plain = " ".join(_folded(name.strip()).split(" ")).strip()
-    while "  " in plain:
-        plain = plain.replace("  ", " ")
+    plain = " ".join(part for part in _folded(name.strip()).strip().split(" ") if part)
     hidden = next((c for c in plain if not is_visible(c)), None)
     if hidden is not None:
         raise UserNameRefused(

@@ -11,7 +11,7 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
-from ugsd_privacy.files.key_files import make_private_folder, require_not_writable
+from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger
@@ -91,7 +91,8 @@ class Home:
         and processes for ``timeout_s`` at most.
 
         Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
-        proof of what left, would begin anew in silence, and where the home is not this user's own.
+        proof of what was sent, would start again in silence, and where the home is not this
+        user's own.
         """
         self.require_ours()
         is_new = not _exists(self.log_key)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from ugsd_privacy.output.terminal import (
     configure_logging,
+    print_error,
+    print_json,
+    print_line,
     run_app,
-    tell,
-    tell_error,
-    tell_json,
 )
 
 from ugsd_server import key_commands, witness_command
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except PrivacyError as error:
-        tell_error("ugsd-server", error)
+        print_error("ugsd-server", error)
         return _FAILED
 
 
@@ -160,7 +160,7 @@ def _settings(**options: object) -> Settings:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    tell_error("ugsd-server", message)
+    print_error("ugsd-server", message)
     raise typer.Exit(code)
 
 
@@ -182,9 +182,9 @@ async def _serve_until_told(settings: Settings, *, announce: bool, watch_stdin: 
 def _tell(server: RunningServer, *, announce: bool) -> None:
     key = server.public_key
     if announce:
-        tell_json(json.dumps({"url": server.url, "public_key": key.to_text()}))
+        print_json(json.dumps({"url": server.url, "public_key": key.to_text()}))
         return
-    tell(
+    print_line(
         f"public key to pin: {key.to_text()}",
         f"its fingerprint: {key.fingerprint}",
         f"listening on {server.url}",

@@ -9,7 +9,7 @@ from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 if TYPE_CHECKING:
     from ugsd_privacy.keys.manifest import KeyManifest
@@ -72,7 +72,7 @@ def keygen(
     key = VerifierKey.generate()
     key.save(key_file)
     replace_text(public_file(key_file), key.public.to_text())
-    tell(key.public.to_text())
+    print_line(key.public.to_text())
 
 
 def rotate(
@@ -88,8 +88,8 @@ def rotate(
     from ugsd_server.keyring import rotate as rotated
 
     rotation = rotated(key_file, overlap_s=overlap_days * _DAY_S, now_s=time())
-    tell(rotation.public.to_text())
-    tell(*_after_rotating(key_file, rotation), err=True)
+    print_line(rotation.public.to_text())
+    print_line(*_after_rotating(key_file, rotation), err=True)
 
 
 def root(
@@ -111,7 +111,7 @@ def root(
     key.save(key_file)
     text = key.public.pin.to_text()
     replace_text(pin_file, text)
-    tell(text)
+    print_line(text)
 
 
 def manifest(
@@ -161,8 +161,8 @@ def manifest(
         begins_s=None if not_before is None else int(not_before.replace(tzinfo=UTC).timestamp()),
     )
     replace_text(out, sign(signed, signer))
-    tell(*_told(signed, now_s))
-    tell(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
+    print_line(*_described(signed, now_s))
+    print_line(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
 
 
 def manifest_show(
@@ -175,7 +175,7 @@ def manifest_show(
 
     shown = verify_manifest(read_manifest_file(file), pin=RootPin.load(root))
     now_s = time()
-    tell(*_told(shown, now_s))
+    print_line(*_described(shown, now_s))
     shown.check(now_s=now_s, least_serial=0)
     shown.key_at(now_s)
 
@@ -206,7 +206,7 @@ def _after_rotating(key_file: Path, rotation: Rotation) -> list[str]:
     ]
 
 
-def _told(manifest: KeyManifest, now_s: float) -> list[str]:
+def _described(manifest: KeyManifest, now_s: float) -> list[str]:
     """A manifest in words, line by line."""
     lines = [
         f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ugsd_privacy.output.terminal import configure_logging, tell, tell_error
+from ugsd_privacy.output.terminal import configure_logging, print_error, print_line
 
 __all__ = ["register"]
 
@@ -58,8 +58,8 @@ def run(
         key, kept = open_witness(state, key_file)
         witness = Witness(key, map(LogPublicKey.load, log_key), kept)
         with WitnessServer(witness, host, port) as server:
-            tell(f"witness key: {key.public.to_text()}", f"listening on {server.url}")
+            print_line(f"witness key: {key.public.to_text()}", f"listening on {server.url}")
             stop.wait()
     except (PrivacyError, ServerError) as error:
-        tell_error("ugsd-server", error)
+        print_error("ugsd-server", error)
         raise typer.Exit(1) from None

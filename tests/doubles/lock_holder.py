@@ -1,20 +1,21 @@
-"""Another process that takes a lock of ours and is stopped while it holds it."""
+"""Others that hold a lock of ours: a process that is stopped meanwhile, or a thread."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-__all__ = ["Hold", "hold"]
+__all__ = ["Hold", "hold", "in_another_thread"]
 
 Hold = Callable[[str, Path], Callable[[], None]]
-"""Of what kind the lock is, and of which file; it returns what ends the holder."""
+"""Takes the kind of the lock and its file, and returns what ends the holder."""
 
 _HOLDER = """
 import fcntl, os, sqlite3, sys, time
@@ -52,3 +53,23 @@ def hold() -> Iterator[Hold]:
             return end
 
         yield hold
+
+
+@contextmanager
+def in_another_thread(lock: AbstractContextManager[object]) -> Iterator[None]:
+    """Have another thread enter ``lock``, and leave it at the end."""
+    holds, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            holds.set()
+            done.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert holds.wait(10)
+        yield
+    finally:
+        done.set()
+        holder.join()

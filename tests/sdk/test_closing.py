@@ -136,7 +136,7 @@ def test_connecting_waits_no_longer_for_another_threads_caption(
     captioning.join(10)
 
 
-def test_closing_while_it_loads_leaves_nothing_loaded(new_captioner: New) -> None:
+def test_closing_while_it_loads_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     within, go_on = threading.Event(), threading.Event()
     closed = []
 
@@ -152,8 +152,16 @@ def test_closing_while_it_loads_leaves_nothing_loaded(new_captioner: New) -> Non
     loading = threading.Thread(target=captioner.load, daemon=True)
     loading.start()
     assert within.wait(10)
+    begun, close = threading.Event(), captioner._close
+
+    def closes() -> None:
+        begun.set()
+        close()
+
+    monkeypatch.setattr(captioner, "_close", closes)
     closing = threading.Thread(target=captioner.close, daemon=True)
     closing.start()
+    assert begun.wait(10)
     go_on.set()
     loading.join(10)
     closing.join(10)

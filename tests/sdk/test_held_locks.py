@@ -108,7 +108,7 @@ def test_all_waits_of_a_caption_share_one_budget(
     (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
     hold("profile", profile.with_suffix(".lock"))
     monkeypatch.setattr(Door, "note", held_note)
-    for name in ("receipts", "usage", "used", "limits"):
+    for name in ("receipts", "usage", "remaining"):
         monkeypatch.setattr(Egress, name, held)
     fake.answer = lambda block: None  # a verifier that is silent, too
     monkeypatch.setattr("ugsd_sdk.transport.memory.MemoryTransport.receive", patiently(fake, waits))

@@ -12,7 +12,7 @@ from statistics import median
 from time import process_time
 
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, _Direction
 
 _HANDSHAKES, _BATCHES, _FRAMES = 300, 9, 4000
@@ -38,7 +38,7 @@ def main() -> None:
     handshakes_s = sorted(_timed(shaken, 1) for _ in range(_HANDSHAKES))
     frame_s = median(_timed(a_frame(), _FRAMES) for _ in range(_BATCHES))
     step_s = median(_timed(_Direction(bytes(32))._next, _FRAMES) for _ in range(_BATCHES))
-    tell(
+    print_line(
         f"a handshake, both sides: p50 {median(handshakes_s) * 1e3:.2f} ms, "
         f"p95 {handshakes_s[int(0.95 * _HANDSHAKES)] * 1e3:.2f} ms (bound 5 ms)",
         f"a frame of 256 bytes, sealed and opened: {frame_s * 1e6:.1f} us, "

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.terminal import (
+    print_document,
+    print_error,
+    print_json,
+    print_line,
     run_app,
-    tell,
-    tell_document,
-    tell_error,
-    tell_json,
 )
 
 from ugsd_lab.cli import bench as bench_commands
@@ -66,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ugsd"):
             raise
-        tell_error("ugsd-lab", f"{error.name} is missing: pip install '.[lab]' in a checkout")
+        print_error("ugsd-lab", f"{error.name} is missing: pip install '.[lab]' in a checkout")
         return 1
     except (LabError, UgsdError, PrivacyError, ServerError) as error:
-        tell_error("ugsd-lab", error)
+        print_error("ugsd-lab", error)
         return 1
 
 
@@ -121,7 +121,7 @@ def train(
     recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
     with shown_progress() as progress:
         folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
-    tell(*map(str, folders))
+    print_line(*map(str, folders))
 
 
 @_app.command(epilog="Example: ugsd-lab evaluate --data corpora --plot curve.svg")
@@ -196,14 +196,14 @@ def evaluate(
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)
     if as_json:
-        tell_json(json.dumps(evaluation.as_json(result), indent=1))
+        print_json(json.dumps(evaluation.as_json(result), indent=1))
         return
     if markdown:
-        tell_document(f"{as_markdown(result, split=split, limit=limit)}\n")
+        print_document(f"{as_markdown(result, split=split, limit=limit)}\n")
         return
     print_result(result, console(), split=split, limit=limit)
     if tune:
-        tell_document(f"{ranking(result)}\n")
+        print_document(f"{ranking(result)}\n")
 
 
 def _probe(
@@ -293,13 +293,13 @@ def fuzz(
 
     def report(done: int, found: int) -> None:
         if done % 10_000 == 0:
-            tell(f"{done:,} inputs, {found} findings", err=True)
+            print_line(f"{done:,} inputs, {found} findings", err=True)
 
     if frames is None and seconds is None:
         frames = 100_000
     result = fuzzing.fuzz(frames=frames, seconds=seconds, seed=seed, progress=report)
     if as_json:
-        tell_json(json.dumps(printing.as_json(result), indent=1))
+        print_json(json.dumps(printing.as_json(result), indent=1))
     else:
         on = console()
         on.width = max(_TABLE_COLUMNS, on.width)
@@ -352,9 +352,9 @@ def quality(
     if write:
         write_quality(found, pair.drafter)
     if as_json:
-        tell_json(found.model_dump_json(indent=1))
+        print_json(found.model_dump_json(indent=1))
     elif markdown:
-        tell_document(f"{as_markdown(found)}\n")
+        print_document(f"{as_markdown(found)}\n")
     else:
         print_quality(found, console())
 
@@ -390,7 +390,7 @@ def captions_show(
             found, load_norms(), seed=seed, count=count, gender=not no_gender
         )
     if as_json:
-        tell_json(json.dumps(clip_sheet.as_json(sheet), indent=1))
+        print_json(json.dumps(clip_sheet.as_json(sheet), indent=1))
         return
     on = console()
     on.width = max(_TABLE_COLUMNS, on.width)
@@ -430,12 +430,12 @@ def captions_audit(
             seed=seed,
         )
     if as_json:
-        tell_json(json.dumps(caption_audit.as_json(result), indent=1))
+        print_json(json.dumps(caption_audit.as_json(result), indent=1))
     else:
         on = console()
         on.width = max(_TABLE_COLUMNS, on.width)
         caption_audit.print_audit(result, on)
     wrong = caption_audit.verdict(result)
     if wrong:
-        tell_error("ugsd-lab", wrong)
+        print_error("ugsd-lab", wrong)
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 __all__ = ["Audit", "audit", "main"]
 
@@ -64,18 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     for lock in locks:
         result = audit(lock)
         for line in result.found:
-            tell(f"{lock}: {line}")
+            print_line(f"{lock}: {line}")
         if result.found:
             code = _FOUND
         elif not result.answered or result.unanswered:
             code = code or _NOT_ASKED
         if not result.answered:
             why = result.reason or "it knows none of the packages: is a mirror answering for it?"
-            tell(f"{lock}: NOT AUDITED, no advisory service could be asked: {why}")
+            print_line(f"{lock}: NOT AUDITED, no advisory service could be asked: {why}")
         elif result.unanswered:
-            tell(f"{lock}: NOT AUDITED: {', '.join(result.unanswered)}")
+            print_line(f"{lock}: NOT AUDITED: {', '.join(result.unanswered)}")
         if result.answered:
-            tell(f"{lock}: {result.answered} versions asked about, {len(result.found)} faults")
+            print_line(
+                f"{lock}: {result.answered} versions asked about, {len(result.found)} faults"
+            )
     return code
 
 

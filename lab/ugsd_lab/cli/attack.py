@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ugsd_privacy.output.consoles import console
-from ugsd_privacy.output.terminal import tell_document, tell_json
+from ugsd_privacy.output.terminal import print_document, print_json
 from ugsd_privacy.protocol.messages import Disclosure
 
 from ugsd_lab.attacks import frontier, printing
@@ -91,9 +91,9 @@ def run(asked: Asked, progress: Progress) -> Answer:
     if asked.write:
         write_leakage(report, pair.drafter, _command(asked))
     if asked.as_json:
-        return Answer(lambda: tell_json(json.dumps(as_json(report), indent=1)))
+        return Answer(lambda: print_json(json.dumps(as_json(report), indent=1)))
     if asked.markdown:
-        return Answer(lambda: tell_document(f"{printing.as_markdown(report)}\n"))
+        return Answer(lambda: print_document(f"{printing.as_markdown(report)}\n"))
     return Answer(lambda: printing.print_report(report, console()))
 
 
@@ -117,7 +117,7 @@ def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
     if asked.plot is not None:
         draw_frontier(asked.plot, rows)
     if asked.as_json:
-        return Answer(lambda: tell_json(json.dumps(frontier.as_json(rows), indent=1)))
+        return Answer(lambda: print_json(json.dumps(frontier.as_json(rows), indent=1)))
     if asked.markdown:
-        return Answer(lambda: tell_document(f"{printing.frontier_markdown(rows)}\n"))
+        return Answer(lambda: print_document(f"{printing.frontier_markdown(rows)}\n"))
     return Answer(lambda: printing.print_frontier(rows, console()))

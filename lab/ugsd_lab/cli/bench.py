@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell_json
+from ugsd_privacy.output.terminal import print_json
 
 from ugsd_lab.cli.progress import shown_progress
 
@@ -75,7 +75,7 @@ def bench_log(
 
 def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
-        tell_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
+        print_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
         return
     from rich.table import Table
     from ugsd_privacy.output.consoles import console

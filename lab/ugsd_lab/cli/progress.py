@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -43,4 +43,4 @@ def shown_progress() -> Iterator[Progress]:
 
 def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
     if done == of or 10 * done // of != 10 * (done - 1) // of:
-        tell(f"{stage}: {done}/{of} {note}", err=True)
+        print_line(f"{stage}: {done}/{of} {note}", err=True)

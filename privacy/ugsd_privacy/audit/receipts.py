@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -61,10 +61,7 @@ class Receipt(StrictModel):
         What it says is not believed before :meth:`verify`.
         """
         try:
-            check_json(text.encode() if isinstance(text, str) else text, max_items=_MAX_ITEMS)
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise LogTampered(f"not a receipt: {error.error_count()} fault(s)") from None
+            return read_json(cls, text, max_items=_MAX_ITEMS)
         except ValueError as error:
             raise LogTampered(f"not a receipt: {error}") from None
 

@@ -14,7 +14,8 @@ from typing import BinaryIO
 from ugsd_privacy.errors import ExportFailed, FileLocked, LogTampered
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.key_files import require_owned_by_us, sync_directory
+from ugsd_privacy.files.file_owners import require_owned_by_us
+from ugsd_privacy.files.key_files import sync_directory
 
 __all__ = ["alone_in", "is_draft", "read_bytes", "replacing", "write_whole"]
 

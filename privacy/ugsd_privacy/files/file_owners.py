@@ -30,7 +30,7 @@ __all__ = [
 
 _ROOT = 0
 _MAX_LINKS = 40
-"""As many symbolic links as Linux follows in one path."""
+"""Linux follows as many symbolic links in one path."""
 _OVERFLOW_UID = Path("/proc/sys/fs/overflowuid")
 _UID_MAP = Path("/proc/self/uid_map")
 _ALL_IDS = ["0", "0", "4294967295"]
@@ -88,9 +88,12 @@ def require_not_writable(folder: Path) -> None:
     if status.st_mode & 0o022:
         raise KeyFileError(f"others may write in {folder}; run: chmod 700 {folder}")
     require_owned_by_us(folder, status)
+    unmapped: int | None = None
     for place in _way_to(folder):
         status = _lstat(place)
-        if status.st_uid not in {os.geteuid(), _ROOT, _unmapped_uid()}:
+        if status.st_uid not in {os.geteuid(), _ROOT} and unmapped is None:
+            unmapped = _unmapped_uid()
+        if status.st_uid not in {os.geteuid(), _ROOT, unmapped}:
             raise KeyFileError(
                 f"{place} belongs to {_name(status.st_uid)}, who can exchange {folder} in it: "
                 "use a folder whose parents belong to you or to root"

@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.files.file_owners import (
-    make_private_folder,
-    require_not_writable,
-    require_not_writable_by_others,
-    require_owned_by_us,
-)
+from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.files.file_owners import require_not_writable_by_others, require_owned_by_us
 
 __all__ = [
     "create_private",
     "from_text",
-    "make_private_folder",
     "read_text",
     "replace_text",
-    "require_not_writable",
-    "require_owned_by_us",
     "sync_directory",
     "to_text",
 ]
@@ -113,24 +106,23 @@ def read_text(
     (root's is accepted unless it is ``secret``), or others may write to it, or it is ``secret`` and
     others may read it. The message speaks of ``what``.
     """
+
+    def check(path: Path, status: os.stat_result) -> None:
+        if secret and os.name == "posix" and status.st_mode & 0o077:
+            raise KeyFileError(f"others may read {path}; run: chmod 600 {path}")
+        require_owned_by_us(path, status, or_root=not secret)
+        require_not_writable_by_others(path, status)
+
     try:
-        # Non-blocking: a pipe at this path must not hang the caller.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is not a file")
-            if secret and os.name == "posix" and status.st_mode & 0o077:
-                raise KeyFileError(f"others may read {path}; run: chmod 600 {path}")
-            require_owned_by_us(path, status, or_root=not secret)
-            require_not_writable_by_others(path, status)
-            content = file.read(max_bytes + 1)
+        content = read_regular(path, max_bytes, check=check)
     except FileNotFoundError:
         raise KeyFileError(f"no {what} at {path}; create one or mend the path") from None
-    except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot read the {what} {path}") from error
-    if len(content) > max_bytes or not content.isascii():
-        raise KeyFileError(f"{path} is not a {what}")
+    except OSError as error:
+        if error.errno in {errno.EFBIG, errno.EINVAL}:
+            raise KeyFileError(f"{path} is not a {what}: {error.strerror}") from error
+        raise KeyFileError(f"cannot read the {what} {path}: {error.strerror}") from error
+    if not content.isascii():
+        raise KeyFileError(f"{path} is not a {what}: it holds other characters than ASCII")
     return content.decode("ascii")
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.key_files import create_private, read_text, replace_text
 from ugsd_privacy.strict_models import StrictModel
@@ -64,8 +65,8 @@ class MarkFile:
             return {}
         text = read_text(self.path, secret=True, what="file of marks", max_bytes=_MAX_BYTES)
         try:
-            return _Marks.model_validate_json(text).marks
-        except ValidationError:
+            return read_json(_Marks, text, max_items=_MAX_BYTES, max_keys=_MAX_BYTES).marks
+        except ValueError:
             raise KeyFileError(f"{self.path} is damaged; restore it from a backup") from None
 
     def put(self, name: str, mark: Mark) -> None:

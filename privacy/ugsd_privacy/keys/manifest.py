@@ -1,9 +1,9 @@
 """Which keys a verifier has, and when: signed offline by a root that devices pin.
 
 A device that pins a verifier's key itself cannot be told of the next one. So it pins a root
-(:mod:`ugsd_privacy.keys.root`), which signs a manifest of keys, anew whenever they change and
-before the
-last one expires. A manifest is public; it may reach devices by any way at all, file or download.
+(:mod:`ugsd_privacy.keys.root`), which signs a new manifest of keys whenever they change and
+before the last one expires. A manifest is public; it may reach devices by any way at all, file or
+download.
 
 A signed manifest is one line, ``ugsd-manifest1:`` and base64url of fixed fields, so that nothing is
 decoded before both signatures verify::

@@ -15,13 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.files.key_files import (
-    create_private,
-    from_text,
-    read_text,
-    replace_text,
-    to_text,
-)
+from ugsd_privacy.files.key_files import create_private, from_text, read_text, replace_text, to_text
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
 __all__ = ["OwnerKey", "OwnerPublicKey"]
@@ -65,7 +59,7 @@ class OwnerPublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """For people."""
+        """The fingerprint that people compare."""
         return self._key.fingerprint
 
     def __eq__(self, other: object) -> bool:

@@ -208,7 +208,7 @@ class Database:
         self._lock.release()
 
     def inherit(self) -> None:
-        """In a child that was forked while this was in use: never touch what the parent has."""
+        """Mark the handle as the parent's, in a child that was forked while this was in use."""
         self._lock = threading.Lock()
         self._is_inherited = True
         for connection in (self._connection, *self._readers):

@@ -13,7 +13,7 @@ from itertools import chain
 __all__ = ["MOST_CHARACTERS", "is_visible", "plain_json", "plain_line", "plain_text"]
 
 MOST_CHARACTERS = 500
-"""Of a line that somebody else wrote."""
+"""A line that somebody else wrote is cut after so many characters."""
 
 _MOST_MARKS = 4
 """Marks on one letter; no script that is written today needs more."""

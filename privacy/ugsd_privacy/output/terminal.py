@@ -19,11 +19,11 @@ from ugsd_privacy.output.plain_text import plain_json, plain_line, plain_text
 
 __all__ = [
     "configure_logging",
+    "print_document",
+    "print_error",
+    "print_json",
+    "print_line",
     "run_app",
-    "tell",
-    "tell_document",
-    "tell_error",
-    "tell_json",
 ]
 
 _MOST_OF_ERROR = 2000
@@ -31,27 +31,27 @@ _FAILED, _USAGE = 1, 2
 _UsageFault: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
-"""Of all that typer reports itself; where the class lives differs between its releases."""
+"""The base of all errors that typer reports itself. Its module differs between releases."""
 
 
-def tell(*lines: str, err: bool = False) -> None:
+def print_line(*lines: str, err: bool = False) -> None:
     """Write each of ``lines`` as one line, whatever line ends it holds, to standard output or
     error."""
     _write("".join(f"{plain_line(line, most=len(line))}\n" for line in lines), err=err)
 
 
-def tell_error(program: str, error: BaseException | str) -> None:
+def print_error(program: str, error: BaseException | str) -> None:
     """Write ``error`` after the name of the ``program`` as one line of bounded length, to standard
     error."""
     _write(f"{program}: {plain_line(str(error), most=_MOST_OF_ERROR)}\n", err=True)
 
 
-def tell_json(text: str) -> None:
+def print_json(text: str) -> None:
     """Write JSON, with the same meaning and no character that a terminal obeys."""
     _write(f"{plain_json(text)}\n")
 
 
-def tell_document(text: str) -> None:
+def print_document(text: str) -> None:
     """Write a document of many lines, as it ends itself."""
     _write(plain_text(text))
 
@@ -66,7 +66,7 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else _FAILED
     except typer.Abort:
-        tell("Aborted!", err=True)
+        print_line("Aborted!", err=True)
         return _FAILED
     except _UsageFault as fault:
         _write(plain_text(_shown(fault)), err=True)

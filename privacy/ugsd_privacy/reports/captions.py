@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.ledger import Decision
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import CaptionRow, Gap, Sent, Word
-from ugsd_privacy.reports.telling import words_without_tricks
 
 __all__ = ["caption_rows"]
 
@@ -95,7 +95,7 @@ def _sent(position: int, token: int, record: EgressRecord, words: Words) -> Sent
     assert record.disclosure is not None  # noqa: S101  # only blocks have tokens
     return Sent(
         token=token,
-        text=words_without_tricks(words(token)),
+        text=plain_line(words(token)),
         disclosure=record.disclosure,
         has_state=position in record.state_positions,
     )

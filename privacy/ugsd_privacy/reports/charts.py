@@ -119,10 +119,10 @@ def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
             _strip(parts[-1, 0], unbounded, is_alone=not bounded)
         _date_axis(parts[-1, 0], days)
 
-    return _chart("epsilon", "Epsilon of a lifetime, by day", _told(days, cap), draw, height)
+    return _chart("epsilon", "Epsilon of a lifetime, by day", _described(days, cap), draw, height)
 
 
-def _told(days: Sequence[DayRow], cap: float | None) -> str:
+def _described(days: Sequence[DayRow], cap: float | None) -> str:
     end = days[-1].lifetime
     told = f"On {days[-1].day}: {'no numbers left' if end is None else end.text()}. "
     told += _cap_told("lifetime", cap)

@@ -16,11 +16,12 @@ from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
 from ugsd_privacy.files.bounded_files import open_regular
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.kept import KeptLog
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.reports.telling import many, words_without_tricks
+from ugsd_privacy.reports.telling import many
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 from ugsd_privacy.tlog.log_keys import LogPublicKey
@@ -69,10 +70,10 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
     own = report.verification if report else verification
     if own.outcome == "failed" and verification.outcome != "failed":
         verification, by_reader = own, False
-    told = words_without_tricks(verification.message)
+    told = plain_line(verification.message)
     since_s, until_s = _span(report, export)
     return FleetRow(
-        device=words_without_tricks(device.name),
+        device=plain_line(device.name),
         subject=report.subject if report else "",
         log=_log_of(device, export),
         verification=verification.model_copy(update={"message": told}),

@@ -12,6 +12,7 @@ from typing import Literal
 from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp.accounting import Guarantee, Unit
 from ugsd_privacy.ledger import Decision
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.captions import caption_rows
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import (
@@ -24,7 +25,6 @@ from ugsd_privacy.reports.model import (
     ResetRow,
 )
 from ugsd_privacy.reports.parts import Verification
-from ugsd_privacy.reports.telling import words_without_tricks
 
 __all__ = ["Budget", "Log", "Protections", "gather"]
 
@@ -196,4 +196,4 @@ def _told(decision: Decision) -> _Told | None:
 
 
 def _brief(why: str) -> str:
-    return words_without_tricks(why.partition(":")[0])
+    return plain_line(why.partition(":")[0])

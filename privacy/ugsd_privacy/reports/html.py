@@ -11,6 +11,7 @@ import hashlib
 from typing import Any
 
 from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports import telling
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
@@ -67,7 +68,7 @@ def _page(template: str, **values: Any) -> str:
     def plain(value: object) -> object:
         if isinstance(value, Markup) or not isinstance(value, str):
             return value
-        return "\n".join(map(telling.words_without_tricks, value.split("\n")))
+        return "\n".join(map(plain_line, value.split("\n")))
 
     pages = Environment(
         loader=PackageLoader(__package__ or "", "pages"),

@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bytes, write_whole
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetRow
-from ugsd_privacy.reports.telling import words_without_tricks
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
 from ugsd_privacy.tlog.log_keys import LogPublicKey
@@ -67,15 +67,14 @@ class KeptLogs(StrictModel):
             return cls()
         try:
             data = read_bytes(path, _MAX_BYTES, ours=True)
-            check_json(data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
-            kept = cls.model_validate_json(data)
+            kept = read_json(cls, data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
         except (ValueError, LogTampered):
             raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
         except KeyFileError as error:
             raise ReportRejected(str(error)) from None
         for name, log in kept.logs.items():
             if not log.is_sound() or (kept.named_by == "log" and name != log.origin):
-                told = words_without_tricks(name)
+                told = plain_line(name)
                 raise ReportRejected(
                     f"{path}: what was kept of {told} is damaged, or is not of the log of that "
                     "name: restore the file, or delete that entry and believe the log once more"
@@ -83,8 +82,8 @@ class KeptLogs(StrictModel):
         return kept
 
     def updated(self, rows: Iterable[FleetRow]) -> KeptLogs:
-        """With the logs that an export proved this time, the longest of each; of others what was
-        kept stays.
+        """Add the logs that an export proved this time, the longest of each; the others stay as
+        they were kept.
 
         A known name stays its key's. Of a new name that logs of two keys have this time, nothing
         is kept: which of them came first says nothing of whose the name is.

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
-from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.strict_models import StrictModel, exactly
 
 __all__ = ["LEAKAGE_FILE", "STRANGER", "Leak", "Leakage"]
 
@@ -70,7 +70,7 @@ class Leak(StrictModel):
 class Leakage(StrictModel):
     """``leakage.json``."""
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    format: Annotated[int, exactly(1)]
     command: str
     """What printed the figures."""
     weights: dict[str, str]
@@ -86,8 +86,7 @@ class Leakage(StrictModel):
         path = folder / LEAKAGE_FILE
         try:
             data = read_regular(path, MAX_TEXT_BYTES)
-            check_json(data, max_items=_MAX_ITEMS)
-            found = cls.model_validate_json(data)
+            found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
             raise LeakageUnknown(
                 f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import (
     CapRow,
@@ -42,7 +43,6 @@ from ugsd_privacy.reports.telling import (
     vectors,
     verdict,
     witness_of,
-    words_without_tricks,
 )
 
 __all__ = ["fleet_markdown", "report_markdown"]
@@ -272,7 +272,7 @@ def _list(lines: Iterable[str]) -> str:
 def _proof(report: Report) -> str:
     found = report.verification
     lines = report.checkpoint.splitlines()
-    note = "\n".join(f"    {words_without_tricks(line)}" for line in lines)
+    note = "\n".join(f"    {plain_line(line)}" for line in lines)
     told = (
         f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
         f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "
@@ -282,5 +282,5 @@ def _proof(report: Report) -> str:
 
 
 def _plain(text: str) -> str:
-    line = words_without_tricks(" ".join(text.split()))
+    line = plain_line(" ".join(text.split()))
     return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", line))

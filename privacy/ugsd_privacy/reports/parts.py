@@ -29,7 +29,7 @@ Time = Annotated[int, Field(ge=0, le=253_402_300_800)]
 
 _Item = TypeVar("_Item")
 Several = Annotated[tuple[_Item, ...], FailFast()]
-"""Of a million wrong items, the first is reported."""
+"""Several items. Reading them stops at the first one that is wrong."""
 
 
 class Part(BaseModel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, ReportRejected
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
@@ -26,12 +26,7 @@ AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
 def read_report(data: bytes) -> Report:
     """Parse a device's JSON report. Raises :class:`ReportRejected`."""
     try:
-        check_json(data, max_items=_MAX_ITEMS)
-        report = Report.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ReportRejected(f"no report of this release: {where}: {first['msg']}") from None
+        report = read_json(Report, data, max_items=_MAX_ITEMS)
     except ValueError as error:
         raise ReportRejected(f"no report of this release: {error}") from None
     if report.log:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.output.plain_text import MOST_CHARACTERS, plain_line
+from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, Reason, Report
 from ugsd_privacy.reports.parts import Amounts, Verification
@@ -37,7 +37,6 @@ __all__ = [
     "vectors",
     "verdict",
     "witness_of",
-    "words_without_tricks",
 ]
 
 OUTCOMES: Mapping[str, str] = {
@@ -213,11 +212,6 @@ def verdict(found: Verification) -> str:
     """In one sentence, with the place of a failure."""
     where = "" if found.index is None else f" at record {found.index}"
     return f"{VERDICTS[found.outcome]}{where}: {found.message}"
-
-
-def words_without_tricks(text: str) -> str:
-    """``text`` on one line, with nothing that turns, hides or colours what stands around it."""
-    return plain_line(text)
 
 
 def _epsilon(value: float, to_whole: Callable[[float], int]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from ugsd_privacy.errors import KeyFileError, WitnessUnavailable
-from ugsd_privacy.files.key_files import (
+from ugsd_privacy.files.file_owners import (
     make_private_folder,
     require_not_writable,
     require_owned_by_us,

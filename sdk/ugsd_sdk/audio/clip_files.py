@@ -63,7 +63,7 @@ class MeteredFile:
         return self._calls_left < 0 or self._bytes_left < 0
 
     def readinto(self, buffer: memoryview) -> int:
-        """As of a raw binary file."""
+        """Fill ``buffer`` as far as there is data; return the number of bytes."""
         wanted = min(len(buffer), max(self._size - self._at, 0))
         self._calls_left -= 1
         self._bytes_left -= wanted
@@ -76,19 +76,19 @@ class MeteredFile:
         return len(data)
 
     def read(self, count: int) -> bytes:
-        """As of a raw binary file."""
+        """Read at most ``count`` bytes."""
         buffer = bytearray(max(min(count, self._size - self._at), 0))
         return bytes(buffer[: self.readinto(memoryview(buffer))])
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of a raw binary file; a place before its start is its start."""
+        """Move to ``offset``, or to the start if it is before that; return the position."""
         self._calls_left -= 1
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = max(start + offset, 0)
         return self._at
 
     def tell(self) -> int:
-        """As of a raw binary file."""
+        """The position in bytes."""
         return self._at
 
 

@@ -31,7 +31,7 @@ MAX_CHANNELS = 8
 MAX_RATE = 384_000
 
 TAGS_BYTES = 16 * 2**20
-"""For pictures and other tags; one picture of an ID3 or FLAC tag is at most so large."""
+"""The room for pictures and other tags; one picture of an ID3 or FLAC tag is at most as large."""
 _LARGEST_SAMPLES_BYTES = int(MAX_DURATION_S) * MAX_RATE * MAX_CHANNELS
 _LOSSY_BYTES = int(MAX_DURATION_S) * MAX_CHANNELS * 510_000 // 8
 """Opus at its highest rate, 510 kbit/s, in each of 8 channels: 15.3 MB. MP3 ends at 320 kbit/s."""
@@ -41,7 +41,7 @@ class ClipFormat(NamedTuple):
     """A format that clips may have."""
 
     name: str
-    """For people."""
+    """The name that messages use."""
     containers: frozenset[str]
     """libsndfile's names of it."""
     encodings: frozenset[str]
@@ -49,7 +49,7 @@ class ClipFormat(NamedTuple):
     max_bytes: int
     """Largest file of 30 s."""
     sample_bytes: int
-    """Of the widest sample; 0 where a file's size does not follow from its samples."""
+    """The size of the widest sample; 0 if a file's size does not follow from its samples."""
 
 
 _PCM = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32"})
@@ -73,8 +73,8 @@ OGG = ClipFormat(
 )
 
 FORMATS = "WAV, AIFF, FLAC, MP3, Ogg Vorbis or Ogg Opus"
-"""As messages and documents name them. WAV may be RF64; WAV and AIFF hold PCM, float, mu-law or
-A-law."""
+"""The names that messages and documents use. WAV may be RF64; WAV and AIFF hold PCM, float, mu-law
+or A-law."""
 
 _TO_CONVERT = f"give {FORMATS}, converted for example by `ffmpeg -i clip.m4a clip.wav`"
 

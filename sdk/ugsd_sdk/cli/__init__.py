@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from ugsd_privacy.output.terminal import configure_logging, run_app, tell, tell_error
+from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
 from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy, trust
 
@@ -41,7 +41,7 @@ _app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # typer's callback
     if wanted:
-        tell(f"ugsd {version('ugsd')}")
+        print_line(f"ugsd {version('ugsd')}")
         raise typer.Exit
 
 
@@ -81,5 +81,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (UgsdError, PrivacyError) as error:
-        tell_error("ugsd", error)
+        print_error("ugsd", error)
         return _USAGE if isinstance(error, ConfigError) else 1

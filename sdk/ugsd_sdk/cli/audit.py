@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from ugsd_privacy.output.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
 from ugsd_sdk.cli import fleet, log, report, verifying, witnessing
 from ugsd_sdk.cli.content import content_lines, content_of, words_of
@@ -81,25 +81,25 @@ def show(
     place = Home.at(settings_from(config, home=home).home)
     if not place.is_used():
         if not as_json:
-            tell(_nothing_left(place))
+            print_line(_nothing_left(place))
         return
     with place.open_ledger() as ledger:
         records, faults = _records(ledger, owner_of(place, owner_key))
     words = words_of(vocabulary) if content else ()
     if as_json:
         for row, record in records:
-            tell_json(_json_line(row, record, words, content=content))
+            print_json(_json_line(row, record, words, content=content))
     else:
         _print_records(records)
         if content:
             _print_content(records, words)
     sealed = sum(record == "sealed" for _, record in records)
     if sealed:
-        tell_error("ugsd", _HOW_TO_READ.format(count=sealed))
+        print_error("ugsd", _HOW_TO_READ.format(count=sealed))
     for index, fault in faults:
-        tell_error("ugsd", f"record {index} in {ledger.path} is damaged: {fault}")
+        print_error("ugsd", f"record {index} in {ledger.path} is damaged: {fault}")
     if faults:
-        tell_error("ugsd", verifying.REMEDY)
+        print_error("ugsd", verifying.REMEDY)
         raise typer.Exit(1)
 
 
@@ -146,7 +146,7 @@ def _print_content(
     for row, record in records:
         found = None if isinstance(record, str) else content_of(record, words)
         for line in () if found is None else content_lines(row.leaf, found):
-            tell(line)
+            print_line(line)
 
 
 def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:

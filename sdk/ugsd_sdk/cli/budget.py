@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.output.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -94,7 +94,7 @@ def show(
 
     report = budget_report(settings_from(config, home=home, user=user))
     if as_json:
-        tell_json(json.dumps(report.as_dict()))
+        print_json(json.dumps(report.as_dict()))
     else:
         _print_report(report)
 
@@ -131,7 +131,7 @@ def set_caps(
     for cap, value in wanted.items():
         told = "no cap of this device's own" if value is None else f"at most {value:g}"
         force = _number(in_force.get(cap))
-        tell(f"{whose}: {cap}: {told}; in force for {settings.user}: {force}")
+        print_line(f"{whose}: {cap}: {told}; in force for {settings.user}: {force}")
 
 
 def reset(
@@ -157,7 +157,7 @@ def reset(
     windows = [w for w in get_args(Resettable) if w in chosen or _Anew.ALL in chosen]
     place, names = Home.at(settings.home), " and ".join(windows)
     if not place.is_used():
-        tell(f"{settings.user}: nothing was used yet in {place.path}")
+        print_line(f"{settings.user}: nothing was used yet in {place.path}")
         return
     if not yes:
         if not sys.stdin.isatty():
@@ -168,7 +168,7 @@ def reset(
         record = door.open().reset(windows)
     finally:
         door.close()
-    tell(f"{settings.user}: {names} begun anew; record {record} of the log says so")
+    print_line(f"{settings.user}: {names} begun anew; record {record} of the log says so")
 
 
 def explain(
@@ -189,12 +189,12 @@ def explain(
     journal = Journal.read(settings, caption=caption, last=last)
     if not journal.captions:
         what = "no caption" if caption is None else f"no caption {caption}"
-        tell_error("ugsd", f"{what} of {settings.user} in the journal of {settings.home}")
+        print_error("ugsd", f"{what} of {settings.user} in the journal of {settings.home}")
         raise typer.Exit(0 if caption is None else 1)
     for decisions in journal.captions:
         advice = [Advice.on(decision, journal.hour) for decision in decisions]
         if as_json:
-            tell_json(json.dumps(_caption_fields(decisions, advice)))
+            print_json(json.dumps(_caption_fields(decisions, advice)))
         else:
             _print_decisions(decisions, advice)
 
@@ -258,7 +258,7 @@ def _print_report(report: BudgetReport) -> None:
         )
     stdout().print(table)
     if any(row.cap.startswith("epsilon") for row in report.rows):
-        tell(
+        print_line(
             f"epsilon at delta {report.delta:g}: privacy up to 10, noise above; unbounded where "
             "states left without noise"
         )
@@ -291,11 +291,11 @@ def _print_decisions(decisions: Sequence[Decision], advice: Sequence[Advice]) ->
 
     first = decisions[0]
     when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    tell(f"caption {first.caption.hex()} of {first.user}, {when}")
+    print_line(f"caption {first.caption.hex()} of {first.user}, {when}")
     told_before = ""
     for decision, told in zip(decisions, advice, strict=True):
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
-        tell(f"  {positions:<14} {decision.outcome:<9} {plain_line(decision.reason)}")
+        print_line(f"  {positions:<14} {decision.outcome:<9} {plain_line(decision.reason)}")
         if told.text and told.text != told_before:
-            tell(f"  {'':<14} {'':<9} -> {told.text}")
+            print_line(f"  {'':<14} {'':<9} -> {told.text}")
         told_before = told.text

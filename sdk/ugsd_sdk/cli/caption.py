@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.output.terminal import tell_error, tell_json
+from ugsd_privacy.output.terminal import print_error, print_json
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -103,14 +103,14 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
                 caption = captioner.caption(clip)
             except AudioError as error:
                 failed += 1
-                tell_error("ugsd", f"{plain_line(clip)}: {error}")
+                print_error("ugsd", f"{plain_line(clip)}: {error}")
                 if as_json:
                     fault = {"type": type(error).__name__, "message": str(error)}
-                    tell_json(json.dumps({"path": path_text(clip), "error": fault}))
+                    print_json(json.dumps({"path": path_text(clip), "error": fault}))
                 continue
             blocks += caption.escalation.blocks
             if as_json:
-                tell_json(caption.model_dump_json())
+                print_json(caption.model_dump_json())
             else:
                 print_caption(console, caption)
     if blocks and not as_json:
@@ -133,4 +133,4 @@ def await_verifier(captioner: Captioner, settings: Settings) -> None:
     try:
         captioner.connect(waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s)
     except (TransportError, PrivacyError) as error:
-        tell_error("ugsd", f"going on without the verifier: {error}")
+        print_error("ugsd", f"going on without the verifier: {error}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ConfigDict, RootModel, ValidationError
+from pydantic import ConfigDict
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.errors import ModelError
 
 __all__ = ["DemoClip", "read_clips"]
+
+_MAX_ITEMS = 10_000
 
 
 class DemoClip(StrictModel):
@@ -26,14 +29,10 @@ class DemoClip(StrictModel):
     """Heard only so that the device knows the speaker's voice."""
 
 
-class _Clips(RootModel[tuple[DemoClip, ...]]):
-    pass
-
-
 def read_clips(folder: Path) -> tuple[DemoClip, ...]:
     """The clips in ``folder``. Raises :class:`ModelError` where the package is incomplete."""
     try:
         data = read_regular(folder / "clips.json", MAX_TEXT_BYTES)
-        return _Clips.model_validate_json(data).root
-    except (OSError, ValidationError) as error:
+        return read_json(tuple[DemoClip, ...], data, max_items=_MAX_ITEMS)
+    except (OSError, ValueError) as error:
         raise ModelError(f"the bundled clips at {folder} are incomplete: reinstall ugsd") from error

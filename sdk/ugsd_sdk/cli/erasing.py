@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
@@ -58,7 +58,7 @@ def erase(
     settings, named = settings_from(config, home=home), _caption(caption)
     place = Home.at(settings.home)
     if not place.is_used():
-        tell(f"no log at {place.ledger}: nothing has left yet from this home")
+        print_line(f"no log at {place.ledger}: nothing has left yet from this home")
         return
     user = _require_known(place, user, named)
     if before is not None and older_than is not None:
@@ -76,12 +76,12 @@ def erase(
     finally:
         door.close()
     said = f"; record {leaf} of the log says so" if count else ""
-    tell(f"{count} bodies erased{said}")
+    print_line(f"{count} bodies erased{said}")
 
 
 def _require_known(place: Home, user: str | None, caption: bytes | None) -> str | None:
-    """The user as the log knows them: whoever mistypes a name is not to believe that what left of
-    it is gone. Ends the command for an unknown one."""
+    """The user as the log knows them: whoever mistypes a name must not believe that its records
+    are gone. Ends the command for an unknown one."""
     from ugsd_privacy.user_names import normal_user
 
     from ugsd_sdk.reports.verification import reading

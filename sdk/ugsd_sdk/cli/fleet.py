@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from ugsd_privacy.output.terminal import tell_error
+from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.log import fail
@@ -90,7 +90,7 @@ def fleet(
     for row in made.failed:
         at = "" if row.verification.index is None else f" at record {row.verification.index}"
         what = "did not come" if row.verification.outcome == "missing" else "does NOT verify"
-        tell_error("ugsd", f"{row.device}: the log {what}{at}: {row.verification.message}")
+        print_error("ugsd", f"{row.device}: the log {what}{at}: {row.verification.message}")
     if made.failed:
         raise typer.Exit(1)
 
@@ -101,7 +101,7 @@ def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
 
     if path is None or not path.exists():
         if path is not None:
-            tell_error("ugsd", f"{path} is new: every log is believed this time")
+            print_error("ugsd", f"{path} is new: every log is believed this time")
         return KeptLogs(named_by=named_by)
     known = KeptLogs.load(path)
     if known.named_by != named_by:
@@ -214,16 +214,16 @@ def _is_signed(header: ExportHeader) -> bool:
 
 def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
+    from ugsd_privacy.output.plain_text import plain_line
     from ugsd_privacy.reports.fleet import Device, name_of_log
-    from ugsd_privacy.reports.telling import words_without_tricks
 
     of_file = arrived.names()
 
     def name(path: Path, log: str) -> str:
         if by_file:
-            return words_without_tricks(of_file(path))
+            return plain_line(of_file(path))
         # With a space, which no log's name has: a file could be named like a log.
-        return words_without_tricks(name_of_log(log) if log else f"file {of_file(path)}")
+        return plain_line(name_of_log(log) if log else f"file {of_file(path)}")
 
     devices = []
     for path, report in arrived.reports.items():

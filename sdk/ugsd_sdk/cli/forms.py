@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.plain_text import plain_json
-from ugsd_privacy.output.terminal import tell_document
+from ugsd_privacy.output.terminal import print_document
 
 if TYPE_CHECKING:
     from ugsd_privacy.reports.fleet_model import FleetReport
@@ -53,6 +53,6 @@ def write(text: str, out: Path | None, *, private: bool = False) -> None:
     from ugsd_privacy.files.atomic_files import write_whole
 
     if out is None:
-        tell_document(text)
+        print_document(text)
         return
     write_whole(out, text.encode(), mode=0o600 if private else 0o644)

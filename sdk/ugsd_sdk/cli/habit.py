@@ -6,7 +6,7 @@ import json
 from typing import Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell, tell_json
+from ugsd_privacy.output.terminal import print_json, print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -43,10 +43,10 @@ def show(
     heard = clips_heard(Home.at(settings.home).habits, settings.user)
     lacking = max(0, settings.acquaintance - heard)
     if as_json:
-        tell_json(json.dumps({"user": settings.user, "heard": heard, "lacking": lacking}))
+        print_json(json.dumps({"user": settings.user, "heard": heard, "lacking": lacking}))
         return
-    tell(f"{settings.user}: {heard} clips heard; their average is kept on this device alone")
-    tell(
+    print_line(f"{settings.user}: {heard} clips heard; their average is kept on this device alone")
+    print_line(
         f"{lacking} more until a state may leave" if lacking else "states may leave, within budget"
     )
 
@@ -58,4 +58,4 @@ def forget(user: UserOption = None, home: HomeOption = None, config: ConfigOptio
 
     settings = settings_from(config, home=home, user=user)
     known = forget_habits(Home.at(settings.home).habits, settings.user)
-    tell(f"{settings.user}: forgotten" if known else f"{settings.user}: nothing was known")
+    print_line(f"{settings.user}: forgotten" if known else f"{settings.user}: nothing was known")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from ugsd_privacy.output.terminal import tell, tell_error, tell_json
+from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
@@ -87,15 +87,17 @@ def export(
         with log.ledger.reading() as view:
             if tiles is not None:
                 published = publish_tiles(view, note, log.key.public, tiles)
-                tell(f"{tiles}: {published.checkpoint.size} passages, {published.files} new files")
+                print_line(
+                    f"{tiles}: {published.checkpoint.size} passages, {published.files} new files"
+                )
             if file is not None:
                 cosigned = log.cosigned.notes(log.key.public)
                 earlier = [*cosigned, *([read_note(since)] if since else [])]
                 with replacing(file) as out:
                     sums = export_log(view, note, log.key, out, earlier=earlier, bodies=with_bodies)
-                tell(f"{file}: {sums.size} passages, root {sums.root.hex()}")
-        tell(f"log key: {log.key.public.to_text()}")
-        tell(f"its fingerprint: {log.key.public.fingerprint}")
+                print_line(f"{file}: {sums.size} passages, root {sums.root.hex()}")
+        print_line(f"log key: {log.key.public.to_text()}")
+        print_line(f"its fingerprint: {log.key.public.fingerprint}")
 
 
 def _refuse_within(place: Home, *targets: Path | None) -> None:
@@ -112,8 +114,8 @@ def _refuse_within(place: Home, *targets: Path | None) -> None:
 def key(home: HomeOption = None, config: ConfigOption = None) -> None:
     """Print the log's verifier key: whoever verifies is to have it from the device itself."""
     with open_log(home, config) as log:
-        tell(log.key.public.to_text())
-        tell(f"its fingerprint: {log.key.public.fingerprint}", err=True)
+        print_line(log.key.public.to_text())
+        print_line(f"its fingerprint: {log.key.public.fingerprint}", err=True)
 
 
 def receipt(
@@ -145,7 +147,7 @@ def receipt(
             if not indices or indices[-1] >= signed.size:
                 fail("no such passage in the log; see `ugsd audit show`")
             for number in indices:
-                tell_json(Receipt.of(number, signed, note, view.node).model_dump_json())
+                print_json(Receipt.of(number, signed, note, view.node).model_dump_json())
 
 
 def prove(
@@ -170,7 +172,7 @@ def prove(
             if open_checkpoint(note, log.key.public).size > view.size():
                 fail("rolled back: that checkpoint is of more passages than are here")
             proof = Consistency.of(read_note(earlier), note, log.key.public, view.node)
-    tell_json(proof.model_dump_json())
+    print_json(proof.model_dump_json())
 
 
 class OpenLog:
@@ -207,5 +209,5 @@ def open_log(home: Path | None, config: Path | None) -> Iterator[OpenLog]:
 
 def fail(message: str) -> NoReturn:
     """Say why, and end the command."""
-    tell_error("ugsd", message)
+    print_error("ugsd", message)
     raise typer.Exit(1)

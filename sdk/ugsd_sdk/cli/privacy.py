@@ -6,7 +6,7 @@ import json
 from typing import Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell_document, tell_json
+from ugsd_privacy.output.terminal import print_document, print_json
 
 from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
 
@@ -46,6 +46,6 @@ def explain(
     settings = settings_from(config, user=user, verifier=verifier)
     explanation = explained(settings, drafter)
     if as_json:
-        tell_json(json.dumps(explanation.as_dict(), indent=1))
+        print_json(json.dumps(explanation.as_dict(), indent=1))
         return
-    tell_document(f"{explanation.text()}\n")
+    print_document(f"{explanation.text()}\n")

@@ -1,4 +1,4 @@
-"""``ugsd audit report``: what left of a user, for people to read."""
+"""``ugsd audit report``: what was sent of a user, for people to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell_error
+from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
@@ -63,7 +63,7 @@ def report(
         bool, typer.Option("--schema", help="Print the JSON form's schema instead.")
     ] = False,
 ) -> None:
-    """Report what left of a user, in words, under which budget, and whether the log stands.
+    """Report what was sent of a user, in words, under which budget, and whether the log stands.
 
     Ends with 1 where the log does not verify; the report says where.
     """
@@ -84,7 +84,7 @@ def report(
     if made.verification.outcome != "failed":
         _tell_if_nothing(made, settings.home)
     else:
-        tell_error("ugsd", f"the log does NOT verify: {made.verification.message}")
+        print_error("ugsd", f"the log does NOT verify: {made.verification.message}")
         raise typer.Exit(1)
 
 
@@ -125,4 +125,4 @@ def _tell_if_nothing(made: Report, home: Path) -> None:
     with reading(place) as view:
         users = [] if view is None else view.users()
     known = f"; it knows {', '.join(map(repr, users))}" if users else ""
-    tell_error("ugsd", f"the log at {place.ledger} has nothing of {made.user!r}{known}")
+    print_error("ugsd", f"the log at {place.ledger} has nothing of {made.user!r}{known}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
@@ -81,7 +81,7 @@ def accept(
             raise typer.BadParameter("nobody to ask: repeat it with --yes")
         typer.confirm("Is this the digest of the operator's newest manifest?", abort=True)
     accepted = root.accept()
-    tell(f"accepted: from now on no manifest before serial {accepted.serial} is used")
+    print_line(f"accepted: from now on no manifest before serial {accepted.serial} is used")
 
 
 def _root(
@@ -100,14 +100,14 @@ def _root(
 
 
 def _tell(manifest: KeyManifest) -> None:
-    tell(
+    print_line(
         f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
         f"expires {_moment(manifest.expires_s)}"
     )
     for one in manifest.keys:
         begins, ends = _moment(one.not_before_s), _moment(one.not_after_s)
-        tell(f"key {one.key.fingerprint}, from {begins} to {ends}")
-    tell(f"digest {manifest.fingerprint}")
+        print_line(f"key {one.key.fingerprint}, from {begins} to {ends}")
+    print_line(f"digest {manifest.fingerprint}")
 
 
 def _moment(seconds: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.output.terminal import tell, tell_error
+from ugsd_privacy.output.terminal import print_error, print_line
 
 from ugsd_sdk.cli.log import NoteOption, fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
@@ -95,9 +95,9 @@ def verify(
         else:
             _verify_export(file, public, trusted, witnesses)
     except LogTampered as error:
-        tell_error("ugsd", f"the log does NOT verify: {error}")
+        print_error("ugsd", f"the log does NOT verify: {error}")
         if file is None:
-            tell_error("ugsd", f"it is in {_place(home, config).ledger}: {REMEDY}")
+            print_error("ugsd", f"it is in {_place(home, config).ledger}: {REMEDY}")
         raise typer.Exit(1) from None
 
 
@@ -126,7 +126,7 @@ def _own_key(place: Home) -> LogPublicKey:
 
     if not place.log_key.exists():
         fail("a receipt holds no key: name the log's with --log-key")
-    tell(f"by the key of this home's log, {place.log_key}")
+    print_line(f"by the key of this home's log, {place.log_key}")
     return LogKey.load(place.log_key).public
 
 
@@ -152,14 +152,14 @@ def _verify_home(
     if summary is None:
         if witnesses:
             raise LogTampered("nothing is here that a witness could have cosigned")
-        tell(f"no log at {place.ledger}: nothing has left yet from this home")
+        print_line(f"no log at {place.ledger}: nothing has left yet from this home")
         return
     own = LogKey.load(place.log_key).public
     if public is not None and public.to_text() != own.to_text():
         raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
     notes = [*trusted, *CosignedNotes(place.cosigned).notes(own)]
     witnessed = verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, own))
-    tell(describe(summary))
+    print_line(describe(summary))
     _tell_witnessed(witnessed, summary.size)
 
 
@@ -174,10 +174,10 @@ def _verify_export(
 
     with open_regular(file) as stream:
         summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
-    tell(*_describe_export(summary).split("\n"))
+    print_line(*_describe_export(summary).split("\n"))
     _tell_witnessed(summary.witnessed, summary.size)
     if public is None:
-        tell(
+        print_line(
             "The key came from the file itself, which is only as trustworthy as that: compare its "
             f"fingerprint with the device's, {summary.public.fingerprint}, or name --log-key."
         )
@@ -215,14 +215,14 @@ def _verify_tiles(
     from ugsd_privacy.audit.tiles_folder import verify_tiles
 
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
-    tell(
+    print_line(
         f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
         f"tokens, {summary.frame_bytes} bytes)",
         f"root {summary.root.hex()}",
     )
     _tell_witnessed(summary.witnessed, summary.size)
     if public is None:
-        tell(
+        print_line(
             f"Its checkpoint says that it is of {plain_line(summary.origin)}; the folder holds no "
             "key, so no signature was checked: name --log-key (`ugsd audit key` prints it on the "
             "device)."
@@ -253,7 +253,7 @@ def _describe_export(summary: ExportSummary) -> str:
 def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None:
     for name, (cosigned, time_s) in witnessed.items():
         when = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        tell(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
+        print_line(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
 
 
 def _holds_proofs(file: Path) -> bool:
@@ -281,21 +281,20 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
         proof = _proof_of(line)
         if isinstance(proof, Receipt):
             proof.verify(public)
-            tell(f"passage {proof.index} is in the log of {proof.tree_size} passages")
+            print_line(f"passage {proof.index} is in the log of {proof.tree_size} passages")
         else:
             earlier, later = proof.verify(public)
-            tell(f"the log of {later} passages extends that of {earlier}")
+            print_line(f"the log of {later} passages extends that of {earlier}")
 
 
 def _proof_of(line: bytes) -> Receipt | Consistency:
     from pydantic import TypeAdapter
     from ugsd_privacy.audit.receipts import Consistency, Receipt
-    from ugsd_privacy.bounded_json import check_json
+    from ugsd_privacy.bounded_json import read_json
     from ugsd_privacy.errors import LogTampered
 
     either: TypeAdapter[Receipt | Consistency] = TypeAdapter(Receipt | Consistency)
     try:
-        check_json(line, max_items=_MAX_PROOF_ITEMS)
-        return either.validate_json(line)
+        return read_json(either, line, max_items=_MAX_PROOF_ITEMS)
     except ValueError:
         raise LogTampered("neither a receipt nor a proof") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from ugsd_privacy.output.terminal import tell
+from ugsd_privacy.output.terminal import print_line
 
 from ugsd_sdk.cli.log import OpenLog, fail, open_log
 from ugsd_sdk.cli.options import ConfigOption, HomeOption
@@ -72,9 +72,11 @@ def cosign(
         kept = log.cosigned.keep(taken, public, log.key.public)
         size = open_checkpoint(taken, log.key.public).size
         if kept.size > size:
-            tell(f"{public.name} cosigned {kept.size} passages later, which are kept")
+            print_line(f"{public.name} cosigned {kept.size} passages later, which are kept")
             return
-        tell(f"{public.name} cosigned {size} passages; `ugsd audit verify --witness-key` checks it")
+        print_line(
+            f"{public.name} cosigned {size} passages; `ugsd audit verify --witness-key` checks it"
+        )
 
 
 def witness(
@@ -113,7 +115,7 @@ def witness(
     if request is not None and (response is None or not log_key):
         raise typer.BadParameter("a --request needs --response and --log-key too")
     key, kept = open_witness(state, key_file)
-    tell(f"witness key: {key.public.to_text()}")
+    print_line(f"witness key: {key.public.to_text()}")
     if request is None or response is None:
         return
     asked = read_bytes(request, MAX_REQUEST_BYTES)
@@ -125,7 +127,7 @@ def witness(
         fail(f"this witness is at {words} passages of that log: {response} says so")
     if answer.status != _OK:
         fail(f"refused ({answer.status}): {words}")
-    tell(f"{response}: cosigned")
+    print_line(f"{response}: cosigned")
 
 
 def _ask(log: OpenLog, request: Path, old: str | int | None) -> None:
@@ -136,4 +138,4 @@ def _ask(log: OpenLog, request: Path, old: str | int | None) -> None:
     with log.ledger.reading() as view:
         asked = cosign_request(view, note, log.key.public, old)
     write_whole(request, asked.to_bytes())
-    tell(f"{request}: carry it to the witness, from {asked.old_size} passages on")
+    print_line(f"{request}: carry it to the witness, from {asked.old_size} passages on")

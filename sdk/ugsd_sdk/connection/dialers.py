@@ -117,7 +117,9 @@ class EmbeddedDialer:
                 announced.public_key
             )
         except (KeyFileError, ConfigError) as error:
-            raise Unreachable("the embedded verifier announced no usable address") from error
+            raise Unreachable(
+                "the embedded verifier announced no usable address: reinstall ugsd"
+            ) from error
 
     def close(self) -> None:
         self._verifier.close()

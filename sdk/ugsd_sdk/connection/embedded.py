@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import IO, Any
 
-from ugsd_privacy.files.key_files import make_private_folder
+from ugsd_privacy.bounded_json import read_json
+from ugsd_privacy.files.file_owners import make_private_folder
 from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.strict_models import StrictModel
 
@@ -34,10 +35,11 @@ _NEEDS = (
 """Packages that the child must find."""
 _MAX_LOG_BYTES = 2**20
 _OWNER_ONLY = 0o600
+_MAX_ITEMS = 100
 
 
 class Announcement(StrictModel):
-    """Where the child listens and what to pin."""
+    """The address that the child listens on, and the key to pin."""
 
     url: str
     public_key: str
@@ -142,7 +144,7 @@ def _announced(process: subprocess.Popen[bytes], timeout_s: float) -> Announceme
     lines: SimpleQueue[bytes] = SimpleQueue()
     assert process.stdout is not None  # noqa: S101
     Thread(target=_read, args=(process.stdout, lines), daemon=True, name="ugsd-embedded").start()
-    return Announcement.model_validate_json(lines.get(timeout=timeout_s))
+    return read_json(Announcement, lines.get(timeout=timeout_s), max_items=_MAX_ITEMS)
 
 
 def _read(stream: IO[bytes], lines: SimpleQueue[bytes]) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.budget import BudgetLimits, Usage, Window
+from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import UNBOUNDED
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import (
@@ -22,7 +22,7 @@ from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.link import Link, Session, reason_of
+from ugsd_sdk.connection.link import ASK_OPERATOR, Link, Session, reason_of
 from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
 
 __all__ = ["Exchange"]
@@ -91,7 +91,9 @@ class Exchange:
                 raise Refused(str(answer.code))
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
-                raise self._drop(PeerMisbehaved("no verdict, or one on another caption"))
+                raise self._drop(
+                    PeerMisbehaved(f"no verdict, or one on another caption: {ASK_OPERATOR}")
+                )
             return answer
 
     def cover(self) -> None:
@@ -106,7 +108,9 @@ class Exchange:
         with suppress(TransportError, PrivacyError):
             self._send(self._sealed(self._ready(), None))
             if not isinstance(self._receive(), Cover):
-                raise self._drop(PeerMisbehaved("an answer to a cover that is none"))
+                raise self._drop(
+                    PeerMisbehaved(f"a cover frame was answered by no cover: {ASK_OPERATOR}")
+                )
             self._link.succeeded()
 
     def misfit(self, error: PeerMisbehaved) -> None:
@@ -150,20 +154,13 @@ class Exchange:
 
     def left(self, limits: BudgetLimits) -> Mapping[str, float]:
         """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
-        used: dict[Window, Usage] = {}
+        if self._session is None:
+            return limits.left({})
         try:
-            if self._session is not None:
-                egress = self._session.egress
-                with self.ledger_time() as timeout_s:
-                    limits = egress.limits(timeout_s=timeout_s)
-                with self.ledger_time() as timeout_s:
-                    used = dict(egress.used(timeout_s=timeout_s))
-                if self._handle is not None:
-                    with self.ledger_time() as timeout_s:
-                        used["caption"] = egress.usage(self._handle, timeout_s=timeout_s)
+            with self.ledger_time() as timeout_s:
+                return self._session.egress.remaining(self._handle, timeout_s=timeout_s)
         except PrivacyError:
             return dict.fromkeys(limits.left({}), 0.0)
-        return limits.left(used)
 
     def _ready(self) -> Session:
         """The session, and from now on the deadline of what is sent over it."""
@@ -210,7 +207,9 @@ class Exchange:
                 answer, size = self._current().receive(left_s)
             self.bytes_received += size
             if self.shape is Shape.CONSTANT and size != CONSTANT_FRAME_BYTES:
-                raise PeerMisbehaved("an answer of another size than the constant one")
+                raise PeerMisbehaved(
+                    f"an answer of another size than the constant one: {ASK_OPERATOR}"
+                )
         except NoAnswer:
             raise
         except (TransportError, PrivacyError) as error:

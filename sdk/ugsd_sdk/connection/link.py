@@ -49,6 +49,7 @@ from ugsd_privacy.protocol.messages import (
 )
 
 from ugsd_sdk.concurrency.background import BackgroundWork
+from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,
@@ -60,7 +61,7 @@ from ugsd_sdk.errors import (
 from ugsd_sdk.home import Door
 from ugsd_sdk.transport import Transport
 
-__all__ = ["Dialer", "Link", "Session", "reason_of"]
+__all__ = ["ASK_OPERATOR", "Dialer", "Link", "Session", "reason_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
 _SESSION_LIFETIME_S = 3600.0
 _PATIENCE_S = 10.0
 """A connection on which a block stayed unanswered for so long is given up."""
+ASK_OPERATOR = "check the verifier's address and release, or ask its operator"
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
 
 
@@ -120,7 +122,7 @@ class Session:
         message = decode_server_message(self.channel.open(data))
         self.unanswered = False
         if isinstance(message, Welcome):
-            raise PeerMisbehaved("a second welcome in answer to a block")
+            raise PeerMisbehaved(f"a second welcome in answer to a block: {ASK_OPERATOR}")
         return message, len(data)
 
     def close(self) -> None:
@@ -195,7 +197,7 @@ class Link:
             self._retry_at_s = 0.0
             self.begin()
             if only is not None:
-                raise Unreachable("the connection was lost in mid-caption")
+                raise Unreachable("the connection was lost in mid-caption: caption again")
             return self._ready(ends_s)
         if only is None and self._is_worn(session):
             self._retire()
@@ -237,7 +239,9 @@ class Link:
         self._lock = Lock()  # a thread of the parent may have held the other one
         self._closed, self._attempt = True, None
         self._session = self._connecting = None
-        self._failure = Unreachable("the connection belongs to the process that was forked")
+        self._failure = Unreachable(
+            "the connection belongs to the process that was forked: make a captioner in this one"
+        )
 
     def _ready(self, ends_s: float) -> Session:
         self.begin()
@@ -247,12 +251,15 @@ class Link:
         if attempt is not None and not attempt.wait(wait_s):
             self._waited_in_vain = True
             if self._awaits_ledger:
-                raise LedgerUnavailable("another process has held the ledger all the time")
-            raise Unreachable("still connecting")
+                raise LedgerUnavailable(
+                    "another process has held the ledger all the time: "
+                    "wait until it has ended, or end it, and try again"
+                )
+            raise Unreachable("still connecting: try again later, or with more time")
         with self._lock:
             session, failure = self._session, self._failure
         if session is None:
-            raise failure or Unreachable("not connected")
+            raise fresh(failure) if failure else Unreachable("not connected: connect again")
         return session
 
     def _is_worn(self, session: Session) -> bool:
@@ -276,7 +283,7 @@ class Link:
         except TransportError as error:
             self.drop(error)
             return False
-        uncalled = PeerMisbehaved("a frame that nobody asked for")
+        uncalled = PeerMisbehaved(f"a frame that nobody asked for: {ASK_OPERATOR}")
         self.drop(uncalled)
         raise uncalled
 
@@ -285,8 +292,8 @@ class Link:
             session.receive(0)
         except NoAnswer:
             if monotonic() - session.sent_at_s > _PATIENCE_S:
-                self.drop(Unreachable("a block stayed unanswered"))
-            raise NoAnswer("the verifier still owes an earlier answer") from None
+                self.drop(Unreachable(f"a block stayed unanswered: {ASK_OPERATOR}"))
+            raise NoAnswer("the verifier still owes an earlier answer: try again later") from None
         except (TransportError, PrivacyError) as error:
             self.drop(error)
             raise
@@ -306,7 +313,7 @@ class Link:
             failure = error
         except Exception as error:
             _logger.error("connecting failed: %s", type(error).__name__)  # noqa: TRY400
-            failure = Unreachable("connecting failed")
+            failure = Unreachable("connecting failed: try again, and see the log if it fails again")
         with self._lock:
             self._attempt = self._connecting = None
             if failure is not None:
@@ -376,11 +383,11 @@ class Link:
         with self._lock:
             self._connecting = transport
             if self._closed:
-                raise Unreachable("closed while it was connecting")
+                raise Unreachable("closed while it was connecting: connect again")
 
     def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
         if not isinstance(welcome, Welcome):
-            raise PeerMisbehaved("the handshake carries no welcome")
+            raise PeerMisbehaved(f"the handshake carries no welcome: {ASK_OPERATOR}")
         info = self._info()
         ours = {
             "vocabulary": (welcome.vocabulary, info.vocabulary),

@@ -1,6 +1,6 @@
 """A verifier's key by way of the root that vouches for it, and what this device saw of manifests.
 
-The manifest is read anew for each connection, so that a new file beside a running device is enough
+The manifest is read again for each connection, so that a new file beside a running device is enough
 to change keys. The highest serial and the latest time seen outlive the process: an older manifest
 is refused, and a clock that was set back makes no expired one valid again. Where what was seen was
 lost, every manifest is refused until the owner accepts one.
@@ -14,15 +14,12 @@ from pathlib import Path
 from time import time
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.key_files import (
-    make_private_folder,
-    read_text,
-    replace_text,
-    require_not_writable,
-)
+from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
+from ugsd_privacy.files.key_files import read_text, replace_text
 from ugsd_privacy.files.marks import Mark, MarkFile
 from ugsd_privacy.keys.manifest import KeyManifest, read_manifest_file, verify_manifest
 from ugsd_privacy.keys.root import RootPin
@@ -34,6 +31,7 @@ from ugsd_sdk.errors import Untrusted
 __all__ = ["TrustedRoot"]
 
 _OWNER_ONLY = 0o600
+_MAX_ITEMS = 100
 _LOCK_TIMEOUT_S = 2.0
 _REMEDY = (
     "restore it from a backup; or ask the operator for the newest manifest, and where its digest "
@@ -57,8 +55,8 @@ class _Seen(StrictModel):
         return _Seen(serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1]))
 
     def after(self, manifest: KeyManifest, now_s: float) -> _Seen:
-        """With one more manifest. Its end is as late as a time counts: it has expired for good
-        then, while a clock that was wrong for a while must not expire the next ones too."""
+        """The record with one more manifest. No time later than the manifest's end is recorded: a
+        clock that was wrong for a while must not expire the next manifests, too."""
         return _Seen(
             serial=max(self.serial, manifest.serial),
             latest_s=max(self.latest_s, int(min(now_s, manifest.expires_s))),
@@ -95,7 +93,7 @@ class TrustedRoot:
 
         Raises :class:`Untrusted` where there is none, or what was seen was lost or cannot be kept.
         """
-        with self._told():
+        with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
             with locked(self._made(), _LOCK_TIMEOUT_S):
@@ -107,7 +105,7 @@ class TrustedRoot:
     def manifest(self) -> KeyManifest:
         """What the root signed, whether it is to be used now or not; nothing is kept of it. Raises
         :class:`Untrusted`."""
-        with self._told():
+        with self._typed_errors():
             return self._verified()
 
     def accept(self) -> KeyManifest:
@@ -116,7 +114,7 @@ class TrustedRoot:
 
         Raises :class:`Untrusted` for a manifest that is not to be used now.
         """
-        with self._told():
+        with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
             with locked(self._made(), _LOCK_TIMEOUT_S):
@@ -128,7 +126,7 @@ class TrustedRoot:
             return manifest
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _typed_errors(self) -> Iterator[None]:
         try:
             yield
         except ManifestRejected as error:
@@ -158,7 +156,7 @@ class TrustedRoot:
         return after
 
     def _keep(self, seen: _Seen) -> None:
-        """In this order: a crash in between leaves no mark of what is not kept."""
+        """Write the record before its mark: a crash in between leaves no mark without a record."""
         self._marks.make()
         replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
         with locked(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
@@ -178,7 +176,7 @@ class TrustedRoot:
         return self._recorded().joined(mark)
 
     def _known(self) -> _Seen:
-        """What is left to know of what was seen; damaged files say nothing and are replaced."""
+        """What the files still say of what was seen; damaged ones say nothing and are replaced."""
         known = _Seen()
         try:
             known = known.joined(self._marks.read().get(self._name))
@@ -192,6 +190,6 @@ class TrustedRoot:
     def _recorded(self) -> _Seen:
         text = read_text(self._seen, secret=True, what="record")
         try:
-            return _Seen.model_validate_json(text)
-        except ValidationError:
+            return read_json(_Seen, text, max_items=_MAX_ITEMS)
+        except ValueError:
             raise KeyFileError(f"{self._seen} is damaged: {_REMEDY}") from None

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_sdk.drafter.onnx import weights_of
 from ugsd_sdk.errors import ConfigError, ModelError
@@ -97,7 +97,7 @@ class Check(StrictModel):
 class Quality(StrictModel):
     """``quality.json``."""
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    format: Annotated[int, exactly(1)]
     command: str
     """What printed the figures."""
     weights: dict[str, str]
@@ -122,8 +122,7 @@ class Quality(StrictModel):
         path = folder / QUALITY_FILE
         try:
             data = read_regular(path, MAX_TEXT_BYTES)
-            check_json(data, max_items=_MAX_ITEMS)
-            found = cls.model_validate_json(data)
+            found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: nobody measured what this drafter reaches: run `ugsd-lab quality --write`"

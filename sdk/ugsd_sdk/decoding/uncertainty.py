@@ -17,9 +17,9 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
-from ugsd_privacy.bounded_json import check_json
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
-from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_sdk.errors import ModelError
 
@@ -111,7 +111,7 @@ class _ClipFile(StrictModel):
 class _GateFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    format: Annotated[int, exactly(1)]
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     weights: tuple[float, ...]
     bias: float
@@ -148,15 +148,14 @@ class Calibrator:
         """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
         try:
             data = read_regular(path, MAX_TEXT_BYTES)
-            check_json(data, max_items=_MAX_ITEMS)
-            fields = _GateFile.model_validate_json(data)
+            fields = read_json(_GateFile, data, max_items=_MAX_ITEMS)
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
         except OSError as error:
             raise ModelError(
                 f"{path}: {error.strerror}: copy the drafter's folder again"
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ModelError(f"{path} is no gate of format 1: fit it again") from error
         clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
         return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)

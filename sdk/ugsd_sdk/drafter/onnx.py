@@ -15,7 +15,6 @@ the folder ``ears`` beside it, and its SHA-256 decides:
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -25,12 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
-from ugsd_privacy.bounded_json import check_json
+from pydantic import Field
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
-from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
 from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
@@ -76,7 +75,7 @@ _logger = logging.getLogger(__name__)
 class DrafterDescription(StrictModel):
     """``model.json``: what the graphs are and what they were trained with."""
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    format: Annotated[int, exactly(1)]
     name: str
     licence: str
     projection: _Sha256
@@ -103,7 +102,7 @@ class OnnxDrafter:
         self._threads = threads
         self._loaded: _Loaded | None = None
         self._was_loaded = False
-        """In a forked process: whether the parent's was loaded."""
+        """Whether this is a forked process whose parent had loaded the drafter."""
         call_in_children(self._forget_in_child)
 
     @property
@@ -275,23 +274,14 @@ def _gender(femininity: float) -> Gender | None:
 
 
 def _pieces(data: bytes) -> list[str]:
-    check_json(data, max_items=_MAX_PIECES)
-    pieces = json.loads(data)
-    if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
-        raise ValueError(f"{VOCABULARY_FILE} is no list of pieces")
-    return pieces
+    return read_json(list[str], data, max_items=_MAX_PIECES)
 
 
 def _read_description(folder: Path) -> DrafterDescription:
     path = folder / DESCRIPTION_FILE
     try:
         data = _read(path, MAX_TEXT_BYTES)
-        check_json(data, max_items=_MAX_FIELDS)
-        description = DrafterDescription.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path}: {where or 'file'}: {first['msg']}: export it again") from error
+        description = read_json(DrafterDescription, data, max_items=_MAX_FIELDS)
     except ValueError as error:
         raise ModelError(f"{path}: {error}: export it again") from error
     missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)

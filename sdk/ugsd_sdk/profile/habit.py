@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import FileLocked, KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.key_files import (
+from ugsd_privacy.files.file_owners import (
     make_private_folder,
     require_not_writable,
     require_owned_by_us,
@@ -76,12 +76,13 @@ class HabitFile:
     """Where one user's habit outlives a process, and is shared by several.
 
     ``ears`` names what the evidence was heard with: a habit of other ears means nothing to these,
-    and is begun anew. ``user`` may be any text; its hash names the file.
+    and is replaced. ``user`` may be any text; its hash names the file.
     """
 
     def __init__(self, folder: Path, user: str, ears: bytes) -> None:
         self.path = _path(folder, user)
         self._ears = ears.hex()
+        self._is_folder_checked = False
 
     def read(self) -> Habit:
         """The habit as it was last kept; none where there is none, or none that can be read: states
@@ -97,9 +98,7 @@ class HabitFile:
         Raises :class:`HabitError`.
         """
         try:
-            for folder in (self.path.parent.parent, self.path.parent):
-                make_private_folder(folder)
-            require_not_writable(self.path.parent)
+            self._prepare_folder()
             with locked(self.path, timeout_s):
                 last = self.read()
                 habit = (last if last.mean.shape == heard.shape else NO_HABIT).after(heard)
@@ -111,6 +110,15 @@ class HabitFile:
         except KeyFileError as error:
             raise HabitError(str(error)) from error
         return habit
+
+    def _prepare_folder(self) -> None:
+        """Make the folder, and check once that nobody else can put files into it."""
+        if self._is_folder_checked and self.path.parent.is_dir():
+            return
+        for folder in (self.path.parent.parent, self.path.parent):
+            make_private_folder(folder)
+        require_not_writable(self.path.parent)
+        self._is_folder_checked = True
 
     def _write(self, habit: Habit) -> None:
         file = io.BytesIO()
@@ -132,7 +140,7 @@ def clips_heard(folder: Path, user: str) -> int:
 
 def forget_habits(folder: Path, user: str) -> bool:
     """Delete what is known of ``user``, and what a crash left of it; whether anything was. A device
-    that is running begins anew. Raises :class:`HabitError`."""
+    that is running starts a new one. Raises :class:`HabitError`."""
     path = _path(folder, user)
     if not path.parent.is_dir():
         return False
@@ -166,7 +174,7 @@ def _read(path: Path) -> tuple[str, Habit]:
         with np.load(io.BytesIO(data), allow_pickle=False) as kept:
             count, mean, ears = kept["count"], kept["mean"], str(kept["ears"])
     except Exception:  # of damaged bytes, readers of zip and npy raise nearly anything
-        _logger.warning("a habit cannot be read and is begun anew")
+        _logger.warning("a habit cannot be read and is replaced")
         return "", NO_HABIT
     sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
     counted = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT

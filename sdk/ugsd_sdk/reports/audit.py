@@ -111,15 +111,15 @@ class _Found:
         log: what is wrong with them is told apart. Raises ``LedgerCorrupt``."""
         last = view.last_checkpoint()
         self.checkpoint = "" if last is None else last[1]
-        with self._told():
+        with self._noting_faults():
             self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
-        with self._told():
+        with self._noting_faults():
             self.on_device = view.caps(user)
-        with self._told():
+        with self._noting_faults():
             self.used = view.used(user, view.hour_of(now_s, uptime))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _noting_faults(self) -> Iterator[None]:
         try:
             yield
         except LedgerCorrupt as error:

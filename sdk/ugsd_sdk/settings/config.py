@@ -111,7 +111,7 @@ class VerifierSettings(_Table):
     root: str | None = None
     """The root that vouches for its keys, or a file that holds that: ``ugsd-root1:...``."""
     manifest: Path | None = None
-    """File of the root's signed manifest, read anew for each connection."""
+    """File of the root's signed manifest, read again for each connection."""
     key: str | None = None
     """Instead of both, for a verifier on this machine: its public key, or a file that holds it. The
     embedded verifier announces its own."""
@@ -386,7 +386,7 @@ class _ArgumentsOnly(Settings):
 
 
 _MAX_DIGITS = 20
-"""Of a cap; longer text is left as it is, and refused as no number."""
+"""A cap has at most so many digits; longer text is not parsed, and refused as no number."""
 
 
 def _plain_caps(caps: object) -> object:

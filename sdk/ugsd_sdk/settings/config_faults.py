@@ -140,7 +140,7 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) ->
 
 
 def _shown(value: object) -> str:
-    """So much of it that it is recognised."""
+    """The beginning of ``value``, long enough to recognise it."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 

@@ -33,7 +33,7 @@ from ugsd_sdk.settings.toml_lines import MAX_KEY_PARTS, KeyLine, key_lines
 __all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "plain_name", "with_lower_names"]
 
 MAX_SETTINGS_BYTES = 256 * 1024
-"""Of about 8,000 users with a cap each."""
+"""A file with about 8,000 users, each with a cap, is as large."""
 MAX_PARTS = 10_000
 """Lines, commas and opening brackets."""
 _PARTS = "\n,[{"

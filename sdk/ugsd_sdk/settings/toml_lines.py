@@ -13,7 +13,7 @@ from typing import NamedTuple
 __all__ = ["MAX_KEY_PARTS", "KeyLine", "key_lines"]
 
 MAX_KEY_PARTS = 16
-"""Of a dotted key; of a longer one, so many and one more are read."""
+"""A dotted key has at most so many parts; one more is read, so that a longer key is noticed."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")

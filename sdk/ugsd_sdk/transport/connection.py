@@ -84,7 +84,7 @@ class Connection:
         self._connecting: socket.socket | None = None
         self._unread: deque[bytes] = deque()
         self._parts: list[bytes] = []
-        """Of a fragmented message, so far."""
+        """The parts of a fragmented message that have arrived."""
         self._linger_ends_s = 0.0
         self._wake_ends: tuple[socket.socket, ...] = ()
         """What is sent to the second one wakes our thread, which waits for the first one too."""
@@ -137,7 +137,9 @@ class Connection:
                 self._require_open()
                 left_s = ends_s - monotonic()
                 if left_s <= 0:
-                    raise NoAnswer("the verifier did not answer in time")
+                    raise NoAnswer(
+                        "the verifier did not answer in time: try again, or give it more"
+                    )
                 self._changed.wait(left_s)
 
     def close(self) -> None:
@@ -164,7 +166,7 @@ class Connection:
             self._end(failures.always(error))
         except Exception as error:
             _logger.error("a connection failed: %s", type(error).__name__)  # noqa: TRY400
-        self._end(self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost)
+        self._end(self._lost())
 
     def _connect(self) -> None:
         host, port = self._uri.host, self._uri.port
@@ -203,7 +205,7 @@ class Connection:
         raise self._nobody_there()
 
     def _serve(self) -> None:
-        """Until the connection is over."""
+        """Move bytes until the connection has ended."""
         while True:
             with self._changed:
                 stream = self._stream
@@ -284,9 +286,7 @@ class Connection:
             elif data is not None:
                 protocol.receive_eof()
         except (OSError, EOFError):
-            self._break_off(
-                self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
-            )
+            self._break_off(self._lost())
             return
         self._take_events(stream.received_bytes - before)
         if data == b"":
@@ -348,9 +348,7 @@ class Connection:
                     stream.send(data)
             stream.flush()
         except OSError:
-            self._break_off(
-                self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
-            )
+            self._break_off(self._lost())
             return
         if stream.pending_bytes > _MAX_PENDING_BYTES:
             self._break_off(failures.flooded)
@@ -376,6 +374,10 @@ class Connection:
 
     def _nobody_there(self) -> Unreachable:
         return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
+
+    def _lost(self) -> Callable[[], TransportError]:
+        """What it means that the socket has failed: before the upgrade, that nobody was there."""
+        return self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
 
     def _forget_in_child(self) -> None:
         """The connection is the parent's: this process only lets go of its own descriptors."""

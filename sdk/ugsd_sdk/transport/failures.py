@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
+from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.errors import PeerMisbehaved, TransportError, Unreachable
 
 __all__ = [
@@ -21,21 +22,25 @@ __all__ = [
     "without_tls",
 ]
 
+_CHECK_PEER = "check that the address is a verifier's, or ask its operator"
+
 
 def nobody_at(where: str) -> Unreachable:
     return Unreachable(f"no verifier answers at {where}: check its address and that it runs")
 
 
 def closed_there(code: int) -> TransportError:
-    return Unreachable("the verifier closed the connection", close_code=code)
+    return Unreachable(
+        "the verifier closed the connection: try again, or ask its operator", close_code=code
+    )
 
 
 def always(error: TransportError) -> Callable[[], TransportError]:
-    return lambda: error
+    return lambda: fresh(error)
 
 
 def lost() -> TransportError:
-    return Unreachable("the connection to the verifier was lost")
+    return Unreachable("the connection to the verifier was lost: check the network, and try again")
 
 
 def no_resources() -> TransportError:
@@ -43,23 +48,28 @@ def no_resources() -> TransportError:
 
 
 def closed_here() -> TransportError:
-    return Unreachable("the connection is closed")
+    return Unreachable("the connection is closed: connect again")
 
 
 def forked() -> TransportError:
-    return Unreachable("the connection belongs to the process that this one was forked from")
+    return Unreachable(
+        "the connection belongs to the process that this one was forked from: "
+        "make a captioner in this process"
+    )
 
 
 def sent_text() -> TransportError:
-    return PeerMisbehaved("the verifier sent text: its frames are binary")
+    return PeerMisbehaved(f"the verifier sent text, and its frames are binary: {_CHECK_PEER}")
 
 
 def broke_protocol() -> TransportError:
-    return PeerMisbehaved("the verifier broke the websocket protocol")
+    return PeerMisbehaved(f"the verifier broke the websocket protocol: {_CHECK_PEER}")
 
 
 def flooded() -> TransportError:
-    return PeerMisbehaved("the verifier sends more than anybody asked for, or reads nothing")
+    return PeerMisbehaved(
+        f"the verifier sends more than anybody asked for, or reads nothing: {_CHECK_PEER}"
+    )
 
 
 def without_tls(error: ssl.SSLError, where: str) -> Unreachable:

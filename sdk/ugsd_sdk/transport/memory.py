@@ -27,16 +27,16 @@ class MemoryTransport:
     def send(self, frame: SealedFrame) -> None:
         data = sealed_bytes(frame)
         if not self._open:
-            raise Unreachable("the transport is closed")
+            raise Unreachable("the transport is closed: connect again")
         answer = self._peer(data)
         if answer is not None:
             self._answers.append(answer)
 
     def receive(self, timeout_s: float) -> bytes:
         if not self._open:
-            raise Unreachable("the transport is closed")
+            raise Unreachable("the transport is closed: connect again")
         if not self._answers:
-            raise NoAnswer("the peer did not answer")
+            raise NoAnswer("the peer did not answer: try again")
         return self._answers.popleft()
 
     def close(self) -> None:

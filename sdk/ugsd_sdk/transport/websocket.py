@@ -42,7 +42,7 @@ class WebSocketTransport:
         try:
             uri = parse_uri(self._url)
         except (ValueError, WebSocketException) as error:  # a name that IDNA does not know
-            raise Unreachable(f"no verifier can have the address {self._url!r}") from error
+            raise Unreachable(f"no verifier can have the address {self._url!r}: mend it") from error
         self._connection = Connection(uri)
         self._connection.open(timeout_s)
 
@@ -60,7 +60,7 @@ class WebSocketTransport:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            raise Unreachable("not connected")
+            raise Unreachable("not connected: connect first")
         return self._connection
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
-from ugsd_privacy.bounded_json import check_json
+from pydantic import Field, model_validator
+from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
-from ugsd_privacy.strict_models import StrictModel
+from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
 from ugsd_server.verifier import Cache, VerifierInfo
@@ -49,7 +49,7 @@ _logger = logging.getLogger(__name__)
 class ModelDescription(StrictModel):
     """``model.json``: what the graph is and what it was trained with."""
 
-    format: Annotated[int, Field(ge=1, le=1)]
+    format: Annotated[int, exactly(1)]
     name: str
     licence: str
     vocabulary: _Sha256
@@ -216,14 +216,7 @@ def _read_description(folder: Path) -> ModelDescription:
     path = folder / DESCRIPTION_FILE
     try:
         data = _read(path, MAX_TEXT_BYTES)
-        check_json(data, max_items=_MAX_ITEMS)
-        return ModelDescription.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelDamaged(
-            f"{path}: {where or 'file'}: {first['msg']}; export the model again"
-        ) from error
+        return read_json(ModelDescription, data, max_items=_MAX_ITEMS)
     except ValueError as error:
         raise ModelDamaged(f"{path}: {error}; export the model again") from error
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.bounded_json import check_json
+from pydantic import TypeAdapter, ValidationError
+from ugsd_privacy.bounded_json import check_json, read_json
 from ugsd_privacy.errors import LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bytes
 from ugsd_privacy.files.bounded_files import open_regular, read_regular
@@ -82,6 +83,28 @@ def test_json_within_its_bounds_passes() -> None:
     check_json(json.dumps({str(n): [0, 0] for n in range(5)}).encode(), max_items=10, max_keys=5)
     check_json(b"[" * 31 + b"]" * 31, max_items=0)
     check_json(b'"a,b,c"', max_items=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"{", "EOF"),
+        (b"[1,2,3,4]", "more than 2 values"),
+        (b"[1,true]", r"^1: Input should be a valid integer$"),
+        (b'"secret"', r"^file: Input should be a valid array$"),
+        ("\ud800", "surrogates not allowed"),
+    ],
+)
+def test_no_other_json_is_read(data: bytes | str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        read_json(list[int], data, max_items=2)
+    assert not isinstance(refused.value, ValidationError)
+    assert "secret" not in str(refused.value)
+
+
+def test_json_of_its_kind_is_read() -> None:
+    assert read_json(list[int], "[1,2]", max_items=2) == [1, 2]
+    assert read_json(TypeAdapter(int | str), b"1", max_items=0) == 1
 
 
 def test_kept_logs_of_a_million_keys_are_refused(tmp_path: Path) -> None:

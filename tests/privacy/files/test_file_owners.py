@@ -1,8 +1,10 @@
 import os
+import stat
 from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
+from ugsd_privacy.files import file_owners
 from ugsd_privacy.files.file_owners import require_not_writable, require_owned_by_us
 from ugsd_privacy.keys.manifest import read_manifest_file
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
@@ -121,3 +123,25 @@ def test_a_ring_of_links_ends(tmp_path: Path) -> None:
 
     with pytest.raises(KeyFileError, match="cannot be looked up"):
         require_not_writable(tmp_path / "a" / "home")
+
+
+def test_id_maps_are_read_for_foreign_owners_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(file_owners, "_unmapped_uid", lambda: read.append(1) or 4321)
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    file_owners.require_not_writable(folder)
+    assert read == []
+    look_up = file_owners._lstat
+
+    def foreign(path: Path) -> os.stat_result:
+        found = list(look_up(path))
+        found[stat.ST_UID] = 4321
+        return os.stat_result(found)
+
+    monkeypatch.setattr(file_owners, "_lstat", foreign)
+    file_owners.require_not_writable(folder)
+    assert read == [1]

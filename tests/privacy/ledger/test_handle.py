@@ -19,6 +19,7 @@ from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.ledger import Ledger, handles
 
 from tests.doubles.forked import in_child
+from tests.doubles.lock_holder import in_another_thread
 
 # Reads a ledger as another program would: it opens the file, and is the last to close it if it may.
 FOREIGN_READER = """
@@ -350,6 +351,7 @@ CALLS: dict[str, Callable[..., object]] = {
 }
 READS: dict[str, Callable[..., object]] = {
     "usage": lambda world, **named: world.door.usage(world.caption, **named),
+    "remaining": lambda world, **named: world.door.remaining(world.caption, **named),
     "used": lambda world, **named: world.door.used(**named),
     "limits": lambda world, **named: world.door.limits(**named),
 }
@@ -357,7 +359,7 @@ READS: dict[str, Callable[..., object]] = {
 
 @pytest.mark.usefixtures("stopped_writer")
 @pytest.mark.parametrize("call", CALLS)
-def test_a_stopped_process_costs_no_more_than_the_timeout(begun, call: str) -> None:
+def test_a_stopped_process_costs_only_the_timeout(begun, call: str) -> None:
     begun.ledger._busy_timeout_s = 30.0
     started_s = monotonic()
     with pytest.raises(LedgerUnavailable):
@@ -366,27 +368,14 @@ def test_a_stopped_process_costs_no_more_than_the_timeout(begun, call: str) -> N
 
 
 @pytest.mark.parametrize("call", CALLS | READS)
-def test_a_busy_thread_costs_no_more_than_the_timeout(begun, call: str) -> None:
-    holds, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with begun.ledger.owning():
-            holds.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holds.wait(10)
-    started_s = monotonic()
-    try:
+def test_a_busy_thread_costs_only_the_timeout(begun, call: str) -> None:
+    with in_another_thread(begun.ledger.owning()):
+        started_s = monotonic()
         with pytest.raises(LedgerUnavailable, match="another thread"):
             (CALLS | READS)[call](begun, timeout_s=0.3)
         assert monotonic() - started_s < 1.0
         begun.ledger.close()
         assert monotonic() - started_s < 3.0, "closing waits for nobody"
-    finally:
-        done.set()
-        holder.join()
 
 
 # -- forking
@@ -462,17 +451,6 @@ def test_no_sqlite_connection_survives_into_a_child(begun) -> None:
 
 @forks
 def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
-    holds, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with begun.ledger.owning():
-            holds.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert holds.wait(10)
-
     def child() -> str:
         said = []
         for use in (begun.door.used, Ledger(begun.ledger.path.parent).open):
@@ -483,11 +461,8 @@ def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
         begun.ledger.close()
         return str(said)
 
-    try:
+    with in_another_thread(begun.ledger.owning()):
         said = in_child(child)()
-    finally:
-        done.set()
-        holder.join()
     assert said.count("forked while its parent was writing the ledger") == 2
     read_from_outside(begun.ledger.path)
     last = send(begun).record
@@ -512,14 +487,14 @@ assert os.path.exists(str(ledger.path) + "-wal")
 
 
 @forks
-def test_a_forked_child_seals_nothing_on_its_parents_session(begun) -> None:
+def test_a_child_seals_nothing_on_its_parents_session(begun) -> None:
     said = in_child(lambda: send(begun).record)()
     assert said.startswith("ChannelClosed: this session belongs to the process")
     assert begun.server.open(send(begun).data), "the parent's goes on"
 
 
 @forks
-def test_readers_and_forks_never_wait_for_each_other_long(begun) -> None:
+def test_readers_and_forks_wait_for_a_bounded_time(begun) -> None:
     stop = threading.Event()
 
     def read() -> None:

@@ -6,7 +6,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
-from ugsd_privacy.ledger import EVERYONE, Decision
+from ugsd_privacy.ledger import EVERYONE, Decision, database
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
 
 LOOSE = BudgetLimits.uncapped(blocks_per_day=100)
@@ -142,3 +142,27 @@ def test_the_oldest_decisions_are_forgotten(world) -> None:
         kept = view.decisions("ada", limit=2 * DECISIONS_KEPT)
     assert len(kept) == DECISIONS_KEPT
     assert (kept[0], kept[-1]) == (decision(2), decision(10**6 + 1))
+
+
+def test_what_remains_is_read_at_once(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    egress = world.egress(limits=LOOSE, user="ada")
+    caption = world.connect(egress)
+    seal(world, egress, caption)
+    set_cap(world, "ada", "blocks_per_caption", 7)
+    for begun in (caption, None):
+        used = dict(egress.used())
+        if begun is not None:
+            used["caption"] = egress.usage(begun)
+        expected = egress.limits().left(used)
+        opened, connect = [], database._connect
+
+        def counted(path, timeout_s, opened=opened, connect=connect):
+            opened.append(path)
+            return connect(path, timeout_s)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_connect", counted)
+            assert egress.remaining(begun) == expected
+        assert len(opened) == 1
+        assert expected["blocks_per_caption"] == (7 if begun is None else 6)
+        assert expected["blocks_per_day"] == 99

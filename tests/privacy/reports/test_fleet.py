@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from ugsd_privacy.audit.export import export_log
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet import (
     Device,
     examine,
@@ -27,7 +28,7 @@ from ugsd_privacy.reports.kept import KeptLog, KeptLogs
 from ugsd_privacy.reports.markdown import fleet_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.reports.telling import fleet_verdict, words_without_tricks
+from ugsd_privacy.reports.telling import fleet_verdict
 from ugsd_privacy.tlog.cosignature import WitnessKey
 from ugsd_privacy.tlog.log_keys import LogKey
 
@@ -299,7 +300,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampl
 
 @given(name=NAMES)
 def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
-    name = words_without_tricks(name)
+    name = plain_line(name)
     assume(name.strip())
     found = Verification(outcome="failed", message=name)
     row = examine(Device("x", fault="x")).model_copy(update={"verification": found})

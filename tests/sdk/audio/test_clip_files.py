@@ -130,7 +130,7 @@ def test_garbage_between_ogg_pages_is_not_searched(whole: bytes, filling: bytes)
         read_clip(whole + filling + whole)
 
 
-def test_an_ogg_page_with_a_flipped_bit_is_damage() -> None:
+def test_a_flipped_bit_damages_an_ogg_page() -> None:
     for at in range(40, len(OPUS), 997):
         with pytest.raises(UnreadableAudio):
             read_clip(OPUS[:at] + bytes([OPUS[at] ^ 1]) + OPUS[at + 1 :])

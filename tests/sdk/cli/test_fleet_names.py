@@ -42,7 +42,7 @@ def rows_of(capsys: Capsys, *files: Path, kept: Path, code: int) -> dict[str, st
     return {row["device"]: row["verification"]["outcome"] for row in rows}
 
 
-def test_a_false_export_kept_first_displaces_no_honest_one(
+def test_a_false_export_displaces_no_honest_one(
     honest: Path, forged: Path, tmp_path: Path, capsys: Capsys
 ) -> None:
     origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
@@ -55,9 +55,7 @@ def test_a_false_export_kept_first_displaces_no_honest_one(
     assert rows_of(capsys, honest, kept=kept, code=0) == {origin: "verified"}
 
 
-def test_an_unsealed_claim_to_a_log_is_no_claim(
-    honest: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_an_unsealed_claim_to_a_log_fails(honest: Path, tmp_path: Path, capsys: Capsys) -> None:
     """A log's key and its checkpoints are public: anyone can put them into a file."""
     origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
     copied = tmp_path / "copied.ugsd"

@@ -142,7 +142,7 @@ def assert_honest_row_stays(page: dict[str, Any]) -> None:
     assert page["total"]["bytes"] == sum(row["total"]["bytes"] for row in page["devices"])
 
 
-def test_the_most_that_reports_can_count_is_added_up(tmp_path: Path) -> None:
+def test_the_largest_counts_of_reports_are_added(tmp_path: Path) -> None:
     most = dict.fromkeys(HOSTILE_REPORT["total"], MOST)
     reports = [
         json.dumps(report_of(LogKey.generate(), subject=f"{n:016x}") | {"total": most}).encode()
@@ -265,7 +265,7 @@ def test_a_million_faults_are_not_listed(filling: bytes) -> None:
     assert time.process_time() - started < 5
 
 
-def test_a_report_of_hundred_million_values_is_not_parsed() -> None:
+def test_a_report_of_many_values_is_not_parsed() -> None:
     with pytest.raises(ReportRejected, match="more than 4000000 values"):
         read_report(b'{"days":[' + b"0," * 10**7 + b"0]}")
 
@@ -309,7 +309,7 @@ def test_a_tampered_ledger_counts_to_a_bound() -> None:
     assert total_of(entries).bytes == MOST
 
 
-def test_reasons_of_an_application_are_counted_to_a_bound() -> None:
+def test_reasons_of_applications_are_counted_within_bounds() -> None:
     rows = tuple(
         Reason(outcome="kept", reason=word, is_cap=False, blocks=MOST) for word in ("mine", "yours")
     )

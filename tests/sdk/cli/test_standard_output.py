@@ -86,4 +86,4 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ugsd_sdk", "caption", "--offline", "--home", str(tmp_path)]
     done = subprocess.run([*command, str(_CLIP)], stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (1, b"")

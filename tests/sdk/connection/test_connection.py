@@ -13,7 +13,7 @@ from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import Source
-from ugsd_sdk.errors import WrongVerifier
+from ugsd_sdk.errors import Unreachable, WrongVerifier
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]
@@ -158,3 +158,16 @@ def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
             captioner.connect(5)
         assert captioner.caption(voice, 16_000).escalation.frames == 0
     assert not fake.blocks
+
+
+def test_each_wait_raises_an_error_of_its_own(new_captioner: New) -> None:
+    def broken() -> MemoryTransport:
+        raise Unreachable("nobody there: check the address")
+
+    with new_captioner(verifier=broken) as captioner:
+        raised = []
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="nobody there") as refused:
+                captioner._load().link.session(5)  # type: ignore[union-attr]
+            raised.append(refused.value)
+    assert raised[0] is not raised[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 import time
@@ -202,6 +203,17 @@ def test_a_stopped_holder_costs_a_bounded_wait(
     assert time.monotonic() - started_s < 1.3
     end()
     assert file.add(np.ones(4, dtype=np.float32)).count == 2
+
+
+def test_a_folder_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Path] = []
+    monkeypatch.setattr("ugsd_sdk.profile.habit.require_not_writable", checked.append)
+    file = HabitFile(tmp_path / "habits", "ada", EARS)
+    keep(file, 3, np.ones(4))
+    assert checked == [tmp_path / "habits"]
+    shutil.rmtree(tmp_path / "habits")
+    keep(file, 1, np.ones(4))
+    assert len(checked) == 2, "a new folder is checked, too"
 
 
 def test_what_was_forgotten_is_not_brought_back_by_a_running_device(tmp_path: Path) -> None:

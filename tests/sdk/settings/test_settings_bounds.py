@@ -167,7 +167,7 @@ def test_hostile_model_files_are_refused_soon(
         read(tmp_path)
 
 
-def test_a_gate_that_is_a_pipe_is_not_hashed(tmp_path: Path) -> None:
+def test_a_pipe_as_gate_is_not_hashed(tmp_path: Path) -> None:
     (tmp_path / "gate.json").touch()
     os.truncate(tmp_path / "gate.json", 3 << 30)
     with soon(), pytest.raises(ModelError, match="larger than"):
@@ -182,7 +182,7 @@ def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
         pieces_of(tmp_path)
 
 
-def test_a_habit_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_as_habit_is_not_awaited(tmp_path: Path) -> None:
     file = HabitFile(tmp_path, "ada", b"ears")
     os.mkfifo(file.path)
     assert file.read() is NO_HABIT

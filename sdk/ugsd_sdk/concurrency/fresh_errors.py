@@ -1,0 +1,23 @@
+"""Errors that several callers get, each an instance of their own."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+__all__ = ["fresh"]
+
+_Error = TypeVar("_Error", bound=Exception)
+
+
+def fresh(error: _Error) -> _Error:
+    """A copy of ``error`` to raise, without its traceback.
+
+    One instance that is raised again and again would collect the tracebacks of all callers, keep
+    their frames alive, and mix those of several threads.
+    """
+    kind = type(error)
+    new = kind.__new__(kind, *error.args)
+    new.args = error.args
+    new.__dict__.update(error.__dict__)
+    new.__cause__ = error.__cause__
+    return new

@@ -1,0 +1,70 @@
+"""Errors of a connection: each caller gets one of its own, which says what to do next."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from ugsd_privacy.errors import BudgetExceeded, UnknownVersion
+from ugsd_sdk.concurrency.fresh_errors import fresh
+from ugsd_sdk.errors import Refused, TransportError, Unreachable, WrongVerifier
+from ugsd_sdk.transport import failures
+from ugsd_sdk.transport.connection import Connection
+from websockets.uri import parse_uri
+
+MADE = {
+    "broke_protocol": failures.broke_protocol,
+    "closed_here": failures.closed_here,
+    "closed_there": lambda: failures.closed_there(1000),
+    "flooded": failures.flooded,
+    "forked": failures.forked,
+    "lost": failures.lost,
+    "no_resources": failures.no_resources,
+    "nobody_at": lambda: failures.nobody_at("localhost"),
+    "sent_text": failures.sent_text,
+    "without_tls": lambda: failures.without_tls(ssl.SSLError(), "localhost"),
+}
+
+
+def test_every_failure_is_looked_at() -> None:
+    assert set(failures.__all__) == {*MADE, "always"}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_failure_names_the_next_step(name: str) -> None:
+    cause, colon, step = str(MADE[name]()).partition(": ")
+    assert all((cause, colon, step))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BudgetExceeded("hour.frames", limit=1, used=1, wanted=1),
+        Refused("overloaded"),
+        UnknownVersion(3),
+        Unreachable("gone: try again", close_code=1008, reason="tls failed"),
+        WrongVerifier("another: ask"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fresh_error_says_the_same(error: Exception) -> None:
+    error.__cause__ = ValueError("why")
+    new = fresh(error)
+    assert new is not error
+    assert (type(new), str(new), vars(new)) == (type(error), str(error), vars(error))
+    assert new.__cause__ is error.__cause__
+    assert new.__traceback__ is None
+
+
+def test_no_two_callers_share_an_error() -> None:
+    connection = Connection(parse_uri("ws://127.0.0.1:1"))
+    raised = []
+    for call in (lambda: connection.open(5), lambda: connection.send(b""), connection.close):
+        try:
+            call()
+        except TransportError as error:
+            raised.append(error)
+    with pytest.raises(TransportError) as last:
+        connection.receive(0)
+    assert len({id(error) for error in [*raised, last.value]}) == 3
+    assert len({str(error) for error in [*raised, last.value]}) == 1
