@@ -96,10 +96,10 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
             captions.clear()
         world.uptime = Uptime(f"boot {boot}", uptime_s)
         name = choose.choice(list(users))
-        faulty = Faulty(world.ledger._db)
+        faulty = Faulty(world.ledger._database._connection)
         if choose.random() < 0.1:
             faulty.arm(choose.randrange(1, 26), after=choose.random() < 0.5)
-        world.ledger._db = faulty
+        world.ledger._database._connection = faulty
         try:
             if not captions or choose.random() < 0.01:
                 captions.clear()
@@ -121,7 +121,7 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
             since_boot[name, boot].append((uptime_s, tokens))
         finally:
             faulty.arm(None, after=False)
-            world.ledger._db = faulty.real
+            world.ledger._database._connection = faulty.real
             if faulty.real.in_transaction:
                 faulty.real.execute("ROLLBACK")
     assert outcomes.total() == FAULTY

@@ -130,7 +130,7 @@ def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
 
 @pytest.mark.parametrize("statement", ["UPDATE leaves", "INSERT INTO leaves", "COMMIT"])
 def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
-    real = logged.ledger._db
+    real = logged.ledger._database._connection
 
     class Full:
         def _check(self, text: str) -> None:
@@ -148,10 +148,10 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    logged.ledger._db = Full()
+    logged.ledger._database._connection = Full()
     with pytest.raises(LedgerUnavailable):
         logged.door.erase()
-    logged.ledger._db = real
+    logged.ledger._database._connection = real
     assert gone(logged) == []
     assert logged.verified().size == 8
 

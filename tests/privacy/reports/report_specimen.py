@@ -19,10 +19,12 @@ from ugsd_privacy.reports.model import (
     Word,
 )
 from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.tlog.log_keys import LogPublicKey, log_origin
 
 NOON = 1_767_009_600
 """2025-12-29 12:00 UTC."""
 KEY = "aaaaa-bbbbb-ccccc-ddddd-eeeee"
+LOG = LogPublicKey(log_origin(bytes(32)), bytes(32)).to_text()
 
 
 def bounded(epsilon: float | None, unit: str) -> Guarantee:
@@ -50,7 +52,7 @@ REPORT = Report(
     until_s=NOON - NOON % 86_400 + 86_400,
     user="ada",
     subject="0" * 16,
-    log="ugsd.local/0123+01+AA",
+    log=LOG,
     checkpoint="ugsd.local/0123\n7\nroot\n\n— ugsd.local/0123 sig\n",
     vocabulary="test",
     verification=Verification(

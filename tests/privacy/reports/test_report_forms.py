@@ -13,7 +13,7 @@ from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Verification
 
-from tests.privacy.reports.report_specimen import FLEET, KEY, REPORT
+from tests.privacy.reports.report_specimen import FLEET, KEY, LOG, REPORT
 from tests.privacy.reports.report_tables import Table, html_tables, markdown_tables
 
 FORMS = pytest.mark.parametrize("form", ["html", "md"])
@@ -126,7 +126,7 @@ def test_what_stands_around_the_tables(form: str) -> None:
         "2025-12-28 to 2025-12-29", "The log verifies", "all adds up", "1,100", "1,101", "1,102",
         "1,103", "1,104", "epsilon 12.5 at delta 1e-06 per lifetime (noise)",
         "Not told of here: 41 frames before and 1 frame after this time.", "1,207 records",
-        "3 signed checkpoints", "ugsd.local/0123+01+AA", "the recording", "a guess", "measured",
+        "3 signed checkpoints", LOG, "the recording", "a guess", "measured",
         "Of blocks that left as summary", "Under the settings", "which words left",
     ):  # fmt: skip
         assert said in text, said

@@ -253,7 +253,7 @@ def test_without_a_verifier_nothing_is_noted(drafter: Any, voice: Voice, tmp_pat
 def test_a_journal_that_cannot_be_written_costs_no_caption(
     new_captioner: New, voice: Voice, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    def full(self: Ledger) -> None:
+    def full(self: Ledger, **_: object) -> None:
         raise LedgerUnavailable("full")
 
     monkeypatch.setattr(Ledger, "owning", full)
