@@ -241,5 +241,5 @@ def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in (tmp_path / "report").read_text().splitlines()]
     assert [line[0] for line in lines] == ["parent", "child", "parent"]
-    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"
     assert [line[2] for line in lines] == [None] * 3
+    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"
