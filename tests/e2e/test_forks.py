@@ -188,11 +188,12 @@ def test_a_fork_within_a_caption_sends_nothing_twice(
 SCRIPT = """
 import json, os, sys, time
 from ugsd_sdk import Captioner
-from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
-settings = Settings.of(home=home, remember=False, acquaintance=0)
+patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child starts a verifier
+settings = Settings.of(home=home, remember=False, acquaintance=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.connect(60)
 verifier = captioner._load().link._dialer._verifier._process
@@ -241,5 +242,5 @@ def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in (tmp_path / "report").read_text().splitlines()]
     assert [line[0] for line in lines] == ["parent", "child", "parent"]
-    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"
     assert [line[2] for line in lines] == [None] * 3
+    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"

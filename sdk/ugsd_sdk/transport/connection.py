@@ -1,6 +1,6 @@
 """One websocket connection (RFC 6455) on which no caller waits longer than it asked to.
 
-The protocol is the library's sans-I/O core over a :class:`ByteStream`, which never waits. A thread
+A :class:`Conversation` says what is sent, over a :class:`ByteStream`; neither ever waits. A thread
 of the connection's own waits for the socket, answers pings and ends the connection; it is the only
 one that resolves names and connects. Callers wait for that thread on a condition, with a deadline.
 Whoever holds the condition's lock does a bounded amount of work and waits for nothing.
@@ -9,9 +9,6 @@ Whoever holds the condition's lock does a bounded amount of work and waits for n
 
     CONNECTING ── upgraded ──> OPEN ── close(), a fault, or the peer closes ──> CLOSING ──> CLOSED
         └───────────── no connection in time, no TLS, no upgrade, close() ──────────────────^
-
-What a peer may send is bounded: frames of :data:`MAX_FRAME_BYTES`, few unread ones, and, since our
-last frame, few bytes, control frames and fragments beside them; see :class:`Allowance`.
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ import logging
 import selectors
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -28,27 +24,18 @@ from threading import Condition, Thread
 from time import monotonic
 
 from ugsd_privacy.forks import call_in_children
-from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State as ProtocolState
 from websockets.uri import WebSocketURI
 
-from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
-from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
-from ugsd_sdk.transport.allowance import Allowance
+from ugsd_sdk.errors import NoAnswer, TransportError
+from ugsd_sdk.transport import failures
+from ugsd_sdk.transport.conversation import Conversation, Upgraded
 from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected
 
 __all__ = ["Connection"]
 
 _logger = logging.getLogger(__name__)
-_SILENT = logging.Logger("ugsd_sdk.transport.connection", logging.CRITICAL + 1)
-"""The library would log a peer's failures, which are not ours to keep."""
-
-_NORMAL = 1000  # RFC 6455 §7.4.1
 _FAREWELL_S = 0.5
 """How long a peer may take to end a connection that is being closed."""
-_MAX_UNREAD = 4
-"""Frames that nobody has read yet."""
 _MAX_PENDING_BYTES = 256 * 1024
 """Bytes that wait until the peer reads: far more than all frames of a caption."""
 
@@ -78,13 +65,9 @@ class Connection:
         self._phase = _Phase.CONNECTING
         self._failure: Callable[[], TransportError] | None = None
         """Makes the error that callers get from now on."""
-        self._protocol = ClientProtocol(uri, max_size=MAX_FRAME_BYTES, logger=_SILENT)
-        self._allowance = Allowance()
+        self._conversation = Conversation(uri)
         self._stream: ByteStream | None = None
         self._connecting: socket.socket | None = None
-        self._unread: deque[bytes] = deque()
-        self._parts: list[bytes] = []
-        """The parts of a fragmented message that have arrived."""
         self._linger_ends_s = 0.0
         self._wake_ends: tuple[socket.socket, ...] = ()
         """What is sent to the second one wakes our thread, which waits for the first one too."""
@@ -109,7 +92,7 @@ class Connection:
             while self._phase is _Phase.CONNECTING:
                 left_s = self._connect_ends_s - monotonic()
                 if left_s <= 0:
-                    self._fail(self._nobody_there)
+                    self._fail(self._conversation.nobody_there)
                 else:
                     self._changed.wait(left_s)
             self._require_open()
@@ -118,8 +101,7 @@ class Connection:
         """Send one binary message. What the peer does not read yet is sent when it does."""
         with self._changed:
             self._require_open()
-            self._allowance.renew()
-            self._protocol.send_binary(data)
+            self._conversation.send(data)
             self._write()
             self._require_open()
             if self._stream is not None and self._stream.pending_bytes:
@@ -130,10 +112,10 @@ class Connection:
         ends_s = monotonic() + max(timeout_s, 0)
         with self._changed:
             while True:
-                if not self._unread and self._phase is _Phase.OPEN:
+                if not self._conversation.unread and self._phase is _Phase.OPEN:
                     self._step()  # what has arrived counts, though our thread has yet to wake
-                if self._unread:
-                    return self._unread.popleft()
+                if self._conversation.unread:
+                    return self._conversation.unread.popleft()
                 self._require_open()
                 left_s = ends_s - monotonic()
                 if left_s <= 0:
@@ -180,12 +162,12 @@ class Connection:
         except ssl.SSLError as error:
             raise failures.without_tls(error, f"{host}:{port}") from error
         except (OSError, UnicodeError, ValueError) as error:  # of the name, too
-            raise self._nobody_there() from error
+            raise self._conversation.nobody_there() from error
         with self._changed:
             if self._phase is not _Phase.CONNECTING:
                 raise _Closing
             self._stream, self._connecting = stream, None
-            self._protocol.send_request(self._protocol.connect())
+            self._conversation.begin()
             self._write()
 
     def _first_of(self, addresses: list[tuple[int, tuple[object, ...]]]) -> socket.socket:
@@ -202,7 +184,7 @@ class Connection:
                 self._drop_connecting()
                 continue
             return tcp
-        raise self._nobody_there()
+        raise self._conversation.nobody_there()
 
     def _serve(self) -> None:
         """Move bytes until the connection has ended."""
@@ -275,77 +257,38 @@ class Connection:
 
     def _step(self) -> None:
         """Take what has arrived, and send what waits."""
-        stream, protocol = self._stream, self._protocol
+        stream = self._stream
         if stream is None or self._phase is _Phase.CLOSED:
             return
         before = stream.received_bytes
         try:
             data = stream.receive()
-            if data:
-                protocol.receive_data(data)
-            elif data is not None:
-                protocol.receive_eof()
+            if data is not None:
+                self._conversation.receive(data)
         except (OSError, EOFError):
             self._break_off(self._lost())
             return
-        self._take_events(stream.received_bytes - before)
+        for event in self._conversation.events(stream.received_bytes - before):
+            if isinstance(event, Upgraded):
+                if self._phase is _Phase.CONNECTING:
+                    self._phase = _Phase.OPEN
+            elif event.is_abrupt:
+                self._break_off(event.make)
+            else:
+                self._fail(event.make)
+        self._changed.notify_all()
         if data == b"":
             self._break_off(failures.lost)
         else:
             self._write()
-
-    def _take_events(self, received_bytes: int) -> None:
-        events, beside = self._protocol.events_received(), 0
-        for event in events:
-            if not isinstance(event, Frame):  # the answer to the upgrade
-                continue
-            if event.opcode in {Opcode.BINARY, Opcode.CONT}:
-                beside += not event.fin
-                self._take(event)
-            elif event.opcode is Opcode.TEXT:
-                self._fail(failures.sent_text)
-            elif event.opcode in {Opcode.PING, Opcode.PONG}:
-                beside += 1
-        self._follow_protocol()
-        if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
-            is_upgraded = self._phase is not _Phase.CONNECTING
-            self._break_off(failures.flooded if is_upgraded else self._nobody_there)
-
-    def _take(self, frame: Frame) -> None:
-        self._parts.append(bytes(frame.data))
-        if not frame.fin or self._failure is not None:
-            return
-        self._unread.append(b"".join(self._parts))
-        self._parts.clear()
-        if len(self._unread) > _MAX_UNREAD:
-            self._fail(failures.flooded)
-        self._changed.notify_all()
-
-    def _follow_protocol(self) -> None:
-        """Draw the consequences of what the protocol made of the bytes."""
-        protocol = self._protocol
-        if self._phase is _Phase.CONNECTING:
-            if protocol.handshake_exc is not None:
-                self._break_off(self._nobody_there)
-            elif protocol.state is not ProtocolState.CONNECTING:
-                self._phase = _Phase.OPEN
-                self._changed.notify_all()
-        if protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
-            self._fail(failures.broke_protocol)
-        elif protocol.close_rcvd is not None:
-            code = protocol.close_rcvd.code
-            self._fail(lambda: failures.closed_there(code))
-        elif protocol.parser_exc is not None:
-            self._fail(failures.lost)
 
     def _write(self) -> None:
         stream = self._stream
         if stream is None or self._phase is _Phase.CLOSED:
             return
         try:
-            for data in self._protocol.data_to_send():
-                if data:  # else the library would half-close: we close when the peer has, or soon
-                    stream.send(data)
+            for data in self._conversation.data_to_send():
+                stream.send(data)
             stream.flush()
         except OSError:
             self._break_off(self._lost())
@@ -357,12 +300,11 @@ class Connection:
         """Begin to end the connection; callers get the first ``failure``."""
         if self._failure is None:
             self._failure = failure
+        self._conversation.end()
         if self._phase is _Phase.CONNECTING:
             self._phase = _Phase.CLOSED
         elif self._phase is _Phase.OPEN:
             self._phase, self._linger_ends_s = _Phase.CLOSING, monotonic() + _FAREWELL_S
-            if self._protocol.state is ProtocolState.OPEN:
-                self._protocol.send_close(_NORMAL)
             self._write()
         self._awake()
         self._changed.notify_all()
@@ -372,12 +314,11 @@ class Connection:
         self._phase = _Phase.CLOSED
         self._fail(failure)
 
-    def _nobody_there(self) -> Unreachable:
-        return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
-
     def _lost(self) -> Callable[[], TransportError]:
         """What it means that the socket has failed: before the upgrade, that nobody was there."""
-        return self._nobody_there if self._phase is _Phase.CONNECTING else failures.lost
+        return (
+            self._conversation.nobody_there if self._phase is _Phase.CONNECTING else failures.lost
+        )
 
     def _forget_in_child(self) -> None:
         """The connection is the parent's: this process only lets go of its own descriptors."""

@@ -1,0 +1,143 @@
+"""What is said over one websocket connection (RFC 6455), sans-I/O and within bounds.
+
+The caller moves bytes; it holds the lock of its connection, and nothing here waits::
+
+    begin()                                    once, when the socket is connected
+    data_to_send()                             after each call that may have said something
+    receive(data), then all of events(count)   when bytes have arrived; b"" is their end
+    send(message), unread.popleft()            once an event said that it is upgraded
+    end()                                      to say goodbye; frames that arrive later are ignored
+
+What a peer may send is bounded: frames of :data:`MAX_FRAME_BYTES`, few unread ones, and, since our
+last frame, few bytes, control frames and fragments beside them; see :class:`Allowance`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import WebSocketURI
+
+from ugsd_sdk.errors import TransportError
+from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
+from ugsd_sdk.transport.allowance import Allowance
+
+__all__ = ["Conversation", "Failed", "Upgraded"]
+
+_SILENT = logging.Logger("ugsd_sdk.transport.connection", logging.CRITICAL + 1)
+"""The library would log a peer's failures, which are not ours to keep."""
+_NORMAL = 1000  # RFC 6455 §7.4.1
+_MAX_UNREAD = 4
+"""Frames that nobody has read yet."""
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """The peer speaks websocket: messages may be sent from now on."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The peer has ended the conversation, or broken its rules."""
+
+    make: Callable[[], TransportError]
+    """Makes the error that callers get."""
+    is_abrupt: bool = False
+    """Whether the peer gets no farewell."""
+
+
+class Conversation:
+    """Our side of a conversation with the peer at ``uri``."""
+
+    def __init__(self, uri: WebSocketURI) -> None:
+        self.unread: deque[bytes] = deque()
+        """Whole messages that have arrived."""
+        self._uri = uri
+        self._protocol = ClientProtocol(uri, max_size=MAX_FRAME_BYTES, logger=_SILENT)
+        self._allowance = Allowance()
+        self._parts: list[bytes] = []
+        """The parts of a fragmented message that have arrived."""
+        self._is_upgraded = False
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Ask for the upgrade."""
+        self._protocol.send_request(self._protocol.connect())
+
+    def send(self, message: bytes) -> None:
+        """Say one binary message."""
+        self._allowance.renew()
+        self._protocol.send_binary(message)
+
+    def end(self) -> None:
+        """Say goodbye, if there is a conversation. May be called again."""
+        self._is_over = True
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(_NORMAL)
+
+    def data_to_send(self) -> list[bytes]:
+        """What is to be sent now."""
+        # Empty data would half-close: we close when the peer has, or soon.
+        return [data for data in self._protocol.data_to_send() if data]
+
+    def receive(self, data: bytes) -> None:
+        """Take what has arrived; ``b""`` is the end. Raises ``EOFError`` for bytes after it."""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+
+    def events(self, received_bytes: int) -> Iterator[Upgraded | Failed]:
+        """What follows from all that was received, in order. ``received_bytes`` were read from the
+        socket for it. The caller acts on each event before it asks for the next one."""
+        beside = 0
+        for event in self._protocol.events_received():
+            if not isinstance(event, Frame):  # the answer to the upgrade
+                continue
+            if event.opcode in {Opcode.BINARY, Opcode.CONT}:
+                beside += not event.fin
+                yield from self._take(event)
+            elif event.opcode is Opcode.TEXT:
+                yield Failed(failures.sent_text)
+            elif event.opcode in {Opcode.PING, Opcode.PONG}:
+                beside += 1
+        yield from self._state_events()
+        if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
+            flooded = failures.flooded if self._is_upgraded else self.nobody_there
+            yield Failed(flooded, is_abrupt=True)
+
+    def nobody_there(self) -> TransportError:
+        """The error of a peer that never answered as a verifier does."""
+        return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
+
+    def _take(self, frame: Frame) -> Iterator[Failed]:
+        self._parts.append(bytes(frame.data))
+        if not frame.fin or self._is_over:
+            return
+        self.unread.append(b"".join(self._parts))
+        self._parts.clear()
+        if len(self.unread) > _MAX_UNREAD:
+            yield Failed(failures.flooded)
+
+    def _state_events(self) -> Iterator[Upgraded | Failed]:
+        """What the bytes have made of the protocol's state."""
+        protocol = self._protocol
+        if not self._is_upgraded:
+            if protocol.handshake_exc is not None:
+                yield Failed(self.nobody_there, is_abrupt=True)
+            elif protocol.state is not State.CONNECTING:
+                self._is_upgraded = True
+                yield Upgraded()
+        if protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
+            yield Failed(failures.broke_protocol)
+        elif protocol.close_rcvd is not None:
+            code = protocol.close_rcvd.code
+            yield Failed(lambda: failures.closed_there(code))
+        elif protocol.parser_exc is not None:
+            yield Failed(failures.lost)
