@@ -90,7 +90,11 @@ SURFACE = {
     ".reports.captions": "caption_rows",
     ".reports.charts": "Chart bytes_chart epsilon_chart",
     ".reports.entries": "Entry Period read_entries total_of",
-    ".reports.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
+    ".reports.claims": "MAX_CLAIMS MAX_EXPORTS Joined join_reports others_of prove_all",
+    ".reports.fleet": """
+        Device disagreement examine header_of_export merge_rows name_of_log overlapping prove
+        size_of_note
+    """,
     ".reports.fleet_model": "FleetReport FleetRow",
     ".reports.gather": "Budget Log Protections gather",
     ".reports.html": "MOST_CAPTIONS fleet_html report_html",
