@@ -48,8 +48,8 @@ SURFACE = {
     ".files.atomic_files": "alone_in is_draft read_bytes replacing write_whole",
     ".files.bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
     ".files.file_lock": "locked",
-    ".files.file_owners": """make_private_folder require_not_writable require_not_writable_by_others
-        require_owned_by_us""",
+    ".files.file_owners": """make_private_folder remedy_of require_not_writable
+        require_not_writable_by_others require_owned_by_us""",
     ".files.fingerprint": "fingerprint",
     ".files.key_files": """create_private from_text make_private_folder read_text replace_text
         require_not_writable require_owned_by_us sync_directory to_text""",

@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
 from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.files.key_files import (
     make_private_folder,
     read_text,
@@ -138,7 +139,7 @@ class TrustedRoot:
         except OSError as error:
             raise Untrusted(
                 f"what was seen of the verifier's manifests cannot be kept in {self._seen}: "
-                "check its permissions, or free some space"
+                f"{remedy_of(error, self._seen.parent)}"
             ) from error
 
     def _verified(self) -> KeyManifest:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import FileLocked, KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.files.key_files import (
     make_private_folder,
     require_not_writable,
@@ -107,7 +108,9 @@ class HabitFile:
         except FileLocked:
             return None
         except OSError as error:
-            raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+            raise HabitError(
+                f"{self.path}: {error.strerror}: {remedy_of(error, self.path.parent)}"
+            ) from error
         except KeyFileError as error:
             raise HabitError(str(error)) from error
         return habit
