@@ -11,7 +11,7 @@ from pathlib import Path
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
-from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
+from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger
@@ -193,7 +193,12 @@ class Door:
             try:
                 make_private_folder(self._home.path)
             except OSError as error:
-                raise LedgerUnavailable(f"cannot make a home at {self._home.path}") from error
+                remedy = remedy_of(error, self._home.path.parent)
+                raise LedgerUnavailable(
+                    f"cannot make a home at {self._home.path}: {remedy}"
+                ) from error
+            except KeyFileError as error:
+                raise LedgerUnavailable(str(error)) from error
             # The ledger first: a crash before the key is made leaves a home that can be used.
             self._ledger = self._home.open_ledger(timeout_s=timeout_s)
             try:

@@ -48,8 +48,8 @@ SURFACE = {
     ".files.atomic_files": "alone_in is_draft read_bytes replacing write_whole",
     ".files.bounded_files": "MAX_TEXT_BYTES open_regular read_regular",
     ".files.file_lock": "locked",
-    ".files.file_owners": """make_private_folder require_not_writable require_not_writable_by_others
-        require_owned_by_us""",
+    ".files.file_owners": """make_private_folder remedy_of require_not_writable
+        require_not_writable_by_others require_owned_by_us""",
     ".files.fingerprint": "fingerprint",
     ".files.key_files": "create_private from_text read_text replace_text sync_directory to_text",
     ".files.marks": "Mark MarkFile",
@@ -90,7 +90,11 @@ SURFACE = {
     ".reports.captions": "caption_rows",
     ".reports.charts": "Chart bytes_chart epsilon_chart",
     ".reports.entries": "Entry Period read_entries total_of",
-    ".reports.fleet": "Device examine header_of_export is_whole merge_rows name_of_log",
+    ".reports.claims": "MAX_CLAIMS MAX_EXPORTS Joined join_reports others_of prove_all",
+    ".reports.fleet": """
+        Device disagreement examine header_of_export merge_rows name_of_log overlapping prove
+        size_of_note
+    """,
     ".reports.fleet_model": "FleetReport FleetRow",
     ".reports.gather": "Budget Log Protections gather",
     ".reports.html": "MOST_CAPTIONS fleet_html report_html",

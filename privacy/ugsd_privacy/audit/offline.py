@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ugsd_privacy.audit.bodies import is_sealed
@@ -54,6 +54,31 @@ class ExportSummary:
     """By each witness's name, the size it cosigned last and when, in Unix time by its clock."""
     checkpoint: str
     """The log's own latest note."""
+    notes: tuple[str, ...] = ()
+    """The checkpoints in the export itself."""
+    roots: Mapping[int, bytes] = field(default_factory=dict)
+    """By the number of leaves, the roots that were asked for and those of the checkpoints."""
+    signed_sizes: frozenset[int] = frozenset()
+    """Numbers of leaves of the checkpoints that were verified."""
+
+    def require_extends(self, signed: Iterable[Checkpoint]) -> None:
+        """Raise :class:`LogTampered` unless the log extends all of ``signed``, whose sizes were
+        given to :func:`verify_export` as ``roots_at``."""
+        due = list(signed)
+        sizes = self.signed_sizes | {checkpoint.size for checkpoint in due}
+        for checkpoint in sorted(due, key=lambda checkpoint: checkpoint.size):
+            at = checkpoint.size
+            if at <= self.size and self.roots[at] != checkpoint.root:
+                matched = max((size for size in sizes if size < at), default=0)
+                raise LogTampered(
+                    f"leaves {matched} to {at - 1} are not all those that were signed",
+                    index=matched,
+                )
+        longest = max((checkpoint.size for checkpoint in due), default=0)
+        if longest > self.size:
+            raise LogTampered(
+                f"truncated: {longest} leaves were signed, {self.size} are here", index=self.size
+            )
 
 
 def verify_export(
@@ -62,13 +87,16 @@ def verify_export(
     *,
     trusted: Iterable[str] = (),
     witnesses: Iterable[WitnessPublicKey] = (),
+    roots_at: Iterable[int] = (),
 ) -> ExportSummary:
     """Recompute the tree and the sums of an export, and check every signature.
 
     Without ``public`` the file's own key is taken: then it proves no more than that the file is
     whole. ``trusted`` are checkpoints from elsewhere that the log must extend; each of
-    ``witnesses`` must have cosigned one that is here. Raises :class:`LogTampered`, with the first
-    leaf that is wrong, or may be, as its index. Linear in the log.
+    ``witnesses`` must have cosigned one that is here. ``roots_at`` are numbers of leaves at which
+    the roots are kept, to hold the log against checkpoints later without reading it again.
+    Raises :class:`LogTampered`, with the first leaf that is wrong, or may be, as its index. Linear
+    in the log.
     """
     digest = hashlib.sha256()
     first, item = read_item(file)
@@ -80,7 +108,8 @@ def verify_export(
     if due[len(header.checkpoints) - 1].size != header.size:
         raise LogTampered("the export's last checkpoint is of another size")
     digest.update(first)
-    sums = _replayed(file, header, due, digest)
+    roots = dict.fromkeys([*roots_at, *(checkpoint.size for checkpoint in due)], b"")
+    sums = _replayed(file, header, due, digest, roots)
     check_longest(due, sums)
     _check_end(file, key, sums, digest)
     return ExportSummary(
@@ -95,6 +124,9 @@ def verify_export(
         bodies=sums.bodies if header.bodies else None,
         witnessed=verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, key)),
         checkpoint=header.checkpoints[-1],
+        notes=header.checkpoints,
+        roots={size: root for size, root in roots.items() if root},
+        signed_sizes=frozenset(checkpoint.size for checkpoint in due),
     )
 
 
@@ -110,9 +142,17 @@ def _key_of(header: ExportHeader, public: LogPublicKey | None) -> LogPublicKey:
     return own
 
 
-def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], digest: Any) -> Sums:
+def _replayed(
+    file: BinaryIO,
+    header: ExportHeader,
+    due: list[Checkpoint],
+    digest: Any,
+    roots: dict[int, bytes],
+) -> Sums:
     sums = Sums()
     check_roots(due, sums)
+    if 0 in roots:
+        roots[0] = sums.root
     while sums.size < header.size:
         start = sums.size
         count = min(TILE_WIDTH, header.size - start)
@@ -126,6 +166,8 @@ def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], diges
         for content in contents:
             sums.add(content)
             check_roots(due, sums)
+            if sums.size in roots:
+                roots[sums.size] = sums.root
         digest.update(framed)
         sums.bodies += kept
     return sums

@@ -9,6 +9,7 @@ checked.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "make_private_folder",
+    "remedy_of",
     "require_not_writable",
     "require_not_writable_by_others",
     "require_owned_by_us",
@@ -38,9 +40,22 @@ _ALL_IDS = ["0", "0", "4294967295"]
 
 def make_private_folder(folder: Path) -> None:
     """Make ``folder`` and the parents that it lacks, each its owner's alone whatever the umask is.
-    One that exists stays as it is. Raises ``OSError``."""
-    for parent in [*reversed(folder.parents), folder]:
-        parent.mkdir(mode=0o700, exist_ok=True)
+    One that exists stays as it is.
+
+    Nothing is made in a place where others could exchange it: a program that root runs with another
+    user's home folder would lock that user out. Raises :class:`KeyFileError` there, and
+    ``OSError``.
+    """
+    present = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    if present != folder and os.name == "posix":
+        _require_way(present, folder)
+    missing = []
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            break
+        missing.append(place)
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
 
 
 def require_owned_by_us(
@@ -59,9 +74,11 @@ def require_owned_by_us(
     for each in statuses:
         if each.st_uid != os.geteuid() and not (or_root and each.st_uid == _ROOT):
             owner, we = _name(each.st_uid), _name(os.geteuid())
+            as_owner = "" if each.st_uid == _ROOT else f"run it as {owner}, or, "
             raise KeyFileError(
-                f"{path} belongs to {owner}, and this program runs as {we}: run it as {owner}, or, "
-                f"if its content is to be trusted, run: chown {we} {path}"
+                f"{path} belongs to {owner}, and this program runs as {we}: {as_owner}"
+                f"if its content is to be trusted, run: chown -R {we} {path}"
+                f"{' (as root)' if each.st_uid == _ROOT else ''}"
             )
 
 
@@ -88,15 +105,32 @@ def require_not_writable(folder: Path) -> None:
     if status.st_mode & 0o022:
         raise KeyFileError(f"others may write in {folder}; run: chmod 700 {folder}")
     require_owned_by_us(folder, status)
+    _require_way(folder, folder)
+
+
+def remedy_of(error: OSError, path: Path) -> str:
+    """What to do about an error of the system on ``path``, as a part of a message."""
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        we = _name(os.geteuid()) if os.name == "posix" else "your user"
+        return f"{we} may not write there; check its permissions, or run: chown -R {we} {path}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "free some space"
+    return f"check {path}, or free some space"
+
+
+def _require_way(present: Path, folder: Path) -> None:
+    """Raise :class:`KeyFileError` where others can exchange what is on the way to ``present``, in
+    which ``folder`` is or is to be made."""
     unmapped: int | None = None
-    for place in _way_to(folder):
+    for place in _way_to(present):
         status = _lstat(place)
         if status.st_uid not in {os.geteuid(), _ROOT} and unmapped is None:
             unmapped = _unmapped_uid()
         if status.st_uid not in {os.geteuid(), _ROOT, unmapped}:
             raise KeyFileError(
                 f"{place} belongs to {_name(status.st_uid)}, who can exchange {folder} in it: "
-                "use a folder whose parents belong to you or to root"
+                f"run this as {_name(status.st_uid)}, or use a folder whose parents belong to you "
+                "or to root"
             )
         is_link, is_sticky = stat.S_ISLNK(status.st_mode), bool(status.st_mode & stat.S_ISVTX)
         if not is_link and not is_sticky and _others_may_write(status):

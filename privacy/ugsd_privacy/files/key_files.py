@@ -16,7 +16,11 @@ from pathlib import Path
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
-from ugsd_privacy.files.file_owners import require_not_writable_by_others, require_owned_by_us
+from ugsd_privacy.files.file_owners import (
+    remedy_of,
+    require_not_writable_by_others,
+    require_owned_by_us,
+)
 
 __all__ = [
     "create_private",
@@ -83,7 +87,8 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             draft.unlink(missing_ok=True)
         sync_directory(path.parent)
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot write {path}; mend the path or free some space") from error
+        remedy = remedy_of(error, path.parent) if isinstance(error, OSError) else "mend the path"
+        raise KeyFileError(f"cannot write {path}: {remedy}") from error
 
 
 def sync_directory(path: Path) -> None:

@@ -38,6 +38,8 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
             f"cannot open a ledger in {path.parent} ({error.strerror}); to read a copy, "
             "put it where you may write"
         ) from error
+    except KeyFileError as error:
+        raise LedgerUnavailable(str(error)) from error
     if not stat.S_ISREG(file.st_mode):
         raise LedgerUnavailable(f"{path} is not a regular file")
     require_private(path.parent, directory, mode=0o700)

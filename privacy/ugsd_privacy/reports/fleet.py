@@ -6,9 +6,10 @@ held against what its device says and against what was kept of its log the last 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +23,32 @@ from ugsd_privacy.reports.kept import KeptLog
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.telling import many
-from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey
+from ugsd_privacy.tlog.checkpoint import (
+    Checkpoint,
+    note_origin,
+    note_signatures,
+    open_checkpoint,
+    parse_checkpoint,
+)
+from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
 from ugsd_privacy.tlog.log_keys import LogPublicKey
 
-__all__ = ["Device", "examine", "header_of_export", "is_whole", "merge_rows", "name_of_log"]
+__all__ = [
+    "Device",
+    "disagreement",
+    "examine",
+    "header_of_export",
+    "merge_rows",
+    "name_of_log",
+    "overlapping",
+    "prove",
+    "size_of_note",
+]
 
 _log = logging.getLogger(__name__)
 
-_ORDER = {"failed": 0, "missing": 1, "verified": 2, "empty": 3}
+_ORDER = {"failed": 0, "missing": 1, "disputed": 2, "unverified": 4, "verified": 5, "empty": 6}
+_ORDER_OF_REPORTED_FAILURE = 3
 _SECONDS_PER_HOUR = 3600
 
 
@@ -43,8 +61,13 @@ class Device(NamedTuple):
     kept: KeptLog | None = None
     fault: str = ""
     """Why what came of it could not be read."""
-    others: tuple[str, ...] = ()
-    """Checkpoints of other exports of its log, which this one must extend."""
+    others: tuple[str | Checkpoint, ...] = ()
+    """Checkpoints of other exports of its log, which this one must extend; the signatures of those
+    that are not text were verified."""
+    proof: ExportSummary | LogTampered | None = None
+    """What :func:`prove` found of its export, so that it is not verified again."""
+    dispute: str = ""
+    """What contradicts its report, which no export speaks for then."""
 
 
 def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
@@ -68,14 +91,18 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
     except LogTampered as error:
         verification, by_reader = _failed(error), True
     own = report.verification if report else verification
-    if own.outcome == "failed" and verification.outcome != "failed":
+    if export is not None and own.outcome == "failed" and verification.outcome != "failed":
         verification, by_reader = own, False
+    if device.dispute:
+        verification, by_reader = _disputed(device), True
     told = plain_line(verification.message)
     since_s, until_s = _span(report, export)
     return FleetRow(
         device=plain_line(device.name),
         subject=report.subject if report else "",
         log=_log_of(device, export),
+        claims="" if report is None or export is not None else report.log,
+        reports_failure=export is None and own.outcome == "failed" and report is not None,
         verification=verification.model_copy(update={"message": told}),
         verified_by="reader" if by_reader else "device",
         earlier=None if device.kept is None else device.kept.size,
@@ -84,7 +111,7 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
         since_s=since_s,
         until_s=until_s,
         is_reported=report is not None,
-        total=Amounts() if report is None else report.total,
+        total=Amounts() if report is None or device.dispute else report.total,
         lifetime=None if report is None else report.lifetime,
         days=() if report is None else report.days,
         caps_met=() if report is None else tuple(row.cap for row in report.caps if row.is_met),
@@ -96,18 +123,18 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
 def merge_rows(rows: Sequence[FleetRow]) -> FleetReport:
     """All devices; those whose log does not verify or did not come are first.
 
-    Raises :class:`ReportRejected` where there is none. Of two reports of one user of one log that
-    tell of one time, the later one fails and is not counted.
+    Raises :class:`ReportRejected` where there is none. Two reports that claim the same user of the
+    same log and the same time are both disputed, and neither is counted.
     """
     if not rows:
         raise ReportRejected("neither a report nor an export was given")
-    rows = _with_distinct_names(_counted_once(rows))
+    rows = _with_distinct_names(_without_contradictions(rows))
     told = [row for row in rows if row.is_reported] or [row for row in rows if row.until_s]
     return FleetReport(
         since_s=min((row.since_s for row in told), default=0),
         until_s=max((row.until_s for row in told), default=0),
         total=Amounts.total(row.total for row in rows),
-        devices=tuple(sorted(rows, key=lambda row: (_ORDER[row.verification.outcome], row.device))),
+        devices=tuple(sorted(rows, key=_order)),
     )
 
 
@@ -129,14 +156,31 @@ def header_of_export(path: Path) -> ExportHeader | None:
     return header
 
 
-def is_whole(path: Path) -> bool:
-    """Whether an export is whole and sealed by the key that it names: anyone can name a key."""
+def prove(path: Path, *, roots_at: Iterable[int] = ()) -> ExportSummary:
+    """Verify an export by the key that it names, once for all that it is held against later.
+
+    ``roots_at`` are the sizes of the checkpoints that it may have to extend. Raises
+    :class:`LogTampered` where it is not whole or not sealed by that key.
+    """
     try:
         with open_regular(path) as stream:
-            verify_export(stream)
-    except (LogTampered, OSError):
-        return False
-    return True
+            return verify_export(stream, roots_at=roots_at)
+    except OSError as error:
+        raise LogTampered(f"its export cannot be read: {error.strerror}") from None
+
+
+def disagreement(report: Report, export: ExportSummary) -> str:
+    """Why a report does not agree with an export of the log that it claims to be of; empty where it
+    agrees. Nobody signs a report, so a disagreement says nothing of the export."""
+    device = Device("", report, proof=export)
+    try:
+        _hold(device, export)
+        _check_report(device, export)
+    except LogTampered as error:
+        return str(error)
+    if report.verification.outcome == "failed":
+        return "it says that the log does not verify, and the log's export verifies"
+    return ""
 
 
 def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSummary | None:
@@ -146,17 +190,55 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
         raise LogTampered(device.fault)
     if device.export is None:
         return None
+    proof = device.proof
+    if proof is None:
+        proof = prove(device.export, roots_at=_sizes(device))
+    if isinstance(proof, LogTampered):
+        raise proof
+    due = _hold(device, proof)
+    notes = [*proof.notes, *(note for note in due if isinstance(note, str))]
+    verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, proof.public))
+    return dataclasses.replace(proof, checkpoints=len({*proof.notes, *due}))
+
+
+def _trusted(device: Device) -> list[str | Checkpoint]:
     kept, report = device.kept, device.report
     log = kept.key if kept else report.log if report else ""
     trusted = [*device.others, *([kept.checkpoint] if kept else [])]
-    if report is not None and report.checkpoint and report.log == (log or report.log):
+    if report is not None and report.checkpoint and report.log == log:
         trusted.append(report.checkpoint)
-    public = _public(log) if log else None
-    try:
-        with open_regular(device.export) as stream:
-            return verify_export(stream, public, trusted=trusted, witnesses=witnesses)
-    except OSError as error:
-        raise LogTampered(f"its export cannot be read: {error.strerror}") from None
+    return trusted
+
+
+def _sizes(device: Device) -> set[int]:
+    """Of the checkpoints that a device's export must extend, whoever signed them."""
+    sizes = set()
+    for note in _trusted(device):
+        try:
+            sizes.add(note.size if isinstance(note, Checkpoint) else size_of_note(note))
+        except LogTampered:
+            continue  # it is refused where its signature is verified
+    return sizes
+
+
+def _hold(device: Device, export: ExportSummary) -> list[str | Checkpoint]:
+    """Hold an export against what is trusted; return that. Raises :class:`LogTampered`."""
+    kept, report = device.kept, device.report
+    log = kept.key if kept else report.log if report else ""
+    if log and _public(log).to_text() != export.public.to_text():
+        raise LogTampered(f"the export is of {export.public.origin}, not of {_public(log).origin}")
+    trusted = list(dict.fromkeys(_trusted(device)))
+    export.require_extends(
+        note if isinstance(note, Checkpoint) else open_checkpoint(note, export.public)
+        for note in trusted
+    )
+    return trusted
+
+
+def size_of_note(note: str) -> int:
+    """The number of leaves of an unverified checkpoint. Raises :class:`LogTampered`."""
+    text, _ = note_signatures(note)
+    return parse_checkpoint(text, note_origin(note)).size
 
 
 def _check_report(device: Device, export: ExportSummary | None) -> None:
@@ -206,7 +288,25 @@ def _sound(device: Device, export: ExportSummary | None) -> Verification:
         return Verification(outcome="missing", message=f"{known}, and {came}")
     if device.report is None:
         return Verification(outcome="missing", message="neither report nor export came")
-    return device.report.without_content().verification
+    return Verification(outcome="unverified", message=_claim(device.report))
+
+
+def _disputed(device: Device) -> Verification:
+    claim = "" if device.report is None else f"; {_claim(device.report)}"
+    return Verification(outcome="disputed", message=f"{device.dispute}{claim}")
+
+
+def _claim(report: Report) -> str:
+    """What a report without an export says, as a claim of the file and no finding."""
+    found = report.without_content().verification
+    log = f"it claims to be of {name_of_log(report.log)}" if report.log else "it names no log"
+    where = "" if found.index is None else f" at record {found.index}"
+    says = {
+        "failed": f"its own words, which nothing proves, are: does NOT verify{where}: "
+        f"{found.message}",
+        "empty": "it says that nothing has left",
+    }.get(found.outcome, "it says that its log verifies")
+    return f"{log}; reported by the device, not verified: {says}"
 
 
 def _failed(error: LogTampered) -> Verification:
@@ -216,8 +316,6 @@ def _failed(error: LogTampered) -> Verification:
 def _log_of(device: Device, export: ExportSummary | None) -> str:
     if export is not None:
         return export.public.to_text()
-    if device.report is not None and device.report.log:
-        return device.report.log
     return "" if device.kept is None else device.kept.key
 
 
@@ -241,21 +339,54 @@ def _public(log: str) -> LogPublicKey:
         raise LogTampered(f"the log's key: {error}") from None
 
 
-def _counted_once(rows: Sequence[FleetRow]) -> Iterator[FleetRow]:
-    """Each report of a user's time but the first is at fault, and adds nothing."""
-    seen: dict[tuple[str, str], list[FleetRow]] = {}
-    for row in rows:
-        others = seen.setdefault((row.log, row.subject), []) if row.subject else []
-        overlaps = [o for o in others if row.since_s < o.until_s and o.since_s < row.until_s]
-        others.append(row)
-        if not overlaps:
-            yield row
-            continue
-        told = f"another report, of {overlaps[0].device}, tells of the same user and time"
-        verification = Verification(outcome="failed", message=told)
-        yield row.model_copy(
-            update={"verification": verification, "verified_by": "reader", "total": Amounts()}
-        )
+def _without_contradictions(rows: Sequence[FleetRow]) -> list[FleetRow]:
+    """With every report disputed that tells of the same user and time as another one, whichever
+    came first. A report that was joined to an export stands against one that was not."""
+    found = list(rows)
+    groups: dict[tuple[str, str, bool], list[int]] = {}
+    for number, row in enumerate(rows):
+        if row.subject and row.is_reported and row.verification.outcome != "disputed":
+            is_joined = row.logged is not None
+            groups.setdefault((row.log or row.claims, row.subject, is_joined), []).append(number)
+    for numbers in groups.values():
+        for number, other in overlapping([(rows[n].since_s, rows[n].until_s) for n in numbers]):
+            row, another = rows[numbers[number]], rows[numbers[other]]
+            told = _contradiction(row.claims or row.log, another.device)
+            found[numbers[number]] = row.model_copy(
+                update={
+                    "verification": Verification(outcome="disputed", message=told),
+                    "verified_by": "reader",
+                    "total": Amounts(),
+                }
+            )
+    return found
+
+
+def overlapping(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of each span in seconds that overlaps another one, its number and that of such another."""
+    order = sorted(range(len(spans)), key=lambda number: spans[number])
+    found: dict[int, int] = {}
+    latest = order[:1]
+    for number in order[1:]:
+        before = latest[0]
+        if spans[number][0] < spans[before][1]:
+            found.setdefault(number, before)
+            found.setdefault(before, number)
+        if spans[number][1] > spans[before][1]:
+            latest = [number]
+    return sorted(found.items())
+
+
+def _contradiction(log: str, other: str) -> str:
+    return (
+        f"it claims to be of {name_of_log(log)}, and another report, of {other}, tells of the same "
+        "user and time; neither is counted"
+    )
+
+
+def _order(row: FleetRow) -> tuple[int, str]:
+    place = _ORDER[row.verification.outcome]
+    return min(place, _ORDER_OF_REPORTED_FAILURE) if row.reports_failure else place, row.device
 
 
 def _with_distinct_names(rows: Iterable[FleetRow]) -> list[FleetRow]:

@@ -12,18 +12,23 @@ from ugsd_privacy.reports.parts import Amounts, Count, Part, Several, Time, Veri
 
 __all__ = ["FleetReport", "FleetRow"]
 
-_AT_FAULT = ("failed", "missing")
+_AT_FAULT = ("failed", "missing", "disputed")
 
 
 class FleetRow(Part):
     """One user of one device, or a device's log alone."""
 
     device: str
-    """The name of its log, which its key makes, or what the reader calls it."""
+    """The name of its log, which its key makes, where an export proves that it is of it; else the
+    file that came, or what the reader calls it."""
     subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
     """Stands for the user; empty without a report."""
     log: str
-    """The log's public key; empty where none is known."""
+    """The public key of the log that an export was sealed by, or that was kept; else empty."""
+    claims: str = ""
+    """The public key of the log that a report without an export claims to be of."""
+    reports_failure: bool = False
+    """Whether a report without an export says that its log does not verify."""
     verification: Verification
     """Of the whole log."""
     verified_by: Literal["reader", "device"]
@@ -55,6 +60,11 @@ class FleetRow(Part):
     reasons: Several[Reason]
     """As in its report."""
 
+    @property
+    def is_at_fault(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.verification.outcome in _AT_FAULT or self.reports_failure
+
 
 class FleetReport(Part):
     """Many devices, without content."""
@@ -66,11 +76,12 @@ class FleetReport(Part):
     until_s: Time
     """The second after the last of any."""
     total: Amounts
-    """What left by all reports together."""
+    """What left by all reports together that are not disputed."""
     devices: Several[FleetRow]
     """Those whose log does not verify come first, then those that did not come."""
 
     @property
     def failed(self) -> tuple[FleetRow, ...]:
-        """Devices whose log does not verify, or did not come."""
-        return tuple(row for row in self.devices if row.verification.outcome in _AT_FAULT)
+        """Devices whose log does not verify or did not come, and reports that are contradicted, or
+        say that their log does not verify."""
+        return tuple(row for row in self.devices if row.is_at_fault)

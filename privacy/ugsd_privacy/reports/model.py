@@ -46,6 +46,7 @@ SHARED_REASONS = frozenset(
     }
 )  # fmt: skip
 """Those that others may read: whatever else is said may say anything."""
+_OUTCOMES = frozenset({"verified", "failed", "empty", "missing"})
 _OTHERS_FAULT = "the log does not verify; the device itself tells where"
 
 
@@ -281,4 +282,6 @@ class Report(Part):
     def _check_period(self) -> Self:
         if self.since_s >= self.until_s:
             raise ValueError("a report begins before it ends")
+        if self.verification.outcome not in _OUTCOMES:
+            raise ValueError("that outcome is of pages of many devices only")
         return self

@@ -77,8 +77,10 @@ Counted = Annotated[Amounts, AfterValidator(_check_counts)]
 class Verification(Part):
     """Whether the whole log stands, all users' and all times' records."""
 
-    outcome: Literal["verified", "failed", "empty", "missing"]
-    """`empty` where nothing has left yet, `missing` where a log that is known did not come."""
+    outcome: Literal["verified", "failed", "empty", "missing", "unverified", "disputed"]
+    """`empty` where nothing has left yet, `missing` where a log that is known did not come. On a
+    page of many devices, a report without an export is `unverified`, and `disputed` where an export
+    or another report contradicts it."""
     message: str
     """What was found, in words."""
     index: Count | None = None

@@ -51,6 +51,8 @@ VERDICTS: Mapping[str, str] = {
     "failed": "The log does NOT verify",
     "empty": "Nothing has left",
     "missing": "The log did not come",
+    "unverified": "Reported by the device, not verified",
+    "disputed": "The report is contradicted",
 }
 OWN_WORD = (
     "What a log counts is proven where it was verified here, from its export. Amounts, caps and "
@@ -190,18 +192,27 @@ def fleet_verdict(fleet: FleetReport) -> str:
         for outcome, what in (("failed", failed), ("missing", "did not come"))
         if count[outcome]
     ]
-    if wrong or not count["verified"]:
-        return "; ".join(wrong) or "Nothing has left"
-    own = sum(row.verified_by == "device" for row in fleet.devices)
-    if not own:
-        return "Every log verifies"
-    return f"Nothing is known to be wrong; {own} of {many(total, 'log')} by the device's own word"
+    if count["disputed"]:
+        wrong.append(f"{many(count['disputed'], 'report')} contradicted")
+    reported = sum(row.reports_failure for row in fleet.devices)
+    if reported:
+        wrong.append(f"{many(reported, 'unverified report')} of a log that does NOT verify")
+    if wrong:
+        return "; ".join(wrong)
+    if count["unverified"]:
+        return (
+            f"Nothing is known to be wrong; {count['unverified']} of {many(total, 'log')} "
+            "reported by the device, not verified"
+        )
+    return "Every log verifies" if count["verified"] else "Nothing has left"
 
 
 def witness_of(row: FleetRow) -> str:
     """By whom a log was verified, and since when it is known."""
     if row.verification.outcome == "missing":
         return "nobody"
+    if row.verification.outcome in {"unverified", "disputed"}:
+        return "not verified"
     by = "here, from its export" if row.verified_by == "reader" else "by itself"
     if row.earlier is None:
         return by

@@ -19,6 +19,7 @@ from ugsd_sdk.audio.clip_formats import (
     FLAC,
     FLAC_MAGIC,
     MAX_DURATION_S,
+    MP3,
     OGG,
     TAGS_BYTES,
     WAV,
@@ -26,6 +27,7 @@ from ugsd_sdk.audio.clip_formats import (
     format_of,
     refused,
 )
+from ugsd_sdk.audio.id3_tags import without_tags
 from ugsd_sdk.audio.ogg_pages import sound_pages
 from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
 
@@ -135,6 +137,10 @@ def _checked(file: BinaryIO, size: int) -> tuple[MeteredFile, ClipFormat, int]:
         file.seek(start)
         pages = sound_pages(file.read(size))
         return MeteredFile(io.BytesIO(pages), len(pages)), found, len(pages)
+    if found is MP3:
+        file.seek(start)
+        sound = without_tags(file.read(size))
+        return MeteredFile(io.BytesIO(sound), len(sound)), found, len(sound)
     if found is FLAC:
         _check_flac_blocks(file, start)
     return MeteredFile(file, size, start), found, size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple
 
+from ugsd_sdk.audio.id3_tags import tag_bytes
 from ugsd_sdk.errors import UnreadableAudio
 
 __all__ = [
@@ -106,11 +107,15 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
 
 
 def format_of(file: BinaryIO) -> tuple[ClipFormat, int]:
-    """The format by the file's first bytes, and where it starts: some programs put an ID3 tag in
-    front of any format. Raises :class:`UnreadableAudio` for any other format."""
+    """The format by the file's first bytes, and where it starts, which is after ID3 tags: some
+    programs put one in front of any format.
+
+    The decoder never sees a tag: libmpg123 prints a line about each odd frame of it, a million of
+    them in a large tag, and waits where nobody reads its standard error. What MP3 needs for playing
+    without gaps is in the first audio frame. Raises :class:`UnreadableAudio` for other formats.
+    """
     head, start = _skip_id3(file, file.read(_HEAD_BYTES))
-    found = _format_of_head(head)
-    return found, 0 if found is MP3 else start  # tags are a part of MP3
+    return _format_of_head(head), start
 
 
 def _format_of_head(head: bytes) -> ClipFormat:
@@ -151,11 +156,7 @@ def _skip_id3(file: BinaryIO, head: bytes) -> tuple[bytes, int]:
     for _ in range(_MAX_ID3_TAGS):
         if head[:3] != _ID3 or len(head) < _ID3_HEAD_BYTES:
             break
-        length = 0
-        for byte in head[6:_ID3_HEAD_BYTES]:
-            length = length << 7 | byte & 0x7F
-        has_footer = bool(head[5] & 0x10)
-        at += _ID3_HEAD_BYTES * (1 + has_footer) + length
+        at += tag_bytes(head[:_ID3_HEAD_BYTES])
         file.seek(at)
         head = file.read(_HEAD_BYTES)
     return head, at

@@ -15,12 +15,17 @@ from ugsd_sdk.cli.log import fail
 from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ugsd_privacy.audit.export import ExportHeader
+    from ugsd_privacy.audit.offline import ExportSummary
+    from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.reports.fleet import Device
     from ugsd_privacy.reports.kept import KeptLogs
     from ugsd_privacy.reports.model import Report
+    from ugsd_privacy.tlog.checkpoint import Checkpoint
+
+    _Proofs = Mapping[Path, ExportSummary | LogTampered]
 
 __all__ = ["register"]
 
@@ -66,31 +71,29 @@ def fleet(
 ) -> None:
     """Verify exports of many devices, merge their reports without content, tell which are wrong.
 
-    An export and a report of one log are one device's, and if a file does not say of which, those
-    of one name. Of a device that sent no export, the page has its own word for its log. Ends with 1
-    where a log does not verify, or no export of it came though one was kept.
+    Only an export speaks for a log: a report is a claim of its file, and is joined to an export of
+    the log that it names if it agrees with it. Ends with 1 where a log does not verify, or no
+    export of it came though one was kept, and where a report is contradicted, or says that its log
+    does not verify.
     """
     from ugsd_privacy.reports.fleet import examine, merge_rows
+    from ugsd_privacy.reports.telling import verdict
     from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
 
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
     known = _known(kept, "file" if by_file else "log")
-    devices = _devices(_Arrived.read(files), known, by_file=by_file)
-    rows = []
+    arrived = _Arrived.read(files)
     with progress_bar("verifying") as progress:
-        for done, device in enumerate(devices):
-            progress(done, len(devices))
-            rows.append(examine(device, witnesses))
+        proofs = arrived.proven(known, progress)
+    rows = [examine(d, witnesses) for d in _devices(arrived, proofs, known, by_file=by_file)]
     made = merge_rows(rows)
     write(written(made, format_), out)
     if kept is not None:
         known.updated(rows).save(kept)
     for row in made.failed:
-        at = "" if row.verification.index is None else f" at record {row.verification.index}"
-        what = "did not come" if row.verification.outcome == "missing" else "does NOT verify"
-        print_error("ugsd", f"{row.device}: the log {what}{at}: {row.verification.message}")
+        print_error("ugsd", f"{row.device}: {verdict(row.verification)}")
     if made.failed:
         raise typer.Exit(1)
 
@@ -142,45 +145,26 @@ class _Arrived:
                 arrived.unread[path] = f"{path.name}: cannot be read: {error.strerror}"
             except (LogTampered, ReportRejected) as error:
                 arrived.unread[path] = f"{path.name}: {error}"
-        arrived._deny_false_claims()
         return arrived
 
-    def _deny_false_claims(self) -> None:
-        """Anyone can name another log's key in an export, but not seal it. Where exports of one log
-        are whole, those that are not say nothing of whose they are, whichever came first."""
-        from ugsd_privacy.reports.fleet import is_whole
+    def proven(self, known: KeptLogs, progress: Callable[[int, int], None]) -> _Proofs:
+        """What each export proves. Anyone can name another log's key in an export, but not seal it:
+        one that is not whole says nothing of whose it is."""
+        from ugsd_privacy.errors import LogTampered
+        from ugsd_privacy.reports.claims import prove_all
 
-        claims: dict[str, list[Path]] = {}
-        for path, header in self.exports.items():
-            if header is not None:
-                claims.setdefault(header.key, []).append(path)
-        for paths in claims.values():
-            whole = set(filter(is_whole, paths)) if len(paths) > 1 else set()
-            if whole:
-                self.exports.update(dict.fromkeys(set(paths) - whole))
+        reports, kept = self.reports.values(), known.logs.values()
+        proofs = prove_all(self.exports, reports, kept, progress=progress)
+        for path, proof in proofs.items():
+            if isinstance(proof, LogTampered):
+                self.exports[path] = None
+        return proofs
 
-    def export_of(self, path: Path, log: str) -> Path | None:
-        """The export of a report's log; or one of its name that does not say of which it is."""
+    def unnamed_export(self, report: Path) -> Path | None:
+        """An export of a report's name that does not say of which log it is."""
         exports = self.exports.items()
-        same_log = [export for export, header in exports if header and log and header.key == log]
-        beside = [
-            export for export, header in exports if not header and _name(export) == _name(path)
-        ]
-        return next(iter(same_log + beside), None)
-
-    def others_of(self, export: Path) -> tuple[str, ...]:
-        """Signed checkpoints of other exports of the same log that are no longer than it."""
-        own = self.exports[export]
-        return tuple(
-            header.checkpoints[-1]
-            for path, header in self.exports.items()
-            if path != export
-            and header is not None
-            and own is not None
-            and header.key == own.key
-            and header.size <= own.size
-            and _is_signed(header)
-        )
+        beside = [path for path, header in exports if not header and _name(path) == _name(report)]
+        return next(iter(beside), None)
 
     def names(self) -> Callable[[Path], str]:
         """Of devices by their files; with the folder where two folders have one name."""
@@ -199,22 +183,23 @@ def _name(path: Path) -> tuple[str, str]:
     return Path(_folder(path)).name, path.stem
 
 
-def _is_signed(header: ExportHeader) -> bool:
-    """One that is not proves nothing against another export."""
-    from ugsd_privacy.errors import KeyFileError, LogTampered
-    from ugsd_privacy.tlog.checkpoint import open_checkpoint
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+def _with_proof(
+    device: Device, proofs: _Proofs, trees: Mapping[str, tuple[Checkpoint, ...]]
+) -> Device:
+    from ugsd_privacy.errors import LogTampered
 
-    try:
-        signed = open_checkpoint(header.checkpoints[-1], LogPublicKey.from_text(header.key))
-    except (LogTampered, KeyFileError):
-        return False
-    return signed.size == header.size
+    proof = None if device.export is None else proofs[device.export]
+    if proof is None or isinstance(proof, LogTampered):
+        return device._replace(proof=proof)
+    own = trees[proof.public.to_text()]
+    others = tuple(tree for tree in own if tree.size <= proof.size)
+    return device._replace(proof=proof, others=others)
 
 
-def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Device]:
+def _devices(arrived: _Arrived, proofs: _Proofs, known: KeptLogs, *, by_file: bool) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
     from ugsd_privacy.output.plain_text import plain_line
+    from ugsd_privacy.reports.claims import join_reports, others_of
     from ugsd_privacy.reports.fleet import Device, name_of_log
 
     of_file = arrived.names()
@@ -226,18 +211,27 @@ def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Devic
         return plain_line(name_of_log(log) if log else f"file {of_file(path)}")
 
     devices = []
+    joined = join_reports(arrived.reports, proofs)
     for path, report in arrived.reports.items():
-        export = arrived.export_of(path, report.log)
-        others = () if export is None else arrived.others_of(export)
-        devices.append(Device(name(path, report.log), report, export, others=others))
+        export, dispute = joined[path]
+        log, named = report.log if export else "", export or path
+        if export is None and not dispute:
+            export = arrived.unnamed_export(path)
+        devices.append(Device(name(named, log), report, export, dispute=dispute))
     told = {device.export for device in devices}
     devices += [
-        Device(
-            name(path, header.key if header else ""), export=path, others=arrived.others_of(path)
-        )
+        Device(name(path, header.key if header else ""), export=path)
         for path, header in arrived.exports.items()
         if path not in told
     ]
+    proven = {device.name for device in devices if device.export}
+    devices = [
+        device if device.export or device.name not in proven
+        else device._replace(name=f"report {device.name}")
+        for device in devices
+    ]  # fmt: skip
+    trees = others_of(proofs)
+    devices = [_with_proof(device, proofs, trees) for device in devices]
     devices += [Device(name(path, ""), fault=fault) for path, fault in arrived.unread.items()]
     came = {device.name for device in devices}
     logs = {device.report.log for device in devices if device.report and device.export}

@@ -16,6 +16,7 @@ from threading import Lock, Thread
 from typing import IO, Any
 
 from ugsd_privacy.bounded_json import read_json
+from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.file_owners import make_private_folder
 from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.strict_models import StrictModel
@@ -81,6 +82,8 @@ class EmbeddedVerifier:
                     )
         except OSError as error:
             raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
+        except KeyFileError as error:
+            raise ConfigError(str(error)) from error
         try:
             return _announced(process, timeout_s)
         except (ValueError, Empty) as error:

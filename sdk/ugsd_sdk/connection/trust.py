@@ -18,7 +18,7 @@ from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
 from ugsd_privacy.files.file_lock import locked
-from ugsd_privacy.files.file_owners import make_private_folder, require_not_writable
+from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.key_files import read_text, replace_text
 from ugsd_privacy.files.marks import Mark, MarkFile
 from ugsd_privacy.keys.manifest import KeyManifest, read_manifest_file, verify_manifest
@@ -136,7 +136,7 @@ class TrustedRoot:
         except OSError as error:
             raise Untrusted(
                 f"what was seen of the verifier's manifests cannot be kept in {self._seen}: "
-                "check its permissions, or free some space"
+                f"{remedy_of(error, self._seen.parent)}"
             ) from error
 
     def _verified(self) -> KeyManifest:

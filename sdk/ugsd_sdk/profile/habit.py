@@ -26,6 +26,7 @@ from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_lock import locked
 from ugsd_privacy.files.file_owners import (
     make_private_folder,
+    remedy_of,
     require_not_writable,
     require_owned_by_us,
 )
@@ -106,7 +107,9 @@ class HabitFile:
         except FileLocked:
             return None
         except OSError as error:
-            raise HabitError(f"{self.path}: {error.strerror}: free some space") from error
+            raise HabitError(
+                f"{self.path}: {error.strerror}: {remedy_of(error, self.path.parent)}"
+            ) from error
         except KeyFileError as error:
             raise HabitError(str(error)) from error
         return habit

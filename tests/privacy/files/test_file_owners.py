@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 from pathlib import Path
@@ -5,7 +6,12 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
 from ugsd_privacy.files import file_owners
-from ugsd_privacy.files.file_owners import require_not_writable, require_owned_by_us
+from ugsd_privacy.files.file_owners import (
+    make_private_folder,
+    remedy_of,
+    require_not_writable,
+    require_owned_by_us,
+)
 from ugsd_privacy.keys.manifest import read_manifest_file
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.keys.root import RootKey, RootPin
@@ -145,3 +151,41 @@ def test_id_maps_are_read_for_foreign_owners_only(
     monkeypatch.setattr(file_owners, "_lstat", foreign)
     file_owners.require_not_writable(folder)
     assert read == [1]
+
+
+@pytest.mark.parametrize("depth", [("home",), ("home", "habits"), ("home", "a", "b")])
+def test_nothing_is_made_in_anothers_folder(tmp_path: Path, depth: tuple[str, ...]) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    os.chown(theirs, _STRANGER, _STRANGER)
+    with pytest.raises(KeyFileError, match="run this as user id 12345"):
+        make_private_folder(theirs.joinpath(*depth))
+    assert not list(theirs.iterdir())
+    theirs.joinpath("old").mkdir()
+    make_private_folder(theirs / "old")  # one that exists stays as it is
+
+
+def test_nothing_is_made_where_others_may_write(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(KeyFileError, match="run: chmod go-w"):
+        make_private_folder(shared / "home")
+    assert not list(shared.iterdir())
+    shared.chmod(0o1777)
+    make_private_folder(shared / "home")
+
+
+def test_no_message_sends_a_user_to_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: _STRANGER)
+    with pytest.raises(KeyFileError, match=r"run: chown -R user id 12345 .*\(as root\)") as raised:
+        require_owned_by_us(tmp_path)
+    assert "run it as root" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.EACCES, "chown -R"), (errno.ENOSPC, "free some space")]
+)
+def test_a_remedy_is_of_its_error(tmp_path: Path, number: int, what: str) -> None:
+    assert what in remedy_of(OSError(number, "no"), tmp_path)
+    assert ("space" in what) == ("space" in remedy_of(OSError(number, "no"), tmp_path))

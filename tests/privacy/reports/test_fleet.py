@@ -99,8 +99,9 @@ def test_an_export_is_verified_here_and_extends_what_was_kept(hall: Sender) -> N
 
 def test_a_report_alone_is_the_devices_own_word(hall: Sender) -> None:
     row = examine(Device("hall", hall.report()))
-    assert (row.verification.outcome, row.verified_by) == ("verified", "device")
-    assert row.logged is None
+    assert (row.verification.outcome, row.verified_by) == ("unverified", "device")
+    assert "reported by the device, not verified" in row.verification.message
+    assert (row.logged, row.log, row.claims) == (None, "", hall.report().log)
     assert KeptLogs().updated([row]).logs == {}, "nothing was proven"
 
 
@@ -242,9 +243,10 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     assert [row.device for row in fleet.failed] == ["kitchen"]
     assert fleet.total.bytes == sound.total.bytes + broken.total.bytes
     for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
-        assert "1 of 2 logs does NOT verify" in text
-        assert "record 1: charge 1 is not what record 1 says" in re.sub("<.*?>", "", text)
-    assert name_of_log(sound.log) == hall.world.log_key.public.origin
+        assert "1 unverified report of a log that does NOT verify" in text
+        plain = re.sub("<.*?>", "", text)
+        assert "which nothing proves, are: does NOT verify at record 1: charge 1 is not" in plain
+    assert name_of_log(sound.claims) == hall.world.log_key.public.origin
     with pytest.raises(ReportRejected, match="neither"):
         merge_rows([])
 
@@ -260,9 +262,10 @@ def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: S
     for late in (row.since_s, row.until_s - 1):
         again = row.model_copy(update={"since_s": late, "until_s": row.until_s + 9})
         fleet = merge_rows([row, other, again])
-        (told,) = fleet.failed
-        assert "tells of the same user and time" in told.verification.message
-        assert fleet.total.bytes == row.total.bytes + other.total.bytes
+        assert [told.verification.outcome for told in fleet.failed] == ["disputed"] * 2
+        for told in fleet.failed:
+            assert "tells of the same user and time" in told.verification.message
+        assert fleet.total.bytes == other.total.bytes
 
 
 def test_what_was_kept_is_saved_whole_and_anything_else_refused(
@@ -320,7 +323,7 @@ def test_a_hostile_name_or_message_turns_and_colours_nothing(hall: Sender) -> No
     told = Verification(outcome="failed", message="\x1b[31m\u202eevil", index=1)
     row = examine(Device("\x1b[2Jhall", hall.report(verification=told)))
     assert row.device == "\\x1b[2Jhall"
-    assert row.verification.message == "\\x1b[31m\\u202eevil"
+    assert row.verification.message.endswith("\\x1b[31m\\u202eevil")
 
 
 def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> None:
@@ -328,7 +331,7 @@ def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> 
     told = examine(Device("kitchen", elsewhere.report()))
     assert fleet_verdict(merge_rows([proven])) == "Every log verifies"
     assert fleet_verdict(merge_rows([proven, told])) == (
-        "Nothing is known to be wrong; 1 of 2 logs by the device's own word"
+        "Nothing is known to be wrong; 1 of 2 logs reported by the device, not verified"
     )
 
 

@@ -20,6 +20,7 @@ import soundfile
 import ugsd_sdk.audio.samples
 from ugsd_sdk.audio.clip_files import MeteredFile
 from ugsd_sdk.audio.clip_formats import FORMATS
+from ugsd_sdk.audio.id3_tags import without_tags
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import AudioError, AudioTooLong, UnreadableAudio
 
@@ -108,9 +109,47 @@ def test_what_is_no_regular_file_is_not_opened(make: str, tmp_path: Path) -> Non
 ID3_TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
 
 
-@pytest.mark.parametrize("clip", [WAV, FLAC, AIFF], ids=["WAV", "FLAC", "AIFF"])
+@pytest.mark.parametrize("clip", [WAV, FLAC, AIFF, MP3], ids=["WAV", "FLAC", "AIFF", "MP3"])
 def test_an_id3_tag_in_front_changes_nothing(clip: bytes) -> None:
     np.testing.assert_array_equal(read_clip(ID3_TAG + clip), read_clip(clip))
+
+
+ODD_FRAMES = b"TXXX\0\0\0\2\0\0\0a" * MIB
+ODD_TAG = b"ID3\4\0\0" + bytes(len(ODD_FRAMES) >> n & 0x7F for n in (21, 14, 7, 0)) + ODD_FRAMES
+READER = """
+import sys
+from pathlib import Path
+from ugsd_sdk.audio.samples import read_clip
+print(len(read_clip(Path(sys.argv[1]))))
+"""
+
+
+def second_frame(clip: bytes) -> int:
+    """Where the second frame of an MP3 clip starts."""
+    return clip.index(clip[:2], 2)
+
+
+@pytest.mark.parametrize("at", [0, second_frame(MP3), len(MP3)], ids=["front", "middle", "end"])
+def test_odd_id3_frames_print_nothing(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "clip.mp3"
+    path.write_bytes(MP3[:at] + ODD_TAG + MP3[at:])
+    command = [sys.executable, "-c", READER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
+        try:
+            assert reader.wait(60) == 0, "it waits for somebody to read its standard error"
+        finally:
+            reader.kill()
+        assert reader.stdout is not None
+        assert int(reader.stdout.read()) == len(read_clip(MP3))
+
+
+def test_tags_joined_from_pieces_are_removed() -> None:
+    tag = b"ID3\4\0\0\0\0\0\2ab"
+    nested = tag[:3] + tag + tag[3:]
+    assert without_tags(b"ab" + nested + b"cd") == b"abcd"
+    assert without_tags(b"sound") == b"sound"
+    with pytest.raises(UnreadableAudio, match="more than 64 ID3 tags"):
+        without_tags(tag * 65 + bytes(10))
 
 
 @pytest.mark.parametrize("clip", [OPUS, VORBIS], ids=["opus", "vorbis"])

@@ -1,0 +1,40 @@
+"""A program that another user runs by mistake leaves nothing behind in a home folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.errors import LedgerUnavailable
+from ugsd_privacy.ledger import Ledger
+from ugsd_sdk.errors import HabitError
+from ugsd_sdk.home import Door, Home
+from ugsd_sdk.profile.habit import HabitFile
+
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
+)
+
+_STRANGER = 12345
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o755)
+    os.chown(folder, _STRANGER, _STRANGER)
+    return folder
+
+
+def test_a_refused_run_leaves_no_home(theirs: Path) -> None:
+    home = theirs / ".ugsd"
+    with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
+        Door(Home.at(home), BudgetLimits.uncapped(), "ada").open()
+    with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
+        Ledger(home / "ledger", create=True).open()
+    with pytest.raises(HabitError, match="run this as user id 12345"):
+        HabitFile(home / "habits", "ada", b"ears").add(np.zeros(3, dtype=np.float32))
+    assert not list(theirs.iterdir())
