@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.audio.samples import Clip, read_clip
 from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
@@ -26,7 +26,6 @@ from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import Finished
 from ugsd_sdk.decoding.minimum import MinimumEscalation
 from ugsd_sdk.decoding.policy import (
-    NOT_ACQUAINTED,
     NeverEscalate,
     Policy,
     Reserved,
@@ -48,7 +47,6 @@ STARTER = "starter"
 BUNDLED = (STARTER, "free")
 """Names of the drafters that come with the package."""
 
-_NO_VERIFIER = "no verifier is set"
 _CLOSE_TIMEOUT_S = 2.5
 _KEEPING_S = 0.5
 """How long a caption waits to keep what it can do without: its clip in the profile, its notes."""
@@ -169,7 +167,7 @@ class Captioner:
                 max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
                 novelty=evidence.novelty,
                 uncertainty=loaded.uncertainty,
-                policy=NeverEscalate(_NO_VERIFIER) if exchange is None else policy,
+                policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
                 piece=drafter.piece,
                 budget=lambda: budget_of(exchange, loaded.limits),
                 block_tokens=loaded.settings.block_tokens,
@@ -199,7 +197,7 @@ class Captioner:
                 receipts=receipts,
                 degraded=None if exchange is None else exchange.degraded or _reserve(policy),
                 id=name,
-                decisions=tuple(BlockDecision(**asdict(block)) for block in finished.blocks),
+                decisions=tuple(map(BlockDecision.of, finished.blocks)),
             )
 
     def close(self) -> None:
@@ -386,8 +384,9 @@ def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:
     return KnownVoice(HabitFile(Home.at(settings.home).habits, settings.user, ears))
 
 
-def _reserve(policy: Policy) -> str | None:
-    return NOT_ACQUAINTED if isinstance(policy, Reserved) and policy.held_back else None
+def _reserve(policy: Policy) -> Reason | None:
+    held_back = isinstance(policy, Reserved) and policy.held_back
+    return Reason(code=ReasonCode.NOT_ENROLLED) if held_back else None
 
 
 def _milliseconds(seconds: float) -> float:

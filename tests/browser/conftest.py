@@ -16,6 +16,7 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
 from ugsd_privacy.reports.html import report_html
@@ -55,10 +56,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             states = np.ones((1, 8), np.float32)
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
-            kept = (len(tokens), 6, 0.1, "kept", "sure: 0.1 below 0.2")
+            kept = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
             decisions.append(Decision(int(clock[0]), USER, caption.id, *kept))
             clock[0] += DAY_S
-        cap = (0, 5, 0.9, "withheld", "blocks_per_day: 2 used of 2, 1 more wanted")
+        why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
+        cap = (0, 5, 0.9, "withheld", why)
         decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
         note = egress.checkpoint()
         with ledger.reading() as view:

@@ -82,6 +82,7 @@ SURFACE = {
     ".protocol.messages": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block
         Cover DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
+    ".reasons": "Reason ReasonCode as_reason reason_label reason_text",
     ".reports": "",
     ".reports.captions": "caption_rows",
     ".reports.charts": "Chart bytes_chart epsilon_chart",
@@ -94,8 +95,8 @@ SURFACE = {
     ".reports.kept": "KeptLog KeptLogs",
     ".reports.leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".reports.markdown": "fleet_markdown report_markdown",
-    ".reports.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection Reason
-        Report ResetRow Sent Word""",
+    ".reports.model": """CapRow CaptionRow DayRow Gap HandshakeRow Protection ReasonRow Report
+        ResetRow Sent Word""",
     ".reports.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
     ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound

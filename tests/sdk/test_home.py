@@ -18,6 +18,8 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.settings.config import Settings
 
+from tests.doubles.reasons import why_of
+
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
 ONE_BLOCK = Settings.of(limits=BudgetLimits(blocks_per_day=1))
@@ -62,7 +64,7 @@ def test_a_lost_ledger_does_not_renew_the_budget(
     lose(Ledger(home.ledger).path)
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
         with pytest.raises(LedgerCorrupt, match=r"restore it, or move the home"):
             captioner.connect(5)
     assert len(fake.frames) == sent
@@ -74,7 +76,7 @@ def test_a_lost_log_key_is_not_replaced_beside_a_log(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
         with pytest.raises(LedgerCorrupt, match=r"log\.key was removed"):
             captioner.connect(5)
     assert len(fake.frames) == sent
@@ -88,7 +90,7 @@ def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
     assert len(fake.frames) == sent
 
 
@@ -126,7 +128,7 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", forbidden)
         with new_captioner() as captioner:
-            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+            assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
     assert not fake.frames
 
 

@@ -20,6 +20,7 @@ from ugsd_privacy.errors import (
 )
 from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.link import Link, Session, reason_of
@@ -60,7 +61,7 @@ class Exchange:
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
         """Time spent on nothing but waiting for the verifier."""
-        self.degraded: str | None = None
+        self.degraded: Reason | None = None
         """The first failure's reason."""
 
     def seal(self, escalation: Escalation) -> SealedFrame:
@@ -68,13 +69,15 @@ class Exchange:
         with self._noting():
             if self.shape is Shape.CONSTANT and self.frames:
                 raise TransportError(
-                    "in constant shape one frame leaves per caption", reason="constant shape"
+                    "in constant shape one frame leaves per caption",
+                    reason=ReasonCode.CONSTANT_SHAPE,
                 )
             session = self._ready()
             end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
             if end > session.welcome.max_tokens:
                 raise TransportError(
-                    "the caption is longer than the verifier reads", reason="beyond the verifier"
+                    "the caption is longer than the verifier reads",
+                    reason=ReasonCode.BEYOND_VERIFIER,
                 )
             return self._sealed(session, escalation)
 
@@ -190,7 +193,7 @@ class Exchange:
                     channel, handle, escalation, shape=self.shape, timeout_s=timeout_s
                 )
         except WireError as error:
-            raise TransportError(f"not sent: {error}", reason="block too large") from error
+            raise TransportError(f"not sent: {error}", reason=ReasonCode.BLOCK_TOO_LARGE) from error
         except (LedgerError, ChannelError) as error:
             self._drop(error)  # a frame may exist that was not sent: its counter is used
             raise

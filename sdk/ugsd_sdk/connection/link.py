@@ -46,6 +46,7 @@ from ugsd_privacy.protocol.messages import (
     Welcome,
     decode_server_message,
 )
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.forks import call_in_children
@@ -71,21 +72,27 @@ _PATIENCE_S = 10.0
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
 
 
-def reason_of(error: Exception) -> str:
-    """Why a caption is degraded: short, stable, and free of anything the peer said."""
+def reason_of(error: Exception) -> Reason:
+    """Why a block is not verified; it is stable, and free of anything the peer said."""
     match error:
         case TransportError():
-            return error.reason
+            return as_reason(error.reason)  # a transport of an application's own may set words
         case BudgetExceeded():
-            return f"budget: {error.cap}"
+            return Reason(
+                code=ReasonCode.CAP_EXCEEDED,
+                cap=error.cap,
+                limit=error.limit,
+                used=error.used,
+                wanted=error.wanted,
+            )
         case LedgerMoved():
-            return "ledger moved"
+            return Reason(code=ReasonCode.LEDGER_MOVED)
         case LedgerError():
-            return "ledger unavailable"
+            return Reason(code=ReasonCode.LEDGER_UNAVAILABLE)
         case LogTampered():
-            return "audit log tampered"
+            return Reason(code=ReasonCode.LOG_TAMPERED)
         case _:
-            return PeerMisbehaved.default_reason
+            return Reason(code=PeerMisbehaved.default_code)
 
 
 class Dialer(Protocol):
@@ -357,7 +364,7 @@ class Link:
             raise WrongVerifier(
                 f"the verifier speaks wire version {error.version}, this device {WIRE_VERSION}: "
                 "use releases of one version",
-                reason="verifier of another version",
+                reason=ReasonCode.OTHER_VERSION,
             ) from error
         except HandshakeFailed as error:
             transport.close()
@@ -383,15 +390,14 @@ class Link:
             raise PeerMisbehaved("the handshake carries no welcome")
         info = self._info()
         ours = {
-            "vocabulary": (welcome.vocabulary, info.vocabulary),
-            "projection": (
+            ReasonCode.OTHER_VOCABULARY: (welcome.vocabulary, info.vocabulary),
+            ReasonCode.OTHER_PROJECTION: (
                 (welcome.projection, welcome.state_dim),
                 (info.projection, info.state_dim),
             ),
         }
-        for name, (theirs, mine) in ours.items():
+        for code, (theirs, mine) in ours.items():
             if theirs != mine:
                 raise WrongVerifier(
-                    f"the verifier is of another {name}: use the pair that was trained together",
-                    reason=f"verifier of another {name}",
+                    f"{reason_label(code)}: use the pair that was trained together", reason=code
                 )

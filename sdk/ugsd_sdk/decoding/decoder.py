@@ -22,12 +22,13 @@ carries only the committed tokens from ``held`` on as its prefix.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.events import (
     DecodedToken,
@@ -62,7 +63,7 @@ class _Drafted:
 class _InFlight:
     block: Sequence[_Drafted]
     escalation: Escalation
-    reason: str
+    reason: Reason
     """Why the policy sends it."""
 
 
@@ -101,7 +102,7 @@ class Decoder:
         self._ahead: list[_Drafted] = []
         self._held = 0
         self._in_flight: _InFlight | None = None
-        self._alone = ""
+        self._alone: Reason | None = None
         """Why the rest is drafted without the verifier, if it is."""
         self._outcomes: list[JudgedBlock] = []
         self._blocks = self._escalated = self._judged = 0
@@ -121,14 +122,15 @@ class Decoder:
             decision = self._judge(block)
             if isinstance(decision, Commit):
                 self._judged += len(block)
-                self._note(block, Outcome.ALONE if self._alone else Outcome.KEPT, decision.reason)
+                outcome = Outcome.ALONE if self._alone else Outcome.KEPT
+                self._note(block, outcome, as_reason(decision.reason))
                 self._commit(block, Source.DRAFTED, left=False)
                 continue
             if decision.tokens is not None:
                 block = block[: max(1, decision.tokens)]
             self._judged += len(block)
             escalation = self._escalation(block, decision.disclosure)
-            self._in_flight = _InFlight(block, escalation, decision.reason)
+            self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationDue(escalation)
         return Finished(tuple(self._committed), self._tally(), tuple(self._outcomes))
 
@@ -152,9 +154,8 @@ class Decoder:
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_left(flight)
         self._in_flight = None
-        self._note(
-            block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted"
-        )
+        reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
+        self._note(block, Outcome.SENT, reason)
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
@@ -166,22 +167,26 @@ class Decoder:
         self._held = len(self._committed)
         self._states.clear()
 
-    def withheld(self, why: str = "refused") -> None:
+    def withheld(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
         """The block in flight did not leave: keep the draft, and go on alone."""
         block = self._flight().block
         self._in_flight = None
-        self._note(block, Outcome.WITHHELD, why)
-        self._alone = f"after the block at {len(self._committed)}: {why}"
+        self._note(block, Outcome.WITHHELD, as_reason(why))
+        self._alone = self._after(why)
         self._commit(block, Source.DRAFTED, left=False)
 
-    def unanswered(self, why: str = "no verdict") -> None:
+    def unanswered(self, why: Reason | ReasonCode = ReasonCode.NO_VERDICT) -> None:
         """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
         flight = self._flight()
         self._mark_left(flight)
         self._in_flight = None
-        self._note(flight.block, Outcome.SENT, f"{flight.reason}; in vain: {why}")
-        self._alone = f"after the block at {len(self._committed)}: {why}"
+        self._note(flight.block, Outcome.SENT, replace(flight.reason, failure=as_reason(why)))
+        self._alone = self._after(why)
         self._commit(flight.block, Source.DRAFTED, left=True)
+
+    def _after(self, why: Reason | ReasonCode) -> Reason:
+        start = len(self._committed)
+        return Reason(code=ReasonCode.AFTER_BLOCK, start=start, failure=as_reason(why))
 
     # -- drafting
 
@@ -237,7 +242,7 @@ class Decoder:
         )
         return self._policy(view, self._budget())
 
-    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: str) -> None:
+    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: Reason) -> None:
         """Of the block that is about to be committed, or rejected."""
         unsure = float(max(drafted.uncertainty for drafted in block))
         start = len(self._committed)

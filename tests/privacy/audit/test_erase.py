@@ -10,6 +10,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 DAY_S = 86_400.0
 
@@ -186,7 +187,8 @@ def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
 def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
-        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", "sure") for at in (hour_s - 1, hour_s)
+        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD))
+        for at in (hour_s - 1, hour_s)
     ]
     with logged.ledger.owning() as owner:
         owner.note(notes)

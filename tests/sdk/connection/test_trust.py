@@ -28,13 +28,15 @@ from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DAY = 86_400
 BEGIN = 1_800_000_000
 ROOT = RootKey.generate()
 KEYS = [VerifierKey.generate().public for _ in range(3)]
-NOT_TRUSTED = "verifier key not trusted"
+NOT_TRUSTED = "key_not_trusted"
 
 
 def signed(
@@ -81,7 +83,7 @@ class Device:
     def refuses(self, told: str, text: str | None = None, now_s: float | None = None) -> None:
         with pytest.raises(Untrusted, match=told) as refused:
             self.key(text, now_s)
-        assert refused.value.reason == NOT_TRUSTED
+        assert why_of(refused.value.reason) == NOT_TRUSTED
 
 
 @pytest.fixture
@@ -430,11 +432,11 @@ def test_a_manifest_that_is_not_trusted_never_stops_captions_and_connect_says_wh
 ) -> None:
     (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60)[:-4])
     with trusting() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == NOT_TRUSTED
+        assert why_of(captioner.caption(voice, 16_000).degraded) == NOT_TRUSTED
         with pytest.raises(Untrusted, match="signature does not verify: fetch"):
             captioner.connect(5)
         caption = captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == (NOT_TRUSTED, 0)
+        assert (why_of(caption.degraded), caption.escalation.frames) == (NOT_TRUSTED, 0)
         assert fake.connections == 0, "nothing left, the hello neither"
         (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60))
         captioner.connect(5)

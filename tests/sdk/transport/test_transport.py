@@ -27,6 +27,8 @@ from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
+from tests.doubles.reasons import why_of
+
 MAKERS: list[Callable[[], Transport]] = [
     lambda: MemoryTransport(lambda data: data),
     lambda: WebSocketTransport("ws://127.0.0.1:1"),
@@ -143,7 +145,7 @@ def answering() -> Iterator[Callable[[ssl.SSLContext | None], str]]:
 def test_a_server_without_tls_is_told_so(answering: Callable[..., str]) -> None:
     with pytest.raises(Unreachable, match="no TLS with 127") as raised:
         WebSocketTransport(answering(None)).connect(5)
-    assert raised.value.reason == "tls failed"
+    assert why_of(raised.value.reason) == "tls_failed"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_so(
@@ -159,4 +161,4 @@ def test_a_certificate_that_nobody_vouches_for_is_told_so(
     context.load_cert_chain(tmp_path / "server.pem")
     with pytest.raises(Unreachable, match=r"certificate of 127.* is not trusted") as raised:
         WebSocketTransport(answering(context)).connect(5)
-    assert raised.value.reason == "tls failed"
+    assert why_of(raised.value.reason) == "tls_failed"
