@@ -8,11 +8,7 @@ A session is replaced by a new handshake when it is an hour old or nearly used u
 caption that finds it so and never in mid-caption: whoever stole the secrets of one session learns
 nothing of the next. Where that fails there is no session, as after any loss.
 
-::
-
-    IDLE ── begin() ──> CONNECTING ──> READY ── drop(error) ──> BACKING OFF ── begin() ──> ...
-                         ^  └── failure ─┼──────────────────────^
-                         └──── too old ──┘
+The states and their transitions stand in :mod:`~ugsd_sdk.connection.link_state`.
 """
 
 from __future__ import annotations
@@ -50,6 +46,7 @@ from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.forks import call_in_children
+from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,
@@ -157,6 +154,8 @@ class Link:
         self._first_back_off_s = first_back_off_s
         self._session_lifetime_s = session_lifetime_s
         self._lock = Lock()
+        self._state = LinkState.IDLE
+        """Changed by :meth:`_become`, under the lock."""
         self._session: Session | None = None
         self._failure: Exception | None = None
         self._failures = 0
@@ -168,15 +167,21 @@ class Link:
         """That of the attempt under way."""
         self._awaits_ledger = False
         """Whether that attempt has yet to open the ledger."""
-        self._closed = False
         call_in_children(self._forget_in_child)
+
+    @property
+    def state(self) -> LinkState:
+        """What the link is doing now."""
+        return self._state
 
     def begin(self) -> None:
         """Start connecting, unless connected, connecting, or backing off. Returns at once."""
         with self._lock:
-            idle = self._session is None and self._attempt is None and not self._closed
-            if not idle or monotonic() < self._retry_at_s:
+            if self._state not in {LinkState.IDLE, LinkState.BACKING_OFF}:
                 return
+            if monotonic() < self._retry_at_s:
+                return
+            self._become(LinkState.CONNECTING)
             attempt = self._attempt = Event()
             self._waited_in_vain = False
         BackgroundWork(lambda: self._run(attempt), "ugsd-link")
@@ -205,7 +210,7 @@ class Link:
                 raise Unreachable("the connection was lost in mid-caption")
             return self._ready(ends_s)
         if only is None and self._is_worn(session):
-            self._retire()
+            self._retire_worn()
             return self._ready(ends_s)
         return session
 
@@ -217,12 +222,15 @@ class Link:
         """Give the session up because of ``error``; a later ``begin`` connects again."""
         with self._lock:
             self._back_off(error)
-        self._retire()
+            if self._state in {LinkState.IDLE, LinkState.READY}:
+                self._become(LinkState.BACKING_OFF)
+            session, self._session = self._session, None
+        _bid_farewell(session)
 
     def stop(self) -> None:
         """Connect no more, and end the waits of every thread: :meth:`close` comes next."""
         with self._lock:
-            self._closed = True
+            self._become(LinkState.CLOSED)
             session, connecting, attempt = self._session, self._connecting, self._attempt
         if attempt is not None:
             attempt.set()
@@ -242,7 +250,7 @@ class Link:
 
     def _forget_in_child(self) -> None:
         self._lock = Lock()  # a thread of the parent may have held the other one
-        self._closed, self._attempt = True, None
+        self._state, self._attempt = LinkState.CLOSED, None
         self._session = self._connecting = None
         self._failure = Unreachable("the connection belongs to the process that was forked")
 
@@ -269,11 +277,18 @@ class Link:
         few = session.channel.frames_left <= MAX_CAPTION_TOKENS
         return age_s > self._session_lifetime_s or few
 
-    def _retire(self) -> None:
+    def _retire_worn(self) -> None:
         with self._lock:
+            if self._state is LinkState.READY:
+                self._become(LinkState.IDLE)
             session, self._session = self._session, None
-        if session is not None:  # a farewell may take a while; no caption waits for it
-            BackgroundWork(session.close, "ugsd-farewell")
+        _bid_farewell(session)
+
+    def _become(self, state: LinkState) -> None:
+        """Change the state, under the lock; a closed link stays closed."""
+        if self._state is not LinkState.CLOSED:
+            assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"  # noqa: S101
+            self._state = state
 
     def _is_alive(self, session: Session) -> bool:
         try:
@@ -318,9 +333,10 @@ class Link:
             self._attempt = self._connecting = None
             if failure is not None:
                 self._back_off(failure)
-            if not self._closed:
+            self._become(LinkState.READY if failure is None else LinkState.BACKING_OFF)
+            closed = self._state is LinkState.CLOSED
+            if not closed:
                 self._session, session = session, None
-            closed = self._closed
         if session is not None:
             session.close()
         if closed:  # it may have opened them again meanwhile
@@ -382,7 +398,7 @@ class Link:
         """Let :meth:`stop` close it."""
         with self._lock:
             self._connecting = transport
-            if self._closed:
+            if self._state is LinkState.CLOSED:
                 raise Unreachable("closed while it was connecting")
 
     def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
@@ -401,3 +417,8 @@ class Link:
                 raise WrongVerifier(
                     f"{reason_label(code)}: use the pair that was trained together", reason=code
                 )
+
+
+def _bid_farewell(session: Session | None) -> None:
+    if session is not None:  # a farewell may take a while; no caption waits for it
+        BackgroundWork(session.close, "ugsd-farewell")

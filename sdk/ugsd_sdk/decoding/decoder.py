@@ -1,9 +1,10 @@
 """Uncertainty-guided speculative decoding of one caption: a state machine without I/O.
 
-The driver calls :meth:`Decoder.advance` and does what the returned event says::
+The driver calls :meth:`Decoder.advance` and does what the returned event says; the states are
+those of :class:`DecoderState`::
 
-    DRAFTING ── advance() ─────────────────────────────> Finished
-       ^  └──── advance() ──> EscalationDue ──> IN FLIGHT
+    DRAFTING ── advance() ──> Finished ──> FINISHED
+       ^  └──── advance() ──> EscalationDue ──> IN_FLIGHT
        │                                           │ advance() ──> VerdictDue (drafts one block on)
        ├── verdict(v)      accepted, corrected ────┤
        ├── withheld(why)   nothing left; alone ────┤
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +48,22 @@ from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError, PeerMisbehaved
 
-__all__ = ["BLOCK_TOKENS", "Decoder"]
+__all__ = ["BLOCK_TOKENS", "Decoder", "DecoderState"]
 
 BLOCK_TOKENS = 5
 """k of the paper, section III."""
+
+
+class DecoderState(StrEnum):
+    """What a :class:`Decoder` waits for."""
+
+    DRAFTING = "drafting"
+    """Nothing: :meth:`Decoder.advance` goes on."""
+    IN_FLIGHT = "in flight"
+    """What became of the block that is to be sent, or was: call ``verdict()``, ``withheld()`` or
+    ``unanswered()``, or ``advance()`` to draft meanwhile."""
+    FINISHED = "finished"
+    """Nothing: the caption is complete, which ``advance()`` reports."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,13 @@ class Decoder:
         self._left_tokens: set[int] = set()
         self._left_states: set[int] = set()
 
+    @property
+    def state(self) -> DecoderState:
+        """What the decoder waits for."""
+        if self._in_flight is not None:
+            return DecoderState.IN_FLIGHT
+        return DecoderState.FINISHED if self._ended() else DecoderState.DRAFTING
+
     # -- what the driver calls
 
     def advance(self) -> Event:
@@ -116,7 +137,7 @@ class Decoder:
         if self._in_flight is not None:
             self._draft(len(self._in_flight.block) + self._block_tokens)
             return VerdictDue()
-        while not self._ended():
+        while self.state is DecoderState.DRAFTING:
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
             decision = self._judge(block)
@@ -310,7 +331,7 @@ class Decoder:
         return any(map(str.isalnum, text))
 
     def _flight(self) -> _InFlight:
-        assert self._in_flight is not None, "no block is in flight"  # noqa: S101
+        assert self._in_flight is not None, f"no block is in flight: {self.state}"  # noqa: S101
         return self._in_flight
 
     def _check(self, verdict: Verdict, block: Sequence[_Drafted]) -> None:
