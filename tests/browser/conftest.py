@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from selenium.webdriver import Chrome
+from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys.owner import OwnerKey
@@ -44,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     verifier, decisions = VerifierKey.generate(), []
     with Ledger(folder / "ledger") as ledger:
         egress = Egress(
-            ledger=ledger, log_key=LogKey.generate(), owner=owner.public, limits=BudgetLimits(),
+            ledger=ledger, owner=owner.public, limits=BudgetLimits(),
             user=USER, sigma=1.0, clock=lambda: clock[0], uptime=lambda: None,
         )  # fmt: skip
         for number, sentence in enumerate(SENTENCES):
@@ -62,7 +63,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
         cap = (0, 5, 0.9, "withheld", why)
         decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
-        note = egress.checkpoint()
+        note = Checkpoints(ledger=ledger, log_key=LogKey.generate()).checkpoint()
         with ledger.reading() as view:
             entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
     found = Verification(outcome="verified", message="all adds up", size=6, checkpoints=1)

@@ -25,8 +25,6 @@ from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
-from tests.doubles.reasons import why_of
-
 USERS = ("ada", "bob")
 _TIME = np.arange(8_000) / 16_000
 VOICE = (0.3 * np.sin(2 * np.pi * 220 * _TIME)).astype(np.float32)
@@ -61,7 +59,7 @@ def work(captioners: list[Captioner], task: dict[str, Any]) -> dict[str, Any]:
     def caption(one: Captioner) -> None:
         for _ in range(task["captions"]):
             made = one.caption(VOICE, 16_000)
-            found.append((made.escalation.frames, why_of(made.degraded)))
+            found.append((made.escalation.frames, made.degraded and made.degraded.code))
 
     with ThreadPoolExecutor(len(captioners)) as pool:
         running = [pool.submit(caption, one) for one in captioners]

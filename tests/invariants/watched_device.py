@@ -36,8 +36,6 @@ from ugsd_sdk.decoding.policy import BlockView, BudgetView, Commit, Escalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
-from tests.doubles.reasons import why_of
-
 _PROCESSES = ("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {  # event: which of its arguments are paths
@@ -211,7 +209,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
     return {
-        "degraded": [why_of(caption.degraded) for caption in captions],
+        "degraded": [c.degraded and c.degraded.code for c in captions],
         "texts": [caption.text for caption in captions],
         "connected": guard.connected,
         "stopped": stopped,

@@ -19,13 +19,16 @@ SURFACE = {
         VerifierPublicKey verify_log""",
     ".audit": "",
     ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
+    ".audit.checkpoints": "Checkpoints",
     ".audit.cosigned": "CosignedNotes cosign_request take_answer",
     ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
         MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
         seal_text""",
     ".audit.offline": "ExportSummary verify_export",
+    ".audit.owner_acts": "OwnerActs",
     ".audit.publishing": "CHECKPOINT_FILE Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
+    ".audit.recording": "record_of",
     ".audit.records": """CARRIED MAX_RANGES MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION
         SALT_BYTES Counts EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
@@ -61,7 +64,7 @@ SURFACE = {
     ".keys.root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".keys.verifier": "VerifierKey VerifierPublicKey",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
-        system_uptime window_numbers""",
+        UserBudget system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
     ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.database": "Database open_database",
@@ -69,6 +72,7 @@ SURFACE = {
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
+    ".ledger.user_budget": "UserBudget",
     ".ledger.views": """CHECKPOINTS_KEPT EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
     ".output": "",

@@ -165,7 +165,7 @@ def reset(
         typer.confirm(f"Begin {names} of {settings.user} anew?", abort=True)
     door = Door(place, settings.limits_of(), settings.user)
     try:
-        record = door.open().reset(windows)
+        record = door.open().acts.reset(windows)
     finally:
         door.close()
     tell(f"{settings.user}: {names} begun anew; record {record} of the log says so")

@@ -126,7 +126,8 @@ class Exchange:
             return ()
         try:
             with self.ledger_time() as timeout_s:
-                receipts = self._session.egress.receipts(self._handle, timeout_s=timeout_s)
+                checkpoints = self._session.home.checkpoints
+                receipts = checkpoints.receipts(self._handle.id, timeout_s=timeout_s)
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link.drop(error)  # connecting again checks the log before anything leaves
@@ -147,7 +148,8 @@ class Exchange:
             return 0
         try:
             with self.ledger_time() as timeout_s:
-                return self._session.egress.usage(self._handle, timeout_s=timeout_s).spend
+                budget = self._session.home.budget
+                return budget.usage(self._handle.id, timeout_s=timeout_s).spend
         except PrivacyError:
             return UNBOUNDED
 
@@ -156,14 +158,14 @@ class Exchange:
         used: dict[Window, Usage] = {}
         try:
             if self._session is not None:
-                egress = self._session.egress
+                budget = self._session.home.budget
                 with self.ledger_time() as timeout_s:
-                    limits = egress.limits(timeout_s=timeout_s)
+                    limits = budget.limits(timeout_s=timeout_s)
                 with self.ledger_time() as timeout_s:
-                    used = dict(egress.used(timeout_s=timeout_s))
+                    used = dict(budget.used(timeout_s=timeout_s))
                 if self._handle is not None:
                     with self.ledger_time() as timeout_s:
-                        used["caption"] = egress.usage(self._handle, timeout_s=timeout_s)
+                        used["caption"] = budget.usage(self._handle.id, timeout_s=timeout_s)
         except PrivacyError:
             return dict.fromkeys(limits.left({}), 0.0)
         return limits.left(used)
@@ -181,15 +183,16 @@ class Exchange:
     def _sealed(self, session: Session, escalation: Escalation | None) -> SealedFrame:
         """A block's frame, or a cover's."""
         if self._session is None:
-            self._session, self._handle = session, session.egress.begin_caption(session.channel)
+            self._session = session
+            self._handle = session.home.egress.begin_caption(session.channel)
         assert self._session is session, "a caption keeps to one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
-        channel, handle = session.channel, self._handle
+        channel, handle, egress = session.channel, self._handle, session.home.egress
         try:
             with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
                 if escalation is None:
-                    return session.egress.seal_cover(channel, handle, timeout_s=timeout_s)
-                return session.egress.seal_block(
+                    return egress.seal_cover(channel, handle, timeout_s=timeout_s)
+                return egress.seal_block(
                     channel, handle, escalation, shape=self.shape, timeout_s=timeout_s
                 )
         except WireError as error:

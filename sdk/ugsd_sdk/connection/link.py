@@ -20,7 +20,7 @@ from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
 
-from ugsd_privacy.egress import Egress, SealedFrame
+from ugsd_privacy.egress import SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
     HandshakeFailed,
@@ -55,7 +55,7 @@ from ugsd_sdk.errors import (
     Unreachable,
     WrongVerifier,
 )
-from ugsd_sdk.home import Door
+from ugsd_sdk.home import Door, OpenHome
 from ugsd_sdk.transport import Transport
 
 __all__ = ["Dialer", "Link", "Session", "reason_of"]
@@ -107,7 +107,7 @@ class Session:
 
     transport: Transport
     channel: ClientChannel
-    egress: Egress
+    home: OpenHome
     welcome: Welcome
     began_at_s: float
     unanswered: bool = False
@@ -352,9 +352,9 @@ class Link:
 
         self._awaits_ledger = True
         try:
-            egress = self._door.open(timeout_s=left_s())
+            home = self._door.open(timeout_s=left_s())
             # Nothing is sent on a log that does not extend what was signed.
-            egress.checkpoint(timeout_s=left_s())
+            home.checkpoints.checkpoint(timeout_s=left_s())
         finally:
             self._awaits_ledger = False
         transport, pinned = self._dialer.dial(left_s())
@@ -362,7 +362,7 @@ class Link:
         try:
             self._announce(transport)
             transport.connect(left_s())
-            transport.send(egress.seal_hello(channel, timeout_s=left_s()))
+            transport.send(home.egress.seal_hello(channel, timeout_s=left_s()))
             answer = transport.receive(left_s())
             welcome = decode_server_message(channel.receive_hello(answer))
             self._check(welcome)
@@ -392,7 +392,7 @@ class Link:
             transport.close()
             raise
         assert isinstance(welcome, Welcome)  # noqa: S101
-        return Session(transport, channel, egress, welcome, monotonic())
+        return Session(transport, channel, home, welcome, monotonic())
 
     def _announce(self, transport: Transport) -> None:
         """Let :meth:`stop` close it."""

@@ -466,7 +466,7 @@ def test_two_exports_of_one_log_that_went_apart_are_told(
     files = []
     for name, home in (("one", used), ("two", tmp_path / "fork")):
         door = Door(Home.at(home), BudgetLimits(), USER)
-        door.open().reset(["day" if name == "one" else "hour"])
+        door.open().acts.reset(["day" if name == "one" else "hour"])
         door.close()
         files.append(str(tmp_path / f"{name}.ugsd"))
         assert main(["audit", "export", files[-1], "--home", str(home)]) == 0

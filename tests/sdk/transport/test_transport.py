@@ -21,7 +21,6 @@ from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport
@@ -40,7 +39,6 @@ def frame(tmp_path: Path, verifier_key: VerifierKey) -> SealedFrame:
     with Ledger(tmp_path / "ledger") as ledger:
         egress = Egress(
             ledger=ledger,
-            log_key=LogKey.generate(),
             owner=OwnerKey.generate().public,
             limits=BudgetLimits(),
         )
