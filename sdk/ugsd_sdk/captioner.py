@@ -33,6 +33,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
 from ugsd_sdk.drafter import Drafter, Evidence
+from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
 from ugsd_sdk.errors import ConfigError, NoAnswer
 from ugsd_sdk.home import Door, Home
@@ -40,12 +41,7 @@ from ugsd_sdk.profile.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport import Transport
 
-__all__ = ["BUNDLED", "STARTER", "Captioner"]
-
-STARTER = "starter"
-"""Name of the default drafter."""
-BUNDLED = (STARTER, "free")
-"""Names of the drafters that come with the package."""
+__all__ = ["Captioner"]
 
 _CLOSE_TIMEOUT_S = 2.5
 _KEEPING_S = 0.5
@@ -269,8 +265,8 @@ class Captioner:
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
-        folder = Path(__file__).parent / given if given in BUNDLED else Path(given)
-        return OnnxDrafter(folder), folder / "gate.json"
+        bundle = DrafterBundle.of(given)
+        return OnnxDrafter(bundle.folder), bundle.gate_file
 
     def _assemble(
         self,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.audit.owner_acts import OwnerActs
@@ -17,12 +18,12 @@ from ugsd_privacy.files.key_files import make_private_folder, require_not_writab
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import Decision, Ledger, UserBudget
+from ugsd_privacy.reasons import Reason
 from ugsd_privacy.tlog.log_keys import LogKey
 
-from ugsd_sdk.decoding.events import JudgedBlock
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Door", "Home", "OpenHome"]
+__all__ = ["Door", "Home", "NotedBlock", "OpenHome"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -156,6 +157,21 @@ class Home:
             )
 
 
+class NotedBlock(Protocol):
+    """What the journal keeps of a drafted block, as the decoder judged it."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def uncertainty(self) -> float: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def reason(self) -> Reason: ...
+
+
 @dataclass(frozen=True)
 class OpenHome:
     """What a home gives one user while its ledger is open."""
@@ -253,7 +269,7 @@ class Door:
             self._erased_day = today
 
     def note(
-        self, caption: bytes, blocks: Sequence[JudgedBlock], *, timeout_s: float | None = None
+        self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
     ) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
         it for ``timeout_s`` at most. Never raises: a note must not cost a caption."""

@@ -37,7 +37,7 @@ from ugsd_sdk.connection.embedded import Announcement
 from ugsd_sdk.connection.trust import _Seen
 from ugsd_sdk.decoding.quality import Quality
 from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
-from ugsd_sdk.drafter.onnx import DrafterDescription
+from ugsd_sdk.drafter.bundle import DrafterDescription
 from ugsd_sdk.errors import UgsdError
 from ugsd_server.verifier.onnx import ModelDescription
 
