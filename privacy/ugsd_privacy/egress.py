@@ -13,11 +13,10 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import InitVar, dataclass, field
 from fractions import Fraction
-from functools import cache
 from operator import index as exact_int
 from typing import Any, Final
 
@@ -25,20 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ugsd_privacy.audit.bodies import Epoch, plain_body
-from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.audit.records import (
-    CARRIED,
-    MAX_RANGES,
-    PLAIN_KINDS,
-    SALT_BYTES,
-    EgressRecord,
-    Leaf,
-    Level,
-    Resettable,
-)
-from ugsd_privacy.audit.signing import LogSigner
-from ugsd_privacy.budget import BudgetLimits, Usage, Window, check_caps
+from ugsd_privacy.audit.bodies import Epoch
+from ugsd_privacy.audit.recording import record_of
+from ugsd_privacy.audit.records import CARRIED, SALT_BYTES, Leaf, Level
+from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.mechanism import (
     MAX_SIGMA,
@@ -60,7 +49,6 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     encode,
 )
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
@@ -68,7 +56,6 @@ __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 _DOOR: Final = object()
 _CAPTION_ID_BYTES = 16
 _EPOCH_SECRET_BYTES = 32
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +120,6 @@ class Egress:
         self,
         *,
         ledger: Ledger,
-        log_key: LogKey,
         owner: OwnerPublicKey,
         limits: BudgetLimits,
         user: str = "",
@@ -151,7 +137,6 @@ class Egress:
         if user:
             require_normal_user(user)
         self._ledger = ledger
-        self._signer = LogSigner(log_key)
         self._owner = owner
         self._level = level
         self._epoch: Epoch | None = None
@@ -230,57 +215,6 @@ class Egress:
         carried: dict[str, Any] = {"kind": "cover"}
         return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), carried, timeout_s)
 
-    def reset(self, windows: Sequence[Resettable]) -> int:
-        """Have windows of the user's budget begin anew; return the index of the leaf that says so.
-
-        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`; then nothing was reset.
-        """
-        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
-        with self._passage(None, now_s) as passage:
-            carried = {"kind": "reset", "resets": tuple(windows)}
-            self._record(passage, carried, None, now_s, salt)
-        return passage.index
-
-    def erase(
-        self,
-        *,
-        before_s: float | None = None,
-        user: str | None = None,
-        caption: bytes | None = None,
-    ) -> tuple[int, int]:
-        """Erase the bodies of passages that were charged to hours that ended by ``before_s``, to
-        ``user``, for ``caption``; all of them, where none of it is given. The notes of why blocks
-        stayed or left go too.
-
-        Returns how many bodies, and the index of the leaf that says so, -1 where there were none.
-        Charges and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`:
-        no body was erased, or the error says that old bytes may still be in the files.
-        """
-        before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
-        with self._ledger.owning() as owner:
-            until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
-            owner.forget(before_s=until_s, user=user, caption=caption)
-        chosen = {"before_hour": before_hour, "user": user, "caption": caption}
-        count, leaf, is_cut = self._erased(**chosen)
-        while is_cut:  # not until nothing is left: another process may append without end
-            more, leaf, is_cut = self._erased(**chosen)
-            count += more
-        self._ledger.forget()  # also what an earlier erasure could not, for somebody read
-        return count, leaf
-
-    def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
-        """As much as one record tells of: how many, its index, and whether there was more."""
-        now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
-        with self._passage(None, now_s) as passage:
-            found = _ranges(passage.sealed_leaves(**chosen))
-            ranges = found[:MAX_RANGES]
-            leaves = [number for start, stop in ranges for number in range(start, stop)]
-            if leaves:
-                passage.erase(leaves)
-                self._record(passage, {"kind": "erase", "erased": ranges}, None, now_s, salt)
-                leaf = passage.index
-        return len(leaves), leaf, len(found) > len(ranges)
-
     def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
         """Clipped, noised if need be, and as int8."""
         clipped = clip(states, self._clip_norm)
@@ -343,85 +277,32 @@ class Egress:
         self,
         passage: Passage,
         carried: Mapping[str, Any],
-        cost: Usage | None,
+        cost: Usage,
         now_s: float,
         salt: bytes,
-    ) -> Epoch | None:
+    ) -> Epoch:
         """Write the record; return the epoch that sealed it, ours once the passage stands."""
-        record = EgressRecord(
-            **carried,
+        record = record_of(
+            passage,
+            carried,
+            user=self._user,
             clip_norm=self._clip_norm,
             delta=self._limits.delta,
-            before={window: used.counts for window, used in passage.before.items()},
-            hour=passage.hour,
-            user=self._user,
-            time_s=int(now_s),
+            now_s=now_s,
         )
         charge = record.charge
-        if cost is not None and charge != cost:  # our own bug; it must not leave at a wrong price
+        if charge != cost:  # our own bug; it must not leave at a wrong price
             raise RuntimeError("what was sealed is not what was priced")
         body = record.to_bytes()
         content, epoch = Leaf.of(body, charge, salt).to_bytes(), self._epoch
-        if record.kind in PLAIN_KINDS:
-            sealed = plain_body(salt, body)
-        else:
-            if epoch is None:
-                secret = self._entropy(_EPOCH_SECRET_BYTES)
-                epoch = Epoch.begin(passage.index, secret, self._owner)
-            sealed = epoch.seal(passage.index, content, salt, body)
-        passage.record(charge, content=content, sealed=sealed, resets=record.resets)
-        if epoch is not None and epoch.number == passage.index:
+        if epoch is None:
+            secret = self._entropy(_EPOCH_SECRET_BYTES)
+            epoch = Epoch.begin(passage.index, secret, self._owner)
+        sealed = epoch.seal(passage.index, content, salt, body)
+        passage.record(charge, content=content, sealed=sealed)
+        if epoch.number == passage.index:
             passage.begin_epoch(self._owner.digest, epoch.sealed)
         return epoch
-
-    def limits(self, *, timeout_s: float | None = None) -> BudgetLimits:
-        """The caps in force: as configured, or as the owner set them on this device where that is
-        less. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`."""
-        with self._ledger.reading(timeout_s=timeout_s) as view:
-            return self._limits.tightened(view.caps(self._user))
-
-    def usage(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> Usage:
-        """What the caption used so far. Raises as :meth:`limits`."""
-        with self._ledger.reading(timeout_s=timeout_s) as view:
-            return view.usage(self._user, "caption", caption.id)
-
-    def used(self, *, timeout_s: float | None = None) -> Mapping[Window, Usage]:
-        """What the user used of the hour and the day that would be charged now, and of their
-        lifetime. Raises as :meth:`limits`."""
-        now_s, uptime = self._clock(), self._uptime()
-        with self._ledger.reading(timeout_s=timeout_s) as view:
-            return view.used(self._user, view.hour_of(now_s, uptime))
-
-    def remaining(
-        self, caption: CaptionHandle | None, *, timeout_s: float | None = None
-    ) -> Mapping[str, float]:
-        """What each cap still allows, for ``caption`` where one has begun; by the caps' names, as
-        in :meth:`BudgetLimits.left`. All of it is read at one moment. Raises as :meth:`limits`."""
-        now_s, uptime = self._clock(), self._uptime()
-        with self._ledger.reading(timeout_s=timeout_s) as view:
-            limits = self._limits.tightened(view.caps(self._user))
-            used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
-            if caption is not None:
-                used["caption"] = view.usage(self._user, "caption", caption.id)
-        return limits.left(used)
-
-    def receipts(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> list[Receipt]:
-        """Receipts of the caption's passages, under a checkpoint that is signed and stored now.
-
-        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and :class:`LogTampered` where
-        the log does not extend its last checkpoint; then nothing is signed.
-        """
-        with self._ledger.signing(timeout_s=timeout_s) as log:
-            indices, node = log.caption_leaves(caption.id), cache(log.node)
-            if not indices:
-                return []
-            signed, note = self._signer.sign(log, node)
-            return [Receipt.of(index, signed, note, node) for index in indices]
-
-    def checkpoint(self, *, timeout_s: float | None = None) -> str:
-        """Sign, store and return a checkpoint of the log as it is. Raises as :meth:`receipts`."""
-        with self._ledger.signing(timeout_s=timeout_s) as log:
-            return self._signer.sign(log)[1]
 
     @contextmanager
     def _passage(
@@ -453,15 +334,6 @@ def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
 def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
     if caption.channel is not channel:
         raise WireError("the caption belongs to another session: begin_caption(continues=...)")
-
-
-def _ranges(leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Ascending numbers as ranges, each without its end."""
-    starts = [i for i, leaf in enumerate(leaves) if not i or leaves[i - 1] != leaf - 1]
-    ends = [*starts[1:], len(leaves)][: len(starts)]
-    return tuple(
-        (leaves[start], leaves[end - 1] + 1) for start, end in zip(starts, ends, strict=True)
-    )
 
 
 def _check_states(escalation: Escalation) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ugsd_privacy.budget import BudgetLimits
     from ugsd_privacy.dp.accounting import Guarantee
     from ugsd_privacy.protocol.messages import Disclosure
+    from ugsd_privacy.reasons import Reason, ReasonCode
 
     from ugsd_sdk.caption import (
         BlockDecision,
@@ -63,6 +64,8 @@ __all__ = [
     "Policy",
     "Quality",
     "RandomPolicy",
+    "Reason",
+    "ReasonCode",
     "Settings",
     "TransportError",
     "UgsdError",
@@ -75,6 +78,7 @@ _HOMES = {
     "ugsd_privacy.budget": ("BudgetLimits",),
     "ugsd_privacy.dp.accounting": ("Guarantee",),
     "ugsd_privacy.protocol.messages": ("Disclosure",),
+    "ugsd_privacy.reasons": ("Reason", "ReasonCode"),
     "ugsd_sdk.caption": (
         "BlockDecision",
         "Caption",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.reasons import Reason, reason_text
 
-from ugsd_sdk.decoding.events import Outcome, Source
+from ugsd_sdk.decoding.events import JudgedBlock, Outcome, Source
 
 __all__ = [
     "BlockDecision",
@@ -24,8 +26,29 @@ _Count = Annotated[int, Field(ge=0)]
 _Milliseconds = Annotated[float, Field(ge=0)]
 
 
+def _reason_fields(reason: Reason) -> dict[str, Any]:
+    return reason.to_fields() | {"text": reason_text(reason)}
+
+
+def _read_reason(given: object) -> Reason:
+    if isinstance(given, Reason):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError("a reason is an object with a code")  # noqa: TRY004  # pydantic's rule
+    return Reason.from_fields({name: value for name, value in given.items() if name != "text"})
+
+
+_Reason = Annotated[
+    Reason,
+    PlainValidator(_read_reason, json_schema_input_type=dict[str, Any]),
+    PlainSerializer(_reason_fields, return_type=dict[str, Any]),
+]
+"""As JSON, an object of the fields that are given and ``text``, which is derived from them."""
+
+
 class _Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Numbers that are not finite are text in the JSON, which has no other word for them.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class CaptionToken(_Result):
@@ -38,12 +61,11 @@ class CaptionToken(_Result):
     source: Source
     uncertainty: Annotated[float, Field(ge=0)] | None
     """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
-    left: bool | None = Field(default=None, exclude=True)
-    """Whether the device sent it, as a neutral word; not in the JSON, and unknown after reading
-    that back."""
-    replaced: str = Field(default="", exclude=True)
-    """Draft words that left and that the verifier replaced from here on, neutral as they
-    left; not in the JSON."""
+    left: bool
+    """Whether the device sent it, as a neutral word."""
+    replaced: str
+    """Draft words that were sent and that the verifier replaced from here on, neutral as they were
+    sent; mostly empty."""
 
 
 class BlockDecision(_Result):
@@ -55,8 +77,19 @@ class BlockDecision(_Result):
     uncertainty: float
     """That of its least sure token, larger is less sure."""
     outcome: Outcome
-    reason: str
-    """In words, with the numbers that decided."""
+    reason: _Reason
+    """What decided, with its numbers; ``str()`` gives it in words."""
+
+    @classmethod
+    def of(cls, block: JudgedBlock) -> Self:
+        """The decision on a block that the decoder judged."""
+        return cls(
+            start=block.start,
+            tokens=block.tokens,
+            uncertainty=block.uncertainty,
+            outcome=block.outcome,
+            reason=block.reason,
+        )
 
 
 class EscalationCost(_Result):
@@ -93,7 +126,11 @@ class Latency(_Result):
 
 
 class Caption(_Result):
-    """A caption, its provenance and its cost. ``model_dump_json()`` is its stable form."""
+    """A caption, its provenance and its cost.
+
+    ``model_dump_json()`` is its stable form, and ``model_validate_json()`` gives an equal caption
+    back.
+    """
 
     path: str | None
     """The clip's path, if it came from one, as :func:`path_text` writes it."""
@@ -105,7 +142,7 @@ class Caption(_Result):
     latency_ms: Latency
     receipts: tuple[Receipt, ...]
     """One per frame: proof that the audit log has it."""
-    degraded: str | None
+    degraded: _Reason | None
     """Why tokens that were to be verified were not; ``None`` where all went as intended."""
     id: str | None
     """What the journal, and the log if any of it left, call the caption on this device, in hex;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -14,6 +13,7 @@ from typing import Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.audio.samples import Clip, read_clip
 from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
@@ -26,7 +26,6 @@ from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import Finished
 from ugsd_sdk.decoding.minimum import MinimumEscalation
 from ugsd_sdk.decoding.policy import (
-    NOT_ACQUAINTED,
     NeverEscalate,
     Policy,
     Reserved,
@@ -34,6 +33,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
 from ugsd_sdk.drafter import Drafter, Evidence
+from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
 from ugsd_sdk.errors import ConfigError, NoAnswer
 from ugsd_sdk.home import Door, Home
@@ -41,14 +41,8 @@ from ugsd_sdk.profile.habit import Habit, HabitFile, KnownVoice
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport import Transport
 
-__all__ = ["BUNDLED", "STARTER", "Captioner"]
+__all__ = ["Captioner"]
 
-STARTER = "starter"
-"""Name of the default drafter."""
-BUNDLED = (STARTER, "free")
-"""Names of the drafters that come with the package."""
-
-_NO_VERIFIER = "no verifier is set"
 _CLOSE_TIMEOUT_S = 2.5
 _KEEPING_S = 0.5
 """How long a caption waits to keep what it can do without: its clip in the profile, its notes."""
@@ -169,7 +163,7 @@ class Captioner:
                 max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
                 novelty=evidence.novelty,
                 uncertainty=loaded.uncertainty,
-                policy=NeverEscalate(_NO_VERIFIER) if exchange is None else policy,
+                policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
                 piece=drafter.piece,
                 budget=lambda: budget_of(exchange, loaded.limits),
                 block_tokens=loaded.settings.block_tokens,
@@ -199,7 +193,7 @@ class Captioner:
                 receipts=receipts,
                 degraded=None if exchange is None else exchange.degraded or _reserve(policy),
                 id=name,
-                decisions=tuple(BlockDecision(**asdict(block)) for block in finished.blocks),
+                decisions=tuple(map(BlockDecision.of, finished.blocks)),
             )
 
     def close(self) -> None:
@@ -271,8 +265,8 @@ class Captioner:
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
-        folder = Path(__file__).parent / given if given in BUNDLED else Path(given)
-        return OnnxDrafter(folder), folder / "gate.json"
+        bundle = DrafterBundle.of(given)
+        return OnnxDrafter(bundle.folder), bundle.gate_file
 
     def _assemble(
         self,
@@ -386,8 +380,9 @@ def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:
     return KnownVoice(HabitFile(Home.at(settings.home).habits, settings.user, ears))
 
 
-def _reserve(policy: Policy) -> str | None:
-    return NOT_ACQUAINTED if isinstance(policy, Reserved) and policy.held_back else None
+def _reserve(policy: Policy) -> Reason | None:
+    held_back = isinstance(policy, Reserved) and policy.held_back
+    return Reason(code=ReasonCode.NOT_ENROLLED) if held_back else None
 
 
 def _milliseconds(seconds: float) -> float:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.errors import BudgetExceeded, PrivacyError
+from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.protocol.channel import Shape
 
 from ugsd_sdk.caption import CaptionToken, EscalationCost
@@ -47,32 +47,27 @@ def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationDue) -> Non
     try:
         frame = exchange.seal(event.escalation)
     except (TransportError, PrivacyError) as error:
-        decoder.withheld(_why(error))
+        decoder.withheld(reason_of(error))
         return
     try:
         exchange.send(frame)
     except TransportError as error:
-        decoder.unanswered(_why(error))
+        decoder.unanswered(reason_of(error))
 
 
 def _await(decoder: Decoder, exchange: Exchange, event: VerdictDue) -> None:
     try:
         verdict = exchange.receive()
     except (TransportError, PrivacyError) as error:
-        decoder.unanswered(_why(error))
+        decoder.unanswered(reason_of(error))
         return
     try:
         decoder.verdict(verdict)
     except PeerMisbehaved as error:
         exchange.misfit(error)
-        decoder.unanswered(_why(error))
+        decoder.unanswered(reason_of(error))
     else:
         exchange.fitted()
-
-
-def _why(error: Exception) -> str:
-    """A cap with its numbers; of any other failure, nothing that the peer said."""
-    return str(error) if isinstance(error, BudgetExceeded) else reason_of(error)
 
 
 def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:

@@ -27,6 +27,10 @@ A :class:`TransportError` never escapes from ``caption()``: its ``reason`` becom
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
+
 __all__ = [
     "AudioError",
     "AudioTooLong",
@@ -94,20 +98,26 @@ class HabitError(UgsdError):
 
 
 class TransportError(UgsdError):
-    """The verifier cannot be used. ``reason`` is short and stable."""
+    """The verifier cannot be used. ``reason`` says why, free of anything that the peer said; words
+    in its place are those of an application's own transport."""
 
-    default_reason = "verifier unreachable"
+    default_code: ClassVar[ReasonCode] = ReasonCode.VERIFIER_UNREACHABLE
+    """The code of ``reason`` where none is given."""
 
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: Reason | ReasonCode | str | None = None) -> None:
         super().__init__(message)
-        self.reason = reason or self.default_reason
+        self.reason = as_reason(reason or self.default_code)
 
 
 class Unreachable(TransportError):
     """No connection, or a connection that was lost; ``close_code`` (RFC 6455 §7.4) if known."""
 
     def __init__(
-        self, message: str, *, close_code: int | None = None, reason: str | None = None
+        self,
+        message: str,
+        *,
+        close_code: int | None = None,
+        reason: Reason | ReasonCode | str | None = None,
     ) -> None:
         super().__init__(message, reason=reason)
         self.close_code = close_code
@@ -116,7 +126,7 @@ class Unreachable(TransportError):
 class NoAnswer(TransportError):
     """Connected, but no answer before the deadline."""
 
-    default_reason = "deadline"
+    default_code = ReasonCode.DEADLINE
 
 
 class Refused(TransportError):
@@ -124,7 +134,8 @@ class Refused(TransportError):
 
     def __init__(self, code: str) -> None:
         super().__init__(
-            f"the verifier refused the block: {code}", reason=f"verifier refused: {code}"
+            f"the verifier refused the block: {code}",
+            reason=Reason(code=ReasonCode.VERIFIER_REFUSED, refusal=code),
         )
         self.code = code
 
@@ -132,16 +143,16 @@ class Refused(TransportError):
 class Untrusted(TransportError):
     """No manifest of the pinned root gives a key to use now."""
 
-    default_reason = "verifier key not trusted"
+    default_code = ReasonCode.KEY_NOT_TRUSTED
 
 
 class WrongVerifier(TransportError):
     """The peer does not hold the pinned key, or checks captions of another kind."""
 
-    default_reason = "wrong verifier key"
+    default_code = ReasonCode.WRONG_VERIFIER_KEY
 
 
 class PeerMisbehaved(TransportError):
     """The peer's answer does not fit what was asked."""
 
-    default_reason = "verifier misbehaved"
+    default_code = ReasonCode.VERIFIER_MISBEHAVED

@@ -7,20 +7,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from ugsd_privacy.audit.checkpoints import Checkpoints
+from ugsd_privacy.audit.owner_acts import OwnerActs
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.ledger import Decision, Ledger, UserBudget
+from ugsd_privacy.reasons import Reason
 from ugsd_privacy.tlog.log_keys import LogKey
 
-from ugsd_sdk.decoding.events import JudgedBlock
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Door", "Home"]
+__all__ = ["Door", "Home", "NotedBlock", "OpenHome"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -155,8 +158,37 @@ class Home:
             )
 
 
+class NotedBlock(Protocol):
+    """What the journal keeps of a drafted block, as the decoder judged it."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def uncertainty(self) -> float: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def reason(self) -> Reason: ...
+
+
+@dataclass(frozen=True)
+class OpenHome:
+    """What a home gives one user while its ledger is open."""
+
+    egress: Egress
+    """Seals what is sent; nothing else does."""
+    budget: UserBudget
+    """Reads what the user used and may still use."""
+    checkpoints: Checkpoints
+    """Signs the log."""
+    acts: OwnerActs
+    """Resets the user's budget, and erases what the log keeps of what was sent."""
+
+
 class Door:
-    """The egress of one user, opened on first use: without a verifier nothing is created."""
+    """The home of one user, opened on first use: without a verifier nothing is created."""
 
     def __init__(
         self,
@@ -177,11 +209,11 @@ class Door:
         self._audit = audit or AuditSettings()
         self._clock = clock
         self._ledger: Ledger | None = None
-        self._egress: Egress | None = None
+        self._open: OpenHome | None = None
         self._erased_day: int | None = None
 
-    def open(self, *, timeout_s: float | None = None) -> Egress:
-        """The egress. Raises ``LedgerError`` where ledger or log key cannot be used, or other
+    def open(self, *, timeout_s: float | None = None) -> OpenHome:
+        """The open home. Raises ``LedgerError`` where ledger or log key cannot be used, or other
         threads and processes kept the ledger for ``timeout_s``.
 
         A ledger that was moved or replaced since it was opened is closed, and what is at the home
@@ -189,7 +221,7 @@ class Door:
         """
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
-        if self._egress is None:
+        if self._open is None:
             try:
                 make_private_folder(self._home.path)
             except OSError as error:
@@ -207,34 +239,43 @@ class Door:
             except KeyFileError as error:
                 self.close()
                 raise LedgerUnavailable(f"the log cannot be kept: {error}") from error
-            self._egress = Egress(
-                ledger=self._ledger,
-                log_key=key,
-                owner=owner,
-                level=self._audit.level,
-                limits=self._limits,
-                user=self._user,
-                sigma=self._sigma,
-                clock=self._clock,
-            )
-        self._erase_old(self._egress)
-        return self._egress
+            self._open = self._opened(self._ledger, key, owner)
+        self._erase_old(self._open.acts)
+        return self._open
 
-    def _erase_old(self, egress: Egress) -> None:
+    def _opened(self, ledger: Ledger, key: LogKey, owner: OwnerPublicKey) -> OpenHome:
+        limits, user, clock = self._limits, self._user, self._clock
+        egress = Egress(
+            ledger=ledger,
+            owner=owner,
+            level=self._audit.level,
+            limits=limits,
+            user=user,
+            sigma=self._sigma,
+            clock=clock,
+        )
+        return OpenHome(
+            egress,
+            UserBudget(ledger=ledger, limits=limits, user=user, clock=clock),
+            Checkpoints(ledger=ledger, log_key=key),
+            OwnerActs(ledger=ledger, user=user, delta=limits.delta, clock=clock),
+        )
+
+    def _erase_old(self, acts: OwnerActs) -> None:
         """By whole days, so that at most one record a day tells of it, also while the door stays
         open."""
         days, today = self._audit.retention_days, int(self._clock() // _SECONDS_PER_DAY)
         if days is None or today == self._erased_day:
             return
         try:
-            egress.erase(before_s=(today - days) * _SECONDS_PER_DAY)
+            acts.erase(before_s=(today - days) * _SECONDS_PER_DAY)
         except LedgerError as error:  # it is tried anew with the next caption
             _logger.warning("what is old was not erased: %s", type(error).__name__)
         else:
             self._erased_day = today
 
     def note(
-        self, caption: bytes, blocks: Sequence[JudgedBlock], *, timeout_s: float | None = None
+        self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
     ) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
         it for ``timeout_s`` at most. Never raises: a note must not cost a caption."""
@@ -271,7 +312,7 @@ class Door:
 
     def close(self) -> None:
         """Close the ledger. May be called again."""
-        self._egress = None
+        self._open = None
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from selenium.webdriver import Chrome
+from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys.owner import OwnerKey
@@ -16,6 +17,7 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
 from ugsd_privacy.reports.html import report_html
@@ -43,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     verifier, decisions = VerifierKey.generate(), []
     with Ledger(folder / "ledger") as ledger:
         egress = Egress(
-            ledger=ledger, log_key=LogKey.generate(), owner=owner.public, limits=BudgetLimits(),
+            ledger=ledger, owner=owner.public, limits=BudgetLimits(),
             user=USER, sigma=1.0, clock=lambda: clock[0], uptime=lambda: None,
         )  # fmt: skip
         for number, sentence in enumerate(SENTENCES):
@@ -55,12 +57,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             states = np.ones((1, 8), np.float32)
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
-            kept = (len(tokens), 6, 0.1, "kept", "sure: 0.1 below 0.2")
+            kept = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
             decisions.append(Decision(int(clock[0]), USER, caption.id, *kept))
             clock[0] += DAY_S
-        cap = (0, 5, 0.9, "withheld", "blocks_per_day: 2 used of 2, 1 more wanted")
+        why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
+        cap = (0, 5, 0.9, "withheld", why)
         decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
-        note = egress.checkpoint()
+        note = Checkpoints(ledger=ledger, log_key=LogKey.generate()).checkpoint()
         with ledger.reading() as view:
             entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
     found = Verification(outcome="verified", message="all adds up", size=6, checkpoints=1)

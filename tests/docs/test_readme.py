@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
 EXAMPLES = {
-    "budgets.py": ["ada: ", "ben: ", "as intended", "budget: blocks_per_day"],
+    "budgets.py": ["ada: ", "ben: ", "as intended", "blocks_per_day: "],
     "caption_file.py": ["alone: ", "verified: ", "degraded: None"],
     "weekly_privacy_report.py": [
         "Every log verifies",

@@ -300,8 +300,8 @@ def code(number: int, why: bytes = b"") -> bytes:
     return struct.pack(">H", number) + why
 
 
-UNREACHABLE, MISBEHAVED, DEADLINE = "verifier unreachable", "verifier misbehaved", "deadline"
-NO_TLS = "tls failed"
+UNREACHABLE, MISBEHAVED, DEADLINE = "verifier_unreachable", "verifier_misbehaved", "deadline"
+NO_TLS = "tls_failed"
 WITHOUT_CONNECTION = Fault("refuses connections", honest, UNREACHABLE, sent=0)
 
 
@@ -364,12 +364,12 @@ def _before_a_session() -> Iterator[Fault]:
         (
             "cannot read the hello",
             welcomes_with(lambda peer: peer.send_frame(code(1008), CLOSE)),
-            "wrong verifier key",
+            "wrong_verifier_key",
         ),
         (
             "has another vocabulary",
             welcomes_as(lambda own: own.model_copy(update={"vocabulary": bytes(32)})),
-            "verifier of another vocabulary",
+            "other_vocabulary",
         ),
         ("welcomes with a cover", welcomes_as(lambda own: Cover()), MISBEHAVED),
     ]:
@@ -418,7 +418,7 @@ def _after_a_block() -> Iterator[Fault]:
             (
                 f"refuses: {why}",
                 then_answers(lambda block, why=why: Refusal(code=why)),  # type: ignore[misc]
-                f"verifier refused: {why}",
+                f"verifier_refused: {why}",
             )
             for why in RefusalCode
         ),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from ugsd_privacy.audit.bodies import BodyReader
+from ugsd_privacy.audit.checkpoints import Checkpoints
+from ugsd_privacy.audit.owner_acts import OwnerActs
+from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import LogSummary, verify_log
-from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.ledger import Ledger, Uptime
+from ugsd_privacy.ledger import Ledger, Uptime, UserBudget
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.tlog.log_keys import LogKey
@@ -25,6 +29,32 @@ settings.load_profile("privacy")
 
 OWNER = OwnerKey.generate()
 NOON_S = 20_000 * 86_400 + 43_200.0
+
+
+class DeviceEgress(Egress):
+    """An egress, with all else that a device does with the same log and budget."""
+
+    def __init__(self, *, log_key: LogKey, **given: Any) -> None:
+        super().__init__(**given)
+        limits = given["limits"]
+        clocks = {name: given[name] for name in ("ledger", "user", "clock", "uptime")}
+        acts = {name: given[name] for name in ("clip_norm", "entropy") if name in given}
+        budget = UserBudget(limits=limits, **clocks)
+        checkpoints = Checkpoints(ledger=given["ledger"], log_key=log_key)
+        self.acts = OwnerActs(delta=limits.delta, **clocks, **acts)
+        self.reset, self.erase = self.acts.reset, self.acts.erase
+        self.limits, self.used = budget.limits, budget.used
+        self.checkpoint = checkpoints.checkpoint
+        self._budget, self._checkpoints = budget, checkpoints
+
+    def usage(self, caption: CaptionHandle, **given: Any) -> Usage:
+        return self._budget.usage(caption.id, **given)
+
+    def remaining(self, caption: CaptionHandle | None, **given: Any) -> Mapping[str, float]:
+        return self._budget.remaining(None if caption is None else caption.id, **given)
+
+    def receipts(self, caption: CaptionHandle, **given: Any) -> list[Receipt]:
+        return self._checkpoints.receipts(caption.id, **given)
 
 
 class World:
@@ -40,14 +70,15 @@ class World:
         self.channel = ClientChannel(verifier.public)
         self.server = ServerChannel(verifier)
 
-    def egress(self, **changes: object) -> Egress:
+    def egress(self, **changes: object) -> DeviceEgress:
         given = {
+            "user": "",
             "owner": self.owner.public,
             "limits": BudgetLimits(),
             "clock": lambda: self.now_s,
             "uptime": lambda: self.uptime,
         } | changes
-        return Egress(ledger=self.ledger, log_key=self.log_key, **given)  # type: ignore[arg-type]
+        return DeviceEgress(ledger=self.ledger, log_key=self.log_key, **given)
 
     def record(self, index: int) -> EgressRecord:
         """As the owner reads it."""

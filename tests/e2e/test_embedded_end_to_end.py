@@ -23,6 +23,8 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 WIDTH = 8
 
@@ -210,7 +212,7 @@ def test_a_model_that_is_not_there_degrades(
     ) as captioner:
         with pytest.raises(Exception, match=r"embedded-verifier\.log"):
             captioner.connect(30)
-        assert captioner.caption(voice, 16_000).degraded == "verifier unreachable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "verifier_unreachable"
 
 
 def test_the_child_is_the_bundled_server() -> None:

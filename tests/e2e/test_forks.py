@@ -30,6 +30,7 @@ from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.doubles.forked import in_child
+from tests.doubles.reasons import why_of
 from tests.doubles.recording_proxy import BINARY, CLOSE, RecordingProxy, look_up
 
 Voice = NDArray[np.float32]
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 def told(captioner: Captioner, voice: Voice) -> tuple[str | None, int]:
     caption = captioner.caption(voice, 16_000)
     assert len(caption.receipts) == caption.escalation.frames
-    return caption.degraded, caption.escalation.frames
+    return why_of(caption.degraded), caption.escalation.frames
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_child_closes_while_the_parent_captions(
         captioner.connect(10)
         reasons: list[str | None] = []
         captioning = threading.Thread(
-            target=lambda: reasons.append(captioner.caption(voice, 16_000).degraded)
+            target=lambda: reasons.append(why_of(captioner.caption(voice, 16_000).degraded))
         )
         captioning.start()
         assert within.wait(10)
@@ -172,13 +173,13 @@ def test_a_fork_within_a_caption_sends_nothing_twice(
     try:
         caption = captioner.caption(voice, 16_000)
         if os.getpid() != parent:
-            report = [caption.degraded, caption.escalation.frames, caption.text]
+            report = [why_of(caption.degraded), caption.escalation.frames, caption.text]
             os.write(children[0], json.dumps(report).encode())
     finally:
         if os.getpid() != parent:
             os._exit(0)
     with os.fdopen(children[0], "rb") as pipe:
-        assert json.loads(pipe.read()) == ["verifier unreachable", 2, caption.text]
+        assert json.loads(pipe.read()) == ["verifier_unreachable", 2, caption.text]
     assert caption.degraded is None
     captioner.close()
     (conversation,) = proxy.finished()
@@ -200,7 +201,7 @@ verifier = captioner._load().link._dialer._verifier._process
 
 def caption():
     made = captioner.caption(clip)
-    return [made.text, made.degraded]
+    return [made.text, made.degraded and made.degraded.code]
 
 def note(side, made):
     with open(report, "a") as lines:

@@ -22,6 +22,8 @@ from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_server.cli import main
 from ugsd_server.keyring import end_of, rotate
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 PATIENT = Settings.of(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
 OVERLAP_S = 6
@@ -120,7 +122,7 @@ def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
         with pytest.raises(WrongVerifier, match="cannot read what is sealed for the pinned key"):
             behind.dial_again()
         caption = behind.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("wrong verifier key", 0)
+        assert (why_of(caption.degraded), caption.escalation.frames) == ("wrong_verifier_key", 0)
         updated.dial_again()
         assert updated.captioner.caption(voice, 16_000).degraded is None
 
@@ -148,13 +150,13 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
         with pytest.raises(WrongVerifier):
             device.dial_again(thief.url)
         caption = device.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("wrong verifier key", 0)
+        assert (why_of(caption.degraded), caption.escalation.frames) == ("wrong_verifier_key", 0)
 
         device.manifest.write_bytes(old_manifest)  # the thief's way back
         with pytest.raises(Untrusted, match="serial 1, and 2 was seen already"):
             device.dial_again(thief.url)
         caption = device.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("verifier key not trusted", 0)
+        assert (why_of(caption.degraded), caption.escalation.frames) == ("key_not_trusted", 0)
 
         device.update(operator)
         device.dial_again(honest.url)

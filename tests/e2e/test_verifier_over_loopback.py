@@ -24,6 +24,8 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 QUICK = VerifierSettings(deadline_s=0.3, caption_deadline_s=0.6, connect_timeout_s=2)
@@ -90,7 +92,7 @@ def test_a_wrong_pinned_key_is_told(run_server: Any, new_captioner: New, voice: 
         with pytest.raises(Exception, match="pinned key"):
             captioner.connect(5)
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "wrong verifier key"
+    assert why_of(caption.degraded) == "wrong_verifier_key"
     assert caption.escalation.frames == 0
 
 
@@ -103,7 +105,7 @@ def test_a_slow_server_is_not_waited_for(
         started = time.monotonic()
         caption = captioner.caption(voice, 16_000)
         elapsed = time.monotonic() - started
-    assert (caption.text, caption.degraded) == (alone, "deadline")
+    assert (caption.text, why_of(caption.degraded)) == (alone, "deadline")
     assert 0.2 < elapsed < 1.0
     assert caption.escalation.frames == len(caption.receipts) == 1
 
@@ -117,7 +119,7 @@ def test_an_exhausted_budget_stops_at_the_cap(
     with new_captioner(server.url, server.public_key, config=settings) as captioner:
         captioner.connect(10)
         first, second = (captioner.caption(voice, 16_000) for _ in range(2))
-    assert first.degraded == second.degraded == "budget: tokens_per_day"
+    assert why_of(first.degraded) == why_of(second.degraded) == "cap_exceeded: tokens_per_day"
     assert (first.escalation.blocks, second.escalation.blocks) == (2, 0)
 
 

@@ -59,7 +59,7 @@ def work(captioners: list[Captioner], task: dict[str, Any]) -> dict[str, Any]:
     def caption(one: Captioner) -> None:
         for _ in range(task["captions"]):
             made = one.caption(VOICE, 16_000)
-            found.append((made.escalation.frames, made.degraded))
+            found.append((made.escalation.frames, made.degraded and made.degraded.code))
 
     with ThreadPoolExecutor(len(captioners)) as pool:
         running = [pool.submit(caption, one) for one in captioners]

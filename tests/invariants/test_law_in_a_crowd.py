@@ -258,7 +258,7 @@ def test_no_frame_leaves_that_no_log_has(crowd: Crowd) -> None:
     assert crowd.logs.unlogged == 0, "frames left that no log has"
     assert crowd.frames() == crowd.logs.seen.total() >= FRAMES
     assert episodes >= 3 * len(moves), "too few of each kind"
-    assert crowd.reasons.pop("ledger moved", 0), "no home was moved under a caption"
+    assert crowd.reasons.pop("ledger_moved", 0), "no home was moved under a caption"
     assert "the forked child did not caption" not in crowd.reasons
     sizes = {len(frame.payload) for each in crowd.proxy.conversations for frame in each.of(BINARY)}
     assert HELLO_BYTES in sizes
@@ -280,7 +280,7 @@ def test_the_crowds_logs_would_miss_an_unlogged_frame(crowd: Crowd) -> None:
     assert (crowd.logs.unlogged, crowd.logs.seen.total()) == (1, seen)
 
 
-REFUSED = {"ledger unavailable": 2}
+REFUSED = {"ledger_unavailable": 2}
 DELETIONS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
     "home": (shutil.rmtree, {}),  # the device begins as a new process would: with a new ledger
     "ledger": (lambda home: shutil.rmtree(home / "ledger"), REFUSED),
@@ -299,7 +299,7 @@ def test_what_is_deleted_under_a_device_stops_it(crowd: Crowd, what: str) -> Non
     before = crowd.frames()
     delete(crowd.home)
     crowd.start(1)
-    assert crowd.finish() == {"frames": 0, "reasons": {"ledger moved": 2}}
+    assert crowd.finish() == {"frames": 0, "reasons": {"ledger_moved": 2}}
     assert crowd.frames() == before
     report: dict[str, Any] = {}
     ends_s = monotonic() + 10

@@ -117,7 +117,7 @@ def test_a_device_killed_at_any_durable_step_sent_nothing_that_its_log_lacks(
         lost += len(logged) - len(sent)
         report = world.run(captions=1, shape=shape, doubtful=[0])
         assert report is not None
-        assert report["degraded"] in ([None], ["constant shape"]), f"not after {step}"
+        assert report["degraded"] in ([None], ["constant_shape"]), f"not after {step}"
         assert len(world.verified_records()) > len(logged)
     assert 0 < lost < len(steps), "no kill between the log and the wire"
     assert len(steps) > 20 * (len(whole) - 1), "steps were missed"
@@ -135,7 +135,7 @@ def test_in_constant_shape_captions_look_alike_whether_or_not_they_escalate(worl
         assert report is not None
         firsts = [doubtful[i % len(doubtful)] for i in range(3)]
         assert report["degraded"] == [
-            None if first in {None, LAST_BLOCK} else "constant shape" for first in firsts
+            None if first in {None, LAST_BLOCK} else "constant_shape" for first in firsts
         ]
         kinds += ["hello"] + ["cover" if first is None else "block" for first in firsts]
     looks = []

@@ -160,7 +160,7 @@ def device(attempts, user):
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
         limits = BudgetLimits.uncapped(blocks_per_lifetime=cap)
         egress = Egress(
-            ledger=ledger, log_key=log_key, owner=owner, limits=limits, user=user
+            ledger=ledger, owner=owner, limits=limits, user=user
         )
 
         def hammer():

@@ -50,7 +50,7 @@ from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.decoding.quality import Quality
 from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
-from ugsd_sdk.drafter.onnx import DrafterDescription, state_dim_of
+from ugsd_sdk.drafter.bundle import DrafterBundle, DrafterDescription
 from ugsd_sdk.errors import UgsdError
 from ugsd_server.errors import ServerError
 from ugsd_server.verifier.onnx import ModelDescription, _read_description
@@ -212,7 +212,7 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
     ),
     "drafter": (
         file_of(STARTER, "model.json", DrafterDescription),
-        from_file(lambda path: state_dim_of(path.parent), "model.json"),
+        from_file(lambda path: DrafterBundle(path.parent).description(), "model.json"),
     ),
     "verifier": (
         file_of(SERVER_STARTER, "model.json", ModelDescription),

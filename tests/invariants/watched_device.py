@@ -209,7 +209,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
     return {
-        "degraded": [caption.degraded for caption in captions],
+        "degraded": [c.degraded and c.degraded.code for c in captions],
         "texts": [caption.text for caption in captions],
         "connected": guard.connected,
         "stopped": stopped,

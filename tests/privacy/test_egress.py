@@ -347,10 +347,13 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
     assert world.verified().checkpoints == 7
 
 
+def test_the_egress_seals_and_does_nothing_else() -> None:
+    methods = {name for name in vars(Egress) if not name.startswith("_")}
+    assert methods == {"begin_caption", "seal_block", "seal_cover", "seal_hello"}
+
+
 def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
-    Egress(
-        ledger=world.ledger, log_key=world.log_key, owner=world.owner.public, limits=BudgetLimits()
-    )
+    Egress(ledger=world.ledger, owner=world.owner.public, limits=BudgetLimits())
     ClientChannel(world.verifier.public)
 
 

@@ -19,13 +19,16 @@ SURFACE = {
         VerifierPublicKey verify_log""",
     ".audit": "",
     ".audit.bodies": "Absent BodyReader Epoch StoredBodies is_sealed not_erased plain_body",
+    ".audit.checkpoints": "Checkpoints",
     ".audit.cosigned": "CosignedNotes cosign_request take_answer",
     ".audit.export": """CHECK_BYTES EXPORT_FORMAT EXPORT_VERSION MAX_BODY_BYTES MAX_CHECKPOINTS
         MAX_ITEM_BYTES ExportHeader Sums check_longest check_roots export_log leaf_check read_item
         seal_text""",
     ".audit.offline": "ExportSummary verify_export",
+    ".audit.owner_acts": "OwnerActs",
     ".audit.publishing": "CHECKPOINT_FILE Published check_contents publish_tiles",
     ".audit.receipts": "Consistency Receipt",
+    ".audit.recording": "record_of",
     ".audit.records": """CARRIED MAX_RANGES MAX_USER_CHARACTERS PLAIN_KINDS RECORD_VERSION
         SALT_BYTES Counts EgressRecord Leaf Level Resettable commitment decode_record""",
     ".audit.signing": "LogSigner",
@@ -61,7 +64,7 @@ SURFACE = {
     ".keys.root": "ROOT_PUBLIC_BYTES ROOT_SIGNATURE_BYTES RootKey RootPin RootPublicKey",
     ".keys.verifier": "VerifierKey VerifierPublicKey",
     ".ledger": """EVERYONE Decision Ledger LedgerRow LedgerView Owning Passage Signing Total Uptime
-        system_uptime window_numbers""",
+        UserBudget system_uptime window_numbers""",
     ".ledger.anchor": "Anchor Mark",
     ".ledger.clock": "SECONDS_PER_HOUR Start Uptime hour_of system_uptime",
     ".ledger.database": "Database held",
@@ -72,6 +75,7 @@ SURFACE = {
     ".ledger.journal": "DECISIONS_KEPT Decision forget_decisions note_decisions read_decisions",
     ".ledger.schema": "LOST is_new prepare_schema",
     ".ledger.store": "Ledger",
+    ".ledger.user_budget": "UserBudget",
     ".ledger.views": """CHECKPOINTS_KEPT EVERYONE LedgerRow LedgerView Owning Passage Signing Total
         window_numbers""",
     ".output": "",
@@ -86,6 +90,7 @@ SURFACE = {
     ".protocol.messages": """MAX_CAPTION_TOKENS MAX_MESSAGE_BYTES MAX_STATE_DIM WIRE_VERSION Block
         Cover DeviceMessage Disclosure Refusal RefusalCode ServerMessage Verdict Welcome
         decode_device_message decode_server_message encode""",
+    ".reasons": "Reason ReasonCode as_reason reason_label reason_text",
     ".reports": "",
     ".reports.captions": "caption_rows",
     ".reports.charts": "Chart bytes_chart epsilon_chart",
@@ -102,8 +107,8 @@ SURFACE = {
     ".reports.kept": "KeptLog KeptLogs",
     ".reports.leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".reports.markdown": "fleet_markdown report_markdown",
-    ".reports.model": """SHARED_REASONS CapRow CaptionRow DayRow Gap HandshakeRow Protection Reason
-        Report ResetRow Sent Word""",
+    ".reports.model": """CapRow CaptionRow DayRow Gap HandshakeRow Protection ReasonRow Report
+        ResetRow Sent Word""",
     ".reports.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
     ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound

@@ -44,6 +44,8 @@ from ugsd_sdk.errors import AudioError, ConfigError, WrongVerifier
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 
@@ -73,7 +75,9 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "id",
         "decisions",
     ]
-    assert {tuple(token) for token in fields["tokens"]} == {("text", "source", "uncertainty")}
+    assert {tuple(token) for token in fields["tokens"]} == {
+        ("text", "source", "uncertainty", "left", "replaced")
+    }
     assert list(fields["escalation"]) == [
         "blocks",
         "tokens",
@@ -93,6 +97,7 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "word",
     ]
     assert list(fields["decisions"][0]) == ["start", "tokens", "uncertainty", "outcome", "reason"]
+    assert list(fields["decisions"][0]["reason"]) == ["code", "accepted", "offered", "text"]
     assert list(fields["latency_ms"]) == ["total", "load", "encode", "draft", "wait"]
 
 
@@ -176,34 +181,34 @@ def silence(block: Block) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        pytest.param(garbage, "verifier misbehaved", id="garbage"),
-        pytest.param(lambda block: b"", "verifier misbehaved", id="empty"),
+        pytest.param(garbage, "verifier_misbehaved", id="garbage"),
+        pytest.param(lambda block: b"", "verifier_misbehaved", id="empty"),
         pytest.param(silence, "deadline", id="silence"),
         pytest.param(
             lambda block: Refusal(code=RefusalCode.OVERLOADED),
-            "verifier refused: overloaded",
+            "verifier_refused: overloaded",
             id="refusal",
         ),
         pytest.param(
-            lambda block: verdict(block, accepted=0), "verifier misbehaved", id="no correction"
+            lambda block: verdict(block, accepted=0), "verifier_misbehaved", id="no correction"
         ),
         pytest.param(
-            lambda block: verdict(block, start=1), "verifier misbehaved", id="other block"
+            lambda block: verdict(block, start=1), "verifier_misbehaved", id="other block"
         ),
         pytest.param(
-            lambda block: verdict(block, caption=9), "verifier misbehaved", id="other caption"
+            lambda block: verdict(block, caption=9), "verifier_misbehaved", id="other caption"
         ),
         pytest.param(
             lambda block: verdict(block, continuation=(400,)),
-            "verifier misbehaved",
+            "verifier_misbehaved",
             id="no such word",
         ),
-        pytest.param(lambda block: Cover(), "verifier misbehaved", id="cover"),
+        pytest.param(lambda block: Cover(), "verifier_misbehaved", id="cover"),
         pytest.param(
             lambda block: Welcome(
                 version=0, vocabulary=bytes(32), projection=bytes(32), state_dim=4, max_tokens=9
             ),
-            "verifier misbehaved",
+            "verifier_misbehaved",
             id="welcome",
         ),
     ],
@@ -216,7 +221,7 @@ def test_a_caption_outlives_its_verifier(
     fake.answer = answer
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
+    assert why_of(caption.degraded) == reason
     assert caption.text == alone.text
     assert len(fake.blocks) == caption.escalation.blocks == 1
     assert [token.left for token in caption.tokens[:6]] == [True] * 5 + [False]
@@ -226,11 +231,11 @@ def test_a_caption_outlives_its_verifier(
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("vocabulary", bytes(32), "verifier of another vocabulary"),
-        ("projection", bytes(32), "verifier of another projection"),
-        ("state_dim", 5, "verifier of another projection"),
-        ("version", 9, "verifier of another version"),
-        ("max_tokens", 3, "beyond the verifier"),
+        ("vocabulary", bytes(32), "other_vocabulary"),
+        ("projection", bytes(32), "other_projection"),
+        ("state_dim", 5, "other_projection"),
+        ("version", 9, "other_version"),
+        ("max_tokens", 3, "beyond_verifier"),
     ],
 )
 def test_a_verifier_of_another_kind_gets_nothing(
@@ -239,7 +244,7 @@ def test_a_verifier_of_another_kind_gets_nothing(
     fake.welcome = fake.welcome.model_copy(update={field: value})
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
+    assert why_of(caption.degraded) == reason
     assert caption.escalation.blocks == 0
     assert not fake.blocks
 
@@ -251,7 +256,7 @@ def test_a_verifier_of_longer_captions_is_used_and_its_words_cut(
     fake.answer = lambda block: verdict(block, continuation=(7,) * 100)
     with new_captioner() as captioner:
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-    assert [caption.degraded for caption in captions] == [None, None]
+    assert [why_of(caption.degraded) for caption in captions] == [None, None]
     assert [len(caption.tokens) for caption in captions] == [24, 24]
     assert fake.connections == 1
 
@@ -264,16 +269,16 @@ def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: V
         with pytest.raises(Exception, match="pinned key"):
             captioner.connect(5)
         assert fake.connections == 2, "whoever insists is heard"
-    assert [caption.degraded for caption in captions] == ["wrong verifier key"] * 2
+    assert [why_of(caption.degraded) for caption in captions] == ["wrong_verifier_key"] * 2
     assert not fake.blocks
 
 
 @pytest.mark.parametrize(
     ("limits", "reason", "blocks"),
     [
-        (BudgetLimits(tokens_per_day=12), "budget: tokens_per_day", 2),
-        (BudgetLimits(blocks_per_caption=1), "budget: blocks_per_caption", 1),
-        (BudgetLimits(bytes_per_day=100), "budget: bytes_per_day", 0),
+        (BudgetLimits(tokens_per_day=12), "cap_exceeded: tokens_per_day", 2),
+        (BudgetLimits(blocks_per_caption=1), "cap_exceeded: blocks_per_caption", 1),
+        (BudgetLimits(bytes_per_day=100), "cap_exceeded: bytes_per_day", 0),
     ],
 )
 def test_an_exhausted_budget_ends_in_a_caption(
@@ -281,7 +286,7 @@ def test_an_exhausted_budget_ends_in_a_caption(
 ) -> None:
     with new_captioner(config=Settings.of(limits=limits)) as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
+    assert why_of(caption.degraded) == reason
     assert caption.escalation.blocks == len(fake.blocks) == blocks
     sources = [token.source for token in caption.tokens]
     assert sources == [Source.VERIFIED] * 5 * blocks + [Source.DRAFTED] * (
@@ -308,7 +313,7 @@ def test_an_unusable_ledger_keeps_everything_in(
     (tmp_path / "home" / "ledger").write_text("not a folder")
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "ledger unavailable"
+    assert why_of(caption.degraded) == "ledger_unavailable"
     assert not fake.frames
 
 
@@ -326,7 +331,7 @@ def test_a_log_that_was_rolled_back_lets_nothing_out(
         db.commit()
     with captioner:
         for _ in range(2):
-            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+            assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
     assert len(fake.frames) == 6, "a hello and five blocks, of the first caption"
 
 
@@ -346,7 +351,7 @@ def test_a_log_that_was_rewritten_lets_nothing_out(
     frames = len(fake.frames)
     with captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "audit log tampered"
+    assert why_of(caption.degraded) == "log_tampered"
     assert len(fake.frames) == frames
     assert frames == (11 if running else 6), "a hello and five blocks per caption"
 
@@ -374,7 +379,7 @@ def test_threads_share_a_captioner(new_captioner: New, voice: Voice) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert [caption.degraded for caption in captions] == [None] * 4
+    assert [why_of(caption.degraded) for caption in captions] == [None] * 4
     assert len({caption.text for caption in captions}) == 1
 
 
@@ -466,7 +471,7 @@ def test_deadlines_bound_a_caption(new_captioner: New, voice: Voice) -> None:
     with new_captioner(verifier=Stuck, config=settings) as captioner:
         first = captioner.caption(voice, 16_000)
         second = captioner.caption(voice, 16_000)
-    assert first.degraded == second.degraded == "verifier unreachable"
+    assert why_of(first.degraded) == why_of(second.degraded) == "verifier_unreachable"
     assert 150 < first.latency_ms.wait < 600
     assert second.latency_ms.wait < 50, "one attempt costs one caption a wait"
 

@@ -20,6 +20,8 @@ from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 CLOSE_S = 3.0
@@ -77,7 +79,7 @@ def test_closing_ends_the_waits_of_another_threads_caption(
     assert transport.waiting.wait(10)
     closes_in_time(captioner)
     captioning.join(5)
-    assert [caption.degraded for caption in captions] == ["verifier unreachable"]
+    assert [why_of(caption.degraded) for caption in captions] == ["verifier_unreachable"]
 
 
 def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> None:

@@ -34,6 +34,8 @@ from ugsd_sdk.errors import NoAnswer
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 NO_CAPS = BudgetLimits.uncapped()
@@ -62,35 +64,35 @@ def corrected(block: Block) -> Verdict:
 
 CASES: dict[str, tuple[dict[str, Any], Any, int, str | None]] = {
     "nothing is doubtful": ({"policy": NeverEscalate()}, None, 0, None),
-    "all is doubtful": ({}, None, 1, "constant shape"),
-    "the middle is doubtful": ({"policy": doubting_from(10)}, None, 1, "constant shape"),
+    "all is doubtful": ({}, None, 1, "constant_shape"),
+    "the middle is doubtful": ({"policy": doubting_from(10)}, None, 1, "constant_shape"),
     "the last block is doubtful": ({"policy": doubting_from(20)}, None, 1, None),
-    "the block is refused": ({}, refused, 1, "verifier refused: overloaded"),
-    "the block is corrected": ({}, corrected, 1, "constant shape"),
+    "the block is refused": ({}, refused, 1, "verifier_refused: overloaded"),
+    "the block is corrected": ({}, corrected, 1, "constant_shape"),
     "no block is left": (
         {"config": constant(limits=BudgetLimits(blocks_per_day=0))},
         None,
         0,
-        "budget: blocks_per_day",
+        "cap_exceeded: blocks_per_day",
     ),
     "no token is left": (
         {"config": constant(limits=BudgetLimits(tokens_per_caption=4))},
         None,
         0,
-        "budget: tokens_per_caption",
+        "cap_exceeded: tokens_per_caption",
     ),
     "the voice is not known": (
         {"policy": Reserved(AlwaysEscalate())},
         None,
         0,
-        "not acquainted with the voice",
+        "not_enrolled",
     ),
-    "the caption is too long for the verifier": ({"max_tokens": 3}, None, 0, "beyond the verifier"),
+    "the caption is too long for the verifier": ({"max_tokens": 3}, None, 0, "beyond_verifier"),
     "the block is too large": (
         {"state_dim": 128, "config": constant(block_tokens=24, limits=NO_CAPS)},
         None,
         0,
-        "block too large",
+        "block_too_large",
     ),
 }
 
@@ -115,7 +117,7 @@ def test_each_caption_sends_one_frame_of_one_size_and_gets_one_back(
     assert (len(fake.blocks), fake.covers) == (2 * blocks, 2 - 2 * blocks)
     for caption in captions:
         cost = caption.escalation
-        assert caption.degraded == reason
+        assert why_of(caption.degraded) == reason
         assert (cost.frames, cost.blocks, len(caption.receipts)) == (1, blocks, 1)
         assert cost.bytes_sent == cost.bytes_received == CONSTANT_FRAME_BYTES
         if not blocks:
@@ -178,7 +180,7 @@ def test_what_later_blocks_wanted_stays_here_and_is_told(
     sources = [token.source for token in caption.tokens]
     assert sources == [Source.VERIFIED] * 5 + [Source.DRAFTED] * (len(sources) - 5)
     assert [token.left for token in caption.tokens] == [True] * 5 + [False] * (len(sources) - 5)
-    assert caption.degraded == "constant shape"
+    assert why_of(caption.degraded) == "constant_shape"
 
 
 def test_without_a_session_nothing_is_sent_for_either(new_captioner: New, voice: Voice) -> None:
@@ -221,7 +223,7 @@ def test_a_wrong_answer_to_a_cover_costs_the_session_and_no_caption(
     fake.answer_to_cover = answer
     with new_captioner(config=constant(), policy=NeverEscalate()) as captioner:
         first = captioner.caption(voice, 16_000)
-        assert (first.degraded, first.escalation.frames) == (None, 1)
+        assert (why_of(first.degraded), first.escalation.frames) == (None, 1)
         assert captioner.caption(voice, 16_000).escalation.frames == 0, "it backs off"
         fake.answer_to_cover = lambda cover: cover
         captioner.connect()
@@ -274,7 +276,7 @@ def test_a_late_answer_to_a_cover_is_dropped_and_the_next_caption_verified(
         Late.late = False
         doubtful_from = 20
         caption = captioner.caption(voice, 16_000)
-    assert (caption.degraded, caption.escalation.blocks) == (None, 1)
+    assert (why_of(caption.degraded), caption.escalation.blocks) == (None, 1)
     assert fake.connections == 1
 
 
@@ -284,5 +286,5 @@ def test_a_verifier_that_breaks_the_shape_is_left(
     monkeypatch.setattr(Shape, "of", staticmethod(lambda frame: Shape.PADDED))
     with new_captioner(config=constant()) as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "verifier misbehaved"
+    assert why_of(caption.degraded) == "verifier_misbehaved"
     assert caption.escalation.bytes_received < CONSTANT_FRAME_BYTES

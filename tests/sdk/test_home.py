@@ -18,6 +18,8 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.settings.config import Settings
 
+from tests.doubles.reasons import why_of
+
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
 ONE_BLOCK = Settings.of(limits=BudgetLimits(blocks_per_day=1))
@@ -62,7 +64,7 @@ def test_a_lost_ledger_does_not_renew_the_budget(
     lose(Ledger(home.ledger).path)
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
         with pytest.raises(LedgerCorrupt, match=r"restore it, or move the home"):
             captioner.connect(5)
     assert len(fake.frames) == sent
@@ -74,7 +76,7 @@ def test_a_lost_log_key_is_not_replaced_beside_a_log(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
         with pytest.raises(LedgerCorrupt, match=r"log\.key was removed"):
             captioner.connect(5)
     assert len(fake.frames) == sent
@@ -88,7 +90,7 @@ def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
     assert len(fake.frames) == sent
 
 
@@ -126,7 +128,7 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", forbidden)
         with new_captioner() as captioner:
-            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+            assert why_of(captioner.caption(voice, 16_000).degraded) == "ledger_unavailable"
     assert not fake.frames
 
 
@@ -148,7 +150,7 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
         door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda now_s=now_s: now_s)
         door.open()
         if day == 0:
-            door.open().seal_hello(ClientChannel(verifier))
+            door.open().egress.seal_hello(ClientChannel(verifier))
         door.close()
         with home.open_ledger() as ledger:
             owner = OwnerKey.load(home.owner_key)
@@ -167,7 +169,7 @@ def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) 
     home, now_s = Home.at(tmp_path / "new"), [2e9]
     keep = AuditSettings(retention_days=1)
     door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
-    door.open().seal_hello(ClientChannel(VerifierKey.generate().public))
+    door.open().egress.seal_hello(ClientChannel(VerifierKey.generate().public))
     kept = []
     for _ in range(4):
         door.open()
@@ -204,11 +206,11 @@ def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path
 def test_what_is_old_is_looked_for_once_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ugsd_privacy.egress import Egress
+    from ugsd_privacy.audit.owner_acts import OwnerActs
     from ugsd_sdk.settings.config import AuditSettings
 
     erased: list[float] = []
-    monkeypatch.setattr(Egress, "erase", lambda self, *, before_s: erased.append(before_s))
+    monkeypatch.setattr(OwnerActs, "erase", lambda self, *, before_s: erased.append(before_s))
     now_s, keep = [2e9], AuditSettings(retention_days=1)
     door = Door(Home.at(tmp_path / "new"), BudgetLimits(), "a", audit=keep, clock=lambda: now_s[0])
     for later_s in (0, 1, 60, 86_400, 86_401):

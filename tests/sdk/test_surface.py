@@ -31,6 +31,8 @@ EXPORTS = [
     "Policy",
     "Quality",
     "RandomPolicy",
+    "Reason",
+    "ReasonCode",
     "Settings",
     "TransportError",
     "UgsdError",

@@ -7,7 +7,7 @@ from math import isnan
 from pathlib import Path
 
 from ugsd_privacy.reports.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
-from ugsd_sdk.drafter.onnx import weights_of
+from ugsd_sdk.drafter.bundle import DrafterBundle
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
 from ugsd_lab.attacks.seen import EVIDENCE
@@ -60,6 +60,7 @@ def write_leakage(report: Report, folder: Path, command: str) -> Path:
     """Keep the report's figures beside the drafter in ``folder``."""
     path = folder / LEAKAGE_FILE
     path.write_text(
-        leakage_of(report, weights_of(folder), command).model_dump_json(indent=1) + "\n"
+        leakage_of(report, DrafterBundle(folder).weights(), command).model_dump_json(indent=1)
+        + "\n"
     )
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+from ugsd_sdk.drafter.bundle import EARS_GRAPH, DrafterBundle
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.candidates import Material
@@ -41,7 +41,7 @@ def material_of(target: Target, cache: Path | None, progress: Progress) -> Mater
     own = _less_habit(target, Acquaintance(least, "running"), population)
     rows = np.flatnonzero(taught).tolist()
     parts = listen_to_parts(
-        find_file(target.folder, EARS_GRAPH), [voices.clips[row] for row in rows],
+        DrafterBundle(target.folder).find(EARS_GRAPH), [voices.clips[row] for row in rows],
         None if cache is None else cache.with_name(f"parts-{cache.name}"), progress,
     )  # fmt: skip
     lessons = Lessons(

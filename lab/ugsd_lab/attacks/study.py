@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.uncertainty import Calibrator
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
+from ugsd_sdk.drafter.bundle import EARS_GRAPH, VOCABULARY_FILE, DrafterBundle
+from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks import embedder
@@ -73,8 +74,8 @@ def prepare(
         raise EvaluationError(f"no clips of {', '.join(CORPORA)}: name another --data")
     reader = OnnxDrafter(folder)
     reader.load()
-    heard = listen(find_file(folder, EARS_GRAPH), voices.clips, cache, progress)
-    pieces = json.loads(find_file(folder, VOCABULARY_FILE).read_bytes())
+    heard = listen(DrafterBundle(folder).find(EARS_GRAPH), voices.clips, cache, progress)
+    pieces = json.loads(DrafterBundle(folder).find(VOCABULARY_FILE).read_bytes())
     gate = Calibrator.load(folder / "gate.json")
     return Target(folder, tuple(home), reader, gate, len(pieces), voices, heard)
 

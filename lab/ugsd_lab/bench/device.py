@@ -86,7 +86,8 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
             caption = captioner.caption(clip)
             if caption.degraded is None:
                 times.append(caption.latency_ms.total)
-            progress("warm, every block escalated", done, runs, caption.degraded or "")
+            why = "" if caption.degraded is None else str(caption.degraded)
+            progress("warm, every block escalated", done, runs, why)
     return [
         Figure("4 s clip, every block verified on loopback, p50", percentile(times, 50), "ms"),
         Figure("4 s clip, every block verified on loopback, p95", percentile(times, 95), "ms"),

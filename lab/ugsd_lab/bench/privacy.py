@@ -92,7 +92,6 @@ def _door(folder: Path, runs: int, sigma: float | None, shape: Shape, progress: 
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         egress = Egress(
             ledger=ledger,
-            log_key=log_key,
             owner=measured.owner.public,
             limits=BudgetLimits.uncapped(),
             user="ada",

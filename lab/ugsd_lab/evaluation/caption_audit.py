@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from ugsd_sdk.drafter.onnx import VOCABULARY_FILE
+from ugsd_sdk.drafter.bundle import VOCABULARY_FILE
 
 from ugsd_lab.data.captions import (
     ATTRIBUTE_WORDS,

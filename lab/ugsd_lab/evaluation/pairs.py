@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ugsd_sdk.captioner import STARTER
-from ugsd_sdk.drafter.onnx import DESCRIPTION_FILE
+from ugsd_sdk.drafter.bundle import DESCRIPTION_FILE, STARTER
 from ugsd_server.settings import STARTER_FOLDER
 
 from ugsd_lab.data.corpora import CORPORA, KNOWN_CORPORA

@@ -14,12 +14,13 @@ from typing import Any
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
 from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.cbor import encode_item
+from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet import Device, examine, merge_rows
 from ugsd_privacy.reports.model import (
     CapRow,
     DayRow,
     HandshakeRow,
-    Reason,
+    ReasonRow,
     Report,
     ResetRow,
 )
@@ -56,7 +57,8 @@ def _report() -> str:
         captions=(), handshakes=(HandshakeRow(verifier="", handshakes=1, first_s=_NOON_S,
                                               last_s=_NOON_S, bytes=256),),
         resets=(ResetRow(record=1, time_s=_NOON_S, windows=("day",)),),
-        reasons=(Reason(outcome="kept", reason="sure", is_cap=False, blocks=4),),
+        reasons=(ReasonRow(outcome="kept", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
+                           is_cap=False, blocks=4),),
         never=(), protections=(), unprotected=(),
     ).model_dump_json()  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from ugsd_sdk.drafter.onnx import EARS_FOLDER, EARS_GRAPH
+from ugsd_sdk.drafter.bundle import EARS_FOLDER, EARS_GRAPH
 
 from ugsd_lab.data.captions import GENDERED
 from ugsd_lab.data.vocabulary import BOS, EOS, Vocabulary

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from ugsd_sdk.drafter.onnx import EARS_FOLDER
+from ugsd_sdk.drafter.bundle import EARS_FOLDER
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import CORPORA, Clip, load_corpora

@@ -15,6 +15,7 @@ from __future__ import annotations
 from ugsd_privacy.ledger.clock import Uptime, system_uptime
 from ugsd_privacy.ledger.journal import Decision
 from ugsd_privacy.ledger.store import Ledger
+from ugsd_privacy.ledger.user_budget import UserBudget
 from ugsd_privacy.ledger.views import (
     EVERYONE,
     LedgerRow,
@@ -37,6 +38,7 @@ __all__ = [
     "Signing",
     "Total",
     "Uptime",
+    "UserBudget",
     "system_uptime",
     "window_numbers",
 ]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.reasons import Reason
 
 __all__ = ["DECISIONS_KEPT", "Decision", "forget_decisions", "note_decisions", "read_decisions"]
 
@@ -33,14 +34,14 @@ class Decision:
     uncertainty: float
     outcome: str
     """``kept``, ``sent``, ``withheld`` or ``alone``."""
-    reason: str
-    """In words."""
+    reason: Reason
+    """The table keeps it as JSON; sentences of an earlier release are read as ``OTHER``."""
 
 
 def note_decisions(db: sqlite3.Connection, decisions: Sequence[Decision]) -> None:
     """Add some and forget the oldest, within a transaction."""
     db.executemany(
-        "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, decisions)
+        "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, decisions)
     )
     db.execute(
         "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?", (DECISIONS_KEPT,)
@@ -70,4 +71,31 @@ def read_decisions(
     ).fetchall()
     if any(time_s < 0 or start < 0 or tokens < 0 for time_s, _, _, start, tokens, *_ in rows):
         raise LedgerCorrupt("a note of why a block stayed or left is none")
-    return [Decision(*row) for row in reversed(rows)]
+    return [_decision(*row) for row in reversed(rows)]
+
+
+def _decision(
+    time_s: int,
+    user: str,
+    caption: bytes,
+    start: int,
+    tokens: int,
+    uncertainty: float,
+    outcome: str,
+    note: str,
+) -> Decision:
+    reason = Reason.from_note(note)
+    return Decision(time_s, user, caption, start, tokens, uncertainty, outcome, reason)
+
+
+def _row(decision: Decision) -> tuple[int, str, bytes, int, int, float, str, str]:
+    return (
+        decision.time_s,
+        decision.user,
+        decision.caption,
+        decision.start,
+        decision.tokens,
+        decision.uncertainty,
+        decision.outcome,
+        decision.reason.to_json(),
+    )

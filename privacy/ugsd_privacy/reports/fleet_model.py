@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.reports.model import DayRow, Reason
+from ugsd_privacy.reports.model import DayRow, ReasonRow
 from ugsd_privacy.reports.parts import Amounts, Count, Part, Several, Time, Verification
 
 __all__ = ["FleetReport", "FleetRow"]
@@ -57,7 +57,7 @@ class FleetRow(Part):
     """Caps that nothing more fits under."""
     resets: Count
     """By the owner, in the period."""
-    reasons: Several[Reason]
+    reasons: Several[ReasonRow]
     """As in its report."""
 
     @property

@@ -13,6 +13,7 @@ from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp.accounting import Guarantee, Unit
 from ugsd_privacy.ledger import Decision
 from ugsd_privacy.output.plain_text import plain_line
+from ugsd_privacy.reasons import Reason, ReasonCode, reason_label
 from ugsd_privacy.reports.captions import caption_rows
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import (
@@ -20,7 +21,7 @@ from ugsd_privacy.reports.model import (
     DayRow,
     HandshakeRow,
     Protection,
-    Reason,
+    ReasonRow,
     Report,
     ResetRow,
 )
@@ -172,28 +173,37 @@ def _handshakes(within: Sequence[Entry]) -> Iterator[HandshakeRow]:
         )
 
 
-def _reasons(decisions: Sequence[Decision]) -> Iterator[Reason]:
+def _reasons(decisions: Sequence[Decision]) -> Iterator[ReasonRow]:
     """How often each, most often first; the numbers that decided are left out."""
-    counts = Counter(told for decision in decisions if (told := _told(decision)) is not None)
+    counts = Counter(found for decision in decisions if (found := _row_of(decision)) is not None)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    for (outcome, reason), blocks in ordered:
-        yield Reason(outcome=outcome, reason=reason, is_cap=reason in CAPS, blocks=blocks)
+    for (outcome, reason, code), blocks in ordered:
+        is_cap = code is ReasonCode.CAP_EXCEEDED and reason in CAPS
+        yield ReasonRow(outcome=outcome, reason=reason, code=code, is_cap=is_cap, blocks=blocks)
 
 
-_Told = tuple[Literal["kept", "withheld", "alone", "unanswered"], str]
+_Found = tuple[Literal["kept", "withheld", "alone", "unanswered"], str, ReasonCode]
 
 
-def _told(decision: Decision) -> _Told | None:
-    why = decision.reason
-    if decision.outcome == "sent":
-        _, in_vain, why = why.partition("in vain: ")
-        return ("unanswered", _brief(why)) if in_vain else None
-    if decision.outcome == "alone":
-        return "alone", _brief(why.partition(": ")[2])
-    if decision.outcome == "withheld":
-        return "withheld", _brief(why)
-    return ("kept", _brief(why)) if decision.outcome == "kept" else None
+def _row_of(decision: Decision) -> _Found | None:
+    reason = decision.reason
+    match decision.outcome:
+        case "sent":
+            return None if reason.failure is None else ("unanswered", *_brief(reason.failure))
+        case "alone":
+            return "alone", *_brief(reason.failure or reason)
+        case "kept" | "withheld" as outcome:
+            return outcome, *_brief(reason)
+        case _:
+            return None
 
 
-def _brief(why: str) -> str:
-    return plain_line(why.partition(":")[0])
+def _brief(reason: Reason) -> tuple[str, ReasonCode]:
+    """Without numbers: a cap's name, words for a code, or an application's words to a colon."""
+    code = reason.code
+    if code is ReasonCode.CAP_EXCEEDED and reason.cap in CAPS:
+        return reason.cap, code
+    if code is ReasonCode.APPLICATION and reason.words is not None:
+        words = plain_line(reason.words.partition(":")[0])
+        return words, code
+    return reason_label(code), code

@@ -7,8 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ugsd_privacy.audit.records import Resettable
+from ugsd_privacy.budget import CAPS
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import ReasonCode, reason_label
 from ugsd_privacy.reports.parts import (
     MAX_COUNT,
     Count,
@@ -20,14 +22,13 @@ from ugsd_privacy.reports.parts import (
 )
 
 __all__ = [
-    "SHARED_REASONS",
     "CapRow",
     "CaptionRow",
     "DayRow",
     "Gap",
     "HandshakeRow",
     "Protection",
-    "Reason",
+    "ReasonRow",
     "Report",
     "ResetRow",
     "Sent",
@@ -36,16 +37,6 @@ __all__ = [
 
 _CAP = r"^(blocks|tokens|frames|bytes|epsilon)_per_(caption|hour|day|lifetime)$"
 _Cap = Annotated[str, Field(pattern=_CAP)]
-SHARED_REASONS = frozenset(
-    {
-        "sure", "unsure", "deadline", "constant shape", "beyond the verifier", "block too large",
-        "ledger unavailable", "not acquainted with the voice", "nothing is sent", "tls failed",
-        "the policy keeps it", "the policy sends it", "verifier key not trusted",
-        "verifier misbehaved", "verifier of another version", "verifier refused",
-        "verifier unreachable", "wrong verifier key",
-    }
-)  # fmt: skip
-"""Those that others may read: whatever else is said may say anything."""
 _OUTCOMES = frozenset({"verified", "failed", "empty", "missing"})
 _OTHERS_FAULT = "the log does not verify; the device itself tells where"
 
@@ -172,14 +163,16 @@ class ResetRow(Part):
     """Which."""
 
 
-class Reason(Part):
-    """Why blocks stayed here, or left in vain: as the device noted it, outside the log."""
+class ReasonRow(Part):
+    """Why blocks stayed here or were sent but unanswered, as the device noted outside the log."""
 
     outcome: Literal["kept", "withheld", "alone", "unanswered"]
     """`kept` by the policy, `withheld` by a cap or a fault, `alone` after such a block,
     `unanswered` though it left."""
     reason: str
-    """A cap's name where one refused."""
+    """A cap's name where one refused, else the code in words, or an application's own words."""
+    code: ReasonCode = ReasonCode.OTHER
+    """What decided; `other` in reports and notes of earlier releases, which have words alone."""
     is_cap: bool
     """Whether it is a cap's name."""
     blocks: Count
@@ -247,7 +240,7 @@ class Report(Part):
     """By key."""
     resets: Several[ResetRow]
     """In the period."""
-    reasons: Several[Reason]
+    reasons: Several[ReasonRow]
     """Most often first."""
     never: Several[str]
     """What never leaves."""
@@ -266,15 +259,22 @@ class Report(Part):
         told = {"content": "left out", "verification": found}
         return self.model_copy(update=hidden | told | {"reasons": self._shared_reasons()})
 
-    def _shared_reasons(self) -> tuple[Reason, ...]:
-        """Policies and transports of an application's own say what they like."""
-        shared: dict[tuple[str, str], Reason] = {}
+    def _shared_reasons(self) -> tuple[ReasonRow, ...]:
+        """Words of codes and names of caps, which say nothing of anybody; policies and transports
+        of an application's own say what they like."""
+        shared: dict[tuple[str, str], ReasonRow] = {}
         for row in self.reasons:
-            known = row.is_cap or row.reason in SHARED_REASONS
-            reason = row.reason if known else "a reason of the application's own"
+            is_cap = row.is_cap and row.reason in CAPS
+            code = row.code
+            if is_cap:
+                reason = row.reason
+            elif code.has_foreign_words:
+                code, reason = ReasonCode.APPLICATION, reason_label(ReasonCode.APPLICATION)
+            else:
+                reason = reason_label(code)
             before = shared.get((row.outcome, reason))
-            blocks = row.blocks + (before.blocks if before else 0)
-            changes = {"reason": reason, "blocks": min(blocks, MAX_COUNT)}
+            blocks = min(row.blocks + (before.blocks if before else 0), MAX_COUNT)
+            changes = {"reason": reason, "code": code, "is_cap": is_cap, "blocks": blocks}
             shared[row.outcome, reason] = row.model_copy(update=changes)
         return tuple(shared.values())
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
-from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, Reason, Report
+from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report
 from ugsd_privacy.reports.parts import Amounts, Verification
 
 __all__ = [
@@ -77,8 +77,8 @@ def many(count: int, what: str) -> str:
     return f"{number(count)} {what}{'' if count == 1 else 's'}"
 
 
-def refused(reasons: Sequence[Reason]) -> int:
-    """Blocks that the policy would have sent, and that stayed or left in vain."""
+def refused(reasons: Sequence[ReasonRow]) -> int:
+    """Blocks that the policy would have sent, and that stayed, or were sent but unanswered."""
     return sum(reason.blocks for reason in reasons if reason.outcome != "kept")
 
 

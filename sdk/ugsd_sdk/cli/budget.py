@@ -165,7 +165,7 @@ def reset(
         typer.confirm(f"Begin {names} of {settings.user} anew?", abort=True)
     door = Door(place, settings.limits_of(), settings.user)
     try:
-        record = door.open().reset(windows)
+        record = door.open().acts.reset(windows)
     finally:
         door.close()
     print_line(f"{settings.user}: {names} begun anew; record {record} of the log says so")
@@ -271,7 +271,7 @@ def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> 
             "tokens": decision.tokens,
             "uncertainty": decision.uncertainty,
             "outcome": decision.outcome,
-            "reason": decision.reason,
+            "reason": decision.reason.to_fields() | {"text": str(decision.reason)},
             "frees_up": told.frees_up,
             "advice": told.text,
         }
@@ -295,7 +295,7 @@ def _print_decisions(decisions: Sequence[Decision], advice: Sequence[Advice]) ->
     told_before = ""
     for decision, told in zip(decisions, advice, strict=True):
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
-        print_line(f"  {positions:<14} {decision.outcome:<9} {plain_line(decision.reason)}")
+        print_line(f"  {positions:<14} {decision.outcome:<9} {plain_line(str(decision.reason))}")
         if told.text and told.text != told_before:
             print_line(f"  {'':<14} {'':<9} -> {told.text}")
         told_before = told.text

@@ -110,6 +110,7 @@ def _caption_twice(
 def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
+    from ugsd_privacy.output.plain_text import plain_line
 
     from ugsd_sdk.cli.show import caption_text, cost_line
 
@@ -117,7 +118,7 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
     for name in ("clip", "this device alone", "with a verifier", "what left"):
         table.add_column(name, overflow="fold")
     for clip, alone, verified in rows:
-        degraded = "" if verified.degraded is None else f"\n({verified.degraded})"
+        degraded = "" if verified.degraded is None else f"\n({plain_line(str(verified.degraded))})"
         table.add_row(
             Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
             caption_text(alone, colour=colour),

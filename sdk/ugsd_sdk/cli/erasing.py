@@ -72,7 +72,7 @@ def erase(
         before_s = time.time() - older_than * _SECONDS_PER_DAY
     door = Door(place, settings.limits_of(), settings.user)
     try:
-        count, leaf = door.open().erase(before_s=before_s, user=user, caption=named)
+        count, leaf = door.open().acts.erase(before_s=before_s, user=user, caption=named)
     finally:
         door.close()
     said = f"; record {leaf} of the log says so" if count else ""

@@ -102,7 +102,7 @@ def print_caption(on: Console, caption: Caption) -> None:
     details = [cost_line(caption), *_provenance(sources), f"{caption.latency_ms.total:.0f} ms"]
     on.print(Text("  " + "; ".join(details), style="dim"))
     if caption.degraded is not None:
-        why = plain_line(caption.degraded)
+        why = plain_line(str(caption.degraded))
         on.print(Text(f"  not fully verified: {why}", style="red"))
 
 

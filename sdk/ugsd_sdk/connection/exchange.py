@@ -20,6 +20,7 @@ from ugsd_privacy.errors import (
 )
 from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.link import ASK_OPERATOR, Link, Session, reason_of
@@ -60,7 +61,7 @@ class Exchange:
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
         """Time spent on nothing but waiting for the verifier."""
-        self.degraded: str | None = None
+        self.degraded: Reason | None = None
         """The first failure's reason."""
 
     def seal(self, escalation: Escalation) -> SealedFrame:
@@ -68,13 +69,15 @@ class Exchange:
         with self._noting():
             if self.shape is Shape.CONSTANT and self.frames:
                 raise TransportError(
-                    "in constant shape one frame leaves per caption", reason="constant shape"
+                    "in constant shape one frame leaves per caption",
+                    reason=ReasonCode.CONSTANT_SHAPE,
                 )
             session = self._ready()
             end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
             if end > session.welcome.max_tokens:
                 raise TransportError(
-                    "the caption is longer than the verifier reads", reason="beyond the verifier"
+                    "the caption is longer than the verifier reads",
+                    reason=ReasonCode.BEYOND_VERIFIER,
                 )
             return self._sealed(session, escalation)
 
@@ -127,7 +130,8 @@ class Exchange:
             return ()
         try:
             with self.ledger_time() as timeout_s:
-                receipts = self._session.egress.receipts(self._handle, timeout_s=timeout_s)
+                checkpoints = self._session.home.checkpoints
+                receipts = checkpoints.receipts(self._handle.id, timeout_s=timeout_s)
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link.drop(error)  # connecting again checks the log before anything leaves
@@ -148,7 +152,8 @@ class Exchange:
             return 0
         try:
             with self.ledger_time() as timeout_s:
-                return self._session.egress.usage(self._handle, timeout_s=timeout_s).spend
+                budget = self._session.home.budget
+                return budget.usage(self._handle.id, timeout_s=timeout_s).spend
         except PrivacyError:
             return UNBOUNDED
 
@@ -157,8 +162,9 @@ class Exchange:
         if self._session is None:
             return limits.left({})
         try:
+            caption = None if self._handle is None else self._handle.id
             with self.ledger_time() as timeout_s:
-                return self._session.egress.remaining(self._handle, timeout_s=timeout_s)
+                return self._session.home.budget.remaining(caption, timeout_s=timeout_s)
         except PrivacyError:
             return dict.fromkeys(limits.left({}), 0.0)
 
@@ -175,19 +181,20 @@ class Exchange:
     def _sealed(self, session: Session, escalation: Escalation | None) -> SealedFrame:
         """A block's frame, or a cover's."""
         if self._session is None:
-            self._session, self._handle = session, session.egress.begin_caption(session.channel)
+            self._session = session
+            self._handle = session.home.egress.begin_caption(session.channel)
         assert self._session is session, "a caption keeps to one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
-        channel, handle = session.channel, self._handle
+        channel, handle, egress = session.channel, self._handle, session.home.egress
         try:
             with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
                 if escalation is None:
-                    return session.egress.seal_cover(channel, handle, timeout_s=timeout_s)
-                return session.egress.seal_block(
+                    return egress.seal_cover(channel, handle, timeout_s=timeout_s)
+                return egress.seal_block(
                     channel, handle, escalation, shape=self.shape, timeout_s=timeout_s
                 )
         except WireError as error:
-            raise TransportError(f"not sent: {error}", reason="block too large") from error
+            raise TransportError(f"not sent: {error}", reason=ReasonCode.BLOCK_TOO_LARGE) from error
         except (LedgerError, ChannelError) as error:
             self._drop(error)  # a frame may exist that was not sent: its counter is used
             raise

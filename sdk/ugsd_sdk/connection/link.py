@@ -8,11 +8,7 @@ A session is replaced by a new handshake when it is an hour old or nearly used u
 caption that finds it so and never in mid-caption: whoever stole the secrets of one session learns
 nothing of the next. Where that fails there is no session, as after any loss.
 
-::
-
-    IDLE ── begin() ──> CONNECTING ──> READY ── drop(error) ──> BACKING OFF ── begin() ──> ...
-                         ^  └── failure ─┼──────────────────────^
-                         └──── too old ──┘
+The states and their transitions stand in :mod:`~ugsd_sdk.connection.link_state`.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
 
-from ugsd_privacy.egress import Egress, SealedFrame
+from ugsd_privacy.egress import SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
     HandshakeFailed,
@@ -47,9 +43,11 @@ from ugsd_privacy.protocol.messages import (
     Welcome,
     decode_server_message,
 )
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
+from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_sdk.errors import (
     NoAnswer,
@@ -58,7 +56,7 @@ from ugsd_sdk.errors import (
     Unreachable,
     WrongVerifier,
 )
-from ugsd_sdk.home import Door
+from ugsd_sdk.home import Door, OpenHome
 from ugsd_sdk.transport import Transport
 
 __all__ = ["ASK_OPERATOR", "Dialer", "Link", "Session", "reason_of"]
@@ -73,21 +71,27 @@ ASK_OPERATOR = "check the verifier's address and release, or ask its operator"
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
 
 
-def reason_of(error: Exception) -> str:
-    """Why a caption is degraded: short, stable, and free of anything the peer said."""
+def reason_of(error: Exception) -> Reason:
+    """Why a block is not verified; it is stable, and free of anything the peer said."""
     match error:
         case TransportError():
-            return error.reason
+            return as_reason(error.reason)  # a transport of an application's own may set words
         case BudgetExceeded():
-            return f"budget: {error.cap}"
+            return Reason(
+                code=ReasonCode.CAP_EXCEEDED,
+                cap=error.cap,
+                limit=error.limit,
+                used=error.used,
+                wanted=error.wanted,
+            )
         case LedgerMoved():
-            return "ledger moved"
+            return Reason(code=ReasonCode.LEDGER_MOVED)
         case LedgerError():
-            return "ledger unavailable"
+            return Reason(code=ReasonCode.LEDGER_UNAVAILABLE)
         case LogTampered():
-            return "audit log tampered"
+            return Reason(code=ReasonCode.LOG_TAMPERED)
         case _:
-            return PeerMisbehaved.default_reason
+            return Reason(code=PeerMisbehaved.default_code)
 
 
 class Dialer(Protocol):
@@ -105,7 +109,7 @@ class Session:
 
     transport: Transport
     channel: ClientChannel
-    egress: Egress
+    home: OpenHome
     welcome: Welcome
     began_at_s: float
     unanswered: bool = False
@@ -152,6 +156,8 @@ class Link:
         self._first_back_off_s = first_back_off_s
         self._session_lifetime_s = session_lifetime_s
         self._lock = Lock()
+        self._state = LinkState.IDLE
+        """Changed by :meth:`_become`, under the lock."""
         self._session: Session | None = None
         self._failure: Exception | None = None
         self._failures = 0
@@ -163,15 +169,21 @@ class Link:
         """That of the attempt under way."""
         self._awaits_ledger = False
         """Whether that attempt has yet to open the ledger."""
-        self._closed = False
         call_in_children(self._forget_in_child)
+
+    @property
+    def state(self) -> LinkState:
+        """What the link is doing now."""
+        return self._state
 
     def begin(self) -> None:
         """Start connecting, unless connected, connecting, or backing off. Returns at once."""
         with self._lock:
-            idle = self._session is None and self._attempt is None and not self._closed
-            if not idle or monotonic() < self._retry_at_s:
+            if self._state not in {LinkState.IDLE, LinkState.BACKING_OFF}:
                 return
+            if monotonic() < self._retry_at_s:
+                return
+            self._become(LinkState.CONNECTING)
             attempt = self._attempt = Event()
             self._waited_in_vain = False
         BackgroundWork(lambda: self._run(attempt), "ugsd-link")
@@ -200,7 +212,7 @@ class Link:
                 raise Unreachable("the connection was lost in mid-caption: caption again")
             return self._ready(ends_s)
         if only is None and self._is_worn(session):
-            self._retire()
+            self._retire_worn()
             return self._ready(ends_s)
         return session
 
@@ -212,12 +224,15 @@ class Link:
         """Give the session up because of ``error``; a later ``begin`` connects again."""
         with self._lock:
             self._back_off(error)
-        self._retire()
+            if self._state in {LinkState.IDLE, LinkState.READY}:
+                self._become(LinkState.BACKING_OFF)
+            session, self._session = self._session, None
+        _bid_farewell(session)
 
     def stop(self) -> None:
         """Connect no more, and end the waits of every thread: :meth:`close` comes next."""
         with self._lock:
-            self._closed = True
+            self._become(LinkState.CLOSED)
             session, connecting, attempt = self._session, self._connecting, self._attempt
         if attempt is not None:
             attempt.set()
@@ -237,7 +252,7 @@ class Link:
 
     def _forget_in_child(self) -> None:
         self._lock = Lock()  # a thread of the parent may have held the other one
-        self._closed, self._attempt = True, None
+        self._state, self._attempt = LinkState.CLOSED, None
         self._session = self._connecting = None
         self._failure = Unreachable(
             "the connection belongs to the process that was forked: make a captioner in this one"
@@ -269,11 +284,18 @@ class Link:
         few = session.channel.frames_left <= MAX_CAPTION_TOKENS
         return age_s > self._session_lifetime_s or few
 
-    def _retire(self) -> None:
+    def _retire_worn(self) -> None:
         with self._lock:
+            if self._state is LinkState.READY:
+                self._become(LinkState.IDLE)
             session, self._session = self._session, None
-        if session is not None:  # a farewell may take a while; no caption waits for it
-            BackgroundWork(session.close, "ugsd-farewell")
+        _bid_farewell(session)
+
+    def _become(self, state: LinkState) -> None:
+        """Change the state, under the lock; a closed link stays closed."""
+        if self._state is not LinkState.CLOSED:
+            assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"  # noqa: S101
+            self._state = state
 
     def _is_alive(self, session: Session) -> bool:
         try:
@@ -318,9 +340,10 @@ class Link:
             self._attempt = self._connecting = None
             if failure is not None:
                 self._back_off(failure)
-            if not self._closed:
+            self._become(LinkState.READY if failure is None else LinkState.BACKING_OFF)
+            closed = self._state is LinkState.CLOSED
+            if not closed:
                 self._session, session = session, None
-            closed = self._closed
         if session is not None:
             session.close()
         if closed:  # it may have opened them again meanwhile
@@ -336,9 +359,9 @@ class Link:
 
         self._awaits_ledger = True
         try:
-            egress = self._door.open(timeout_s=left_s())
+            home = self._door.open(timeout_s=left_s())
             # Nothing is sent on a log that does not extend what was signed.
-            egress.checkpoint(timeout_s=left_s())
+            home.checkpoints.checkpoint(timeout_s=left_s())
         finally:
             self._awaits_ledger = False
         transport, pinned = self._dialer.dial(left_s())
@@ -346,7 +369,7 @@ class Link:
         try:
             self._announce(transport)
             transport.connect(left_s())
-            transport.send(egress.seal_hello(channel, timeout_s=left_s()))
+            transport.send(home.egress.seal_hello(channel, timeout_s=left_s()))
             answer = transport.receive(left_s())
             welcome = decode_server_message(channel.receive_hello(answer))
             self._check(welcome)
@@ -364,7 +387,7 @@ class Link:
             raise WrongVerifier(
                 f"the verifier speaks wire version {error.version}, this device {WIRE_VERSION}: "
                 "use releases of one version",
-                reason="verifier of another version",
+                reason=ReasonCode.OTHER_VERSION,
             ) from error
         except HandshakeFailed as error:
             transport.close()
@@ -376,13 +399,13 @@ class Link:
             transport.close()
             raise
         assert isinstance(welcome, Welcome)  # noqa: S101
-        return Session(transport, channel, egress, welcome, monotonic())
+        return Session(transport, channel, home, welcome, monotonic())
 
     def _announce(self, transport: Transport) -> None:
         """Let :meth:`stop` close it."""
         with self._lock:
             self._connecting = transport
-            if self._closed:
+            if self._state is LinkState.CLOSED:
                 raise Unreachable("closed while it was connecting: connect again")
 
     def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
@@ -390,15 +413,19 @@ class Link:
             raise PeerMisbehaved(f"the handshake carries no welcome: {ASK_OPERATOR}")
         info = self._info()
         ours = {
-            "vocabulary": (welcome.vocabulary, info.vocabulary),
-            "projection": (
+            ReasonCode.OTHER_VOCABULARY: (welcome.vocabulary, info.vocabulary),
+            ReasonCode.OTHER_PROJECTION: (
                 (welcome.projection, welcome.state_dim),
                 (info.projection, info.state_dim),
             ),
         }
-        for name, (theirs, mine) in ours.items():
+        for code, (theirs, mine) in ours.items():
             if theirs != mine:
                 raise WrongVerifier(
-                    f"the verifier is of another {name}: use the pair that was trained together",
-                    reason=f"verifier of another {name}",
+                    f"{reason_label(code)}: use the pair that was trained together", reason=code
                 )
+
+
+def _bid_farewell(session: Session | None) -> None:
+    if session is not None:  # a farewell may take a while; no caption waits for it
+        BackgroundWork(session.close, "ugsd-farewell")

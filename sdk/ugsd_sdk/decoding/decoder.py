@@ -1,9 +1,10 @@
 """Uncertainty-guided speculative decoding of one caption: a state machine without I/O.
 
-The driver calls :meth:`Decoder.advance` and does what the returned event says::
+The driver calls :meth:`Decoder.advance` and does what the returned event says; the states are
+those of :class:`DecoderState`::
 
-    DRAFTING ── advance() ─────────────────────────────> Finished
-       ^  └──── advance() ──> EscalationDue ──> IN FLIGHT
+    DRAFTING ── advance() ──> Finished ──> FINISHED
+       ^  └──── advance() ──> EscalationDue ──> IN_FLIGHT
        │                                           │ advance() ──> VerdictDue (drafts one block on)
        ├── verdict(v)      accepted, corrected ────┤
        ├── withheld(why)   nothing left; alone ────┤
@@ -22,12 +23,14 @@ carries only the committed tokens from ``held`` on as its prefix.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.events import (
     DecodedToken,
@@ -45,10 +48,22 @@ from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError, PeerMisbehaved
 
-__all__ = ["BLOCK_TOKENS", "Decoder"]
+__all__ = ["BLOCK_TOKENS", "Decoder", "DecoderState"]
 
 BLOCK_TOKENS = 5
 """k of the paper, section III."""
+
+
+class DecoderState(StrEnum):
+    """What a :class:`Decoder` waits for."""
+
+    DRAFTING = "drafting"
+    """Nothing: :meth:`Decoder.advance` goes on."""
+    IN_FLIGHT = "in flight"
+    """What became of the block that is to be sent, or was: call ``verdict()``, ``withheld()`` or
+    ``unanswered()``, or ``advance()`` to draft meanwhile."""
+    FINISHED = "finished"
+    """Nothing: the caption is complete, which ``advance()`` reports."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class _Drafted:
 class _InFlight:
     block: Sequence[_Drafted]
     escalation: Escalation
-    reason: str
+    reason: Reason
     """Why the policy sends it."""
 
 
@@ -101,12 +116,19 @@ class Decoder:
         self._ahead: list[_Drafted] = []
         self._held = 0
         self._in_flight: _InFlight | None = None
-        self._alone = ""
+        self._alone: Reason | None = None
         """Why the rest is drafted without the verifier, if it is."""
         self._outcomes: list[JudgedBlock] = []
         self._blocks = self._escalated = self._judged = 0
         self._left_tokens: set[int] = set()
         self._left_states: set[int] = set()
+
+    @property
+    def state(self) -> DecoderState:
+        """What the decoder waits for."""
+        if self._in_flight is not None:
+            return DecoderState.IN_FLIGHT
+        return DecoderState.FINISHED if self._ended() else DecoderState.DRAFTING
 
     # -- what the driver calls
 
@@ -115,20 +137,21 @@ class Decoder:
         if self._in_flight is not None:
             self._draft(len(self._in_flight.block) + self._block_tokens)
             return VerdictDue()
-        while not self._ended():
+        while self.state is DecoderState.DRAFTING:
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
             decision = self._judge(block)
             if isinstance(decision, Commit):
                 self._judged += len(block)
-                self._note(block, Outcome.ALONE if self._alone else Outcome.KEPT, decision.reason)
+                outcome = Outcome.ALONE if self._alone else Outcome.KEPT
+                self._note(block, outcome, as_reason(decision.reason))
                 self._commit(block, Source.DRAFTED, left=False)
                 continue
             if decision.tokens is not None:
                 block = block[: max(1, decision.tokens)]
             self._judged += len(block)
             escalation = self._escalation(block, decision.disclosure)
-            self._in_flight = _InFlight(block, escalation, decision.reason)
+            self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationDue(escalation)
         return Finished(tuple(self._committed), self._tally(), tuple(self._outcomes))
 
@@ -152,9 +175,8 @@ class Decoder:
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_left(flight)
         self._in_flight = None
-        self._note(
-            block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted"
-        )
+        reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
+        self._note(block, Outcome.SENT, reason)
         self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
@@ -166,22 +188,26 @@ class Decoder:
         self._held = len(self._committed)
         self._states.clear()
 
-    def withheld(self, why: str = "refused") -> None:
+    def withheld(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
         """The block in flight did not leave: keep the draft, and go on alone."""
         block = self._flight().block
         self._in_flight = None
-        self._note(block, Outcome.WITHHELD, why)
-        self._alone = f"after the block at {len(self._committed)}: {why}"
+        self._note(block, Outcome.WITHHELD, as_reason(why))
+        self._alone = self._after(why)
         self._commit(block, Source.DRAFTED, left=False)
 
-    def unanswered(self, why: str = "no verdict") -> None:
+    def unanswered(self, why: Reason | ReasonCode = ReasonCode.NO_VERDICT) -> None:
         """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
         flight = self._flight()
         self._mark_left(flight)
         self._in_flight = None
-        self._note(flight.block, Outcome.SENT, f"{flight.reason}; in vain: {why}")
-        self._alone = f"after the block at {len(self._committed)}: {why}"
+        self._note(flight.block, Outcome.SENT, replace(flight.reason, failure=as_reason(why)))
+        self._alone = self._after(why)
         self._commit(flight.block, Source.DRAFTED, left=True)
+
+    def _after(self, why: Reason | ReasonCode) -> Reason:
+        start = len(self._committed)
+        return Reason(code=ReasonCode.AFTER_BLOCK, start=start, failure=as_reason(why))
 
     # -- drafting
 
@@ -237,7 +263,7 @@ class Decoder:
         )
         return self._policy(view, self._budget())
 
-    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: str) -> None:
+    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: Reason) -> None:
         """Of the block that is about to be committed, or rejected."""
         unsure = float(max(drafted.uncertainty for drafted in block))
         start = len(self._committed)
@@ -305,7 +331,7 @@ class Decoder:
         return any(map(str.isalnum, text))
 
     def _flight(self) -> _InFlight:
-        assert self._in_flight is not None, "no block is in flight"  # noqa: S101
+        assert self._in_flight is not None, f"no block is in flight: {self.state}"  # noqa: S101
         return self._in_flight
 
     def _check(self, verdict: Verdict, block: Sequence[_Drafted]) -> None:

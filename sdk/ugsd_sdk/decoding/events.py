@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ugsd_privacy.egress import Escalation
+from ugsd_privacy.reasons import Reason
 
 __all__ = [
     "DecodedToken",
@@ -56,8 +57,8 @@ class JudgedBlock:
     uncertainty: float
     """That of its least sure token."""
     outcome: Outcome
-    reason: str
-    """In words for the owner; it quotes no token."""
+    reason: Reason
+    """What decided, or failed. It quotes no token."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from random import Random
 from typing import Protocol
 
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
-    "NOT_ACQUAINTED",
     "AlwaysEscalate",
     "BlockView",
     "BudgetView",
@@ -27,9 +27,6 @@ __all__ = [
     "Reserved",
     "UncertaintyPolicy",
 ]
-
-NOT_ACQUAINTED = "not acquainted with the voice"
-"""Why a state of a voice that is not known yet stays here."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ class BudgetView:
 class Commit:
     """Keep the block as drafted; nothing leaves."""
 
-    reason: str = field(default="the policy keeps it", compare=False)
-    """Why, in words for the owner."""
+    reason: Reason | ReasonCode | str = field(default=ReasonCode.POLICY_COMMITS, compare=False)
+    """Why; words are those of an application's own policy."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,8 @@ class Escalate:
     disclosure: Disclosure
     tokens: int | None = None
     """Only so many of its first tokens; the others stay here, as drafts. ``None`` for all."""
-    reason: str = field(default="the policy sends it", compare=False)
-    """Why, in words for the owner."""
+    reason: Reason | ReasonCode | str = field(default=ReasonCode.POLICY_ESCALATES, compare=False)
+    """Why; words are those of an application's own policy."""
 
 
 class Policy(Protocol):
@@ -102,9 +99,12 @@ class UncertaintyPolicy:
         for number, uncertainty in enumerate(block.uncertainties, 1):
             if uncertainty >= self.threshold:
                 whole = self.whole or self.disclosure is Disclosure.TOKENS
-                why = f"unsure: {uncertainty:.3g} reaches {self.threshold:.3g}"
+                why = self._reason(ReasonCode.ABOVE_THRESHOLD, uncertainty)
                 return Escalate(self.disclosure, None if whole else number, why)
-        return Commit(f"sure: {block.uncertainty:.3g} below {self.threshold:.3g}")
+        return Commit(self._reason(ReasonCode.BELOW_THRESHOLD, block.uncertainty))
+
+    def _reason(self, code: ReasonCode, uncertainty: float) -> Reason:
+        return Reason(code=code, value=uncertainty, threshold=self.threshold)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class AlwaysEscalate:
 class NeverEscalate:
     """The drafter alone."""
 
-    reason: str = "nothing is sent"
+    reason: Reason | ReasonCode | str = ReasonCode.NEVER_ESCALATES
 
     def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
         return Commit(self.reason)
@@ -141,7 +141,7 @@ class Reserved:
         if isinstance(decision, Commit) or decision.disclosure is Disclosure.TOKENS:
             return decision
         self.held_back = True
-        return Commit(NOT_ACQUAINTED)
+        return Commit(ReasonCode.NOT_ENROLLED)
 
 
 class RandomPolicy:

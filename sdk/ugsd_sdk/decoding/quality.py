@@ -17,13 +17,12 @@ from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.strict_models import StrictModel, exactly
 
-from ugsd_sdk.drafter.onnx import weights_of
+from ugsd_sdk.drafter.bundle import GATE_FILE, DrafterBundle
 from ugsd_sdk.errors import ConfigError, ModelError
 
 __all__ = ["QUALITY_FILE", "Check", "Gap", "Quality", "Setting", "measured_parts"]
 
 QUALITY_FILE = "quality.json"
-_GATE_FILE = "gate.json"
 _MAX_ITEMS = 20_000
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -137,11 +136,12 @@ class Quality(StrictModel):
 
 def measured_parts(folder: Path) -> dict[str, str]:
     """SHA-256, in hex, of all that the figures of the drafter in ``folder`` depend on."""
-    gate = folder / _GATE_FILE
+    bundle = DrafterBundle(folder)
+    gate = bundle.gate_file
     if not gate.is_file():
-        return weights_of(folder)
+        return bundle.weights()
     try:
         digest = hashlib.sha256(read_regular(gate, MAX_TEXT_BYTES)).hexdigest()
     except OSError as error:
         raise ModelError(f"{gate}: {error.strerror}: fit it again") from error
-    return weights_of(folder) | {_GATE_FILE: digest}
+    return bundle.weights() | {GATE_FILE: digest}

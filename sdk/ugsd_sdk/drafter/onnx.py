@@ -1,8 +1,7 @@
 """A drafter on ONNX Runtime: the embedded default, on CPU, without torch.
 
-The folder holds ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of
-pieces by token id) and three graphs, each run where its work arises; what it lacks is looked for in
-the folder ``ears`` beside it, and its SHA-256 decides:
+The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) holds three graphs, each of which runs
+where its results are needed:
 
 - ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
 - ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E), ``trust`` (1,), how far the habit
@@ -14,84 +13,39 @@ the folder ``ears`` beside it, and its SHA-256 decides:
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
-from ugsd_privacy.bounded_json import read_json
-from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.forks import call_in_children, keep_for_good
-from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
-from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
-from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
+from ugsd_sdk.drafter.bundle import (
+    EARS_GRAPH,
+    GRAPHS,
+    VOCABULARY_FILE,
+    DrafterBundle,
+    parse_pieces,
+)
+from ugsd_sdk.drafter.wording import Gender
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.profile.habit import NO_HABIT, Habit
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = [
-    "DESCRIPTION_FILE",
-    "EARS_FOLDER",
-    "EARS_GRAPH",
-    "GRAPHS",
-    "VOCABULARY_FILE",
-    "DrafterDescription",
-    "OnnxDrafter",
-    "find_file",
-    "pieces_of",
-    "state_dim_of",
-    "weights_of",
-]
+__all__ = ["OnnxDrafter"]
 
-DESCRIPTION_FILE = "model.json"
-VOCABULARY_FILE = "vocabulary.json"
-EARS_FOLDER = "ears"
-EARS_GRAPH = "ears.onnx"
-GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
-_MAX_GRAPH_BYTES = 2 * 2**30
-"""ONNX's own limit of a file."""
-_MAX_PIECES, _MAX_FIELDS = 500_000, 10_000
 _CLEAR = log(4)
 """Log-odds from which a voice clearly sounds female or male: four to one."""
 
-_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-_Size = Annotated[int, Field(ge=1)]
-
 _logger = logging.getLogger(__name__)
-
-
-class DrafterDescription(StrictModel):
-    """``model.json``: what the graphs are and what they were trained with."""
-
-    format: Annotated[int, exactly(1)]
-    name: str
-    licence: str
-    projection: _Sha256
-    bos: Annotated[int, Field(ge=0)]
-    eos: Annotated[int, Field(ge=0)]
-    state_dim: Annotated[int, Field(ge=1, le=MAX_STATE_DIM)]
-    condition_dim: _Size
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
-    sample_rate: _Size
-    layers: _Size
-    heads: _Size
-    head_dim: _Size
-    gendered: list[GenderedPhrase] = Field(default_factory=list)
-    """How neutral captions are worded for each gender; none are left neutral."""
-    files: dict[_FileName, _Sha256]
-    """SHA-256 of every file of the model, in hex."""
 
 
 class OnnxDrafter:
@@ -221,11 +175,9 @@ class _Loaded:
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # noqa: PLC0415  # heavy
 
-        self.description = _read_description(folder)
-        files = {
-            name: _read_checked(find_file(folder, name), digest)
-            for name, digest in self.description.files.items()
-        }
+        bundle = DrafterBundle(folder)
+        self.description = bundle.description()
+        files = bundle.files(self.description)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -234,7 +186,7 @@ class _Loaded:
         options.enable_cpu_mem_arena = False
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         try:
-            self.pieces = _pieces(files[VOCABULARY_FILE])
+            self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
                 name: onnxruntime.InferenceSession(
                     files[name], options, providers=["CPUExecutionProvider"]
@@ -271,64 +223,3 @@ def _gender(femininity: float) -> Gender | None:
     if abs(femininity) < _CLEAR:
         return None
     return "female" if femininity > 0 else "male"
-
-
-def _pieces(data: bytes) -> list[str]:
-    return read_json(list[str], data, max_items=_MAX_PIECES)
-
-
-def _read_description(folder: Path) -> DrafterDescription:
-    path = folder / DESCRIPTION_FILE
-    try:
-        data = _read(path, MAX_TEXT_BYTES)
-        description = read_json(DrafterDescription, data, max_items=_MAX_FIELDS)
-    except ValueError as error:
-        raise ModelError(f"{path}: {error}: export it again") from error
-    missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)
-    if missing:
-        raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
-    return description
-
-
-def find_file(folder: Path, name: str) -> Path:
-    """Where a file of the drafter in ``folder`` is: drafters over the same ears share them in a
-    folder beside their own."""
-    own = folder / name
-    return own if own.exists() else folder.parent / EARS_FOLDER / name
-
-
-def state_dim_of(folder: Path) -> int:
-    """How many numbers a state of the drafter in ``folder`` has. Raises :class:`ModelError`."""
-    return _read_description(folder).state_dim
-
-
-def pieces_of(folder: Path) -> list[str]:
-    """The text of each token of the drafter in ``folder``. Raises :class:`ModelError`."""
-    digest = _read_description(folder).files[VOCABULARY_FILE]
-    path = folder / VOCABULARY_FILE
-    try:
-        return _pieces(_read_checked(path, digest, MAX_TEXT_BYTES))
-    except ValueError as error:
-        raise ModelError(f"{path}: {error}: export it again") from error
-
-
-def weights_of(folder: Path) -> dict[str, str]:
-    """SHA-256, in hex, of each graph of the drafter in ``folder`` that is there."""
-    paths = {name: find_file(folder, name) for name in GRAPHS}
-    return {name: hashlib.sha256(_read(p)).hexdigest() for name, p in paths.items() if p.is_file()}
-
-
-def _read_checked(path: Path, digest: str, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
-    data = _read(path, max_bytes)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ModelError(f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}: reinstall it")
-    return data
-
-
-def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
-    try:
-        return read_regular(path, max_bytes)
-    except OSError as error:
-        raise ModelError(
-            f"{path}: {error.strerror}: name a folder with a drafter's files"
-        ) from error

@@ -23,8 +23,7 @@ from ugsd_privacy.reports.parts import Verification
 from ugsd_privacy.reports.telling import many
 from ugsd_privacy.tlog.log_keys import LogKey
 
-from ugsd_sdk.captioner import BUNDLED
-from ugsd_sdk.drafter.onnx import pieces_of
+from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.home import Home
 from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.reports.verification import owner_of, reading, verify_home
@@ -63,8 +62,8 @@ def audit_report(
     that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
     place, found = Home.at(settings.home), _Found()
-    folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
-    pieces = pieces_of(folder)
+    bundle = DrafterBundle.of(drafter)
+    pieces = bundle.pieces()
     try:
         with reading(place) as view:
             owner = owner_of(place, owner_key)
@@ -90,7 +89,7 @@ def audit_report(
         decisions=found.decisions,
         protections=_protections(settings, drafter, within),
         words=lambda token: pieces[token] if 0 <= token < len(pieces) else "",
-        vocabulary=drafter if drafter in BUNDLED else folder.name,
+        vocabulary=bundle.name,
     )
 
 

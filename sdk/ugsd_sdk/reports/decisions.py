@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -14,9 +13,9 @@ from typing import Self
 
 from ugsd_privacy.budget import CAPS
 from ugsd_privacy.ledger import Decision, Uptime, system_uptime
+from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.decoding.events import Outcome
-from ugsd_sdk.decoding.policy import NOT_ACQUAINTED
 from ugsd_sdk.home import Home
 from ugsd_sdk.reports.budget import begins_anew
 from ugsd_sdk.settings.config import Settings
@@ -24,17 +23,15 @@ from ugsd_sdk.settings.config import Settings
 __all__ = ["Advice", "Journal"]
 
 _ALL = 10**9
-_NUMBERS = re.compile(r"used of (?P<limit>\S+), (?P<wanted>\S+) more wanted$")
-"""Of a cap, as :class:`ugsd_privacy.errors.BudgetExceeded` tells them."""
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
-_CURES = {
-    NOT_ACQUAINTED: "hear more clips of the user: `ugsd habit show` tells how many",
-    "verifier unreachable": "check verifier.url, and that the verifier runs",
-    "deadline": "raise verifier.deadline_s, or bring the verifier nearer",
-    "wrong verifier key": "check verifier.key with the verifier's operator",
-    "constant shape": "in constant shape one frame leaves per caption",
-    "ledger unavailable": "see what `ugsd audit verify` says",
-    "audit log tampered": "see what `ugsd audit verify` says",
+_CURES: Mapping[ReasonCode, str] = {
+    ReasonCode.NOT_ENROLLED: "hear more clips of the user: `ugsd habit show` tells how many",
+    ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier runs",
+    ReasonCode.DEADLINE: "raise verifier.deadline_s, or bring the verifier nearer",
+    ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
+    ReasonCode.CONSTANT_SHAPE: "in constant shape one frame leaves per caption",
+    ReasonCode.LEDGER_UNAVAILABLE: "see what `ugsd audit verify` says",
+    ReasonCode.LOG_TAMPERED: "see what `ugsd audit verify` says",
 }
 
 
@@ -85,21 +82,22 @@ class Advice:
     @classmethod
     def on(cls, decision: Decision, hour: int) -> Self:
         """``hour`` is the ledger's, now."""
-        cap = decision.reason.partition(":")[0]
-        if decision.outcome == Outcome.WITHHELD and cap in CAPS:
-            return cls._on_cap(decision, cap, hour)
-        if decision.outcome == Outcome.KEPT and decision.reason.startswith("sure"):
+        reason = decision.reason
+        if decision.outcome == Outcome.WITHHELD and reason.cap in CAPS:
+            return cls._on_cap(decision, reason.cap, hour)
+        if reason.code is ReasonCode.BELOW_THRESHOLD:
             return cls(None, "a lower threshold would send it")
-        cures = [cure for fault, cure in _CURES.items() if decision.reason.endswith(fault)]
-        return cls(None, "" if decision.outcome == Outcome.ALONE or not cures else cures[0])
+        if decision.outcome == Outcome.ALONE:
+            return cls(None, "")
+        return cls(None, _CURES.get((reason.failure or reason).code, ""))
 
     @classmethod
     def _on_cap(cls, decision: Decision, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
-        numbers = _NUMBERS.search(decision.reason)
-        if numbers and math.isinf(float(numbers["wanted"])):
+        wanted, limit = decision.reason.wanted or 0.0, decision.reason.limit
+        if math.isinf(wanted):
             return cls(None, f"no state without noise fits {cap}: set noise, or lift the cap")
-        if numbers and float(numbers["wanted"]) > float(numbers["limit"]):
+        if limit is not None and wanted > limit:
             return cls(None, f"this block alone wants more than {cap} ever allows: raise it")
         reset = f"`ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
         if window == "caption":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.accounting import Guarantee
@@ -14,9 +13,8 @@ from ugsd_privacy.protocol.channel import Shape
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reports.leakage import STRANGER, Leak, Leakage
 
-from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.decoding.minimum import MinimumEscalation
-from ugsd_sdk.drafter.onnx import state_dim_of, weights_of
+from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.settings.config import Settings
 
 __all__ = ["Explanation", "explain"]
@@ -95,11 +93,11 @@ class Explanation:
 def explain(settings: Settings, drafter: str) -> Explanation:
     """Of a drafter by name or folder. Raises :class:`ModelError` where there is none, and
     :class:`ConfigError` where the settings ask of it a target that cannot be reached."""
-    folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
-    asked, minimum = settings, MinimumEscalation.of(settings, folder)
+    bundle = DrafterBundle.of(drafter)
+    asked, minimum = settings, MinimumEscalation.of(settings, bundle.folder)
     if minimum is not None:  # then the setting is only a ceiling
         settings = settings.model_copy(update={"disclosure": minimum.chosen.disclosure})
-    learnt, source = _learnt(folder, settings)
+    learnt, source = _learnt(bundle, settings)
     return Explanation(
         settings={
             "verifier": settings.verifier.url or "none",
@@ -109,7 +107,7 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "acquaintance": str(settings.acquaintance),
             "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
-        leaves=_leaves(settings, state_dim_of(folder)),
+        leaves=_leaves(settings, bundle.description().state_dim),
         never=_NEVER,
         bound=_bound(settings),
         learnt=learnt,
@@ -188,11 +186,11 @@ def _bound(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
+def _learnt(bundle: DrafterBundle, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
         return ("nothing",), "Name a verifier in the settings to see what it would learn."
     try:
-        leakage = Leakage.read(folder, weights_of(folder))
+        leakage = Leakage.read(bundle.folder, bundle.weights())
     except LeakageUnknown as error:
         return ("nobody measured it",), str(error)
     of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
+from ugsd_privacy.reasons import ReasonCode
+
 from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.errors import PeerMisbehaved, TransportError, Unreachable
 
@@ -80,4 +82,4 @@ def without_tls(error: ssl.SSLError, where: str) -> Unreachable:
         )
     else:
         message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
-    return Unreachable(message, reason="tls failed")
+    return Unreachable(message, reason=ReasonCode.TLS_FAILED)

@@ -13,10 +13,11 @@ from ugsd_lab.evaluation.arms import Heard, Stage
 from ugsd_lab.evaluation.metrics import emotion_right
 from ugsd_lab.evaluation.probe import probe_emotions
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, OnnxDrafter, find_file
+from ugsd_sdk.drafter.bundle import EARS_GRAPH, DrafterBundle
+from ugsd_sdk.drafter.onnx import OnnxDrafter
 
 FREE = Path(ugsd_sdk.__file__).parent / "free"
-EARS = find_file(FREE, EARS_GRAPH)
+EARS = DrafterBundle(FREE).find(EARS_GRAPH)
 
 
 def split(name: str) -> list[Clip]:

@@ -13,7 +13,7 @@ from ugsd_lab.bench.figures import Figure
 from ugsd_lab.cli import main
 from ugsd_lab.data.corpora import CORPORA, load_corpora
 from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
-from ugsd_sdk.captioner import BUNDLED
+from ugsd_sdk.drafter.bundle import BUNDLED
 from ugsd_server.settings import STARTER_FOLDER
 
 MIB = 2**20

@@ -147,7 +147,8 @@ def test_each_door_has_an_epoch_of_its_own_and_no_record_costs_another(logged) -
 
 def test_an_epoch_that_was_undone_seals_nothing_later(world) -> None:
     door = world.egress()
-    real = world.ledger._database._connection
+    database = world.ledger._database
+    real = database._connection
 
     class Full:
         def execute(self, statement: str, *values: object) -> object:
@@ -158,10 +159,10 @@ def test_an_epoch_that_was_undone_seals_nothing_later(world) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    world.ledger._database._connection = Full()
+    database._connection = Full()
     with pytest.raises(LedgerUnavailable):
         world.connect(door)
-    world.ledger._database._connection = real
+    database._connection = real
     other = world.egress()
     world.connect(other)
     world.connect(door)

@@ -5,11 +5,12 @@ import time
 
 import pytest
 from ugsd_privacy.audit.bodies import Absent, BodyReader
+from ugsd_privacy.audit.owner_acts import OwnerActs
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
 from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 DAY_S = 86_400.0
 
@@ -130,7 +131,8 @@ def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
 
 @pytest.mark.parametrize("statement", ["UPDATE leaves", "INSERT INTO leaves", "COMMIT"])
 def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
-    real = logged.ledger._database._connection
+    database = logged.ledger._database
+    real = database._connection
 
     class Full:
         def _check(self, text: str) -> None:
@@ -148,10 +150,10 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(real, name)
 
-    logged.ledger._database._connection = Full()
+    database._connection = Full()
     with pytest.raises(LedgerUnavailable):
         logged.door.erase()
-    logged.ledger._database._connection = real
+    database._connection = real
     assert gone(logged) == []
     assert logged.verified().size == 8
 
@@ -159,7 +161,7 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
 def test_an_erasure_of_very_many_pieces_is_told_by_several_records(
     logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ugsd_privacy.egress.MAX_RANGES", 1)
+    monkeypatch.setattr("ugsd_privacy.audit.owner_acts.MAX_RANGES", 1)
     count, leaf = logged.door.erase(user="ada")
     assert (count, leaf) == (4, 9)
     assert gone(logged) == [0, 1, 4, 5]
@@ -186,7 +188,8 @@ def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
 def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
-        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", "sure") for at in (hour_s - 1, hour_s)
+        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD))
+        for at in (hour_s - 1, hour_s)
     ]
     with logged.ledger.owning() as owner:
         owner.note(notes)
@@ -199,7 +202,7 @@ def test_what_is_appended_meanwhile_is_not_run_after(
     logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may append without end."""
-    once, calls = Egress._erased, []
+    once, calls = OwnerActs._erased, []
 
     def erased(self, **chosen):
         done = once(self, **chosen)
@@ -208,6 +211,6 @@ def test_what_is_appended_meanwhile_is_not_run_after(
         logged.connect(logged.egress())
         return done
 
-    monkeypatch.setattr(Egress, "_erased", erased)
+    monkeypatch.setattr(OwnerActs, "_erased", erased)
     assert logged.door.erase() == (8, 8)
     assert len(calls) == 1

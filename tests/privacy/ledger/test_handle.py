@@ -523,13 +523,12 @@ import os, sys
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.channel import ClientChannel
 from ugsd_privacy.egress import Egress
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger, handles
 from ugsd_privacy.keys.owner import OwnerKey
 folder = sys.argv[1]
 first = Ledger(folder + "/ledger", anchor=folder + "/anchor").open()
-egress = Egress(ledger=first, log_key=LogKey.generate(), owner=OwnerKey.generate().public,
+egress = Egress(ledger=first, owner=OwnerKey.generate().public,
                 limits=BudgetLimits.uncapped())
 key = VerifierKey.generate()
 while True:

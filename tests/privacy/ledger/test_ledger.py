@@ -53,7 +53,6 @@ key = VerifierKey.generate()
 with Ledger(directory, busy_timeout_s=30) as ledger:
     egress = Egress(
         ledger=ledger,
-        log_key=LogKey.generate(),
         owner=OwnerKey.generate().public,
         limits=BudgetLimits.uncapped(blocks_per_day=cap),
         clock=lambda: 2e9,

@@ -8,7 +8,9 @@ from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
 from ugsd_privacy.ledger import EVERYONE, Decision, database
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.reasons import Reason, ReasonCode
 
+SURE = Reason(code=ReasonCode.BELOW_THRESHOLD, value=0.25, threshold=0.5)
 LOOSE = BudgetLimits.uncapped(blocks_per_day=100)
 
 
@@ -119,7 +121,7 @@ def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
 
 
 def decision(number: int, user: str = "ada") -> Decision:
-    return Decision(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", "sure")
+    return Decision(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", SURE)
 
 
 def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import (
     CapRow,
@@ -12,7 +13,7 @@ from ugsd_privacy.reports.model import (
     Gap,
     HandshakeRow,
     Protection,
-    Reason,
+    ReasonRow,
     Report,
     ResetRow,
     Sent,
@@ -109,10 +110,14 @@ REPORT = Report(
     ),
     resets=(ResetRow(record=17, time_s=NOON + 5, windows=("day", "hour")),),
     reasons=(
-        Reason(outcome="kept", reason="sure", is_cap=False, blocks=31),
-        Reason(outcome="withheld", reason="blocks_per_day", is_cap=True, blocks=32),
-        Reason(outcome="alone", reason="blocks_per_hour", is_cap=True, blocks=33),
-        Reason(outcome="unanswered", reason="deadline", is_cap=False, blocks=34),
+        ReasonRow(outcome="kept", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
+                  is_cap=False, blocks=31),
+        ReasonRow(outcome="withheld", reason="blocks_per_day", code=ReasonCode.CAP_EXCEEDED,
+                  is_cap=True, blocks=32),
+        ReasonRow(outcome="alone", reason="blocks_per_hour", code=ReasonCode.CAP_EXCEEDED,
+                  is_cap=True, blocks=33),
+        ReasonRow(outcome="unanswered", reason="deadline", code=ReasonCode.DEADLINE,
+                  is_cap=False, blocks=34),
     ),
     never=("the recording",),
     protections=(

@@ -12,6 +12,7 @@ from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger import Decision
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.gather import Budget, Log, gather
 from ugsd_privacy.reports.html import report_html
@@ -107,7 +108,8 @@ def test_each_disclosure_of_a_caption_and_of_its_words_is_told(world) -> None:
 
 def test_reasons_turn_and_colour_nothing() -> None:
     given = {"user": "", "period": Period(0, 9), "made_s": 9, "log": Log(VERIFIED)}
-    decision = Decision(5, "", bytes(16), 0, 5, 0.1, "kept", "\x1b[31mred\u202e: 1")
+    why = as_reason("\x1b[31mred\u202e: 1")
+    decision = Decision(5, "", bytes(16), 0, 5, 0.1, "kept", why)
     (reason,) = gather((), **given, budget=Budget(BudgetLimits()), decisions=[decision]).reasons
     assert reason.reason == "\\x1b[31mred\\u202e"
 
@@ -206,7 +208,8 @@ def test_only_what_was_kept_after_the_last_token_that_left_is_counted(world) -> 
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
     decisions = [
-        Decision(1, "", caption.id, start, 4, 0.1, "kept", "sure") for start in (0, 2, 3, 7)
+        Decision(1, "", caption.id, start, 4, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD))
+        for start in (0, 2, 3, 7)
     ]
     (row,) = report_of(world, decisions=decisions).captions
     assert gaps(row) == [(8, "kept")]

@@ -17,12 +17,13 @@ from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.ledger import Decision
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.entries import Period
 from ugsd_privacy.reports.fleet import Device, examine, merge_rows
 from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
 from ugsd_privacy.reports.html import fleet_html, report_html
 from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
-from ugsd_privacy.reports.model import Gap, Protection, Report, Sent, Word
+from ugsd_privacy.reports.model import Gap, Protection, ReasonRow, Report, Sent, Word
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.schema import read_report, report_schema
 from ugsd_privacy.reports.telling import left, used
@@ -43,8 +44,8 @@ def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world)
     send(world, egress, caption, tokens=(7, 8))
     send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
     decisions = [
-        Decision(0, "", caption.id, start, 4, 0.1, outcome, why)
-        for start, outcome, why in ((0, "sent", "unsure"), (8, "kept", "sure"), (12, "alone", "x"))
+        Decision(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
+        for start, outcome in ((0, "sent"), (8, "kept"), (12, "alone"))
     ]
     (row,) = report_of(world, decisions=decisions).captions
     assert words(row) == [(0, 7), (1, 8), (5, 20), (6, 21), (7, 22)]
@@ -151,10 +152,15 @@ def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
 
 
 def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
-    def decision(outcome: str, reason: str) -> Decision:
+    def decision(outcome: str, reason: Reason) -> Decision:
         return Decision(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
-    cap = "blocks_per_day: 2 used of 2, 1 more wanted"
+    cap = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
+    sure = [
+        Reason(code=ReasonCode.BELOW_THRESHOLD, value=value, threshold=0.2) for value in (0.1, 0.05)
+    ]
+    unsure = Reason(code=ReasonCode.ABOVE_THRESHOLD, value=0.9, threshold=0.2)
+    late = Reason(code=ReasonCode.DEADLINE)
     found = gather(
         (),
         user="ada",
@@ -162,21 +168,20 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
         made_s=10,
         budget=Budget(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
         decisions=[
-            decision("kept", "sure: 0.1 below 0.2"),
-            decision("kept", "sure: 0.05 below 0.2"),
+            *(decision("kept", reason) for reason in sure),
             decision("withheld", cap),
-            decision("alone", f"after the block at 5: {cap}"),
-            decision("sent", "unsure: 0.9 reaches 0.2; 5 of 5 accepted"),
-            decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
+            decision("alone", Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=cap)),
+            decision("sent", dataclasses.replace(unsure, accepted=5, offered=5)),
+            decision("sent", dataclasses.replace(unsure, failure=late)),
             dataclasses.replace(decision("withheld", cap), time_s=10),
         ],
         log=Log(VERIFIED),
     )
-    assert [(r.outcome, r.reason, r.is_cap, r.blocks) for r in found.reasons] == [
-        ("kept", "sure", False, 2),
-        ("alone", "blocks_per_day", True, 1),
-        ("unanswered", "deadline", False, 1),
-        ("withheld", "blocks_per_day", True, 1),
+    assert [(r.outcome, r.reason, r.code, r.is_cap, r.blocks) for r in found.reasons] == [
+        ("kept", "sure", "below_threshold", False, 2),
+        ("alone", "blocks_per_day", "cap_exceeded", True, 1),
+        ("unanswered", "deadline", "deadline", False, 1),
+        ("withheld", "blocks_per_day", "cap_exceeded", True, 1),
     ]
     (met,) = [row for row in found.caps if row.is_met]
     assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
@@ -308,6 +313,32 @@ def egress_hour(world) -> int:
     return int(world.now_s // 3600)
 
 
+@pytest.mark.parametrize(
+    ("code", "is_cap"),
+    [
+        (ReasonCode.BELOW_THRESHOLD, False),
+        (ReasonCode.CAP_EXCEEDED, True),
+        (ReasonCode.APPLICATION, False),
+        (ReasonCode.OTHER, True),
+    ],
+)
+def test_words_beside_a_code_are_not_shared(world, code: ReasonCode, is_cap: bool) -> None:
+    secret = "Ada Smith wants it kept"
+    row = ReasonRow(outcome="kept", reason=secret, code=code, is_cap=is_cap, blocks=1)
+    report = report_of(world).model_copy(update={"reasons": (row,)})
+    shared = report.without_content()
+    assert secret not in shared.model_dump_json()
+    assert (shared.reasons[0].is_cap, shared.reasons[0].blocks) == (False, 1)
+
+
+def test_sentences_of_earlier_releases_are_not_shared(world) -> None:
+    old = Reason.from_note("after the block at 5: Ada Smith wants it kept")
+    decisions = [Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, "alone", old)]
+    found = report_of(world, decisions=decisions)
+    assert [(row.code, row.blocks) for row in found.reasons] == [(ReasonCode.OTHER, 1)]
+    assert "Smith" not in found.without_content().model_dump_json()
+
+
 def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     secret = "Ada Smith wants /home/ada/secret.wav kept"
     egress = world.egress()
@@ -315,9 +346,10 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     decisions = [
         Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
         for told in (
-            ("kept", secret), ("kept", "her own"), ("kept", "sure: 0.1 below 0.2"),
-            ("withheld", "bytes_per_day: 1 used of 1"),
-            ("alone", f"after the block at 5: {secret}"),
+            ("kept", as_reason(secret)), ("kept", as_reason("her own")),
+            ("kept", as_reason(ReasonCode.BELOW_THRESHOLD)),
+            ("withheld", Reason(code=ReasonCode.CAP_EXCEEDED, cap="bytes_per_day")),
+            ("alone", Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=as_reason(secret))),
         )
     ]  # fmt: skip
     found = report_of(world, decisions=decisions)

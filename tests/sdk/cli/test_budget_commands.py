@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from ugsd_privacy.ledger import Decision, Ledger
 from ugsd_privacy.ledger.journal import DECISIONS_KEPT
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.caption import Caption
+from ugsd_privacy.reasons import Reason, ReasonCode
+from ugsd_sdk.caption import BlockDecision, Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.events import Outcome
@@ -29,6 +31,8 @@ from ugsd_sdk.home import Door, Home
 from ugsd_sdk.reports.budget import budget_report
 from ugsd_sdk.reports.decisions import Advice
 from ugsd_sdk.settings.config import Settings
+
+from tests.doubles.reasons import why_of
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
@@ -89,13 +93,14 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
         caption = captioner.caption(voice, 16_000)
     sent = len(fake.blocks)
     assert 0 < sent < 5
-    assert caption.degraded == f"budget: {cap}"
+    assert why_of(caption.degraded) == f"cap_exceeded: {cap}"
     alone = [Outcome.ALONE] * (4 - sent)
     assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.WITHHELD, *alone]
     refused = caption.decisions[sent]
-    assert re.fullmatch(rf"{cap}: \S+ used of \S+, \S+ more wanted", refused.reason)
+    assert refused.reason == caption.degraded
+    assert re.fullmatch(rf"{cap}: \S+ used of \S+, \S+ more wanted", str(refused.reason))
     assert refused.start == 5 * sent
-    assert all(refused.reason in after.reason for after in caption.decisions[sent + 1 :])
+    assert all(refused.reason == after.reason.failure for after in caption.decisions[sent + 1 :])
     out = told(capsys, "explain", "--user", "ada", *at)
     assert f"caption {caption.id} of ada" in out
     assert f"withheld  {refused.reason}\n" in out
@@ -104,8 +109,8 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
     assert cure.get(window, f"the {window} begins anew at 20") in out
     (line,) = told(capsys, "explain", "--user", "ada", "--json", *at).splitlines()
     blocks = json.loads(line)["blocks"]
-    assert [(b["outcome"], b["reason"]) for b in blocks] == [
-        (d.outcome, d.reason) for d in caption.decisions
+    assert [{name: b[name] for name in BlockDecision.model_fields} for b in blocks] == [
+        decision.model_dump(mode="json") for decision in caption.decisions
     ]
     frees_up = blocks[sent]["frees_up"]
     assert (frees_up is not None) == (window in {"hour", "day"})
@@ -120,7 +125,10 @@ def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
     settings = Settings.of(limits={"epsilon_per_day": 1000.0})
     with new_captioner(config=settings) as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.decisions[0].reason == "epsilon_per_day: 0 used of 1000, inf more wanted"
+    assert caption.decisions[0].reason == Reason(
+        code=ReasonCode.CAP_EXCEEDED, cap="epsilon_per_day", limit=1000, used=0, wanted=math.inf
+    )
+    assert "epsilon_per_day: 0 used of 1000, inf more wanted" in told(capsys, "explain", *at)
     assert caption.escalation.guarantee is None, "no state left"
     assert not fake.blocks
     out = told(capsys, "explain", *at)
@@ -190,14 +198,14 @@ def test_each_user_is_held_to_their_own_caps(
     for user in ("ada", "ben", "cleo", "dan"):
         before = len(fake.blocks)
         with new_captioner(config=path, user=user) as captioner:
-            why[user] = captioner.caption(voice, 16_000).degraded
+            why[user] = why_of(captioner.caption(voice, 16_000).degraded)
         sent[user] = len(fake.blocks) - before
     assert sent == {"ada": 2, "ben": 1, "cleo": 5, "dan": 4}
     assert why == {
-        "ada": "budget: tokens_per_day",
-        "ben": "budget: blocks_per_day",
+        "ada": "cap_exceeded: tokens_per_day",
+        "ben": "cap_exceeded: blocks_per_day",
         "cleo": None,
-        "dan": "budget: blocks_per_day",
+        "dan": "cap_exceeded: blocks_per_day",
     }
 
 
@@ -209,7 +217,9 @@ def test_what_a_policy_keeps_is_told_with_uncertainty_and_threshold(
         caption = captioner.caption(voice, 16_000)
     assert set(outcomes(caption)) == {Outcome.KEPT}
     for block in caption.decisions:
-        assert block.reason == f"sure: {block.uncertainty:.3g} below 0.9"
+        assert block.reason == Reason(
+            code=ReasonCode.BELOW_THRESHOLD, value=block.uncertainty, threshold=0.9
+        )
     assert "a lower threshold would send it" in told(capsys, "explain", *at)
 
 
@@ -224,7 +234,7 @@ def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, dra
     drafter.encode = encode
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert {d.reason for d in caption.decisions} == {"not acquainted with the voice"}
+    assert {d.reason.code for d in caption.decisions} == {ReasonCode.NOT_ENROLLED}
     assert set(outcomes(caption)) == {Outcome.KEPT}
 
 
@@ -237,8 +247,11 @@ def test_a_verdict_that_never_came_is_told(
         captioner.connect()  # so that the deadline is the block's alone
         caption = captioner.caption(voice, 16_000)
     assert outcomes(caption) == [Outcome.SENT, *[Outcome.ALONE] * 4]
-    assert caption.decisions[0].reason == "the policy sends it; in vain: deadline"
-    assert caption.decisions[1].reason == "after the block at 0: deadline"
+    late = Reason(code=ReasonCode.DEADLINE)
+    assert [decision.reason for decision in caption.decisions[:2]] == [
+        Reason(code=ReasonCode.POLICY_ESCALATES, failure=late),
+        Reason(code=ReasonCode.AFTER_BLOCK, start=0, failure=late),
+    ]
     assert "raise verifier.deadline_s" in told(capsys, "explain", *at)
 
 
@@ -246,7 +259,7 @@ def test_without_a_verifier_nothing_is_noted(drafter: Any, voice: Voice, tmp_pat
     with Captioner(drafter, home=tmp_path / "home") as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.id is None
-    assert {d.reason for d in caption.decisions} == {"no verifier is set"}
+    assert {d.reason.code for d in caption.decisions} == {ReasonCode.NO_VERIFIER}
     assert not (tmp_path / "home").exists()
 
 
@@ -282,9 +295,10 @@ def test_captions_are_found_by_id_and_by_number(
 
 def test_a_window_that_passed_is_no_longer_waited_for() -> None:
     hour = 500_000
-    reason = "tokens_per_{}: 9 used of 9, 1 more wanted"
     for window, hours in (("hour", 1), ("day", 24)):
-        refused = Decision(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason.format(window))
+        cap = f"tokens_per_{window}"
+        reason = Reason(code=ReasonCode.CAP_EXCEEDED, cap=cap, limit=9, used=9, wanted=1)
+        refused = Decision(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason)
         anew = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
         now = Advice.on(refused, hour)
         assert now.frees_up == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * anew))
@@ -321,11 +335,11 @@ def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
         with new_captioner(config=lavish, user=user) as captioner:
             caption = captioner.caption(voice, 16_000)
         assert len(fake.blocks) - before == expected
-        assert caption.degraded == "budget: blocks_per_day"
+        assert why_of(caption.degraded) == "cap_exceeded: blocks_per_day"
     told(capsys, "set", "blocks_per_day=none", "--everyone", *at)
     with new_captioner(config=lavish, user="ada") as captioner:
         caption = captioner.caption(voice, 16_000)
-        assert caption.degraded == "budget: tokens_per_day"
+        assert why_of(caption.degraded) == "cap_exceeded: tokens_per_day"
         assert caption.escalation.blocks == 1, "7 of 12 tokens were left"
         told(capsys, "set", "tokens_per_day=none", "--user", "ada", *at)
         assert captioner.caption(voice, 16_000).degraded is None, "in a running process too"
@@ -342,13 +356,15 @@ def test_a_reset_begins_windows_anew_and_is_in_the_log(
     settings = Settings.of(limits=BudgetLimits.uncapped(blocks_per_day=5, blocks_per_lifetime=10))
     with new_captioner(config=settings, user="ada") as captioner:
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        assert [why_of(c.degraded) for c in captions] == [None, "cap_exceeded: blocks_per_day"]
         out = told(capsys, "reset", "--user", "ada", "--yes", *at)
         assert out == "ada: hour and day begun anew; record 6 of the log says so\n"
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        assert [why_of(c.degraded) for c in captions] == [None, "cap_exceeded: blocks_per_day"]
         told(capsys, "reset", "--user", "ada", "--yes", *at)
-        assert captioner.caption(voice, 16_000).degraded == "budget: blocks_per_lifetime"
+        assert (
+            why_of(captioner.caption(voice, 16_000).degraded) == "cap_exceeded: blocks_per_lifetime"
+        )
         told(capsys, "reset", "--user", "ada", "--window", "lifetime", "--yes", *at)
         assert captioner.caption(voice, 16_000).degraded is None
     assert main(["audit", "show", *at]) == 0
@@ -429,7 +445,8 @@ def test_noting_takes_less_than_a_millisecond(tmp_path: Path) -> None:
     from ugsd_sdk.decoding.events import JudgedBlock
 
     door = Door(Home.at(tmp_path), BudgetLimits(), "ada")
-    blocks = [JudgedBlock(5 * i, 5, 0.5, Outcome.SENT, "unsure: 0.5 reaches 0.3") for i in range(5)]
+    reason = Reason(code=ReasonCode.ABOVE_THRESHOLD, value=0.5, threshold=0.3)
+    blocks = [JudgedBlock(5 * i, 5, 0.5, Outcome.SENT, reason) for i in range(5)]
     door.open()
     seconds = []
     for number in range(200):

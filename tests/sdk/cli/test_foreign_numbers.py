@@ -24,7 +24,7 @@ from ugsd_privacy.reports.entries import Entry, total_of
 from ugsd_privacy.reports.fleet import Device, examine, merge_rows
 from ugsd_privacy.reports.html import report_html
 from ugsd_privacy.reports.markdown import report_markdown
-from ugsd_privacy.reports.model import Reason
+from ugsd_privacy.reports.model import ReasonRow
 from ugsd_privacy.reports.parts import Amounts
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
@@ -33,7 +33,7 @@ from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes
 from ugsd_sdk.cli import main
 
-from tests.privacy.reports.report_specimen import REPORT, amounts
+from tests.privacy.reports.report_specimen import REPORT
 
 KEY, HOSTILE_KEY = LogKey.generate(), LogKey.generate()
 LEAF = (5000, 1000, 2000)
@@ -312,9 +312,10 @@ def test_a_tampered_ledger_counts_to_a_bound() -> None:
 
 def test_reasons_of_applications_are_counted_within_bounds() -> None:
     rows = tuple(
-        Reason(outcome="kept", reason=word, is_cap=False, blocks=MOST) for word in ("mine", "yours")
+        ReasonRow(outcome="kept", reason=word, is_cap=False, blocks=MOST)
+        for word in ("mine", "yours")
     )
-    shared = REPORT.model_copy(update={"reasons": rows, "total": amounts(1)}).without_content()
+    shared = REPORT.model_copy(update={"reasons": rows, "log": ""}).without_content()
     assert read_report(shared.model_dump_json().encode()).reasons[0].blocks == MOST
 
 

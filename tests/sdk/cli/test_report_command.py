@@ -24,6 +24,8 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.home import Door, Home
 from ugsd_sdk.settings.config import Settings
 
+from tests.doubles.reasons import why_of
+
 Capsys = pytest.CaptureFixture[str]
 DAY_S = 86_400
 USER = "ada@home"
@@ -316,7 +318,7 @@ def test_every_block_that_was_decided_on_is_counted(
     limits = {"blocks_per_day": 1}
     config = Settings.model_validate({"home": tmp_path / "home", "user": USER, "limits": limits})
     with new_captioner(config=config) as captioner:
-        degraded = [captioner.caption(voice, 16_000).degraded for _ in range(3)]
+        degraded = [why_of(captioner.caption(voice, 16_000).degraded) for _ in range(3)]
     assert any(degraded)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
     withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
@@ -466,7 +468,7 @@ def test_two_exports_of_one_log_that_went_apart_are_told(
     files = []
     for name, home in (("one", used), ("two", tmp_path / "fork")):
         door = Door(Home.at(home), BudgetLimits(), USER)
-        door.open().reset(["day" if name == "one" else "hour"])
+        door.open().acts.reset(["day" if name == "one" else "hour"])
         door.close()
         files.append(str(tmp_path / f"{name}.ugsd"))
         assert main(["audit", "export", files[-1], "--home", str(home)]) == 0

@@ -16,6 +16,8 @@ from ugsd_sdk.decoding.events import Source
 from ugsd_sdk.errors import Unreachable, WrongVerifier
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 
@@ -46,8 +48,8 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
             def clear(self) -> None: ...
 
         late[0]._answers = Slow()  # type: ignore[assignment]
-        assert captioner.caption(voice, 16_000).degraded == "deadline"
-        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "deadline"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "deadline"
         assert len(fake.blocks) == 1, "nothing more leaves while an answer is owed"
         answers.extend(held)
         late[0]._answers = answers
@@ -95,7 +97,7 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
         assert len(fake.blocks) == 1, "a new session holds nothing that a block could build on"
         assert fake.connections == 2, "and is made for the next caption"
         assert captioner.caption(voice, 16_000).degraded is None
-    assert caption.degraded == "verifier unreachable"
+    assert why_of(caption.degraded) == "verifier_unreachable"
     assert caption.escalation.blocks == caption.escalation.frames == len(caption.receipts) == 1
     sources = [token.source for token in caption.tokens]
     assert sources == [Source.VERIFIED] * 5 + [Source.DRAFTED] * (len(sources) - 5)
@@ -108,7 +110,7 @@ def test_it_reconnects_on_a_later_caption_after_a_lie(
     honest, fake.answer = fake.answer, lambda block: b"garbage"
     with new_captioner() as captioner:
         captioner._load().link._first_back_off_s = 0.0
-        assert captioner.caption(voice, 16_000).degraded == "verifier misbehaved"
+        assert why_of(captioner.caption(voice, 16_000).degraded) == "verifier_misbehaved"
         fake.answer = honest
         assert captioner.caption(voice, 16_000).degraded is None
     assert fake.connections == 2
@@ -137,7 +139,7 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
         with pytest.raises(WrongVerifier, match=told) as refused:
             captioner.connect(5)
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == refused.value.reason == "verifier of another version"
+    assert why_of(caption.degraded) == why_of(refused.value.reason) == "other_version"
     assert len(frames) == 1, "no block is sent"
 
 

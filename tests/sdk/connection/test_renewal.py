@@ -17,6 +17,8 @@ from ugsd_sdk.connection.link import Link
 from ugsd_sdk.errors import Unreachable
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 BLOCKS = 5
@@ -107,7 +109,7 @@ def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_
         for _ in range(2):
             caption = captioner.caption(voice, 16_000)
             assert caption.text
-            assert caption.degraded == "verifier unreachable"
+            assert why_of(caption.degraded) == "verifier_unreachable"
             assert caption.escalation.frames == 0
         assert len(fake.blocks) == blocks
         down = False

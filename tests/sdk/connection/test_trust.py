@@ -29,6 +29,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
 from tests.doubles.lock_holder import Hold
+from tests.doubles.reasons import why_of
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
@@ -36,7 +37,7 @@ DAY = 86_400
 BEGIN = 1_800_000_000
 ROOT = RootKey.generate()
 KEYS = [VerifierKey.generate().public for _ in range(3)]
-NOT_TRUSTED = "verifier key not trusted"
+NOT_TRUSTED = "key_not_trusted"
 
 
 def signed(
@@ -83,7 +84,7 @@ class Device:
     def refuses(self, told: str, text: str | None = None, now_s: float | None = None) -> None:
         with pytest.raises(Untrusted, match=told) as refused:
             self.key(text, now_s)
-        assert refused.value.reason == NOT_TRUSTED
+        assert why_of(refused.value.reason) == NOT_TRUSTED
 
 
 @pytest.fixture
@@ -431,11 +432,11 @@ def test_a_manifest_that_is_not_trusted_never_stops_captions_and_connect_says_wh
 ) -> None:
     (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60)[:-4])
     with trusting() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == NOT_TRUSTED
+        assert why_of(captioner.caption(voice, 16_000).degraded) == NOT_TRUSTED
         with pytest.raises(Untrusted, match="signature does not verify: fetch"):
             captioner.connect(5)
         caption = captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == (NOT_TRUSTED, 0)
+        assert (why_of(caption.degraded), caption.escalation.frames) == (NOT_TRUSTED, 0)
         assert fake.connections == 0, "nothing left, the hello neither"
         (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60))
         captioner.connect(5)
@@ -563,7 +564,7 @@ def test_the_command_line_knows_a_verifier_by_its_root(
     printed = capsys.readouterr()
     assert "going on without the verifier" in printed.err
     assert "the manifest expired at" in printed.err
-    assert f"not fully verified: {NOT_TRUSTED}" in printed.out
+    assert "not fully verified: verifier key not trusted" in printed.out
     assert main(["caption", *options[:2], "--verifier-key", KEYS[0].to_text(), clip]) == 2
     assert "`ugsd-server manifest`" in capsys.readouterr().err
     assert main(["caption", "--offline", "--verifier-root", "x", clip]) == 2

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
-from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.decoder import Decoder, DecoderState
 from ugsd_sdk.decoding.events import (
     DecodedToken,
     EscalationDue,
@@ -426,6 +426,20 @@ def test_the_summary_is_sent_once_per_caption() -> None:
     second = due(decoder)
     assert (first.state_positions, second.state_positions) == ((0,), ())
     assert second.states.shape == (0, 4)
+
+
+def test_the_state_says_what_is_awaited() -> None:
+    decoder, _ = decoder_of(long_drafter(), AlwaysEscalate())
+    assert decoder.state is DecoderState.DRAFTING
+    due(decoder)
+    decoder.advance()
+    assert decoder.state is DecoderState.IN_FLIGHT
+    decoder.unanswered()
+    assert decoder.state is DecoderState.DRAFTING
+    decoder.advance()
+    assert decoder.state is DecoderState.FINISHED
+    with pytest.raises(AssertionError, match="finished"):
+        decoder.withheld()
 
 
 def test_a_withheld_block_counts_as_nothing_and_ends_escalation() -> None:

@@ -61,7 +61,7 @@ def test_a_decision_says_why_and_is_the_same_whatever_it_says() -> None:
         UncertaintyPolicy(0.61)(BLOCK, BudgetView()),
         UncertaintyPolicy(0.6)(BLOCK, BudgetView()),
     )
-    assert kept.reason == "sure: 0.6 below 0.61"
-    assert sent.reason == "unsure: 0.6 reaches 0.6"
+    assert str(kept.reason) == "sure: 0.6 below 0.61"
+    assert str(sent.reason) == "unsure: 0.6 reaches 0.6"
     assert kept == Commit("for another reason")
     assert NeverEscalate("offline")(BLOCK, BudgetView()).reason == "offline"

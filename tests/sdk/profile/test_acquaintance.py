@@ -19,9 +19,11 @@ from ugsd_sdk.home import Home
 from ugsd_sdk.profile.habit import HabitFile, clips_heard, forget_habits
 from ugsd_sdk.settings.config import Settings
 
+from tests.doubles.reasons import why_of
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
-STRANGE = "not acquainted with the voice"
+STRANGE = "not_enrolled"
 
 
 @pytest.fixture
@@ -41,14 +43,14 @@ def captions(captioner: Captioner, voice: Voice, count: int) -> list[Caption]:
 
 
 def degraded(captioner: Captioner, voice: Voice, count: int) -> list[str | None]:
-    return [caption.degraded for caption in captions(captioner, voice, count)]
+    return [why_of(caption.degraded) for caption in captions(captioner, voice, count)]
 
 
 def test_the_first_three_clips_of_a_voice_stay_here_and_the_fourth_may_leave(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     *strange, known = captions(new_captioner(), voice, 4)
-    assert [caption.degraded for caption in strange] == [STRANGE] * 3
+    assert [why_of(caption.degraded) for caption in strange] == [STRANGE] * 3
     for caption in strange:
         cost = caption.escalation
         assert cost.blocks == cost.frames == cost.bytes_sent == cost.disclosed_states == 0

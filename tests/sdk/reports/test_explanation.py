@@ -13,7 +13,7 @@ import ugsd_sdk
 from ugsd_privacy.errors import LeakageUnknown
 from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leak, Leakage
 from ugsd_sdk.cli import main
-from ugsd_sdk.drafter.onnx import GRAPHS, find_file
+from ugsd_sdk.drafter.bundle import GRAPHS, DrafterBundle
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.settings.config import Settings
@@ -41,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips", LEAKAGE_FILE))
     weights = {
-        name: hashlib.sha256(find_file(copy, name).read_bytes()).hexdigest() for name in GRAPHS
+        name: hashlib.sha256(DrafterBundle(copy).find(name).read_bytes()).hexdigest()
+        for name in GRAPHS
     }
     leaks = (
         _leak(),

@@ -14,7 +14,7 @@ from ugsd_privacy.reports.leakage import Leakage
 from ugsd_sdk.cli.content import words_of
 from ugsd_sdk.decoding.quality import Quality, measured_parts
 from ugsd_sdk.decoding.uncertainty import Calibrator
-from ugsd_sdk.drafter.onnx import pieces_of, state_dim_of
+from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.errors import ConfigError, ModelError
 from ugsd_sdk.profile.habit import NO_HABIT, HabitFile
 from ugsd_sdk.settings.config import Settings
@@ -130,7 +130,7 @@ def test_hostile_variables_are_refused_soon(
 
 MANY_KEYS = b"{" + b",".join(b'"%x":0' % n for n in range(300_000)) + b"}"
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
-    "model.json": (state_dim_of, ModelError),
+    "model.json": (lambda folder: DrafterBundle(folder).description(), ModelError),
     "quality.json": (Quality.read, ConfigError),
     "leakage.json": (lambda folder: Leakage.read(folder, {}), LeakageUnknown),
     "gate.json": (lambda folder: Calibrator.load(folder / "gate.json"), ModelError),
@@ -175,11 +175,11 @@ def test_a_pipe_as_gate_is_not_hashed(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
-    starter = Path(state_dim_of.__code__.co_filename).parents[1] / "starter"
+    starter = DrafterBundle.of("starter").folder
     (tmp_path / "model.json").write_bytes((starter / "model.json").read_bytes())
     (tmp_path / "vocabulary.json").write_bytes(b"[" * 100_000)
     with pytest.raises(ModelError, match="SHA-256"):
-        pieces_of(tmp_path)
+        DrafterBundle(tmp_path).pieces()
 
 
 def test_a_pipe_as_habit_is_not_awaited(tmp_path: Path) -> None:

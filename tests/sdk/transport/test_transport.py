@@ -21,11 +21,12 @@ from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
+
+from tests.doubles.reasons import why_of
 
 MAKERS: list[Callable[[], Transport]] = [
     lambda: MemoryTransport(lambda data: data),
@@ -38,7 +39,6 @@ def frame(tmp_path: Path, verifier_key: VerifierKey) -> SealedFrame:
     with Ledger(tmp_path / "ledger") as ledger:
         egress = Egress(
             ledger=ledger,
-            log_key=LogKey.generate(),
             owner=OwnerKey.generate().public,
             limits=BudgetLimits(),
         )
@@ -143,7 +143,7 @@ def answering() -> Iterator[Callable[[ssl.SSLContext | None], str]]:
 def test_a_server_without_tls_is_told_so(answering: Callable[..., str]) -> None:
     with pytest.raises(Unreachable, match="no TLS with 127") as raised:
         WebSocketTransport(answering(None)).connect(5)
-    assert raised.value.reason == "tls failed"
+    assert why_of(raised.value.reason) == "tls_failed"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_so(
@@ -159,4 +159,4 @@ def test_a_certificate_that_nobody_vouches_for_is_told_so(
     context.load_cert_chain(tmp_path / "server.pem")
     with pytest.raises(Unreachable, match=r"certificate of 127.* is not trusted") as raised:
         WebSocketTransport(answering(context)).connect(5)
-    assert raised.value.reason == "tls failed"
+    assert why_of(raised.value.reason) == "tls_failed"

@@ -47,7 +47,7 @@ class Carrier:
 def leave_from(home: Path) -> None:
     """Eight more passages of a home: resets, which need no verifier."""
     door = Door(Home.at(home), BudgetLimits(), "ada")
-    egress = door.open()
+    acts = door.open().acts
     for _ in range(8):
-        egress.reset(["day"])
+        acts.reset(["day"])
     door.close()

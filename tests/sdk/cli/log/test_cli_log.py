@@ -304,7 +304,8 @@ def test_a_day_before_which_is_erased_begins_in_utc(
     time.tzset()
     asked: list[object] = []
     monkeypatch.setattr(
-        "ugsd_privacy.egress.Egress.erase", lambda self, **given: asked.append(given) or (0, -1)
+        "ugsd_privacy.audit.owner_acts.OwnerActs.erase",
+        lambda self, **given: asked.append(given) or (0, -1),
     )
     try:
         assert audit("erase", "--before", "2026-01-02", "--yes", home=home) == 0

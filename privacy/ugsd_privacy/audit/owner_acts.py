@@ -1,0 +1,135 @@
+"""What the owner of a device does to its log: resetting budgets and erasing what was sent.
+
+Nothing is sent by either. Each act is one record of the log, in plain form, so that whoever
+verifies the log without the owner's key can follow it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ugsd_privacy.audit.bodies import plain_body
+from ugsd_privacy.audit.recording import record_of
+from ugsd_privacy.audit.records import MAX_RANGES, SALT_BYTES, Leaf, Resettable
+from ugsd_privacy.budget import DELTA
+from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
+from ugsd_privacy.user_names import require_normal_user
+
+__all__ = ["OwnerActs"]
+
+_SECONDS_PER_HOUR = 3600
+
+
+class OwnerActs:
+    """The owner's acts on an open ``ledger``, recorded as ``user``'s.
+
+    ``clip_norm`` and ``delta`` are written into each record, as those of the user's egress.
+    ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been running;
+    ``entropy(n)`` gives n random bytes, for salts.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        user: str = "",
+        clip_norm: float = 1.0,
+        delta: float = DELTA,
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if user:
+            require_normal_user(user)
+        self._ledger = ledger
+        self._user = user
+        self._clip_norm = clip_norm
+        self._delta = delta
+        self._clock = clock
+        self._uptime = uptime
+        self._entropy = entropy
+
+    def reset(self, windows: Sequence[Resettable]) -> int:
+        """Reset windows of the user's budget; return the index of the leaf that says so.
+
+        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`; then nothing was reset.
+        """
+        now_s, salt = self._clock(), self._entropy(SALT_BYTES)
+        with self._passage(now_s) as passage:
+            self._record(passage, {"kind": "reset", "resets": tuple(windows)}, now_s, salt)
+        return passage.index
+
+    def erase(
+        self,
+        *,
+        before_s: float | None = None,
+        user: str | None = None,
+        caption: bytes | None = None,
+    ) -> tuple[int, int]:
+        """Erase the bodies of passages that were charged to hours that ended by ``before_s``, to
+        ``user``, for ``caption``; all of them, where none of it is given. The notes of why blocks
+        were kept or sent are deleted too.
+
+        Returns how many bodies, and the index of the leaf that says so, -1 where there were none.
+        Charges and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`:
+        no body was erased, or the error says that old bytes may still be in the files.
+        """
+        before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
+        with self._ledger.owning() as owner:
+            until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
+            owner.forget(before_s=until_s, user=user, caption=caption)
+        chosen = {"before_hour": before_hour, "user": user, "caption": caption}
+        count, leaf, is_cut = self._erased(**chosen)
+        while is_cut:  # not until nothing is left: another process may append without end
+            more, leaf, is_cut = self._erased(**chosen)
+            count += more
+        self._ledger.forget()  # also what an earlier erasure could not, for somebody read
+        return count, leaf
+
+    def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
+        """Erase as much as one record can list: how many, its index, and whether there was more."""
+        now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
+        with self._passage(now_s) as passage:
+            found = _ranges(passage.sealed_leaves(**chosen))
+            ranges = found[:MAX_RANGES]
+            leaves = [number for start, stop in ranges for number in range(start, stop)]
+            if leaves:
+                passage.erase(leaves)
+                self._record(passage, {"kind": "erase", "erased": ranges}, now_s, salt)
+                leaf = passage.index
+        return len(leaves), leaf, len(found) > len(ranges)
+
+    @contextmanager
+    def _passage(self, now_s: float) -> Iterator[Passage]:
+        with self._ledger.passage(
+            user=self._user, caption=None, now_s=now_s, uptime=self._uptime()
+        ) as passage:
+            yield passage
+
+    def _record(
+        self, passage: Passage, carried: Mapping[str, Any], now_s: float, salt: bytes
+    ) -> None:
+        record = record_of(
+            passage,
+            carried,
+            user=self._user,
+            clip_norm=self._clip_norm,
+            delta=self._delta,
+            now_s=now_s,
+        )
+        body, charge = record.to_bytes(), record.charge
+        content = Leaf.of(body, charge, salt).to_bytes()
+        passage.record(charge, content=content, sealed=plain_body(salt, body), resets=record.resets)
+
+
+def _ranges(leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending numbers as ranges, each without its end."""
+    starts = [i for i, leaf in enumerate(leaves) if not i or leaves[i - 1] != leaf - 1]
+    ends = [*starts[1:], len(leaves)][: len(starts)]
+    return tuple(
+        (leaves[start], leaves[end - 1] + 1) for start, end in zip(starts, ends, strict=True)
+    )

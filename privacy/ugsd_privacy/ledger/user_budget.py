@@ -1,0 +1,68 @@
+"""What a user's budget still allows, as the ledger has it now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from ugsd_privacy.budget import BudgetLimits, Usage, Window
+from ugsd_privacy.ledger.clock import Uptime, system_uptime
+from ugsd_privacy.ledger.store import Ledger
+
+__all__ = ["UserBudget"]
+
+
+class UserBudget:
+    """Reads the budget of ``user`` from an open ``ledger``; ``limits`` are the configured caps.
+
+    ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been running.
+    ``timeout_s`` is how many seconds a call waits at most for other threads and processes that use
+    the ledger; ``None`` leaves it to the ledger. Every method raises :class:`LedgerUnavailable` or
+    :class:`LedgerCorrupt`.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        limits: BudgetLimits,
+        user: str = "",
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
+    ) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._user = user
+        self._clock = clock
+        self._uptime = uptime
+
+    def limits(self, *, timeout_s: float | None = None) -> BudgetLimits:
+        """The caps in force: as configured, or as the owner set them on this device where that is
+        less."""
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            return self._limits.tightened(view.caps(self._user))
+
+    def usage(self, caption: bytes, *, timeout_s: float | None = None) -> Usage:
+        """What the caption of that id has used so far."""
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            return view.usage(self._user, "caption", caption)
+
+    def used(self, *, timeout_s: float | None = None) -> Mapping[Window, Usage]:
+        """What the user has used of the hour and the day that would be charged now, and of their
+        lifetime."""
+        now_s, uptime = self._clock(), self._uptime()
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            return view.used(self._user, view.hour_of(now_s, uptime))
+
+    def remaining(
+        self, caption: bytes | None, *, timeout_s: float | None = None
+    ) -> Mapping[str, float]:
+        """What each cap still allows, by the caps' names as in :meth:`BudgetLimits.left`; for the
+        caption of that id too, where one has begun. All of it is read at one moment."""
+        now_s, uptime = self._clock(), self._uptime()
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            limits = self._limits.tightened(view.caps(self._user))
+            used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
+            if caption is not None:
+                used["caption"] = view.usage(self._user, "caption", caption)
+        return limits.left(used)

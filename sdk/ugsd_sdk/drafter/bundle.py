@@ -1,0 +1,166 @@
+"""A drafter's folder: where it is, what it says of itself, and its checked files.
+
+It holds ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
+token id), the graphs that :mod:`~ugsd_sdk.drafter.onnx` runs, and what was measured of them. What
+it lacks is looked for in the folder ``ears`` beside it, and its SHA-256 decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from ugsd_privacy.bounded_json import read_json
+from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
+from ugsd_privacy.strict_models import StrictModel, exactly
+
+from ugsd_sdk.drafter.wording import GenderedPhrase
+from ugsd_sdk.errors import ModelError
+
+__all__ = [
+    "BUNDLED",
+    "DESCRIPTION_FILE",
+    "EARS_FOLDER",
+    "EARS_GRAPH",
+    "GATE_FILE",
+    "GRAPHS",
+    "STARTER",
+    "VOCABULARY_FILE",
+    "DrafterBundle",
+    "DrafterDescription",
+    "parse_pieces",
+]
+
+STARTER = "starter"
+"""Name of the default drafter."""
+BUNDLED = (STARTER, "free")
+"""Names of the drafters that come with the package."""
+DESCRIPTION_FILE = "model.json"
+VOCABULARY_FILE = "vocabulary.json"
+GATE_FILE = "gate.json"
+EARS_FOLDER = "ears"
+EARS_GRAPH = "ears.onnx"
+GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
+_PACKAGE = Path(__file__).parents[1]
+_MAX_GRAPH_BYTES = 2 * 2**30
+"""ONNX's own limit of a file."""
+_MAX_PIECES, _MAX_FIELDS = 500_000, 10_000
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_Size = Annotated[int, Field(ge=1)]
+
+
+class DrafterDescription(StrictModel):
+    """``model.json``: what the graphs are and what they were trained with."""
+
+    format: Annotated[int, exactly(1)]
+    name: str
+    licence: str
+    projection: _Sha256
+    bos: Annotated[int, Field(ge=0)]
+    eos: Annotated[int, Field(ge=0)]
+    state_dim: Annotated[int, Field(ge=1, le=MAX_STATE_DIM)]
+    condition_dim: _Size
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
+    sample_rate: _Size
+    layers: _Size
+    heads: _Size
+    head_dim: _Size
+    gendered: list[GenderedPhrase] = Field(default_factory=list)
+    """How neutral captions are worded for each gender; none are left neutral."""
+    files: dict[_FileName, _Sha256]
+    """SHA-256 of every file of the model, in hex."""
+
+
+@dataclass(frozen=True)
+class DrafterBundle:
+    """The folder of one drafter. Methods that read raise :class:`ModelError` where it is missing or
+    damaged; each call reads anew."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, drafter: str | os.PathLike[str]) -> DrafterBundle:
+        """That of a drafter by its name in ``BUNDLED``, or else by its folder."""
+        return cls(_PACKAGE / drafter if drafter in BUNDLED else Path(drafter))
+
+    @property
+    def name(self) -> str:
+        """The folder's name: of a bundled drafter, its name."""
+        return self.folder.name
+
+    @property
+    def gate_file(self) -> Path:
+        """Where its gate is, if it has one."""
+        return self.folder / GATE_FILE
+
+    def find(self, name: str) -> Path:
+        """Where one of its files is: drafters over the same ears share them in a folder beside
+        their own."""
+        own = self.folder / name
+        return own if own.exists() else self.folder.parent / EARS_FOLDER / name
+
+    def description(self) -> DrafterDescription:
+        """What ``model.json`` says."""
+        path = self.folder / DESCRIPTION_FILE
+        try:
+            data = _read(path, MAX_TEXT_BYTES)
+            description = read_json(DrafterDescription, data, max_items=_MAX_FIELDS)
+        except ValueError as error:
+            raise ModelError(f"{path}: {error}: export it again") from error
+        missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)
+        if missing:
+            raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
+        return description
+
+    def files(self, description: DrafterDescription) -> dict[str, bytes]:
+        """The contents of all files that its ``description`` lists, checked against it."""
+        return {
+            name: _read_checked(self.find(name), digest)
+            for name, digest in description.files.items()
+        }
+
+    def pieces(self) -> list[str]:
+        """The text of each token."""
+        digest = self.description().files[VOCABULARY_FILE]
+        path = self.folder / VOCABULARY_FILE
+        try:
+            return parse_pieces(_read_checked(path, digest, MAX_TEXT_BYTES))
+        except ValueError as error:
+            raise ModelError(f"{path}: {error}: export it again") from error
+
+    def weights(self) -> dict[str, str]:
+        """SHA-256, in hex, of each of its graphs that is there."""
+        paths = {name: self.find(name) for name in GRAPHS}
+        return {
+            name: hashlib.sha256(_read(path)).hexdigest()
+            for name, path in paths.items()
+            if path.is_file()
+        }
+
+
+def parse_pieces(data: bytes) -> list[str]:
+    """The pieces in ``vocabulary.json``. Raises :class:`ValueError`."""
+    return read_json(list[str], data, max_items=_MAX_PIECES)
+
+
+def _read_checked(path: Path, digest: str, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
+    data = _read(path, max_bytes)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ModelError(f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}: reinstall it")
+    return data
+
+
+def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
+    try:
+        return read_regular(path, max_bytes)
+    except OSError as error:
+        raise ModelError(
+            f"{path}: {error.strerror}: name a folder with a drafter's files"
+        ) from error

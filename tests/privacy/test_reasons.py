@@ -1,0 +1,104 @@
+"""Reasons are values: stored without loss, and worded only where they are shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sqlite3
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ugsd_privacy.ledger import Decision
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label, reason_text
+
+from tests.doubles.reasons import reasons
+
+CAP = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=math.inf)
+UNSURE = Reason(code=ReasonCode.ABOVE_THRESHOLD, value=0.9, threshold=0.2)
+WORDS = {
+    Reason(code=ReasonCode.BELOW_THRESHOLD, value=0.1, threshold=0.2): "sure: 0.1 below 0.2",
+    UNSURE: "unsure: 0.9 reaches 0.2",
+    dataclasses.replace(UNSURE, accepted=3, offered=5): (
+        "unsure: 0.9 reaches 0.2; 3 of 5 accepted"
+    ),
+    dataclasses.replace(UNSURE, failure=Reason(code=ReasonCode.DEADLINE)): (
+        "unsure: 0.9 reaches 0.2; sent but unanswered: deadline"
+    ),
+    CAP: "blocks_per_day: 2 used of 2, inf more wanted",
+    Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=CAP): (
+        "after the block at 5: blocks_per_day: 2 used of 2, inf more wanted"
+    ),
+    Reason(code=ReasonCode.VERIFIER_REFUSED, refusal="overloaded"): "verifier refused: overloaded",
+    as_reason("mine: 5"): "mine: 5",
+}
+
+
+@given(reasons())
+def test_a_reason_is_read_back_as_it_was(reason: Reason) -> None:
+    assert Reason.from_note(reason.to_json()) == reason
+    assert Reason.from_fields(reason.to_fields()) == reason
+
+
+@pytest.mark.parametrize("reason", WORDS, ids=lambda reason: reason.code)
+def test_a_reason_reads_as_words_and_numbers(reason: Reason) -> None:
+    assert str(reason) == WORDS[reason]
+
+
+@pytest.mark.parametrize("code", ReasonCode)
+def test_every_code_has_words_of_its_own(code: ReasonCode) -> None:
+    labels = [reason_label(other) for other in ReasonCode]
+    assert labels.count(reason_label(code)) == 1
+    assert reason_text(as_reason(code)) == reason_label(code)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "sure: 0.1 below 0.2",
+        "after the block at 5: blocks_per_day: 2 used of 2, 1 more wanted",
+        "",
+        "[]",
+        "{}",
+        '{"code":"no such code"}',
+        '{"code":"deadline","later":1}',
+        '{"code":"deadline","value":"0.1"}',
+        '{"code":"deadline","value":[]}',
+        '{"code":"deadline","value":1' + "0" * 400 + "}",
+        '{"code":"deadline","start":-1}',
+        '{"code":"deadline","start":true}',
+        '{"code":"other","words":"\\ud800"}',
+        "[" * 100_000,
+        '{"code":"after_block","failure":' * 9 + "{}" + "}" * 9,
+    ],
+)
+def test_a_foreign_note_is_kept_as_words(note: str) -> None:
+    assert Reason.from_note(note) == Reason(code=ReasonCode.OTHER, words=note)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_words_of_an_application_can_be_stored(words: str) -> None:
+    reason = as_reason(words)
+    reason.to_json().encode()
+    assert Reason.from_note(reason.to_json()) == reason
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    reason = Reason(code=ReasonCode.BELOW_THRESHOLD, value=np.float32(0.5), threshold=1)  # type: ignore[arg-type]
+    assert Reason.from_note(reason.to_json()) == reason
+    assert str(reason) == "sure: 0.5 below 1"
+
+
+def test_sentences_in_an_older_ledger_stay_readable(world) -> None:
+    reason = Reason(code=ReasonCode.DEADLINE)
+    with world.ledger.owning() as owner:
+        owner.note([Decision(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2)
+    db = sqlite3.connect(world.ledger.path)
+    old = "unsure: 0.9 reaches 0.2; in vain: deadline"
+    db.execute("UPDATE decisions SET reason = ? WHERE id = 1", (old,))
+    db.commit()
+    db.close()
+    with world.ledger.reading() as view:
+        found = [decision.reason for decision in view.decisions("ada")]
+    assert found == [Reason(code=ReasonCode.OTHER, words=old), reason]

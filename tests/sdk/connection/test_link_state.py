@@ -1,0 +1,101 @@
+"""The link is in one state at a time, and only the drawn transitions happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection import link_state
+from ugsd_sdk.connection.link import Link
+from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
+from ugsd_sdk.errors import TransportError, Unreachable
+
+Voice = NDArray[np.float32]
+New = Callable[..., Captioner]
+
+
+@pytest.fixture
+def states(monkeypatch: pytest.MonkeyPatch) -> list[LinkState]:
+    """Every state that a link comes into, in order."""
+    seen: list[LinkState] = []
+    become = Link._become
+
+    def noting(self: Link, state: LinkState) -> None:
+        become(self, state)
+        seen.append(self.state)
+
+    monkeypatch.setattr(Link, "_become", noting)
+    return seen
+
+
+def link_of(captioner: Captioner) -> Link:
+    link = captioner._load().link
+    assert link is not None
+    return link
+
+
+def test_a_link_connects_and_closes(new_captioner: New, states: list[LinkState]) -> None:
+    with new_captioner() as captioner:
+        captioner.connect()
+        assert link_of(captioner).state is LinkState.READY
+    assert set(states[2:]) == {LinkState.CLOSED}
+    assert states[:2] == [LinkState.CONNECTING, LinkState.READY]
+
+
+def test_a_failed_attempt_backs_off(new_captioner: New, states: list[LinkState]) -> None:
+    def nobody() -> Any:
+        raise Unreachable("nobody is there")
+
+    with new_captioner(verifier=nobody) as captioner:
+        with pytest.raises(TransportError):
+            captioner.connect()
+        link = link_of(captioner)
+        assert link.state is LinkState.BACKING_OFF
+        link._retry_at_s = float("inf")
+        link.begin()
+        assert link.state is LinkState.BACKING_OFF, "it tried before the delay was over"
+        link._retry_at_s = 0.0
+        link.begin()
+        assert states[-1] in {LinkState.CONNECTING, LinkState.BACKING_OFF}
+        assert states.count(LinkState.CONNECTING) >= 2
+
+
+def test_a_dropped_session_backs_off(new_captioner: New) -> None:
+    with new_captioner() as captioner:
+        captioner.connect()
+        link = link_of(captioner)
+        link.drop(Unreachable("lost"))
+        assert link.state is LinkState.BACKING_OFF
+        captioner.connect()
+        assert link.state is LinkState.READY
+
+
+def test_a_worn_session_is_replaced_from_idle(
+    new_captioner: New, states: list[LinkState], voice: Voice
+) -> None:
+    with new_captioner() as captioner:
+        captioner.connect()
+        link_of(captioner)._session_lifetime_s = 0.0
+        del states[:]
+        captioner.caption(voice, 16_000)
+        assert states == [LinkState.IDLE, LinkState.CONNECTING, LinkState.READY]
+
+
+def test_a_closed_link_stays_closed(new_captioner: New) -> None:
+    captioner = new_captioner()
+    captioner.connect()
+    link = link_of(captioner)
+    captioner.close()
+    link.begin()
+    link.drop(Unreachable("late"))
+    assert link.state is LinkState.CLOSED
+
+
+def test_the_drawing_has_every_state() -> None:
+    assert set(TRANSITIONS) == set(LinkState)
+    drawn = (link_state.__doc__ or "") + "CLOSED"
+    assert all(state.name in drawn for state in LinkState)
