@@ -39,7 +39,7 @@ EXPORTS = [
     "VerifierSettings",
 ]
 HEAVY = [
-    "yaml",
+    "tomllib",
     "torch",
     "onnxruntime",
     "numpy",
