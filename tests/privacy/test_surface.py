@@ -90,7 +90,6 @@ SURFACE = {
     ".reports.fleet_model": "FleetReport FleetRow",
     ".reports.gather": "Budget Log Protections gather",
     ".reports.html": "MOST_CAPTIONS fleet_html report_html",
-    ".reports.inline_svg": "COLOURS inline",
     ".reports.kept": "KeptLog KeptLogs",
     ".reports.leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".reports.markdown": "fleet_markdown report_markdown",
@@ -98,6 +97,7 @@ SURFACE = {
         Report ResetRow Sent Word""",
     ".reports.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
     ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
+    ".reports.svg_drawing": "FONT_SIZE Drawing",
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound
         date fleet_verdict gap indices left many number outside period refused time untold used
         vectors verdict witness_of words_without_tricks""",
