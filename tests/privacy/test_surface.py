@@ -35,8 +35,8 @@ SURFACE = {
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
     ".dp": "",
-    ".dp.accounting": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
-        delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
+    ".dp.accounting": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit delta_of
+        epsilon_of epsilon_of_spend sigma_of spend spend_of""",
     ".dp.mechanism": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".dp.sampler": "RoundedGaussian",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",

@@ -223,7 +223,7 @@ def _value_axis(drawing: Drawing, axes: _Axes, label: str, scale: _Scale) -> Non
 
 
 def _value(tick: float) -> str:
-    return f"{tick:,.6g}"
+    return f"{tick:,.0f}" if 1000 <= tick < 1e12 else f"{tick:.6g}"
 
 
 def _cap_line(drawing: Drawing, axes: _Axes, scale: _Scale) -> None:
