@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from rich import table as rich_table
 from rich.console import Console
+from rich.table import Table
 
 __all__ = ["TextTable", "markdown", "print_tables", "widen"]
 
@@ -52,7 +52,7 @@ def print_tables(
     """Print the tables and then the ``notes``, on a terminal of at least so many ``columns``."""
     widen(console, columns)
     for table in tables:
-        shown = rich_table.Table(title=table.title or None, title_justify="left")
+        shown = Table(title=table.title or None, title_justify="left")
         for name in table.header:
             shown.add_column(
                 name,
