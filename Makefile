@@ -73,7 +73,7 @@ $(DEMO)/.installed: pyproject.toml requirements/build.lock requirements/base.loc
 # will do, so constraints.txt pins the version alone. It comes last: all that it needs on every
 # platform is in dev.lock by then, and only what a CUDA build needs besides is fetched unlocked.
 $(DEV)/.installed: pyproject.toml requirements/build.lock requirements/dev.lock constraints.txt
-	@echo '== installing the package with its dev, interop, lab, report and server extras into $(DEV); with torch'
+	@echo '== installing the package with its dev, interop, lab and report extras into $(DEV); with torch'
 	@test -x $(DEV)/bin/pip || $(call python) -m venv $(DEV)
 	@$(DEV)/$(PIP) $(LOCKED) -r requirements/build.lock
 	@$(DEV)/$(PIP) $(LOCKED) -r requirements/dev.lock
@@ -95,7 +95,7 @@ lock: $(LOCK)/.installed
 	@cd requirements && ../$(COMPILE) --output-file base.lock -c build.lock ../pyproject.toml > /dev/null
 	@cd requirements && ../$(COMPILE) --output-file dev.lock -c build.lock -c base.lock \
 		--excludes unlocked.in --extra dev --extra interop --extra lab --extra report \
-		--extra server ../pyproject.toml torch.in > /dev/null
+		../pyproject.toml torch.in > /dev/null
 
 $(LOCK)/.installed: requirements/uv.lock
 	@test -x $(LOCK)/bin/pip || $(call python) -m venv $(LOCK)

@@ -1,9 +1,9 @@
 """Two users with a budget each, which runs out mid-way: captions go on, and say why unverified.
 
 Ben inherits a child's caps. The first three captions of each only acquaint the device with the
-voice. The settings may be in TOML or in YAML.
+voice.
 
-python examples/budgets.py [examples/budgets.yaml]
+python examples/budgets.py [SETTINGS.toml]
 """
 
 from __future__ import annotations

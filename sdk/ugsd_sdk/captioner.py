@@ -59,7 +59,7 @@ class Captioner:
     ``verifier_root``, which vouches for its keys in the file ``verifier_manifest``; on this
     machine, or over the caller's transport, ``verifier_key`` may be pinned instead.
 
-    ``config`` is a :class:`Settings`, or a TOML or YAML file, which is read with the environment;
+    ``config`` is a :class:`Settings`, or a TOML file, which is read with the environment;
     arguments win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace
     those that come with the drafter and the settings.
 

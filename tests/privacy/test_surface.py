@@ -38,8 +38,8 @@ SURFACE = {
     ".budget": "CAPS DELTA MEASURES WINDOWS BudgetLimits Usage Window check_caps",
     ".cbor": "decode_item encode_item",
     ".dp": "",
-    ".dp.accounting": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit compose
-        delta_of epsilon_of epsilon_of_spend gaussian_mu mu_of sigma_of spend spend_of""",
+    ".dp.accounting": """PRIVACY_UP_TO RELATION STATE_SENSITIVITY UNBOUNDED Guarantee Unit delta_of
+        epsilon_of epsilon_of_spend sigma_of spend spend_of""",
     ".dp.mechanism": "MAX_SIGMA QUANTISATION_STEPS clip dequantise noised noised_units quantise",
     ".dp.sampler": "RoundedGaussian",
     ".egress": "CaptionHandle Egress Escalation SealedFrame",
@@ -103,7 +103,6 @@ SURFACE = {
     ".reports.fleet_model": "FleetReport FleetRow",
     ".reports.gather": "Budget Log Protections gather",
     ".reports.html": "MOST_CAPTIONS fleet_html report_html",
-    ".reports.inline_svg": "COLOURS inline",
     ".reports.kept": "KeptLog KeptLogs",
     ".reports.leakage": "LEAKAGE_FILE STRANGER Leak Leakage",
     ".reports.markdown": "fleet_markdown report_markdown",
@@ -111,6 +110,7 @@ SURFACE = {
         ResetRow Sent Word""",
     ".reports.parts": "MAX_COUNT Amounts Count Counted Part Several Sum Time Verification",
     ".reports.schema": "MAX_REPORT_BYTES AnyReport read_report report_schema",
+    ".reports.svg_drawing": "FONT_SIZE Drawing",
     ".reports.telling": """BUDGET_NOTE MOST_CHARACTERS OUTCOMES OWN_WORD UNPROVEN VERDICTS bound
         date fleet_verdict gap indices left many number outside period refused time untold used
         vectors verdict witness_of""",

@@ -41,7 +41,7 @@ EXPORTS = [
     "VerifierSettings",
 ]
 HEAVY = [
-    "yaml",
+    "tomllib",
     "torch",
     "onnxruntime",
     "numpy",

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from math import isinf, isnan
 
 from rich.console import Console
-from rich.table import Table
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report
 from ugsd_lab.attacks.frontier import Row, pareto, pick
+from ugsd_lab.tables import TextTable, markdown, print_tables
 
 __all__ = ["as_markdown", "frontier_markdown", "print_frontier", "print_report"]
 
@@ -29,35 +29,20 @@ _TEXT_COLUMNS = {"what is guessed", "corpus", "seen", "habit", "strongest attack
 
 def print_report(report: Report, console: Console) -> None:
     """A table for each kind of attack, and what they mean."""
-    console.width = max(_COLUMNS, console.width)
-    for title, rows in _tables(report):
-        table = Table(title=title, title_justify="left")
-        for name in _HEADER:
-            table.add_column(
-                name, justify="left" if name in _TEXT_COLUMNS else "right", no_wrap=True
-            )
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    for note in report.notes:
-        console.print(note, highlight=False, soft_wrap=True)
+    print_tables(_tables(report), console, report.notes, columns=_COLUMNS)
 
 
 def as_markdown(report: Report) -> str:
     """The same as a document holds it."""
-    parts = []
-    for title, rows in _tables(report):
-        rule = ["---" if name in _TEXT_COLUMNS else "---:" for name in _HEADER]
-        lines = [f"| {' | '.join(cells)} |" for cells in (_HEADER, rule, *rows)]
-        parts += [f"**{title}**", "\n".join(lines)]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in report.notes)])
+    return markdown(_tables(report), report.notes)
 
 
-def _tables(report: Report) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+def _tables(report: Report) -> Iterator[TextTable]:
     for attack, title in _TITLES.items():
         found = report.of(attack)
         if found:
-            yield f"{report.drafter}: {title}", [_cells(one) for one in _in_order(found)]
+            rows = [_cells(one) for one in _in_order(found)]
+            yield TextTable(_HEADER, rows, f"{report.drafter}: {title}", left=_TEXT_COLUMNS)
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -94,24 +79,13 @@ _FRONTIER_HEADER = (
 
 def print_frontier(rows: Sequence[Row], console: Console) -> None:
     """One table, best leakage first."""
-    console.width = max(_COLUMNS, console.width)
-    table = Table(title="ways of making states", title_justify="left")
-    for name in _FRONTIER_HEADER:
-        table.add_column(name, justify="left" if name in ("state", "") else "right", no_wrap=True)
-    for cells in _frontier_cells(rows):
-        table.add_row(*cells)
-    console.print(table)
-    for note in _FRONTIER_NOTES:
-        console.print(note, highlight=False, soft_wrap=True)
+    table = _frontier_table("ways of making states", rows)
+    print_tables([table], console, _FRONTIER_NOTES, columns=_COLUMNS)
 
 
 def frontier_markdown(rows: Sequence[Row]) -> str:
     """The same as a document holds it."""
-    rule = ["---", *["---:"] * (len(_FRONTIER_HEADER) - 2), "---"]
-    lines = [
-        f"| {' | '.join(cells)} |" for cells in (_FRONTIER_HEADER, rule, *_frontier_cells(rows))
-    ]
-    return "\n\n".join(["\n".join(lines), "\n".join(f"- {note}" for note in _FRONTIER_NOTES)])
+    return markdown([_frontier_table("", rows)], _FRONTIER_NOTES)
 
 
 _FRONTIER_NOTES = (
@@ -127,9 +101,9 @@ _FRONTIER_NOTES = (
 )
 
 
-def _frontier_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def _frontier_table(title: str, rows: Sequence[Row]) -> TextTable:
     front, chosen = pareto(rows), pick(rows)
-    return [
+    cells = [
         (
             str(row.candidate),
             _number(row.emotion),
@@ -143,3 +117,4 @@ def _frontier_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         )
         for row in sorted(rows, key=lambda row: row.leakage)
     ]
+    return TextTable(_FRONTIER_HEADER, cells, title, left=("state", ""))

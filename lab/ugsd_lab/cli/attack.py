@@ -1,63 +1,132 @@
-"""What ``ugsd-lab attack`` was asked for, and how the answer is shown."""
+"""``ugsd-lab attack``: attacks what leaves the device, or compares ways of making states."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from ugsd_privacy.output.consoles import console
+import typer
 from ugsd_privacy.output.terminal import print_document, print_json
-from ugsd_privacy.protocol.messages import Disclosure
 
-from ugsd_lab.attacks import frontier, printing
-from ugsd_lab.attacks.candidates import candidates
-from ugsd_lab.attacks.findings import as_json
-from ugsd_lab.attacks.leakage import write_leakage
-from ugsd_lab.attacks.learning import QUICK, Effort
-from ugsd_lab.attacks.material import material_of
-from ugsd_lab.attacks.picture import draw_frontier
-from ugsd_lab.attacks.study import Target, attack, prepare
-from ugsd_lab.attacks.traffic import TRAFFIC_NOTE, attack_traffic
-from ugsd_lab.data.corpora import load_corpora
+from ugsd_lab.cli.options import (
+    AsJson,
+    DataFolder,
+    DrafterName,
+    Markdown,
+    WriteBeside,
+    require_one_output,
+)
+from ugsd_lab.cli.progress import shown_progress
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.evaluation import pair_of
-from ugsd_lab.evaluation.plots import check_picture
-from ugsd_lab.models.listening import Progress
 
-_EFFORT = Effort(steps=200)
-"""Of the frontier's attackers and readers, of which there are many."""
+if TYPE_CHECKING:
+    from ugsd_privacy.protocol.messages import Disclosure
 
-__all__ = ["Answer", "Asked", "disclosures_named", "run"]
+__all__ = ["register"]
 
-
-@dataclass(frozen=True)
-class Asked:
-    """The options of the command."""
-
-    data: Path | None
-    drafter: str
-    cache: Path | None
-    plot: Path | None
-    frontier: bool
-    quick: bool
-    as_json: bool
-    markdown: bool
-    disclosures: tuple[Disclosure, ...] = tuple(Disclosure)
-    write: bool = False
-    """Keep the figures beside the drafter."""
+_FRONTIER_STEPS = 200
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The tables, to be written once the progress bars are gone."""
-
-    show: Callable[[], None]
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: ugsd-lab attack --data corpora")(attack)
 
 
-def disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
+def attack(
+    data: DataFolder = None,
+    drafter: DrafterName = "starter",
+    frontier: Annotated[
+        bool, typer.Option("--frontier", help="Compare ways of making states instead.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="EMO-DB and short training only: a first look.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the frontier: .svg or .png. Needs --frontier."),
+    ] = None,
+    disclosure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only what leaves under this one; may be repeated."),
+    ] = None,
+    write: WriteBeside = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keeps what the ears heard between runs."),
+    ] = None,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Attack what leaves the device: who speaks, what sort of person, what was said, and what the
+    network sees.
+
+    On speakers whom neither the states' training nor the attackers knew, by the strongest of
+    several attackers, beside the same attackers on what never leaves and on permuted labels.
+    """
+    from ugsd_privacy.output.consoles import console
+
+    from ugsd_lab.attacks import frontier as ways
+    from ugsd_lab.attacks import printing
+    from ugsd_lab.attacks.candidates import candidates
+    from ugsd_lab.attacks.findings import as_json as findings_as_json
+    from ugsd_lab.attacks.leakage import write_leakage
+    from ugsd_lab.attacks.learning import QUICK, Effort
+    from ugsd_lab.attacks.material import material_of
+    from ugsd_lab.attacks.picture import draw_frontier
+    from ugsd_lab.attacks.study import attack as attack_all
+    from ugsd_lab.attacks.study import prepare
+    from ugsd_lab.attacks.traffic import TRAFFIC_NOTE, attack_traffic
+    from ugsd_lab.data.corpora import load_corpora
+    from ugsd_lab.evaluation import pair_of
+    from ugsd_lab.evaluation.plots import check_picture
+
+    disclosures = _disclosures_named(disclosure or ())
+    require_one_output(as_json=as_json, markdown=markdown)
+    if plot is not None and not frontier:
+        raise EvaluationError("--plot draws the frontier: add --frontier")
+    if write and frontier:
+        raise EvaluationError("--write keeps what attackers got: leave out --frontier")
+    if plot is not None:
+        check_picture(plot)
+    pair = pair_of(drafter)
+    with shown_progress() as progress:
+        clips = load_corpora(None if quick else data)
+        target = prepare(clips, pair.drafter, pair.home, cache, progress)
+        if frontier:
+            # There are many ways, each with attackers and a reader of its own.
+            effort = QUICK if quick else Effort(steps=_FRONTIER_STEPS)
+            material = material_of(target, cache, progress)
+            rows = ways.measure_all(material, candidates(quick=quick), progress, effort=effort)
+        else:
+            report = attack_all(target, progress, disclosures=disclosures, quick=quick)
+            traffic = (
+                attack_traffic(target, progress, effort=QUICK, per_speaker=4)
+                if quick
+                else attack_traffic(target, progress)
+            )
+            report = report.with_findings(traffic, [TRAFFIC_NOTE])
+    if frontier and plot is not None:
+        draw_frontier(plot, rows)
+    if write:
+        write_leakage(report, pair.drafter, _command(drafter, data, disclosures, quick=quick))
+    if as_json:
+        found = ways.as_json(rows) if frontier else findings_as_json(report)
+        print_json(json.dumps(found, indent=1))
+    elif markdown:
+        text = printing.frontier_markdown(rows) if frontier else printing.as_markdown(report)
+        print_document(f"{text}\n")
+    elif frontier:
+        printing.print_frontier(rows, console())
+    else:
+        printing.print_report(report, console())
+
+
+def _disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
     """Those of ``names``, all where none is named. Raises :class:`EvaluationError`."""
+    from ugsd_privacy.protocol.messages import Disclosure
+
     unknown = sorted(set(names) - set(Disclosure))
     if unknown:
         known = ", ".join(Disclosure)
@@ -65,59 +134,13 @@ def disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
     return tuple(one for one in Disclosure if not names or one in names)
 
 
-def run(asked: Asked, progress: Progress) -> Answer:
-    """Attack, or compare ways of making states. Raises :class:`EvaluationError` for options that
-    exclude each other."""
-    if asked.as_json and asked.markdown:
-        raise EvaluationError("--json and --markdown are two outputs: name one of them")
-    if asked.plot is not None and not asked.frontier:
-        raise EvaluationError("--plot draws the frontier: add --frontier")
-    if asked.write and asked.frontier:
-        raise EvaluationError("--write keeps what attackers got: leave out --frontier")
-    if asked.plot is not None:
-        check_picture(asked.plot)
-    pair = pair_of(asked.drafter)
-    clips = load_corpora(None if asked.quick else asked.data)
-    target = prepare(clips, pair.drafter, pair.home, asked.cache, progress)
-    if asked.frontier:
-        return _frontier(asked, target, progress)
-    report = attack(target, progress, disclosures=asked.disclosures, quick=asked.quick)
-    report = report.with_findings(
-        attack_traffic(target, progress, effort=QUICK, per_speaker=4)
-        if asked.quick
-        else attack_traffic(target, progress),
-        [TRAFFIC_NOTE],
-    )
-    if asked.write:
-        write_leakage(report, pair.drafter, _command(asked))
-    if asked.as_json:
-        return Answer(lambda: print_json(json.dumps(as_json(report), indent=1)))
-    if asked.markdown:
-        return Answer(lambda: print_document(f"{printing.as_markdown(report)}\n"))
-    return Answer(lambda: printing.print_report(report, console()))
+def _command(
+    drafter: str, data: Path | None, disclosures: tuple[Disclosure, ...], *, quick: bool
+) -> str:
+    """The command that prints the same figures."""
+    from ugsd_privacy.protocol.messages import Disclosure
 
-
-def _command(asked: Asked) -> str:
-    """What prints the same figures."""
-    data = "" if asked.data is None or asked.quick else " --data DIR"
-    only = (
-        ""
-        if len(asked.disclosures) == len(Disclosure)
-        else "".join(f" --disclosure {disclosure}" for disclosure in asked.disclosures)
-    )
-    quick = " --quick" if asked.quick else ""
-    return f"ugsd-lab attack --drafter {asked.drafter}{data}{only}{quick}"
-
-
-def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
-    material = material_of(target, asked.cache, progress)
-    rows = frontier.measure_all(
-        material, candidates(quick=asked.quick), progress, effort=QUICK if asked.quick else _EFFORT
-    )
-    if asked.plot is not None:
-        draw_frontier(asked.plot, rows)
-    if asked.as_json:
-        return Answer(lambda: print_json(json.dumps(frontier.as_json(rows), indent=1)))
-    if asked.markdown:
-        return Answer(lambda: print_document(f"{printing.frontier_markdown(rows)}\n"))
-    return Answer(lambda: printing.print_frontier(rows, console()))
+    folder = "" if data is None or quick else " --data DIR"
+    is_whole = len(disclosures) == len(Disclosure)
+    only = "" if is_whole else "".join(f" --disclosure {one}" for one in disclosures)
+    return f"ugsd-lab attack --drafter {drafter}{folder}{only}{' --quick' * quick}"

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import print_json
 
+from ugsd_lab.cli.options import AsJson
 from ugsd_lab.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from ugsd_lab.bench.figures import Figure
 
 __all__ = ["register"]
-
-_TABLE_COLUMNS = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def bench_device(
     runs: Annotated[int, typer.Option(min=5, help="Warm captions that are timed.")] = 40,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Import, cold start, warm latency, memory, bytes sent and installed size, on this machine."""
     from ugsd_lab.bench.device import measure_device
@@ -46,7 +45,7 @@ def bench_privacy(
         Path | None,
         typer.Option(metavar="DIR", help="On whose disk the ledger is.  [default: a scratch one]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The door with its durable commit, the handshake, noise, and overhead on the wire."""
     from ugsd_lab.bench.privacy import measure_privacy
@@ -63,7 +62,7 @@ def bench_log(
         Path | None,
         typer.Option(metavar="DIR", help="On whose disk the logs are.  [default: a scratch one]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The log's durable appends, its verification, its export and its tiles."""
     from ugsd_lab.bench.log import measure_log
@@ -77,12 +76,12 @@ def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
     if as_json:
         print_json(json.dumps([figure.as_dict() for figure in figures], indent=1))
         return
-    from rich.table import Table
     from ugsd_privacy.output.consoles import console
 
-    table = Table("measure", "value", "goal", "")
-    for figure in figures:
-        table.add_row(
-            figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark
-        )
-    console(width=max(_TABLE_COLUMNS, console().width)).print(table)
+    from ugsd_lab.tables import TextTable, print_tables
+
+    rows = [
+        (figure.name, f"{figure.value:,.4g} {figure.unit}", figure.goal_text, figure.mark)
+        for figure in figures
+    ]
+    print_tables([TextTable(("measure", "value", "goal", ""), rows)], console())

@@ -15,6 +15,7 @@ from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.data.prosody import Norms, measure
 from ugsd_lab.errors import CorpusError
+from ugsd_lab.tables import TextTable, print_tables, widen
 
 __all__ = ["ClipSheet", "MeasureRow", "as_json", "find_clip", "print_sheet", "sheet_of"]
 
@@ -133,19 +134,24 @@ def as_json(sheet: ClipSheet) -> dict[str, object]:
 
 def print_sheet(sheet: ClipSheet, console: Console) -> None:
     """Labels, a table of measures, and the captions."""
+    widen(console)
     labels = Table(box=None, show_header=False, pad_edge=False)
     for label, value in _labels(sheet.clip).items():
         labels.add_row("perceived gender" if label == "gender" else label, _said(value))
     console.print(labels)
-    measures = Table("measure", "value", "unit", "held against", "its middle", "worded as")
-    for row in sheet.measures:
-        measures.add_row(
+    measures = [
+        (
             row.name, _number(row.value), row.unit, row.group,
             f"{_number(row.low)} to {_number(row.high)}", f"{row.attribute}: {row.level}",
-        )  # fmt: skip
-    measures.add_row("level", _number(sheet.level_db), "dB full scale", "", "", "not worded")
-    measures.add_row("voice quality", "", "", "", "", f"quality: {sheet.quality}")
-    console.print(measures)
+        )
+        for row in sheet.measures
+    ]  # fmt: skip
+    measures += [
+        ("level", _number(sheet.level_db), "dB full scale", "", "", "not worded"),
+        ("voice quality", "", "", "", "", f"quality: {sheet.quality}"),
+    ]
+    header = ("measure", "value", "unit", "held against", "its middle", "worded as")
+    print_tables([TextTable(header, measures)], console)
     for number, text in enumerate(sheet.references, 1):
         console.print(f"{number:2} {text}", highlight=False, soft_wrap=True)
 

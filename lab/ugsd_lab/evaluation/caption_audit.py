@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from ugsd_sdk.drafter.bundle import VOCABULARY_FILE
 
 from ugsd_lab.data.captions import (
@@ -29,6 +28,7 @@ from ugsd_lab.data.captions import (
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.prosody import Levels, Measures, Norms
 from ugsd_lab.models.listening import Progress
+from ugsd_lab.tables import TextTable, print_tables
 
 __all__ = [
     "FAULTS",
@@ -239,25 +239,29 @@ def as_json(result: Audit) -> dict[str, object]:
 def print_audit(result: Audit, console: Console) -> None:
     """A table, and some examples of each fault."""
     variety = result.variety
-    table = Table("what", "value", "")
-    table.add_row("clips", f"{result.clips:,}", f"{result.unlabelled:,} more have no emotion label")
-    table.add_row("captions", f"{variety.captions:,}", "generated; as many again without gender")
-    table.add_row("different words", f"{variety.words:,}", "")
     lengths = " / ".join(f"{words:.0f}" for words in variety.words_per_caption.values())
-    table.add_row("words per caption", lengths, " / ".join(variety.words_per_caption))
-    table.add_row("repeated within a clip", f"{variety.repeated_within:.1%}", "of the captions")
-    table.add_row("repeated across clips", f"{variety.repeated_across:.1%}", "of the captions")
-    for n, share in variety.distinct.items():
-        table.add_row(f"distinct-{n}", f"{share:.4f}", f"different {n}-grams, share of all")
-    for opening, share in variety.openings.items():
-        table.add_row("begin with", f"{share:.1%}", opening)
     missing = list(variety.not_in_vocabulary)
     shown = ", ".join(missing[:_SHOWN_WORDS]) + (", ..." if missing[_SHOWN_WORDS:] else "")
-    table.add_row("not in the vocabulary", f"{len(missing):,} words", shown)
-    table.add_section()
-    for name, faults in result.faults.items():
-        table.add_row(f"fault: {name}", f"{len(faults):,}, must be 0", f"they {FAULTS[name]}")
-    console.print(table)
-    for faults in result.faults.values():
-        for fault in faults[:_EXAMPLES]:
+    rows = [
+        ("clips", f"{result.clips:,}", f"{result.unlabelled:,} more have no emotion label"),
+        ("captions", f"{variety.captions:,}", "generated; as many again without gender"),
+        ("different words", f"{variety.words:,}", ""),
+        ("words per caption", lengths, " / ".join(variety.words_per_caption)),
+        ("repeated within a clip", f"{variety.repeated_within:.1%}", "of the captions"),
+        ("repeated across clips", f"{variety.repeated_across:.1%}", "of the captions"),
+        *(
+            (f"distinct-{n}", f"{share:.4f}", f"different {n}-grams, share of all")
+            for n, share in variety.distinct.items()
+        ),
+        *(("begin with", f"{share:.1%}", opening) for opening, share in variety.openings.items()),
+        ("not in the vocabulary", f"{len(missing):,} words", shown),
+    ]
+    faults = [
+        (f"fault: {name}", f"{len(found):,}, must be 0", f"they {FAULTS[name]}")
+        for name, found in result.faults.items()
+    ]
+    table = TextTable(("what", "value", ""), [*rows, *faults], section_rows=len(rows))
+    print_tables([table], console)
+    for found in result.faults.values():
+        for fault in found[:_EXAMPLES]:
             console.print(f"{fault.clip}: {fault.what}: {fault.text}", highlight=False)

@@ -7,10 +7,10 @@ from math import isnan
 from statistics import fmean
 
 from rich.console import Console
-from rich.table import Table
 
 from ugsd_lab.evaluation.intervals import Gap
 from ugsd_lab.evaluation.rows import Difference, Result, Row
+from ugsd_lab.tables import TextTable, markdown, print_tables
 
 __all__ = ["as_markdown", "print_result", "ranking"]
 
@@ -22,34 +22,24 @@ _Cells = dict[str, Callable[[Row], str]]
 
 def print_result(result: Result, console: Console, *, split: str, limit: int | None = None) -> None:
     """Two tables for each corpus, one of differences, and what they mean."""
-    console.width = max(_COLUMNS, console.width)
+    tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
-        console.print(_table(_title(rows[0], split, limit), rows, _SAID))
-        console.print(_table(f"{corpus}: what it cost", rows, _COST))
-    console.print(_differences(result.differences))
-    for note in _notes(result, split):
-        console.print(note, highlight=False, soft_wrap=True)
+        tables.append(_table(_title(rows[0], split, limit), rows, _SAID))
+        tables.append(_table(f"{corpus}: what it cost", rows, _COST))
+    tables.append(_differences("emotion, difference (95 %)", result.differences))
+    print_tables(tables, console, _notes(result, split), columns=_COLUMNS)
 
 
 def as_markdown(result: Result, *, split: str, limit: int | None = None) -> str:
     """The same as tables that documents may hold, one for each corpus and one of differences."""
     cells = {name: cell for name, cell in (_SAID | _COST).items() if name not in _ONLY_ON_SCREEN}
-    parts = []
+    tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
-        table = [[row.arm, *(cell(row) for cell in cells.values())] for row in rows]
-        parts.append(f"**{_title(rows[0], split, limit)}**")
-        parts.append(_markdown(["arm", *cells], table))
-    parts.append("**emotion, UGSD minus another arm (95 %)**")
-    parts.append(_markdown(*_difference_cells(result.differences)))
-    parts.append("\n".join(f"- {note}" for note in _notes(result, split)))
-    return "\n\n".join(parts)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+        tables.append(_table(_title(rows[0], split, limit), rows, cells))
+    tables.append(_differences("emotion, UGSD minus another arm (95 %)", result.differences))
+    return markdown(tables, _notes(result, split))
 
 
 def ranking(result: Result) -> str:
@@ -124,18 +114,13 @@ def _title(row: Row, split: str, limit: int | None) -> str:
     )
 
 
-def _table(title: str, rows: Sequence[Row], cells: _Cells) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("arm", no_wrap=True)
-    for name in cells:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(row.arm, *(cell(row) for cell in cells.values()))
-    return table
+def _table(title: str, rows: Sequence[Row], cells: _Cells) -> TextTable:
+    values = [[row.arm, *(cell(row) for cell in cells.values())] for row in rows]
+    return TextTable(["arm", *cells], values, title, left={"arm"})
 
 
-def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: an arm, and UGSD minus it on each corpus."""
+def _differences(title: str, differences: Sequence[Difference]) -> TextTable:
+    """An arm, and UGSD minus it on each corpus."""
     corpora = {d.corpus: f"{d.corpus} ({d.where})" for d in differences}
     cells = {
         (d.against, d.corpus): f"{d.emotion:+.3f} ({d.low:+.3f} to {d.high:+.3f})"
@@ -143,17 +128,7 @@ def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], lis
     }
     arms = dict.fromkeys(d.against for d in differences)
     rows = [[arm, *(cells.get((arm, corpus), "-") for corpus in corpora)] for arm in arms]
-    return ["UGSD minus", *corpora.values()], rows
-
-
-def _differences(differences: Sequence[Difference]) -> Table:
-    (first, *titles), rows = _difference_cells(differences)
-    table = Table(first, title="emotion, difference (95 %)", title_justify="left")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return TextTable(["UGSD minus", *corpora.values()], rows, title, left={"UGSD minus"})
 
 
 def _notes(result: Result, split: str) -> Iterator[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from ugsd_sdk.decoding.quality import Check, Gap, Quality, Setting
+
+from ugsd_lab.tables import TextTable, markdown, print_tables
 
 __all__ = ["as_markdown", "print_quality"]
 
-_COLUMNS = 130
 _SETTINGS = [
     "disclosure", "threshold", "risk", "bound", "emotion", "gain (95 %)", "tokens left",
     "states left", "frames", "bytes",
@@ -21,37 +21,20 @@ _TEXT_CELLS = frozenset({"disclosure", "chosen on", "on"})
 
 def print_quality(quality: Quality, console: Console) -> None:
     """What each setting reached, what choices were worth elsewhere, and what both mean."""
-    console.width = max(_COLUMNS, console.width)
-    for title, header, rows in _tables(quality):
-        table = Table(title=title, title_justify="left")
-        for name in header:
-            table.add_column(name, justify="left" if name in _TEXT_CELLS else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    for note in _notes(quality):
-        console.print(note, highlight=False, soft_wrap=True)
+    print_tables(_tables(quality), console, _notes(quality))
 
 
 def as_markdown(quality: Quality) -> str:
     """The same as tables that documents may hold."""
-    parts = []
-    for title, header, rows in _tables(quality):
-        rule = ["---" if name in _TEXT_CELLS else "---:" for name in header]
-        lines = [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]
-        parts += [f"**{title}**", "\n".join(lines)]
-    parts.append("\n".join(f"- {note}" for note in _notes(quality)))
-    return "\n\n".join(parts)
+    return markdown(_tables(quality), _notes(quality))
 
 
-def _tables(quality: Quality) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _tables(quality: Quality) -> Iterator[TextTable]:
     title = f"{quality.captions} captions of {quality.speakers} calibration speakers"
-    yield title, _SETTINGS, [_setting(one) for one in _told(quality.settings)]
-    yield (
-        "what the choice for a target of the risk loses elsewhere",
-        _CHECKS,
-        [_check(one) for one in quality.checks],
-    )
+    settings = [_setting(one) for one in _told(quality.settings)]
+    yield TextTable(_SETTINGS, settings, title, left=_TEXT_CELLS)
+    title = "what the choice for a target of the risk loses elsewhere"
+    yield TextTable(_CHECKS, [_check(one) for one in quality.checks], title, left=_TEXT_CELLS)
 
 
 def _told(settings: Sequence[Setting]) -> list[Setting]:

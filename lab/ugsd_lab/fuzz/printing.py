@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from ugsd_lab.fuzz.run import Fuzzed
+from ugsd_lab.tables import TextTable, print_tables
 
 __all__ = ["as_json", "print_fuzzed"]
 
@@ -33,13 +33,14 @@ def as_json(result: Fuzzed) -> dict[str, object]:
 
 def print_fuzzed(result: Fuzzed, console: Console) -> None:
     """One row per target and outcome, then every finding with its bytes."""
-    table = Table("reader", "outcome", "inputs", "peak KiB", "slowest ms")
+    rows = []
     for name, counter in result.outcomes.items():
         peak, slowest = result.peak_bytes[name] / 1024, 1000 * result.slowest_s[name]
         for row, (outcome, count) in enumerate(counter.most_common()):
             last = ("", "") if row else (f"{peak:,.0f}", f"{slowest:,.1f}")
-            table.add_row("" if row else name, outcome, f"{count:,}", *last)
-    console.print(table)
+            rows.append(("" if row else name, outcome, f"{count:,}", *last))
+    header = ("reader", "outcome", "inputs", "peak KiB", "slowest ms")
+    print_tables([TextTable(header, rows)], console)
     console.print(
         f"{result.frames:,} inputs, seed {result.seed}, {result.elapsed_s:,.0f} s; "
         f"the process took {result.rss_bytes / 2**20:,.0f} MiB at most; "

@@ -21,7 +21,7 @@ spent is bookkeeping.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Literal, Self
@@ -35,12 +35,9 @@ __all__ = [
     "UNBOUNDED",
     "Guarantee",
     "Unit",
-    "compose",
     "delta_of",
     "epsilon_of",
     "epsilon_of_spend",
-    "gaussian_mu",
-    "mu_of",
     "sigma_of",
     "spend",
     "spend_of",
@@ -105,16 +102,6 @@ class Guarantee(BaseModel):
         return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.word})"
 
 
-def gaussian_mu(*, sensitivity: float, sigma: float) -> float:
-    """mu of one release. Both in the same unit, above 0."""
-    return sensitivity / sigma
-
-
-def compose(mus: Iterable[float]) -> float:
-    """mu of all of them together."""
-    return math.hypot(*mus)
-
-
 def delta_of(*, epsilon: float, mu: float) -> float:
     """The least delta at which ``mu`` is within ``epsilon``; both at least 0."""
     if mu == 0:
@@ -139,15 +126,6 @@ def epsilon_of(*, mu: float, delta: float) -> float:
     most = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))
     _, above = _bisected(0.0, most, lambda epsilon: delta_of(epsilon=epsilon, mu=mu) > delta)
     return above * (1 + _ROUNDING)
-
-
-def mu_of(*, epsilon: float, delta: float) -> float:
-    """The largest mu within ``epsilon`` at ``delta``, rounded down."""
-    most = 1.0
-    while delta_of(epsilon=epsilon, mu=most) <= delta:
-        most *= 2
-    below, _ = _bisected(0.0, most, lambda mu: delta_of(epsilon=epsilon, mu=mu) <= delta)
-    return below * (1 - 10 * _ROUNDING)
 
 
 def sigma_of(*, epsilon: float, delta: float, sensitivity: float, releases: int = 1) -> float:

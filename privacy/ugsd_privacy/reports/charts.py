@@ -5,51 +5,29 @@ Days stand where the calendar has them, the idle ones too. The same report gives
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from ugsd_privacy.reports.inline_svg import COLOURS, inline
 from ugsd_privacy.reports.model import DayRow
+from ugsd_privacy.reports.svg_drawing import FONT_SIZE, Drawing
 from ugsd_privacy.reports.telling import number
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["Chart", "bytes_chart", "epsilon_chart"]
 
-# Matplotlib, an extra, loads where it draws.
-# ruff: noqa: PLC0415
-
-_INK, _BAR, _LINE, _LIMIT, _RULE = COLOURS
-_STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _INK,
-    "axes.facecolor": "none",
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.size": 12,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 1,
-    "svg.fonttype": "none",  # text stays text
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
-_WIDTH, _PLOT_HEIGHT, _STRIP_HEIGHT = 9.0, 2.9, 0.6
-"""Inches, of 72 units of the SVG each."""
-_STRIP_ALONE_HEIGHT = 1.35
+_WIDTH, _PLOT_HEIGHT, _STRIP_HEIGHT = 648.0, 150.0, 14.0
+"""Units of the SVG."""
+_ABOVE, _BELOW, _BESIDE = 26.0, 54.0, 28.0
+"""Room for a line of text above a plot, for the dates below it, and at each side."""
+_LETTER = 7.2
+"""Width of a digit of text at its widest, of whatever font."""
+_MOST_VALUES = 5
 _LEAST_SPAN_DAYS = 9
 """On the axis, so that a single day is no slab."""
 _MOST_LABELS = 6
-_MOST_MARKERS = 40
+_MOST_DOTS = 40
 _MONTHS_APART = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12_000, 24_000)
 _NEAR = 8
 """A cap further above what was used, as its multiple, is told and not drawn."""
@@ -85,18 +63,20 @@ def bytes_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
         told += f"; most on {most.day}, {number(most.amounts.bytes)}"
     told += f". {_cap_told('day', cap)}"
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        first, last = _date_axis(axes, days)
-        axes.bar(
-            [_day_number(day) for day in busy],
-            amounts,
-            color=_BAR,
-            width=max(0.8, (last - first) / 500),
-        )
-        _value_axis(axes, "bytes", max(amounts, default=0), cap)
-
-    return _chart("bytes", "Bytes that left, by day", told, draw, _PLOT_HEIGHT)
+    scale = _Scale.up_to(max(amounts, default=0), cap)
+    axes = _Axes(days, left=scale.left, right=scale.right)
+    bottom = _ABOVE + _PLOT_HEIGHT
+    title = "Bytes that left, by day"
+    drawing = Drawing("bytes", title, told, width=_WIDTH, height=bottom + _BELOW)
+    _value_axis(drawing, axes, "bytes", scale)
+    half = max(0.8, (axes.last - axes.first) / 500) / 2
+    for day in busy:
+        at = _day_number(day)
+        top = scale.y(day.amounts.bytes)
+        drawing.box(axes.x(at - half), top, axes.x(at + half), bottom, "bar")
+    _cap_line(drawing, axes, scale)
+    _date_axis(drawing, axes, days, bottom)
+    return Chart(title, told, drawing.svg())
 
 
 def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
@@ -106,20 +86,75 @@ def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
     bounded = [span for span in spans if span.epsilon is not None]
     runs = [list(run) for _, run in groupby(spans, key=lambda span: span.epsilon is None)]
     unbounded = [(run[0].begin, run[-1].end) for run in runs if run[0].epsilon is None]
-    height = _PLOT_HEIGHT if bounded else 0.0
+    most = max((span.epsilon for span in bounded if span.epsilon is not None), default=0.0)
+    scale = _Scale.up_to(most, cap) if bounded else None
+    axes = _Axes(days, left=scale.left, right=scale.right) if scale else _Axes(days)
+    told, title = _described(days, cap), "Epsilon of a lifetime, by day"
+    bottom = (_ABOVE + _PLOT_HEIGHT) * bool(scale) + (_ABOVE + _STRIP_HEIGHT) * bool(unbounded)
+    drawing = Drawing("epsilon", title, told, width=_WIDTH, height=bottom + _BELOW)
+    if scale:
+        _value_axis(drawing, axes, "epsilon so far", scale)
+        for run in runs:
+            _steps(drawing, axes, scale, run, has_dots=len(spans) <= _MOST_DOTS)
+        _cap_line(drawing, axes, scale)
     if unbounded:
-        height += _STRIP_HEIGHT if bounded else _STRIP_ALONE_HEIGHT
+        top = bottom - _STRIP_HEIGHT
+        drawing.hatched_boxes(
+            [(axes.x(begin), top, axes.x(end), bottom) for begin, end in unbounded]
+        )
+        label = "no bound (no noise)" if scale else "no bound on any day (no noise)"
+        drawing.text((axes.left, top - 8), label, "start", "limit")
+    _date_axis(drawing, axes, days, bottom)
+    return Chart(title, told, drawing.svg())
 
-    def draw(figure: Figure) -> None:
-        ratios = [_PLOT_HEIGHT] * bool(bounded) + [_STRIP_HEIGHT / 2] * bool(unbounded)
-        parts = figure.subplots(len(ratios), squeeze=False, sharex=True, height_ratios=ratios)
-        if bounded:
-            _steps(parts[0, 0], spans, cap)
-        if unbounded:
-            _strip(parts[-1, 0], unbounded, is_alone=not bounded)
-        _date_axis(parts[-1, 0], days)
 
-    return _chart("epsilon", "Epsilon of a lifetime, by day", _described(days, cap), draw, height)
+class _Scale(NamedTuple):
+    """The values of a plot: which are written, and where one stands."""
+
+    top: float
+    ticks: tuple[float, ...]
+    cap: float | None
+    is_near: bool
+    """Whether the cap is on the scale."""
+
+    @classmethod
+    def up_to(cls, most: float, cap: float | None) -> _Scale:
+        is_near = cap is not None and (cap <= _NEAR * most or not most)
+        top = 1.12 * (max(most, cap if cap is not None and is_near else 0.0) or 1.0)
+        power = 10.0 ** math.floor(math.log10(top / _MOST_VALUES))
+        step = next(n * power for n in (1, 2, 5, 10, 20) if top / (n * power) <= _MOST_VALUES)
+        ticks = tuple(step * count for count in range(int(top / step) + 1))
+        return cls(top, ticks, cap, is_near)
+
+    def y(self, value: float) -> float:
+        return _ABOVE + _PLOT_HEIGHT * (1 - value / self.top)
+
+    @property
+    def left(self) -> float:
+        """Room for the values, and for what they are."""
+        return 2 * FONT_SIZE + 6 + _LETTER * max(len(_value(tick)) for tick in self.ticks)
+
+    @property
+    def right(self) -> float:
+        """Room for the cap."""
+        has_label = self.cap is not None and self.is_near
+        return max(_BESIDE, 8 + _LETTER * len(f"cap {number(self.cap)}") if has_label else 0.0)
+
+
+class _Axes:
+    """The days of a chart, and where one stands."""
+
+    def __init__(
+        self, days: Sequence[DayRow], *, left: float = _BESIDE, right: float = _BESIDE
+    ) -> None:
+        first, last = _day_number(days[0]), _day_number(days[-1])
+        margin = max(0.75, (_LEAST_SPAN_DAYS - (last - first)) / 2, (last - first) / 100)
+        self.first, self.last = first - margin, last + margin
+        self.left, self.right = left, _WIDTH - right
+
+    def x(self, day: float) -> float:
+        share = (day - self.first) / (self.last - self.first)
+        return self.left + share * (self.right - self.left)
 
 
 def _described(days: Sequence[DayRow], cap: float | None) -> str:
@@ -160,68 +195,60 @@ def _spans(days: Sequence[DayRow]) -> list[_Span]:
     ]
 
 
-def _steps(axes: Axes, spans: Sequence[_Span], cap: float | None) -> None:
-    values = [math.nan if span.epsilon is None else span.epsilon for span in spans]
-    edges = [*(span.begin for span in spans), spans[-1].end]
-    axes.stairs(values, edges, baseline=None, color=_LINE, linewidth=2)
-    axes.stairs(values, edges, baseline=0, color=_LINE, fill=True, alpha=0.15)
-    if len(spans) <= _MOST_MARKERS:
-        axes.plot([span.begin + 0.5 for span in spans], values, "o", color=_LINE, markersize=5)
-    most = max(span.epsilon for span in spans if span.epsilon is not None)
-    _value_axis(axes, "epsilon so far", most, cap)
+def _steps(
+    drawing: Drawing, axes: _Axes, scale: _Scale, spans: Sequence[_Span], *, has_dots: bool
+) -> None:
+    """A run of days that all have a bound, or none that has."""
+    points, dots = [], []
+    for span in spans:
+        if span.epsilon is None:
+            return
+        y = scale.y(span.epsilon)
+        points += [(axes.x(span.begin), y), (axes.x(span.end), y)]
+        dots.append((axes.x(span.begin + 0.5), y))
+    ends = [(points[-1][0], scale.y(0)), (points[0][0], scale.y(0))]
+    drawing.area([*points, *ends], "line")
+    drawing.line(points, "line", stroke_width="2")
+    for dot in dots if has_dots else ():
+        drawing.dot(dot, "line")
 
 
-def _strip(axes: Axes, unbounded: Sequence[tuple[float, float]], *, is_alone: bool) -> None:
-    axes.broken_barh(
-        [(begin, end - begin) for begin, end in unbounded],
-        (0, 1),
-        facecolor="none",
-        edgecolor=_LIMIT,
-        linewidth=0,
-        hatch="////",
-    )
-    axes.set_ylim(0, 1)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    told = "no bound on any day (no noise)" if is_alone else "no bound (no noise)"
-    axes.set_title(told, loc="left", size="medium", color=_LIMIT)
+def _value_axis(drawing: Drawing, axes: _Axes, label: str, scale: _Scale) -> None:
+    for tick in scale.ticks:
+        y = scale.y(tick)
+        drawing.line([(axes.left, y), (axes.right, y)], "rule", stroke_width="0.6")
+        drawing.text((axes.left - 6, y + 4), _value(tick), "end")
+    drawing.line([(axes.left, _ABOVE), (axes.left, _ABOVE + _PLOT_HEIGHT)], "ink")
+    drawing.text((FONT_SIZE, _ABOVE + _PLOT_HEIGHT / 2), label, "middle", is_upright=True)
 
 
-def _value_axis(axes: Axes, label: str, most: float, cap: float | None) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    is_near = cap is not None and (cap <= _NEAR * most or not most)
-    top = max(most, cap if cap is not None and is_near else 0.0) or 1.0
-    axes.set_ylim(0, 1.12 * top)
-    axes.set_ylabel(label)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    axes.grid(visible=True, axis="y")
-    if cap is not None and is_near:
-        axes.axhline(cap, color=_LIMIT, linestyle="--", linewidth=1.5)
-        axes.annotate(
-            f"cap {number(cap)}",
-            (1, cap),
-            (4, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            verticalalignment="center",
-            color=_LIMIT,
-        )
-    elif cap is not None:
-        told = f"cap {number(cap)}, above this scale"
-        axes.set_title(told, loc="right", size="medium", color=_LIMIT)
+def _value(tick: float) -> str:
+    return f"{tick:,.0f}" if 1000 <= tick < 1e12 else f"{tick:.6g}"
 
 
-def _date_axis(axes: Axes, days: Sequence[DayRow]) -> tuple[float, float]:
-    """Returns the axis' ends."""
-    first, last = _day_number(days[0]), _day_number(days[-1])
-    margin = max(0.75, (_LEAST_SPAN_DAYS - (last - first)) / 2, (last - first) / 100)
+def _cap_line(drawing: Drawing, axes: _Axes, scale: _Scale) -> None:
+    if scale.cap is None:
+        return
+    label = f"cap {number(scale.cap)}"
+    if not scale.is_near:
+        drawing.text((axes.right, _ABOVE - 10), f"{label}, above this scale", "end", "limit")
+        return
+    y = scale.y(scale.cap)
+    dashes = {"stroke_width": "1.5", "stroke_dasharray": "6 3"}
+    drawing.line([(axes.left, y), (axes.right, y)], "limit", **dashes)
+    drawing.text((axes.right + 5, y + 4), label, "start", "limit")
+
+
+def _date_axis(drawing: Drawing, axes: _Axes, days: Sequence[DayRow], bottom: float) -> None:
+    drawing.line([(axes.left, bottom), (axes.right, bottom)], "ink")
     ticks = _ticks(date.fromisoformat(days[0].day), date.fromisoformat(days[-1].day))
-    axes.set_xlim(first - margin, last + margin)
-    axes.set_xticks([tick.toordinal() for tick in ticks], _labels(ticks))
-    axes.set_xlabel("day (UTC)")
-    return axes.get_xlim()
+    for tick, before in zip(ticks, [None, *ticks], strict=False):
+        x = axes.x(tick.toordinal())
+        drawing.line([(x, bottom), (x, bottom + 4)], "ink")
+        drawing.text((x, bottom + 17), f"{tick.day} {_MONTHS[tick.month - 1]}", "middle")
+        if before is None or before.year != tick.year:
+            drawing.text((x, bottom + 32), str(tick.year), "middle")
+    drawing.text(((axes.left + axes.right) / 2, bottom + 49), "day (UTC)", "middle")
 
 
 def _ticks(first: date, last: date) -> list[date]:
@@ -236,27 +263,3 @@ def _ticks(first: date, last: date) -> list[date]:
         if len(ticks) <= _MOST_LABELS:
             break
     return ticks
-
-
-def _labels(dates: Sequence[date]) -> list[str]:
-    """The year stands under the first date of each."""
-    years = [None, *(day.year for day in dates)]
-    return [
-        f"{day.day} {_MONTHS[day.month - 1]}" + (f"\n{day.year}" if day.year != before else "")
-        for day, before in zip(dates, years, strict=False)
-    ]
-
-
-def _chart(
-    name: str, title: str, told: str, draw: Callable[[Figure], None], height: float
-) -> Chart:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    out = io.BytesIO()
-    with rc_context(_STYLE | {"svg.hashsalt": f"ugsd {name}"}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", metadata=metadata)
-    return Chart(title, told, inline(out.getvalue(), name, title, told))

@@ -18,7 +18,7 @@ from ugsd_privacy.reports.model import Report
 
 __all__ = ["MOST_CAPTIONS", "fleet_html", "report_html"]
 
-# Jinja and matplotlib, an extra, load where they write.
+# Jinja, an extra, loads where it writes.
 # ruff: noqa: PLC0415
 
 _STYLE, _SCRIPT = "page.css", "tables.js"
@@ -54,7 +54,6 @@ def _smaller(*limits: float | None) -> float | None:
 def _require_extra() -> None:
     try:
         import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
     except ImportError as error:
         raise ReportRejected(
             f"HTML needs {error.name}: pip install 'ugsd[report]', or take --format md or json"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ConfigOption", "HomeOption", "OwnerKeyOption", "UserOption", "settings_from"]
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML or YAML).")
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
 ]
 HomeOption = Annotated[
     Path | None,

@@ -72,11 +72,6 @@ class Gap(StrictModel):
     captions: _Count
     speakers: _Count
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether the verifier is surely the better one."""
-        return self.low is not None and self.low > 0
-
 
 class Check(StrictModel):
     """What a choice was worth on captions that had no part in it."""

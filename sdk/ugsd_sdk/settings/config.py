@@ -1,4 +1,4 @@
-"""Settings of the device side, from a TOML or YAML file, the environment and Python.
+"""Settings of the device side, from a TOML file, the environment and Python.
 
 Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
 ``UGSD_LIMITS__BLOCKS_PER_DAY``, ``UGSD_USERS__ADA__TOKENS_PER_DAY``), the environment over the
@@ -341,7 +341,7 @@ class Settings(BaseSettings):
     def read(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
         """Settings from ``arguments``, the environment and the file at ``path``.
 
-        The file is TOML or YAML by its ending. Raises :class:`ConfigError` that names file, line
+        The file is TOML. Raises :class:`ConfigError` that names file, line
         and key at fault and what would be right; also for a ``UGSD_`` variable that names no
         setting (``UGSD_SERVER_`` ones are the server's).
         """

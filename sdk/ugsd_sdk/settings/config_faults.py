@@ -74,8 +74,7 @@ def told(
     to do."""
     keys = tuple(str(part) for part in fault["loc"] if part != "[key]")
     keys = tuple(fault.get("ctx", {}).get("keys", keys))
-    in_yaml = file is not None and file.is_yaml
-    return f"{_origin(keys, arguments, file)}: {_fix(fault, keys, settings, in_yaml=in_yaml)}"
+    return f"{_origin(keys, arguments, file)}: {_fix(fault, keys, settings)}"
 
 
 def told_variable(settings: type[BaseModel]) -> str:
@@ -118,7 +117,7 @@ def _has(values: object, keys: Keys) -> bool:
     return bool(keys)
 
 
-def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) -> str:
+def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
     kind, value = fault["type"], fault["input"]
     if kind == "extra_forbidden":
         return f"no such setting: {_nearest(settings, keys)}"
@@ -127,9 +126,9 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel], *, in_yaml: bool) ->
         and keys[0] in NAMED_TABLES
         and keys[-1] in _fields(settings, ("limits",))
     ):
-        return f"it belongs under a name: {_example(keys[:1], in_yaml=in_yaml)}"
+        return f"it belongs under a name: {_example(keys[:1])}"
     if kind in _NOT_A_TABLE:
-        return f"{keys[-1]} is a table: {_example(keys, in_yaml=in_yaml)}"
+        return f"{keys[-1]} is a table: {_example(keys)}"
     if kind == "path_type":
         return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
@@ -145,11 +144,9 @@ def _shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 
 
-def _example(keys: Keys, *, in_yaml: bool) -> str:
+def _example(keys: Keys) -> str:
     key, value = _EXAMPLES.get(keys[0], ("inherits", "child"))
     table = keys if len(keys) > 1 or keys[0] not in NAMED_TABLES else (*keys, "NAME")
-    if in_yaml:
-        return "".join(f"{name}: {{" for name in table) + f"{key}: {value}" + "}" * len(table)
     return f"[{'.'.join(table)}] {key} = {json.dumps(value)}"
 
 

@@ -1,11 +1,9 @@
-"""A settings file, TOML or YAML by its ending, with the line of each of its keys.
+"""A settings file in TOML, with the line of each of its keys.
 
-YAML is read as YAML 1.1 by PyYAML's safe loader, less what would let a cap be misread: a key that
-is given twice, an alias, a key that is no text, and an empty value are refused.
-
-Both parsers are plain Python, and slow or recursive on texts that nobody writes. So a file's size
-and the number of its lines, commas and brackets are bounded before it is parsed, and the depth of
-its keys and the size of its numbers as it is read: the worst that is allowed takes under a second.
+The standard library's parser is plain Python, and slow or recursive on texts that nobody writes. A
+file's size, the number of its lines, commas and brackets, and the parts of its keys are therefore
+bounded before it is parsed, and the size of its numbers afterwards: the worst file that is allowed
+takes less than a second.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from ugsd_privacy.errors import KeyFileError, UserNameRefused
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.files.file_owners import (
@@ -37,21 +34,13 @@ MAX_SETTINGS_BYTES = 256 * 1024
 MAX_PARTS = 10_000
 """Lines, commas and opening brackets."""
 _PARTS = "\n,[{"
-_MAX_DEPTH = 16
-"""Settings are three tables deep."""
-_MAX_BITS, _MAX_DIGITS = 64, 100
-_SHOWN_CHARACTERS = 60
+_MAX_BITS = 64
 
 NAMED_TABLES = ("profiles", "users")
 """Tables whose keys are names that people chose; neither case nor Unicode form tells two apart."""
 
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _GIVEN_TWICE = re.compile("overwrite|twice|immutable|duplicate", re.I)
-
-_ODD_NUMBER = re.compile(r"[-+]?0[0-9_box]|.*:")
-"""Octal, binary, hexadecimal or of base 60, to YAML 1.1."""
-_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
-_UNTAGGED = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 Keys = tuple[str, ...]
 
@@ -67,15 +56,14 @@ class SettingsFile:
 
     @classmethod
     def read(cls, path: Path) -> SettingsFile:
-        """Raises :class:`ConfigError` with path and line, unless it can be read as what it is."""
-        kinds: dict[str, Callable[[Path, str], SettingsFile]] = {
-            ".toml": _read_toml,
-            ".yaml": _read_yaml,
-            ".yml": _read_yaml,
-        }
-        read = kinds.get(path.suffix.lower())
-        if read is None:
-            raise ConfigError(f"{path}: settings are read from files named .toml, .yaml or .yml")
+        """Read and parse the file at ``path``.
+
+        Raises :class:`ConfigError`, which names the path and, where one is at fault, the line.
+        """
+        if path.suffix.lower() != ".toml":
+            raise ConfigError(
+                f"{path}: settings are read from .toml files: rewrite this one in TOML"
+            )
         try:
             data = read_regular(path, MAX_SETTINGS_BYTES, check=_require_trusted)
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -93,12 +81,7 @@ class SettingsFile:
                 f"{path}: more than {MAX_PARTS} lines, commas and brackets: give users who share "
                 "their caps one profile, and let each device read its own users alone"
             )
-        return read(path, text)
-
-    @property
-    def is_yaml(self) -> bool:
-        """Else it is TOML."""
-        return self.path.suffix.lower() != ".toml"
+        return _read_toml(path, text)
 
     def place(self, keys: Keys) -> str:
         """``path:LINE`` of a key, or of the nearest table around it."""
@@ -193,16 +176,10 @@ def _check_numbers(value: Any, keys: Keys, place: Callable[[Keys], str]) -> None
     elif isinstance(value, list):
         for inner in value:
             _check_numbers(inner, keys, place)
-    elif _is_too_large(value):
-        _refuse_number(place(keys), keys)
-
-
-def _is_too_large(value: object) -> bool:
-    return isinstance(value, int) and value.bit_length() > _MAX_BITS
-
-
-def _refuse_number(place: str, keys: Keys) -> NoReturn:
-    raise ConfigError(f"{place}: key {'.'.join(keys)}: too large a number: `none` lifts a cap")
+    elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ConfigError(
+            f"{place(keys)}: key {'.'.join(keys)}: too large a number: `none` lifts a cap"
+        )
 
 
 def _given_twice(found: list[KeyLine]) -> KeyLine | None:
@@ -213,88 +190,6 @@ def _given_twice(found: list[KeyLine]) -> KeyLine | None:
             return key
         ended[key.path] = key.ends
     return None
-
-
-class _Loader(yaml.SafeLoader):
-    """One that refuses aliases."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="an alias is not read: write out what it stands for", problem_mark=mark
-            )
-        return super().compose_node(parent, index)
-
-
-def _read_yaml(path: Path, text: str) -> SettingsFile:
-    lines: dict[Keys, int] = {}
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        values = {} if root is None else _plain(path, loader, root, (), lines)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = 1 if mark is None else mark.line + 1
-        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{path}:{line}: not YAML: {error.reason}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}:1: not YAML: nested too deeply") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}:1: not settings: write each as KEY: VALUE")
-    return _settings_file(path, values, lines)
-
-
-def _plain(
-    path: Path, loader: yaml.SafeLoader, node: yaml.Node, keys: Keys, lines: dict[Keys, int]
-) -> Any:
-    """The node as plain values; the lines of its keys are added to ``lines``."""
-    line = node.start_mark.line + 1
-    name = ".".join(keys)
-    if len(keys) > _MAX_DEPTH:
-        raise ConfigError(f"{path}:{line}: not settings: nested too deeply")
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in _UNTAGGED:
-        raise ConfigError(f"{path}:{line}: key {name}: delete the tag {node.tag}")
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(path, loader, item, (*keys, "[]"), {}) for item in node.value]
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag in _NUMBERS and len(node.value) > _MAX_DIGITS:
-            _refuse_number(f"{path}:{line}", keys)
-        try:
-            value = loader.construct_object(node)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            shown = node.value[:_SHOWN_CHARACTERS]
-            raise ConfigError(f"{path}:{line}: key {name}: cannot be read: {shown!r}") from error
-        if _is_too_large(value):
-            _refuse_number(f"{path}:{line}", keys)
-        if type(value) in {int, float} and _ODD_NUMBER.match(node.value):
-            raise ConfigError(
-                f"{path}:{line}: key {name}: {node.value} would be read as {value}: write that, or "
-                "put it in quotes"
-            )
-        if value is None and keys:
-            raise ConfigError(
-                f"{path}:{lines.get(keys, line)}: key {name}: no value: give one or delete "
-                "the key; `none` lifts a cap"
-            )
-        return value
-    table: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key_line = key_node.start_mark.line + 1
-        key = key_node.value
-        if key_node.tag != "tag:yaml.org,2002:str":
-            raise ConfigError(
-                f"{path}:{key_line}: key {'.'.join((*keys, str(key)))}: a key is text: "
-                "put it in quotes"
-            )
-        inner = (*keys, str(key))
-        if key in table:
-            _refuse_twice(path, inner, key_line)
-        lines[inner] = key_line
-        table[key] = _plain(path, loader, value_node, inner, lines)
-    return table
 
 
 def _require_trusted(path: Path, status: os.stat_result) -> None:

@@ -123,7 +123,7 @@ def test_bounds_are_of_the_careful_thresholds_first_and_of_all_disclosures_toget
 def test_one_speaker_tells_of_no_gain(measured: Quality) -> None:
     assert measured.speakers == 1
     assert all(one.gain is one.gain_low is one.gain_high is None for one in measured.settings)
-    assert not any(gap.is_sure for gap in measured.gaps)
+    assert all(gap.low is None or gap.low <= 0 for gap in measured.gaps)
     with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
         MinimumEscalation(measured, target_gain=0.1)
 
@@ -140,7 +140,8 @@ def test_a_gap_away_is_told_apart_from_that_at_home() -> None:
     run.alone, run.verifier = [0.0] * len(clips), [1.0] * len(clips)
     at_home = _gaps(run, Pair(STARTER_DRAFTER))
     assert [gap.where for gap in at_home] == ["pooled", "home"]
-    assert at_home[0].is_sure
+    assert at_home[0].low is not None
+    assert at_home[0].low > 0
     assert [gap.where for gap in _gaps(run, Pair(STARTER_DRAFTER, home=()))] == ["pooled", "away"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import date, timedelta
 from itertools import pairwise
 from xml.etree import ElementTree as ET
@@ -58,8 +59,10 @@ def paths(svg: str, **attributes: str) -> list[list[tuple[float, float]]]:
 
 def bars(svg: str) -> list[tuple[float, float]]:
     """Left and right."""
-    found = paths(svg, fill="var(--bar)")
-    return [(min(x for x, _ in bar), max(x for x, _ in bar)) for bar in found]
+    found = [box for box in ET.fromstring(svg).iter("rect") if box.get("fill") == "var(--bar)"]
+    lefts = [float(box.get("x", "nan")) for box in found]
+    widths = [float(box.get("width", "nan")) for box in found]
+    return [(left, left + width) for left, width in zip(lefts, widths, strict=True)]
 
 
 @pytest.mark.parametrize("count", [1, 8, 91, 365])
@@ -78,7 +81,7 @@ def test_days_without_a_bound_stand_in_a_strip_below_the_scale() -> None:
     chart = epsilon_chart([day(0, 1.0), day(1, 2.0), day(2, FREE), day(5, FREE), day(8, 0.5)], None)
     written = texts(chart.svg)
     assert written["no bound (no noise)"][1] > written["0"][1]
-    strip = [e for e in ET.fromstring(chart.svg).iter("path") if "url(#" in e.get("fill", "")]
+    strip = [e for e in ET.fromstring(chart.svg).iter("rect") if "url(#" in e.get("fill", "")]
     assert len(strip) == 1, "of both days and the idle ones between"
     lines = paths(chart.svg, stroke="var(--line)", fill="none")
     assert not [y for line in lines for _, y in line if y > written["0"][1]]
@@ -157,16 +160,43 @@ def test_a_day_on_which_only_a_window_began_anew_is_none_that_bytes_left_on() ->
 
 
 def test_a_chart_leaves_nothing_changed_in_the_process(monkeypatch) -> None:
-    from matplotlib import rcParams
-
     def register(*_: object) -> None:
         raise AssertionError("of the whole process")
 
     monkeypatch.setattr(ET, "register_namespace", register)
-    before = dict(rcParams)
     first = bytes_chart([day(0)], None)
-    assert dict(rcParams) == before
     assert first == bytes_chart([day(0)], None), "the same bytes"
+
+
+def test_charts_need_no_drawing_library(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert bars(bytes_chart([day(0)], None).svg)
+    assert paths(epsilon_chart([day(0, 1.0)], 2.0).svg, stroke="var(--line)")
+
+
+@pytest.mark.parametrize("size", [1, 2, 999, 1024, 10**6, 10**12])
+def test_the_height_of_a_bar_is_its_value(size: int) -> None:
+    chart = bytes_chart([day(0, size=size), day(1, size=4 * size)], 5.0 * size)
+    low, high = [e for e in ET.fromstring(chart.svg).iter("rect") if e.get("fill") == "var(--bar)"]
+    assert float(high.get("height", "nan")) == pytest.approx(
+        4 * float(low.get("height", "nan")), abs=0.05
+    )
+    (cap,) = paths(chart.svg, stroke="var(--limit)")
+    floor = float(high.get("y", "nan")) + float(high.get("height", "nan"))
+    assert floor - cap[0][1] == pytest.approx(5 * float(low.get("height", "nan")), abs=0.05)
+
+
+def test_written_values_stand_where_they_are() -> None:
+    chart = epsilon_chart([day(0, 3.0), day(1, 4.0)], 5.0)
+    written = texts(chart.svg)
+    ticks = {float(text): y for text, (_, y) in written.items() if re.fullmatch(r"[\d.]+", text)}
+    ticks = {value: y for value, y in ticks.items() if value < 100}
+    assert 3 <= len(ticks) <= 6
+    unit = (ticks[0.0] - ticks[max(ticks)]) / max(ticks)
+    assert all(
+        ticks[0.0] - y == pytest.approx(unit * value, abs=0.05) for value, y in ticks.items()
+    )
+    assert ticks[0.0] - written["cap 5"][1] == pytest.approx(5 * unit, abs=0.05)
 
 
 def test_a_chart_has_its_own_names_and_no_style() -> None:

@@ -289,7 +289,7 @@ def test_a_page_has_no_name_twice_and_asks_for_nothing(world) -> None:
 
 
 def test_without_the_extra_html_says_what_to_install(world, monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     found = report_of(world)
     with pytest.raises(ReportRejected, match=r"pip install 'ugsd\[report\]'"):
         report_html(found)

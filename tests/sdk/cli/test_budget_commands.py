@@ -181,17 +181,17 @@ def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
 def test_each_user_is_held_to_their_own_caps(
     new_captioner: New, fake: Any, voice: Voice, tmp_path: Path
 ) -> None:
-    path = tmp_path / "ugsd.yaml"
+    path = tmp_path / "ugsd.toml"
     path.write_text(
         """
-        limits: {blocks_per_day: 4}
-        profiles:
-          child: {inherits: guest, tokens_per_day: 12}
-          guest: {blocks_per_day: 1, tokens_per_day: 5}
-        users:
-          ada: {inherits: child, blocks_per_day: 3}
-          ben: {inherits: guest}
-          cleo: {blocks_per_day: none}
+        limits = {blocks_per_day = 4}
+        [profiles]
+        child = {inherits = "guest", tokens_per_day = 12}
+        guest = {blocks_per_day = 1, tokens_per_day = 5}
+        [users]
+        ada = {inherits = "child", blocks_per_day = 3}
+        ben = {inherits = "guest"}
+        cleo = {blocks_per_day = "none"}
         """
     )
     sent, why = {}, {}

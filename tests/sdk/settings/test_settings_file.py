@@ -1,4 +1,4 @@
-"""Settings files: the same from TOML and from YAML, and every fault told with its line."""
+"""Settings files: the same from TOML as from Python, and every fault told with its line."""
 
 from __future__ import annotations
 
@@ -137,20 +137,6 @@ class Written:
             return "{ " + ", ".join(pairs) + " }"
         return json.dumps(value, ensure_ascii=False)
 
-    def yaml(self, values: dict[str, Any], path: Keys = ()) -> Written:
-        for key, value in values.items():
-            inner, start = (*path, key), "  " * len(path) + self.yaml_key(key) + ":"
-            if isinstance(value, dict) and value and self.random.random() < 0.7:
-                self.line(start, inner)
-                self.yaml(value, inner)
-            else:
-                self.line(f"{start} {json.dumps(value, ensure_ascii=False)}", *paths(value, inner))
-        return self
-
-    def yaml_key(self, key: str) -> str:
-        plain = re.fullmatch("[a-z]+_[a-z_]+", key)
-        return key if plain else json.dumps(key, ensure_ascii=False)
-
 
 def paths(value: Any, path: Keys) -> list[Keys]:
     """The path itself, and those of all keys within."""
@@ -158,18 +144,16 @@ def paths(value: Any, path: Keys) -> list[Keys]:
     return [path, *(found for k, v in inner for found in paths(v, (*path, k)))]
 
 
-def written(values: dict[str, Any], kind: str, seed: int, twice: Keys = ()) -> Written:
-    file = Written(Random(seed), twice)
-    return file.toml(values) if kind == "toml" else file.yaml(values)
+def written(values: dict[str, Any], seed: int, twice: Keys = ()) -> Written:
+    return Written(Random(seed), twice).toml(values)
 
 
-def read(folder: Path, kind: str, text: list[str]) -> Settings:
-    path = folder / f"ugsd.{kind}"
+def read(folder: Path, text: list[str]) -> Settings:
+    path = folder / "ugsd.toml"
     path.write_text("\n".join(text) + "\n", encoding="utf-8")
     return Settings.read(path)
 
 
-kinds = pytest.mark.parametrize("kind", ["toml", "yaml"])
 over_one_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
@@ -177,13 +161,12 @@ over_one_folder = settings(
 
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
-def test_the_same_settings_come_of_toml_yaml_and_python(
+def test_the_same_settings_come_of_toml_and_python(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
     by_python = Settings.of(**copy.deepcopy(values))
-    for kind in ("toml", "yaml"):
-        file = written(values, kind, seed)
-        assert read(tmp_path, kind, file.text).model_dump() == by_python.model_dump(), file.text
+    file = written(values, seed)
+    assert read(tmp_path, file.text).model_dump() == by_python.model_dump(), file.text
     for user in values.get("users", {}):
         limits = by_python.limits_of(user)
         own = values["users"][user]
@@ -212,13 +195,11 @@ def fault_of_name(random: Random, values: dict[str, Any], path: Keys) -> Keys:
     return (*path[:-1], path[-1] + "x")
 
 
-@kinds
 @pytest.mark.parametrize("spoil", [fault_of_value, fault_of_name])
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
 def test_a_single_fault_is_told_with_its_line_and_key(
     tmp_path: Path,
-    kind: str,
     spoil: Callable[[Random, dict[str, Any], Keys], Keys],
     values: dict[str, Any],
     seed: int,
@@ -228,44 +209,42 @@ def test_a_single_fault_is_told_with_its_line_and_key(
     if not free:
         return
     path = spoil(random, values, random.choice(free))
-    file = written(values, kind, seed)
+    file = written(values, seed)
     with pytest.raises(ConfigError) as raised:
-        read(tmp_path, kind, file.text)
-    told, name = str(raised.value), tmp_path / f"ugsd.{kind}"
+        read(tmp_path, file.text)
+    told, name = str(raised.value), tmp_path / "ugsd.toml"
     named = path[:1] + tuple(k.lower() for k in path[1:2]) + path[2:]
     assert told.startswith(f"{name}:{file.lines[path]}: key {'.'.join(named)}: "), (told, file.text)
 
 
-@kinds
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
 def test_a_key_given_twice_is_told_with_the_second_ones_line(
-    tmp_path: Path, kind: str, values: dict[str, Any], seed: int
+    tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
-    whole = written(values, kind, seed)
+    whole = written(values, seed)
     own_line = [k for k, n in whole.lines.items() if list(whole.lines.values()).count(n) == 1]
     leaves = [k for k in own_line if not isinstance(_at(values, k), dict)]
     if not leaves:
         return
     path = Random(seed).choice(leaves)
-    file = written(values, kind, seed, path)
+    file = written(values, seed, path)
     with pytest.raises(ConfigError, match="given twice: delete one") as raised:
-        read(tmp_path, kind, file.text)
-    assert f".{kind}:{file.lines[path]}: key " in str(raised.value), file.text
+        read(tmp_path, file.text)
+    assert f".toml:{file.lines[path]}: key " in str(raised.value), file.text
 
 
-@kinds
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
 def test_broken_syntax_is_told_with_its_line(
-    tmp_path: Path, kind: str, values: dict[str, Any], seed: int
+    tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
-    file = written(values, kind, seed)
+    file = written(values, seed)
     at = Random(seed).randrange(len(file.text) + 1)
     file.text.insert(at, "}")
-    with pytest.raises(ConfigError, match=f"not {kind.upper()}: ") as raised:
-        read(tmp_path, kind, file.text)
-    assert f".{kind}:{at + 1}: " in str(raised.value), file.text
+    with pytest.raises(ConfigError, match="not TOML: ") as raised:
+        read(tmp_path, file.text)
+    assert f".toml:{at + 1}: " in str(raised.value), file.text
 
 
 def _at(values: dict[str, Any], path: Keys) -> Any:

@@ -1,0 +1,123 @@
+"""``ugsd-lab evaluate``: compares UGSD with other ways of decoding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ugsd_privacy.output.terminal import print_document, print_json
+
+from ugsd_lab.cli.options import (
+    AsJson,
+    DataFolder,
+    DrafterName,
+    Markdown,
+    MeasuresFile,
+    require_one_output,
+)
+from ugsd_lab.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from ugsd_lab.data.corpora import Clip
+    from ugsd_lab.evaluation import Pair
+    from ugsd_lab.training.train import Progress
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: ugsd-lab evaluate --data corpora --plot curve.svg")(evaluate)
+
+
+def evaluate(
+    data: DataFolder = None,
+    drafter: DrafterName = "starter",
+    verifier: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="[default: the bundled starter]")
+    ] = None,
+    home: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CORPUS", help="A corpus that the drafter was trained on; may be repeated."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Whose clips: dev for choices, test for tables.  [default: test]"),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this arm; may be repeated.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many clips per speaker: a quick look.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Compare the baselines' candidates, on dev speakers.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw curves and confusion matrices: .svg or .png."),
+    ] = None,
+    cache: MeasuresFile = Path("runs/starter/measures.json"),
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Compare UGSD with the drafter alone, the verifier, and every other way of decoding.
+
+    Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
+    --data. Reference captions are generated.
+    """
+    from ugsd_privacy.output.consoles import console
+
+    from ugsd_lab import evaluation
+    from ugsd_lab.data.corpora import SPLITS, load_corpora
+    from ugsd_lab.errors import EvaluationError
+    from ugsd_lab.evaluation.plots import check_picture, draw_evaluation
+    from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
+    from ugsd_lab.training.starter import load_norms
+
+    split = split or ("dev" if tune else "test")
+    if split not in SPLITS:
+        raise EvaluationError(f"no split {split!r}; there are {', '.join(SPLITS)}")
+    require_one_output(as_json=as_json, markdown=markdown)
+    if plot is not None:
+        check_picture(plot)
+    pair = evaluation.pair_of(drafter, verifier, home or ())
+    clips = load_corpora(data)
+    with shown_progress() as progress:
+        result = evaluation.evaluate(
+            clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
+            arms=arm, tune=tune, limit=limit, curves=plot is not None,
+            probe=None if tune or limit else _probe(pair, clips, split, progress),
+        )  # fmt: skip
+    if plot is not None:
+        draw_evaluation(plot, result.curves, result.confusions)
+    if as_json:
+        print_json(json.dumps(evaluation.as_json(result), indent=1))
+        return
+    if markdown:
+        print_document(f"{as_markdown(result, split=split, limit=limit)}\n")
+        return
+    print_result(result, console(), split=split, limit=limit)
+    if tune:
+        print_document(f"{ranking(result)}\n")
+
+
+def _probe(
+    pair: Pair, clips: Sequence[Clip], split: str, progress: Progress
+) -> dict[str, str] | None:
+    """What a probe of the drafter's evidence says, where all that the drafter knows is at hand."""
+    from ugsd_sdk.drafter.bundle import EARS_GRAPH, DrafterBundle
+
+    from ugsd_lab.evaluation.probe import probe_emotions
+
+    own = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.home]
+    train = [clip for clip in own if clip.emotion is not None]
+    if {clip.corpus for clip in train} != set(pair.home):
+        return None
+    heard = [clip for clip in clips if clip.split == split and clip.emotion]
+    return probe_emotions(DrafterBundle(pair.drafter).find(EARS_GRAPH), train, heard, progress)

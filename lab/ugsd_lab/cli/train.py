@@ -1,0 +1,62 @@
+"""``ugsd-lab train``: the starter pair, from corpora to ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from ugsd_privacy.output.terminal import print_line
+
+from ugsd_lab.cli.progress import shown_progress
+from ugsd_lab.data.recipe import Recipe
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog="Example: ugsd-lab train --data corpora --whisper whisper-tiny-en.safetensors"
+    )(train)
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False,
+            help="Folder with the corpora ravdess and nemo; EMO-DB is bundled.",
+        ),
+    ],
+    whisper: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False,
+            help="Encoder of Whisper tiny.en as safetensors, in transformers' names.",
+        ),
+    ],
+    work: Annotated[
+        Path, typer.Option(metavar="DIR", help="Checkpoints and results; run again to resume.")
+    ] = Path("runs/starter"),
+    seed: Annotated[int, typer.Option(help="Decides the weights, with the data.")] = 0,
+    drafter_steps: Annotated[int, typer.Option(min=1)] = Recipe.drafter_steps,
+    verifier_steps: Annotated[int, typer.Option(min=1)] = Recipe.verifier_steps,
+    copies: Annotated[
+        int, typer.Option(min=0, help="Augmented copies of each training clip.")
+    ] = Recipe.copies,
+    ceiling: Annotated[
+        bool, typer.Option("--ceiling", help="Also the drafter that knows all corpora.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Train the drafters and their verifier, fit the gates and export all to ONNX.
+
+    Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
+    on the same machine and versions.
+    """
+    from ugsd_lab.training.starter import train_pair
+
+    recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
+    with shown_progress() as progress:
+        folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
+    print_line(*map(str, folders))
