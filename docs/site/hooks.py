@@ -15,6 +15,14 @@ import links
 import reference
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List every decision in the navigation."""
+    (chapter,) = [part for part in config.nav or () if "Decisions" in part]
+    for number, title, _, _, name in reference.decisions():
+        chapter["Decisions"].append({f"{number} {title}": f"decisions/{name}"})
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the documents of the repository's top level."""
     for uri, content in reference.pages().items():

@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 import typer
+import ugsd_sdk
 from pydantic import BaseModel
 from ugsd_lab import cli as lab
 from ugsd_privacy import errors as privacy_errors
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "reference/settings.md": settings_page(),
         "reference/cli.md": commands_page(),
         "reference/errors.md": errors_page(),
+        "reference/python.md": python_page(),
         "reference/report-schema.md": schema_page(),
         "decisions/index.md": decisions_page(),
     }
@@ -49,7 +51,7 @@ def settings_page() -> str:
             "",
             "## The device",
             "",
-            "A TOML or YAML file, environment variables with the prefix `UGSD_`, and arguments in "
+            "A TOML file, environment variables with the prefix `UGSD_`, and arguments in "
             "Python; the later ones win. A variable joins the names of tables with two "
             "underscores: `UGSD_VERIFIER__URL`. [Budgets](../guides/budgets.md) has an example.",
             "",
@@ -195,6 +197,35 @@ def _command(command: Any, context: Any, level: int) -> Iterator[str]:
         if not child.hidden:
             made = child.make_context(name, [], parent=context, resilient_parsing=True)
             yield from _command(child, made, min(level + 1, 4))
+
+
+def python_page() -> str:
+    """The public names of the SDK, which mkdocstrings describes from their docstrings."""
+    lines = [
+        "# Python",
+        "",
+        "Everything that `ugsd_sdk` exports. Import names from there: `from ugsd_sdk import "
+        "Captioner`. Errors have [a page of their own](errors.md).",
+        "",
+    ]
+    public = {name: getattr(ugsd_sdk, name) for name in ugsd_sdk.__all__}
+    rest = [name for name in public if name not in device_errors.__all__]
+    for title, modules in _CHAPTERS.items():
+        chapter = [name for name in rest if public[name].__module__.startswith(modules)]
+        rest = [name for name in rest if name not in chapter]
+        lines += [f"## {title}", ""]
+        lines += [f"::: {public[name].__module__}.{name}\n" for name in chapter]
+    if rest:
+        raise ValueError(f"no chapter of the Python reference has {', '.join(rest)}")
+    return "\n".join(lines)
+
+
+_CHAPTERS = {
+    "The captioner": ("ugsd_sdk.captioner",),
+    "The result": ("ugsd_sdk.caption", "ugsd_privacy.dp"),
+    "Settings": ("ugsd_sdk.settings", "ugsd_privacy.budget", "ugsd_privacy.protocol"),
+    "What decides about escalation": ("ugsd_sdk.decoding",),
+}
 
 
 def errors_page() -> str:
