@@ -29,7 +29,7 @@ help:
 demo: $(DEMO)/.installed
 	@$(DEMO)/bin/ugsd demo
 
-test: lint types docs sbom
+test: lint types sbom
 	@echo '== pytest'
 	@$(DEV)/bin/python -m pytest -n 2
 

@@ -38,9 +38,7 @@ def for_the_site(markdown: str, source: str, page: str) -> str:
         return f"{mark}[{text}]({there}{'#' + anchor if anchor else ''})"
 
     parts = _FENCED.split(markdown)
-    return "".join(
-        part if part.startswith("```") else _LINK.sub(rewritten, part) for part in parts
-    )
+    return "".join(part if part.startswith("```") else _LINK.sub(rewritten, part) for part in parts)
 
 
 def page_of(path: str) -> str | None:

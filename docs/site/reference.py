@@ -115,9 +115,8 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
             continue
         if owner.__module__.startswith("pydantic"):
             continue
-        (tree,) = ast.parse(dedent(inspect.getsource(owner))).body
-        assert isinstance(tree, ast.ClassDef)
-        for field, text in zip(tree.body, tree.body[1:], strict=False):
+        body = ast.parse(dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]
+        for field, text in zip(body, body[1:], strict=False):
             if (
                 isinstance(field, ast.AnnAssign)
                 and isinstance(field.target, ast.Name)
@@ -147,9 +146,7 @@ def _values(described: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in described:
         return _values(definitions[described["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in described:
-        return " or ".join(
-            dict.fromkeys(_values(one, definitions) for one in described["anyOf"])
-        )
+        return " or ".join(dict.fromkeys(_values(one, definitions) for one in described["anyOf"]))
     if "enum" in described:
         return ", ".join(f"`{value}`" for value in described["enum"])
     kind = {

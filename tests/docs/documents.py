@@ -10,9 +10,7 @@ README = ROOT / "README.md"
 SECURITY = ROOT / "SECURITY.md"
 TOP_LEVEL = [README, SECURITY, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 CARDS = sorted(
-    path
-    for package in ("sdk", "server")
-    for path in (ROOT / package).glob("*/*/README.md")
+    path for package in ("sdk", "server") for path in (ROOT / package).glob("*/*/README.md")
 )
 """Model cards."""
 PAGES = [*TOP_LEVEL, *CARDS, *sorted((ROOT / "docs").rglob("*.md"))]
