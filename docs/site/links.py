@@ -1,4 +1,4 @@
-"""Links of the repository's documents, as links between the site's pages."""
+"""The repository's documents as the site needs them: links between pages, lists set apart."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TOP_LEVEL = {
 }
 """Documents outside docs/ that the site shows, and as which page."""
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+_LIST_IN_PARAGRAPH = re.compile(r"^(?!\s|[-|#>]|\* |\d+\. )(.+)\n(?=- )", re.MULTILINE)
 _FENCED = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +24,8 @@ def for_the_site(markdown: str, source: str, page: str) -> str:
     """Markdown of the repository's file ``source``, for the site's page ``page``.
 
     Links to other documents lead to their pages. Links to files that the site does not have, such
-    as source code, become their text.
+    as source code, become their text. A list may follow a paragraph without a blank line, as code
+    hosts allow.
     """
 
     def rewritten(link: re.Match[str]) -> str:
@@ -38,7 +40,12 @@ def for_the_site(markdown: str, source: str, page: str) -> str:
         return f"{mark}[{text}]({there}{'#' + anchor if anchor else ''})"
 
     parts = _FENCED.split(markdown)
-    return "".join(part if part.startswith("```") else _LINK.sub(rewritten, part) for part in parts)
+    return "".join(
+        part
+        if part.startswith("```")
+        else _LINK.sub(rewritten, _LIST_IN_PARAGRAPH.sub(r"\1\n\n", part))
+        for part in parts
+    )
 
 
 def page_of(path: str) -> str | None:

@@ -135,11 +135,9 @@ def _default(value: object) -> str:
         return "empty"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{Path(value).name if _is_path_here(value) else value}`"
-
-
-def _is_path_here(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("/")
+    if isinstance(value, str) and value.startswith("/"):
+        return f"`{Path(value).name}`"  # a folder of the package
+    return f"`{value}`"
 
 
 def _values(described: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -58,7 +58,16 @@ def test_the_site_builds_without_warning_or_network(tmp_path: Path) -> None:
     built = list((tmp_path / "site").rglob("*.html"))
     assert len(built) > 50
     for page in built:
-        assert LOADED.findall(page.read_text(encoding="utf-8")) == [], page
+        html = page.read_text(encoding="utf-8")
+        assert LOADED.findall(html) == [], page
+        assert unrendered(html) == [], page
+
+
+def unrendered(html: str) -> list[str]:
+    """Lines of a page's text that still are Markdown: of lists, tables or links."""
+    article = html.partition("<article")[2].partition("</article>")[0]
+    text = re.sub(r"<(pre|code)\b.*?</\1>|<[^>]+>", "", article, flags=re.DOTALL)
+    return re.findall(r"^\s*(?:- |\| ).*$|.*\]\(.*", text, re.MULTILINE)
 
 
 def test_the_settings_page_has_every_setting(generated: dict[str, str]) -> None:
@@ -102,6 +111,7 @@ def test_every_decision_has_number_title_and_status(generated: dict[str, str]) -
         ("[a](docs/decisions/)", "README.md", "index.md", "[a](decisions/index.md)"),
         ("[`a.py`](../sdk/a.py)", "docs/log.md", "log.md", "`a.py`"),
         ("[a](https://example.org)", "README.md", "index.md", "[a](https://example.org)"),
+        ("So:\n- a\n- b\n", "docs/log.md", "log.md", "So:\n\n- a\n- b\n"),
         ("```\n[a](b)\n```", "README.md", "index.md", "```\n[a](b)\n```"),
     ],
 )
