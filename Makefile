@@ -1,7 +1,7 @@
 # Needs Python 3.11 or later (with venv), make and a package index. Nothing else is prepared.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types sbom audit lock clean
+.PHONY: help demo test lint types docs sbom audit lock clean
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -11,6 +11,7 @@ DEMO := .venv-demo
 DEV := .venv
 LOCK := .venv-lock
 SBOM := build/sbom.cdx.json
+SITE := build/site
 PACKAGED := $(shell find privacy sdk server lab -type f -not -name '*.pyc') LICENSE README.md
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo 'make test    install everything, then lint, types and all tests'
 	@echo 'make lint    ruff, formatting and the rules on who may import whom'
 	@echo 'make types   mypy, strict'
+	@echo 'make docs    build the documentation site into $(SITE); every warning is an error'
 	@echo 'make sbom    write $(SBOM): what the base install consists of (CycloneDX)'
 	@echo 'make audit   ask an advisory service about every locked version; needs a network'
 	@echo 'make lock    refresh requirements/*.lock after a change of dependencies;'
@@ -42,6 +44,12 @@ lint: $(DEV)/.installed
 types: $(DEV)/.installed
 	@echo '== mypy'
 	@$(DEV)/bin/mypy
+
+# No network is needed: pictures, fonts and scripts are in the repository or in the theme. The
+# variable silences an announcement of the theme's authors about another program.
+docs: $(DEV)/.installed
+	@echo '== mkdocs build --strict'
+	@NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --quiet --strict --site-dir $(SITE)
 
 sbom: $(DEV)/.installed
 	@echo '== CycloneDX'
@@ -73,7 +81,7 @@ $(DEMO)/.installed: pyproject.toml requirements/build.lock requirements/base.loc
 # will do, so constraints.txt pins the version alone. It comes last: all that it needs on every
 # platform is in dev.lock by then, and only what a CUDA build needs besides is fetched unlocked.
 $(DEV)/.installed: pyproject.toml requirements/build.lock requirements/dev.lock constraints.txt
-	@echo '== installing the package with its dev, interop, lab and report extras into $(DEV); with torch'
+	@echo '== installing the package with its dev, docs, interop, lab and report extras into $(DEV); with torch'
 	@test -x $(DEV)/bin/pip || $(call python) -m venv $(DEV)
 	@$(DEV)/$(PIP) $(LOCKED) -r requirements/build.lock
 	@$(DEV)/$(PIP) $(LOCKED) -r requirements/dev.lock
@@ -94,7 +102,7 @@ lock: $(LOCK)/.installed
 	@cd requirements && ../$(COMPILE) --output-file build.lock build.in > /dev/null
 	@cd requirements && ../$(COMPILE) --output-file base.lock -c build.lock ../pyproject.toml > /dev/null
 	@cd requirements && ../$(COMPILE) --output-file dev.lock -c build.lock -c base.lock \
-		--excludes unlocked.in --extra dev --extra interop --extra lab --extra report \
+		--excludes unlocked.in --extra dev --extra docs --extra interop --extra lab --extra report \
 		../pyproject.toml torch.in > /dev/null
 
 $(LOCK)/.installed: requirements/uv.lock

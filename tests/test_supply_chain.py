@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = sorted(path.name for path in REQUIREMENTS.glob("*.lock"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-DEV_EXTRAS = ("dev", "interop", "lab", "report")
+DEV_EXTRAS = ("dev", "docs", "interop", "lab", "report")
 """Those that `make test` installs."""
 UNBOUNDED = {"cryptography"}
 """Why is said beside it."""

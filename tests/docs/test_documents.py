@@ -1,0 +1,215 @@
+"""What the documents show works: code, commands, settings, examples, and all that they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from ugsd_lab import cli as lab
+from ugsd_sdk import cli as device
+from ugsd_sdk.settings.config import Settings
+from ugsd_server import cli as server
+
+from tests.docs.documents import (
+    PAGES,
+    README,
+    ROOT,
+    SECURITY,
+    anchors,
+    blocks,
+    blocks_of_all,
+    commands,
+    links,
+    name_of,
+    prose_of,
+    text_of,
+)
+
+DECISIONS = ROOT / "docs" / "decisions"
+OWN_VERIFIER = ROOT / "docs" / "guides" / "own-verifier.md"
+EXAMPLES = {
+    "budgets.py": ["ada: ", "ben: ", "as intended", "blocks_per_day: "],
+    "caption_file.py": ["alone: ", "verified: ", "degraded: None"],
+    "weekly_privacy_report.py": [
+        "Every log verifies",
+        "kitchen: The log does NOT verify at record 2",
+        "known before with 4 records",
+        "1 of 3 logs does NOT verify",
+    ],
+    "own_verifier.py": ["ugsd-vk1:", "bytes left for ws://127.0.0.1:"],
+}
+APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}
+MAX_LINES = {README: 160, SECURITY: 80}
+GENERATED = {
+    "reference/settings.md": {"the-device", "the-verifier-service"},
+    "reference/cli.md": set(),
+    "reference/errors.md": set(),
+    "reference/python.md": set(),
+    "reference/report-schema.md": set(),
+    "decisions/index.md": set(),
+}
+"""Pages that only the site has, with the headings that others link to."""
+HARMLESS = r"ugsd (audit (show|verify)|budget|habit|privacy explain)( |$)|ugsd-server keygen"
+"""Commands that can run by themselves in an empty home folder."""
+
+pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def run(*command: str, home: Path) -> str:
+    """Run with a home folder of its own, and no settings from the environment."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("UGSD_")}
+    environment |= {"HOME": str(home), "USERPROFILE": str(home), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def without_effect(command: Any) -> Any:
+    """The command, which now parses and does nothing."""
+    command.callback = lambda **_: None
+    for child in getattr(command, "commands", {}).values():
+        without_effect(child)
+    return command
+
+
+def codes(language: str) -> list[Any]:
+    """Code blocks of a language, each once, named after the first page that has it."""
+    once = {code: page for page, code in reversed(blocks_of_all(language))}
+    return [
+        pytest.param(code, id=f"{page}:{code.split(chr(10))[0]}") for code, page in once.items()
+    ]
+
+
+@pytest.mark.parametrize("code", codes("python"))
+def test_python_in_a_document_runs(code: str, tmp_path: Path) -> None:
+    run(sys.executable, "-c", code, home=tmp_path)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_in_documents_are_understood(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, *arguments = shlex.split(command)
+    monkeypatch.chdir(tmp_path)
+    for argument in arguments:  # some options take only what exists
+        if argument.isupper():
+            Path(argument).mkdir()
+        elif argument.endswith(".safetensors"):
+            Path(argument).touch()
+    if name == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in arguments)
+    elif name == "pip":
+        assert arguments[0] == "install"
+        assert all((ROOT / one).exists() for one in arguments if one.endswith(".lock"))
+    else:
+        app = without_effect(typer.main.get_command(APPS[name]._app))
+        app(args=arguments, prog_name=name, standalone_mode=False)
+
+
+def test_commands_that_only_read_run(tmp_path: Path) -> None:
+    harmless = [one for one in commands() if re.match(HARMLESS, one) and "." not in one]
+    for command in harmless:
+        name, *arguments = shlex.split(command)
+        if arguments[:2] in (["audit", "verify"], ["privacy", "explain"]) and arguments[2:]:
+            continue  # it needs a file, or starts a verifier
+        module = {"ugsd": "ugsd_sdk", "ugsd-server": "ugsd_server"}[name]
+        run(sys.executable, "-m", module, *arguments, home=tmp_path)
+    shown = {" ".join(command.split()[:3]) for command in harmless}
+    assert shown >= {"ugsd audit show", "ugsd budget set", "ugsd budget reset", "ugsd habit show"}
+
+
+def test_a_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
+    shown = [
+        line.removeprefix("ugsd-server ")
+        for code in blocks(OWN_VERIFIER, "console")
+        for line in code.splitlines()
+        if re.match(r"ugsd-server [a-z]", line)
+    ]
+    for arguments in shown:
+        run(sys.executable, "-m", "ugsd_server", *shlex.split(arguments), home=tmp_path)
+    done = {arguments.split()[0] for arguments in shown}
+    assert done == {"keygen", "root", "manifest", "manifest-show", "rotate"}
+    assert (tmp_path / "verifier.key.pub").exists()
+    assert (tmp_path / "verifier.manifest").exists()
+
+
+@pytest.mark.parametrize("code", codes("toml"))
+def test_settings_in_a_document_are_settings(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "ugsd.toml"
+    path.write_text(code, encoding="utf-8")
+    assert Settings.read(path).model_fields_set
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs(example: str, tmp_path: Path) -> None:
+    printed = run(sys.executable, str(ROOT / "examples" / example), home=tmp_path)
+    assert [text for text in EXAMPLES[example] if text not in printed] == []
+
+
+def test_no_example_is_left_out() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+
+
+def test_the_output_shown_is_what_is_printed(tmp_path: Path) -> None:
+    (shown,) = [code for code in blocks(README, "text") if code.startswith("$ ugsd caption")]
+    command, clip, *output = shown.splitlines()
+    clips = ROOT / "sdk" / "ugsd_sdk" / "starter" / "clips"
+    name, *arguments = shlex.split(command.removeprefix("$ "))
+    assert name == "ugsd"
+    files = sorted(map(str, clips.glob(arguments.pop())))
+    printed = run(sys.executable, "-m", "ugsd_sdk", *arguments, *files, home=tmp_path)
+    _, _, after = printed.partition(f"{clip}\n")
+    assert after.splitlines()[0] == output[0]
+    timeless = output[1].rpartition(";")[0]
+    assert after.splitlines()[1].startswith(timeless)
+
+
+@pytest.mark.parametrize("page", MAX_LINES, ids=name_of)
+def test_a_top_level_document_stays_short(page: Path) -> None:
+    assert len(text_of(page).splitlines()) <= MAX_LINES[page]
+
+
+@pages
+def test_every_test_that_a_document_names_exists(page: Path) -> None:
+    for name, test in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", text_of(page)):
+        source = (ROOT / name).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in source, f"{name}::{test}"
+
+
+@pages
+def test_every_decision_that_a_document_cites_exists(page: Path) -> None:
+    cited = re.findall(r"[Dd]ecisions? (\d{3}(?:(?:, | and )\d{3})*)", prose_of(page))
+    numbers = {number for group in cited for number in re.findall(r"\d{3}", group)}
+    assert numbers <= {path.name[:3] for path in DECISIONS.glob("*.md")}
+
+
+@pages
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        generated = GENERATED.get(os.path.relpath(target, ROOT / "docs"))
+        if generated is not None:
+            assert not anchor or anchor in generated, link
+            continue
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_decisions_cited_in_code_exist() -> None:
+    known = {path.name[:3] for path in DECISIONS.glob("*.md")}
+    for package in ("privacy", "sdk", "server", "lab", "tests", "examples"):
+        for source in (ROOT / package).rglob("*.py"):
+            text = source.read_text(encoding="utf-8")
+            cited = re.findall(r"docs/decisions/(\d{3})|[Dd]ecision (\d{3})\b", text)
+            assert {"".join(found) for found in cited} <= known, source
