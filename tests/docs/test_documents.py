@@ -147,7 +147,7 @@ def test_a_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
 def test_settings_in_a_document_are_settings(code: str, tmp_path: Path) -> None:
     path = tmp_path / "ugsd.toml"
     path.write_text(code, encoding="utf-8")
-    assert Settings.read(path).model_fields_set
+    assert Settings.load(path).model_fields_set
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

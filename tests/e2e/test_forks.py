@@ -64,7 +64,7 @@ def captioner(
         verifier_key=proxy.key,  # type: ignore[attr-defined]
         home=tmp_path / "home",
         policy=AlwaysEscalate(),
-        config=Settings.of(verifier=waits),
+        config=Settings(verifier=waits),
     ) as captioner:
         captioner.connect(10)
         yield captioner
@@ -194,7 +194,7 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
 patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child starts a verifier
-settings = Settings.of(home=home, remember=False, acquaintance=0, verifier=patient)
+settings = Settings(home=home, remember=False, acquaintance=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.connect(60)
 verifier = captioner._load().link._dialer._verifier._process

@@ -25,7 +25,7 @@ from tests.doubles.reasons import why_of
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DEADLINE_S = 1.0
-QUICK = Settings.of(
+QUICK = Settings(
     verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), acquaintance=0
 )
 NOISE_S = 0.3

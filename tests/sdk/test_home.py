@@ -22,7 +22,7 @@ from tests.doubles.reasons import why_of
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
-ONE_BLOCK = Settings.of(limits=BudgetLimits(blocks_per_day=1))
+ONE_BLOCK = Settings(limits=BudgetLimits(blocks_per_day=1))
 
 
 @pytest.fixture

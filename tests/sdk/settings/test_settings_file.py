@@ -151,7 +151,7 @@ def written(values: dict[str, Any], seed: int, twice: Keys = ()) -> Written:
 def read(folder: Path, text: list[str]) -> Settings:
     path = folder / "ugsd.toml"
     path.write_text("\n".join(text) + "\n", encoding="utf-8")
-    return Settings.read(path)
+    return Settings.load(path)
 
 
 over_one_folder = settings(
@@ -164,7 +164,7 @@ over_one_folder = settings(
 def test_the_same_settings_come_of_toml_and_python(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
-    by_python = Settings.of(**copy.deepcopy(values))
+    by_python = Settings(**copy.deepcopy(values))
     file = written(values, seed)
     assert read(tmp_path, file.text).model_dump() == by_python.model_dump(), file.text
     for user in values.get("users", {}):
