@@ -49,7 +49,7 @@ types: $(DEV)/.installed
 # variable silences an announcement of the theme's authors about another program.
 docs: $(DEV)/.installed
 	@echo '== mkdocs build --strict'
-	@NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --quiet --strict --site-dir $(SITE)
+	@NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict --site-dir $(SITE)
 
 sbom: $(DEV)/.installed
 	@echo '== CycloneDX'

@@ -218,7 +218,7 @@ def python_page() -> str:
 
 _CHAPTERS = {
     "The captioner": ("ugsd_sdk.captioner",),
-    "The result": ("ugsd_sdk.caption", "ugsd_privacy.dp"),
+    "The result": ("ugsd_sdk.caption", "ugsd_privacy.dp", "ugsd_privacy.reasons"),
     "Settings": ("ugsd_sdk.settings", "ugsd_privacy.budget", "ugsd_privacy.protocol"),
     "What decides about escalation": ("ugsd_sdk.decoding",),
 }
