@@ -26,7 +26,7 @@ DEVICES = ("hall", "kitchen", "office")
 def use(home: Path) -> None:
     """The device gets acquainted with a voice, and sends what it is unsure of."""
     with Captioner(verifier="embedded", home=home, user="ada") as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         for clip in (CLIPS * 2)[:8]:
             captioner.caption(clip)
 

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.recording import record_of
-from ugsd_privacy.audit.records import CARRIED, SALT_BYTES, Leaf, Level
+from ugsd_privacy.audit.records import BLOCK_FIELDS, SALT_BYTES, Leaf, LogLevel
 from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.mechanism import (
@@ -39,8 +39,8 @@ from ugsd_privacy.dp.mechanism import (
 from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys.owner import OwnerPublicKey
-from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
-from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, Shape
+from ugsd_privacy.ledger import EgressTransaction, Ledger, Uptime, system_uptime
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -53,7 +53,7 @@ from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 
-_DOOR: Final = object()
+_EGRESS_TOKEN: Final = object()
 _CAPTION_ID_BYTES = 16
 _EPOCH_SECRET_BYTES = 32
 
@@ -68,8 +68,8 @@ class SealedFrame:
     """Index of its leaf in the log."""
     door: InitVar[object]
 
-    def __post_init__(self, door: object) -> None:
-        if door is not _DOOR:
+    def __post_init__(self, egress_token: object) -> None:
+        if egress_token is not _EGRESS_TOKEN:
             raise TypeError("only the egress makes a SealedFrame: see Egress.seal_block")
 
 
@@ -125,7 +125,7 @@ class Egress:
         user: str = "",
         clip_norm: float = 1.0,
         sigma: float | None = None,
-        level: Level = "content",
+        level: LogLevel = "content",
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime | None] = system_uptime,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -177,7 +177,7 @@ class Egress:
         caption: CaptionHandle,
         escalation: Escalation,
         *,
-        shape: Shape = Shape.PADDED,
+        shape: TrafficShape = TrafficShape.PADDED,
         timeout_s: float | None = None,
     ) -> SealedFrame:
         """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
@@ -191,7 +191,7 @@ class Egress:
         _check(channel, caption)
         _check_states(escalation)
         block = _block(caption, escalation, self._on_the_wire(escalation.states))
-        carried: dict[str, Any] = {name: getattr(block, name) for name in CARRIED}
+        carried: dict[str, Any] = {name: getattr(block, name) for name in BLOCK_FIELDS}
         carried |= {"kind": "block", "disclosure": escalation.disclosure}
         if block.state_positions:
             carried |= {"sigma": self._sigma, "spend": self._spend(len(block.state_positions))}
@@ -202,7 +202,7 @@ class Egress:
         )
         return self._sealed(channel, caption, encode(block), shape, disclosed, carried, timeout_s)
 
-    def seal_cover(
+    def seal_cover_frame(
         self, channel: ClientChannel, caption: CaptionHandle, *, timeout_s: float | None = None
     ) -> SealedFrame:
         """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
@@ -213,7 +213,9 @@ class Egress:
         _check(channel, caption)
         message = encode(Cover())
         carried: dict[str, Any] = {"kind": "cover"}
-        return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), carried, timeout_s)
+        return self._sealed(
+            channel, caption, message, TrafficShape.CONSTANT, Usage(), carried, timeout_s
+        )
 
     def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
         """Clipped, noised if need be, and as int8."""
@@ -228,15 +230,15 @@ class Egress:
     def _spend(self, vectors: int) -> int:
         """Of so many states."""
         if self._sigma is None:
-            return dp.UNBOUNDED
-        return dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
+            return dp.UNBOUNDED_COST
+        return dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
 
     def _sealed(
         self,
         channel: ClientChannel,
         caption: CaptionHandle,
         message: bytes,
-        shape: Shape,
+        shape: TrafficShape,
         disclosed: Usage,
         carried: dict[str, Any],
         timeout_s: float | None,
@@ -261,7 +263,7 @@ class Egress:
         """Check the caps, seal, and commit charge and leaf, in one transaction."""
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
         with _nothing_escapes(channel), self._passage(caption, now_s, timeout_s) as passage:
-            limits = self._limits.tightened(passage.caps(self._user))
+            limits = self._limits.with_stricter_caps(passage.caps(self._user))
             check_caps(limits, cost, passage.before)
             data = seal()
             carried |= {
@@ -271,11 +273,11 @@ class Egress:
             }
             epoch = self._record(passage, carried, cost, now_s, salt)
         self._epoch = epoch  # only now: one that was undone has no row
-        return SealedFrame(data, passage.index, _DOOR)
+        return SealedFrame(data, passage.index, _EGRESS_TOKEN)
 
     def _record(
         self,
-        passage: Passage,
+        passage: EgressTransaction,
         carried: Mapping[str, Any],
         cost: Usage,
         now_s: float,
@@ -294,10 +296,10 @@ class Egress:
         if charge != cost:  # our own bug; it must not leave at a wrong price
             raise RuntimeError("what was sealed is not what was priced")
         body = record.to_bytes()
-        content, epoch = Leaf.of(body, charge, salt).to_bytes(), self._epoch
+        content, epoch = Leaf.from_body(body, charge, salt).to_bytes(), self._epoch
         if epoch is None:
             secret = self._entropy(_EPOCH_SECRET_BYTES)
-            epoch = Epoch.begin(passage.index, secret, self._owner)
+            epoch = Epoch.create(passage.index, secret, self._owner)
         sealed = epoch.seal(passage.index, content, salt, body)
         passage.record(charge, content=content, sealed=sealed)
         if epoch.number == passage.index:
@@ -307,9 +309,9 @@ class Egress:
     @contextmanager
     def _passage(
         self, caption: CaptionHandle | None, now_s: float, timeout_s: float | None = None
-    ) -> Iterator[Passage]:
+    ) -> Iterator[EgressTransaction]:
         name = None if caption is None else caption.id
-        with self._ledger.passage(
+        with self._ledger.begin_egress(
             user=self._user,
             caption=name,
             now_s=now_s,

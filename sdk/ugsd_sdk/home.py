@@ -17,13 +17,13 @@ from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, Ledger
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import Decision, Ledger, UserBudget
+from ugsd_privacy.ledger import BlockDecisionRow, Ledger, UserBudget
 from ugsd_privacy.reasons import Reason
 from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Door", "Home", "NotedBlock", "OpenHome"]
+__all__ = ["Home", "NotedBlock", "OpenHome", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Home:
     path: Path
 
     @classmethod
-    def at(cls, path: Path) -> Home:
+    def from_path(cls, path: Path) -> Home:
         """The home at ``path``, ``~`` expanded; nothing is created."""
         return cls(path.expanduser())
 
@@ -76,7 +76,7 @@ class Home:
         return self.path / "verifier"
 
     @property
-    def habits(self) -> Path:
+    def profiles(self) -> Path:
         """Folder of what is known of users' voices."""
         return self.path / "habits"
 
@@ -154,7 +154,7 @@ class Home:
         if has_leaves and not _exists(self.log_key):
             raise LedgerCorrupt(
                 f"{self.log_key} was removed, though its log has passages; "
-                "restore it, or move the home folder away to start anew"
+                "restore it, or move the home folder away to start again"
             )
 
 
@@ -164,7 +164,7 @@ class NotedBlock(Protocol):
     @property
     def start(self) -> int: ...
     @property
-    def tokens(self) -> int: ...
+    def num_tokens(self) -> int: ...
     @property
     def uncertainty(self) -> float: ...
     @property
@@ -187,7 +187,7 @@ class OpenHome:
     """Resets the user's budget, and erases what the log keeps of what was sent."""
 
 
-class Door:
+class UserEgress:
     """The home of one user, opened on first use: without a verifier nothing is created."""
 
     def __init__(
@@ -274,7 +274,7 @@ class Door:
         else:
             self._erased_day = today
 
-    def note(
+    def record_decisions(
         self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
     ) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
@@ -283,12 +283,12 @@ class Door:
         if ledger is None:
             return
         decisions = [
-            Decision(
+            BlockDecisionRow(
                 time_s=now_s,
                 user=self._user,
                 caption=caption,
                 start=block.start,
-                tokens=block.tokens,
+                tokens=block.num_tokens,
                 uncertainty=block.uncertainty,
                 outcome=str(block.outcome),
                 reason=block.reason,
@@ -296,17 +296,17 @@ class Door:
             for block in blocks
         ]
         try:
-            with ledger.owning(timeout_s=timeout_s) as owner:
-                owner.note(decisions)
+            with ledger.as_owner(timeout_s=timeout_s) as owner:
+                owner.append_decisions(decisions)
         except LedgerError as error:
             _logger.warning("decisions were not noted: %s", type(error).__name__)
 
     def set_caps(self, user: str, caps: Mapping[str, float | None]) -> None:
-        """Hold ``user``, or ``EVERYONE``, to caps on this device; ``None`` takes one back. Raises
+        """Hold ``user``, or ``ALL_USERS``, to caps on this device; ``None`` takes one back. Raises
         ``LedgerError``."""
         self.open()
         assert self._ledger is not None  # noqa: S101
-        with self._ledger.owning() as owner:
+        with self._ledger.as_owner() as owner:
             for cap, value in caps.items():
                 owner.set_cap(user, cap, value)
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from time import time
 
 from ugsd_privacy.errors import FileLocked, KeyFileError
-from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.files.key_files import replace_text, sync_directory
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 
-__all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "end_of", "public_file", "rotate"]
+__all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "expiry_of", "public_file", "rotate"]
 
 MAX_EARLIER_KEYS = 7
 """Most earlier keys that are opened: each is one more trial for a hello that fits none."""
@@ -61,7 +61,7 @@ class KeyRing:
         self._current, self._earlier = current, tuple(earlier)
         self._is_settled = _is_settled(self._stamp)
 
-    def accepted(self) -> tuple[VerifierKey, ...]:
+    def accepted_keys(self) -> tuple[VerifierKey, ...]:
         """The current key, and every earlier one whose end has not come: that of the latest first.
 
         Two look-ups of files, unless they changed. Files that cannot be read leave the keys as they
@@ -90,7 +90,7 @@ class Rotation:
 
     public: VerifierPublicKey
     """The next key, which is the current one now."""
-    kept: Path | None
+    retained: Path | None
     """Where the key before it is kept; none where it was dropped at once."""
     ends_s: int
     """From this second on that one opens nothing."""
@@ -107,7 +107,7 @@ def rotate(path: Path, *, overlap_s: float, now_s: float) -> Rotation:
     path = path.resolve()
     try:
         # To wait for another rotation would make one more of it.
-        with locked(path.parent, 0, is_folder=True):
+        with file_lock(path.parent, 0, is_folder=True):
             return _rotate(path, ends_s=int(now_s + overlap_s), now_s=now_s)
     except FileLocked as error:
         raise KeyFileError(
@@ -122,7 +122,7 @@ def public_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def end_of(path: Path) -> int | None:
+def expiry_of(path: Path) -> int | None:
     """When the key that a file holds ends, in seconds since 1970; none for one that is current."""
     found = _EARLIER.search(path.name.removesuffix(".pub"))
     if found is None:
@@ -177,7 +177,7 @@ def _earlier_files(path: Path) -> Iterator[tuple[int, Path]]:
     except OSError as error:
         raise KeyFileError(f"cannot list {path.parent}: mend its permissions") from error
     for file in files:
-        ends_s = end_of(file)
+        ends_s = expiry_of(file)
         if ends_s is not None and _EARLIER.sub("", file.name) == path.name:
             yield ends_s, file
 

@@ -56,7 +56,7 @@ GENERATED = {
     "decisions/index.md": set(),
 }
 """Pages that only the site has, with the headings that others link to."""
-HARMLESS = r"ugsd (audit (show|verify)|budget|habit|privacy explain)( |$)|ugsd-server keygen"
+HARMLESS = r"ugsd (audit (show|verify)|budget|profile|privacy explain)( |$)|ugsd-server keygen"
 """Commands that can run by themselves in an empty home folder."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -125,7 +125,7 @@ def test_commands_that_only_read_run(tmp_path: Path) -> None:
         module = {"ugsd": "ugsd_sdk", "ugsd-server": "ugsd_server"}[name]
         run(sys.executable, "-m", module, *arguments, home=tmp_path)
     shown = {" ".join(command.split()[:3]) for command in harmless}
-    assert shown >= {"ugsd audit show", "ugsd budget set", "ugsd budget reset", "ugsd habit show"}
+    assert shown >= {"ugsd audit show", "ugsd budget set", "ugsd budget reset", "ugsd profile show"}
 
 
 def test_a_verifier_is_set_up_as_shown(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 
 HOUR_S = 3600.0
 FAULTY, CROWDED = 60_000, 40_000
-CAPS = BudgetLimits.uncapped(
+CAPS = BudgetLimits.without_caps(
     blocks_per_caption=3, tokens_per_hour=60, frames_per_day=400, blocks_per_lifetime=500
 )
 
@@ -158,7 +158,7 @@ owner = OwnerKey.generate().public
 def device(attempts, user):
     # Says of each block that it may leave, before anything else happens.
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
-        limits = BudgetLimits.uncapped(blocks_per_lifetime=cap)
+        limits = BudgetLimits.without_caps(blocks_per_lifetime=cap)
         egress = Egress(
             ledger=ledger, owner=owner, limits=limits, user=user
         )

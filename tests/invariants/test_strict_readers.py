@@ -37,19 +37,19 @@ from ugsd_privacy.protocol.messages import (
     decode_device_message,
     decode_server_message,
 )
-from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.leakage import Leakage
 from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_sdk.cli.audit_verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
-from ugsd_sdk.cli.verifying import _proof_of
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
-from ugsd_sdk.decoding.quality import Quality
-from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
+from ugsd_sdk.decoding.risk_calibration import RiskCalibration
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor, _RejectionPredictorFile
 from ugsd_sdk.drafter.bundle import DrafterBundle, DrafterDescription
 from ugsd_sdk.errors import UgsdError
 from ugsd_server.errors import ServerError
@@ -179,25 +179,30 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
 IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
     "kept": (
         dumped(
-            KeptLogs(
-                logs={KEY.public.origin: KeptLog(key=KEY.public.to_text(), checkpoint=NOTE, size=1)}
+            KnownLogs(
+                logs={
+                    KEY.public.origin: KnownLog(key=KEY.public.to_text(), checkpoint=NOTE, size=1)
+                }
             )
         ),
-        from_file(KeptLogs.load, "kept.json"),
+        from_file(KnownLogs.load, "kept.json"),
     ),
-    "gate": (file_of(STARTER, "gate.json", _GateFile), from_file(Calibrator.load, "gate.json")),
+    "gate": (
+        file_of(STARTER, "gate.json", _RejectionPredictorFile),
+        from_file(RejectionPredictor.load, "gate.json"),
+    ),
     "leakage": (
         file_of(STARTER, "leakage.json", Leakage),
         from_file(
-            lambda path: Leakage.read(
+            lambda path: Leakage.load(
                 path.parent, file_of(STARTER, "leakage.json", Leakage)["weights"]
             ),
             "leakage.json",
         ),
     ),
     "quality": (
-        file_of(STARTER, "quality.json", Quality) | {"weights": {}},  # of the empty folder
-        from_file(lambda path: Quality.read(path.parent), "quality.json"),
+        file_of(STARTER, "quality.json", RiskCalibration) | {"weights": {}},  # of the empty folder
+        from_file(lambda path: RiskCalibration.load(path.parent), "quality.json"),
     ),
     "seen": (
         {"serial": 1, "latest_s": 1},
@@ -276,9 +281,9 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
 
 
 OWN = {
-    "BudgetLimits", "CapsOver", "_Table", "VerifierSettings", "NoiseSettings",  # settings
+    "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings",
-    "CaptionToken", "Latency", "EscalationCost", "_Result", "Caption", "BlockDecision",  # results
+    "CaptionToken", "Latency", "CaptionUsage", "_Result", "Caption", "BlockDecision",  # results
 }  # fmt: skip
 """Models that read nobody else's data: settings are text where they come from the environment."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.ledger import Decision
+from ugsd_privacy.ledger import BlockDecisionRow
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label, reason_text
 
 from tests.doubles.reasons import reasons
@@ -92,8 +92,8 @@ def test_numbers_of_numpy_become_pythons() -> None:
 
 def test_sentences_in_an_older_ledger_stay_readable(world) -> None:
     reason = Reason(code=ReasonCode.DEADLINE)
-    with world.ledger.owning() as owner:
-        owner.note([Decision(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2)
+    with world.ledger.as_owner() as owner:
+        owner.note([BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2)
     db = sqlite3.connect(world.ledger.path)
     old = "unsure: 0.9 reaches 0.2; in vain: deadline"
     db.execute("UPDATE decisions SET reason = ? WHERE id = 1", (old,))

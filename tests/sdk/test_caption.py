@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.dp.accounting import UNBOUNDED, Guarantee
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST, Guarantee
 from ugsd_privacy.reasons import ReasonCode, as_reason
-from ugsd_sdk.caption import BlockDecision, Caption, CaptionToken, EscalationCost, Latency
-from ugsd_sdk.decoding.events import Outcome, Source
+from ugsd_sdk.caption import BlockDecision, Caption, CaptionToken, CaptionUsage, Latency
+from ugsd_sdk.decoding.events import Outcome, TokenSource
 
 from tests.doubles.reasons import reasons
 
@@ -22,17 +22,17 @@ HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 TOKENS = st.builds(
     CaptionToken,
     text=st.text(),
-    source=st.sampled_from(Source),
+    source=st.sampled_from(TokenSource),
     uncertainty=st.none() | AMOUNTS,
     left=st.booleans(),
     replaced=st.text(),
 )
 GUARANTEES = st.builds(
-    Guarantee.of_spend, st.sampled_from((1, 10**6, 10**12, UNBOUNDED)), st.just(1e-6)
+    Guarantee.from_privacy_cost, st.sampled_from((1, 10**6, 10**12, UNBOUNDED_COST)), st.just(1e-6)
 )
 COSTS = st.builds(
-    EscalationCost,
-    **{name: COUNTS for name in EscalationCost.model_fields if name != "guarantee"},
+    CaptionUsage,
+    **{name: COUNTS for name in CaptionUsage.model_fields if name != "guarantee"},
     guarantee=st.none() | GUARANTEES,
 )
 RECEIPTS = st.builds(
@@ -89,9 +89,9 @@ def test_no_reason_is_guessed_from_words(reason: object) -> None:
 def test_the_words_of_a_reason_are_not_read() -> None:
     decision = BlockDecision(
         start=0,
-        tokens=1,
+        num_tokens=1,
         uncertainty=0.5,
-        outcome=Outcome.KEPT,
+        outcome=Outcome.LOCAL,
         reason=as_reason(ReasonCode.DEADLINE),
     )
     fields = json.loads(decision.model_dump_json())

@@ -10,9 +10,9 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
-from ugsd_sdk.errors import HabitError
-from ugsd_sdk.home import Door, Home
-from ugsd_sdk.profile.habit import HabitFile
+from ugsd_sdk.errors import ProfileError
+from ugsd_sdk.home import Home, UserEgress
+from ugsd_sdk.profile.speaker_profile import ProfileFile
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
@@ -32,9 +32,9 @@ def theirs(tmp_path: Path) -> Path:
 def test_a_refused_run_leaves_no_home(theirs: Path) -> None:
     home = theirs / ".ugsd"
     with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
-        Door(Home.at(home), BudgetLimits.uncapped(), "ada").open()
+        UserEgress(Home.from_path(home), BudgetLimits.without_caps(), "ada").open()
     with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
         Ledger(home / "ledger", create=True).open()
-    with pytest.raises(HabitError, match="run this as user id 12345"):
-        HabitFile(home / "habits", "ada", b"ears").add(np.zeros(3, dtype=np.float32))
+    with pytest.raises(ProfileError, match="run this as user id 12345"):
+        ProfileFile(home / "habits", "ada", b"ears").add(np.zeros(3, dtype=np.float32))
     assert not list(theirs.iterdir())

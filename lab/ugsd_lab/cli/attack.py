@@ -72,7 +72,7 @@ def attack(
     from ugsd_lab.attacks.candidates import candidates
     from ugsd_lab.attacks.findings import as_json as findings_as_json
     from ugsd_lab.attacks.leakage import write_leakage
-    from ugsd_lab.attacks.learning import QUICK, Effort
+    from ugsd_lab.attacks.learning import QUICK, TrainingBudget
     from ugsd_lab.attacks.material import material_of
     from ugsd_lab.attacks.picture import draw_frontier
     from ugsd_lab.attacks.study import attack as attack_all
@@ -96,7 +96,7 @@ def attack(
         target = prepare(clips, pair.drafter, pair.home, cache, progress)
         if frontier:
             # There are many ways, each with attackers and a reader of its own.
-            effort = QUICK if quick else Effort(steps=_FRONTIER_STEPS)
+            effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
             material = material_of(target, cache, progress)
             rows = ways.measure_all(material, candidates(quick=quick), progress, effort=effort)
         else:

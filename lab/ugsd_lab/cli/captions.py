@@ -90,7 +90,7 @@ def captions_audit(
             clips,
             measures,
             load_norms(),
-            caption_audit.sayable(STARTER_DRAFTER),
+            caption_audit.expressible_words(STARTER_DRAFTER),
             progress,
             seed=seed,
         )

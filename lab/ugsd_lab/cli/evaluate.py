@@ -111,7 +111,7 @@ def _probe(
     pair: Pair, clips: Sequence[Clip], split: str, progress: Progress
 ) -> dict[str, str] | None:
     """What a probe of the drafter's evidence says, where all that the drafter knows is at hand."""
-    from ugsd_sdk.drafter.bundle import EARS_GRAPH, DrafterBundle
+    from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
 
     from ugsd_lab.evaluation.probe import probe_emotions
 
@@ -120,4 +120,6 @@ def _probe(
     if {clip.corpus for clip in train} != set(pair.home):
         return None
     heard = [clip for clip in clips if clip.split == split and clip.emotion]
-    return probe_emotions(DrafterBundle(pair.drafter).find(EARS_GRAPH), train, heard, progress)
+    return probe_emotions(
+        DrafterBundle(pair.drafter).find(AUDIO_ENCODER_GRAPH), train, heard, progress
+    )

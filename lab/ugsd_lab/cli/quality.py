@@ -45,8 +45,8 @@ def quality(
 
     from ugsd_lab.data.corpora import load_corpora
     from ugsd_lab.evaluation import pair_of
-    from ugsd_lab.evaluation.quality import measure, write_quality
-    from ugsd_lab.evaluation.quality_tables import as_markdown, print_quality
+    from ugsd_lab.evaluation.risk_calibration import measure, write_quality
+    from ugsd_lab.evaluation.risk_calibration_tables import as_markdown, print_quality
 
     require_one_output(as_json=as_json, markdown=markdown)
     pair = pair_of(drafter)

@@ -54,9 +54,9 @@ def train(
     Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
     on the same machine and versions.
     """
-    from ugsd_lab.training.starter import train_pair
+    from ugsd_lab.training.starter import train_starter_pair
 
     recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
     with shown_progress() as progress:
-        folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
+        folders = train_starter_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
     print_line(*map(str, folders))

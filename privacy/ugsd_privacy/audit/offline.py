@@ -16,7 +16,7 @@ from ugsd_privacy.audit.bodies import is_sealed
 from ugsd_privacy.audit.export import (
     CHECK_BYTES,
     ExportHeader,
-    Sums,
+    RunningTotals,
     check_longest,
     check_roots,
     leaf_check,
@@ -148,8 +148,8 @@ def _replayed(
     due: list[Checkpoint],
     digest: Any,
     roots: dict[int, bytes],
-) -> Sums:
-    sums = Sums()
+) -> RunningTotals:
+    sums = RunningTotals()
     check_roots(due, sums)
     if 0 in roots:
         roots[0] = sums.root
@@ -205,7 +205,7 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> tuple[list[byt
     return contents, sum(map(bool, kept))
 
 
-def _check_end(file: BinaryIO, key: LogPublicKey, sums: Sums, digest: Any) -> None:
+def _check_end(file: BinaryIO, key: LogPublicKey, sums: RunningTotals, digest: Any) -> None:
     framed, counts = read_item(file)
     if counts != sums.counts or any(type(count) is not int for count in counts):
         raise LogTampered(f"the leaves' counters add up to {sums.counts}, the file has others")

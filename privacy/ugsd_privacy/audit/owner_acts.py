@@ -16,7 +16,7 @@ from ugsd_privacy.audit.bodies import plain_body
 from ugsd_privacy.audit.recording import record_of
 from ugsd_privacy.audit.records import MAX_RANGES, SALT_BYTES, Leaf, Resettable
 from ugsd_privacy.budget import DELTA
-from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
+from ugsd_privacy.ledger import EgressTransaction, Ledger, Uptime, system_uptime
 from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["OwnerActs"]
@@ -79,15 +79,15 @@ class OwnerActs:
         no body was erased, or the error says that old bytes may still be in the files.
         """
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
-        with self._ledger.owning() as owner:
+        with self._ledger.as_owner() as owner:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
-            owner.forget(before_s=until_s, user=user, caption=caption)
+            owner.delete_decisions(before_s=until_s, user=user, caption=caption)
         chosen = {"before_hour": before_hour, "user": user, "caption": caption}
         count, leaf, is_cut = self._erased(**chosen)
         while is_cut:  # not until nothing is left: another process may append without end
             more, leaf, is_cut = self._erased(**chosen)
             count += more
-        self._ledger.forget()  # also what an earlier erasure could not, for somebody read
+        self._ledger.truncate_write_ahead_log()  # also for an earlier erasure that met a reader
         return count, leaf
 
     def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
@@ -104,14 +104,14 @@ class OwnerActs:
         return len(leaves), leaf, len(found) > len(ranges)
 
     @contextmanager
-    def _passage(self, now_s: float) -> Iterator[Passage]:
-        with self._ledger.passage(
+    def _passage(self, now_s: float) -> Iterator[EgressTransaction]:
+        with self._ledger.begin_egress(
             user=self._user, caption=None, now_s=now_s, uptime=self._uptime()
         ) as passage:
             yield passage
 
     def _record(
-        self, passage: Passage, carried: Mapping[str, Any], now_s: float, salt: bytes
+        self, passage: EgressTransaction, carried: Mapping[str, Any], now_s: float, salt: bytes
     ) -> None:
         record = record_of(
             passage,
@@ -122,7 +122,7 @@ class OwnerActs:
             now_s=now_s,
         )
         body, charge = record.to_bytes(), record.charge
-        content = Leaf.of(body, charge, salt).to_bytes()
+        content = Leaf.from_body(body, charge, salt).to_bytes()
         passage.record(charge, content=content, sealed=plain_body(salt, body), resets=record.resets)
 
 

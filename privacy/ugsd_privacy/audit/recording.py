@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.ledger import Passage
+from ugsd_privacy.ledger import EgressTransaction
 
 __all__ = ["record_of"]
 
 
 def record_of(
-    passage: Passage,
+    passage: EgressTransaction,
     carried: Mapping[str, Any],
     *,
     user: str,

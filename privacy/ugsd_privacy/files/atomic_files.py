@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 from ugsd_privacy.errors import ExportFailed, FileLocked, LogTampered
 from ugsd_privacy.files.bounded_files import read_regular
-from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.files.file_owners import require_owned_by_us
 from ugsd_privacy.files.key_files import sync_directory
 
-__all__ = ["alone_in", "is_draft", "read_bytes", "replacing", "write_whole"]
+__all__ = ["atomic_writer", "exclusive_folder", "is_temporary", "read_bounded", "write_atomically"]
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}", re.DOTALL)
 _STALE_S = 3600.0
@@ -25,7 +25,7 @@ _STALE_S = 3600.0
 
 
 @contextmanager
-def alone_in(folder: Path, timeout_s: float) -> Iterator[None]:
+def exclusive_folder(folder: Path, timeout_s: float) -> Iterator[None]:
     """Lock ``folder``, which is made if it is missing, against others that ask for it.
 
     Where the system or the file system cannot lock a folder (Windows, NFS) nobody is kept out.
@@ -34,7 +34,7 @@ def alone_in(folder: Path, timeout_s: float) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder, timeout_s, is_folder=True, optional=True))
+            stack.enter_context(file_lock(folder, timeout_s, is_folder=True, optional=True))
         except FileLocked as error:
             raise ExportFailed(str(error)) from error
         except OSError as error:
@@ -45,7 +45,7 @@ def alone_in(folder: Path, timeout_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` at the end, unless something is raised.
 
     Its folder is made where need be; drafts of ``path`` that a crash left there long ago go.
@@ -69,18 +69,18 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
         raise ExportFailed(f"cannot write {path}: {error.strerror}") from error
 
 
-def is_draft(name: str) -> bool:
+def is_temporary(name: str) -> bool:
     """Whether a file of that name is being written, or was when its writer died."""
     return _DRAFT.fullmatch(name) is not None
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``path`` in place of what it held. Raises as :func:`replacing`."""
-    with replacing(path, mode=mode) as file:
+    with atomic_writer(path, mode=mode) as file:
         file.write(data)
 
 
-def read_bytes(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
+def read_bounded(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
     """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
     for what is no regular file, which is not waited for; :class:`KeyFileError` where it must be
     ``ours`` and belongs to another user."""

@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["locked"]
+__all__ = ["file_lock"]
 
 _RETRY_S = 0.005
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -28,7 +28,7 @@ _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 @contextmanager
-def locked(
+def file_lock(
     path: Path, timeout_s: float, *, is_folder: bool = False, optional: bool = False
 ) -> Iterator[None]:
     """Keep out every other process and thread that asks for the lock of ``path``.

@@ -40,7 +40,7 @@ class UserBudget:
         """The caps in force: as configured, or as the owner set them on this device where that is
         less."""
         with self._ledger.reading(timeout_s=timeout_s) as view:
-            return self._limits.tightened(view.caps(self._user))
+            return self._limits.with_stricter_caps(view.caps(self._user))
 
     def usage(self, caption: bytes, *, timeout_s: float | None = None) -> Usage:
         """What the caption of that id has used so far."""
@@ -61,8 +61,8 @@ class UserBudget:
         caption of that id too, where one has begun. All of it is read at one moment."""
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading(timeout_s=timeout_s) as view:
-            limits = self._limits.tightened(view.caps(self._user))
+            limits = self._limits.with_stricter_caps(view.caps(self._user))
             used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
             if caption is not None:
                 used["caption"] = view.usage(self._user, "caption", caption)
-        return limits.left(used)
+        return limits.remaining(used)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger import Decision
+from ugsd_privacy.ledger import BlockDecisionRow
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import CaptionRow, Gap, Sent, Word
@@ -20,7 +20,7 @@ Words = Callable[[int], str]
 def caption_rows(
     entries: Sequence[Entry],
     period: Period,
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     delta: float,
     words: Words,
 ) -> Iterator[CaptionRow]:
@@ -29,7 +29,7 @@ def caption_rows(
     for entry in entries:
         if entry.row.caption is not None:
             passages[entry.row.caption].append(entry)
-    noted: defaultdict[bytes, list[Decision]] = defaultdict(list)
+    noted: defaultdict[bytes, list[BlockDecisionRow]] = defaultdict(list)
     for decision in decisions:
         noted[decision.caption].append(decision)
     for caption, own in passages.items():
@@ -40,7 +40,7 @@ def caption_rows(
 def _caption(
     caption: bytes,
     entries: Sequence[Entry],
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     delta: float,
     words: Words,
 ) -> CaptionRow:
@@ -55,7 +55,7 @@ def _caption(
         records=tuple(entry.row.leaf for entry in entries),
         disclosures=tuple(dict.fromkeys(r.disclosure for r in records if r.disclosure)),
         amounts=total_of(entries),
-        epsilon=Guarantee.of_spend(spend, delta, "caption") if spend else None,
+        epsilon=Guarantee.from_privacy_cost(spend, delta, "caption") if spend else None,
         verifiers=tuple(dict.fromkeys(r.verifier for r in records)),
         erased=erased,
         unread=len(entries) - len(records) - erased,
@@ -64,7 +64,7 @@ def _caption(
 
 def _content(
     records: Sequence[EgressRecord],
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     words: Words,
     *,
     whole: bool,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ugsd_privacy.reports.model import DayRow
 from ugsd_privacy.reports.svg_drawing import FONT_SIZE, Drawing
-from ugsd_privacy.reports.telling import number
+from ugsd_privacy.reports.wording import number
 
 __all__ = ["Chart", "bytes_chart", "epsilon_chart"]
 
@@ -39,7 +39,7 @@ class Chart(NamedTuple):
     """What a page shows of a chart."""
 
     title: str
-    told: str
+    description: str
     """The chart in words."""
     svg: str
 

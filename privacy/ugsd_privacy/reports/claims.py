@@ -17,7 +17,7 @@ from ugsd_privacy.audit.export import ExportHeader
 from ugsd_privacy.audit.offline import ExportSummary
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.reports.fleet import disagreement, name_of_log, overlapping, prove, size_of_note
-from ugsd_privacy.reports.kept import KeptLog
+from ugsd_privacy.reports.known_logs import KnownLog
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.tlog.checkpoint import Checkpoint
 
@@ -41,7 +41,7 @@ class Joined(NamedTuple):
 def prove_all(
     exports: Mapping[Path, ExportHeader | None],
     reports: Iterable[Report],
-    kept: Iterable[KeptLog],
+    kept: Iterable[KnownLog],
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Path, ExportSummary | LogTampered]:

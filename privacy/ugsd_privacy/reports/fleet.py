@@ -19,10 +19,10 @@ from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportR
 from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
-from ugsd_privacy.reports.kept import KeptLog
+from ugsd_privacy.reports.known_logs import KnownLog
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.reports.telling import many
+from ugsd_privacy.reports.wording import plural
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     note_origin,
@@ -36,13 +36,13 @@ from ugsd_privacy.tlog.log_keys import LogPublicKey
 __all__ = [
     "Device",
     "disagreement",
-    "examine",
     "header_of_export",
     "merge_rows",
     "name_of_log",
     "overlapping",
     "prove",
     "size_of_note",
+    "verify_device",
 ]
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Device(NamedTuple):
     name: str
     report: Report | None = None
     export: Path | None = None
-    kept: KeptLog | None = None
+    known: KnownLog | None = None
     fault: str = ""
     """Why what came of it could not be read."""
     others: tuple[str | Checkpoint, ...] = ()
@@ -70,7 +70,7 @@ class Device(NamedTuple):
     """What contradicts its report, which no export speaks for then."""
 
 
-def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
+def verify_device(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
     """The row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
     export. Raises nothing that depends on what came: it would cost the other devices their rows."""
     try:
@@ -78,11 +78,11 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
     except (PrivacyError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
         _log.warning("a device's report or export met an unexpected %s", type(error).__name__)
         fault = f"what came of it is beyond what is read here ({type(error).__name__})"
-        return _examined(Device(device.name, kept=device.kept, fault=fault), ())
+        return _examined(Device(device.name, known=device.known, fault=fault), ())
 
 
 def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow:
-    report = None if device.report is None else device.report.without_content()
+    report = None if device.report is None else device.report.redacted()
     export, by_reader = None, device.export is not None
     try:
         export = _verified(device, witnesses)
@@ -105,7 +105,7 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
         reports_failure=export is None and own.outcome == "failed" and report is not None,
         verification=verification.model_copy(update={"message": told}),
         verified_by="reader" if by_reader else "device",
-        earlier=None if device.kept is None else device.kept.size,
+        earlier=None if device.known is None else device.known.size,
         logged=None if export is None else _logged(export),
         checkpoint=export.checkpoint if export else report.checkpoint if report else "",
         since_s=since_s,
@@ -202,7 +202,7 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
 
 
 def _trusted(device: Device) -> list[str | Checkpoint]:
-    kept, report = device.kept, device.report
+    kept, report = device.known, device.report
     log = kept.key if kept else report.log if report else ""
     trusted = [*device.others, *([kept.checkpoint] if kept else [])]
     if report is not None and report.checkpoint and report.log == log:
@@ -223,7 +223,7 @@ def _sizes(device: Device) -> set[int]:
 
 def _hold(device: Device, export: ExportSummary) -> list[str | Checkpoint]:
     """Hold an export against what is trusted; return that. Raises :class:`LogTampered`."""
-    kept, report = device.kept, device.report
+    kept, report = device.known, device.report
     log = kept.key if kept else report.log if report else ""
     if log and _public(log).to_text() != export.public.to_text():
         raise LogTampered(f"the export is of {export.public.origin}, not of {_public(log).origin}")
@@ -243,7 +243,7 @@ def size_of_note(note: str) -> int:
 
 def _check_report(device: Device, export: ExportSummary | None) -> None:
     """That it is of the log, signed, and tells of no more than the log holds."""
-    report, kept = device.report, device.kept
+    report, kept = device.report, device.known
     if report is None:
         return
     log = export.public.to_text() if export else kept.key if kept else report.log
@@ -262,7 +262,7 @@ def _check_report(device: Device, export: ExportSummary | None) -> None:
         raise LogTampered("the report tells of more than the log holds")
 
 
-def _check_extends(signed: Checkpoint | None, kept: KeptLog) -> None:
+def _check_extends(signed: Checkpoint | None, kept: KnownLog) -> None:
     """As far as a checkpoint alone can tell."""
     size = 0 if signed is None else signed.size
     if size < kept.size:
@@ -282,8 +282,8 @@ def _sound(device: Device, export: ExportSummary | None) -> Verification:
             root=export.root.hex(),
             checkpoints=export.checkpoints,
         )
-    if device.kept is not None:
-        known = f"{many(device.kept.size, 'record')} of it kept"
+    if device.known is not None:
+        known = f"{plural(device.known.size, 'record')} of it kept"
         came = "neither report nor export came" if device.report is None else "no export came"
         return Verification(outcome="missing", message=f"{known}, and {came}")
     if device.report is None:
@@ -298,7 +298,7 @@ def _disputed(device: Device) -> Verification:
 
 def _claim(report: Report) -> str:
     """What a report without an export says, as a claim of the file and no finding."""
-    found = report.without_content().verification
+    found = report.redacted().verification
     log = f"it claims to be of {name_of_log(report.log)}" if report.log else "it names no log"
     where = "" if found.index is None else f" at record {found.index}"
     says = {
@@ -316,7 +316,7 @@ def _failed(error: LogTampered) -> Verification:
 def _log_of(device: Device, export: ExportSummary | None) -> str:
     if export is not None:
         return export.public.to_text()
-    return "" if device.kept is None else device.kept.key
+    return "" if device.known is None else device.known.key
 
 
 def _logged(export: ExportSummary) -> Amounts:

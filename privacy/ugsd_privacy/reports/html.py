@@ -12,7 +12,7 @@ from typing import Any
 
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.reports import telling
+from ugsd_privacy.reports import wording
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
 
@@ -77,7 +77,7 @@ def _page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals["tell"] = telling
+    pages.globals["tell"] = wording
     style, script = (pages.get_template(name).render() for name in (_STYLE, _SCRIPT))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "

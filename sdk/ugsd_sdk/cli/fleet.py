@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
 from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
+from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.offline import ExportSummary
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.reports.fleet import Device
-    from ugsd_privacy.reports.kept import KeptLogs
+    from ugsd_privacy.reports.known_logs import KnownLogs
     from ugsd_privacy.reports.model import Report
     from ugsd_privacy.tlog.checkpoint import Checkpoint
 
@@ -76,8 +76,8 @@ def fleet(
     export of it came though one was kept, and where a report is contradicted, or says that its log
     does not verify.
     """
-    from ugsd_privacy.reports.fleet import examine, merge_rows
-    from ugsd_privacy.reports.telling import verdict
+    from ugsd_privacy.reports.fleet import merge_rows, verify_device
+    from ugsd_privacy.reports.wording import verdict
     from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
@@ -87,7 +87,7 @@ def fleet(
     arrived = _Arrived.read(files)
     with progress_bar("verifying") as progress:
         proofs = arrived.proven(known, progress)
-    rows = [examine(d, witnesses) for d in _devices(arrived, proofs, known, by_file=by_file)]
+    rows = [verify_device(d, witnesses) for d in _devices(arrived, proofs, known, by_file=by_file)]
     made = merge_rows(rows)
     write(written(made, format_), out)
     if kept is not None:
@@ -98,15 +98,15 @@ def fleet(
         raise typer.Exit(1)
 
 
-def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
+def _known(path: Path | None, named_by: Literal["file", "log"]) -> KnownLogs:
     """What was kept the last time; tells where there is none."""
-    from ugsd_privacy.reports.kept import KeptLogs
+    from ugsd_privacy.reports.known_logs import KnownLogs
 
     if path is None or not path.exists():
         if path is not None:
             print_error("ugsd", f"{path} is new: every log is believed this time")
-        return KeptLogs(named_by=named_by)
-    known = KeptLogs.load(path)
+        return KnownLogs(named_by=named_by)
+    known = KnownLogs.load(path)
     if known.named_by != named_by:
         option = "leave out --by-file" if named_by == "file" else "give --by-file"
         raise typer.BadParameter(f"{path} names devices by their {known.named_by}s: {option}")
@@ -128,7 +128,7 @@ class _Arrived:
         """Ends the command for files that are not there; others that cannot be read are faults of
         their devices."""
         from ugsd_privacy.errors import LogTampered, ReportRejected
-        from ugsd_privacy.files.atomic_files import read_bytes
+        from ugsd_privacy.files.atomic_files import read_bounded
         from ugsd_privacy.reports.fleet import header_of_export
         from ugsd_privacy.reports.schema import MAX_REPORT_BYTES, read_report
 
@@ -136,7 +136,7 @@ class _Arrived:
         for path in {os.path.realpath(path): path for path in files}.values():
             try:
                 if is_json(path):
-                    arrived.reports[path] = read_report(read_bytes(path, MAX_REPORT_BYTES))
+                    arrived.reports[path] = read_report(read_bounded(path, MAX_REPORT_BYTES))
                 else:
                     arrived.exports[path] = header_of_export(path)
             except FileNotFoundError as error:
@@ -147,7 +147,7 @@ class _Arrived:
                 arrived.unread[path] = f"{path.name}: {error}"
         return arrived
 
-    def proven(self, known: KeptLogs, progress: Callable[[int, int], None]) -> _Proofs:
+    def proven(self, known: KnownLogs, progress: Callable[[int, int], None]) -> _Proofs:
         """What each export proves. Anyone can name another log's key in an export, but not seal it:
         one that is not whole says nothing of whose it is."""
         from ugsd_privacy.errors import LogTampered
@@ -196,7 +196,9 @@ def _with_proof(
     return device._replace(proof=proof, others=others)
 
 
-def _devices(arrived: _Arrived, proofs: _Proofs, known: KeptLogs, *, by_file: bool) -> list[Device]:
+def _devices(
+    arrived: _Arrived, proofs: _Proofs, known: KnownLogs, *, by_file: bool
+) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
     from ugsd_privacy.output.plain_text import plain_line
     from ugsd_privacy.reports.claims import join_reports, others_of
@@ -240,4 +242,4 @@ def _devices(arrived: _Arrived, proofs: _Proofs, known: KeptLogs, *, by_file: bo
         for name, kept in known.logs.items()
         if name not in came and kept.key not in logs
     ]
-    return [device._replace(kept=known.logs.get(device.name)) for device in devices]
+    return [device._replace(known=known.logs.get(device.name)) for device in devices]

@@ -17,7 +17,7 @@ __all__ = ["TRANSITIONS", "LinkState"]
 
 
 class LinkState(StrEnum):
-    """What a :class:`~ugsd_sdk.connection.link.Link` is doing."""
+    """What a :class:`~ugsd_sdk.connection.verifier_connection.Link` is doing."""
 
     IDLE = "idle"
     """There is no session, and ``begin()`` makes one."""

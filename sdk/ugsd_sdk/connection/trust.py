@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import FileLocked, KeyFileError, ManifestRejected
-from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.key_files import read_text, replace_text
 from ugsd_privacy.files.marks import Mark, MarkFile
@@ -26,7 +26,7 @@ from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.errors import Untrusted
+from ugsd_sdk.errors import VerifierUntrusted
 
 __all__ = ["TrustedRoot"]
 
@@ -40,7 +40,7 @@ _REMEDY = (
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Seen(StrictModel):
+class _ManifestState(StrictModel):
     """What was seen of one root's manifests."""
 
     serial: _Count = 0
@@ -48,16 +48,18 @@ class _Seen(StrictModel):
     latest_s: _Count = 0
     """The latest time, seconds since 1970."""
 
-    def joined(self, mark: Mark | None) -> _Seen:
+    def joined(self, mark: Mark | None) -> _ManifestState:
         """The later of this and a mark of it."""
         if mark is None:
             return self
-        return _Seen(serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1]))
+        return _ManifestState(
+            serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1])
+        )
 
-    def after(self, manifest: KeyManifest, now_s: float) -> _Seen:
+    def after(self, manifest: KeyManifest, now_s: float) -> _ManifestState:
         """The record with one more manifest. No time later than the manifest's end is recorded: a
         clock that was wrong for a while must not expire the next manifests, too."""
-        return _Seen(
+        return _ManifestState(
             serial=max(self.serial, manifest.serial),
             latest_s=max(self.latest_s, int(min(now_s, manifest.expires_s))),
         )
@@ -91,12 +93,13 @@ class TrustedRoot:
     def key(self) -> VerifierPublicKey:
         """The key to seal to now.
 
-        Raises :class:`Untrusted` where there is none, or what was seen was lost or cannot be kept.
+        Raises :class:`VerifierUntrusted` where there is none, or what was seen was lost or cannot
+        be kept.
         """
         with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made(), _LOCK_TIMEOUT_S):
+            with file_lock(self._made(), _LOCK_TIMEOUT_S):
                 seen = self._noted(self._read(), manifest, now_s)
             now_s = max(now_s, seen.latest_s)
             manifest.check(now_s=now_s, least_serial=seen.serial)
@@ -104,7 +107,7 @@ class TrustedRoot:
 
     def manifest(self) -> KeyManifest:
         """What the root signed, whether it is to be used now or not; nothing is kept of it. Raises
-        :class:`Untrusted`."""
+        :class:`VerifierUntrusted`."""
         with self._typed_errors():
             return self._verified()
 
@@ -112,12 +115,12 @@ class TrustedRoot:
         """Take the manifest as the newest one where what was seen was lost, and keep that it was
         seen; what the marks still know holds. The manifest that was accepted.
 
-        Raises :class:`Untrusted` for a manifest that is not to be used now.
+        Raises :class:`VerifierUntrusted` for a manifest that is not to be used now.
         """
         with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made(), _LOCK_TIMEOUT_S):
+            with file_lock(self._made(), _LOCK_TIMEOUT_S):
                 known = self._known()
                 now_s = max(now_s, known.latest_s)
                 manifest.check(now_s=now_s, least_serial=known.serial)
@@ -130,11 +133,13 @@ class TrustedRoot:
         try:
             yield
         except ManifestRejected as error:
-            raise Untrusted(f"{self._manifest}: {error}") from error
+            raise VerifierUntrusted(f"{self._manifest}: {error}") from error
         except (FileLocked, KeyFileError) as error:
-            raise Untrusted(f"what was seen of the verifier's manifests: {error}") from error
+            raise VerifierUntrusted(
+                f"what was seen of the verifier's manifests: {error}"
+            ) from error
         except OSError as error:
-            raise Untrusted(
+            raise VerifierUntrusted(
                 f"what was seen of the verifier's manifests cannot be kept in {self._seen}: "
                 f"{remedy_of(error, self._seen.parent)}"
             ) from error
@@ -149,20 +154,20 @@ class TrustedRoot:
             require_not_writable(folder)
         return self._seen
 
-    def _noted(self, before: _Seen, manifest: KeyManifest, now_s: float) -> _Seen:
+    def _noted(self, before: _ManifestState, manifest: KeyManifest, now_s: float) -> _ManifestState:
         after = before.after(manifest, now_s)
         if after != before:
             self._keep(after)
         return after
 
-    def _keep(self, seen: _Seen) -> None:
+    def _keep(self, seen: _ManifestState) -> None:
         """Write the record before its mark: a crash in between leaves no mark without a record."""
         self._marks.make()
         replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
-        with locked(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
+        with file_lock(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
             self._marks.put(self._name, (seen.serial, seen.latest_s))
 
-    def _read(self) -> _Seen:
+    def _read(self) -> _ManifestState:
         """What was seen, by the record and by its mark. Raises ``KeyFileError`` where one of them
         was lost, or cannot be read or was damaged."""
         mark, is_kept = self._marks.read().get(self._name), self._seen.exists()
@@ -172,12 +177,12 @@ class TrustedRoot:
         if lost is not None:
             raise KeyFileError(f"{lost} was lost, so an older manifest could pass: {_REMEDY}")
         if not is_kept:
-            return _Seen()
+            return _ManifestState()
         return self._recorded().joined(mark)
 
-    def _known(self) -> _Seen:
+    def _known(self) -> _ManifestState:
         """What the files still say of what was seen; damaged ones say nothing and are replaced."""
-        known = _Seen()
+        known = _ManifestState()
         try:
             known = known.joined(self._marks.read().get(self._name))
         except KeyFileError:
@@ -187,9 +192,9 @@ class TrustedRoot:
         except KeyFileError:
             return known
 
-    def _recorded(self) -> _Seen:
+    def _recorded(self) -> _ManifestState:
         text = read_text(self._seen, secret=True, what="record")
         try:
-            return read_json(_Seen, text, max_items=_MAX_ITEMS)
+            return read_json(_ManifestState, text, max_items=_MAX_ITEMS)
         except ValueError:
             raise KeyFileError(f"{self._seen} is damaged: {_REMEDY}") from None

@@ -19,14 +19,14 @@ from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel, exactly
 
-from ugsd_sdk.drafter.wording import GenderedPhrase
+from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.errors import ModelError
 
 __all__ = [
+    "AUDIO_ENCODER_FOLDER",
+    "AUDIO_ENCODER_GRAPH",
     "BUNDLED",
     "DESCRIPTION_FILE",
-    "EARS_FOLDER",
-    "EARS_GRAPH",
     "GATE_FILE",
     "GRAPHS",
     "STARTER",
@@ -43,9 +43,9 @@ BUNDLED = (STARTER, "free")
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
 GATE_FILE = "gate.json"
-EARS_FOLDER = "ears"
-EARS_GRAPH = "ears.onnx"
-GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
+AUDIO_ENCODER_FOLDER = "ears"
+AUDIO_ENCODER_GRAPH = "ears.onnx"
+GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")
 _PACKAGE = Path(__file__).parents[1]
 _MAX_GRAPH_BYTES = 2 * 2**30
 """ONNX's own limit of a file."""
@@ -104,7 +104,7 @@ class DrafterBundle:
         """Where one of its files is: drafters over the same ears share them in a folder beside
         their own."""
         own = self.folder / name
-        return own if own.exists() else self.folder.parent / EARS_FOLDER / name
+        return own if own.exists() else self.folder.parent / AUDIO_ENCODER_FOLDER / name
 
     def description(self) -> DrafterDescription:
         """What ``model.json`` says."""

@@ -12,20 +12,22 @@ from operator import attrgetter
 from typing import Self
 
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.ledger import Decision, Uptime, system_uptime
+from ugsd_privacy.ledger import BlockDecisionRow, Uptime, system_uptime
 from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.decoding.events import Outcome
 from ugsd_sdk.home import Home
-from ugsd_sdk.reports.budget import begins_anew
+from ugsd_sdk.reports.budget import resets_at
 from ugsd_sdk.settings.config import Settings
 
-__all__ = ["Advice", "Journal"]
+__all__ = ["Advice", "DecisionJournal"]
 
 _ALL = 10**9
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _CURES: Mapping[ReasonCode, str] = {
-    ReasonCode.NOT_ENROLLED: "hear more clips of the user: `ugsd habit show` tells how many",
+    ReasonCode.NOT_ENROLLED: (
+        "caption more clips of the user: `ugsd profile show` says how many are missing"
+    ),
     ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier runs",
     ReasonCode.DEADLINE: "raise verifier.deadline_s, or bring the verifier nearer",
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
@@ -36,10 +38,10 @@ _CURES: Mapping[ReasonCode, str] = {
 
 
 @dataclass(frozen=True)
-class Journal:
+class DecisionJournal:
     """What became of the blocks of some captions, oldest first."""
 
-    captions: tuple[tuple[Decision, ...], ...]
+    captions: tuple[tuple[BlockDecisionRow, ...], ...]
     hour: int
     """The ledger's, now."""
 
@@ -55,7 +57,7 @@ class Journal:
     ) -> Self:
         """Of the settings' user: the ``last`` captions, or those whose id, in hex, begins with
         ``caption``. A home that was never used stays untouched. Raises ``LedgerError``."""
-        place = Home.at(settings.home)
+        place = Home.from_path(settings.home)
         if not place.is_used():
             return cls((), 0)
         with place.open_ledger() as ledger, ledger.reading() as view:
@@ -73,26 +75,26 @@ class Journal:
 class Advice:
     """What would change a decision."""
 
-    frees_up: str | None
+    available_at: str | None
     """When the window that was used up begins anew, UTC; ``None`` where that is not it, or it did
     already."""
     text: str
     """What to do; empty where there is nothing to."""
 
     @classmethod
-    def on(cls, decision: Decision, hour: int) -> Self:
+    def on(cls, decision: BlockDecisionRow, hour: int) -> Self:
         """``hour`` is the ledger's, now."""
         reason = decision.reason
-        if decision.outcome == Outcome.WITHHELD and reason.cap in CAPS:
+        if decision.outcome == Outcome.BLOCKED and reason.cap in CAPS:
             return cls._on_cap(decision, reason.cap, hour)
         if reason.code is ReasonCode.BELOW_THRESHOLD:
             return cls(None, "a lower threshold would send it")
-        if decision.outcome == Outcome.ALONE:
+        if decision.outcome == Outcome.VERIFIER_DISABLED:
             return cls(None, "")
         return cls(None, _CURES.get((reason.failure or reason).code, ""))
 
     @classmethod
-    def _on_cap(cls, decision: Decision, cap: str, hour: int) -> Self:
+    def _on_cap(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
         wanted, limit = decision.reason.wanted or 0.0, decision.reason.limit
         if math.isinf(wanted):
@@ -107,5 +109,5 @@ class Advice:
         length = 1 if window == "hour" else _HOURS_PER_DAY
         if decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} has begun anew since; raise {cap} to let more out")
-        anew = begins_anew(window, hour)
+        anew = resets_at(window, hour)
         return cls(anew, f"the {window} begins anew at {anew}: wait, raise {cap}, or {reset}")

@@ -26,7 +26,7 @@ from time import monotonic
 from ugsd_privacy.forks import call_in_children
 from websockets.uri import WebSocketURI
 
-from ugsd_sdk.errors import NoAnswer, TransportError
+from ugsd_sdk.errors import TransportError, VerifierTimeout
 from ugsd_sdk.transport import failures
 from ugsd_sdk.transport.conversation import Conversation, Upgraded
 from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected
@@ -108,7 +108,7 @@ class Connection:
                 self._awake()
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next binary message. Raises :class:`NoAnswer` after ``timeout_s``."""
+        """The next binary message. Raises :class:`VerifierTimeout` after ``timeout_s``."""
         ends_s = monotonic() + max(timeout_s, 0)
         with self._changed:
             while True:
@@ -119,7 +119,7 @@ class Connection:
                 self._require_open()
                 left_s = ends_s - monotonic()
                 if left_s <= 0:
-                    raise NoAnswer(
+                    raise VerifierTimeout(
                         "the verifier did not answer in time: try again, or give it more"
                     )
                 self._changed.wait(left_s)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.concurrency.fresh_errors import fresh
-from ugsd_sdk.errors import PeerMisbehaved, TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierUnreachable
 
 __all__ = [
     "always",
@@ -27,12 +27,14 @@ __all__ = [
 _CHECK_PEER = "check that the address is a verifier's, or ask its operator"
 
 
-def nobody_at(where: str) -> Unreachable:
-    return Unreachable(f"no verifier answers at {where}: check its address and that it runs")
+def nobody_at(where: str) -> VerifierUnreachable:
+    return VerifierUnreachable(
+        f"no verifier answers at {where}: check its address and that it runs"
+    )
 
 
 def closed_there(code: int) -> TransportError:
-    return Unreachable(
+    return VerifierUnreachable(
         "the verifier closed the connection: try again, or ask its operator", close_code=code
     )
 
@@ -42,39 +44,41 @@ def always(error: TransportError) -> Callable[[], TransportError]:
 
 
 def lost() -> TransportError:
-    return Unreachable("the connection to the verifier was lost: check the network, and try again")
+    return VerifierUnreachable(
+        "the connection to the verifier was lost: check the network, and try again"
+    )
 
 
 def no_resources() -> TransportError:
-    return Unreachable("this process cannot have another socket or thread: close some")
+    return VerifierUnreachable("this process cannot have another socket or thread: close some")
 
 
 def closed_here() -> TransportError:
-    return Unreachable("the connection is closed: connect again")
+    return VerifierUnreachable("the connection is closed: connect again")
 
 
 def forked() -> TransportError:
-    return Unreachable(
+    return VerifierUnreachable(
         "the connection belongs to the process that this one was forked from: "
         "make a captioner in this process"
     )
 
 
 def sent_text() -> TransportError:
-    return PeerMisbehaved(f"the verifier sent text, and its frames are binary: {_CHECK_PEER}")
+    return VerifierMisbehaved(f"the verifier sent text, and its frames are binary: {_CHECK_PEER}")
 
 
 def broke_protocol() -> TransportError:
-    return PeerMisbehaved(f"the verifier broke the websocket protocol: {_CHECK_PEER}")
+    return VerifierMisbehaved(f"the verifier broke the websocket protocol: {_CHECK_PEER}")
 
 
 def flooded() -> TransportError:
-    return PeerMisbehaved(
+    return VerifierMisbehaved(
         f"the verifier sends more than anybody asked for, or reads nothing: {_CHECK_PEER}"
     )
 
 
-def without_tls(error: ssl.SSLError, where: str) -> Unreachable:
+def without_tls(error: ssl.SSLError, where: str) -> VerifierUnreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         message = (
             f"the TLS certificate of {where} is not trusted: check the address, "
@@ -82,4 +86,4 @@ def without_tls(error: ssl.SSLError, where: str) -> Unreachable:
         )
     else:
         message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
-    return Unreachable(message, reason=ReasonCode.TLS_FAILED)
+    return VerifierUnreachable(message, reason=ReasonCode.TLS_FAILED)

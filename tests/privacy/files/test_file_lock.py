@@ -13,7 +13,7 @@ from ugsd_privacy.audit import cosigned, publishing
 from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, FileLocked
-from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
 from ugsd_privacy.tlog.log_keys import LogKey
 
@@ -29,22 +29,22 @@ NEXT_STEP = "wait until it has ended, or end it, and try again"
 def test_a_held_file_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
     end = hold("file", tmp_path / "profile.lock")
     started_s = time.monotonic()
-    with pytest.raises(FileLocked, match=NEXT_STEP), locked(tmp_path / "profile.npz", TIMEOUT_S):
+    with pytest.raises(FileLocked, match=NEXT_STEP), file_lock(tmp_path / "profile.npz", TIMEOUT_S):
         pass
     assert TIMEOUT_S <= time.monotonic() - started_s < TIMEOUT_S + NOISE_S
     end()
-    with locked(tmp_path / "profile.npz", TIMEOUT_S):
+    with file_lock(tmp_path / "profile.npz", TIMEOUT_S):
         assert [path.name for path in tmp_path.iterdir()] == ["profile.lock"]
 
 
 def test_a_held_folder_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
     end = hold("folder", tmp_path)
     started_s = time.monotonic()
-    with pytest.raises(FileLocked, match=NEXT_STEP), locked(tmp_path, TIMEOUT_S, is_folder=True):
+    with pytest.raises(FileLocked, match=NEXT_STEP), file_lock(tmp_path, TIMEOUT_S, is_folder=True):
         pass
     assert TIMEOUT_S <= time.monotonic() - started_s < TIMEOUT_S + NOISE_S
     end()
-    with locked(tmp_path, TIMEOUT_S, is_folder=True):
+    with file_lock(tmp_path, TIMEOUT_S, is_folder=True):
         assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +54,7 @@ def test_a_deleted_lock_admits_one(tmp_path: Path) -> None:
 
     def enter() -> None:
         for _ in range(50):
-            with locked(path, 30):
+            with file_lock(path, 30):
                 inside.append(threading.get_ident())
                 most.append(len(inside))
                 time.sleep(0.001)
@@ -72,13 +72,13 @@ def test_a_deleted_lock_admits_one(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_keeps_no_lock(tmp_path: Path) -> None:
-    with locked(tmp_path, TIMEOUT_S, is_folder=True):
+    with file_lock(tmp_path, TIMEOUT_S, is_folder=True):
         child = os.fork()
         if child == 0:
             time.sleep(60)
             os._exit(0)
     try:
-        with locked(tmp_path, TIMEOUT_S, is_folder=True):
+        with file_lock(tmp_path, TIMEOUT_S, is_folder=True):
             pass
     finally:
         os.kill(child, 9)
@@ -96,10 +96,10 @@ def test_held_cosigned_notes_are_refused_in_time(
     end = hold("folder", folder)
     started_s = time.monotonic()
     with pytest.raises(ExportFailed, match=NEXT_STEP):
-        CosignedNotes(folder).keep(note, key.public, log_key.public)
+        CosignedNotes(folder).store(note, key.public, log_key.public)
     assert time.monotonic() - started_s < TIMEOUT_S + NOISE_S
     end()
-    assert CosignedNotes(folder).keep(note, key.public, log_key.public).size == 5
+    assert CosignedNotes(folder).store(note, key.public, log_key.public).size == 5
 
 
 def test_a_held_tiles_folder_is_refused_in_time(

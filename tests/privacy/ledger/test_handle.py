@@ -164,7 +164,7 @@ CHANGES = (
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_ledger_changed_in_use_sends_nothing(begun, change: Callable[[Path], None]) -> None:
     change(begun.ledger.path)
-    for seal in (send, lambda world: world.door.seal_cover(world.channel, world.caption)):
+    for seal in (send, lambda world: world.door.seal_cover_frame(world.channel, world.caption)):
         with pytest.raises(LedgerMoved, match=r"while it was in use; nothing was sent"):
             seal(begun)
     assert not begun.ledger.is_in_place()
@@ -208,7 +208,7 @@ def test_a_ledger_overwritten_in_use_sends_nothing(
     world = new_world(tmp_path / "ledger")
     world.ledger = Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor")
     with world.ledger:
-        world.door = world.egress(limits=BudgetLimits.uncapped())
+        world.door = world.egress(limits=BudgetLimits.without_caps())
         world.caption = world.connect(world.door)
         if generation == "later":  # the log was begun again since
             send(world)
@@ -229,7 +229,7 @@ def test_a_ledger_overwritten_in_use_sends_nothing(
 
 def test_a_checkpointed_log_is_followed(begun) -> None:
     """Also where another process begins it again, and where it is emptied on purpose."""
-    begun.door = begun.egress(limits=BudgetLimits.uncapped())
+    begun.door = begun.egress(limits=BudgetLimits.without_caps())
     checkpoint = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(*db.execute("
     checkpoint += "f'PRAGMA wal_checkpoint({sys.argv[2]})'))"
     for kind in ("PASSIVE", "RESTART", "TRUNCATE", "PASSIVE"):
@@ -345,7 +345,9 @@ CALLS: dict[str, Callable[..., object]] = {
     "block": lambda world, **named: world.door.seal_block(
         world.channel, world.caption, world.escalation(1), **named
     ),
-    "cover": lambda world, **named: world.door.seal_cover(world.channel, world.caption, **named),
+    "cover": lambda world, **named: world.door.seal_cover_frame(
+        world.channel, world.caption, **named
+    ),
     "receipts": lambda world, **named: world.door.receipts(world.caption, **named),
     "checkpoint": lambda world, **named: world.door.checkpoint(**named),
 }
@@ -369,7 +371,7 @@ def test_a_stopped_process_costs_only_the_timeout(begun, call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS | READS)
 def test_a_busy_thread_costs_only_the_timeout(begun, call: str) -> None:
-    with in_another_thread(begun.ledger.owning()):
+    with in_another_thread(begun.ledger.as_owner()):
         started_s = monotonic()
         with pytest.raises(LedgerUnavailable, match="another thread"):
             (CALLS | READS)[call](begun, timeout_s=0.3)
@@ -415,7 +417,7 @@ def test_threads_that_fork_at_once_keep_no_lock(begun) -> None:
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        with begun.ledger.owning():
+        with begun.ledger.as_owner():
             pass
     for thread in threads:
         thread.join()
@@ -461,7 +463,7 @@ def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
         begun.ledger.close()
         return str(said)
 
-    with in_another_thread(begun.ledger.owning()):
+    with in_another_thread(begun.ledger.as_owner()):
         said = in_child(child)()
     assert said.count("forked while its parent was writing the ledger") == 2
     read_from_outside(begun.ledger.path)
@@ -529,7 +531,7 @@ from ugsd_privacy.keys.owner import OwnerKey
 folder = sys.argv[1]
 first = Ledger(folder + "/ledger", anchor=folder + "/anchor").open()
 egress = Egress(ledger=first, owner=OwnerKey.generate().public,
-                limits=BudgetLimits.uncapped())
+                limits=BudgetLimits.without_caps())
 key = VerifierKey.generate()
 while True:
     print(egress.seal_hello(ClientChannel(key.public)).record, flush=True)

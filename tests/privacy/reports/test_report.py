@@ -15,18 +15,18 @@ from pydantic import BaseModel
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.ledger import Decision
+from ugsd_privacy.ledger import BlockDecisionRow
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
+from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period
-from ugsd_privacy.reports.fleet import Device, examine, merge_rows
-from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.html import fleet_html, report_html
 from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
 from ugsd_privacy.reports.model import Gap, Protection, ReasonRow, Report, Sent, Word
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.schema import read_report, report_schema
-from ugsd_privacy.reports.telling import left, used
+from ugsd_privacy.reports.wording import remaining_text, used_text
 
 from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
 
@@ -44,7 +44,7 @@ def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world)
     send(world, egress, caption, tokens=(7, 8))
     send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
     decisions = [
-        Decision(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
+        BlockDecisionRow(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
         for start, outcome in ((0, "sent"), (8, "kept"), (12, "alone"))
     ]
     (row,) = report_of(world, decisions=decisions).captions
@@ -92,7 +92,7 @@ def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
 
 def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(world) -> None:
     egress = world.egress(sigma=2.0)
-    one = dp.spend(sensitivity=2.0, sigma=2.0, vectors=2)
+    one = dp.privacy_cost(sensitivity=2.0, sigma=2.0, vectors=2)
     world.now_s -= 2 * DAY_S
     send(world, egress, world.connect(egress))
     world.now_s += DAY_S
@@ -101,7 +101,7 @@ def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(worl
     egress.reset(["lifetime"])
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    epsilon = [dp.epsilon_of_spend(spend, 1e-6) for spend in (one, 2 * one, one)]
+    epsilon = [dp.epsilon_of_privacy_cost(spend, 1e-6) for spend in (one, 2 * one, one)]
     assert [day.lifetime.epsilon for day in found.days if day.lifetime] == epsilon
     assert [day.epsilon.epsilon for day in found.days if day.epsilon] == [epsilon[0]] * 3
     assert found.lifetime is not None
@@ -152,8 +152,8 @@ def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
 
 
 def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
-    def decision(outcome: str, reason: Reason) -> Decision:
-        return Decision(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+    def decision(outcome: str, reason: Reason) -> BlockDecisionRow:
+        return BlockDecisionRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
     cap = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
     sure = [
@@ -161,12 +161,12 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
     ]
     unsure = Reason(code=ReasonCode.ABOVE_THRESHOLD, value=0.9, threshold=0.2)
     late = Reason(code=ReasonCode.DEADLINE)
-    found = gather(
+    found = build_report(
         (),
         user="ada",
         period=Period(0, 10),
         made_s=10,
-        budget=Budget(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
+        budget=BudgetState(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
         decisions=[
             *(decision("kept", reason) for reason in sure),
             decision("withheld", cap),
@@ -175,7 +175,7 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
             decision("sent", dataclasses.replace(unsure, failure=late)),
             dataclasses.replace(decision("withheld", cap), time_s=10),
         ],
-        log=Log(VERIFIED),
+        log=ReportedLog(VERIFIED),
     )
     assert [(r.outcome, r.reason, r.code, r.is_cap, r.blocks) for r in found.reasons] == [
         ("kept", "sure", "below_threshold", False, 2),
@@ -198,7 +198,7 @@ def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None
     text = found.model_dump_json()
     check = jsonschema.Draft202012Validator(schema)
     check.validate(json.loads(text))
-    check.validate(json.loads(merge_rows([examine(Device("a", found))]).model_dump_json()))
+    check.validate(json.loads(merge_rows([verify_device(Device("a", found))]).model_dump_json()))
     assert not check.is_valid(json.loads(text) | {"more": 1})
     assert read_report(text.encode()) == found
 
@@ -216,10 +216,10 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     told = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
     way = Protection(title=path, leaves=(path,), bound=(path,), learnt=(path,), source=path)
     found = report_of(
-        world, user, verification=told, vocabulary=path, protections=Protections(ways=(way,))
+        world, user, verification=told, vocabulary=path, protections=Protections(disclosures=(way,))
     )
-    shared = found.without_content()
-    fleet = merge_rows([examine(Device("one", found))])
+    shared = found.redacted()
+    fleet = merge_rows([verify_device(Device("one", found))])
     assert user in found.model_dump_json()
     texts = (
         *map(BaseModel.model_dump_json, (shared, fleet)),
@@ -229,7 +229,7 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     for secret in (user, path, "w7", found.captions[0].caption):
         assert all(secret not in text for text in texts)
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
-    kept = report_of(world, user, verification=located).without_content()
+    kept = report_of(world, user, verification=located).redacted()
     assert kept.verification == located
 
 
@@ -243,7 +243,7 @@ ALLOWED = {
 def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
-    shared = report_of(world).without_content()
+    shared = report_of(world).redacted()
     assert {name for name in Report.model_fields if getattr(shared, name)} <= ALLOWED
     assert set(Report.model_fields) - ALLOWED == {
         "user", "captions", "vocabulary", "protections", "faults"
@@ -301,12 +301,14 @@ def test_what_is_told_of_an_epsilon_is_never_less_than_it_is(world) -> None:
     egress = world.egress(sigma=1.0)
     send(world, egress, world.connect(egress))
     with world.ledger.reading() as view:
-        budget = Budget(BudgetLimits(epsilon_per_day=20.0), {}, view.used("", egress_hour(world)))
+        budget = BudgetState(
+            BudgetLimits(epsilon_per_day=20.0), {}, view.used("", egress_hour(world))
+        )
     (cap,) = [row for row in budget.rows() if row.cap == "epsilon_per_day"]
     assert cap.used is not None
     assert cap.left is not None
-    assert cap.used <= float(used(cap)) < cap.used + 0.11
-    assert cap.left - 0.11 < float(left(cap)) <= cap.left
+    assert cap.used <= float(used_text(cap)) < cap.used + 0.11
+    assert cap.left - 0.11 < float(remaining_text(cap)) <= cap.left
 
 
 def egress_hour(world) -> int:
@@ -326,17 +328,17 @@ def test_words_beside_a_code_are_not_shared(world, code: ReasonCode, is_cap: boo
     secret = "Ada Smith wants it kept"
     row = ReasonRow(outcome="kept", reason=secret, code=code, is_cap=is_cap, blocks=1)
     report = report_of(world).model_copy(update={"reasons": (row,)})
-    shared = report.without_content()
+    shared = report.redacted()
     assert secret not in shared.model_dump_json()
     assert (shared.reasons[0].is_cap, shared.reasons[0].blocks) == (False, 1)
 
 
 def test_sentences_of_earlier_releases_are_not_shared(world) -> None:
     old = Reason.from_note("after the block at 5: Ada Smith wants it kept")
-    decisions = [Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, "alone", old)]
+    decisions = [BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "alone", old)]
     found = report_of(world, decisions=decisions)
     assert [(row.code, row.blocks) for row in found.reasons] == [(ReasonCode.OTHER, 1)]
-    assert "Smith" not in found.without_content().model_dump_json()
+    assert "Smith" not in found.redacted().model_dump_json()
 
 
 def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
@@ -344,7 +346,7 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     egress = world.egress()
     world.connect(egress)
     decisions = [
-        Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
+        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
         for told in (
             ("kept", as_reason(secret)), ("kept", as_reason("her own")),
             ("kept", as_reason(ReasonCode.BELOW_THRESHOLD)),
@@ -354,7 +356,7 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     ]  # fmt: skip
     found = report_of(world, decisions=decisions)
     assert secret in found.model_dump_json()
-    shared = found.without_content()
+    shared = found.redacted()
     assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
         ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
         ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
@@ -370,7 +372,7 @@ def test_what_is_left_out_is_said_to_be(world, form) -> None:
     send(world, egress, world.connect(egress))
     found = report_of(world)
     said = "Left out: what left, in words, is for its owner."
-    assert said in form(found.without_content())
+    assert said in form(found.redacted())
     assert said not in form(found)
 
 
@@ -378,10 +380,10 @@ def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    found = found.model_copy(update={"faults": ("a cap that was set on this device is none",)})
+    found = found.model_copy(update={"faults": ("a cap that was set on this device is invalid",)})
     for form in (report_html, report_markdown):
-        assert "Not part of the log: a cap that was set on this device is none" in form(found)
-        assert "Not part of the log" not in form(found.without_content())
+        assert "Not part of the log: a cap that was set on this device is invalid" in form(found)
+        assert "Not part of the log" not in form(found.redacted())
 
 
 def test_a_report_that_ends_before_it_begins_is_rejected(world) -> None:

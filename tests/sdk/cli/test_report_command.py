@@ -21,7 +21,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
 
 from tests.doubles.reasons import why_of
@@ -36,7 +36,7 @@ USER = "ada@home"
 def used(new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path) -> Path:
     """A home from which one caption of ada's left."""
     with new_captioner(user=USER) as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home"
 
 
@@ -241,7 +241,7 @@ def test_words_are_written_for_their_owner_alone(used: Path, tmp_path: Path) -> 
 def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
     used: Path, tmp_path: Path
 ) -> None:
-    home = Home.at(used)
+    home = Home.from_path(used)
     with home.open_ledger() as ledger, ledger.signing() as log:
         note = LogSigner(LogKey.load(home.log_key)).sign(log)[1]
     home.cosigned.mkdir()
@@ -318,7 +318,7 @@ def test_every_block_that_was_decided_on_is_counted(
     limits = {"blocks_per_day": 1}
     config = Settings.model_validate({"home": tmp_path / "home", "user": USER, "limits": limits})
     with new_captioner(config=config) as captioner:
-        degraded = [why_of(captioner.caption(voice, 16_000).degraded) for _ in range(3)]
+        degraded = [why_of(captioner.caption(voice, 16_000).unverified_reason) for _ in range(3)]
     assert any(degraded)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
     withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
@@ -373,7 +373,7 @@ def test_what_is_beside_the_log_hides_no_fault_of_the_log(used: Path, tmp_path: 
     db.close()
     report = read(used, out=tmp_path / "r.json", code=1)
     assert report.verification.index == 2
-    assert report.faults == ("a cap that was set on this device is none",)
+    assert report.faults == ("a cap that was set on this device is invalid",)
     assert report.total.frames, "what the log says is told all the same"
 
 
@@ -467,9 +467,9 @@ def test_two_exports_of_one_log_that_went_apart_are_told(
     shutil.copytree(used, tmp_path / "fork")
     files = []
     for name, home in (("one", used), ("two", tmp_path / "fork")):
-        door = Door(Home.at(home), BudgetLimits(), USER)
-        door.open().acts.reset(["day" if name == "one" else "hour"])
-        door.close()
+        user_egress = UserEgress(Home.from_path(home), BudgetLimits(), USER)
+        user_egress.open().acts.reset(["day" if name == "one" else "hour"])
+        user_egress.close()
         files.append(str(tmp_path / f"{name}.ugsd"))
         assert main(["audit", "export", files[-1], "--home", str(home)]) == 0
     capsys.readouterr()

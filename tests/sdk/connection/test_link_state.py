@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection import link_state
-from ugsd_sdk.connection.link import Link
 from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
-from ugsd_sdk.errors import TransportError, Unreachable
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.errors import TransportError, VerifierUnreachable
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
@@ -22,17 +22,17 @@ New = Callable[..., Captioner]
 def states(monkeypatch: pytest.MonkeyPatch) -> list[LinkState]:
     """Every state that a link comes into, in order."""
     seen: list[LinkState] = []
-    become = Link._become
+    become = VerifierConnection._become
 
-    def noting(self: Link, state: LinkState) -> None:
+    def noting(self: VerifierConnection, state: LinkState) -> None:
         become(self, state)
         seen.append(self.state)
 
-    monkeypatch.setattr(Link, "_become", noting)
+    monkeypatch.setattr(VerifierConnection, "_become", noting)
     return seen
 
 
-def link_of(captioner: Captioner) -> Link:
+def link_of(captioner: Captioner) -> VerifierConnection:
     link = captioner._load().link
     assert link is not None
     return link
@@ -40,7 +40,7 @@ def link_of(captioner: Captioner) -> Link:
 
 def test_a_link_connects_and_closes(new_captioner: New, states: list[LinkState]) -> None:
     with new_captioner() as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         assert link_of(captioner).state is LinkState.READY
     assert set(states[2:]) == {LinkState.CLOSED}
     assert states[:2] == [LinkState.CONNECTING, LinkState.READY]
@@ -48,29 +48,29 @@ def test_a_link_connects_and_closes(new_captioner: New, states: list[LinkState])
 
 def test_a_failed_attempt_backs_off(new_captioner: New, states: list[LinkState]) -> None:
     def nobody() -> Any:
-        raise Unreachable("nobody is there")
+        raise VerifierUnreachable("nobody is there")
 
     with new_captioner(verifier=nobody) as captioner:
         with pytest.raises(TransportError):
-            captioner.connect()
+            captioner.wait_until_connected()
         link = link_of(captioner)
         assert link.state is LinkState.BACKING_OFF
         link._retry_at_s = float("inf")
-        link.begin()
+        link.start_connecting()
         assert link.state is LinkState.BACKING_OFF, "it tried before the delay was over"
         link._retry_at_s = 0.0
-        link.begin()
+        link.start_connecting()
         assert states[-1] in {LinkState.CONNECTING, LinkState.BACKING_OFF}
         assert states.count(LinkState.CONNECTING) >= 2
 
 
 def test_a_dropped_session_backs_off(new_captioner: New) -> None:
     with new_captioner() as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         link = link_of(captioner)
-        link.drop(Unreachable("lost"))
+        link.drop(VerifierUnreachable("lost"))
         assert link.state is LinkState.BACKING_OFF
-        captioner.connect()
+        captioner.wait_until_connected()
         assert link.state is LinkState.READY
 
 
@@ -78,7 +78,7 @@ def test_a_worn_session_is_replaced_from_idle(
     new_captioner: New, states: list[LinkState], voice: Voice
 ) -> None:
     with new_captioner() as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         link_of(captioner)._session_lifetime_s = 0.0
         del states[:]
         captioner.caption(voice, 16_000)
@@ -87,11 +87,11 @@ def test_a_worn_session_is_replaced_from_idle(
 
 def test_a_closed_link_stays_closed(new_captioner: New) -> None:
     captioner = new_captioner()
-    captioner.connect()
+    captioner.wait_until_connected()
     link = link_of(captioner)
     captioner.close()
-    link.begin()
-    link.drop(Unreachable("late"))
+    link.start_connecting()
+    link.drop(VerifierUnreachable("late"))
     assert link.state is LinkState.CLOSED
 
 

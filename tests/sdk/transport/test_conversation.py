@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ugsd_sdk.errors import PeerMisbehaved, TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierUnreachable
 from ugsd_sdk.transport.conversation import Conversation, Failed, Upgraded
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
@@ -51,12 +51,16 @@ def test_binary_messages_are_taken_whole() -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "said"),
     [
-        (frame(Opcode.TEXT, b"text"), PeerMisbehaved, "sent text"),
-        (b"\xff\xff", PeerMisbehaved, "broke the websocket protocol"),
-        (frame(Opcode.CLOSE, Close(1008, "").serialize()), Unreachable, "closed the connection"),
-        (b"", Unreachable, "was lost"),
-        (5 * frame(Opcode.BINARY, b"x"), PeerMisbehaved, "more than anybody asked for"),
-        (500 * frame(Opcode.PING), PeerMisbehaved, "more than anybody asked for"),
+        (frame(Opcode.TEXT, b"text"), VerifierMisbehaved, "sent text"),
+        (b"\xff\xff", VerifierMisbehaved, "broke the websocket protocol"),
+        (
+            frame(Opcode.CLOSE, Close(1008, "").serialize()),
+            VerifierUnreachable,
+            "closed the connection",
+        ),
+        (b"", VerifierUnreachable, "was lost"),
+        (5 * frame(Opcode.BINARY, b"x"), VerifierMisbehaved, "more than anybody asked for"),
+        (500 * frame(Opcode.PING), VerifierMisbehaved, "more than anybody asked for"),
     ],
     ids=["text", "garbage", "close", "end", "unread", "pings"],
 )

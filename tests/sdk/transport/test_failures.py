@@ -7,7 +7,7 @@ import ssl
 import pytest
 from ugsd_privacy.errors import BudgetExceeded, UnknownVersion
 from ugsd_sdk.concurrency.fresh_errors import fresh
-from ugsd_sdk.errors import Refused, TransportError, Unreachable, WrongVerifier
+from ugsd_sdk.errors import TransportError, VerifierMismatch, VerifierRefused, VerifierUnreachable
 from ugsd_sdk.transport import failures
 from ugsd_sdk.transport.connection import Connection
 from websockets.uri import parse_uri
@@ -40,10 +40,10 @@ def test_every_failure_names_the_next_step(name: str) -> None:
     "error",
     [
         BudgetExceeded("hour.frames", limit=1, used=1, wanted=1),
-        Refused("overloaded"),
+        VerifierRefused("overloaded"),
         UnknownVersion(3),
-        Unreachable("gone: try again", close_code=1008, reason="tls failed"),
-        WrongVerifier("another: ask"),
+        VerifierUnreachable("gone: try again", close_code=1008, reason="tls failed"),
+        VerifierMismatch("another: ask"),
     ],
     ids=lambda error: type(error).__name__,
 )
