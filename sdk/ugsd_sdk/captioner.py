@@ -248,10 +248,8 @@ class Captioner:
     def _settings(self) -> Settings:
         given = {name: value for name, value in self._arguments.items() if value is not None}
         if isinstance(self._config, Settings):
-            return Settings.of(**{**dict(self._config), **given})
-        return (
-            Settings.of(**given) if self._config is None else Settings.read(self._config, **given)
-        )
+            return Settings(**{**dict(self._config), **given})
+        return Settings(**given) if self._config is None else Settings.load(self._config, **given)
 
     def _dialer(self, settings: Settings) -> PinnedDialer | EmbeddedDialer | None:
         verifier = (

@@ -118,7 +118,7 @@ def test_the_commands_for_ones_own_verifier_run_in_the_order_shown(tmp_path: Pat
 def test_settings_in_the_readme_are_settings(block: str, tmp_path: Path) -> None:
     path = tmp_path / "ugsd.toml"
     path.write_text(block, encoding="utf-8")
-    settings = Settings.read(path)
+    settings = Settings.load(path)
     assert settings.model_fields_set
     if "[limits]" in block:
         assert settings.limits.blocks_per_day == 500

@@ -142,7 +142,7 @@ def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
 ) -> None:
     patience = {"UGSD_SERVER_REPLY_AFTER_MS": "300"}
     monkeypatch.setattr(EmbeddedVerifier, "_environment", lambda self: patience)
-    settings = Settings.of(shape="constant", verifier=VerifierSettings(deadline_s=10))
+    settings = Settings(shape="constant", verifier=VerifierSettings(deadline_s=10))
     costs, waits = [], []
     for policy in (AlwaysEscalate(), NeverEscalate()):
         with Captioner(

@@ -94,7 +94,7 @@ def new_captioner(
             verifier_key=key.public.to_text(),
             home=tmp_path / "home",
             policy=AlwaysEscalate(),
-            config=Settings.of(verifier=waits),
+            config=Settings(verifier=waits),
         )
 
     return new

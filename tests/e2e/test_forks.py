@@ -85,7 +85,7 @@ def captioner(
         verifier_key=proxy.key,  # type: ignore[attr-defined]
         home=tmp_path / "home",
         policy=AlwaysEscalate(),
-        config=Settings.of(verifier=waits),
+        config=Settings(verifier=waits),
     ) as captioner:
         captioner.connect(10)
         yield captioner
@@ -214,7 +214,7 @@ from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
-settings = Settings.of(home=home, remember=False, acquaintance=0)
+settings = Settings(home=home, remember=False, acquaintance=0)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.connect(60)
 verifier = captioner._load().link._dialer._verifier._process

@@ -23,7 +23,7 @@ from ugsd_server.cli import main
 from ugsd_server.keyring import end_of, rotate
 
 Voice = NDArray[np.float32]
-PATIENT = Settings.of(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
+PATIENT = Settings(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
 OVERLAP_S = 6
 
 

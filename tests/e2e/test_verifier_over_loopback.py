@@ -27,7 +27,7 @@ from ugsd_sdk.settings.config import Settings, VerifierSettings
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 QUICK = VerifierSettings(deadline_s=0.3, caption_deadline_s=0.6, connect_timeout_s=2)
-PATIENT = Settings.of(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
+PATIENT = Settings(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def new_captioner(drafter: ScriptedDrafter, tmp_path: Path) -> Callable[..., Cap
             "verifier_key": key,
             "home": tmp_path / "home",
             "policy": AlwaysEscalate(),
-            "config": Settings.of(verifier=QUICK),
+            "config": Settings(verifier=QUICK),
         }
         return Captioner(drafter, **(given | changes))
 
@@ -113,7 +113,7 @@ def test_an_exhausted_budget_stops_at_the_cap(
 ) -> None:
     server = run_server(rank=400)
     waits = VerifierSettings(deadline_s=10, caption_deadline_s=20)
-    settings = Settings.of(verifier=waits, limits=BudgetLimits(tokens_per_day=12))
+    settings = Settings(verifier=waits, limits=BudgetLimits(tokens_per_day=12))
     with new_captioner(server.url, server.public_key, config=settings) as captioner:
         captioner.connect(10)
         first, second = (captioner.caption(voice, 16_000) for _ in range(2))

@@ -44,7 +44,7 @@ def captioner(url: str, key: str, home: str, user: str) -> Captioner:
         home=home,
         user=user,
         policy=always,
-        config=Settings.of(
+        config=Settings(
             block_tokens=1,
             limits=BudgetLimits.uncapped(),
             verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20),

@@ -50,14 +50,14 @@ def test_a_planted_home_is_not_used(
 def test_planted_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ugsd.toml"
     path.write_text("user = 'ada'\n")
-    assert Settings.read(path).user == "ada"
+    assert Settings.load(path).user == "ada"
     path.chmod(0o666)
     with pytest.raises(ConfigError, match="others may write"):
-        Settings.read(path)
+        Settings.load(path)
     path.chmod(0o600)
     plant(path)
     with pytest.raises(ConfigError, match=PLANTED):
-        Settings.read(path)
+        Settings.load(path)
 
 
 def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:

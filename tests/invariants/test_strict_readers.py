@@ -217,7 +217,7 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
 
 OWN = {
     "BudgetLimits", "CapsOver", "_Table", "VerifierSettings", "NoiseSettings",  # settings
-    "AuditSettings", "Settings", "_ArgumentsOnly",
+    "AuditSettings", "Settings",
     "CaptionToken", "Latency", "EscalationCost", "_Result", "Caption", "BlockDecision",  # results
     "_Clips", "RootModel[tuple[DemoClip, ...]]",  # a list of strict models
 }  # fmt: skip

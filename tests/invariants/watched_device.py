@@ -193,7 +193,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         home=home,
         user=task["user"],
         policy=policy,
-        config=Settings.of(
+        config=Settings(
             verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20),
             shape=task["shape"],
         ),

@@ -279,7 +279,7 @@ def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: V
 def test_an_exhausted_budget_ends_in_a_caption(
     new_captioner: New, fake: Any, voice: Voice, limits: BudgetLimits, reason: str, blocks: int
 ) -> None:
-    with new_captioner(config=Settings.of(limits=limits)) as captioner:
+    with new_captioner(config=Settings(limits=limits)) as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.degraded == reason
     assert caption.escalation.blocks == len(fake.blocks) == blocks
@@ -407,7 +407,7 @@ def test_the_path_is_reported_and_an_array_has_none(
         {"verifier": "ws://user:secret@127.0.0.1:1", "verifier_key": "k"},
         {"user": ""},
         {"config": "/no/such/file.toml"},
-        {"config": Settings.of(), "user": "x" * 65},
+        {"config": Settings(), "user": "x" * 65},
     ],
 )
 def test_a_wrong_setting_is_told_on_load(
@@ -462,7 +462,7 @@ def test_deadlines_bound_a_caption(new_captioner: New, voice: Voice) -> None:
             super().connect(timeout_s)
             threading.Event().wait(1.0)
 
-    settings = Settings.of(verifier=VerifierSettings(deadline_s=0.2, connect_timeout_s=1.0))
+    settings = Settings(verifier=VerifierSettings(deadline_s=0.2, connect_timeout_s=1.0))
     with new_captioner(verifier=Stuck, config=settings) as captioner:
         first = captioner.caption(voice, 16_000)
         second = captioner.caption(voice, 16_000)

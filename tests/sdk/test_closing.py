@@ -23,7 +23,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 CLOSE_S = 3.0
-PATIENT = Settings.of(verifier=VerifierSettings(deadline_s=30, caption_deadline_s=30))
+PATIENT = Settings(verifier=VerifierSettings(deadline_s=30, caption_deadline_s=30))
 
 
 class Silent(MemoryTransport):

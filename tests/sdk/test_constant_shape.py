@@ -40,7 +40,7 @@ NO_CAPS = BudgetLimits.uncapped()
 
 
 def constant(**changes: Any) -> Settings:
-    return Settings.of(**({"shape": "constant"} | changes))
+    return Settings(**({"shape": "constant"} | changes))
 
 
 def doubting_from(position: int) -> Callable[[BlockView, BudgetView], Commit | Escalate]:

@@ -25,7 +25,7 @@ from ugsd_sdk.settings.config import Settings, VerifierSettings
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DEADLINE_S = 1.0
-QUICK = Settings.of(
+QUICK = Settings(
     verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), acquaintance=0
 )
 NOISE_S = 0.3

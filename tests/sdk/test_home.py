@@ -20,7 +20,7 @@ from ugsd_sdk.settings.config import Settings
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
-ONE_BLOCK = Settings.of(limits=BudgetLimits(blocks_per_day=1))
+ONE_BLOCK = Settings(limits=BudgetLimits(blocks_per_day=1))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def material_of(target: Target, cache: Path | None, progress: Progress) -> Mater
     if missing:
         raise EvaluationError(f"the frontier needs {', '.join(missing)}: name its --data")
     population = evidence[taught].mean(axis=0)
-    least = Settings.of().acquaintance
+    least = Settings().acquaintance
     own = _less_habit(target, Acquaintance(least, "running"), population)
     rows = np.flatnonzero(taught).tolist()
     parts = listen_to_parts(

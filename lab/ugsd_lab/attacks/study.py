@@ -107,7 +107,7 @@ def attack(
 def _acquaintances(*, quick: bool) -> list[Acquaintance]:
     """The first is the device's own: from the least acquaintance on, in a stream of captions. Then
     a stranger's, and the worst that a device could do: never learn more of a voice."""
-    least = Settings.of().acquaintance
+    least = Settings().acquaintance
     running, stranger = Acquaintance(least, "running"), Acquaintance(0)
     return [running, stranger] if quick else [running, stranger, Acquaintance(least, "at once")]
 

@@ -57,7 +57,7 @@ def attack_traffic(
     """Whether a caption was escalated, and of what emotion, in each shape."""
     voices = target.voices
     rows = _sample(voices.speaker, per_speaker or _CLIPS_PER_SPEAKER)
-    habits = drawn_habits(voices, target.heard.evidence, Acquaintance(Settings.of().acquaintance))
+    habits = drawn_habits(voices, target.heard.evidence, Acquaintance(Settings().acquaintance))
     heard = [(target.heard.evidence[row], habits[row]) for row in rows.tolist()]
     findings = []
     for shape in Shape:

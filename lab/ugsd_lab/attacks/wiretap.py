@@ -90,7 +90,7 @@ def overhear(
             verifier_key=key.public.to_text(),
             uncertainty=gate,
             policy=UncertaintyPolicy(gate.threshold),
-            config=Settings.of(
+            config=Settings(
                 home=Path(home), limits=_NO_CAPS, verifier=_PATIENT, shape=shape, remember=False
             ),
         ) as captioner,

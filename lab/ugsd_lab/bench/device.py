@@ -77,7 +77,7 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
     from ugsd_sdk.decoding.policy import AlwaysEscalate
     from ugsd_sdk.settings.config import Settings
 
-    settings = Settings.of(home=home)
+    settings = Settings(home=home)
     times: list[float] = []
     with Captioner(verifier="embedded", config=settings, policy=AlwaysEscalate()) as captioner:
         captioner.connect()
@@ -141,7 +141,7 @@ def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
     with Captioner(
         verifier=in_memory(verifier, key),
         verifier_key=key.public.to_text(),
-        config=Settings.of(home=folder / "bytes"),
+        config=Settings(home=folder / "bytes"),
     ) as captioner:
         captioner.connect()
         for done, clip in enumerate(clips, 1):

@@ -223,7 +223,7 @@ class Bench:
             verifier_key=self._key.public.to_text(),
             uncertainty=arm.uncertainty or self.gate,
             policy=None if arm.policy is None else arm.policy(),
-            config=Settings.of(
+            config=Settings(
                 home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT, acquaintance=0
             ),
         )

@@ -44,7 +44,7 @@ def settings_from(
     from ugsd_sdk.settings.config import Settings  # noqa: PLC0415
 
     given: dict[str, Any] = {"home": home, "user": user}
-    settings = Settings.read(config, **{k: v for k, v in given.items() if v is not None})
+    settings = Settings.load(config, **{k: v for k, v in given.items() if v is not None})
     chosen = settings.verifier.known_by(
         key=verifier_key, root=verifier_root, manifest=verifier_manifest
     )

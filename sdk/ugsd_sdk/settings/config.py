@@ -37,7 +37,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -176,11 +176,13 @@ class CapsOver(BudgetLimits):
 
 
 class Settings(BaseSettings):
-    """All settings. ``Settings()`` reads the environment; :meth:`read` a file too."""
+    """All settings. ``Settings(...)`` takes its arguments alone; :meth:`load` also reads a file and
+    the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix="UGSD_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
+    _file: ClassVar[SettingsFile | None] = None
 
     verifier: VerifierSettings = VerifierSettings()
     home: Path = Path("~/.ugsd")
@@ -337,9 +339,26 @@ class Settings(BaseSettings):
             return 1
         return self.limits_of().tokens_per_caption
 
+    def __init__(self, **arguments: Any) -> None:
+        """Make settings from ``arguments`` alone; neither a file nor the environment is read.
+
+        Raises :class:`ConfigError` as :meth:`load` does.
+        """
+        twice = name_given_twice(arguments)
+        if twice is not None:
+            raise ConfigError(f"setting {'.'.join(twice)}: given twice: delete one")
+        given = with_lower_names(arguments)
+        try:
+            super().__init__(**given)
+        except (SettingsError, RecursionError):
+            raise ConfigError(told_variable(Settings)) from None
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise ConfigError(told(fault, Settings, given, self._file)) from None
+
     @classmethod
-    def read(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
-        """Settings from ``arguments``, the environment and the file at ``path``.
+    def load(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
+        """Load settings from ``arguments``, the environment and the file at ``path``.
 
         The file is TOML or YAML by its ending. Raises :class:`ConfigError` that names file, line
         and key at fault and what would be right; also for a ``UGSD_`` variable that names no
@@ -348,7 +367,9 @@ class Settings(BaseSettings):
         check_variables(cls)
         file = None if path is None else SettingsFile.read(Path(path))
 
-        class FromFile(cls):  # type: ignore[valid-type,misc]
+        class WithEnvironment(cls):  # type: ignore[valid-type,misc]
+            _file = file
+
             @classmethod
             def settings_customise_sources(
                 cls,
@@ -358,21 +379,11 @@ class Settings(BaseSettings):
                 dotenv_settings: PydanticBaseSettingsSource,
                 file_secret_settings: PydanticBaseSettingsSource,
             ) -> tuple[PydanticBaseSettingsSource, ...]:
-                read = {} if file is None else dict(file.values)
-                return init_settings, env_settings, InitSettingsSource(settings_cls, read)
+                values = {} if file is None else dict(file.values)
+                return init_settings, env_settings, InitSettingsSource(settings_cls, values)
 
-        return _checked(FromFile, arguments, file)
+        return WithEnvironment(**arguments)
 
-    @classmethod
-    def of(cls, **arguments: Any) -> Settings:
-        """Settings from ``arguments`` alone: neither file nor environment is read.
-
-        Raises :class:`ConfigError` as :meth:`read` does.
-        """
-        return _checked(_ArgumentsOnly, arguments, None)
-
-
-class _ArgumentsOnly(Settings):
     @classmethod
     def settings_customise_sources(
         cls,
@@ -382,6 +393,7 @@ class _ArgumentsOnly(Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only arguments count, unless :meth:`load` says otherwise."""
         return (init_settings,)
 
 
@@ -434,19 +446,3 @@ def _normal_name(table: str, name: object) -> object:
 def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:
     """A fault of several settings together, found at ``keys``."""
     return PydanticCustomError("together", "{told}", {"told": told, "keys": keys})
-
-
-def _checked(
-    kind: type[Settings], arguments: dict[str, Any], file: SettingsFile | None
-) -> Settings:
-    twice = name_given_twice(arguments)
-    if twice is not None:
-        raise ConfigError(f"setting {'.'.join(twice)}: given twice: delete one")
-    given = with_lower_names(arguments)
-    try:
-        return kind(**given)
-    except (SettingsError, RecursionError):
-        raise ConfigError(told_variable(Settings)) from None
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise ConfigError(told(fault, Settings, given, file)) from None

@@ -152,7 +152,7 @@ def test_figures_are_kept_beside_the_drafter_and_read_back(
     shutil.copytree(STARTER_DRAFTER, folder, ignore=shutil.ignore_patterns("clips"))
     write_quality(measured, folder)
     assert Quality.read(folder) == measured
-    easy = Settings.of(target_risk=0.99)
+    easy = Settings(target_risk=0.99)
     minimum = MinimumEscalation.of(easy, folder)
     assert minimum is not None
     assert minimum.chosen.tokens_left == 0

@@ -108,7 +108,7 @@ def test_without_clips_there_are_no_habits() -> None:
 
 
 def test_the_acquaintance_is_the_devices() -> None:
-    assert Settings.of().acquaintance == ACQUAINTANCE > 0
+    assert Settings().acquaintance == ACQUAINTANCE > 0
 
 
 # -- what training draws

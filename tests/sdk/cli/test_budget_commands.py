@@ -81,7 +81,7 @@ def at(tmp_path: Path) -> list[str]:
 def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys, cap: str
 ) -> None:
-    settings = Settings.of(
+    settings = Settings(
         limits=BudgetLimits.uncapped(**{cap: MET[cap]}), noise={"sigma": 1.0}, user="ada"
     )
     policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
@@ -117,7 +117,7 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
 def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
-    settings = Settings.of(limits={"epsilon_per_day": 1000.0})
+    settings = Settings(limits={"epsilon_per_day": 1000.0})
     with new_captioner(config=settings) as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.decisions[0].reason == "epsilon_per_day: 0 used of 1000, inf more wanted"
@@ -130,7 +130,7 @@ def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
 def test_nobody_is_told_to_wait_for_a_cap_that_no_block_fits(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
-    with new_captioner(config=Settings.of(limits={"tokens_per_day": 4})) as captioner:
+    with new_captioner(config=Settings(limits={"tokens_per_day": 4})) as captioner:
         captioner.caption(voice, 16_000)
     out = told(capsys, "explain", *at)
     assert "-> this block alone wants more than tokens_per_day ever allows: raise it" in out
@@ -140,7 +140,7 @@ def test_nobody_is_told_to_wait_for_a_cap_that_no_block_fits(
 def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Voice) -> None:
     words = {}
     for name, sigma in (("little", 0.5), ("much", 2.0)):
-        settings = Settings.of(noise={"sigma": sigma}, user=name)
+        settings = Settings(noise={"sigma": sigma}, user=name)
         with new_captioner(config=settings) as captioner:
             words[name] = captioner.caption(voice, 16_000).escalation.guarantee
     little, much = words["little"], words["much"]
@@ -154,7 +154,7 @@ def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Vo
 def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
     new_captioner: New, voice: Voice
 ) -> None:
-    settings = Settings.of(
+    settings = Settings(
         noise={"epsilon": 4.0},
         disclosure="all_states",
         limits={"epsilon_per_caption": 4.0, "tokens_per_caption": 24},
@@ -232,7 +232,7 @@ def test_a_verdict_that_never_came_is_told(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     fake.answer = lambda block: None
-    settings = Settings.of(verifier={"deadline_s": 0.5})
+    settings = Settings(verifier={"deadline_s": 0.5})
     with new_captioner(config=settings) as captioner:
         captioner.connect()  # so that the deadline is the block's alone
         caption = captioner.caption(voice, 16_000)
@@ -294,7 +294,7 @@ def test_a_window_that_passed_is_no_longer_waited_for() -> None:
 
 
 def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
-    settings = Settings.of(home=tmp_path / "nowhere")
+    settings = Settings(home=tmp_path / "nowhere")
     start_s = datetime(2026, 3, 28, 22, 59, 59, tzinfo=UTC).timestamp()
     for later_s, hour, day in (
         (0, "28T23", "29T00"),
@@ -315,7 +315,7 @@ def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
         capsys, "set", "tokens_per_day=12", "--user", "ada", *at
     )
     told(capsys, "set", "blocks_per_day=1", "--everyone", *at)
-    lavish = Settings.of(limits=BudgetLimits.uncapped())
+    lavish = Settings(limits=BudgetLimits.uncapped())
     for user, expected in (("ada", 1), ("ben", 1)):
         before = len(fake.blocks)
         with new_captioner(config=lavish, user=user) as captioner:
@@ -339,7 +339,7 @@ def test_where_the_settings_allow_less_that_is_said(at: list[str], capsys: Capsy
 def test_a_reset_begins_windows_anew_and_is_in_the_log(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
-    settings = Settings.of(limits=BudgetLimits.uncapped(blocks_per_day=5, blocks_per_lifetime=10))
+    settings = Settings(limits=BudgetLimits.uncapped(blocks_per_day=5, blocks_per_lifetime=10))
     with new_captioner(config=settings, user="ada") as captioner:
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
         assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
@@ -406,7 +406,7 @@ def test_the_budget_is_shown_with_epsilon_and_its_word(
     ]  # fmt: skip
     for user, sigma, word in users:
         noise = None if sigma is None else {"sigma": sigma}
-        with new_captioner(config=Settings.of(noise=noise, user=user)) as captioner:
+        with new_captioner(config=Settings(noise=noise, user=user)) as captioner:
             captioner.caption(voice, 16_000)
         told(capsys, "set", "epsilon_per_lifetime=50", "--user", user, *at)
         report = json.loads(told(capsys, "show", "--user", user, "--json", *at))

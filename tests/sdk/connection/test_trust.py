@@ -542,7 +542,7 @@ def test_a_file_and_the_environment_set_root_and_manifest(
     path = tmp_path / "ugsd.toml"
     path.write_text('[verifier]\nroot = "ugsd-root1:x"\nmanifest = "a"\n')
     monkeypatch.setenv("UGSD_VERIFIER__MANIFEST", "b")
-    settings = Settings.read(path).verifier
+    settings = Settings.load(path).verifier
     assert (settings.root, settings.manifest) == ("ugsd-root1:x", Path("b"))
 
 

@@ -189,20 +189,20 @@ def test_a_target_is_one_target(targets: dict[str, float]) -> None:
 )
 def test_threshold_and_targets_exclude_each_other(given_: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="only one of threshold, target_risk and target_gain"):
-        Settings.of(**given_)
+        Settings(**given_)
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, float("nan"), "much"])
 def test_a_target_risk_is_a_share(value: object) -> None:
     with pytest.raises(ConfigError, match="target_risk"):
-        Settings.of(target_risk=value)
+        Settings(target_risk=value)
 
 
 def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_TARGET_GAIN", "0.5")
-    assert Settings.read().target_gain == 0.5
+    assert Settings.load().target_gain == 0.5
     with pytest.raises(ConfigError, match="only one of"):
-        Settings.read(threshold=0.2)
+        Settings.load(threshold=0.2)
 
 
 # -- the file beside the drafter
@@ -225,17 +225,17 @@ def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
         ("all_states", 0.01, ("block_states", 0.0)),
         ("tokens", 0.35, ("tokens", 0.0)),
     ):
-        settings = Settings.of(target_risk=target, disclosure=ceiling)
+        settings = Settings(target_risk=target, disclosure=ceiling)
         minimum = MinimumEscalation.of(settings, folder)
         assert minimum is not None
         assert (minimum.chosen.disclosure, minimum.chosen.threshold) == told
     with pytest.raises(ConfigError, match="tokens or less"):
-        MinimumEscalation.of(Settings.of(target_risk=0.05, disclosure="tokens"), folder)
-    assert MinimumEscalation.of(Settings.of(threshold=0.1), folder) is None
+        MinimumEscalation.of(Settings(target_risk=0.05, disclosure="tokens"), folder)
+    assert MinimumEscalation.of(Settings(threshold=0.1), folder) is None
 
 
 def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> None:
-    settings = Settings.of(target_risk=0.2)
+    settings = Settings(target_risk=0.2)
     gate = json.loads((folder / "gate.json").read_text())
     (folder / "gate.json").write_text(json.dumps(gate | {"bias": 0.0}))
     with pytest.raises(ConfigError, match="another gate"):
@@ -253,7 +253,7 @@ def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -
     path = folder / QUALITY_FILE
     path.unlink() if damage is None else path.write_text(damage)
     with pytest.raises(ConfigError, match="nobody measured"):
-        Captioner(folder, config=Settings.of(target_risk=0.2)).load()
+        Captioner(folder, config=Settings(target_risk=0.2)).load()
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,13 @@ def test_what_was_not_measured_is_refused(
     folder: Path, changes: dict[str, object], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        MinimumEscalation.of(Settings.of(target_risk=0.2, **changes), folder)
+        MinimumEscalation.of(Settings(target_risk=0.2, **changes), folder)
 
 
 def test_a_target_needs_the_gate_that_it_was_measured_with(
     folder: Path, drafter: ScriptedDrafter
 ) -> None:
-    settings = Settings.of(target_risk=0.2)
+    settings = Settings(target_risk=0.2)
     with pytest.raises(ConfigError, match="a drafter from a folder"):
         Captioner(drafter, config=settings).load()
     with pytest.raises(ConfigError, match="the gate that it brings"):
@@ -288,7 +288,7 @@ def test_a_captioner_sends_what_was_chosen_and_no_more(
     new_captioner: New, fake: object, voice: NDArray[np.float32]
 ) -> None:
     sent = {}
-    generous = Settings.of(limits={"blocks_per_caption": None, "frames_per_caption": None})
+    generous = Settings(limits={"blocks_per_caption": None, "frames_per_caption": None})
     for target in (0.5, 0.35, 0.05, 0.01):
         fake.blocks.clear()  # type: ignore[attr-defined]
         minimum = MinimumEscalation(MEASURED, target_risk=target)
@@ -315,7 +315,7 @@ def test_settings_with_a_target_make_the_policy(
     fake = FakeVerifier(verifier_key, loaded)  # type: ignore[arg-type]
     given_ = {"home": tmp_path / "home", "acquaintance": 0, "disclosure": "summary"}
     for target, frames in ((0.5, 0), (0.05, 1)):
-        settings = Settings.of(target_risk=target, **given_)
+        settings = Settings(target_risk=target, **given_)
         with Captioner(
             folder, verifier=fake.transport, verifier_key=verifier_key.public.to_text(),
             config=settings,
@@ -333,7 +333,7 @@ def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() ->
 
 
 def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings.of(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
+    settings = Settings(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
     explained = explain(settings, str(folder))
     assert explained.settings["disclosure"] == "tokens"
     assert explained.settings["threshold"] == "0"
@@ -351,4 +351,4 @@ def test_the_bundled_figures_are_of_the_bundled_weights() -> None:
     found = Quality.read(STARTER)
     assert {one.disclosure for one in found.settings} == set(Disclosure)
     assert found.checks
-    assert MinimumEscalation.of(Settings.of(target_risk=0.05), STARTER) is not None
+    assert MinimumEscalation.of(Settings(target_risk=0.05), STARTER) is not None

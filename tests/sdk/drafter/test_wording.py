@@ -160,7 +160,7 @@ def test_gender_is_in_the_caption_and_changes_nothing_that_leaves(
     for gender in ("female", "male", None):
         drafter.gender = gender
         fake.blocks.clear()
-        with new_captioner(config=Settings.of(acquaintance=0)) as captioner:
+        with new_captioner(config=Settings(acquaintance=0)) as captioner:
             said[gender] = captioner.caption(voice, 16_000)
         sent[gender] = [
             (block.start, block.tokens, np.asarray(block.states).tobytes()) for block in fake.blocks
@@ -185,7 +185,7 @@ def test_who_does_not_want_gender_worded_gets_neutral_captions(
     drafter: _Voiced, voice: Voice
 ) -> None:
     drafter.gender = "female"
-    with Captioner(drafter, config=Settings.of(gender=False)) as captioner:
+    with Captioner(drafter, config=Settings(gender=False)) as captioner:
         words = captioner.caption(voice, 16_000).text.lower().split()
     assert not {"she", "woman"} & set(words)
 

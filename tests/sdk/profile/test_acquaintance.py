@@ -79,7 +79,7 @@ def test_tokens_without_a_state_leave_also_of_a_strange_voice(
 def test_how_many_clips_it_takes_is_set(
     new_captioner: New, voice: Voice, acquaintance: int
 ) -> None:
-    captioner = new_captioner(config=Settings.of(acquaintance=acquaintance))
+    captioner = new_captioner(config=Settings(acquaintance=acquaintance))
     expected = [STRANGE] * acquaintance + [None]
     assert degraded(captioner, voice, acquaintance + 1) == expected
 
@@ -109,7 +109,7 @@ def test_a_forgotten_voice_is_strange_again(new_captioner: New, voice: Voice, ha
 def test_what_is_not_to_be_remembered_lasts_as_long_as_the_process(
     new_captioner: New, voice: Voice, habits: Path
 ) -> None:
-    settings = Settings.of(remember=False)
+    settings = Settings(remember=False)
     assert degraded(new_captioner(config=settings), voice, 4) == [STRANGE] * 3 + [None]
     assert not habits.exists()
     assert degraded(new_captioner(config=settings), voice, 1) == [STRANGE]
@@ -142,7 +142,7 @@ def test_a_drafter_that_makes_nothing_of_habits_is_not_held_back(
 def test_a_confident_draft_of_a_strange_voice_is_not_degraded(
     new_captioner: New, voice: Voice
 ) -> None:
-    captioner = new_captioner(policy=None, config=Settings.of(threshold=1e9))
+    captioner = new_captioner(policy=None, config=Settings(threshold=1e9))
     assert degraded(captioner, voice, 1) == [None]
 
 

@@ -22,7 +22,7 @@ STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 
 
 def _settings(**changes: object) -> Settings:
-    return Settings.of(**{"verifier": {"url": "embedded"}, **changes})
+    return Settings(**{"verifier": {"url": "embedded"}, **changes})
 
 
 def _leak(**changes: object) -> Leak:
@@ -102,7 +102,7 @@ def test_what_leaves_follows_the_settings(folder: Path) -> None:
     assert "before" not in leaves(acquaintance=0)
     assert "no numbers about the clip" in leaves(disclosure="tokens")
     assert "one frame of one size" in leaves(shape="constant")
-    assert explain(Settings.of(), str(folder)).leaves == ("nothing: no verifier is set",)
+    assert explain(Settings(), str(folder)).leaves == ("nothing: no verifier is set",)
 
 
 def test_what_noise_guarantees_is_told_with_epsilon_and_its_word(folder: Path) -> None:

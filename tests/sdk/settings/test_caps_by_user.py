@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Path) -> None:
-    settings = Settings.read(file)
+    settings = Settings.load(file)
     ada, ben, eve = (settings.limits_of(user) for user in ("ada", "BEN", "eve"))
     assert settings.limits_of() == ada, "the settings' own user, whatever the case"
     assert (ada.tokens_per_day, ada.blocks_per_day, ada.bytes_per_day) == (200, 10, None)
@@ -52,21 +52,21 @@ def test_variables_and_arguments_reach_a_users_cap(
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "7")
     monkeypatch.setenv("UGSD_USERS__EVE__INHERITS", "guest")
     monkeypatch.setenv("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "none")
-    settings = Settings.read(file, users={"BEN": {"blocks_per_day": 5}})
+    settings = Settings.load(file, users={"BEN": {"blocks_per_day": 5}})
     ben, eve = settings.limits_of("Ben"), settings.limits_of("eve")
     assert (ben.tokens_per_day, ben.blocks_per_day) == (7, 5)
     assert (eve.tokens_per_day, eve.blocks_per_day) == (20, None)
 
 
 def test_settings_survive_their_own_dump(file: Path) -> None:
-    settings = Settings.read(file)
-    again = Settings.of(**settings.model_dump())
+    settings = Settings.load(file)
+    again = Settings(**settings.model_dump())
     assert again.limits_of() == settings.limits_of(), "what was not given is not given again"
-    assert Settings.of(**dict(settings)).limits_of("ben") == settings.limits_of("ben")
+    assert Settings(**dict(settings)).limits_of("ben") == settings.limits_of("ben")
 
 
 def test_caps_may_be_given_in_python() -> None:
-    settings = Settings.of(
+    settings = Settings(
         user="ada",
         profiles={"child": CapsOver(tokens_per_day=9)},
         users={"ada": {"inherits": "child"}},
@@ -149,7 +149,7 @@ def test_a_fault_in_toml_is_told_with_line_and_cure(tmp_path: Path, toml: str, t
     path = tmp_path / "bad.toml"
     path.write_text(toml)
     with pytest.raises(ConfigError) as raised:
-        Settings.read(path)
+        Settings.load(path)
     assert told in str(raised.value)
 
 
@@ -203,14 +203,14 @@ def test_a_fault_in_yaml_is_told_with_line_and_cure(tmp_path: Path, yaml: str, t
     path = tmp_path / "bad.yml"
     path.write_text(yaml)
     with pytest.raises(ConfigError) as raised:
-        Settings.read(path)
+        Settings.load(path)
     assert f"bad.yml{told}" in str(raised.value)
 
 
 def test_a_file_of_another_kind_is_told_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "ugsd.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"named \.toml, \.yaml or \.yml"):
-        Settings.read(tmp_path / "ugsd.json")
+        Settings.load(tmp_path / "ugsd.json")
 
 
 def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
@@ -218,11 +218,11 @@ def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
 ) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "many")
     with pytest.raises(ConfigError, match=r"^environment variable UGSD_USERS__BEN__TOKENS_PER_DAY"):
-        Settings.read(file)
+        Settings.load(file)
     with pytest.raises(ConfigError, match=r"^setting users\.ben\.tokens_per_day: "):
-        Settings.read(file, users={"Ben": {"tokens_per_day": -1}})
+        Settings.load(file, users={"Ben": {"tokens_per_day": -1}})
     with pytest.raises(ConfigError, match=r"^setting users\.ADA: given twice"):
-        Settings.of(users={"ada": {}, "ADA": {}})
+        Settings(users={"ada": {}, "ADA": {}})
 
 
 def test_two_names_that_are_one_are_told_wherever_they_come_from(
@@ -230,7 +230,7 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
 ) -> None:
     monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
     with pytest.raises(ConfigError, match=r"UGSD_USERS: two names are one"):
-        Settings.read(file)
+        Settings.load(file)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_mistyped_variable_of_a_user_is_told(
 ) -> None:
     monkeypatch.setenv(variable, "0")
     with pytest.raises(ConfigError, match=f"{variable}: no such setting.*{nearest}"):
-        Settings.read()
+        Settings.load()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_mistyped_variable_of_a_user_is_told(
 def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
     changes: dict[str, object], releases: int
 ) -> None:
-    settings = Settings.of(noise={"epsilon": 8.0}, **changes)
+    settings = Settings(noise={"epsilon": 8.0}, **changes)
     assert settings.sigma is not None
     spend = releases * dp.spend(sensitivity=2.0, sigma=settings.sigma, vectors=1)
     assert 7.999 < dp.epsilon_of_spend(spend, settings.limits.delta) <= 8
@@ -269,18 +269,18 @@ def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
 
 def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"noise\.epsilon: no noise makes so small a one"):
-        _ = Settings.of(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
+        _ = Settings(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
 
 
 def test_noise_is_sigma_where_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.of().sigma is None
+    assert Settings().sigma is None
     monkeypatch.setenv("UGSD_NOISE__SIGMA", "1.5")
-    assert Settings.read().sigma == 1.5
+    assert Settings.load().sigma == 1.5
 
 
 def test_the_examples_in_toml_and_yaml_are_the_same_settings() -> None:
     examples = Path(__file__).parents[3] / "examples"
-    toml, yaml = (Settings.read(examples / f"budgets.{kind}") for kind in ("toml", "yaml"))
+    toml, yaml = (Settings.load(examples / f"budgets.{kind}") for kind in ("toml", "yaml"))
     assert toml.model_dump() == yaml.model_dump()
     assert toml.limits_of("ben").blocks_per_day == 1
 
@@ -288,4 +288,4 @@ def test_the_examples_in_toml_and_yaml_are_the_same_settings() -> None:
 @pytest.mark.parametrize("noise", [{"sigma": 1e6}, {"epsilon": 1e-9}, {"epsilon": 1e-4}])
 def test_noise_that_would_leave_nothing_of_a_state_is_refused(noise: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="noise"):
-        _ = Settings.of(noise=noise).sigma
+        _ = Settings(noise=noise).sigma

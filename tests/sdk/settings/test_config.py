@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_read(file: Path) -> None:
-    settings = Settings.read(file)
+    settings = Settings.load(file)
     assert settings.user == "ada"
     assert settings.disclosure is Disclosure.BLOCK_STATES
     assert settings.verifier.url == "wss://captions.example.org"
@@ -44,7 +44,7 @@ def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("UGSD_USER", "eve")
     monkeypatch.setenv("UGSD_VERIFIER__KEY", "ugsd-vk1:x")
     monkeypatch.setenv("UGSD_LIMITS__TOKENS_PER_DAY", "7")
-    settings = Settings.read(file)
+    settings = Settings.load(file)
     assert settings.user == "eve"
     assert settings.verifier.key == "ugsd-vk1:x"
     assert settings.verifier.url == "wss://captions.example.org", "the file's part is kept"
@@ -53,8 +53,8 @@ def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.Monk
 
 def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_USER", "eve")
-    assert Settings.read(file, user="bob").user == "bob"
-    assert Settings.of().user == "default", "of() reads neither"
+    assert Settings.load(file, user="bob").user == "bob"
+    assert Settings().user == "default", "of() reads neither"
 
 
 @pytest.mark.parametrize(
@@ -77,20 +77,20 @@ def test_a_fault_in_a_file_names_file_key_and_fix(tmp_path: Path, text: str, tol
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=told) as raised:
-        Settings.read(path)
+        Settings.load(path)
     assert "bad.toml" in str(raised.value)
 
 
 def test_a_fault_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_VERIFIER__DEADLINE_S", "soon")
     with pytest.raises(ConfigError, match=r"variable UGSD_VERIFIER__DEADLINE_S: .*number"):
-        Settings.read()
+        Settings.load()
 
 
 def test_a_variable_that_is_no_json_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_LIMITS", "{")
     with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: set UGSD_LIMITS__"):
-        Settings.read()
+        Settings.load()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xff"])
@@ -99,7 +99,7 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | N
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="cannot be read"):
-        Settings.read(path)
+        Settings.load(path)
 
 
 @pytest.mark.parametrize(
@@ -116,28 +116,28 @@ def test_a_mistyped_variable_is_told_with_the_right_name(
 ) -> None:
     monkeypatch.setenv(variable, "0")
     with pytest.raises(ConfigError, match=f"{variable}: no such setting.*{nearest}"):
-        Settings.read()
-    assert Settings.of().user == "default", "of() reads no environment"
+        Settings.load()
+    assert Settings().user == "default", "of() reads no environment"
 
 
 def test_the_servers_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_SERVER_MODEL", "folder")
-    assert Settings.read().user == "default"
+    assert Settings.load().user == "default"
 
 
 def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.of().shape is Shape.PADDED
-    assert Settings.of(shape="constant").shape is Shape.CONSTANT
+    assert Settings().shape is Shape.PADDED
+    assert Settings(shape="constant").shape is Shape.CONSTANT
     monkeypatch.setenv("UGSD_SHAPE", "constant")
-    assert Settings.read().shape is Shape.CONSTANT
+    assert Settings.load().shape is Shape.CONSTANT
     monkeypatch.setenv("UGSD_SHAPE", "round")
     with pytest.raises(ConfigError, match=r"UGSD_SHAPE.*'padded' or 'constant'"):
-        Settings.read()
+        Settings.load()
 
 
 @pytest.mark.parametrize("user", ["Ada", "ADA", " ada "])
 def test_case_makes_no_other_user(user: str) -> None:
-    settings = Settings.of(user=user, users={"Ada": {"blocks_per_day": 3}})
+    settings = Settings(user=user, users={"Ada": {"blocks_per_day": 3}})
     assert settings.user == "ada"
     assert settings.limits_of().blocks_per_day == 3
     assert settings.limits_of(user).blocks_per_day == 3
@@ -146,17 +146,17 @@ def test_case_makes_no_other_user(user: str) -> None:
 @pytest.mark.parametrize("user", ["\u202eevil", "a\u200db", "a\nb", "İ" * 40])
 def test_a_user_whose_name_is_not_seen_as_it_is_is_refused(user: str) -> None:
     with pytest.raises(ConfigError, match=r"which is not seen|has more than 64"):
-        Settings.of(user=user)
+        Settings(user=user)
 
 
 def test_one_user_in_several_writings_has_one_budget() -> None:
-    settings = Settings.of(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
+    settings = Settings(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
     assert settings.limits_of().blocks_per_day == 3
     assert settings.limits_of("JOS\u00c9 ").blocks_per_day == 3
     with pytest.raises(ConfigError, match=r"given twice|two names are one"):
-        Settings.of(users={"STRASSE": {}, "stra\u00dfe": {}})
+        Settings(users={"STRASSE": {}, "stra\u00dfe": {}})
     profiles = {"Ma\u00dfe": {"blocks_per_day": 2}}
-    inheriting = Settings.of(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
+    inheriting = Settings(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
     assert inheriting.limits_of().blocks_per_day == 2
 
 
@@ -164,7 +164,7 @@ def test_one_user_in_several_writings_has_one_budget() -> None:
 @pytest.mark.parametrize("name", ["a\u200bb", " ", "a\x1b[1m"])
 def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
     with pytest.raises(ConfigError, match=r"which is not seen|the name is blank"):
-        Settings.of(**{table: {name: {}}})
+        Settings(**{table: {name: {}}})
 
 
 @pytest.mark.parametrize(
@@ -182,4 +182,4 @@ def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None
 )
 def test_true_is_no_number(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
-        Settings.of(**given)
+        Settings(**given)

@@ -35,7 +35,7 @@ def soon() -> Iterator[None]:
 def settings_of(folder: Path, name: str, text: str) -> Settings:
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    return Settings.read(path)
+    return Settings.load(path)
 
 
 HOSTILE = {
@@ -122,7 +122,7 @@ def test_hostile_variables_are_refused_soon(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with soon(), pytest.raises(ConfigError, match="environment variable UGSD_") as raised:
-        Settings.read()
+        Settings.load()
     assert said in str(raised.value)
     assert len(str(raised.value)) < 1000
 

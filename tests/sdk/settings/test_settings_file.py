@@ -166,7 +166,7 @@ def written(values: dict[str, Any], kind: str, seed: int, twice: Keys = ()) -> W
 def read(folder: Path, kind: str, text: list[str]) -> Settings:
     path = folder / f"ugsd.{kind}"
     path.write_text("\n".join(text) + "\n", encoding="utf-8")
-    return Settings.read(path)
+    return Settings.load(path)
 
 
 kinds = pytest.mark.parametrize("kind", ["toml", "yaml"])
@@ -180,7 +180,7 @@ over_one_folder = settings(
 def test_the_same_settings_come_of_toml_yaml_and_python(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
-    by_python = Settings.of(**copy.deepcopy(values))
+    by_python = Settings(**copy.deepcopy(values))
     for kind in ("toml", "yaml"):
         file = written(values, kind, seed)
         assert read(tmp_path, kind, file.text).model_dump() == by_python.model_dump(), file.text
