@@ -26,12 +26,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ugsd-example-") as home:
         for user in ("ada", "ben"):  # one home, one log, one budget per user
             with Captioner(config=budgets, user=user, home=home) as captioner:
-                captioner.connect()
+                captioner.wait_until_connected()
                 for clip in clips:
                     caption = captioner.caption(clip)
                     print(f"{user}: {caption.text}")
-                    why = caption.degraded or "as intended"
-                    print(f"  blocks sent: {caption.escalation.blocks}; {why}")
+                    why = caption.unverified_reason or "as intended"
+                    print(f"  blocks sent: {caption.usage.num_blocks}; {why}")
                     first = caption.decisions[0]
                     print(f"  first block {first.outcome}: {first.reason}")
 

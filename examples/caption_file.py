@@ -26,16 +26,21 @@ def main() -> None:
             print("alone:   ", captioner.caption(clip).text)
 
     with Captioner(verifier="embedded") as captioner:
-        captioner.connect()  # or the first captions may be made while it still starts
+        captioner.wait_until_connected()  # or the first captions may be made while it still starts
         for clip in clips:
             caption = captioner.caption(clip)
             print("verified:", caption.text)
 
     print("The last one, word by word:")
     for token in caption.tokens:
-        print(f"  {token.text.strip():<14} {token.source:<10} {'left' if token.left else 'kept'}")
-    cost = caption.escalation
-    print(f"{cost.frames} frames, {cost.bytes_sent} bytes sent; degraded: {caption.degraded}")
+        print(
+            f"  {token.text.strip():<14} {token.source:<10} {'left' if token.disclosed else 'kept'}"
+        )
+    cost = caption.usage
+    print(
+        f"{cost.num_frames} frames, {cost.bytes_sent} bytes sent; "
+        f"not verified because: {caption.unverified_reason}"
+    )
 
 
 if __name__ == "__main__":

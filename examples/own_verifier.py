@@ -52,11 +52,11 @@ def main() -> None:
             verifier(key) as url,
             Captioner(verifier=url, verifier_key=public_key, home=home) as captioner,
         ):
-            captioner.connect()
+            captioner.wait_until_connected()
             for clip in sorted(BUNDLED.glob("16*.opus")):
                 caption = captioner.caption(clip)
                 print(caption.text)
-                print(f"  {caption.escalation.bytes_sent} bytes left for {url}")
+                print(f"  {caption.usage.bytes_sent} bytes left for {url}")
 
 
 if __name__ == "__main__":

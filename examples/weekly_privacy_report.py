@@ -26,7 +26,7 @@ DEVICES = ("hall", "kitchen", "office")
 def use(home: Path) -> None:
     """The device gets acquainted with a voice, and sends what it is unsure of."""
     with Captioner(verifier="embedded", home=home, user="ada") as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         for clip in (CLIPS * 2)[:8]:
             captioner.caption(clip)
 
@@ -46,7 +46,7 @@ def weekly_job(folder: Path, kept: Path, page: list[str]) -> int:
     last time, and came at all; else 1."""
     files = [str(path) for path in sorted(folder.iterdir())]
     return ugsd(
-        ["audit", "fleet", *files, "--by-file", "--kept", str(kept), "--format", "md", *page]
+        ["audit", "fleet", *files, "--by-file", "--known", str(kept), "--format", "md", *page]
     )
 
 

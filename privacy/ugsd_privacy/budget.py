@@ -22,7 +22,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ugsd_privacy.dp.accounting import UNBOUNDED, epsilon_of_spend, spend_of
+from ugsd_privacy.dp.accounting import (
+    UNBOUNDED_COST,
+    epsilon_of_privacy_cost,
+    privacy_cost_of_epsilon,
+)
 from ugsd_privacy.errors import BudgetExceeded
 
 __all__ = ["CAPS", "DELTA", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
@@ -69,11 +73,11 @@ class BudgetLimits(BaseModel):
     """Delta of every epsilon: the share of chances in which its bound may fail."""
 
     @classmethod
-    def uncapped(cls, **caps: Any) -> Self:
+    def without_caps(cls, **caps: Any) -> Self:
         """No caps but these."""
         return cls.model_validate(dict.fromkeys(CAPS) | caps)
 
-    def tightened(self, caps: Mapping[str, float]) -> Self:
+    def with_stricter_caps(self, caps: Mapping[str, float]) -> Self:
         """These limits, with each of ``caps`` that is smaller in its place. One on epsilon is meant
         at ``DELTA`` or less, whatever delta these have: at a larger one it would let more leave."""
         smaller = {
@@ -85,7 +89,7 @@ class BudgetLimits(BaseModel):
             smaller["delta"] = min(self.delta, DELTA)
         return self.model_copy(update=smaller) if smaller else self
 
-    def left(self, used: Mapping[Window, Usage]) -> dict[str, float]:
+    def remaining(self, used: Mapping[Window, Usage]) -> dict[str, float]:
         """What each cap that is set still allows; a window that is not in ``used`` is whole."""
         return {
             f"{measure}_per_{window}": max(
@@ -104,8 +108,8 @@ class Usage:
     frames: int = 0
     bytes: int = 0
     spend: int = 0
-    """Of noised states, see :func:`ugsd_privacy.dp.accounting.spend`; ``UNBOUNDED`` where any left
-    without
+    """Of noised states, see :func:`ugsd_privacy.dp.accounting.spend`; ``UNBOUNDED_COST`` where any
+    left without
     noise."""
 
     def __add__(self, other: Usage) -> Usage:
@@ -114,7 +118,7 @@ class Usage:
             tokens=self.tokens + other.tokens,
             frames=self.frames + other.frames,
             bytes=self.bytes + other.bytes,
-            spend=min(self.spend + other.spend, UNBOUNDED),
+            spend=min(self.spend + other.spend, UNBOUNDED_COST),
         )
 
     @property
@@ -125,7 +129,7 @@ class Usage:
     def measured(self, measure: str, delta: float) -> float:
         """One of ``MEASURES``; epsilon at ``delta``."""
         if measure == "epsilon":
-            return epsilon_of_spend(self.spend, delta)
+            return epsilon_of_privacy_cost(self.spend, delta)
         count: int = getattr(self, measure)
         return count
 
@@ -141,7 +145,7 @@ def check_caps(limits: BudgetLimits, wanted: Usage, used: Mapping[Window, Usage]
         if before is None:
             continue
         attribute = "spend" if measure == "epsilon" else measure
-        most = spend_of(limit, limits.delta) if measure == "epsilon" else limit
+        most = privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
         spent, more = getattr(before, attribute), getattr(wanted, attribute)
         if more > 0 and spent + more > most:
             raise _exceeded(f"{measure}_per_{window}", measure, limit, before, wanted, limits.delta)

@@ -28,13 +28,13 @@ from pydantic import ValidationError
 from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import (
-    CARRIED,
+    BLOCK_FIELDS,
     MAX_RANGES,
-    PLAIN_KINDS,
     SALT_BYTES,
+    UNSEALED_KINDS,
     EgressRecord,
     Leaf,
-    Level,
+    LogLevel,
     Resettable,
 )
 from ugsd_privacy.audit.signing import LogSigner
@@ -50,8 +50,8 @@ from ugsd_privacy.dp.mechanism import (
 from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys.owner import OwnerPublicKey
-from ugsd_privacy.ledger import Ledger, Passage, Uptime, system_uptime
-from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, Shape
+from ugsd_privacy.ledger import EgressTransaction, Ledger, Uptime, system_uptime
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -65,7 +65,7 @@ from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
 
-_DOOR: Final = object()
+_EGRESS_TOKEN: Final = object()
 _CAPTION_ID_BYTES = 16
 _EPOCH_SECRET_BYTES = 32
 _SECONDS_PER_HOUR = 3600
@@ -81,8 +81,8 @@ class SealedFrame:
     """Index of its leaf in the log."""
     door: InitVar[object]
 
-    def __post_init__(self, door: object) -> None:
-        if door is not _DOOR:
+    def __post_init__(self, egress_token: object) -> None:
+        if egress_token is not _EGRESS_TOKEN:
             raise TypeError("only the egress makes a SealedFrame: see Egress.seal_block")
 
 
@@ -139,7 +139,7 @@ class Egress:
         user: str = "",
         clip_norm: float = 1.0,
         sigma: float | None = None,
-        level: Level = "content",
+        level: LogLevel = "content",
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime | None] = system_uptime,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -192,7 +192,7 @@ class Egress:
         caption: CaptionHandle,
         escalation: Escalation,
         *,
-        shape: Shape = Shape.PADDED,
+        shape: TrafficShape = TrafficShape.PADDED,
         timeout_s: float | None = None,
     ) -> SealedFrame:
         """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
@@ -206,7 +206,7 @@ class Egress:
         _check(channel, caption)
         _check_states(escalation)
         block = _block(caption, escalation, self._on_the_wire(escalation.states))
-        carried: dict[str, Any] = {name: getattr(block, name) for name in CARRIED}
+        carried: dict[str, Any] = {name: getattr(block, name) for name in BLOCK_FIELDS}
         carried |= {"kind": "block", "disclosure": escalation.disclosure}
         if block.state_positions:
             carried |= {"sigma": self._sigma, "spend": self._spend(len(block.state_positions))}
@@ -217,7 +217,7 @@ class Egress:
         )
         return self._sealed(channel, caption, encode(block), shape, disclosed, carried, timeout_s)
 
-    def seal_cover(
+    def seal_cover_frame(
         self, channel: ClientChannel, caption: CaptionHandle, *, timeout_s: float | None = None
     ) -> SealedFrame:
         """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
@@ -228,7 +228,9 @@ class Egress:
         _check(channel, caption)
         message = encode(Cover())
         carried: dict[str, Any] = {"kind": "cover"}
-        return self._sealed(channel, caption, message, Shape.CONSTANT, Usage(), carried, timeout_s)
+        return self._sealed(
+            channel, caption, message, TrafficShape.CONSTANT, Usage(), carried, timeout_s
+        )
 
     def reset(self, windows: Sequence[Resettable]) -> int:
         """Have windows of the user's budget begin anew; return the index of the leaf that says so.
@@ -257,15 +259,16 @@ class Egress:
         no body was erased, or the error says that old bytes may still be in the files.
         """
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
-        with self._ledger.owning() as owner:
+        with self._ledger.as_owner() as owner:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
-            owner.forget(before_s=until_s, user=user, caption=caption)
+            owner.delete_decisions(before_s=until_s, user=user, caption=caption)
         chosen = {"before_hour": before_hour, "user": user, "caption": caption}
         count, leaf, is_cut = self._erased(**chosen)
         while is_cut:  # not until nothing is left: another process may append without end
             more, leaf, is_cut = self._erased(**chosen)
             count += more
-        self._ledger.forget()  # also what an earlier erasure could not, for somebody read
+        # Also truncates what an earlier erasure could not, because somebody was reading.
+        self._ledger.truncate_write_ahead_log()
         return count, leaf
 
     def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
@@ -294,15 +297,15 @@ class Egress:
     def _spend(self, vectors: int) -> int:
         """Of so many states."""
         if self._sigma is None:
-            return dp.UNBOUNDED
-        return dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
+            return dp.UNBOUNDED_COST
+        return dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
 
     def _sealed(
         self,
         channel: ClientChannel,
         caption: CaptionHandle,
         message: bytes,
-        shape: Shape,
+        shape: TrafficShape,
         disclosed: Usage,
         carried: dict[str, Any],
         timeout_s: float | None,
@@ -327,7 +330,7 @@ class Egress:
         """Check the caps, seal, and commit charge and leaf, in one transaction."""
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
         with _nothing_escapes(channel), self._passage(caption, now_s, timeout_s) as passage:
-            limits = self._limits.tightened(passage.caps(self._user))
+            limits = self._limits.with_stricter_caps(passage.caps(self._user))
             check_caps(limits, cost, passage.before)
             data = seal()
             carried |= {
@@ -337,11 +340,11 @@ class Egress:
             }
             epoch = self._record(passage, carried, cost, now_s, salt)
         self._epoch = epoch  # only now: one that was undone has no row
-        return SealedFrame(data, passage.index, _DOOR)
+        return SealedFrame(data, passage.index, _EGRESS_TOKEN)
 
     def _record(
         self,
-        passage: Passage,
+        passage: EgressTransaction,
         carried: Mapping[str, Any],
         cost: Usage | None,
         now_s: float,
@@ -361,13 +364,13 @@ class Egress:
         if cost is not None and charge != cost:  # our own bug; it must not leave at a wrong price
             raise RuntimeError("what was sealed is not what was priced")
         body = record.to_bytes()
-        content, epoch = Leaf.of(body, charge, salt).to_bytes(), self._epoch
-        if record.kind in PLAIN_KINDS:
+        content, epoch = Leaf.from_body(body, charge, salt).to_bytes(), self._epoch
+        if record.kind in UNSEALED_KINDS:
             sealed = plain_body(salt, body)
         else:
             if epoch is None:
                 secret = self._entropy(_EPOCH_SECRET_BYTES)
-                epoch = Epoch.begin(passage.index, secret, self._owner)
+                epoch = Epoch.create(passage.index, secret, self._owner)
             sealed = epoch.seal(passage.index, content, salt, body)
         passage.record(charge, content=content, sealed=sealed, resets=record.resets)
         if epoch is not None and epoch.number == passage.index:
@@ -378,7 +381,7 @@ class Egress:
         """The caps in force: as configured, or as the owner set them on this device where that is
         less. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`."""
         with self._ledger.reading(timeout_s=timeout_s) as view:
-            return self._limits.tightened(view.caps(self._user))
+            return self._limits.with_stricter_caps(view.caps(self._user))
 
     def usage(self, caption: CaptionHandle, *, timeout_s: float | None = None) -> Usage:
         """What the caption used so far. Raises as :meth:`limits`."""
@@ -413,9 +416,9 @@ class Egress:
     @contextmanager
     def _passage(
         self, caption: CaptionHandle | None, now_s: float, timeout_s: float | None = None
-    ) -> Iterator[Passage]:
+    ) -> Iterator[EgressTransaction]:
         name = None if caption is None else caption.id
-        with self._ledger.passage(
+        with self._ledger.begin_egress(
             user=self._user,
             caption=name,
             now_s=now_s,

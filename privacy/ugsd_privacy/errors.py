@@ -20,7 +20,7 @@
     ├── KeyFileError             a key file that is missing, malformed, readable by others or theirs
     ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
     ├── UserNameRefused          a user's name that is blank, too long, or has unseen characters
-    ├── LeakageUnknown           no measured leakage of these weights
+    ├── LeakageNotMeasured       no measured leakage of these weights
     └── ReportRejected           an audit report that is malformed, or cannot be written
 """
 
@@ -34,7 +34,7 @@ __all__ = [
     "FrameRejected",
     "HandshakeFailed",
     "KeyFileError",
-    "LeakageUnknown",
+    "LeakageNotMeasured",
     "LedgerCorrupt",
     "LedgerError",
     "LedgerMoved",
@@ -139,7 +139,7 @@ class UserNameRefused(PrivacyError, ValueError):
     normal form. Also a ``ValueError``: it is an argument."""
 
 
-class LeakageUnknown(PrivacyError):
+class LeakageNotMeasured(PrivacyError):
     """Nobody measured what these weights' states tell, or the figures cannot be read."""
 
 

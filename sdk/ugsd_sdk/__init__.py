@@ -17,11 +17,10 @@ if TYPE_CHECKING:
         BlockDecision,
         Caption,
         CaptionToken,
-        EscalationCost,
+        CaptionUsage,
         Latency,
     )
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.decoding.minimum import MinimumEscalation
     from ugsd_sdk.decoding.policy import (
         AlwaysEscalate,
         NeverEscalate,
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
         RandomPolicy,
         UncertaintyPolicy,
     )
-    from ugsd_sdk.decoding.quality import Quality
-    from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
+    from ugsd_sdk.decoding.risk_calibration import RiskCalibration
+    from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
+    from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
     from ugsd_sdk.errors import (
         AudioError,
         ConfigError,
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
         TransportError,
         UgsdError,
     )
-    from ugsd_sdk.settings.config import CapsOver, NoiseSettings, Settings, VerifierSettings
+    from ugsd_sdk.settings.config import CapsOverride, NoiseSettings, Settings, VerifierSettings
 
 __all__ = [
     "AlwaysEscalate",
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
-    "Calibrator",
-    "CapsOver",
+    "CapsOverride",
     "Caption",
     "CaptionToken",
+    "CaptionUsage",
     "Captioner",
     "ConfigError",
     "Disclosure",
-    "EntropyGate",
-    "EscalationCost",
+    "EntropyUncertainty",
     "Guarantee",
     "Latency",
-    "MinimumEscalation",
     "ModelError",
     "NeverEscalate",
     "NoiseSettings",
     "Policy",
-    "Quality",
     "RandomPolicy",
+    "RejectionPredictor",
+    "RiskCalibration",
+    "RiskControlledPolicy",
     "Settings",
     "TransportError",
     "UgsdError",
@@ -79,13 +79,13 @@ _HOMES = {
         "BlockDecision",
         "Caption",
         "CaptionToken",
-        "EscalationCost",
+        "CaptionUsage",
         "Latency",
     ),
     "ugsd_sdk.captioner": ("Captioner",),
-    "ugsd_sdk.settings.config": ("CapsOver", "NoiseSettings", "Settings", "VerifierSettings"),
+    "ugsd_sdk.settings.config": ("CapsOverride", "NoiseSettings", "Settings", "VerifierSettings"),
     "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
-    "ugsd_sdk.decoding.minimum": ("MinimumEscalation",),
+    "ugsd_sdk.decoding.risk_controlled": ("RiskControlledPolicy",),
     "ugsd_sdk.decoding.policy": (
         "AlwaysEscalate",
         "NeverEscalate",
@@ -93,8 +93,8 @@ _HOMES = {
         "RandomPolicy",
         "UncertaintyPolicy",
     ),
-    "ugsd_sdk.decoding.quality": ("Quality",),
-    "ugsd_sdk.decoding.uncertainty": ("Calibrator", "EntropyGate", "Uncertainty"),
+    "ugsd_sdk.decoding.risk_calibration": ("RiskCalibration",),
+    "ugsd_sdk.decoding.uncertainty": ("RejectionPredictor", "EntropyUncertainty", "Uncertainty"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import Guarantee
 
-from ugsd_sdk.decoding.events import Outcome, Source
+from ugsd_sdk.decoding.events import Outcome, TokenSource
 
 __all__ = [
     "BlockDecision",
     "Caption",
     "CaptionToken",
-    "EscalationCost",
+    "CaptionUsage",
     "Latency",
-    "path_text",
+    "escaped_path",
 ]
 
 _Count = Annotated[int, Field(ge=0)]
@@ -35,10 +35,10 @@ class CaptionToken(_Result):
     """With its leading space where it has one; empty where the token before it took its words,
     as "she" does those of "the speaker", and of an end that the verifier put in the place of words
     that were sent."""
-    source: Source
+    source: TokenSource
     uncertainty: Annotated[float, Field(ge=0)] | None
     """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
-    left: bool | None = Field(default=None, exclude=True)
+    disclosed: bool | None = Field(default=None, exclude=True)
     """Whether the device sent it, as a neutral word; not in the JSON, and unknown after reading
     that back."""
     replaced: str = Field(default="", exclude=True)
@@ -51,7 +51,7 @@ class BlockDecision(_Result):
 
     start: _Count
     """Position of its first token."""
-    tokens: _Count
+    num_tokens: _Count
     uncertainty: float
     """That of its least sure token, larger is less sure."""
     outcome: Outcome
@@ -59,19 +59,19 @@ class BlockDecision(_Result):
     """In words, with the numbers that decided."""
 
 
-class EscalationCost(_Result):
+class CaptionUsage(_Result):
     """What left the device for this caption. The end marker counts as a token."""
 
-    blocks: _Count
-    tokens: _Count
+    num_blocks: _Count
+    num_tokens: _Count
     """Tokens in the escalated blocks."""
-    drafted_tokens: _Count
+    num_drafted_tokens: _Count
     """Tokens in all blocks, escalated or not; a block that was cut counts as cut."""
-    disclosed_tokens: _Count
+    num_disclosed_tokens: _Count
     """Distinct positions whose token left, prefixes included."""
-    disclosed_states: _Count
+    num_disclosed_states: _Count
     """Distinct positions whose state left."""
-    frames: _Count
+    num_frames: _Count
     bytes_sent: _Count
     """Of sealed frames, padding and covers included; the handshake is not one caption's."""
     bytes_received: _Count
@@ -101,11 +101,11 @@ class Caption(_Result):
     tokens: tuple[CaptionToken, ...]
     """The tokens of ``text``; special tokens are left out, unless they replaced words that were
     sent."""
-    escalation: EscalationCost
+    usage: CaptionUsage
     latency_ms: Latency
     receipts: tuple[Receipt, ...]
     """One per frame: proof that the audit log has it."""
-    degraded: str | None
+    unverified_reason: str | None
     """Why tokens that were to be verified were not; ``None`` where all went as intended."""
     id: str | None
     """What the journal, and the log if any of it left, call the caption on this device, in hex;
@@ -114,6 +114,6 @@ class Caption(_Result):
     """Per drafted block, in order, why it was escalated or not."""
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
+def escaped_path(path: str | os.PathLike[str]) -> str:
     """The path as text that any encoder takes: bytes that are no UTF-8 are escaped."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")

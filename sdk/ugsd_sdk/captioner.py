@@ -15,29 +15,29 @@ from typing import Self
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.audio.samples import Clip, read_clip
-from ugsd_sdk.caption import BlockDecision, Caption, Latency, path_text
+from ugsd_sdk.caption import BlockDecision, Caption, Latency, escaped_path
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.dialers import EmbeddedDialer, PinnedDialer, dialer_to
+from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
 from ugsd_sdk.connection.exchange import Exchange
-from ugsd_sdk.connection.link import Link
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import Finished
-from ugsd_sdk.decoding.minimum import MinimumEscalation
 from ugsd_sdk.decoding.policy import (
-    NOT_ACQUAINTED,
+    NOT_ENROLLED,
+    EnrolmentGuard,
     NeverEscalate,
     Policy,
-    Reserved,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.uncertainty import Calibrator, EntropyGate, Uncertainty
-from ugsd_sdk.drafter import Drafter, Evidence
-from ugsd_sdk.driver import budget_of, cost_of, drive, text_of, tokens_of
-from ugsd_sdk.errors import ConfigError, NoAnswer
-from ugsd_sdk.home import Door, Home
-from ugsd_sdk.profile.habit import Habit, HabitFile, KnownVoice
+from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
+from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
+from ugsd_sdk.drafter import AudioEmbedding, Drafter
+from ugsd_sdk.driver import budget_of, drive, text_of, tokens_of, usage_of
+from ugsd_sdk.errors import ConfigError, VerifierTimeout
+from ugsd_sdk.home import Home, UserEgress
+from ugsd_sdk.profile.speaker_profile import ProfileFile, ProfileTracker, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport import Transport
 
@@ -127,7 +127,7 @@ class Captioner:
         with self._lock:
             self._load()
 
-    def connect(self, timeout_s: float = 30.0) -> None:
+    def wait_until_connected(self, timeout_s: float = 30.0) -> None:
         """Wait until the verifier is connected, for those who want to know; backing off after a
         failure is cut short. Takes ``timeout_s`` at most, beside the loading of weights.
 
@@ -136,7 +136,9 @@ class Captioner:
         """
         ends_s = monotonic() + timeout_s
         if not self._lock.acquire(timeout=max(timeout_s, 0)):
-            raise NoAnswer("other threads made captions all the time: connect before they do")
+            raise VerifierTimeout(
+                "other threads made captions all the time: connect before they do"
+            )
         try:
             begun_s = monotonic()
             link = self._load().link
@@ -158,16 +160,16 @@ class Captioner:
             load_s = loaded.load_s
             drafter = loaded.drafter
             samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
-            voice = loaded.voice
-            evidence = drafter.encode(samples, voice.habit)
-            policy = loaded.policy_towards(evidence, voice.habit)
+            voice = loaded.profile_tracker
+            embedding = drafter.encode(samples, voice.profile)
+            policy = loaded.policy_towards(embedding, voice.profile)
             encoded_s = monotonic()
             exchange = loaded.exchange()
             decoder = Decoder(
-                drafter.start(evidence),
+                drafter.start(embedding),
                 eos=drafter.info.eos,
                 max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
-                novelty=evidence.novelty,
+                ood_score=embedding.ood_score,
                 uncertainty=loaded.uncertainty,
                 policy=NeverEscalate(_NO_VERIFIER) if exchange is None else policy,
                 piece=drafter.piece,
@@ -175,20 +177,20 @@ class Captioner:
                 block_tokens=loaded.settings.block_tokens,
             )
             finished, draft_s = drive(decoder, exchange)
-            gender = evidence.gender if loaded.settings.gender else None
+            gender = embedding.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
             if exchange is not None:
                 with exchange.waiting.locking(_KEEPING_S) as timeout_s:
-                    voice.heard(evidence.heard, timeout_s=timeout_s)
+                    voice.add_clip(embedding.unnormalised, timeout_s=timeout_s)
             else:
-                voice.heard(evidence.heard)
+                voice.add_clip(embedding.unnormalised)
             name = loaded.noted(finished, exchange)
             loaded.load_s = 0.0
             return Caption(
-                path=path_text(clip) if isinstance(clip, (str, os.PathLike)) else None,
+                path=escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
                 text=text_of(finished, drafter, gender),
                 tokens=tokens_of(finished, drafter, gender),
-                escalation=cost_of(finished, exchange, loaded.limits.delta),
+                usage=usage_of(finished, exchange, loaded.limits.delta),
                 latency_ms=Latency(
                     load=_milliseconds(load_s),
                     encode=_milliseconds(encoded_s - loaded_s),
@@ -197,7 +199,9 @@ class Captioner:
                     total=_milliseconds(load_s + monotonic() - loaded_s),
                 ),
                 receipts=receipts,
-                degraded=None if exchange is None else exchange.degraded or _reserve(policy),
+                unverified_reason=None
+                if exchange is None
+                else exchange.unverified_reason or _enrolment_reason(policy),
                 id=name,
                 decisions=tuple(BlockDecision(**asdict(block)) for block in finished.blocks),
             )
@@ -242,7 +246,7 @@ class Captioner:
                 raise
             self._loaded.load_s = monotonic() - started_s
             if self._loaded.link is not None:
-                self._loaded.link.begin()
+                self._loaded.link.start_connecting()
         return self._loaded
 
     def _settings(self) -> Settings:
@@ -251,14 +255,18 @@ class Captioner:
             return Settings(**{**dict(self._config), **given})
         return Settings(**given) if self._config is None else Settings.load(self._config, **given)
 
-    def _dialer(self, settings: Settings) -> PinnedDialer | EmbeddedDialer | None:
+    def _dialer(self, settings: Settings) -> PinnedEndpoint | EmbeddedEndpoint | None:
         verifier = (
             self._given_verifier if self._given_verifier is not None else settings.verifier.url
         )
-        known_by = settings.verifier.known_by(
+        known_by = settings.verifier.with_identity(
             key=self._verifier_key, root=self._verifier_root, manifest=self._verifier_manifest
         )
-        return None if verifier is None else dialer_to(verifier, known_by, Home.at(settings.home))
+        return (
+            None
+            if verifier is None
+            else endpoint_of(verifier, known_by, Home.from_path(settings.home))
+        )
 
     def _drafter(self) -> tuple[Drafter, Path | None]:
         """The drafter, not loaded, and where its gate is."""
@@ -275,35 +283,37 @@ class Captioner:
     def _assemble(
         self,
         settings: Settings,
-        dialer: PinnedDialer | EmbeddedDialer | None,
+        dialer: PinnedEndpoint | EmbeddedEndpoint | None,
         drafter: Drafter,
         gate: Path | None,
     ) -> _Loaded:
         uncertainty, threshold = self._given_uncertainty, settings.threshold
         if uncertainty is None and gate is not None:
-            calibrator = Calibrator.load(gate)
+            calibrator = RejectionPredictor.load(gate)
             uncertainty = calibrator
             threshold = calibrator.threshold if threshold is None else threshold
         if threshold is None:
             threshold = _ENTROPY_THRESHOLD
-        link = door = None
+        link = user_egress = None
         if dialer is not None:
-            home, limits = Home.at(settings.home), settings.limits_of()
-            door = Door(home, limits, settings.user, sigma=settings.sigma, audit=settings.audit)
-            link = Link(
+            home, limits = Home.from_path(settings.home), settings.limits_for()
+            user_egress = UserEgress(
+                home, limits, settings.user, sigma=settings.sigma, audit=settings.audit
+            )
+            link = VerifierConnection(
                 dialer,
-                door,
+                user_egress,
                 lambda: drafter.info,
                 connect_timeout_s=settings.verifier.connect_timeout_s,
             )
         return _Loaded(
             settings=settings,
             drafter=drafter,
-            uncertainty=uncertainty or EntropyGate(),
+            uncertainty=uncertainty or EntropyUncertainty(),
             policy=self._policy(settings, threshold, gate),
             link=link,
-            door=door,
-            voice=_voice(settings, drafter, kept=door is not None),
+            user_egress=user_egress,
+            profile_tracker=_profile_tracker(settings, drafter, kept=user_egress is not None),
         )
 
     def _policy(self, settings: Settings, threshold: float, gate: Path | None) -> Policy:
@@ -311,7 +321,9 @@ class Captioner:
         if self._given_policy is not None:
             return self._given_policy
         measured = gate is not None and self._given_uncertainty is None
-        minimum = MinimumEscalation.of(settings, gate.parent if gate and measured else None)
+        minimum = RiskControlledPolicy.from_settings(
+            settings, gate.parent if gate and measured else None
+        )
         return minimum or UncertaintyPolicy(threshold, settings.disclosure)
 
 
@@ -325,26 +337,26 @@ class _Loaded:
         drafter: Drafter,
         uncertainty: Uncertainty,
         policy: Policy,
-        link: Link | None,
-        door: Door | None,
-        voice: KnownVoice,
+        link: VerifierConnection | None,
+        user_egress: UserEgress | None,
+        profile_tracker: ProfileTracker,
     ) -> None:
         self.settings = settings
-        self.limits = settings.limits_of()
+        self.limits = settings.limits_for()
         self.drafter = drafter
         self.uncertainty = uncertainty
         self.policy = policy
         self.link = link
-        self.voice = voice
+        self.profile_tracker = profile_tracker
         self.load_s = 0.0
         """How long loading took, until a caption has reported it."""
-        self._door = door
+        self._user_egress = user_egress
 
-    def policy_towards(self, evidence: Evidence, habit: Habit) -> Policy:
+    def policy_towards(self, embedding: AudioEmbedding, profile: SpeakerProfile) -> Policy:
         """The policy for a user of that habit. A drafter that makes nothing of habits would not
         tell less of a voice once it is known: then there is nothing to wait for."""
-        known = evidence.heard is None or habit.count >= self.settings.acquaintance
-        return self.policy if known else Reserved(self.policy)
+        known = embedding.unnormalised is None or profile.count >= self.settings.min_enrolment
+        return self.policy if known else EnrolmentGuard(self.policy)
 
     def exchange(self) -> Exchange | None:
         """A new caption's dealings with the verifier, if there is one."""
@@ -355,37 +367,37 @@ class _Loaded:
             self.link,
             deadline_s=waits.deadline_s,
             waiting=WaitingTime(waits.caption_deadline_s),
-            shape=self.settings.shape,
+            traffic_shape=self.settings.traffic_shape,
         )
 
     def noted(self, finished: Finished, exchange: Exchange | None) -> str | None:
         """Keep why the caption's blocks were escalated or not; its name in the journal."""
-        if exchange is None or self._door is None:
+        if exchange is None or self._user_egress is None:
             return None
         name = exchange.caption_id or os.urandom(16)
         with exchange.ledger_time(_KEEPING_S) as timeout_s:
-            self._door.note(name, finished.blocks, timeout_s=timeout_s)
+            self._user_egress.record_decisions(name, finished.blocks, timeout_s=timeout_s)
         return name.hex()
 
     def close(self) -> None:
         with ExitStack() as closing:  # all of them, whichever fails
             closing.callback(self.drafter.close)
-            if self._door is not None:
-                closing.callback(self._door.close)
+            if self._user_egress is not None:
+                closing.callback(self._user_egress.close)
             if self.link is not None:
                 closing.callback(self.link.close)
 
 
-def _voice(settings: Settings, drafter: Drafter, *, kept: bool) -> KnownVoice:
+def _profile_tracker(settings: Settings, drafter: Drafter, *, kept: bool) -> ProfileTracker:
     """What is known of the user's voice: without a verifier, nothing that outlives the process."""
-    ears = drafter.info.ears
-    if not (kept and settings.remember and ears):
-        return KnownVoice(None)
-    return KnownVoice(HabitFile(Home.at(settings.home).habits, settings.user, ears))
+    ears = drafter.info.audio_encoder
+    if not (kept and settings.keep_profile and ears):
+        return ProfileTracker(None)
+    return ProfileTracker(ProfileFile(Home.from_path(settings.home).profiles, settings.user, ears))
 
 
-def _reserve(policy: Policy) -> str | None:
-    return NOT_ACQUAINTED if isinstance(policy, Reserved) and policy.held_back else None
+def _enrolment_reason(policy: Policy) -> str | None:
+    return NOT_ENROLLED if isinstance(policy, EnrolmentGuard) and policy.has_blocked else None
 
 
 def _milliseconds(seconds: float) -> float:

@@ -8,19 +8,19 @@ from time import monotonic
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import BudgetExceeded, PrivacyError
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.channel import TrafficShape
 
-from ugsd_sdk.caption import CaptionToken, EscalationCost
+from ugsd_sdk.caption import CaptionToken, CaptionUsage
 from ugsd_sdk.connection.exchange import Exchange
-from ugsd_sdk.connection.link import reason_of
+from ugsd_sdk.connection.verifier_connection import reason_text_of
 from ugsd_sdk.decoding.decoder import Decoder
-from ugsd_sdk.decoding.events import EscalationDue, Finished, VerdictDue
+from ugsd_sdk.decoding.events import EscalationRequested, Finished, VerdictAwaited
 from ugsd_sdk.decoding.policy import BudgetView
 from ugsd_sdk.drafter import Drafter
-from ugsd_sdk.drafter.wording import Gender, worded
-from ugsd_sdk.errors import PeerMisbehaved, TransportError
+from ugsd_sdk.drafter.gender_phrases import Gender, with_gender
+from ugsd_sdk.errors import TransportError, VerifierMisbehaved
 
-__all__ = ["budget_of", "cost_of", "drive", "text_of", "tokens_of"]
+__all__ = ["budget_of", "drive", "text_of", "tokens_of", "usage_of"]
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
@@ -29,61 +29,61 @@ def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]
     while True:
         started_s = monotonic()
         event = decoder.advance()
-        if exchange is not None and exchange.shape is Shape.CONSTANT:
-            decoder.draft_out()
+        if exchange is not None and exchange.traffic_shape is TrafficShape.CONSTANT:
+            decoder.draft_to_end()
         draft_s += monotonic() - started_s
         if isinstance(event, Finished):
             if exchange is not None:
-                exchange.cover()
+                exchange.send_cover_if_due()
             return event, draft_s
         assert exchange is not None, "without a verifier nothing escalates"  # noqa: S101
-        if isinstance(event, EscalationDue):
+        if isinstance(event, EscalationRequested):
             _escalate(decoder, exchange, event)
         else:
             _await(decoder, exchange, event)
 
 
-def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationDue) -> None:
+def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested) -> None:
     try:
         frame = exchange.seal(event.escalation)
     except (TransportError, PrivacyError) as error:
-        decoder.withheld(_why(error))
+        decoder.escalation_blocked(_reason_text(error))
         return
     try:
         exchange.send(frame)
     except TransportError as error:
-        decoder.unanswered(_why(error))
+        decoder.verdict_missed(_reason_text(error))
 
 
-def _await(decoder: Decoder, exchange: Exchange, event: VerdictDue) -> None:
+def _await(decoder: Decoder, exchange: Exchange, event: VerdictAwaited) -> None:
     try:
         verdict = exchange.receive()
     except (TransportError, PrivacyError) as error:
-        decoder.unanswered(_why(error))
+        decoder.verdict_missed(_reason_text(error))
         return
     try:
-        decoder.verdict(verdict)
-    except PeerMisbehaved as error:
-        exchange.misfit(error)
-        decoder.unanswered(_why(error))
+        decoder.receive_verdict(verdict)
+    except VerifierMisbehaved as error:
+        exchange.verdict_rejected(error)
+        decoder.verdict_missed(_reason_text(error))
     else:
-        exchange.fitted()
+        exchange.verdict_accepted()
 
 
-def _why(error: Exception) -> str:
+def _reason_text(error: Exception) -> str:
     """A cap with its numbers; of any other failure, nothing that the peer said."""
-    return str(error) if isinstance(error, BudgetExceeded) else reason_of(error)
+    return str(error) if isinstance(error, BudgetExceeded) else reason_text_of(error)
 
 
 def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
     """What a policy may ask of the budget."""
-    return BudgetView() if exchange is None else BudgetView(lambda: exchange.left(limits))
+    return BudgetView() if exchange is None else BudgetView(lambda: exchange.remaining(limits))
 
 
 def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
     """The caption's text, worded for ``gender``."""
     neutral = drafter.text([token.token for token in finished.tokens])
-    return "".join(worded([neutral], gender, drafter.info.gendered))
+    return "".join(with_gender([neutral], gender, drafter.info.gendered_phrases))
 
 
 def tokens_of(
@@ -92,13 +92,13 @@ def tokens_of(
     """The tokens that have a text or replaced one that was sent, worded for ``gender``. What was
     replaced stays neutral, as it was sent."""
     pieces = [drafter.piece(token.token) for token in finished.tokens]
-    texts = worded(pieces, gender, drafter.info.gendered)
+    texts = with_gender(pieces, gender, drafter.info.gendered_phrases)
     return tuple(
         CaptionToken(
             text=text,
             source=token.source,
             uncertainty=token.uncertainty,
-            left=token.left,
+            disclosed=token.disclosed,
             replaced="".join(map(drafter.piece, token.replaced)),
         )
         for piece, text, token in zip(pieces, texts, finished.tokens, strict=True)
@@ -106,13 +106,17 @@ def tokens_of(
     )
 
 
-def cost_of(finished: Finished, exchange: Exchange | None, delta: float) -> EscalationCost:
+def usage_of(finished: Finished, exchange: Exchange | None, delta: float) -> CaptionUsage:
     """What the decoder counted, and what the exchange did; epsilon is told at ``delta``."""
-    spend = exchange.spend() if exchange is not None and finished.tally.disclosed_states else 0
-    return EscalationCost(
-        **asdict(finished.tally),
-        frames=0 if exchange is None else exchange.frames,
+    spend = (
+        exchange.privacy_cost()
+        if exchange is not None and finished.counts.num_disclosed_states
+        else 0
+    )
+    return CaptionUsage(
+        **asdict(finished.counts),
+        num_frames=0 if exchange is None else exchange.frames,
         bytes_sent=0 if exchange is None else exchange.bytes_sent,
         bytes_received=0 if exchange is None else exchange.bytes_received,
-        guarantee=Guarantee.of_spend(spend, delta) if spend else None,
+        guarantee=Guarantee.from_privacy_cost(spend, delta) if spend else None,
     )

@@ -12,17 +12,18 @@
     │   └── SilentAudio            digital silence: there is no voice to describe
     ├── ModelError                 a drafter that is missing, damaged or answers nonsense
     ├── ConfigError                a setting that is missing, unknown or out of range
-    ├── HabitError                 a user's habit cannot be kept or forgotten
+    ├── ProfileError               a user's habit cannot be kept or forgotten
     └── TransportError             the verifier cannot be used; a caption goes on without it
-        ├── Unreachable            no connection, no TLS, or a connection that was lost
-        ├── NoAnswer               connected, but the deadline passed
-        ├── Refused                the verifier declined to check a block; ``.code`` says why
-        ├── Untrusted              no manifest of the pinned root gives a key to use now
-        ├── WrongVerifier          it does not hold the pinned key, or checks other captions
-        └── PeerMisbehaved         its answer does not fit what was asked
+        ├── VerifierUnreachable    no connection, no TLS, or a connection that was lost
+        ├── VerifierTimeout        connected, but the deadline passed
+        ├── VerifierRefused        the verifier declined to check a block; ``.code`` says why
+        ├── VerifierUntrusted      no manifest of the pinned root gives a key to use now
+        ├── VerifierMismatch       it does not hold the pinned key, or checks other captions
+        └── VerifierMisbehaved     its answer does not fit what was asked
 
 A :class:`TransportError` never escapes from ``caption()``: its ``reason`` becomes the caption's
-``degraded``. It is raised only where a connection is asked for by name, as in ``connect()``.
+``unverified_reason``. It is raised only where a connection is asked for by name, as in
+``wait_until_connected()``.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ __all__ = [
     "BadSamples",
     "ConfigError",
     "EmptyAudio",
-    "HabitError",
     "ModelError",
-    "NoAnswer",
-    "PeerMisbehaved",
-    "Refused",
+    "ProfileError",
     "SilentAudio",
     "TransportError",
     "UgsdError",
-    "Unreachable",
     "UnreadableAudio",
-    "Untrusted",
-    "WrongVerifier",
+    "VerifierMisbehaved",
+    "VerifierMismatch",
+    "VerifierRefused",
+    "VerifierTimeout",
+    "VerifierUnreachable",
+    "VerifierUntrusted",
 ]
 
 
@@ -89,7 +90,7 @@ class ConfigError(UgsdError):
     """A setting that is missing, unknown or out of range."""
 
 
-class HabitError(UgsdError):
+class ProfileError(UgsdError):
     """A user's habit that cannot be kept or forgotten. Captions go on; the message says why."""
 
 
@@ -103,7 +104,7 @@ class TransportError(UgsdError):
         self.reason = reason or self.default_reason
 
 
-class Unreachable(TransportError):
+class VerifierUnreachable(TransportError):
     """No connection, or a connection that was lost; ``close_code`` (RFC 6455 §7.4) if known."""
 
     def __init__(
@@ -113,13 +114,13 @@ class Unreachable(TransportError):
         self.close_code = close_code
 
 
-class NoAnswer(TransportError):
+class VerifierTimeout(TransportError):
     """Connected, but no answer before the deadline."""
 
     default_reason = "deadline"
 
 
-class Refused(TransportError):
+class VerifierRefused(TransportError):
     """The verifier declined to check a block. ``code`` is the wire's refusal code."""
 
     def __init__(self, code: str) -> None:
@@ -129,19 +130,19 @@ class Refused(TransportError):
         self.code = code
 
 
-class Untrusted(TransportError):
+class VerifierUntrusted(TransportError):
     """No manifest of the pinned root gives a key to use now."""
 
     default_reason = "verifier key not trusted"
 
 
-class WrongVerifier(TransportError):
+class VerifierMismatch(TransportError):
     """The peer does not hold the pinned key, or checks captions of another kind."""
 
     default_reason = "wrong verifier key"
 
 
-class PeerMisbehaved(TransportError):
+class VerifierMisbehaved(TransportError):
     """The peer's answer does not fit what was asked."""
 
     default_reason = "verifier misbehaved"

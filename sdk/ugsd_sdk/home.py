@@ -14,13 +14,13 @@ from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, Ledger
 from ugsd_privacy.files.key_files import make_private_folder, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.ledger import BlockDecisionRow, Ledger
 from ugsd_privacy.tlog.log_keys import LogKey
 
-from ugsd_sdk.decoding.events import JudgedBlock
+from ugsd_sdk.decoding.events import BlockOutcome
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Door", "Home"]
+__all__ = ["Home", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Home:
     path: Path
 
     @classmethod
-    def at(cls, path: Path) -> Home:
+    def from_path(cls, path: Path) -> Home:
         """The home at ``path``, ``~`` expanded; nothing is created."""
         return cls(path.expanduser())
 
@@ -73,7 +73,7 @@ class Home:
         return self.path / "verifier"
 
     @property
-    def habits(self) -> Path:
+    def profiles(self) -> Path:
         """Folder of what is known of users' voices."""
         return self.path / "habits"
 
@@ -154,7 +154,7 @@ class Home:
             )
 
 
-class Door:
+class UserEgress:
     """The egress of one user, opened on first use: without a verifier nothing is created."""
 
     def __init__(
@@ -227,8 +227,8 @@ class Door:
         else:
             self._erased_day = today
 
-    def note(
-        self, caption: bytes, blocks: Sequence[JudgedBlock], *, timeout_s: float | None = None
+    def record_decisions(
+        self, caption: bytes, blocks: Sequence[BlockOutcome], *, timeout_s: float | None = None
     ) -> None:
         """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
         it for ``timeout_s`` at most. Never raises: a note must not cost a caption."""
@@ -236,12 +236,12 @@ class Door:
         if ledger is None:
             return
         decisions = [
-            Decision(
+            BlockDecisionRow(
                 time_s=now_s,
                 user=self._user,
                 caption=caption,
                 start=block.start,
-                tokens=block.tokens,
+                tokens=block.num_tokens,
                 uncertainty=block.uncertainty,
                 outcome=str(block.outcome),
                 reason=block.reason,
@@ -249,17 +249,17 @@ class Door:
             for block in blocks
         ]
         try:
-            with ledger.owning(timeout_s=timeout_s) as owner:
-                owner.note(decisions)
+            with ledger.as_owner(timeout_s=timeout_s) as owner:
+                owner.append_decisions(decisions)
         except LedgerError as error:
             _logger.warning("decisions were not noted: %s", type(error).__name__)
 
     def set_caps(self, user: str, caps: Mapping[str, float | None]) -> None:
-        """Hold ``user``, or ``EVERYONE``, to caps on this device; ``None`` takes one back. Raises
+        """Hold ``user``, or ``ALL_USERS``, to caps on this device; ``None`` takes one back. Raises
         ``LedgerError``."""
         self.open()
         assert self._ledger is not None  # noqa: S101
-        with self._ledger.owning() as owner:
+        with self._ledger.as_owner() as owner:
             for cap, value in caps.items():
                 owner.set_cap(user, cap, value)
 

@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES, Shape
+from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES, TrafficShape
 from ugsd_privacy.protocol.messages import Refusal, RefusalCode, Verdict
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
@@ -141,7 +141,7 @@ class RunningServer:
                 "choose another --port (0 for any free one) or --host"
             ) from error
 
-    def admit(self, connection: _Connection) -> bool:
+    def add(self, connection: _Connection) -> bool:
         """Whether one more socket may stay open."""
         if self._draining or len(self._sockets) >= self._settings.max_connections:
             self.metrics.connections_refused += 1
@@ -150,7 +150,7 @@ class RunningServer:
         self._sockets.add(connection)
         return True
 
-    def forget(self, connection: _Connection) -> None:
+    def remove(self, connection: _Connection) -> None:
         """Its socket is closed."""
         self._sockets.discard(connection)
 
@@ -190,7 +190,7 @@ class RunningServer:
                 step = session.finish(await self._verify(step))
             if isinstance(step, Close):
                 return step.code
-            if Shape.of(frame) is Shape.CONSTANT:
+            if TrafficShape.of(frame) is TrafficShape.CONSTANT:
                 await self._keep_pace(received_s)
             try:
                 async with asyncio.timeout(settings.send_timeout_s):
@@ -237,11 +237,11 @@ class _Connection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._owner.admit(self):
+        if not self._owner.add(self):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.forget(self)
+        self._owner.remove(self)
         super().connection_lost(exc)
 
 
@@ -282,7 +282,7 @@ def _keys(settings: Settings) -> Keys:
         VerifierKey.generate().save(path)
     ring = KeyRing(path)
     ring.load()
-    return ring.accepted
+    return ring.accepted_keys
 
 
 def _without_date(_: ServerConnection, __: Request, response: Response) -> None:

@@ -130,7 +130,7 @@ def run(
         create_key=create_key or None,
     )
     try:
-        asyncio.run(_serve_until_told(settings, announce=announce, watch_stdin=exit_with_stdin))
+        asyncio.run(_serve_until_stopped(settings, announce=announce, watch_stdin=exit_with_stdin))
     except ServerError as error:
         _fail(str(error), _FAILED)
 
@@ -164,7 +164,7 @@ def _fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-async def _serve_until_told(settings: Settings, *, announce: bool, watch_stdin: bool) -> None:
+async def _serve_until_stopped(settings: Settings, *, announce: bool, watch_stdin: bool) -> None:
     from ugsd_server.app import serve
 
     loop = asyncio.get_running_loop()
@@ -175,11 +175,11 @@ async def _serve_until_told(settings: Settings, *, announce: bool, watch_stdin: 
     if watch_stdin:
         _when_stdin_ends(lambda: loop.call_soon_threadsafe(stop.set))
     async with await serve(settings) as server:
-        _tell(server, announce=announce)
+        _print_endpoint(server, announce=announce)
         await stop.wait()
 
 
-def _tell(server: RunningServer, *, announce: bool) -> None:
+def _print_endpoint(server: RunningServer, *, announce: bool) -> None:
     key = server.public_key
     if announce:
         tell_json(json.dumps({"url": server.url, "public_key": key.to_text()}))

@@ -145,15 +145,15 @@ def manifest(
     from ugsd_privacy.keys.root import RootKey
     from ugsd_privacy.keys.verifier import VerifierPublicKey
 
-    from ugsd_server.keyring import end_of
-    from ugsd_server.listing import Listed, next_manifest
+    from ugsd_server.keyring import expiry_of
+    from ugsd_server.manifest_entries import ManifestEntry, next_manifest
 
     signer = RootKey.load(root_key)
     pin = signer.public.pin
     previous = verify_manifest(read_manifest_file(out), pin=pin) if out.exists() else None
     now_s = int(time())
     signed = next_manifest(
-        [Listed(VerifierPublicKey.load(key), end_of(Path(key))) for key in keys],
+        [ManifestEntry(VerifierPublicKey.load(key), expiry_of(Path(key))) for key in keys],
         previous,
         serial=serial,
         issued_s=now_s - _SLACK_S,
@@ -192,11 +192,11 @@ def _after_rotating(key_file: Path, rotation: Rotation) -> list[str]:
     from ugsd_server.keyring import public_file
 
     removed = [f"removed {path}, whose end had come" for path in rotation.removed]
-    if rotation.kept is None:
+    if rotation.retained is None:
         before, listed = "the key before opens nothing any more", []
     else:
-        before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.kept}"
-        listed = [public_file(rotation.kept)]
+        before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.retained}"
+        listed = [public_file(rotation.retained)]
     files = shlex.join(map(str, [*listed, public_file(key_file.resolve())]))
     return [
         *removed,

@@ -27,7 +27,7 @@ try:
 except ImportError:  # no such lock on Windows: rotate one at a time there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "end_of", "public_file", "rotate"]
+__all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "expiry_of", "public_file", "rotate"]
 
 MAX_EARLIER_KEYS = 7
 """Most earlier keys that are opened: each is one more trial for a hello that fits none."""
@@ -66,7 +66,7 @@ class KeyRing:
         self._current, self._earlier = current, tuple(earlier)
         self._is_settled = _is_settled(self._stamp)
 
-    def accepted(self) -> tuple[VerifierKey, ...]:
+    def accepted_keys(self) -> tuple[VerifierKey, ...]:
         """The current key, and every earlier one whose end has not come: that of the latest first.
 
         Two look-ups of files, unless they changed. Files that cannot be read leave the keys as they
@@ -95,7 +95,7 @@ class Rotation:
 
     public: VerifierPublicKey
     """The next key, which is the current one now."""
-    kept: Path | None
+    retained: Path | None
     """Where the key before it is kept; none where it was dropped at once."""
     ends_s: int
     """From this second on that one opens nothing."""
@@ -111,7 +111,7 @@ def rotate(path: Path, *, overlap_s: float, now_s: float) -> Rotation:
     """
     path = path.resolve()
     try:
-        with _alone_in(path.parent):
+        with _exclusive_folder(path.parent):
             return _rotate(path, ends_s=int(now_s + overlap_s), now_s=now_s)
     except OSError as error:
         raise KeyFileError(f"cannot rotate {path}: {error.strerror}; mend that first") from error
@@ -122,7 +122,7 @@ def public_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def end_of(path: Path) -> int | None:
+def expiry_of(path: Path) -> int | None:
     """When the key that a file holds ends, in seconds since 1970; none for one that is current."""
     found = _EARLIER.search(path.name.removesuffix(".pub"))
     if found is None:
@@ -177,7 +177,7 @@ def _earlier_files(path: Path) -> Iterator[tuple[int, Path]]:
     except OSError as error:
         raise KeyFileError(f"cannot list {path.parent}: mend its permissions") from error
     for file in files:
-        ends_s = end_of(file)
+        ends_s = expiry_of(file)
         if ends_s is not None and _EARLIER.sub("", file.name) == path.name:
             yield ends_s, file
 
@@ -196,7 +196,7 @@ def _is_settled(stamp: _Stamp | None) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _exclusive_folder(folder: Path) -> Iterator[None]:
     """Raises :class:`KeyFileError` while another process is in there."""
     if fcntl is None:
         yield

@@ -26,7 +26,7 @@ class Metrics:
     tokens_written: int = 0
     """Corrections and continuations."""
     verdicts: int = 0
-    covers: int = 0
+    cover_frames: int = 0
     """Covers answered; they carry nothing."""
     late_answers: int = 0
     """Answers in constant shape that missed the first beat of ``reply_after_ms``. Such an answer

@@ -28,7 +28,7 @@ from enum import Enum, auto
 
 from ugsd_privacy.errors import ChannelError, WireError
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
     Block,
     Cover,
@@ -118,7 +118,7 @@ class VerifierSession:
         self._captions: OrderedDict[int, CaptionState] = OrderedDict()
         self._newest = -1
         self._drafted = 0
-        self._shape = Shape.PADDED
+        self._shape = TrafficShape.PADDED
 
     def receive(self, frame: bytes) -> Reply | Work | Close:
         """Take one frame, whatever its bytes. Raises :class:`SessionMisuse` before ``finish``."""
@@ -154,11 +154,11 @@ class VerifierSession:
             message = self._channel.open(frame)
         except ChannelError:
             return self._reject()
-        self._shape = Shape.of(frame)
+        self._shape = TrafficShape.of(frame)
         try:
             block = decode_device_message(message)
             if isinstance(block, Cover):
-                self._metrics.covers += 1
+                self._metrics.cover_frames += 1
                 return self._answer(block)
             caption = self._caption(block)
         except WireError:

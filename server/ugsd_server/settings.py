@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     """Tokens that may follow a correction, or a block that passed."""
     after_acceptance: bool = True
     """Whether any follow a block that passed; only where a state was disclosed."""
-    sure: _Probability = 0.0
+    continue_above: _Probability = 0.0
     """The continuation ends where the verifier's first choice is less likely than this."""
 
     max_connections: _Count = 256
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
 
     def continuation(self) -> Continuation:
         """How far the verifier goes on after a correction."""
-        return Continuation(self.max_continuation, self.sure, self.after_acceptance)
+        return Continuation(self.max_continuation, self.continue_above, self.after_acceptance)
 
     def session_limits(self) -> SessionLimits:
         """How much one connection may hold."""

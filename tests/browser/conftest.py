@@ -13,11 +13,11 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.ledger import BlockDecisionRow, Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period, read_entries
-from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
 from ugsd_privacy.reports.html import report_html
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Verification
@@ -56,23 +56,23 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
             kept = (len(tokens), 6, 0.1, "kept", "sure: 0.1 below 0.2")
-            decisions.append(Decision(int(clock[0]), USER, caption.id, *kept))
+            decisions.append(BlockDecisionRow(int(clock[0]), USER, caption.id, *kept))
             clock[0] += DAY_S
         cap = (0, 5, 0.9, "withheld", "blocks_per_day: 2 used of 2, 1 more wanted")
-        decisions.append(Decision(NOW_S, USER, bytes(16), *cap))
+        decisions.append(BlockDecisionRow(NOW_S, USER, bytes(16), *cap))
         note = egress.checkpoint()
         with ledger.reading() as view:
             entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)
     found = Verification(outcome="verified", message="all adds up", size=6, checkpoints=1)
-    return gather(
+    return build_report(
         entries,
         user=USER,
         period=Period(NOW_S, NOW_S + 9 * DAY_S),
         made_s=NOW_S + 3 * DAY_S,
-        log=Log(found, checkpoint=note),
-        budget=Budget(BudgetLimits(epsilon_per_lifetime=20.0), {"tokens_per_day": 50}, used),
+        log=ReportedLog(found, checkpoint=note),
+        budget=BudgetState(BudgetLimits(epsilon_per_lifetime=20.0), {"tokens_per_day": 50}, used),
         decisions=decisions,
-        protections=Protections(never=("the recording",), unprotected=("which words left",)),
+        protections=Protections(never_sent=("the recording",), unprotected=("which words left",)),
         words=PIECES.__getitem__,
         vocabulary="test",
     )

@@ -15,7 +15,9 @@ CASES = [(1, 4.0), (12, 4.0), (12, 1.3), (40, 6.0), (3, 2.0)]
 
 
 def ours(vectors: int, sigma: float) -> float:
-    return dp.epsilon_of_spend(dp.spend(sensitivity=2.0, sigma=sigma, vectors=vectors), DELTA)
+    return dp.epsilon_of_privacy_cost(
+        dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors), DELTA
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,14 +70,18 @@ def test_googles_pld_bounds_noise_of_several_sizes() -> None:
     from dp_accounting.pld import privacy_loss_distribution as pld
 
     sigmas = [1.3, 4.0, 2.0, 6.0, 6.0]
-    spent = sum(dp.spend(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
+    spent = sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
     composed = None
     for sigma in sigmas:
         one = pld.from_gaussian_mechanism(sigma / 2, value_discretization_interval=1e-3)
         composed = one if composed is None else composed.compose(one)
     assert composed is not None
     theirs = composed.get_epsilon_for_delta(DELTA)
-    assert dp.epsilon_of_spend(spent, DELTA) <= theirs <= dp.epsilon_of_spend(spent, DELTA) + 0.02
+    assert (
+        dp.epsilon_of_privacy_cost(spent, DELTA)
+        <= theirs
+        <= dp.epsilon_of_privacy_cost(spent, DELTA) + 0.02
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -104,5 +110,5 @@ def test_google_calibrates_to_the_same_noise() -> None:
         theirs = calibrate_dp_mechanism(
             PLDAccountant, dp_accounting.GaussianDpEvent, 8.0, DELTA, tol=1e-4
         )
-    mine = dp.sigma_of(epsilon=8.0, delta=DELTA, sensitivity=1.0)
+    mine = dp.sigma_from_epsilon(epsilon=8.0, delta=DELTA, sensitivity=1.0)
     assert math.isclose(mine, theirs, rel_tol=1e-3)

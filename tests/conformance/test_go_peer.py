@@ -14,7 +14,7 @@ from ugsd_privacy.protocol.channel import (
     FRAME_BYTES,
     ClientChannel,
     ServerChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES
 
@@ -51,11 +51,15 @@ def talk(ours: ClientChannel | ServerChannel, peer: GoPeer, seed: int) -> None:
     lengths = [0, 1] + [n for n in edges if n <= MAX_MESSAGE_BYTES] + [MAX_MESSAGE_BYTES]
     for n in lengths * 3:
         message = chance.randbytes(n)
-        shape = Shape.CONSTANT if n <= 1024 - 19 and chance.random() < 0.5 else Shape.PADDED
+        shape = (
+            TrafficShape.CONSTANT
+            if n <= 1024 - 19 and chance.random() < 0.5
+            else TrafficShape.PADDED
+        )
         if chance.random() < 0.5:
             assert peer.ask("open", data=ours.seal(message, shape)) == message
         else:
-            frame = peer.ask("seal", data=message, constant=shape is Shape.CONSTANT)
+            frame = peer.ask("seal", data=message, constant=shape is TrafficShape.CONSTANT)
             assert len(frame) == ours.sealed_size(n, shape)
             assert ours.open(frame) == message
 

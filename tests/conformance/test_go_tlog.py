@@ -65,7 +65,7 @@ class GoLog:
         self._process = process
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Have it do something. Raises :class:`Refused`."""
+        """Have it do something. Raises :class:`VerifierRefused`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **_hex(fields)}) + "\n")
@@ -288,7 +288,7 @@ def grown(ledger: Ledger, size: int, key: LogKey) -> str:
         have = log.size()
     for index in range(have, size):
         content = Leaf(sha256(str(index).encode()).digest(), 256, 1, 5).to_bytes()
-        with ledger.passage(user="", caption=None, now_s=1.7e9) as passage:
+        with ledger.begin_egress(user="", caption=None, now_s=1.7e9) as passage:
             passage.record(Usage(1, 5, 1, 256, 0), content=content, sealed=b"")
     with ledger.signing() as log:
         return LogSigner(key).sign(log)[1]

@@ -13,7 +13,7 @@ from ugsd_privacy.protocol.channel import (
     CHANNEL_VERSION,
     ClientChannel,
     ServerChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
@@ -111,7 +111,7 @@ def test_a_recorded_answer_still_opens_and_its_keys_seal_and_open_the_frames() -
         frame, message = bytes.fromhex(vector["frame"]), cbor_of(vector["message"])
         to_server = vector["sender"] == "device"
         sender, reader = (device, server) if to_server else (server, device)
-        assert sender.seal(message, Shape(vector["shape"])) == frame
+        assert sender.seal(message, TrafficShape(vector["shape"])) == frame
         assert reader.open(frame) == message
         assert sender._outgoing is not None
         assert sender._outgoing._secret.hex() == vector["next_secret"]

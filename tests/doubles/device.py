@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ChannelError
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
@@ -24,7 +24,7 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import Unreachable
+from ugsd_sdk.errors import VerifierUnreachable
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
 
@@ -77,7 +77,7 @@ class FakeVerifier:
                     greeted = True
                     return channel.receive_hello(data, encode(self.welcome))
             except ChannelError:  # the real one closes the websocket with this code
-                raise Unreachable("closed", close_code=1008) from None
+                raise VerifierUnreachable("closed", close_code=1008) from None
             try:
                 message = decode_device_message(channel.open(data))
             except ChannelError:
@@ -91,7 +91,7 @@ class FakeVerifier:
                 answer = self.answer(message)
             if answer is None or isinstance(answer, bytes):
                 return answer
-            return channel.seal(encode(answer), Shape.of(data))
+            return channel.seal(encode(answer), TrafficShape.of(data))
 
         return MemoryTransport(peer)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
@@ -154,7 +154,7 @@ class Peer:
 
     def sealed(self, message: Verdict | Refusal | Cover | Welcome | bytes) -> bytes:
         plain = message if isinstance(message, bytes) else encode(message)
-        self.answers.append(self.channel.seal(plain, Shape.PADDED))
+        self.answers.append(self.channel.seal(plain, TrafficShape.PADDED))
         return self.answers[-1]
 
     def answer(self, message: Verdict | Refusal | Cover | Welcome | bytes) -> None:

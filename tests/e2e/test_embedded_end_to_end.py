@@ -18,7 +18,7 @@ from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
@@ -123,14 +123,14 @@ def test_captions_are_verified_logged_and_the_child_ends(
         with Captioner(
             drafter, verifier="embedded", home=home, policy=AlwaysEscalate()
         ) as captioner:
-            captioner.connect(30)
+            captioner.wait_until_connected(30)
             caption = captioner.caption(voice, 16_000)
-        assert caption.degraded is None
-        assert Source.DRAFTED not in {token.source for token in caption.tokens}
-        assert caption.escalation.frames == len(caption.receipts) > 0
+        assert caption.unverified_reason is None
+        assert TokenSource.DRAFTED not in {token.source for token in caption.tokens}
+        assert caption.usage.num_frames == len(caption.receipts) > 0
     with Ledger(home / "ledger") as ledger:
         summary = verify_log(ledger, LogKey.load(home / "log.key").public)
-    assert summary.total.blocks == 2 * caption.escalation.blocks
+    assert summary.total.blocks == 2 * caption.usage.num_blocks
     assert len(children) == 2
     assert [child.poll() for child in children] == [0, 0]
     assert (home / "verifier" / "verifier.key").stat().st_mode & 0o077 == 0
@@ -142,20 +142,20 @@ def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
 ) -> None:
     patience = {"UGSD_SERVER_REPLY_AFTER_MS": "300"}
     monkeypatch.setattr(EmbeddedVerifier, "_environment", lambda self: patience)
-    settings = Settings(shape="constant", verifier=VerifierSettings(deadline_s=10))
+    settings = Settings(traffic_shape="constant", verifier=VerifierSettings(deadline_s=10))
     costs, waits = [], []
     for policy in (AlwaysEscalate(), NeverEscalate()):
         with Captioner(
             drafter, verifier="embedded", home=tmp_path / "home", policy=policy, config=settings
         ) as captioner:
-            captioner.connect(30)
+            captioner.wait_until_connected(30)
             caption = captioner.caption(voice, 16_000)
-        costs.append((caption.escalation.frames, caption.escalation.bytes_sent))
-        costs.append((len(caption.receipts), caption.escalation.bytes_received))
+        costs.append((caption.usage.num_frames, caption.usage.bytes_sent))
+        costs.append((len(caption.receipts), caption.usage.bytes_received))
         waits.append(caption.latency_ms.wait)
     assert costs == [(1, CONSTANT_FRAME_BYTES)] * 4
     assert min(waits) > 290
-    assert {token.source for token in caption.tokens} == {Source.DRAFTED}
+    assert {token.source for token in caption.tokens} == {TokenSource.DRAFTED}
 
 
 @pytest.mark.usefixtures("_model")
@@ -166,7 +166,7 @@ def test_an_exception_in_the_block_ends_the_child(
         pytest.raises(RuntimeError),
         Captioner(drafter, verifier="embedded", home=tmp_path / "home") as captioner,
     ):
-        captioner.connect(30)
+        captioner.wait_until_connected(30)
         raise RuntimeError("the app fails")
     assert children[0].poll() is not None
 
@@ -192,12 +192,12 @@ def test_a_killed_child_is_replaced_on_a_later_caption(
     with Captioner(
         drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
     ) as captioner:
-        captioner.connect(30)
+        captioner.wait_until_connected(30)
         children[0].kill()
         children[0].wait()
         captioner.caption(voice, 16_000)
-        captioner.connect(30)
-        assert captioner.caption(voice, 16_000).degraded is None
+        captioner.wait_until_connected(30)
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     assert len(children) == 2
 
 
@@ -209,8 +209,8 @@ def test_a_model_that_is_not_there_degrades(
         drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
     ) as captioner:
         with pytest.raises(Exception, match=r"embedded-verifier\.log"):
-            captioner.connect(30)
-        assert captioner.caption(voice, 16_000).degraded == "verifier unreachable"
+            captioner.wait_until_connected(30)
+        assert captioner.caption(voice, 16_000).unverified_reason == "verifier unreachable"
 
 
 def test_the_child_is_the_bundled_server() -> None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.errors import TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.doubles.faults import FAULTS, WITHOUT_CONNECTION
@@ -111,26 +111,26 @@ def assert_caption(captioner: Captioner, voice: Voice, alone: str, fault: Fault)
     started_s = time.monotonic()
     caption = captioner.caption(voice, 16_000)
     elapsed_s = time.monotonic() - started_s
-    assert caption.degraded == fault.reason
+    assert caption.unverified_reason == fault.reason
     assert caption.text == alone
     assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
     sources = [token.source for token in caption.tokens]
     verified, drafted = fault.verified, len(sources) - fault.verified
-    assert sources == [Source.VERIFIED] * verified + [Source.DRAFTED] * drafted
-    assert all(token.left for token in caption.tokens[: fault.sent])
-    assert any(token.left for token in caption.tokens) == (fault.sent > 0)
-    assert len(caption.receipts) == caption.escalation.frames
-    assert caption.escalation.disclosed_tokens >= fault.sent
+    assert sources == [TokenSource.VERIFIED] * verified + [TokenSource.DRAFTED] * drafted
+    assert all(token.disclosed for token in caption.tokens[: fault.sent])
+    assert any(token.disclosed for token in caption.tokens) == (fault.sent > 0)
+    assert len(caption.receipts) == caption.usage.num_frames
+    assert caption.usage.num_disclosed_tokens >= fault.sent
 
 
 def assert_works(captioner: Captioner, voice: Voice, alone: str) -> None:
     """Connect, in spite of what was, and have a caption verified."""
     for _ in range(10):
         with suppress(TransportError, PrivacyError):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
             break
     caption = captioner.caption(voice, 16_000)
-    assert (caption.text, caption.degraded) == (alone, None)
+    assert (caption.text, caption.unverified_reason) == (alone, None)
 
 
 def assert_closes(captioner: Captioner) -> None:
@@ -154,7 +154,7 @@ def test_a_faulty_verifier_costs_only_the_deadline(
     captioner = new_captioner(url)
     if fault.connects:
         with suppress(TransportError, PrivacyError):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
     assert_caption(captioner, voice, alone, fault)
     faulty.heal()
     assert_works(captioner, voice, alone)
@@ -170,7 +170,7 @@ def test_a_faulty_verifier_cannot_keep_it_from_closing(
 ) -> None:
     _, url = run_faulty(fault, secure=secure)
     captioner = new_captioner(url)
-    captioner.connect(5)
+    captioner.wait_until_connected(5)
     assert_caption(captioner, voice, alone, fault)
     assert_closes(captioner)
 
@@ -180,7 +180,7 @@ def test_a_port_that_refuses_costs_nothing(new_captioner: Any, voice: Voice, alo
         free.bind(("127.0.0.1", 0))
         captioner = new_captioner(f"ws://127.0.0.1:{free.getsockname()[1]}")
     with suppress(TransportError):
-        captioner.connect(5)
+        captioner.wait_until_connected(5)
     assert_caption(captioner, voice, alone, WITHOUT_CONNECTION)
     assert_closes(captioner)
 
@@ -194,9 +194,9 @@ def test_a_certificate_with_a_flaw_is_refused(
     files = certify(tmp_path / "certificate.pem", tmp_path / "key.pem", **flaw)
     _, url = run_faulty(WITHOUT_CONNECTION, secure=True, files=files)
     with new_captioner(url) as captioner:
-        with pytest.raises(Unreachable, match="not trusted"):
-            captioner.connect(5)
-        assert captioner.caption(voice, 16_000).degraded == "tls failed"
+        with pytest.raises(VerifierUnreachable, match="not trusted"):
+            captioner.wait_until_connected(5)
+        assert captioner.caption(voice, 16_000).unverified_reason == "tls failed"
 
 
 def test_a_silent_name_server_costs_only_the_deadline(
@@ -208,8 +208,8 @@ def test_a_silent_name_server_costs_only_the_deadline(
     slow = replace(WITHOUT_CONNECTION, connects=False)
     assert_caption(captioner, voice, alone, slow)
     started_s = time.monotonic()
-    with pytest.raises(Unreachable):
-        captioner.connect(0.2)
+    with pytest.raises(VerifierUnreachable):
+        captioner.wait_until_connected(0.2)
     assert time.monotonic() - started_s < 0.2 + NOISE_S
     assert_closes(captioner)
     answered.set()

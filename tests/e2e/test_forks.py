@@ -24,8 +24,8 @@ from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
-    Commit,
     Escalate,
+    KeepLocal,
 )
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
@@ -61,8 +61,8 @@ def in_child(work: Callable[[], Any]) -> Callable[[], Any]:
 
 def told(captioner: Captioner, voice: Voice) -> tuple[str | None, int]:
     caption = captioner.caption(voice, 16_000)
-    assert len(caption.receipts) == caption.escalation.frames
-    return caption.degraded, caption.escalation.frames
+    assert len(caption.receipts) == caption.usage.num_frames
+    return caption.unverified_reason, caption.usage.num_frames
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def captioner(
         policy=AlwaysEscalate(),
         config=Settings(verifier=waits),
     ) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         yield captioner
 
 
@@ -143,7 +143,7 @@ def test_a_child_closes_while_the_parent_captions(
 ) -> None:
     within, go_on = threading.Event(), threading.Event()
 
-    def slow(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def slow(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         within.set()
         go_on.wait(10)
         return AlwaysEscalate()(block, budget)
@@ -155,10 +155,10 @@ def test_a_child_closes_while_the_parent_captions(
         home=tmp_path / "home",
         policy=slow,
     ) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         reasons: list[str | None] = []
         captioning = threading.Thread(
-            target=lambda: reasons.append(captioner.caption(voice, 16_000).degraded)
+            target=lambda: reasons.append(captioner.caption(voice, 16_000).unverified_reason)
         )
         captioning.start()
         assert within.wait(10)
@@ -173,7 +173,7 @@ def test_a_fork_within_a_caption_sends_nothing_twice(
 ) -> None:
     parent, children = os.getpid(), []
 
-    def forking(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def forking(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         if block.start == 10 and os.getpid() == parent:
             reading, writing = os.pipe()
             if not os.fork():
@@ -190,18 +190,18 @@ def test_a_fork_within_a_caption_sends_nothing_twice(
         home=tmp_path / "home",
         policy=forking,
     )
-    captioner.connect(10)
+    captioner.wait_until_connected(10)
     try:
         caption = captioner.caption(voice, 16_000)
         if os.getpid() != parent:
-            report = [caption.degraded, caption.escalation.frames, caption.text]
+            report = [caption.unverified_reason, caption.usage.num_frames, caption.text]
             os.write(children[0], json.dumps(report).encode())
     finally:
         if os.getpid() != parent:
             os._exit(0)
     with os.fdopen(children[0], "rb") as pipe:
         assert json.loads(pipe.read()) == ["verifier unreachable", 2, caption.text]
-    assert caption.degraded is None
+    assert caption.unverified_reason is None
     captioner.close()
     (conversation,) = proxy.finished()
     assert len(conversation.of(BINARY)) == 1 + 5
@@ -216,7 +216,7 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate
 clip, home, report = sys.argv[1:]
 settings = Settings(home=home, remember=False, acquaintance=0)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
-captioner.connect(60)
+captioner.wait_until_connected(60)
 verifier = captioner._load().link._dialer._verifier._process
 
 def caption():

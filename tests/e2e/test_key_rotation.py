@@ -17,10 +17,10 @@ from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import Untrusted, WrongVerifier
+from ugsd_sdk.errors import VerifierMismatch, VerifierUntrusted
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_server.cli import main
-from ugsd_server.keyring import end_of, rotate
+from ugsd_server.keyring import expiry_of, rotate
 
 Voice = NDArray[np.float32]
 PATIENT = Settings(verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20))
@@ -74,7 +74,7 @@ class Device:
         self.captioner.close()
         if url is not None:
             self.captioner._given_verifier = url
-        self.captioner.connect(10)
+        self.captioner.wait_until_connected(10)
 
     @property
     def pinned(self) -> VerifierPublicKey:
@@ -100,33 +100,33 @@ def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
         Device(tmp_path / name, operator, server.url) for name in ("updated", "behind")
     )
     with updated.captioner, behind.captioner:
-        updated.captioner.connect(10)
-        behind.captioner.connect(10)
+        updated.captioner.wait_until_connected(10)
+        behind.captioner.wait_until_connected(10)
         assert updated.pinned == behind.pinned == first
 
         rotation = rotate(operator.key, overlap_s=OVERLAP_S, now_s=time.time())
-        assert rotation.kept is not None
+        assert rotation.retained is not None
         operator.sign()
         updated.update(operator)
         for device in (updated, behind):
             caption = device.captioner.caption(voice, 16_000)
-            assert caption.degraded is None, "sessions that are open stay open"
+            assert caption.unverified_reason is None, "sessions that are open stay open"
             device.dial_again()
-            assert device.captioner.caption(voice, 16_000).degraded is None
+            assert device.captioner.caption(voice, 16_000).unverified_reason is None
         assert (updated.pinned, behind.pinned) == (operator.public, first)
 
         while time.time() < rotation.ends_s:
             time.sleep(0.05)
-        with pytest.raises(WrongVerifier, match="cannot read what is sealed for the pinned key"):
+        with pytest.raises(VerifierMismatch, match="cannot read what is sealed for the pinned key"):
             behind.dial_again()
         caption = behind.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("wrong verifier key", 0)
+        assert (caption.unverified_reason, caption.usage.num_frames) == ("wrong verifier key", 0)
         updated.dial_again()
-        assert updated.captioner.caption(voice, 16_000).degraded is None
+        assert updated.captioner.caption(voice, 16_000).unverified_reason is None
 
         behind.update(operator)
-        behind.captioner.connect(10)  # without a restart
-        assert behind.captioner.caption(voice, 16_000).degraded is None
+        behind.captioner.wait_until_connected(10)  # without a restart
+        assert behind.captioner.caption(voice, 16_000).unverified_reason is None
         assert behind.pinned == operator.public
 
 
@@ -136,29 +136,32 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
     stolen = VerifierKey.load(operator.key)
     old_manifest = operator.manifest.read_bytes()
     rotation = rotate(operator.key, overlap_s=3600, now_s=time.time())
-    assert rotation.kept is not None
-    assert end_of(rotation.kept) == rotation.ends_s
+    assert rotation.retained is not None
+    assert expiry_of(rotation.retained) == rotation.ends_s
     operator.sign()
     thief, honest = run_server(key=stolen, rank=400), run_server(key=operator.key, rank=400)
     device = Device(tmp_path / "device", operator, honest.url)
     with device.captioner:
-        device.captioner.connect(10)
+        device.captioner.wait_until_connected(10)
 
         # Though it is still accepted by the verifier, for devices that are behind:
-        with pytest.raises(WrongVerifier):
+        with pytest.raises(VerifierMismatch):
             device.dial_again(thief.url)
         caption = device.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("wrong verifier key", 0)
+        assert (caption.unverified_reason, caption.usage.num_frames) == ("wrong verifier key", 0)
 
         device.manifest.write_bytes(old_manifest)  # the thief's way back
-        with pytest.raises(Untrusted, match="serial 1, and 2 was seen already"):
+        with pytest.raises(VerifierUntrusted, match="serial 1, and 2 was seen already"):
             device.dial_again(thief.url)
         caption = device.captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == ("verifier key not trusted", 0)
+        assert (caption.unverified_reason, caption.usage.num_frames) == (
+            "verifier key not trusted",
+            0,
+        )
 
         device.update(operator)
         device.dial_again(honest.url)
-        assert device.captioner.caption(voice, 16_000).degraded is None
+        assert device.captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_a_key_that_is_dropped_at_once_opens_nothing_more(
@@ -167,11 +170,11 @@ def test_a_key_that_is_dropped_at_once_opens_nothing_more(
     server = run_server(key=operator.key)
     device = Device(tmp_path / "device", operator, server.url)
     with device.captioner:
-        device.captioner.connect(10)
+        device.captioner.wait_until_connected(10)
         assert main(["rotate", "--key-file", str(operator.key), "--overlap-days", "0"]) == 0
-        with pytest.raises(WrongVerifier):
+        with pytest.raises(VerifierMismatch):
             device.dial_again()
         operator.sign()
         device.update(operator)
-        device.captioner.connect(10)
+        device.captioner.wait_until_connected(10)
         assert device.pinned == operator.public

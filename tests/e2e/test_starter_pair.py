@@ -44,7 +44,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
     captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [caption["path"] for caption in captions] == clips
     for caption in captions:
-        assert caption["degraded"] is None
+        assert caption["unverified_reason"] is None
         assert caption["text"]
         assert caption["escalation"]["frames"] == len(caption["receipts"]) > 0
 

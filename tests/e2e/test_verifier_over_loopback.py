@@ -19,7 +19,7 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
@@ -58,16 +58,19 @@ def test_the_real_server_verifies_corrects_and_continues(
     server = run_server()
     policy = AlwaysEscalate(disclosure)
     with new_captioner(server.url, server.public_key, policy=policy, config=PATIENT) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
     for caption in captions:
-        assert caption.degraded is None
-        assert {token.source for token in caption.tokens} >= {Source.VERIFIED, Source.CORRECTED}
-        assert caption.escalation.frames == len(caption.receipts) >= 1
-        assert (caption.escalation.disclosed_states > 0) == (disclosure is not Disclosure.TOKENS)
+        assert caption.unverified_reason is None
+        assert {token.source for token in caption.tokens} >= {
+            TokenSource.VERIFIED,
+            TokenSource.CORRECTED,
+        }
+        assert caption.usage.num_frames == len(caption.receipts) >= 1
+        assert (caption.usage.num_disclosed_states > 0) == (disclosure is not Disclosure.TOKENS)
     public = LogKey.load(tmp_path / "home" / "log.key").public
     with Ledger(tmp_path / "home" / "ledger") as ledger:
-        assert verify_log(ledger, public).total.blocks == sum(c.escalation.blocks for c in captions)
+        assert verify_log(ledger, public).total.blocks == sum(c.usage.num_blocks for c in captions)
 
 
 def test_a_block_by_block_conversation_agrees_on_what_is_held(
@@ -75,12 +78,12 @@ def test_a_block_by_block_conversation_agrees_on_what_is_held(
 ) -> None:
     server = run_server(rank=400)  # accepts everything, so that every block is sent
     with new_captioner(server.url, server.public_key, config=PATIENT) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
-    assert caption.escalation.blocks == 5
-    assert caption.escalation.disclosed_tokens == 24
-    assert {token.source for token in caption.tokens} == {Source.VERIFIED}
+    assert caption.unverified_reason is None
+    assert caption.usage.num_blocks == 5
+    assert caption.usage.num_disclosed_tokens == 24
+    assert {token.source for token in caption.tokens} == {TokenSource.VERIFIED}
 
 
 def test_a_wrong_pinned_key_is_told(run_server: Any, new_captioner: New, voice: Voice) -> None:
@@ -88,10 +91,10 @@ def test_a_wrong_pinned_key_is_told(run_server: Any, new_captioner: New, voice: 
     other = VerifierKey.generate().public.to_text()
     with new_captioner(server.url, other) as captioner:
         with pytest.raises(Exception, match="pinned key"):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "wrong verifier key"
-    assert caption.escalation.frames == 0
+    assert caption.unverified_reason == "wrong verifier key"
+    assert caption.usage.num_frames == 0
 
 
 def test_a_slow_server_is_not_waited_for(
@@ -99,13 +102,13 @@ def test_a_slow_server_is_not_waited_for(
 ) -> None:
     server = run_server(delay_s=5)
     with new_captioner(server.url, server.public_key) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         started = time.monotonic()
         caption = captioner.caption(voice, 16_000)
         elapsed = time.monotonic() - started
-    assert (caption.text, caption.degraded) == (alone, "deadline")
+    assert (caption.text, caption.unverified_reason) == (alone, "deadline")
     assert 0.2 < elapsed < 1.0
-    assert caption.escalation.frames == len(caption.receipts) == 1
+    assert caption.usage.num_frames == len(caption.receipts) == 1
 
 
 def test_an_exhausted_budget_stops_at_the_cap(
@@ -115,10 +118,10 @@ def test_an_exhausted_budget_stops_at_the_cap(
     waits = VerifierSettings(deadline_s=10, caption_deadline_s=20)
     settings = Settings(verifier=waits, limits=BudgetLimits(tokens_per_day=12))
     with new_captioner(server.url, server.public_key, config=settings) as captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         first, second = (captioner.caption(voice, 16_000) for _ in range(2))
-    assert first.degraded == second.degraded == "budget: tokens_per_day"
-    assert (first.escalation.blocks, second.escalation.blocks) == (2, 0)
+    assert first.unverified_reason == second.unverified_reason == "budget: tokens_per_day"
+    assert (first.usage.num_blocks, second.usage.num_blocks) == (2, 0)
 
 
 def test_captioners_in_turn_share_one_home_and_one_log(
@@ -127,7 +130,7 @@ def test_captioners_in_turn_share_one_home_and_one_log(
     server = run_server()
     for _ in range(2):
         with new_captioner(server.url, server.public_key) as captioner:
-            captioner.connect(10)
+            captioner.wait_until_connected(10)
             captioner.caption(voice, 16_000)
     with Ledger(tmp_path / "home" / "ledger") as ledger:
         assert verify_log(ledger, LogKey.load(tmp_path / "home" / "log.key").public).size >= 4

@@ -46,7 +46,7 @@ def captioner(url: str, key: str, home: str, user: str) -> Captioner:
         policy=always,
         config=Settings(
             block_tokens=1,
-            limits=BudgetLimits.uncapped(),
+            limits=BudgetLimits.without_caps(),
             verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20),
         ),
     )
@@ -59,7 +59,7 @@ def work(captioners: list[Captioner], task: dict[str, Any]) -> dict[str, Any]:
     def caption(one: Captioner) -> None:
         for _ in range(task["captions"]):
             made = one.caption(VOICE, 16_000)
-            found.append((made.escalation.frames, made.degraded))
+            found.append((made.usage.num_frames, made.unverified_reason))
 
     with ThreadPoolExecutor(len(captioners)) as pool:
         running = [pool.submit(caption, one) for one in captioners]
@@ -73,7 +73,7 @@ def work(captioners: list[Captioner], task: dict[str, Any]) -> dict[str, Any]:
         if not child:
             one = captioners[0]
             made = one.caption(VOICE, 16_000)
-            os._exit(0 if made.degraded is None and made.escalation.frames else 1)
+            os._exit(0 if made.unverified_reason is None and made.usage.num_frames else 1)
         if child > 0 and os.waitpid(child, 0)[1]:
             found.append((0, "the forked child did not caption"))
         for each in running:
@@ -88,7 +88,7 @@ def main() -> None:
     captioners = [captioner(url, key, home, user) for user in USERS]
     for one in captioners:
         with contextlib.suppress(Exception):
-            one.connect(10)
+            one.wait_until_connected(10)
     for line in sys.stdin:
         print(json.dumps(work(captioners, json.loads(line))), flush=True)
     for one in captioners:

@@ -13,7 +13,7 @@ from ugsd_privacy.errors import PrivacyError
 from ugsd_sdk.home import Home
 
 if __name__ == "__main__":
-    home, choose = Home.at(Path(sys.argv[1])), random.Random(sys.argv[2])
+    home, choose = Home.from_path(Path(sys.argv[1])), random.Random(sys.argv[2])
     while True:
         with contextlib.suppress(PrivacyError, sqlite3.Error, OSError):
             if home.ledger.exists():  # never makes one

@@ -68,7 +68,7 @@ PLACES: dict[str, Run] = {
         ["budget", "show", "--config", str(written(d / "a.toml", f"{toml(t)} = 1\n"))]
     ),
     "setting value": lambda t, d: ugsd(
-        ["budget", "show", "--config", str(written(d / "a.toml", f"shape = {toml(t)}\n"))]
+        ["budget", "show", "--config", str(written(d / "a.toml", f"traffic_shape = {toml(t)}\n"))]
     ),
     "inherits": lambda t, d: ugsd(
         [
@@ -111,7 +111,7 @@ PLACES: dict[str, Run] = {
     "kept logs": lambda t, d: ugsd(
         [
             "audit", "fleet", str(written(d / "r.json", "{}")),
-            "--kept", str(written(d / "kept.json", json.dumps({"logs": {t: {"key": t}}}))),
+            "--known", str(written(d / "kept.json", json.dumps({"logs": {t: {"key": t}}}))),
         ]
     ),
     "vocabulary": lambda t, d: ugsd(
@@ -154,7 +154,7 @@ def used(
     """A home from which a caption of a user with such a name left."""
     user = NAMES[request.param]
     with new_captioner(user=user) as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home", user
 
 
@@ -166,7 +166,7 @@ COMMANDS = (
     ["audit", "report", "--format", "html"],
     ["budget", "show"],
     ["budget", "explain"],
-    ["habit", "show"],
+    ["profile", "show"],
     ["budget", "reset", "--yes"],
 )
 

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from ugsd_lab.fuzz.mutations import damaged
 from ugsd_lab.fuzz.targets import hostile_answer
 from ugsd_privacy.errors import ChannelError
-from ugsd_privacy.protocol.channel import ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import RefusalCode, decode_device_message, encode
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.transport.memory import MemoryTransport
 
 _ANSWERS = 1000
-_VERIFIERS_WORDS = {Source.CORRECTED, Source.CONTINUED}
+_VERIFIERS_WORDS = {TokenSource.CORRECTED, TokenSource.CONTINUED}
 _REASONS = re.compile(
     "verifier misbehaved|deadline|verifier unreachable|"
     "verifier of another (version|vocabulary|projection)|"
@@ -51,7 +51,7 @@ class HostileVerifier:
             except ChannelError:
                 return b""
             self.answers += 1
-            return self.answer(channel, Shape.of(data))
+            return self.answer(channel, TrafficShape.of(data))
 
         return MemoryTransport(peer)
 
@@ -66,7 +66,7 @@ class HostileVerifier:
             return damaged(self.rng, answer, hello)
         return answer
 
-    def answer(self, channel: ServerChannel, shape: Shape) -> bytes | None:
+    def answer(self, channel: ServerChannel, shape: TrafficShape) -> bytes | None:
         """A sealed hostile plaintext, a damaged frame, raw bytes, or silence."""
         way = self.rng.random()
         if way < 0.02:
@@ -74,7 +74,7 @@ class HostileVerifier:
         if way < 0.05:
             return self.rng.randbytes(self.rng.choice((0, 1, 128, 40_000)))
         plain = hostile_answer(self.rng)
-        frame = channel.seal(plain, Shape.PADDED if len(plain) > 900 else shape)
+        frame = channel.seal(plain, TrafficShape.PADDED if len(plain) > 900 else shape)
         return damaged(self.rng, frame, plain) if way < 0.15 else frame
 
 
@@ -99,7 +99,7 @@ def test_a_thousand_hostile_answers_each_end_in_the_drafters_own_caption_and_a_s
                 caption = captioner.caption(voice, 16_000)
                 theirs = {token.source for token in caption.tokens} & _VERIFIERS_WORDS
                 assert caption.text == own or theirs, "none but words of a sound verdict"
-                assert caption.degraded is not None
-                assert _REASONS.fullmatch(caption.degraded), caption.degraded
-                reasons[caption.degraded] += 1
+                assert caption.unverified_reason is not None
+                assert _REASONS.fullmatch(caption.unverified_reason), caption.unverified_reason
+                reasons[caption.unverified_reason] += 1
     assert len(reasons) > 4, reasons

@@ -125,7 +125,7 @@ def test_over_tls_the_same_bytes_leave_and_a_network_sees_nothing_but_tls(
         world.certificate = front.certificate
         report = world.run(captions=2)
         assert report is not None
-        assert report["degraded"] == [None] * 2
+        assert report["unverified_reason"] == [None] * 2
         assert report["stopped"] == []
         (conversation,) = world.proxy.finished()
         port = front.port

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 from tests.invariants.law_world import (
@@ -88,17 +88,17 @@ def heard(world: World) -> Iterator[bytes]:
     """All that the device made of the clips before the door, in pieces."""
     drafter = OnnxDrafter(PACKAGE / "starter")
     drafter.load()
-    habit: Habit = NO_HABIT
+    profile: SpeakerProfile = EMPTY_PROFILE
     for clip in world.clips:
         samples = read_clip(clip, None, target_rate=16_000)
         yield from waveforms(samples)
         yield from as_chunks(samples, every=50)
         yield from as_chunks(mel(samples), every=5)
-        evidence = drafter.encode(samples, habit)
-        assert evidence.heard is not None
-        yield from as_chunks(evidence.heard)
-        habit = habit.after(evidence.heard)
-        yield from as_chunks(habit.mean)
+        embedding = drafter.encode(samples, profile)
+        assert embedding.unnormalised is not None
+        yield from as_chunks(embedding.unnormalised)
+        profile = profile.updated(embedding.unnormalised)
+        yield from as_chunks(profile.mean)
     drafter.close()
 
 
@@ -109,7 +109,7 @@ def test_nothing_that_was_heard_of_real_speech_is_in_what_leaves(world: World) -
     assert report is not None
     assert report["stopped"] == []
     assert report["connected"] == [["127.0.0.1", world.proxy.port]]
-    assert report["degraded"][ACQUAINTANCE:] == [None] * 4
+    assert report["unverified_reason"][ACQUAINTANCE:] == [None] * 4
     (conversation,) = world.proxy.finished()
     assert_all_is_accounted_for(conversation, world.proxy.port)
     records = world.verified_records()

@@ -23,7 +23,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 
 HOUR_S = 3600.0
 FAULTY, CROWDED = 60_000, 40_000
-CAPS = BudgetLimits.uncapped(
+CAPS = BudgetLimits.without_caps(
     blocks_per_caption=3, tokens_per_hour=60, frames_per_day=400, blocks_per_lifetime=500
 )
 

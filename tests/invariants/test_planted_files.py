@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
-from ugsd_privacy.reports.kept import KeptLogs
+from ugsd_privacy.reports.known_logs import KnownLogs
 from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_sdk.cli import main
-from ugsd_sdk.errors import ConfigError, HabitError
-from ugsd_sdk.profile.habit import NO_HABIT, HabitFile
+from ugsd_sdk.errors import ConfigError, ProfileError
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile
 from ugsd_sdk.settings.config import Settings
 
 pytestmark = pytest.mark.skipif(
@@ -35,13 +35,13 @@ def test_a_planted_home_is_not_used(
     new_captioner: Any, voice: NDArray[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with new_captioner() as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     home = tmp_path / "home"
     os.chown(home, STRANGER, STRANGER)
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-        assert caption.escalation.blocks == 0
-        assert caption.degraded is not None
+        assert caption.usage.num_blocks == 0
+        assert caption.unverified_reason is not None
     for command in ("show", "verify", "key", "report"):
         assert main(["audit", command, "--home", str(home)]) == 1
         assert PLANTED in capsys.readouterr().err
@@ -61,13 +61,13 @@ def test_planted_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:
-    file = HabitFile(tmp_path / "habits", "ada", b"ears")
+    file = ProfileFile(tmp_path / "habits", "ada", b"ears")
     file.add(np.ones(3, dtype=np.float32))
     assert file.read().count == 1
     plant(file.path)
-    assert file.read() is NO_HABIT
+    assert file.read() is EMPTY_PROFILE
     plant(tmp_path / "habits")
-    with pytest.raises(HabitError, match=PLANTED):
+    with pytest.raises(ProfileError, match=PLANTED):
         file.add(np.ones(3, dtype=np.float32))
 
 
@@ -83,7 +83,7 @@ def test_a_planted_witness_is_refused(tmp_path: Path) -> None:
 
 
 def test_planted_known_logs_are_refused(tmp_path: Path) -> None:
-    KeptLogs().save(tmp_path / "kept.json")
+    KnownLogs().save(tmp_path / "kept.json")
     plant(tmp_path / "kept.json")
     with pytest.raises(ReportRejected, match=PLANTED):
-        KeptLogs.load(tmp_path / "kept.json")
+        KnownLogs.load(tmp_path / "kept.json")

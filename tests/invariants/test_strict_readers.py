@@ -26,7 +26,7 @@ from ugsd_privacy.protocol.messages import (
     decode_device_message,
     decode_server_message,
 )
-from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.leakage import Leakage
 from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
@@ -34,9 +34,9 @@ from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.connection.embedded import Announcement
-from ugsd_sdk.connection.trust import _Seen
-from ugsd_sdk.decoding.quality import Quality
-from ugsd_sdk.decoding.uncertainty import Calibrator, _GateFile
+from ugsd_sdk.connection.trust import _ManifestState
+from ugsd_sdk.decoding.risk_calibration import RiskCalibration
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor, _RejectionPredictorFile
 from ugsd_sdk.drafter.onnx import DrafterDescription
 from ugsd_sdk.errors import UgsdError
 from ugsd_server.verifier.onnx import ModelDescription
@@ -135,7 +135,7 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
         {"url": "ws://127.0.0.1:1", "public_key": "k"},
         from_json(Announcement.model_validate_json),
     ),
-    "seen": ({"serial": 1, "latest_s": 1}, from_json(_Seen.model_validate_json)),
+    "seen": ({"serial": 1, "latest_s": 1}, from_json(_ManifestState.model_validate_json)),
     "drafter": (
         file_of(STARTER, "model.json", DrafterDescription),
         from_json(DrafterDescription.model_validate_json),
@@ -148,25 +148,32 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
 IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
     "kept": (
         dumped(
-            KeptLogs(
-                logs={KEY.public.origin: KeptLog(key=KEY.public.to_text(), checkpoint=NOTE, size=1)}
+            KnownLogs(
+                logs={
+                    KEY.public.origin: KnownLog(key=KEY.public.to_text(), checkpoint=NOTE, size=1)
+                }
             )
         ),
-        from_file(KeptLogs.load, "kept.json"),
+        from_file(KnownLogs.load, "kept.json"),
     ),
-    "gate": (file_of(STARTER, "gate.json", _GateFile), from_file(Calibrator.load, "gate.json")),
+    "gate": (
+        file_of(STARTER, "gate.json", _RejectionPredictorFile),
+        from_file(RejectionPredictor.load, "gate.json"),
+    ),
     "leakage": (
         file_of(STARTER, "leakage.json", Leakage),
         from_file(
-            lambda path: Leakage.read(
+            lambda path: Leakage.load(
                 path.parent, file_of(STARTER, "leakage.json", Leakage)["weights"]
             ),
             "leakage.json",
         ),
     ),
     "quality": (
-        file_of(STARTER, "quality.json", Quality),
-        from_file(lambda path: Quality.model_validate_json(path.read_bytes()), "quality.json"),
+        file_of(STARTER, "quality.json", RiskCalibration),
+        from_file(
+            lambda path: RiskCalibration.model_validate_json(path.read_bytes()), "quality.json"
+        ),
     ),
 }
 
@@ -216,9 +223,9 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
 
 
 OWN = {
-    "BudgetLimits", "CapsOver", "_Table", "VerifierSettings", "NoiseSettings",  # settings
+    "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings",
-    "CaptionToken", "Latency", "EscalationCost", "_Result", "Caption", "BlockDecision",  # results
+    "CaptionToken", "Latency", "CaptionUsage", "_Result", "Caption", "BlockDecision",  # results
     "_Clips", "RootModel[tuple[DemoClip, ...]]",  # a list of strict models
 }  # fmt: skip
 """Models that read nobody else's data: settings are text where they come from the environment."""

@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 from ugsd_privacy.ledger.anchor import Anchor
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.policy import BlockView, BudgetView, Commit, Escalate
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
@@ -174,12 +174,12 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     ladder, doubtful = itertools.cycle(Disclosure), itertools.cycle(task["doubtful"])
     doubted_from: int | None = None
 
-    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def policy(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         nonlocal doubted_from
         if block.start == 0:
             doubted_from = next(doubtful)
         if doubted_from is None or block.start < doubted_from:
-            return Commit()
+            return KeepLocal()
         return Escalate(next(ladder))
 
     address = urlsplit(task["url"])
@@ -195,7 +195,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         policy=policy,
         config=Settings(
             verifier=VerifierSettings(deadline_s=10, caption_deadline_s=20),
-            shape=task["shape"],
+            traffic_shape=task["shape"],
         ),
     )
     if task["drafter"]:
@@ -203,13 +203,13 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     steps.watch()
     sys.addaudithook(guard)
     with captioner:
-        captioner.connect(10)
+        captioner.wait_until_connected(10)
         clips = itertools.cycle(task["clips"])
         captions = [captioner.caption(next(clips)) for _ in range(task["captions"])]
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
     return {
-        "degraded": [caption.degraded for caption in captions],
+        "degraded": [caption.unverified_reason for caption in captions],
         "texts": [caption.text for caption in captions],
         "connected": guard.connected,
         "stopped": stopped,

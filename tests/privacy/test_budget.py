@@ -13,7 +13,7 @@ from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded
 
 DELTA = 1e-6
-ONE = dp.spend(sensitivity=2.0, sigma=4.0, vectors=1)
+ONE = dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=1)
 """What a state costs under noise of four clip norms."""
 COUNTED = [cap for cap in CAPS if not cap.startswith("epsilon")]
 
@@ -23,7 +23,7 @@ usages = st.builds(
     tokens=st.integers(0, 20),
     frames=st.integers(0, 20),
     bytes=st.integers(0, 20),
-    spend=st.sampled_from([0, ONE, 3 * ONE, dp.UNBOUNDED]),
+    spend=st.sampled_from([0, ONE, 3 * ONE, dp.UNBOUNDED_COST]),
 )
 caps = {cap: st.none() | st.integers(0, 40) for cap in CAPS}
 limits = st.builds(BudgetLimits, **caps)
@@ -41,7 +41,7 @@ def test_a_passed_check_leaves_no_cap_overspent(
             return True
         if measure == "epsilon":
             total = used[window].spend + wanted.spend
-            return not wanted.spend or dp.epsilon_of_spend(total, DELTA) <= limit
+            return not wanted.spend or dp.epsilon_of_privacy_cost(total, DELTA) <= limit
         more = getattr(wanted, measure)
         return bool(more == 0 or getattr(used[window], measure) + more <= limit)
 
@@ -60,7 +60,7 @@ def test_a_passed_check_leaves_no_cap_overspent(
 
 @pytest.mark.parametrize("cap", COUNTED)
 def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
-    limits = BudgetLimits.uncapped(**{cap: 5})
+    limits = BudgetLimits.without_caps(**{cap: 5})
     two, three = (Usage(n, n, n, n) for n in (2, 3))
     check_caps(limits, three, dict.fromkeys(WINDOWS, two))
     with pytest.raises(BudgetExceeded, match=cap) as refusal:
@@ -71,8 +71,8 @@ def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_cap_on_epsilon_may_be_used_up_and_no_more(window: str) -> None:
     cap = f"epsilon_per_{window}"
-    three = dp.epsilon_of_spend(3 * ONE, DELTA)
-    limits = BudgetLimits.uncapped(**{cap: three})
+    three = dp.epsilon_of_privacy_cost(3 * ONE, DELTA)
+    limits = BudgetLimits.without_caps(**{cap: three})
     check_caps(limits, Usage(spend=ONE), {window: Usage(spend=2 * ONE)})
     with pytest.raises(BudgetExceeded, match=cap) as refusal:
         check_caps(limits, Usage(spend=ONE), {window: Usage(spend=3 * ONE)})
@@ -82,9 +82,9 @@ def test_a_cap_on_epsilon_may_be_used_up_and_no_more(window: str) -> None:
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_cap_on_epsilon_keeps_states_without_noise_in(window: str) -> None:
-    limits = BudgetLimits.uncapped(**{f"epsilon_per_{window}": 1e300})
+    limits = BudgetLimits.without_caps(**{f"epsilon_per_{window}": 1e300})
     with pytest.raises(BudgetExceeded, match="epsilon") as refusal:
-        check_caps(limits, Usage(spend=dp.UNBOUNDED), {window: Usage()})
+        check_caps(limits, Usage(spend=dp.UNBOUNDED_COST), {window: Usage()})
     assert refusal.value.wanted == float("inf")
 
 
@@ -93,12 +93,12 @@ def test_a_window_that_is_not_charged_has_no_caps() -> None:
 
 
 def test_zero_lets_nothing_leave_and_none_anything() -> None:
-    closed = BudgetLimits.uncapped(**dict.fromkeys(CAPS, 0))
+    closed = BudgetLimits.without_caps(**dict.fromkeys(CAPS, 0))
     for wanted in (Usage(blocks=1), Usage(frames=1), Usage(spend=1)):
         with pytest.raises(BudgetExceeded):
             check_caps(closed, wanted, dict.fromkeys(WINDOWS, Usage()))
-    huge = Usage(2**60, 2**60, 2**60, 2**60, dp.UNBOUNDED)
-    check_caps(BudgetLimits.uncapped(), huge, dict.fromkeys(WINDOWS, huge))
+    huge = Usage(2**60, 2**60, 2**60, 2**60, dp.UNBOUNDED_COST)
+    check_caps(BudgetLimits.without_caps(), huge, dict.fromkeys(WINDOWS, huge))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_unknown_or_senseless_caps_are_refused(wrong: dict[str, object]) -> None
 
 @given(limits, st.dictionaries(st.sampled_from(CAPS), st.integers(0, 40)))
 def test_the_owners_caps_only_tighten(limits: BudgetLimits, own: dict[str, int]) -> None:
-    both = limits.tightened(own)
+    both = limits.with_stricter_caps(own)
     for cap in CAPS:
         set_caps = [v for v in (getattr(limits, cap), own.get(cap)) if v is not None]
         assert getattr(both, cap) == (min(set_caps) if set_caps else None)
@@ -131,7 +131,7 @@ def test_the_owners_caps_only_tighten(limits: BudgetLimits, own: dict[str, int])
 def test_what_is_left_and_what_was_used_make_the_cap(
     limits: BudgetLimits, used: dict[str, Usage]
 ) -> None:
-    left = limits.left(used)
+    left = limits.remaining(used)
     assert set(left) == {cap for cap in CAPS if getattr(limits, cap) is not None}
     for cap, value in left.items():
         measure, window = cap.split("_per_")
@@ -142,7 +142,7 @@ def test_what_is_left_and_what_was_used_make_the_cap(
 @given(usages, usages, usages)
 def test_usage_adds_up_in_any_order_and_never_past_unbounded(a: Usage, b: Usage, c: Usage) -> None:
     assert (a + b) + c == a + (b + c) == c + b + a
-    assert (a + b).spend <= dp.UNBOUNDED
+    assert (a + b).spend <= dp.UNBOUNDED_COST
     assert (a + b).measured("epsilon", DELTA) >= a.measured("epsilon", DELTA)
 
 
@@ -165,7 +165,7 @@ def test_no_sequence_of_passages_overspends(
         cap: data.draw(st.none() | st.integers(*RANGES[cap.split("_per_")[0]])) for cap in CAPS
     }
     sigma = data.draw(st.sampled_from([None, 4.0]))
-    limits = BudgetLimits.uncapped(**drawn)
+    limits = BudgetLimits.without_caps(**drawn)
     with tempfile.TemporaryDirectory() as directory:
         world = new_world(Path(directory) / "ledger")
         spent: dict[tuple[str, object], Usage] = {}
@@ -196,7 +196,7 @@ def test_no_sequence_of_passages_overspends(
                     except BudgetExceeded:
                         continue
                     assert world.server.open(frame.data)
-                    spend = dp.UNBOUNDED if sigma is None else size * ONE
+                    spend = dp.UNBOUNDED_COST if sigma is None else size * ONE
                     count(Usage(1, size, 1, len(frame.data), spend), caption.id)
                     assert egress.usage(caption) == spent["caption", caption.id]
         for (window, _), total in spent.items():

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import BudgetLimits, Usage
-from ugsd_privacy.dp.accounting import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
@@ -18,7 +18,7 @@ from ugsd_privacy.protocol.channel import (
     CONSTANT_FRAME_BYTES,
     HELLO_BYTES,
     ClientChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
@@ -29,7 +29,7 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_privacy.tlog.log_keys import LogKey
 
-NO_LIMITS = BudgetLimits.uncapped()
+NO_LIMITS = BudgetLimits.without_caps()
 
 
 def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
@@ -48,13 +48,13 @@ def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
     assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
     assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
     assert record.disclosure is Disclosure.ALL_STATES
-    spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED)
+    spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
     assert (record.charge, record.before["caption"]) == (spent, Usage().counts)
     assert {record.before[window] for window in ("hour", "day", "lifetime")} == {
         (0, 0, 1, HELLO_BYTES, 0)
     }
     assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
-    assert (record.sigma, record.spend) == (None, UNBOUNDED)
+    assert (record.sigma, record.spend) == (None, UNBOUNDED_COST)
 
 
 def test_every_byte_that_leaves_is_a_leafs(world) -> None:
@@ -67,7 +67,7 @@ def test_every_byte_that_leaves_is_a_leafs(world) -> None:
         frames += [egress.seal_block(world.channel, caption, world.escalation(n)) for n in (1, 9)]
     sent = sum(len(frame.data) for frame in frames)
     summary = world.verified()
-    assert summary.total == Usage(4, 20, 6, hello_bytes + sent, UNBOUNDED)
+    assert summary.total == Usage(4, 20, 6, hello_bytes + sent, UNBOUNDED_COST)
     assert [frame.record for frame in frames] == [1, 2, 4, 5]
 
 
@@ -135,8 +135,10 @@ def test_without_a_session_nothing_is_charged(world) -> None:
 def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
     egress = world.egress(user="ada")
     caption = world.connect(egress)
-    cover = egress.seal_cover(world.channel, caption)
-    block = egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
+    cover = egress.seal_cover_frame(world.channel, caption)
+    block = egress.seal_block(
+        world.channel, caption, world.escalation(), shape=TrafficShape.CONSTANT
+    )
     assert len(cover.data) == len(block.data) == CONSTANT_FRAME_BYTES
     assert decode_device_message(world.server.open(cover.data)) == Cover()
     assert decode_device_message(world.server.open(block.data)).tokens == world.escalation().tokens
@@ -145,9 +147,9 @@ def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
     assert record.frame_sha256 == hashlib.sha256(cover.data).digest()
     assert record.charge == Usage(frames=1, bytes=CONSTANT_FRAME_BYTES)
     assert (record.disclosure, record.tokens, record.state_dim) == (None, (), 0)
-    assert egress.usage(caption) == Usage(1, 5, 2, 2 * CONSTANT_FRAME_BYTES, UNBOUNDED)
+    assert egress.usage(caption) == Usage(1, 5, 2, 2 * CONSTANT_FRAME_BYTES, UNBOUNDED_COST)
     total = HELLO_BYTES + 2 * CONSTANT_FRAME_BYTES
-    everything = Usage(1, 5, 3, total, UNBOUNDED)
+    everything = Usage(1, 5, 3, total, UNBOUNDED_COST)
     assert world.verified().total == everything
     assert [receipt.index for receipt in egress.receipts(caption)] == [1, 2]
 
@@ -160,9 +162,11 @@ def test_a_cap_of_bytes_stops_blocks_and_covers_alike(world, cap: str) -> None:
         egress = world.egress(limits=limits, user=str(left))
         caption = world.connect(egress)
         with pytest.raises(BudgetExceeded, match=cap):
-            egress.seal_cover(world.channel, caption)
+            egress.seal_cover_frame(world.channel, caption)
         with pytest.raises(BudgetExceeded, match=cap):
-            egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
+            egress.seal_block(
+                world.channel, caption, world.escalation(), shape=TrafficShape.CONSTANT
+            )
 
 
 @pytest.mark.parametrize("cap", ["blocks_per_caption", "tokens_per_caption", "blocks_per_day"])
@@ -170,8 +174,8 @@ def test_where_a_block_is_refused_a_cover_may_go(world, cap: str) -> None:
     egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: 0}))
     caption = world.connect(egress)
     with pytest.raises(BudgetExceeded):
-        egress.seal_block(world.channel, caption, world.escalation(), shape=Shape.CONSTANT)
-    cover = egress.seal_cover(world.channel, caption)
+        egress.seal_block(world.channel, caption, world.escalation(), shape=TrafficShape.CONSTANT)
+    cover = egress.seal_cover_frame(world.channel, caption)
     assert decode_device_message(world.server.open(cover.data)) == Cover()
 
 
@@ -181,10 +185,10 @@ def test_a_block_that_the_constant_frame_cannot_hold_is_refused_and_a_cover_may_
     sealed = world.channel.sealed_count
     with pytest.raises(WireError, match="constant size"):
         egress.seal_block(
-            world.channel, caption, world.escalation(40, dim=128), shape=Shape.CONSTANT
+            world.channel, caption, world.escalation(40, dim=128), shape=TrafficShape.CONSTANT
         )
     assert world.channel.sealed_count == sealed
-    cover = egress.seal_cover(world.channel, caption)
+    cover = egress.seal_cover_frame(world.channel, caption)
     assert decode_device_message(world.server.open(cover.data)) == Cover()
 
 
@@ -192,10 +196,10 @@ def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
     egress = world.egress()
     caption = egress.begin_caption(world.channel)
     with pytest.raises(ChannelClosed):
-        egress.seal_cover(world.channel, caption)
+        egress.seal_cover_frame(world.channel, caption)
     assert egress.usage(caption) == Usage()
     with pytest.raises(WireError, match="another session"):
-        egress.seal_cover(ClientChannel(world.verifier.public), caption)
+        egress.seal_cover_frame(ClientChannel(world.verifier.public), caption)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +223,7 @@ def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
 def test_a_record_of_a_cover_that_carries_anything_is_no_record(world, change) -> None:
     egress = world.egress()
     caption = world.connect(egress)
-    cover = egress.seal_cover(world.channel, caption)
+    cover = egress.seal_cover_frame(world.channel, caption)
     record = world.record(cover.record)
     with pytest.raises(ValidationError):
         EgressRecord(**record.model_dump() | change)
@@ -302,7 +306,7 @@ def test_entropy_and_clock_are_the_callers(world) -> None:
     with world.ledger.reading() as view:
         sealed = next(view.rows()).sealed
     record = world.record(0)
-    content = Leaf.of(record.to_bytes(), record.charge, b"\5" * 32).to_bytes()
+    content = Leaf.from_body(record.to_bytes(), record.charge, b"\5" * 32).to_bytes()
     epoch = Epoch(0, b"\5" * 32)
     assert epoch.seal(0, content, b"\5" * 32, record.to_bytes()) == sealed
 

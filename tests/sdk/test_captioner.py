@@ -30,17 +30,17 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.cli.show import caption_text
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.cli.caption_output import caption_text
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
-    Commit,
     Escalate,
+    KeepLocal,
 )
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import AudioError, ConfigError, WrongVerifier
+from ugsd_sdk.errors import AudioError, ConfigError, VerifierMismatch
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
@@ -106,9 +106,9 @@ def test_without_a_verifier_home_and_network_are_untouched(
     with Captioner(drafter, home=tmp_path / "home", policy=AlwaysEscalate()) as captioner:
         caption = captioner.caption(voice, 16_000)
     assert not (tmp_path / "home").exists()
-    assert caption.degraded is None
-    assert caption.escalation.blocks == caption.escalation.frames == 0
-    assert {token.source for token in caption.tokens} == {Source.DRAFTED}
+    assert caption.unverified_reason is None
+    assert caption.usage.num_blocks == caption.usage.num_frames == 0
+    assert {token.source for token in caption.tokens} == {TokenSource.DRAFTED}
 
 
 def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
@@ -116,14 +116,16 @@ def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
 ) -> None:
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    cost = caption.escalation
+    cost = caption.usage
     hello, *frames = fake.frames
-    assert caption.degraded is None
-    assert {token.source for token in caption.tokens} == {Source.VERIFIED}
-    assert cost.blocks == cost.frames == len(frames) == len(fake.blocks) == 5
+    assert caption.unverified_reason is None
+    assert {token.source for token in caption.tokens} == {TokenSource.VERIFIED}
+    assert cost.num_blocks == cost.num_frames == len(frames) == len(fake.blocks) == 5
     assert cost.bytes_sent == sum(map(len, frames))
-    assert cost.disclosed_tokens == sum(len(block.tokens) for block in fake.blocks) == 24
-    assert cost.disclosed_states == sum(len(block.state_positions) for block in fake.blocks) == 1
+    assert cost.num_disclosed_tokens == sum(len(block.tokens) for block in fake.blocks) == 24
+    assert (
+        cost.num_disclosed_states == sum(len(block.state_positions) for block in fake.blocks) == 1
+    )
     assert cost.bytes_received > 0
     assert cost.guarantee is not None, "a state left"
     assert (cost.guarantee.epsilon, cost.guarantee.word) == (None, "none")
@@ -139,7 +141,7 @@ def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
 def test_one_session_serves_many_captions(new_captioner: New, fake: Any, voice: Voice) -> None:
     with new_captioner() as captioner:
         for _ in range(3):
-            assert captioner.caption(voice, 16_000).degraded is None
+            assert captioner.caption(voice, 16_000).unverified_reason is None
     assert fake.connections == 1
     assert sorted({block.caption for block in fake.blocks}) == [0, 1, 2]
 
@@ -155,11 +157,11 @@ def test_corrected_and_continued_words_are_the_verifiers(
     fake.answer = correct
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    first = [(token.text, token.source, token.left) for token in caption.tokens[:4]]
+    first = [(token.text, token.source, token.disclosed) for token in caption.tokens[:4]]
     assert first[1:] == [
-        (" w7", Source.CORRECTED, False),
-        (" w8", Source.CONTINUED, False),
-        (" w9", Source.CONTINUED, False),
+        (" w7", TokenSource.CORRECTED, False),
+        (" w8", TokenSource.CONTINUED, False),
+        (" w9", TokenSource.CONTINUED, False),
     ]
     assert [token.uncertainty is None for token in caption.tokens[:4]] == [False, True, True, True]
     assert caption.text == "".join(token.text for token in caption.tokens).strip()
@@ -216,10 +218,10 @@ def test_a_caption_outlives_its_verifier(
     fake.answer = answer
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
+    assert caption.unverified_reason == reason
     assert caption.text == alone.text
-    assert len(fake.blocks) == caption.escalation.blocks == 1
-    assert [token.left for token in caption.tokens[:6]] == [True] * 5 + [False]
+    assert len(fake.blocks) == caption.usage.num_blocks == 1
+    assert [token.disclosed for token in caption.tokens[:6]] == [True] * 5 + [False]
     assert len(caption.receipts) == 1, "what left in vain is logged all the same"
 
 
@@ -239,8 +241,8 @@ def test_a_verifier_of_another_kind_gets_nothing(
     fake.welcome = fake.welcome.model_copy(update={field: value})
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
-    assert caption.escalation.blocks == 0
+    assert caption.unverified_reason == reason
+    assert caption.usage.num_blocks == 0
     assert not fake.blocks
 
 
@@ -251,7 +253,7 @@ def test_a_verifier_of_longer_captions_is_used_and_its_words_cut(
     fake.answer = lambda block: verdict(block, continuation=(7,) * 100)
     with new_captioner() as captioner:
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-    assert [caption.degraded for caption in captions] == [None, None]
+    assert [caption.unverified_reason for caption in captions] == [None, None]
     assert [len(caption.tokens) for caption in captions] == [24, 24]
     assert fake.connections == 1
 
@@ -262,9 +264,9 @@ def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: V
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
         assert fake.connections == 1, "it backs off"
         with pytest.raises(Exception, match="pinned key"):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
         assert fake.connections == 2, "whoever insists is heard"
-    assert [caption.degraded for caption in captions] == ["wrong verifier key"] * 2
+    assert [caption.unverified_reason for caption in captions] == ["wrong verifier key"] * 2
     assert not fake.blocks
 
 
@@ -281,10 +283,10 @@ def test_an_exhausted_budget_ends_in_a_caption(
 ) -> None:
     with new_captioner(config=Settings(limits=limits)) as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == reason
-    assert caption.escalation.blocks == len(fake.blocks) == blocks
+    assert caption.unverified_reason == reason
+    assert caption.usage.num_blocks == len(fake.blocks) == blocks
     sources = [token.source for token in caption.tokens]
-    assert sources == [Source.VERIFIED] * 5 * blocks + [Source.DRAFTED] * (
+    assert sources == [TokenSource.VERIFIED] * 5 * blocks + [TokenSource.DRAFTED] * (
         len(sources) - 5 * blocks
     )
 
@@ -292,8 +294,8 @@ def test_an_exhausted_budget_ends_in_a_caption(
 def test_a_policy_sees_what_the_budget_still_allows(new_captioner: New, voice: Voice) -> None:
     seen = []
 
-    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        seen.append((budget.left["blocks_per_caption"], budget.left["tokens_per_day"]))
+    def policy(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        seen.append((budget.remaining["blocks_per_caption"], budget.remaining["tokens_per_day"]))
         return Escalate(Disclosure.TOKENS)
 
     with new_captioner(policy=policy) as captioner:
@@ -308,7 +310,7 @@ def test_an_unusable_ledger_keeps_everything_in(
     (tmp_path / "home" / "ledger").write_text("not a folder")
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "ledger unavailable"
+    assert caption.unverified_reason == "ledger unavailable"
     assert not fake.frames
 
 
@@ -326,7 +328,7 @@ def test_a_log_that_was_rolled_back_lets_nothing_out(
         db.commit()
     with captioner:
         for _ in range(2):
-            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+            assert captioner.caption(voice, 16_000).unverified_reason == "ledger unavailable"
     assert len(fake.frames) == 6, "a hello and five blocks, of the first caption"
 
 
@@ -346,7 +348,7 @@ def test_a_log_that_was_rewritten_lets_nothing_out(
     frames = len(fake.frames)
     with captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == "audit log tampered"
+    assert caption.unverified_reason == "audit log tampered"
     assert len(fake.frames) == frames
     assert frames == (11 if running else 6), "a hello and five blocks per caption"
 
@@ -355,7 +357,7 @@ def test_home_is_its_owners_alone(new_captioner: New, voice: Voice, tmp_path: Pa
     old = os.umask(0)
     try:
         with new_captioner(home=tmp_path / "new" / "home") as captioner:
-            assert captioner.caption(voice, 16_000).degraded is None
+            assert captioner.caption(voice, 16_000).unverified_reason is None
     finally:
         os.umask(old)
     places = [tmp_path / "new" / "home", *(tmp_path / "new" / "home").rglob("*")]
@@ -374,7 +376,7 @@ def test_threads_share_a_captioner(new_captioner: New, voice: Voice) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert [caption.degraded for caption in captions] == [None] * 4
+    assert [caption.unverified_reason for caption in captions] == [None] * 4
     assert len({caption.text for caption in captions}) == 1
 
 
@@ -384,7 +386,7 @@ def test_a_bad_clip_is_its_own_error_and_the_next_one_is_captioned(
     with new_captioner() as captioner:
         with pytest.raises(AudioError):
             captioner.caption(b"not audio")
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_the_path_is_reported_and_an_array_has_none(
@@ -423,13 +425,13 @@ def test_the_environment_counts_only_where_a_file_is_read(
 ) -> None:
     monkeypatch.setenv("UGSD_VERIFIER__URL", "ws://127.0.0.1:1")
     with Captioner(drafter, policy=AlwaysEscalate()) as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_connect_tells_why_there_is_no_verifier(new_captioner: New, fake: Any) -> None:
     fake.welcome = fake.welcome.model_copy(update={"vocabulary": bytes(32)})
-    with new_captioner() as captioner, pytest.raises(WrongVerifier, match="trained together"):
-        captioner.connect(5)
+    with new_captioner() as captioner, pytest.raises(VerifierMismatch, match="trained together"):
+        captioner.wait_until_connected(5)
 
 
 def test_loading_is_told_by_the_first_caption_after_it(
@@ -449,7 +451,7 @@ def test_closing_twice_and_captioning_after_closing_work(new_captioner: New, voi
     captioner.caption(voice, 16_000)
     captioner.close()
     captioner.close()
-    assert captioner.caption(voice, 16_000).degraded is None
+    assert captioner.caption(voice, 16_000).unverified_reason is None
     captioner.close()
 
 
@@ -466,7 +468,7 @@ def test_deadlines_bound_a_caption(new_captioner: New, voice: Voice) -> None:
     with new_captioner(verifier=Stuck, config=settings) as captioner:
         first = captioner.caption(voice, 16_000)
         second = captioner.caption(voice, 16_000)
-    assert first.degraded == second.degraded == "verifier unreachable"
+    assert first.unverified_reason == second.unverified_reason == "verifier unreachable"
     assert 150 < first.latency_ms.wait < 600
     assert second.latency_ms.wait < 50, "one attempt costs one caption a wait"
 
@@ -484,7 +486,7 @@ def test_every_token_that_left_is_in_the_caption_or_told_as_replaced(
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
     sent = [drafter.piece(t) for block in fake.blocks for t in (*block.prefix, *block.tokens)]
-    told = [token.text for token in caption.tokens if token.left]
+    told = [token.text for token in caption.tokens if token.disclosed]
     replaced = "".join(token.replaced for token in caption.tokens)
     assert len(replaced) > 0
     assert sorted("".join(sent)) == sorted("".join(told) + replaced)
@@ -499,13 +501,13 @@ def test_words_that_an_end_replaced_stay_visible(
     fake.answer = end_the_second
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
+    assert caption.unverified_reason is None
     assert len(fake.blocks) == 2
     sent = [drafter.piece(token) for block in fake.blocks for token in block.tokens]
-    assert [token.text for token in caption.tokens if token.left] == sent[:7]
+    assert [token.text for token in caption.tokens if token.disclosed] == sent[:7]
     assert "".join(token.text for token in caption.tokens).strip() == caption.text
     end = caption.tokens[-1]
-    assert (end.text, end.source, end.replaced) == ("", Source.CORRECTED, "".join(sent[7:]))
+    assert (end.text, end.source, end.replaced) == ("", TokenSource.CORRECTED, "".join(sent[7:]))
     shown = caption_text(caption, colour=False).plain
     assert shown.endswith(f"[-{end.replaced.strip()}-]")
     assert not shown.startswith("[-")

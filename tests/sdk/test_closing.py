@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
@@ -48,7 +48,7 @@ class Silent(MemoryTransport):
     def wait(self, timeout_s: float) -> None:
         self.waiting.set()
         if self._closed.wait(timeout_s):
-            raise Unreachable("closed")
+            raise VerifierUnreachable("closed")
 
     def close(self) -> None:
         super().close()
@@ -67,7 +67,7 @@ def test_closing_ends_the_waits_of_another_threads_caption(
     fake.answer = lambda block: None
     transport = Silent(fake.transport(), connects=True)
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
-    captioner.connect(10)
+    captioner.wait_until_connected(10)
     transport.waiting.clear()
     captions: list[Any] = []
     captioning = threading.Thread(
@@ -77,7 +77,7 @@ def test_closing_ends_the_waits_of_another_threads_caption(
     assert transport.waiting.wait(10)
     closes_in_time(captioner)
     captioning.join(5)
-    assert [caption.degraded for caption in captions] == ["verifier unreachable"]
+    assert [caption.unverified_reason for caption in captions] == ["verifier unreachable"]
 
 
 def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> None:
@@ -87,7 +87,7 @@ def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> Non
 
     def connect() -> None:
         try:
-            captioner.connect(30)
+            captioner.wait_until_connected(30)
         except TransportError as error:
             failures.append(error)
 
@@ -123,14 +123,14 @@ def test_connecting_waits_no_longer_for_another_threads_caption(
     fake.answer = lambda block: None
     transport = Silent(fake.transport(), connects=True)
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
-    captioner.connect(10)
+    captioner.wait_until_connected(10)
     transport.waiting.clear()
     captioning = threading.Thread(target=lambda: captioner.caption(voice, 16_000), daemon=True)
     captioning.start()
     assert transport.waiting.wait(10)
     started_s = time.monotonic()
-    with pytest.raises(NoAnswer, match="other threads"):
-        captioner.connect(0.2)
+    with pytest.raises(VerifierTimeout, match="other threads"):
+        captioner.wait_until_connected(0.2)
     assert time.monotonic() - started_s < 1
     captioner.close()
     captioning.join(10)

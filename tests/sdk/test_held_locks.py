@@ -18,15 +18,15 @@ from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.home import Door
-from ugsd_sdk.profile.habit import clips_heard
+from ugsd_sdk.home import UserEgress
+from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DEADLINE_S = 1.0
 QUICK = Settings(
-    verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), acquaintance=0
+    verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), min_enrolment=0
 )
 NOISE_S = 0.3
 HOLDER = """
@@ -65,20 +65,20 @@ def hold() -> Iterator[Callable[[str, Path], None]]:
 
 @pytest.fixture
 def drafter() -> ScriptedDrafter:
-    return ScriptedDrafter(seed=3, vocabulary_size=400, habits=True)
+    return ScriptedDrafter(seed=3, vocabulary_size=400, profiles=True)
 
 
 def timed(captioner: Captioner, voice: Voice) -> tuple[str | None, float]:
     started_s = time.monotonic()
     caption = captioner.caption(voice, 16_000)
-    return caption.degraded, time.monotonic() - started_s
+    return caption.unverified_reason, time.monotonic() - started_s
 
 
 def test_a_held_ledger_costs_only_the_deadline(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Callable[[str, Path], None]
 ) -> None:
     captioner = new_captioner(config=QUICK)
-    assert captioner.caption(voice, 16_000).degraded is None
+    assert captioner.caption(voice, 16_000).unverified_reason is None
     hold("ledger", tmp_path / "home" / "ledger" / "ledger.sqlite3")
     for _ in range(3):
         reason, elapsed_s = timed(captioner, voice)
@@ -113,7 +113,7 @@ def test_a_freed_profile_is_kept_again(
             fcntl.flock(held, fcntl.LOCK_EX)
             captioner.caption(voice, 16_000)
         captioner.caption(voice, 16_000)
-    assert clips_heard(tmp_path / "home" / "habits", "default") == 2
+    assert num_enrolled_clips(tmp_path / "home" / "habits", "default") == 2
 
 
 def test_all_waits_of_a_caption_share_one_budget(
@@ -139,7 +139,7 @@ def test_all_waits_of_a_caption_share_one_budget(
     captioner.caption(voice, 16_000)
     (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
     hold("profile", profile.with_suffix(".lock"))
-    monkeypatch.setattr(Door, "note", held_note)
+    monkeypatch.setattr(UserEgress, "record_decisions", held_note)
     for name in ("receipts", "usage", "used", "limits"):
         monkeypatch.setattr(Egress, name, held)
     fake.answer = lambda block: None  # a verifier that is silent, too

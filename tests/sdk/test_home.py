@@ -15,7 +15,7 @@ from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
 
 New = Callable[..., Captioner]
@@ -27,8 +27,8 @@ ONE_BLOCK = Settings(limits=BudgetLimits(blocks_per_day=1))
 def home(new_captioner: New, voice: Voice, tmp_path: Path) -> Home:
     """One whose budget of the day is spent."""
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).escalation.blocks == 1
-    return Home.at(tmp_path / "home")
+        assert captioner.caption(voice, 16_000).usage.num_blocks == 1
+    return Home.from_path(tmp_path / "home")
 
 
 def remove(ledger: Path) -> None:
@@ -62,9 +62,9 @@ def test_a_lost_ledger_does_not_renew_the_budget(
     lose(Ledger(home.ledger).path)
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert captioner.caption(voice, 16_000).unverified_reason == "ledger unavailable"
         with pytest.raises(LedgerCorrupt, match=r"restore it, or move the home"):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
     assert len(fake.frames) == sent
 
 
@@ -74,9 +74,9 @@ def test_a_lost_log_key_is_not_replaced_beside_a_log(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert captioner.caption(voice, 16_000).unverified_reason == "ledger unavailable"
         with pytest.raises(LedgerCorrupt, match=r"log\.key was removed"):
-            captioner.connect(5)
+            captioner.wait_until_connected(5)
     assert len(fake.frames) == sent
     assert not home.log_key.exists()
 
@@ -88,7 +88,7 @@ def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
     home.log_key.unlink()
     sent = len(fake.frames)
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+        assert captioner.caption(voice, 16_000).unverified_reason == "ledger unavailable"
     assert len(fake.frames) == sent
 
 
@@ -97,7 +97,7 @@ def test_a_home_that_was_moved_away_starts_anew(
 ) -> None:
     home.path.rename(home.path.with_name("aside"))
     with new_captioner(config=ONE_BLOCK) as captioner:
-        assert captioner.caption(voice, 16_000).escalation.blocks == 1
+        assert captioner.caption(voice, 16_000).usage.num_blocks == 1
 
 
 def test_a_crash_before_the_key_is_made_leaves_a_home_that_starts(
@@ -106,15 +106,15 @@ def test_a_crash_before_the_key_is_made_leaves_a_home_that_starts(
     def crash(path: object) -> LogKey:
         raise KeyboardInterrupt
 
-    home = Home.at(tmp_path / "home")
+    home = Home.from_path(tmp_path / "home")
     with monkeypatch.context() as crashing:
         crashing.setattr(LogKey, "open_or_create", crash)
         with pytest.raises(KeyboardInterrupt):
-            Door(home, BudgetLimits(), "ada").open()
+            UserEgress(home, BudgetLimits(), "ada").open()
     assert Ledger(home.ledger).path.exists()
     assert not home.log_key.exists()
     with new_captioner() as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
@@ -126,7 +126,7 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", forbidden)
         with new_captioner() as captioner:
-            assert captioner.caption(voice, 16_000).degraded == "ledger unavailable"
+            assert captioner.caption(voice, 16_000).unverified_reason == "ledger unavailable"
     assert not fake.frames
 
 
@@ -140,16 +140,18 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     from ugsd_privacy.tlog.log_keys import LogKey
     from ugsd_sdk.settings.config import AuditSettings
 
-    home, verifier = Home.at(tmp_path / "new"), VerifierKey.generate().public
+    home, verifier = Home.from_path(tmp_path / "new"), VerifierKey.generate().public
     sizes, erased = [], []
     for day in (0, 1, 2, 2, 3):
         now_s = 2e9 + day * 86_400
         keep = AuditSettings(retention_days=1)
-        door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda now_s=now_s: now_s)
-        door.open()
+        user_egress = UserEgress(
+            home, BudgetLimits(), "ada", audit=keep, clock=lambda now_s=now_s: now_s
+        )
+        user_egress.open()
         if day == 0:
-            door.open().seal_hello(ClientChannel(verifier))
-        door.close()
+            user_egress.open().seal_hello(ClientChannel(verifier))
+        user_egress.close()
         with home.open_ledger() as ledger:
             owner = OwnerKey.load(home.owner_key)
             summary = verify_log(ledger, LogKey.load(home.log_key).public, owner=owner)
@@ -164,17 +166,17 @@ def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) 
     from ugsd_privacy.protocol.channel import ClientChannel
     from ugsd_sdk.settings.config import AuditSettings
 
-    home, now_s = Home.at(tmp_path / "new"), [2e9]
+    home, now_s = Home.from_path(tmp_path / "new"), [2e9]
     keep = AuditSettings(retention_days=1)
-    door = Door(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
-    door.open().seal_hello(ClientChannel(VerifierKey.generate().public))
+    user_egress = UserEgress(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
+    user_egress.open().seal_hello(ClientChannel(VerifierKey.generate().public))
     kept = []
     for _ in range(4):
-        door.open()
+        user_egress.open()
         with home.open_ledger() as ledger, ledger.reading() as view:
             kept.append(len(view.sealed_leaves()))
         now_s[0] += 86_400
-    door.close()
+    user_egress.close()
     assert kept == [1, 1, 0, 0]
 
 
@@ -183,22 +185,22 @@ def test_a_home_that_others_may_write_in_is_refused(tmp_path: Path) -> None:
     path.mkdir()
     path.chmod(0o777)
     with pytest.raises(LedgerUnavailable, match="chmod 700"):
-        Door(Home.at(path), BudgetLimits(), "ada").open()
+        UserEgress(Home.from_path(path), BudgetLimits(), "ada").open()
 
 
 def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path) -> None:
-    place = Home.at(tmp_path / "own")
-    door = Door(place, BudgetLimits(), "ada")
-    door.open()
-    door.close()
-    fresh = Home.at(tmp_path / "fresh")
+    place = Home.from_path(tmp_path / "own")
+    user_egress = UserEgress(place, BudgetLimits(), "ada")
+    user_egress.open()
+    user_egress.close()
+    fresh = Home.from_path(tmp_path / "fresh")
     fresh.path.mkdir(mode=0o700)
     fresh.open_ledger().close()
     shutil.rmtree(place.ledger)
     shutil.copytree(fresh.ledger, place.ledger)
     place.anchor.unlink()
     with pytest.raises(LedgerCorrupt, match="anchor was removed"):
-        Door(place, BudgetLimits(), "ada").open()
+        UserEgress(place, BudgetLimits(), "ada").open()
 
 
 def test_what_is_old_is_looked_for_once_a_day(
@@ -210,19 +212,21 @@ def test_what_is_old_is_looked_for_once_a_day(
     erased: list[float] = []
     monkeypatch.setattr(Egress, "erase", lambda self, *, before_s: erased.append(before_s))
     now_s, keep = [2e9], AuditSettings(retention_days=1)
-    door = Door(Home.at(tmp_path / "new"), BudgetLimits(), "a", audit=keep, clock=lambda: now_s[0])
+    user_egress = UserEgress(
+        Home.from_path(tmp_path / "new"), BudgetLimits(), "a", audit=keep, clock=lambda: now_s[0]
+    )
     for later_s in (0, 1, 60, 86_400, 86_401):
         now_s[0] = 2e9 + later_s
-        door.open()
-    door.close()
+        user_egress.open()
+    user_egress.close()
     assert len(erased) == 2
 
 
 def test_an_owners_key_that_others_may_read_keeps_everything_in(tmp_path: Path) -> None:
-    home = Home.at(tmp_path / "new")
-    door = Door(home, BudgetLimits(), "ada")
-    door.open()
-    door.close()
+    home = Home.from_path(tmp_path / "new")
+    user_egress = UserEgress(home, BudgetLimits(), "ada")
+    user_egress.open()
+    user_egress.close()
     home.owner_key.chmod(0o644)
     with pytest.raises(LedgerUnavailable, match="chmod 600"):
-        Door(home, BudgetLimits(), "ada").open()
+        UserEgress(home, BudgetLimits(), "ada").open()

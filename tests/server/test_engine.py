@@ -75,7 +75,9 @@ class Reference:
             ):
                 p = self.p(committed, without_content=False)
                 token = int(p.argmax())
-                if p[token] < self.continuation.sure or (not self.states and token in CONTENT):
+                if p[token] < self.continuation.continue_above or (
+                    not self.states and token in CONTENT
+                ):
                     break
                 committed.append(token)
                 more.append(token)

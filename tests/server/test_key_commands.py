@@ -16,7 +16,7 @@ from ugsd_privacy.keys.manifest import KeyManifest, verify_manifest
 from ugsd_privacy.keys.root import RootKey, RootPin
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_server.cli import main
-from ugsd_server.listing import Listed, next_manifest
+from ugsd_server.manifest_entries import ManifestEntry, next_manifest
 
 DAY = 86_400
 BEGIN = 1_800_000_000
@@ -227,17 +227,21 @@ def test_a_key_whose_time_is_over_is_not_listed() -> None:
     for ends_s in (BEGIN - 1, BEGIN):
         with pytest.raises(KeyFileError, match=f"{key.fingerprint} is over: leave it out"):
             next_manifest(
-                [Listed(key, ends_s)], None, serial=None, issued_s=BEGIN, expires_s=BEGIN + DAY
+                [ManifestEntry(key, ends_s)],
+                None,
+                serial=None,
+                issued_s=BEGIN,
+                expires_s=BEGIN + DAY,
             )
 
 
 def test_of_new_keys_the_last_is_the_newest_and_old_ones_stay_older() -> None:
     old, *new = [VerifierKey.generate().public for _ in range(3)]
     first = next_manifest(
-        [Listed(old)], None, serial=None, issued_s=BEGIN, expires_s=BEGIN + 9 * DAY
+        [ManifestEntry(old)], None, serial=None, issued_s=BEGIN, expires_s=BEGIN + 9 * DAY
     )
     second = next_manifest(
-        [Listed(new[0]), Listed(new[1]), Listed(old)],
+        [ManifestEntry(new[0]), ManifestEntry(new[1]), ManifestEntry(old)],
         first,
         serial=None,
         issued_s=BEGIN + DAY,

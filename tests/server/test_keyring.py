@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_server.keyring import MAX_EARLIER_KEYS, KeyRing, end_of, public_file, rotate
+from ugsd_server.keyring import MAX_EARLIER_KEYS, KeyRing, expiry_of, public_file, rotate
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -48,7 +48,7 @@ def loaded(path: Path, clock: Callable[[], float]) -> KeyRing:
 
 
 def publics(ring: KeyRing) -> list[VerifierPublicKey]:
-    return [key.public for key in ring.accepted()]
+    return [key.public for key in ring.accepted_keys()]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_next_key_is_current_and_the_one_before_is_kept_until_its_end(path: 
     before = VerifierKey.load(path).public
     rotation = rotate(path, overlap_s=30 * DAY, now_s=NOW + 0.25)
     kept = path.with_name("verifier.key.until-2027-02-14T080000Z")
-    assert (rotation.kept, rotation.ends_s, rotation.removed) == (kept, NOW + 30 * DAY, ())
+    assert (rotation.retained, rotation.ends_s, rotation.removed) == (kept, NOW + 30 * DAY, ())
     assert VerifierKey.load(path).public == rotation.public != before
     assert VerifierKey.load(kept).public == before
     for file in (path, kept):
@@ -77,7 +77,7 @@ def test_the_next_key_is_current_and_the_one_before_is_kept_until_its_end(path: 
 
 def test_an_overlap_of_nothing_keeps_nothing(path: Path) -> None:
     rotation = rotate(path, overlap_s=0, now_s=NOW + 0.25)
-    assert rotation.kept is None
+    assert rotation.retained is None
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.pub"]
 
 
@@ -110,20 +110,20 @@ def test_changes_that_follow_each_other_at_once_are_all_noticed(path: Path, cloc
     for days in range(1, MAX_EARLIER_KEYS + 1):
         rotation = rotate(path, overlap_s=days * DAY, now_s=NOW)
         assert publics(ring)[0] == rotation.public
-        assert len(ring.accepted()) == days + 1
+        assert len(ring.accepted_keys()) == days + 1
     before = path.parent.stat()
-    assert rotation.kept is not None
-    rotation.kept.unlink()
+    assert rotation.retained is not None
+    rotation.retained.unlink()
     os.utime(path.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert len(ring.accepted()) == MAX_EARLIER_KEYS
+    assert len(ring.accepted_keys()) == MAX_EARLIER_KEYS
 
 
 @pytest.mark.usefixtures("settled")
 def test_an_earlier_key_that_is_taken_away_opens_nothing_more(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
+    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
     assert kept is not None
-    assert len(ring.accepted()) == 2
+    assert len(ring.accepted_keys()) == 2
     time.sleep(0.05)  # a tick of the file system's clock
     kept.unlink()
     assert publics(ring) == [VerifierKey.load(path).public]
@@ -136,7 +136,7 @@ def test_while_nothing_changes_no_key_is_read_again(
     rotate(path, overlap_s=DAY, now_s=NOW)
     ring = loaded(path, clock)
     monkeypatch.setattr(VerifierKey, "load", None)
-    assert len(ring.accepted()) == 2
+    assert len(ring.accepted_keys()) == 2
 
 
 @pytest.mark.usefixtures("settled")
@@ -144,12 +144,12 @@ def test_what_could_not_be_read_is_tried_again_though_nothing_seems_to_change(
     path: Path, clock: Clock
 ) -> None:
     ring = loaded(path, clock)
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
+    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
     assert kept is not None
     kept.chmod(0o640)
-    assert len(ring.accepted()) == 1
+    assert len(ring.accepted_keys()) == 1
     kept.chmod(0o600)
-    assert len(ring.accepted()) == 2
+    assert len(ring.accepted_keys()) == 2
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
@@ -157,7 +157,7 @@ def test_what_could_not_be_read_is_tried_again_though_nothing_seems_to_change(
 def test_keys_that_others_may_read_are_refused(
     path: Path, clock: Clock, which: str, mode: int
 ) -> None:
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).kept
+    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
     assert kept is not None
     (path if which == "current" else kept).chmod(mode)
     with pytest.raises(KeyFileError, match="chmod 600"):
@@ -175,16 +175,16 @@ def test_others_files_and_odd_names_beside_the_key_are_left_alone(path: Path, cl
     ]
     for name in names:
         path.with_name(name).write_text("not a key")
-    assert len(loaded(path, clock).accepted()) == 1
+    assert len(loaded(path, clock).accepted_keys()) == 1
     rotate(path, overlap_s=DAY, now_s=NOW)
     assert all(path.with_name(name).read_text() == "not a key" for name in names)
 
 
 def test_an_end_is_read_from_the_name_of_either_file() -> None:
     for name in ("v.until-2027-01-15T080000Z", "v.until-2027-01-15T080000Z.pub"):
-        assert end_of(Path("/a") / name) == NOW
+        assert expiry_of(Path("/a") / name) == NOW
     for name in ("v", "v.pub", "ugsd-vk1:" + "A" * 1622, "v.until-2027-13-15T080000Z"):
-        assert end_of(Path(name)) is None
+        assert expiry_of(Path(name)) is None
 
 
 def test_files_that_cannot_be_read_leave_the_keys_as_they_were(
@@ -207,7 +207,7 @@ def test_files_that_cannot_be_read_leave_the_keys_as_they_were(
 
 
 def test_keys_whose_end_has_come_are_removed_by_the_next_rotation(path: Path) -> None:
-    first = rotate(path, overlap_s=DAY, now_s=NOW).kept
+    first = rotate(path, overlap_s=DAY, now_s=NOW).retained
     second = rotate(path, overlap_s=DAY, now_s=NOW + DAY - 1)
     assert (second.removed, first is not None and first.exists()) == ((), True)
     third = rotate(path, overlap_s=DAY, now_s=NOW + DAY)
@@ -215,8 +215,8 @@ def test_keys_whose_end_has_come_are_removed_by_the_next_rotation(path: Path) ->
     assert first is not None
     assert not first.exists()
     assert not public_file(first).exists()
-    assert second.kept is not None
-    assert second.kept.exists()
+    assert second.retained is not None
+    assert second.retained.exists()
 
 
 def test_no_more_keys_are_kept_open_than_are_tried(path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_key_behind_a_link_is_rotated_where_it_is(path: Path, tmp_path: Path) 
     rotation = rotate(link, overlap_s=DAY, now_s=NOW)
     assert link.is_symlink()
     assert VerifierKey.load(link).public == rotation.public == publics(ring)[0]
-    assert len(ring.accepted()) == 2
+    assert len(ring.accepted_keys()) == 2
 
 
 def test_one_rotation_at_a_time(path: Path) -> None:
@@ -305,7 +305,7 @@ for n in itertools.count(1):
 def test_a_crash_at_any_step_leaves_a_usable_key_and_loses_none(path: Path, tmp_path: Path) -> None:
     rotate(path, overlap_s=DAY, now_s=NOW - 2 * DAY)  # one whose end has come is removed, too
     rotate(path, overlap_s=DAY, now_s=NOW - 10)
-    opened = {key.public for key in loaded(path, Clock()).accepted()}
+    opened = {key.public for key in loaded(path, Clock()).accepted_keys()}
     assert len(opened) == 2
     source, copies = tmp_path / "source", tmp_path / "copies"
     source.mkdir()

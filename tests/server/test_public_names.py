@@ -21,7 +21,7 @@ EXPORTS = {
     ],
     "key_commands": ["register"],
     "keyring": ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "end_of", "public_file", "rotate"],
-    "listing": ["Listed", "next_manifest"],
+    "listing": ["ManifestEntry", "next_manifest"],
     "metrics": ["Metrics"],
     "session": ["Close", "Reply", "SessionLimits", "VerifierSession", "Work"],
     "settings": ["STARTER_FOLDER", "Settings"],

@@ -15,7 +15,7 @@ from ugsd_privacy.protocol.channel import (
     FRAME_BYTES,
     HELLO_BYTES,
     ClientChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     Cover,
@@ -225,7 +225,7 @@ def test_the_owner_must_finish_what_it_has_in_hand(pair: Pair, make_block: Any) 
     )
 
 
-def reply_to(pair: Pair, message: bytes, shape: Shape) -> tuple[Any, int]:
+def reply_to(pair: Pair, message: bytes, shape: TrafficShape) -> tuple[Any, int]:
     """The answer to a frame of ``shape``, and its frame's size."""
     step = pair.session.receive(pair.device.seal(message, shape))
     if isinstance(step, Work):
@@ -236,10 +236,16 @@ def reply_to(pair: Pair, message: bytes, shape: Shape) -> tuple[Any, int]:
 
 def test_a_cover_is_answered_by_a_cover_and_changes_nothing(pair: Pair, make_block: Any) -> None:
     cover = encode(Cover())
-    for shape, size in ((Shape.CONSTANT, CONSTANT_FRAME_BYTES), (Shape.PADDED, 128)):
+    for shape, size in ((TrafficShape.CONSTANT, CONSTANT_FRAME_BYTES), (TrafficShape.PADDED, 128)):
         assert reply_to(pair, cover, shape) == (Cover(), size)
-        assert isinstance(pair.send(encode(make_block((2,), caption=pair.metrics.covers))), Verdict)
-    assert (pair.metrics.covers, pair.metrics.verdicts, sum(pair.metrics.refusals.values())) == (
+        assert isinstance(
+            pair.send(encode(make_block((2,), caption=pair.metrics.cover_frames))), Verdict
+        )
+    assert (
+        pair.metrics.cover_frames,
+        pair.metrics.verdicts,
+        sum(pair.metrics.refusals.values()),
+    ) == (
         2,
         2,
         0,
@@ -257,23 +263,25 @@ def test_a_frame_of_the_constant_size_gets_one_whatever_the_answer(
         "cover": encode(Cover()),
     }
     for message in asked.values():
-        answer, size = reply_to(pair, message, Shape.CONSTANT)
+        answer, size = reply_to(pair, message, TrafficShape.CONSTANT)
         assert size == CONSTANT_FRAME_BYTES
     assert answer == Cover()
-    assert reply_to(pair, asked["bad message"], Shape.PADDED)[1] == 128, "a smaller one by itself"
+    assert reply_to(pair, asked["bad message"], TrafficShape.PADDED)[1] == 128, (
+        "a smaller one by itself"
+    )
 
 
 def test_an_answer_that_the_constant_frame_cannot_hold_is_refused_as_too_large(
     pair: Pair, make_block: Any
 ) -> None:
     long = Verdict(caption=0, start=0, accepted=1, correction=None, continuation=(2**20 - 1,) * 255)
-    for caption, shape in enumerate(Shape):
+    for caption, shape in enumerate(TrafficShape):
         frame = pair.device.seal(encode(make_block((2,), caption=caption)), shape)
         assert isinstance(pair.session.receive(frame), Work)
         step = pair.session.finish(long)
         assert isinstance(step, Reply)
         answer = decode_server_message(pair.device.open(step.frame))
-        constant = shape is Shape.CONSTANT
+        constant = shape is TrafficShape.CONSTANT
         assert answer == (Refusal(code=RefusalCode.TOO_LARGE) if constant else long)
         assert len(step.frame) == (CONSTANT_FRAME_BYTES if constant else 2048)
 

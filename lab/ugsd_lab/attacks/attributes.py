@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.attacks.findings import Finding, strongest
-from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network
-from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, TrainingBudget, fit_network
+from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.evaluation.intervals import Measure, draws, interval
 
@@ -55,9 +55,9 @@ def attack_attribute(
     attribute: str,
     corpus: str,
     folds: Sequence[Fold],
-    seen: Seen,
+    seen: Observation,
     *,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
     control: bool = True,
 ) -> list[Finding]:
     """The strongest attacker's balanced accuracy; nothing where there are no two values to tell.
@@ -114,7 +114,7 @@ def _attempt(
     folds: Sequence[Fold],
     features: NDArray[np.float32],
     attacker: str,
-    effort: Effort,
+    effort: TrainingBudget,
     *,
     permuted: bool = False,
 ) -> Measure:

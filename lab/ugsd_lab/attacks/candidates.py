@@ -8,8 +8,8 @@ from math import erfc, exp, inf, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.attacks.learning import FULL, Effort
-from ugsd_lab.attacks.projections import KINDS, SHIPPED_KIND, Lessons, Made
+from ugsd_lab.attacks.learning import FULL, TrainingBudget
+from ugsd_lab.attacks.projections import KINDS, SHIPPED_KIND, Made, TrainingSet
 from ugsd_lab.attacks.voices import Voices
 
 __all__ = ["BELIEFS_ONLY", "Candidate", "Material", "candidates", "epsilon"]
@@ -100,10 +100,12 @@ class Material:
     """(n, E) the same where all captions of a speaker are made with one habit."""
     beliefs: Float32
     """(n, K) what the drafter believes at the first position."""
-    lessons: Lessons
+    lessons: TrainingSet
     _made: dict[tuple[str, int], Made] = field(default_factory=dict, compare=False)
 
-    def states(self, one: Candidate, *, at_once: bool = False, effort: Effort = FULL) -> Float32:
+    def states(
+        self, one: Candidate, *, at_once: bool = False, effort: TrainingBudget = FULL
+    ) -> Float32:
         """(n, B) as they leave; the mean of several where several leave."""
         parts = [self.beliefs] if one.beliefs else []
         if one.kind != BELIEFS_ONLY:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.attacks.findings import Finding, strongest
-from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network, ridge
-from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, TrainingBudget, fit_network, ridge
+from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.data.captions import LEXICON, attributes_named
 from ugsd_lab.evaluation.intervals import Measure, draws, interval, share_measure
@@ -56,10 +56,10 @@ def attack_unsent(
     voices: Voices,
     corpus: str,
     folds: Sequence[Fold],
-    seen: Seen,
+    seen: Observation,
     unsent: Sequence[Unsent],
     *,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
 ) -> list[Finding]:
     """How often a fact that stayed is guessed right, over all attributes; chance is what the best
     guess of the attacker reaches who reads the tokens that left and no state."""
@@ -101,7 +101,7 @@ def _guessed(
     features: Float32,
     unsent: Sequence[Unsent],
     attacker: str,
-    effort: Effort,
+    effort: TrainingBudget,
 ) -> Measure:
     right: list[float] = []
     speakers: list[str] = []
@@ -136,10 +136,10 @@ def attack_frames(
     voices: Voices,
     corpus: str,
     folds: Sequence[Fold],
-    seen: Seen,
+    seen: Observation,
     mels: NDArray[np.float16],
     *,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
 ) -> list[Finding]:
     """The mean correlation of a clip's mel frames with those made from what was seen, both as they
     differ from the mean frames of the clip's corpus.
@@ -226,7 +226,7 @@ _Fit = Callable[[Float32, Float32], Callable[[Float32], Float32]]
 """From features and frames to what makes frames of features."""
 
 
-def _rebuilders(effort: Effort) -> Mapping[str, _Fit]:
+def _rebuilders(effort: TrainingBudget) -> Mapping[str, _Fit]:
     def linear(penalty: float) -> _Fit:
         def fit(features: Float32, frames: Float32) -> Callable[[Float32], Float32]:
             weights, bias = ridge(features, frames, penalty)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["EMBEDDER", "HOW_TO_GET_IT", "embed_clips", "find_weights"]
 

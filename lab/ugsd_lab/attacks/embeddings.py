@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.attacks.learning import Effort, Network, fit_network
+from ugsd_lab.attacks.learning import Network, TrainingBudget, fit_network
 
 __all__ = ["ATTACKERS", "Comparison", "unit"]
 
@@ -107,21 +107,21 @@ def _directions(means: Float64, count: int) -> Float64:
     return directions[: min(count, len(means) - 1)].T
 
 
-def _as_it_is(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+def _as_it_is(features: NDArray[np.float32], speakers: Int64, effort: TrainingBudget) -> Comparison:
     return _Linear(np.zeros(features.shape[1]), np.eye(features.shape[1]))
 
 
-def _wccn(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+def _wccn(features: NDArray[np.float32], speakers: Int64, effort: TrainingBudget) -> Comparison:
     mean, whitening, _ = _whitened(features, speakers)
     return _Linear(mean, whitening)
 
 
-def _lda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+def _lda(features: NDArray[np.float32], speakers: Int64, effort: TrainingBudget) -> Comparison:
     mean, whitening, means = _whitened(features, speakers)
     return _Linear(mean, whitening @ _directions(means, _LDA_DIM))
 
 
-def _plda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+def _plda(features: NDArray[np.float32], speakers: Int64, effort: TrainingBudget) -> Comparison:
     mean, whitening, means = _whitened(features, speakers)
     directions = _directions(means, _PLDA_DIM)
     spread = (means @ directions).var(axis=0, ddof=1)
@@ -129,11 +129,11 @@ def _plda(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Com
     return _Plda(mean, whitening @ directions, np.maximum(spread - own, 1e-3))
 
 
-def _network(features: NDArray[np.float32], speakers: Int64, effort: Effort) -> Comparison:
+def _network(features: NDArray[np.float32], speakers: Int64, effort: TrainingBudget) -> Comparison:
     return _Network(fit_network(features, speakers, effort=effort))
 
 
-ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, Effort], Comparison]] = (
+ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, TrainingBudget], Comparison]] = (
     MappingProxyType(
         {
             "cosine": _as_it_is, "WCCN": _wccn, "LDA": _lda, "PLDA": _plda, "network": _network,

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from ugsd_lab.attacks.attributes import attack_attribute
 from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, epsilon
 from ugsd_lab.attacks.findings import Finding
-from ugsd_lab.attacks.learning import FULL, Effort, fit_network
-from ugsd_lab.attacks.seen import Seen
+from ugsd_lab.attacks.learning import FULL, TrainingBudget, fit_network
+from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.speakers import IDENTIFICATION, attack_speakers
 from ugsd_lab.attacks.voices import Fold, Voices, named, open_folds
 from ugsd_lab.data.recipe import PROJECTED
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["Row", "as_json", "measure_all", "pareto", "pick"]
 
@@ -66,7 +66,11 @@ class Row:
 
 
 def measure_all(
-    material: Material, some: Sequence[Candidate], progress: Progress, *, effort: Effort = FULL
+    material: Material,
+    some: Sequence[Candidate],
+    progress: Progress,
+    *,
+    effort: TrainingBudget = FULL,
 ) -> list[Row]:
     """Each candidate's utility and leakage."""
     rows = []
@@ -76,7 +80,7 @@ def measure_all(
     return rows
 
 
-def _measure(material: Material, one: Candidate, effort: Effort) -> Row:
+def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
     voices = material.voices
     states = material.states(one, effort=effort)
     together = material.states(one, at_once=True, effort=effort) if one.habit else states
@@ -102,10 +106,10 @@ def _speaker(
     voices: Voices,
     folds: Mapping[str, Sequence[Fold]],
     states: Float32,
-    effort: Effort,
+    effort: TrainingBudget,
     attackers: Sequence[str],
 ) -> float:
-    seen = Seen("states", "", {"states": states})
+    seen = Observation("states", "", {"states": states})
     return _mean_advantage(
         attack_speakers(
             voices, name, some, seen, attackers=attackers, effort=effort, only=(IDENTIFICATION,)
@@ -115,9 +119,9 @@ def _speaker(
 
 
 def _sentence(
-    voices: Voices, folds: Mapping[str, Sequence[Fold]], states: Float32, effort: Effort
+    voices: Voices, folds: Mapping[str, Sequence[Fold]], states: Float32, effort: TrainingBudget
 ) -> float:
-    seen = Seen("states", "", {"states": states})
+    seen = Observation("states", "", {"states": states})
     return _mean_advantage(
         attack_attribute(voices, "sentence", name, some, seen, effort=effort, control=False)
         for name, some in folds.items()
@@ -129,7 +133,7 @@ def _mean_advantage(found: Iterable[Sequence[Finding]]) -> float:
 
 
 def _emotion_accuracy(
-    material: Material, states: Float32, one: Candidate, effort: Effort
+    material: Material, states: Float32, one: Candidate, effort: TrainingBudget
 ) -> dict[str, float]:
     """Of a reader who is taught every corpus, half of the time without what the drafter believes:
     of those that it was trained on it is surer than of any that it will hear."""
@@ -146,7 +150,7 @@ def _emotion_accuracy(
     held = np.isin(voices.split, ["dev", "calibration"]) & (voices.emotion != "")
     right: dict[str, list[float]] = {name: [] for name in names.tolist()}
     for seed in range(2):
-        trial = Effort(effort.steps, effort.seed + seed)
+        trial = TrainingBudget(effort.steps, effort.seed + seed)
         network = fit_network(shown[train], emotions[train], weights=weights, effort=trial)
         guessed = network.classes(states)
         for name, shares in right.items():

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from math import isnan
 from pathlib import Path
 
-from ugsd_privacy.reports.leakage import LEAKAGE_FILE, STRANGER, Leak, Leakage
+from ugsd_privacy.reports.leakage import LEAKAGE_FILE, UNENROLLED, Leakage, LeakageFigure
 from ugsd_sdk.drafter.onnx import weights_of
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
-from ugsd_lab.attacks.seen import EVIDENCE
+from ugsd_lab.attacks.observations import EVIDENCE
 
 __all__ = ["leakage_of", "write_leakage"]
 
@@ -20,7 +20,7 @@ def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage
     groups: dict[tuple[str, str, str, str, bool], list[Finding]] = {}
     for one in report.findings:
         if one.seen != EVIDENCE and not isnan(one.value):
-            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == STRANGER)
+            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == UNENROLLED)
             groups.setdefault(key, []).append(one)
     controls = {
         (one.attack, one.measure, one.corpus): one.value
@@ -37,9 +37,9 @@ def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage
 
 def _leaks(
     found: Iterable[Finding], controls: Mapping[tuple[Attack, str, str], float]
-) -> Iterable[Leak]:
+) -> Iterable[LeakageFigure]:
     for one in found:
-        yield Leak(
+        yield LeakageFigure(
             attack=one.attack,
             measure=one.measure,
             corpus=one.corpus,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CLASSIFIERS", "FULL", "QUICK", "Effort", "Network", "fit_network", "ridge"]
+__all__ = ["CLASSIFIERS", "FULL", "QUICK", "Network", "TrainingBudget", "fit_network", "ridge"]
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -24,7 +24,7 @@ _WIDE = 64
 
 
 @dataclass(frozen=True)
-class Effort:
+class TrainingBudget:
     """How hard attackers try."""
 
     steps: int = 400
@@ -32,8 +32,8 @@ class Effort:
     seed: int = 0
 
 
-FULL = Effort()
-QUICK = Effort(steps=80)
+FULL = TrainingBudget()
+QUICK = TrainingBudget(steps=80)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def fit_network(
     *,
     weights: NDArray[np.float64] | None = None,
     linear: bool = False,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
 ) -> Network:
     """Classes (n,) or values (n, k) from ``features`` (n, d).
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_GRAPH, find_file
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.candidates import Material
-from ugsd_lab.attacks.heard import listen_to_parts
-from ugsd_lab.attacks.projections import Lessons
-from ugsd_lab.attacks.seen import Acquaintance, drawn_habits
+from ugsd_lab.attacks.encoder_outputs import listen_to_parts
+from ugsd_lab.attacks.observations import Enrolment, drawn_profiles
+from ugsd_lab.attacks.projections import TrainingSet
 from ugsd_lab.attacks.study import Target
 from ugsd_lab.data.recipe import PROJECTED
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.models.listening import Progress
-from ugsd_lab.models.networks import BELIEF_DIM
+from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.models.networks import ATTRIBUTE_DIM
 
 __all__ = ["material_of"]
 
@@ -29,48 +29,48 @@ def material_of(target: Target, cache: Path | None, progress: Progress) -> Mater
 
     Raises :class:`EvaluationError` where a corpus is missing that projections are fitted on.
     """
-    voices, evidence = target.voices, target.heard.evidence
+    voices, embedding = target.voices, target.heard.evidence
     training = voices.split == "train"
     taught = training & np.isin(voices.corpus, PROJECTED)
     home = training & np.isin(voices.corpus, list(target.home))
     missing = sorted({*PROJECTED, *target.home} - set(voices.corpora))
     if missing:
         raise EvaluationError(f"the frontier needs {', '.join(missing)}: name its --data")
-    population = evidence[taught].mean(axis=0)
-    least = Settings().acquaintance
-    own = _less_habit(target, Acquaintance(least, "running"), population)
+    population = embedding[taught].mean(axis=0)
+    least = Settings().min_enrolment
+    own = _profile_removed(target, Enrolment(least, "running"), population)
     rows = np.flatnonzero(taught).tolist()
     parts = listen_to_parts(
-        find_file(target.folder, EARS_GRAPH), [voices.clips[row] for row in rows],
+        find_file(target.folder, AUDIO_ENCODER_GRAPH), [voices.clips[row] for row in rows],
         None if cache is None else cache.with_name(f"parts-{cache.name}"), progress,
     )  # fmt: skip
-    lessons = Lessons(
-        evidence[taught], voices.speaker[taught], voices.emotion[taught], parts,
+    lessons = TrainingSet(
+        embedding[taught], voices.speaker[taught], voices.emotion[taught], parts,
         own[home], voices.speaker[home], voices.emotion[home],
     )  # fmt: skip
-    at_once = _less_habit(target, Acquaintance(least, "at once"), population)
-    return Material(voices, evidence, own, at_once, _beliefs(target, least, progress), lessons)
+    at_once = _profile_removed(target, Enrolment(least, "at once"), population)
+    return Material(voices, embedding, own, at_once, _beliefs(target, least, progress), lessons)
 
 
-def _less_habit(target: Target, known: Acquaintance, population: Float32) -> Float32:
+def _profile_removed(target: Target, known: Enrolment, population: Float32) -> Float32:
     """(n, E) as the drafter's reader takes the habit out."""
-    evidence = target.heard.evidence
-    habits = drawn_habits(target.voices, evidence, known)
+    embedding = target.heard.evidence
+    profiles = drawn_profiles(target.voices, embedding, known)
     return np.stack(
         [
-            heard - habit.trust * (habit.mean - population) if habit.count else heard
-            for heard, habit in zip(evidence, habits, strict=True)
+            heard - profile.weight * (profile.mean - population) if profile.count else heard
+            for heard, profile in zip(embedding, profiles, strict=True)
         ]
     ).astype(np.float32)
 
 
 def _beliefs(target: Target, least: int, progress: Progress) -> Float32:
     """(n, BELIEF_DIM) the last part of the state of the first position."""
-    evidence = target.heard.evidence
-    habits = drawn_habits(target.voices, evidence, Acquaintance(least))
+    embedding = target.heard.evidence
+    profiles = drawn_profiles(target.voices, embedding, Enrolment(least))
     believed = []
-    for done, (heard, habit) in enumerate(zip(evidence, habits, strict=True), 1):
-        session = target.reader.start(target.reader.read(heard, habit))
-        believed.append(session.predict().state[-BELIEF_DIM:])
-        progress("reading beliefs", done, len(evidence), "")
+    for done, (heard, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
+        session = target.reader.start(target.reader.condition(heard, profile))
+        believed.append(session.predict().state[-ATTRIBUTE_DIM:])
+        progress("reading beliefs", done, len(embedding), "")
     return np.stack(believed).astype(np.float32)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugsd_lab.attacks.learning import Effort
+from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.voices import named
 from ugsd_lab.models.discriminant import discriminant
 
-__all__ = ["KINDS", "SHIPPED_KIND", "Lessons", "Made", "leace"]
+__all__ = ["KINDS", "SHIPPED_KIND", "Made", "TrainingSet", "leace"]
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -34,7 +34,7 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingSet:
     """What projections learn from: clips of training speakers."""
 
     evidence: Float32
@@ -63,10 +63,10 @@ def _less_mean(values: Float64, groups: NDArray[np.str_]) -> Float64:
 
 
 def _linear(mean: Float64, matrix: Float64) -> Made:
-    return lambda evidence: ((evidence - mean) @ matrix).astype(np.float32)
+    return lambda embedding: ((embedding - mean) @ matrix).astype(np.float32)
 
 
-def _pca(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _pca(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """The leading components of how clips differ within a speaker, each scaled to one."""
     mean, scale, scaled = lessons.scaled
     within = _less_mean(scaled, lessons.speakers)
@@ -79,17 +79,17 @@ def _components(within: Float64, dim: int) -> Float64:
     return matrix
 
 
-def _cells(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _cells(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """Linear discriminant of speaker x emotion, whatever was said."""
     return _discriminant(lessons, dim, words=0.0)
 
 
-def _cells_not_words(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _cells_not_words(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """The same, of directions in which the parts of a clip differ little: as shipped."""
     return _discriminant(lessons, dim, words=1.0)
 
 
-def _discriminant(lessons: Lessons, dim: int, *, words: float) -> Made:
+def _discriminant(lessons: TrainingSet, dim: int, *, words: float) -> Made:
     speakers, emotions = lessons.speakers.tolist(), lessons.emotions.tolist()
     return _linear(
         *discriminant(lessons.evidence, speakers, emotions, lessons.parts, dim, words=words)
@@ -116,26 +116,26 @@ def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float6
     return mean, matrix
 
 
-def _erased(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _erased(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """The speaker erased in closed form, then the components within speakers."""
     numbers, _ = named(lessons.home_speakers)
     centre, erase = leace(lessons.home.astype(np.float64), numbers)
     mean, scale, _ = lessons.scaled
 
-    def erased(evidence: Float32) -> Float64:
-        return evidence - (evidence - centre) @ erase
+    def erased(embedding: Float32) -> Float64:
+        return embedding - (embedding - centre) @ erase
 
     within = _less_mean((erased(lessons.evidence) - mean) / scale, lessons.speakers)
     made = _linear(mean, _components(within, dim) / scale[:, None])
-    return lambda evidence: made(erased(evidence).astype(np.float32))
+    return lambda embedding: made(erased(embedding).astype(np.float32))
 
 
-def _trained(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _trained(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """A network trained to tell the feeling, on all that is at home."""
     return _network(lessons, dim, effort, against=0.0)
 
 
-def _adversarial(lessons: Lessons, dim: int, effort: Effort) -> Made:
+def _adversarial(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
     """The same, trained at once to hide the speaker: gradient reversal (Ganin & Lempitsky 2015)."""
     return _network(lessons, dim, effort, against=_REVERSED)
 
@@ -153,7 +153,7 @@ class _Reversed(torch.autograd.Function):
         return -ctx.factor * gradients[0], None
 
 
-def _network(lessons: Lessons, dim: int, effort: Effort, *, against: float) -> Made:
+def _network(lessons: TrainingSet, dim: int, effort: TrainingBudget, *, against: float) -> Made:
     torch.manual_seed(effort.seed)
     mean, scale = lessons.home.mean(axis=0), lessons.home.std(axis=0) + 1e-6
     inputs = torch.from_numpy(((lessons.home - mean) / scale).astype(np.float32))
@@ -184,8 +184,8 @@ def _network(lessons: Lessons, dim: int, effort: Effort, *, against: float) -> M
     body.eval()
 
     @torch.inference_mode()
-    def made_of(evidence: Float32) -> Float32:
-        scaled = torch.from_numpy(((evidence - mean) / scale).astype(np.float32))
+    def made_of(embedding: Float32) -> Float32:
+        scaled = torch.from_numpy(((embedding - mean) / scale).astype(np.float32))
         return body(scaled).numpy()  # type: ignore[no-any-return]
 
     return made_of
@@ -196,7 +196,7 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 SHIPPED_KIND = "discriminant, not words"
-KINDS: Mapping[str, Callable[[Lessons, int, Effort], Made]] = MappingProxyType(
+KINDS: Mapping[str, Callable[[TrainingSet, int, TrainingBudget], Made]] = MappingProxyType(
     {
         "within-speaker PCA": _pca,
         "LEACE, PCA": _erased,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ugsd_lab.attacks.embeddings import ATTACKERS, Comparison, unit
 from ugsd_lab.attacks.findings import Finding, strongest
-from ugsd_lab.attacks.learning import FULL, Effort
+from ugsd_lab.attacks.learning import FULL, TrainingBudget
+from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.scores import FALSE_POSITIVES, Trials, bounds, measured
-from ugsd_lab.attacks.seen import Seen
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.evaluation.intervals import draws, interval
 
@@ -30,7 +30,7 @@ Int64 = NDArray[np.int64]
 
 ENROLMENT = 10
 """Captions of a speaker whom the attacker knows by name, and captions in a set."""
-_LOTS = 4
+_RANDOM_DRAWS = 4
 """How often they are drawn."""
 IDENTIFICATION = "identification"
 LINKAGE, SAME_GENDER = "EER", "EER, same gender"
@@ -44,11 +44,11 @@ def attack_speakers(
     voices: Voices,
     corpus: str,
     folds: Sequence[Fold],
-    seen: Seen,
+    seen: Observation,
     *,
     attackers: Collection[str] = tuple(ATTACKERS),
     only: Collection[str] | None = None,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
 ) -> list[Finding]:
     """The strongest of the attackers over all readings of what is seen, measure by measure.
 
@@ -110,7 +110,9 @@ def _kind(measure: str) -> Literal["EER", "TPR"]:
     return "TPR" if measure == LINKED else "EER"
 
 
-def _finding(measure: str, corpus: str, seen: Seen, attempts: Mapping[str, _Attempt]) -> Finding:
+def _finding(
+    measure: str, corpus: str, seen: Observation, attempts: Mapping[str, _Attempt]
+) -> Finding:
     """The strongest attempt's."""
     some = next(iter(attempts.values()))
     chance = {
@@ -146,7 +148,7 @@ def _attempt(
     folds: Sequence[Fold],
     features: NDArray[np.float32],
     name: str,
-    effort: Effort,
+    effort: TrainingBudget,
     wanted: Collection[str],
 ) -> _Attempt:
     attempt = _Attempt()
@@ -201,7 +203,7 @@ def _enrolments(
     embedded: Float64, speakers: Int64, rng: np.random.Generator
 ) -> Iterator[tuple[Float64, Int64]]:
     """Means of ten clips (S, e), fewer where a speaker has few, and the other clips' rows."""
-    for _ in range(_LOTS):
+    for _ in range(_RANDOM_DRAWS):
         means, others = [], []
         for speaker in range(int(speakers.max()) + 1):
             own = rng.permutation(np.flatnonzero(speakers == speaker))
@@ -241,7 +243,7 @@ def _sets(
     """Pairs of disjoint sets of ten captions; of two such scores the sum of both standardised: of
     their means, and of their means and standard deviations."""
     parts = []
-    for _ in range(_LOTS):
+    for _ in range(_RANDOM_DRAWS):
         means, spreads, owners = [], [], []
         for speaker in range(int(speakers.max()) + 1):
             own = rng.permutation(np.flatnonzero(speakers == speaker))

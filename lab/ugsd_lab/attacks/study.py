@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoding.uncertainty import Calibrator
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
+from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_GRAPH, VOCABULARY_FILE, OnnxDrafter, find_file
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import ATTRIBUTES, LANGUAGE, attack_attribute
 from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_facts
+from ugsd_lab.attacks.disclosures import Reader
+from ugsd_lab.attacks.encoder_outputs import EncoderOutputs, listen
 from ugsd_lab.attacks.findings import Finding, Report
-from ugsd_lab.attacks.heard import Heard, listen
-from ugsd_lab.attacks.learning import FULL, QUICK, Effort
-from ugsd_lab.attacks.leaving import Reader
-from ugsd_lab.attacks.seen import EVIDENCE, Acquaintance, Departures, Seen, depart
+from ugsd_lab.attacks.learning import FULL, QUICK, TrainingBudget
+from ugsd_lab.attacks.observations import EVIDENCE, Disclosures, Enrolment, Observation, disclose
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Fold, Voices, folds_of, folds_together
 from ugsd_lab.data.corpora import CORPORA, Clip
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["Target", "attack", "prepare"]
 
@@ -43,11 +43,11 @@ class Target:
     home: tuple[str, ...]
     """The corpora that it was trained on."""
     reader: Reader
-    gate: Calibrator
+    gate: RejectionPredictor
     vocabulary: int
     """How many token ids there are."""
     voices: Voices
-    heard: Heard
+    heard: EncoderOutputs
 
     def folds(self) -> Mapping[str, list[Fold]]:
         """By corpus; those without two speakers to attack are left out."""
@@ -73,9 +73,9 @@ def prepare(
         raise EvaluationError(f"no clips of {', '.join(CORPORA)}: name another --data")
     reader = OnnxDrafter(folder)
     reader.load()
-    heard = listen(find_file(folder, EARS_GRAPH), voices.clips, cache, progress)
+    heard = listen(find_file(folder, AUDIO_ENCODER_GRAPH), voices.clips, cache, progress)
     pieces = json.loads(find_file(folder, VOCABULARY_FILE).read_bytes())
-    gate = Calibrator.load(folder / "gate.json")
+    gate = RejectionPredictor.load(folder / "gate.json")
     return Target(folder, tuple(home), reader, gate, len(pieces), voices, heard)
 
 
@@ -88,11 +88,11 @@ def attack(
 ) -> Report:
     """Speakers, attributes and content, from evidence and from what left under each disclosure."""
     known, effort = _acquaintances(quick=quick), QUICK if quick else FULL
-    evidence = Seen(EVIDENCE, "", {EVIDENCE: target.heard.evidence})
+    embedding = Observation(EVIDENCE, "", {EVIDENCE: target.heard.evidence})
     findings: list[Finding] = []
     notes = list(_notes(target))
     for seen, departures in (
-        (evidence, None),
+        (embedding, None),
         *_all_seen(target, known, [_DEFAULT] if quick else disclosures, progress),
     ):
         findings += _attacked(target, seen, departures, effort, progress)
@@ -104,24 +104,24 @@ def attack(
     return Report(target.folder.name, target.home, tuple(findings), tuple(notes), quick)
 
 
-def _acquaintances(*, quick: bool) -> list[Acquaintance]:
+def _acquaintances(*, quick: bool) -> list[Enrolment]:
     """The first is the device's own: from the least acquaintance on, in a stream of captions. Then
     a stranger's, and the worst that a device could do: never learn more of a voice."""
-    least = Settings().acquaintance
-    running, stranger = Acquaintance(least, "running"), Acquaintance(0)
-    return [running, stranger] if quick else [running, stranger, Acquaintance(least, "at once")]
+    least = Settings().min_enrolment
+    running, stranger = Enrolment(least, "running"), Enrolment(0)
+    return [running, stranger] if quick else [running, stranger, Enrolment(least, "at once")]
 
 
 def _all_seen(
     target: Target,
-    known: Sequence[Acquaintance],
+    known: Sequence[Enrolment],
     disclosures: Sequence[Disclosure],
     progress: Progress,
-) -> Iterator[tuple[Seen, Departures]]:
+) -> Iterator[tuple[Observation, Disclosures]]:
     """Every disclosure with the first acquaintance, the default one with the others."""
     for number, one in enumerate(known):
         every = disclosures if number == 0 else [_DEFAULT]
-        departures = depart(
+        departures = disclose(
             target.reader, target.gate, target.voices, target.heard.evidence, one, every, progress
         )
         for disclosure in every:
@@ -130,9 +130,9 @@ def _all_seen(
 
 def _attacked(
     target: Target,
-    seen: Seen,
-    departures: Departures | None,
-    effort: Effort,
+    seen: Observation,
+    departures: Disclosures | None,
+    effort: TrainingBudget,
     progress: Progress,
 ) -> list[Finding]:
     voices, folds = target.voices, target.folds()
@@ -152,7 +152,7 @@ def _attacked(
 
 
 def _unsent(
-    target: Target, disclosure: Disclosure, departures: Departures, effort: Effort
+    target: Target, disclosure: Disclosure, departures: Disclosures, effort: TrainingBudget
 ) -> list[Finding]:
     """What of the drafts stayed here when the verifier wrote on after the first block."""
     seen = departures.seen(disclosure, target.vocabulary, at_first=True)
@@ -175,7 +175,7 @@ def _embedded(target: Target, weights: Path, progress: Progress) -> list[Finding
     embedded[rows] = embedder.embed_clips(
         weights, [target.voices.clips[row] for row in rows], progress
     )
-    seen = Seen("recording", "", {embedder.EMBEDDER: embedded})
+    seen = Observation("recording", "", {embedder.EMBEDDER: embedded})
     return [
         finding
         for corpus, some in folds.items()

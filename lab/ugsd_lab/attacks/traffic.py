@@ -11,19 +11,19 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.attributes import balanced_accuracy
 from ugsd_lab.attacks.findings import Finding, strongest
-from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, Effort, fit_network
-from ugsd_lab.attacks.seen import Acquaintance, drawn_habits
+from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, TrainingBudget, fit_network
+from ugsd_lab.attacks.observations import Enrolment, drawn_profiles
 from ugsd_lab.attacks.study import Target
 from ugsd_lab.attacks.voices import named
-from ugsd_lab.attacks.wiretap import Overheard, overhear
+from ugsd_lab.attacks.wiretap import Capture, capture
 from ugsd_lab.evaluation.intervals import Measure, draws, interval
 from ugsd_lab.evaluation.metrics import auroc
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = [
     "ESCALATED",
@@ -31,7 +31,7 @@ __all__ = [
     "TRAFFIC_NOTE",
     "attack_traffic",
     "features_of",
-    "judge_traffic",
+    "score_traffic",
 ]
 
 Float32 = NDArray[np.float32]
@@ -52,22 +52,26 @@ TRAFFIC_NOTE = (
 
 
 def attack_traffic(
-    target: Target, progress: Progress, *, effort: Effort = FULL, per_speaker: int | None = None
+    target: Target,
+    progress: Progress,
+    *,
+    effort: TrainingBudget = FULL,
+    per_speaker: int | None = None,
 ) -> list[Finding]:
     """Whether a caption was escalated, and of what emotion, in each shape."""
     voices = target.voices
     rows = _sample(voices.speaker, per_speaker or _CLIPS_PER_SPEAKER)
-    habits = drawn_habits(voices, target.heard.evidence, Acquaintance(Settings().acquaintance))
-    heard = [(target.heard.evidence[row], habits[row]) for row in rows.tolist()]
+    profiles = drawn_profiles(voices, target.heard.evidence, Enrolment(Settings().min_enrolment))
+    heard = [(target.heard.evidence[row], profiles[row]) for row in rows.tolist()]
     findings = []
-    for shape in Shape:
-        pace_ms = REPLY_AFTER_MS if shape is Shape.CONSTANT else 0
+    for shape in TrafficShape:
+        pace_ms = REPLY_AFTER_MS if shape is TrafficShape.CONSTANT else 0
         overheard = []
-        for one in overhear(target.reader, target.gate, heard, shape, reply_after_ms=pace_ms):
+        for one in capture(target.reader, target.gate, heard, shape, reply_after_ms=pace_ms):
             overheard.append(one)
             progress(f"listening in, {shape}", len(overheard), len(heard), "")
         speakers, emotions = voices.speaker[rows], voices.emotion[rows]
-        findings += judge_traffic(str(shape), overheard, speakers, emotions, effort=effort)
+        findings += score_traffic(str(shape), overheard, speakers, emotions, effort=effort)
     return findings
 
 
@@ -79,13 +83,13 @@ def _sample(speakers: NDArray[np.str_], count: int) -> NDArray[np.int64]:
     return mixed
 
 
-def judge_traffic(
+def score_traffic(
     shape: str,
-    overheard: Sequence[Overheard],
+    overheard: Sequence[Capture],
     speakers: NDArray[np.str_],
     emotions: NDArray[np.str_],
     *,
-    effort: Effort = FULL,
+    effort: TrainingBudget = FULL,
 ) -> list[Finding]:
     """The strongest observer's area under the ROC curve for ``escalated``, and balanced accuracy
     for ``emotion``, on speakers other than it learnt from."""
@@ -107,7 +111,7 @@ def judge_traffic(
     return [*findings, _finding(shape, EMOTION, 1 / kinds, results, int(told.sum()))]
 
 
-def features_of(overheard: Sequence[Overheard]) -> Float32:
+def features_of(overheard: Sequence[Capture]) -> Float32:
     """(n, F) counts and bytes each way, and direction, size and time of the first passings."""
     rows = []
     for one in overheard:
@@ -136,7 +140,7 @@ def _area(
     escalated: NDArray[np.bool_],
     speakers: NDArray[np.str_],
     linear: bool,
-    effort: Effort,
+    effort: TrainingBudget,
 ) -> Measure:
     scores = np.full(len(seen), 0.5)
     for train, test in _folds(speakers):
@@ -171,7 +175,7 @@ def _accuracy(
     emotions: NDArray[np.str_],
     speakers: NDArray[np.str_],
     linear: bool,
-    effort: Effort,
+    effort: TrainingBudget,
 ) -> Measure:
     guessed = np.empty_like(emotions)
     for train, test in _folds(speakers):

@@ -20,33 +20,33 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_sdk.audio.samples import MIN_DURATION_S
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import UncertaintyPolicy
-from ugsd_sdk.decoding.uncertainty import Calibrator
-from ugsd_sdk.drafter import Drafter, DrafterInfo, DraftSession, Evidence
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
+from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.settings import Settings as ServerSettings
 from ugsd_server.verifier.engine import Verifier
 
-from ugsd_lab.attacks.leaving import Reader
+from ugsd_lab.attacks.disclosures import Reader
 
-__all__ = ["Overheard", "Passed", "overhear"]
+__all__ = ["Capture", "Packet", "capture"]
 
 Float32 = NDArray[np.float32]
 
-_NO_CAPS = BudgetLimits.uncapped()
+_NO_CAPS = BudgetLimits.without_caps()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
 _READ_BYTES = 1 << 16
 _LARGEST = 2**20
 
 
 @dataclass(frozen=True)
-class Passed:
+class Packet:
     """Bytes that passed at once."""
 
     up: bool
@@ -57,23 +57,23 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Overheard:
+class Capture:
     """A caption, from outside."""
 
-    passed: tuple[Passed, ...]
+    passed: tuple[Packet, ...]
     escalated: bool
     """What is to be found out: whether any block left."""
 
 
-def overhear(
+def capture(
     reader: Reader,
-    gate: Calibrator,
-    heard: Sequence[tuple[Float32, Habit]],
-    shape: Shape,
+    gate: RejectionPredictor,
+    heard: Sequence[tuple[Float32, SpeakerProfile]],
+    shape: TrafficShape,
     *,
     verifier: Verifier | None = None,
     reply_after_ms: float = 0,
-) -> Iterator[Overheard]:
+) -> Iterator[Capture]:
     """Caption clips, each given as its evidence and its speaker's habit, one after another.
 
     ``verifier`` is the bundled one unless given.
@@ -91,21 +91,25 @@ def overhear(
             uncertainty=gate,
             policy=UncertaintyPolicy(gate.threshold),
             config=Settings(
-                home=Path(home), limits=_NO_CAPS, verifier=_PATIENT, shape=shape, remember=False
+                home=Path(home),
+                limits=_NO_CAPS,
+                verifier=_PATIENT,
+                traffic_shape=shape,
+                keep_profile=False,
             ),
         ) as captioner,
     ):
-        captioner.connect()
+        captioner.wait_until_connected()
         for row in range(len(heard)):
             relay.begin()
             caption = captioner.caption(device.ticket(row), device.info.sample_rate)
-            yield Overheard(relay.end(), caption.escalation.blocks > 0)
+            yield Capture(relay.end(), caption.usage.num_blocks > 0)
 
 
 class _Known(Drafter):
     """A drafter whose ears have heard all clips; what it is then given is a ticket."""
 
-    def __init__(self, reader: Reader, heard: Sequence[tuple[Float32, Habit]]) -> None:
+    def __init__(self, reader: Reader, heard: Sequence[tuple[Float32, SpeakerProfile]]) -> None:
         self._reader, self._heard = reader, heard
 
     @property
@@ -123,12 +127,12 @@ class _Known(Drafter):
         samples[0], samples[1] = (row + 1) / _LARGEST, 1
         return samples
 
-    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
+    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
         heard, own = self._heard[round(float(samples[0]) * _LARGEST) - 1]
-        return replace(self._reader.read(heard, own), heard=None)
+        return replace(self._reader.condition(heard, own), unnormalised=None)
 
-    def start(self, evidence: Evidence) -> DraftSession:
-        return self._reader.start(evidence)
+    def start(self, embedding: AudioEmbedding) -> DraftSession:
+        return self._reader.start(embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._reader.text(tokens)
@@ -183,7 +187,7 @@ class _Relay:
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
         self._lock = threading.Lock()
-        self._passed: list[Passed] = []
+        self._passed: list[Packet] = []
         self._began_s = 0.0
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -207,7 +211,7 @@ class _Relay:
         with self._lock:
             self._passed, self._began_s = [], monotonic()
 
-    def end(self) -> tuple[Passed, ...]:
+    def end(self) -> tuple[Packet, ...]:
         """What passed since."""
         with self._lock:
             return tuple(self._passed)
@@ -234,7 +238,7 @@ class _Relay:
         with suppress(OSError):
             while data := source.recv(_READ_BYTES):
                 with self._lock:
-                    passed = Passed(up, len(data), monotonic() - self._began_s)
+                    passed = Packet(up, len(data), monotonic() - self._began_s)
                     self._passed.append(passed)
                 sink.sendall(data)
         with suppress(OSError):

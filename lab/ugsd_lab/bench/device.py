@@ -80,13 +80,13 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
     settings = Settings(home=home)
     times: list[float] = []
     with Captioner(verifier="embedded", config=settings, policy=AlwaysEscalate()) as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         captioner.caption(clip)
         for done in range(1, runs + 1):
             caption = captioner.caption(clip)
-            if caption.degraded is None:
+            if caption.unverified_reason is None:
                 times.append(caption.latency_ms.total)
-            progress("warm, every block escalated", done, runs, caption.degraded or "")
+            progress("warm, every block escalated", done, runs, caption.unverified_reason or "")
     return [
         Figure("4 s clip, every block verified on loopback, p50", percentile(times, 50), "ms"),
         Figure("4 s clip, every block verified on loopback, p95", percentile(times, 95), "ms"),
@@ -143,9 +143,9 @@ def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
         verifier_key=key.public.to_text(),
         config=Settings(home=folder / "bytes"),
     ) as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         for done, clip in enumerate(clips, 1):
-            sent.append(captioner.caption(clip.path).escalation.bytes_sent)
+            sent.append(captioner.caption(clip.path).usage.bytes_sent)
             progress("counting bytes", done, len(clips), "")
     name = "sent per caption, handshake aside, mean (EMO-DB test)"
     return Figure(name, float(np.mean(sent)), "bytes", 1024)

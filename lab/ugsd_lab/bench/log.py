@@ -21,13 +21,13 @@ from pathlib import Path
 from time import perf_counter
 
 from ugsd_privacy.audit.bodies import Epoch
-from ugsd_privacy.audit.records import CARRIED, EgressRecord, Leaf
+from ugsd_privacy.audit.records import BLOCK_FIELDS, EgressRecord, Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import Ledger, Passage, Signing
-from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
+from ugsd_privacy.ledger import EgressTransaction, Ledger, SigningTransaction
+from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
 from ugsd_privacy.protocol.messages import Block, Disclosure, encode
 from ugsd_privacy.tlog.log_keys import LogKey
 
@@ -74,12 +74,12 @@ def write_log(home: Path, records: int, progress: Progress) -> LogKey:
         owner_key.save(home / "owner.key")
         owner, epoch = owner_key.public, None
         key = LogKey.open_or_create(home / "log.key")
-        signer, signing = LogSigner(key), Signing(db)
+        signer, signing = LogSigner(key), SigningTransaction(db)
         for index in range(records):
             if not index % BLOCKS_PER_CAPTION:
                 caption = os.urandom(16)
             epoch = _record(db, caption, NOW_S + index, owner, epoch)
-            is_kept = index >= records - CHECKPOINTS_KEPT * BLOCKS_PER_CAPTION
+            is_kept = index >= records - MAX_CHECKPOINTS * BLOCKS_PER_CAPTION
             if is_kept and (index + 1) % BLOCKS_PER_CAPTION == 0:
                 signer.sign(signing)
             progress("writing a log", index + 1, records, "")
@@ -95,7 +95,7 @@ def _record(
     epoch: Epoch | None,
 ) -> Epoch:
     """Write one, sealed in ``epoch`` or in the one that it begins, which is returned."""
-    passage = Passage(db, "ada", caption, now_s, None)
+    passage = EgressTransaction(db, "ada", caption, now_s, None)
     message = Block(
         caption=0,
         keep=0,
@@ -109,7 +109,7 @@ def _record(
         kind="block",
         caption_id=caption,
         disclosure=Disclosure.SUMMARY,
-        **{name: getattr(message, name) for name in CARRIED},
+        **{name: getattr(message, name) for name in BLOCK_FIELDS},
         message=encode(message),
         clip_norm=1.0,
         sigma=1.0,
@@ -125,8 +125,8 @@ def _record(
     )
     salt = os.urandom(32)
     body = record.to_bytes()
-    content = Leaf.of(body, record.charge, salt).to_bytes()
-    began = epoch or Epoch.begin(passage.index, os.urandom(32), owner)
+    content = Leaf.from_body(body, record.charge, salt).to_bytes()
+    began = epoch or Epoch.create(passage.index, os.urandom(32), owner)
     sealed = began.seal(passage.index, content, salt, body)
     passage.record(_CHARGE, content=content, sealed=sealed)
     if epoch is None:
@@ -161,7 +161,7 @@ def _append(where: Ledger | Path, count: int) -> None:
         return
     for _ in range(count):
         caption, salt = os.urandom(16), os.urandom(32)
-        with where.passage(user="ada", caption=caption, now_s=NOW_S) as passage:
+        with where.begin_egress(user="ada", caption=caption, now_s=NOW_S) as passage:
             content = Leaf(salt, FRAME_BYTES, 1, BLOCK_TOKENS).to_bytes()
             passage.record(_CHARGE, content=content, sealed=bytes(450))
 

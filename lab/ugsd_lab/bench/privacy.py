@@ -17,12 +17,12 @@ from time import perf_counter_ns, process_time_ns
 import numpy as np
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.dp.accounting import epsilon_of_spend, spend
+from ugsd_privacy.dp.accounting import epsilon_of_privacy_cost, privacy_cost
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.tlog.log_keys import LogKey
 from websockets.frames import Frame, Opcode
@@ -42,9 +42,9 @@ def measure_privacy(runs: int, folder: Path | None, progress: Progress) -> list[
     """All figures, one after another. The ledger lies in ``folder``, a scratch one if none."""
     with tempfile.TemporaryDirectory(prefix="ugsd-bench-", dir=folder) as scratch:
         place = Path(scratch)
-        plain = _door(place / "plain", runs, None, Shape.PADDED, progress)
-        noised = _door(place / "noised", runs, SIGMA, Shape.PADDED, progress)
-        constant = _door(place / "constant", runs, None, Shape.CONSTANT, progress)
+        plain = _door(place / "plain", runs, None, TrafficShape.PADDED, progress)
+        noised = _door(place / "noised", runs, SIGMA, TrafficShape.PADDED, progress)
+        constant = _door(place / "constant", runs, None, TrafficShape.CONSTANT, progress)
         return [
             *plain.figures("door, whole", goals=(1.5, 0.5)),
             *noised.figures(f"door with noise of sigma {SIGMA}", goals=(1.5, 0.5)),
@@ -77,7 +77,9 @@ class _Door:
         yield Figure("  the first one", self.first_ms, "ms")
 
 
-def _door(folder: Path, runs: int, sigma: float | None, shape: Shape, progress: Progress) -> _Door:
+def _door(
+    folder: Path, runs: int, sigma: float | None, shape: TrafficShape, progress: Progress
+) -> _Door:
     key, log_key = VerifierKey.generate(), LogKey.generate()
     states = np.random.default_rng(0).normal(size=(TOKENS, NUMBERS)).astype(np.float32)
     block = Escalation(
@@ -94,7 +96,7 @@ def _door(folder: Path, runs: int, sigma: float | None, shape: Shape, progress: 
             ledger=ledger,
             log_key=log_key,
             owner=measured.owner.public,
-            limits=BudgetLimits.uncapped(),
+            limits=BudgetLimits.without_caps(),
             user="ada",
             sigma=sigma,
         )
@@ -117,7 +119,7 @@ def _door(folder: Path, runs: int, sigma: float | None, shape: Shape, progress: 
     return measured
 
 
-def _alone(path: Path, runs: int, door: _Door, progress: Progress) -> Iterator[Figure]:
+def _alone(path: Path, runs: int, user_egress: _Door, progress: Progress) -> Iterator[Figure]:
     """The two things that no door could do without: a durable commit, and sealing."""
     key = VerifierKey.generate()
     channel, server = ClientChannel(key.public), ServerChannel(key)
@@ -131,16 +133,16 @@ def _alone(path: Path, runs: int, door: _Door, progress: Progress) -> Iterator[F
 
             def commit() -> None:
                 db.execute("BEGIN IMMEDIATE")
-                db.execute("INSERT INTO passages VALUES (?)", (door.frame,))
+                db.execute("INSERT INTO passages VALUES (?)", (user_egress.frame,))
                 db.execute("COMMIT")
 
             commits.append(_timed(commit)[0])
-            seals.append(_timed(lambda: channel.seal(door.message))[0])
+            seals.append(_timed(lambda: channel.seal(user_egress.message))[0])
             progress("commit and seal alone", done, runs, "")
     commit_ms, seal_ms = percentile(commits, 50), percentile(seals, 50)
     yield Figure("durable commit of one row, alone, p50", commit_ms, "ms")
     yield Figure("sealing, alone, p50", seal_ms, "ms")
-    whole_ms = percentile(door.wall_ms, 50)
+    whole_ms = percentile(user_egress.wall_ms, 50)
     yield Figure("the whole door against both alone", whole_ms / (commit_ms + seal_ms), "x")
 
 
@@ -167,10 +169,10 @@ def _handshake(runs: int, progress: Progress) -> Iterator[Figure]:
     yield Figure("handshake, wall time of both sides, p95", percentile(wall, 95), "ms")
 
 
-def _wire(door: _Door) -> Iterator[Figure]:
+def _wire(user_egress: _Door) -> Iterator[Figure]:
     """What the block of the bench takes on the wire, TCP and below left out."""
-    message, frame = len(door.message), len(door.frame)
-    sent = len(Frame(Opcode.BINARY, door.frame).serialize(mask=True))
+    message, frame = len(user_egress.message), len(user_egress.frame)
+    sent = len(Frame(Opcode.BINARY, user_egress.frame).serialize(mask=True))
     sealed = 1 + 2 + 16  # type, length, tag; the rest of the frame is padding
     overhead = sealed + sent - frame
     content = TOKENS * NUMBERS + 2 * TOKENS
@@ -184,16 +186,18 @@ def _wire(door: _Door) -> Iterator[Figure]:
 
 
 def _accounting(runs: int) -> Iterator[Figure]:
-    total = spend(sensitivity=2.0, sigma=SIGMA, vectors=12)
-    times = [_timed(lambda: epsilon_of_spend(total, 1e-6))[1] for _ in range(runs)]
+    total = privacy_cost(sensitivity=2.0, sigma=SIGMA, vectors=12)
+    times = [_timed(lambda: epsilon_of_privacy_cost(total, 1e-6))[1] for _ in range(runs)]
     yield Figure("epsilon of 12 states, CPU, p50", percentile(times, 50), "ms")
 
 
-def _verification(folder: Path, door: _Door) -> Iterator[Figure]:
+def _verification(folder: Path, user_egress: _Door) -> Iterator[Figure]:
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         found = []
         wall_ms, _ = _timed(
-            lambda: found.append(verify_log(ledger, door.key.public, owner=door.owner))
+            lambda: found.append(
+                verify_log(ledger, user_egress.key.public, owner=user_egress.owner)
+            )
         )
         yield Figure("records verified in a second", 1000 * found[0].size / wall_ms, "")
 

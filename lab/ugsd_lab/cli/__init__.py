@@ -116,11 +116,11 @@ def train(
     Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
     on the same machine and versions.
     """
-    from ugsd_lab.training.starter import train_pair
+    from ugsd_lab.training.starter import train_starter_pair
 
     recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
     with shown_progress() as progress:
-        folders = train_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
+        folders = train_starter_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
     tell(*map(str, folders))
 
 
@@ -210,7 +210,7 @@ def _probe(
     pair: Pair, clips: Sequence[Clip], split: str, progress: Progress
 ) -> dict[str, str] | None:
     """What a probe of the drafter's evidence says, where all that the drafter knows is at hand."""
-    from ugsd_sdk.drafter.onnx import EARS_GRAPH, find_file
+    from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_GRAPH, find_file
 
     from ugsd_lab.evaluation.probe import probe_emotions
 
@@ -219,7 +219,7 @@ def _probe(
     if {clip.corpus for clip in train} != set(pair.home):
         return None
     heard = [clip for clip in clips if clip.split == split and clip.emotion]
-    return probe_emotions(find_file(pair.drafter, EARS_GRAPH), train, heard, progress)
+    return probe_emotions(find_file(pair.drafter, AUDIO_ENCODER_GRAPH), train, heard, progress)
 
 
 @_app.command(epilog="Example: ugsd-lab attack --data corpora")
@@ -261,9 +261,9 @@ def attack(
     On speakers whom neither the states' training nor the attackers knew, by the strongest of
     several attackers, beside the same attackers on what never leaves and on permuted labels.
     """
-    from ugsd_lab.cli.attack import Asked, disclosures_named, run
+    from ugsd_lab.cli.attack import AttackOptions, disclosures_named, run
 
-    asked = Asked(
+    asked = AttackOptions(
         data, drafter, cache, plot, frontier, quick, as_json, markdown,
         disclosures_named(disclosure or ()), write,
     )  # fmt: skip
@@ -337,8 +337,8 @@ def quality(
     from ugsd_lab.data.corpora import load_corpora
     from ugsd_lab.errors import EvaluationError
     from ugsd_lab.evaluation import pair_of
-    from ugsd_lab.evaluation.quality import measure, write_quality
-    from ugsd_lab.evaluation.quality_tables import as_markdown, print_quality
+    from ugsd_lab.evaluation.risk_calibration import measure, write_quality
+    from ugsd_lab.evaluation.risk_calibration_tables import as_markdown, print_quality
 
     if as_json and markdown:
         raise EvaluationError("--json and --markdown are two outputs: name one of them")
@@ -425,7 +425,7 @@ def captions_audit(
             clips,
             measures,
             load_norms(),
-            caption_audit.sayable(STARTER_DRAFTER),
+            caption_audit.expressible_words(STARTER_DRAFTER),
             progress,
             seed=seed,
         )

@@ -15,7 +15,7 @@ from ugsd_lab.attacks import frontier, printing
 from ugsd_lab.attacks.candidates import candidates
 from ugsd_lab.attacks.findings import as_json
 from ugsd_lab.attacks.leakage import write_leakage
-from ugsd_lab.attacks.learning import QUICK, Effort
+from ugsd_lab.attacks.learning import QUICK, TrainingBudget
 from ugsd_lab.attacks.material import material_of
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.study import Target, attack, prepare
@@ -24,16 +24,16 @@ from ugsd_lab.data.corpora import load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import pair_of
 from ugsd_lab.evaluation.plots import check_picture
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
-_EFFORT = Effort(steps=200)
+_EFFORT = TrainingBudget(steps=200)
 """Of the frontier's attackers and readers, of which there are many."""
 
-__all__ = ["Answer", "Asked", "disclosures_named", "run"]
+__all__ = ["AttackOptions", "AttackOutput", "disclosures_named", "run"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class AttackOptions:
     """The options of the command."""
 
     data: Path | None
@@ -50,7 +50,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AttackOutput:
     """The tables, to be written once the progress bars are gone."""
 
     show: Callable[[], None]
@@ -65,7 +65,7 @@ def disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
     return tuple(one for one in Disclosure if not names or one in names)
 
 
-def run(asked: Asked, progress: Progress) -> Answer:
+def run(asked: AttackOptions, progress: Progress) -> AttackOutput:
     """Attack, or compare ways of making states. Raises :class:`EvaluationError` for options that
     exclude each other."""
     if asked.as_json and asked.markdown:
@@ -91,13 +91,13 @@ def run(asked: Asked, progress: Progress) -> Answer:
     if asked.write:
         write_leakage(report, pair.drafter, _command(asked))
     if asked.as_json:
-        return Answer(lambda: tell_json(json.dumps(as_json(report), indent=1)))
+        return AttackOutput(lambda: tell_json(json.dumps(as_json(report), indent=1)))
     if asked.markdown:
-        return Answer(lambda: tell_document(f"{printing.as_markdown(report)}\n"))
-    return Answer(lambda: printing.print_report(report, console()))
+        return AttackOutput(lambda: tell_document(f"{printing.as_markdown(report)}\n"))
+    return AttackOutput(lambda: printing.print_report(report, console()))
 
 
-def _command(asked: Asked) -> str:
+def _command(asked: AttackOptions) -> str:
     """What prints the same figures."""
     data = "" if asked.data is None or asked.quick else " --data DIR"
     only = (
@@ -109,7 +109,7 @@ def _command(asked: Asked) -> str:
     return f"ugsd-lab attack --drafter {asked.drafter}{data}{only}{quick}"
 
 
-def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
+def _frontier(asked: AttackOptions, target: Target, progress: Progress) -> AttackOutput:
     material = material_of(target, asked.cache, progress)
     rows = frontier.measure_all(
         material, candidates(quick=asked.quick), progress, effort=QUICK if asked.quick else _EFFORT
@@ -117,7 +117,7 @@ def _frontier(asked: Asked, target: Target, progress: Progress) -> Answer:
     if asked.plot is not None:
         draw_frontier(asked.plot, rows)
     if asked.as_json:
-        return Answer(lambda: tell_json(json.dumps(frontier.as_json(rows), indent=1)))
+        return AttackOutput(lambda: tell_json(json.dumps(frontier.as_json(rows), indent=1)))
     if asked.markdown:
-        return Answer(lambda: tell_document(f"{printing.frontier_markdown(rows)}\n"))
-    return Answer(lambda: printing.print_frontier(rows, console()))
+        return AttackOutput(lambda: tell_document(f"{printing.frontier_markdown(rows)}\n"))
+    return AttackOutput(lambda: printing.print_frontier(rows, console()))

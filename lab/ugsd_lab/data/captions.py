@@ -31,7 +31,7 @@ __all__ = [
     "LEXICON",
     "MAX_WORDS",
     "MIN_WORDS",
-    "Facts",
+    "AttributeLabels",
     "attributes_named",
     "caption",
     "corrected",
@@ -43,7 +43,7 @@ MIN_WORDS, MAX_WORDS = 12, 40
 
 
 @dataclass(frozen=True)
-class Facts:
+class AttributeLabels:
     """All that a caption may state."""
 
     gender: str | None
@@ -53,7 +53,7 @@ class Facts:
     levels: Levels
 
     @classmethod
-    def of(cls, clip: Clip, levels: Levels) -> Facts:
+    def of(cls, clip: Clip, levels: Levels) -> AttributeLabels:
         """What is known of ``clip``, whose prosody has ``levels``.
 
         Raises :class:`CorpusError` for a clip without a label: nobody knows what to write.
@@ -233,7 +233,7 @@ _PLAIN_AFFECT = 0.75
 class _Wording:
     """The slots of one caption, filled as they are asked for."""
 
-    def __init__(self, facts: Facts, rng: random.Random) -> None:
+    def __init__(self, facts: AttributeLabels, rng: random.Random) -> None:
         self._facts, self._rng = facts, rng
 
     def pick(self, phrases: Sequence[str]) -> str:
@@ -245,7 +245,7 @@ class _Wording:
     def word(self, attribute: str, form: str) -> str:
         return self.pick(LEXICON[attribute][self._facts.value(attribute) or ""][form])
 
-    def told(self, attribute: str) -> bool:
+    def mentions(self, attribute: str) -> bool:
         """Whether a fact that may be left out is told."""
         plain = self._facts.value(attribute) == _PLAIN.get(attribute, "mid")
         leave_out = (_UNSAID if plain else _OPTIONAL).get(attribute, 0.0)
@@ -294,7 +294,7 @@ class _Wording:
     def qualities(self) -> str:
         """``low, flat and breathy``."""
         words = [self.word("pitch", "adjective")]
-        words += [self.word(a, "adjective") for a in ("melody", "quality") if self.told(a)]
+        words += [self.word(a, "adjective") for a in ("melody", "quality") if self.mentions(a)]
         return _listed(words)
 
     @property
@@ -304,14 +304,14 @@ class _Wording:
     @property
     def manner(self) -> str:
         """``slowly and softly, with long pauses``."""
-        parts = [self.word(a, "adverb") for a in ("pace", "loudness") if self.told(a)]
+        parts = [self.word(a, "adverb") for a in ("pace", "loudness") if self.mentions(a)]
         if not parts:
             parts = [self.word("pace", "adverb")]
         if self._rng.random() < 0.3:
             parts.reverse()
         parts.sort(key=lambda part: " " in part)  # quickly and at full volume, not the other way
         manner = " and ".join(parts)
-        if self.told("pauses"):
+        if self.mentions("pauses"):
             manner += f", {self.word('pauses', 'clause')},"
         return manner
 
@@ -387,7 +387,7 @@ _PLANS: tuple[tuple[int, _Plan], ...] = (
 """Weights and sentences. The weightiest names the feeling first: it is what is asked about."""
 
 
-def caption(facts: Facts, rng: random.Random, *, gender: bool = True) -> str:
+def caption(facts: AttributeLabels, rng: random.Random, *, gender: bool = True) -> str:
     """One caption of 12 to 40 words. ``gender=False`` gives the neutral one, of which the gendered
     one is the wording, from the same state of ``rng``."""
     weights, plans = zip(*_PLANS, strict=True)
@@ -412,7 +412,7 @@ def references(
     gender: bool = True,
 ) -> list[str]:
     """``count`` different captions of one clip."""
-    facts = Facts.of(clip, levels)
+    facts = AttributeLabels.of(clip, levels)
     digest = hashlib.sha256(f"{seed}:{clip.id}".encode()).digest()
     rng = random.Random(digest)  # noqa: S311  reproducible text, not a secret
     out: list[str] = []
@@ -461,7 +461,7 @@ def attributes_named(text: str, attribute: str) -> set[str]:
     return {_MEANING[attribute][phrase.lower()][0] for phrase in found}
 
 
-def corrected(text: str, facts: Facts, rng: random.Random) -> list[tuple[str, str]]:
+def corrected(text: str, facts: AttributeLabels, rng: random.Random) -> list[tuple[str, str]]:
     """``text`` cut into (as it is, as it should be) pieces: wherever a phrase of the lexicon states
     another value than ``facts`` has, a phrase of the same form states the right one."""
     wording = _Wording(facts, rng)

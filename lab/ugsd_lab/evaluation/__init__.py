@@ -8,10 +8,10 @@ tables.
 
 from __future__ import annotations
 
-from ugsd_lab.evaluation.arms import in_memory
 from ugsd_lab.evaluation.pairs import Pair, pair_of
 from ugsd_lab.evaluation.rows import ARMS, Result, Row, as_json
 from ugsd_lab.evaluation.study import evaluate
+from ugsd_lab.evaluation.systems import in_memory
 
 __all__ = [
     "ARMS",

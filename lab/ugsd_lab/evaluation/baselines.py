@@ -18,18 +18,18 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.policy import (
     BlockView,
     BudgetView,
-    Commit,
     Escalate,
+    KeepLocal,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.uncertainty import EntropyGate
+from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.evaluation.arms import Arm
+from ugsd_lab.evaluation.systems import System
 
 __all__ = [
     "BLOCKS",
@@ -79,30 +79,30 @@ class BlockPolicy:
         self._wanted: int | None = None
         self._index = 0
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         if block.start == 0:
             self._wanted, self._index = next(self._blocks, None), 0
-        decision = Escalate(Disclosure.SUMMARY) if self._index == self._wanted else Commit()
+        decision = Escalate(Disclosure.SUMMARY) if self._index == self._wanted else KeepLocal()
         self._index += 1
         return decision
 
 
-def paper_recipe(name: str, recipe: str) -> Arm:
+def paper_recipe(name: str, recipe: str) -> System:
     """The paper taken at its word: entropy in nats, the first rejected token replaced by the
     verifier's argmax, the rest dropped, and the drafter goes on alone."""
     acceptance, tau = RECIPES[recipe]
-    return Arm(
+    return System(
         name,
-        lambda: UncertaintyPolicy(tau, whole=True),
-        EntropyGate("nats"),
+        lambda: UncertaintyPolicy(tau, whole_block=True),
+        EntropyUncertainty("nats"),
         acceptance,
         Continuation(max_tokens=0),
     )
 
 
-def entropy_gate(name: str, threshold: float) -> Arm:
+def entropy_gate(name: str, threshold: float) -> System:
     """UGSD gated by the drafter's entropy as a share of ln V."""
-    return Arm(name, lambda: UncertaintyPolicy(threshold), EntropyGate())
+    return System(name, lambda: UncertaintyPolicy(threshold), EntropyUncertainty())
 
 
 def entropy_threshold(drafter: Path) -> float | None:
@@ -118,21 +118,21 @@ def entropy_threshold(drafter: Path) -> float | None:
     return float(value)
 
 
-def fixed_block(name: str, block: int, rate: float, captions: int) -> Arm:
+def fixed_block(name: str, block: int, rate: float, captions: int) -> System:
     """Escalates the ``block``-th block of a share ``rate`` of so many captions, drawn by lot."""
     drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
     blocks = [block if number in drawn else None for number in range(captions)]
-    return Arm(name, lambda: BlockPolicy(blocks))
+    return System(name, lambda: BlockPolicy(blocks))
 
 
-def first_token(name: str) -> Arm:
+def first_token(name: str) -> System:
     """Sends the first token of every caption, and with it the summary; the verifier writes the
     rest. Without a gate, this is the least that can leave."""
-    return Arm(name, lambda: _first_token)
+    return System(name, lambda: _first_token)
 
 
-def _first_token(block: BlockView, budget: BudgetView) -> Commit | Escalate:
-    return Escalate(Disclosure.SUMMARY, 1) if block.start == 0 else Commit()
+def _first_token(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+    return Escalate(Disclosure.SUMMARY, 1) if block.start == 0 else KeepLocal()
 
 
 def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> str:

@@ -21,24 +21,24 @@ from ugsd_lab.data.captions import (
     LEXICON,
     MAX_WORDS,
     MIN_WORDS,
-    Facts,
+    AttributeLabels,
     attributes_named,
     caption,
     references,
 )
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.prosody import Levels, Measures, Norms
-from ugsd_lab.models.listening import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = [
     "FAULTS",
-    "Audit",
+    "CaptionAudit",
     "Fault",
     "Variety",
     "as_json",
     "audit",
+    "expressible_words",
     "print_audit",
-    "sayable",
     "verdict",
 ]
 
@@ -87,7 +87,7 @@ class Variety:
 
 
 @dataclass(frozen=True)
-class Audit:
+class CaptionAudit:
     """What was found in the references of all clips."""
 
     clips: int
@@ -106,7 +106,7 @@ def audit(
     progress: Progress,
     *,
     seed: int = 0,
-) -> Audit:
+) -> CaptionAudit:
     """Audit the references of every clip that has an emotion label, with and without gender.
     ``vocabulary``: the words that the models can say, as they are written."""
     labelled = [clip for clip in clips if clip.emotion is not None]
@@ -116,7 +116,7 @@ def audit(
     faults: dict[str, list[Fault]] = {name: [] for name in FAULTS}
     for done, clip in enumerate(labelled, 1):
         levels = norms.levels(clip, measures[clip.id])
-        facts, own = Facts.of(clip, levels), _lower_words(clip.sentence) - grammar
+        facts, own = AttributeLabels.of(clip, levels), _lower_words(clip.sentence) - grammar
         with_gender, without = (
             references(clip, levels, seed=seed, gender=gender) for gender in (True, False)
         )
@@ -133,7 +133,7 @@ def audit(
             spoken = sorted(_lower_words(text) & own)
             _add(faults, clip, text, {"length": length, "utterance": spoken})
         progress("auditing", done, len(labelled), "")
-    return Audit(
+    return CaptionAudit(
         len(labelled), len(clips) - len(labelled), _variety(texts, neutral, vocabulary), faults
     )
 
@@ -146,7 +146,7 @@ def _add(
             faults[name].append(Fault(clip.id, text, ", ".join(what)))
 
 
-def _named_wrongly(text: str, facts: Facts) -> dict[str, list[str]]:
+def _named_wrongly(text: str, facts: AttributeLabels) -> dict[str, list[str]]:
     wrong = []
     for attribute in LEXICON:
         value = facts.value(attribute)
@@ -171,7 +171,7 @@ def _grammar_words() -> set[str]:
     levels = Levels("mid", "mid", "mid", "mid", "mid", "mid")
     every = product(("female", "male", None), EMOTIONS, ("normal", "strong", None), range(50))
     between = (
-        caption(Facts(gender, emotion, intensity, levels), rng)
+        caption(AttributeLabels(gender, emotion, intensity, levels), rng)
         for gender, emotion, intensity, _ in every
     )
     phrases = (p for values in ATTRIBUTE_WORDS.values() for ps in values.values() for p in ps)
@@ -211,13 +211,13 @@ def _grams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(lower[start:] for start in range(n)), strict=False)
 
 
-def sayable(drafter: Path) -> set[str]:
+def expressible_words(drafter: Path) -> set[str]:
     """The words of a drafter's vocabulary."""
     pieces = json.loads((drafter / VOCABULARY_FILE).read_text("utf-8"))
     return {piece.strip() for piece in pieces}
 
 
-def verdict(result: Audit) -> str | None:
+def verdict(result: CaptionAudit) -> str | None:
     """What is wrong, in one line; None where nothing is."""
     found = [
         f"captions that {FAULTS[name]}: {len(faults):,}"
@@ -227,7 +227,7 @@ def verdict(result: Audit) -> str | None:
     return "; ".join(found) or None
 
 
-def as_json(result: Audit) -> dict[str, object]:
+def as_json(result: CaptionAudit) -> dict[str, object]:
     """Counts and shares, with some examples of each fault."""
     faults = {
         name: {"count": len(found), "examples": [asdict(fault) for fault in found[:_EXAMPLES]]}
@@ -236,7 +236,7 @@ def as_json(result: Audit) -> dict[str, object]:
     return asdict(result) | {"faults": faults}
 
 
-def print_audit(result: Audit, console: Console) -> None:
+def print_audit(result: CaptionAudit, console: Console) -> None:
     """A table, and some examples of each fault."""
     variety = result.variety
     table = Table("what", "value", "")

@@ -16,22 +16,22 @@ from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
-    Commit,
+    KeepLocal,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.uncertainty import EntropyGate, Uncertainty
+from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, Uncertainty
 from ugsd_server.verifier.acceptance import Continuation, Typical
 from ugsd_server.verifier.engine import CaptionState
 
 from ugsd_lab.data.corpora import Clip
-from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
 from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_gate
 from ugsd_lab.evaluation.metrics import emotion_right
 from ugsd_lab.evaluation.pairs import Where
+from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
 
 if TYPE_CHECKING:
-    from ugsd_lab.models.listening import Progress
+    from ugsd_lab.models.embeddings import Progress
 
 __all__ = [
     "CURVE_CLIPS",
@@ -108,11 +108,11 @@ class _Draft:
     def __init__(self) -> None:
         self.captions: list[list[BlockView]] = []
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit:
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal:
         if block.start == 0:
             self.captions.append([])
         self.captions[-1].append(block)
-        return Commit()
+        return KeepLocal()
 
 
 def curves_total(corpora: Sequence[Sequence[Clip]]) -> int:
@@ -121,25 +121,28 @@ def curves_total(corpora: Sequence[Sequence[Clip]]) -> int:
 
 
 def curves_of(
-    bench: Bench, corpus: str, where: Where, clips: Sequence[Clip], stage: Stage
+    bench: EvaluationHarness, corpus: str, where: Where, clips: Sequence[Clip], stage: Stage
 ) -> CorpusCurves:
     """Move every gate's setting on at most :data:`CURVE_CLIPS` of the labelled ``clips``."""
     chosen = sample(clips, CURVE_CLIPS)
 
-    def point(arm: Arm) -> Point:
+    def point(arm: System) -> Point:
         return _point(chosen, bench.run(arm, chosen, stage))
 
-    alone, everything = point(Arm("drafter alone", None)), point(Arm("everything", AlwaysEscalate))
-    shipped = point(_gated(bench.gate, bench.gate.threshold))
+    alone, everything = (
+        point(System("drafter alone", None)),
+        point(System("everything", AlwaysEscalate)),
+    )
+    shipped = point(_gated(bench.rejection_predictor, bench.rejection_predictor.threshold))
 
-    def curve(name: str, arms: Sequence[Arm], *last: Point) -> Curve:
+    def curve(name: str, arms: Sequence[System], *last: Point) -> Curve:
         return Curve(name, (alone, *map(point, arms), *last))
 
-    ours = drafts_of(bench, chosen, bench.gate, stage)
-    entropy = drafts_of(bench, chosen, EntropyGate(), stage)
+    ours = drafts_of(bench, chosen, bench.rejection_predictor, stage)
+    entropy = drafts_of(bench, chosen, EntropyUncertainty(), stage)
     curves = (
-        curve("UGSD's gate", _thresholds(ours, bench.gate), everything),
-        curve("entropy gate", _thresholds(entropy, EntropyGate()), everything),
+        curve("UGSD's gate", _thresholds(ours, bench.rejection_predictor), everything),
+        curve("entropy gate", _thresholds(entropy, EntropyUncertainty()), everything),
         curve("random", [random_gate("random", rate) for rate in _RATES], everything),
         curve("fixed block", [fixed_block("blocks", b, 1.0, len(chosen)) for b in BLOCKS]),
         curve("oracle", [oracle_arm(bench, chosen, ours)]),
@@ -161,22 +164,24 @@ def gate_quality(*, gate: Curve, random: Curve, oracle: Curve, least: float = 0.
     return float(np.mean(gate.at(_GRID) - chance)) / possible if possible > least else float("nan")
 
 
-def matched_entropy(bench: Bench, corpora: Sequence[Sequence[Clip]], progress: Progress) -> float:
+def matched_entropy(
+    bench: EvaluationHarness, corpora: Sequence[Sequence[Clip]], progress: Progress
+) -> float:
     """The entropy gate's threshold at which it escalates the same share of the drafts' blocks as
     our own gate does, for drafters whose folder does not name one."""
     clips = [clip for of in corpora for clip in sample(of, CURVE_CLIPS)]
     stage = Stage(progress, "matching the entropy gate", 2 * len(clips))
-    ours = _uncertainties(drafts_of(bench, clips, bench.gate, stage))
-    share = float(np.mean(ours >= bench.gate.threshold))
-    return _threshold(drafts_of(bench, clips, EntropyGate(), stage), share)
+    ours = _uncertainties(drafts_of(bench, clips, bench.rejection_predictor, stage))
+    share = float(np.mean(ours >= bench.rejection_predictor.threshold))
+    return _threshold(drafts_of(bench, clips, EntropyUncertainty(), stage), share)
 
 
 def drafts_of(
-    bench: Bench, clips: Sequence[Clip], gate: Uncertainty, stage: Stage
+    bench: EvaluationHarness, clips: Sequence[Clip], gate: Uncertainty, stage: Stage
 ) -> list[list[BlockView]]:
     """The drafter's own blocks of each clip, under ``gate``."""
     policy = _Draft()
-    bench.run(Arm("drafts", lambda: policy, gate), clips, stage)
+    bench.run(System("drafts", lambda: policy, gate), clips, stage)
     return policy.captions
 
 
@@ -189,24 +194,26 @@ def _threshold(drafts: Sequence[Sequence[BlockView]], share: float) -> float:
     return float(np.quantile(_uncertainties(drafts), 1 - share))
 
 
-def _thresholds(drafts: Sequence[Sequence[BlockView]], gate: Uncertainty) -> list[Arm]:
+def _thresholds(drafts: Sequence[Sequence[BlockView]], gate: Uncertainty) -> list[System]:
     """Whole blocks, as the random gate and the oracle send: only then are shares of escalated
     tokens comparable."""
     return [_gated(gate, _threshold(drafts, share), whole=True) for share in _ESCALATED]
 
 
-def _gated(gate: Uncertainty, threshold: float, *, whole: bool = False) -> Arm:
-    return Arm("thresholds", lambda: UncertaintyPolicy(threshold, whole=whole), gate)
+def _gated(gate: Uncertainty, threshold: float, *, whole: bool = False) -> System:
+    return System("thresholds", lambda: UncertaintyPolicy(threshold, whole_block=whole), gate)
 
 
-def oracle_arm(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]) -> Arm:
+def oracle_arm(
+    bench: EvaluationHarness, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]
+) -> System:
     """Escalates only the block that holds the first token which the verifier rejects; the verifier
     goes on to the end from there, so that no later block is left to ask about."""
     engine = bench.engine(Typical(), Continuation())
     blocks: list[int | None] = []
     for clip, draft in zip(clips, drafts, strict=True):
         tokens = tuple(token for block in draft for token in block.tokens)
-        summary = bench.heard.start(bench.heard.evidence(clip)).predict().state[None]
+        summary = bench.drafter.start(bench.drafter.embedding(clip)).predict().state[None]
         block = Block(
             caption=0,
             keep=0,
@@ -218,10 +225,10 @@ def oracle_arm(bench: Bench, clips: Sequence[Clip], drafts: Sequence[Sequence[Bl
         )
         accepted = engine.verify(CaptionState(), block).accepted
         blocks.append(accepted // BLOCK_TOKENS if accepted < len(tokens) else None)
-    return Arm("oracle", lambda: BlockPolicy(blocks))
+    return System("oracle", lambda: BlockPolicy(blocks))
 
 
-def _point(clips: Sequence[Clip], said: Mapping[str, Said]) -> Point:
+def _point(clips: Sequence[Clip], said: Mapping[str, SystemOutput]) -> Point:
     right = [emotion_right(said[clip.id].text, clip.emotion or "") for clip in clips]
     everything = list(said.values())
     return Point(disclosed_share(everything), escalated_share(everything), float(np.mean(right)))

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from ugsd_sdk.decoding.policy import RandomPolicy
 
 from ugsd_lab.data.corpora import Clip
-from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.baselines import fixed_block, sample
+from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
 
 __all__ = [
     "MATCHING_CLIPS",
     "RATES",
-    "Reach",
+    "DisclosureMatch",
     "disclosed_share",
     "escalated_share",
+    "match_disclosure",
     "random_gate",
-    "reach_of",
 ]
 
 MATCHING_CLIPS = 100
@@ -36,26 +36,26 @@ RATES = (0.1, 0.2, 0.4, 0.7, 1.0)
 _SEED = 0
 
 
-def random_gate(name: str, rate: float) -> Arm:
+def random_gate(name: str, rate: float) -> System:
     """Escalates a share ``rate`` of the blocks at random."""
-    return Arm(name, lambda: RandomPolicy(rate, _SEED))
+    return System(name, lambda: RandomPolicy(rate, _SEED))
 
 
-def disclosed_share(said: Sequence[Said]) -> float:
+def disclosed_share(said: Sequence[SystemOutput]) -> float:
     """Distinct token positions that left / length of the captions, end markers included."""
     captions = [one.caption for one in said if one.caption is not None]
-    left = sum(caption.escalation.disclosed_tokens for caption in captions)
+    left = sum(caption.usage.num_disclosed_tokens for caption in captions)
     return left / sum(len(caption.tokens) + 1 for caption in captions)
 
 
-def escalated_share(said: Sequence[Said]) -> float:
+def escalated_share(said: Sequence[SystemOutput]) -> float:
     """Escalated tokens / drafted tokens."""
-    costs = [one.caption.escalation for one in said if one.caption is not None]
-    return sum(cost.tokens for cost in costs) / sum(cost.drafted_tokens for cost in costs)
+    costs = [one.caption.usage for one in said if one.caption is not None]
+    return sum(cost.num_tokens for cost in costs) / sum(cost.num_drafted_tokens for cost in costs)
 
 
 @dataclass(frozen=True)
-class Reach:
+class DisclosureMatch:
     """What share of tokens leaves under UGSD, and under each baseline."""
 
     wanted: float
@@ -66,7 +66,7 @@ class Reach:
     """Where that block of every caption is escalated."""
 
     @classmethod
-    def mean(cls, several: Sequence[Reach]) -> Reach:
+    def mean(cls, several: Sequence[DisclosureMatch]) -> DisclosureMatch:
         """Of corpora that count alike."""
         return cls(
             float(np.mean([reach.wanted for reach in several])),
@@ -95,21 +95,21 @@ class Reach:
         return self.wanted / share if share > self.wanted else 1.0
 
 
-def reach_of(
-    bench: Bench,
+def match_disclosure(
+    bench: EvaluationHarness,
     clips: Sequence[Clip],
-    ugsd: Mapping[str, Said],
+    ugsd: Mapping[str, SystemOutput],
     blocks: Sequence[int],
     stage: Stage,
-) -> Reach:
+) -> DisclosureMatch:
     """The baselines on at most :data:`MATCHING_CLIPS` of a corpus' ``clips``; ``ugsd`` is what UGSD
     said of all of them."""
     chosen = sample(clips, MATCHING_CLIPS)
 
-    def share(arm: Arm) -> float:
+    def share(arm: System) -> float:
         return disclosed_share(list(bench.run(arm, chosen, stage).values()))
 
-    return Reach(
+    return DisclosureMatch(
         wanted=disclosed_share(list(ugsd.values())),
         by_rate=np.array([share(random_gate("random", rate)) for rate in RATES]),
         by_block={b: share(fixed_block("fixed block", b, 1.0, len(chosen))) for b in blocks},

@@ -14,7 +14,7 @@ from ugsd_server.settings import STARTER_FOLDER
 from ugsd_lab.data.corpora import CORPORA, KNOWN_CORPORA
 from ugsd_lab.data.recipe import CEILING, DRAFTERS
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.training.starter import HOME_CORPORA, STARTER_DRAFTER
+from ugsd_lab.training.starter import IN_DOMAIN_CORPORA, STARTER_DRAFTER
 
 __all__ = ["CEILING_FOLDER", "Pair", "Where", "pair_of"]
 
@@ -31,7 +31,7 @@ class Pair:
 
     drafter: Path
     verifier: Path = STARTER_FOLDER
-    home: tuple[str, ...] = HOME_CORPORA
+    home: tuple[str, ...] = IN_DOMAIN_CORPORA
     """The corpora that the drafter was trained on."""
 
     def where(self, corpus: str) -> Where:

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from ugsd_lab.data.corpora import EMOTIONS, Clip, read_samples
-from ugsd_lab.models.listening import Progress
-from ugsd_lab.training.habits import running_habits
+from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.training.profiles import running_profiles
 
 __all__ = ["probe_emotions"]
 
@@ -31,10 +31,10 @@ def probe_emotions(
     """The emotion of each of ``clips``, by id, as a classifier of evidence hears it that was
     trained on ``train`` and knows the speakers' habits as the drafter does. ``ears`` is the graph
     that the drafter listens with."""
-    evidence = _evidence(ears, [*train, *clips], progress)
-    mean, scale = evidence[: len(train)].mean(0), evidence[: len(train)].std(0) + 1e-6
-    own = evidence - _usual([*train, *clips], evidence, mean)
-    inputs = torch.from_numpy(np.concatenate([(evidence - mean) / scale, (own - mean) / scale], 1))
+    embedding = _evidence(ears, [*train, *clips], progress)
+    mean, scale = embedding[: len(train)].mean(0), embedding[: len(train)].std(0) + 1e-6
+    own = embedding - _usual([*train, *clips], embedding, mean)
+    inputs = torch.from_numpy(np.concatenate([(embedding - mean) / scale, (own - mean) / scale], 1))
     network = _fitted(inputs[: len(train)], train, seed)
     with torch.inference_mode():
         heard = network(inputs[len(train) :]).argmax(1)
@@ -42,11 +42,11 @@ def probe_emotions(
 
 
 def _usual(
-    clips: Sequence[Clip], evidence: NDArray[np.float32], mean: NDArray[np.float32]
+    clips: Sequence[Clip], embedding: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(n, E) how the speakers' habits differ from ``mean``, as far as they are to be believed."""
-    habits = running_habits(clips, evidence)
-    return np.stack([h.trust * (h.mean - mean) if h.count else 0 * mean for h in habits]).astype(
+    profiles = running_profiles(clips, embedding)
+    return np.stack([h.weight * (h.mean - mean) if h.count else 0 * mean for h in profiles]).astype(
         np.float32
     )
 

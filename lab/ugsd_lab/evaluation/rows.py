@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels
-from ugsd_lab.evaluation.arms import Said
 from ugsd_lab.evaluation.curves import CorpusCurves
 from ugsd_lab.evaluation.intervals import (
     Gap,
@@ -35,6 +34,7 @@ from ugsd_lab.evaluation.metrics import (
     rouge_l,
 )
 from ugsd_lab.evaluation.pairs import Where
+from ugsd_lab.evaluation.systems import SystemOutput
 
 __all__ = [
     "ALL",
@@ -167,7 +167,7 @@ class CorpusRun:
         self, name: str, where: Where, clips: Sequence[Clip], levels: Mapping[str, Levels]
     ) -> None:
         self.name, self.where, self.clips = name, where, clips
-        self.said: dict[str, dict[str, Said]] = {}
+        self.said: dict[str, dict[str, SystemOutput]] = {}
         self.wanted = [references(clip, levels[clip.id]) for clip in clips]
         self.speakers = [clip.speaker for clip in clips]
         self.probe: Mapping[str, str] = {}
@@ -268,15 +268,15 @@ def _costs(corpus: CorpusRun, arm: str) -> dict[str, Any]:
     captions = [c for clip in corpus.clips if (c := corpus.said[arm][clip.id].caption) is not None]
     if not captions:
         return {}
-    costs = [caption.escalation for caption in captions]
+    costs = [caption.usage for caption in captions]
     length = sum(len(caption.tokens) + 1 for caption in captions)
     said = list(corpus.said[arm].values())
     return {
         "escalation": escalated_share(said),
         "disclosed": disclosed_share(said),
-        "disclosed_states": sum(c.disclosed_states for c in costs) / length,
-        "round_trips": float(np.mean([c.blocks for c in costs])),
-        "frames": float(np.mean([c.frames for c in costs])),
+        "disclosed_states": sum(c.num_disclosed_states for c in costs) / length,
+        "round_trips": float(np.mean([c.num_blocks for c in costs])),
+        "frames": float(np.mean([c.num_frames for c in costs])),
         "bytes_sent": float(np.mean([c.bytes_sent for c in costs])),
     }
 

@@ -16,9 +16,14 @@ from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels, Measures, Norms, measure_all
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import baselines
-from ugsd_lab.evaluation.arms import Arm, Bench, Said, Stage
 from ugsd_lab.evaluation.curves import CorpusCurves, curves_of, curves_total, matched_entropy
-from ugsd_lab.evaluation.matching import MATCHING_CLIPS, RATES, Reach, random_gate, reach_of
+from ugsd_lab.evaluation.matching import (
+    MATCHING_CLIPS,
+    RATES,
+    DisclosureMatch,
+    match_disclosure,
+    random_gate,
+)
 from ugsd_lab.evaluation.metrics import auroc, signatures
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.evaluation.rows import (
@@ -44,10 +49,11 @@ from ugsd_lab.evaluation.rows import (
     difference_of,
     row_of,
 )
-from ugsd_lab.training.habits import ACQUAINTANCE
+from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
+from ugsd_lab.training.profiles import MIN_ENROLMENT
 
 if TYPE_CHECKING:
-    from ugsd_lab.models.listening import Progress
+    from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["evaluate", "limited"]
 
@@ -85,7 +91,7 @@ def evaluate(
     chosen = limited(labelled, limit)
     if not chosen:
         raise EvaluationError(
-            f"no speaker of split {split!r} has more than the {ACQUAINTANCE} clips that only "
+            f"no speaker of split {split!r} has more than the {MIN_ENROLMENT} clips that only "
             "acquaint the device: add recordings of them"
         )
     names = list(dict.fromkeys(clip.corpus for clip in chosen))
@@ -96,8 +102,8 @@ def evaluate(
     }
     levels = _levels([*chosen, *(c for of in typical.values() for c in of)], norms, cache, progress)
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
-        bench = Bench(pair, Path(home))
-        scored = bench.heard.listen(chosen, Stage(progress, "listening", len(chosen)))
+        bench = EvaluationHarness(pair, Path(home))
+        scored = bench.drafter.encode_clips(chosen, Stage(progress, "listening", len(chosen)))
         corpora = [
             CorpusRun(name, pair.where(name), [c for c in scored if c.corpus == name], levels)
             for name in names
@@ -105,7 +111,7 @@ def evaluate(
         for corpus in corpora if MAJORITY in wanted else ():
             known = {clip.id: levels[clip.id] for clip in typical[corpus.name]}
             text = baselines.majority_caption(training[corpus.name], known)
-            corpus.said[MAJORITY] = {clip.id: Said(text) for clip in corpus.clips}
+            corpus.said[MAJORITY] = {clip.id: SystemOutput(text) for clip in corpus.clips}
         (_run_candidates if tune else _run_arms)(bench, pair, corpora, wanted, progress)
         found = _curves(bench, pair, corpora, progress) if curves else ()
     if probe is not None:
@@ -149,8 +155,8 @@ def limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
     kept: set[str] = set()
     for corpus, speaker in speakers:
         own = [clip for clip in clips if (clip.corpus, clip.speaker) == (corpus, speaker)]
-        if len(own) > ACQUAINTANCE:
-            count = len(own) if limit is None else limit + ACQUAINTANCE
+        if len(own) > MIN_ENROLMENT:
+            count = len(own) if limit is None else limit + MIN_ENROLMENT
             kept |= {clip.id for clip in baselines.sample(own, count, salt=speaker)}
     return [clip for clip in clips if clip.id in kept]
 
@@ -179,30 +185,37 @@ def _completed(norms: Norms, clips: Sequence[Clip], measures: dict[str, Measures
 # -- running
 
 
-def _ugsd(bench: Bench) -> Arm:
-    return Arm(UGSD, lambda: UncertaintyPolicy(bench.gate.threshold))
+def _ugsd(bench: EvaluationHarness) -> System:
+    return System(UGSD, lambda: UncertaintyPolicy(bench.rejection_predictor.threshold))
 
 
 def _run_arms(
-    bench: Bench, pair: Pair, corpora: Sequence[CorpusRun], wanted: set[str], progress: Progress
+    bench: EvaluationHarness,
+    pair: Pair,
+    corpora: Sequence[CorpusRun],
+    wanted: set[str],
+    progress: Progress,
 ) -> None:
     threshold = baselines.entropy_threshold(pair.drafter) if ENTROPY in wanted else None
     if ENTROPY in wanted and threshold is None:
         threshold = matched_entropy(bench, [corpus.clips for corpus in corpora], progress)
     arms = [
-        Arm(ALONE, None),
+        System(ALONE, None),
         _ugsd(bench),
         baselines.entropy_gate(ENTROPY, threshold or 0.0),
         baselines.paper_recipe(RECIPE, baselines.RECIPE),
         baselines.first_token(FIRST),
-        Arm(TOKENS, lambda: UncertaintyPolicy(bench.gate.threshold, Disclosure.TOKENS)),
-        Arm(ALL, AlwaysEscalate),
+        System(
+            TOKENS,
+            lambda: UncertaintyPolicy(bench.rejection_predictor.threshold, Disclosure.TOKENS),
+        ),
+        System(ALL, AlwaysEscalate),
     ]
     _run(bench, corpora, [arm for arm in arms if arm.name in wanted], progress)
     matched = [name for name in MATCHED if name in wanted]
     if matched:
         reaches = _reaches(bench, corpora, [baselines.FIXED_BLOCK], progress)
-        whole = Reach.mean(reaches)
+        whole = DisclosureMatch.mean(reaches)
         stage = Stage(progress, "matched arms", len(matched) * _clips_of(corpora))
         for corpus, reach in zip(corpora, reaches, strict=True):
             for name in matched:
@@ -211,11 +224,15 @@ def _run_arms(
 
 
 def _run_candidates(
-    bench: Bench, pair: Pair, corpora: Sequence[CorpusRun], wanted: set[str], progress: Progress
+    bench: EvaluationHarness,
+    pair: Pair,
+    corpora: Sequence[CorpusRun],
+    wanted: set[str],
+    progress: Progress,
 ) -> None:
     """The candidates for the paper's recipe and for the fixed block."""
     recipes = [baselines.paper_recipe(_candidate(RECIPE, name), name) for name in baselines.RECIPES]
-    _run(bench, corpora, [Arm(ALONE, None), _ugsd(bench), *recipes], progress)
+    _run(bench, corpora, [System(ALONE, None), _ugsd(bench), *recipes], progress)
     reaches = _reaches(bench, corpora, baselines.BLOCKS, progress)
     stage = Stage(progress, "fixed blocks", len(baselines.BLOCKS) * _clips_of(corpora))
     for corpus, reach in zip(corpora, reaches, strict=True):
@@ -230,24 +247,33 @@ def _candidate(arm: str, choice: str) -> str:
 
 
 def _run(
-    bench: Bench, corpora: Sequence[CorpusRun], arms: Sequence[Arm], progress: Progress
+    bench: EvaluationHarness,
+    corpora: Sequence[CorpusRun],
+    arms: Sequence[System],
+    progress: Progress,
 ) -> None:
     stage = Stage(progress, "captioning", (len(arms) + 1) * _clips_of(corpora))
     for corpus in corpora:
         for arm in arms:
             corpus.said[arm.name] = bench.run(arm, corpus.clips, stage)
-        corpus.said[VERIFIER] = bench.verifier_alone(corpus.clips, VERIFIER, stage)
+        corpus.said[VERIFIER] = bench.verifier_only(corpus.clips, VERIFIER, stage)
 
 
 def _reaches(
-    bench: Bench, corpora: Sequence[CorpusRun], blocks: Sequence[int], progress: Progress
-) -> list[Reach]:
+    bench: EvaluationHarness,
+    corpora: Sequence[CorpusRun],
+    blocks: Sequence[int],
+    progress: Progress,
+) -> list[DisclosureMatch]:
     clips = sum(min(len(corpus.clips), MATCHING_CLIPS) for corpus in corpora)
     stage = Stage(progress, "matching disclosure", clips * (len(RATES) + len(blocks)))
-    return [reach_of(bench, corpus.clips, corpus.said[UGSD], blocks, stage) for corpus in corpora]
+    return [
+        match_disclosure(bench, corpus.clips, corpus.said[UGSD], blocks, stage)
+        for corpus in corpora
+    ]
 
 
-def _matched(name: str, reach: Reach, captions: int) -> Arm:
+def _matched(name: str, reach: DisclosureMatch, captions: int) -> System:
     if name in (RANDOM, RANDOM_ALL):
         return random_gate(name, reach.random_rate())
     block = baselines.FIXED_BLOCK
@@ -259,7 +285,7 @@ def _clips_of(corpora: Sequence[CorpusRun]) -> int:
 
 
 def _curves(
-    bench: Bench, pair: Pair, corpora: Sequence[CorpusRun], progress: Progress
+    bench: EvaluationHarness, pair: Pair, corpora: Sequence[CorpusRun], progress: Progress
 ) -> tuple[CorpusCurves, ...]:
     stage = Stage(progress, "curves", curves_total([corpus.clips for corpus in corpora]))
     return tuple(

@@ -14,7 +14,7 @@ from typing import Any
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
 from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.cbor import encode_item
-from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.model import (
     CapRow,
     DayRow,
@@ -83,7 +83,7 @@ def hostile_report(rng: Random) -> bytes:
 def read_report_of_fleet(data: bytes) -> str:
     """Read it and put it on a page. Returns the row's outcome."""
     report = read_report(data)
-    rows = [examine(Device("hostile", report)), examine(Device("silent"))]
+    rows = [verify_device(Device("hostile", report)), verify_device(Device("silent"))]
     told = merge_rows(rows).model_dump_json()
     assert "silent" in told  # noqa: S101
     return next(row.verification.outcome for row in rows)
@@ -122,6 +122,6 @@ def read_export(data: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.ugsd"
         path.write_bytes(data)
-        rows = [examine(Device("hostile", export=path)), examine(Device("silent"))]
+        rows = [verify_device(Device("hostile", export=path)), verify_device(Device("silent"))]
         merge_rows(rows).model_dump_json()
     return f"verified: {verify_export(BytesIO(data)).size}"

@@ -24,7 +24,7 @@ from ugsd_privacy.protocol.channel import (
     CHANNEL_VERSION,
     ClientChannel,
     ServerChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
@@ -305,7 +305,7 @@ class _Frames:
         self._receiver: ClientChannel | ServerChannel | None = None
 
     def __call__(self, rng: Random) -> Case:
-        if self._sender is None or self._receiver is None or not self._receiver.frames_left:
+        if self._sender is None or self._receiver is None or not self._receiver.frames_remaining:
             device, server = _channels()
             sides = (server, device) if self._to_device else (device, server)
             self._sender, self._receiver = sides
@@ -313,7 +313,11 @@ class _Frames:
         fields = _server_fields if self._to_device else _device_fields
         decode = decode_server_message if self._to_device else decode_device_message
         plain = _written(rng, fields(rng))[:MAX_MESSAGE_BYTES]
-        shape = Shape.CONSTANT if len(plain) < 900 and rng.random() < 0.3 else Shape.PADDED
+        shape = (
+            TrafficShape.CONSTANT
+            if len(plain) < 900 and rng.random() < 0.3
+            else TrafficShape.PADDED
+        )
         data, shown = sender.seal(plain, shape), plain
         if rng.random() < 0.2:
             data = shown = rng.choice((

@@ -19,7 +19,7 @@ _RIDGE = 1.0
 
 
 def discriminant(
-    evidence: NDArray[np.float32],
+    embedding: NDArray[np.float32],
     speakers: Sequence[Hashable],
     emotions: Sequence[Hashable],
     parts: NDArray[np.float32],
@@ -34,7 +34,7 @@ def discriminant(
     which have the voice and the feeling in common and the words not. Each is scaled to a variance
     of one within speakers.
     """
-    known = evidence.astype(np.float64)
+    known = embedding.astype(np.float64)
     mean, scale = known.mean(0), known.std(0) + 1e-6
     clips = _less_mean((known - mean) / scale, speakers)
     within = clips.T @ clips / len(clips)

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from ugsd_sdk.drafter.onnx import EARS_FOLDER, EARS_GRAPH
+from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_FOLDER, AUDIO_ENCODER_GRAPH
 
 from ugsd_lab.data.captions import GENDERED
 from ugsd_lab.data.vocabulary import BOS, EOS, Vocabulary
-from ugsd_lab.models.ears import SAMPLE_RATE, Ears
+from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder
 from ugsd_lab.models.networks import (
     MAX_TOKENS,
     STATE_DIM,
@@ -29,8 +29,8 @@ from ugsd_lab.models.networks import (
 )
 
 __all__ = [
-    "EARS_FOLDER",
-    "Novelty",
+    "AUDIO_ENCODER_FOLDER",
+    "OodScore",
     "export_drafter",
     "export_ears",
     "export_verifier",
@@ -42,7 +42,7 @@ _NOVELTY_COMPONENTS = 64
 
 
 @dataclass(frozen=True)
-class Novelty:
+class OodScore:
     """How far evidence lies from the subspace of the drafter's training clips: the norm of what
     their leading principal components leave over, in units of its root mean square there. About 1
     at home and larger away."""
@@ -56,34 +56,34 @@ class Novelty:
     unit: float
 
     @classmethod
-    def fit(cls, evidence: NDArray[np.float32]) -> Novelty:
+    def fit(cls, embedding: NDArray[np.float32]) -> OodScore:
         """From the (n, E) evidence of the training clips, n > K."""
-        mean, scale = evidence.mean(0), evidence.std(0) + 1e-6
-        _, _, components = np.linalg.svd((evidence - mean) / scale, full_matrices=False)
+        mean, scale = embedding.mean(0), embedding.std(0) + 1e-6
+        _, _, components = np.linalg.svd((embedding - mean) / scale, full_matrices=False)
         raw = cls(mean, scale, components[:_NOVELTY_COMPONENTS].T.copy(), 1.0)
-        return replace(raw, unit=float(np.sqrt((raw(evidence) ** 2).mean())))
+        return replace(raw, unit=float(np.sqrt((raw(embedding) ** 2).mean())))
 
-    def __call__(self, evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, E) to (n,)."""
-        z = (evidence - self.mean) / self.scale
+        z = (embedding - self.mean) / self.scale
         left: NDArray[np.float32] = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=1)
         return left / np.float32(self.unit)
 
 
-class _Reader(nn.Module):
-    def __init__(self, drafter: DrafterDecoder, novelty: Novelty) -> None:
+class _ConditioningNetwork(nn.Module):
+    def __init__(self, drafter: DrafterDecoder, ood_score: OodScore) -> None:
         super().__init__()
         self.drafter = drafter
-        self.novelty_unit = novelty.unit
-        self.register_buffer("basis", torch.from_numpy(novelty.basis))
-        self.register_buffer("mean", torch.from_numpy(novelty.mean))
-        self.register_buffer("scale", torch.from_numpy(novelty.scale))
+        self.novelty_unit = ood_score.unit
+        self.register_buffer("basis", torch.from_numpy(ood_score.basis))
+        self.register_buffer("mean", torch.from_numpy(ood_score.mean))
+        self.register_buffer("scale", torch.from_numpy(ood_score.scale))
 
     def forward(
-        self, evidence: Tensor, habit: Tensor, trust: Tensor
+        self, embedding: Tensor, profile: Tensor, trust: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        condition, state_base = self.drafter.read(evidence, habit, trust)
-        z = (evidence - self.get_buffer("mean")) / self.get_buffer("scale")
+        condition, state_base = self.drafter.read(embedding, profile, trust)
+        z = (embedding - self.get_buffer("mean")) / self.get_buffer("scale")
         inside = z @ self.get_buffer("basis")
         left = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
         femininity = self.drafter.femininity(condition)
@@ -212,16 +212,16 @@ def projection_id(drafter: DrafterDecoder) -> str:
     return digest.hexdigest()
 
 
-def export_ears(folder: Path, ears: Ears) -> None:
+def export_ears(folder: Path, ears: AudioEncoder) -> None:
     """Write the ears that the drafters beside ``folder`` share."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        exact = Path(temporary) / EARS_GRAPH
+        exact = Path(temporary) / AUDIO_ENCODER_GRAPH
         _to_onnx(
             ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
             inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
         )  # fmt: skip
-        _to_int8_stored(exact, folder / EARS_GRAPH)
+        _to_int8_stored(exact, folder / AUDIO_ENCODER_GRAPH)
 
 
 def export_drafter(
@@ -230,21 +230,21 @@ def export_drafter(
     name: str,
     licence: str,
     drafter: DrafterDecoder,
-    novelty: Novelty,
+    ood_score: OodScore,
     vocabulary: Vocabulary,
 ) -> None:
     """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads, the ears lying beside it
     (:func:`export_ears`). The gate comes apart."""
     folder.mkdir(parents=True, exist_ok=True)
     causal = drafter.causal
-    evidence = torch.zeros(1, len(novelty.mean))
-    unheard = (evidence, torch.zeros_like(evidence), torch.zeros(1))
+    embedding = torch.zeros(1, len(ood_score.mean))
+    unheard = (embedding, torch.zeros_like(embedding), torch.zeros(1))
     condition, state_base = drafter.read(*unheard)
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary)
         _to_onnx(
-            _Reader(drafter, novelty), unheard, exact / "reader.onnx",
+            _ConditioningNetwork(drafter, ood_score), unheard, exact / "reader.onnx",
             inputs=["evidence", "habit", "trust"],
             outputs=["condition", "state_base", "novelty", "femininity"], dynamic={},
         )  # fmt: skip
@@ -264,7 +264,7 @@ def export_drafter(
     own = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
     _describe(
         folder,
-        [folder.parent / EARS_FOLDER / EARS_GRAPH, *own],
+        [folder.parent / AUDIO_ENCODER_FOLDER / AUDIO_ENCODER_GRAPH, *own],
         {
             "name": name,
             "licence": licence,

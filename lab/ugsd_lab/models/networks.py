@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "BELIEF_DIM",
-    "HEARD_DIM",
+    "ATTRIBUTE_DIM",
+    "AUDIO_DIM",
     "MAX_TOKENS",
     "STATE_DIM",
     "DrafterDecoder",
@@ -24,9 +24,9 @@ __all__ = [
 
 MAX_TOKENS = 64
 """Tokens of a caption at most, the end token included."""
-HEARD_DIM, BELIEF_DIM = 16, 15
+AUDIO_DIM, ATTRIBUTE_DIM = 16, 15
 """What a state is made of: numbers of what the ears heard, and of what the drafter makes of it."""
-STATE_DIM = HEARD_DIM + BELIEF_DIM
+STATE_DIM = AUDIO_DIM + ATTRIBUTE_DIM
 _HEARD_NORM, _BELIEF_NORM = 0.8, 0.6
 """Their norms, at most; together the unit ball."""
 _LOGIT = 16.0
@@ -118,22 +118,22 @@ class DrafterDecoder(nn.Module):
         self.register_buffer("mean", torch.zeros(evidence_dim))
         self.register_buffer("scale", torch.ones(evidence_dim))
         self.register_buffer("population", torch.zeros(evidence_dim))
-        self.register_buffer("projection", torch.zeros(evidence_dim, HEARD_DIM))
-        self.register_buffer("projected_mean", torch.zeros(HEARD_DIM))
+        self.register_buffer("projection", torch.zeros(evidence_dim, AUDIO_DIM))
+        self.register_buffer("projected_mean", torch.zeros(AUDIO_DIM))
         self.evidence_dropout = nn.Dropout(evidence_dropout)
         self.reader = nn.Sequential(
             nn.Linear(2 * evidence_dim, 256), nn.GELU(), nn.Linear(256, width)
         )
         self.sounds_female = nn.Linear(width, 1)
         self.causal = _Causal(vocabulary, width, layers, heads)
-        self.believes = nn.Linear(width, BELIEF_DIM, bias=False)
+        self.believes = nn.Linear(width, ATTRIBUTE_DIM, bias=False)
 
-    def read(self, evidence: Tensor, habit: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, embedding: Tensor, profile: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
         """evidence (N, E), the speaker's habit (N, E) and trust (N,) in [0, 1] -> condition (N, D),
         heard (N, HEARD_DIM): once per clip."""
-        own = evidence - trust[:, None] * (habit - self.get_buffer("population"))
+        own = embedding - trust[:, None] * (profile - self.get_buffer("population"))
         mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
-        z = torch.cat([(evidence - mean) / scale, (own - mean) / scale], 1)
+        z = torch.cat([(embedding - mean) / scale, (own - mean) / scale], 1)
         heard = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
         heard = heard * (_HEARD_NORM / _norm(heard))
         return self.reader(self.evidence_dropout(z)), heard
@@ -153,11 +153,11 @@ class DrafterDecoder(nn.Module):
         return self.causal.logits(hidden), torch.cat([heard, believed], -1), present
 
     def forward(
-        self, tokens: Tensor, evidence: Tensor, habit: Tensor, trust: Tensor
+        self, tokens: Tensor, embedding: Tensor, profile: Tensor, trust: Tensor
     ) -> tuple[Tensor, Tensor]:
         """tokens (N, T) and what :meth:`read` takes -> logits (N, T, V), states (N, T, B)."""
         past = self.causal.empty_past(len(tokens))
-        logits, states, _ = self.decode(tokens, *self.read(evidence, habit, trust), past)
+        logits, states, _ = self.decode(tokens, *self.read(embedding, profile, trust), past)
         return logits, states
 
 
@@ -167,7 +167,7 @@ def _norm(x: Tensor) -> Tensor:
 
 def emotion_logits(states: Tensor, emotions: int) -> Tensor:
     """The drafter's scores of the emotions, (..., emotions), as its states (..., B) tell them."""
-    return _LOGIT * states[..., HEARD_DIM : HEARD_DIM + emotions]
+    return _LOGIT * states[..., AUDIO_DIM : AUDIO_DIM + emotions]
 
 
 class VerifierModel(nn.Module):

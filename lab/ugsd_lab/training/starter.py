@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from ugsd_sdk.drafter.onnx import EARS_FOLDER
+from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_FOLDER
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import CORPORA, Clip, load_corpora
@@ -17,17 +17,17 @@ from ugsd_lab.data.prosody import Norms, measure_all
 from ugsd_lab.data.recipe import CEILING, DRAFTERS, PROJECTED, SHARE_ALIKE, Recipe
 from ugsd_lab.data.vocabulary import Vocabulary
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.models.ears import Ears
+from ugsd_lab.models.audio_encoder import AudioEncoder
+from ugsd_lab.models.embeddings import Progress, embed_clips, embed_parts
 from ugsd_lab.models.export import (
-    Novelty,
+    OodScore,
     export_drafter,
     export_ears,
     export_verifier,
     list_file,
 )
-from ugsd_lab.models.listening import Progress, listen, listen_to_parts
 from ugsd_lab.models.networks import DrafterDecoder
-from ugsd_lab.training.gate import fit_gates
+from ugsd_lab.training.rejection_predictor import fit_rejection_predictors
 from ugsd_lab.training.train import (
     Corpus,
     Projection,
@@ -37,12 +37,12 @@ from ugsd_lab.training.train import (
 )
 
 __all__ = [
-    "HOME_CORPORA",
+    "IN_DOMAIN_CORPORA",
     "NORMS_FILE",
     "STARTER_DRAFTER",
     "VERIFIER_FOLDER",
     "load_norms",
-    "train_pair",
+    "train_starter_pair",
 ]
 
 
@@ -50,7 +50,7 @@ _VERIFIER_THREADS = 2
 NORMS_FILE = "norms.json"
 STARTER_DRAFTER = Path(str(files("ugsd_sdk").joinpath("starter")))
 """The folder of the bundled drafter; the free one's is beside it."""
-HOME_CORPORA = DRAFTERS["starter"].corpora
+IN_DOMAIN_CORPORA = DRAFTERS["starter"].corpora
 VERIFIER_FOLDER = "verifier"
 
 
@@ -60,7 +60,7 @@ def load_norms() -> Norms:
     return Norms({key: (low, high) for key, (low, high) in json.loads(text).items()})
 
 
-def train_pair(
+def train_starter_pair(
     data: Path,
     whisper: Path,
     work: Path,
@@ -88,11 +88,11 @@ def train_pair(
     )
     norms = Norms.fit(clips, measures)
     (work / NORMS_FILE).write_text(json.dumps(norms.borders, indent=1, sort_keys=True) + "\n")
-    heard = listen(clips, recipe.copies, whisper, work / "heard.npz", progress)
+    heard = embed_clips(clips, recipe.copies, whisper, work / "heard.npz", progress)
     corpus = Corpus(clips, heard, measures, norms)
     vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
     projected = corpus.rows(PROJECTED, "train")
-    parts = listen_to_parts([clips[i] for i in projected], whisper, work / "parts.npz", progress)
+    parts = embed_parts([clips[i] for i in projected], whisper, work / "parts.npz", progress)
     projection = Projection.fit(corpus, projected, parts)
 
     wanted = [name for name in DRAFTERS if ceiling or name != CEILING]
@@ -119,12 +119,12 @@ def train_pair(
         progress=progress,
     )  # fmt: skip
 
-    export_ears(work / EARS_FOLDER, Ears.from_whisper(whisper))
+    export_ears(work / AUDIO_ENCODER_FOLDER, AudioEncoder.from_whisper(whisper))
     for name, drafter in drafters.items():
         home = corpus.evidence[corpus.rows(DRAFTERS[name].corpora, "train")]
         export_drafter(
             work / name, name=name, licence=DRAFTERS[name].licence, drafter=drafter,
-            novelty=Novelty.fit(home), vocabulary=vocabulary,
+            ood_score=OodScore.fit(home), vocabulary=vocabulary,
         )  # fmt: skip
     export_verifier(
         work / VERIFIER_FOLDER, name="starter", licence=SHARE_ALIKE, verifier=verifier,
@@ -153,7 +153,7 @@ def _calibrate(
 ) -> None:
     held_out = [clip for clip in clips if clip.split == "calibration"]
     home = {name: DRAFTERS[name].corpora for name in drafters}
-    gates = fit_gates(work, work / VERIFIER_FOLDER, held_out, home, progress)
+    gates = fit_rejection_predictors(work, work / VERIFIER_FOLDER, held_out, home, progress)
     for name, gate in gates.items():
         path = work / name / "gate.json"
         path.write_text(json.dumps({"format": 1, **asdict(gate)}, indent=1) + "\n")

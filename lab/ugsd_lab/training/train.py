@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ugsd_lab.data.augment import drawn_speed
-from ugsd_lab.data.captions import Facts, caption, corrected
+from ugsd_lab.data.captions import AttributeLabels, caption, corrected
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from ugsd_lab.models.discriminant import discriminant
-from ugsd_lab.models.listening import Progress, copy_key, copy_rng
+from ugsd_lab.models.embeddings import Progress, copy_key, copy_rng
 from ugsd_lab.models.networks import (
-    HEARD_DIM,
+    AUDIO_DIM,
     MAX_TOKENS,
     DrafterDecoder,
     VerifierModel,
     emotion_logits,
 )
-from ugsd_lab.training.habits import Speakers
+from ugsd_lab.training.profiles import ProfileSampler
 
 __all__ = [
     "Corpus", "Drafts", "Progress", "Projection", "draft_all", "train_drafter", "train_verifier",
@@ -58,13 +58,13 @@ class Corpus:
         """(n, E), of the clips as they are."""
         return self.heard[:, 0]
 
-    def facts(self, row: int, copy: int = 0) -> Facts:
+    def facts(self, row: int, copy: int = 0) -> AttributeLabels:
         """What is true of a clip, or of its copy: one played faster is higher, too."""
         clip = self.clips[row]
         measures = self.measures[clip.id]
         if copy and clip.split == "train":
             measures = measures.faster(drawn_speed(copy_rng(clip, copy)))
-        return Facts.of(clip, self.norms.levels(clip, measures))
+        return AttributeLabels.of(clip, self.norms.levels(clip, measures))
 
     def rows(self, corpora: Sequence[str], split: str) -> NDArray[np.int64]:
         return np.array(
@@ -95,7 +95,7 @@ class Projection:
         """From the clips of ``rows`` (N,), and from (N, P, E) evidence of their parts."""
         speakers = [(corpus.clips[i].corpus, corpus.clips[i].speaker) for i in rows]
         emotions = [corpus.clips[i].emotion for i in rows]
-        mean, matrix = discriminant(corpus.evidence[rows], speakers, emotions, parts, HEARD_DIM)
+        mean, matrix = discriminant(corpus.evidence[rows], speakers, emotions, parts, AUDIO_DIM)
         return cls(
             matrix.astype(np.float32),
             (mean @ matrix).astype(np.float32),
@@ -274,7 +274,7 @@ _LEVEL_UNIT = 0.12
 def _belief_loss(states: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
     """states (M, B), emotion (M,), levels (M, 6) -> loss of what the states say of both."""
     scores = emotion_logits(states, len(EMOTIONS))
-    told = states[:, HEARD_DIM + len(EMOTIONS) :]
+    told = states[:, AUDIO_DIM + len(EMOTIONS) :]
     error = functional.mse_loss(told / _LEVEL_UNIT, levels - 1.0)
     return functional.cross_entropy(scores, emotion, label_smoothing=0.1) + 0.3 * error
 
@@ -288,11 +288,11 @@ def _gender_loss(femininity: Tensor, female: Tensor) -> Tensor:
 
 
 def _drawn_habits(
-    speakers: Speakers, rows: NDArray[np.int64], seed: int, step: int, **options: float
+    speakers: ProfileSampler, rows: NDArray[np.int64], seed: int, step: int, **options: float
 ) -> tuple[Tensor, Tensor]:
     """(N, E) and (N,), which depend on seed and step alone."""
-    habit, trust = speakers.draw(rows, np.random.default_rng((seed, step, 11)), **options)
-    return torch.from_numpy(habit), torch.from_numpy(trust)
+    profile, trust = speakers.draw(rows, np.random.default_rng((seed, step, 11)), **options)
+    return torch.from_numpy(profile), torch.from_numpy(trust)
 
 
 def train_drafter(
@@ -319,13 +319,13 @@ def train_drafter(
     labels = _Labels.of(corpus)
     heads = _Heads(model.condition_dim, labels.levels.shape[2])
     sampler = _Sampler(corpus, corpora, vocabulary, seed)
-    speakers = Speakers(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.evidence)
 
     def loss_of_step(step: int) -> Tensor:
         batch, _ = sampler.batch(step, BATCH)
-        evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
-        habit, trust = _drawn_habits(speakers, batch.rows, seed, step)
-        condition, heard = model.read(evidence, habit, trust)
+        embedding = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
+        profile, trust = _drawn_habits(speakers, batch.rows, seed, step)
+        condition, heard = model.read(embedding, profile, trust)
         past = model.causal.empty_past(BATCH)
         logits, states, _ = model.decode(batch.inputs, condition, heard, past)
         emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
@@ -369,15 +369,15 @@ def draft_all(
         return kept
     drafter.eval()
     generator = torch.Generator().manual_seed(seed)
-    speakers = Speakers(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.evidence)
     rows, copies = corpus.rows(corpora, "train"), corpus.heard.shape[1]
     chunks = np.array_split(rows, -(-len(rows) // _DRAFTED_AT_ONCE))
     texts: dict[str, str] = {}
     for copy in range(copies):
         for done, chunk in enumerate(chunks, 1):
-            evidence = torch.from_numpy(corpus.heard[chunk, copy])
-            habits = _drawn_habits(speakers, chunk, seed, copies * done + copy)
-            said = _decoded(drafter, (evidence, *habits), generator if copy else None)
+            embedding = torch.from_numpy(corpus.heard[chunk, copy])
+            profiles = _drawn_habits(speakers, chunk, seed, copies * done + copy)
+            said = _decoded(drafter, (embedding, *profiles), generator if copy else None)
             for row, tokens in zip(chunk, said, strict=True):
                 texts[copy_key(corpus.clips[row], copy)] = vocabulary.decode(tokens)
             progress("drafting", copy * len(chunks) + done, copies * len(chunks), "")
@@ -447,24 +447,26 @@ def train_verifier(
     model = VerifierModel(len(vocabulary))
     sampler = _Sampler(corpus, corpora, vocabulary, seed + 1, [drafts for _, drafts in drafters])
     labels = _Labels.of(corpus)
-    speakers = Speakers(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.evidence)
     heads = _Heads(model.causal.tokens.embedding_dim, labels.levels.shape[2])
 
     def loss_of_step(step: int) -> Tensor:
         batch, which = sampler.batch(step, BATCH)
-        evidence = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
-        habit, trust = _drawn_habits(speakers, batch.rows, seed, step, strangers=_UNACQUAINTED)
+        embedding = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
+        profile, trust = _drawn_habits(speakers, batch.rows, seed, step, strangers=_UNACQUAINTED)
         states = torch.zeros(*batch.inputs.shape, model.state_dim)
         with torch.no_grad():
             for index, (drafter, _) in enumerate(drafters):
                 own = np.flatnonzero(which == index)
-                states[own] = drafter(batch.inputs[own], evidence[own], habit[own], trust[own])[1]
+                states[own] = drafter(batch.inputs[own], embedding[own], profile[own], trust[own])[
+                    1
+                ]
         rng = np.random.default_rng((seed, step, 7))
         sigma = torch.tensor(rng.choice([0.01, 0.03, 0.06], len(which)), dtype=torch.float32)
         noised = states + sigma[:, None, None] * torch.randn(states.shape)
         # Of what it was trained on the drafter is surer than of anything that it will hear.
         trusted = torch.from_numpy(rng.random(len(which)) < _TRUSTED)
-        noised[~trusted, :, HEARD_DIM:] = 0
+        noised[~trusted, :, AUDIO_DIM:] = 0
         lengths = (batch.inputs != PAD).sum(1).numpy()
         disclosed = _disclosed(lengths, batch.inputs.shape[1], rng)
         logits, _ = model(batch.inputs, noised, disclosed, model.causal.empty_past(BATCH))

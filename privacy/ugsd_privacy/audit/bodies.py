@@ -26,16 +26,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from ugsd_privacy.audit.records import PLAIN_KINDS, SALT_BYTES, EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import SALT_BYTES, UNSEALED_KINDS, EgressRecord, Leaf, decode_record
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import LedgerRow, LedgerView
 
 __all__ = [
-    "Absent",
     "BodyReader",
+    "BodyUnavailable",
     "Epoch",
-    "StoredBodies",
+    "StoredBodyChecker",
     "is_sealed",
     "not_erased",
     "plain_body",
@@ -51,7 +51,7 @@ _TAG_BYTES = 16
 _NONCE = bytes(12)
 
 
-class Absent(StrEnum):
+class BodyUnavailable(StrEnum):
     """Why a record cannot be read."""
 
     ERASED = "erased"
@@ -72,12 +72,12 @@ class Epoch:
         """The secret, sealed to the owner."""
 
     @classmethod
-    def begin(cls, number: int, secret: bytes, owner: OwnerPublicKey) -> Self:
+    def create(cls, number: int, secret: bytes, owner: OwnerPublicKey) -> Self:
         """An epoch of a fresh ``secret``, sealed to ``owner``."""
         return cls(number, secret, _SUITE.encrypt(secret, owner.hpke, info=_epoch_info(number)))
 
     @classmethod
-    def opened(cls, number: int, sealed: bytes, owner: OwnerKey) -> Self:
+    def open_sealed(cls, number: int, sealed: bytes, owner: OwnerKey) -> Self:
         """The epoch that :meth:`begin` sealed. Raises :class:`LogTampered`."""
         with suppress(Exception):
             secret = _SUITE.decrypt(sealed, owner.hpke, info=_epoch_info(number))
@@ -119,7 +119,7 @@ def is_sealed(stored: bytes) -> bool:
     return stored[:1] == _SEALED and len(stored) > least
 
 
-class StoredBodies:
+class StoredBodyChecker:
     """What can be told of bodies without the owner's key, leaf by leaf: that each has a form, and
     that those which are gone were erased by a record of it."""
 
@@ -134,7 +134,7 @@ class StoredBodies:
             self._gone.add(index)
         elif stored[:1] == _PLAIN:
             record = _opened_record(index, content, stored[1:])
-            if record.kind not in PLAIN_KINDS:
+            if record.kind not in UNSEALED_KINDS:
                 raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
             for start, stop in record.erased:
                 self._gone.difference_update(range(start, min(stop, self._size)))
@@ -158,7 +158,7 @@ def _opened_record(index: int, content: bytes, opened: bytes) -> EgressRecord:
     salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
     try:
         record = decode_record(body)
-        leaf = Leaf.of(body, record.charge, salt).to_bytes()
+        leaf = Leaf.from_body(body, record.charge, salt).to_bytes()
     except LogTampered as error:
         raise LogTampered(f"record {index}: {error}", index=index) from None
     if leaf != content:
@@ -175,24 +175,24 @@ class BodyReader:
         self._owner = owner
         self._epochs: dict[int, Epoch] = {}
 
-    def record(self, row: LedgerRow) -> EgressRecord | Absent:
+    def record(self, row: LedgerRow) -> EgressRecord | BodyUnavailable:
         """The record of a leaf, which commits to it.
 
         Raises :class:`LogTampered` with the leaf's index, and :class:`KeyFileError` where the log
         is sealed to another owner's key.
         """
         if not row.sealed:
-            return Absent.ERASED
+            return BodyUnavailable.ERASED
         form = row.sealed[:1]
         if form == _SEALED and self._owner is None:
-            return Absent.SEALED
+            return BodyUnavailable.SEALED
         index = row.leaf
         try:
             opened = row.sealed[1:] if form == _PLAIN else self._open(row)
         except LogTampered as error:
             raise LogTampered(f"record {index}: {error}", index=index) from None
         record = _opened_record(index, row.content, opened)
-        if (form == _PLAIN) != (record.kind in PLAIN_KINDS):
+        if (form == _PLAIN) != (record.kind in UNSEALED_KINDS):
             raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
         return record
 
@@ -211,7 +211,7 @@ class BodyReader:
             raise LogTampered(f"epoch {number} is missing")
         digest, sealed = stored
         if digest == self._owner.public.digest:
-            return Epoch.opened(number, sealed, self._owner)
+            return Epoch.open_sealed(number, sealed, self._owner)
         if _opens(number, sealed, self._owner):
             raise LogTampered(f"epoch {number} names another key than it is sealed to")
         raise KeyFileError(
@@ -222,7 +222,7 @@ class BodyReader:
 
 def _opens(number: int, sealed: bytes, owner: OwnerKey) -> bool:
     try:
-        Epoch.opened(number, sealed, owner)
+        Epoch.open_sealed(number, sealed, owner)
     except LogTampered:
         return False
     return True

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.files.atomic_files import alone_in, write_whole
+from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
 from ugsd_privacy.files.marks import Mark, MarkFile
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import (
@@ -34,7 +34,7 @@ from ugsd_privacy.tlog.merkle import consistency_proof
 from ugsd_privacy.tlog.note_files import read_note
 from ugsd_privacy.tlog.witness import AddCheckpoint
 
-__all__ = ["CosignedNotes", "cosign_request", "take_answer"]
+__all__ = ["CosignedNotes", "accept_cosignature", "cosign_request"]
 
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 _MAX_NOTES = 64
@@ -86,7 +86,7 @@ class CosignedNotes:
         path = self._path(witness)
         return _read(path, public) if path.exists() else None
 
-    def keep(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> Checkpoint:
+    def store(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> Checkpoint:
         """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.
 
         The checkpoint that is kept now. Raises :class:`LogTampered`, also where the witness
@@ -94,7 +94,7 @@ class CosignedNotes:
         """
         given, given_s = open_checkpoint(note, public), verify_cosignature(note, witness)
         path = self._path(witness)
-        with alone_in(self._folder):
+        with exclusive_folder(self._folder):
             if path.exists():
                 kept, kept_s = _kept(path, witness, public)
                 if kept.size == given.size and kept.root != given.root:
@@ -105,7 +105,7 @@ class CosignedNotes:
                     return kept
             elif len(self._paths()) == _MAX_NOTES:
                 raise self._full()
-            write_whole(path, note.encode(), mode=0o600)
+            write_atomically(path, note.encode(), mode=0o600)
             self._mark(path, (given.size, given_s))
         return given
 
@@ -162,12 +162,12 @@ def cosign_request(
             )
         old = cosigned.size
     old = old or 0
-    _not_rolled_back(old, size)
+    _require_not_rolled_back(old, size)
     proof = consistency_proof(old, size, view.node) if old else []
     return AddCheckpoint(old, tuple(proof), note)
 
 
-def take_answer(
+def accept_cosignature(
     body: bytes, request: AddCheckpoint, witness: WitnessPublicKey, public: LogPublicKey
 ) -> str | int:
     """The checkpoint of ``request`` with the witness's cosignature, or the size that the witness
@@ -179,7 +179,7 @@ def take_answer(
     told = _SIZE_BODY.fullmatch(body)
     if told is not None:
         at = int(told[1])
-        _not_rolled_back(at, size)
+        _require_not_rolled_back(at, size)
         if at == request.old_size:
             raise LogTampered(
                 f"the witness was asked from {at} leaves on and is there: it cosigned another log "
@@ -195,7 +195,7 @@ def take_answer(
     return with_cosignatures(request.note, lines, witness)
 
 
-def _not_rolled_back(cosigned: int, size: int) -> None:
+def _require_not_rolled_back(cosigned: int, size: int) -> None:
     if cosigned > size:
         raise LogTampered(
             f"rolled back: the witness cosigned {cosigned} leaves, {size} are here", index=size

@@ -25,7 +25,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ugsd_privacy.audit.bodies import StoredBodies, is_sealed
+from ugsd_privacy.audit.bodies import StoredBodyChecker, is_sealed
 from ugsd_privacy.audit.publishing import check_contents
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.cbor import decode_item, encode_item
@@ -46,7 +46,7 @@ __all__ = [
     "MAX_CHECKPOINTS",
     "MAX_ITEM_BYTES",
     "ExportHeader",
-    "Sums",
+    "RunningTotals",
     "check_longest",
     "check_roots",
     "export_log",
@@ -112,7 +112,7 @@ class ExportHeader(StrictModel):
 
 
 @dataclass(slots=True)
-class Sums:
+class RunningTotals:
     """A log as far as it was read: its tree, and what its leaves' counters add up to."""
 
     size: int = 0
@@ -151,7 +151,7 @@ def export_log(
     *,
     earlier: Sequence[str] = (),
     bodies: bool = False,
-) -> Sums:
+) -> RunningTotals:
     """Write the log up to ``note``, a checkpoint of it, to ``file``.
 
     ``earlier`` are checkpoints of this log that it must extend, cosigned ones say; they go into
@@ -171,7 +171,7 @@ def export_log(
         hours=view.hours() or (),
         checkpoints=notes,
     )
-    digest, sums = hashlib.sha256(), Sums()
+    digest, sums = hashlib.sha256(), RunningTotals()
 
     def put(item: bytes) -> None:
         framed = encode_item(item)
@@ -179,7 +179,7 @@ def export_log(
         file.write(framed)
 
     put(header.to_bytes())
-    stored = StoredBodies()
+    stored = StoredBodyChecker()
     for chunk in _chunks(view, signed.size):
         check_roots(due, sums)
         for content, body in chunk:
@@ -196,7 +196,7 @@ def export_log(
     return sums
 
 
-def check_roots(due: Sequence[Checkpoint], sums: Sums) -> None:
+def check_roots(due: Sequence[Checkpoint], sums: RunningTotals) -> None:
     """Raise :class:`LogTampered` where a checkpoint of just so many leaves has another root."""
     for checkpoint in due:
         if checkpoint.size == sums.size and checkpoint.root != sums.root:
@@ -207,7 +207,7 @@ def check_roots(due: Sequence[Checkpoint], sums: Sums) -> None:
             )
 
 
-def check_longest(due: Sequence[Checkpoint], sums: Sums) -> None:
+def check_longest(due: Sequence[Checkpoint], sums: RunningTotals) -> None:
     """Raise :class:`LogTampered` where a checkpoint is of more leaves than there are."""
     longest = max(checkpoint.size for checkpoint in due)
     if longest > sums.size:

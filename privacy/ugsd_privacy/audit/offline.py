@@ -16,7 +16,7 @@ from ugsd_privacy.audit.bodies import is_sealed
 from ugsd_privacy.audit.export import (
     CHECK_BYTES,
     ExportHeader,
-    Sums,
+    RunningTotals,
     check_longest,
     check_roots,
     leaf_check,
@@ -110,8 +110,10 @@ def _key_of(header: ExportHeader, public: LogPublicKey | None) -> LogPublicKey:
     return own
 
 
-def _replayed(file: BinaryIO, header: ExportHeader, due: list[Checkpoint], digest: Any) -> Sums:
-    sums = Sums()
+def _replayed(
+    file: BinaryIO, header: ExportHeader, due: list[Checkpoint], digest: Any
+) -> RunningTotals:
+    sums = RunningTotals()
     check_roots(due, sums)
     while sums.size < header.size:
         start = sums.size
@@ -163,7 +165,7 @@ def _chunk(item: Any, count: int, start: int, *, bodies: bool) -> tuple[list[byt
     return contents, sum(map(bool, kept))
 
 
-def _check_end(file: BinaryIO, key: LogPublicKey, sums: Sums, digest: Any) -> None:
+def _check_end(file: BinaryIO, key: LogPublicKey, sums: RunningTotals, digest: Any) -> None:
     framed, counts = read_item(file)
     if counts != sums.counts or any(type(count) is not int for count in counts):
         raise LogTampered(f"the leaves' counters add up to {sums.counts}, the file has others")

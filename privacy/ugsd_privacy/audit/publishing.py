@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from ugsd_privacy.errors import ExportFailed, LogTampered
-from ugsd_privacy.files.atomic_files import alone_in, write_whole
+from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.tlog.log_keys import LogPublicKey
@@ -26,7 +26,7 @@ from ugsd_privacy.tlog.merkle import (
     verify_consistency,
 )
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
-from ugsd_privacy.tlog.tile_files import placed_files, read_plain
+from ugsd_privacy.tlog.tile_files import placed_files, read_regular_file
 from ugsd_privacy.tlog.tiles import (
     Tile,
     bundle_bytes,
@@ -56,11 +56,11 @@ def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Pat
     Raises :class:`LogTampered` where they differ, or where ``folder`` holds another log, or more of
     this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be written.
     """
-    with alone_in(folder):
-        return _published_anew(view, note, public, folder)
+    with exclusive_folder(folder):
+        return _publish(view, note, public, folder)
 
 
-def _published_anew(view: LedgerView, note: str, public: LogPublicKey, folder: Path) -> Published:
+def _publish(view: LedgerView, note: str, public: LogPublicKey, folder: Path) -> Published:
     signed, old = open_checkpoint(note, public), _published(folder, public)
     if old.size > signed.size:
         if view.size() >= old.size and view.root(old.size) == old.root:
@@ -88,7 +88,7 @@ def _published_anew(view: LedgerView, note: str, public: LogPublicKey, folder: P
         files += _write_once(folder, tile.path, b"".join(hashes))
     if _published(folder, public) != old:  # where the system has no lock
         raise ExportFailed(f"another export wrote to {folder}; export again")
-    write_whole(folder / CHECKPOINT_FILE, note.encode())
+    write_atomically(folder / CHECKPOINT_FILE, note.encode())
     _drop_partial(folder, old.size, signed.size)
     return Published(signed, files)
 
@@ -106,7 +106,7 @@ def _published(folder: Path, public: LogPublicKey) -> Checkpoint:
     if not path.exists():
         return Checkpoint(public.origin, 0, EMPTY_ROOT)
     try:
-        return open_checkpoint(read_plain(path, MAX_NOTE_BYTES).decode(), public)
+        return open_checkpoint(read_regular_file(path, MAX_NOTE_BYTES).decode(), public)
     except (LogTampered, UnicodeDecodeError) as error:
         raise LogTampered(f"{path} is not of this log ({error}); name another folder") from None
 
@@ -122,10 +122,10 @@ def _write_once(folder: Path, name: str, data: bytes) -> int:
         if parent.is_symlink():
             raise LogTampered(f"{parent} is a link, which leads elsewhere; name another folder")
     if path.exists():
-        if read_plain(path, len(data)) != data:
+        if read_regular_file(path, len(data)) != data:
             raise LogTampered(f"{path} holds something else; name another folder")
         return 0
-    write_whole(path, data)
+    write_atomically(path, data)
     return 1
 
 

@@ -29,16 +29,16 @@ from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS
 
 __all__ = [
-    "CARRIED",
+    "BLOCK_FIELDS",
     "MAX_RANGES",
     "MAX_USER_CHARACTERS",
-    "PLAIN_KINDS",
     "RECORD_VERSION",
     "SALT_BYTES",
+    "UNSEALED_KINDS",
     "Counts",
     "EgressRecord",
     "Leaf",
-    "Level",
+    "LogLevel",
     "Resettable",
     "commitment",
     "decode_record",
@@ -62,12 +62,12 @@ Count = Annotated[int, Field(strict=True, ge=0, le=_MAX_COUNT)]
 Counts = tuple[Count, Count, Count, Count, Count]
 """Of a :class:`Usage`: blocks, tokens, frames, bytes, spend."""
 Resettable = Literal["hour", "day", "lifetime"]
-Level = Literal["content", "record"]
+LogLevel = Literal["content", "record"]
 """Whether records keep what left itself, or only what of it is counted."""
-PLAIN_KINDS = frozenset({"reset", "erase"})
+UNSEALED_KINDS = frozenset({"reset", "erase"})
 """Acts of the owner: nothing left, and verification without the owner's key needs them."""
 Range = tuple[Count, Count]
-CARRIED = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
+BLOCK_FIELDS = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
 """What a record has of a block, whatever its level; states are in the message alone."""
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
@@ -126,7 +126,7 @@ class EgressRecord(StrictModel):
         return Usage(
             blocks=int(self.kind == "block"),
             tokens=len(self.prefix) + len(self.tokens),
-            frames=int(self.kind not in PLAIN_KINDS),
+            frames=int(self.kind not in UNSEALED_KINDS),
             bytes=self.frame_bytes,
             spend=self.spend,
         )
@@ -147,7 +147,7 @@ class EgressRecord(StrictModel):
             raise ValueError("only a block carries anything")
         if bool(self.spend) != bool(self.state_positions) or (self.sigma and not self.spend):
             raise ValueError("states, and nothing else, are noised and spend")
-        left = self.kind not in PLAIN_KINDS
+        left = self.kind not in UNSEALED_KINDS
         if {bool(self.frame_bytes), self.frame_sha256 is not None} != {left}:
             raise ValueError("a reset or an erasure has no frame, all else has one")
         if (bool(self.resets), bool(self.erased)) != (self.kind == "reset", self.kind == "erase"):
@@ -174,7 +174,7 @@ class Leaf:
     tokens: int
 
     @classmethod
-    def of(cls, body: bytes, charge: Usage, salt: bytes) -> Self:
+    def from_body(cls, body: bytes, charge: Usage, salt: bytes) -> Self:
         """The leaf of a record's ``body`` and charge under ``salt``, ``SALT_BYTES`` at random."""
         return cls(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
 
@@ -236,7 +236,7 @@ def _check_message(record: EgressRecord) -> None:
         raise LogTampered("its message is none that may leave") from None
     same = message.kind == record.kind and (
         not isinstance(message, Block)
-        or all(getattr(message, name) == getattr(record, name) for name in CARRIED)
+        or all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)
     )
     if not same:
         raise LogTampered("its message is not the one that it tells of")

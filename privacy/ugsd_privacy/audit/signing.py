@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ugsd_privacy.ledger import Signing
+from ugsd_privacy.ledger import SigningTransaction
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import (
@@ -23,7 +23,9 @@ class LogSigner:
         self._last: tuple[str, Checkpoint] | None = None
         """Our last note and what it says; its signature needs no check."""
 
-    def sign(self, log: Signing, node: NodeReader | None = None) -> tuple[Checkpoint, str]:
+    def sign(
+        self, log: SigningTransaction, node: NodeReader | None = None
+    ) -> tuple[Checkpoint, str]:
         """Sign and store a checkpoint of ``log``, within its transaction; ``node`` reads its tree.
 
         Raises :class:`LogTampered` where the log does not extend its last checkpoint; then nothing

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ugsd_privacy.audit.export import Sums, check_longest, check_roots
+from ugsd_privacy.audit.export import RunningTotals, check_longest, check_roots
 from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.tlog.checkpoint import (
@@ -25,7 +25,7 @@ from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
 from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import frontier_positions, frontier_root, leaf_hash
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
-from ugsd_privacy.tlog.tile_files import TileFiles, read_plain
+from ugsd_privacy.tlog.tile_files import TileFiles, read_regular_file
 from ugsd_privacy.tlog.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -76,7 +76,7 @@ def verify_tiles(
     """
     path = folder / CHECKPOINT_FILE
     try:
-        note = read_plain(path, MAX_NOTE_BYTES).decode()
+        note = read_regular_file(path, MAX_NOTE_BYTES).decode()
         opened = _opener(public, note_origin(note))
         signed = opened(note)
     except UnicodeDecodeError:
@@ -118,11 +118,11 @@ class _Reading:
         self._files = files
         self._signed = signed
         self._due = due
-        self._sums = Sums()
+        self._sums = RunningTotals()
         self._rows: list[list[bytes]] = [[]]
         """Of each level, the hashes that are not in a full tile yet, computed from the leaves."""
 
-    def sums(self) -> Sums:
+    def sums(self) -> RunningTotals:
         """Read all of it."""
         check_roots(self._due, self._sums)
         for index in range(self._signed.size // TILE_WIDTH):
@@ -148,12 +148,12 @@ class _Reading:
                 contents.append(content)
         except LogTampered as error:
             leaf = self._first_other(contents, tile)
-            raise self._files.wrong(
+            raise self._files.tampered(
                 tile.entries_path, f"{error}, from leaf {leaf} on", leaf
             ) from None
         if at != len(bundle):
             stop = tile.start + tile.width
-            raise self._files.wrong(tile.entries_path, "it goes on after its last leaf", stop)
+            raise self._files.tampered(tile.entries_path, "it goes on after its last leaf", stop)
         self._rows[0] = [leaf_hash(content) for content in contents]
         return contents
 
@@ -191,12 +191,12 @@ class _Reading:
         below = Tile(tile.level - 1, tile.start + at, TILE_WIDTH).path
         below = below if tile.level else tile.entries_path
         if self._fits(tile, row):
-            raise self._files.wrong(
+            raise self._files.tampered(
                 tile.path, f"hash {at} is not of what is below it, leaf {leaf}", leaf
             )
         if self._fits(tile, stored):
-            raise self._files.wrong(below, f"leaf {leaf} is not the one in the tree", leaf)
-        raise self._files.wrong(tile.path, f"it and {below} differ from leaf {leaf} on", leaf)
+            raise self._files.tampered(below, f"leaf {leaf} is not the one in the tree", leaf)
+        raise self._files.tampered(tile.path, f"it and {below} differ from leaf {leaf} on", leaf)
 
     def _fits(self, tile: Tile, row: Sequence[bytes]) -> bool:
         """Whether these hashes of a tile are those that the hash above is of."""

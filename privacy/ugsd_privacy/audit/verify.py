@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ugsd_privacy.audit.bodies import Absent, BodyReader, not_erased
+from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable, not_erased
 from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
@@ -28,10 +28,10 @@ __all__ = ["LogSummary", "Progress", "verify_log", "verify_view"]
 
 Progress = Callable[[int, int], None]
 """Told now and then how much of how much is done."""
-_TOLD_EACH = 256
+_PROGRESS_EVERY = 256
 
 
-def _untold(done: int, of: int) -> None:
+def _ignore_progress(done: int, of: int) -> None:
     pass
 
 
@@ -78,7 +78,7 @@ def verify_log(
     *,
     owner: OwnerKey | None = None,
     trusted: Iterable[str] = (),
-    progress: Progress = _untold,
+    progress: Progress = _ignore_progress,
 ) -> LogSummary:
     """Recompute every commitment, leaf, node, root and total of an open ``ledger``: see
     :func:`verify_view`."""
@@ -92,7 +92,7 @@ def verify_view(
     *,
     owner: OwnerKey | None = None,
     trusted: Iterable[str] = (),
-    progress: Progress = _untold,
+    progress: Progress = _ignore_progress,
 ) -> LogSummary:
     """Recompute all that one view of a ledger shows.
 
@@ -110,7 +110,7 @@ def verify_view(
         due[checkpoint.size].append(checkpoint)
     leaves = view.count()[0]
     for row in view.rows():
-        if not replay.size % _TOLD_EACH:
+        if not replay.size % _PROGRESS_EVERY:
             progress(replay.size, leaves)
         _match_roots(due, replay)
         _replay_row(view, reader, row, replay)
@@ -155,9 +155,9 @@ def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _R
     if row.leaf != index:
         raise LogTampered(f"leaf {index} is missing", index=index)
     record = reader.record(row)
-    if isinstance(record, Absent):
-        replay.unread += record is Absent.SEALED
-        if record is Absent.ERASED:
+    if isinstance(record, BodyUnavailable):
+        replay.unread += record is BodyUnavailable.SEALED
+        if record is BodyUnavailable.ERASED:
             replay.missing.add(index)
         _count_charge(row, replay, index)
     else:

@@ -29,33 +29,33 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
-    "PRIVACY_UP_TO",
+    "MAX_PRIVACY_EPSILON",
     "RELATION",
     "STATE_SENSITIVITY",
-    "UNBOUNDED",
+    "UNBOUNDED_COST",
     "Guarantee",
     "Unit",
     "compose",
-    "delta_of",
-    "epsilon_of",
-    "epsilon_of_spend",
+    "delta_from_mu",
+    "epsilon_from_mu",
+    "epsilon_of_privacy_cost",
     "gaussian_mu",
-    "mu_of",
-    "sigma_of",
-    "spend",
-    "spend_of",
+    "mu_from_epsilon",
+    "privacy_cost",
+    "privacy_cost_of_epsilon",
+    "sigma_from_epsilon",
 ]
 
 RELATION = "two inputs that give the same disclosed tokens and the same pattern of escalations"
 """The inputs between which what leaves is hard to tell apart."""
 
-PRIVACY_UP_TO = 10.0
+MAX_PRIVACY_EPSILON = 10.0
 """The largest epsilon that is called privacy; above it the word is noise."""
 
 Unit = Literal["block", "caption", "hour", "day", "lifetime"]
 """What all of whose states a guarantee counts together."""
 
-UNBOUNDED = 2**60
+UNBOUNDED_COST = 2**60
 """The spend of a state that left without noise: no epsilon bounds it."""
 
 STATE_SENSITIVITY = 2.0
@@ -84,9 +84,9 @@ class Guarantee(BaseModel):
     """What it may be called: `privacy` up to epsilon 10, `noise` above, `none` without."""
 
     @classmethod
-    def of_spend(cls, spend: int, delta: float, unit: Unit = "caption") -> Self:
+    def from_privacy_cost(cls, spend: int, delta: float, unit: Unit = "caption") -> Self:
         """Of what was spent on a unit's states."""
-        epsilon = epsilon_of_spend(spend, delta)
+        epsilon = epsilon_of_privacy_cost(spend, delta)
         if math.isinf(epsilon):
             return cls(epsilon=None, delta=delta, unit=unit, word="none")
         return cls(epsilon=epsilon, delta=delta, unit=unit, word=_word(epsilon))
@@ -115,7 +115,7 @@ def compose(mus: Iterable[float]) -> float:
     return math.hypot(*mus)
 
 
-def delta_of(*, epsilon: float, mu: float) -> float:
+def delta_from_mu(*, epsilon: float, mu: float) -> float:
     """The least delta at which ``mu`` is within ``epsilon``; both at least 0."""
     if mu == 0:
         return 0.0
@@ -129,64 +129,66 @@ def delta_of(*, epsilon: float, mu: float) -> float:
     return max(0.0, 0.5 * math.erfc(near / math.sqrt(2)) - density * _mills(far))
 
 
-def epsilon_of(*, mu: float, delta: float) -> float:
+def epsilon_from_mu(*, mu: float, delta: float) -> float:
     """The least epsilon at ``delta``, in (0, 1), rounded up; infinite for an infinite ``mu``."""
     if math.isinf(mu):
         return math.inf
-    if delta_of(epsilon=0.0, mu=mu) <= delta:
+    if delta_from_mu(epsilon=0.0, mu=mu) <= delta:
         return 0.0
     # Phi(-near) alone is at most delta from here on.
     most = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))
-    _, above = _bisected(0.0, most, lambda epsilon: delta_of(epsilon=epsilon, mu=mu) > delta)
+    _, above = _bisected(0.0, most, lambda epsilon: delta_from_mu(epsilon=epsilon, mu=mu) > delta)
     return above * (1 + _ROUNDING)
 
 
-def mu_of(*, epsilon: float, delta: float) -> float:
+def mu_from_epsilon(*, epsilon: float, delta: float) -> float:
     """The largest mu within ``epsilon`` at ``delta``, rounded down."""
     most = 1.0
-    while delta_of(epsilon=epsilon, mu=most) <= delta:
+    while delta_from_mu(epsilon=epsilon, mu=most) <= delta:
         most *= 2
-    below, _ = _bisected(0.0, most, lambda mu: delta_of(epsilon=epsilon, mu=mu) <= delta)
+    below, _ = _bisected(0.0, most, lambda mu: delta_from_mu(epsilon=epsilon, mu=mu) <= delta)
     return below * (1 - 10 * _ROUNDING)
 
 
-def sigma_of(*, epsilon: float, delta: float, sensitivity: float, releases: int = 1) -> float:
+def sigma_from_epsilon(
+    *, epsilon: float, delta: float, sensitivity: float, releases: int = 1
+) -> float:
     """The least sigma at which so many releases, each charged by itself, are within ``epsilon`` at
     ``delta``; infinite where that would take more noise than can be charged."""
-    most = spend_of(epsilon, delta) // releases
+    most = privacy_cost_of_epsilon(epsilon, delta) // releases
     if not most:
         return math.inf
     sigma = sensitivity * math.sqrt(_PER_UNIT / most)
-    while spend(sensitivity=sensitivity, sigma=sigma, vectors=1) > most:
+    while privacy_cost(sensitivity=sensitivity, sigma=sigma, vectors=1) > most:
         sigma = math.nextafter(sigma, math.inf)
     return sigma
 
 
 @lru_cache(maxsize=1024)
-def spend(*, sensitivity: float, sigma: float, vectors: int) -> int:
+def privacy_cost(*, sensitivity: float, sigma: float, vectors: int) -> int:
     """What so many vectors cost under noise of ``sigma``: mu squared in billionths, rounded up.
 
-    Noise so small that this would pass ``UNBOUNDED`` counts as none.
+    Noise so small that this would pass ``UNBOUNDED_COST`` counts as none.
     """
     exact = vectors * (Fraction(sensitivity) / Fraction(sigma)) ** 2
-    return min(math.ceil(exact * _PER_UNIT), UNBOUNDED)
+    return min(math.ceil(exact * _PER_UNIT), UNBOUNDED_COST)
 
 
 @lru_cache(maxsize=1024)
-def epsilon_of_spend(spend: int, delta: float) -> float:
-    """The epsilon of what was spent, rounded up; infinite from ``UNBOUNDED`` on."""
-    if spend >= UNBOUNDED:
+def epsilon_of_privacy_cost(spend: int, delta: float) -> float:
+    """The epsilon of what was spent, rounded up; infinite from ``UNBOUNDED_COST`` on."""
+    if spend >= UNBOUNDED_COST:
         return math.inf
-    return epsilon_of(mu=_mu_of_spend(spend), delta=delta)
+    return epsilon_from_mu(mu=_mu_of_privacy_cost(spend), delta=delta)
 
 
 @lru_cache(maxsize=1024)
-def spend_of(epsilon: float, delta: float) -> int:
-    """The most that may be spent within ``epsilon`` at ``delta``, less than ``UNBOUNDED``."""
-    within, beyond = 0, UNBOUNDED
+def privacy_cost_of_epsilon(epsilon: float, delta: float) -> int:
+    """The most that may be spent within ``epsilon`` at ``delta``, less than ``UNBOUNDED_COST``."""
+    within, beyond = 0, UNBOUNDED_COST
     while beyond - within > 1:
         middle = (within + beyond) // 2
-        if epsilon_of(mu=_mu_of_spend(middle), delta=delta) <= epsilon:
+        if epsilon_from_mu(mu=_mu_of_privacy_cost(middle), delta=delta) <= epsilon:
             within = middle
         else:
             beyond = middle
@@ -194,7 +196,7 @@ def spend_of(epsilon: float, delta: float) -> int:
 
 
 def _word(epsilon: float) -> Literal["privacy", "noise"]:
-    return "privacy" if epsilon <= PRIVACY_UP_TO else "noise"
+    return "privacy" if epsilon <= MAX_PRIVACY_EPSILON else "noise"
 
 
 def _shown(epsilon: float) -> str:
@@ -204,7 +206,7 @@ def _shown(epsilon: float) -> str:
     return f"{rounded:.{max(0, digits)}f}"
 
 
-def _mu_of_spend(spend: int) -> float:
+def _mu_of_privacy_cost(spend: int) -> float:
     return math.sqrt(spend / _PER_UNIT)
 
 

@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alone_in", "is_draft", "read_bytes", "replacing", "write_whole"]
+__all__ = ["atomic_writer", "exclusive_folder", "is_temporary", "read_bounded", "write_atomically"]
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}", re.DOTALL)
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -30,7 +30,7 @@ _STALE_S = 3600.0
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path) -> Iterator[None]:
     """Wait until no other process that asks for it has ``folder``, which is made where need be.
 
     Where the system or the file system has no ``flock`` of folders (Windows, NFS) it waits for
@@ -51,7 +51,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` at the end, unless something is raised.
 
     Its folder is made where need be; drafts of ``path`` that a crash left there long ago go.
@@ -75,18 +75,18 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
         raise ExportFailed(f"cannot write {path}: {error.strerror}") from error
 
 
-def is_draft(name: str) -> bool:
+def is_temporary(name: str) -> bool:
     """Whether a file of that name is being written, or was when its writer died."""
     return _DRAFT.fullmatch(name) is not None
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``path`` in place of what it held. Raises as :func:`replacing`."""
-    with replacing(path, mode=mode) as file:
+    with atomic_writer(path, mode=mode) as file:
         file.write(data)
 
 
-def read_bytes(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
+def read_bounded(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
     """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
     for what is no regular file, which is not waited for; :class:`KeyFileError` where it must be
     ``ours`` and belongs to another user."""

@@ -13,14 +13,14 @@ try:
 except ImportError:  # no such lock on Windows: of two processes the last one counts
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["locked"]
+__all__ = ["file_lock"]
 
 _PATIENCE_S = 2.0
 _RETRY_S = 0.005
 
 
 @contextmanager
-def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
+def file_lock(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
     """Alone among processes and threads with the file at ``path``, whose folder exists.
 
     Raises ``BlockingIOError`` if another process or thread keeps the lock for ``timeout_s``, two

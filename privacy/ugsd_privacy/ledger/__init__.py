@@ -13,28 +13,28 @@ so passages happen one after the other.
 from __future__ import annotations
 
 from ugsd_privacy.ledger.clock import Uptime, system_uptime
-from ugsd_privacy.ledger.journal import Decision
+from ugsd_privacy.ledger.decisions import BlockDecisionRow
 from ugsd_privacy.ledger.store import Ledger
 from ugsd_privacy.ledger.views import (
-    EVERYONE,
+    ALL_USERS,
+    EgressTransaction,
     LedgerRow,
     LedgerView,
-    Owning,
-    Passage,
-    Signing,
+    OwnerTransaction,
+    SigningTransaction,
     Total,
     window_numbers,
 )
 
 __all__ = [
-    "EVERYONE",
-    "Decision",
+    "ALL_USERS",
+    "BlockDecisionRow",
+    "EgressTransaction",
     "Ledger",
     "LedgerRow",
     "LedgerView",
-    "Owning",
-    "Passage",
-    "Signing",
+    "OwnerTransaction",
+    "SigningTransaction",
     "Total",
     "Uptime",
     "system_uptime",

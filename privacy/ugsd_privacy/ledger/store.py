@@ -15,7 +15,12 @@ from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
 from ugsd_privacy.ledger.database import Database, open_database
 from ugsd_privacy.ledger.schema import LOST, is_new
-from ugsd_privacy.ledger.views import LedgerView, Owning, Passage, Signing
+from ugsd_privacy.ledger.views import (
+    EgressTransaction,
+    LedgerView,
+    OwnerTransaction,
+    SigningTransaction,
+)
 
 __all__ = ["Ledger"]
 
@@ -119,7 +124,7 @@ class Ledger:
         )
 
     @contextmanager
-    def passage(
+    def begin_egress(
         self,
         *,
         user: str,
@@ -127,7 +132,7 @@ class Ledger:
         now_s: float,
         uptime: Uptime | None = None,
         timeout_s: float | None = None,
-    ) -> Iterator[Passage]:
+    ) -> Iterator[EgressTransaction]:
         """One egress transaction: committed at the end if it recorded, else rolled back.
 
         ``timeout_s`` is how long to wait for other threads and processes. Raises
@@ -136,12 +141,12 @@ class Ledger:
         committed is still at the ledger's path when this returns, else :class:`LedgerMoved`.
         """
         with self._writing("FULL", timeout_s) as db:
-            passage = Passage(db, user, caption, now_s, uptime)
+            passage = EgressTransaction(db, user, caption, now_s, uptime)
             if passage.start is not None:
-                passage.note(passage.start)
+                passage.record_clock_start(passage.start)
                 db.execute("COMMIT")  # it stands even where this passage is refused
                 db.execute("BEGIN IMMEDIATE")
-                passage = Passage(db, user, caption, now_s, uptime)
+                passage = EgressTransaction(db, user, caption, now_s, uptime)
             if self._anchor is not None and _mark(self._anchor).size > passage.index:
                 raise LedgerCorrupt(_ROLLED_BACK)
             yield passage
@@ -166,21 +171,21 @@ class Ledger:
             yield LedgerView(db)
 
     @contextmanager
-    def signing(self, *, timeout_s: float | None = None) -> Iterator[Signing]:
+    def signing(self, *, timeout_s: float | None = None) -> Iterator[SigningTransaction]:
         """A transaction for a checkpoint: no leaf can come between what is read and what is signed.
 
         Raises as :meth:`passage`.
         """
         with self._writing("NORMAL", timeout_s) as db:
-            yield Signing(db)
+            yield SigningTransaction(db)
 
     @contextmanager
-    def owning(self, *, timeout_s: float | None = None) -> Iterator[Owning]:
+    def as_owner(self, *, timeout_s: float | None = None) -> Iterator[OwnerTransaction]:
         """A transaction of the owner's notes. Raises as :meth:`passage`."""
         with self._writing("NORMAL", timeout_s) as db:
-            yield Owning(db)
+            yield OwnerTransaction(db)
 
-    def forget(self) -> None:
+    def truncate_write_ahead_log(self) -> None:
         """Drop what was erased from the write-ahead log too.
 
         Raises :class:`LedgerUnavailable` at once while another process reads: erased bytes may then

@@ -10,7 +10,12 @@ from typing import NamedTuple
 from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
-from ugsd_privacy.ledger.journal import Decision, forget_decisions, note_decisions, read_decisions
+from ugsd_privacy.ledger.decisions import (
+    BlockDecisionRow,
+    append_decisions,
+    delete_decisions,
+    read_decisions,
+)
 from ugsd_privacy.tlog.merkle import (
     completed_nodes,
     frontier_positions,
@@ -20,19 +25,19 @@ from ugsd_privacy.tlog.merkle import (
 from ugsd_privacy.user_names import require_normal_user
 
 __all__ = [
-    "CHECKPOINTS_KEPT",
-    "EVERYONE",
+    "ALL_USERS",
+    "MAX_CHECKPOINTS",
+    "EgressTransaction",
     "LedgerRow",
     "LedgerView",
-    "Owning",
-    "Passage",
-    "Signing",
+    "OwnerTransaction",
+    "SigningTransaction",
     "Total",
     "window_numbers",
 ]
 
-CHECKPOINTS_KEPT = 64
-EVERYONE = ""
+MAX_CHECKPOINTS = 64
+ALL_USERS = ""
 """The user whose caps are everyone's."""
 _HOURS_PER_DAY = 24
 _LAST_S = 253_402_300_800
@@ -149,10 +154,10 @@ class LedgerView:
 
     def caps(self, user: str) -> dict[str, float]:
         """Caps that the owner set on this device: for ``user``, the smaller of theirs and
-        everyone's; for ``EVERYONE``, everyone's."""
+        everyone's; for ``ALL_USERS``, everyone's."""
         query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
         smallest: dict[str, float] = {}
-        for cap, value in self._db.execute(query, (user, EVERYONE)):
+        for cap, value in self._db.execute(query, (user, ALL_USERS)):
             if cap not in CAPS or type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise LedgerCorrupt("a cap that was set on this device is none")
             smallest[cap] = min(value, smallest.get(cap, value))
@@ -240,7 +245,7 @@ class LedgerView:
 
     def decisions(
         self, user: str, *, caption: bytes | None = None, limit: int = 100
-    ) -> list[Decision]:
+    ) -> list[BlockDecisionRow]:
         """Why blocks of ``user``, or of one caption, were escalated or not; the latest ones."""
         return read_decisions(self._db, user, caption, limit)
 
@@ -270,7 +275,7 @@ class LedgerView:
         return row
 
 
-class Passage(LedgerView):
+class EgressTransaction(LedgerView):
     """One write transaction of the door, for ``user`` and perhaps a caption."""
 
     def __init__(
@@ -294,7 +299,7 @@ class Passage(LedgerView):
         self.before = self.used(user, self.hour, caption)
         """What was used in each window, by its name."""
 
-    def note(self, start: Start) -> None:
+    def record_clock_start(self, start: Start) -> None:
         """Count hours from ``start`` from now on."""
         self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", start)
 
@@ -340,39 +345,39 @@ class Passage(LedgerView):
         self._db.executemany("UPDATE leaves SET sealed = x'' WHERE leaf = ?", rows)
 
 
-class Signing(LedgerView):
+class SigningTransaction(LedgerView):
     """One transaction that signs the log as it is."""
 
     def add_checkpoint(self, size: int, note: str) -> None:
         """Store a signed checkpoint; the first one of a size is kept, and of all of them the latest
-        ``CHECKPOINTS_KEPT``: each holds all leaves that those before it held."""
+        ``MAX_CHECKPOINTS``: each holds all leaves that those before it held."""
         self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
         self._db.execute(
             "DELETE FROM checkpoints WHERE size <= (SELECT size FROM checkpoints"
             " ORDER BY size DESC LIMIT 1 OFFSET ?)",
-            (CHECKPOINTS_KEPT,),
+            (MAX_CHECKPOINTS,),
         )
 
 
-class Owning(LedgerView):
+class OwnerTransaction(LedgerView):
     """One transaction of the owner's own notes, which no leaf holds."""
 
     def set_cap(self, user: str, cap: str, value: float | None) -> None:
-        """Hold ``user``, or ``EVERYONE``, to one of ``budget.CAPS`` on this device, whatever
+        """Hold ``user``, or ``ALL_USERS``, to one of ``budget.CAPS`` on this device, whatever
         applications configure; ``None`` takes it back. Raises :class:`UserNameRefused` for a name
         that is not in its normal form, which would hold nobody."""
-        if user != EVERYONE:
+        if user != ALL_USERS:
             require_normal_user(user)
         if value is None:
             self._db.execute("DELETE FROM caps WHERE user = ? AND cap = ?", (user, cap))
             return
         self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?)", (user, cap, value))
 
-    def note(self, decisions: Sequence[Decision]) -> None:
+    def append_decisions(self, decisions: Sequence[BlockDecisionRow]) -> None:
         """Keep why blocks were escalated or not."""
-        note_decisions(self._db, decisions)
+        append_decisions(self._db, decisions)
 
-    def forget(
+    def delete_decisions(
         self,
         *,
         before_s: int | None = None,
@@ -380,4 +385,4 @@ class Owning(LedgerView):
         caption: bytes | None = None,
     ) -> None:
         """Delete notes: all of them, or those from before a time, of a user, or of a caption."""
-        forget_decisions(self._db, before_s=before_s, user=user, caption=caption)
+        delete_decisions(self._db, before_s=before_s, user=user, caption=caption)

@@ -62,7 +62,7 @@ __all__ = [
     "HELLO_BYTES",
     "ClientChannel",
     "ServerChannel",
-    "Shape",
+    "TrafficShape",
 ]
 
 CHANNEL_VERSION = 2
@@ -96,7 +96,7 @@ _VERIFIER_INFO = b"ugsd channel verifier to device" + _VERSION
 _FRAME_INFO = b"ugsd channel frame" + _VERSION
 
 
-class Shape(StrEnum):
+class TrafficShape(StrEnum):
     """What the sizes of frames tell."""
 
     PADDED = "padded"
@@ -105,10 +105,10 @@ class Shape(StrEnum):
     """Every frame is of ``CONSTANT_FRAME_BYTES``."""
 
     @staticmethod
-    def of(frame: bytes) -> Shape:
+    def of(frame: bytes) -> TrafficShape:
         """The shape that the answer to ``frame`` has. Why by size: a verifier needs no other sign,
         and whoever sees the frame knows the size of the answer already."""
-        return Shape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else Shape.PADDED
+        return TrafficShape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else TrafficShape.PADDED
 
 
 class _State(Enum):
@@ -127,10 +127,10 @@ class _Direction:
         self._frames = 0
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return _MAX_FRAMES - self._frames
 
-    def seal(self, message: bytes, shape: Shape) -> bytes:
+    def seal(self, message: bytes, shape: TrafficShape) -> bytes:
         padded = len(message).to_bytes(_LENGTH_BYTES, "big") + message
         padded = padded.ljust(_frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
         aead, nonce = self._next()
@@ -144,7 +144,7 @@ class _Direction:
         padded = aead.decrypt(nonce, frame[1:], _FRAME)
         length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
         message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
-        due = _frame_size(length, Shape.of(frame))
+        due = _frame_size(length, TrafficShape.of(frame))
         if len(frame) != due or any(padded[_LENGTH_BYTES + length :]):
             raise ValueError
         return message
@@ -155,7 +155,7 @@ class _Direction:
         Key and next secret are the two blocks of one HKDF-Expand (RFC 5869 §2.3): neither tells the
         other, so whoever breaks or is told a frame's key reads that frame alone.
         """
-        if not self.left:
+        if not self.remaining:
             raise ValueError
         derived = HKDFExpand(SHA256(), 2 * _SECRET_BYTES, _FRAME_INFO).derive(self._secret)
         key, self._secret = derived[:_SECRET_BYTES], derived[_SECRET_BYTES:]
@@ -180,15 +180,15 @@ class _Channel:
         return self._flights
 
     @property
-    def frames_left(self) -> int:
+    def frames_remaining(self) -> int:
         """How many more frames this side may seal; 0 unless both sides share keys."""
-        return 0 if self._outgoing is None else self._outgoing.left
+        return 0 if self._outgoing is None else self._outgoing.remaining
 
-    def sealed_size(self, n: int, shape: Shape = Shape.PADDED) -> int:
+    def sealed_size(self, n: int, shape: TrafficShape = TrafficShape.PADDED) -> int:
         """Bytes of the frame that a message of ``n`` bytes becomes. Raises as :meth:`seal`."""
         return _frame_size(n, shape)
 
-    def seal(self, message: bytes, shape: Shape = Shape.PADDED) -> bytes:
+    def seal(self, message: bytes, shape: TrafficShape = TrafficShape.PADDED) -> bytes:
         """Make the next frame, which is to be sent before any later one.
 
         Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, or more than a
@@ -352,7 +352,7 @@ class ServerChannel(_Channel):
         :class:`WireError` for a welcome of more than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
-        _frame_size(len(welcome), Shape.PADDED)
+        _frame_size(len(welcome), TrafficShape.PADDED)
         with suppress(Exception):
             return self._answer(data, welcome)
         raise self._failed()
@@ -376,11 +376,11 @@ class ServerChannel(_Channel):
         raise ValueError
 
 
-def _frame_size(n: int, shape: Shape) -> int:
+def _frame_size(n: int, shape: TrafficShape) -> int:
     if n > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES}")
     smallest = next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)
-    if shape is Shape.PADDED:
+    if shape is TrafficShape.PADDED:
         return smallest
     if smallest > CONSTANT_FRAME_BYTES:
         most = CONSTANT_FRAME_BYTES - _FRAME_OVERHEAD_BYTES

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger import Decision
+from ugsd_privacy.ledger import BlockDecisionRow
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import CaptionRow, Gap, Sent, Word
-from ugsd_privacy.reports.telling import words_without_tricks
+from ugsd_privacy.reports.wording import plain_words
 
 __all__ = ["caption_rows"]
 
@@ -20,7 +20,7 @@ Words = Callable[[int], str]
 def caption_rows(
     entries: Sequence[Entry],
     period: Period,
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     delta: float,
     words: Words,
 ) -> Iterator[CaptionRow]:
@@ -29,7 +29,7 @@ def caption_rows(
     for entry in entries:
         if entry.row.caption is not None:
             passages[entry.row.caption].append(entry)
-    noted: defaultdict[bytes, list[Decision]] = defaultdict(list)
+    noted: defaultdict[bytes, list[BlockDecisionRow]] = defaultdict(list)
     for decision in decisions:
         noted[decision.caption].append(decision)
     for caption, own in passages.items():
@@ -40,7 +40,7 @@ def caption_rows(
 def _caption(
     caption: bytes,
     entries: Sequence[Entry],
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     delta: float,
     words: Words,
 ) -> CaptionRow:
@@ -55,7 +55,7 @@ def _caption(
         records=tuple(entry.row.leaf for entry in entries),
         disclosures=tuple(dict.fromkeys(r.disclosure for r in records if r.disclosure)),
         amounts=total_of(entries),
-        epsilon=Guarantee.of_spend(spend, delta, "caption") if spend else None,
+        epsilon=Guarantee.from_privacy_cost(spend, delta, "caption") if spend else None,
         verifiers=tuple(dict.fromkeys(r.verifier for r in records)),
         erased=erased,
         unread=len(entries) - len(records) - erased,
@@ -64,7 +64,7 @@ def _caption(
 
 def _content(
     records: Sequence[EgressRecord],
-    decisions: Sequence[Decision],
+    decisions: Sequence[BlockDecisionRow],
     words: Words,
     *,
     whole: bool,
@@ -95,7 +95,7 @@ def _sent(position: int, token: int, record: EgressRecord, words: Words) -> Sent
     assert record.disclosure is not None  # noqa: S101  # only blocks have tokens
     return Sent(
         token=token,
-        text=words_without_tricks(words(token)),
+        text=plain_words(words(token)),
         disclosure=record.disclosure,
         has_state=position in record.state_positions,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ugsd_privacy.reports.inline_svg import COLOURS, inline
 from ugsd_privacy.reports.model import DayRow
-from ugsd_privacy.reports.telling import number
+from ugsd_privacy.reports.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ class Chart(NamedTuple):
     """What a page shows of a chart."""
 
     title: str
-    told: str
+    description: str
     """The chart in words."""
     svg: str
 

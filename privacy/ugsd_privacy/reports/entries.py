@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ugsd_privacy.audit.bodies import Absent, BodyReader
+from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys.owner import OwnerKey
@@ -91,7 +91,7 @@ def _entry(reader: BodyReader, row: LedgerRow) -> Entry:
         return Entry(row, None)
     if isinstance(found, EgressRecord):
         return Entry(row, found)
-    return Entry(row, None, found is Absent.ERASED)
+    return Entry(row, None, found is BodyUnavailable.ERASED)
 
 
 def _count(value: int | None) -> int:

@@ -17,15 +17,15 @@ from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
 from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
-from ugsd_privacy.reports.kept import KeptLog
+from ugsd_privacy.reports.known_logs import KnownLog
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.reports.telling import many, words_without_tricks
+from ugsd_privacy.reports.wording import plain_words, plural
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 from ugsd_privacy.tlog.log_keys import LogPublicKey
 
-__all__ = ["Device", "examine", "header_of_export", "is_whole", "merge_rows", "name_of_log"]
+__all__ = ["Device", "header_of_export", "is_whole", "merge_rows", "name_of_log", "verify_device"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,14 +39,14 @@ class Device(NamedTuple):
     name: str
     report: Report | None = None
     export: Path | None = None
-    kept: KeptLog | None = None
+    known: KnownLog | None = None
     fault: str = ""
     """Why what came of it could not be read."""
     others: tuple[str, ...] = ()
     """Checkpoints of other exports of its log, which this one must extend."""
 
 
-def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
+def verify_device(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
     """The row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
     export. Raises nothing that depends on what came: it would cost the other devices their rows."""
     try:
@@ -54,11 +54,11 @@ def examine(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> Fleet
     except (PrivacyError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
         _log.warning("a device's report or export met an unexpected %s", type(error).__name__)
         fault = f"what came of it is beyond what is read here ({type(error).__name__})"
-        return _examined(Device(device.name, kept=device.kept, fault=fault), ())
+        return _examined(Device(device.name, known=device.known, fault=fault), ())
 
 
 def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow:
-    report = None if device.report is None else device.report.without_content()
+    report = None if device.report is None else device.report.redacted()
     export, by_reader = None, device.export is not None
     try:
         export = _verified(device, witnesses)
@@ -69,15 +69,15 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
     own = report.verification if report else verification
     if own.outcome == "failed" and verification.outcome != "failed":
         verification, by_reader = own, False
-    told = words_without_tricks(verification.message)
+    told = plain_words(verification.message)
     since_s, until_s = _span(report, export)
     return FleetRow(
-        device=words_without_tricks(device.name),
+        device=plain_words(device.name),
         subject=report.subject if report else "",
         log=_log_of(device, export),
         verification=verification.model_copy(update={"message": told}),
         verified_by="reader" if by_reader else "device",
-        earlier=None if device.kept is None else device.kept.size,
+        earlier=None if device.known is None else device.known.size,
         logged=None if export is None else _logged(export),
         checkpoint=export.checkpoint if export else report.checkpoint if report else "",
         since_s=since_s,
@@ -145,7 +145,7 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
         raise LogTampered(device.fault)
     if device.export is None:
         return None
-    kept, report = device.kept, device.report
+    kept, report = device.known, device.report
     log = kept.key if kept else report.log if report else ""
     trusted = [*device.others, *([kept.checkpoint] if kept else [])]
     if report is not None and report.checkpoint and report.log == (log or report.log):
@@ -160,7 +160,7 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
 
 def _check_report(device: Device, export: ExportSummary | None) -> None:
     """That it is of the log, signed, and tells of no more than the log holds."""
-    report, kept = device.report, device.kept
+    report, kept = device.report, device.known
     if report is None:
         return
     log = export.public.to_text() if export else kept.key if kept else report.log
@@ -179,7 +179,7 @@ def _check_report(device: Device, export: ExportSummary | None) -> None:
         raise LogTampered("the report tells of more than the log holds")
 
 
-def _check_extends(signed: Checkpoint | None, kept: KeptLog) -> None:
+def _check_extends(signed: Checkpoint | None, kept: KnownLog) -> None:
     """As far as a checkpoint alone can tell."""
     size = 0 if signed is None else signed.size
     if size < kept.size:
@@ -199,13 +199,13 @@ def _sound(device: Device, export: ExportSummary | None) -> Verification:
             root=export.root.hex(),
             checkpoints=export.checkpoints,
         )
-    if device.kept is not None:
-        known = f"{many(device.kept.size, 'record')} of it kept"
+    if device.known is not None:
+        known = f"{plural(device.known.size, 'record')} of it kept"
         came = "neither report nor export came" if device.report is None else "no export came"
         return Verification(outcome="missing", message=f"{known}, and {came}")
     if device.report is None:
         return Verification(outcome="missing", message="neither report nor export came")
-    return device.report.without_content().verification
+    return device.report.redacted().verification
 
 
 def _failed(error: LogTampered) -> Verification:
@@ -217,7 +217,7 @@ def _log_of(device: Device, export: ExportSummary | None) -> str:
         return export.public.to_text()
     if device.report is not None and device.report.log:
         return device.report.log
-    return "" if device.kept is None else device.kept.key
+    return "" if device.known is None else device.known.key
 
 
 def _logged(export: ExportSummary) -> Amounts:

@@ -11,7 +11,7 @@ import hashlib
 from typing import Any
 
 from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.reports import telling
+from ugsd_privacy.reports import wording
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
 
@@ -67,7 +67,7 @@ def _page(template: str, **values: Any) -> str:
     def plain(value: object) -> object:
         if isinstance(value, Markup) or not isinstance(value, str):
             return value
-        return "\n".join(map(telling.words_without_tricks, value.split("\n")))
+        return "\n".join(map(wording.plain_words, value.split("\n")))
 
     pages = Environment(
         loader=PackageLoader(__package__ or "", "pages"),
@@ -77,7 +77,7 @@ def _page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals["tell"] = telling
+    pages.globals["tell"] = wording
     style, script = (pages.get_template(name).render() for name in (_STYLE, _SCRIPT))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "

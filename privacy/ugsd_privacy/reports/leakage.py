@@ -14,22 +14,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ugsd_privacy.bounded_json import check_json
-from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.errors import LeakageNotMeasured
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.strict_models import StrictModel
 
-__all__ = ["LEAKAGE_FILE", "STRANGER", "Leak", "Leakage"]
+__all__ = ["LEAKAGE_FILE", "UNENROLLED", "Leakage", "LeakageFigure"]
 
 _MAX_ITEMS = 20_000
 
 LEAKAGE_FILE = "leakage.json"
-STRANGER = "none"
+UNENROLLED = "none"
 """The habit of a voice that was never heard."""
 
 _Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
-class Leak(StrictModel):
+class LeakageFigure(StrictModel):
     """One attack's figure, of the strongest attacker tried."""
 
     attack: Literal["speaker", "attribute", "content", "traffic"]
@@ -75,13 +75,13 @@ class Leakage(StrictModel):
     """What printed the figures."""
     weights: dict[str, str]
     """SHA-256 of the drafter's graphs, in hex, by file."""
-    leaks: tuple[Leak, ...]
+    leaks: tuple[LeakageFigure, ...]
 
     @classmethod
-    def read(cls, folder: Path, weights: Mapping[str, str]) -> Leakage:
+    def load(cls, folder: Path, weights: Mapping[str, str]) -> Leakage:
         """The figures that lie beside a drafter with those ``weights``.
 
-        Raises :class:`LeakageUnknown` where there are none, or they are another drafter's.
+        Raises :class:`LeakageNotMeasured` where there are none, or they are another drafter's.
         """
         path = folder / LEAKAGE_FILE
         try:
@@ -89,14 +89,14 @@ class Leakage(StrictModel):
             check_json(data, max_items=_MAX_ITEMS)
             found = cls.model_validate_json(data)
         except (OSError, ValueError) as error:
-            raise LeakageUnknown(
+            raise LeakageNotMeasured(
                 f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"
             ) from error
         if found.weights != dict(weights):
-            raise LeakageUnknown(f"{path} is of other weights: run `ugsd-lab attack` again")
+            raise LeakageNotMeasured(f"{path} is of other weights: run `ugsd-lab attack` again")
         return found
 
-    def of(self, attack: str, seen: Iterable[str]) -> list[Leak]:
+    def of(self, attack: str, seen: Iterable[str]) -> list[LeakageFigure]:
         """What one attack got from any of ``seen``."""
         wanted = set(seen)
         return [leak for leak in self.leaks if leak.attack == attack and leak.seen in wanted]

@@ -21,28 +21,28 @@ from ugsd_privacy.reports.model import (
     Sent,
     Word,
 )
-from ugsd_privacy.reports.telling import (
+from ugsd_privacy.reports.wording import (
     BUDGET_NOTE,
     OUTCOMES,
-    OWN_WORD,
-    UNPROVEN,
+    SELF_REPORTED_NOTE,
+    UNPROVEN_NOTE,
     bound,
     fleet_verdict,
     gap,
     indices,
-    left,
-    many,
+    num_refused,
     number,
-    outside,
+    outside_period,
     period,
-    refused,
+    plain_words,
+    plural,
+    remaining_text,
     time,
-    untold,
-    used,
+    unreported,
+    used_text,
     vectors,
     verdict,
     witness_of,
-    words_without_tricks,
 )
 
 __all__ = ["fleet_markdown", "report_markdown"]
@@ -64,7 +64,7 @@ def report_markdown(report: Report) -> str:
     parts = [
         f"# What left of {_plain(report.user or 'one user')}, {period(report)} (UTC)",
         f"**{_plain(verdict(report.verification))}**",
-        UNPROVEN if failed else "",
+        UNPROVEN_NOTE if failed else "",
         _amounts(report),
         *(f"**Not part of the log: {_plain(fault)}**" for fault in report.faults),
         "## Captions",
@@ -117,14 +117,14 @@ def fleet_markdown(fleet: FleetReport) -> str:
     """Of many devices."""
     failed = [f"{row.device}: {verdict(row.verification)}" for row in fleet.failed]
     parts = [
-        f"# What left of {many(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
+        f"# What left of {plural(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
         f"**{_plain(fleet_verdict(fleet))}**",
         _list(failed) if failed else "",
         "## Logs",
         _table(
             ("device", "log", "verified", "records", "bytes in the log"), map(_log, fleet.devices)
         ),
-        OWN_WORD,
+        SELF_REPORTED_NOTE,
         "## What they report",
         _table(
             (
@@ -160,7 +160,7 @@ def _reported(row: FleetRow) -> list[str]:
         period(row),
         *map(number, (row.total.blocks, row.total.tokens, row.total.bytes)),
         bound(row.lifetime),
-        number(refused(row.reasons)),
+        number(num_refused(row.reasons)),
         ", ".join(row.caps_met),
         number(row.resets),
     ]
@@ -169,10 +169,11 @@ def _reported(row: FleetRow) -> list[str]:
 def _amounts(report: Report) -> str:
     total = report.total
     return (
-        f"{many(total.frames, 'frame')} with {many(total.bytes, 'byte')} left this device, in them "
-        f"{many(total.blocks, 'block')}: {many(total.tokens, 'token')}, and vectors of numbers: "
+        f"{plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')} left this device, "
+        f"in them {plural(total.blocks, 'block')}: {plural(total.tokens, 'token')}, "
+        f"and vectors of numbers: "
         f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
-        f"{outside(report)}"
+        f"{outside_period(report)}"
     ).strip()
 
 
@@ -190,7 +191,7 @@ def _caption(row: CaptionRow) -> list[str | Cell]:
     return [
         time(row.time_s, to_the_hour=row.to_the_hour),
         indices(row.records),
-        Cell(" ".join(filter(None, (_content(row.content), _plain(untold(row)))))),
+        Cell(" ".join(filter(None, (_content(row.content), _plain(unreported(row)))))),
         ", ".join(row.disclosures),
         number(row.amounts.tokens),
         vectors(row.amounts),
@@ -213,7 +214,7 @@ def _day(day: DayRow) -> list[str]:
 
 def _cap(cap: CapRow) -> list[str]:
     on_device = "" if cap.on_device is None else number(cap.on_device)
-    return [cap.cap, number(cap.configured), on_device, used(cap), left(cap)]
+    return [cap.cap, number(cap.configured), on_device, used_text(cap), remaining_text(cap)]
 
 
 def _handshakes(row: HandshakeRow) -> list[str]:
@@ -272,7 +273,7 @@ def _list(lines: Iterable[str]) -> str:
 def _proof(report: Report) -> str:
     found = report.verification
     lines = report.checkpoint.splitlines()
-    note = "\n".join(f"    {words_without_tricks(line)}" for line in lines)
+    note = "\n".join(f"    {plain_words(line)}" for line in lines)
     told = (
         f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
         f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "
@@ -282,5 +283,5 @@ def _proof(report: Report) -> str:
 
 
 def _plain(text: str) -> str:
-    line = words_without_tricks(" ".join(text.split()))
+    line = plain_words(" ".join(text.split()))
     return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", line))

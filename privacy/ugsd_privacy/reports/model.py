@@ -255,7 +255,7 @@ class Report(Part):
     unprotected: Several[str]
     """What is not protected."""
 
-    def without_content(self) -> Report:
+    def redacted(self) -> Report:
         """The same for others' eyes: amounts, times, caps and verdict. No words, user, path, host,
         settings or anything else in free text but what this software always says."""
         found = self.verification

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.files.atomic_files import read_bytes
+from ugsd_privacy.files.atomic_files import read_bounded
 
 __all__ = ["MAX_NOTE_BYTES", "read_note"]
 
@@ -15,6 +15,6 @@ MAX_NOTE_BYTES = 65_536
 def read_note(path: Path, *, ours: bool = False) -> str:
     """A note in a file, unverified. Raises as :func:`read_bytes`."""
     try:
-        return read_bytes(path, MAX_NOTE_BYTES, ours=ours).decode()
+        return read_bounded(path, MAX_NOTE_BYTES, ours=ours).decode()
     except UnicodeDecodeError:
         raise LogTampered(f"{path} is not a signed note") from None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.files.atomic_files import is_draft
+from ugsd_privacy.files.atomic_files import is_temporary
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.tlog.tiles import (
     HASH_BYTES,
@@ -22,7 +22,7 @@ from ugsd_privacy.tlog.tiles import (
     width_in,
 )
 
-__all__ = ["TileFiles", "placed_files", "read_plain"]
+__all__ = ["TileFiles", "placed_files", "read_regular_file"]
 
 _MAX_TILE_BYTES = TILE_WIDTH * HASH_BYTES
 _MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
@@ -42,14 +42,14 @@ class TileFiles:
 
     def bundle(self, tile: Tile) -> bytes:
         """The entry bundle beside a tile of level 0. Raises :class:`LogTampered`."""
-        return read_plain(self._folder / tile.entries_path, _MAX_BUNDLE_BYTES)
+        return read_regular_file(self._folder / tile.entries_path, _MAX_BUNDLE_BYTES)
 
     def hashes(self, tile: Tile) -> list[bytes]:
         """Raises :class:`LogTampered`."""
-        data = read_plain(self._folder / tile.path, _MAX_TILE_BYTES)
+        data = read_regular_file(self._folder / tile.path, _MAX_TILE_BYTES)
         if len(data) != tile.width * HASH_BYTES:
             first = tile.start << (TILE_HEIGHT * tile.level)
-            raise self.wrong(tile.path, f"{len(data)} bytes are not {tile.width} hashes", first)
+            raise self.tampered(tile.path, f"{len(data)} bytes are not {tile.width} hashes", first)
         return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
 
     def smaller(self) -> Iterator[tuple[str, Tile]]:
@@ -71,9 +71,9 @@ class TileFiles:
                 _, at = entry_at(data, at)
             same = self.bundle(tile) == data[:at]
         if not same:
-            raise self.wrong(path, "it is not what was there when the log was smaller", None)
+            raise self.tampered(path, "it is not what was there when the log was smaller", None)
 
-    def wrong(self, path: str, words: str, leaf: int | None) -> LogTampered:
+    def tampered(self, path: str, words: str, leaf: int | None) -> LogTampered:
         """To be raised, of a file."""
         return LogTampered(f"{self._folder / path}: {words}", index=leaf)
 
@@ -97,7 +97,7 @@ def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
                         pending.append(path)
                         continue
                     is_file = entry.is_file(follow_symlinks=False)
-                    if is_file and is_draft(entry.name):
+                    if is_file and is_temporary(entry.name):
                         continue
                     tile = _tile_at(path) if is_file else None
                     if tile is None or tile.width > width_in(size, tile.level, tile.index):
@@ -110,7 +110,7 @@ def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
             raise LogTampered(f"cannot read {folder / place}: {error.strerror}") from None
 
 
-def read_plain(path: Path, max_bytes: int) -> bytes:
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file that is no link and no pipe. Raises :class:`LogTampered`."""
     try:
         return read_regular(path, max_bytes, follow_links=False)

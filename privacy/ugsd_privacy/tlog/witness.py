@@ -132,7 +132,7 @@ class Witness:
         return _refusal(404, "none was cosigned") if note is None else Answer(200, note.encode())
 
     def _decided(self, request: AddCheckpoint, wanted: Checkpoint, text: str) -> Answer:
-        with self._state.deciding(wanted.origin) as latest:
+        with self._state.transaction(wanted.origin) as latest:
             if request.old_size != latest.size:
                 return Answer(409, f"{latest.size}\n".encode(), _SIZE)
             if wanted.size == latest.size and wanted.root != latest.root:

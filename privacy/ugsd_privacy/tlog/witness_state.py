@@ -119,7 +119,7 @@ class WitnessState:
         return None if row is None else row[2]
 
     @contextmanager
-    def deciding(self, origin: str) -> Iterator[_Latest]:
+    def transaction(self, origin: str) -> Iterator[_Latest]:
         """What was cosigned last of a log, which nobody else changes meanwhile; what replaces it is
         on disk at the end. Raises :class:`WitnessUnavailable`."""
         with self._transaction() as db:

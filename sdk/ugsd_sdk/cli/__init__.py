@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from ugsd_privacy.output.terminal import configure_logging, run_app, tell, tell_error
 
-from ugsd_sdk.cli import audit, budget, caption, demo, habit, privacy, trust
+from ugsd_sdk.cli import audit, budget, caption, demo, privacy, profile, trust
 
 __all__ = ["main"]
 
@@ -62,7 +62,7 @@ caption.register(_app)
 audit.register(_app)
 budget.register(_app)
 demo.register(_app)
-habit.register(_app)
+profile.register(_app)
 privacy.register(_app)
 trust.register(_app)
 

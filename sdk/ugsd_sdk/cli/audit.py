@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from ugsd_privacy.output.terminal import tell, tell_error, tell_json
 
-from ugsd_sdk.cli import fleet, log, report, verifying, witnessing
-from ugsd_sdk.cli.content import content_lines, content_of, words_of
-from ugsd_sdk.cli.erasing import erase
+from ugsd_sdk.cli import audit_verify, audit_witness, fleet, log, report
+from ugsd_sdk.cli.audit_erase import erase
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
+from ugsd_sdk.cli.record_content import content_lines, content_of, words_of
 
 if TYPE_CHECKING:
-    from ugsd_privacy.audit.bodies import Absent
+    from ugsd_privacy.audit.bodies import BodyUnavailable
     from ugsd_privacy.audit.records import EgressRecord
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys.owner import OwnerKey
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
     audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
-    for group in (verifying, log, witnessing, report, fleet):
+    for group in (audit_verify, log, audit_witness, report, fleet):
         group.register(audit)
     app.add_typer(audit, name="audit")
 
@@ -78,7 +78,7 @@ def show(
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import owner_of
 
-    place = Home.at(settings_from(config, home=home).home)
+    place = Home.from_path(settings_from(config, home=home).home)
     if not place.is_used():
         if not as_json:
             tell(_nothing_left(place))
@@ -99,7 +99,7 @@ def show(
     for index, fault in faults:
         tell_error("ugsd", f"record {index} in {ledger.path} is damaged: {fault}")
     if faults:
-        tell_error("ugsd", verifying.REMEDY)
+        tell_error("ugsd", audit_verify.REMEDY)
         raise typer.Exit(1)
 
 
@@ -109,7 +109,7 @@ def _nothing_left(place: Home) -> str:
 
 def _records(
     ledger: Ledger, owner: OwnerKey | None
-) -> tuple[list[tuple[LedgerRow, EgressRecord | Absent]], list[tuple[int, LogTampered]]]:
+) -> tuple[list[tuple[LedgerRow, EgressRecord | BodyUnavailable]], list[tuple[int, LogTampered]]]:
     """The rows with their records, or why they cannot be read, and the faults of others."""
     from ugsd_privacy.audit.bodies import BodyReader
     from ugsd_privacy.errors import LogTampered
@@ -126,7 +126,7 @@ def _records(
 
 
 def _json_line(
-    row: LedgerRow, record: EgressRecord | Absent, words: Sequence[str], *, content: bool
+    row: LedgerRow, record: EgressRecord | BodyUnavailable, words: Sequence[str], *, content: bool
 ) -> str:
     fields: dict[str, Any]
     if isinstance(record, str):
@@ -141,7 +141,7 @@ def _json_line(
 
 
 def _print_content(
-    records: list[tuple[LedgerRow, EgressRecord | Absent]], words: Sequence[str]
+    records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]], words: Sequence[str]
 ) -> None:
     for row, record in records:
         found = None if isinstance(record, str) else content_of(record, words)
@@ -160,10 +160,10 @@ def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:
     return (str(row.leaf), when, row.user or "", why, "", str(row.tokens), "", str(row.bytes), "")
 
 
-def _print_records(records: list[tuple[LedgerRow, EgressRecord | Absent]]) -> None:
+def _print_records(records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]]) -> None:
     from rich.table import Table
 
-    from ugsd_sdk.cli.show import stdout
+    from ugsd_sdk.cli.caption_output import stdout
 
     table = Table(box=None, pad_edge=False)
     for name in ("passage", "time (UTC)", "user", "kind", "discloses", "tokens", "states", "bytes"):

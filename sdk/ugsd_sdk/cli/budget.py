@@ -16,7 +16,7 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ugsd_privacy.ledger import Decision
+    from ugsd_privacy.ledger import BlockDecisionRow
 
     from ugsd_sdk.reports.budget import BudgetReport
     from ugsd_sdk.reports.decisions import Advice
@@ -61,7 +61,7 @@ _RESET_EPILOG = """Examples:
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
-class _Anew(StrEnum):
+class ResetWindow(StrEnum):
     HOUR = "hour"
     DAY = "day"
     LIFETIME = "lifetime"
@@ -110,9 +110,9 @@ def set_caps(
     config: ConfigOption = None,
 ) -> None:
     """Set caps on this device. They hold whatever an application configures: the smaller counts."""
-    from ugsd_privacy.ledger import EVERYONE
+    from ugsd_privacy.ledger import ALL_USERS
 
-    from ugsd_sdk.home import Door, Home
+    from ugsd_sdk.home import Home, UserEgress
     from ugsd_sdk.reports.budget import budget_report
 
     if everyone and user is not None:
@@ -121,11 +121,11 @@ def set_caps(
     if len(wanted) < len(caps):
         raise typer.BadParameter("a cap is given twice")
     settings = settings_from(config, home=home, user=user)
-    door = Door(Home.at(settings.home), settings.limits_of(), settings.user)
+    user_egress = UserEgress(Home.from_path(settings.home), settings.limits_for(), settings.user)
     try:
-        door.set_caps(EVERYONE if everyone else settings.user, wanted)
+        user_egress.set_caps(ALL_USERS if everyone else settings.user, wanted)
     finally:
-        door.close()
+        user_egress.close()
     in_force = {row.cap: row.in_force for row in budget_report(settings).rows}
     whose = "everyone" if everyone else settings.user
     for cap, value in wanted.items():
@@ -137,7 +137,7 @@ def set_caps(
 def reset(
     user: UserOption = None,
     window: Annotated[
-        list[_Anew] | None,
+        list[ResetWindow] | None,
         typer.Option(
             metavar="hour|day|lifetime|all", help="May be given again.  [default: hour and day]"
         ),
@@ -150,12 +150,12 @@ def reset(
     """Have windows of a user's budget begin anew. The log keeps that it was done."""
     from ugsd_privacy.audit.records import Resettable
 
-    from ugsd_sdk.home import Door, Home
+    from ugsd_sdk.home import Home, UserEgress
 
     settings = settings_from(config, home=home, user=user)
-    chosen = window or [_Anew.HOUR, _Anew.DAY]
-    windows = [w for w in get_args(Resettable) if w in chosen or _Anew.ALL in chosen]
-    place, names = Home.at(settings.home), " and ".join(windows)
+    chosen = window or [ResetWindow.HOUR, ResetWindow.DAY]
+    windows = [w for w in get_args(Resettable) if w in chosen or ResetWindow.ALL in chosen]
+    place, names = Home.from_path(settings.home), " and ".join(windows)
     if not place.is_used():
         tell(f"{settings.user}: nothing was used yet in {place.path}")
         return
@@ -163,11 +163,11 @@ def reset(
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody to ask: repeat it with --yes")
         typer.confirm(f"Begin {names} of {settings.user} anew?", abort=True)
-    door = Door(place, settings.limits_of(), settings.user)
+    user_egress = UserEgress(place, settings.limits_for(), settings.user)
     try:
-        record = door.open().reset(windows)
+        record = user_egress.open().reset(windows)
     finally:
-        door.close()
+        user_egress.close()
     tell(f"{settings.user}: {names} begun anew; record {record} of the log says so")
 
 
@@ -183,10 +183,10 @@ def explain(
     as_json: _JsonOption = False,
 ) -> None:
     """Say of each block of a caption why it was escalated or not, and what would change that."""
-    from ugsd_sdk.reports.decisions import Advice, Journal
+    from ugsd_sdk.reports.decisions import Advice, DecisionJournal
 
     settings = settings_from(config, home=home, user=user)
-    journal = Journal.read(settings, caption=caption, last=last)
+    journal = DecisionJournal.read(settings, caption=caption, last=last)
     if not journal.captions:
         what = "no caption" if caption is None else f"no caption {caption}"
         tell_error("ugsd", f"{what} of {settings.user} in the journal of {settings.home}")
@@ -220,7 +220,7 @@ def _cap(text: str) -> tuple[str, float | None]:
     try:
         plain = value.strip().encode("ascii").replace(b"_", b"?")
         number = float(plain) if cap.startswith("epsilon") else int(plain)
-        BudgetLimits.uncapped(**{cap: number})
+        BudgetLimits.without_caps(**{cap: number})
     except (ValueError, ValidationError):
         kind = "a number" if cap.startswith("epsilon") else "a whole number"
         raise typer.BadParameter(f"{cap}: {kind}, 0 or more, or none; not {value!r}") from None
@@ -236,7 +236,7 @@ def _number(value: float | None) -> str:
 def _print_report(report: BudgetReport) -> None:
     from rich.table import Table
 
-    from ugsd_sdk.cli.show import stdout
+    from ugsd_sdk.cli.caption_output import stdout
 
     table = Table(box=None, pad_edge=False, title=f"user {report.user}", title_justify="left")
     for name in ("cap", "settings", "this device", "in force", "used", "left", "begins anew"):
@@ -244,16 +244,16 @@ def _print_report(report: BudgetReport) -> None:
         table.add_column(name, justify="left" if is_text else "right")
     for row in report.rows:
         window = row.cap.rpartition("_")[2]
-        anew = {"caption": "each caption", "lifetime": "with a reset"}.get(window, row.begins_anew)
+        anew = {"caption": "each caption", "lifetime": "with a reset"}.get(window, row.resets_at)
         used = "" if row.used is None else _number(row.used)
-        used = "unbounded" if row.word == "none" else used
+        used = "unbounded" if row.label == "none" else used
         table.add_row(
             row.cap,
             _number(row.configured),
-            "" if row.set_here is None else _number(row.set_here),
+            "" if row.set_on_device is None else _number(row.set_on_device),
             _number(row.in_force),
-            f"{used} ({row.word})" if row.word in {"privacy", "noise"} else used,
-            "" if row.left is None else _number(row.left),
+            f"{used} ({row.label})" if row.label in {"privacy", "noise"} else used,
+            "" if row.remaining is None else _number(row.remaining),
             anew,
         )
     stdout().print(table)
@@ -264,7 +264,9 @@ def _print_report(report: BudgetReport) -> None:
         )
 
 
-def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> dict[str, object]:
+def _caption_fields(
+    decisions: Sequence[BlockDecisionRow], advice: Sequence[Advice]
+) -> dict[str, object]:
     blocks = [
         {
             "start": decision.start,
@@ -272,7 +274,7 @@ def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> 
             "uncertainty": decision.uncertainty,
             "outcome": decision.outcome,
             "reason": decision.reason,
-            "frees_up": told.frees_up,
+            "frees_up": told.available_at,
             "advice": told.text,
         }
         for decision, told in zip(decisions, advice, strict=True)
@@ -286,7 +288,7 @@ def _caption_fields(decisions: Sequence[Decision], advice: Sequence[Advice]) -> 
     }
 
 
-def _print_decisions(decisions: Sequence[Decision], advice: Sequence[Advice]) -> None:
+def _print_decisions(decisions: Sequence[BlockDecisionRow], advice: Sequence[Advice]) -> None:
     from datetime import UTC, datetime
 
     first = decisions[0]

@@ -90,9 +90,9 @@ def caption(
 
 def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json: bool) -> int:
     """Print every clip's caption or error; returns how many failed."""
-    from ugsd_sdk.caption import path_text
+    from ugsd_sdk.caption import escaped_path
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.cli.show import legend, print_caption, stdout
+    from ugsd_sdk.cli.caption_output import legend, print_caption, stdout
     from ugsd_sdk.errors import AudioError
 
     console, failed, blocks = stdout(), 0, 0
@@ -106,9 +106,9 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
                 tell_error("ugsd", f"{plain_line(clip)}: {error}")
                 if as_json:
                     fault = {"type": type(error).__name__, "message": str(error)}
-                    tell_json(json.dumps({"path": path_text(clip), "error": fault}))
+                    tell_json(json.dumps({"path": escaped_path(clip), "error": fault}))
                 continue
-            blocks += caption.escalation.blocks
+            blocks += caption.usage.num_blocks
             if as_json:
                 tell_json(caption.model_dump_json())
             else:
@@ -131,6 +131,8 @@ def await_verifier(captioner: Captioner, settings: Settings) -> None:
     waits = settings.verifier
     is_embedded = waits.url == EMBEDDED
     try:
-        captioner.connect(waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s)
+        captioner.wait_until_connected(
+            waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s
+        )
     except (TransportError, PrivacyError) as error:
         tell_error("ugsd", f"going on without the verifier: {error}")

@@ -43,23 +43,23 @@ def demo(
     Each speaker is a user of their own, with whom the device gets acquainted first. Shows which
     words left the device and how many bytes, and verifies the log of them.
     """
+    from ugsd_sdk.cli.audit_verify import describe
+    from ugsd_sdk.cli.caption_output import legend, stdout
     from ugsd_sdk.cli.clips import read_clips
-    from ugsd_sdk.cli.show import legend, stdout
-    from ugsd_sdk.cli.verifying import describe
     from ugsd_sdk.home import Home
 
     console, clips = stdout(), read_clips(_CLIPS)
     with ExitStack() as stack:
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ugsd-demo-")))
-        place = Home.at(home)
+        place = Home.from_path(home)
         before = _verified(place)
         bytes_before = 0 if before is None else before.total.bytes
         rows = _caption_twice(home, clips)
         console.print(_table(rows, colour=console.is_terminal))
         console.print(legend(colour=console.is_terminal))
         summary = _verified(place)
-        blocks_bytes = sum(caption.escalation.bytes_sent for _, _, caption in rows)
+        blocks_bytes = sum(caption.usage.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
         heard = sum(clip.acquaints for clip in clips)
         console.print(
@@ -74,9 +74,9 @@ def demo(
 
 
 def _verified(place: Home) -> LogSummary | None:
-    from ugsd_sdk.reports.verification import owner_of, reading, verify_home
+    from ugsd_sdk.reports.verification import open_view, owner_of, verify_home
 
-    with reading(place) as view:
+    with open_view(place) as view:
         return verify_home(place, view, owner=owner_of(place, None))
 
 
@@ -111,13 +111,13 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
     from rich.table import Table
     from rich.text import Text
 
-    from ugsd_sdk.cli.show import caption_text, cost_line
+    from ugsd_sdk.cli.caption_output import caption_text, cost_line
 
     table = Table(show_lines=True)
     for name in ("clip", "this device alone", "with a verifier", "what left"):
         table.add_column(name, overflow="fold")
     for clip, alone, verified in rows:
-        degraded = "" if verified.degraded is None else f"\n({verified.degraded})"
+        degraded = "" if verified.unverified_reason is None else f"\n({verified.unverified_reason})"
         table.add_row(
             Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
             caption_text(alone, colour=colour),

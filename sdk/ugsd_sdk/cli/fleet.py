@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from ugsd_privacy.output.terminal import tell_error
 
-from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
 from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.verifying import WitnessKeyOption, is_json
+from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ugsd_privacy.audit.export import ExportHeader
     from ugsd_privacy.reports.fleet import Device
-    from ugsd_privacy.reports.kept import KeptLogs
+    from ugsd_privacy.reports.known_logs import KnownLogs
     from ugsd_privacy.reports.model import Report
 
 __all__ = ["register"]
@@ -31,7 +31,7 @@ _EPILOG = """Examples:
 
 \b
   ugsd audit fleet reports/*.json --format md
-  ugsd audit fleet week/*.json week/*.ugsd --by-file --kept kept.json --out fleet.html
+  ugsd audit fleet week/*.json week/*.ugsd --by-file --known known.json --out fleet.html
 """
 
 
@@ -54,7 +54,7 @@ def fleet(
     by_file: Annotated[
         bool, typer.Option("--by-file", help="Name devices by their files, not by their logs.")
     ] = False,
-    kept: Annotated[
+    known: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
@@ -70,23 +70,23 @@ def fleet(
     of one name. Of a device that sent no export, the page has its own word for its log. Ends with 1
     where a log does not verify, or no export of it came though one was kept.
     """
-    from ugsd_privacy.reports.fleet import examine, merge_rows
+    from ugsd_privacy.reports.fleet import merge_rows, verify_device
     from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
 
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
-    known = _known(kept, "file" if by_file else "log")
-    devices = _devices(_Arrived.read(files), known, by_file=by_file)
+    logs = _known(known, "file" if by_file else "log")
+    devices = _devices(_Arrived.read(files), logs, by_file=by_file)
     rows = []
     with progress_bar("verifying") as progress:
         for done, device in enumerate(devices):
             progress(done, len(devices))
-            rows.append(examine(device, witnesses))
+            rows.append(verify_device(device, witnesses))
     made = merge_rows(rows)
     write(written(made, format_), out)
-    if kept is not None:
-        known.updated(rows).save(kept)
+    if known is not None:
+        logs.updated(rows).save(known)
     for row in made.failed:
         at = "" if row.verification.index is None else f" at record {row.verification.index}"
         what = "did not come" if row.verification.outcome == "missing" else "does NOT verify"
@@ -95,15 +95,15 @@ def fleet(
         raise typer.Exit(1)
 
 
-def _known(path: Path | None, named_by: Literal["file", "log"]) -> KeptLogs:
+def _known(path: Path | None, named_by: Literal["file", "log"]) -> KnownLogs:
     """What was kept the last time; tells where there is none."""
-    from ugsd_privacy.reports.kept import KeptLogs
+    from ugsd_privacy.reports.known_logs import KnownLogs
 
     if path is None or not path.exists():
         if path is not None:
             tell_error("ugsd", f"{path} is new: every log is believed this time")
-        return KeptLogs(named_by=named_by)
-    known = KeptLogs.load(path)
+        return KnownLogs(named_by=named_by)
+    known = KnownLogs.load(path)
     if known.named_by != named_by:
         option = "leave out --by-file" if named_by == "file" else "give --by-file"
         raise typer.BadParameter(f"{path} names devices by their {known.named_by}s: {option}")
@@ -125,7 +125,7 @@ class _Arrived:
         """Ends the command for files that are not there; others that cannot be read are faults of
         their devices."""
         from ugsd_privacy.errors import LogTampered, ReportRejected
-        from ugsd_privacy.files.atomic_files import read_bytes
+        from ugsd_privacy.files.atomic_files import read_bounded
         from ugsd_privacy.reports.fleet import header_of_export
         from ugsd_privacy.reports.schema import MAX_REPORT_BYTES, read_report
 
@@ -133,7 +133,7 @@ class _Arrived:
         for path in {os.path.realpath(path): path for path in files}.values():
             try:
                 if is_json(path):
-                    arrived.reports[path] = read_report(read_bytes(path, MAX_REPORT_BYTES))
+                    arrived.reports[path] = read_report(read_bounded(path, MAX_REPORT_BYTES))
                 else:
                     arrived.exports[path] = header_of_export(path)
             except FileNotFoundError as error:
@@ -212,18 +212,18 @@ def _is_signed(header: ExportHeader) -> bool:
     return signed.size == header.size
 
 
-def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Device]:
+def _devices(arrived: _Arrived, known: KnownLogs, *, by_file: bool) -> list[Device]:
     """What came of each device, and those that are known and did not come."""
     from ugsd_privacy.reports.fleet import Device, name_of_log
-    from ugsd_privacy.reports.telling import words_without_tricks
+    from ugsd_privacy.reports.wording import plain_words
 
     of_file = arrived.names()
 
     def name(path: Path, log: str) -> str:
         if by_file:
-            return words_without_tricks(of_file(path))
+            return plain_words(of_file(path))
         # With a space, which no log's name has: a file could be named like a log.
-        return words_without_tricks(name_of_log(log) if log else f"file {of_file(path)}")
+        return plain_words(name_of_log(log) if log else f"file {of_file(path)}")
 
     devices = []
     for path, report in arrived.reports.items():
@@ -246,4 +246,4 @@ def _devices(arrived: _Arrived, known: KeptLogs, *, by_file: bool) -> list[Devic
         for name, kept in known.logs.items()
         if name not in came and kept.key not in logs
     ]
-    return [device._replace(kept=known.logs.get(device.name)) for device in devices]
+    return [device._replace(known=known.logs.get(device.name)) for device in devices]

@@ -72,7 +72,7 @@ def export(
     """
     from ugsd_privacy.audit.export import export_log
     from ugsd_privacy.audit.publishing import publish_tiles
-    from ugsd_privacy.files.atomic_files import replacing
+    from ugsd_privacy.files.atomic_files import atomic_writer
     from ugsd_privacy.tlog.note_files import read_note
 
     from ugsd_sdk.home import Home
@@ -81,7 +81,7 @@ def export(
         raise typer.BadParameter("name a FILE, or --tiles DIR, or both")
     if file is None and (with_bodies or since is not None):
         raise typer.BadParameter("--with-bodies and --since are of a FILE: name one")
-    _refuse_within(Home.at(settings_from(config, home=home).home), file, tiles)
+    _refuse_within(Home.from_path(settings_from(config, home=home).home), file, tiles)
     with open_log(home, config) as log:
         note = log.cosigned.merged(log.signed())
         with log.ledger.reading() as view:
@@ -91,7 +91,7 @@ def export(
             if file is not None:
                 cosigned = log.cosigned.notes(log.key.public)
                 earlier = [*cosigned, *([read_note(since)] if since else [])]
-                with replacing(file) as out:
+                with atomic_writer(file) as out:
                     sums = export_log(view, note, log.key, out, earlier=earlier, bodies=with_bodies)
                 tell(f"{file}: {sums.size} passages, root {sums.root.hex()}")
         tell(f"log key: {log.key.public.to_text()}")
@@ -198,7 +198,7 @@ def open_log(home: Path | None, config: Path | None) -> Iterator[OpenLog]:
 
     from ugsd_sdk.home import Home
 
-    place = Home.at(settings_from(config, home=home).home)
+    place = Home.from_path(settings_from(config, home=home).home)
     if not place.is_used() or not place.log_key.exists():
         fail(f"no log at {place.ledger}: nothing has left yet from this home")
     with place.open_ledger() as ledger:

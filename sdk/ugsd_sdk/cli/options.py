@@ -45,7 +45,7 @@ def settings_from(
 
     given: dict[str, Any] = {"home": home, "user": user}
     settings = Settings.load(config, **{k: v for k, v in given.items() if v is not None})
-    chosen = settings.verifier.known_by(
+    chosen = settings.verifier.with_identity(
         key=verifier_key, root=verifier_root, manifest=verifier_manifest
     )
     if verifier is not None or offline:

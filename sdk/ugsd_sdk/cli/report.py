@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import tell_error
 
-from ugsd_sdk.cli.forms import FormatOption, OutOption, ReportFormat, write, written
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
+from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def report(
     settings = settings_from(config, home=home, user=user)
     with progress_bar("verifying") as progress:
         made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
-    shown = made.without_content() if without_content else made
+    shown = made.redacted() if without_content else made
     write(written(shown, format_), out, private=not without_content)
     if made.verification.outcome != "failed":
         _tell_if_nothing(made, settings.home)
@@ -117,12 +117,12 @@ def _day(text: str, option: str, today: int) -> int:
 def _tell_if_nothing(made: Report, home: Path) -> None:
     """A name that was mistyped looks like a user of whom nothing left."""
     from ugsd_sdk.home import Home
-    from ugsd_sdk.reports.verification import reading
+    from ugsd_sdk.reports.verification import open_view
 
     if made.total.frames or made.earlier or made.later:
         return
-    place = Home.at(home)
-    with reading(place) as view:
+    place = Home.from_path(home)
+    with open_view(place) as view:
         users = [] if view is None else view.users()
     known = f"; it knows {', '.join(map(repr, users))}" if users else ""
     tell_error("ugsd", f"the log at {place.ledger} has nothing of {made.user!r}{known}")

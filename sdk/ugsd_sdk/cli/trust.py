@@ -90,13 +90,13 @@ def _root(
     home: Path | None,
     config: Path | None,
 ) -> TrustedRoot:
-    from ugsd_sdk.connection.dialers import trusted_root
+    from ugsd_sdk.connection.endpoints import trusted_root
     from ugsd_sdk.home import Home
 
     settings = settings_from(
         config, home=home, verifier_root=verifier_root, verifier_manifest=verifier_manifest
     )
-    return trusted_root(settings.verifier, Home.at(settings.home))
+    return trusted_root(settings.verifier, Home.from_path(settings.home))
 
 
 def _tell(manifest: KeyManifest) -> None:

@@ -20,7 +20,7 @@ from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.concurrency.forks import call_in_children
 from ugsd_sdk.connection.child_process import child_environment, module_command
-from ugsd_sdk.errors import ConfigError, Unreachable
+from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 
 __all__ = ["Announcement", "EmbeddedVerifier"]
 
@@ -56,7 +56,8 @@ class EmbeddedVerifier:
     def start(self, timeout_s: float) -> Announcement:
         """Spawn the child and wait until it listens.
 
-        Raises :class:`Unreachable` where it does not within ``timeout_s``; it is then ended.
+        Raises :class:`VerifierUnreachable` where it does not within ``timeout_s``; it is then
+        ended.
         """
         self.close()
         log = self._home / "embedded-verifier.log"
@@ -79,7 +80,7 @@ class EmbeddedVerifier:
             return _announced(process, timeout_s)
         except (ValueError, Empty) as error:
             self.close()
-            raise Unreachable(f"the embedded verifier did not start: see {log}") from error
+            raise VerifierUnreachable(f"the embedded verifier did not start: see {log}") from error
         except BaseException:
             self.close()
             raise

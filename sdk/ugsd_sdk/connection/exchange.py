@@ -8,7 +8,7 @@ from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.budget import BudgetLimits, Usage, Window
-from ugsd_privacy.dp.accounting import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import (
     ChannelError,
@@ -18,12 +18,12 @@ from ugsd_privacy.errors import (
     PrivacyError,
     WireError,
 )
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.link import Link, Session, reason_of
-from ugsd_sdk.errors import NoAnswer, PeerMisbehaved, Refused, TransportError
+from ugsd_sdk.connection.verifier_connection import Session, VerifierConnection, reason_text_of
+from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierRefused, VerifierTimeout
 
 __all__ = ["Exchange"]
 
@@ -33,20 +33,20 @@ class Exchange:
 
     In the constant shape one frame leaves per caption: its first block, or a cover; what later
     blocks wanted is refused. Every failure is raised as a ``TransportError`` or ``PrivacyError``,
-    after its consequence for the link was drawn and its reason was kept in ``degraded``.
+    after its consequence for the link was drawn and its reason was kept in ``unverified_reason``.
     """
 
     def __init__(
         self,
-        link: Link,
+        link: VerifierConnection,
         *,
         deadline_s: float,
         waiting: WaitingTime,
-        shape: Shape = Shape.PADDED,
+        traffic_shape: TrafficShape = TrafficShape.PADDED,
     ) -> None:
         """``deadline_s`` is a block's, from its sealing to its verdict. All waits of the exchange,
         for the verifier and for the ledger, take from ``waiting``, the caption's."""
-        self.shape = shape
+        self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._link = link
         self._deadline_s = deadline_s
@@ -60,13 +60,13 @@ class Exchange:
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
         """Time spent on nothing but waiting for the verifier."""
-        self.degraded: str | None = None
+        self.unverified_reason: str | None = None
         """The first failure's reason."""
 
     def seal(self, escalation: Escalation) -> SealedFrame:
         """Get ``escalation`` past the budget and into a frame. Where it raises, nothing left."""
-        with self._noting():
-            if self.shape is Shape.CONSTANT and self.frames:
+        with self._recording_failure():
+            if self.traffic_shape is TrafficShape.CONSTANT and self.frames:
                 raise TransportError(
                     "in constant shape one frame leaves per caption", reason="constant shape"
                 )
@@ -80,40 +80,40 @@ class Exchange:
 
     def send(self, frame: SealedFrame) -> None:
         """Send a sealed block. Where it raises, it may have left all the same."""
-        with self._noting():
+        with self._recording_failure():
             self._send(frame)
 
     def receive(self) -> Verdict:
         """The verdict on the block that was sent, or the failure that stands in its place."""
-        with self._noting():
+        with self._recording_failure():
             answer = self._receive()
             if isinstance(answer, Refusal):
-                raise Refused(str(answer.code))
+                raise VerifierRefused(str(answer.code))
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
-                raise self._drop(PeerMisbehaved("no verdict, or one on another caption"))
+                raise self._drop(VerifierMisbehaved("no verdict, or one on another caption"))
             return answer
 
-    def cover(self) -> None:
+    def send_cover_if_due(self) -> None:
         """In the constant shape, make a caption of which nothing left look like any other: send a
         cover where there is a session, and wait for its answer as for a block's.
 
         A failure has its consequence for the link, and does not raise; nor does it degrade the
         caption, for no token was to be verified.
         """
-        if self.shape is not Shape.CONSTANT or self.frames or self._lost:
+        if self.traffic_shape is not TrafficShape.CONSTANT or self.frames or self._lost:
             return
         with suppress(TransportError, PrivacyError):
             self._send(self._sealed(self._ready(), None))
             if not isinstance(self._receive(), Cover):
-                raise self._drop(PeerMisbehaved("an answer to a cover that is none"))
+                raise self._drop(VerifierMisbehaved("an answer to a cover that is none"))
             self._link.succeeded()
 
-    def misfit(self, error: PeerMisbehaved) -> None:
+    def verdict_rejected(self, error: VerifierMisbehaved) -> None:
         """The decoder could not use the verdict."""
-        self._note(self._drop(error))
+        self._record_failure(self._drop(error))
 
-    def fitted(self) -> None:
+    def verdict_accepted(self) -> None:
         """The decoder used the verdict."""
         self._link.succeeded()
 
@@ -127,7 +127,7 @@ class Exchange:
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link.drop(error)  # connecting again checks the log before anything leaves
-            self._note(error)
+            self._record_failure(error)
             return ()
         return tuple(receipts)
 
@@ -136,7 +136,7 @@ class Exchange:
         """What the log calls this caption; ``None`` where nothing of it was logged."""
         return None if self._handle is None else self._handle.id
 
-    def spend(self) -> int:
+    def privacy_cost(self) -> int:
         """Of the states that left, see :func:`ugsd_privacy.dp.accounting.spend`; unbounded where
         the ledger
         cannot tell."""
@@ -146,9 +146,9 @@ class Exchange:
             with self.ledger_time() as timeout_s:
                 return self._session.egress.usage(self._handle, timeout_s=timeout_s).spend
         except PrivacyError:
-            return UNBOUNDED
+            return UNBOUNDED_COST
 
-    def left(self, limits: BudgetLimits) -> Mapping[str, float]:
+    def remaining(self, limits: BudgetLimits) -> Mapping[str, float]:
         """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
         used: dict[Window, Usage] = {}
         try:
@@ -162,8 +162,8 @@ class Exchange:
                     with self.ledger_time() as timeout_s:
                         used["caption"] = egress.usage(self._handle, timeout_s=timeout_s)
         except PrivacyError:
-            return dict.fromkeys(limits.left({}), 0.0)
-        return limits.left(used)
+            return dict.fromkeys(limits.remaining({}), 0.0)
+        return limits.remaining(used)
 
     def _ready(self) -> Session:
         """The session, and from now on the deadline of what is sent over it."""
@@ -185,9 +185,9 @@ class Exchange:
         try:
             with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
                 if escalation is None:
-                    return session.egress.seal_cover(channel, handle, timeout_s=timeout_s)
+                    return session.egress.seal_cover_frame(channel, handle, timeout_s=timeout_s)
                 return session.egress.seal_block(
-                    channel, handle, escalation, shape=self.shape, timeout_s=timeout_s
+                    channel, handle, escalation, shape=self.traffic_shape, timeout_s=timeout_s
                 )
         except WireError as error:
             raise TransportError(f"not sent: {error}", reason="block too large") from error
@@ -209,9 +209,9 @@ class Exchange:
             with self._awaiting() as left_s:
                 answer, size = self._current().receive(left_s)
             self.bytes_received += size
-            if self.shape is Shape.CONSTANT and size != CONSTANT_FRAME_BYTES:
-                raise PeerMisbehaved("an answer of another size than the constant one")
-        except NoAnswer:
+            if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:
+                raise VerifierMisbehaved("an answer of another size than the constant one")
+        except VerifierTimeout:
             raise
         except (TransportError, PrivacyError) as error:
             self._drop(error)
@@ -250,12 +250,12 @@ class Exchange:
         return error
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _recording_failure(self) -> Iterator[None]:
         try:
             yield
         except (TransportError, PrivacyError) as error:
-            self._note(error)
+            self._record_failure(error)
             raise
 
-    def _note(self, error: Exception) -> None:
-        self.degraded = self.degraded or reason_of(error)
+    def _record_failure(self, error: Exception) -> None:
+        self.unverified_reason = self.unverified_reason or reason_text_of(error)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.files.file_lock import locked
+from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.files.key_files import (
     make_private_folder,
     read_text,
@@ -29,7 +29,7 @@ from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.errors import Untrusted
+from ugsd_sdk.errors import VerifierUntrusted
 
 __all__ = ["TrustedRoot"]
 
@@ -41,7 +41,7 @@ _REMEDY = (
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Seen(StrictModel):
+class _ManifestState(StrictModel):
     """What was seen of one root's manifests."""
 
     serial: _Count = 0
@@ -49,16 +49,18 @@ class _Seen(StrictModel):
     latest_s: _Count = 0
     """The latest time, seconds since 1970."""
 
-    def joined(self, mark: Mark | None) -> _Seen:
+    def joined(self, mark: Mark | None) -> _ManifestState:
         """The later of this and a mark of it."""
         if mark is None:
             return self
-        return _Seen(serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1]))
+        return _ManifestState(
+            serial=max(self.serial, mark[0]), latest_s=max(self.latest_s, mark[1])
+        )
 
-    def after(self, manifest: KeyManifest, now_s: float) -> _Seen:
+    def after(self, manifest: KeyManifest, now_s: float) -> _ManifestState:
         """With one more manifest. Its end is as late as a time counts: it has expired for good
         then, while a clock that was wrong for a while must not expire the next ones too."""
-        return _Seen(
+        return _ManifestState(
             serial=max(self.serial, manifest.serial),
             latest_s=max(self.latest_s, int(min(now_s, manifest.expires_s))),
         )
@@ -92,12 +94,13 @@ class TrustedRoot:
     def key(self) -> VerifierPublicKey:
         """The key to seal to now.
 
-        Raises :class:`Untrusted` where there is none, or what was seen was lost or cannot be kept.
+        Raises :class:`VerifierUntrusted` where there is none, or what was seen was lost or cannot
+        be kept.
         """
         with self._told():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made()):
+            with file_lock(self._made()):
                 seen = self._noted(self._read(), manifest, now_s)
             now_s = max(now_s, seen.latest_s)
             manifest.check(now_s=now_s, least_serial=seen.serial)
@@ -105,7 +108,7 @@ class TrustedRoot:
 
     def manifest(self) -> KeyManifest:
         """What the root signed, whether it is to be used now or not; nothing is kept of it. Raises
-        :class:`Untrusted`."""
+        :class:`VerifierUntrusted`."""
         with self._told():
             return self._verified()
 
@@ -113,12 +116,12 @@ class TrustedRoot:
         """Take the manifest as the newest one where what was seen was lost, and keep that it was
         seen; what the marks still know holds. The manifest that was accepted.
 
-        Raises :class:`Untrusted` for a manifest that is not to be used now.
+        Raises :class:`VerifierUntrusted` for a manifest that is not to be used now.
         """
         with self._told():
             manifest = self._verified()
             now_s = self._now_s()
-            with locked(self._made()):
+            with file_lock(self._made()):
                 known = self._known()
                 now_s = max(now_s, known.latest_s)
                 manifest.check(now_s=now_s, least_serial=known.serial)
@@ -131,11 +134,13 @@ class TrustedRoot:
         try:
             yield
         except ManifestRejected as error:
-            raise Untrusted(f"{self._manifest}: {error}") from error
+            raise VerifierUntrusted(f"{self._manifest}: {error}") from error
         except KeyFileError as error:
-            raise Untrusted(f"what was seen of the verifier's manifests: {error}") from error
+            raise VerifierUntrusted(
+                f"what was seen of the verifier's manifests: {error}"
+            ) from error
         except OSError as error:
-            raise Untrusted(
+            raise VerifierUntrusted(
                 f"what was seen of the verifier's manifests cannot be kept in {self._seen}: "
                 "check its permissions, or free some space"
             ) from error
@@ -150,20 +155,20 @@ class TrustedRoot:
             require_not_writable(folder)
         return self._seen
 
-    def _noted(self, before: _Seen, manifest: KeyManifest, now_s: float) -> _Seen:
+    def _noted(self, before: _ManifestState, manifest: KeyManifest, now_s: float) -> _ManifestState:
         after = before.after(manifest, now_s)
         if after != before:
             self._keep(after)
         return after
 
-    def _keep(self, seen: _Seen) -> None:
+    def _keep(self, seen: _ManifestState) -> None:
         """In this order: a crash in between leaves no mark of what is not kept."""
         self._marks.make()
         replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
-        with locked(self._marks.path):  # which has other roots' marks too
+        with file_lock(self._marks.path):  # which has other roots' marks too
             self._marks.put(self._name, (seen.serial, seen.latest_s))
 
-    def _read(self) -> _Seen:
+    def _read(self) -> _ManifestState:
         """What was seen, by the record and by its mark. Raises ``KeyFileError`` where one of them
         was lost, or cannot be read or was damaged."""
         mark, is_kept = self._marks.read().get(self._name), self._seen.exists()
@@ -173,12 +178,12 @@ class TrustedRoot:
         if lost is not None:
             raise KeyFileError(f"{lost} was lost, so an older manifest could pass: {_REMEDY}")
         if not is_kept:
-            return _Seen()
+            return _ManifestState()
         return self._recorded().joined(mark)
 
-    def _known(self) -> _Seen:
+    def _known(self) -> _ManifestState:
         """What is left to know of what was seen; damaged files say nothing and are replaced."""
-        known = _Seen()
+        known = _ManifestState()
         try:
             known = known.joined(self._marks.read().get(self._name))
         except KeyFileError:
@@ -188,9 +193,9 @@ class TrustedRoot:
         except KeyFileError:
             return known
 
-    def _recorded(self) -> _Seen:
+    def _recorded(self) -> _ManifestState:
         text = read_text(self._seen, secret=True, what="record")
         try:
-            return _Seen.model_validate_json(text)
+            return _ManifestState.model_validate_json(text)
         except ValidationError:
             raise KeyFileError(f"{self._seen} is damaged: {_REMEDY}") from None

@@ -30,20 +30,20 @@ from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 
 from ugsd_sdk.decoding.events import (
+    BlockOutcome,
     DecodedToken,
-    EscalationDue,
+    DecodingCounts,
+    EscalationRequested,
     Event,
     Finished,
-    JudgedBlock,
     Outcome,
-    Source,
-    Tally,
-    VerdictDue,
+    TokenSource,
+    VerdictAwaited,
 )
-from ugsd_sdk.decoding.policy import BlockView, BudgetView, Commit, Escalate, Policy
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import DraftSession
-from ugsd_sdk.errors import ModelError, PeerMisbehaved
+from ugsd_sdk.errors import ModelError, VerifierMisbehaved
 
 __all__ = ["BLOCK_TOKENS", "Decoder"]
 
@@ -75,7 +75,7 @@ class Decoder:
         *,
         eos: int,
         max_tokens: int,
-        novelty: float,
+        ood_score: float,
         uncertainty: Uncertainty,
         policy: Policy,
         piece: Callable[[int], str],
@@ -87,7 +87,7 @@ class Decoder:
         self._session = session
         self._eos = eos
         self._max_tokens = max_tokens
-        self._novelty = novelty
+        self._novelty = ood_score
         self._uncertainty = uncertainty
         self._policy = policy
         self._piece = piece
@@ -103,7 +103,7 @@ class Decoder:
         self._in_flight: _InFlight | None = None
         self._alone = ""
         """Why the rest is drafted without the verifier, if it is."""
-        self._outcomes: list[JudgedBlock] = []
+        self._outcomes: list[BlockOutcome] = []
         self._blocks = self._escalated = self._judged = 0
         self._left_tokens: set[int] = set()
         self._left_states: set[int] = set()
@@ -114,35 +114,39 @@ class Decoder:
         """Draft and judge blocks until something is needed from the driver."""
         if self._in_flight is not None:
             self._draft(len(self._in_flight.block) + self._block_tokens)
-            return VerdictDue()
+            return VerdictAwaited()
         while not self._ended():
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
             decision = self._judge(block)
-            if isinstance(decision, Commit):
+            if isinstance(decision, KeepLocal):
                 self._judged += len(block)
-                self._note(block, Outcome.ALONE if self._alone else Outcome.KEPT, decision.reason)
-                self._commit(block, Source.DRAFTED, left=False)
+                self._note(
+                    block,
+                    Outcome.VERIFIER_DISABLED if self._alone else Outcome.LOCAL,
+                    decision.reason,
+                )
+                self._commit(block, TokenSource.DRAFTED, left=False)
                 continue
             if decision.tokens is not None:
                 block = block[: max(1, decision.tokens)]
             self._judged += len(block)
             escalation = self._escalation(block, decision.disclosure)
             self._in_flight = _InFlight(block, escalation, decision.reason)
-            return EscalationDue(escalation)
+            return EscalationRequested(escalation)
         return Finished(tuple(self._committed), self._tally(), tuple(self._outcomes))
 
-    def draft_out(self) -> None:
+    def draft_to_end(self) -> None:
         """Draft on to the caption's end, in any state. Why: in constant shape what leaves does so
         after the whole draft, whichever block of it was doubtful."""
         self._draft(self._max_tokens)
 
-    def verdict(self, verdict: Verdict) -> None:
+    def receive_verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 
         A continuation past the longest caption of this device is cut, for the verifier may hold
-        longer ones. Raises :class:`PeerMisbehaved` for an answer that does not fit the block; the
-        block stays in flight, so call :meth:`unanswered` next.
+        longer ones. Raises :class:`VerifierMisbehaved` for an answer that does not fit the block;
+        the block stays in flight, so call :meth:`unanswered` next.
         """
         flight = self._flight()
         block = flight.block
@@ -150,38 +154,40 @@ class Decoder:
         written = [] if verdict.correction is None else [verdict.correction]
         written += verdict.continuation
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
-        self._mark_left(flight)
+        self._mark_disclosed(flight)
         self._in_flight = None
         self._note(
             block, Outcome.SENT, f"{flight.reason}; {verdict.accepted} of {len(block)} accepted"
         )
-        self._commit(block[: verdict.accepted], Source.VERIFIED, left=True)
+        self._commit(block[: verdict.accepted], TokenSource.VERIFIED, left=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
         for index, token in enumerate(written):
             corrects = index == 0 and verdict.correction is not None
-            source = Source.CORRECTED if corrects else Source.CONTINUED
+            source = TokenSource.CORRECTED if corrects else TokenSource.CONTINUED
             replaced = rejected if corrects else ()
-            self._committed.append(DecodedToken(token, source, None, left=False, replaced=replaced))
+            self._committed.append(
+                DecodedToken(token, source, None, disclosed=False, replaced=replaced)
+            )
         self._held = len(self._committed)
         self._states.clear()
 
-    def withheld(self, why: str = "refused") -> None:
+    def escalation_blocked(self, why: str = "refused") -> None:
         """The block in flight did not leave: keep the draft, and go on alone."""
         block = self._flight().block
         self._in_flight = None
-        self._note(block, Outcome.WITHHELD, why)
+        self._note(block, Outcome.BLOCKED, why)
         self._alone = f"after the block at {len(self._committed)}: {why}"
-        self._commit(block, Source.DRAFTED, left=False)
+        self._commit(block, TokenSource.DRAFTED, left=False)
 
-    def unanswered(self, why: str = "no verdict") -> None:
+    def verdict_missed(self, why: str = "no verdict") -> None:
         """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
         flight = self._flight()
-        self._mark_left(flight)
+        self._mark_disclosed(flight)
         self._in_flight = None
         self._note(flight.block, Outcome.SENT, f"{flight.reason}; in vain: {why}")
         self._alone = f"after the block at {len(self._committed)}: {why}"
-        self._commit(flight.block, Source.DRAFTED, left=True)
+        self._commit(flight.block, TokenSource.DRAFTED, left=True)
 
     # -- drafting
 
@@ -226,14 +232,14 @@ class Decoder:
 
     # -- committing and disclosing
 
-    def _judge(self, block: Sequence[_Drafted]) -> Commit | Escalate:
+    def _judge(self, block: Sequence[_Drafted]) -> KeepLocal | Escalate:
         if self._alone:
-            return Commit(self._alone)
+            return KeepLocal(self._alone)
         view = BlockView(
             start=len(self._committed),
             tokens=tuple(drafted.token for drafted in block),
             uncertainties=tuple(drafted.uncertainty for drafted in block),
-            summary_held=0 in self._left_states,
+            verifier_has_summary=0 in self._left_states,
         )
         return self._policy(view, self._budget())
 
@@ -241,9 +247,9 @@ class Decoder:
         """Of the block that is about to be committed, or rejected."""
         unsure = float(max(drafted.uncertainty for drafted in block))
         start = len(self._committed)
-        self._outcomes.append(JudgedBlock(start, len(block), unsure, outcome, reason))
+        self._outcomes.append(BlockOutcome(start, len(block), unsure, outcome, reason))
 
-    def _commit(self, block: Sequence[_Drafted], source: Source, *, left: bool) -> None:
+    def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, left: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed ones."""
         for drafted in block:
             self._states[len(self._committed)] = drafted.state
@@ -273,7 +279,7 @@ class Decoder:
             states=rows,
         )
 
-    def _mark_left(self, flight: _InFlight) -> None:
+    def _mark_disclosed(self, flight: _InFlight) -> None:
         """Account for a block that left, and for the committed tokens that left with it."""
         escalation, start = flight.escalation, len(self._committed)
         self._blocks += 1
@@ -283,16 +289,16 @@ class Decoder:
         for index in range(escalation.keep, start):
             token = self._committed[index]
             self._committed[index] = DecodedToken(
-                token.token, token.source, token.uncertainty, left=True
+                token.token, token.source, token.uncertainty, disclosed=True
             )
 
-    def _tally(self) -> Tally:
-        return Tally(
-            blocks=self._blocks,
-            tokens=self._escalated,
-            drafted_tokens=self._judged,
-            disclosed_tokens=len(self._left_tokens),
-            disclosed_states=len(self._left_states),
+    def _tally(self) -> DecodingCounts:
+        return DecodingCounts(
+            num_blocks=self._blocks,
+            num_tokens=self._escalated,
+            num_drafted_tokens=self._judged,
+            num_disclosed_tokens=len(self._left_tokens),
+            num_disclosed_states=len(self._left_states),
         )
 
     # -- checking a verdict
@@ -336,4 +342,4 @@ class Decoder:
         }
         for fault, found in faults.items():
             if found:
-                raise PeerMisbehaved(f"the verdict does not fit: {fault}")
+                raise VerifierMisbehaved(f"the verdict does not fit: {fault}")

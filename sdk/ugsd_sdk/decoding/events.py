@@ -8,23 +8,24 @@ from enum import StrEnum
 from ugsd_privacy.egress import Escalation
 
 __all__ = [
+    "BlockOutcome",
     "DecodedToken",
-    "EscalationDue",
+    "DecodingCounts",
+    "EscalationRequested",
     "Event",
     "Finished",
-    "JudgedBlock",
     "Outcome",
-    "Source",
-    "Tally",
-    "VerdictDue",
+    "TokenSource",
+    "VerdictAwaited",
 ]
 
 
-class Source(StrEnum):
+class TokenSource(StrEnum):
     """Who wrote a token of the caption."""
 
     DRAFTED = "drafted"
-    """The device; nobody checked it. It may have left as context: see ``DecodedToken.left``."""
+    """The device; nobody checked it. It may have left as context: see
+    ``DecodedToken.disclosed``."""
     VERIFIED = "verified"
     """The device; the verifier accepted it."""
     CORRECTED = "corrected"
@@ -36,23 +37,23 @@ class Source(StrEnum):
 class Outcome(StrEnum):
     """What became of a drafted block."""
 
-    KEPT = "kept"
+    LOCAL = "kept"
     """The policy kept it here."""
     SENT = "sent"
     """It left, whether or not a verdict came back."""
-    WITHHELD = "withheld"
+    BLOCKED = "withheld"
     """The policy wanted it checked; a cap, a deadline or a fault kept it here."""
-    ALONE = "alone"
+    VERIFIER_DISABLED = "alone"
     """It was not judged: an earlier block was withheld or left in vain."""
 
 
 @dataclass(frozen=True)
-class JudgedBlock:
+class BlockOutcome:
     """A drafted block, and why it was escalated or not."""
 
     start: int
     """Position of its first token."""
-    tokens: int
+    num_tokens: int
     uncertainty: float
     """That of its least sure token."""
     outcome: Outcome
@@ -65,40 +66,40 @@ class DecodedToken:
     """A token of the caption and where it comes from."""
 
     token: int
-    source: Source
+    source: TokenSource
     uncertainty: float | None
     """The drafter's; ``None`` where the verifier wrote the token."""
-    left: bool
+    disclosed: bool
     """Whether the device sent this token; False where the verifier wrote it."""
     replaced: tuple[int, ...] = ()
     """Draft tokens that left and that the verifier replaced from here on."""
 
 
 @dataclass(frozen=True)
-class Tally:
+class DecodingCounts:
     """What a caption cost, in tokens. The end marker counts as a token."""
 
-    blocks: int
+    num_blocks: int
     """Escalated blocks that left."""
-    tokens: int
+    num_tokens: int
     """Tokens in them."""
-    drafted_tokens: int
+    num_drafted_tokens: int
     """Tokens in all blocks, escalated or not; speculative work that was dropped is not counted."""
-    disclosed_tokens: int
+    num_disclosed_tokens: int
     """Distinct positions whose token left, prefixes included."""
-    disclosed_states: int
+    num_disclosed_states: int
     """Distinct positions whose state left."""
 
 
 @dataclass(frozen=True)
-class EscalationDue:
+class EscalationRequested:
     """Seal and send this, then call ``advance()``; or call ``withheld()`` where nothing left."""
 
     escalation: Escalation
 
 
 @dataclass(frozen=True)
-class VerdictDue:
+class VerdictAwaited:
     """Nothing more can be drafted: call ``verdict()`` or, without one in time, ``unanswered()``."""
 
 
@@ -108,9 +109,9 @@ class Finished:
 
     tokens: tuple[DecodedToken, ...]
     """The end marker, where there is one, is the last."""
-    tally: Tally
-    blocks: tuple[JudgedBlock, ...] = ()
+    counts: DecodingCounts
+    blocks: tuple[BlockOutcome, ...] = ()
     """In their order; tokens that the verifier wrote are in none."""
 
 
-Event = EscalationDue | VerdictDue | Finished
+Event = EscalationRequested | VerdictAwaited | Finished

@@ -15,20 +15,20 @@ from typing import Protocol
 from ugsd_privacy.protocol.messages import Disclosure
 
 __all__ = [
-    "NOT_ACQUAINTED",
+    "NOT_ENROLLED",
     "AlwaysEscalate",
     "BlockView",
     "BudgetView",
-    "Commit",
+    "EnrolmentGuard",
     "Escalate",
+    "KeepLocal",
     "NeverEscalate",
     "Policy",
     "RandomPolicy",
-    "Reserved",
     "UncertaintyPolicy",
 ]
 
-NOT_ACQUAINTED = "not acquainted with the voice"
+NOT_ENROLLED = "not acquainted with the voice"
 """Why a state of a voice that is not known yet stays here."""
 
 
@@ -41,7 +41,7 @@ class BlockView:
     tokens: Sequence[int]
     uncertainties: Sequence[float]
     """One per token; larger is less sure."""
-    summary_held: bool
+    verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
 
     @property
@@ -57,13 +57,13 @@ class BudgetView:
         self._read = read
 
     @cached_property
-    def left(self) -> Mapping[str, float]:
+    def remaining(self) -> Mapping[str, float]:
         """What is left, by the name of the cap; a cap that is not set is not listed."""
         return self._read()
 
 
 @dataclass(frozen=True)
-class Commit:
+class KeepLocal:
     """Keep the block as drafted; nothing leaves."""
 
     reason: str = field(default="the policy keeps it", compare=False)
@@ -84,7 +84,7 @@ class Escalate:
 class Policy(Protocol):
     """Decides per block."""
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate: ...
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate: ...
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,16 @@ class UncertaintyPolicy:
 
     threshold: float
     disclosure: Disclosure = Disclosure.SUMMARY
-    whole: bool = False
+    whole_block: bool = False
     """Send the whole block all the same, as the paper does."""
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         for number, uncertainty in enumerate(block.uncertainties, 1):
             if uncertainty >= self.threshold:
-                whole = self.whole or self.disclosure is Disclosure.TOKENS
+                whole = self.whole_block or self.disclosure is Disclosure.TOKENS
                 why = f"unsure: {uncertainty:.3g} reaches {self.threshold:.3g}"
                 return Escalate(self.disclosure, None if whole else number, why)
-        return Commit(f"sure: {block.uncertainty:.3g} below {self.threshold:.3g}")
+        return KeepLocal(f"sure: {block.uncertainty:.3g} below {self.threshold:.3g}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class AlwaysEscalate:
 
     disclosure: Disclosure = Disclosure.SUMMARY
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         return Escalate(self.disclosure)
 
 
@@ -123,25 +123,25 @@ class NeverEscalate:
 
     reason: str = "nothing is sent"
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Commit(self.reason)
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        return KeepLocal(self.reason)
 
 
-class Reserved:
+class EnrolmentGuard:
     """Another policy towards a voice that is not known yet: what would send a state is committed as
     drafted, since from a state the person could be told. Made anew for each caption."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self.held_back = False
+        self.has_blocked = False
         """Whether anything was."""
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         decision = self._policy(block, budget)
-        if isinstance(decision, Commit) or decision.disclosure is Disclosure.TOKENS:
+        if isinstance(decision, KeepLocal) or decision.disclosure is Disclosure.TOKENS:
             return decision
-        self.held_back = True
-        return Commit(NOT_ACQUAINTED)
+        self.has_blocked = True
+        return KeepLocal(NOT_ENROLLED)
 
 
 class RandomPolicy:
@@ -152,5 +152,5 @@ class RandomPolicy:
         self._random = Random(seed)  # noqa: S311  # an experiment's seed, not a secret
         self._disclosure = disclosure
 
-    def __call__(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Escalate(self._disclosure) if self._random.random() < self._rate else Commit()
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        return Escalate(self._disclosure) if self._random.random() < self._rate else KeepLocal()

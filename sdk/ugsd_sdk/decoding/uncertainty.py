@@ -1,8 +1,8 @@
 """How unsure the drafter is of a token.
 
 A score is computed from the logits (V,) of one position and the clip's novelty. The paper gates on
-entropy (:class:`EntropyGate`, kept as the named baseline); ours is a calibrated probability that
-the verifier would reject the token (:class:`Calibrator`), fitted on held-out speakers.
+entropy (:class:`EntropyUncertainty`, kept as the named baseline); ours is a calibrated probability
+that the verifier would reject the token (:class:`RejectionPredictor`), fitted on held-out speakers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ugsd_sdk.errors import ModelError
 
 __all__ = [
     "FEATURES",
-    "Calibrator",
-    "EntropyGate",
+    "EntropyUncertainty",
+    "RejectionPredictor",
     "Spread",
     "Uncertainty",
     "spread_of",
@@ -66,16 +66,16 @@ def spread_of(logits: NDArray[np.floating]) -> Spread:
 class Uncertainty(Protocol):
     """Scores a position; larger is less sure."""
 
-    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float: ...
+    def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float: ...
 
 
 @dataclass(frozen=True)
-class EntropyGate:
+class EntropyUncertainty:
     """The paper's gate: entropy, as a share of ln V (0 to 1) or in raw nats."""
 
     unit: Literal["share", "nats"] = "share"
 
-    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float:
+    def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
         """Entropy of softmax(``logits``); ``novelty`` is not used."""
         entropy = spread_of(logits).entropy
         if self.unit == "nats":
@@ -93,7 +93,7 @@ FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
         "1-top1": lambda spread, _: 1.0 - spread.top1,
         "margin": lambda spread, _: spread.margin,
         "log-odds": lambda spread, _: log((1 - spread.top1 + _TINY) / spread.top1),
-        "log1p(novelty)": lambda _, novelty: log1p(novelty),
+        "log1p(novelty)": lambda _, ood_score: log1p(ood_score),
     }
 )
 """Feature name in ``gate.json`` -> its value. ``log-odds`` are those of any other token than the
@@ -101,26 +101,26 @@ likeliest: in a logistic model a factor on them, and novelty beside them, soften
 drafter without making it doubt words that it could not have chosen otherwise."""
 
 
-class _ClipFile(StrictModel):
+class _ClipTermFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     weight: float
     bias: float
 
 
-class _GateFile(StrictModel):
+class _RejectionPredictorFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     format: Annotated[int, Field(ge=1, le=1)]
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     weights: tuple[float, ...]
     bias: float
-    clip: _ClipFile | None = None
+    clip: _ClipTermFile | None = None
     threshold: Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
-class Calibrator:
+class RejectionPredictor:
     """P(the verifier rejects), a number in [0, 1]: the larger of two.
 
     Of the token: sigmoid(weights . features + bias). Of the clip, whatever the drafter thinks of
@@ -144,12 +144,12 @@ class Calibrator:
             raise ModelError(f"{len(self.features)} gate features, {len(self.weights)} weights")
 
     @classmethod
-    def load(cls, path: Path) -> Calibrator:
+    def load(cls, path: Path) -> RejectionPredictor:
         """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
         try:
             data = read_regular(path, MAX_TEXT_BYTES)
             check_json(data, max_items=_MAX_ITEMS)
-            fields = _GateFile.model_validate_json(data)
+            fields = _RejectionPredictorFile.model_validate_json(data)
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
         except OSError as error:
@@ -161,19 +161,19 @@ class Calibrator:
         clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
         return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)
 
-    def __call__(self, logits: NDArray[np.floating], novelty: float) -> float:
+    def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
         """P(reject) at a position with ``logits`` (V,) in a clip of ``novelty`` >= 0.
 
         Raises :class:`ModelError` for logits or a novelty that are damaged.
         """
-        if not 0 <= novelty < inf:
+        if not 0 <= ood_score < inf:
             raise ModelError("the drafter's novelty is not a finite number >= 0")
         spread = spread_of(logits)
         z = self.bias + sum(
-            weight * FEATURES[name](spread, novelty)
+            weight * FEATURES[name](spread, ood_score)
             for name, weight in zip(self.features, self.weights, strict=True)
         )
         if self.clip is not None:
             weight, bias = self.clip
-            z = max(z, weight * log1p(novelty) + bias)
+            z = max(z, weight * log1p(ood_score) + bias)
         return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.drafter.gender_phrases import Gender, GenderedPhrase
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
-__all__ = ["DraftSession", "Drafter", "DrafterInfo", "Evidence", "Prediction"]
+__all__ = ["AudioEmbedding", "DraftSession", "Drafter", "DrafterInfo", "Prediction"]
 
 Float32 = NDArray[np.float32]
 
@@ -31,23 +31,23 @@ class DrafterInfo:
     state_dim: int
     max_tokens: int
     sample_rate: int
-    ears: bytes = b""
+    audio_encoder: bytes = b""
     """SHA-256 that names what evidence is heard with; habits of other ears mean nothing."""
-    gendered: tuple[GenderedPhrase, ...] = ()
+    gendered_phrases: tuple[GenderedPhrase, ...] = ()
     """How the device words gender, which no token spells; nothing for no wording."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AudioEmbedding:
     """What the ears heard, once per clip. It never leaves the device."""
 
     vector: Float32
     """(E,) what the decoder reads."""
-    novelty: float
+    ood_score: float
     """Distance of the clip from what the drafter was trained on; about 1 at home, larger away."""
-    heard: Float32 | None = None
+    unnormalised: Float32 | None = None
     """(E,) what the habit is made from; ``None`` of a drafter that makes nothing of habits, whose
-    states ``Settings.acquaintance`` does not hold back."""
+    states ``Settings.min_enrolment`` does not hold back."""
     gender: Gender | None = None
     """What the voice sounds like, where it is clear. Only the device words it; it never leaves."""
 
@@ -92,11 +92,11 @@ class Drafter(Protocol):
 
     def close(self) -> None: ...
 
-    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
+    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
         """Listen: ``samples`` is mono (n,) at ``info.sample_rate``, in [-1, 1], of a voice with
         that ``habit``."""
 
-    def start(self, evidence: Evidence) -> DraftSession: ...
+    def start(self, embedding: AudioEmbedding) -> DraftSession: ...
 
     def text(self, tokens: Sequence[int]) -> str:
         """The caption's text, neutral as the tokens are; special tokens left out."""

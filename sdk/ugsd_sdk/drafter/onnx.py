@@ -32,18 +32,18 @@ from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.concurrency.forks import call_in_children, keep_for_good
-from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
-from ugsd_sdk.drafter.wording import Gender, GenderedPhrase
+from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter.gender_phrases import Gender, GenderedPhrase
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
 if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = [
+    "AUDIO_ENCODER_FOLDER",
+    "AUDIO_ENCODER_GRAPH",
     "DESCRIPTION_FILE",
-    "EARS_FOLDER",
-    "EARS_GRAPH",
     "GRAPHS",
     "VOCABULARY_FILE",
     "DrafterDescription",
@@ -56,14 +56,14 @@ __all__ = [
 
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
-EARS_FOLDER = "ears"
-EARS_GRAPH = "ears.onnx"
-GRAPHS = (EARS_GRAPH, "reader.onnx", "decoder.onnx")
+AUDIO_ENCODER_FOLDER = "ears"
+AUDIO_ENCODER_GRAPH = "ears.onnx"
+GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")
 _ORT_LOG_ERRORS = 3
 _MAX_GRAPH_BYTES = 2 * 2**30
 """ONNX's own limit of a file."""
 _MAX_PIECES, _MAX_FIELDS = 500_000, 10_000
-_CLEAR = log(4)
+_GENDER_THRESHOLD = log(4)
 """Log-odds from which a voice clearly sounds female or male: four to one."""
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -129,30 +129,34 @@ class OnnxDrafter:
         if loaded is not None:
             keep_for_good(loaded)
 
-    def encode(self, samples: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
-        (heard,) = self._model().run(EARS_GRAPH, {"samples": samples[None]})
-        return self.read(heard[0], habit)
+    def encode(
+        self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        (heard,) = self._model().run(AUDIO_ENCODER_GRAPH, {"samples": samples[None]})
+        return self.condition(heard[0], profile)
 
-    def read(self, heard: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
+    def condition(
+        self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
         """What :meth:`encode` makes of ``heard`` (E,), which the ears heard before."""
-        known = habit.mean if habit.count else np.zeros_like(heard)
-        if known.shape != heard.shape:
+        known = profile.mean if profile.count else np.zeros_like(unnormalised)
+        if known.shape != unnormalised.shape:
             raise ModelError("the habit is of other ears than the drafter's: forget it")
         feeds = {
-            "evidence": heard[None],
+            "evidence": unnormalised[None],
             "habit": known[None],
-            "trust": np.array([habit.trust], dtype=np.float32),
+            "trust": np.array([profile.weight], dtype=np.float32),
         }
-        condition, base, novelty, femininity = self._model().run("reader.onnx", feeds)
-        return Evidence(
+        condition, base, ood_score, femininity = self._model().run("reader.onnx", feeds)
+        return AudioEmbedding(
             np.concatenate([condition[0], base[0]]),
-            novelty=float(novelty[0]),
-            heard=heard,
+            ood_score=float(ood_score[0]),
+            unnormalised=unnormalised,
             gender=_gender(float(femininity[0])),
         )
 
-    def start(self, evidence: Evidence) -> OnnxDraftSession:
-        return OnnxDraftSession(self._model(), evidence)
+    def start(self, embedding: AudioEmbedding) -> OnnxDraftSession:
+        return OnnxDraftSession(self._model(), embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(self.piece, tokens)).strip()
@@ -172,12 +176,12 @@ class OnnxDrafter:
 class OnnxDraftSession:
     """One caption's tokens and keys and values."""
 
-    def __init__(self, model: _Loaded, evidence: Evidence) -> None:
+    def __init__(self, model: _Loaded, embedding: AudioEmbedding) -> None:
         split = model.description.condition_dim
         self._model = model
         self._heard = {
-            "condition": evidence.vector[None, :split],
-            "state_base": evidence.vector[None, split:],
+            "condition": embedding.vector[None, :split],
+            "state_base": embedding.vector[None, split:],
         }
         d = model.description
         self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
@@ -256,8 +260,8 @@ class _Loaded:
             state_dim=d.state_dim,
             max_tokens=d.max_tokens,
             sample_rate=d.sample_rate,
-            ears=bytes.fromhex(d.files[EARS_GRAPH]),
-            gendered=tuple(d.gendered),
+            audio_encoder=bytes.fromhex(d.files[AUDIO_ENCODER_GRAPH]),
+            gendered_phrases=tuple(d.gendered),
         )
 
     def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
@@ -268,10 +272,10 @@ class _Loaded:
         return outputs
 
 
-def _gender(femininity: float) -> Gender | None:
-    if abs(femininity) < _CLEAR:
+def _gender(score: float) -> Gender | None:
+    if abs(score) < _GENDER_THRESHOLD:
         return None
-    return "female" if femininity > 0 else "male"
+    return "female" if score > 0 else "male"
 
 
 def _pieces(data: bytes) -> list[str]:
@@ -304,7 +308,7 @@ def find_file(folder: Path, name: str) -> Path:
     """Where a file of the drafter in ``folder`` is: drafters over the same ears share them in a
     folder beside their own."""
     own = folder / name
-    return own if own.exists() else folder.parent / EARS_FOLDER / name
+    return own if own.exists() else folder.parent / AUDIO_ENCODER_FOLDER / name
 
 
 def state_dim_of(folder: Path) -> int:

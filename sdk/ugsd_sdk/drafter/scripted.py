@@ -12,8 +12,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.drafter import DrafterInfo, Evidence, Prediction
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
 __all__ = ["ScriptedDrafter", "ScriptedSession"]
 
@@ -24,9 +24,9 @@ EOS = 0
 class ScriptedSession:
     """Implements :class:`~ugsd_sdk.drafter.DraftSession`; ``steps`` counts its model runs."""
 
-    def __init__(self, drafter: ScriptedDrafter, evidence: Evidence) -> None:
+    def __init__(self, drafter: ScriptedDrafter, embedding: AudioEmbedding) -> None:
         self._drafter = drafter
-        self._seed = int(np.abs(evidence.vector * 1e6).sum()) % 2**32
+        self._seed = int(np.abs(embedding.vector * 1e6).sum()) % 2**32
         self._tokens: list[int] = []
         self._predictions = [self._predicted()]
         self.steps = 1
@@ -73,8 +73,8 @@ class ScriptedDrafter:
         vocabulary_size: int = 12,
         state_dim: int = 4,
         max_tokens: int = 24,
-        novelty: float = 1.0,
-        habits: bool = False,
+        ood_score: float = 1.0,
+        profiles: bool = False,
         vocabulary: bytes | None = None,
         projection: bytes | None = None,
     ) -> None:
@@ -82,8 +82,8 @@ class ScriptedDrafter:
         With ``habits`` it lets the device get acquainted with voices, and makes nothing of it."""
         self.seed = seed
         self.vocabulary_size = vocabulary_size
-        self._novelty = novelty
-        self._habits = habits
+        self._novelty = ood_score
+        self._habits = profiles
         self._info = DrafterInfo(
             name="scripted",
             licence="CC0-1.0",
@@ -93,7 +93,7 @@ class ScriptedDrafter:
             state_dim=state_dim,
             max_tokens=max_tokens,
             sample_rate=16_000,
-            ears=sha256(b"loudness").digest(),
+            audio_encoder=sha256(b"loudness").digest(),
         )
 
     @property
@@ -106,13 +106,13 @@ class ScriptedDrafter:
     def close(self) -> None:
         return
 
-    def encode(self, samples: Float32, habit: Habit = NO_HABIT) -> Evidence:
+    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
         loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
         heard = np.array([loudness], dtype=np.float32)
-        return Evidence(heard, self._novelty, heard=heard if self._habits else None)
+        return AudioEmbedding(heard, self._novelty, unnormalised=heard if self._habits else None)
 
-    def start(self, evidence: Evidence) -> ScriptedSession:
-        return ScriptedSession(self, evidence)
+    def start(self, embedding: AudioEmbedding) -> ScriptedSession:
+        return ScriptedSession(self, embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(self.piece(token) for token in tokens).strip()

@@ -13,21 +13,21 @@ from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp.accounting import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
-from ugsd_privacy.ledger import Decision, LedgerView, Uptime, system_uptime
-from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.ledger import BlockDecisionRow, LedgerView, Uptime, system_uptime
+from ugsd_privacy.ledger.decisions import MAX_DECISIONS
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Entry, Period, read_entries
-from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
 from ugsd_privacy.reports.model import Protection, Report
 from ugsd_privacy.reports.parts import Verification
-from ugsd_privacy.reports.telling import many
+from ugsd_privacy.reports.wording import plural
 from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.captioner import BUNDLED
 from ugsd_sdk.drafter.onnx import pieces_of
 from ugsd_sdk.home import Home
 from ugsd_sdk.reports.explanation import explain
-from ugsd_sdk.reports.verification import owner_of, reading, verify_home
+from ugsd_sdk.reports.verification import open_view, owner_of, verify_home
 from ugsd_sdk.settings.config import EMBEDDED, NoiseSettings, Settings
 
 __all__ = ["audit_report"]
@@ -41,7 +41,7 @@ _UNPROTECTED = (
     "a log that whoever controls the device rolls back together with its signed checkpoints: "
     "compare this report's checkpoint with one that was kept elsewhere",
     "why blocks stayed here: the device notes that outside the log, for the last "
-    f"{DECISIONS_KEPT} blocks of all users, and nothing proves it",
+    f"{MAX_DECISIONS} blocks of all users, and nothing proves it",
 )
 
 
@@ -62,11 +62,11 @@ def audit_report(
     raises ``LedgerUnavailable``, :class:`ModelError`, and ``KeyFileError`` for an ``owner_key``
     that is not this log's. Without it the home's own is taken, or bodies stay sealed.
     """
-    place, found = Home.at(settings.home), _Found()
+    place, found = Home.from_path(settings.home), _Found()
     folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
     pieces = pieces_of(folder)
     try:
-        with reading(place) as view:
+        with open_view(place) as view:
             owner = owner_of(place, owner_key)
             try:
                 summary = verify_home(place, view, owner=owner, progress=progress)
@@ -80,13 +80,13 @@ def audit_report(
         if found.verification.outcome != "failed":
             found.verification = _failed(error, settings.user)
     within = [entry for entry in found.entries if entry.time_s in period]
-    return gather(
+    return build_report(
         found.entries,
         user=settings.user,
         period=period,
         made_s=int(clock()),
         log=found.log(place, settings.user),
-        budget=Budget(settings.limits_of(), found.on_device, found.used),
+        budget=BudgetState(settings.limits_for(), found.on_device, found.used),
         decisions=found.decisions,
         protections=_protections(settings, drafter, within),
         words=lambda token: pieces[token] if 0 <= token < len(pieces) else "",
@@ -99,7 +99,7 @@ class _Found:
     """What a ledger gave, as far as it could be read."""
 
     entries: list[Entry] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[BlockDecisionRow] = field(default_factory=list)
     on_device: dict[str, float] = field(default_factory=dict)
     used: dict[Window, Usage] = field(default_factory=dict)
     checkpoint: str = ""
@@ -112,7 +112,7 @@ class _Found:
         last = view.last_checkpoint()
         self.checkpoint = "" if last is None else last[1]
         with self._told():
-            self.decisions = view.decisions(user, limit=DECISIONS_KEPT)
+            self.decisions = view.decisions(user, limit=MAX_DECISIONS)
         with self._told():
             self.on_device = view.caps(user)
         with self._told():
@@ -125,15 +125,17 @@ class _Found:
         except LedgerCorrupt as error:
             self.faults.append(str(error))
 
-    def log(self, place: Home, user: str) -> Log:
+    def log(self, place: Home, user: str) -> ReportedLog:
         """With what stands for the user: nobody else can compute it from a name."""
         faults = tuple(self.faults)
         if not place.log_key.exists():
-            return Log(self.verification, faults=faults)
+            return ReportedLog(self.verification, faults=faults)
         key = LogKey.load(place.log_key)
         signature = key.sign(_SUBJECT_LABEL + user.encode())  # Ed25519's is always the same
         subject = hashlib.sha256(signature).hexdigest()[:_SUBJECT_DIGITS]
-        return Log(self.verification, key.public.to_text(), self.checkpoint, subject, faults)
+        return ReportedLog(
+            self.verification, key.public.to_text(), self.checkpoint, subject, faults
+        )
 
 
 def _verified(summary: LogSummary | None) -> Verification:
@@ -141,7 +143,7 @@ def _verified(summary: LogSummary | None) -> Verification:
         return Verification(outcome="empty", message="nothing has left yet")
     told = "every record, charge, hash and signed checkpoint adds up"
     if summary.unsigned:
-        told += f"; {many(summary.unsigned, 'record')} at the end under no signed checkpoint yet"
+        told += f"; {plural(summary.unsigned, 'record')} at the end under no signed checkpoint yet"
     return Verification(
         outcome="verified",
         message=told,
@@ -174,12 +176,12 @@ def _protections(settings: Settings, drafter: str, within: Iterable[Entry]) -> P
     is_told = settings.disclosure in {disclosure for disclosure, _, _ in left}
     configured = Protection(
         title=f"Under the settings of this report ({chosen})",
-        leaves=now.leaves,
-        bound=now.bound,
-        learnt=() if is_told else now.learnt,
+        leaves=now.sent,
+        bound=now.noise_guarantee,
+        learnt=() if is_told else now.attacker_results,
         source="" if is_told else now.source,
     )
-    return Protections(now.never, _UNPROTECTED, (*ways, configured))
+    return Protections(now.never_sent, _UNPROTECTED, (*ways, configured))
 
 
 def _ways_of(entries: Iterable[Entry]) -> Iterator[tuple[Disclosure, float | None, bool]]:
@@ -205,7 +207,7 @@ def _way(
     return Protection(
         title=f"Of blocks that left as {disclosure}, {noised}",
         bound=bound,
-        learnt=told.learnt,
+        learnt=told.attacker_results,
         source=told.source,
     )
 
@@ -226,7 +228,7 @@ def _noise_of_way(sigma: float | None, *, states: bool) -> tuple[str, tuple[str,
 def _unread_way(blocks: int) -> Protection:
     """Of what was erased, or is sealed to a key that was not given."""
     return Protection(
-        title=f"Of {many(blocks, 'block')} whose records cannot be read",
+        title=f"Of {plural(blocks, 'block')} whose records cannot be read",
         bound=(
             "the epsilon that stands with the captions, days and budget counts their vectors too",
         ),

@@ -16,7 +16,7 @@ from ugsd_privacy.ledger import Uptime, system_uptime
 from ugsd_sdk.home import Home
 from ugsd_sdk.settings.config import Settings
 
-__all__ = ["BudgetReport", "CapRow", "begins_anew", "budget_report"]
+__all__ = ["BudgetReport", "CapRow", "budget_report", "resets_at"]
 
 _HOUR_S, _DAY_HOURS = 3600, 24
 
@@ -28,16 +28,16 @@ class CapRow:
     cap: str
     configured: float | None
     """By the settings."""
-    set_here: float | None
+    set_on_device: float | None
     """By the owner, on this device."""
     in_force: float | None
     """The smaller of the two."""
     used: float | None
     """Of the window; ``None`` where that is a caption's, or states left without noise."""
-    left: float | None
-    begins_anew: str | None
+    remaining: float | None
+    resets_at: str | None
     """When its window does, UTC; ``None`` where it does not by itself."""
-    word: str | None = None
+    label: str | None = None
     """Of epsilon: whether what was used is ``privacy``, ``noise``, or ``none`` without noise."""
 
 
@@ -65,7 +65,7 @@ def budget_report(
 
     ``clock`` and ``uptime`` are the door's. Raises ``LedgerError``.
     """
-    place, user = Home.at(settings.home), settings.user
+    place, user = Home.from_path(settings.home), settings.user
     here: dict[str, float] = {}
     used: dict[Window, Usage] = {}
     hour = int(clock() // _HOUR_S)
@@ -74,12 +74,12 @@ def budget_report(
             here = view.caps(user)
             hour = view.hour_of(clock(), uptime())
             used = view.used(user, hour)
-    configured = settings.limits_of()
+    configured = settings.limits_for()
     rows = _rows(configured, here, used, hour)
     return BudgetReport(user, configured.delta, rows)
 
 
-def begins_anew(window: str, hour: int) -> str | None:
+def resets_at(window: str, hour: int) -> str | None:
     """When the window that holds ``hour`` does by itself, as ISO 8601 in UTC."""
     if window not in {"hour", "day"}:
         return None
@@ -90,8 +90,8 @@ def begins_anew(window: str, hour: int) -> str | None:
 def _rows(
     configured: BudgetLimits, here: dict[str, float], used: dict[Window, Usage], hour: int
 ) -> tuple[CapRow, ...]:
-    limits = configured.tightened(here)
-    left = limits.left(used)
+    limits = configured.with_stricter_caps(here)
+    left = limits.remaining(used)
     rows = []
     for window in WINDOWS:
         usage = None if window == "caption" else used.get(window, Usage())
@@ -105,16 +105,18 @@ def _rows(
                 CapRow(
                     cap=cap,
                     configured=getattr(configured, cap),
-                    set_here=here.get(cap),
+                    set_on_device=here.get(cap),
                     in_force=getattr(limits, cap),
                     used=None if amount is None or math.isinf(amount) else amount,
-                    left=None if usage is None else left.get(cap),
-                    begins_anew=begins_anew(window, hour),
-                    word=_word(usage, limits.delta) if spent else None,
+                    remaining=None if usage is None else left.get(cap),
+                    resets_at=resets_at(window, hour),
+                    label=_word(usage, limits.delta) if spent else None,
                 )
             )
     return tuple(rows)
 
 
 def _word(usage: Usage | None, delta: float) -> str:
-    return Guarantee.of_spend(dp.UNBOUNDED if usage is None else usage.spend, delta).word
+    return Guarantee.from_privacy_cost(
+        dp.UNBOUNDED_COST if usage is None else usage.spend, delta
+    ).word

@@ -13,22 +13,22 @@ from operator import attrgetter
 from typing import Self
 
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.ledger import Decision, Uptime, system_uptime
+from ugsd_privacy.ledger import BlockDecisionRow, Uptime, system_uptime
 
 from ugsd_sdk.decoding.events import Outcome
-from ugsd_sdk.decoding.policy import NOT_ACQUAINTED
+from ugsd_sdk.decoding.policy import NOT_ENROLLED
 from ugsd_sdk.home import Home
-from ugsd_sdk.reports.budget import begins_anew
+from ugsd_sdk.reports.budget import resets_at
 from ugsd_sdk.settings.config import Settings
 
-__all__ = ["Advice", "Journal"]
+__all__ = ["Advice", "DecisionJournal"]
 
 _ALL = 10**9
 _NUMBERS = re.compile(r"used of (?P<limit>\S+), (?P<wanted>\S+) more wanted$")
 """Of a cap, as :class:`ugsd_privacy.errors.BudgetExceeded` tells them."""
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _CURES = {
-    NOT_ACQUAINTED: "hear more clips of the user: `ugsd habit show` tells how many",
+    NOT_ENROLLED: "hear more clips of the user: `ugsd profile show` tells how many",
     "verifier unreachable": "check verifier.url, and that the verifier runs",
     "deadline": "raise verifier.deadline_s, or bring the verifier nearer",
     "wrong verifier key": "check verifier.key with the verifier's operator",
@@ -39,10 +39,10 @@ _CURES = {
 
 
 @dataclass(frozen=True)
-class Journal:
+class DecisionJournal:
     """What became of the blocks of some captions, oldest first."""
 
-    captions: tuple[tuple[Decision, ...], ...]
+    captions: tuple[tuple[BlockDecisionRow, ...], ...]
     hour: int
     """The ledger's, now."""
 
@@ -58,7 +58,7 @@ class Journal:
     ) -> Self:
         """Of the settings' user: the ``last`` captions, or those whose id, in hex, begins with
         ``caption``. A home that was never used stays untouched. Raises ``LedgerError``."""
-        place = Home.at(settings.home)
+        place = Home.from_path(settings.home)
         if not place.is_used():
             return cls((), 0)
         with place.open_ledger() as ledger, ledger.reading() as view:
@@ -76,25 +76,27 @@ class Journal:
 class Advice:
     """What would change a decision."""
 
-    frees_up: str | None
+    available_at: str | None
     """When the window that was used up begins anew, UTC; ``None`` where that is not it, or it did
     already."""
     text: str
     """What to do; empty where there is nothing to."""
 
     @classmethod
-    def on(cls, decision: Decision, hour: int) -> Self:
+    def on(cls, decision: BlockDecisionRow, hour: int) -> Self:
         """``hour`` is the ledger's, now."""
         cap = decision.reason.partition(":")[0]
-        if decision.outcome == Outcome.WITHHELD and cap in CAPS:
+        if decision.outcome == Outcome.BLOCKED and cap in CAPS:
             return cls._on_cap(decision, cap, hour)
-        if decision.outcome == Outcome.KEPT and decision.reason.startswith("sure"):
+        if decision.outcome == Outcome.LOCAL and decision.reason.startswith("sure"):
             return cls(None, "a lower threshold would send it")
         cures = [cure for fault, cure in _CURES.items() if decision.reason.endswith(fault)]
-        return cls(None, "" if decision.outcome == Outcome.ALONE or not cures else cures[0])
+        return cls(
+            None, "" if decision.outcome == Outcome.VERIFIER_DISABLED or not cures else cures[0]
+        )
 
     @classmethod
-    def _on_cap(cls, decision: Decision, cap: str, hour: int) -> Self:
+    def _on_cap(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
         numbers = _NUMBERS.search(decision.reason)
         if numbers and math.isinf(float(numbers["wanted"])):
@@ -109,5 +111,5 @@ class Advice:
         length = 1 if window == "hour" else _HOURS_PER_DAY
         if decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} has begun anew since; raise {cap} to let more out")
-        anew = begins_anew(window, hour)
+        anew = resets_at(window, hour)
         return cls(anew, f"the {window} begins anew at {anew}: wait, raise {cap}, or {reset}")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.errors import LeakageNotMeasured
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.reports.leakage import STRANGER, Leak, Leakage
+from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.captioner import BUNDLED
-from ugsd_sdk.decoding.minimum import MinimumEscalation
+from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.drafter.onnx import state_dim_of, weights_of
 from ugsd_sdk.settings.config import Settings
 
@@ -26,7 +26,7 @@ _TRAFFIC = "traffic"
 _FEW = 2
 _MOST_PRIVATE = 10
 """Epsilon above which a bound is called noise."""
-_DEFAULT_ACQUAINTANCE: int = Settings.model_fields["acquaintance"].default
+_DEFAULT_ACQUAINTANCE: int = Settings.model_fields["min_enrolment"].default
 
 _NEVER = (
     "the recording, its spectrogram, or what the ears heard of it",
@@ -65,11 +65,11 @@ class Explanation:
     """Sections of plain sentences."""
 
     settings: Mapping[str, str]
-    leaves: tuple[str, ...]
-    never: tuple[str, ...]
-    bound: tuple[str, ...]
+    sent: tuple[str, ...]
+    never_sent: tuple[str, ...]
+    noise_guarantee: tuple[str, ...]
     """What noise guarantees, with epsilon, delta, unit and relation, or that nothing does."""
-    learnt: tuple[str, ...]
+    attacker_results: tuple[str, ...]
     """What attackers got, or that nobody measured it."""
     source: str
 
@@ -83,10 +83,10 @@ class Explanation:
         return "\n\n".join(
             [
                 _wrapped(f"With these settings ({chosen}):"),
-                _list("What leaves this device, when it is unsure of a caption:", self.leaves),
-                _list("What never leaves it:", self.never),
-                _list("What noise guarantees of the numbers about the clip:", self.bound),
-                _list("What attackers got from it:", self.learnt),
+                _list("What leaves this device, when it is unsure of a caption:", self.sent),
+                _list("What never leaves it:", self.never_sent),
+                _list("What noise guarantees of the numbers about the clip:", self.noise_guarantee),
+                _list("What attackers got from it:", self.attacker_results),
                 _wrapped(self.source),
             ]
         )
@@ -96,7 +96,7 @@ def explain(settings: Settings, drafter: str) -> Explanation:
     """Of a drafter by name or folder. Raises :class:`ModelError` where there is none, and
     :class:`ConfigError` where the settings ask of it a target that cannot be reached."""
     folder = Path(__file__).parents[1] / drafter if drafter in BUNDLED else Path(drafter)
-    asked, minimum = settings, MinimumEscalation.of(settings, folder)
+    asked, minimum = settings, RiskControlledPolicy.from_settings(settings, folder)
     if minimum is not None:  # then the setting is only a ceiling
         settings = settings.model_copy(update={"disclosure": minimum.chosen.disclosure})
     learnt, source = _learnt(folder, settings)
@@ -105,19 +105,19 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "verifier": settings.verifier.url or "none",
             **_target(asked, minimum),
             "disclosure": str(settings.disclosure),
-            "shape": str(settings.shape),
-            "acquaintance": str(settings.acquaintance),
+            "shape": str(settings.traffic_shape),
+            "acquaintance": str(settings.min_enrolment),
             "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
-        leaves=_leaves(settings, state_dim_of(folder)),
-        never=_NEVER,
-        bound=_bound(settings),
-        learnt=learnt,
+        sent=_leaves(settings, state_dim_of(folder)),
+        never_sent=_NEVER,
+        noise_guarantee=_bound(settings),
+        attacker_results=learnt,
         source=source,
     )
 
 
-def _target(settings: Settings, minimum: MinimumEscalation | None) -> dict[str, str]:
+def _target(settings: Settings, minimum: RiskControlledPolicy | None) -> dict[str, str]:
     """What was asked for, and the threshold chosen for it."""
     if minimum is None:
         return {}
@@ -132,15 +132,15 @@ def _target(settings: Settings, minimum: MinimumEscalation | None) -> dict[str, 
 def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
     if settings.verifier.url is None:
         return ("nothing: no verifier is set",)
-    constant = settings.shape is Shape.CONSTANT
+    constant = settings.traffic_shape is TrafficShape.CONSTANT
     seen = (
         "for an observer of the network, one frame of one size for every caption, and when"
         if constant
         else "for an observer of the network, that, when and how often it was unsure"
     )
     first = (
-        f"none of the numbers before {settings.acquaintance} clips of you were heard"
-        if settings.acquaintance and settings.disclosure is not Disclosure.TOKENS
+        f"none of the numbers before {settings.min_enrolment} clips of you were heard"
+        if settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
         else ""
     )
     words = (
@@ -159,23 +159,23 @@ def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
 
 
 def _bound(settings: Settings) -> tuple[str, ...]:
-    limits, sigma, states = settings.limits_of(), settings.sigma, settings.states_per_caption
+    limits, sigma, states = settings.limits_for(), settings.sigma, settings.states_per_caption
     if settings.disclosure is Disclosure.TOKENS:
         return ("nothing, and no such numbers leave; the words are never noised",)
     if sigma is None:
-        if any(cap.startswith("epsilon") for cap in limits.left({})):
+        if any(cap.startswith("epsilon") for cap in limits.remaining({})):
             return ("none of them leaves: they have no noise, so a cap on epsilon keeps them in",)
         return ("nothing: they leave without noise",)
     spends = (
         []
         if states is None
-        else [dp.spend(sensitivity=dp.STATE_SENSITIVITY, sigma=sigma, vectors=states)]
+        else [dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=sigma, vectors=states)]
     )
     if limits.epsilon_per_caption is not None:
-        spends.append(dp.spend_of(limits.epsilon_per_caption, limits.delta))
+        spends.append(dp.privacy_cost_of_epsilon(limits.epsilon_per_caption, limits.delta))
     if not spends:
         return ("nothing of a whole caption, which may send any number of them: set a cap",)
-    bound = Guarantee.of_spend(min(spends), limits.delta)
+    bound = Guarantee.from_privacy_cost(min(spends), limits.delta)
     called = {
         "privacy": "a guarantee of privacy",
         "noise": f"above epsilon {_MOST_PRIVATE} that is noise, not privacy",
@@ -192,11 +192,11 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
         return ("nothing",), "Name a verifier in the settings to see what it would learn."
     try:
-        leakage = Leakage.read(folder, weights_of(folder))
-    except LeakageUnknown as error:
+        leakage = Leakage.load(folder, weights_of(folder))
+    except LeakageNotMeasured as error:
         return ("nobody measured it",), str(error)
     of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]
-    of_traffic = leakage.of(_TRAFFIC, [str(settings.shape)])
+    of_traffic = leakage.of(_TRAFFIC, [str(settings.traffic_shape)])
     told = list(map(_sentence, _strongest([*of_states, *of_traffic])))
     if not of_states:
         told.insert(0, "of the words and numbers: not measured under these settings")
@@ -206,33 +206,33 @@ def _learnt(folder: Path, settings: Settings) -> tuple[tuple[str, ...], str]:
     )
     if settings.sigma is not None:
         source += " The figures are of numbers without noise; with it, nobody measured."
-    constant = settings.shape is Shape.CONSTANT
+    constant = settings.traffic_shape is TrafficShape.CONSTANT
     return tuple(told), f"{source} {_PACE}" if constant else source
 
 
-def _strongest(leaks: Sequence[Leak]) -> list[Leak]:
+def _strongest(leaks: Sequence[LeakageFigure]) -> list[LeakageFigure]:
     """Of each attack the corpus that it did best on; two people tell little of others, so only
     where nobody else was attacked."""
-    best: dict[tuple[str, str], Leak] = {}
+    best: dict[tuple[str, str], LeakageFigure] = {}
     for leak in sorted(leaks, key=lambda leak: (leak.speakers > _FEW, leak.advantage)):
         if leak.measure in _GUESSED:
             best[leak.attack, leak.measure] = leak
     return [leak for leak in leaks if leak in best.values()]
 
 
-def _applies(leak: Leak, settings: Settings) -> bool:
+def _applies(leak: LeakageFigure, settings: Settings) -> bool:
     """Whether the figure is of these settings: of voices that are known when states leave, or of
     strangers' where those may leave from the first clip on. What lies between was not measured."""
     if leak.attack == _TRAFFIC or leak.seen != settings.disclosure:
         return False
     if settings.disclosure is Disclosure.TOKENS or not leak.habit:
         return True
-    if leak.habit == STRANGER:
-        return settings.acquaintance == 0
-    return settings.acquaintance >= _DEFAULT_ACQUAINTANCE
+    if leak.habit == UNENROLLED:
+        return settings.min_enrolment == 0
+    return settings.min_enrolment >= _DEFAULT_ACQUAINTANCE
 
 
-def _sentence(leak: Leak) -> str:
+def _sentence(leak: LeakageFigure) -> str:
     what = f"{_GUESSED[leak.measure]} ({leak.corpus}, {leak.speakers} speakers)"
     verb = "wrong" if leak.is_error_rate else "right"
     told = f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}"

@@ -15,11 +15,11 @@ from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.home import Home
 
-__all__ = ["owner_of", "reading", "verify_home"]
+__all__ = ["open_view", "owner_of", "verify_home"]
 
 
 @contextmanager
-def reading(place: Home) -> Iterator[LedgerView | None]:
+def open_view(place: Home) -> Iterator[LedgerView | None]:
     """One view of a home's ledger; ``None`` where nothing has left yet, and nothing is made.
 
     Raises ``LedgerError``.

@@ -58,17 +58,17 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from ugsd_privacy.audit.records import Level
+from ugsd_privacy.audit.records import LogLevel
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.mechanism import MAX_SIGMA
 from ugsd_privacy.errors import UserNameRefused
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
 
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.config_faults import check_variables, told, told_variable
+from ugsd_sdk.settings.config_faults import check_variables, format_fault, format_variable_fault
 from ugsd_sdk.settings.settings_file import (
     SettingsFile,
     name_given_twice,
@@ -79,7 +79,7 @@ from ugsd_sdk.settings.settings_file import (
 __all__ = [
     "EMBEDDED",
     "AuditSettings",
-    "CapsOver",
+    "CapsOverride",
     "NoiseSettings",
     "Settings",
     "VerifierSettings",
@@ -122,7 +122,7 @@ class VerifierSettings(_Table):
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect; it runs in the background."""
 
-    def known_by(
+    def with_identity(
         self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
     ) -> VerifierSettings:
         """These settings with what is given: a key in place of root and manifest, or these in place
@@ -153,20 +153,20 @@ class NoiseSettings(_Table):
 class AuditSettings(_Table):
     """What the log keeps for its owner, and for how long."""
 
-    level: Level = "content"
+    level: LogLevel = "content"
     """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
     retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
     """After so many days what left is erased, and the log says so; none keeps it."""
 
 
-class CapsOver(BudgetLimits):
+class CapsOverride(BudgetLimits):
     """Caps of a profile or a user: those that are given count, over what is inherited."""
 
     inherits: _Name | None = None
     """Name of the profile that the others come from; none takes ``limits``."""
 
     @property
-    def given(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, Any]:
         """Those that are given, and delta if that is."""
         return {name: getattr(self, name) for name in self.model_fields_set - {"inherits"}}
 
@@ -195,21 +195,21 @@ class Settings(BaseSettings):
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
     """In place of a threshold: the largest mean share of a caption's blocks that may stand though
     the verifier would have rejected them. See
-    :class:`~ugsd_sdk.decoding.minimum.MinimumEscalation`."""
+    :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
     target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
     """In place of a threshold: the least share of the gap to the verifier that is to be closed."""
     disclosure: Disclosure = Disclosure.SUMMARY
     """How much leaves with a block; with a target, the most that may."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
-    acquaintance: Annotated[int, Field(ge=0, le=1000)] = 3
+    min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
     """How many clips of a user must have been heard before a state of theirs may leave: the more,
     the less it tells of who speaks. 0 lets the first one leave, which tells most."""
-    remember: bool = True
+    keep_profile: bool = True
     """Keep the user's habit in ``home``; else each process gets acquainted anew."""
     gender: bool = True
     """Word what the voice sounds like, a woman's or a man's, where it is clear. On this device
     alone: it is never sent."""
-    shape: Shape = Shape.PADDED
+    traffic_shape: TrafficShape = TrafficShape.PADDED
     """What the number, sizes and times of frames tell. ``constant``: while there is a session each
     caption sends one frame, all of one size, and gets one such answer: its first escalated block,
     or a cover that carries nothing. Later blocks stay here, unverified."""
@@ -218,9 +218,9 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     limits: BudgetLimits = BudgetLimits()
     """Everyone's caps."""
-    profiles: dict[_Name, CapsOver] = Field(default_factory=dict)
+    profiles: dict[_Name, CapsOverride] = Field(default_factory=dict)
     """Caps by a name that users, and other profiles, inherit."""
-    users: dict[_Name, CapsOver] = Field(default_factory=dict)
+    users: dict[_Name, CapsOverride] = Field(default_factory=dict)
     """A user's own caps."""
 
     @field_validator("*", mode="before")
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
             self._check_noise(self.noise)
         return self
 
-    def _check_inherited(self, table: str, name: str, caps: CapsOver) -> None:
+    def _check_inherited(self, table: str, name: str, caps: CapsOverride) -> None:
         at, path = (table, name), [name] if table == "profiles" else []
         while caps.inherits is not None:
             parent = plain_name(caps.inherits)
@@ -300,14 +300,14 @@ class Settings(BaseSettings):
         except UserNameRefused as error:
             raise PydanticCustomError("user_name", "{fault}", {"fault": str(error)}) from None
 
-    def limits_of(self, user: str | None = None) -> BudgetLimits:
+    def limits_for(self, user: str | None = None) -> BudgetLimits:
         """The caps of ``user``, or of the one that these settings are for: everyone's, under those
         of the profiles that they inherit, under their own. Raises :class:`UserNameRefused` for a
         name that no user has."""
         caps = self.users.get(self.user if user is None else normal_user(user))
         chain = []
         while caps is not None:
-            chain.append(caps.given)
+            chain.append(caps.overrides)
             caps = self.profiles[plain_name(caps.inherits)] if caps.inherits else None
         limits = self.limits
         for given in reversed(chain):
@@ -320,9 +320,9 @@ class Settings(BaseSettings):
         :class:`ConfigError` where none makes the epsilon asked for."""
         if self.noise is None or self.noise.epsilon is None:
             return None if self.noise is None else self.noise.sigma
-        sigma = dp.sigma_of(
+        sigma = dp.sigma_from_epsilon(
             epsilon=self.noise.epsilon,
-            delta=self.limits_of().delta,
+            delta=self.limits_for().delta,
             sensitivity=dp.STATE_SENSITIVITY,
             releases=self.states_per_caption or 1,
         )
@@ -337,7 +337,7 @@ class Settings(BaseSettings):
             return 0
         if self.disclosure is Disclosure.SUMMARY:
             return 1
-        return self.limits_of().tokens_per_caption
+        return self.limits_for().tokens_per_caption
 
     def __init__(self, **arguments: Any) -> None:
         """Make settings from ``arguments`` alone; neither a file nor the environment is read.
@@ -351,10 +351,10 @@ class Settings(BaseSettings):
         try:
             super().__init__(**given)
         except (SettingsError, RecursionError):
-            raise ConfigError(told_variable(Settings)) from None
+            raise ConfigError(format_variable_fault(Settings)) from None
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            raise ConfigError(told(fault, Settings, given, self._file)) from None
+            raise ConfigError(format_fault(fault, Settings, given, self._file)) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:

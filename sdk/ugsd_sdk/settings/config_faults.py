@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.settings_file import NAMED_TABLES, SettingsFile
 
-__all__ = ["check_variables", "told", "told_variable"]
+__all__ = ["check_variables", "format_fault", "format_variable_fault"]
 
 _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
 _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
@@ -67,7 +67,7 @@ def _check_bounds(variable: str, value: str) -> None:
         )
 
 
-def told(
+def format_fault(
     fault: Any, settings: type[BaseModel], arguments: Mapping[str, Any], file: SettingsFile | None
 ) -> str:
     """Of a fault that pydantic found: the first source, by precedence, that has its key, and what
@@ -78,7 +78,7 @@ def told(
     return f"{_origin(keys, arguments, file)}: {_fix(fault, keys, settings, in_yaml=in_yaml)}"
 
 
-def told_variable(settings: type[BaseModel]) -> str:
+def format_variable_fault(settings: type[BaseModel]) -> str:
     """Of a table's variable that is no JSON."""
     tables = [f"{_PREFIX}{table.upper()}" for table in _EXAMPLES]
     name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
@@ -103,7 +103,7 @@ def _origin(keys: Keys, arguments: Mapping[str, Any], file: SettingsFile | None)
         if variable in variables:
             return f"environment variable {variable}"
     if file is not None and keys and keys[0] in file.values:
-        return f"{file.place(keys)}: key {name}"
+        return f"{file.position_of(keys)}: key {name}"
     return f"setting {name}"
 
 

@@ -100,7 +100,7 @@ class SettingsFile:
         """Else it is TOML."""
         return self.path.suffix.lower() != ".toml"
 
-    def place(self, keys: Keys) -> str:
+    def position_of(self, keys: Keys) -> str:
         """``path:LINE`` of a key, or of the nearest table around it."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.lines:
@@ -180,7 +180,7 @@ def _read_toml(path: Path, text: str) -> SettingsFile:
     for key in found:
         for length in range(1, len(key.path) + 1):
             lines.setdefault(key.path[:length], key.line)
-    _check_numbers(values, (), SettingsFile(path, values, lines).place)
+    _check_numbers(values, (), SettingsFile(path, values, lines).position_of)
     return _settings_file(path, values, lines)
 
 

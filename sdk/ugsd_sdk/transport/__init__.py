@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ugsd_privacy.egress import SealedFrame
 
-__all__ = ["MAX_FRAME_BYTES", "Transport", "sealed_bytes"]
+__all__ = ["MAX_FRAME_BYTES", "Transport", "frame_bytes"]
 
 MAX_FRAME_BYTES = 32_768
 """The largest frame that is read from a verifier."""
@@ -20,22 +20,23 @@ class Transport(Protocol):
     """
 
     def connect(self, timeout_s: float) -> None:
-        """Open the connection. Raises ``Unreachable``."""
+        """Open the connection. Raises ``VerifierUnreachable``."""
 
     def send(self, frame: SealedFrame) -> None:
         """Send one frame, or keep it until the peer reads; does not wait for the peer. Raises
-        ``Unreachable`` where the connection is lost."""
+        ``VerifierUnreachable`` where the connection is lost."""
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next frame. Raises ``NoAnswer`` after ``timeout_s``, ``Unreachable`` where the
-        connection is lost, ``PeerMisbehaved`` for a frame that is no frame of ours."""
+        """The next frame. Raises ``VerifierTimeout`` after ``timeout_s``, ``VerifierUnreachable``
+        where the connection is lost, ``VerifierMisbehaved`` for a frame that is no frame of
+        ours."""
 
     def close(self) -> None:
         """Close the connection, within about a second; harmless if there is none. Another thread
         may call it, which ends a ``connect`` or ``receive`` that is under way."""
 
 
-def sealed_bytes(frame: SealedFrame) -> bytes:
+def frame_bytes(frame: SealedFrame) -> bytes:
     """The bytes to send. ``TypeError`` for anything that did not pass through the egress: a fault
     of the calling code, not of its input."""
     if type(frame) is not SealedFrame:

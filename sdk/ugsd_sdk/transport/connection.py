@@ -33,7 +33,7 @@ from websockets.protocol import State as ProtocolState
 from websockets.uri import WebSocketURI
 
 from ugsd_sdk.concurrency.forks import call_in_children
-from ugsd_sdk.errors import NoAnswer, TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
 from ugsd_sdk.transport.allowance import Allowance
 from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected
@@ -126,7 +126,7 @@ class Connection:
                 self._awake()
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next binary message. Raises :class:`NoAnswer` after ``timeout_s``."""
+        """The next binary message. Raises :class:`VerifierTimeout` after ``timeout_s``."""
         ends_s = monotonic() + max(timeout_s, 0)
         with self._changed:
             while True:
@@ -137,7 +137,7 @@ class Connection:
                 self._require_open()
                 left_s = ends_s - monotonic()
                 if left_s <= 0:
-                    raise NoAnswer("the verifier did not answer in time")
+                    raise VerifierTimeout("the verifier did not answer in time")
                 self._changed.wait(left_s)
 
     def close(self) -> None:
@@ -374,7 +374,7 @@ class Connection:
         self._phase = _Phase.CLOSED
         self._fail(failure)
 
-    def _nobody_there(self) -> Unreachable:
+    def _nobody_there(self) -> VerifierUnreachable:
         return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
 
     def _forget_in_child(self) -> None:

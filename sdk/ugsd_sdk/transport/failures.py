@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from ugsd_sdk.errors import PeerMisbehaved, TransportError, Unreachable
+from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierUnreachable
 
 __all__ = [
     "always",
@@ -22,12 +22,14 @@ __all__ = [
 ]
 
 
-def nobody_at(where: str) -> Unreachable:
-    return Unreachable(f"no verifier answers at {where}: check its address and that it runs")
+def nobody_at(where: str) -> VerifierUnreachable:
+    return VerifierUnreachable(
+        f"no verifier answers at {where}: check its address and that it runs"
+    )
 
 
 def closed_there(code: int) -> TransportError:
-    return Unreachable("the verifier closed the connection", close_code=code)
+    return VerifierUnreachable("the verifier closed the connection", close_code=code)
 
 
 def always(error: TransportError) -> Callable[[], TransportError]:
@@ -35,34 +37,36 @@ def always(error: TransportError) -> Callable[[], TransportError]:
 
 
 def lost() -> TransportError:
-    return Unreachable("the connection to the verifier was lost")
+    return VerifierUnreachable("the connection to the verifier was lost")
 
 
 def no_resources() -> TransportError:
-    return Unreachable("this process cannot have another socket or thread: close some")
+    return VerifierUnreachable("this process cannot have another socket or thread: close some")
 
 
 def closed_here() -> TransportError:
-    return Unreachable("the connection is closed")
+    return VerifierUnreachable("the connection is closed")
 
 
 def forked() -> TransportError:
-    return Unreachable("the connection belongs to the process that this one was forked from")
+    return VerifierUnreachable(
+        "the connection belongs to the process that this one was forked from"
+    )
 
 
 def sent_text() -> TransportError:
-    return PeerMisbehaved("the verifier sent text: its frames are binary")
+    return VerifierMisbehaved("the verifier sent text: its frames are binary")
 
 
 def broke_protocol() -> TransportError:
-    return PeerMisbehaved("the verifier broke the websocket protocol")
+    return VerifierMisbehaved("the verifier broke the websocket protocol")
 
 
 def flooded() -> TransportError:
-    return PeerMisbehaved("the verifier sends more than anybody asked for, or reads nothing")
+    return VerifierMisbehaved("the verifier sends more than anybody asked for, or reads nothing")
 
 
-def without_tls(error: ssl.SSLError, where: str) -> Unreachable:
+def without_tls(error: ssl.SSLError, where: str) -> VerifierUnreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         message = (
             f"the TLS certificate of {where} is not trusted: check the address, "
@@ -70,4 +74,4 @@ def without_tls(error: ssl.SSLError, where: str) -> Unreachable:
         )
     else:
         message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
-    return Unreachable(message, reason="tls failed")
+    return VerifierUnreachable(message, reason="tls failed")

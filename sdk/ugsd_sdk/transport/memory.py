@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ugsd_privacy.egress import SealedFrame
 
-from ugsd_sdk.errors import NoAnswer, Unreachable
-from ugsd_sdk.transport import sealed_bytes
+from ugsd_sdk.errors import VerifierTimeout, VerifierUnreachable
+from ugsd_sdk.transport import frame_bytes
 
 __all__ = ["MemoryTransport"]
 
@@ -25,18 +25,18 @@ class MemoryTransport:
         self._open = True
 
     def send(self, frame: SealedFrame) -> None:
-        data = sealed_bytes(frame)
+        data = frame_bytes(frame)
         if not self._open:
-            raise Unreachable("the transport is closed")
+            raise VerifierUnreachable("the transport is closed")
         answer = self._peer(data)
         if answer is not None:
             self._answers.append(answer)
 
     def receive(self, timeout_s: float) -> bytes:
         if not self._open:
-            raise Unreachable("the transport is closed")
+            raise VerifierUnreachable("the transport is closed")
         if not self._answers:
-            raise NoAnswer("the peer did not answer")
+            raise VerifierTimeout("the peer did not answer")
         return self._answers.popleft()
 
     def close(self) -> None:

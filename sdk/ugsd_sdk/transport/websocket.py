@@ -14,8 +14,8 @@ from ugsd_privacy.egress import SealedFrame
 from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
-from ugsd_sdk.errors import ConfigError, Unreachable
-from ugsd_sdk.transport import sealed_bytes
+from ugsd_sdk.errors import ConfigError, VerifierUnreachable
+from ugsd_sdk.transport import frame_bytes
 from ugsd_sdk.transport.connection import Connection
 
 __all__ = ["WebSocketTransport"]
@@ -42,12 +42,12 @@ class WebSocketTransport:
         try:
             uri = parse_uri(self._url)
         except (ValueError, WebSocketException) as error:  # a name that IDNA does not know
-            raise Unreachable(f"no verifier can have the address {self._url!r}") from error
+            raise VerifierUnreachable(f"no verifier can have the address {self._url!r}") from error
         self._connection = Connection(uri)
         self._connection.open(timeout_s)
 
     def send(self, frame: SealedFrame) -> None:
-        data = sealed_bytes(frame)
+        data = frame_bytes(frame)
         self._connected().send(data)
 
     def receive(self, timeout_s: float) -> bytes:
@@ -60,7 +60,7 @@ class WebSocketTransport:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            raise Unreachable("not connected")
+            raise VerifierUnreachable("not connected")
         return self._connection
 
 

@@ -94,7 +94,7 @@ class Continuation:
 
     max_tokens: int = 64
     """At most so many tokens; 0 for none."""
-    sure: float = 0.0
+    continue_above: float = 0.0
     """It goes on while its first choice is at least this likely; 0 goes on to the end."""
     after_acceptance: bool = True
     """Whether it goes on after a block that passed whole, too, where it has heard a state."""

@@ -156,7 +156,7 @@ class Verifier:
             tokens = (*tokens[:length], correction)
             inputs = [*inputs[: length + 1], (correction, None)]
         if correction is not None or (self._continuation.after_acceptance and states):
-            continuation = self._go_on(caption, inputs, states)
+            continuation = self._continue(caption, inputs, states)
         caption.tokens = (*tokens, *continuation)
         caption.states = states
         self._ceiling.touch(caption)
@@ -189,7 +189,7 @@ class Verifier:
         p = probabilities(logits, None if heard else self._content)
         return None if self._acceptance.accepts(p, token) else int(p.argmax())
 
-    def _go_on(
+    def _continue(
         self, caption: CaptionState, inputs: list[_Input], states: dict[int, bytes]
     ) -> tuple[int, ...]:
         room = min(self._continuation.max_tokens, self.info.max_tokens - len(inputs) + 1)
@@ -198,7 +198,7 @@ class Verifier:
         while len(chosen) < room and inputs[-1][0] != self.info.eos:
             p = probabilities(caption.run(self._scorer, inputs, len(inputs) - 1)[0], None)
             token = int(p.argmax())
-            if p[token] < self._continuation.sure or (self._content[token] and not heard):
+            if p[token] < self._continuation.continue_above or (self._content[token] and not heard):
                 break
             chosen.append(token)
             inputs = [*inputs, (token, None)]

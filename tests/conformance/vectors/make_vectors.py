@@ -23,7 +23,7 @@ from ugsd_privacy.protocol.channel import (
     CHANNEL_VERSION,
     ClientChannel,
     ServerChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
@@ -80,16 +80,16 @@ _VERIFIER = {
     "a cover in answer": Cover(),
 } | {f"refused: {code}": Refusal(code=code) for code in RefusalCode}
 _FRAMES = [
-    ("verifier", "welcome", Shape.PADDED),
-    ("device", "tokens alone", Shape.PADDED),
-    ("device", "a summary", Shape.PADDED),
-    ("device", "a summary", Shape.CONSTANT),
-    ("device", "a cover", Shape.CONSTANT),
-    ("verifier", "all accepted", Shape.PADDED),
-    ("verifier", "corrected and continued", Shape.PADDED),
-    ("verifier", "corrected and continued", Shape.CONSTANT),
-    ("verifier", "a cover in answer", Shape.CONSTANT),
-    ("verifier", "refused: overloaded", Shape.CONSTANT),
+    ("verifier", "welcome", TrafficShape.PADDED),
+    ("device", "tokens alone", TrafficShape.PADDED),
+    ("device", "a summary", TrafficShape.PADDED),
+    ("device", "a summary", TrafficShape.CONSTANT),
+    ("device", "a cover", TrafficShape.CONSTANT),
+    ("verifier", "all accepted", TrafficShape.PADDED),
+    ("verifier", "corrected and continued", TrafficShape.PADDED),
+    ("verifier", "corrected and continued", TrafficShape.CONSTANT),
+    ("verifier", "a cover in answer", TrafficShape.CONSTANT),
+    ("verifier", "refused: overloaded", TrafficShape.CONSTANT),
 ]
 
 

@@ -14,16 +14,16 @@ from ugsd_lab.attacks.attributes import attack_attribute, balanced_accuracy
 from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_facts
 from ugsd_lab.attacks.findings import Report, as_json
 from ugsd_lab.attacks.leakage import leakage_of
-from ugsd_lab.attacks.learning import Effort, ridge
+from ugsd_lab.attacks.learning import TrainingBudget, ridge
+from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.printing import as_markdown
-from ugsd_lab.attacks.seen import Seen
-from ugsd_lab.attacks.traffic import ESCALATED, features_of, judge_traffic
+from ugsd_lab.attacks.traffic import ESCALATED, features_of, score_traffic
 from ugsd_lab.attacks.voices import Voices, folds_of
-from ugsd_lab.attacks.wiretap import Overheard, Passed
+from ugsd_lab.attacks.wiretap import Capture, Packet
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.errors import EvaluationError
 
-SHORT = Effort(steps=120)
+SHORT = TrainingBudget(steps=120)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
     folds = folds_of(voices, "nemo", ())
 
     def attacked(strength: float) -> tuple[float, float, float]:
-        seen = Seen("summary", "3", {"states": features(voices, labels, strength)})
+        seen = Observation("summary", "3", {"states": features(voices, labels, strength)})
         (found,) = attack_attribute(voices, attribute, "nemo", folds, seen, effort=SHORT)
         return found.value, found.permuted, found.chance
 
@@ -81,7 +81,7 @@ def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
 
 def test_where_there_is_one_value_only_nothing_is_attacked() -> None:
     voices = clips()
-    seen = Seen("summary", "3", {"states": features(voices, voices.gender, 1.0)})
+    seen = Observation("summary", "3", {"states": features(voices, voices.gender, 1.0)})
     folds = folds_of(voices, "nemo", ())
     assert attack_attribute(voices, "language", "nemo", folds, seen, effort=SHORT) == []
 
@@ -108,7 +108,7 @@ def test_facts_that_stayed_are_guessed_from_states_that_tell_them() -> None:
     blind = np.zeros((len(voices), 4), dtype=np.float32)
     for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.5)):
         told = features(voices, voices.emotion, strength)
-        seen = Seen("summary", "3", {"tokens": blind, "states": told})
+        seen = Observation("summary", "3", {"tokens": blind, "states": told})
         (found,) = attack_unsent(voices, "nemo", folds, seen, facts, effort=SHORT)
         assert least <= found.value <= most
         assert found.chance < 0.5
@@ -122,7 +122,7 @@ def test_frames_are_rebuilt_from_what_made_them_and_not_from_noise() -> None:
     folds = folds_of(voices, "nemo", ())
     noise = rng.normal(size=source.shape).astype(np.float32)
     for seen_, least, most in ((source, 0.95, 1.0), (noise, -0.1, 0.1)):
-        seen = Seen("summary", "3", {"states": seen_})
+        seen = Observation("summary", "3", {"states": seen_})
         (found,) = attack_frames(voices, "nemo", folds, seen, mels, effort=SHORT)
         assert least <= found.value <= most
         assert abs(found.permuted) < 0.15
@@ -137,11 +137,11 @@ def test_ridge_without_penalty_is_least_squares() -> None:
     assert np.allclose(x @ weights + bias, y, atol=1e-3)
 
 
-def overheard(escalated: bool, *, constant: bool) -> Overheard:
+def overheard(escalated: bool, *, constant: bool) -> Capture:
     if constant:
-        return Overheard((Passed(True, 600, 0.05), Passed(False, 600, 0.2)), escalated)
-    passed = (Passed(True, 300, 0.05), Passed(False, 200, 0.1)) if escalated else ()
-    return Overheard(passed, escalated)
+        return Capture((Packet(True, 600, 0.05), Packet(False, 600, 0.2)), escalated)
+    passed = (Packet(True, 300, 0.05), Packet(False, 200, 0.1)) if escalated else ()
+    return Capture(passed, escalated)
 
 
 def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
@@ -151,7 +151,7 @@ def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
     for constant in (False, True):
         heard = [overheard(bool(one), constant=constant) for one in doubted]
         assert features_of(heard).shape[0] == len(voices)
-        findings = judge_traffic(
+        findings = score_traffic(
             "constant" if constant else "padded", heard, voices.speaker, voices.emotion,
             effort=SHORT,
         )  # fmt: skip
@@ -165,8 +165,8 @@ def test_a_report_is_printed_and_travels_with_the_drafter() -> None:
     voices = clips()
     folds = folds_of(voices, "nemo", ())
     findings = []
-    for name, habit in (("evidence", ""), ("summary", "3 apart"), ("summary", "3 at once")):
-        seen = Seen(name, habit, {"states": features(voices, voices.gender, 3.0)})
+    for name, profile in (("evidence", ""), ("summary", "3 apart"), ("summary", "3 at once")):
+        seen = Observation(name, profile, {"states": features(voices, voices.gender, 3.0)})
         findings += attack_attribute(voices, "gender", "nemo", folds, seen, effort=SHORT)
     report = Report("free", ("emodb",), tuple(findings), ("a note",))
     assert len(as_json(report)["findings"]) == 3

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, candidates, epsilon
 from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick
-from ugsd_lab.attacks.learning import Effort
+from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.printing import frontier_markdown
-from ugsd_lab.attacks.projections import KINDS, Lessons, leace
+from ugsd_lab.attacks.projections import KINDS, TrainingSet, leace
 from ugsd_lab.attacks.voices import Voices
 from ugsd_lab.data.corpora import Clip
 
-SHORT = Effort(steps=60)
+SHORT = TrainingBudget(steps=60)
 E, BELIEFS = 20, 4
 
 
@@ -126,28 +126,28 @@ def material() -> Material:
     rng = np.random.default_rng(0)
     which = np.unique(voices.emotion, return_inverse=True)[1]
     who = np.unique(voices.speaker, return_inverse=True)[1]
-    evidence = (
+    embedding = (
         3 * rng.normal(size=(3, E))[which]
         + 3 * rng.normal(size=(9, E))[who]
         + rng.normal(size=(len(voices), E))
     ).astype(np.float32)
     own = np.stack(
-        [e - evidence[who == s].mean(axis=0) for e, s in zip(evidence, who, strict=True)]
+        [e - embedding[who == s].mean(axis=0) for e, s in zip(embedding, who, strict=True)]
     )
     train = voices.split == "train"
-    parts = evidence[train][:, None] + rng.normal(size=(train.sum(), 3, E))
-    lessons = Lessons(
-        evidence[train], voices.speaker[train], voices.emotion[train], parts.astype(np.float32),
+    parts = embedding[train][:, None] + rng.normal(size=(train.sum(), 3, E))
+    lessons = TrainingSet(
+        embedding[train], voices.speaker[train], voices.emotion[train], parts.astype(np.float32),
         own[train], voices.speaker[train], voices.emotion[train],
     )  # fmt: skip
     beliefs = np.zeros((len(voices), BELIEFS), dtype=np.float32)
-    return Material(voices, evidence, own, own, beliefs, lessons)
+    return Material(voices, embedding, own, own, beliefs, lessons)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_state_keeps_the_feeling_and_the_habit_hides_the_person(kind: str) -> None:
     known, strange = measure_all(
-        material(), [Candidate(kind, 6), Candidate(kind, 6, habit=False)], lambda *_: None,
+        material(), [Candidate(kind, 6), Candidate(kind, 6, profile=False)], lambda *_: None,
         effort=SHORT,
     )  # fmt: skip
     assert known.emotion > 0.8

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_lab.attacks.embeddings import ATTACKERS
 from ugsd_lab.attacks.findings import Finding, strongest
-from ugsd_lab.attacks.learning import Effort
+from ugsd_lab.attacks.learning import TrainingBudget
+from ugsd_lab.attacks.observations import Enrolment, Observation, drawn_profiles
 from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_positives
-from ugsd_lab.attacks.seen import Acquaintance, Seen, drawn_habits
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
 from ugsd_lab.data.corpora import Clip
 
-SHORT = Effort(steps=120)
+SHORT = TrainingBudget(steps=120)
 DIM = 12
 
 
@@ -64,7 +64,7 @@ def planted(voices: Voices, strength: float, seed: int = 0) -> NDArray[np.float3
 
 def found(features: NDArray[np.float32], voices: Voices, name: str) -> dict[str, Finding]:
     folds = folds_of(voices, "nemo", ())
-    seen = Seen("summary", "none", {"states": features})
+    seen = Observation("summary", "none", {"states": features})
     findings = attack_speakers(voices, "nemo", folds, seen, attackers=[name], effort=SHORT)
     return {finding.measure: finding for finding in findings}
 
@@ -100,14 +100,14 @@ def test_permuted_labels_are_the_negative_control(name: str) -> None:
 
 def test_what_a_habit_gets_wrong_links_captions_made_at_once() -> None:
     voices = voices_of(12, 30)
-    evidence = planted(voices, 2.0)
+    embedding = planted(voices, 2.0)
 
-    def linked(known: Acquaintance) -> float:
-        habits = drawn_habits(voices, evidence, known)
-        own = np.stack([e - habit.mean for e, habit in zip(evidence, habits, strict=True)])
+    def linked(known: Enrolment) -> float:
+        profiles = drawn_profiles(voices, embedding, known)
+        own = np.stack([e - profile.mean for e, profile in zip(embedding, profiles, strict=True)])
         return found(own, voices, "WCCN")["identification"].value
 
-    apart, at_once = (linked(Acquaintance(3, course)) for course in ("apart", "at once"))
+    apart, at_once = (linked(Enrolment(3, course)) for course in ("apart", "at once"))
     assert abs(apart - 0.25) < 0.1
     assert at_once > 0.5
 
@@ -116,13 +116,13 @@ def test_what_a_habit_gets_wrong_links_captions_made_at_once() -> None:
 def test_a_habit_is_of_other_clips_of_the_same_speaker(course: str) -> None:
     voices = voices_of(3, 8)
     numbers = np.unique(voices.speaker, return_inverse=True)[1]
-    evidence = np.stack([100 * numbers, np.arange(len(voices))], axis=1).astype(np.float32)
-    habits = drawn_habits(voices, evidence, Acquaintance(4, course))  # type: ignore[arg-type]
-    for row, habit in enumerate(habits):
-        assert habit.count >= 4
-        assert habit.mean[0] == pytest.approx(evidence[row, 0], abs=1e-3)
+    embedding = np.stack([100 * numbers, np.arange(len(voices))], axis=1).astype(np.float32)
+    profiles = drawn_profiles(voices, embedding, Enrolment(4, course))  # type: ignore[arg-type]
+    for row, profile in enumerate(profiles):
+        assert profile.count >= 4
+        assert profile.mean[0] == pytest.approx(embedding[row, 0], abs=1e-3)
     alone = voices_of(2, 1)
-    assert drawn_habits(alone, evidence[:2], Acquaintance(0))[0].count == 0
+    assert drawn_profiles(alone, embedding[:2], Enrolment(0))[0].count == 0
 
 
 def test_nobody_is_attacked_whom_attacker_or_states_knew() -> None:

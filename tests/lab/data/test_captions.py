@@ -15,7 +15,7 @@ from ugsd_lab.data.captions import (
     LEXICON,
     MAX_WORDS,
     MIN_WORDS,
-    Facts,
+    AttributeLabels,
     attributes_named,
     caption,
     corrected,
@@ -24,11 +24,11 @@ from ugsd_lab.data.captions import (
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.prosody import Level, Levels
 from ugsd_lab.errors import CorpusError
-from ugsd_sdk.drafter.wording import GenderedPhrase, worded
+from ugsd_sdk.drafter.gender_phrases import GenderedPhrase, with_gender
 
 levels = st.sampled_from(list[Level](["low", "mid", "high"]))
 known = st.builds(
-    Facts,
+    AttributeLabels,
     gender=st.sampled_from(["female", "male"]),
     emotion=st.sampled_from(EMOTIONS),
     intensity=st.sampled_from([None, "normal", "strong"]),
@@ -60,7 +60,7 @@ def wrong_articles(text: str) -> list[str]:
 
 
 @given(known, seeds)
-def test_a_caption_states_the_facts_and_no_contradiction(facts: Facts, seed: int) -> None:
+def test_a_caption_states_the_facts_and_no_contradiction(facts: AttributeLabels, seed: int) -> None:
     text = caption(facts, random.Random(seed))
     for attribute, values in named(text).items():
         assert values <= {facts.value(attribute)}, attribute
@@ -70,7 +70,9 @@ def test_a_caption_states_the_facts_and_no_contradiction(facts: Facts, seed: int
 
 
 @given(known, seeds, st.booleans())
-def test_a_caption_is_a_sentence_of_12_to_40_words(facts: Facts, seed: int, gender: bool) -> None:
+def test_a_caption_is_a_sentence_of_12_to_40_words(
+    facts: AttributeLabels, seed: int, gender: bool
+) -> None:
     text = caption(facts, random.Random(seed), gender=gender)
     assert MIN_WORDS <= len(text.split()) <= MAX_WORDS
     assert re.fullmatch(r"[A-Z][a-z'-]*(?:[,;:]? [a-z'-]+)+\.", text)
@@ -78,7 +80,9 @@ def test_a_caption_is_a_sentence_of_12_to_40_words(facts: Facts, seed: int, gend
 
 
 @given(known, seeds)
-def test_gender_can_be_left_out_and_is_where_it_is_not_known(facts: Facts, seed: int) -> None:
+def test_gender_can_be_left_out_and_is_where_it_is_not_known(
+    facts: AttributeLabels, seed: int
+) -> None:
     for text in (
         caption(facts, random.Random(seed), gender=False),
         caption(replace(facts, gender=None), random.Random(seed)),
@@ -89,23 +93,27 @@ def test_gender_can_be_left_out_and_is_where_it_is_not_known(facts: Facts, seed:
 
 @given(known, seeds)
 def test_a_caption_with_gender_is_the_devices_wording_of_the_neutral_one(
-    facts: Facts, seed: int
+    facts: AttributeLabels, seed: int
 ) -> None:
     neutral = caption(facts, random.Random(seed), gender=False)
     for gender in ("female", "male"):
         some = replace(facts, gender=gender)
-        said = "".join(worded([neutral], gender, [GenderedPhrase(**words) for words in GENDERED]))
+        said = "".join(
+            with_gender([neutral], gender, [GenderedPhrase(**words) for words in GENDERED])
+        )
         assert said == caption(some, random.Random(seed))
 
 
 @given(known, seeds)
-def test_a_neutral_caption_is_the_same_for_every_gender(facts: Facts, seed: int) -> None:
+def test_a_neutral_caption_is_the_same_for_every_gender(facts: AttributeLabels, seed: int) -> None:
     every = (replace(facts, gender=gender) for gender in ("female", "male", None))
     assert len({caption(some, random.Random(seed), gender=False) for some in every}) == 1
 
 
 @given(known, seeds)
-def test_a_clause_within_a_sentence_has_a_comma_on_either_side(facts: Facts, seed: int) -> None:
+def test_a_clause_within_a_sentence_has_a_comma_on_either_side(
+    facts: AttributeLabels, seed: int
+) -> None:
     text = caption(facts, random.Random(seed))
     for clause in (p for phrases in ATTRIBUTE_WORDS["pauses"].values() for p in phrases):
         if clause in text:
@@ -113,7 +121,9 @@ def test_a_clause_within_a_sentence_has_a_comma_on_either_side(facts: Facts, see
 
 
 @given(known, seeds)
-def test_there_is_no_little_and_no_much_of_neutral_and_calm(facts: Facts, seed: int) -> None:
+def test_there_is_no_little_and_no_much_of_neutral_and_calm(
+    facts: AttributeLabels, seed: int
+) -> None:
     if facts.emotion in ("neutral", "calm"):
         text = caption(facts, random.Random(seed))
         assert not re.search(
@@ -131,7 +141,7 @@ def test_every_word_for_an_emotion_can_stand_before_a_noun() -> None:
 
 
 @given(known)
-def test_only_a_strong_emotion_is_worded_as_one(facts: Facts) -> None:
+def test_only_a_strong_emotion_is_worded_as_one(facts: AttributeLabels) -> None:
     strong = LEXICON["emotion"][facts.emotion]["strong"]
     rng = random.Random(0)
     texts = [caption(facts, rng) for _ in range(40)]
@@ -153,8 +163,8 @@ def test_every_value_of_the_lexicon_is_said_in_all_its_phrases(attribute: str) -
         assert not unsaid, (value, unsaid)
 
 
-def _with(attribute: str, value: str) -> Facts:
-    facts = Facts("female", "sad", "strong", LOUD)
+def _with(attribute: str, value: str) -> AttributeLabels:
+    facts = AttributeLabels("female", "sad", "strong", LOUD)
     if attribute == "gender":
         return replace(facts, gender=value)
     if attribute == "emotion":
@@ -185,7 +195,9 @@ def test_no_phrase_stands_for_two_values_nor_within_another_attributes() -> None
 
 
 @given(known, word_soup, seeds)
-def test_a_draft_put_right_contradicts_nothing(facts: Facts, draft: str, seed: int) -> None:
+def test_a_draft_put_right_contradicts_nothing(
+    facts: AttributeLabels, draft: str, seed: int
+) -> None:
     pieces = corrected(draft, facts, random.Random(seed))
     assert "".join(before for before, _ in pieces) == draft
     right = "".join(after for _, after in pieces)
@@ -196,7 +208,7 @@ def test_a_draft_put_right_contradicts_nothing(facts: Facts, draft: str, seed: i
 
 @given(known, known, seeds)
 def test_a_caption_of_another_clip_put_right_is_a_caption_of_this_one(
-    facts: Facts, others: Facts, seed: int
+    facts: AttributeLabels, others: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
     right = "".join(after for _, after in corrected(caption(others, rng), facts, rng))
@@ -208,7 +220,9 @@ def test_a_caption_of_another_clip_put_right_is_a_caption_of_this_one(
 
 
 @given(known, seeds, st.booleans())
-def test_what_is_right_already_stays_as_it_is(facts: Facts, seed: int, gender: bool) -> None:
+def test_what_is_right_already_stays_as_it_is(
+    facts: AttributeLabels, seed: int, gender: bool
+) -> None:
     text = caption(facts, random.Random(seed), gender=gender)
     assert corrected(text, facts, random.Random(0)) == [(text, text)]
 
@@ -227,7 +241,7 @@ def test_articles_and_capitals_follow_the_word_that_was_put_right(
     draft: str, emotion: str, right: str
 ) -> None:
     for seed in range(40):
-        facts = Facts("male", emotion, None, LOUD)
+        facts = AttributeLabels("male", emotion, None, LOUD)
         text = "".join(after for _, after in corrected(draft, facts, random.Random(seed)))
         assert re.fullmatch(right, text)
         assert not wrong_articles(text)

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.data.captions import ATTRIBUTE_WORDS, GENDERED, Facts, caption, corrected
+from ugsd_lab.data.captions import ATTRIBUTE_WORDS, GENDERED, AttributeLabels, caption, corrected
 from ugsd_lab.data.corpora import EMOTIONS
 from ugsd_lab.data.prosody import Levels
 from ugsd_lab.data.vocabulary import BOS, EOS, UNKNOWN, Vocabulary
-from ugsd_sdk.drafter.wording import GenderedPhrase, worded
+from ugsd_sdk.drafter.gender_phrases import GenderedPhrase, with_gender
 
 LEVELS = Levels("low", "high", "mid", "low", "mid", "high")
 EVERY = [
-    Facts(gender, emotion, intensity, LEVELS)
+    AttributeLabels(gender, emotion, intensity, LEVELS)
     for gender, emotion, intensity in product(
         ("female", "male", None), EMOTIONS, ("normal", "strong", None)
     )
@@ -37,7 +37,7 @@ def vocabulary() -> Vocabulary:
 
 @given(facts=facts, other=facts, seed=seeds)
 def test_captions_and_drafts_put_right_survive_the_round_trip(
-    vocabulary: Vocabulary, facts: Facts, other: Facts, seed: int
+    vocabulary: Vocabulary, facts: AttributeLabels, other: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
     draft = caption(other, rng, gender=False)
@@ -50,7 +50,7 @@ def test_captions_and_drafts_put_right_survive_the_round_trip(
 
 @given(facts=facts, other=facts, seed=seeds)
 def test_the_given_tokens_are_those_of_the_pieces_before(
-    vocabulary: Vocabulary, facts: Facts, other: Facts, seed: int
+    vocabulary: Vocabulary, facts: AttributeLabels, other: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
     pieces = corrected(caption(other, rng, gender=False), facts, rng)
@@ -73,12 +73,12 @@ def test_every_phrase_is_known_whatever_was_seen(attribute: str) -> None:
 
 @given(facts=facts, seed=seeds)
 def test_neutral_tokens_worded_piece_by_piece_are_the_caption_with_gender(
-    vocabulary: Vocabulary, facts: Facts, seed: int
+    vocabulary: Vocabulary, facts: AttributeLabels, seed: int
 ) -> None:
     pieces = json.loads(vocabulary.pieces_json)
     tokens = vocabulary.encode(caption(facts, random.Random(seed), gender=False))
     phrases = [GenderedPhrase(**words) for words in GENDERED]
-    said = worded([pieces[token] for token in tokens], facts.gender, phrases)  # type: ignore[arg-type]
+    said = with_gender([pieces[token] for token in tokens], facts.gender, phrases)  # type: ignore[arg-type]
     assert len(said) == len(tokens)
     assert "".join(said).strip() == caption(facts, random.Random(seed), gender=True)
 

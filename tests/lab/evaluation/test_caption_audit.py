@@ -18,7 +18,7 @@ from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.evaluation import caption_audit
 from ugsd_lab.evaluation.caption_audit import (
     FAULTS,
-    Audit,
+    CaptionAudit,
     as_json,
     audit,
     print_audit,
@@ -56,7 +56,7 @@ def of_captions(
     *texts: str,
     without: str = "The speaker sounds angry, speaking slowly and loudly in a low and flat voice.",
     vocabulary: Sequence[str] = (),
-) -> Audit:
+) -> CaptionAudit:
     """An audit of clips, low in pitch, melody and pace, loud and clear, that all have ``texts``."""
     heard = Measures(-9.0, -9.0, 0.0, -9.0, -9.0, 9.0, 9.0)
 

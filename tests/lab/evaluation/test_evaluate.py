@@ -18,7 +18,6 @@ from ugsd_lab.data.corpora import Clip, load_corpora
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, pair_of
-from ugsd_lab.evaluation.arms import Bench, Heard, Stage
 from ugsd_lab.evaluation.baselines import (
     RECIPE,
     RECIPES,
@@ -28,18 +27,19 @@ from ugsd_lab.evaluation.baselines import (
     sample,
 )
 from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
-from ugsd_lab.evaluation.matching import RATES, Reach
+from ugsd_lab.evaluation.matching import RATES, DisclosureMatch
 from ugsd_lab.evaluation.plots import draw_evaluation
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
 from ugsd_lab.evaluation.study import limited
-from ugsd_lab.training.habits import ACQUAINTANCE, by_hearing_order
+from ugsd_lab.evaluation.systems import CachedDrafter, EvaluationHarness, Stage
+from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
 from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
-from ugsd_sdk.decoding.events import Source
+from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
-from ugsd_sdk.drafter import DrafterInfo, Evidence
+from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
+from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.drafter.wording import GenderedPhrase
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
 SCORED = 5
 """Clips of each speaker that are evaluated."""
@@ -56,9 +56,9 @@ def first(clips: Sequence[Clip], count: int) -> list[Clip]:
 def acquainted(clips: Sequence[Clip]) -> list[Clip]:
     """Those that a device hears after the first few of their speaker."""
     heard: dict[tuple[str, str], list[int]] = {}
-    for index in by_hearing_order(clips):
+    for index in in_recording_order(clips):
         heard.setdefault((clips[index].corpus, clips[index].speaker), []).append(index)
-    return [clips[i] for i in sorted(i for own in heard.values() for i in own[ACQUAINTANCE:])]
+    return [clips[i] for i in sorted(i for own in heard.values() for i in own[MIN_ENROLMENT:])]
 
 
 def elsewhere(clip: Clip) -> Clip:
@@ -70,9 +70,9 @@ def elsewhere(clip: Clip) -> Clip:
 def clips() -> list[Clip]:
     """EMO-DB's test clips, a few to train the floor on, and the dev speaker's as another corpus."""
     every = load_corpora(None)
-    test = first([clip for clip in every if clip.split == "test"], ACQUAINTANCE + SCORED)
+    test = first([clip for clip in every if clip.split == "test"], MIN_ENROLMENT + SCORED)
     train = [clip for clip in every if clip.split == "train"][::90]
-    dev = first([clip for clip in every if clip.split == "dev"], ACQUAINTANCE + SCORED)
+    dev = first([clip for clip in every if clip.split == "dev"], MIN_ENROLMENT + SCORED)
     return [*test, *train, *map(elsewhere, dev)]
 
 
@@ -182,17 +182,17 @@ def test_auroc_is_had_where_there_is_a_home_and_an_away(result: Result, curved: 
 def test_the_oracle_asks_once_and_only_about_what_is_rejected(
     clips: list[Clip], tmp_path: Path
 ) -> None:
-    bench = Bench(Pair(STARTER_DRAFTER), tmp_path)
+    bench = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
     stage = Stage(lambda *_: None, "captioning", 3 * len(clips))
-    own = bench.heard.listen([clip for clip in clips if clip.split == "test"], stage)
-    drafted = drafts_of(bench, own, bench.gate, stage)
+    own = bench.drafter.encode_clips([clip for clip in clips if clip.split == "test"], stage)
+    drafted = drafts_of(bench, own, bench.rejection_predictor, stage)
     captions = [
         said.caption for said in bench.run(oracle_arm(bench, own, drafted), own, stage).values()
     ]
     sources = [{token.source for token in caption.tokens} for caption in captions if caption]
-    asked = [caption.escalation.blocks for caption in captions if caption]
+    asked = [caption.usage.num_blocks for caption in captions if caption]
     assert set(asked) <= {0, 1}
-    assert sum(asked) == sum(Source.CORRECTED in found for found in sources) > 0
+    assert sum(asked) == sum(TokenSource.CORRECTED in found for found in sources) > 0
 
 
 def test_every_curve_starts_with_the_drafter_alone(curved: Result) -> None:
@@ -309,20 +309,24 @@ class Ears:
     def __init__(self) -> None:
         scripted = ScriptedDrafter()
         phrase = GenderedPhrase(neutral="w2", female="she", male="he")
-        self.info: DrafterInfo = replace(scripted.info, gendered=(phrase,))
+        self.info: DrafterInfo = replace(scripted.info, gendered_phrases=(phrase,))
         self.text = scripted.text
 
-    def encode(self, samples: NDArray[np.float32]) -> Evidence:
+    def encode(self, samples: NDArray[np.float32]) -> AudioEmbedding:
         return self.read(np.array([len(samples)], dtype=np.float32))
 
-    def read(self, heard: NDArray[np.float32], habit: Habit = NO_HABIT) -> Evidence:
-        vector = np.array([habit.count, *habit.mean], dtype=np.float32)
-        return Evidence(vector, 1.0, heard=heard, gender="female" if habit.count else None)
+    def read(
+        self, heard: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        vector = np.array([profile.count, *profile.mean], dtype=np.float32)
+        return AudioEmbedding(
+            vector, 1.0, unnormalised=heard, gender="female" if profile.count else None
+        )
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard(Ears())  # type: ignore[arg-type]
+def heard() -> CachedDrafter:
+    return CachedDrafter(Ears())  # type: ignore[arg-type]
 
 
 def listening() -> Stage:
@@ -330,75 +334,77 @@ def listening() -> Stage:
 
 
 def test_the_first_clips_of_a_speaker_acquaint_the_device_and_are_not_scored(
-    clips: list[Clip], heard: Heard
+    clips: list[Clip], heard: CachedDrafter
 ) -> None:
     chosen = [clip for clip in clips if clip.split == "test"]
-    scored = heard.listen(chosen, listening())
+    scored = heard.encode_clips(chosen, listening())
     assert scored == acquainted(chosen)
     assert len(scored) == 3 * SCORED
     for clip in chosen:
-        assert (heard.evidence(clip).vector[0] >= ACQUAINTANCE) == (clip in scored)
+        assert (heard.embedding(clip).vector[0] >= MIN_ENROLMENT) == (clip in scored)
 
 
 def test_each_clip_is_read_with_the_habit_of_those_before_it(
-    clips: list[Clip], heard: Heard
+    clips: list[Clip], heard: CachedDrafter
 ) -> None:
     chosen = [clip for clip in clips if clip.split == "test"]
-    heard.listen(chosen, listening())
+    heard.encode_clips(chosen, listening())
     lengths: dict[tuple[str, str], list[float]] = {}
-    for clip in (chosen[i] for i in by_hearing_order(chosen)):
+    for clip in (chosen[i] for i in in_recording_order(chosen)):
         own = lengths.setdefault((clip.corpus, clip.speaker), [])
-        evidence = heard.encode(heard.ticket(clip), Habit(99, np.zeros(1, dtype=np.float32)))
-        assert evidence is heard.evidence(clip), "whatever habit the captioner has"
-        assert evidence.vector[0] == len(own)
+        embedding = heard.encode(
+            heard.placeholder_for(clip), SpeakerProfile(99, np.zeros(1, dtype=np.float32))
+        )
+        assert embedding is heard.embedding(clip), "whatever habit the captioner has"
+        assert embedding.vector[0] == len(own)
         if own:
-            assert evidence.vector[1] == pytest.approx(np.mean(own))
-        assert evidence.heard is not None
-        own.append(float(evidence.heard[0]))
+            assert embedding.vector[1] == pytest.approx(np.mean(own))
+        assert embedding.unnormalised is not None
+        own.append(float(embedding.unnormalised[0]))
 
 
 def test_clips_that_are_heard_later_have_evidence_of_their_own(
-    clips: list[Clip], heard: Heard
+    clips: list[Clip], heard: CachedDrafter
 ) -> None:
     chosen = [clip for clip in clips if clip.split == "test"]
     corpora = [[c for c in chosen if c.corpus == name] for name in ("emodb", "elsewhere")]
-    scored = [clip for own in corpora for clip in heard.listen(own, listening())]
-    alone = Heard(Ears())  # type: ignore[arg-type]
-    assert scored == alone.listen([*corpora[0], *corpora[1]], listening())
+    scored = [clip for own in corpora for clip in heard.encode_clips(own, listening())]
+    alone = CachedDrafter(Ears())  # type: ignore[arg-type]
+    assert scored == alone.encode_clips([*corpora[0], *corpora[1]], listening())
     for clip in chosen:
-        np.testing.assert_array_equal(heard.evidence(clip).vector, alone.evidence(clip).vector)
+        np.testing.assert_array_equal(heard.embedding(clip).vector, alone.embedding(clip).vector)
 
 
-def test_gender_is_worded_as_the_device_hears_it(clips: list[Clip], heard: Heard) -> None:
+def test_gender_is_worded_as_the_device_hears_it(clips: list[Clip], heard: CachedDrafter) -> None:
     chosen = [clip for clip in clips if clip.split == "test"]
-    (known, *_) = heard.listen(chosen, listening())
-    strange = next(clip for clip in chosen if heard.evidence(clip).gender is None)
+    (known, *_) = heard.encode_clips(chosen, listening())
+    strange = next(clip for clip in chosen if heard.embedding(clip).gender is None)
     assert heard.worded(strange, [1, 2]) == "w1 w2"
     assert heard.worded(known, [1, 2]) == "w1 she"
 
 
-def test_a_limit_counts_the_clips_that_are_scored(heard: Heard) -> None:
+def test_a_limit_counts_the_clips_that_are_scored(heard: CachedDrafter) -> None:
     """The others come on top, and nobody is heard who has no more than those."""
     test = [clip for clip in load_corpora(None) if clip.split == "test"]
     speakers = sorted({clip.speaker for clip in test})
     for limit in (1, 4):
-        scored = heard.listen(limited(test, limit), listening())
+        scored = heard.encode_clips(limited(test, limit), listening())
         assert sorted(clip.speaker for clip in scored) == sorted(speakers * limit)
-    few = [*first(test, ACQUAINTANCE + 2)[: ACQUAINTANCE + 2], test[-1]]
+    few = [*first(test, MIN_ENROLMENT + 2)[: MIN_ENROLMENT + 2], test[-1]]
     assert limited(few, 5) == limited(few, None) == few[:-1]
-    assert not limited(first(test, ACQUAINTANCE), None)
+    assert not limited(first(test, MIN_ENROLMENT), None)
 
 
 def test_speakers_of_too_few_clips_are_told(clips: list[Clip], cache: Path) -> None:
     with pytest.raises(EvaluationError, match="more than the 3 clips"):
-        run(first([c for c in clips if c.split == "test"], ACQUAINTANCE), cache, arms=[])
+        run(first([c for c in clips if c.split == "test"], MIN_ENROLMENT), cache, arms=[])
 
 
 # -- gates that are not ours
 
 
 def view(start: int) -> BlockView:
-    return BlockView(start=start, tokens=(1,), uncertainties=(0.5,), summary_held=False)
+    return BlockView(start=start, tokens=(1,), uncertainties=(0.5,), verifier_has_summary=False)
 
 
 def test_a_block_policy_escalates_the_named_block_of_each_caption_in_turn() -> None:
@@ -408,8 +414,8 @@ def test_a_block_policy_escalates_the_named_block_of_each_caption_in_turn() -> N
     assert [i for i, yes in enumerate(escalated) if yes] == [0, 5]
 
 
-def reach(wanted: float, *by_rate: float) -> Reach:
-    return Reach(wanted, np.array(by_rate), {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8})
+def reach(wanted: float, *by_rate: float) -> DisclosureMatch:
+    return DisclosureMatch(wanted, np.array(by_rate), {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8})
 
 
 def test_the_random_gates_rate_is_read_where_its_disclosure_meets_ugsds() -> None:
@@ -429,7 +435,7 @@ def test_a_rate_that_no_disclosure_reaches_is_the_nearest() -> None:
 def test_a_fixed_block_is_escalated_in_proportion() -> None:
     some = reach(0.3, 0.1, 0.2, 0.3, 0.4, 0.5)
     assert [some.fixed_rate(b) for b in range(4)] == pytest.approx([1, 0.75, 0.5, 0.375])
-    mean = Reach.mean([some, replace(some, wanted=0.1)])
+    mean = DisclosureMatch.mean([some, replace(some, wanted=0.1)])
     assert mean.wanted == pytest.approx(0.2)
     assert dict(mean.by_block) == pytest.approx(dict(some.by_block))
 

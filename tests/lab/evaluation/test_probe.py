@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import ugsd_sdk
 from ugsd_lab.data.corpora import Clip, load_corpora
-from ugsd_lab.evaluation.arms import Heard, Stage
 from ugsd_lab.evaluation.metrics import emotion_right
 from ugsd_lab.evaluation.probe import probe_emotions
+from ugsd_lab.evaluation.systems import CachedDrafter, Stage
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.drafter.onnx import EARS_GRAPH, OnnxDrafter, find_file
+from ugsd_sdk.drafter.onnx import AUDIO_ENCODER_GRAPH, OnnxDrafter, find_file
 
 FREE = Path(ugsd_sdk.__file__).parent / "free"
-EARS = find_file(FREE, EARS_GRAPH)
+EARS = find_file(FREE, AUDIO_ENCODER_GRAPH)
 
 
 def split(name: str) -> list[Clip]:
@@ -33,12 +33,16 @@ def test_the_free_drafter_is_within_three_points_of_a_probe_on_the_same_data(
     heard: dict[str, str],
 ) -> None:
     """Of clips whose speakers both know by then."""
-    ears = Heard(OnnxDrafter(FREE))
+    ears = CachedDrafter(OnnxDrafter(FREE))
     ears.load()
-    clips = ears.listen(split("test"), Stage(lambda *_: None, "listening", len(split("test"))))
+    clips = ears.encode_clips(
+        split("test"), Stage(lambda *_: None, "listening", len(split("test")))
+    )
     probe = np.mean([heard[clip.id] == clip.emotion for clip in clips])
     with Captioner(ears) as captioner:
-        said = [captioner.caption(ears.ticket(c), ears.info.sample_rate).text for c in clips]
+        said = [
+            captioner.caption(ears.placeholder_for(c), ears.info.sample_rate).text for c in clips
+        ]
     drafter = np.mean([emotion_right(t, c.emotion or "") for t, c in zip(said, clips, strict=True)])
     assert drafter >= probe - 0.03
 

@@ -14,20 +14,20 @@ from torch import Tensor
 from ugsd_lab.data.captions import GENDERED, LEXICON
 from ugsd_lab.data.vocabulary import BOS, Vocabulary
 from ugsd_lab.models import export
-from ugsd_lab.models.ears import EVIDENCE_DIM, Ears
+from ugsd_lab.models.audio_encoder import EMBEDDING_DIM, AudioEncoder
 from ugsd_lab.models.export import (
-    EARS_FOLDER,
-    Novelty,
+    AUDIO_ENCODER_FOLDER,
+    OodScore,
     export_drafter,
     export_ears,
     export_verifier,
     list_file,
 )
-from ugsd_lab.models.networks import HEARD_DIM, STATE_DIM, DrafterDecoder, VerifierModel
+from ugsd_lab.models.networks import AUDIO_DIM, STATE_DIM, DrafterDecoder, VerifierModel
+from ugsd_sdk.drafter.gender_phrases import with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.drafter.wording import worded
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.profile.habit import NO_HABIT, Habit
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_server.verifier.onnx import OnnxScorer
 
 SAMPLES = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
@@ -41,31 +41,31 @@ def vocabulary() -> Vocabulary:
 @pytest.fixture(scope="module")
 def network(vocabulary: Vocabulary) -> DrafterDecoder:
     torch.manual_seed(0)
-    network = DrafterDecoder(EVIDENCE_DIM, len(vocabulary)).eval()
+    network = DrafterDecoder(EMBEDDING_DIM, len(vocabulary)).eval()
     for name in ("population", "projection"):
         network.get_buffer(name).normal_()
     return network
 
 
 @pytest.fixture(scope="module")
-def novelty() -> Novelty:
-    evidence = np.random.default_rng(0).normal(size=(80, EVIDENCE_DIM)).astype(np.float32)
-    return Novelty.fit(evidence)
+def novelty() -> OodScore:
+    embedding = np.random.default_rng(0).normal(size=(80, EMBEDDING_DIM)).astype(np.float32)
+    return OodScore.fit(embedding)
 
 
 @pytest.fixture(scope="module")
 def pair(
     vocabulary: Vocabulary,
     network: DrafterDecoder,
-    novelty: Novelty,
+    ood_score: OodScore,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(0)
     verifier = VerifierModel(len(vocabulary), width=64, layers=2, heads=2).eval()
-    export_ears(folder / EARS_FOLDER, Ears().eval())
+    export_ears(folder / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
     export_drafter(
-        folder / "drafter", name="tiny", licence="none", drafter=network, novelty=novelty,
+        folder / "drafter", name="tiny", licence="none", drafter=network, ood_score=ood_score,
         vocabulary=vocabulary,
     )  # fmt: skip
     export_verifier(
@@ -99,7 +99,7 @@ def test_the_exported_pair_fits_together(
 
 
 def test_the_ears_lie_beside_the_drafter_and_are_among_its_hashes(pair: Path) -> None:
-    assert {path.name for path in (pair / EARS_FOLDER).iterdir()} == {"ears.onnx"}
+    assert {path.name for path in (pair / AUDIO_ENCODER_FOLDER).iterdir()} == {"ears.onnx"}
     assert not (pair / "drafter" / "ears.onnx").exists()
     files = json.loads((pair / "drafter" / "model.json").read_text())["files"]
     assert set(files) == {"ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"}
@@ -108,7 +108,7 @@ def test_the_ears_lie_beside_the_drafter_and_are_among_its_hashes(pair: Path) ->
 def test_a_drafter_refuses_ears_that_it_was_not_trained_with(pair: Path, tmp_path: Path) -> None:
     shutil.copytree(pair / "drafter", tmp_path / "drafter")
     torch.manual_seed(5)
-    export_ears(tmp_path / EARS_FOLDER, Ears().eval())
+    export_ears(tmp_path / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
     with pytest.raises(ModelError, match=r"ears.*SHA-256"):
         OnnxDrafter(tmp_path / "drafter").load()
 
@@ -124,29 +124,31 @@ def test_a_file_that_comes_later_is_checked_too(pair: Path, tmp_path: Path) -> N
         OnnxDrafter(folder).load()
 
 
-def inputs(heard: NDArray[np.float32], habit: Habit) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(heard: NDArray[np.float32], profile: SpeakerProfile) -> tuple[Tensor, Tensor, Tensor]:
     """What a network reads of (1, E) evidence."""
-    known = habit.mean[None] if habit.count else np.zeros_like(heard)
-    trust = torch.tensor([habit.trust], dtype=torch.float32)
+    known = profile.mean[None] if profile.count else np.zeros_like(heard)
+    trust = torch.tensor([profile.weight], dtype=torch.float32)
     return torch.from_numpy(heard), torch.from_numpy(known), trust
 
 
-def some_habit(count: int) -> Habit:
+def some_habit(count: int) -> SpeakerProfile:
     if not count:
-        return NO_HABIT
-    return Habit(count, np.random.default_rng(count).normal(size=EVIDENCE_DIM).astype(np.float32))
+        return EMPTY_PROFILE
+    return SpeakerProfile(
+        count, np.random.default_rng(count).normal(size=EMBEDDING_DIM).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_the_exact_reader_is_the_networks(
-    network: DrafterDecoder, novelty: Novelty, tmp_path: Path, count: int
+    network: DrafterDecoder, ood_score: OodScore, tmp_path: Path, count: int
 ) -> None:
     import onnxruntime
 
     names = ["condition", "state_base", "novelty", "femininity"]
-    reader = export._Reader(network, novelty).eval()
-    evidence = np.random.default_rng(7).normal(size=(1, EVIDENCE_DIM)).astype(np.float32)
-    example, asked = inputs(evidence + 1, NO_HABIT), inputs(evidence, some_habit(count))
+    reader = export._ConditioningNetwork(network, ood_score).eval()
+    embedding = np.random.default_rng(7).normal(size=(1, EMBEDDING_DIM)).astype(np.float32)
+    example, asked = inputs(embedding + 1, EMPTY_PROFILE), inputs(embedding, some_habit(count))
     export._to_onnx(
         reader, example, tmp_path / "reader.onnx", inputs=["evidence", "habit", "trust"],
         outputs=names, dynamic={},
@@ -164,16 +166,16 @@ def test_the_exact_reader_is_the_networks(
 def test_the_stored_drafter_says_what_the_network_says(
     drafter: OnnxDrafter, network: DrafterDecoder, count: int
 ) -> None:
-    habit = some_habit(count)
-    session = drafter.start(drafter.encode(SAMPLES, habit))
+    profile = some_habit(count)
+    session = drafter.start(drafter.encode(SAMPLES, profile))
     tokens = [7, 9, 11]
     session.append(tokens)
     with torch.inference_mode():
-        read = inputs(heard_by(drafter), habit)
+        read = inputs(heard_by(drafter), profile)
         logits, states = network(torch.tensor([[BOS, *tokens]]), *read)
     found, state = session.predict(), states[0, -1].numpy()
     assert np.corrcoef(found.logits, logits[0, -1].numpy())[0, 1] > 0.99
-    np.testing.assert_allclose(found.state[:HEARD_DIM], state[:HEARD_DIM], atol=1e-4)
+    np.testing.assert_allclose(found.state[:AUDIO_DIM], state[:AUDIO_DIM], atol=1e-4)
     np.testing.assert_allclose(found.state, state, atol=0.02)
     assert np.linalg.norm(found.state) <= 1 + 1e-6
 
@@ -184,7 +186,7 @@ def test_the_stored_drafter_says_what_the_network_says(
 )
 def test_a_voice_that_is_clear_has_a_gender(
     pair: Path,
-    novelty: Novelty,
+    ood_score: OodScore,
     vocabulary: Vocabulary,
     tmp_path: Path,
     odds: float,
@@ -192,12 +194,12 @@ def test_a_voice_that_is_clear_has_a_gender(
 ) -> None:
     """From log-odds of four to one on."""
     torch.manual_seed(0)
-    sure = DrafterDecoder(EVIDENCE_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
+    sure = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
     torch.nn.init.zeros_(sure.sounds_female.weight)
     torch.nn.init.constant_(sure.sounds_female.bias, odds)
-    shutil.copytree(pair / EARS_FOLDER, tmp_path / EARS_FOLDER)
+    shutil.copytree(pair / AUDIO_ENCODER_FOLDER, tmp_path / AUDIO_ENCODER_FOLDER)
     export_drafter(
-        tmp_path / "sure", name="sure", licence="none", drafter=sure, novelty=novelty,
+        tmp_path / "sure", name="sure", licence="none", drafter=sure, ood_score=ood_score,
         vocabulary=vocabulary,
     )  # fmt: skip
     drafter = OnnxDrafter(tmp_path / "sure")
@@ -208,7 +210,7 @@ def test_a_voice_that_is_clear_has_a_gender(
 def test_the_description_says_how_the_device_words_gender(pair: Path, drafter: OnnxDrafter) -> None:
     assert json.loads((pair / "drafter" / "model.json").read_text())["gendered"] == list(GENDERED)
     neutral = ["A speaker sounds sad; the speaker's voice is low and the speaker talks slowly."]
-    assert worded(neutral, "female", drafter.info.gendered) == [
+    assert with_gender(neutral, "female", drafter.info.gendered_phrases) == [
         "A woman sounds sad; her voice is low and she talks slowly."
     ]
 
@@ -216,28 +218,30 @@ def test_the_description_says_how_the_device_words_gender(pair: Path, drafter: O
 def test_what_was_heard_is_told_to_the_device_whoever_speaks(drafter: OnnxDrafter) -> None:
     """A habit is made of it, and changes what is read of it alone."""
     strange, known = (drafter.encode(SAMPLES, some_habit(count)) for count in (0, 30))
-    assert strange.heard is not None
-    assert known.heard is not None
-    np.testing.assert_array_equal(strange.heard, known.heard)
-    np.testing.assert_array_equal(strange.heard, heard_by(drafter)[0])
+    assert strange.unnormalised is not None
+    assert known.unnormalised is not None
+    np.testing.assert_array_equal(strange.unnormalised, known.unnormalised)
+    np.testing.assert_array_equal(strange.unnormalised, heard_by(drafter)[0])
     assert not np.allclose(strange.vector, known.vector)
-    assert strange.novelty == known.novelty
-    np.testing.assert_array_equal(drafter.read(known.heard, some_habit(30)).vector, known.vector)
+    assert strange.ood_score == known.ood_score
+    np.testing.assert_array_equal(
+        drafter.condition(known.unnormalised, some_habit(30)).vector, known.vector
+    )
 
 
 def test_a_habit_of_other_ears_is_refused(drafter: OnnxDrafter) -> None:
     with pytest.raises(ModelError, match="other ears"):
-        drafter.encode(SAMPLES, Habit(3, np.zeros(EVIDENCE_DIM + 1, dtype=np.float32)))
+        drafter.encode(SAMPLES, SpeakerProfile(3, np.zeros(EMBEDDING_DIM + 1, dtype=np.float32)))
 
 
 def test_the_stored_ears_hear_what_the_network_hears(pair: Path, tmp_path: Path) -> None:
     """The seed decides the weights that a module is born with."""
     torch.manual_seed(5)
-    ears = Ears().eval()
-    export_ears(tmp_path / EARS_FOLDER, ears)
+    ears = AudioEncoder().eval()
+    export_ears(tmp_path / AUDIO_ENCODER_FOLDER, ears)
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(tmp_path / EARS_FOLDER / "ears.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / AUDIO_ENCODER_FOLDER / "ears.onnx")
     with torch.inference_mode():
         exact = ears(torch.from_numpy(SAMPLES)[None])[0].numpy()
     stored = session.run(None, {"samples": SAMPLES[None]})[0][0]
@@ -258,7 +262,7 @@ def test_a_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
 @pytest.mark.parametrize("name", ["population", "projection", "projected_mean"])
 def test_a_projection_is_known_by_its_numbers(vocabulary: Vocabulary, name: str) -> None:
     torch.manual_seed(0)
-    drafter = DrafterDecoder(EVIDENCE_DIM, len(vocabulary), width=16, layers=1, heads=2)
+    drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2)
     before = export.projection_id(drafter)
     for weights in drafter.reader.parameters():
         torch.nn.init.normal_(weights)
@@ -282,11 +286,11 @@ def test_novelty_is_about_one_at_home_and_larger_away() -> None:
         rows = rng.normal(size=(n, 40)) @ mixing + noise * rng.normal(size=(n, 300))
         return rows.astype(np.float32)
 
-    novelty = Novelty.fit(some(900, 1))
-    assert float(novelty(some(300, 1)).mean()) == pytest.approx(1, abs=0.15)
-    assert float(novelty(some(300, 3)).mean()) > 2
+    ood_score = OodScore.fit(some(900, 1))
+    assert float(ood_score(some(300, 1)).mean()) == pytest.approx(1, abs=0.15)
+    assert float(ood_score(some(300, 3)).mean()) > 2
 
 
-def test_the_graph_finds_the_same_novelty(drafter: OnnxDrafter, novelty: Novelty) -> None:
-    found = drafter.encode(SAMPLES).novelty
-    assert found == pytest.approx(float(novelty(heard_by(drafter))[0]), rel=0.02)
+def test_the_graph_finds_the_same_novelty(drafter: OnnxDrafter, ood_score: OodScore) -> None:
+    found = drafter.encode(SAMPLES).ood_score
+    assert found == pytest.approx(float(ood_score(heard_by(drafter))[0]), rel=0.02)

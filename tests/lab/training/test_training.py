@@ -20,11 +20,11 @@ from ugsd_lab.data.corpora import EMOTIONS, Clip, load_corpora
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from ugsd_lab.errors import TrainingError
-from ugsd_lab.models.ears import Ears
-from ugsd_lab.models.listening import copy_key, copy_rng
+from ugsd_lab.models.audio_encoder import AudioEncoder
+from ugsd_lab.models.embeddings import copy_key, copy_rng
 from ugsd_lab.models.networks import (
-    BELIEF_DIM,
-    HEARD_DIM,
+    ATTRIBUTE_DIM,
+    AUDIO_DIM,
     MAX_TOKENS,
     STATE_DIM,
     DrafterDecoder,
@@ -32,10 +32,10 @@ from ugsd_lab.models.networks import (
     emotion_logits,
 )
 from ugsd_lab.training import train as training
-from ugsd_lab.training.habits import Speakers
+from ugsd_lab.training.profiles import ProfileSampler
 from ugsd_lab.training.train import Corpus, Drafts, Projection
 
-EVIDENCE = HEARD_DIM + 16
+EVIDENCE = AUDIO_DIM + 16
 
 
 def some_clips() -> list[Clip]:
@@ -106,11 +106,11 @@ def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def parts_of(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+def parts_of(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
     """Evidence of four parts of each clip."""
     rng = np.random.default_rng(2)
-    noise = rng.normal(size=(len(evidence), 4, evidence.shape[1]))
-    return (evidence[:, None] + noise).astype(np.float32)
+    noise = rng.normal(size=(len(embedding), 4, embedding.shape[1]))
+    return (embedding[:, None] + noise).astype(np.float32)
 
 
 def fitted(corpus: Corpus, corpora: Sequence[str]) -> Projection:
@@ -198,7 +198,7 @@ def test_what_is_projected_has_unit_variance_within_a_speaker_and_no_mean(corpus
     projection = fitted(replace(corpus, heard=shifted), both)
     rows = corpus.rows(both, "train")
     np.testing.assert_allclose(projection.population, shifted[rows, 0].mean(0), rtol=1e-4)
-    assert projection.matrix.shape == (EVIDENCE, HEARD_DIM)
+    assert projection.matrix.shape == (EVIDENCE, AUDIO_DIM)
     told = shifted[rows, 0] @ projection.matrix - projection.mean
     np.testing.assert_allclose(told.mean(0), 0, atol=1e-3)
     for speaker in set(speakers[rows]):
@@ -396,7 +396,7 @@ def test_a_draft_without_end_becomes_a_caption_that_fits(
 
 
 def nothing_known(
-    speakers: Speakers, rows: NDArray[np.int64], *_: object
+    speakers: ProfileSampler, rows: NDArray[np.int64], *_: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(len(rows), EVIDENCE), torch.zeros(len(rows))
 
@@ -427,22 +427,22 @@ def test_drafts_are_of_the_training_clips_and_their_copies_and_are_kept(
 
 
 def read(
-    drafter: DrafterDecoder, evidence: torch.Tensor, habit: torch.Tensor, trust: float
+    drafter: DrafterDecoder, embedding: torch.Tensor, profile: torch.Tensor, trust: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Condition and heard."""
     with torch.inference_mode():
-        return drafter.read(evidence, habit, torch.full((len(evidence),), trust))
+        return drafter.read(embedding, profile, torch.full((len(embedding),), trust))
 
 
 def test_a_state_says_what_was_heard_and_what_is_believed_within_the_unit_ball(
     corpus: Corpus, drafter: DrafterDecoder
 ) -> None:
-    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
+    embedding, profile = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
     tokens = torch.tensor([[BOS, 7, 9, 11]]).expand(6, -1)
     with torch.inference_mode():
-        _, states = drafter(tokens, evidence, habit, torch.linspace(0, 1, 6))
+        _, states = drafter(tokens, embedding, profile, torch.linspace(0, 1, 6))
     assert states.shape == (6, 4, STATE_DIM)
-    heard, believed = states.split([HEARD_DIM, BELIEF_DIM], -1)
+    heard, believed = states.split([AUDIO_DIM, ATTRIBUTE_DIM], -1)
     torch.testing.assert_close(heard, heard[:, :1].expand_as(heard))
     assert not torch.equal(believed[:, 0], believed[:, 1])
     assert float(states.norm(dim=-1).max()) <= 1 + 1e-6
@@ -458,10 +458,10 @@ def test_a_state_is_within_the_unit_ball_whatever_is_heard(
     drafter: DrafterDecoder, seed: int, size: int, trust: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    evidence, habit = 10.0**size * torch.randn(2, 3, EVIDENCE, generator=generator)
+    embedding, profile = 10.0**size * torch.randn(2, 3, EVIDENCE, generator=generator)
     tokens = torch.randint(4, 20, (3, 6), generator=generator)
     with torch.inference_mode():
-        _, states = drafter(tokens, evidence, habit, torch.full((3,), trust))
+        _, states = drafter(tokens, embedding, profile, torch.full((3,), trust))
     assert states.isfinite().all()
     assert float(states.norm(dim=-1).max()) <= 1 + 1e-5
 
@@ -479,20 +479,20 @@ def test_what_a_known_voice_always_adds_is_not_in_the_heard_part(
     drafter = DrafterDecoder(EVIDENCE, len(vocabulary), width=16, layers=1, heads=2).eval()
     drafter.get_buffer("projection").normal_()
     drafter.get_buffer("population").copy_(whole_numbers((EVIDENCE,), seed))
-    evidence, habit = whole_numbers((2, 3, EVIDENCE), seed + 1)
+    embedding, profile = whole_numbers((2, 3, EVIDENCE), seed + 1)
     voice = whole_numbers((EVIDENCE,), seed + 2)
-    condition, heard = read(drafter, evidence, habit, 1)
-    moved_condition, moved = read(drafter, evidence + voice, habit + voice, 1)
+    condition, heard = read(drafter, embedding, profile, 1)
+    moved_condition, moved = read(drafter, embedding + voice, profile + voice, 1)
     assert torch.equal(heard, moved)
     assert not torch.equal(condition, moved_condition), "the device itself still hears the voice"
-    _, half = read(drafter, evidence + voice, habit + voice, 0.5)
-    assert not torch.allclose(half, read(drafter, evidence, habit, 0.5)[1])
+    _, half = read(drafter, embedding + voice, profile + voice, 0.5)
+    assert not torch.allclose(half, read(drafter, embedding, profile, 0.5)[1])
 
 
 def test_a_habit_that_is_not_trusted_is_not_read(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
+    embedding, profile = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
     for one, other in zip(
-        read(drafter, evidence, habit, 0), read(drafter, evidence, 9 * habit, 0), strict=True
+        read(drafter, embedding, profile, 0), read(drafter, embedding, 9 * profile, 0), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -500,9 +500,9 @@ def test_a_habit_that_is_not_trusted_is_not_read(corpus: Corpus, drafter: Drafte
 def test_a_voice_of_which_nothing_is_known_and_the_average_one_are_read_alike(
     corpus: Corpus, drafter: DrafterDecoder
 ) -> None:
-    evidence = torch.from_numpy(corpus.evidence[:6])
-    average = drafter.get_buffer("population").expand_as(evidence)
-    unknown, known = (read(drafter, evidence, average, trust) for trust in (0, 1))
+    embedding = torch.from_numpy(corpus.evidence[:6])
+    average = drafter.get_buffer("population").expand_as(embedding)
+    unknown, known = (read(drafter, embedding, average, trust) for trust in (0, 1))
     for one, other in zip(unknown, known, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -510,16 +510,16 @@ def test_a_voice_of_which_nothing_is_known_and_the_average_one_are_read_alike(
 def test_no_belief_is_about_gender(corpus: Corpus, drafter: DrafterDecoder) -> None:
     """Not the targets, nor the layer that makes beliefs: gender has a head of its own."""
     labels = training._Labels.of(corpus)
-    assert len(EMOTIONS) + labels.levels.shape[2] == BELIEF_DIM
-    evidence, habit = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
+    assert len(EMOTIONS) + labels.levels.shape[2] == ATTRIBUTE_DIM
+    embedding, profile = torch.from_numpy(corpus.evidence[:12].reshape(2, 6, -1))
     drafter.zero_grad()
-    condition, _ = drafter.read(evidence, habit, torch.ones(6))
+    condition, _ = drafter.read(embedding, profile, torch.ones(6))
     training._gender_loss(drafter.femininity(condition), labels.female[:6]).backward()  # type: ignore[no-untyped-call]
     assert drafter.sounds_female.weight.grad is not None
     assert drafter.believes.weight.grad is None
     drafter.zero_grad()
     tokens = torch.tensor([[BOS, 7]]).expand(6, -1)
-    drafter(tokens, evidence, habit, torch.ones(6))[1].sum().backward()
+    drafter(tokens, embedding, profile, torch.ones(6))[1].sum().backward()
     assert drafter.sounds_female.weight.grad is None
     assert drafter.believes.weight.grad is not None
     drafter.zero_grad()
@@ -538,7 +538,7 @@ def test_a_gender_that_the_corpus_does_not_say_is_not_learnt() -> None:
 
 
 def test_habits_are_drawn_by_seed_and_step_alone(corpus: Corpus) -> None:
-    speakers = Speakers(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.evidence)
     rows = corpus.rows(["emodb"], "train")
     first, again, other = (training._drawn_habits(speakers, rows, 3, step) for step in (5, 5, 6))
     for one, two in zip(first, again, strict=True):
@@ -554,10 +554,10 @@ def test_weights_that_are_not_whispers_are_a_named_error(tmp_path: Path) -> None
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="cannot be read"):
-        Ears.from_whisper(weights)
+        AudioEncoder.from_whisper(weights)
     save_file({"conv1.weight": torch.zeros(1)}, weights)
     with pytest.raises(TrainingError, match="lacks"):
-        Ears.from_whisper(weights)
-    save_file({name: torch.zeros(1) for name in Ears().state_dict()}, weights)
+        AudioEncoder.from_whisper(weights)
+    save_file({name: torch.zeros(1) for name in AudioEncoder().state_dict()}, weights)
     with pytest.raises(TrainingError, match="no encoder"):
-        Ears.from_whisper(weights)
+        AudioEncoder.from_whisper(weights)

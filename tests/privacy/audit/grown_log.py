@@ -11,7 +11,7 @@ from pathlib import Path
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
-from ugsd_privacy.ledger import Ledger, LedgerView, Passage
+from ugsd_privacy.ledger import EgressTransaction, Ledger, LedgerView
 from ugsd_privacy.tlog.log_keys import LogKey
 
 FRAME_BYTES, TOKENS = 256, 5
@@ -36,7 +36,7 @@ class GrownLog:
             db.execute("PRAGMA synchronous = OFF")  # all at once: the tests are of what is read
             db.execute("BEGIN IMMEDIATE")
             for index in range(LedgerView(db).size(), size):
-                passage = Passage(db, "", None, HOUR_S * (472_000 + index // 100), None)
+                passage = EgressTransaction(db, "", None, HOUR_S * (472_000 + index // 100), None)
                 leaf = Leaf(
                     sha256(self._name + str(index).encode()).digest(), FRAME_BYTES, 1, TOKENS
                 )

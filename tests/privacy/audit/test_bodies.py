@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from ugsd_privacy.audit.bodies import Absent, BodyReader, Epoch
+from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable, Epoch
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.errors import KeyFileError, LedgerUnavailable, LogTampered
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
@@ -39,8 +39,8 @@ def test_the_owner_reads_back_the_very_bytes_that_left(logged) -> None:
 
 
 def test_at_level_record_states_are_not_kept(logged) -> None:
-    door = logged.egress(level="record")
-    frame = door.seal_block(logged.channel, logged.caption, logged.escalation())
+    user_egress = logged.egress(level="record")
+    frame = user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     record = logged.record(frame.record)
     assert (record.message, record.tokens) == (None, tuple(range(7, 12)))
     assert logged.verified().size == 2 + BLOCKS
@@ -62,7 +62,9 @@ def test_without_the_owners_key_all_but_the_bodies_is_verified(logged) -> None:
     assert (without.total, without.root) == (with_key.total, with_key.root)
     with logged.ledger.reading() as view:
         reader = BodyReader(view)
-        assert [reader.record(row) for row in view.rows()] == [Absent.SEALED] * (1 + BLOCKS)
+        assert [reader.record(row) for row in view.rows()] == [BodyUnavailable.SEALED] * (
+            1 + BLOCKS
+        )
 
 
 @pytest.mark.parametrize(
@@ -137,8 +139,8 @@ def test_a_lost_or_damaged_epoch_is_named(logged, statement: str, what: str) -> 
 
 def test_each_door_has_an_epoch_of_its_own_and_no_record_costs_another(logged) -> None:
     other = logged.egress()
-    for door in (other, logged.door, other):
-        door.seal_block(logged.channel, logged.caption, logged.escalation())
+    for user_egress in (other, logged.door, other):
+        user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     db = sqlite3.connect(logged.ledger.path)
     assert db.execute("SELECT epoch FROM epochs ORDER BY epoch").fetchall() == [(0,), (4,)]
     db.close()
@@ -146,7 +148,7 @@ def test_each_door_has_an_epoch_of_its_own_and_no_record_costs_another(logged) -
 
 
 def test_an_epoch_that_was_undone_seals_nothing_later(world) -> None:
-    door = world.egress()
+    user_egress = world.egress()
     real = world.ledger._db
 
     class Full:
@@ -160,11 +162,11 @@ def test_an_epoch_that_was_undone_seals_nothing_later(world) -> None:
 
     world.ledger._db = Full()
     with pytest.raises(LedgerUnavailable):
-        world.connect(door)
+        world.connect(user_egress)
     world.ledger._db = real
     other = world.egress()
     world.connect(other)
-    world.connect(door)
+    world.connect(user_egress)
     assert (world.verified().size, world.verified().unread) == (2, 0)
 
 

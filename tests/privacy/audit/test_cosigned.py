@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.audit.cosigned import CosignedNotes, cosign_request, take_answer
+from ugsd_privacy.audit.cosigned import CosignedNotes, accept_cosignature, cosign_request
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
 from ugsd_privacy.tlog.cosignature import (
@@ -66,7 +66,7 @@ def test_a_later_note_takes_the_place_of_an_earlier_one_and_never_the_other_way(
         (9, NOW_S + 3, 9, NOW_S + 3),
         (5, NOW_S + 4, 9, NOW_S + 3),
     ]:
-        told = notes.keep(cosigned(tree, size, key, time_s), key.public, public)
+        told = notes.store(cosigned(tree, size, key, time_s), key.public, public)
         kept = notes.latest(key.public)
         assert kept is not None
         assert told == open_checkpoint(kept, public)
@@ -78,10 +78,10 @@ def test_a_witness_that_cosigned_two_logs_of_one_size_is_told_and_the_first_is_k
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     first = cosigned(tree, 5, key)
-    notes.keep(first, key.public, tree.key.public)
+    notes.store(first, key.public, tree.key.public)
     fork = Tree(tree.key, "fork")
     with pytest.raises(LogTampered, match="forked"):
-        notes.keep(cosigned(fork, 5, key, NOW_S + 9), key.public, tree.key.public)
+        notes.store(cosigned(fork, 5, key, NOW_S + 9), key.public, tree.key.public)
     assert notes.latest(key.public) == first
 
 
@@ -89,14 +89,14 @@ def test_a_note_that_the_witness_did_not_cosign_is_not_kept(
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     with pytest.raises(LogTampered, match="did not cosign"):
-        notes.keep(tree.note(5), key.public, tree.key.public)
+        notes.store(tree.note(5), key.public, tree.key.public)
     assert notes.notes() == []
 
 
 def test_what_is_kept_is_for_its_owner_alone(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
-    notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+    notes.store(cosigned(tree, 5, key), key.public, tree.key.public)
     (path,) = (tmp_path / "cosigned").iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -104,7 +104,7 @@ def test_what_is_kept_is_for_its_owner_alone(
 def test_a_damaged_note_is_named(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
-    notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+    notes.store(cosigned(tree, 5, key), key.public, tree.key.public)
     (path,) = (tmp_path / "cosigned").iterdir()
     whole = path.read_bytes()
     for junk in (b"", b"junk\n", whole[:-9], b"\xff" * 9):
@@ -118,7 +118,7 @@ def test_a_damaged_note_is_named(
     with pytest.raises(LogTampered, match=path.name):
         notes.latest(key.public, tree.key.public)
     with pytest.raises(LogTampered, match=path.name):
-        notes.keep(cosigned(tree, 7, key), key.public, tree.key.public)
+        notes.store(cosigned(tree, 7, key), key.public, tree.key.public)
     path.write_text(cosigned(Tree(LogKey.generate()), 5, key), "utf-8")
     assert notes.notes()
     with pytest.raises(LogTampered, match=path.name):
@@ -130,11 +130,11 @@ def test_more_notes_than_an_export_holds_are_told_and_none_is_dropped(
 ) -> None:
     keys = [WitnessKey.generate() for _ in range(65)]
     for key in keys[:64]:
-        notes.keep(cosigned(tree, 5, key), key.public, tree.key.public)
+        notes.store(cosigned(tree, 5, key), key.public, tree.key.public)
     assert len(notes.notes()) == 64
-    notes.keep(cosigned(tree, 6, keys[0]), keys[0].public, tree.key.public)
+    notes.store(cosigned(tree, 6, keys[0]), keys[0].public, tree.key.public)
     with pytest.raises(LogTampered, match="64"):
-        notes.keep(cosigned(tree, 5, keys[64]), keys[64].public, tree.key.public)
+        notes.store(cosigned(tree, 5, keys[64]), keys[64].public, tree.key.public)
     assert len(notes.notes()) == 64
     surplus = tmp_path / "cosigned" / "surplus.note"
     surplus.write_text(cosigned(tree, 5, keys[64]), "utf-8")
@@ -146,11 +146,11 @@ def test_the_size_that_was_asked_from_is_no_reason_to_ask_again(
     tree: Tree, key: WitnessKey
 ) -> None:
     request = AddCheckpoint.from_bytes(tree.ask(5, 9))
-    assert take_answer(b"4\n", request, key.public, tree.key.public) == 4
+    assert accept_cosignature(b"4\n", request, key.public, tree.key.public) == 4
     with pytest.raises(LogTampered, match="another log"):
-        take_answer(b"5\n", request, key.public, tree.key.public)
+        accept_cosignature(b"5\n", request, key.public, tree.key.public)
     with pytest.raises(LogTampered, match="rolled back"):
-        take_answer(b"9999999999999999999\n", request, key.public, tree.key.public)
+        accept_cosignature(b"9999999999999999999\n", request, key.public, tree.key.public)
 
 
 @pytest.fixture
@@ -177,12 +177,12 @@ def test_a_device_and_its_witness_agree_by_files_until_the_log_is_rolled_back_or
 
     def carried(request: AddCheckpoint) -> str | int:
         body = witness.add_checkpoint(request.to_bytes()).body
-        return take_answer(body, request, key.public, public)
+        return accept_cosignature(body, request, key.public, public)
 
     for size in (3, 3, 300):
         note = carried(device("real", size, key.public, notes))
         assert isinstance(note, str)
-        notes.keep(note, key.public, public)
+        notes.store(note, key.public, public)
         assert open_checkpoint(notes.latest(key.public) or "", public).size == size
     with pytest.raises(
         LogTampered, match="rolled back: the witness cosigned 300 leaves, 200"
@@ -210,9 +210,9 @@ def test_answers_that_are_no_cosignature_of_the_request_are_refused(
     answer = witness.add_checkpoint(request.to_bytes()).body
     for body in (b"", b"\xff", b"<html>", b"-1\n", b"5 \n", answer[:-2], answer[1:]):
         with pytest.raises(LogTampered):
-            take_answer(body, request, key.public, log_key.public)
+            accept_cosignature(body, request, key.public, log_key.public)
     with pytest.raises(LogTampered):
-        take_answer(answer, request, WitnessKey.generate().public, log_key.public)
+        accept_cosignature(answer, request, WitnessKey.generate().public, log_key.public)
 
 
 def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
@@ -224,7 +224,7 @@ def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
         other = WitnessKey.generate()
         signed = tree.note(size)
         line = cosign(text if size == 5 else signed.partition("\n\n")[0] + "\n", other, NOW_S)
-        notes.keep(signed + line, other.public, log_key.public)
+        notes.store(signed + line, other.public, log_key.public)
     merged = notes.merged(note)
     assert merged.count("— ugsd.witness/") == 2
     assert notes.merged(merged) == merged
@@ -245,14 +245,14 @@ def test_a_lost_note_is_missed(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     public = tree.key.public
-    notes.keep(cosigned(tree, 5, key), key.public, public)
+    notes.store(cosigned(tree, 5, key), key.public, public)
     (path,) = (tmp_path / "cosigned").iterdir()
     path.unlink()
     for read in (notes.notes, lambda: notes.notes(public), lambda: notes.merged(tree.note(5))):
         with pytest.raises(LogTampered, match=r"was lost, which a witness cosigned.*audit cosign"):
             read()
     assert notes.latest(key.public) is None, "so that the witness is asked again"
-    notes.keep(cosigned(tree, 5, key), key.public, public)
+    notes.store(cosigned(tree, 5, key), key.public, public)
     assert len(notes.notes(public)) == 1
 
 
@@ -260,10 +260,10 @@ def test_a_note_from_a_backup_is_missed(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     public = tree.key.public
-    notes.keep(cosigned(tree, 5, key), key.public, public)
+    notes.store(cosigned(tree, 5, key), key.public, public)
     (path,) = (tmp_path / "cosigned").iterdir()
     old = path.read_bytes()
-    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    notes.store(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
     path.write_bytes(old)
     with pytest.raises(LogTampered, match=r"rolled back: .* is of 5 leaves, and one of 9 was kept"):
         notes.notes(public)
@@ -274,10 +274,10 @@ def test_lost_marks_are_missed(
 ) -> None:
     public = tree.key.public
     other = WitnessKey.generate()
-    notes.keep(cosigned(tree, 5, key), key.public, public)
-    notes.keep(cosigned(tree, 5, other), other.public, public)
+    notes.store(cosigned(tree, 5, key), key.public, public)
+    notes.store(cosigned(tree, 5, other), other.public, public)
     (tmp_path / "cosigned.anchor").unlink()
     with pytest.raises(LogTampered, match=r"cosigned\.anchor was lost"):
         notes.notes(public)
-    notes.keep(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
+    notes.store(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
     assert len(notes.notes(public)) == 2

@@ -4,12 +4,12 @@ import sqlite3
 import time
 
 import pytest
-from ugsd_privacy.audit.bodies import Absent, BodyReader
+from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
-from ugsd_privacy.ledger import Decision, Ledger
+from ugsd_privacy.ledger import BlockDecisionRow, Ledger
 
 DAY_S = 86_400.0
 
@@ -38,7 +38,7 @@ def edit(world, statement: str) -> None:
 def gone(world) -> list[int]:
     with world.ledger.reading() as view:
         reader = BodyReader(view, world.owner)
-        return [row.leaf for row in view.rows() if reader.record(row) is Absent.ERASED]
+        return [row.leaf for row in view.rows() if reader.record(row) is BodyUnavailable.ERASED]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_record_of_an_erasure_cannot_be_lost(logged) -> None:
 
 
 def test_nothing_of_an_erased_body_is_left_in_the_files(logged) -> None:
-    logged.door = logged.egress(limits=BudgetLimits.uncapped())
+    logged.door = logged.egress(limits=BudgetLimits.without_caps())
     for size in (40, 60, 80):  # of several pages, so that some overflow and some are moved
         caption = logged.connect(logged.door)
         for _ in range(20):
@@ -186,10 +186,11 @@ def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
 def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
-        Decision(at, "ada", bytes(16), 0, 5, 0.1, "kept", "sure") for at in (hour_s - 1, hour_s)
+        BlockDecisionRow(at, "ada", bytes(16), 0, 5, 0.1, "kept", "sure")
+        for at in (hour_s - 1, hour_s)
     ]
-    with logged.ledger.owning() as owner:
-        owner.note(notes)
+    with logged.ledger.as_owner() as owner:
+        owner.append_decisions(notes)
     logged.door.erase(before_s=hour_s + 5.0)
     with logged.ledger.reading() as view:
         assert [note.time_s for note in view.decisions("ada")] == [hour_s]

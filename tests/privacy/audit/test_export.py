@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.audit import export
-from ugsd_privacy.audit.bodies import StoredBodies, plain_body
-from ugsd_privacy.audit.export import ExportHeader, Sums, export_log, read_item, seal_text
+from ugsd_privacy.audit.bodies import StoredBodyChecker, plain_body
+from ugsd_privacy.audit.export import ExportHeader, RunningTotals, export_log, read_item, seal_text
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.errors import ExportFailed, LogTampered
@@ -151,7 +151,7 @@ def rechunked(log: GrownLog, change) -> bytes:
     head, chunk, _, seal = items(exported(log))
     bundle, _, _ = cbor2.loads(cbor2.loads(chunk))
     contents = change(export_entries(bundle))
-    sums = Sums()
+    sums = RunningTotals()
     for content in contents:
         sums.add(content)
     checks = b"".join(export.leaf_check(*numbered) for numbered in enumerate(contents))
@@ -424,8 +424,8 @@ def test_an_erasure_that_tells_of_leaves_without_end_takes_no_time(world) -> Non
     egress.erase()
     record, salt = world.record(1), bytes(32)
     body = record.model_copy(update={"erased": ((0, 2**62),)}).to_bytes()
-    content = Leaf.of(body, record.charge, salt).to_bytes()
-    stored = StoredBodies()
+    content = Leaf.from_body(body, record.charge, salt).to_bytes()
+    stored = StoredBodyChecker()
     stored.add(0, b"", b"")
     begun_s = time.process_time()
     stored.add(1, content, plain_body(salt, body))

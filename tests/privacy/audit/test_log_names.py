@@ -12,8 +12,8 @@ from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.tiles_folder import verify_tiles
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
-from ugsd_privacy.reports.fleet import Device, examine, header_of_export, name_of_log
-from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.fleet import Device, header_of_export, name_of_log, verify_device
+from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.cosignature import WitnessKey
@@ -43,9 +43,9 @@ def test_an_export_in_anothers_name_is_refused(forged: Path) -> None:
         verify_export(file)
     with pytest.raises(LogTampered, match="uses another log's name"):
         header_of_export(forged)
-    row = examine(Device("file forged", export=forged))
+    row = verify_device(Device("file forged", export=forged))
     assert row.verification.outcome == "failed"
-    assert KeptLogs().updated([row]).logs == {}
+    assert KnownLogs().updated([row]).logs == {}
 
 
 def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> None:
@@ -61,12 +61,12 @@ def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> No
 def test_a_kept_log_in_anothers_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     for key in (impostor_of(victim), LogKey.generate()):
-        log = KeptLog(
+        log = KnownLog(
             key=key.public.to_text(), checkpoint=sign_checkpoint(1, bytes(32), key), size=1
         )
-        KeptLogs(logs={victim.origin: log}).save(path)
+        KnownLogs(logs={victim.origin: log}).save(path)
         with pytest.raises(ReportRejected, match="not of the log of that name"):
-            KeptLogs.load(path)
+            KnownLogs.load(path)
 
 
 def test_two_keys_claiming_one_file_name_keep_nothing(
@@ -78,11 +78,11 @@ def test_two_keys_claiming_one_file_name_keep_nothing(
     for number, key in enumerate((world.log_key, LogKey.generate())):
         with world.ledger.reading() as view:
             export = forged_export(view, key, tmp_path / f"{number}.ugsd")
-        rows.append(examine(Device("hall", export=export)))
+        rows.append(verify_device(Device("hall", export=export)))
     assert [row.verification.outcome for row in rows] == ["verified"] * 2
     for order in (rows, rows[::-1]):
-        assert KeptLogs(named_by="file").updated(order).logs == {}
-        first = KeptLogs(named_by="file").updated(rows[:1])
+        assert KnownLogs(named_by="file").updated(order).logs == {}
+        first = KnownLogs(named_by="file").updated(rows[:1])
         assert first.updated(order) == first, "a known name stays its key's"
 
 
@@ -98,7 +98,7 @@ def test_no_reader_takes_a_key_in_anothers_name(
     with pytest.raises(LogTampered, match="did not sign"):
         verify_tiles(tmp_path / "tiles", victim)
     with pytest.raises(LogTampered, match="did not sign"):
-        CosignedNotes(tmp_path / "cosigned").keep(note, WitnessKey.generate().public, victim)
+        CosignedNotes(tmp_path / "cosigned").store(note, WitnessKey.generate().public, victim)
     state = WitnessState(tmp_path / "witness.sqlite3", create=True).open()
     witness = Witness(WitnessKey.generate(), [victim], state)
     assert witness.add_checkpoint(AddCheckpoint(0, (), note).to_bytes()).status == 403

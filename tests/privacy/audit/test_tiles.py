@@ -146,7 +146,7 @@ def test_a_crash_before_the_checkpoint_leaves_the_old_log_whole_and_the_next_run
     folder, note = tmp_path / "public", log.grow(300)
     publish(log, note, folder)
     before = files(folder)
-    newer, write = log.grow(600), publishing.write_whole
+    newer, write = log.grow(600), publishing.write_atomically
     attempts = 0
     while True:
         written = 0
@@ -231,7 +231,7 @@ def test_a_file_that_holds_something_else_is_not_overwritten(log: GrownLog, tmp_
 def test_two_exports_at_once_end_with_the_larger_log(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, write = tmp_path / "public", publishing.write_whole
+    folder, write = tmp_path / "public", publishing.write_atomically
     older, told, last = log.grow(11), [], threading.Event()
     publish(log, log.grow(11), tmp_path / "warm")
 
@@ -267,7 +267,7 @@ def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(whole_files, "fcntl", None)
-    folder, write = tmp_path / "public", publishing.write_whole
+    folder, write = tmp_path / "public", publishing.write_atomically
     older, newer = log.grow(11), log.grow(12)
 
     def overtaken(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Uptime
-from ugsd_privacy.ledger.views import CHECKPOINTS_KEPT
+from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
 from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 
@@ -155,10 +155,10 @@ def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(
     with logged.ledger.reading() as view:
         digest, sealed = view.epoch(0) or (b"", b"")
     assert digest == logged.owner.public.digest
-    epoch, leaf, salt = Epoch.opened(0, sealed, logged.owner), LEAVES - 1, bytes(32)
+    epoch, leaf, salt = Epoch.open_sealed(0, sealed, logged.owner), LEAVES - 1, bytes(32)
     changed = {"tokens": tuple(range(6)), "time_s": 1, "message": None}
     forged = EgressRecord.model_validate(logged.record(leaf).model_dump() | changed)
-    content = Leaf.of(forged.to_bytes(), forged.charge, salt).to_bytes()
+    content = Leaf.from_body(forged.to_bytes(), forged.charge, salt).to_bytes()
     db = sqlite3.connect(logged.ledger.path)
     db.execute(
         "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
@@ -180,11 +180,11 @@ def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
     before = fields["before"] | dict.fromkeys(("hour", "day"), (0,) * 5)
     earlier = EgressRecord.model_validate(fields | {"hour": fields["hour"] - 48, "before": before})
     salt = bytes(32)
-    with logged.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+    with logged.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
         passage.hour = earlier.hour
         passage.before = {window: Usage(*used) for window, used in before.items()}
         body, charge = earlier.to_bytes(), earlier.charge
-        content = Leaf.of(body, charge, salt).to_bytes()
+        content = Leaf.from_body(body, charge, salt).to_bytes()
         passage.record(charge, content=content, sealed=plain_body(salt, body))
     with pytest.raises(LogTampered, match="earlier hour") as found:
         logged.verified()
@@ -295,11 +295,11 @@ def resealed(logged, leaf: int, **changes: object) -> None:
     """By one who has the epoch's secret, and mends leaf, charge and tree, but not the signature."""
     with logged.ledger.reading() as view:
         _, sealed = view.epoch(0) or (b"", b"")
-    epoch, salt = Epoch.opened(0, sealed, logged.owner), bytes(32)
+    epoch, salt = Epoch.open_sealed(0, sealed, logged.owner), bytes(32)
     fields = logged.record(leaf).model_dump() | changes
     forged = EgressRecord.model_validate(fields)
     body = forged.to_bytes()
-    content = Leaf.of(body, forged.charge, salt).to_bytes()
+    content = Leaf.from_body(body, forged.charge, salt).to_bytes()
     with closing(sqlite3.connect(logged.ledger.path)) as db:
         db.execute(
             "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
@@ -336,7 +336,7 @@ def test_a_record_that_tells_of_another_use_before_it_is_found(logged) -> None:
 
 def test_a_block_that_is_stored_in_plain_is_found(logged) -> None:
     body, salt = logged.record(3).to_bytes(), bytes(32)
-    content = Leaf.of(body, logged.record(3).charge, salt).to_bytes()
+    content = Leaf.from_body(body, logged.record(3).charge, salt).to_bytes()
     with closing(sqlite3.connect(logged.ledger.path)) as db:
         db.execute(
             "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = 3",
@@ -372,7 +372,7 @@ def test_an_erasure_of_what_comes_after_it_is_found(logged) -> None:
     salt = bytes(32)
     for erased in (((0, LEAVES + 1),), ((3, 3),), ((5, 4),)):
         body = record.model_copy(update={"erased": erased}).to_bytes()
-        content = Leaf.of(body, record.charge, salt).to_bytes()
+        content = Leaf.from_body(body, record.charge, salt).to_bytes()
         with closing(sqlite3.connect(logged.ledger.path)) as db:
             db.execute(
                 "UPDATE leaves SET sealed = ?, content = ? WHERE leaf = ?",
@@ -406,14 +406,14 @@ def test_progress_is_told(logged) -> None:
 
 def test_the_latest_checkpoints_are_kept_and_no_more(world) -> None:
     egress = world.egress()
-    for _ in range(CHECKPOINTS_KEPT + 9):
+    for _ in range(MAX_CHECKPOINTS + 9):
         egress.reset(["hour"])
         egress.checkpoint()
     with world.ledger.reading() as view:
         sizes = [size for size, _ in view.checkpoints()]
-        assert sizes == list(range(10, 10 + CHECKPOINTS_KEPT))
+        assert sizes == list(range(10, 10 + MAX_CHECKPOINTS))
         assert view.last_checkpoint() == view.checkpoints()[-1]
-    assert world.verified().checkpoints == CHECKPOINTS_KEPT
+    assert world.verified().checkpoints == MAX_CHECKPOINTS
 
 
 def test_a_checkpoint_costs_no_look_at_each_leaf(world, monkeypatch) -> None:

@@ -39,12 +39,12 @@ def exact_epsilon(mu: float, delta: float) -> mpmath.mpf:
 @pytest.mark.parametrize(("mu", "delta"), GRID)
 def test_epsilon_and_delta_are_those_of_sixty_digits(mu: float, delta: float) -> None:
     due = exact_epsilon(mu, delta)
-    found = dp.epsilon_of(mu=mu, delta=delta)
+    found = dp.epsilon_from_mu(mu=mu, delta=delta)
     assert found >= due, "a claim below the truth"
     assert found <= due * (1 + 1e-6) + 1e-300
     for epsilon in (float(due) * 0.5, float(due), float(due) * 1.5 + 1e-3):
         due_delta = exact_delta(epsilon, mu)
-        found_delta = dp.delta_of(epsilon=epsilon, mu=mu)
+        found_delta = dp.delta_from_mu(epsilon=epsilon, mu=mu)
         assert abs(found_delta - due_delta) <= 1e-6 * due_delta + mpmath.mpf(10) ** -300
 
 
@@ -53,10 +53,10 @@ def test_calibration_is_that_of_sixty_digits(mu: float, delta: float) -> None:
     epsilon = float(exact_epsilon(mu, delta))
     if epsilon == 0:
         return
-    found = dp.mu_of(epsilon=epsilon, delta=delta)
+    found = dp.mu_from_epsilon(epsilon=epsilon, delta=delta)
     assert exact_delta(epsilon, found) <= delta, "a calibration that spends too much"
     assert abs(found / mu - 1) <= 1e-6
-    sigma = dp.sigma_of(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=9)
+    sigma = dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=9)
     assert exact_delta(epsilon, 6 / sigma) <= delta
     if mu > 0.1:  # below that a spend's billionths show
         assert abs(sigma / (6 / mu) - 1) <= 1e-6
@@ -74,8 +74,8 @@ def test_calibration_is_that_of_sixty_digits(mu: float, delta: float) -> None:
 def test_the_price_of_noise_that_the_documents_name(
     vectors: int, sigma: float, epsilon: float
 ) -> None:
-    spent = dp.spend(sensitivity=2.0, sigma=sigma, vectors=vectors)
-    assert math.isclose(dp.epsilon_of_spend(spent, 1e-6), epsilon, rel_tol=1e-5)
+    spent = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
+    assert math.isclose(dp.epsilon_of_privacy_cost(spent, 1e-6), epsilon, rel_tol=1e-5)
     assert math.isclose(exact_epsilon(2 / sigma * math.sqrt(vectors), 1e-6), epsilon, rel_tol=1e-5)
 
 
@@ -83,14 +83,14 @@ def test_balle_and_wangs_classical_bound_is_never_better() -> None:
     for epsilon in (0.1, 0.5, 0.99):
         for delta in (1e-9, 1e-5, 1e-2):
             classical = math.sqrt(2 * math.log(1.25 / delta)) / epsilon
-            assert dp.sigma_of(epsilon=epsilon, delta=delta, sensitivity=1.0) < classical
+            assert dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=1.0) < classical
 
 
 @given(mus, mus, deltas)
 def test_more_noise_and_more_delta_never_cost_more(a: float, b: float, delta: float) -> None:
     low, high = sorted((a, b))
-    assert dp.epsilon_of(mu=low, delta=delta) <= dp.epsilon_of(mu=high, delta=delta)
-    assert dp.epsilon_of(mu=high, delta=2 * delta) <= dp.epsilon_of(mu=high, delta=delta)
+    assert dp.epsilon_from_mu(mu=low, delta=delta) <= dp.epsilon_from_mu(mu=high, delta=delta)
+    assert dp.epsilon_from_mu(mu=high, delta=2 * delta) <= dp.epsilon_from_mu(mu=high, delta=delta)
 
 
 @given(st.lists(st.floats(1e-3, 20), min_size=1, max_size=30))
@@ -107,37 +107,37 @@ def test_composition_is_the_root_of_the_sum_of_squares(parts: list[float]) -> No
     deltas,
 )
 def test_spends_add_up_and_never_round_down(sigma: float, a: int, b: int, delta: float) -> None:
-    parts = [dp.spend(sensitivity=2.0, sigma=sigma, vectors=n) for n in (a, b)]
-    both = dp.spend(sensitivity=2.0, sigma=sigma, vectors=a + b)
+    parts = [dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=n) for n in (a, b)]
+    both = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=a + b)
     assert both <= sum(parts) <= both + 1
     exact = (a + b) * (mpmath.mpf(2) / mpmath.mpf(sigma)) ** 2 * 10**9
     assert exact <= both <= exact + 1
-    assert dp.epsilon_of_spend(both, delta) >= dp.epsilon_of(
+    assert dp.epsilon_of_privacy_cost(both, delta) >= dp.epsilon_from_mu(
         mu=2 / sigma * math.sqrt(a + b), delta=delta
     ) * (1 - 1e-9)
 
 
 @given(st.floats(0, 1e4), deltas)
 def test_a_cap_is_the_most_that_may_be_spent(epsilon: float, delta: float) -> None:
-    most = dp.spend_of(epsilon, delta)
-    assert dp.epsilon_of_spend(most, delta) <= epsilon
-    assert dp.epsilon_of_spend(most + 1, delta) > epsilon
-    assert most < dp.UNBOUNDED
+    most = dp.privacy_cost_of_epsilon(epsilon, delta)
+    assert dp.epsilon_of_privacy_cost(most, delta) <= epsilon
+    assert dp.epsilon_of_privacy_cost(most + 1, delta) > epsilon
+    assert most < dp.UNBOUNDED_COST
 
 
 def test_what_cannot_be_bounded_is_infinite() -> None:
-    assert dp.epsilon_of_spend(dp.UNBOUNDED, 1e-6) == math.inf
-    assert dp.epsilon_of(mu=math.inf, delta=1e-6) == math.inf
-    assert dp.delta_of(epsilon=5.0, mu=math.inf) == 1.0
-    assert dp.spend_of(1e300, 1e-6) == dp.UNBOUNDED - 1
-    assert dp.spend(sensitivity=2.0, sigma=1e-9, vectors=1) == dp.UNBOUNDED
-    assert dp.epsilon_of(mu=0.0, delta=1e-6) == dp.epsilon_of_spend(0, 1e-6) == 0.0
-    assert dp.delta_of(epsilon=0.0, mu=0.0) == 0.0
+    assert dp.epsilon_of_privacy_cost(dp.UNBOUNDED_COST, 1e-6) == math.inf
+    assert dp.epsilon_from_mu(mu=math.inf, delta=1e-6) == math.inf
+    assert dp.delta_from_mu(epsilon=5.0, mu=math.inf) == 1.0
+    assert dp.privacy_cost_of_epsilon(1e300, 1e-6) == dp.UNBOUNDED_COST - 1
+    assert dp.privacy_cost(sensitivity=2.0, sigma=1e-9, vectors=1) == dp.UNBOUNDED_COST
+    assert dp.epsilon_from_mu(mu=0.0, delta=1e-6) == dp.epsilon_of_privacy_cost(0, 1e-6) == 0.0
+    assert dp.delta_from_mu(epsilon=0.0, mu=0.0) == 0.0
 
 
 def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None:
     spent = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
-    private, noisy = (dp.Guarantee.of_spend(s, 1e-6, "caption") for s in spent.values())
+    private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in spent.values())
     assert (private.word, noisy.word) == ("privacy", "noise")
     assert private.epsilon is not None
     assert private.epsilon < 10 < (noisy.epsilon or 0)
@@ -146,7 +146,7 @@ def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None
     for guarantee in (private, noisy):
         assert guarantee.relation == dp.RELATION
         assert type(guarantee).model_validate_json(guarantee.model_dump_json()) == guarantee
-    none = dp.Guarantee.of_spend(dp.UNBOUNDED, 1e-6, "day")
+    none = dp.Guarantee.from_privacy_cost(dp.UNBOUNDED_COST, 1e-6, "day")
     assert (none.word, none.epsilon) == ("none", None)
     assert none.text() == "no guarantee (no noise)"
     assert '"epsilon":null' in none.model_dump_json()
@@ -157,7 +157,7 @@ def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None
 
 @given(st.floats(1e-3, 1e4), deltas)
 def test_what_is_printed_is_never_less_than_the_claim(epsilon: float, delta: float) -> None:
-    guarantee = dp.Guarantee.of_spend(dp.spend_of(epsilon, delta), delta)
+    guarantee = dp.Guarantee.from_privacy_cost(dp.privacy_cost_of_epsilon(epsilon, delta), delta)
     assert guarantee.epsilon is not None
     shown = float(guarantee.text().split()[1])
     assert guarantee.epsilon <= shown <= guarantee.epsilon * 1.01 + 1e-300
@@ -167,8 +167,12 @@ def test_what_is_printed_is_never_less_than_the_claim(epsilon: float, delta: flo
 def test_noise_made_for_an_epsilon_fits_a_cap_of_it(
     epsilon: float, delta: float, releases: int
 ) -> None:
-    sigma = dp.sigma_of(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=releases)
+    sigma = dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=releases)
     if math.isinf(sigma):
         return
-    one = dp.spend(sensitivity=2.0, sigma=sigma, vectors=1)
-    assert releases * one <= dp.spend_of(epsilon, delta) < releases * (one + 1) + releases
+    one = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=1)
+    assert (
+        releases * one
+        <= dp.privacy_cost_of_epsilon(epsilon, delta)
+        < releases * (one + 1) + releases
+    )

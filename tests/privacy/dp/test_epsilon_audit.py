@@ -82,8 +82,8 @@ def lower_bound(attack: Callable[..., NDArray[np.float64]], sigma: float, vector
 
 
 def claim(sigma: float, vectors: int, sensitivity: float = dp.STATE_SENSITIVITY) -> float:
-    spent = dp.spend(sensitivity=sensitivity, sigma=sigma, vectors=vectors)
-    return dp.epsilon_of_spend(spent, DELTA)
+    spent = dp.privacy_cost(sensitivity=sensitivity, sigma=sigma, vectors=vectors)
+    return dp.epsilon_of_privacy_cost(spent, DELTA)
 
 
 @attacks

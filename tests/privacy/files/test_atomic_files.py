@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.errors import ExportFailed
 from ugsd_privacy.files import atomic_files as whole_files
-from ugsd_privacy.files.atomic_files import alone_in, is_draft, replacing, write_whole
+from ugsd_privacy.files.atomic_files import (
+    atomic_writer,
+    exclusive_folder,
+    is_temporary,
+    write_atomically,
+)
 
 
 def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(
@@ -36,19 +41,19 @@ def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "replace", replaced)
     monkeypatch.setattr(whole_files, "sync_directory", folder_synced)
-    write_whole(path, b"data")
+    write_atomically(path, b"data")
     assert done == [("synced", 4), ("replaced", 4), ("folder", 4)]
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, b"old")
-    with pytest.raises(TypeError), replacing(path) as file:
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError), atomic_writer(path) as file:
         file.write("no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ExportFailed, match="cannot write"):
-        write_whole(path / "below", b"")
+        write_atomically(path / "below", b"")
 
 
 def test_a_draft_that_a_crash_left_goes_and_nothing_else(tmp_path: Path) -> None:
@@ -67,15 +72,15 @@ def test_a_draft_that_a_crash_left_goes_and_nothing_else(tmp_path: Path) -> None
     (tmp_path / fresh).write_bytes(b"x")
     (tmp_path / f".{name}.{'0' * 16}").mkdir()
     os.utime(tmp_path / f".{name}.{'0' * 16}", (1, 1))
-    write_whole(tmp_path / name, b"data")
+    write_atomically(tmp_path / name, b"data")
     found = {path.name for path in tmp_path.iterdir()}
     assert found == {*kept, fresh, name, f".{name}.{'0' * 16}"}
 
 
 def test_drafts_are_told_by_their_names() -> None:
-    assert is_draft(".checkpoint.0123456789abcdef")
+    assert is_temporary(".checkpoint.0123456789abcdef")
     for name in ("checkpoint", ".checkpoint", "checkpoint.0123456789abcdef", ".x.0123", "000"):
-        assert not is_draft(name)
+        assert not is_temporary(name)
 
 
 def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
@@ -83,11 +88,11 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
 
     def second() -> None:
         begun.set()
-        with alone_in(folder):
+        with exclusive_folder(folder):
             done.append("second")
 
     thread = threading.Thread(target=second)
-    with alone_in(folder):
+    with exclusive_folder(folder):
         thread.start()
         begun.wait()
         thread.join(0.2)
@@ -95,7 +100,7 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
     thread.join()
     assert done == ["first", "second"]
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ExportFailed), alone_in(tmp_path / "file"):
+    with pytest.raises(ExportFailed), exclusive_folder(tmp_path / "file"):
         pass
 
 
@@ -108,8 +113,8 @@ def test_a_file_system_without_locks_is_written_to_and_a_lock_that_fails_is_told
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(whole_files.fcntl, "flock", refused)
-    with alone_in(tmp_path):
-        write_whole(tmp_path / "file", b"")
+    with exclusive_folder(tmp_path):
+        write_atomically(tmp_path / "file", b"")
     number = errno.EIO
-    with pytest.raises(ExportFailed, match="cannot lock"), alone_in(tmp_path):
+    with pytest.raises(ExportFailed, match="cannot lock"), exclusive_folder(tmp_path):
         pass

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.bounded_json import check_json
 from ugsd_privacy.errors import LogTampered, ReportRejected
-from ugsd_privacy.files.atomic_files import read_bytes
+from ugsd_privacy.files.atomic_files import read_bounded
 from ugsd_privacy.files.bounded_files import open_regular, read_regular
-from ugsd_privacy.reports.kept import KeptLogs
+from ugsd_privacy.reports.known_logs import KnownLogs
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "linked device", "nothing", "nul"])
@@ -33,7 +33,7 @@ def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"\[Errno \d+\] \w+"):
             read()
     with pytest.raises(LogTampered, match="cannot read"):
-        read_bytes(path, 10)
+        read_bounded(path, 10)
 
 
 def test_links_are_followed_only_where_asked(tmp_path: Path) -> None:
@@ -88,4 +88,4 @@ def test_kept_logs_of_a_million_keys_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     path.write_bytes(b"{" + b",".join(b'"%x":0' % n for n in range(10**6)) + b"}")
     with pytest.raises(ReportRejected, match="not what an earlier fleet report kept"):
-        KeptLogs.load(path)
+        KnownLogs.load(path)

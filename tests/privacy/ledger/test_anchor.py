@@ -29,7 +29,7 @@ def anchored(tmp_path: Path, new_world: Callable[[Path], object]):
 
 
 def use(world, blocks: int = 2) -> None:
-    egress = world.egress(limits=BudgetLimits.uncapped())
+    egress = world.egress(limits=BudgetLimits.without_caps())
     caption = world.connect(egress)
     for _ in range(blocks):
         egress.seal_block(world.channel, caption, world.escalation())
@@ -78,7 +78,7 @@ def test_a_restored_backup_that_went_on_elsewhere_is_refused(anchored, tmp_path:
 
 
 def test_a_ledger_rolled_back_under_an_open_door_lets_nothing_out(anchored) -> None:
-    egress = anchored.egress(limits=BudgetLimits.uncapped())
+    egress = anchored.egress(limits=BudgetLimits.without_caps())
     caption = anchored.connect(egress)
     other = Anchor(anchored.anchor)  # what another process that went further wrote
     mark = other.read()
@@ -110,7 +110,7 @@ def test_an_anchor_that_a_crash_left_behind_is_no_fault(anchored, tmp_path: Path
 
 
 def test_an_anchor_that_cannot_be_written_stops_the_frame(anchored) -> None:
-    egress = anchored.egress(limits=BudgetLimits.uncapped())
+    egress = anchored.egress(limits=BudgetLimits.without_caps())
     caption = anchored.connect(egress)
     real = anchored.ledger._anchor._descriptor
     anchored.ledger._anchor._descriptor = os.open(anchored.anchor, os.O_RDONLY)

@@ -13,7 +13,7 @@ from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR, Start, Uptime, hour_of, system_uptime
 
 HOUR_S, DAY_S = 3600, 86_400
-ONE_A_DAY = BudgetLimits.uncapped(blocks_per_day=1)
+ONE_A_DAY = BudgetLimits.without_caps(blocks_per_day=1)
 times = st.floats(0, 4e9)
 
 
@@ -88,7 +88,7 @@ def test_a_clock_that_ran_ahead_does_not_close_the_door_for_good(world) -> None:
 
 
 def test_a_lifetime_holds_whatever_the_clock_and_the_machine_do(world) -> None:
-    egress = world.egress(limits=BudgetLimits.uncapped(blocks_per_lifetime=3))
+    egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_lifetime=3))
     caption = world.connect(egress)
     sealed, refused = 0, set()
     for number in range(12):

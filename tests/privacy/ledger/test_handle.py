@@ -156,7 +156,7 @@ CHANGES = (
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_ledger_changed_in_use_sends_nothing(begun, change: Callable[[Path], None]) -> None:
     change(begun.ledger.path)
-    for seal in (send, lambda world: world.door.seal_cover(world.channel, world.caption)):
+    for seal in (send, lambda world: world.door.seal_cover_frame(world.channel, world.caption)):
         with pytest.raises(LedgerMoved, match=r"while it was in use; nothing was sent"):
             seal(begun)
     assert not begun.ledger.is_in_place()
@@ -255,7 +255,9 @@ CALLS: dict[str, Callable[..., object]] = {
     "block": lambda world, **named: world.door.seal_block(
         world.channel, world.caption, world.escalation(1), **named
     ),
-    "cover": lambda world, **named: world.door.seal_cover(world.channel, world.caption, **named),
+    "cover": lambda world, **named: world.door.seal_cover_frame(
+        world.channel, world.caption, **named
+    ),
     "receipts": lambda world, **named: world.door.receipts(world.caption, **named),
     "checkpoint": lambda world, **named: world.door.checkpoint(**named),
 }
@@ -281,7 +283,7 @@ def test_a_busy_thread_costs_no_more_than_the_timeout(begun, call: str) -> None:
     holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with begun.ledger.owning():
+        with begun.ledger.as_owner():
             holds.set()
             done.wait(30)
 
@@ -351,7 +353,7 @@ def test_a_child_forked_in_mid_transaction_is_refused(begun) -> None:
     holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with begun.ledger.owning():
+        with begun.ledger.as_owner():
             holds.set()
             done.wait(30)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
-from ugsd_privacy.dp.accounting import UNBOUNDED
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.egress import CaptionHandle, Egress, SealedFrame
 from ugsd_privacy.errors import (
     BudgetExceeded,
@@ -140,7 +140,7 @@ def test_a_ledger_that_others_may_use_is_refused(tmp_path: Path, target: str) ->
 def test_a_constructor_touches_nothing_and_a_closed_ledger_says_so(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     assert not (tmp_path / "ledger").exists()
-    for use in (ledger.passage(user="", caption=None, now_s=0.0), ledger.reading()):
+    for use in (ledger.begin_egress(user="", caption=None, now_s=0.0), ledger.reading()):
         with pytest.raises(LedgerUnavailable, match="open"), use:
             pass
     ledger.open().close()
@@ -198,11 +198,11 @@ def test_other_programs_databases_and_other_formats_are_refused(
 
 
 def test_a_passage_that_records_nothing_charges_nothing(world) -> None:
-    with world.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+    with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
         assert passage.index == 0
 
     def fail() -> None:
-        with world.ledger.passage(user="", caption=None, now_s=0.0) as passage:
+        with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
             passage.record(Usage(), content=b"x", sealed=b"y")
             raise KeyError
 
@@ -218,7 +218,7 @@ def test_usage_survives_a_restart(world) -> None:
     frame = egress.seal_block(world.channel, caption, world.escalation())
     world.ledger.close()
     world.ledger.open()
-    used = Usage(1, 5, 1, len(frame.data), UNBOUNDED)
+    used = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
     assert world.egress().usage(caption) == used
     hello = Usage(frames=1, bytes=2386)
     assert world.egress().used() == dict.fromkeys(("hour", "day", "lifetime"), hello + used)
@@ -313,7 +313,7 @@ def seal_block(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
 
 
 def seal_cover(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
-    return egress.seal_cover(world.channel, caption)
+    return egress.seal_cover_frame(world.channel, caption)
 
 
 @pytest.mark.parametrize("seal", [seal_block, seal_cover])
@@ -361,7 +361,7 @@ def test_threads_share_one_ledger_object(world) -> None:
         egress.seal_hello(channel)
         for _ in range(10):
             try:
-                with world.ledger.passage(user="", caption=None, now_s=world.now_s) as passage:
+                with world.ledger.begin_egress(user="", caption=None, now_s=world.now_s) as passage:
                     assert passage.before["day"].blocks == 0
                 done += 1
                 egress.used()

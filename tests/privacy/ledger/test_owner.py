@@ -6,14 +6,14 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
-from ugsd_privacy.ledger import EVERYONE, Decision
-from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.ledger import ALL_USERS, BlockDecisionRow
+from ugsd_privacy.ledger.decisions import MAX_DECISIONS
 
-LOOSE = BudgetLimits.uncapped(blocks_per_day=100)
+LOOSE = BudgetLimits.without_caps(blocks_per_day=100)
 
 
 def set_cap(world, user: str, cap: str, value: float | None) -> None:
-    with world.ledger.owning() as own:
+    with world.ledger.as_owner() as own:
         own.set_cap(user, cap, value)
 
 
@@ -21,7 +21,7 @@ def seal(world, egress, caption):
     return egress.seal_block(world.channel, caption, world.escalation())
 
 
-@pytest.mark.parametrize("whose", ["ada", EVERYONE])
+@pytest.mark.parametrize("whose", ["ada", ALL_USERS])
 def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(world, whose) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     caption = world.connect(egress)
@@ -37,10 +37,10 @@ def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(world,
 
 
 def test_a_cap_set_on_the_device_never_loosens_and_is_its_users_alone(world) -> None:
-    egress = world.egress(limits=BudgetLimits.uncapped(blocks_per_day=1), user="ada")
+    egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_day=1), user="ada")
     set_cap(world, "ada", "blocks_per_day", 50)
     set_cap(world, "ben", "blocks_per_day", 0)
-    set_cap(world, EVERYONE, "blocks_per_day", 40)
+    set_cap(world, ALL_USERS, "blocks_per_day", 40)
     caption = world.connect(egress)
     seal(world, egress, caption)
     with pytest.raises(BudgetExceeded) as refusal:
@@ -49,7 +49,7 @@ def test_a_cap_set_on_the_device_never_loosens_and_is_its_users_alone(world) -> 
     with world.ledger.reading() as view:
         assert view.caps("ada") == {"blocks_per_day": 40}
         assert view.caps("ben") == {"blocks_per_day": 0}
-        assert view.caps(EVERYONE) == {"blocks_per_day": 40}
+        assert view.caps(ALL_USERS) == {"blocks_per_day": 40}
 
 
 def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world) -> None:
@@ -64,8 +64,8 @@ def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world)
 def test_an_owners_cap_on_epsilon_holds_at_whatever_delta_an_application_configures(
     world, delta: float
 ) -> None:
-    egress = world.egress(limits=BudgetLimits.uncapped(delta=delta), user="ada", sigma=20.0)
-    set_cap(world, EVERYONE, "epsilon_per_day", 1.5)
+    egress = world.egress(limits=BudgetLimits.without_caps(delta=delta), user="ada", sigma=20.0)
+    set_cap(world, ALL_USERS, "epsilon_per_day", 1.5)
     caption = world.connect(egress)
 
     def send_sixty() -> None:
@@ -75,12 +75,12 @@ def test_an_owners_cap_on_epsilon_holds_at_whatever_delta_an_application_configu
     with pytest.raises(BudgetExceeded, match="epsilon_per_day"):
         send_sixty()
     spent = egress.used()["day"].spend
-    assert dp.epsilon_of_spend(spent, 1e-6) <= 1.5
+    assert dp.epsilon_of_privacy_cost(spent, 1e-6) <= 1.5
     assert egress.limits().delta == min(delta, 1e-6)
 
 
 def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:
-    egress = world.egress(limits=BudgetLimits.uncapped(blocks_per_day=1, blocks_per_lifetime=3))
+    egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_day=1, blocks_per_lifetime=3))
     caption = world.connect(egress)
     seal(world, egress, caption)
     with pytest.raises(BudgetExceeded, match="blocks_per_day"):
@@ -112,20 +112,20 @@ def test_a_reset_is_of_one_user(world) -> None:
 def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     seal(world, egress, world.connect(egress))
-    with world.ledger.owning() as own:
+    with world.ledger.as_owner() as own:
         own._db.execute("UPDATE totals SET blocks = 0 WHERE window = 'lifetime'")
     with pytest.raises(LogTampered, match="ada's lifetime"):
         world.verified()
 
 
-def decision(number: int, user: str = "ada") -> Decision:
-    return Decision(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", "sure")
+def decision(number: int, user: str = "ada") -> BlockDecisionRow:
+    return BlockDecisionRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", "sure")
 
 
 def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
-    with world.ledger.owning() as own:
-        own.note([decision(1), decision(2), decision(3, "ben")])
-        own.note([])
+    with world.ledger.as_owner() as own:
+        own.append_decisions([decision(1), decision(2), decision(3, "ben")])
+        own.append_decisions([])
     with world.ledger.reading() as view:
         assert view.decisions("ada") == [decision(1), decision(2)]
         assert view.decisions("ada", limit=1) == [decision(2)]
@@ -135,10 +135,10 @@ def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
 
 
 def test_the_oldest_decisions_are_forgotten(world) -> None:
-    with world.ledger.owning() as own:
-        own.note([decision(n) for n in range(DECISIONS_KEPT)])
-        own.note([decision(10**6), decision(10**6 + 1)])
+    with world.ledger.as_owner() as own:
+        own.append_decisions([decision(n) for n in range(MAX_DECISIONS)])
+        own.append_decisions([decision(10**6), decision(10**6 + 1)])
     with world.ledger.reading() as view:
-        kept = view.decisions("ada", limit=2 * DECISIONS_KEPT)
-    assert len(kept) == DECISIONS_KEPT
+        kept = view.decisions("ada", limit=2 * MAX_DECISIONS)
+    assert len(kept) == MAX_DECISIONS
     assert (kept[0], kept[-1]) == (decision(2), decision(10**6 + 1))

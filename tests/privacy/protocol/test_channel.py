@@ -18,7 +18,7 @@ from ugsd_privacy.protocol.channel import (
     HELLO_BYTES,
     ClientChannel,
     ServerChannel,
-    Shape,
+    TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
@@ -113,11 +113,15 @@ def test_in_constant_shape_every_message_becomes_a_frame_of_one_size(connect: Co
     client, server = connect()
     for n in (0, 1, 109, 110, 493, 494, CONSTANT_FRAME_BYTES - 19):
         for sender, reader in ((client, server), (server, client)):
-            frame = sender.seal(b"\7" * n, Shape.CONSTANT)
-            assert len(frame) == sender.sealed_size(n, Shape.CONSTANT) == CONSTANT_FRAME_BYTES
-            assert Shape.of(frame) is Shape.CONSTANT
+            frame = sender.seal(b"\7" * n, TrafficShape.CONSTANT)
+            assert (
+                len(frame) == sender.sealed_size(n, TrafficShape.CONSTANT) == CONSTANT_FRAME_BYTES
+            )
+            assert TrafficShape.of(frame) is TrafficShape.CONSTANT
             assert reader.open(frame) == b"\7" * n
-    assert [size for size in FRAME_BYTES if Shape.of(bytes(size)) is Shape.CONSTANT] == [1024]
+    assert [
+        size for size in FRAME_BYTES if TrafficShape.of(bytes(size)) is TrafficShape.CONSTANT
+    ] == [1024]
 
 
 def test_what_the_constant_frame_cannot_hold_is_refused_and_harms_nothing(connect: Connect) -> None:
@@ -125,7 +129,7 @@ def test_what_the_constant_frame_cannot_hold_is_refused_and_harms_nothing(connec
     n = CONSTANT_FRAME_BYTES - 18
     for refused in (client.sealed_size, lambda n, shape: client.seal(bytes(n), shape)):
         with pytest.raises(WireError, match="constant size"):
-            refused(n, Shape.CONSTANT)
+            refused(n, TrafficShape.CONSTANT)
     assert server.open(client.seal(bytes(n))) == bytes(n)
 
 
@@ -214,7 +218,9 @@ def test_every_flipped_byte_of_a_frame_fails_alike_and_closes(connect: Connect) 
 @given(st.data())
 def test_truncated_and_extended_frames_fail(connect: Connect, data: st.DataObject) -> None:
     client, server = connect()
-    frame = client.seal(bytes(data.draw(st.integers(0, 600))), data.draw(st.sampled_from(Shape)))
+    frame = client.seal(
+        bytes(data.draw(st.integers(0, 600))), data.draw(st.sampled_from(TrafficShape))
+    )
     cut = data.draw(st.one_of(st.integers(0, len(frame) - 1), st.sampled_from(FRAME_BYTES)))
     longer = data.draw(st.one_of(st.just(len(frame) + 1), st.sampled_from(FRAME_BYTES)))
     wrong = data.draw(st.sampled_from([frame[:cut], frame.ljust(longer, b"\0"), frame + frame]))
@@ -492,10 +498,10 @@ def test_a_receiver_takes_no_frame_beyond_the_last_number(
 
 def test_each_side_tells_how_many_frames_it_has_left(verifier_key: VerifierKey) -> None:
     client, server = ClientChannel(verifier_key.public), ServerChannel(verifier_key)
-    assert client.frames_left == server.frames_left == 0
+    assert client.frames_remaining == server.frames_remaining == 0
     client.receive_hello(server.receive_hello(client.hello(), b""))
-    assert (client.frames_left, server.frames_left) == (2**16, 2**16 - 1)
+    assert (client.frames_remaining, server.frames_remaining) == (2**16, 2**16 - 1)
     client.seal(b"1")
-    assert (client.frames_left, server.frames_left) == (2**16 - 1, 2**16 - 1)
+    assert (client.frames_remaining, server.frames_remaining) == (2**16 - 1, 2**16 - 1)
     client.close()
-    assert client.frames_left == 0
+    assert client.frames_remaining == 0

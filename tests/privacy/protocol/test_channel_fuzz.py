@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, Shape
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
 
 KEY, OTHER = VerifierKey.generate(), VerifierKey.generate()
 
@@ -88,8 +88,10 @@ class Attacker(RuleBasedStateMachine):
             assert self.is_closed(device)
         self.answers.append(answer)
 
-    @rule(way=st.integers(0, 1), message=st.binary(max_size=300), shape=st.sampled_from(Shape))
-    def send(self, way: int, message: bytes, shape: Shape) -> None:
+    @rule(
+        way=st.integers(0, 1), message=st.binary(max_size=300), shape=st.sampled_from(TrafficShape)
+    )
+    def send(self, way: int, message: bytes, shape: TrafficShape) -> None:
         one = self.ways[way]
         if self.is_closed(one.sender):
             with pytest.raises(ChannelClosed):
@@ -131,7 +133,7 @@ class Attacker(RuleBasedStateMachine):
 
     @staticmethod
     def is_closed(channel: ClientChannel | ServerChannel) -> bool:
-        return channel.frames_left == 0
+        return channel.frames_remaining == 0
 
 
 TestAttacker = Attacker.TestCase

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.reports.build import BudgetState, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period, read_entries
-from ugsd_privacy.reports.gather import Budget, Log, gather
 from ugsd_privacy.reports.parts import Verification
 
 DAY_S = 86_400
@@ -33,12 +33,12 @@ def report_of(
         "user": user,
         "period": Period(now - 3 * DAY_S, now + 1),
         "made_s": now,
-        "log": Log(verification, key, checkpoint, subject),
-        "budget": Budget(BudgetLimits(), {}, used),
+        "log": ReportedLog(verification, key, checkpoint, subject),
+        "budget": BudgetState(BudgetLimits(), {}, used),
         "words": lambda token: f" w{token}",
         "vocabulary": "test",
     } | changes
-    return gather(entries, **given)
+    return build_report(entries, **given)
 
 
 def send(world, egress, caption, *, keep=0, prefix=(), tokens=(7, 8)):

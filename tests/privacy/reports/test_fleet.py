@@ -16,18 +16,18 @@ from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.reports.fleet import (
     Device,
-    examine,
     header_of_export,
     merge_rows,
     name_of_log,
+    verify_device,
 )
 from ugsd_privacy.reports.fleet_model import FleetRow
 from ugsd_privacy.reports.html import fleet_html
-from ugsd_privacy.reports.kept import KeptLog, KeptLogs
+from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.markdown import fleet_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.reports.telling import fleet_verdict, words_without_tricks
+from ugsd_privacy.reports.wording import fleet_verdict, plain_words
 from ugsd_privacy.tlog.cosignature import WitnessKey
 from ugsd_privacy.tlog.log_keys import LogKey
 
@@ -51,7 +51,7 @@ class Sender:
 
     def report(self, **changes: object) -> Report:
         made = report_of(self.world, checkpoint=self.note)
-        return made.model_copy(update=changes).without_content()
+        return made.model_copy(update=changes).redacted()
 
     def export(self, name: str = "log.ugsd") -> Path:
         path = self.folder / name
@@ -59,9 +59,9 @@ class Sender:
             export_log(view, self.note, self.world.log_key, file)
         return path
 
-    def kept(self) -> KeptLog:
-        row = examine(Device("hall", export=self.export()))
-        return KeptLogs().updated([row]).logs["hall"]
+    def kept(self) -> KnownLog:
+        row = verify_device(Device("hall", export=self.export()))
+        return KnownLogs().updated([row]).logs["hall"]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def elsewhere(new_world, tmp_path: Path) -> Iterator[Sender]:
 
 
 def failed(device: Device, what: str, index: int | None = None) -> FleetRow:
-    row = examine(device)
+    row = verify_device(device)
     assert (row.verification.outcome, row.verification.index) == ("failed", index)
     assert re.search(what, row.verification.message), row.verification.message
     return row
@@ -87,31 +87,31 @@ def failed(device: Device, what: str, index: int | None = None) -> FleetRow:
 def test_an_export_is_verified_here_and_extends_what_was_kept(hall: Sender) -> None:
     kept = hall.kept()
     hall.leave()
-    row = examine(Device("hall", hall.report(), hall.export(), kept))
+    row = verify_device(Device("hall", hall.report(), hall.export(), kept))
     assert (row.verification.outcome, row.verified_by) == ("verified", "reader")
     assert (row.earlier, row.verification.size) == (2, 4)
     assert row.logged == Amounts(blocks=2, tokens=4, bytes=row.total.bytes)
     assert row.log == hall.world.log_key.public.to_text()
-    again = KeptLogs(logs={"hall": kept}).updated([row]).logs["hall"]
+    again = KnownLogs(logs={"hall": kept}).updated([row]).logs["hall"]
     assert (again.size, again.key) == (4, kept.key)
 
 
 def test_a_report_alone_is_the_devices_own_word(hall: Sender) -> None:
-    row = examine(Device("hall", hall.report()))
+    row = verify_device(Device("hall", hall.report()))
     assert (row.verification.outcome, row.verified_by) == ("verified", "device")
     assert row.logged is None
-    assert KeptLogs().updated([row]).logs == {}, "nothing was proven"
+    assert KnownLogs().updated([row]).logs == {}, "nothing was proven"
 
 
 def test_an_export_alone_counts_the_whole_log(hall: Sender) -> None:
-    fleet = merge_rows([examine(Device("hall", export=hall.export()))])
+    fleet = merge_rows([verify_device(Device("hall", export=hall.export()))])
     (row,) = fleet.devices
     assert (row.total, row.logged and row.logged.blocks) == (Amounts(), 1)
     assert fleet.until_s - fleet.since_s == 3600, "the hours in the export"
 
 
 def test_a_tampered_export_is_named_with_its_leaf(hall: Sender) -> None:
-    kept, export = KeptLogs(logs={"hall": hall.kept()}), hall.export()
+    kept, export = KnownLogs(logs={"hall": hall.kept()}), hall.export()
     with hall.world.ledger.reading() as view:
         ((leaf, _),) = view.leaves(1, 2)
     smaller = leaf[:-5] + bytes([leaf[-5] - 1]) + leaf[-4:]
@@ -124,16 +124,20 @@ def test_a_tampered_export_is_named_with_its_leaf(hall: Sender) -> None:
 def test_last_weeks_export_sent_again_is_told_from_this_weeks(hall: Sender) -> None:
     old = hall.export("old.ugsd")
     hall.leave()
-    failed(Device("hall", export=old, kept=hall.kept()), "truncated: 4 leaves", 2)
+    failed(Device("hall", export=old, known=hall.kept()), "truncated: 4 leaves", 2)
 
 
 def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
     old, report, kept = hall.export("old.ugsd"), hall.report(), hall.kept()
     hall.leave()
     failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, 2 are here", 2)
-    failed(Device("hall", report, kept=hall.kept()), "rolled back: 4 records were kept, 2 are here")
-    failed(Device("hall", hall.report(log="", checkpoint=""), kept=kept), "the report is of no log")
-    row = examine(Device("hall", hall.report(), kept=kept))
+    failed(
+        Device("hall", report, known=hall.kept()), "rolled back: 4 records were kept, 2 are here"
+    )
+    failed(
+        Device("hall", hall.report(log="", checkpoint=""), known=kept), "the report is of no log"
+    )
+    row = verify_device(Device("hall", hall.report(), known=kept))
     assert row.verification.outcome == "missing", "it could be withheld"
     assert row.verification.message == "2 records of it kept, and no export came"
 
@@ -142,7 +146,7 @@ def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
 def test_a_report_that_tells_of_more_than_the_log_holds_is_told(hall: Sender, measure: str) -> None:
     report, export = hall.report(), hall.export()
     most = report.total.model_copy(update={"frames": 2})
-    sound = examine(Device("hall", report.model_copy(update={"total": most}), export))
+    sound = verify_device(Device("hall", report.model_copy(update={"total": most}), export))
     assert sound.verification.outcome == "verified"
     more = most.model_copy(update={measure: getattr(most, measure) + 1})
     told = report.model_copy(update={"total": more})
@@ -166,26 +170,26 @@ def forked(new_world, hall: Sender, tmp_path: Path) -> Iterator[Sender]:
 def test_forks_are_told(hall: Sender, forked: Sender) -> None:
     hall.leave()
     export, kept = hall.export("mine.ugsd"), hall.kept()
-    assert examine(Device("hall", hall.report(), export, kept)).verification.size == 4
+    assert verify_device(Device("hall", hall.report(), export, kept)).verification.size == 4
     failed(Device("hall", forked.report(), export), "not all those that were signed", 0)
-    failed(Device("hall", export=forked.export(), kept=kept), "not all those that were signed", 0)
-    failed(Device("hall", forked.report(), kept=kept), "forked: another log of 4 records")
+    failed(Device("hall", export=forked.export(), known=kept), "not all those that were signed", 0)
+    failed(Device("hall", forked.report(), known=kept), "forked: another log of 4 records")
     failed(Device("hall", export=export, others=(forked.note,)), "not all those that were", 0)
 
 
 def test_of_several_exports_the_longest_is_kept(hall: Sender) -> None:
-    old = examine(Device("hall", export=hall.export("old.ugsd")))
+    old = verify_device(Device("hall", export=hall.export("old.ugsd")))
     hall.leave()
-    new = examine(Device("hall", export=hall.export("new.ugsd")))
+    new = verify_device(Device("hall", export=hall.export("new.ugsd")))
     for rows in ([old, new], [new, old]):
-        assert KeptLogs().updated(rows).logs["hall"].size == 4
-    assert KeptLogs(logs={"hall": hall.kept()}).updated([old]).logs["hall"].size == 4
+        assert KnownLogs().updated(rows).logs["hall"].size == 4
+    assert KnownLogs(logs={"hall": hall.kept()}).updated([old]).logs["hall"].size == 4
 
 
 def test_another_log_in_a_devices_place_is_told(hall: Sender, elsewhere: Sender) -> None:
     kept = hall.kept()
-    failed(Device("hall", export=elsewhere.export(), kept=kept), "the export is of")
-    failed(Device("hall", elsewhere.report(), kept=kept), "the report is of")
+    failed(Device("hall", export=elsewhere.export(), known=kept), "the export is of")
+    failed(Device("hall", elsewhere.report(), known=kept), "the report is of")
     failed(Device("hall", elsewhere.report(), hall.export()), "the export is of")
     failed(Device("hall", elsewhere.report(), hall.export(), kept), "the report is of")
 
@@ -197,14 +201,14 @@ def test_a_report_whose_checkpoint_is_not_signed_is_told(hall: Sender) -> None:
 
 
 def test_what_a_device_finds_wrong_itself_stands_though_its_export_is_sound(hall: Sender) -> None:
-    row = examine(Device("hall", hall.report(verification=FAILED), hall.export()))
+    row = verify_device(Device("hall", hall.report(verification=FAILED), hall.export()))
     assert (row.verification, row.verified_by) == (FAILED, "device")
     assert row.logged is not None
-    assert KeptLogs().updated([row]).logs == {}
+    assert KnownLogs().updated([row]).logs == {}
 
 
 def test_a_log_that_did_not_come_is_missed(hall: Sender) -> None:
-    row = examine(Device("hall", kept=hall.kept()))
+    row = verify_device(Device("hall", known=hall.kept()))
     assert row.verification.outcome == "missing"
     fleet = merge_rows([row])
     assert fleet.failed == (row,)
@@ -227,15 +231,15 @@ def test_what_cannot_be_read_is_a_row_of_its_own(hall: Sender) -> None:
 
 def test_a_witness_that_is_asked_for_must_have_cosigned(hall: Sender) -> None:
     stranger = WitnessKey.generate().public
-    row = examine(Device("hall", export=hall.export()), [stranger])
+    row = verify_device(Device("hall", export=hall.export()), [stranger])
     assert "cosigned no checkpoint" in row.verification.message
 
 
 def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     hall: Sender, elsewhere: Sender
 ) -> None:
-    sound = examine(Device("hall", hall.report()))
-    broken = examine(Device("kitchen", elsewhere.report(verification=FAILED)))
+    sound = verify_device(Device("hall", hall.report()))
+    broken = verify_device(Device("kitchen", elsewhere.report(verification=FAILED)))
     fleet = merge_rows([sound, broken])
     assert [row.device for row in fleet.devices] == ["kitchen", "hall"]
     assert [row.device for row in fleet.failed] == ["kitchen"]
@@ -249,7 +253,7 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
 
 
 def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: Sender) -> None:
-    row = examine(Device("hall", hall.report(subject="0" * 16)))
+    row = verify_device(Device("hall", hall.report(subject="0" * 16)))
     other = row.model_copy(update={"subject": "1" * 16})
     both = merge_rows([row, other])
     assert [found.device for found in both.devices] == ["hall", "hall (2)"]
@@ -268,25 +272,25 @@ def test_what_was_kept_is_saved_whole_and_anything_else_refused(
     hall: Sender, tmp_path: Path
 ) -> None:
     path = tmp_path / "kept.json"
-    assert KeptLogs.load(path).logs == {}
-    kept = KeptLogs(named_by="file", logs={"hall": hall.kept()})
+    assert KnownLogs.load(path).logs == {}
+    kept = KnownLogs(named_by="file", logs={"hall": hall.kept()})
     kept.save(path)
-    assert KeptLogs.load(path) == kept
+    assert KnownLogs.load(path) == kept
     for text in ("", "{", '{"format": "ugsd-kept/2"}', kept.model_dump_json()[:-9]):
         path.write_text(text)
         with pytest.raises(ReportRejected, match="earlier fleet report"):
-            KeptLogs.load(path)
+            KnownLogs.load(path)
     other = LogKey.generate().public.to_text()
     for change in ({"key": "nobody"}, {"key": other}, {"checkpoint": "x"}, {"size": 99}):
         damaged = kept.logs["hall"].model_copy(update=change)
-        KeptLogs(named_by="file", logs={"hall": damaged}).save(path)
+        KnownLogs(named_by="file", logs={"hall": damaged}).save(path)
         with pytest.raises(ReportRejected, match="what was kept of hall is damaged"):
-            KeptLogs.load(path)
+            KnownLogs.load(path)
 
 
 def test_another_key_than_was_kept_is_told(hall: Sender) -> None:
     other = hall.kept().model_copy(update={"key": LogKey.generate().public.to_text()})
-    failed(Device("hall", export=hall.export(), kept=other), "the export is of")
+    failed(Device("hall", export=hall.export(), known=other), "the export is of")
 
 
 MARKUP = (
@@ -299,10 +303,10 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampl
 
 @given(name=NAMES)
 def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
-    name = words_without_tricks(name)
+    name = plain_words(name)
     assume(name.strip())
     found = Verification(outcome="failed", message=name)
-    row = examine(Device("x", fault="x")).model_copy(update={"verification": found})
+    row = verify_device(Device("x", fault="x")).model_copy(update={"verification": found})
     named = [merge_rows([row.model_copy(update={"device": device})]) for device in ("x", name)]
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     plain, hostile = (parser.parse(fleet_markdown(fleet)) for fleet in named)
@@ -317,14 +321,14 @@ def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
 
 def test_a_hostile_name_or_message_turns_and_colours_nothing(hall: Sender) -> None:
     told = Verification(outcome="failed", message="\x1b[31m\u202eevil", index=1)
-    row = examine(Device("\x1b[2Jhall", hall.report(verification=told)))
+    row = verify_device(Device("\x1b[2Jhall", hall.report(verification=told)))
     assert row.device == "\\x1b[2Jhall"
     assert row.verification.message == "\\x1b[31m\\u202eevil"
 
 
 def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> None:
-    proven = examine(Device("hall", hall.report(), hall.export()))
-    told = examine(Device("kitchen", elsewhere.report()))
+    proven = verify_device(Device("hall", hall.report(), hall.export()))
+    told = verify_device(Device("kitchen", elsewhere.report()))
     assert fleet_verdict(merge_rows([proven])) == "Every log verifies"
     assert fleet_verdict(merge_rows([proven, told])) == (
         "Nothing is known to be wrong; 1 of 2 logs by the device's own word"
@@ -333,7 +337,10 @@ def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> 
 
 def test_the_time_of_a_fleet_is_that_of_its_reports(hall: Sender, elsewhere: Sender) -> None:
     report = hall.report()
-    rows = [examine(Device("hall", report)), examine(Device("kitchen", export=elsewhere.export()))]
+    rows = [
+        verify_device(Device("hall", report)),
+        verify_device(Device("kitchen", export=elsewhere.export())),
+    ]
     fleet = merge_rows(rows)
     assert (fleet.since_s, fleet.until_s) == (report.since_s, report.until_s)
 
@@ -341,7 +348,7 @@ def test_the_time_of_a_fleet_is_that_of_its_reports(hall: Sender, elsewhere: Sen
 def test_only_caps_that_are_met_are_named(hall: Sender) -> None:
     caps = tuple(cap.model_copy(update={"is_met": cap.cap == "bytes_per_day"})
                  for cap in hall.report().caps)  # fmt: skip
-    assert examine(Device("hall", hall.report(caps=caps))).caps_met == ("bytes_per_day",)
+    assert verify_device(Device("hall", hall.report(caps=caps))).caps_met == ("bytes_per_day",)
 
 
 def test_an_export_that_is_gone_or_a_folder_costs_no_other_its_row(hall: Sender) -> None:

@@ -15,17 +15,17 @@ from pydantic import BaseModel
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.ledger import Decision
+from ugsd_privacy.ledger import BlockDecisionRow
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period
-from ugsd_privacy.reports.fleet import Device, examine, merge_rows
-from ugsd_privacy.reports.gather import Budget, Log, Protections, gather
+from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.html import fleet_html, report_html
 from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
 from ugsd_privacy.reports.model import Gap, Protection, Report, Sent, Word
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.schema import read_report, report_schema
-from ugsd_privacy.reports.telling import left, used
+from ugsd_privacy.reports.wording import remaining_text, used_text
 
 from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
 
@@ -43,7 +43,7 @@ def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world)
     send(world, egress, caption, tokens=(7, 8))
     send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
     decisions = [
-        Decision(0, "", caption.id, start, 4, 0.1, outcome, why)
+        BlockDecisionRow(0, "", caption.id, start, 4, 0.1, outcome, why)
         for start, outcome, why in ((0, "sent", "unsure"), (8, "kept", "sure"), (12, "alone", "x"))
     ]
     (row,) = report_of(world, decisions=decisions).captions
@@ -91,7 +91,7 @@ def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
 
 def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(world) -> None:
     egress = world.egress(sigma=2.0)
-    one = dp.spend(sensitivity=2.0, sigma=2.0, vectors=2)
+    one = dp.privacy_cost(sensitivity=2.0, sigma=2.0, vectors=2)
     world.now_s -= 2 * DAY_S
     send(world, egress, world.connect(egress))
     world.now_s += DAY_S
@@ -100,7 +100,7 @@ def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(worl
     egress.reset(["lifetime"])
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    epsilon = [dp.epsilon_of_spend(spend, 1e-6) for spend in (one, 2 * one, one)]
+    epsilon = [dp.epsilon_of_privacy_cost(spend, 1e-6) for spend in (one, 2 * one, one)]
     assert [day.lifetime.epsilon for day in found.days if day.lifetime] == epsilon
     assert [day.epsilon.epsilon for day in found.days if day.epsilon] == [epsilon[0]] * 3
     assert found.lifetime is not None
@@ -151,16 +151,16 @@ def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
 
 
 def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
-    def decision(outcome: str, reason: str) -> Decision:
-        return Decision(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+    def decision(outcome: str, reason: str) -> BlockDecisionRow:
+        return BlockDecisionRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
     cap = "blocks_per_day: 2 used of 2, 1 more wanted"
-    found = gather(
+    found = build_report(
         (),
         user="ada",
         period=Period(0, 10),
         made_s=10,
-        budget=Budget(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
+        budget=BudgetState(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
         decisions=[
             decision("kept", "sure: 0.1 below 0.2"),
             decision("kept", "sure: 0.05 below 0.2"),
@@ -170,7 +170,7 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
             decision("sent", "unsure: 0.9 reaches 0.2; in vain: deadline"),
             dataclasses.replace(decision("withheld", cap), time_s=10),
         ],
-        log=Log(VERIFIED),
+        log=ReportedLog(VERIFIED),
     )
     assert [(r.outcome, r.reason, r.is_cap, r.blocks) for r in found.reasons] == [
         ("kept", "sure", False, 2),
@@ -193,7 +193,7 @@ def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None
     text = found.model_dump_json()
     check = jsonschema.Draft202012Validator(schema)
     check.validate(json.loads(text))
-    check.validate(json.loads(merge_rows([examine(Device("a", found))]).model_dump_json()))
+    check.validate(json.loads(merge_rows([verify_device(Device("a", found))]).model_dump_json()))
     assert not check.is_valid(json.loads(text) | {"more": 1})
     assert read_report(text.encode()) == found
 
@@ -211,10 +211,10 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     told = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
     way = Protection(title=path, leaves=(path,), bound=(path,), learnt=(path,), source=path)
     found = report_of(
-        world, user, verification=told, vocabulary=path, protections=Protections(ways=(way,))
+        world, user, verification=told, vocabulary=path, protections=Protections(disclosures=(way,))
     )
-    shared = found.without_content()
-    fleet = merge_rows([examine(Device("one", found))])
+    shared = found.redacted()
+    fleet = merge_rows([verify_device(Device("one", found))])
     assert user in found.model_dump_json()
     texts = (
         *map(BaseModel.model_dump_json, (shared, fleet)),
@@ -224,7 +224,7 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     for secret in (user, path, "w7", found.captions[0].caption):
         assert all(secret not in text for text in texts)
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
-    kept = report_of(world, user, verification=located).without_content()
+    kept = report_of(world, user, verification=located).redacted()
     assert kept.verification == located
 
 
@@ -238,7 +238,7 @@ ALLOWED = {
 def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
-    shared = report_of(world).without_content()
+    shared = report_of(world).redacted()
     assert {name for name in Report.model_fields if getattr(shared, name)} <= ALLOWED
     assert set(Report.model_fields) - ALLOWED == {
         "user", "captions", "vocabulary", "protections", "faults"
@@ -296,12 +296,14 @@ def test_what_is_told_of_an_epsilon_is_never_less_than_it_is(world) -> None:
     egress = world.egress(sigma=1.0)
     send(world, egress, world.connect(egress))
     with world.ledger.reading() as view:
-        budget = Budget(BudgetLimits(epsilon_per_day=20.0), {}, view.used("", egress_hour(world)))
+        budget = BudgetState(
+            BudgetLimits(epsilon_per_day=20.0), {}, view.used("", egress_hour(world))
+        )
     (cap,) = [row for row in budget.rows() if row.cap == "epsilon_per_day"]
     assert cap.used is not None
     assert cap.left is not None
-    assert cap.used <= float(used(cap)) < cap.used + 0.11
-    assert cap.left - 0.11 < float(left(cap)) <= cap.left
+    assert cap.used <= float(used_text(cap)) < cap.used + 0.11
+    assert cap.left - 0.11 < float(remaining_text(cap)) <= cap.left
 
 
 def egress_hour(world) -> int:
@@ -313,7 +315,7 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     egress = world.egress()
     world.connect(egress)
     decisions = [
-        Decision(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
+        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
         for told in (
             ("kept", secret), ("kept", "her own"), ("kept", "sure: 0.1 below 0.2"),
             ("withheld", "bytes_per_day: 1 used of 1"),
@@ -322,7 +324,7 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     ]  # fmt: skip
     found = report_of(world, decisions=decisions)
     assert secret in found.model_dump_json()
-    shared = found.without_content()
+    shared = found.redacted()
     assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
         ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
         ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
@@ -338,7 +340,7 @@ def test_what_is_left_out_is_said_to_be(world, form) -> None:
     send(world, egress, world.connect(egress))
     found = report_of(world)
     said = "Left out: what left, in words, is for its owner."
-    assert said in form(found.without_content())
+    assert said in form(found.redacted())
     assert said not in form(found)
 
 
@@ -349,7 +351,7 @@ def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
     found = found.model_copy(update={"faults": ("a cap that was set on this device is none",)})
     for form in (report_html, report_markdown):
         assert "Not part of the log: a cap that was set on this device is none" in form(found)
-        assert "Not part of the log" not in form(found.without_content())
+        assert "Not part of the log" not in form(found.redacted())
 
 
 def test_a_report_that_ends_before_it_begins_is_rejected(world) -> None:

@@ -167,11 +167,11 @@ def test_who_decides_waits_for_who_decided_first(folder: Path, tree: Tree) -> No
 
     def second() -> None:
         begun.set()
-        with state.deciding(origin) as latest:
+        with state.transaction(origin) as latest:
             sizes.append(latest.size)
 
     thread = threading.Thread(target=second)
-    with state.deciding(origin) as latest:
+    with state.transaction(origin) as latest:
         thread.start()
         begun.wait()
         thread.join(0.3)

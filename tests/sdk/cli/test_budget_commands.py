@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import CAPS, BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerUnavailable
-from ugsd_privacy.ledger import Decision, Ledger
-from ugsd_privacy.ledger.journal import DECISIONS_KEPT
+from ugsd_privacy.ledger import BlockDecisionRow, Ledger
+from ugsd_privacy.ledger.decisions import MAX_DECISIONS
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.caption import Caption
@@ -25,7 +25,7 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.events import Outcome
 from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.reports.budget import budget_report
 from ugsd_sdk.reports.decisions import Advice
 from ugsd_sdk.settings.config import Settings
@@ -35,7 +35,9 @@ Voice = NDArray[np.float32]
 Capsys = pytest.CaptureFixture[str]
 
 FRAME = 256
-TWO_BLOCKS = dp.epsilon_of_spend(dp.spend(sensitivity=2.0, sigma=1.0, vectors=12), 1e-6)
+TWO_BLOCKS = dp.epsilon_of_privacy_cost(
+    dp.privacy_cost(sensitivity=2.0, sigma=1.0, vectors=12), 1e-6
+)
 """An epsilon that ten states fit in, and fifteen do not."""
 MET = {
     "blocks_per_caption": 2,
@@ -82,16 +84,16 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys, cap: str
 ) -> None:
     settings = Settings(
-        limits=BudgetLimits.uncapped(**{cap: MET[cap]}), noise={"sigma": 1.0}, user="ada"
+        limits=BudgetLimits.without_caps(**{cap: MET[cap]}), noise={"sigma": 1.0}, user="ada"
     )
     policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
     with new_captioner(config=settings, policy=policy) as captioner:
         caption = captioner.caption(voice, 16_000)
     sent = len(fake.blocks)
     assert 0 < sent < 5
-    assert caption.degraded == f"budget: {cap}"
-    alone = [Outcome.ALONE] * (4 - sent)
-    assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.WITHHELD, *alone]
+    assert caption.unverified_reason == f"budget: {cap}"
+    alone = [Outcome.VERIFIER_DISABLED] * (4 - sent)
+    assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.BLOCKED, *alone]
     refused = caption.decisions[sent]
     assert re.fullmatch(rf"{cap}: \S+ used of \S+, \S+ more wanted", refused.reason)
     assert refused.start == 5 * sent
@@ -121,7 +123,7 @@ def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
     with new_captioner(config=settings) as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.decisions[0].reason == "epsilon_per_day: 0 used of 1000, inf more wanted"
-    assert caption.escalation.guarantee is None, "no state left"
+    assert caption.usage.guarantee is None, "no state left"
     assert not fake.blocks
     out = told(capsys, "explain", *at)
     assert "-> no state without noise fits epsilon_per_day: set noise, or lift the cap" in out
@@ -142,7 +144,7 @@ def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Vo
     for name, sigma in (("little", 0.5), ("much", 2.0)):
         settings = Settings(noise={"sigma": sigma}, user=name)
         with new_captioner(config=settings) as captioner:
-            words[name] = captioner.caption(voice, 16_000).escalation.guarantee
+            words[name] = captioner.caption(voice, 16_000).usage.guarantee
     little, much = words["little"], words["much"]
     assert (little.word, much.word) == ("noise", "privacy")
     assert much.epsilon < 10 < little.epsilon
@@ -162,9 +164,9 @@ def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
     policy = AlwaysEscalate(Disclosure.ALL_STATES)
     with new_captioner(config=settings, policy=policy) as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
-    assert caption.escalation.disclosed_states == 24
-    guarantee = caption.escalation.guarantee
+    assert caption.unverified_reason is None
+    assert caption.usage.num_disclosed_states == 24
+    guarantee = caption.usage.guarantee
     assert guarantee is not None
     assert guarantee.epsilon is not None
     assert 3.999 < guarantee.epsilon <= 4
@@ -190,7 +192,7 @@ def test_each_user_is_held_to_their_own_caps(
     for user in ("ada", "ben", "cleo", "dan"):
         before = len(fake.blocks)
         with new_captioner(config=path, user=user) as captioner:
-            why[user] = captioner.caption(voice, 16_000).degraded
+            why[user] = captioner.caption(voice, 16_000).unverified_reason
         sent[user] = len(fake.blocks) - before
     assert sent == {"ada": 2, "ben": 1, "cleo": 5, "dan": 4}
     assert why == {
@@ -205,9 +207,9 @@ def test_what_a_policy_keeps_is_told_with_uncertainty_and_threshold(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     with new_captioner(policy=UncertaintyPolicy(0.9)) as captioner:
-        captioner.connect()  # nothing is noted before the ledger is open
+        captioner.wait_until_connected()  # nothing is noted before the ledger is open
         caption = captioner.caption(voice, 16_000)
-    assert set(outcomes(caption)) == {Outcome.KEPT}
+    assert set(outcomes(caption)) == {Outcome.LOCAL}
     for block in caption.decisions:
         assert block.reason == f"sure: {block.uncertainty:.3g} below 0.9"
     assert "a lower threshold would send it" in told(capsys, "explain", *at)
@@ -218,14 +220,14 @@ def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, dra
 
     heard = drafter.encode
 
-    def encode(samples: Any, habit: Any) -> Any:
-        return replace(heard(samples, habit), heard=np.zeros(3, dtype=np.float32))
+    def encode(samples: Any, profile: Any) -> Any:
+        return replace(heard(samples, profile), unnormalised=np.zeros(3, dtype=np.float32))
 
     drafter.encode = encode
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
     assert {d.reason for d in caption.decisions} == {"not acquainted with the voice"}
-    assert set(outcomes(caption)) == {Outcome.KEPT}
+    assert set(outcomes(caption)) == {Outcome.LOCAL}
 
 
 def test_a_verdict_that_never_came_is_told(
@@ -234,9 +236,9 @@ def test_a_verdict_that_never_came_is_told(
     fake.answer = lambda block: None
     settings = Settings(verifier={"deadline_s": 0.5})
     with new_captioner(config=settings) as captioner:
-        captioner.connect()  # so that the deadline is the block's alone
+        captioner.wait_until_connected()  # so that the deadline is the block's alone
         caption = captioner.caption(voice, 16_000)
-    assert outcomes(caption) == [Outcome.SENT, *[Outcome.ALONE] * 4]
+    assert outcomes(caption) == [Outcome.SENT, *[Outcome.VERIFIER_DISABLED] * 4]
     assert caption.decisions[0].reason == "the policy sends it; in vain: deadline"
     assert caption.decisions[1].reason == "after the block at 0: deadline"
     assert "raise verifier.deadline_s" in told(capsys, "explain", *at)
@@ -256,10 +258,10 @@ def test_a_journal_that_cannot_be_written_costs_no_caption(
     def full(self: Ledger) -> None:
         raise LedgerUnavailable("full")
 
-    monkeypatch.setattr(Ledger, "owning", full)
+    monkeypatch.setattr(Ledger, "as_owner", full)
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
+    assert caption.unverified_reason is None
     assert "decisions were not noted: LedgerUnavailable" in caplog.text
 
 
@@ -284,12 +286,14 @@ def test_a_window_that_passed_is_no_longer_waited_for() -> None:
     hour = 500_000
     reason = "tokens_per_{}: 9 used of 9, 1 more wanted"
     for window, hours in (("hour", 1), ("day", 24)):
-        refused = Decision(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason.format(window))
+        refused = BlockDecisionRow(
+            3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason.format(window)
+        )
         anew = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
         now = Advice.on(refused, hour)
-        assert now.frees_up == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * anew))
+        assert now.available_at == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * anew))
         assert "--user 'a b'" in now.text, "to be pasted into a shell"
-        assert Advice.on(refused, hour + hours).frees_up is None
+        assert Advice.on(refused, hour + hours).available_at is None
         assert "has begun anew since" in Advice.on(refused, hour + hours).text
 
 
@@ -302,7 +306,7 @@ def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
         (3601, "29T01", "30T00"),
     ):
         report = budget_report(settings, clock=lambda s=start_s + later_s: s, uptime=lambda: None)
-        anew = {row.cap: row.begins_anew for row in report.rows}
+        anew = {row.cap: row.resets_at for row in report.rows}
         assert anew["blocks_per_hour"] == f"2026-03-{hour}:00Z"
         assert anew["blocks_per_day"] == f"2026-03-{day}:00Z"
         assert anew["blocks_per_caption"] is None
@@ -315,20 +319,22 @@ def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
         capsys, "set", "tokens_per_day=12", "--user", "ada", *at
     )
     told(capsys, "set", "blocks_per_day=1", "--everyone", *at)
-    lavish = Settings(limits=BudgetLimits.uncapped())
+    lavish = Settings(limits=BudgetLimits.without_caps())
     for user, expected in (("ada", 1), ("ben", 1)):
         before = len(fake.blocks)
         with new_captioner(config=lavish, user=user) as captioner:
             caption = captioner.caption(voice, 16_000)
         assert len(fake.blocks) - before == expected
-        assert caption.degraded == "budget: blocks_per_day"
+        assert caption.unverified_reason == "budget: blocks_per_day"
     told(capsys, "set", "blocks_per_day=none", "--everyone", *at)
     with new_captioner(config=lavish, user="ada") as captioner:
         caption = captioner.caption(voice, 16_000)
-        assert caption.degraded == "budget: tokens_per_day"
-        assert caption.escalation.blocks == 1, "7 of 12 tokens were left"
+        assert caption.unverified_reason == "budget: tokens_per_day"
+        assert caption.usage.num_blocks == 1, "7 of 12 tokens were left"
         told(capsys, "set", "tokens_per_day=none", "--user", "ada", *at)
-        assert captioner.caption(voice, 16_000).degraded is None, "in a running process too"
+        assert captioner.caption(voice, 16_000).unverified_reason is None, (
+            "in a running process too"
+        )
 
 
 def test_where_the_settings_allow_less_that_is_said(at: list[str], capsys: Capsys) -> None:
@@ -339,18 +345,18 @@ def test_where_the_settings_allow_less_that_is_said(at: list[str], capsys: Capsy
 def test_a_reset_begins_windows_anew_and_is_in_the_log(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
-    settings = Settings(limits=BudgetLimits.uncapped(blocks_per_day=5, blocks_per_lifetime=10))
+    settings = Settings(limits=BudgetLimits.without_caps(blocks_per_day=5, blocks_per_lifetime=10))
     with new_captioner(config=settings, user="ada") as captioner:
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        assert [c.unverified_reason for c in captions] == [None, "budget: blocks_per_day"]
         out = told(capsys, "reset", "--user", "ada", "--yes", *at)
         assert out == "ada: hour and day begun anew; record 6 of the log says so\n"
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
-        assert [c.degraded for c in captions] == [None, "budget: blocks_per_day"]
+        assert [c.unverified_reason for c in captions] == [None, "budget: blocks_per_day"]
         told(capsys, "reset", "--user", "ada", "--yes", *at)
-        assert captioner.caption(voice, 16_000).degraded == "budget: blocks_per_lifetime"
+        assert captioner.caption(voice, 16_000).unverified_reason == "budget: blocks_per_lifetime"
         told(capsys, "reset", "--user", "ada", "--window", "lifetime", "--yes", *at)
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     assert main(["audit", "show", *at]) == 0
     shown = capsys.readouterr().out
     assert shown.count("reset: hour, day ") == 2
@@ -426,17 +432,19 @@ def test_the_budget_is_shown_with_epsilon_and_its_word(
 
 
 def test_noting_takes_less_than_a_millisecond(tmp_path: Path) -> None:
-    from ugsd_sdk.decoding.events import JudgedBlock
+    from ugsd_sdk.decoding.events import BlockOutcome
 
-    door = Door(Home.at(tmp_path), BudgetLimits(), "ada")
-    blocks = [JudgedBlock(5 * i, 5, 0.5, Outcome.SENT, "unsure: 0.5 reaches 0.3") for i in range(5)]
-    door.open()
+    user_egress = UserEgress(Home.from_path(tmp_path), BudgetLimits(), "ada")
+    blocks = [
+        BlockOutcome(5 * i, 5, 0.5, Outcome.SENT, "unsure: 0.5 reaches 0.3") for i in range(5)
+    ]
+    user_egress.open()
     seconds = []
     for number in range(200):
         started_s = time.perf_counter()
-        door.note(number.to_bytes(16), blocks)
+        user_egress.record_decisions(number.to_bytes(16), blocks)
         seconds.append(time.perf_counter() - started_s)
-    door.close()
+    user_egress.close()
     assert np.median(seconds) < 1e-3
     with Ledger(tmp_path / "ledger", create=False) as ledger, ledger.reading() as view:
-        assert len(view.decisions("ada", limit=DECISIONS_KEPT)) == 1000
+        assert len(view.decisions("ada", limit=MAX_DECISIONS)) == 1000

@@ -41,7 +41,7 @@ def clip(tmp_path: Path, voice: NDArray[np.float32]) -> str:
 def used_home(new_captioner: New, voice: NDArray[np.float32], tmp_path: Path) -> Path:
     """A home from which one caption's five blocks left."""
     with new_captioner(user="ada") as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home"
 
 
@@ -275,7 +275,7 @@ def test_words_that_left_and_were_replaced_are_shown(
     new_captioner: New, fake: Any, voice: Any
 ) -> None:
     from ugsd_privacy.protocol.messages import Verdict
-    from ugsd_sdk.cli.show import caption_text
+    from ugsd_sdk.cli.caption_output import caption_text
 
     fake.answer = lambda block: Verdict(
         caption=block.caption,
@@ -296,7 +296,7 @@ def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, 
     import io
 
     from rich.console import Console
-    from ugsd_sdk.cli.show import print_caption
+    from ugsd_sdk.cli.caption_output import print_caption
 
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)

@@ -21,7 +21,7 @@ from ugsd_privacy.errors import PrivacyError, ReportRejected
 from ugsd_privacy.ledger import LedgerRow
 from ugsd_privacy.reports import fleet as fleet_module
 from ugsd_privacy.reports.entries import Entry, total_of
-from ugsd_privacy.reports.fleet import Device, examine, merge_rows
+from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.html import report_html
 from ugsd_privacy.reports.markdown import report_markdown
 from ugsd_privacy.reports.model import Reason
@@ -186,8 +186,8 @@ def test_extreme_numbers_in_reports_meet_typed_errors(
     assert report_html(report)
     assert report_markdown(report)
     rows = [
-        examine(Device("hostile", report)),
-        examine(Device("honest", read_report(json.dumps(HONEST_REPORT).encode()))),
+        verify_device(Device("hostile", report)),
+        verify_device(Device("honest", read_report(json.dumps(HONEST_REPORT).encode()))),
     ]
     page = json.loads(merge_rows(rows).model_dump_json())
     assert honest_row(page)["total"] == HONEST_REPORT["total"]
@@ -279,8 +279,8 @@ def test_an_unforeseen_fault_costs_one_row(
 
     monkeypatch.setattr(fleet_module, "_check_report", lambda d, e: d.report and broken())
     rows = [
-        examine(Device("hostile", read_report(json.dumps(HOSTILE_REPORT).encode()))),
-        examine(Device("silent")),
+        verify_device(Device("hostile", read_report(json.dumps(HOSTILE_REPORT).encode()))),
+        verify_device(Device("silent")),
     ]
     told = {row.device: row.verification for row in merge_rows(rows).devices}
     assert told["hostile"].outcome == "failed"
@@ -313,7 +313,7 @@ def test_reasons_of_an_application_are_counted_to_a_bound() -> None:
     rows = tuple(
         Reason(outcome="kept", reason=word, is_cap=False, blocks=MOST) for word in ("mine", "yours")
     )
-    shared = REPORT.model_copy(update={"reasons": rows, "total": amounts(1)}).without_content()
+    shared = REPORT.model_copy(update={"reasons": rows, "total": amounts(1)}).redacted()
     assert read_report(shared.model_dump_json().encode()).reasons[0].blocks == MOST
 
 

@@ -21,7 +21,7 @@ from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
 
 Capsys = pytest.CaptureFixture[str]
@@ -34,7 +34,7 @@ USER = "ada@home"
 def used(new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path) -> Path:
     """A home from which one caption of ada's left."""
     with new_captioner(user=USER) as captioner:
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home"
 
 
@@ -143,7 +143,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
         capsys.readouterr()
 
     def fleet(*options: str, code: int = 0) -> dict[str, Any]:
-        named = ["--by-file", "--kept", str(kept), "--format", "json", *options]
+        named = ["--by-file", "--known", str(kept), "--format", "json", *options]
         assert main(["audit", "fleet", *files, *named]) == code
         told: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert USER not in json.dumps(told)
@@ -172,7 +172,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
     assert told == {"office": "failed", "hall": "missing"}
     kept.write_text("[]")
-    assert main(["audit", "fleet", files[0], "--kept", str(kept)]) == 1
+    assert main(["audit", "fleet", files[0], "--known", str(kept)]) == 1
     assert "not what an earlier fleet report kept" in capsys.readouterr().err
 
 
@@ -238,7 +238,7 @@ def test_words_are_written_for_their_owner_alone(used: Path, tmp_path: Path) -> 
 def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
     used: Path, tmp_path: Path
 ) -> None:
-    home = Home.at(used)
+    home = Home.from_path(used)
     with home.open_ledger() as ledger, ledger.signing() as log:
         note = LogSigner(LogKey.load(home.log_key)).sign(log)[1]
     home.cosigned.mkdir()
@@ -315,7 +315,7 @@ def test_every_block_that_was_decided_on_is_counted(
     limits = {"blocks_per_day": 1}
     config = Settings.model_validate({"home": tmp_path / "home", "user": USER, "limits": limits})
     with new_captioner(config=config) as captioner:
-        degraded = [captioner.caption(voice, 16_000).degraded for _ in range(3)]
+        degraded = [captioner.caption(voice, 16_000).unverified_reason for _ in range(3)]
     assert any(degraded)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
     withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
@@ -434,7 +434,7 @@ def test_devices_that_send_folders_of_their_own_are_told_apart(
         written(home, "--format", "json", "--without-content", out=report)
         assert main(["audit", "export", str(export), "--home", str(home)]) == 0
         files += [str(report), str(export)]
-    kept = ["--kept", str(tmp_path / "kept.json"), "--format", "json"]
+    kept = ["--known", str(tmp_path / "kept.json"), "--format", "json"]
     capsys.readouterr()
     for _ in range(2):
         assert main(["audit", "fleet", *files, "--by-file", *kept]) == 0
@@ -463,9 +463,9 @@ def test_two_exports_of_one_log_that_went_apart_are_told(
     shutil.copytree(used, tmp_path / "fork")
     files = []
     for name, home in (("one", used), ("two", tmp_path / "fork")):
-        door = Door(Home.at(home), BudgetLimits(), USER)
-        door.open().reset(["day" if name == "one" else "hour"])
-        door.close()
+        user_egress = UserEgress(Home.from_path(home), BudgetLimits(), USER)
+        user_egress.open().reset(["day" if name == "one" else "hour"])
+        user_egress.close()
         files.append(str(tmp_path / f"{name}.ugsd"))
         assert main(["audit", "export", files[-1], "--home", str(home)]) == 0
     capsys.readouterr()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.events import Source
-from ugsd_sdk.errors import WrongVerifier
+from ugsd_sdk.decoding.events import TokenSource
+from ugsd_sdk.errors import VerifierMismatch
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]
@@ -32,7 +32,7 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
         return transport
 
     with new_captioner(verifier=holding) as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         answers = late[0]._answers
         held: list[bytes] = []
 
@@ -46,13 +46,13 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
             def clear(self) -> None: ...
 
         late[0]._answers = Slow()  # type: ignore[assignment]
-        assert captioner.caption(voice, 16_000).degraded == "deadline"
-        assert captioner.caption(voice, 16_000).degraded == "deadline"
+        assert captioner.caption(voice, 16_000).unverified_reason == "deadline"
+        assert captioner.caption(voice, 16_000).unverified_reason == "deadline"
         assert len(fake.blocks) == 1, "nothing more leaves while an answer is owed"
         answers.extend(held)
         late[0]._answers = answers
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
+    assert caption.unverified_reason is None
     assert fake.connections == 1
 
 
@@ -66,10 +66,10 @@ def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
         return transports[-1]
 
     with new_captioner(verifier=remembered) as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         transports[0].close()
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded is None
+    assert caption.unverified_reason is None
     assert fake.connections == 2
 
 
@@ -91,26 +91,26 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
 
     with new_captioner(verifier=closing_after_one_verdict) as captioner:
         caption = captioner.caption(voice, 16_000)
-        captioner.connect()
+        captioner.wait_until_connected()
         assert len(fake.blocks) == 1, "a new session holds nothing that a block could build on"
         assert fake.connections == 2, "and is made for the next caption"
-        assert captioner.caption(voice, 16_000).degraded is None
-    assert caption.degraded == "verifier unreachable"
-    assert caption.escalation.blocks == caption.escalation.frames == len(caption.receipts) == 1
+        assert captioner.caption(voice, 16_000).unverified_reason is None
+    assert caption.unverified_reason == "verifier unreachable"
+    assert caption.usage.num_blocks == caption.usage.num_frames == len(caption.receipts) == 1
     sources = [token.source for token in caption.tokens]
-    assert sources == [Source.VERIFIED] * 5 + [Source.DRAFTED] * (len(sources) - 5)
+    assert sources == [TokenSource.VERIFIED] * 5 + [TokenSource.DRAFTED] * (len(sources) - 5)
 
 
 def test_it_reconnects_on_a_later_caption_after_a_lie(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ugsd_sdk.connection.link._FIRST_BACK_OFF_S", 0.0)
+    monkeypatch.setattr("ugsd_sdk.connection.verifier_connection._FIRST_BACK_OFF_S", 0.0)
     honest, fake.answer = fake.answer, lambda block: b"garbage"
     with new_captioner() as captioner:
         captioner._load().link._first_back_off_s = 0.0
-        assert captioner.caption(voice, 16_000).degraded == "verifier misbehaved"
+        assert captioner.caption(voice, 16_000).unverified_reason == "verifier misbehaved"
         fake.answer = honest
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     assert fake.connections == 2
 
 
@@ -134,10 +134,10 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
 
     with new_captioner(verifier=transport) as captioner:
         told = f"speaks wire version {version}, this device 1"
-        with pytest.raises(WrongVerifier, match=told) as refused:
-            captioner.connect(5)
+        with pytest.raises(VerifierMismatch, match=told) as refused:
+            captioner.wait_until_connected(5)
         caption = captioner.caption(voice, 16_000)
-    assert caption.degraded == refused.value.reason == "verifier of another version"
+    assert caption.unverified_reason == refused.value.reason == "verifier of another version"
     assert len(frames) == 1, "no block is sent"
 
 
@@ -154,7 +154,7 @@ def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
 
     monkeypatch.setattr(ServerChannel, "receive_hello", of_another_version)
     with new_captioner() as captioner:
-        with pytest.raises(WrongVerifier, match="channel version 2"):
-            captioner.connect(5)
-        assert captioner.caption(voice, 16_000).escalation.frames == 0
+        with pytest.raises(VerifierMismatch, match="channel version 2"):
+            captioner.wait_until_connected(5)
+        assert captioner.caption(voice, 16_000).usage.num_frames == 0
     assert not fake.blocks

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
-from ugsd_sdk.errors import ConfigError, Unreachable
+from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 
 ANNOUNCE = 'print(\'{"url": "ws://127.0.0.1:9", "public_key": "k"}\', flush=True)'
 
@@ -68,14 +68,14 @@ def test_it_is_killed_where_it_does_not_listen(
 def test_a_child_that_announces_nothing_is_ended(tmp_path: Path, code: str) -> None:
     child = Child(tmp_path / "home", code)
     started = time.monotonic()
-    with pytest.raises(Unreachable, match=r"embedded-verifier\.log"):
+    with pytest.raises(VerifierUnreachable, match=r"embedded-verifier\.log"):
         child.start(1.0)
     assert child.process is None
     assert time.monotonic() - started < 5
 
 
 def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(VerifierUnreachable):
         Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
     log = tmp_path / "home" / "embedded-verifier.log"
     assert "no model" in log.read_text()
@@ -85,7 +85,7 @@ def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
 def test_what_it_wrote_is_its_owners_alone(tmp_path: Path) -> None:
     log = tmp_path / "home" / "embedded-verifier.log"
     for _ in range(2):
-        with pytest.raises(Unreachable):
+        with pytest.raises(VerifierUnreachable):
             Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
         assert log.stat().st_mode & 0o777 == 0o600
         log.chmod(0o644)  # as an earlier release left it

@@ -12,9 +12,9 @@ from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.connection import link as link_module
-from ugsd_sdk.connection.link import Link
-from ugsd_sdk.errors import Unreachable
+from ugsd_sdk.connection import verifier_connection as link_module
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.errors import VerifierUnreachable
 from ugsd_sdk.transport.memory import MemoryTransport
 
 Voice = NDArray[np.float32]
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def link_of(captioner: Captioner) -> Link:
+def link_of(captioner: Captioner) -> VerifierConnection:
     link = captioner._load().link
     assert link is not None
     return link
@@ -55,15 +55,15 @@ def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_
     new_captioner: New, fake: Any, voice: Voice, clock: Clock
 ) -> None:
     with new_captioner() as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         old = link_of(captioner).session(1.0)
         clock.ahead_s = 3590.0
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
         assert fake.connections == 1, "a session of less than an hour goes on"
         clock.ahead_s = 3610.0
         renewed = captioner.caption(voice, 16_000)
-        assert captioner.caption(voice, 16_000).degraded is None
-    assert renewed.degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is None
+    assert renewed.unverified_reason is None
     assert fake.connections == 2, "and the new one is young again"
     assert len(fake.blocks) == 3 * BLOCKS
     info = channel_module._HELLO_INFO
@@ -72,17 +72,17 @@ def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_
     )
     assert first[:32] != second[:32]
     assert first[32:] != second[32:], "the verifier's secret comes back to another ephemeral key"
-    assert old.channel.frames_left == 0, "of the old session no key is kept"
+    assert old.channel.frames_remaining == 0, "of the old session no key is kept"
 
 
 def test_no_session_is_replaced_in_mid_caption(new_captioner: New, fake: Any, voice: Voice) -> None:
     with new_captioner() as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         link_of(captioner)._session_lifetime_s = 0.0  # older than that at every block
         for made in (1, 2, 3):
             caption = captioner.caption(voice, 16_000)
-            assert caption.degraded is None
-            assert caption.escalation.blocks == BLOCKS
+            assert caption.unverified_reason is None
+            assert caption.usage.num_blocks == BLOCKS
             assert fake.connections == 1 + made, "one new session to each caption"
             assert {block.caption for block in fake.blocks[-BLOCKS:]} == {0}
 
@@ -94,12 +94,12 @@ def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_
 
     def reachable_or_not() -> MemoryTransport:
         if down:
-            raise Unreachable("nobody there")
+            raise VerifierUnreachable("nobody there")
         transport: MemoryTransport = fake.transport()
         return transport
 
     with new_captioner(verifier=reachable_or_not) as captioner:
-        captioner.connect()
+        captioner.wait_until_connected()
         link = link_of(captioner)
         link._session_lifetime_s, link._first_back_off_s = 0.0, 60.0
         down = True
@@ -107,13 +107,15 @@ def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_
         for _ in range(2):
             caption = captioner.caption(voice, 16_000)
             assert caption.text
-            assert caption.degraded == "verifier unreachable"
-            assert caption.escalation.frames == 0
+            assert caption.unverified_reason == "verifier unreachable"
+            assert caption.usage.num_frames == 0
         assert len(fake.blocks) == blocks
         down = False
-        assert captioner.caption(voice, 16_000).degraded is not None, "it backs off as ever"
-        captioner.connect()
-        assert captioner.caption(voice, 16_000).degraded is None
+        assert captioner.caption(voice, 16_000).unverified_reason is not None, (
+            "it backs off as ever"
+        )
+        captioner.wait_until_connected()
+        assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
@@ -123,7 +125,7 @@ def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
     with new_captioner() as captioner:
         connections = []
         for _ in range(4):
-            assert captioner.caption(voice, 16_000).degraded is None
+            assert captioner.caption(voice, 16_000).unverified_reason is None
             connections.append(fake.connections)
     assert connections == [1, 1, 2, 2]
 
@@ -132,7 +134,7 @@ def test_the_lifetime_is_an_argument_and_an_hour_by_default(new_captioner: New) 
     with new_captioner() as captioner:
         link = link_of(captioner)
         assert link._session_lifetime_s == 3600.0
-        other = Link(
+        other = VerifierConnection(
             link._dialer, link._door, link._info, connect_timeout_s=1.0, session_lifetime_s=5.0
         )
         assert other._session_lifetime_s == 5.0

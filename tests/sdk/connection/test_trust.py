@@ -23,7 +23,7 @@ from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.connection.trust import TrustedRoot
-from ugsd_sdk.errors import ConfigError, Untrusted
+from ugsd_sdk.errors import ConfigError, VerifierUntrusted
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
@@ -79,7 +79,7 @@ class Device:
         return self.started().key()
 
     def refuses(self, told: str, text: str | None = None, now_s: float | None = None) -> None:
-        with pytest.raises(Untrusted, match=told) as refused:
+        with pytest.raises(VerifierUntrusted, match=told) as refused:
             self.key(text, now_s)
         assert refused.value.reason == NOT_TRUSTED
 
@@ -173,7 +173,7 @@ def test_what_the_root_did_not_sign_is_refused_and_leaves_no_trace(
 
 def test_a_missing_manifest_is_untrusted(device: Device) -> None:
     device.refuses("no manifest at")
-    with pytest.raises(Untrusted) as refused:
+    with pytest.raises(VerifierUntrusted) as refused:
         device.key()
     assert isinstance(refused.value.__cause__, ManifestRejected)
 
@@ -210,7 +210,7 @@ def test_a_damaged_record_is_not_begun_anew_in_silence(device: Device, damage: s
     device.record.write_text(damage, encoding="latin-1")
     device.refuses("what was seen of the verifier's manifests", signed(4, KEYS[1]))
     assert device.record.read_text(encoding="latin-1") == damage
-    with pytest.raises(Untrusted, match="serial 4, and 5 was seen already"):
+    with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
         device.started().accept()
     device.manifest.write_text(signed(5, KEYS[1]))
     assert device.started().accept().serial == 5
@@ -239,7 +239,7 @@ def test_marks_outlive_a_lost_record(device: Device) -> None:
     device.key(signed(5, KEYS[0]))
     shutil.rmtree(device.home / "trust")
     device.manifest.write_text(signed(4, KEYS[0]))
-    with pytest.raises(Untrusted, match="serial 4, and 5 was seen already"):
+    with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
         device.started().accept()
 
 
@@ -263,7 +263,7 @@ def test_losing_all_is_missed_by_the_log_key(device: Device) -> None:
         made_after=device.home / "log.key",
         now_s=lambda: device.now_s,
     )
-    with pytest.raises(Untrusted, match=r"trust\.anchor was lost"):
+    with pytest.raises(VerifierUntrusted, match=r"trust\.anchor was lost"):
         root.key()
 
 
@@ -289,7 +289,7 @@ def test_the_command_accepts_what_it_shows(
     options += ["--verifier-manifest", str(device.manifest)]
     assert main(["trust", "show", *options]) == 0
     assert f"digest {root.manifest().fingerprint}" in capsys.readouterr().out
-    with pytest.raises(Untrusted, match="was lost"):
+    with pytest.raises(VerifierUntrusted, match="was lost"):
         root.key()
     assert main(["trust", "accept", *options]) == 2
     assert "repeat it with --yes" in capsys.readouterr().err
@@ -420,8 +420,8 @@ def test_captions_are_verified_by_whom_the_root_vouches_for(
     trusting: New, fake: Any, voice: Voice
 ) -> None:
     with trusting() as captioner:
-        captioner.connect(5)
-        assert captioner.caption(voice, 16_000).degraded is None
+        captioner.wait_until_connected(5)
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     assert fake.blocks
 
 
@@ -430,15 +430,15 @@ def test_a_manifest_that_is_not_trusted_never_stops_captions_and_connect_says_wh
 ) -> None:
     (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60)[:-4])
     with trusting() as captioner:
-        assert captioner.caption(voice, 16_000).degraded == NOT_TRUSTED
-        with pytest.raises(Untrusted, match="signature does not verify: fetch"):
-            captioner.connect(5)
+        assert captioner.caption(voice, 16_000).unverified_reason == NOT_TRUSTED
+        with pytest.raises(VerifierUntrusted, match="signature does not verify: fetch"):
+            captioner.wait_until_connected(5)
         caption = captioner.caption(voice, 16_000)
-        assert (caption.degraded, caption.escalation.frames) == (NOT_TRUSTED, 0)
+        assert (caption.unverified_reason, caption.usage.num_frames) == (NOT_TRUSTED, 0)
         assert fake.connections == 0, "nothing left, the hello neither"
         (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60))
-        captioner.connect(5)
-        assert captioner.caption(voice, 16_000).degraded is None
+        captioner.wait_until_connected(5)
+        assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
 def test_the_key_is_looked_up_for_each_connection(
@@ -451,12 +451,12 @@ def test_the_key_is_looked_up_for_each_connection(
         return transports[-1]
 
     with trusting(verifier=remembered) as captioner:
-        captioner.connect(5)
+        captioner.wait_until_connected(5)
         fake.key = VerifierKey.generate()
         (tmp_path / "m").write_text(signed(2, fake.key.public, begins_s=NOW - 60))
         transports[0].close()
-        captioner.connect(5)
-        assert captioner.caption(voice, 16_000).degraded is None
+        captioner.wait_until_connected(5)
+        assert captioner.caption(voice, 16_000).unverified_reason is None
     assert fake.connections == 2
 
 
@@ -495,9 +495,9 @@ def test_a_root_and_its_manifest_are_taken_towards_any_address(
             verifier_manifest=tmp_path / "none",
             home=tmp_path / "home",
         ) as captioner,
-        pytest.raises(Untrusted, match="no manifest at"),
+        pytest.raises(VerifierUntrusted, match="no manifest at"),
     ):
-        captioner.connect(5)
+        captioner.wait_until_connected(5)
 
 
 @pytest.mark.parametrize(
@@ -522,17 +522,17 @@ def test_half_a_trust_is_told_on_load(drafter: Any, known_by: dict[str, str], to
 def test_what_is_given_replaces_what_is_set() -> None:
     by_root = VerifierSettings(url="wss://a", root="r", manifest=Path("m"))
     by_key = VerifierSettings(url="ws://a", key="k")
-    assert by_root.known_by() == by_root
-    replaced = by_root.known_by(key="k2")
+    assert by_root.with_identity() == by_root
+    replaced = by_root.with_identity(key="k2")
     assert (replaced.url, replaced.key, replaced.root, replaced.manifest) == (
         "wss://a",
         "k2",
         None,
         None,
     )
-    replaced = by_root.known_by(manifest=Path("n"))
+    replaced = by_root.with_identity(manifest=Path("n"))
     assert (replaced.root, replaced.manifest) == ("r", Path("n"))
-    replaced = by_key.known_by(root="r", manifest=Path("m"))
+    replaced = by_key.with_identity(root="r", manifest=Path("m"))
     assert (replaced.key, replaced.root) == (None, "r")
 
 

@@ -15,29 +15,29 @@ from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import (
     DecodedToken,
-    EscalationDue,
+    DecodingCounts,
+    EscalationRequested,
     Finished,
     Outcome,
-    Source,
-    Tally,
-    VerdictDue,
+    TokenSource,
+    VerdictAwaited,
 )
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
-    Commit,
     Escalate,
+    KeepLocal,
     NeverEscalate,
     Policy,
 )
-from ugsd_sdk.decoding.uncertainty import EntropyGate
-from ugsd_sdk.drafter import Evidence
+from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
+from ugsd_sdk.drafter import AudioEmbedding
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
-from ugsd_sdk.errors import ModelError, PeerMisbehaved
+from ugsd_sdk.errors import ModelError, VerifierMisbehaved
 
-EVIDENCE = Evidence(np.array([0.5], dtype=np.float32), 1.0)
-VERIFIED, CORRECTED, CONTINUED = Source.VERIFIED, Source.CORRECTED, Source.CONTINUED
+EVIDENCE = AudioEmbedding(np.array([0.5], dtype=np.float32), 1.0)
+VERIFIED, CORRECTED, CONTINUED = TokenSource.VERIFIED, TokenSource.CORRECTED, TokenSource.CONTINUED
 
 
 @dataclass
@@ -57,10 +57,12 @@ class Script:
             seed=self.seed, vocabulary_size=self.vocabulary_size, max_tokens=self.max_tokens
         )
 
-    def policy(self, block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        random = Random(f"policy {self.seed} {block.start} {block.tokens} {block.summary_held}")
+    def policy(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        random = Random(
+            f"policy {self.seed} {block.start} {block.tokens} {block.verifier_has_summary}"
+        )
         if random.random() < 0.3:
-            return Commit()
+            return KeepLocal()
         disclosure = random.choice(self.ladder)
         return Escalate(disclosure, random.choice([None, random.randint(1, len(block.tokens))]))
 
@@ -124,7 +126,7 @@ class Result:
     """Every state that left, in order, with its position."""
     contexts: list[tuple[int, ...]] = field(default_factory=list)
     """What the verifier then had before it, per escalation: context and block."""
-    tally: Tally | None = None
+    tally: DecodingCounts | None = None
     blocks: list[tuple[int, int, float, Outcome]] = field(default_factory=list)
     """Start, tokens and uncertainty of each drafted block, and what became of it."""
 
@@ -149,7 +151,7 @@ def greedy(drafter: ScriptedDrafter, context: list[int], count: int) -> list[int
 
 def reference(script: Script) -> Result:
     """The algorithm, said as plainly as possible."""
-    drafter, gate, result = script.drafter(), EntropyGate(), Result()
+    drafter, gate, result = script.drafter(), EntropyUncertainty(), Result()
     tokens: list[int] = []
     verifier_has: list[int] = []
     known_to_verifier: set[int] = set()  # positions of the caption that need not be sent
@@ -161,7 +163,7 @@ def reference(script: Script) -> Result:
             predictions.append(fresh(drafter, tokens + block[:index]).predict())
         scores = [gate(p.logits, 1.0) for p in predictions]
         view = BlockView(start, tuple(block), tuple(scores), 0 in result.state_positions)
-        decision = Commit() if alone else script.policy(view, BudgetView())
+        decision = KeepLocal() if alone else script.policy(view, BudgetView())
         if isinstance(decision, Escalate):
             block, predictions = block[: decision.tokens], predictions[: decision.tokens]
             scores = scores[: decision.tokens]
@@ -169,8 +171,8 @@ def reference(script: Script) -> Result:
         outcome = "commit"
         if isinstance(decision, Escalate):
             outcome = script.outcome(start, tuple(block))
-        kept = Outcome.ALONE if alone else Outcome.KEPT
-        became = {"commit": kept, "withheld": Outcome.WITHHELD}.get(outcome, Outcome.SENT)
+        kept = Outcome.VERIFIER_DISABLED if alone else Outcome.LOCAL
+        became = {"commit": kept, "withheld": Outcome.BLOCKED}.get(outcome, Outcome.SENT)
         result.blocks.append((start, len(block), max(scores), became))
         if outcome in {"verdict", "unanswered"}:
             assert isinstance(decision, Escalate)
@@ -179,7 +181,9 @@ def reference(script: Script) -> Result:
             result.token_positions |= {*unsent, *range(start, start + len(block))}
             for i in unsent:
                 old = result.tokens[i]
-                result.tokens[i] = DecodedToken(old.token, old.source, old.uncertainty, left=True)
+                result.tokens[i] = DecodedToken(
+                    old.token, old.source, old.uncertainty, disclosed=True
+                )
             result.contexts.append((*tokens, *block))
             asked = {
                 Disclosure.TOKENS: set(),
@@ -195,14 +199,16 @@ def reference(script: Script) -> Result:
             agree = greedy(drafter, tokens + block, script.block_tokens)
             verdict = script.verdict(start, tuple(block), tuple(agree))
             for token, score in list(zip(block, scores, strict=True))[: verdict.accepted]:
-                result.tokens.append(DecodedToken(token, VERIFIED, score, left=True))
+                result.tokens.append(DecodedToken(token, VERIFIED, score, disclosed=True))
             if verdict.correction is not None:
                 replaced = tuple(block[verdict.accepted :])
                 result.tokens.append(
-                    DecodedToken(verdict.correction, CORRECTED, None, left=False, replaced=replaced)
+                    DecodedToken(
+                        verdict.correction, CORRECTED, None, disclosed=False, replaced=replaced
+                    )
                 )
             for token in verdict.continuation:
-                result.tokens.append(DecodedToken(token, CONTINUED, None, left=False))
+                result.tokens.append(DecodedToken(token, CONTINUED, None, disclosed=False))
             tokens = [token.token for token in result.tokens]
             verifier_has = list(tokens)
             known_to_verifier = set(range(len(verifier_has)))
@@ -210,9 +216,9 @@ def reference(script: Script) -> Result:
         alone = alone or outcome != "commit"
         for token, score in zip(block, scores, strict=True):
             left = outcome == "unanswered"
-            result.tokens.append(DecodedToken(token, Source.DRAFTED, score, left))
+            result.tokens.append(DecodedToken(token, TokenSource.DRAFTED, score, left))
         tokens += block
-    result.tally = Tally(
+    result.tally = DecodingCounts(
         blocks, escalated, judged, len(result.token_positions), len(result.state_positions)
     )
     return result
@@ -226,8 +232,8 @@ def drive(script: Script) -> Result:
         session,
         eos=EOS,
         max_tokens=script.max_tokens,
-        novelty=1.0,
-        uncertainty=EntropyGate(),
+        ood_score=1.0,
+        uncertainty=EntropyUncertainty(),
         policy=script.policy,
         piece=str,
         block_tokens=script.block_tokens,
@@ -236,17 +242,19 @@ def drive(script: Script) -> Result:
     for _ in range(1000):
         event = decoder.advance()
         if isinstance(event, Finished):
-            result.tokens, result.tally = list(event.tokens), event.tally
-            result.blocks = [(b.start, b.tokens, b.uncertainty, b.outcome) for b in event.blocks]
+            result.tokens, result.tally = list(event.tokens), event.counts
+            result.blocks = [
+                (b.start, b.num_tokens, b.uncertainty, b.outcome) for b in event.blocks
+            ]
             assert all(block.reason for block in event.blocks)
             assert list(session.tokens) == [token.token for token in event.tokens]
             return result
-        assert isinstance(event, EscalationDue)
+        assert isinstance(event, EscalationRequested)
         sent = event.escalation
         start = sent.keep + len(sent.prefix)
         outcome = script.outcome(start, sent.tokens)
         if outcome == "withheld":
-            decoder.withheld()
+            decoder.escalation_blocked()
             continue
         assert sent.keep <= len(held)
         context = held[: sent.keep] + list(sent.prefix)
@@ -256,17 +264,17 @@ def drive(script: Script) -> Result:
             result.states.append((position, tuple(map(float, state))))
             result.state_positions.add(position)
         if Random(f"{script.seed} {start}").random() < 0.7:  # pipelined, mostly
-            assert isinstance(decoder.advance(), VerdictDue)
+            assert isinstance(decoder.advance(), VerdictAwaited)
             steps = session.steps
-            assert isinstance(decoder.advance(), VerdictDue)
+            assert isinstance(decoder.advance(), VerdictAwaited)
             assert session.steps == steps, "asked twice, it must not draft twice"
         assert list(session.tokens[: len(context) + len(sent.tokens)]) == [*context, *sent.tokens]
         if outcome == "unanswered":
-            decoder.unanswered()
+            decoder.verdict_missed()
             continue
         agree = greedy(drafter, [*context, *sent.tokens], script.block_tokens)
         verdict = script.verdict(start, sent.tokens, tuple(agree))
-        decoder.verdict(verdict)
+        decoder.receive_verdict(verdict)
         held = context + list(sent.tokens[: verdict.accepted])
         held += [] if verdict.correction is None else [verdict.correction]
         held += verdict.continuation
@@ -304,8 +312,8 @@ def decoder_of(
         session,
         eos=EOS,
         max_tokens=drafter.info.max_tokens,
-        novelty=1.0,
-        uncertainty=EntropyGate(),
+        ood_score=1.0,
+        uncertainty=EntropyUncertainty(),
         policy=policy,
         piece=drafter.piece,
         block_tokens=block_tokens,
@@ -324,7 +332,7 @@ def long_drafter() -> ScriptedDrafter:
 
 def due(decoder: Decoder) -> Escalation:
     event = decoder.advance()
-    assert isinstance(event, EscalationDue)
+    assert isinstance(event, EscalationRequested)
     return event.escalation
 
 
@@ -336,18 +344,18 @@ def test_without_escalation_nothing_is_disclosed() -> None:
     decoder, _ = decoder_of(long_drafter(), NeverEscalate())
     event = decoder.advance()
     assert isinstance(event, Finished)
-    assert {token.source for token in event.tokens} == {Source.DRAFTED}
-    assert not any(token.left for token in event.tokens)
-    assert event.tally == Tally(0, 0, len(event.tokens), 0, 0)
+    assert {token.source for token in event.tokens} == {TokenSource.DRAFTED}
+    assert not any(token.disclosed for token in event.tokens)
+    assert event.counts == DecodingCounts(0, 0, len(event.tokens), 0, 0)
 
 
 def test_full_acceptance_costs_no_further_model_runs() -> None:
     drafter = long_drafter()
     decoder, session = decoder_of(drafter, AlwaysEscalate())
     first = due(decoder)
-    assert isinstance(decoder.advance(), VerdictDue)
+    assert isinstance(decoder.advance(), VerdictAwaited)
     steps = session.steps
-    decoder.verdict(accept_all(0, first.tokens))
+    decoder.receive_verdict(accept_all(0, first.tokens))
     second = due(decoder)
     assert session.steps == steps
     assert (second.keep, second.prefix) == (5, ())
@@ -355,23 +363,23 @@ def test_full_acceptance_costs_no_further_model_runs() -> None:
 
 @pytest.mark.parametrize("first_doubtful", [0, 5, 1000])
 def test_drafting_out_drafts_the_whole_caption_and_changes_no_word(first_doubtful: int) -> None:
-    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Escalate(Disclosure.SUMMARY) if block.start >= first_doubtful else Commit()
+    def policy(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        return Escalate(Disclosure.SUMMARY) if block.start >= first_doubtful else KeepLocal()
 
     results = []
     for drafts_out in (False, True):
         decoder, session = decoder_of(long_drafter(), policy)
         event = decoder.advance()
         if drafts_out:
-            decoder.draft_out()
+            decoder.draft_to_end()
             steps, tokens = session.steps, session.tokens
         sent = []
         while not isinstance(event, Finished):
-            if isinstance(event, EscalationDue):
+            if isinstance(event, EscalationRequested):
                 sent.append((event.escalation.prefix, event.escalation.tokens))
             else:
                 start = event_start(sent)
-                decoder.verdict(accept_all(start, sent[-1][1]))
+                decoder.receive_verdict(accept_all(start, sent[-1][1]))
             event = decoder.advance()
         results.append((sent, event))
     assert repr(results[0]) == repr(results[1])
@@ -390,7 +398,7 @@ def test_a_correction_and_its_continuation_are_prefilled_in_one_step() -> None:
     decoder.advance()
     steps = session.steps
     other = next(t for t in range(1, 12) if t != first.tokens[2])
-    decoder.verdict(
+    decoder.receive_verdict(
         Verdict(caption=0, start=0, accepted=2, correction=other, continuation=(3, 4, 5))
     )
     assert session.steps == steps + 1
@@ -401,14 +409,16 @@ def test_tokens_written_by_the_verifier_are_never_sent_back() -> None:
     decoder, _ = decoder_of(long_drafter(), AlwaysEscalate())
     first = due(decoder)
     other = next(t for t in range(1, 12) if t != first.tokens[0])
-    decoder.verdict(Verdict(caption=0, start=0, accepted=0, correction=other, continuation=(3,)))
+    decoder.receive_verdict(
+        Verdict(caption=0, start=0, accepted=0, correction=other, continuation=(3,))
+    )
     second = due(decoder)
     assert (second.keep, second.prefix) == (2, ())
 
 
 def test_a_committed_prefix_is_sent_once_with_the_next_escalation() -> None:
-    def policy(block: BlockView, budget: BudgetView) -> Commit | Escalate:
-        return Commit() if block.start in {0, 5} else Escalate(Disclosure.ALL_STATES)
+    def policy(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        return KeepLocal() if block.start in {0, 5} else Escalate(Disclosure.ALL_STATES)
 
     drafter = long_drafter()
     decoder, _ = decoder_of(drafter, policy)
@@ -422,7 +432,7 @@ def test_a_committed_prefix_is_sent_once_with_the_next_escalation() -> None:
 def test_the_summary_is_sent_once_per_caption() -> None:
     decoder, _ = decoder_of(long_drafter(), AlwaysEscalate(Disclosure.SUMMARY))
     first = due(decoder)
-    decoder.verdict(accept_all(0, first.tokens))
+    decoder.receive_verdict(accept_all(0, first.tokens))
     second = due(decoder)
     assert (first.state_positions, second.state_positions) == ((0,), ())
     assert second.states.shape == (0, 4)
@@ -431,23 +441,23 @@ def test_the_summary_is_sent_once_per_caption() -> None:
 def test_a_withheld_block_counts_as_nothing_and_ends_escalation() -> None:
     decoder, _ = decoder_of(long_drafter(), AlwaysEscalate())
     due(decoder)
-    decoder.withheld()
+    decoder.escalation_blocked()
     event = decoder.advance()
     assert isinstance(event, Finished)
-    assert event.tally.blocks == event.tally.disclosed_tokens == 0
-    assert not any(token.left for token in event.tokens)
+    assert event.counts.num_blocks == event.counts.num_disclosed_tokens == 0
+    assert not any(token.disclosed for token in event.tokens)
 
 
 def test_an_unanswered_block_is_accounted_for_though_unverified() -> None:
     decoder, _ = decoder_of(long_drafter(), AlwaysEscalate())
     due(decoder)
     decoder.advance()
-    decoder.unanswered()
+    decoder.verdict_missed()
     event = decoder.advance()
     assert isinstance(event, Finished)
-    assert (event.tally.blocks, event.tally.disclosed_tokens) == (1, 5)
-    assert [token.left for token in event.tokens[:6]] == [True] * 5 + [False]
-    assert {token.source for token in event.tokens} == {Source.DRAFTED}
+    assert (event.counts.num_blocks, event.counts.num_disclosed_tokens) == (1, 5)
+    assert [token.disclosed for token in event.tokens[:6]] == [True] * 5 + [False]
+    assert {token.source for token in event.tokens} == {TokenSource.DRAFTED}
 
 
 Change = Callable[[tuple[int, ...]], dict[str, object]]
@@ -478,10 +488,10 @@ def test_a_verdict_that_does_not_fit_is_refused_and_changes_nothing(change: Chan
     decoder.advance()
     before = list(session.tokens)
     fields = {**accept_all(0, sent.tokens).model_dump(), **change(sent.tokens)}
-    with pytest.raises(PeerMisbehaved, match="does not fit"):
-        decoder.verdict(Verdict(**fields))
+    with pytest.raises(VerifierMisbehaved, match="does not fit"):
+        decoder.receive_verdict(Verdict(**fields))
     assert list(session.tokens) == before
-    decoder.unanswered()
+    decoder.verdict_missed()
     assert isinstance(decoder.advance(), Finished)
 
 
@@ -492,10 +502,10 @@ def test_a_continuation_past_the_devices_longest_caption_is_cut(pipelined: bool)
     if pipelined:
         decoder.advance()
     fields = {**accept_all(0, sent.tokens).model_dump(), "continuation": (1,) * 200}
-    decoder.verdict(Verdict(**fields))
+    decoder.receive_verdict(Verdict(**fields))
     event = decoder.advance()
     assert isinstance(event, Finished)
-    assert [token.source for token in event.tokens[5:]] == [Source.CONTINUED] * 19
+    assert [token.source for token in event.tokens[5:]] == [TokenSource.CONTINUED] * 19
     assert list(session.tokens) == [*sent.tokens, *(1,) * 19]
 
 
@@ -510,8 +520,8 @@ def test_a_drafter_that_answers_nan_raises_a_model_error() -> None:
         Broken(ScriptedDrafter(), EVIDENCE),
         eos=EOS,
         max_tokens=24,
-        novelty=1.0,
-        uncertainty=EntropyGate(),
+        ood_score=1.0,
+        uncertainty=EntropyUncertainty(),
         policy=NeverEscalate(),
         piece=str,
     )

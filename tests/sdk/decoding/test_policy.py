@@ -8,33 +8,33 @@ from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
     BudgetView,
-    Commit,
     Escalate,
+    KeepLocal,
     NeverEscalate,
     RandomPolicy,
     UncertaintyPolicy,
 )
 
-BLOCK = BlockView(start=0, tokens=(1, 2), uncertainties=(0.1, 0.6), summary_held=False)
+BLOCK = BlockView(start=0, tokens=(1, 2), uncertainties=(0.1, 0.6), verifier_has_summary=False)
 
 
 def test_a_block_leaves_up_to_its_first_doubtful_token() -> None:
     assert UncertaintyPolicy(0.6)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 2)
-    assert UncertaintyPolicy(0.61)(BLOCK, BudgetView()) == Commit()
+    assert UncertaintyPolicy(0.61)(BLOCK, BudgetView()) == KeepLocal()
     assert UncertaintyPolicy(0.0)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 1)
 
 
 def test_the_whole_block_leaves_if_asked_and_where_the_verifier_will_not_go_on() -> None:
     deaf = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
     assert deaf == Escalate(Disclosure.TOKENS)
-    policy = UncertaintyPolicy(0.1, whole=True)
+    policy = UncertaintyPolicy(0.1, whole_block=True)
     assert policy(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY)
-    assert UncertaintyPolicy(0.7, whole=True)(BLOCK, BudgetView()) == Commit()
+    assert UncertaintyPolicy(0.7, whole_block=True)(BLOCK, BudgetView()) == KeepLocal()
 
 
 def test_always_and_never() -> None:
     assert isinstance(AlwaysEscalate()(BLOCK, BudgetView()), Escalate)
-    assert isinstance(NeverEscalate()(BLOCK, BudgetView()), Commit)
+    assert isinstance(NeverEscalate()(BLOCK, BudgetView()), KeepLocal)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 1000), (0.3, 300)])
@@ -52,7 +52,7 @@ def test_the_budget_is_read_once_and_only_when_asked() -> None:
     view = BudgetView(lambda: reads.append(1) or {"blocks_per_day": 3.0})  # type: ignore[func-returns-value]
     UncertaintyPolicy(0.5)(BLOCK, view)
     assert not reads
-    assert view.left["blocks_per_day"] == view.left["blocks_per_day"] == 3
+    assert view.remaining["blocks_per_day"] == view.remaining["blocks_per_day"] == 3
     assert len(reads) == 1
 
 
@@ -63,5 +63,5 @@ def test_a_decision_says_why_and_is_the_same_whatever_it_says() -> None:
     )
     assert kept.reason == "sure: 0.6 below 0.61"
     assert sent.reason == "unsure: 0.6 reaches 0.6"
-    assert kept == Commit("for another reason")
+    assert kept == KeepLocal("for another reason")
     assert NeverEscalate("offline")(BLOCK, BudgetView()).reason == "offline"

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from ugsd_sdk.decoding.uncertainty import FEATURES, Calibrator, EntropyGate, spread_of
+from ugsd_sdk.decoding.uncertainty import (
+    FEATURES,
+    EntropyUncertainty,
+    RejectionPredictor,
+    spread_of,
+)
 from ugsd_sdk.errors import ModelError
 
 GATE = {
@@ -44,7 +49,7 @@ def test_scores_are_in_range_for_any_finite_logits(values: NDArray[np.float32]) 
     assert 0 <= spread.entropy <= math.log(len(values)) + 1e-9
     assert 0 < spread.top1 <= 1
     assert 0 <= spread.margin <= spread.top1
-    assert 0 <= EntropyGate()(values, 1.0) <= 1
+    assert 0 <= EntropyUncertainty()(values, 1.0) <= 1
 
 
 @given(logits, st.floats(-50, 50))
@@ -72,26 +77,26 @@ def test_logits_that_are_no_distribution_are_a_model_error(values: list[float]) 
 
 
 def test_the_entropy_gate_speaks_nats_if_asked() -> None:
-    assert EntropyGate("nats")(np.zeros(8, np.float32), 0) == pytest.approx(math.log(8))
+    assert EntropyUncertainty("nats")(np.zeros(8, np.float32), 0) == pytest.approx(math.log(8))
 
 
 def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text(json.dumps(GATE))
-    calibrator = Calibrator.load(tmp_path / "gate.json")
-    values, novelty = np.array([2.0, 1.0, 0.0]), 3.0
+    calibrator = RejectionPredictor.load(tmp_path / "gate.json")
+    values, ood_score = np.array([2.0, 1.0, 0.0]), 3.0
     p = np.exp(values) / np.exp(values).sum()
     odds = (1 - p[0] + 1e-6) / p[0]
     features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(odds), math.log(4)]
     z = np.dot(features, GATE["weights"]) + GATE["bias"]  # type: ignore[arg-type]
-    assert calibrator(values, novelty) == pytest.approx(1 / (1 + math.exp(-z)))
+    assert calibrator(values, ood_score) == pytest.approx(1 / (1 + math.exp(-z)))
     assert calibrator.threshold == 0.3
 
 
 def test_a_clip_is_doubted_as_such_where_that_is_the_larger_doubt(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text(json.dumps(GATE | {"clip": {"weight": 2.0, "bias": -3.0}}))
-    plain = Calibrator(("1-top1",), (4.0,), -4.0, 0.3)
-    calibrator = Calibrator(
-        ("1-top1",), (4.0,), -4.0, 0.3, Calibrator.load(tmp_path / "gate.json").clip
+    plain = RejectionPredictor(("1-top1",), (4.0,), -4.0, 0.3)
+    calibrator = RejectionPredictor(
+        ("1-top1",), (4.0,), -4.0, 0.3, RejectionPredictor.load(tmp_path / "gate.json").clip
     )
     sure, unsure = np.array([9.0, 0.0]), np.array([0.1, 0.0])
     of_clip = 1 / (1 + math.exp(3 - 2 * math.log(4)))
@@ -101,16 +106,16 @@ def test_a_clip_is_doubted_as_such_where_that_is_the_larger_doubt(tmp_path: Path
 
 @given(logits, st.floats(0, 1e300))
 def test_the_calibrator_is_a_probability_however_wild_its_input(
-    values: NDArray[np.float32], novelty: float
+    values: NDArray[np.float32], ood_score: float
 ) -> None:
-    calibrator = Calibrator(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
-    assert 0 <= calibrator(values, novelty) <= 1
+    calibrator = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
+    assert 0 <= calibrator(values, ood_score) <= 1
 
 
-@pytest.mark.parametrize("novelty", [np.nan, -1.0, np.inf])
-def test_a_novelty_that_is_no_distance_is_a_model_error(novelty: float) -> None:
+@pytest.mark.parametrize("ood_score", [np.nan, -1.0, np.inf])
+def test_a_novelty_that_is_no_distance_is_a_model_error(ood_score: float) -> None:
     with pytest.raises(ModelError):
-        Calibrator(("entropy",), (1.0,), 0.0, 0.5)(np.zeros(3), novelty)
+        RejectionPredictor(("entropy",), (1.0,), 0.0, 0.5)(np.zeros(3), ood_score)
 
 
 @pytest.mark.parametrize(
@@ -128,16 +133,16 @@ def test_a_novelty_that_is_no_distance_is_a_model_error(novelty: float) -> None:
 def test_a_malformed_gate_is_a_model_error(tmp_path: Path, change: dict[str, object]) -> None:
     (tmp_path / "gate.json").write_text(json.dumps(GATE | change))
     with pytest.raises(ModelError):
-        Calibrator.load(tmp_path / "gate.json")
+        RejectionPredictor.load(tmp_path / "gate.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
 def test_a_gate_that_is_no_json_object_is_a_model_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "gate.json").write_bytes(content)
     with pytest.raises(ModelError):
-        Calibrator.load(tmp_path / "gate.json")
+        RejectionPredictor.load(tmp_path / "gate.json")
 
 
 def test_a_missing_gate_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="missing"):
-        Calibrator.load(tmp_path / "gate.json")
+        RejectionPredictor.load(tmp_path / "gate.json")

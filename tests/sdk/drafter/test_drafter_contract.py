@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import ugsd_sdk
 from numpy.typing import NDArray
-from ugsd_sdk.decoding.uncertainty import Calibrator
-from ugsd_sdk.drafter import Drafter, DraftSession, Evidence
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
+from ugsd_sdk.drafter import AudioEmbedding, Drafter, DraftSession
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
@@ -38,7 +38,7 @@ def drafter(request: pytest.FixtureRequest) -> Iterator[Drafter]:
 
 
 @pytest.fixture
-def evidence(drafter: Drafter, voice: NDArray[np.float32]) -> Evidence:
+def embedding(drafter: Drafter, voice: NDArray[np.float32]) -> AudioEmbedding:
     return drafter.encode(voice)
 
 
@@ -58,9 +58,9 @@ def same(session: DraftSession, other: DraftSession) -> None:
 
 
 def test_a_prediction_has_the_shapes_and_bounds_that_are_promised(
-    drafter: Drafter, evidence: Evidence
+    drafter: Drafter, embedding: AudioEmbedding
 ) -> None:
-    session = drafter.start(evidence)
+    session = drafter.start(embedding)
     for _ in range(3):
         prediction = session.predict()
         assert prediction.logits.ndim == 1
@@ -69,20 +69,22 @@ def test_a_prediction_has_the_shapes_and_bounds_that_are_promised(
         assert np.linalg.norm(prediction.state) <= 1 + 1e-5
         assert 0 <= drafter.info.eos < prediction.logits.size
         session.append([1])
-    assert 0 <= evidence.novelty < np.inf
+    assert 0 <= embedding.ood_score < np.inf
     assert len(drafter.info.vocabulary) == len(drafter.info.projection) == 32
 
 
-def test_several_tokens_in_one_step_are_as_one_by_one(drafter: Drafter, evidence: Evidence) -> None:
-    one, many = drafter.start(evidence), drafter.start(evidence)
+def test_several_tokens_in_one_step_are_as_one_by_one(
+    drafter: Drafter, embedding: AudioEmbedding
+) -> None:
+    one, many = drafter.start(embedding), drafter.start(embedding)
     for token in [1, 2, 3, 4]:
         one.append([token])
     many.append([1, 2, 3, 4])
     same(one, many)
 
 
-def test_cropping_leaves_no_trace(drafter: Drafter, evidence: Evidence) -> None:
-    cropped, fresh = drafter.start(evidence), drafter.start(evidence)
+def test_cropping_leaves_no_trace(drafter: Drafter, embedding: AudioEmbedding) -> None:
+    cropped, fresh = drafter.start(embedding), drafter.start(embedding)
     cropped.append([1, 2, 3, 4, 5])
     cropped.crop(2)
     fresh.append([1, 2])
@@ -91,18 +93,18 @@ def test_cropping_leaves_no_trace(drafter: Drafter, evidence: Evidence) -> None:
     fresh.append([5, 6])
     same(cropped, fresh)
     cropped.crop(0)
-    same(cropped, drafter.start(evidence))
+    same(cropped, drafter.start(embedding))
 
 
-def test_sessions_do_not_share_what_they_hold(drafter: Drafter, evidence: Evidence) -> None:
-    first, second = drafter.start(evidence), drafter.start(evidence)
+def test_sessions_do_not_share_what_they_hold(drafter: Drafter, embedding: AudioEmbedding) -> None:
+    first, second = drafter.start(embedding), drafter.start(embedding)
     first.append([3, 2, 1])
-    same(second, drafter.start(evidence))
-    assert greedy(second, 4) == greedy(drafter.start(evidence), 4)
+    same(second, drafter.start(embedding))
+    assert greedy(second, 4) == greedy(drafter.start(embedding), 4)
 
 
-def test_a_session_holds_the_longest_caption(drafter: Drafter, evidence: Evidence) -> None:
-    session = drafter.start(evidence)
+def test_a_session_holds_the_longest_caption(drafter: Drafter, embedding: AudioEmbedding) -> None:
+    session = drafter.start(embedding)
     session.append([1] * drafter.info.max_tokens)
     assert len(session.tokens) == drafter.info.max_tokens
 
@@ -117,4 +119,4 @@ def test_pieces_make_the_text_and_the_end_marker_has_none(drafter: Drafter) -> N
 
 @needs_starter
 def test_the_starters_gate_is_one_that_the_sdk_reads() -> None:
-    assert 0 <= Calibrator.load(STARTER / "gate.json").threshold <= 1
+    assert 0 <= RejectionPredictor.load(STARTER / "gate.json").threshold <= 1

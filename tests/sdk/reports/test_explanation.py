@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import ugsd_sdk
-from ugsd_privacy.errors import LeakageUnknown
-from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leak, Leakage
+from ugsd_privacy.errors import LeakageNotMeasured
+from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leakage, LeakageFigure
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.onnx import GRAPHS, find_file
 from ugsd_sdk.errors import ModelError
@@ -25,13 +25,13 @@ def _settings(**changes: object) -> Settings:
     return Settings(**{"verifier": {"url": "embedded"}, **changes})
 
 
-def _leak(**changes: object) -> Leak:
+def _leak(**changes: object) -> LeakageFigure:
     fields: dict[str, object] = {
         "attack": "speaker", "measure": "identification", "corpus": "ravdess", "seen": "summary",
         "habit": "3 apart", "value": 0.2, "low": 0.1, "high": 0.3, "chance": 0.17, "control": 0.98,
         "attacker": "LDA", "speakers": 24, "clips": 100,
     }  # fmt: skip
-    return Leak(**(fields | changes))
+    return LeakageFigure(**(fields | changes))
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
     }
     leaks = (
         _leak(),
-        _leak(habit="none", value=0.6),
+        _leak(profile="none", value=0.6),
         _leak(seen="all_states", value=0.4),
         _leak(measure="EER", value=0.5, chance=0.5),
-        _leak(attack="traffic", measure="escalated", seen="padded", habit="", value=0.99),
-        _leak(attack="traffic", measure="escalated", seen="constant", habit="", value=0.51),
+        _leak(attack="traffic", measure="escalated", seen="padded", profile="", value=0.99),
+        _leak(attack="traffic", measure="escalated", seen="constant", profile="", value=0.51),
     )
     figures = Leakage(format=1, command="ugsd-lab attack", weights=weights, leaks=leaks)
     (copy / LEAKAGE_FILE).write_text(figures.model_dump_json())
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _told(settings: Settings, folder: Path) -> str:
-    return " ".join(explain(settings, str(folder)).learnt)
+    return " ".join(explain(settings, str(folder)).attacker_results)
 
 
 def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
@@ -67,9 +67,9 @@ def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
     assert "wrong 50 times in 100" in known
     assert "99 times" in known, "the padded shape shows whether it escalated"
     assert "60 times" not in known
-    assert "60 times" in _told(_settings(acquaintance=0), folder)
+    assert "60 times" in _told(_settings(min_enrolment=0), folder)
     assert "40 times" in _told(_settings(disclosure="all_states"), folder)
-    constant = _told(_settings(shape="constant"), folder)
+    constant = _told(_settings(traffic_shape="constant"), folder)
     assert "51 times" in constant
     assert "99 times" not in constant
 
@@ -77,37 +77,37 @@ def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"acquaintance": 1},
-        {"acquaintance": 0, "disclosure": "all_states"},
+        {"min_enrolment": 1},
+        {"min_enrolment": 0, "disclosure": "all_states"},
         {"disclosure": "block_states"},
     ],
 )
 def test_what_was_not_measured_is_said_to_be_so(folder: Path, changes: dict[str, object]) -> None:
-    told = explain(_settings(**changes), str(folder)).learnt
+    told = explain(_settings(**changes), str(folder)).attacker_results
     assert told[0] == "of the words and numbers: not measured under these settings"
     assert not any("which of a few people" in line for line in told)
 
 
 def test_constant_shape_names_the_pace_that_it_needs(folder: Path) -> None:
-    assert "reply_after_ms" in explain(_settings(shape="constant"), str(folder)).source
+    assert "reply_after_ms" in explain(_settings(traffic_shape="constant"), str(folder)).source
     assert "reply_after_ms" not in explain(_settings(), str(folder)).source
 
 
 def test_what_leaves_follows_the_settings(folder: Path) -> None:
     def leaves(**changes: object) -> str:
-        return " ".join(explain(_settings(**changes), str(folder)).leaves)
+        return " ".join(explain(_settings(**changes), str(folder)).sent)
 
     assert "numbers about the clip" in leaves()
     assert "before 3 clips of you were heard" in leaves()
     assert "before" not in leaves(acquaintance=0)
     assert "no numbers about the clip" in leaves(disclosure="tokens")
-    assert "one frame of one size" in leaves(shape="constant")
-    assert explain(Settings(), str(folder)).leaves == ("nothing: no verifier is set",)
+    assert "one frame of one size" in leaves(traffic_shape="constant")
+    assert explain(Settings(), str(folder)).sent == ("nothing: no verifier is set",)
 
 
 def test_what_noise_guarantees_is_told_with_epsilon_and_its_word(folder: Path) -> None:
     def bound(**changes: object) -> str:
-        return " ".join(explain(_settings(**changes), str(folder)).bound)
+        return " ".join(explain(_settings(**changes), str(folder)).noise_guarantee)
 
     assert bound() == "nothing: they leave without noise"
     assert "no such numbers leave" in bound(disclosure="tokens")
@@ -155,18 +155,18 @@ def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
     figures = json.loads((folder / LEAKAGE_FILE).read_text())
     figures["weights"]["reader.onnx"] = "0" * 64
     (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
-    assert explain(_settings(), str(folder)).learnt == ("nobody measured it",)
+    assert explain(_settings(), str(folder)).attacker_results == ("nobody measured it",)
     for other in ({}, {"reader.onnx": "0" * 64}):
-        with pytest.raises(LeakageUnknown, match="other weights"):
-            Leakage.read(folder, other)
-    with pytest.raises(LeakageUnknown, match="other weights"):
-        Leakage.read(folder, {"reader.onnx": "1" * 64})
+        with pytest.raises(LeakageNotMeasured, match="other weights"):
+            Leakage.load(folder, other)
+    with pytest.raises(LeakageNotMeasured, match="other weights"):
+        Leakage.load(folder, {"reader.onnx": "1" * 64})
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}'])
 def test_damaged_figures_are_no_figures(folder: Path, damage: str) -> None:
     (folder / LEAKAGE_FILE).write_text(damage)
-    assert explain(_settings(), str(folder)).learnt == ("nobody measured it",)
+    assert explain(_settings(), str(folder)).attacker_results == ("nobody measured it",)
 
 
 def test_a_folder_without_a_drafter_is_told(tmp_path: Path) -> None:

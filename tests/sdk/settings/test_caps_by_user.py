@@ -8,7 +8,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.config import CapsOver, Settings
+from ugsd_sdk.settings.config import CapsOverride, Settings
 
 FILE = """
 user = "Ada"
@@ -38,8 +38,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Path) -> None:
     settings = Settings.load(file)
-    ada, ben, eve = (settings.limits_of(user) for user in ("ada", "BEN", "eve"))
-    assert settings.limits_of() == ada, "the settings' own user, whatever the case"
+    ada, ben, eve = (settings.limits_for(user) for user in ("ada", "BEN", "eve"))
+    assert settings.limits_for() == ada, "the settings' own user, whatever the case"
     assert (ada.tokens_per_day, ada.blocks_per_day, ada.bytes_per_day) == (200, 10, None)
     assert (ada.epsilon_per_day, ada.bytes_per_hour) == (4, BudgetLimits().bytes_per_hour)
     assert (ben.tokens_per_day, ben.blocks_per_day) == (2000, 100)
@@ -53,7 +53,7 @@ def test_variables_and_arguments_reach_a_users_cap(
     monkeypatch.setenv("UGSD_USERS__EVE__INHERITS", "guest")
     monkeypatch.setenv("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "none")
     settings = Settings.load(file, users={"BEN": {"blocks_per_day": 5}})
-    ben, eve = settings.limits_of("Ben"), settings.limits_of("eve")
+    ben, eve = settings.limits_for("Ben"), settings.limits_for("eve")
     assert (ben.tokens_per_day, ben.blocks_per_day) == (7, 5)
     assert (eve.tokens_per_day, eve.blocks_per_day) == (20, None)
 
@@ -61,17 +61,17 @@ def test_variables_and_arguments_reach_a_users_cap(
 def test_settings_survive_their_own_dump(file: Path) -> None:
     settings = Settings.load(file)
     again = Settings(**settings.model_dump())
-    assert again.limits_of() == settings.limits_of(), "what was not given is not given again"
-    assert Settings(**dict(settings)).limits_of("ben") == settings.limits_of("ben")
+    assert again.limits_for() == settings.limits_for(), "what was not given is not given again"
+    assert Settings(**dict(settings)).limits_for("ben") == settings.limits_for("ben")
 
 
 def test_caps_may_be_given_in_python() -> None:
     settings = Settings(
         user="ada",
-        profiles={"child": CapsOver(tokens_per_day=9)},
+        profiles={"child": CapsOverride(tokens_per_day=9)},
         users={"ada": {"inherits": "child"}},
     )
-    assert settings.limits_of().tokens_per_day == 9
+    assert settings.limits_for().tokens_per_day == 9
 
 
 @pytest.mark.parametrize(
@@ -263,8 +263,8 @@ def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
 ) -> None:
     settings = Settings(noise={"epsilon": 8.0}, **changes)
     assert settings.sigma is not None
-    spend = releases * dp.spend(sensitivity=2.0, sigma=settings.sigma, vectors=1)
-    assert 7.999 < dp.epsilon_of_spend(spend, settings.limits.delta) <= 8
+    spend = releases * dp.privacy_cost(sensitivity=2.0, sigma=settings.sigma, vectors=1)
+    assert 7.999 < dp.epsilon_of_privacy_cost(spend, settings.limits.delta) <= 8
 
 
 def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
@@ -282,7 +282,7 @@ def test_the_examples_in_toml_and_yaml_are_the_same_settings() -> None:
     examples = Path(__file__).parents[3] / "examples"
     toml, yaml = (Settings.load(examples / f"budgets.{kind}") for kind in ("toml", "yaml"))
     assert toml.model_dump() == yaml.model_dump()
-    assert toml.limits_of("ben").blocks_per_day == 1
+    assert toml.limits_for("ben").blocks_per_day == 1
 
 
 @pytest.mark.parametrize("noise", [{"sigma": 1e6}, {"epsilon": 1e-9}, {"epsilon": 1e-4}])

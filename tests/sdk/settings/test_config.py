@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.protocol.channel import Shape
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.config import Settings
@@ -126,12 +126,12 @@ def test_the_servers_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().shape is Shape.PADDED
-    assert Settings(shape="constant").shape is Shape.CONSTANT
-    monkeypatch.setenv("UGSD_SHAPE", "constant")
-    assert Settings.load().shape is Shape.CONSTANT
-    monkeypatch.setenv("UGSD_SHAPE", "round")
-    with pytest.raises(ConfigError, match=r"UGSD_SHAPE.*'padded' or 'constant'"):
+    assert Settings().traffic_shape is TrafficShape.PADDED
+    assert Settings(traffic_shape="constant").traffic_shape is TrafficShape.CONSTANT
+    monkeypatch.setenv("UGSD_TRAFFIC_SHAPE", "constant")
+    assert Settings.load().traffic_shape is TrafficShape.CONSTANT
+    monkeypatch.setenv("UGSD_TRAFFIC_SHAPE", "round")
+    with pytest.raises(ConfigError, match=r"UGSD_TRAFFIC_SHAPE.*'padded' or 'constant'"):
         Settings.load()
 
 
@@ -139,8 +139,8 @@ def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_case_makes_no_other_user(user: str) -> None:
     settings = Settings(user=user, users={"Ada": {"blocks_per_day": 3}})
     assert settings.user == "ada"
-    assert settings.limits_of().blocks_per_day == 3
-    assert settings.limits_of(user).blocks_per_day == 3
+    assert settings.limits_for().blocks_per_day == 3
+    assert settings.limits_for(user).blocks_per_day == 3
 
 
 @pytest.mark.parametrize("user", ["\u202eevil", "a\u200db", "a\nb", "İ" * 40])
@@ -151,13 +151,13 @@ def test_a_user_whose_name_is_not_seen_as_it_is_is_refused(user: str) -> None:
 
 def test_one_user_in_several_writings_has_one_budget() -> None:
     settings = Settings(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
-    assert settings.limits_of().blocks_per_day == 3
-    assert settings.limits_of("JOS\u00c9 ").blocks_per_day == 3
+    assert settings.limits_for().blocks_per_day == 3
+    assert settings.limits_for("JOS\u00c9 ").blocks_per_day == 3
     with pytest.raises(ConfigError, match=r"given twice|two names are one"):
         Settings(users={"STRASSE": {}, "stra\u00dfe": {}})
     profiles = {"Ma\u00dfe": {"blocks_per_day": 2}}
     inheriting = Settings(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
-    assert inheriting.limits_of().blocks_per_day == 2
+    assert inheriting.limits_for().blocks_per_day == 2
 
 
 @pytest.mark.parametrize("table", ["users", "profiles"])
@@ -171,7 +171,7 @@ def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None
     "given",
     [
         {"block_tokens": True},
-        {"acquaintance": False},
+        {"min_enrolment": False},
         {"threshold": True},
         {"verifier": {"deadline_s": True}},
         {"noise": {"sigma": True}},

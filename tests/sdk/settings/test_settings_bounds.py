@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ugsd_privacy.errors import LeakageUnknown
+from ugsd_privacy.errors import LeakageNotMeasured
 from ugsd_privacy.reports.leakage import Leakage
-from ugsd_sdk.cli.content import words_of
-from ugsd_sdk.decoding.quality import Quality, measured_parts
-from ugsd_sdk.decoding.uncertainty import Calibrator
+from ugsd_sdk.cli.record_content import words_of
+from ugsd_sdk.decoding.risk_calibration import RiskCalibration, weight_hashes
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.onnx import pieces_of, state_dim_of
 from ugsd_sdk.errors import ConfigError, ModelError
-from ugsd_sdk.profile.habit import NO_HABIT, HabitFile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, SettingsFile
 
@@ -101,7 +101,7 @@ def test_two_thousand_users_are_read_soon(tmp_path: Path) -> None:
     text = "users:\n" + "".join(f"  user{n}: {{tokens_per_day: {n}}}\n" for n in range(2000))
     with soon():
         settings = settings_of(tmp_path, "users.yaml", text)
-    assert settings.limits_of("user1999").tokens_per_day == 1999
+    assert settings.limits_for("user1999").tokens_per_day == 1999
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_hostile_variables_are_refused_soon(
 MANY_KEYS = b"{" + b",".join(b'"%x":0' % n for n in range(300_000)) + b"}"
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
     "model.json": (state_dim_of, ModelError),
-    "quality.json": (Quality.read, ConfigError),
-    "leakage.json": (lambda folder: Leakage.read(folder, {}), LeakageUnknown),
-    "gate.json": (lambda folder: Calibrator.load(folder / "gate.json"), ModelError),
+    "quality.json": (RiskCalibration.load, ConfigError),
+    "leakage.json": (lambda folder: Leakage.load(folder, {}), LeakageNotMeasured),
+    "gate.json": (lambda folder: RejectionPredictor.load(folder / "gate.json"), ModelError),
     "words.json": (lambda folder: words_of(folder / "words.json"), ConfigError),
 }
 
@@ -170,7 +170,7 @@ def test_a_gate_that_is_a_pipe_is_not_hashed(tmp_path: Path) -> None:
     (tmp_path / "gate.json").touch()
     os.truncate(tmp_path / "gate.json", 3 << 30)
     with soon(), pytest.raises(ModelError, match="larger than"):
-        measured_parts(tmp_path)
+        weight_hashes(tmp_path)
 
 
 def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
@@ -182,6 +182,6 @@ def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
 
 
 def test_a_habit_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    file = HabitFile(tmp_path, "ada", b"ears")
+    file = ProfileFile(tmp_path, "ada", b"ears")
     os.mkfifo(file.path)
-    assert file.read() is NO_HABIT
+    assert file.read() is EMPTY_PROFILE

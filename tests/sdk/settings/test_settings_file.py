@@ -50,7 +50,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
                 "threshold": st.floats(0, 9),
                 "disclosure": st.sampled_from(["summary", "block_states", "all_states"]),
                 "block_tokens": st.integers(1, 64),
-                "remember": st.booleans(),
+                "keep_profile": st.booleans(),
                 "verifier": st.fixed_dictionaries(
                     {}, optional={"url": NAME, "deadline_s": SECONDS, "key": NAME}
                 ),
@@ -185,7 +185,7 @@ def test_the_same_settings_come_of_toml_yaml_and_python(
         file = written(values, kind, seed)
         assert read(tmp_path, kind, file.text).model_dump() == by_python.model_dump(), file.text
     for user in values.get("users", {}):
-        limits = by_python.limits_of(user)
+        limits = by_python.limits_for(user)
         own = values["users"][user]
         for cap in CAPS:
             if cap in own:

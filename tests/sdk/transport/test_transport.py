@@ -22,7 +22,7 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel
 from ugsd_privacy.tlog.log_keys import LogKey
-from ugsd_sdk.errors import ConfigError, NoAnswer, Unreachable
+from ugsd_sdk.errors import ConfigError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.transport.websocket import WebSocketTransport
@@ -68,9 +68,9 @@ def test_unconnected_is_unreachable_and_closing_is_harmless(
     make: Callable[[], Transport], frame: SealedFrame
 ) -> None:
     transport = make()
-    with pytest.raises(Unreachable):
+    with pytest.raises(VerifierUnreachable):
         transport.send(frame)
-    with pytest.raises(Unreachable):
+    with pytest.raises(VerifierUnreachable):
         transport.receive(0)
     transport.close()
     transport.close()
@@ -83,7 +83,7 @@ def test_memory_answers_in_order_and_silence_is_no_answer(frame: SealedFrame) ->
     transport.send(frame)
     assert transport.receive(0) == b"one"
     transport.send(frame)
-    with pytest.raises(NoAnswer):
+    with pytest.raises(VerifierTimeout):
         transport.receive(0)
     transport.send(frame)
     assert transport.receive(0) == b"two"
@@ -111,7 +111,7 @@ def test_an_address_that_is_no_plain_websocket_is_a_config_error(url: str) -> No
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "ws://no-such-host.invalid"])
 def test_nobody_there_is_unreachable(url: str) -> None:
-    with pytest.raises(Unreachable, match="check its address"):
+    with pytest.raises(VerifierUnreachable, match="check its address"):
         WebSocketTransport(url).connect(2)
 
 
@@ -141,7 +141,7 @@ def answering() -> Iterator[Callable[[ssl.SSLContext | None], str]]:
 
 
 def test_a_server_without_tls_is_told_so(answering: Callable[..., str]) -> None:
-    with pytest.raises(Unreachable, match="no TLS with 127") as raised:
+    with pytest.raises(VerifierUnreachable, match="no TLS with 127") as raised:
         WebSocketTransport(answering(None)).connect(5)
     assert raised.value.reason == "tls failed"
 
@@ -157,6 +157,6 @@ def test_a_certificate_that_nobody_vouches_for_is_told_so(
     (tmp_path / "server.pem").write_bytes(pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem")
-    with pytest.raises(Unreachable, match=r"certificate of 127.* is not trusted") as raised:
+    with pytest.raises(VerifierUnreachable, match=r"certificate of 127.* is not trusted") as raised:
         WebSocketTransport(answering(context)).connect(5)
     assert raised.value.reason == "tls failed"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, Shape
+from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.protocol.messages import (
     Cover,
     Refusal,
@@ -210,7 +210,7 @@ def test_a_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) ->
     run(scenario)
 
 
-async def timed(device: Any, message: bytes, shape: Shape) -> tuple[Any, int, float]:
+async def timed(device: Any, message: bytes, shape: TrafficShape) -> tuple[Any, int, float]:
     """The answer, its frame's size, and after how many seconds it came."""
     started_s = asyncio.get_running_loop().time()
     await device.socket.send(device.channel.seal(message, shape))
@@ -240,16 +240,18 @@ def test_answers_to_constant_frames_leave_at_the_pace_whatever_they_are(
             encode(make_block((2,))),
             encode(make_block((5,), keep=9)),
         ):
-            answer, size, elapsed_s = await timed(device, message, Shape.CONSTANT)
+            answer, size, elapsed_s = await timed(device, message, TrafficShape.CONSTANT)
             assert size == CONSTANT_FRAME_BYTES
             assert pace_s - 0.01 <= elapsed_s < 2 * pace_s
             kinds.add(type(answer))
         assert kinds == {Cover, Verdict, Refusal}
-        _, size, elapsed_s = await timed(device, encode(make_block((3,), caption=1)), Shape.PADDED)
+        _, size, elapsed_s = await timed(
+            device, encode(make_block((3,), caption=1)), TrafficShape.PADDED
+        )
         assert (size, elapsed_s < pace_s) == (128, True), "the padded shape is not held up"
         delay_s = 1.3 * pace_s
         answer, _, elapsed_s = await timed(
-            device, encode(make_block((3,), caption=2)), Shape.CONSTANT
+            device, encode(make_block((3,), caption=2)), TrafficShape.CONSTANT
         )
         assert isinstance(answer, Verdict)
         assert elapsed_s >= 2 * pace_s - 0.01, "one that is not ready waits for the next beat"
@@ -263,9 +265,9 @@ def test_without_a_pace_answers_leave_at_once(run: Any, dial: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         device = await dial(server.url, server.public_key)
         for _ in range(3):
-            answer, _, elapsed_s = await timed(device, encode(Cover()), Shape.CONSTANT)
+            answer, _, elapsed_s = await timed(device, encode(Cover()), TrafficShape.CONSTANT)
             assert answer == Cover()
             assert elapsed_s < 0.14
-        assert server.metrics.covers == 3
+        assert server.metrics.cover_frames == 3
 
     run(scenario)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_sdk.cli import main
-from ugsd_sdk.home import Door, Home
+from ugsd_sdk.home import Home, UserEgress
 
 Out = pytest.CaptureFixture[str]
 
@@ -46,8 +46,8 @@ class Carrier:
 
 def leave_from(home: Path) -> None:
     """Eight more passages of a home: resets, which need no verifier."""
-    door = Door(Home.at(home), BudgetLimits(), "ada")
-    egress = door.open()
+    user_egress = UserEgress(Home.from_path(home), BudgetLimits(), "ada")
+    egress = user_egress.open()
     for _ in range(8):
         egress.reset(["day"])
-    door.close()
+    user_egress.close()

@@ -27,7 +27,7 @@ def leave(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
 
     def one() -> None:
         with new_captioner(user="ada") as captioner:
-            assert captioner.caption(voice, 16_000).degraded is None
+            assert captioner.caption(voice, 16_000).unverified_reason is None
 
     return one
 

@@ -49,7 +49,7 @@ def test_an_export_verifies_elsewhere_and_says_whose_key_it_took(
 def test_a_damaged_export_is_named(home: Path, tmp_path: Path, capsys: Out) -> None:
     file = tmp_path / "log.ugsd"
     audit("export", file, home=home)
-    with Home.at(home).open_ledger() as ledger, ledger.reading() as view:
+    with Home.from_path(home).open_ledger() as ledger, ledger.reading() as view:
         (content, _), *_ = view.leaves(3, 4)
     data = bytearray(file.read_bytes())
     data[data.index(content) + 9] ^= 1

@@ -1,0 +1,142 @@
+"""What the ears hear of every clip, as it is and through imagined rooms, devices and codecs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ugsd_lab.data.augment import augmented
+from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder, extract
+
+__all__ = ["PARTS", "Progress", "copy_key", "copy_rng", "embed_clips", "embed_parts", "part_of"]
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, of, note)."""
+
+_Job = tuple[Clip, int]
+"""A clip, and the number of its augmented copy; negative ones number its parts."""
+_KEEP_EVERY = 1000
+PARTS = 8
+"""Parts that are heard of a clip."""
+_PART_S = (0.7, 1.4)
+"""How long they are: a word or a few."""
+
+
+def embed_clips(
+    clips: Sequence[Clip], copies: int, whisper: Path, cache: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """(n, 1 + copies, E) evidence: of each clip as it is, then of its augmented copies.
+
+    Only training clips have copies of their own; the others' rows repeat the clip. The copies
+    depend on clip and number alone. Kept in ``cache``; starts where an earlier run stopped.
+    """
+    known: dict[str, NDArray[np.float32]] = {}
+    if cache.exists():
+        stored = np.load(cache)
+        known = dict(zip(stored["keys"].tolist(), stored["evidence"], strict=True))
+    missing = [
+        (clip, copy)
+        for copy in range(1 + copies)
+        for clip in clips
+        if (copy == 0 or clip.split == "train") and copy_key(clip, copy) not in known
+    ]
+    for done, (job, heard) in enumerate(zip(missing, _embedded(missing, whisper), strict=True), 1):
+        known[copy_key(*job)] = heard
+        if done % _KEEP_EVERY == 0 or done == len(missing):
+            _keep(cache, known)
+        progress("listening", done, len(missing), "")
+    return np.stack(
+        [
+            [
+                known.get(copy_key(clip, copy), known[copy_key(clip, 0)])
+                for copy in range(1 + copies)
+            ]
+            for clip in clips
+        ]
+    )
+
+
+def embed_parts(
+    clips: Sequence[Clip], whisper: Path, cache: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """(n, P, E) evidence of random parts of each clip: the same voice and feeling, other words.
+
+    They depend on the clip alone. Kept in ``cache``.
+    """
+    names = [clip.id for clip in clips]
+    if cache.exists():
+        stored = np.load(cache)
+        if stored["names"].tolist() == names:
+            kept: NDArray[np.float32] = stored["evidence"]
+            return kept
+    jobs = [(clip, -number) for clip in clips for number in range(1, PARTS + 1)]
+    heard = []
+    for done, embedding in enumerate(_embedded(jobs, whisper), 1):
+        heard.append(embedding)
+        progress("listening to parts", done, len(jobs), "")
+    parts = np.stack(heard).reshape(len(clips), PARTS, -1)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name("part-" + cache.name)
+    np.savez(temporary, names=np.array(names), evidence=parts)
+    temporary.replace(cache)
+    return parts
+
+
+def part_of(clip: Clip, samples: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """The clip's part of that number, from 1 on, out of its ``samples`` (n,)."""
+    rng = copy_rng(clip, -number)
+    length = min(len(samples), round(SAMPLE_RATE * rng.uniform(*_PART_S)))
+    start = int(rng.integers(len(samples) - length + 1))
+    return samples[start : start + length]
+
+
+def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
+    """The randomness of a clip's augmented copy."""
+    return np.random.default_rng(list(hashlib.sha256(copy_key(clip, copy).encode()).digest()))
+
+
+def copy_key(clip: Clip, copy: int) -> str:
+    """Names a clip's augmented copy; number 0 is the clip as it is."""
+    return f"{clip.id}#{copy}"
+
+
+def _keep(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name("part-" + cache.name)
+    np.savez(temporary, keys=np.array(list(known)), evidence=np.stack(list(known.values())))
+    temporary.replace(cache)
+
+
+_ears: AudioEncoder
+"""Of a worker process."""
+
+
+def _start_worker(whisper: Path) -> None:
+    global _ears  # noqa: PLW0603  # what a pool's initializer leaves to its process
+    torch.set_num_threads(1)
+    _ears = AudioEncoder.from_whisper(whisper)
+
+
+def _work(job: _Job) -> NDArray[np.float32]:
+    clip, copy = job
+    samples = read_samples(clip)
+    if copy < 0:
+        samples = part_of(clip, samples, -copy)
+    elif copy:
+        samples = augmented(samples, copy_rng(clip, copy))
+    return extract(_ears, samples)
+
+
+def _embedded(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:
+    if not jobs:
+        return
+    AudioEncoder.from_whisper(whisper)  # a bad file is told here, by its name
+    with ProcessPoolExecutor(initializer=_start_worker, initargs=(whisper,)) as pool:
+        yield from pool.map(_work, jobs, chunksize=8)

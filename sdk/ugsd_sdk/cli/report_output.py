@@ -1,0 +1,58 @@
+"""The forms of reports, and where they are written."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ugsd_privacy.output.plain_text import plain_json
+from ugsd_privacy.output.terminal import tell_document
+
+if TYPE_CHECKING:
+    from ugsd_privacy.reports.fleet_model import FleetReport
+    from ugsd_privacy.reports.model import Report
+
+__all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
+
+# Heavy imports wait inside the functions, so that --help answers at once.
+# ruff: noqa: PLC0415
+
+
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    JSON = "json"
+    MARKDOWN = "md"
+
+
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="HTML needs ugsd[report].")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the terminal.")
+]
+
+
+def written(made: Report | FleetReport, format_: ReportFormat) -> str:
+    """A report in one of its forms."""
+    from ugsd_privacy.reports.html import fleet_html, report_html
+    from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
+    from ugsd_privacy.reports.model import Report
+
+    if format_ is ReportFormat.JSON:
+        return plain_json(made.model_dump_json(indent=1)) + "\n"
+    if isinstance(made, Report):
+        return report_html(made) if format_ is ReportFormat.HTML else report_markdown(made)
+    return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
+
+
+def write(text: str, out: Path | None, *, private: bool = False) -> None:
+    """To a file, whole or not at all, or to the terminal where none is named; what is ``private``
+    is its owner's alone. Raises ``ExportFailed``."""
+    from ugsd_privacy.files.atomic_files import write_atomically
+
+    if out is None:
+        tell_document(text)
+        return
+    write_atomically(out, text.encode(), mode=0o600 if private else 0o644)

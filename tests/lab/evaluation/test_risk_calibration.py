@@ -1,0 +1,188 @@
+"""``ugsd-lab quality`` on the bundled speech: what it counts, and what follows of itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ugsd_sdk
+from ugsd_lab.cli import main
+from ugsd_lab.data.corpora import load_corpora
+from ugsd_lab.errors import EvaluationError
+from ugsd_lab.evaluation import Pair
+from ugsd_lab.evaluation.risk_calibration import (
+    CLIPS,
+    DELTA,
+    TARGETS,
+    THRESHOLDS,
+    _gaps,
+    _Run,
+    block_loss,
+    measure,
+    write_quality,
+)
+from ugsd_lab.evaluation.risk_control import upper_bound
+from ugsd_lab.evaluation.study import limited
+from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System
+from ugsd_lab.training.starter import STARTER_DRAFTER
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
+from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, RiskCalibration
+from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
+from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings.config import Settings
+
+FEW = (0.0, 0.16, 1.0)
+LIMIT = 8
+
+
+def quiet(*_: object) -> None:
+    return
+
+
+@pytest.fixture(scope="module")
+def measured() -> RiskCalibration:
+    return measure(
+        load_corpora(None), Pair(STARTER_DRAFTER), command="ugsd-lab quality", progress=quiet,
+        limit=LIMIT, thresholds=FEW,
+    )  # fmt: skip
+
+
+def at(found: RiskCalibration, disclosure: Disclosure, threshold: float) -> CalibratedSetting:
+    (one,) = [s for s in found.settings if s.disclosure is disclosure and s.threshold == threshold]
+    return one
+
+
+def test_a_block_counts_once_and_only_for_drafted_words_that_stand_and_are_rejected() -> None:
+    tokens = list(range(100, 112))  # three blocks: of five, five and two
+    drafted = dict(enumerate(tokens))
+    rejected = np.zeros(12, dtype=bool)
+    assert block_loss(tokens, drafted, rejected) == 0
+    rejected[[1, 3]] = True
+    assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
+    rejected[11] = True
+    assert block_loss(tokens, drafted, rejected) == pytest.approx(2 / 3)
+    drafted[11] = 7  # the verifier put another in its place
+    assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
+    del drafted[1], drafted[3]  # the verifier went on by itself
+    assert block_loss(tokens, drafted, rejected) == 0
+
+
+def test_what_is_judged_is_the_caption_that_was_made(tmp_path: Path) -> None:
+    bench = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
+    clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 4)
+    stage = Stage(quiet, "captioning", 100)
+    heard = bench.drafter.encode_clips(clips, stage)
+    for policy in (AlwaysEscalate(Disclosure.TOKENS), UncertaintyPolicy(0.15), NeverEscalate()):
+        said = bench.run(System("any", lambda policy=policy: policy), heard, stage)  # type: ignore[misc]
+        for clip in heard:
+            one = said[clip.id]
+            assert one.tokens[-1] == bench.drafter.info.eos
+            assert bench.drafter.worded(clip, one.tokens) == one.text
+            assert bench.rejected(clip, one.tokens).shape == (len(one.tokens),)
+
+
+def test_the_summary_sent_with_every_caption_leaves_no_risk(measured: RiskCalibration) -> None:
+    assert at(measured, Disclosure.SUMMARY, 0).risk == 0
+    assert at(measured, Disclosure.SUMMARY, 0).frames == pytest.approx(1)
+    assert at(measured, Disclosure.TOKENS, 0).risk > 0, "it heard nothing: that is no opinion"
+
+
+def test_at_the_last_threshold_every_disclosure_is_the_drafter_alone(
+    measured: RiskCalibration,
+) -> None:
+    alone = {
+        one.model_copy(update={"disclosure": Disclosure.TOKENS, "risk_bound": 0.0})
+        for one in measured.settings
+        if one.threshold == 1
+    }
+    (one,) = alone
+    assert one.tokens_left == one.states_left == one.frames == one.bytes_sent == 0
+    (pooled, home) = measured.gaps
+    assert one.emotion == pooled.alone == home.alone
+
+
+def test_a_richer_disclosure_costs_what_its_name_says(measured: RiskCalibration) -> None:
+    tokens, summary, block, every = (at(measured, one, 0.16) for one in Disclosure)
+    assert tokens.states_left == 0 < summary.states_left <= block.states_left <= every.states_left
+    assert all(0 < one.tokens_left < 1 for one in (tokens, summary, block, every))
+
+
+def test_bounds_are_of_the_careful_thresholds_first_and_of_all_disclosures_together(
+    measured: RiskCalibration,
+) -> None:
+    assert measured.captions == LIMIT
+    for disclosure in Disclosure:
+        bounds = [at(measured, disclosure, threshold).risk_bound for threshold in FEW]
+        assert bounds == sorted(bounds)
+    first = at(measured, Disclosure.TOKENS, 0)
+    assert first.risk_bound == pytest.approx(upper_bound(first.risk, LIMIT, DELTA / 4))
+
+
+def test_one_speaker_tells_of_no_gain(measured: RiskCalibration) -> None:
+    assert measured.speakers == 1
+    assert all(one.gain is one.gain_low is one.gain_high is None for one in measured.settings)
+    assert not any(gap.is_sure for gap in measured.gaps)
+    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+        RiskControlledPolicy(measured, target_gain=0.1)
+
+
+def test_choices_are_checked_on_the_dev_speaker(measured: RiskCalibration) -> None:
+    assert [one.target for one in measured.checks] == list(TARGETS)
+    assert {one.on for one in measured.checks} == {"dev speakers"}
+    assert {one.captions for one in measured.checks} == {LIMIT // 2}
+
+
+def test_a_gap_away_is_told_apart_from_that_at_home() -> None:
+    clips = [clip for clip in load_corpora(None) if clip.split == "train"][::40]
+    run = _Run(clips)
+    run.alone, run.verifier = [0.0] * len(clips), [1.0] * len(clips)
+    at_home = _gaps(run, Pair(STARTER_DRAFTER))
+    assert [gap.where for gap in at_home] == ["pooled", "home"]
+    assert at_home[0].is_sure
+    assert [gap.where for gap in _gaps(run, Pair(STARTER_DRAFTER, home=()))] == ["pooled", "away"]
+
+
+def test_figures_are_kept_beside_the_drafter_and_read_back(
+    measured: RiskCalibration, tmp_path: Path
+) -> None:
+    shutil.copytree(Path(ugsd_sdk.__file__).parent / "ears", tmp_path / "ears")
+    folder = tmp_path / "drafter"
+    shutil.copytree(STARTER_DRAFTER, folder, ignore=shutil.ignore_patterns("clips"))
+    write_quality(measured, folder)
+    assert RiskCalibration.load(folder) == measured
+    easy = Settings(target_risk=0.99)
+    minimum = RiskControlledPolicy.from_settings(easy, folder)
+    assert minimum is not None
+    assert minimum.chosen.tokens_left == 0
+
+
+def test_without_calibration_speakers_nothing_is_measured() -> None:
+    clips = [clip for clip in load_corpora(None) if clip.split == "test"]
+    with pytest.raises(EvaluationError, match="no clips of calibration speakers"):
+        measure(clips, Pair(STARTER_DRAFTER), command="", progress=quiet)
+
+
+def test_the_command_from_a_fresh_clone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quality", "--drafter", "free", "--limit", "2", "--markdown"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 captions of 1 calibration speakers" in out
+    assert "too few speakers for an interval" in out
+    assert "captioning, calibration" in err
+    tables = [part.splitlines() for part in out.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 2
+    for table in tables:
+        assert {line.count("|") for line in table} == {table[0].count("|")}
+    assert main(["quality", "--json", "--markdown"]) == 1
+
+
+def test_the_bundled_figures_are_those_of_the_command() -> None:
+    found = RiskCalibration.load(STARTER_DRAFTER)
+    assert found.command == f"ugsd-lab quality --drafter starter --data DIR --limit {CLIPS}"
+    assert {one.threshold for one in found.settings} == set(THRESHOLDS)
+    assert len(found.settings) == len(THRESHOLDS) * len(Disclosure)
+    assert json.loads(found.model_dump_json())["delta"] == DELTA
+    assert {one.on for one in found.checks} == {"dev speakers", "emodb", "ravdess", "nemo"}

@@ -1,0 +1,116 @@
+"""Noise as the door adds it, charges it and logs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.mechanism import dequantise
+from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.errors import BudgetExceeded
+from ugsd_privacy.protocol.messages import Disclosure, decode_device_message
+
+DELTA = 1e-6
+ONE = dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=1)
+STATE = np.full((1, 16), 0.1, np.float32)
+SUMMARY = Escalation(Disclosure.SUMMARY, 0, (), (7,), (0,), STATE)
+TOKENS = dataclasses.replace(
+    SUMMARY, disclosure=Disclosure.TOKENS, state_positions=(), states=STATE[:0]
+)
+
+
+def sent_states(world, egress: Egress, caption, escalation: Escalation = SUMMARY):
+    frame = egress.seal_block(world.channel, caption, escalation)
+    block = decode_device_message(world.server.open(frame.data))
+    return dequantise(block.states, block.state_dim)
+
+
+def last_record(world) -> EgressRecord:
+    return world.record(-1)
+
+
+def test_states_leave_with_fresh_noise_of_the_size_that_is_charged(world) -> None:
+    egress = world.egress(sigma=0.25, limits=BudgetLimits.without_caps())
+    caption = world.connect(egress)
+    states = np.stack([sent_states(world, egress, caption)[0] for _ in range(300)])
+    assert len({row.tobytes() for row in states}) == 300
+    off = states - STATE
+    assert abs(off.mean()) < 0.02
+    assert abs(off.std() - 0.25) < 0.02
+    record = last_record(world)
+    assert record.sigma == 0.25
+    assert record.spend == dp.privacy_cost(sensitivity=2.0, sigma=0.25, vectors=1)
+
+
+def test_noise_comes_of_the_callers_randomness_alone(world) -> None:
+    twice = []
+    for _ in range(2):
+        egress = world.egress(sigma=1.0, entropy=lambda n: bytes(range(1, 200))[:n].ljust(n, b"k"))
+        twice.append(sent_states(world, egress, world.connect(egress)).tobytes())
+    assert twice[0] == twice[1] != STATE.tobytes()
+
+
+def test_without_states_no_noise_is_charged(world) -> None:
+    egress = world.egress(sigma=1.0, limits=BudgetLimits.without_caps(epsilon_per_caption=0))
+    caption = world.connect(egress)
+    egress.seal_block(world.channel, caption, TOKENS)
+    assert (last_record(world).sigma, last_record(world).spend) == (None, 0)
+    assert egress.usage(caption).spend == 0
+
+
+@pytest.mark.parametrize("window", ["caption", "hour", "day", "lifetime"])
+def test_a_cap_on_epsilon_lets_so_many_states_out_and_no_more(world, window: str) -> None:
+    three = dp.epsilon_of_privacy_cost(3 * ONE, DELTA)
+    limits = BudgetLimits.without_caps(**{f"epsilon_per_{window}": three})
+    egress = world.egress(sigma=4.0, limits=limits)
+    caption = world.connect(egress)
+    for _ in range(3):
+        egress.seal_block(world.channel, caption, SUMMARY)
+    with pytest.raises(BudgetExceeded) as refusal:
+        egress.seal_block(world.channel, caption, SUMMARY)
+    assert refusal.value.cap == f"epsilon_per_{window}"
+    egress.seal_block(world.channel, caption, TOKENS)
+
+
+def test_states_of_one_block_compose_like_blocks_of_one_state(world) -> None:
+    egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps())
+    caption = world.connect(egress)
+    egress.seal_block(world.channel, caption, world.escalation(5))
+    five = egress.usage(caption).spend
+    other = egress.begin_caption(world.channel)
+    for _ in range(5):
+        egress.seal_block(world.channel, other, SUMMARY)
+    assert abs(egress.usage(other).spend - five) <= 5
+    assert math.isclose(five / 1e9, 5 * (2 / 4.0) ** 2, rel_tol=1e-8)
+
+
+def test_noise_of_several_sizes_composes_in_one_budget(world) -> None:
+    sigmas = (1.0, 4.0, 0.5)
+    for sigma in sigmas:
+        egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
+        sent_states(world, egress, world.connect(egress))
+    spent = world.egress(user="ada").used()["lifetime"].spend
+    assert spent == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
+    mu = math.sqrt(sum((2 / s) ** 2 for s in sigmas))
+    assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(spent, DELTA), mu=mu) <= DELTA
+    assert world.verified().total.spend == spent
+
+
+def test_one_state_without_noise_leaves_nothing_to_bound(world) -> None:
+    for sigma in (4.0, None, 4.0):
+        egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
+        sent_states(world, egress, world.connect(egress))
+    used = world.egress(user="ada").used()["day"]
+    assert used.measured("epsilon", DELTA) == math.inf
+    assert world.verified().total == used
+
+
+@pytest.mark.parametrize("sigma", [0, -1.0, 128.1, 1e300, float("nan"), float("inf")])
+def test_a_senseless_sigma_is_refused_when_the_door_is_built(world, sigma: float) -> None:
+    with pytest.raises(ValueError, match="sigma"):
+        world.egress(sigma=sigma)

@@ -1,0 +1,367 @@
+"""Minimum escalation: never more leaves than the target needs, and what it rests on is checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ugsd_sdk
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from ugsd_privacy.keys.verifier import VerifierKey
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, EnrolmentGuard, UncertaintyPolicy
+from ugsd_sdk.decoding.risk_calibration import (
+    RISK_CALIBRATION_FILE,
+    CalibratedSetting,
+    RiskCalibration,
+    weight_hashes,
+)
+from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy, least_disclosure
+from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
+from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.reports.explanation import explain
+from ugsd_sdk.settings.config import Settings
+
+STARTER = Path(ugsd_sdk.__file__).parent / "starter"
+LADDER = list(Disclosure)
+New = Callable[..., Captioner]
+
+
+def setting(
+    disclosure: str,
+    threshold: float,
+    bound: float,
+    gain_low: float | None = None,
+    *,
+    tokens_left: float = 0.5,
+    states_left: float = 0.0,
+) -> CalibratedSetting:
+    return CalibratedSetting(
+        disclosure=Disclosure(disclosure), threshold=threshold, risk=0, risk_bound=bound,
+        gain=gain_low, gain_low=gain_low, gain_high=gain_low, emotion=0.5, tokens_left=tokens_left,
+        states_left=states_left, frames=1, bytes_sent=100,
+    )  # fmt: skip
+
+
+def quality(
+    *settings: CalibratedSetting, parts: dict[str, str] | None = None, **changes: object
+) -> RiskCalibration:
+    fields: dict[str, object] = {
+        "format": 1, "command": "ugsd-lab quality", "weights": parts or {}, "verifier": "0" * 64,
+        "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4, "settings": settings,
+        "gaps": (), "checks": (),
+    }  # fmt: skip
+    return RiskCalibration(**(fields | changes))
+
+
+MEASURED = quality(
+    setting("tokens", 0.0, 0.3, 0.0, tokens_left=1.0),
+    setting("tokens", 1.0, 0.4, -0.1, tokens_left=0.0),
+    setting("summary", 0.0, 0.02, 0.8, tokens_left=0.1),
+    setting("summary", 0.2, 0.15, 0.5, tokens_left=0.05),
+    setting("block_states", 0.0, 0.01, 0.9),
+)
+
+shares = st.floats(0, 1)
+tables = st.lists(
+    st.builds(
+        setting,
+        st.sampled_from([str(one) for one in Disclosure]),
+        shares,
+        shares,
+        st.none() | st.floats(-1, 1),
+        tokens_left=shares,
+        states_left=shares,
+    ),
+    min_size=1,
+    max_size=20,
+)
+ceilings = st.sampled_from(LADDER)
+
+
+def price(one: CalibratedSetting) -> tuple[int, float, float]:
+    return LADDER.index(one.disclosure), one.states_left, one.tokens_left
+
+
+@given(tables, shares, ceilings)
+def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
+    table: list[CalibratedSetting], target: float, ceiling: Disclosure
+) -> None:
+    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    chosen = least_disclosure(table, target, ceiling=ceiling)
+    if chosen is None:
+        assert all(one.risk_bound > target for one in allowed)
+        return
+    assert chosen in allowed
+    assert chosen.risk_bound <= target
+    assert not [one for one in allowed if price(one) < price(chosen) and one.risk_bound <= target]
+
+
+@given(tables, st.floats(-1, 1), ceilings)
+def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
+    table: list[CalibratedSetting], target: float, ceiling: Disclosure
+) -> None:
+    def reaches(one: CalibratedSetting) -> bool:
+        return one.gain_low is not None and one.gain_low >= target
+
+    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    chosen = least_disclosure(table, None, target, ceiling=ceiling)
+    if chosen is None:
+        assert not any(map(reaches, allowed))
+        return
+    assert chosen in allowed
+    assert reaches(chosen)
+    assert not [one for one in allowed if price(one) < price(chosen) and reaches(one)]
+
+
+@given(tables, shares, shares, ceilings)
+def test_an_easier_target_never_discloses_more(
+    table: list[CalibratedSetting], one: float, other: float, ceiling: Disclosure
+) -> None:
+    strict, lax = sorted((one, other))
+    for chosen, easier in (
+        (
+            least_disclosure(table, strict, ceiling=ceiling),
+            least_disclosure(table, lax, ceiling=ceiling),
+        ),
+        (
+            least_disclosure(table, None, lax, ceiling=ceiling),
+            least_disclosure(table, None, strict, ceiling=ceiling),
+        ),
+    ):
+        if chosen is not None:
+            assert easier is not None
+            assert price(easier) <= price(chosen)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(0.5, ("tokens", 1.0)), (0.35, ("tokens", 0.0)), (0.2, ("summary", 0.2)),
+     (0.05, ("summary", 0.0)), (0.01, ("block_states", 0.0))],
+)  # fmt: skip
+def test_each_risk_takes_the_rung_that_it_needs(target: float, expected: tuple[str, float]) -> None:
+    chosen = RiskControlledPolicy(MEASURED, target_risk=target).chosen
+    assert (chosen.disclosure, chosen.threshold) == expected
+
+
+def test_states_that_leave_weigh_more_than_tokens() -> None:
+    """Else a state of every caption would leave, to spare some words before a doubtful one."""
+    asks_always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
+    asks_in_doubt = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
+    assert least_disclosure([asks_always, asks_in_doubt], 0.1) == asks_in_doubt
+    assert least_disclosure([asks_always, asks_in_doubt], 0.05) == asks_always
+
+
+def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
+    minimum = RiskControlledPolicy(MEASURED, target_risk=0.2)
+    for uncertainties in ((0.1, 0.19), (0.1, 0.2), (0.5, 0.1)):
+        block = BlockView(0, (1, 2), uncertainties, verifier_has_summary=False)
+        expected = UncertaintyPolicy(0.2, Disclosure.SUMMARY)(block, BudgetView())
+        assert minimum(block, BudgetView()) == expected
+
+
+def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"target_risk = 0.01 .* summary or less") as raised:
+        RiskControlledPolicy(MEASURED, target_risk=0.01, ceiling=Disclosure.SUMMARY)
+    assert "target_risk >= 0.300 with tokens" in str(raised.value)
+    assert "target_risk >= 0.020 with summary" in str(raised.value)
+    assert "target_risk >= 0.010 with block_states" in str(raised.value)
+    with pytest.raises(ConfigError, match=r"target_gain <= 0.80 with summary"):
+        RiskControlledPolicy(MEASURED, target_gain=0.95)
+    unknown = quality(setting("summary", 0.0, 0.02))
+    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+        RiskControlledPolicy(unknown, target_gain=0.1)
+
+
+@pytest.mark.parametrize("targets", [{}, {"target_risk": 0.2, "target_gain": 0.2}])
+def test_a_target_is_one_target(targets: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        RiskControlledPolicy(MEASURED, **targets)
+
+
+# -- settings
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"target_risk": 0.1, "target_gain": 0.5},
+        {"threshold": 0.2, "target_risk": 0.1},
+        {"threshold": 0.2, "target_gain": 0.1},
+    ],
+)
+def test_threshold_and_targets_exclude_each_other(given_: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="only one of threshold, target_risk and target_gain"):
+        Settings(**given_)
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, float("nan"), "much"])
+def test_a_target_risk_is_a_share(value: object) -> None:
+    with pytest.raises(ConfigError, match="target_risk"):
+        Settings(target_risk=value)
+
+
+def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_TARGET_GAIN", "0.5")
+    assert Settings.load().target_gain == 0.5
+    with pytest.raises(ConfigError, match="only one of"):
+        Settings.load(threshold=0.2)
+
+
+# -- the file beside the drafter
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The starter with figures that are made up."""
+    shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
+    copy = tmp_path / "drafter"
+    shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
+    made_up = MEASURED.model_copy(update={"weights": weight_hashes(copy)})
+    (copy / RISK_CALIBRATION_FILE).write_text(made_up.model_dump_json())
+    return copy
+
+
+def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
+    for ceiling, target, told in (
+        ("summary", 0.05, ("summary", 0.0)),
+        ("all_states", 0.01, ("block_states", 0.0)),
+        ("tokens", 0.35, ("tokens", 0.0)),
+    ):
+        settings = Settings(target_risk=target, disclosure=ceiling)
+        minimum = RiskControlledPolicy.from_settings(settings, folder)
+        assert minimum is not None
+        assert (minimum.chosen.disclosure, minimum.chosen.threshold) == told
+    with pytest.raises(ConfigError, match="tokens or less"):
+        RiskControlledPolicy.from_settings(Settings(target_risk=0.05, disclosure="tokens"), folder)
+    assert RiskControlledPolicy.from_settings(Settings(threshold=0.1), folder) is None
+
+
+def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> None:
+    settings = Settings(target_risk=0.2)
+    gate = json.loads((folder / "gate.json").read_text())
+    (folder / "gate.json").write_text(json.dumps(gate | {"bias": 0.0}))
+    with pytest.raises(ConfigError, match="another gate"):
+        RiskControlledPolicy.from_settings(settings, folder)
+    (folder / "gate.json").write_bytes((STARTER / "gate.json").read_bytes())
+    assert RiskControlledPolicy.from_settings(settings, folder) is not None
+    with (folder / "reader.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ConfigError, match="other weights"):
+        RiskControlledPolicy.from_settings(settings, folder)
+
+
+@pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 2}', "\N{BELL}"])
+def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -> None:
+    path = folder / RISK_CALIBRATION_FILE
+    path.unlink() if damage is None else path.write_text(damage)
+    with pytest.raises(ConfigError, match="nobody measured"):
+        Captioner(folder, config=Settings(target_risk=0.2)).load()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"block_tokens": 3}, "block_tokens = 5"),
+        ({"traffic_shape": "constant"}, "constant shape"),
+        ({"noise": {"sigma": 2.0}}, "without noise"),
+    ],
+)
+def test_what_was_not_measured_is_refused(
+    folder: Path, changes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        RiskControlledPolicy.from_settings(Settings(target_risk=0.2, **changes), folder)
+
+
+def test_a_target_needs_the_gate_that_it_was_measured_with(
+    folder: Path, drafter: ScriptedDrafter
+) -> None:
+    settings = Settings(target_risk=0.2)
+    with pytest.raises(ConfigError, match="a drafter from a folder"):
+        Captioner(drafter, config=settings).load()
+    with pytest.raises(ConfigError, match="the gate that it brings"):
+        Captioner(folder, config=settings, uncertainty=EntropyUncertainty()).load()
+
+
+# -- through the facade
+
+
+def test_a_captioner_sends_what_was_chosen_and_no_more(
+    new_captioner: New, fake: object, voice: NDArray[np.float32]
+) -> None:
+    sent = {}
+    generous = Settings(limits={"blocks_per_caption": None, "frames_per_caption": None})
+    for target in (0.5, 0.35, 0.05, 0.01):
+        fake.blocks.clear()  # type: ignore[attr-defined]
+        minimum = RiskControlledPolicy(MEASURED, target_risk=target)
+        with new_captioner(policy=minimum, config=generous) as captioner:
+            captioner.wait_until_connected()
+            caption = captioner.caption(voice, 16_000)
+            assert caption.unverified_reason is None
+        sent[target] = [len(one.state_positions) for one in fake.blocks]  # type: ignore[attr-defined]
+    assert sent[0.5] == []
+    assert len(sent[0.35]) > 1
+    assert set(sent[0.35]) == {0}
+    assert sent[0.05][0] == 1
+    assert set(sent[0.05][1:]) == {0}
+    assert set(sent[0.01]) == {1}
+
+
+def test_settings_with_a_target_make_the_policy(
+    folder: Path, verifier_key: VerifierKey, tmp_path: Path, voice: NDArray[np.float32]
+) -> None:
+    from tests.doubles.device import FakeVerifier
+
+    loaded = OnnxDrafter(folder)
+    loaded.load()
+    fake = FakeVerifier(verifier_key, loaded)  # type: ignore[arg-type]
+    given_ = {"home": tmp_path / "home", "min_enrolment": 0, "disclosure": "summary"}
+    for target, frames in ((0.5, 0), (0.05, 1)):
+        settings = Settings(target_risk=target, **given_)
+        with Captioner(
+            folder, verifier=fake.transport, verifier_key=verifier_key.public.to_text(),
+            config=settings,
+        ) as captioner:  # fmt: skip
+            captioner.wait_until_connected()
+            caption = captioner.caption(voice, 16_000)
+        assert bool(caption.usage.num_frames) == bool(frames)
+        assert caption.usage.num_disclosed_states == frames
+
+
+def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() -> None:
+    reserved = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
+    reserved(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
+    assert reserved.has_blocked
+
+
+def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
+    explained = explain(settings, str(folder))
+    assert explained.settings["disclosure"] == "tokens"
+    assert explained.settings["threshold"] == "0"
+    assert explained.settings["target_risk"] == "0.35"
+    assert explained.settings["most to disclose"] == "summary"
+    assert "no numbers about the clip" in " ".join(explained.sent)
+    assert "threshold = 0" in explained.text().replace("\n", " ")
+    config = folder / "ugsd.toml"
+    config.write_text("target_risk = 0.001\n")
+    assert main(["privacy", "explain", "--drafter", str(folder), "--config", str(config)]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_the_bundled_figures_are_of_the_bundled_weights() -> None:
+    found = RiskCalibration.load(STARTER)
+    assert {one.disclosure for one in found.settings} == set(Disclosure)
+    assert found.checks
+    assert RiskControlledPolicy.from_settings(Settings(target_risk=0.05), STARTER) is not None
