@@ -272,7 +272,7 @@ class Captioner:
         """The drafter, not loaded, and where its gate is."""
         given = self._given_drafter
         if isinstance(given, Settings):
-            raise ConfigError("settings are no drafter: give them as config=")
+            raise ConfigError("settings are not a drafter: give them as config=")
         if not isinstance(given, (str, os.PathLike)):
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy

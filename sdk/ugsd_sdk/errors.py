@@ -12,7 +12,7 @@
     │   └── SilentAudio            digital silence: there is no voice to describe
     ├── ModelError                 a drafter that is missing, damaged or answers nonsense
     ├── ConfigError                a setting that is missing, unknown or out of range
-    ├── ProfileError               a user's habit cannot be kept or forgotten
+    ├── ProfileError               a speaker profile cannot be stored or deleted
     └── TransportError             the verifier cannot be used; a caption goes on without it
         ├── VerifierUnreachable    no connection, no TLS, or a connection that was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -91,7 +91,7 @@ class ConfigError(UgsdError):
 
 
 class ProfileError(UgsdError):
-    """A user's habit that cannot be kept or forgotten. Captions go on; the message says why."""
+    """A speaker profile that cannot be stored or deleted. Captions go on; the message says why."""
 
 
 class TransportError(UgsdError):

@@ -150,7 +150,7 @@ class Home:
         if has_leaves and not _exists(self.log_key):
             raise LedgerCorrupt(
                 f"{self.log_key} was removed, though its log has passages; "
-                "restore it, or move the home folder away to start anew"
+                "restore it, or move the home folder away to start again"
             )
 
 

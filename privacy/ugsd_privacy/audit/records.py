@@ -233,7 +233,7 @@ def _check_message(record: EgressRecord) -> None:
     try:
         message = decode_device_message(record.message)
     except WireError:
-        raise LogTampered("its message is none that may leave") from None
+        raise LogTampered("its message is not one that may be sent") from None
     same = message.kind == record.kind and (
         not isinstance(message, Block)
         or all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)

@@ -71,7 +71,7 @@ class RoundedGaussian:
             first = self._first_above(drawn, bits)
             if first is not None and _cdf(first - 1, self._sigma, bits)[1] <= drawn:
                 return first
-        raise RuntimeError("the source of randomness is none")
+        raise RuntimeError("the source of randomness is invalid")
 
     def _first_above(self, drawn: int, bits: int) -> int | None:
         """The least k whose threshold is surely above the number, all of its bits to come."""

@@ -175,7 +175,7 @@ def verify_manifest(text: str, *, pin: RootPin) -> KeyManifest:
     try:
         root = RootPublicKey(signed[:ROOT_PUBLIC_BYTES])
     except KeyFileError:
-        raise ManifestRejected("the manifest names no root: fetch it anew") from None
+        raise ManifestRejected("the manifest names no root: fetch it again") from None
     if root.pin != pin:
         raise ManifestRejected(
             f"the root that signed the manifest is {root.pin.to_text()}, not {pin.to_text()}: "
@@ -206,13 +206,13 @@ def read_manifest_file(path: Path) -> str:
 
 def _envelope(text: str) -> bytes:
     if len(text) > _MAX_TEXT_BYTES:
-        raise ManifestRejected("too long for a key manifest: fetch it anew")
+        raise ManifestRejected("too long for a key manifest: fetch it again")
     try:
         signed = from_text(text, _PREFIX, "a signed key manifest")
     except KeyFileError as error:
-        raise ManifestRejected(f"{error}; fetch it anew") from None
+        raise ManifestRejected(f"{error}; fetch it again") from None
     if len(signed) <= _HEAD_BYTES:
-        raise ManifestRejected("the manifest lacks a signature, or is cut: fetch it anew")
+        raise ManifestRejected("the manifest lacks a signature, or is cut: fetch it again")
     return signed
 
 

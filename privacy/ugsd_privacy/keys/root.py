@@ -159,4 +159,4 @@ class RootKey:
 
 
 def _unverified(algorithm: str) -> str:
-    return f"the manifest's {algorithm} signature does not verify: fetch the manifest anew"
+    return f"the manifest's {algorithm} signature does not verify: fetch the manifest again"

@@ -75,5 +75,5 @@ def read_decisions(
         (user, caption, limit),
     ).fetchall()
     if any(time_s < 0 or start < 0 or tokens < 0 for time_s, _, _, start, tokens, *_ in rows):
-        raise LedgerCorrupt("a note of why a block stayed or left is none")
+        raise LedgerCorrupt("a stored block decision is invalid")
     return [BlockDecisionRow(*row) for row in reversed(rows)]

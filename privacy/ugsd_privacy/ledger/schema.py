@@ -75,7 +75,7 @@ def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
     if version != _FORMAT:
         raise LedgerUnavailable(
             f"the ledger has format {version}, and this release reads {_FORMAT}: use the release "
-            "that wrote it, or move the home folder away to start anew"
+            "that wrote it, or move the home folder away to start again"
         )
     if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
         raise LedgerCorrupt("its tables were altered")

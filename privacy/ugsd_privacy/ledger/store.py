@@ -297,13 +297,14 @@ def _corrupt(path: Path, fault: str) -> LedgerCorrupt:
     if fault == _ROLLED_BACK:
         return LedgerCorrupt(
             f"{path} was restored from a backup: it lacks passages that were made; restore the "
-            "latest, or move the home folder away to start anew"
+            "latest, or move the home folder away to start again"
         )
     if fault == LOST:
         return LedgerCorrupt(
             f"{path}: the ledger was removed or emptied; restore it, "
-            "or move the home folder away to start anew"
+            "or move the home folder away to start again"
         )
     return LedgerCorrupt(
-        f"{path} is damaged ({fault}); restore a backup, or move the home folder away to start anew"
+        f"{path} is damaged ({fault}); restore a backup, "
+        "or move the home folder away to start again"
     )

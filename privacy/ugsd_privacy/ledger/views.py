@@ -159,7 +159,7 @@ class LedgerView:
         smallest: dict[str, float] = {}
         for cap, value in self._db.execute(query, (user, ALL_USERS)):
             if cap not in CAPS or type(value) not in (int, float) or not 0 <= value < math.inf:
-                raise LedgerCorrupt("a cap that was set on this device is none")
+                raise LedgerCorrupt("a cap that was set on this device is invalid")
             smallest[cap] = min(value, smallest.get(cap, value))
         return smallest
 
@@ -199,7 +199,7 @@ class LedgerView:
         if first is None:
             return None
         if not 0 <= first <= last < _LAST_S // 3600:
-            raise LedgerCorrupt("an hour that was charged is none")
+            raise LedgerCorrupt("an hour that was charged is invalid")
         return first, last
 
     def epoch(self, number: int) -> tuple[bytes, bytes] | None:
@@ -267,7 +267,7 @@ class LedgerView:
     def _start(self) -> Start | None:
         row = self._db.execute("SELECT boot, uptime_s, time_s FROM start").fetchone()
         if row is not None and not (math.isfinite(row[1]) and 0 <= row[2] < _LAST_S):
-            raise LedgerCorrupt("the time that hours are counted from is none")
+            raise LedgerCorrupt("the time that hours are counted from is invalid")
         return None if row is None else Start(*row)
 
     def _one(self, query: str, *values: object) -> tuple[int, ...]:

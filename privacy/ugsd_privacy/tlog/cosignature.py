@@ -185,7 +185,7 @@ def verify_cosignature(note: str, witness: WitnessPublicKey) -> int:
         if name == witness.name and blob[:_KEY_ID_BYTES] == witness.key_id:
             time_s = int.from_bytes(blob[_KEY_ID_BYTES : _KEY_ID_BYTES + _TIME_BYTES], "big")
             if not 0 < time_s < END_OF_TIME_S:
-                raise LogTampered(f"a cosignature of {witness.name} has a time that is none")
+                raise LogTampered(f"a cosignature of {witness.name} has an invalid time")
             witness.verify(blob[_KEY_ID_BYTES + _TIME_BYTES :], _message(text, time_s))
             times.append(time_s)
     if not times:

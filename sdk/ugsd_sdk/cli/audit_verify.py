@@ -29,7 +29,7 @@ __all__ = ["REMEDY", "WitnessKeyOption", "describe", "is_json", "register"]
 # Heavy imports wait inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
-REMEDY = "restore a backup, or move the home folder away to start anew"
+REMEDY = "restore a backup, or move the home folder away to start again"
 _MAX_JSON_BYTES = 16 * 2**20
 _MAX_PROOF_ITEMS = 128
 """Hashes of the longest proof, and the other fields."""

@@ -106,7 +106,9 @@ class Exchange:
         with suppress(TransportError, PrivacyError):
             self._send(self._sealed(self._ready(), None))
             if not isinstance(self._receive(), Cover):
-                raise self._drop(VerifierMisbehaved("an answer to a cover that is none"))
+                raise self._drop(
+                    VerifierMisbehaved("the answer to a cover frame is not a cover frame")
+                )
             self._link.succeeded()
 
     def verdict_rejected(self, error: VerifierMisbehaved) -> None:

@@ -167,7 +167,9 @@ class RejectionPredictor:
         Raises :class:`ModelError` for logits or a novelty that are damaged.
         """
         if not 0 <= ood_score < inf:
-            raise ModelError("the drafter's novelty is not a finite number >= 0")
+            raise ModelError(
+                "the drafter's OOD score is not a finite number >= 0: reinstall its weights"
+            )
         spread = spread_of(logits)
         z = self.bias + sum(
             weight * FEATURES[name](spread, ood_score)

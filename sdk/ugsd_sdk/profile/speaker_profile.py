@@ -168,13 +168,13 @@ def _read(path: Path) -> tuple[str, SpeakerProfile]:
     except OSError:
         return "", EMPTY_PROFILE
     except KeyFileError as error:
-        _logger.warning("a habit is not used: %s", error)
+        _logger.warning("the speaker profile is not used: %s", error)
         return "", EMPTY_PROFILE
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as kept:
             count, mean, ears = kept["count"], kept["mean"], str(kept["ears"])
     except Exception:  # of damaged bytes, readers of zip and npy raise nearly anything
-        _logger.warning("a habit cannot be read and is begun anew")
+        _logger.warning("the speaker profile cannot be read and starts again from nothing")
         return "", EMPTY_PROFILE
     sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
     counted = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT
@@ -202,6 +202,6 @@ class ProfileTracker:
         try:
             return self._file.add(embedding, timeout_s=timeout_s)
         except ProfileError as error:
-            _logger.warning("the habit is not kept: %s", error)
+            _logger.warning("the speaker profile is not kept: %s", error)
             self._file = None
             return None

@@ -28,7 +28,7 @@ _NUMBERS = re.compile(r"used of (?P<limit>\S+), (?P<wanted>\S+) more wanted$")
 """Of a cap, as :class:`ugsd_privacy.errors.BudgetExceeded` tells them."""
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _CURES = {
-    NOT_ENROLLED: "hear more clips of the user: `ugsd profile show` tells how many",
+    NOT_ENROLLED: "caption more clips of the user: `ugsd profile show` says how many are missing",
     "verifier unreachable": "check verifier.url, and that the verifier runs",
     "deadline": "raise verifier.deadline_s, or bring the verifier nearer",
     "wrong verifier key": "check verifier.key with the verifier's operator",

@@ -348,9 +348,9 @@ def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    found = found.model_copy(update={"faults": ("a cap that was set on this device is none",)})
+    found = found.model_copy(update={"faults": ("a cap that was set on this device is invalid",)})
     for form in (report_html, report_markdown):
-        assert "Not part of the log: a cap that was set on this device is none" in form(found)
+        assert "Not part of the log: a cap that was set on this device is invalid" in form(found)
         assert "Not part of the log" not in form(found.redacted())
 
 

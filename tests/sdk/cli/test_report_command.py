@@ -370,7 +370,7 @@ def test_what_is_beside_the_log_hides_no_fault_of_the_log(used: Path, tmp_path: 
     db.close()
     report = read(used, out=tmp_path / "r.json", code=1)
     assert report.verification.index == 2
-    assert report.faults == ("a cap that was set on this device is none",)
+    assert report.faults == ("a cap that was set on this device is invalid",)
     assert report.total.frames, "what the log says is told all the same"
 
 

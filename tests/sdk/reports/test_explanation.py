@@ -45,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
     }
     leaks = (
         _leak(),
-        _leak(profile="none", value=0.6),
+        _leak(habit="none", value=0.6),
         _leak(seen="all_states", value=0.4),
         _leak(measure="EER", value=0.5, chance=0.5),
-        _leak(attack="traffic", measure="escalated", seen="padded", profile="", value=0.99),
-        _leak(attack="traffic", measure="escalated", seen="constant", profile="", value=0.51),
+        _leak(attack="traffic", measure="escalated", seen="padded", habit="", value=0.99),
+        _leak(attack="traffic", measure="escalated", seen="constant", habit="", value=0.51),
     )
     figures = Leakage(format=1, command="ugsd-lab attack", weights=weights, leaks=leaks)
     (copy / LEAKAGE_FILE).write_text(figures.model_dump_json())
@@ -99,7 +99,7 @@ def test_what_leaves_follows_the_settings(folder: Path) -> None:
 
     assert "numbers about the clip" in leaves()
     assert "before 3 clips of you were heard" in leaves()
-    assert "before" not in leaves(acquaintance=0)
+    assert "before" not in leaves(min_enrolment=0)
     assert "no numbers about the clip" in leaves(disclosure="tokens")
     assert "one frame of one size" in leaves(traffic_shape="constant")
     assert explain(Settings(), str(folder)).sent == ("nothing: no verifier is set",)
