@@ -221,7 +221,7 @@ verifier = captioner._load().link._dialer._verifier._process
 
 def caption():
     made = captioner.caption(clip)
-    return [made.text, made.degraded]
+    return [made.text, made.unverified_reason]
 
 def note(side, made):
     with open(report, "a") as lines:

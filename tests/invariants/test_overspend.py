@@ -158,7 +158,7 @@ owner = OwnerKey.generate().public
 def device(attempts, user):
     # Says of each block that it may leave, before anything else happens.
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
-        limits = BudgetLimits.uncapped(blocks_per_lifetime=cap)
+        limits = BudgetLimits.without_caps(blocks_per_lifetime=cap)
         egress = Egress(
             ledger=ledger, log_key=log_key, owner=owner, limits=limits, user=user
         )

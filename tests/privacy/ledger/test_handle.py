@@ -443,7 +443,7 @@ from ugsd_privacy.keys.owner import OwnerKey
 folder = sys.argv[1]
 first = Ledger(folder + "/ledger", anchor=folder + "/anchor").open()
 egress = Egress(ledger=first, log_key=LogKey.generate(), owner=OwnerKey.generate().public,
-                limits=BudgetLimits.uncapped())
+                limits=BudgetLimits.without_caps())
 key = VerifierKey.generate()
 while True:
     print(egress.seal_hello(ClientChannel(key.public)).record, flush=True)

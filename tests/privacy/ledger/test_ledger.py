@@ -55,7 +55,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
         ledger=ledger,
         log_key=LogKey.generate(),
         owner=OwnerKey.generate().public,
-        limits=BudgetLimits.uncapped(blocks_per_day=cap),
+        limits=BudgetLimits.without_caps(blocks_per_day=cap),
         clock=lambda: 2e9,
     )
 
