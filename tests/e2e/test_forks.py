@@ -214,7 +214,7 @@ from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
-settings = Settings(home=home, remember=False, acquaintance=0)
+settings = Settings(home=home, keep_profile=False, min_enrolment=0)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.wait_until_connected(60)
 verifier = captioner._load().link._dialer._verifier._process
