@@ -66,7 +66,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
         for number in range(passages):
             try:
                 if covers and number % 2:
-                    frame = egress.seal_cover(channel, caption)
+                    frame = egress.seal_cover_frame(channel, caption)
                 else:
                     frame = egress.seal_block(channel, caption, block)
             except BudgetExceeded:
