@@ -39,7 +39,7 @@ def main() -> None:
     cost = caption.usage
     print(
         f"{cost.num_frames} frames, {cost.bytes_sent} bytes sent; "
-        f"not verified because: {caption.unverified_reason}"
+        f"degraded: {caption.unverified_reason}"
     )
 
 

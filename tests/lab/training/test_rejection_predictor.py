@@ -135,7 +135,7 @@ class _Ears:
     ) -> AudioEmbedding:
         return self.read(samples, profile)
 
-    def read(
+    def condition(
         self, heard: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         return AudioEmbedding(np.array([profile.count, *profile.mean]), 1.0, unnormalised=heard)
