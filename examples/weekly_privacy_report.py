@@ -46,7 +46,7 @@ def weekly_job(folder: Path, kept: Path, page: list[str]) -> int:
     last time, and came at all; else 1."""
     files = [str(path) for path in sorted(folder.iterdir())]
     return ugsd(
-        ["audit", "fleet", *files, "--by-file", "--kept", str(kept), "--format", "md", *page]
+        ["audit", "fleet", *files, "--by-file", "--known", str(kept), "--format", "md", *page]
     )
 
 

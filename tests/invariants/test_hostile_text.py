@@ -111,7 +111,7 @@ PLACES: dict[str, Run] = {
     "kept logs": lambda t, d: ugsd(
         [
             "audit", "fleet", str(written(d / "r.json", "{}")),
-            "--kept", str(written(d / "kept.json", json.dumps({"logs": {t: {"key": t}}}))),
+            "--known", str(written(d / "kept.json", json.dumps({"logs": {t: {"key": t}}}))),
         ]
     ),
     "vocabulary": lambda t, d: ugsd(

@@ -68,10 +68,10 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "path",
         "text",
         "tokens",
-        "escalation",
+        "usage",
         "latency_ms",
         "receipts",
-        "degraded",
+        "unverified_reason",
         "id",
         "decisions",
     ]
@@ -89,7 +89,7 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "bytes_received",
         "guarantee",
     ]
-    assert list(fields["escalation"]["guarantee"]) == [
+    assert list(fields["usage"]["guarantee"]) == [
         "epsilon",
         "delta",
         "unit",

@@ -169,8 +169,9 @@ def _reported(row: FleetRow) -> list[str]:
 def _amounts(report: Report) -> str:
     total = report.total
     return (
-        f"{plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')} left this device, in them "
-        f"{plural(total.blocks, 'block')}: {plural(total.tokens, 'token')}, and vectors of numbers: "
+        f"{plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')} left this device, in "
+        f"them {plural(total.blocks, 'block')}: {plural(total.tokens, 'token')}, and vectors of "
+        f"numbers: "
         f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
         f"{outside_period(report)}"
     ).strip()

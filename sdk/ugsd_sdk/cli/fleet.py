@@ -36,7 +36,7 @@ _EPILOG = """Examples:
 
 \b
   ugsd audit fleet reports/*.json --format md
-  ugsd audit fleet week/*.json week/*.ugsd --by-file --kept kept.json --out fleet.html
+  ugsd audit fleet week/*.json week/*.ugsd --by-file --known known.json --out fleet.html
 """
 
 
@@ -59,7 +59,7 @@ def fleet(
     by_file: Annotated[
         bool, typer.Option("--by-file", help="Name devices by their files, not by their logs.")
     ] = False,
-    kept: Annotated[
+    known: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
@@ -83,15 +83,15 @@ def fleet(
     from ugsd_sdk.cli.progress import progress_bar
 
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
-    known = _known(kept, "file" if by_file else "log")
+    logs = _known(known, "file" if by_file else "log")
     arrived = _Arrived.read(files)
     with progress_bar("verifying") as progress:
-        proofs = arrived.proven(known, progress)
-    rows = [verify_device(d, witnesses) for d in _devices(arrived, proofs, known, by_file=by_file)]
+        proofs = arrived.proven(logs, progress)
+    rows = [verify_device(d, witnesses) for d in _devices(arrived, proofs, logs, by_file=by_file)]
     made = merge_rows(rows)
     write(written(made, format_), out)
-    if kept is not None:
-        known.updated(rows).save(kept)
+    if known is not None:
+        logs.updated(rows).save(known)
     for row in made.failed:
         print_error("ugsd", f"{row.device}: {verdict(row.verification)}")
     if made.failed:

@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
         epilog="Example: ugsd profile show --user ada",
     )
     profile.command("show", epilog="Example: ugsd profile show --user ada")(show)
-    profile.command("forget", epilog="Example: ugsd profile delete --user ada")(forget)
-    app.add_typer(profile, name="habit")
+    profile.command("delete", epilog="Example: ugsd profile delete --user ada")(delete)
+    app.add_typer(profile, name="profile")
 
 
 def show(
@@ -35,7 +35,7 @@ def show(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """How many clips of the user were heard, and whether states of theirs may leave by now."""
+    """Show how many clips the profile holds, and whether states of the user may be sent yet."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
 
@@ -51,8 +51,8 @@ def show(
     )
 
 
-def forget(user: UserOption = None, home: HomeOption = None, config: ConfigOption = None) -> None:
-    """Delete what is known of the user's voice: no state leaves until it is known again."""
+def delete(user: UserOption = None, home: HomeOption = None, config: ConfigOption = None) -> None:
+    """Delete the speaker profile. No state is sent until the user is enrolled again."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.profile.speaker_profile import delete_profile
 

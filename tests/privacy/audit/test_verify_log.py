@@ -460,7 +460,7 @@ def test_a_start_of_the_clock_that_is_none_is_refused(logged, statement: str) ->
     logged.uptime = Uptime("boot", 5.0)
     logged.egress().reset(["hour"])
     edit(logged, f"UPDATE start SET {statement}")
-    with pytest.raises(LedgerCorrupt, match="counted from is none"):
+    with pytest.raises(LedgerCorrupt, match="counted from is invalid"):
         logged.egress().reset(["hour"])
 
 

@@ -439,12 +439,16 @@ def test_the_budget_is_shown_with_epsilon_and_its_word(
         report = json.loads(told(capsys, "show", "--user", user, "--json", *at))
         rows = {row["cap"]: row for row in report["rows"]}
         epsilon = rows["epsilon_per_lifetime"]
-        assert (epsilon["word"], epsilon["set_here"], epsilon["configured"]) == (word, 50, None)
+        assert (epsilon["label"], epsilon["set_on_device"], epsilon["configured"]) == (
+            word,
+            50,
+            None,
+        )
         assert epsilon["in_force"] == 50
         assert (epsilon["used"] is None) == (sigma is None)
-        assert (epsilon["left"] == 0) == (sigma is None)
+        assert (epsilon["remaining"] == 0) == (sigma is None)
         assert rows["tokens_per_day"]["used"] == 24
-        assert rows["tokens_per_day"]["left"] == 20_000 - 24
+        assert rows["tokens_per_day"]["remaining"] == 20_000 - 24
         assert rows["tokens_per_caption"]["used"] is None
         assert "tokens_per_lifetime" not in rows, "no cap is set"
         shown = told(capsys, "show", "--user", user, *at)

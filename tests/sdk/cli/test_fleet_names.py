@@ -36,7 +36,7 @@ def forged(honest: Path, tmp_path: Path) -> Path:
 def rows_of(capsys: Capsys, *files: Path, kept: Path, code: int) -> dict[str, str]:
     capsys.readouterr()
     names = map(str, files)
-    arguments = ["audit", "fleet", *names, "--kept", str(kept), "--format", "json"]
+    arguments = ["audit", "fleet", *names, "--known", str(kept), "--format", "json"]
     assert main(arguments) == code
     rows = json.loads(capsys.readouterr().out)["devices"]
     return {row["device"]: row["verification"]["outcome"] for row in rows}

@@ -144,7 +144,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
         capsys.readouterr()
 
     def fleet(*options: str, code: int = 0) -> dict[str, Any]:
-        named = ["--by-file", "--kept", str(kept), "--format", "json", *options]
+        named = ["--by-file", "--known", str(kept), "--format", "json", *options]
         assert main(["audit", "fleet", *files, *named]) == code
         told: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert USER not in json.dumps(told)
@@ -175,7 +175,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
     assert told == {"office": "failed", "hall": "missing"}
     kept.write_text("[]")
-    assert main(["audit", "fleet", files[0], "--kept", str(kept)]) == 1
+    assert main(["audit", "fleet", files[0], "--known", str(kept)]) == 1
     assert "not what an earlier fleet report kept" in capsys.readouterr().err
 
 
@@ -437,7 +437,7 @@ def test_devices_that_send_folders_of_their_own_are_told_apart(
         written(home, "--format", "json", "--without-content", out=report)
         assert main(["audit", "export", str(export), "--home", str(home)]) == 0
         files += [str(report), str(export)]
-    kept = ["--kept", str(tmp_path / "kept.json"), "--format", "json"]
+    kept = ["--known", str(tmp_path / "kept.json"), "--format", "json"]
     capsys.readouterr()
     for _ in range(2):
         assert main(["audit", "fleet", *files, "--by-file", *kept]) == 0

@@ -273,7 +273,7 @@ def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -
     ("changes", "told"),
     [
         ({"block_tokens": 3}, "block_tokens = 5"),
-        ({"shape": "constant"}, "constant shape"),
+        ({"traffic_shape": "constant"}, "constant shape"),
         ({"noise": {"sigma": 2.0}}, "without noise"),
     ],
 )

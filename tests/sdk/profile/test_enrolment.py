@@ -33,7 +33,7 @@ def drafter() -> ScriptedDrafter:
 
 
 @pytest.fixture
-def habits(tmp_path: Path) -> Path:
+def profiles(tmp_path: Path) -> Path:
     return tmp_path / "home" / "habits"
 
 

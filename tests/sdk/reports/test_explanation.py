@@ -68,7 +68,7 @@ def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
     assert "wrong 50 times in 100" in known
     assert "99 times" in known, "the padded shape shows whether it escalated"
     assert "60 times" not in known
-    assert "60 times" in _told(_settings(acquaintance=0), folder)
+    assert "60 times" in _told(_settings(min_enrolment=0), folder)
     assert "40 times" in _told(_settings(disclosure="all_states"), folder)
     constant = _told(_settings(traffic_shape="constant"), folder)
     assert "51 times" in constant
