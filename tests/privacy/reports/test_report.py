@@ -226,7 +226,7 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
         *(form(shared) for form in (report_html, report_markdown)),
         *(form(fleet) for form in (fleet_html, fleet_markdown)),
     )
-    for secret in (user, path, "w7", found.captions[0].caption):
+    for secret in (user, path, " w7", found.captions[0].caption):
         assert all(secret not in text for text in texts)
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
     kept = report_of(world, user, verification=located).redacted()
