@@ -196,7 +196,7 @@ from ugsd_sdk.decoding.policy import AlwaysEscalate
 
 clip, home, report = sys.argv[1:]
 patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child starts a verifier
-settings = Settings(home=home, remember=False, acquaintance=0, verifier=patient)
+settings = Settings(home=home, keep_profile=False, min_enrolment=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.wait_until_connected(60)
 verifier = captioner._load().link._dialer._verifier._process

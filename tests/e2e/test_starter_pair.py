@@ -38,7 +38,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
     config = tmp_path / "ugsd.toml"
-    config.write_text("threshold = 0.0\nacquaintance = 0\n")
+    config.write_text("threshold = 0.0\nmin_enrolment = 0\n")
     options = ["--json", "--verifier", "embedded", "--home", str(tmp_path / "home")]
     assert main(["caption", *options, "--config", str(config), *clips]) == 0
     captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -46,7 +46,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
     for caption in captions:
         assert caption["unverified_reason"] is None
         assert caption["text"]
-        assert caption["escalation"]["frames"] == len(caption["receipts"]) > 0
+        assert caption["usage"]["frames"] == len(caption["receipts"]) > 0
 
 
 def test_what_marks_words_that_left_is_explained_once(
@@ -54,7 +54,7 @@ def test_what_marks_words_that_left_is_explained_once(
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
     config = tmp_path / "ugsd.toml"
-    config.write_text("threshold = 0.0\nacquaintance = 0\n")
+    config.write_text("threshold = 0.0\nmin_enrolment = 0\n")
     options = ["--verifier", "embedded", "--home", str(tmp_path / "home"), "--config", str(config)]
     assert main(["caption", *options, *clips]) == 0
     assert capsys.readouterr().out.count("[left this device]") == 1

@@ -68,7 +68,7 @@ def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:
     assert file.read() is EMPTY_PROFILE
     plant(tmp_path / "habits")
     with pytest.raises(ProfileError, match=PLANTED):
-        file.add(np.ones(3, dtype=np.float32))
+        ProfileFile(tmp_path / "habits", "ada", b"ears").add(np.ones(3, dtype=np.float32))
 
 
 def test_a_planted_witness_is_refused(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
 
 OWN = {
     "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
-    "AuditSettings", "Settings",
+    "AuditSettings", "Settings", "WithEnvironment",
     "CaptionToken", "Latency", "CaptionUsage", "_Result", "Caption", "BlockDecision",  # results
 }  # fmt: skip
 """Models that read nobody else's data: settings are text where they come from the environment."""

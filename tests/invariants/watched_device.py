@@ -209,7 +209,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     stopped = list(guard.stopped)
     try_what_is_forbidden(home.parent)
     return {
-        "degraded": [c.unverified_reason and c.unverified_reason.code for c in captions],
+        "unverified_reason": [c.unverified_reason and c.unverified_reason.code for c in captions],
         "texts": [caption.text for caption in captions],
         "connected": guard.connected,
         "stopped": stopped,

@@ -353,7 +353,7 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
 
 def test_the_egress_seals_and_does_nothing_else() -> None:
     methods = {name for name in vars(Egress) if not name.startswith("_")}
-    assert methods == {"begin_caption", "seal_block", "seal_cover", "seal_hello"}
+    assert methods == {"begin_caption", "seal_block", "seal_cover_frame", "seal_hello"}
 
 
 def test_a_door_is_cheap_to_build(tmp_path, world) -> None:

@@ -93,7 +93,9 @@ def test_numbers_of_numpy_become_pythons() -> None:
 def test_sentences_in_an_older_ledger_stay_readable(world) -> None:
     reason = Reason(code=ReasonCode.DEADLINE)
     with world.ledger.as_owner() as owner:
-        owner.note([BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2)
+        owner.append_decisions(
+            [BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2
+        )
     db = sqlite3.connect(world.ledger.path)
     old = "unsure: 0.9 reaches 0.2; in vain: deadline"
     db.execute("UPDATE decisions SET reason = ? WHERE id = 1", (old,))

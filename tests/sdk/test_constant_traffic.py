@@ -42,7 +42,7 @@ NO_CAPS = BudgetLimits.without_caps()
 
 
 def constant(**changes: Any) -> Settings:
-    return Settings(**({"shape": "constant"} | changes))
+    return Settings(**({"traffic_shape": "constant"} | changes))
 
 
 def doubting_from(position: int) -> Callable[[BlockView, BudgetView], KeepLocal | Escalate]:

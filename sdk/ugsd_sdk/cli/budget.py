@@ -270,7 +270,7 @@ def _caption_fields(
     blocks = [
         {
             "start": decision.start,
-            "tokens": decision.tokens,
+            "num_tokens": decision.tokens,
             "uncertainty": decision.uncertainty,
             "outcome": decision.outcome,
             "reason": decision.reason.to_fields() | {"text": str(decision.reason)},

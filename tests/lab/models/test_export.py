@@ -48,7 +48,7 @@ def network(vocabulary: Vocabulary) -> DrafterDecoder:
 
 
 @pytest.fixture(scope="module")
-def novelty() -> OodScore:
+def ood_score() -> OodScore:
     embedding = np.random.default_rng(0).normal(size=(80, EMBEDDING_DIM)).astype(np.float32)
     return OodScore.fit(embedding)
 

@@ -133,9 +133,9 @@ class _Ears:
     def encode(
         self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        return self.read(samples, profile)
+        return self.condition(samples, profile)
 
-    def read(
+    def condition(
         self, heard: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         return AudioEmbedding(np.array([profile.count, *profile.mean]), 1.0, unnormalised=heard)

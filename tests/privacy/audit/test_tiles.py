@@ -158,7 +158,7 @@ def test_a_crash_before_the_checkpoint_leaves_the_old_log_whole_and_the_next_run
             written += 1
             write(path, data)
 
-        monkeypatch.setattr(publishing, "write_whole", failing)
+        monkeypatch.setattr(publishing, "write_atomically", failing)
         try:
             publish(log, newer, folder)
             break
@@ -247,7 +247,7 @@ def test_two_exports_at_once_end_with_the_larger_log(
         except ExportFailed as error:
             told.append(str(error))
 
-    monkeypatch.setattr(publishing, "write_whole", slow)
+    monkeypatch.setattr(publishing, "write_atomically", slow)
     first = threading.Thread(target=export, args=(older,))
     first.start()
     last.wait(10)
@@ -271,11 +271,11 @@ def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
     older, newer = log.grow(11), log.grow(12)
 
     def overtaken(path: Path, data: bytes) -> None:
-        monkeypatch.setattr(publishing, "write_whole", write)
+        monkeypatch.setattr(publishing, "write_atomically", write)
         publish(log, newer, folder)
         write(path, data)
 
-    monkeypatch.setattr(publishing, "write_whole", overtaken)
+    monkeypatch.setattr(publishing, "write_atomically", overtaken)
     with pytest.raises(ExportFailed, match="another export"):
         publish(log, older, folder)
     assert (folder / "checkpoint").read_text("utf-8") == newer

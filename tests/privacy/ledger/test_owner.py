@@ -155,7 +155,7 @@ def test_what_remains_is_read_at_once(world, monkeypatch: pytest.MonkeyPatch) ->
         used = dict(egress.used())
         if begun is not None:
             used["caption"] = egress.usage(begun)
-        expected = egress.limits().left(used)
+        expected = egress.limits().remaining(used)
         opened, connect = [], database._connect
 
         def counted(path, timeout_s, opened=opened, connect=connect):

@@ -231,7 +231,7 @@ def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, dra
     heard = drafter.encode
 
     def encode(samples: Any, profile: Any) -> Any:
-        return replace(heard(samples, profile), heard=np.zeros(3, dtype=np.float32))
+        return replace(heard(samples, profile), unnormalised=np.zeros(3, dtype=np.float32))
 
     drafter.encode = encode
     with new_captioner() as captioner:

@@ -556,7 +556,7 @@ def test_the_command_line_knows_a_verifier_by_its_root(
     soundfile.write(tmp_path / "a.wav", voice, 16_000)
     (tmp_path / "pin").write_text(ROOT.public.pin.to_text())
     (tmp_path / "m").write_text(signed(1, KEYS[0], begins_s=NOW - 20 * DAY))
-    (tmp_path / "ugsd.toml").write_text("threshold = 0.0\nacquaintance = 0\n")
+    (tmp_path / "ugsd.toml").write_text("threshold = 0.0\nmin_enrolment = 0\n")
     options = f"--verifier wss://captions.invalid --home {tmp_path / 'home'}".split()
     options += f"--config {tmp_path / 'ugsd.toml'} --verifier-root {tmp_path / 'pin'}".split()
     clip = str(tmp_path / "a.wav")

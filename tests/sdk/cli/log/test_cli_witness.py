@@ -149,7 +149,7 @@ def test_a_cosignature_of_no_calendars_time_is_refused_when_it_is_taken_in(
     text = AddCheckpoint.from_bytes(ask.read_bytes()).note.partition("\n\n")[0] + "\n"
     (tmp_path / "answer").write_text(cosign(text, key, 2**62), "utf-8")
     assert audit(*given, "--response", tmp_path / "answer", home=home) == 1
-    assert "a time that is none" in capsys.readouterr().err
+    assert "an invalid time" in capsys.readouterr().err
     assert audit("verify", home=home) == 0
 
 
