@@ -46,7 +46,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
     for caption in captions:
         assert caption["unverified_reason"] is None
         assert caption["text"]
-        assert caption["usage"]["frames"] == len(caption["receipts"]) > 0
+        assert caption["usage"]["num_frames"] == len(caption["receipts"]) > 0
 
 
 def test_what_marks_words_that_left_is_explained_once(
