@@ -24,7 +24,7 @@ TOKENS = st.builds(
     text=st.text(),
     source=st.sampled_from(TokenSource),
     uncertainty=st.none() | AMOUNTS,
-    left=st.booleans(),
+    disclosed=st.booleans(),
     replaced=st.text(),
 )
 GUARANTEES = st.builds(
@@ -47,7 +47,7 @@ RECEIPTS = st.builds(
 DECISIONS = st.builds(
     BlockDecision,
     start=COUNTS,
-    tokens=COUNTS,
+    num_tokens=COUNTS,
     uncertainty=st.floats(allow_nan=False),
     outcome=st.sampled_from(Outcome),
     reason=reasons(),
@@ -57,10 +57,10 @@ CAPTIONS = st.builds(
     path=st.none() | st.text(),
     text=st.text(),
     tokens=st.lists(TOKENS, max_size=3).map(tuple),
-    escalation=COSTS,
+    usage=COSTS,
     latency_ms=st.builds(Latency, **dict.fromkeys(Latency.model_fields, AMOUNTS)),
     receipts=st.lists(RECEIPTS, max_size=2).map(tuple),
-    degraded=st.none() | reasons(),
+    unverified_reason=st.none() | reasons(),
     id=st.none() | st.text(),
     decisions=st.lists(DECISIONS, max_size=2).map(tuple),
 )

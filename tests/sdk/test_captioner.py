@@ -76,15 +76,15 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "decisions",
     ]
     assert {tuple(token) for token in fields["tokens"]} == {
-        ("text", "source", "uncertainty", "left", "replaced")
+        ("text", "source", "uncertainty", "disclosed", "replaced")
     }
-    assert list(fields["escalation"]) == [
-        "blocks",
-        "tokens",
-        "drafted_tokens",
-        "disclosed_tokens",
-        "disclosed_states",
-        "frames",
+    assert list(fields["usage"]) == [
+        "num_blocks",
+        "num_tokens",
+        "num_drafted_tokens",
+        "num_disclosed_tokens",
+        "num_disclosed_states",
+        "num_frames",
         "bytes_sent",
         "bytes_received",
         "guarantee",

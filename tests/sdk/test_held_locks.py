@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.egress import Egress
+from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.errors import LedgerUnavailable
+from ugsd_privacy.ledger.user_budget import UserBudget
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.home import UserEgress
@@ -109,8 +110,12 @@ def test_all_waits_of_a_caption_share_one_budget(
     (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
     hold("profile", profile.with_suffix(".lock"))
     monkeypatch.setattr(UserEgress, "record_decisions", held_note)
-    for name in ("receipts", "usage", "remaining"):
-        monkeypatch.setattr(Egress, name, held)
+    for owner, name in (
+        (Checkpoints, "receipts"),
+        (UserBudget, "usage"),
+        (UserBudget, "remaining"),
+    ):
+        monkeypatch.setattr(owner, name, held)
     fake.answer = lambda block: None  # a verifier that is silent, too
     monkeypatch.setattr("ugsd_sdk.transport.memory.MemoryTransport.receive", patiently(fake, waits))
     reason, elapsed_s = timed(captioner, voice)

@@ -84,7 +84,7 @@ def test_reports_alone_take_no_logs_name(kind: str, files: list[Path], tmp_path:
 
 
 def test_a_report_keeps_no_known_log_company(files: list[Path], tmp_path: Path) -> None:
-    kept = ("--kept", str(tmp_path / "kept.json"))
+    kept = ("--known", str(tmp_path / "kept.json"))
     assert page(*files, options=kept)[0] == 0
     code, rows = page(files[0], options=kept)
     assert code == 1

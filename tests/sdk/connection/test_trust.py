@@ -342,7 +342,7 @@ _SEEING = """
 import sys
 from pathlib import Path
 from ugsd_privacy.keys.root import RootPin
-from ugsd_sdk.errors import Untrusted
+from ugsd_sdk.errors import VerifierUntrusted
 from ugsd_sdk.connection.trust import TrustedRoot
 
 pin, home, now_s, *manifests = sys.argv[1:]
@@ -351,7 +351,7 @@ for manifest in manifests:
     root = TrustedRoot(RootPin.load(pin), Path(manifest), Path(home), now_s=lambda: float(now_s))
     try:
         root.key()
-    except Untrusted as error:
+    except VerifierUntrusted as error:
         assert "was seen already" in str(error), error
         refused += 1
 print(refused)

@@ -444,12 +444,12 @@ def test_the_state_says_what_is_awaited() -> None:
     due(decoder)
     decoder.advance()
     assert decoder.state is DecoderState.IN_FLIGHT
-    decoder.unanswered()
+    decoder.verdict_missed()
     assert decoder.state is DecoderState.DRAFTING
     decoder.advance()
     assert decoder.state is DecoderState.FINISHED
     with pytest.raises(AssertionError, match="finished"):
-        decoder.withheld()
+        decoder.escalation_blocked()
 
 
 def test_a_withheld_block_counts_as_nothing_and_ends_escalation() -> None:
