@@ -96,7 +96,13 @@ def test_the_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voi
         "relation",
         "word",
     ]
-    assert list(fields["decisions"][0]) == ["start", "tokens", "uncertainty", "outcome", "reason"]
+    assert list(fields["decisions"][0]) == [
+        "start",
+        "num_tokens",
+        "uncertainty",
+        "outcome",
+        "reason",
+    ]
     assert list(fields["decisions"][0]["reason"]) == ["code", "accepted", "offered", "text"]
     assert list(fields["latency_ms"]) == ["total", "load", "encode", "draft", "wait"]
 
