@@ -203,7 +203,7 @@ verifier = captioner._load().link._dialer._verifier._process
 
 def caption():
     made = captioner.caption(clip)
-    return [made.text, made.degraded and made.degraded.code]
+    return [made.text, made.unverified_reason and made.unverified_reason.code]
 
 def note(side, made):
     with open(report, "a") as lines:

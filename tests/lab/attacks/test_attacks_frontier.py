@@ -147,7 +147,7 @@ def material() -> Material:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_state_keeps_the_feeling_and_the_habit_hides_the_person(kind: str) -> None:
     known, strange = measure_all(
-        material(), [Candidate(kind, 6), Candidate(kind, 6, profile=False)], lambda *_: None,
+        material(), [Candidate(kind, 6), Candidate(kind, 6, habit=False)], lambda *_: None,
         effort=SHORT,
     )  # fmt: skip
     assert known.emotion > 0.8

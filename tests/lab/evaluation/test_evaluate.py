@@ -313,9 +313,9 @@ class Ears:
         self.text = scripted.text
 
     def encode(self, samples: NDArray[np.float32]) -> AudioEmbedding:
-        return self.read(np.array([len(samples)], dtype=np.float32))
+        return self.condition(np.array([len(samples)], dtype=np.float32))
 
-    def read(
+    def condition(
         self, heard: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         vector = np.array([profile.count, *profile.mean], dtype=np.float32)
