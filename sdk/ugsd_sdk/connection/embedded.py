@@ -26,7 +26,7 @@ from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 
 __all__ = ["Announcement", "EmbeddedVerifier"]
 
-_STOP_TIMEOUTS_S = (1.0, 0.5, 0.5)
+_STOP_TIMEOUTS_S = (1.7, 0.4, 0.3)
 """How long the child may take to end: after its standard input closed, SIGTERM, and SIGKILL."""
 _MAX_LINE_BYTES = 65_536
 _NEEDS = (
