@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from ugsd_sdk.audio.windows import encoder_windows
 
-from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.speech import read_speech
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.models.audio_encoder import N_MELS, AudioEncoder
 from ugsd_lab.models.embeddings import PARTS, Progress, part_of
@@ -61,8 +63,8 @@ def listen(
     if missing:
         session, frames = _session(ears), AudioEncoder()
         for done, clip in enumerate(missing, 1):
-            samples = read_samples(clip)
-            embedding = session.run(None, {"samples": samples[None]})[0][0]
+            samples = read_speech(clip)
+            embedding = session.run(None, {"samples": encoder_windows(samples)})[0][0]
             known[clip.id] = embedding, mel_frames(frames, samples)
             if cache is not None and (done % _KEEP_EVERY == 0 or done == len(missing)):
                 _keep(cache, known, digest)
@@ -87,10 +89,10 @@ def listen_to_parts(
             raise EvaluationError(f"{cache} holds no evidence: name another --cache") from error
     session, heard = _session(ears), []
     for done, clip in enumerate(clips, 1):
-        samples = read_samples(clip)
+        samples = read_speech(clip)
         for number in range(1, PARTS + 1):
             part = part_of(clip, samples, number)
-            heard.append(session.run(None, {"samples": part[None]})[0][0])
+            heard.append(session.run(None, {"samples": encoder_windows(part)})[0][0])
         progress("listening to parts", done, len(clips), "")
     embedding = np.stack(heard).reshape(len(clips), PARTS, -1)
     if cache is not None:

@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+from ugsd_sdk.audio.windows import encoder_windows
 
-from ugsd_lab.data.corpora import EMOTIONS, Clip, read_samples
+from ugsd_lab.data.corpora import EMOTIONS, Clip
+from ugsd_lab.data.speech import read_speech
 from ugsd_lab.models.embeddings import Progress
 from ugsd_lab.training.profiles import running_profiles
 
@@ -60,7 +62,7 @@ def _evidence(ears: Path, clips: Sequence[Clip], progress: Progress) -> NDArray[
     session = onnxruntime.InferenceSession(str(ears), options, providers=["CPUExecutionProvider"])
     heard = []
     for done, clip in enumerate(clips, 1):
-        heard.append(session.run(None, {"samples": read_samples(clip)[None]})[0][0])
+        heard.append(session.run(None, {"samples": encoder_windows(read_speech(clip))})[0][0])
         progress("probing", done, len(clips), "")
     return np.stack(heard)
 

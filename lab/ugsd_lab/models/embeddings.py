@@ -1,4 +1,4 @@
-"""What the ears hear of every clip, as it is and through imagined rooms, devices and codecs."""
+"""Audio embeddings of every clip, as it is and through simulated rooms, devices and codecs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ugsd_lab.data.augment import augmented
+from ugsd_lab.data.augment import augmented, shortened
 from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.data.speech import speech_in
 from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder, extract
 
 __all__ = ["PARTS", "Progress", "copy_key", "copy_rng", "embed_clips", "embed_parts", "part_of"]
@@ -114,24 +115,28 @@ def _keep(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
     temporary.replace(cache)
 
 
-_ears: AudioEncoder
-"""Of a worker process."""
+_encoder: AudioEncoder
+"""That of a worker process."""
 
 
 def _start_worker(whisper: Path) -> None:
-    global _ears  # noqa: PLW0603  # what a pool's initializer leaves to its process
+    global _encoder  # noqa: PLW0603  # what a pool's initializer leaves to its process
     torch.set_num_threads(1)
-    _ears = AudioEncoder.from_whisper(whisper)
+    _encoder = AudioEncoder.from_whisper(whisper)
 
 
 def _work(job: _Job) -> NDArray[np.float32]:
     clip, copy = job
     samples = read_samples(clip)
+    if copy > 0:
+        rng = copy_rng(clip, copy)
+        samples = augmented(samples, rng)
+    speech = speech_in(samples)
     if copy < 0:
-        samples = part_of(clip, samples, -copy)
+        speech = part_of(clip, speech, -copy)
     elif copy:
-        samples = augmented(samples, copy_rng(clip, copy))
-    return extract(_ears, samples)
+        speech = shortened(speech, rng)
+    return extract(_encoder, speech)
 
 
 def _embedded(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:

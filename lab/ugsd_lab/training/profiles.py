@@ -11,7 +11,8 @@ from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 
-from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.speech import read_speech
 
 __all__ = [
     "MIN_ENROLMENT",
@@ -55,10 +56,8 @@ def running_profiles(
 
 
 def clip_embedding(drafter: OnnxDrafter, clip: Clip) -> NDArray[np.float32]:
-    """(E,) what the drafter's ears hear of a clip, whoever speaks."""
-    heard = drafter.encode(read_samples(clip)).unnormalised
-    assert heard is not None, "an ONNX drafter always says what it heard"  # noqa: S101
-    return heard
+    """Return the audio embedding (E,) that a drafter's encoder makes of a clip's speech."""
+    return drafter.embed(read_speech(clip))
 
 
 class ProfileSampler:

@@ -3,7 +3,8 @@
 The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) holds three graphs, each of which runs
 where its results are needed:
 
-- ``ears.onnx``, once per clip: ``samples`` float32 (1, n) -> ``evidence`` (1, E);
+- ``ears.onnx``, once per piece of speech: ``samples`` float32 (K, m), K windows -> ``evidence``
+  (1, E), their audio embedding;
 - ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E), ``trust`` (1,), how far the habit
   is to be believed, 0 to 1 -> ``condition`` (1, D), ``state_base`` (1, B), ``novelty`` (1,) and
   ``femininity`` (1,), the log-odds that the voice sounds female;
@@ -14,8 +15,7 @@ where its results are needed:
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
+from ugsd_sdk.audio.windows import encoder_windows, pooled
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
@@ -34,6 +35,7 @@ from ugsd_sdk.drafter.bundle import (
 )
 from ugsd_sdk.drafter.gender_phrases import Gender
 from ugsd_sdk.errors import ModelError
+from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OnnxDrafter"]
 
-_ORT_LOG_ERRORS = 3
 _GENDER_THRESHOLD = log(4)
 """Log-odds from which a voice clearly sounds female or male: four to one."""
 
@@ -83,10 +84,19 @@ class OnnxDrafter:
             keep_for_good(loaded)
 
     def encode(
-        self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+        self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        (heard,) = self._model().run(AUDIO_ENCODER_GRAPH, {"samples": samples[None]})
-        return self.condition(heard[0], profile)
+        embeddings, samples = [], []
+        for piece in speech:
+            embeddings.append(self.embed(piece))
+            samples.append(len(piece))
+        return self.condition(pooled(embeddings, samples), profile)
+
+    def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the audio embedding (E,) of one piece of speech (n,), n >= 1, whoever speaks."""
+        feeds = {"samples": encoder_windows(speech)}
+        embedding: NDArray[np.float32] = self._model().run(AUDIO_ENCODER_GRAPH, feeds)[0][0]
+        return embedding
 
     def condition(
         self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
@@ -174,28 +184,13 @@ class _Loaded:
     """Checked files and running sessions."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        # Builds from 1.29 on report usage unless told not to before they are loaded; a host app
-        # may bring one although our requirements do not.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime  # noqa: PLC0415  # heavy
-
         bundle = DrafterBundle(folder)
         self.description = bundle.description()
         files = bundle.files(self.description)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ORT_LOG_ERRORS
-        # One clip at a time: a small footprint matters more than a few milliseconds.
-        options.enable_cpu_mem_arena = False
-        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
-                name: onnxruntime.InferenceSession(
-                    files[name], options, providers=["CPUExecutionProvider"]
-                )
-                for name in GRAPHS
+                name: onnx_session(files[name], threads=threads) for name in GRAPHS
             }
         except Exception as error:
             raise ModelError(

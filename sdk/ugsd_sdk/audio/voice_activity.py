@@ -1,0 +1,111 @@
+"""The voice activity detector: Silero VAD (MIT) at 16 kHz, on ONNX Runtime.
+
+The graph is ``silero_vad_16k_sequence.onnx`` of PyPI's ``silero-vad`` 6.2.3: all windows of a clip
+go through one call, each of 512 samples with the 64 before it as context, and an LSTM state that
+starts at zero. A recording is brought to one level first, since the detector hears no speech below
+about -60 dBFS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.files.bounded_files import read_regular
+from ugsd_privacy.forks import call_in_children, keep_for_good
+
+from ugsd_sdk.audio.speech import WINDOW_SAMPLES, Speech, find_spans
+from ugsd_sdk.errors import ModelError
+from ugsd_sdk.onnx_sessions import onnx_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["DETECTOR_FILE", "VoiceActivityDetector"]
+
+Float32 = NDArray[np.float32]
+
+DETECTOR_FILE = Path(__file__).parents[1] / "voice_activity" / "silero_vad_16k.onnx"
+_SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
+_MAX_BYTES = 8 * 2**20
+_CONTEXT_SAMPLES = 64
+_STATE_SHAPE = (1, 1, 128)
+_LOUDEST_WINDOW_RMS = 0.1
+"""A recording is scaled so that its loudest window has this root mean square."""
+
+
+class VoiceActivityDetector:
+    """Finds speech in recordings. Reads its file with the first one; may be shared by threads.
+
+    A process that is forked from one that uses it reads the file again.
+    """
+
+    def __init__(self, file: Path = DETECTOR_FILE) -> None:
+        self._file = file
+        self._session: onnxruntime.InferenceSession | None = None
+        call_in_children(self._forget_in_child)
+
+    def load(self) -> None:
+        """Read the detector. Raises :class:`ModelError` if its file is missing or damaged."""
+        if self._session is not None:
+            return
+        try:
+            graph = read_regular(self._file, _MAX_BYTES)
+        except OSError as error:
+            raise ModelError(f"{self._file}: {error.strerror}: reinstall the package") from error
+        if hashlib.sha256(graph).hexdigest() != _SHA256:
+            raise ModelError(f"{self._file}: damaged or cut short: reinstall the package")
+        try:
+            self._session = onnx_session(graph)
+        except Exception as error:
+            raise ModelError(f"{self._file} cannot be loaded: {error}") from error
+
+    def close(self) -> None:
+        """Free the detector's memory; the next recording reads it again."""
+        self._session = None
+
+    def find(self, recording: Float32) -> Speech:
+        """Return where ``recording``, mono (n,) at 16 kHz, holds speech.
+
+        Raises :class:`ModelError`.
+        """
+        return find_spans(self.probabilities(recording), len(recording))
+
+    def probabilities(self, recording: Float32) -> Float32:
+        """Return the probability of speech (m,) in each window of 512 samples.
+
+        The last window is filled up with zeros. Raises :class:`ModelError`.
+        """
+        self.load()
+        session = self._session
+        assert session is not None  # noqa: S101
+        if not len(recording):
+            return np.zeros(0, dtype=np.float32)
+        state = np.zeros(_STATE_SHAPE, dtype=np.float32)
+        feeds = {"input": _windows(recording), "h": state, "c": state}
+        try:
+            probabilities = session.run(["speech_probs"], feeds)[0]
+        except Exception as error:
+            raise ModelError(f"{self._file} failed: reinstall the package") from error
+        return np.asarray(probabilities, dtype=np.float32).reshape(-1)
+
+    def _forget_in_child(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            keep_for_good(session)
+
+
+def _windows(recording: Float32) -> Float32:
+    """Return (m, 576): windows of ``recording`` (n,) behind the context of each, at one level."""
+    count = -(-len(recording) // WINDOW_SAMPLES)
+    padded = np.zeros(_CONTEXT_SAMPLES + count * WINDOW_SAMPLES, dtype=np.float32)
+    padded[_CONTEXT_SAMPLES : _CONTEXT_SAMPLES + len(recording)] = recording
+    own = padded[_CONTEXT_SAMPLES:].reshape(count, WINDOW_SAMPLES)
+    loudest = float(np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1).max()))
+    if loudest > 0:
+        padded *= np.float32(_LOUDEST_WINDOW_RMS / loudest)
+    size = _CONTEXT_SAMPLES + WINDOW_SAMPLES
+    return np.lib.stride_tricks.sliding_window_view(padded, size)[::WINDOW_SAMPLES].copy()
