@@ -199,7 +199,7 @@ patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child st
 settings = Settings(home=home, keep_profile=False, min_enrolment=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.wait_until_connected(60)
-verifier = captioner._load().link._dialer._verifier._process
+verifier = captioner._load().link._endpoint._verifier._process
 
 def caption():
     made = captioner.caption(clip)

@@ -1,4 +1,4 @@
-"""The facade over a verifier in memory: what it reports, and that no verifier can hurt it."""
+"""Captions with a verifier in memory: their text, tokens, usage and failures."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_the_cost_is_what_the_verifier_saw_and_what_the_log_says(
         cost.num_disclosed_states == sum(len(block.state_positions) for block in fake.blocks) == 1
     )
     assert cost.bytes_received > 0
-    assert cost.guarantee is not None, "a state left"
+    assert cost.guarantee is not None, "a state was sent"
     assert (cost.guarantee.epsilon, cost.guarantee.word) == (None, "none")
     log_key = LogKey.load(tmp_path / "home" / "log.key").public
     for receipt in caption.receipts:
@@ -225,15 +225,15 @@ def test_a_caption_outlives_its_verifier(
     new_captioner: New, fake: Any, voice: Voice, drafter: ScriptedDrafter, answer: Any, reason: str
 ) -> None:
     with Captioner(drafter) as captioner:
-        alone = captioner.caption(voice, 16_000)
+        drafted = captioner.caption(voice, 16_000)
     fake.answer = answer
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
     assert why_of(caption.unverified_reason) == reason
-    assert caption.text == alone.text
+    assert caption.text == drafted.text
     assert len(fake.blocks) == caption.usage.num_blocks == 1
     assert [token.disclosed for token in caption.tokens[:6]] == [True] * 5 + [False]
-    assert len(caption.receipts) == 1, "what left in vain is logged all the same"
+    assert len(caption.receipts) == 1, "an unanswered block is logged, too"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_wrong_pinned_key_gets_nothing(new_captioner: New, fake: Any, voice: V
         assert fake.connections == 1, "it backs off"
         with pytest.raises(Exception, match="pinned key"):
             captioner.wait_until_connected(5)
-        assert fake.connections == 2, "whoever insists is heard"
+        assert fake.connections == 2, "an explicit wait connects again"
     assert [why_of(caption.unverified_reason) for caption in captions] == ["wrong_verifier_key"] * 2
     assert not fake.blocks
 
@@ -356,7 +356,7 @@ def test_a_log_that_was_rewritten_lets_nothing_out(
     with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
         db.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level > 0")
         db.commit()
-    captioner.caption(voice, 16_000)  # where it runs, it finds out when it signs
+    captioner.caption(voice, 16_000)  # a running captioner notices when it signs
     captioner._load().link._retry_at_s = 0.0
     frames = len(fake.frames)
     with captioner:
@@ -373,9 +373,9 @@ def test_home_is_its_owners_alone(new_captioner: New, voice: Voice, tmp_path: Pa
             assert captioner.caption(voice, 16_000).unverified_reason is None
     finally:
         os.umask(old)
-    places = [tmp_path / "new" / "home", *(tmp_path / "new" / "home").rglob("*")]
-    assert len(places) > 3
-    assert not [place for place in places if place.stat().st_mode & 0o077]
+    paths = [tmp_path / "new" / "home", *(tmp_path / "new" / "home").rglob("*")]
+    assert len(paths) > 3
+    assert not [path for path in paths if path.stat().st_mode & 0o077]
 
 
 def test_threads_share_a_captioner(new_captioner: New, voice: Voice) -> None:
@@ -455,8 +455,8 @@ def test_loading_is_told_by_the_first_caption_after_it(
         first, second = (captioner.caption(voice, 16_000).latency_ms for _ in range(2))
     assert first.total >= first.load >= 50
     assert second.load == 0
-    alone = Captioner(drafter).caption(voice, 16_000).latency_ms
-    assert alone.total >= alone.load >= 50
+    unloaded = Captioner(drafter).caption(voice, 16_000).latency_ms
+    assert unloaded.total >= unloaded.load >= 50
 
 
 def test_closing_twice_and_captioning_after_closing_work(new_captioner: New, voice: Voice) -> None:
@@ -487,7 +487,7 @@ def test_deadlines_bound_a_caption(new_captioner: New, voice: Voice) -> None:
         == "verifier_unreachable"
     )
     assert 150 < first.latency_ms.wait < 600
-    assert second.latency_ms.wait < 50, "one attempt costs one caption a wait"
+    assert second.latency_ms.wait < 50, "only one caption waits for an attempt"
 
 
 def test_every_token_that_left_is_in_the_caption_or_told_as_replaced(
@@ -503,10 +503,10 @@ def test_every_token_that_left_is_in_the_caption_or_told_as_replaced(
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
     sent = [drafter.piece(t) for block in fake.blocks for t in (*block.prefix, *block.tokens)]
-    told = [token.text for token in caption.tokens if token.disclosed]
+    disclosed = [token.text for token in caption.tokens if token.disclosed]
     replaced = "".join(token.replaced for token in caption.tokens)
     assert len(replaced) > 0
-    assert sorted("".join(sent)) == sorted("".join(told) + replaced)
+    assert sorted("".join(sent)) == sorted("".join(disclosed) + replaced)
 
 
 def test_words_that_an_end_replaced_stay_visible(

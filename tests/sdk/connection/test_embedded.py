@@ -1,4 +1,4 @@
-"""The child process: started, believed only if it announces itself, and always ended."""
+"""The embedded verifier's process: its announcement, its log and its end."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_it_wrote_is_its_owners_alone(tmp_path: Path) -> None:
         with pytest.raises(VerifierUnreachable):
             Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
         assert log.stat().st_mode & 0o777 == 0o600
-        log.chmod(0o644)  # as an earlier release left it
+        log.chmod(0o644)  # the mode of an earlier release
 
 
 def test_a_home_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The link is in one state at a time, and only the drawn transitions happen."""
+"""The link's states follow only the transitions in the diagram."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ New = Callable[..., Captioner]
 
 @pytest.fixture
 def states(monkeypatch: pytest.MonkeyPatch) -> list[LinkState]:
-    """Every state that a link comes into, in order."""
+    """Every state that a link enters, in order."""
     seen: list[LinkState] = []
     become = VerifierConnection._become
 
-    def noting(self: VerifierConnection, state: LinkState) -> None:
+    def recording(self: VerifierConnection, state: LinkState) -> None:
         become(self, state)
         seen.append(self.state)
 
-    monkeypatch.setattr(VerifierConnection, "_become", noting)
+    monkeypatch.setattr(VerifierConnection, "_become", recording)
     return seen
 
 
@@ -97,5 +97,5 @@ def test_a_closed_link_stays_closed(new_captioner: New) -> None:
 
 def test_the_drawing_has_every_state() -> None:
     assert set(TRANSITIONS) == set(LinkState)
-    drawn = (link_state.__doc__ or "") + "CLOSED"
-    assert all(state.name in drawn for state in LinkState)
+    diagram = link_state.__doc__ or ""
+    assert all(state.name in diagram for state in LinkState)

@@ -1,4 +1,4 @@
-"""A verifier known by its root: what the device saw of manifests counts, and captions go on."""
+"""Keys from a root's manifest: older and expired manifests are refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def signed(
 
 
 class Device:
-    """What a device has of one root, and a clock of its own."""
+    """A device's manifest, record and clock for one root."""
 
     def __init__(self, folder: Path) -> None:
         self.manifest = folder / "verifier.manifest"
@@ -68,8 +68,8 @@ class Device:
         (record,) = (self.home / "trust").glob("*.json")
         return record
 
-    def started(self) -> TrustedRoot:
-        """As a process begins: nothing but files is left of earlier ones."""
+    def new_root(self) -> TrustedRoot:
+        """Return a new object, as after a restart: only files remain of earlier ones."""
         return TrustedRoot(
             ROOT.public.pin, self.manifest, self.home / "trust", now_s=lambda: self.now_s
         )
@@ -79,10 +79,10 @@ class Device:
             self.manifest.write_text(text)
         if now_s is not None:
             self.now_s = now_s
-        return self.started().key()
+        return self.new_root().key()
 
-    def refuses(self, told: str, text: str | None = None, now_s: float | None = None) -> None:
-        with pytest.raises(VerifierUntrusted, match=told) as refused:
+    def refuses(self, message: str, text: str | None = None, now_s: float | None = None) -> None:
+        with pytest.raises(VerifierUntrusted, match=message) as refused:
             self.key(text, now_s)
         assert why_of(refused.value.reason) == NOT_TRUSTED
 
@@ -94,7 +94,7 @@ def device(tmp_path: Path) -> Device:
 
 def test_a_new_manifest_gives_a_running_device_another_key(device: Device) -> None:
     device.manifest.write_text(signed(1, KEYS[0]))
-    running = device.started()
+    running = device.new_root()
     assert running.key() == KEYS[0]
     device.manifest.write_text(signed(2, KEYS[0], KEYS[1]))
     assert running.key() == KEYS[1]
@@ -110,7 +110,7 @@ def test_an_older_manifest_than_one_seen_is_refused_by_every_later_process(devic
 
 
 def test_a_manifest_that_is_not_used_is_seen_all_the_same(device: Device) -> None:
-    """Else an expired one would let the one before it, that a thief has the key of, pass."""
+    """Otherwise, after a manifest expired, the one before with a stolen key would be accepted."""
     device.key(signed(1, KEYS[0], days=30))
     device.refuses("expired", signed(2, KEYS[1]), BEGIN + 10 * DAY)
     device.refuses("2 was seen already", signed(1, KEYS[0], days=30))
@@ -157,7 +157,7 @@ def test_a_clock_before_the_manifest_waits_for_it(device: Device) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "not a signed key manifest"),
         ("ugsd-manifest1:AAAA", "lacks a signature"),
@@ -167,9 +167,9 @@ def test_a_clock_before_the_manifest_waits_for_it(device: Device) -> None:
     ids=["empty", "unsigned", "cut", "another root's"],
 )
 def test_what_the_root_did_not_sign_is_refused_and_leaves_no_trace(
-    device: Device, text: str, told: str
+    device: Device, text: str, message: str
 ) -> None:
-    device.refuses(told, text)
+    device.refuses(message, text)
     assert not device.home.exists()
     assert device.key(signed(1, KEYS[0])) == KEYS[0]
 
@@ -211,12 +211,12 @@ def test_what_was_seen_is_its_owners_alone(device: Device) -> None:
 def test_a_damaged_record_is_not_begun_anew_in_silence(device: Device, damage: str) -> None:
     device.key(signed(5, KEYS[0]))
     device.record.write_text(damage, encoding="latin-1")
-    device.refuses("what was seen of the verifier's manifests", signed(4, KEYS[1]))
+    device.refuses("the record of the verifier's manifests", signed(4, KEYS[1]))
     assert device.record.read_text(encoding="latin-1") == damage
     with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
-        device.started().accept()
+        device.new_root().accept()
     device.manifest.write_text(signed(5, KEYS[1]))
-    assert device.started().accept().serial == 5
+    assert device.new_root().accept().serial == 5
     assert device.key() == KEYS[1]
 
 
@@ -233,7 +233,7 @@ def test_a_lost_record_is_missed(device: Device, loss: str) -> None:
     LOSSES[loss](device)
     for serial in (4, 5, 6):
         device.refuses(r"was lost.*run: ugsd trust accept", signed(serial, KEYS[1]))
-    assert device.started().accept().serial == 6
+    assert device.new_root().accept().serial == 6
     assert device.key() == KEYS[1]
     device.refuses("6 was seen already", signed(5, KEYS[0]))
 
@@ -243,7 +243,7 @@ def test_marks_outlive_a_lost_record(device: Device) -> None:
     shutil.rmtree(device.home / "trust")
     device.manifest.write_text(signed(4, KEYS[0]))
     with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
-        device.started().accept()
+        device.new_root().accept()
 
 
 def test_a_record_from_a_backup_forgets_nothing(device: Device) -> None:
@@ -275,7 +275,7 @@ def test_damaged_marks_are_no_silence(device: Device) -> None:
     for damage in ("", "{}", '{"format": "ugsd-marks/1", "marks": {"ab": [true, 1]}}'):
         (device.home / "trust.anchor").write_text(damage)
         device.refuses("is damaged", signed(5, KEYS[0]))
-    assert device.started().accept().serial == 5
+    assert device.new_root().accept().serial == 5
     assert device.key() == KEYS[0]
 
 
@@ -320,7 +320,7 @@ def test_a_record_that_cannot_be_kept_gives_no_key(
 
 def test_a_home_that_is_a_file_gives_no_key(device: Device) -> None:
     device.home.write_text("a file")
-    device.refuses("cannot be kept in", signed(1, KEYS[0]))
+    device.refuses("cannot be written", signed(1, KEYS[0]))
 
 
 def test_the_record_is_kept_before_the_key_is_given(
@@ -338,7 +338,7 @@ def test_the_record_is_kept_before_the_key_is_given(
     device.refuses("3 was seen already", signed(2, KEYS[0]))
 
 
-_SEEING = """
+_READ_MANIFESTS = """
 import sys
 from pathlib import Path
 from ugsd_privacy.keys.root import RootPin
@@ -364,7 +364,13 @@ def test_processes_that_see_manifests_at_once_forget_none(device: Device, tmp_pa
         paths.append(tmp_path / f"{serial}.manifest")
         paths[-1].write_text(signed(serial, KEYS[serial % 3]))
     orders = [paths, paths[::-1], paths[::2] + paths[1::2]]
-    command = [sys.executable, "-c", _SEEING, ROOT.public.pin.to_text(), device.home / "trust"]
+    command = [
+        sys.executable,
+        "-c",
+        _READ_MANIFESTS,
+        ROOT.public.pin.to_text(),
+        device.home / "trust",
+    ]
     running = [
         subprocess.Popen(
             [*command, str(BEGIN + n), *order],
@@ -375,7 +381,7 @@ def test_processes_that_see_manifests_at_once_forget_none(device: Device, tmp_pa
     ]
     refused = [int(process.communicate(timeout=60)[0]) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert refused[1] == 39, "whoever began with the newest refused all others"
+    assert refused[1] == 39, "the process that started with the newest refused all others"
     assert json.loads(device.record.read_text()) == {"serial": 40, "latest_s": BEGIN + 2}
 
 
@@ -410,7 +416,7 @@ NOW = int(time.time())
 
 @pytest.fixture
 def trusting(new_captioner: New, fake: Any, tmp_path: Path) -> New:
-    """A captioner that knows the fake by its root."""
+    """Create captioners that identify the fake verifier by its root."""
     (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60))
     known = {"verifier_key": None, "verifier_root": ROOT.public.pin.to_text()}
     return lambda **changes: new_captioner(
@@ -437,7 +443,7 @@ def test_a_manifest_that_is_not_trusted_never_stops_captions_and_connect_says_wh
             captioner.wait_until_connected(5)
         caption = captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (NOT_TRUSTED, 0)
-        assert fake.connections == 0, "nothing left, the hello neither"
+        assert fake.connections == 0, "nothing was sent, not even a hello"
         (tmp_path / "m").write_text(signed(1, fake.key.public, begins_s=NOW - 60))
         captioner.wait_until_connected(5)
         assert captioner.caption(voice, 16_000).unverified_reason is None
@@ -488,7 +494,7 @@ def test_a_bare_key_is_taken_on_this_machine_alone(drafter: Any, tmp_path: Path)
 def test_a_root_and_its_manifest_are_taken_towards_any_address(
     drafter: Any, tmp_path: Path
 ) -> None:
-    """Though not fetched: the manifest is not there, so no connection is tried."""
+    """The manifest is missing, so no connection is tried."""
     with (
         Captioner(
             drafter,
@@ -503,21 +509,21 @@ def test_a_root_and_its_manifest_are_taken_towards_any_address(
 
 
 @pytest.mark.parametrize(
-    ("known_by", "told"),
+    ("identity", "message"),
     [
-        ({}, "key pinned: give verifier_root"),
-        ({"verifier_root": "PIN"}, "give verifier_manifest"),
-        ({"verifier_manifest": "m"}, "give verifier_root"),
+        ({}, "is pinned: set verifier_root"),
+        ({"verifier_root": "PIN"}, "set verifier_manifest"),
+        ({"verifier_manifest": "m"}, "set verifier_root"),
         ({"verifier_root": "PIN", "verifier_manifest": "m", "verifier_key": "KEY"}, "one of them"),
         ({"verifier_root": "ugsd-root1:x", "verifier_manifest": "m"}, "verifier root: not a root"),
         ({"verifier_root": "/none", "verifier_manifest": "m"}, "no root's pin at /none"),
     ],
 )
-def test_half_a_trust_is_told_on_load(drafter: Any, known_by: dict[str, str], told: str) -> None:
+def test_half_a_trust_is_told_on_load(drafter: Any, identity: dict[str, str], message: str) -> None:
     texts = {"PIN": ROOT.public.pin.to_text(), "KEY": KEYS[0].to_text()}
-    given = {name: texts.get(value, value) for name, value in known_by.items()}
+    given = {name: texts.get(value, value) for name, value in identity.items()}
     captioner = Captioner(drafter, verifier="ws://127.0.0.1:1", **given)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         captioner.load()
 
 

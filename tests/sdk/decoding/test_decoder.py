@@ -502,7 +502,7 @@ def test_a_verdict_that_does_not_fit_is_refused_and_changes_nothing(change: Chan
     decoder.advance()
     before = list(session.tokens)
     fields = {**accept_all(0, sent.tokens).model_dump(), **change(sent.tokens)}
-    with pytest.raises(VerifierMisbehaved, match="does not fit"):
+    with pytest.raises(VerifierMisbehaved, match="does not match"):
         decoder.receive_verdict(Verdict(**fields))
     assert list(session.tokens) == before
     decoder.verdict_missed()

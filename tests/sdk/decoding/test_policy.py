@@ -1,4 +1,4 @@
-"""Policies decide as they are named."""
+"""The decisions of each policy."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_a_block_leaves_up_to_its_first_doubtful_token() -> None:
 
 
 def test_the_whole_block_leaves_if_asked_and_where_the_verifier_will_not_go_on() -> None:
-    deaf = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
-    assert deaf == Escalate(Disclosure.TOKENS)
+    without_state = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
+    assert without_state == Escalate(Disclosure.TOKENS)
     policy = UncertaintyPolicy(0.1, whole_block=True)
     assert policy(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY)
     assert UncertaintyPolicy(0.7, whole_block=True)(BLOCK, BudgetView()) == KeepLocal()

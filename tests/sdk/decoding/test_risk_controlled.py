@@ -1,4 +1,4 @@
-"""Minimum escalation: never more leaves than the target needs, and what it rests on is checked."""
+"""The risk-controlled policy sends no more than its target needs, and checks its table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-LADDER = list(Disclosure)
+LEVELS = list(Disclosure)
 New = Callable[..., Captioner]
 
 
@@ -53,7 +53,7 @@ def setting(
     )  # fmt: skip
 
 
-def quality(
+def table_of(
     *settings: CalibratedSetting, parts: dict[str, str] | None = None, **changes: object
 ) -> RiskCalibration:
     fields: dict[str, object] = {
@@ -64,7 +64,7 @@ def quality(
     return RiskCalibration(**(fields | changes))
 
 
-MEASURED = quality(
+MEASURED = table_of(
     setting("tokens", 0.0, 0.3, 0.0, tokens_left=1.0),
     setting("tokens", 1.0, 0.4, -0.1, tokens_left=0.0),
     setting("summary", 0.0, 0.02, 0.8, tokens_left=0.1),
@@ -86,18 +86,18 @@ tables = st.lists(
     min_size=1,
     max_size=20,
 )
-ceilings = st.sampled_from(LADDER)
+ceilings = st.sampled_from(LEVELS)
 
 
 def price(one: CalibratedSetting) -> tuple[int, float, float]:
-    return LADDER.index(one.disclosure), one.states_left, one.tokens_left
+    return LEVELS.index(one.disclosure), one.states_left, one.tokens_left
 
 
 @given(tables, shares, ceilings)
 def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
     table: list[CalibratedSetting], target: float, ceiling: Disclosure
 ) -> None:
-    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
     chosen = least_disclosure(table, target, ceiling=ceiling)
     if chosen is None:
         assert all(one.risk_bound > target for one in allowed)
@@ -114,7 +114,7 @@ def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
     def reaches(one: CalibratedSetting) -> bool:
         return one.gain_low is not None and one.gain_low >= target
 
-    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
     chosen = least_disclosure(table, None, target, ceiling=ceiling)
     if chosen is None:
         assert not any(map(reaches, allowed))
@@ -155,19 +155,19 @@ def test_each_risk_takes_the_rung_that_it_needs(target: float, expected: tuple[s
 
 
 def test_states_that_leave_weigh_more_than_tokens() -> None:
-    """Else a state of every caption would leave, to spare some words before a doubtful one."""
-    asks_always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
-    asks_in_doubt = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
-    assert least_disclosure([asks_always, asks_in_doubt], 0.1) == asks_in_doubt
-    assert least_disclosure([asks_always, asks_in_doubt], 0.05) == asks_always
+    """Otherwise every caption would send a state to avoid sending some words."""
+    always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
+    if_uncertain = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
+    assert least_disclosure([always, if_uncertain], 0.1) == if_uncertain
+    assert least_disclosure([always, if_uncertain], 0.05) == always
 
 
 def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
-    minimum = RiskControlledPolicy(MEASURED, target_risk=0.2)
+    policy = RiskControlledPolicy(MEASURED, target_risk=0.2)
     for uncertainties in ((0.1, 0.19), (0.1, 0.2), (0.5, 0.1)):
         block = BlockView(0, (1, 2), uncertainties, verifier_has_summary=False)
         expected = UncertaintyPolicy(0.2, Disclosure.SUMMARY)(block, BudgetView())
-        assert minimum(block, BudgetView()) == expected
+        assert policy(block, BudgetView()) == expected
 
 
 def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
@@ -178,8 +178,8 @@ def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
     assert "target_risk >= 0.010 with block_states" in str(raised.value)
     with pytest.raises(ConfigError, match=r"target_gain <= 0.80 with summary"):
         RiskControlledPolicy(MEASURED, target_gain=0.95)
-    unknown = quality(setting("summary", 0.0, 0.02))
-    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+    unknown = table_of(setting("summary", 0.0, 0.02))
+    with pytest.raises(ConfigError, match="does not show that the verifier is better"):
         RiskControlledPolicy(unknown, target_gain=0.1)
 
 
@@ -223,7 +223,7 @@ def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The starter with figures that are made up."""
+    """The starter with an invented risk calibration table."""
     shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
@@ -233,15 +233,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
-    for ceiling, target, told in (
+    for ceiling, target, expected in (
         ("summary", 0.05, ("summary", 0.0)),
         ("all_states", 0.01, ("block_states", 0.0)),
         ("tokens", 0.35, ("tokens", 0.0)),
     ):
         settings = Settings(target_risk=target, disclosure=ceiling)
-        minimum = RiskControlledPolicy.from_settings(settings, folder)
-        assert minimum is not None
-        assert (minimum.chosen.disclosure, minimum.chosen.threshold) == told
+        policy = RiskControlledPolicy.from_settings(settings, folder)
+        assert policy is not None
+        assert (policy.chosen.disclosure, policy.chosen.threshold) == expected
     with pytest.raises(ConfigError, match="tokens or less"):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.05, disclosure="tokens"), folder)
     assert RiskControlledPolicy.from_settings(Settings(threshold=0.1), folder) is None
@@ -249,9 +249,9 @@ def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
 
 def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> None:
     settings = Settings(target_risk=0.2)
-    gate = json.loads((folder / "gate.json").read_text())
-    (folder / "gate.json").write_text(json.dumps(gate | {"bias": 0.0}))
-    with pytest.raises(ConfigError, match="another gate"):
+    predictor = json.loads((folder / "gate.json").read_text())
+    (folder / "gate.json").write_text(json.dumps(predictor | {"bias": 0.0}))
+    with pytest.raises(ConfigError, match="another rejection predictor"):
         RiskControlledPolicy.from_settings(settings, folder)
     (folder / "gate.json").write_bytes((STARTER / "gate.json").read_bytes())
     assert RiskControlledPolicy.from_settings(settings, folder) is not None
@@ -265,12 +265,12 @@ def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> N
 def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -> None:
     path = folder / RISK_CALIBRATION_FILE
     path.unlink() if damage is None else path.write_text(damage)
-    with pytest.raises(ConfigError, match="nobody measured"):
+    with pytest.raises(ConfigError, match="no usable risk calibration table"):
         Captioner(folder, config=Settings(target_risk=0.2)).load()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"block_tokens": 3}, "block_tokens = 5"),
         ({"traffic_shape": "constant"}, "constant shape"),
@@ -278,9 +278,9 @@ def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -
     ],
 )
 def test_what_was_not_measured_is_refused(
-    folder: Path, changes: dict[str, object], told: str
+    folder: Path, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.2, **changes), folder)
 
 
@@ -290,11 +290,11 @@ def test_a_target_needs_the_gate_that_it_was_measured_with(
     settings = Settings(target_risk=0.2)
     with pytest.raises(ConfigError, match="a drafter from a folder"):
         Captioner(drafter, config=settings).load()
-    with pytest.raises(ConfigError, match="the gate that it brings"):
+    with pytest.raises(ConfigError, match="its rejection predictor"):
         Captioner(folder, config=settings, uncertainty=EntropyUncertainty()).load()
 
 
-# -- through the facade
+# -- with a captioner
 
 
 def test_a_captioner_sends_what_was_chosen_and_no_more(
@@ -304,8 +304,8 @@ def test_a_captioner_sends_what_was_chosen_and_no_more(
     generous = Settings(limits={"blocks_per_caption": None, "frames_per_caption": None})
     for target in (0.5, 0.35, 0.05, 0.01):
         fake.blocks.clear()  # type: ignore[attr-defined]
-        minimum = RiskControlledPolicy(MEASURED, target_risk=target)
-        with new_captioner(policy=minimum, config=generous) as captioner:
+        policy = RiskControlledPolicy(MEASURED, target_risk=target)
+        with new_captioner(policy=policy, config=generous) as captioner:
             captioner.wait_until_connected()
             caption = captioner.caption(voice, 16_000)
             assert caption.unverified_reason is None
@@ -340,9 +340,9 @@ def test_settings_with_a_target_make_the_policy(
 
 
 def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() -> None:
-    reserved = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
-    reserved(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
-    assert reserved.has_blocked
+    guard = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
+    guard(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
+    assert guard.has_blocked
 
 
 def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Scores that are numbers whatever the logits, and a gate file that is read or refused."""
+"""Uncertainty scores for any logits, and the file of the rejection predictor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ugsd_sdk.decoding.uncertainty import (
 )
 from ugsd_sdk.errors import ModelError
 
-GATE = {
+PREDICTOR = {
     "format": 1,
     "features": ["entropy", "1-top1", "margin", "log-odds", "log1p(novelty)"],
     "weights": [0.5, 2.0, -1.0, 0.75, 0.25],
@@ -80,36 +80,38 @@ def test_the_entropy_gate_speaks_nats_if_asked() -> None:
     assert EntropyUncertainty("nats")(np.zeros(8, np.float32), 0) == pytest.approx(math.log(8))
 
 
-def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE))
-    calibrator = RejectionPredictor.load(tmp_path / "gate.json")
+def test_the_predictor_is_the_logistic_of_its_features(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(PREDICTOR))
+    predictor = RejectionPredictor.load(tmp_path / "gate.json")
     values, ood_score = np.array([2.0, 1.0, 0.0]), 3.0
     p = np.exp(values) / np.exp(values).sum()
     odds = (1 - p[0] + 1e-6) / p[0]
     features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(odds), math.log(4)]
-    z = np.dot(features, GATE["weights"]) + GATE["bias"]  # type: ignore[arg-type]
-    assert calibrator(values, ood_score) == pytest.approx(1 / (1 + math.exp(-z)))
-    assert calibrator.threshold == 0.3
+    z = np.dot(features, PREDICTOR["weights"]) + PREDICTOR["bias"]  # type: ignore[arg-type]
+    assert predictor(values, ood_score) == pytest.approx(1 / (1 + math.exp(-z)))
+    assert predictor.threshold == 0.3
 
 
 def test_a_clip_is_doubted_as_such_where_that_is_the_larger_doubt(tmp_path: Path) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE | {"clip": {"weight": 2.0, "bias": -3.0}}))
+    (tmp_path / "gate.json").write_text(
+        json.dumps(PREDICTOR | {"clip": {"weight": 2.0, "bias": -3.0}})
+    )
     plain = RejectionPredictor(("1-top1",), (4.0,), -4.0, 0.3)
-    calibrator = RejectionPredictor(
+    predictor = RejectionPredictor(
         ("1-top1",), (4.0,), -4.0, 0.3, RejectionPredictor.load(tmp_path / "gate.json").clip
     )
-    sure, unsure = np.array([9.0, 0.0]), np.array([0.1, 0.0])
-    of_clip = 1 / (1 + math.exp(3 - 2 * math.log(4)))
-    assert calibrator(sure, 3.0) == pytest.approx(of_clip)
-    assert calibrator(unsure, 0.0) == plain(unsure, 0.0) > calibrator(sure, 0.0)
+    certain, uncertain = np.array([9.0, 0.0]), np.array([0.1, 0.0])
+    clip_score = 1 / (1 + math.exp(3 - 2 * math.log(4)))
+    assert predictor(certain, 3.0) == pytest.approx(clip_score)
+    assert predictor(uncertain, 0.0) == plain(uncertain, 0.0) > predictor(certain, 0.0)
 
 
 @given(logits, st.floats(0, 1e300))
-def test_the_calibrator_is_a_probability_however_wild_its_input(
+def test_the_predictor_is_a_probability_however_wild_its_input(
     values: NDArray[np.float32], ood_score: float
 ) -> None:
-    calibrator = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
-    assert 0 <= calibrator(values, ood_score) <= 1
+    predictor = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
+    assert 0 <= predictor(values, ood_score) <= 1
 
 
 @pytest.mark.parametrize("ood_score", [np.nan, -1.0, np.inf])
@@ -131,7 +133,7 @@ def test_a_novelty_that_is_no_distance_is_a_model_error(ood_score: float) -> Non
     ],
 )
 def test_a_malformed_gate_is_a_model_error(tmp_path: Path, change: dict[str, object]) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE | change))
+    (tmp_path / "gate.json").write_text(json.dumps(PREDICTOR | change))
     with pytest.raises(ModelError):
         RejectionPredictor.load(tmp_path / "gate.json")
 

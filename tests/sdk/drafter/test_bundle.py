@@ -1,4 +1,4 @@
-"""One reader of a drafter's folder."""
+"""The reader of a drafter's folder."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def test_any_other_name_is_a_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [DrafterBundle.description, DrafterBundle.pieces])
 def test_a_missing_folder_is_a_model_error(tmp_path: Path, read: object) -> None:
-    with pytest.raises(ModelError, match="name a folder"):
+    with pytest.raises(ModelError, match="give a folder"):
         read(DrafterBundle(tmp_path / "none"))  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What every drafter promises; the scripted one and the starter pass the same suite."""
+"""The contract of every drafter, run for the scripted drafter and the starter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gender is worded on the device, and tokens and frames know nothing of it."""
+"""Gender is worded on the device; tokens and frames do not depend on it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_however_a_text_is_cut_its_wording_is_the_same(
 
 @given(soup)
 def test_the_genders_are_worded_alike(neutral: str) -> None:
-    """What one has, the other has; only the words differ."""
+    """Only the words differ between the genders."""
     female, male = (with_gender(neutral.split(), gender, PHRASES) for gender in ("female", "male"))
     assert [bool(piece) for piece in female] == [bool(piece) for piece in male]
 
@@ -118,7 +118,7 @@ def test_a_phrase_is_words_without_space_around_them(phrase: str) -> None:
 
 
 class _Voiced(ScriptedDrafter):
-    """Hears the gender that it is told to, and talks nonsense of speakers."""
+    """A drafter that reports a given gender and drafts random words about speakers."""
 
     gender: Gender | None = None
 
@@ -156,28 +156,28 @@ def test_gender_is_in_the_caption_and_changes_nothing_that_leaves(
         return verdict.model_copy(update={"accepted": 0, "correction": 9, "continuation": (7,)})
 
     fake.answer = correct_the_first
-    said, sent = {}, {}
+    captions, sent = {}, {}
     for gender in ("female", "male", None):
         drafter.gender = gender
         fake.blocks.clear()
         with new_captioner(config=Settings(min_enrolment=0)) as captioner:
-            said[gender] = captioner.caption(voice, 16_000)
+            captions[gender] = captioner.caption(voice, 16_000)
         sent[gender] = [
             (block.start, block.tokens, np.asarray(block.states).tobytes()) for block in fake.blocks
         ]
-        caption = said[gender]
+        caption = captions[gender]
         assert caption.unverified_reason is None
         assert caption.text == "".join(token.text for token in caption.tokens).strip()
         caption_text(caption, colour=False)
     assert sent["female"] == sent["male"] == sent[None] != []
-    words = {gender: set(caption.text.lower().split()) for gender, caption in said.items()}
+    words = {gender: set(caption.text.lower().split()) for gender, caption in captions.items()}
     assert {"she", "woman"} <= words["female"]
     assert {"he", "man"} <= words["male"]
     assert words[None] == {"the", "speaker", "speaks"}
-    assert said[None].tokens[0].replaced
-    for caption in said.values():
+    assert captions[None].tokens[0].replaced
+    for caption in captions.values():
         assert [(t.source, t.disclosed, t.replaced) for t in caption.tokens] == [
-            (t.source, t.disclosed, t.replaced) for t in said[None].tokens
+            (t.source, t.disclosed, t.replaced) for t in captions[None].tokens
         ]
 
 
@@ -197,11 +197,11 @@ def test_a_word_is_shown_as_having_left_if_any_token_behind_it_did(
     with Captioner(drafter) as captioner:
         caption = captioner.caption(voice, 16_000)
     merged = next(i for i, token in enumerate(caption.tokens) if not token.text)
-    left = [
+    tokens = [
         token.model_copy(update={"disclosed": i == merged})
         for i, token in enumerate(caption.tokens)
     ]
-    shown = caption_text(caption.model_copy(update={"tokens": tuple(left)}), colour=False).plain
+    shown = caption_text(caption.model_copy(update={"tokens": tuple(tokens)}), colour=False).plain
     assert shown.lower().count("[she]") == 1
 
 
@@ -213,11 +213,11 @@ def test_a_drafter_says_how_it_is_worded_and_an_older_one_is_left_neutral(tmp_pa
     path = folder / "model.json"
     description = json.loads(path.read_text())
     phrases = [phrase.model_dump() for phrase in PHRASES]
-    for given_phrases, told in (([], ()), (phrases, tuple(PHRASES))):
+    for given_phrases, expected in (([], ()), (phrases, tuple(PHRASES))):
         path.write_text(json.dumps({**description, "gendered": given_phrases}))
         drafter = OnnxDrafter(folder)
         drafter.load()
-        assert drafter.info.gendered_phrases == told
+        assert drafter.info.gendered_phrases == expected
     description.pop("gendered", None)
     path.write_text(json.dumps(description))
     drafter = OnnxDrafter(folder)

@@ -1,4 +1,4 @@
-"""Errors of a connection: each caller gets one of its own, which says what to do next."""
+"""Errors of a connection: each caller gets a new one, which names the next step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_sdk.transport import failures
 from ugsd_sdk.transport.connection import Connection
 from websockets.uri import parse_uri
 
-MADE = {
+MAKERS = {
     "broke_protocol": failures.broke_protocol,
     "closed_here": failures.closed_here,
     "closed_there": lambda: failures.closed_there(1000),
@@ -27,12 +27,12 @@ MADE = {
 
 
 def test_every_failure_is_looked_at() -> None:
-    assert set(failures.__all__) == {*MADE, "always"}
+    assert set(failures.__all__) == {*MAKERS, "always"}
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MAKERS)
 def test_every_failure_names_the_next_step(name: str) -> None:
-    cause, colon, step = str(MADE[name]()).partition(": ")
+    cause, colon, step = str(MAKERS[name]()).partition(": ")
     assert all((cause, colon, step))
 
 
