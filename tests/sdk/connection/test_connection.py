@@ -22,7 +22,7 @@ Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 
 
-def test_a_late_answer_is_dropped_and_the_next_caption_verified(
+def test_late_answer_is_dropped_and_next_caption_verified(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     late: list[MemoryTransport] = []
@@ -58,7 +58,7 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
     assert fake.connections == 1
 
 
-def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
+def test_connection_lost_while_idle_is_replaced_without_charge(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     transports = []
@@ -75,7 +75,7 @@ def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
     assert fake.connections == 2
 
 
-def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
+def test_connection_lost_during_caption_sends_nothing_more(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     def closing_after_one_verdict() -> MemoryTransport:
@@ -103,7 +103,7 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
     assert sources == [TokenSource.VERIFIED] * 5 + [TokenSource.DRAFTED] * (len(sources) - 5)
 
 
-def test_it_reconnects_on_a_later_caption_after_a_lie(
+def test_reconnects_after_verifier_misbehaved(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ugsd_sdk.connection.verifier_connection._FIRST_BACK_OFF_S", 0.0)
@@ -117,7 +117,7 @@ def test_it_reconnects_on_a_later_caption_after_a_lie(
 
 
 @pytest.mark.parametrize("version", [0, 2, 255], ids=["older", "newer", "newest"])
-def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
+def test_other_wire_version_is_refused_naming_both(
     new_captioner: New, fake: Any, voice: Voice, version: int
 ) -> None:
     welcome = cbor2.dumps(
@@ -144,7 +144,7 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
 
 
 @pytest.mark.parametrize("version", [b"\1", b"\3"], ids=["older", "newer"])
-def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
+def test_other_channel_version_is_refused_naming_ours(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch, version: bytes
 ) -> None:
     real = ServerChannel.receive_hello
@@ -162,7 +162,7 @@ def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
     assert not fake.blocks
 
 
-def test_each_wait_raises_an_error_of_its_own(new_captioner: New) -> None:
+def test_each_wait_raises_a_new_error(new_captioner: New) -> None:
     def broken() -> MemoryTransport:
         raise VerifierUnreachable("nobody there: check the address")
 

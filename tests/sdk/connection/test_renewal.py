@@ -55,7 +55,7 @@ def hellos(fake: Any) -> list[bytes]:
     return [frame for frame in fake.frames if len(frame) == HELLO_BYTES]
 
 
-def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_both_sides(
+def test_session_is_renewed_with_new_secrets_after_hour(
     new_captioner: New, fake: Any, voice: Voice, clock: Clock
 ) -> None:
     with new_captioner() as captioner:
@@ -79,7 +79,9 @@ def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_
     assert old.channel.frames_remaining == 0, "no key of the old session remains"
 
 
-def test_no_session_is_replaced_in_mid_caption(new_captioner: New, fake: Any, voice: Voice) -> None:
+def test_no_session_is_replaced_during_a_caption(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link_of(captioner)._session_lifetime_s = 0.0  # the session is too old at every block
@@ -91,7 +93,7 @@ def test_no_session_is_replaced_in_mid_caption(new_captioner: New, fake: Any, vo
             assert {block.caption for block in fake.blocks[-BLOCKS:]} == {0}
 
 
-def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_come_back(
+def test_failed_renewal_does_not_restore_old_session(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     down = False
@@ -122,7 +124,7 @@ def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_
         assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
-def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
+def test_session_low_on_frames_is_replaced_before_caption(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel_module, "_MAX_FRAMES", MAX_CAPTION_TOKENS + BLOCKS + 1)
@@ -134,7 +136,7 @@ def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
     assert connections == [1, 1, 2, 2]
 
 
-def test_the_lifetime_is_an_argument_and_an_hour_by_default(new_captioner: New) -> None:
+def test_session_lifetime_is_one_hour_by_default(new_captioner: New) -> None:
     with new_captioner() as captioner:
         link = link_of(captioner)
         assert link._session_lifetime_s == 3600.0

@@ -94,7 +94,7 @@ def price(one: CalibratedSetting) -> tuple[int, float, float]:
 
 
 @given(tables, shares, ceilings)
-def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
+def test_least_disclosure_is_cheapest_for_target_risk(
     table: list[CalibratedSetting], target: float, ceiling: Disclosure
 ) -> None:
     allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
@@ -108,7 +108,7 @@ def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
 
 
 @given(tables, st.floats(-1, 1), ceilings)
-def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
+def test_least_disclosure_is_cheapest_for_target_gain(
     table: list[CalibratedSetting], target: float, ceiling: Disclosure
 ) -> None:
     def reaches(one: CalibratedSetting) -> bool:
@@ -125,7 +125,7 @@ def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
 
 
 @given(tables, shares, shares, ceilings)
-def test_an_easier_target_never_discloses_more(
+def test_easier_target_never_discloses_more(
     table: list[CalibratedSetting], one: float, other: float, ceiling: Disclosure
 ) -> None:
     strict, lax = sorted((one, other))
@@ -149,12 +149,12 @@ def test_an_easier_target_never_discloses_more(
     [(0.5, ("tokens", 1.0)), (0.35, ("tokens", 0.0)), (0.2, ("summary", 0.2)),
      (0.05, ("summary", 0.0)), (0.01, ("block_states", 0.0))],
 )  # fmt: skip
-def test_each_risk_takes_the_rung_that_it_needs(target: float, expected: tuple[str, float]) -> None:
+def test_each_risk_uses_the_level_it_needs(target: float, expected: tuple[str, float]) -> None:
     chosen = RiskControlledPolicy(MEASURED, target_risk=target).chosen
     assert (chosen.disclosure, chosen.threshold) == expected
 
 
-def test_states_that_leave_weigh_more_than_tokens() -> None:
+def test_sent_states_weigh_more_than_tokens() -> None:
     """Otherwise every caption would send a state to avoid sending some words."""
     always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
     if_uncertain = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
@@ -162,7 +162,7 @@ def test_states_that_leave_weigh_more_than_tokens() -> None:
     assert least_disclosure([always, if_uncertain], 0.05) == always
 
 
-def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
+def test_risk_controlled_policy_decides_like_uncertainty_policy() -> None:
     policy = RiskControlledPolicy(MEASURED, target_risk=0.2)
     for uncertainties in ((0.1, 0.19), (0.1, 0.2), (0.5, 0.1)):
         block = BlockView(0, (1, 2), uncertainties, verifier_has_summary=False)
@@ -170,7 +170,7 @@ def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
         assert policy(block, BudgetView()) == expected
 
 
-def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
+def test_unreachable_target_names_reachable_ones() -> None:
     with pytest.raises(ConfigError, match=r"target_risk = 0.01 .* summary or less") as raised:
         RiskControlledPolicy(MEASURED, target_risk=0.01, ceiling=Disclosure.SUMMARY)
     assert "target_risk >= 0.300 with tokens" in str(raised.value)
@@ -184,7 +184,7 @@ def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
 
 
 @pytest.mark.parametrize("targets", [{}, {"target_risk": 0.2, "target_gain": 0.2}])
-def test_a_target_is_one_target(targets: dict[str, float]) -> None:
+def test_exactly_one_target_is_required(targets: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="not both"):
         RiskControlledPolicy(MEASURED, **targets)
 
@@ -206,12 +206,12 @@ def test_threshold_and_targets_exclude_each_other(given_: dict[str, float]) -> N
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, float("nan"), "much"])
-def test_a_target_risk_is_a_share(value: object) -> None:
+def test_target_risk_is_between_0_and_1(value: object) -> None:
     with pytest.raises(ConfigError, match="target_risk"):
         Settings(target_risk=value)
 
 
-def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_is_read_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_TARGET_GAIN", "0.5")
     assert Settings.load().target_gain == 0.5
     with pytest.raises(ConfigError, match="only one of"):
@@ -232,7 +232,7 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
-def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
+def test_choice_never_exceeds_configured_disclosure(folder: Path) -> None:
     for ceiling, target, expected in (
         ("summary", 0.05, ("summary", 0.0)),
         ("all_states", 0.01, ("block_states", 0.0)),
@@ -247,7 +247,7 @@ def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
     assert RiskControlledPolicy.from_settings(Settings(threshold=0.1), folder) is None
 
 
-def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> None:
+def test_calibration_of_other_weights_or_predictor_is_refused(folder: Path) -> None:
     settings = Settings(target_risk=0.2)
     predictor = json.loads((folder / "gate.json").read_text())
     (folder / "gate.json").write_text(json.dumps(predictor | {"bias": 0.0}))
@@ -262,7 +262,7 @@ def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 2}', "\N{BELL}"])
-def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -> None:
+def test_target_without_calibration_table_is_refused(folder: Path, damage: str | None) -> None:
     path = folder / RISK_CALIBRATION_FILE
     path.unlink() if damage is None else path.write_text(damage)
     with pytest.raises(ConfigError, match="no usable risk calibration table"):
@@ -277,14 +277,14 @@ def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -
         ({"noise": {"sigma": 2.0}}, "without noise"),
     ],
 )
-def test_what_was_not_measured_is_refused(
+def test_target_with_unmeasured_settings_is_refused(
     folder: Path, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.2, **changes), folder)
 
 
-def test_a_target_needs_the_gate_that_it_was_measured_with(
+def test_target_needs_its_measured_rejection_predictor(
     folder: Path, drafter: ScriptedDrafter
 ) -> None:
     settings = Settings(target_risk=0.2)
@@ -297,7 +297,7 @@ def test_a_target_needs_the_gate_that_it_was_measured_with(
 # -- with a captioner
 
 
-def test_a_captioner_sends_what_was_chosen_and_no_more(
+def test_captioner_sends_only_the_chosen_disclosure(
     new_captioner: New, fake: object, voice: NDArray[np.float32]
 ) -> None:
     sent = {}
@@ -318,7 +318,7 @@ def test_a_captioner_sends_what_was_chosen_and_no_more(
     assert set(sent[0.01]) == {1}
 
 
-def test_settings_with_a_target_make_the_policy(
+def test_settings_with_target_create_risk_controlled_policy(
     folder: Path, verifier_key: VerifierKey, tmp_path: Path, voice: NDArray[np.float32]
 ) -> None:
     from tests.doubles.device import FakeVerifier
@@ -339,13 +339,13 @@ def test_settings_with_a_target_make_the_policy(
         assert caption.usage.num_disclosed_states == frames
 
 
-def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() -> None:
+def test_enrolment_guard_reports_block_under_target() -> None:
     guard = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
     guard(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
     assert guard.has_blocked
 
 
-def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_shows_the_chosen_setting(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
     explained = explain(settings, str(folder))
     assert explained.settings["disclosure"] == "tokens"
@@ -360,7 +360,7 @@ def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str
     assert "cannot be reached" in capsys.readouterr().err
 
 
-def test_the_bundled_figures_are_of_the_bundled_weights() -> None:
+def test_bundled_calibration_matches_bundled_weights() -> None:
     found = RiskCalibration.load(STARTER)
     assert {one.disclosure for one in found.settings} == set(Disclosure)
     assert found.checks

@@ -51,20 +51,20 @@ def describe(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     "name", ["model.json", "ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"]
 )
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+def test_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=name):
         OnnxDrafter(folder).load()
 
 
 @pytest.mark.parametrize("name", ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"])
-def test_a_flipped_bit_is_found(folder: Path, name: str) -> None:
+def test_flipped_bit_is_detected(folder: Path, name: str) -> None:
     damage(folder / name)
     with pytest.raises(ModelError, match=f"{name}.*SHA-256"):
         OnnxDrafter(folder).load()
 
 
-def test_drafters_share_the_ears_beside_them(sharing: Path) -> None:
+def test_drafters_share_encoder_beside_them(sharing: Path) -> None:
     shutil.copytree(sharing, sharing.parent / "another")
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     vectors = []
@@ -76,32 +76,32 @@ def test_drafters_share_the_ears_beside_them(sharing: Path) -> None:
     np.testing.assert_array_equal(vectors[0], vectors[2])
 
 
-def test_a_drafters_own_ears_win(sharing: Path) -> None:
+def test_own_encoder_takes_precedence(sharing: Path) -> None:
     shared = sharing.parent / "ears" / ENCODER
     shutil.copy(shared, sharing)
     damage(shared)
     OnnxDrafter(sharing).load()
 
 
-def test_own_ears_that_are_spoilt_are_not_passed_over_for_the_shared_ones(sharing: Path) -> None:
+def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> None:
     (sharing / ENCODER).write_bytes(b"another encoder")
     with pytest.raises(ModelError, match=f"drafter/{ENCODER}.*SHA-256"):
         OnnxDrafter(sharing).load()
 
 
-def test_shared_ears_are_refused_that_the_drafter_was_not_trained_with(sharing: Path) -> None:
+def test_shared_encoder_with_other_hash_is_refused(sharing: Path) -> None:
     damage(sharing.parent / "ears" / ENCODER)
     with pytest.raises(ModelError, match=f"ears/{ENCODER}.*SHA-256"):
         OnnxDrafter(sharing).load()
 
 
-def test_ears_that_are_nowhere_are_named(sharing: Path) -> None:
+def test_missing_shared_encoder_is_named(sharing: Path) -> None:
     (sharing.parent / "ears" / ENCODER).unlink()
     with pytest.raises(ModelError, match=f"ears/{ENCODER}: No such file"):
         OnnxDrafter(sharing).load()
 
 
-def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> None:
+def test_invalid_graph_with_matching_hash_is_reported(folder: Path) -> None:
     (folder / "decoder.onnx").write_bytes(b"no graph")
     digest = hashlib.sha256(b"no graph").hexdigest()
     files = json.loads((folder / "model.json").read_text())["files"]
@@ -119,7 +119,7 @@ def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> 
         ({"files": {}}, "ears.onnx"),
     ],
 )
-def test_a_description_that_is_wrong_is_told(
+def test_wrong_description_is_reported(
     folder: Path, changes: dict[str, object], message: str
 ) -> None:
     describe(folder, **changes)
@@ -127,7 +127,7 @@ def test_a_description_that_is_wrong_is_told(
         OnnxDrafter(folder).load()
 
 
-def test_a_vocabulary_that_is_no_list_is_told(folder: Path) -> None:
+def test_invalid_vocabulary_is_reported(folder: Path) -> None:
     data = b'{"a": 1}'
     (folder / "vocabulary.json").write_bytes(data)
     files = json.loads((folder / "model.json").read_text())["files"]
@@ -136,13 +136,13 @@ def test_a_vocabulary_that_is_no_list_is_told(folder: Path) -> None:
         OnnxDrafter(folder).load()
 
 
-def test_nothing_is_read_before_load() -> None:
+def test_drafter_must_be_loaded_before_use() -> None:
     drafter = OnnxDrafter("/no/such/folder")
     with pytest.raises(ModelError, match="load"):
         drafter.encode(np.zeros(16_000, dtype=np.float32))
 
 
-def test_the_licence_of_the_weights_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_licence_of_weights_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     drafter = OnnxDrafter(STARTER)
     with caplog.at_level(logging.INFO, logger="ugsd_sdk.drafter.onnx"):
         drafter.load()

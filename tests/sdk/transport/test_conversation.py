@@ -40,7 +40,7 @@ def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
     return Frame(opcode, data, fin).serialize(mask=False)
 
 
-def test_binary_messages_are_taken_whole() -> None:
+def test_fragmented_messages_are_joined() -> None:
     conversation = upgraded()
     assert events(conversation, frame(Opcode.BINARY, b"one")) == []
     assert events(conversation, frame(Opcode.BINARY, b"tw", fin=False)) == []
@@ -64,7 +64,7 @@ def test_binary_messages_are_taken_whole() -> None:
     ],
     ids=["text", "garbage", "close", "end", "unread", "pings"],
 )
-def test_faults_of_a_peer_are_named(data: bytes, kind: type[TransportError], message: str) -> None:
+def test_peer_faults_are_named(data: bytes, kind: type[TransportError], message: str) -> None:
     (event, *_) = events(upgraded(), data)
     assert isinstance(event, Failed)
     assert isinstance(event.make(), kind)
@@ -76,7 +76,7 @@ def test_faults_of_a_peer_are_named(data: bytes, kind: type[TransportError], mes
     [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n\r\n"],
     ids=["http", "ssh"],
 )
-def test_another_server_is_no_verifier(data: bytes) -> None:
+def test_non_websocket_server_is_no_verifier(data: bytes) -> None:
     conversation = Conversation(URI)
     conversation.begin()
     event = events(conversation, data)[0]
@@ -85,7 +85,7 @@ def test_another_server_is_no_verifier(data: bytes) -> None:
     assert "no verifier answers at verifier.example:8700" in str(event.make())
 
 
-def test_frames_after_the_end_are_ignored() -> None:
+def test_frames_after_end_are_ignored() -> None:
     conversation = upgraded()
     conversation.end()
     (goodbye,) = conversation.data_to_send()

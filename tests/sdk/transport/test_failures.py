@@ -26,7 +26,7 @@ MAKERS = {
 }
 
 
-def test_every_failure_is_looked_at() -> None:
+def test_every_failure_is_tested() -> None:
     assert set(failures.__all__) == {*MAKERS, "always"}
 
 
@@ -47,7 +47,7 @@ def test_every_failure_names_the_next_step(name: str) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_fresh_error_says_the_same(error: Exception) -> None:
+def test_fresh_error_equals_the_original(error: Exception) -> None:
     error.__cause__ = ValueError("why")
     new = fresh(error)
     assert new is not error
@@ -56,7 +56,7 @@ def test_a_fresh_error_says_the_same(error: Exception) -> None:
     assert new.__traceback__ is None
 
 
-def test_no_two_callers_share_an_error() -> None:
+def test_callers_never_share_an_error() -> None:
     connection = Connection(parse_uri("ws://127.0.0.1:1"))
     raised = []
     for call in (lambda: connection.open(5), lambda: connection.send(b""), connection.close):
