@@ -119,7 +119,7 @@ def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
 
         while time.time() < rotation.ends_s:
             time.sleep(0.05)
-        with pytest.raises(VerifierMismatch, match="cannot read what is sealed for the pinned key"):
+        with pytest.raises(VerifierMismatch, match="does not have the pinned key"):
             behind.dial_again()
         caption = behind.captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (

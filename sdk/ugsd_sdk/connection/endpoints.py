@@ -53,7 +53,7 @@ def _key(settings: VerifierSettings, home: Home) -> Key:
         raise ConfigError("a manifest is used only with the root that signed it: set verifier_root")
     if not settings.key:
         raise ConfigError(
-            "no key of the verifier is pinned: set verifier_root and verifier_manifest, or "
+            "no key pinned for the verifier: set verifier_root and verifier_manifest, or "
             "verifier_key for a verifier on this machine, as its operator published them"
         )
     try:

@@ -126,7 +126,7 @@ def test_one_speaker_tells_of_no_gain(measured: RiskCalibration) -> None:
     assert measured.speakers == 1
     assert all(one.gain is one.gain_low is one.gain_high is None for one in measured.settings)
     assert all(gap.low is None or gap.low <= 0 for gap in measured.gaps)
-    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+    with pytest.raises(ConfigError, match="does not show that the verifier is better"):
         RiskControlledPolicy(measured, target_gain=0.1)
 
 

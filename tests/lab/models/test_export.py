@@ -230,7 +230,7 @@ def test_what_was_heard_is_told_to_the_device_whoever_speaks(drafter: OnnxDrafte
 
 
 def test_a_habit_of_other_ears_is_refused(drafter: OnnxDrafter) -> None:
-    with pytest.raises(ModelError, match="other ears"):
+    with pytest.raises(ModelError, match="another audio encoder"):
         drafter.encode(SAMPLES, SpeakerProfile(3, np.zeros(EMBEDDING_DIM + 1, dtype=np.float32)))
 
 

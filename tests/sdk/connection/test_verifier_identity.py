@@ -118,7 +118,7 @@ def test_root_and_manifest_are_accepted_for_any_address(drafter: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("identity", "message"),
     [
-        ({}, "is pinned: set verifier_root"),
+        ({}, "key pinned for the verifier: set verifier_root"),
         ({"verifier_root": "PIN"}, "set verifier_manifest"),
         ({"verifier_manifest": "m"}, "set verifier_root"),
         ({"verifier_root": "PIN", "verifier_manifest": "m", "verifier_key": "KEY"}, "one of them"),
