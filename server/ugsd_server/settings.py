@@ -1,4 +1,4 @@
-"""How a verifier service is configured: arguments, else ``UGSD_SERVER_*`` variables, else these."""
+"""Settings of a verifier service: arguments, then ``UGSD_SERVER_*`` variables, then defaults."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     """How long a stopping server waits for the blocks in hand."""
 
     def acceptance_rule(self) -> Acceptance:
-        """The rule that ``acceptance`` names."""
+        """Return the rule that ``acceptance`` names."""
         match self.acceptance:
             case "typical":
                 return Typical(epsilon=self.typical_epsilon, delta=self.typical_delta)
@@ -84,9 +84,9 @@ class Settings(BaseSettings):
                 return Rank(rank=self.rank)
 
     def continuation(self) -> Continuation:
-        """How far the verifier goes on after a correction."""
+        """Return the rule for continuations."""
         return Continuation(self.max_continuation, self.continue_above, self.after_acceptance)
 
     def session_limits(self) -> SessionLimits:
-        """How much one connection may hold."""
+        """Return the limits of one connection."""
         return SessionLimits(max_captions=self.max_captions)
