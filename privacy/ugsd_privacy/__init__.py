@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.budget import BudgetLimits, Usage
     from ugsd_privacy.egress import CaptionHandle, Egress, Escalation, SealedFrame
+    from ugsd_privacy.keys.log import LogKey, LogPublicKey
     from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
     from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
     from ugsd_privacy.ledger import Ledger
     from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
-    from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 __all__ = [
     "BudgetLimits",
@@ -48,11 +48,11 @@ _HOMES = {
     "audit.verify": ("verify_log",),
     "budget": ("BudgetLimits", "Usage"),
     "egress": ("CaptionHandle", "Egress", "Escalation", "SealedFrame"),
+    "keys.log": ("LogKey", "LogPublicKey"),
     "keys.owner": ("OwnerKey", "OwnerPublicKey"),
     "keys.verifier": ("VerifierKey", "VerifierPublicKey"),
     "ledger": ("Ledger",),
     "protocol.channel": ("ClientChannel", "ServerChannel"),
-    "tlog.log_keys": ("LogKey", "LogPublicKey"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

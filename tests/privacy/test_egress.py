@@ -14,6 +14,7 @@ from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.protocol.channel import (
     CONSTANT_FRAME_BYTES,
     HELLO_BYTES,
@@ -27,7 +28,6 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     decode_device_message,
 )
-from ugsd_privacy.tlog.log_keys import LogKey
 
 NO_LIMITS = BudgetLimits.without_caps()
 

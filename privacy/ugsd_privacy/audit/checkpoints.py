@@ -6,8 +6,8 @@ from functools import cache
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 
 __all__ = ["Checkpoints"]
 

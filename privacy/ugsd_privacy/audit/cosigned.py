@@ -16,6 +16,8 @@ from pathlib import Path
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
 from ugsd_privacy.files.marks import Mark, MarkFile
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
@@ -24,12 +26,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import (
-    WitnessPublicKey,
-    verify_cosignature,
-    with_cosignatures,
-)
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosignature, with_cosignatures
 from ugsd_privacy.tlog.merkle import consistency_proof
 from ugsd_privacy.tlog.note_files import read_note
 from ugsd_privacy.tlog.witness import AddCheckpoint

@@ -30,10 +30,10 @@ from ugsd_privacy.audit.publishing import check_contents
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import ExportFailed, LogTampered, WireError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.tiles import TILE_WIDTH, bundle_bytes

@@ -24,9 +24,10 @@ from ugsd_privacy.audit.export import (
     seal_text,
 )
 from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, open_note
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosigned
 from ugsd_privacy.tlog.tiles import TILE_WIDTH, entry_at
 
 __all__ = ["ExportSummary", "verify_export"]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,

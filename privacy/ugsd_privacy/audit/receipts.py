@@ -8,9 +8,9 @@ from pydantic import Field
 
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import (
     NodeReader,
     consistency_proof,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import SigningTransaction
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import (
     NodeReader,
     consistency_proof,

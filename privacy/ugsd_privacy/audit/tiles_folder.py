@@ -14,6 +14,8 @@ from pathlib import Path
 from ugsd_privacy.audit.export import RunningTotals, check_longest, check_roots
 from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     note_origin,
@@ -21,8 +23,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosigned
 from ugsd_privacy.tlog.merkle import frontier_positions, frontier_root, leaf_hash
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.tile_files import TileFiles, read_regular_file

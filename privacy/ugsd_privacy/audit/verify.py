@@ -18,10 +18,10 @@ from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable, not_erased
 from ugsd_privacy.audit.records import EgressRecord, Leaf
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView, window_numbers
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 
 __all__ = ["LogSummary", "Progress", "verify_log", "verify_view"]

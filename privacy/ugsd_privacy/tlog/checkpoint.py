@@ -11,12 +11,14 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.tlog.log_keys import LogKey, NotePublicKey
 
 __all__ = [
     "Checkpoint",
+    "NoteSigner",
+    "NoteVerifier",
     "note_origin",
     "note_signatures",
     "open_checkpoint",
@@ -34,6 +36,37 @@ _ROOT_BYTES = 32
 _MAX_SIZE = 2**63
 
 
+class NoteVerifier(Protocol):
+    """A public key that verifies notes of ``origin`` (C2SP signed-note, verifier key)."""
+
+    @property
+    def origin(self) -> str:
+        """The name in the signature line; for a log, its origin."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """4 bytes: SHA-256 of name, newline, algorithm and key (C2SP signed-note)."""
+        ...
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raise :class:`LogTampered` unless ``signature`` over ``message`` is by this key."""
+        ...
+
+
+class NoteSigner(Protocol):
+    """A private key that signs notes."""
+
+    @property
+    def public(self) -> NoteVerifier:
+        """The key that verifies its signatures."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return an Ed25519 signature (RFC 8032) of 64 bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The log ``origin`` holds ``size`` leaves under ``root`` (32 bytes)."""
@@ -43,13 +76,13 @@ class Checkpoint:
     root: bytes
 
 
-def sign_checkpoint(size: int, root: bytes, key: LogKey) -> str:
+def sign_checkpoint(size: int, root: bytes, key: NoteSigner) -> str:
     """Write and sign a checkpoint of ``key``'s log."""
     root_line = base64.b64encode(root).decode()
     return sign_note(f"{key.public.origin}\n{size}\n{root_line}\n", key)
 
 
-def open_checkpoint(note: str, public: NotePublicKey) -> Checkpoint:
+def open_checkpoint(note: str, public: NoteVerifier) -> Checkpoint:
     """Verify and parse a checkpoint. Raises :class:`LogTampered`."""
     return parse_checkpoint(open_note(note, public), public.origin)
 
@@ -73,14 +106,14 @@ def note_origin(note: str) -> str:
     return note.split("\n", 1)[0]
 
 
-def sign_note(text: str, key: LogKey) -> str:
+def sign_note(text: str, key: NoteSigner) -> str:
     """Sign ``text``, which ends in a newline (C2SP signed-note)."""
     public = key.public
     blob = base64.b64encode(public.key_id + key.sign(text.encode())).decode()
     return f"{text}\n— {public.origin} {blob}\n"
 
 
-def open_note(note: str, public: NotePublicKey) -> str:
+def open_note(note: str, public: NoteVerifier) -> str:
     """Return the text that ``public`` signed. Raises :class:`LogTampered`."""
     text, signatures = note_signatures(note)
     verified = False

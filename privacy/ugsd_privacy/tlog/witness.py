@@ -17,12 +17,12 @@ from typing import NamedTuple, Self
 from ugsd_privacy.errors import LogTampered, WitnessUnavailable
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
+    NoteVerifier,
     note_origin,
     open_note,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, Cosigner, cosign
 from ugsd_privacy.tlog.merkle import verify_consistency
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.witness_state import WitnessState
@@ -89,8 +89,8 @@ class Witness:
 
     def __init__(
         self,
-        key: WitnessKey,
-        logs: Iterable[LogPublicKey],
+        key: Cosigner,
+        logs: Iterable[NoteVerifier],
         state: WitnessState,
         *,
         clock: Callable[[], float] = time.time,

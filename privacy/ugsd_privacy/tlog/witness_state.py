@@ -22,42 +22,15 @@ from ugsd_privacy.files.file_owners import (
     require_owned_by_us,
 )
 from ugsd_privacy.tlog.checkpoint import Checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, WitnessPublicKey
 from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 
-__all__ = ["WitnessState", "open_witness"]
+__all__ = ["WitnessState"]
 
 _TABLES = (
     "CREATE TABLE cosigned (origin_hash TEXT PRIMARY KEY, size INTEGER NOT NULL,"
     " root BLOB NOT NULL, note TEXT NOT NULL) STRICT",
     "CREATE TABLE witness (key TEXT NOT NULL) STRICT",
 )
-
-
-def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey, WitnessState]:
-    """The key and the state of the witness in ``folder``, made together where there is no key.
-
-    Raises :class:`KeyFileError` or :class:`WitnessUnavailable`: also where the state was lost and
-    the key was not, or the key is missing and the state is not new.
-    """
-    path = folder / "witness.key" if key_file is None else key_file
-    create = not path.exists()
-    # The state first: a crash between the two leaves a folder that can be used.
-    state = WitnessState(folder / "witness.sqlite3", create=create).open()
-    if create:
-        if not state.is_new() and not path.exists():
-            raise KeyFileError(
-                f"no key at {path}, and {folder} holds what a witness cosigned: name its key file, "
-                "or a new folder for another witness"
-            )
-        try:
-            WitnessKey.generate().save(path)
-        except KeyFileError:
-            if not path.exists():  # else another process made it meanwhile
-                raise
-    key = WitnessKey.load(path)
-    state.bind(key.public)
-    return key, state
 
 
 class WitnessState:
@@ -99,14 +72,16 @@ class WitnessState:
         with self._transaction() as db:
             return _key_text(db) is None
 
-    def bind(self, key: WitnessPublicKey) -> None:
-        """Make a new state that of ``key``. Raises :class:`WitnessUnavailable` where it is
-        another's."""
+    def bind(self, key: str) -> None:
+        """Bind a new state to the witness whose verifier key has this text.
+
+        Raises :class:`WitnessUnavailable` if the state is bound to another witness.
+        """
         with self._transaction() as db:
             bound = _key_text(db)
             if bound is None:
-                db.execute("INSERT INTO witness VALUES (?)", (key.to_text(),))
-            elif bound != key.to_text():
+                db.execute("INSERT INTO witness VALUES (?)", (key,))
+            elif bound != key:
                 raise WitnessUnavailable(
                     f"{self._path} holds what another witness cosigned, {bound}; name its key "
                     "file, or this one's own folder"

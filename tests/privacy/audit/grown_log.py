@@ -11,8 +11,8 @@ from pathlib import Path
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, LedgerView
-from ugsd_privacy.tlog.log_keys import LogKey
 
 FRAME_BYTES, TOKENS = 256, 5
 HOUR_S = 3600

@@ -9,15 +9,10 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.audit.cosigned import CosignedNotes, accept_cosignature, cosign_request
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.cosignature import (
-    WitnessKey,
-    WitnessPublicKey,
-    cosign,
-    verify_cosignature,
-    with_cosignatures,
-)
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign, verify_cosignature, with_cosignatures
 from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
 from ugsd_privacy.tlog.witness_state import WitnessState

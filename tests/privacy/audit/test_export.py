@@ -20,9 +20,10 @@ from ugsd_privacy.audit.export import ExportHeader, RunningTotals, export_log, r
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.errors import ExportFailed, LogTampered
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.tlog.cosignature import WitnessKey, WitnessPublicKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign
 
 from tests.privacy.audit.grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 from tests.privacy.reports.report_world import send

@@ -12,12 +12,12 @@ from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.tiles_folder import verify_tiles
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.reports.fleet import Device, header_of_export, name_of_log, verify_device
 from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
 from ugsd_privacy.tlog.witness_state import WitnessState
 

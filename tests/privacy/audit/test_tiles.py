@@ -15,8 +15,8 @@ from ugsd_privacy.audit import publishing
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.files import file_lock
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 from ugsd_privacy.tlog.tiles import (
     Tile,

@@ -13,9 +13,10 @@ from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.tiles_folder import TilesSummary, verify_tiles
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes, entries, new_tiles, tile_hashes
 

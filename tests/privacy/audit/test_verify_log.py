@@ -15,10 +15,10 @@ from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Uptime
 from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 
 LEAVES = 7

@@ -14,8 +14,9 @@ from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, FileLocked
 from ugsd_privacy.files.file_lock import file_lock
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
+from ugsd_privacy.tlog.cosignature import cosign
 
 from tests.doubles.lock_holder import Hold
 from tests.privacy.audit.grown_log import grown_log

@@ -12,11 +12,11 @@ from ugsd_privacy.files.file_owners import (
     require_not_writable,
     require_owned_by_us,
 )
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
 from ugsd_privacy.keys.manifest import read_manifest_file
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.keys.root import RootKey, RootPin
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys.log import LogKey, LogPublicKey, NotePublicKey
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey, NotePublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -176,7 +176,7 @@ def test_racing_creators_end_up_with_one_log_key(tmp_path: Path) -> None:
         keys = list(pool.map(lambda _: LogKey.open_or_create(path).public.to_text(), range(16)))
     assert len(set(keys)) == 1
     program = (
-        "import sys; from ugsd_privacy.tlog.log_keys import LogKey;"
+        "import sys; from ugsd_privacy.keys.log import LogKey;"
         "print(LogKey.open_or_create(sys.argv[1]).public.to_text())"
     )
     other = subprocess.run(

@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from ugsd_privacy.audit.export import export_log
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet import (
     Device,
@@ -29,8 +31,6 @@ from ugsd_privacy.reports.markdown import fleet_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.wording import fleet_verdict
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.privacy.reports.report_world import report_of, send
 

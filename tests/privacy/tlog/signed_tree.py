@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey, NotePublicKey
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     open_checkpoint,
@@ -13,7 +14,6 @@ from ugsd_privacy.tlog.checkpoint import (
     sign_checkpoint,
     sign_note,
 )
-from ugsd_privacy.tlog.log_keys import LogKey, NotePublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -16,18 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey, open_witness
 from ugsd_privacy.tlog import witness_state as module
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.tlog.cosignature import (
-    WitnessKey,
-    WitnessPublicKey,
-    cosign,
-    verify_cosignature,
-    with_cosignatures,
-)
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign, verify_cosignature, with_cosignatures
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
 from tests.privacy.tlog.signed_tree import Tree
 

@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, open_witness
 from ugsd_privacy.tlog import witness_state
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import (
-    END_OF_TIME_S,
-    WitnessKey,
-    cosign,
-    verify_cosignature,
-)
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, cosign, verify_cosignature
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
 from tests.privacy.tlog.signed_tree import Tree
 
@@ -98,7 +94,7 @@ def test_a_running_witness_whose_state_went_signs_nothing_and_makes_none(
 
 def test_no_key_is_made_beside_a_state_that_is_another_keys(folder: Path, tree: Tree) -> None:
     mistyped = folder / "witness.kye"
-    with pytest.raises(KeyFileError, match="name its key file"):
+    with pytest.raises(KeyFileError, match="give the path of its key"):
         open_witness(folder, mistyped)
     assert not mistyped.exists()
     assert answered(folder, tree.ask(3, 9), tree) == 200

@@ -18,12 +18,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessPublicKey, open_witness
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosignature
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import verify_cosignature
 from ugsd_privacy.tlog.merkle import leaf_hash
 from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_server import witness as witness_server
 from ugsd_server.cli import main
 from ugsd_server.errors import ListenFailed, ServerError

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 from ugsd_sdk.cli import main
 from ugsd_sdk.home import Home

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.witness import AddCheckpoint
 
 from tests.sdk.cli.log.commands import Carrier, Out, audit, leave_from
