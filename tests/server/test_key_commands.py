@@ -179,7 +179,7 @@ def test_another_roots_manifest_is_neither_followed_up_nor_shown(made: Run, tmp_
     for refused in (command, "manifest-show verifier.manifest --root other.key.pin"):
         code, _, error = made(refused)
         assert code == 1
-        assert "the root that signed the manifest is ugsd-root1:" in error
+        assert "the manifest was signed by root ugsd-root1:" in error
     assert manifest_in(tmp_path).serial == 1
 
 

@@ -1,4 +1,4 @@
-"""The keys of a witness (C2SP tlog-cosignature, Ed25519), and the folder in which it keeps them."""
+"""A witness's keys (C2SP tlog-cosignature with Ed25519), and the folder with its key and state."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ _SEED_BYTES = 32
 
 
 class WitnessPublicKey:
-    """A witness: its name and its Ed25519 public key; its text is a verifier key of type 0x04."""
+    """A witness's name and Ed25519 public key. The text form is a verifier key of type 0x04."""
 
     __slots__ = ("_key", "name", "raw")
 
     def __init__(self, name: str, raw: bytes) -> None:
-        """Raises :class:`KeyFileError` for a name that a note cannot hold or a malformed key."""
+        """Raises :class:`KeyFileError` for a malformed key or a name that is invalid in notes."""
         if not name or "+" in name or any(c.isspace() or not c.isprintable() for c in name):
-            raise KeyFileError("a witness's name has no plus sign, space or control character")
+            raise KeyFileError(
+                "a witness's name must not have a plus sign, space or control character"
+            )
         try:
             self._key = Ed25519PublicKey.from_public_bytes(raw)
         except ValueError:
@@ -46,17 +48,17 @@ class WitnessPublicKey:
             name, key_id, encoded = text.strip().split("+", 2)
             blob = base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error):
-            raise KeyFileError("not a witness's verifier key: name+id+base64 expected") from None
+            raise KeyFileError("not a witness's verifier key: expected name+id+base64") from None
         if blob[:1] != _ALGORITHM:
-            raise KeyFileError("not an Ed25519 witness's key, which is of type 4")
+            raise KeyFileError("not an Ed25519 witness key, which has type 4")
         key = cls(name, blob[1:])
         if key.key_id.hex() != key_id:
-            raise KeyFileError("the witness's key id does not match it; copy it again")
+            raise KeyFileError("the witness's key does not match its id; copy it again")
         return key
 
     @classmethod
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
-        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         is_text = given.count("+") > 1  # name+id+base64
         return cls.from_text(given if is_text else read_text(Path(given), secret=False))
@@ -67,7 +69,7 @@ class WitnessPublicKey:
         return hashlib.sha256(self.name.encode() + b"\n" + _ALGORITHM + self.raw).digest()[:4]
 
     def to_text(self) -> str:
-        """The verifier key, which devices and auditors keep."""
+        """Return the verifier key, as devices and auditors store it."""
         blob = base64.b64encode(_ALGORITHM + self.raw).decode()
         return f"{self.name}+{self.key_id.hex()}+{blob}"
 
@@ -83,7 +85,7 @@ class WitnessPublicKey:
 
 
 class WitnessKey:
-    """A witness's private key. Its name is derived from it, so it says nothing else."""
+    """A witness's private key. The witness's name is derived from it."""
 
     __slots__ = ("_key", "_public")
 
@@ -95,19 +97,21 @@ class WitnessKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a fresh key from the operating system's randomness."""
+        """Generate a key from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
         text = read_text(Path(path), secret=True)
         seed = from_text(text, _SECRET_PREFIX, "a witness's private key")
         if len(seed) != _SEED_BYTES:
-            raise KeyFileError(f"{path}: not a whole private key; restore it from your backup")
+            raise KeyFileError(
+                f"{path}: the private key is incomplete; restore it from your backup"
+            )
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -116,11 +120,11 @@ class WitnessKey:
 
     @property
     def public(self) -> WitnessPublicKey:
-        """What devices and auditors keep."""
+        """The public key, which devices and auditors store."""
         return self._public
 
     def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature (RFC 8032), 64 bytes."""
+        """Return an Ed25519 signature (RFC 8032) of 64 bytes."""
         return self._key.sign(message)
 
     def __repr__(self) -> str:
@@ -140,8 +144,8 @@ def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey
     if create:
         if not state.is_new() and not path.exists():
             raise KeyFileError(
-                f"no key at {path}, but {folder} holds the state of a witness: give the path of its "
-                "key, or a new folder for another witness"
+                f"no key at {path}, but {folder} holds the state of a witness: give the path of "
+                "its key, or a new folder for another witness"
             )
         try:
             WitnessKey.generate().save(path)

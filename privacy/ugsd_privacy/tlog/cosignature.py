@@ -1,7 +1,7 @@
-"""A witness's word on a checkpoint: C2SP tlog-cosignature, of Ed25519 (``cosignature/v1``).
+"""Cosignatures of checkpoints by witnesses: C2SP tlog-cosignature, Ed25519 (``cosignature/v1``).
 
-It says that, at its time, the checkpoint was of the largest consistent tree of its log that the
-witness had seen.
+A cosignature states that at its time, the checkpoint had the largest consistent tree of its log
+that the witness had seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 _KEY_ID_BYTES, _TIME_BYTES = 4, 8
 END_OF_TIME_S = 253_402_300_800
-"""The year 10,000, which no calendar here has."""
+"""The start of the year 10,000, as Unix time; calendars end before it."""
 
 
 class CosignatureVerifier(Protocol):
@@ -60,11 +60,13 @@ class Cosigner(Protocol):
 
 
 def cosign(text: str, key: Cosigner, time_s: int) -> str:
-    """The signature line over a checkpoint's text; ``time_s`` is Unix time, from 1 to before
-    ``END_OF_TIME_S``."""
+    """Return the signature line over a checkpoint's text.
+
+    ``time_s`` is Unix time, at least 1 and before ``END_OF_TIME_S``.
+    """
     public = key.public
-    signed = key.sign(_message(text, time_s))
-    blob = public.key_id + time_s.to_bytes(_TIME_BYTES, "big") + signed
+    signature = key.sign(_message(text, time_s))
+    blob = public.key_id + time_s.to_bytes(_TIME_BYTES, "big") + signature
     return f"— {public.name} {base64.b64encode(blob).decode()}\n"
 
 
@@ -73,27 +75,31 @@ def verify_cosigned(
     witnesses: Iterable[CosignatureVerifier],
     opened: Callable[[str], Checkpoint],
 ) -> dict[str, tuple[int, int]]:
-    """By each witness's name, the size that it cosigned last among ``notes``, and when; ``opened``
-    reads a note. Raises :class:`LogTampered` where one of them cosigned none, by its key, or a
-    cosignature of theirs does not verify."""
+    """Return, by each witness's name, the largest size that it cosigned in ``notes``, and when.
+
+    ``opened`` verifies and parses a note. Raises :class:`LogTampered` if a witness cosigned none of
+    the notes, or if one of its cosignatures does not verify.
+    """
     found = {}
     for witness in witnesses:
-        by = [
+        cosigned = [
             note
             for note in notes
             if any(_is_by(name, blob, witness) for name, blob in note_signatures(note)[1])
         ]
-        if not by:
-            raise LogTampered(f"{witness.name} cosigned no checkpoint that is here")
-        found[witness.name] = max((opened(n).size, verify_cosignature(n, witness)) for n in by)
+        if not cosigned:
+            raise LogTampered(f"{witness.name} cosigned none of these checkpoints")
+        found[witness.name] = max(
+            (opened(note).size, verify_cosignature(note, witness)) for note in cosigned
+        )
     return found
 
 
 def verify_cosignature(note: str, witness: CosignatureVerifier) -> int:
-    """When ``witness`` cosigned the note's checkpoint, in Unix time by its clock.
+    """Return when ``witness`` cosigned the note's checkpoint, as Unix time by the witness's clock.
 
-    Says nothing of the log's own signature. Raises :class:`LogTampered` where the witness did not
-    cosign, or a cosignature by its name and key id does not verify.
+    The log's own signature is not verified. Raises :class:`LogTampered` if the witness did not
+    cosign, or if a cosignature with its name and key id does not verify.
     """
     text, signatures = note_signatures(note)
     times = []
@@ -110,15 +116,15 @@ def verify_cosignature(note: str, witness: CosignatureVerifier) -> int:
 
 
 def with_cosignatures(note: str, lines: str, witness: CosignatureVerifier) -> str:
-    """``note`` with the cosignature of ``witness`` among ``lines``, those of others left out.
+    """Add the cosignatures of ``witness`` in ``lines`` to ``note``, and ignore those of others.
 
-    Raises :class:`LogTampered` where there is none that verifies.
+    Raises :class:`LogTampered` if none of them verifies.
     """
     text, signatures = note_signatures(note)
     _, offered = note_signatures(f"{text}\n{lines}")
-    due = {(name, blob) for name, blob in offered if _is_by(name, blob, witness)}
-    kept = [(name, blob) for name, blob in signatures if not _is_by(name, blob, witness)]
-    merged = f"{text}\n" + "".join(_line(*signature) for signature in [*kept, *sorted(due)])
+    added = {(name, blob) for name, blob in offered if _is_by(name, blob, witness)}
+    others = [(name, blob) for name, blob in signatures if not _is_by(name, blob, witness)]
+    merged = f"{text}\n" + "".join(_line(*signature) for signature in [*others, *sorted(added)])
     verify_cosignature(merged, witness)
     return merged
 
@@ -132,5 +138,5 @@ def _line(name: str, blob: bytes) -> str:
 
 
 def _message(text: str, time_s: int) -> bytes:
-    """What is signed (tlog-cosignature, Ed25519 signed message)."""
+    """Return the signed message (tlog-cosignature, Ed25519 signed message)."""
     return f"cosignature/v1\ntime {time_s}\n{text}".encode()

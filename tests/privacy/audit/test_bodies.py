@@ -118,7 +118,7 @@ def test_swapped_bodies_are_found(logged) -> None:
     db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 1", (two,))
     db.commit()
     db.close()
-    with pytest.raises(LogTampered, match="not the one of its leaf") as found:
+    with pytest.raises(LogTampered, match="does not belong to its leaf") as found:
         logged.verified()
     assert found.value.index == 1
 

@@ -180,7 +180,7 @@ def test_a_device_and_its_witness_agree_by_files_until_the_log_is_rolled_back_or
         notes.store(note, key.public, public)
         assert open_checkpoint(notes.latest(key.public) or "", public).size == size
     with pytest.raises(
-        LogTampered, match="rolled back: the witness cosigned 300 leaves, 200"
+        LogTampered, match="rolled back: the witness cosigned 300 leaves, but only 200"
     ) as at:
         device("backup", 200, key.public, notes)
     assert at.value.index == 200
@@ -244,7 +244,7 @@ def test_a_lost_note_is_missed(
     (path,) = (tmp_path / "cosigned").iterdir()
     path.unlink()
     for read in (notes.notes, lambda: notes.notes(public), lambda: notes.merged(tree.note(5))):
-        with pytest.raises(LogTampered, match=r"was lost, which a witness cosigned.*audit cosign"):
+        with pytest.raises(LogTampered, match=r"a cosigned checkpoint, was lost.*audit cosign"):
             read()
     assert notes.latest(key.public) is None, "so that the witness is asked again"
     notes.store(cosigned(tree, 5, key), key.public, public)
@@ -260,7 +260,9 @@ def test_a_note_from_a_backup_is_missed(
     old = path.read_bytes()
     notes.store(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
     path.write_bytes(old)
-    with pytest.raises(LogTampered, match=r"rolled back: .* is of 5 leaves, and one of 9 was kept"):
+    with pytest.raises(
+        LogTampered, match=r"rolled back: .* has 5 leaves, but an earlier one had 9"
+    ):
         notes.notes(public)
 
 
@@ -272,7 +274,7 @@ def test_lost_marks_are_missed(
     notes.store(cosigned(tree, 5, key), key.public, public)
     notes.store(cosigned(tree, 5, other), other.public, public)
     (tmp_path / "cosigned.anchor").unlink()
-    with pytest.raises(LogTampered, match=r"cosigned\.anchor was lost"):
+    with pytest.raises(LogTampered, match=r"cosigned\.anchor, .* was lost"):
         notes.notes(public)
     notes.store(cosigned(tree, 9, key, NOW_S + 1), key.public, public)
     assert len(notes.notes(public)) == 2

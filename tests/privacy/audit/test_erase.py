@@ -213,6 +213,6 @@ def test_what_is_appended_meanwhile_is_not_run_after(
         logged.connect(logged.egress())
         return done
 
-    monkeypatch.setattr(OwnerActs, "_erased", erased)
+    monkeypatch.setattr(OwnerActs, "_erase_batch", erased)
     assert logged.door.erase() == (8, 8)
     assert len(calls) == 1

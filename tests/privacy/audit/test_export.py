@@ -129,7 +129,7 @@ def test_every_truncation_is_caught(log: GrownLog) -> None:
     for length in range(len(data)):
         with pytest.raises(LogTampered):
             verified(data[:length], log)
-    with pytest.raises(LogTampered, match="goes on"):
+    with pytest.raises(LogTampered, match="data after its end"):
         verified(data + b"\0", log)
 
 
@@ -174,7 +174,7 @@ def test_a_leaf_changed_deleted_added_or_moved_with_all_that_needs_no_key_is_cau
         lambda leaves: [*leaves[:3], cheaper, *leaves[4:]],
         lambda leaves: [*leaves[:3], leaves[4], leaves[3], *leaves[5:]],
     ):
-        with pytest.raises(LogTampered, match="leaves 0 to 6 are not all") as found:
+        with pytest.raises(LogTampered, match="leaves 0 to 6 differ") as found:
             verified(rechunked(log, change), log)
         assert found.value.index == 0
     for change in (
@@ -211,7 +211,7 @@ def test_a_rollback_or_a_fork_is_refused_against_a_checkpoint_kept_elsewhere(
     with grown_log(tmp_path / "backup", log.key, 5) as backup:
         data = exported(backup)
         verified(data, backup)
-        with pytest.raises(LogTampered, match="truncated: 7 leaves were signed, 5") as found:
+        with pytest.raises(LogTampered, match="7 leaves were signed, but only 5") as found:
             verified(data, backup, trusted=[kept])
         assert found.value.index == 5
         with pytest.raises(LogTampered, match="truncated"):
@@ -229,7 +229,7 @@ def test_the_files_own_key_is_taken_only_where_no_other_is_given(log: GrownLog) 
     other = LogKey.generate()
     data = exported(log)
     assert verify_export(io.BytesIO(data)).public.to_text() == log.key.public.to_text()
-    with pytest.raises(LogTampered, match="not of"):
+    with pytest.raises(LogTampered, match=", not "):
         verify_export(io.BytesIO(data), other.public)
 
 
@@ -286,7 +286,7 @@ def test_erased_bodies_are_left_out_and_lost_or_foreign_ones_are_told(world) -> 
     data = exported_of(world, note)
     assert verify_export(io.BytesIO(data), world.log_key.public).bodies == 2
     for stored, what in (
-        ("x''", "body 5 is gone"), ("x'67617262616765'", "body 5 is neither sealed nor plain"),
+        ("x''", "body 5 is missing"), ("x'67617262616765'", "body 5 is neither sealed nor plain"),
         ("cast(x'00' || sealed AS blob)", "record 5"),
     ):  # fmt: skip
         with closing(sqlite3.connect(world.ledger.path)) as db:
@@ -319,7 +319,7 @@ def test_a_checkpoint_of_another_size_than_the_headers_is_told(log: GrownLog) ->
     with log.ledger.reading() as view:
         older = sign_checkpoint(3, view.root(3), log.key)
     for notes in ([*fields["checkpoints"], older], [older]):
-        with pytest.raises(LogTampered, match="last checkpoint is of another size"):
+        with pytest.raises(LogTampered, match="last checkpoint has another size"):
             verified(resealed([framed(fields | {"checkpoints": notes}), chunk, sums], log.key), log)
 
 
@@ -415,7 +415,7 @@ def test_a_leaf_has_one_encoding() -> None:
 
 
 def test_a_header_says_its_version() -> None:
-    with pytest.raises(LogTampered, match="version 9; this release reads 1"):
+    with pytest.raises(LogTampered, match="version 9, but this release reads 1"):
         ExportHeader.of({"format": "ugsd log", "version": 9})
 
 
@@ -463,5 +463,5 @@ def test_a_witness_is_known_by_its_key_and_not_by_its_name(log: GrownLog) -> Non
     for key, at in ((old, 7), (new, 8)):
         found = verify_export(io.BytesIO(data), log.key.public, witnesses=[key.public])
         assert found.witnessed == {"witness.example/w1": (5, at)}
-    with pytest.raises(LogTampered, match="cosigned no checkpoint"):
+    with pytest.raises(LogTampered, match="cosigned none"):
         verify_export(io.BytesIO(data), log.key.public, witnesses=[named().public])

@@ -199,7 +199,7 @@ def test_a_folder_of_another_log_or_of_more_of_this_one_is_left_as_it_is(
     before = files(folder)
     with (
         grown_log(tmp_path / "other", LogKey.generate(), 400) as other,
-        pytest.raises(LogTampered, match="not of this log"),
+        pytest.raises(LogTampered, match="not from this log"),
     ):
         publish(other, other.grow(400), folder)
     with (
@@ -213,7 +213,7 @@ def test_a_folder_of_another_log_or_of_more_of_this_one_is_left_as_it_is(
         assert found.value.index == 200
     with (
         grown_log(tmp_path / "backup", log.key) as backup,
-        pytest.raises(LogTampered, match="not of this ledger"),
+        pytest.raises(LogTampered, match="does not match this ledger"),
     ):
         publish(backup, note, tmp_path / "new")
     assert files(folder) == before
@@ -223,7 +223,7 @@ def test_a_file_that_holds_something_else_is_not_overwritten(log: GrownLog, tmp_
     folder = tmp_path / "public"
     (folder / "tile/0").mkdir(parents=True)
     (folder / "tile/0/000").write_bytes(b"mine")
-    with pytest.raises(LogTampered, match="something else"):
+    with pytest.raises(LogTampered, match="other content"):
         publish(log, log.grow(256), folder)
     assert (folder / "tile/0/000").read_bytes() == b"mine"
 
@@ -290,7 +290,7 @@ def test_the_right_edge_is_held_against_the_ledger_at_every_export(
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         for later in (note, log.grow(301)):
-            with pytest.raises(LogTampered, match=f"{name} holds something else"):
+            with pytest.raises(LogTampered, match=f"{name} has other content"):
                 publish(log, later, folder)
         (folder / name).unlink()
         assert publish(log, note, folder) == 1
@@ -333,5 +333,5 @@ def test_a_pipe_or_a_link_in_the_folder_is_refused_and_neither_waited_for_nor_fo
     assert files(elsewhere) == before
     (folder / "checkpoint").unlink()
     os.mkfifo(folder / "checkpoint")
-    with pytest.raises(LogTampered, match="is not of this log"):
+    with pytest.raises(LogTampered, match="is not from this log"):
         publish(log, note, folder)

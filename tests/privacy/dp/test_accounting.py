@@ -153,7 +153,7 @@ def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None
     assert none.text() == "no guarantee (no noise)"
     assert '"epsilon":null' in none.model_dump_json()
     for lie in ({"epsilon": 10.1}, {"epsilon": None}):
-        with pytest.raises(ValueError, match="called privacy"):
+        with pytest.raises(ValueError, match="word does not match"):
             dp.Guarantee.model_validate(private.model_dump() | lie)
 
 

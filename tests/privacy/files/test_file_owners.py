@@ -95,7 +95,7 @@ def test_a_folder_in_a_strangers_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
     os.chown(folder.parent, _STRANGER, _STRANGER)
 
-    with pytest.raises(KeyFileError, match=r"theirs belongs to user id 12345, who can exchange"):
+    with pytest.raises(KeyFileError, match=r"theirs belongs to user id 12345, who can replace"):
         require_not_writable(folder)
 
 
@@ -117,7 +117,7 @@ def test_a_folder_in_an_open_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700, parents=True)
     folder.parent.chmod(0o777)
 
-    with pytest.raises(KeyFileError, match=r"others may write in .*open, and so exchange"):
+    with pytest.raises(KeyFileError, match=r"others may write in .*open, and so replace"):
         require_not_writable(folder)
     folder.parent.chmod(0o1777)
     require_not_writable(folder)
@@ -127,7 +127,7 @@ def test_a_ring_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
 
-    with pytest.raises(KeyFileError, match="cannot be looked up"):
+    with pytest.raises(KeyFileError, match="cannot look up"):
         require_not_writable(tmp_path / "a" / "home")
 
 

@@ -157,7 +157,7 @@ def test_malformed_log_keys_are_refused(text: str) -> None:
 
 def test_a_key_takes_no_other_logs_name(log_key: LogKey) -> None:
     theirs = NotePublicKey(log_key.public.origin, LogKey.generate().public.raw).to_text()
-    with pytest.raises(KeyFileError, match="is not the name that the log's key makes"):
+    with pytest.raises(KeyFileError, match="is not the name of this log key"):
         LogPublicKey.from_text(theirs)
     assert LogPublicKey.from_text(log_key.public.to_text()).raw == log_key.public.raw
 

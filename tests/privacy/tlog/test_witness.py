@@ -338,7 +338,7 @@ def test_a_state_that_was_lost_damaged_or_locked_signs_nothing(
     with pytest.raises(WitnessUnavailable):
         witness.add_checkpoint(tree.ask(9, 20))
     path.unlink()
-    with pytest.raises(WitnessUnavailable, match="forgot what it cosigned"):
+    with pytest.raises(WitnessUnavailable, match="no longer knows what it cosigned"):
         open_witness(tmp_path)
     with pytest.raises(WitnessUnavailable):
         witness.add_checkpoint(tree.ask(9, 20))

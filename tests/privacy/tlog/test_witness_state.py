@@ -63,12 +63,12 @@ def test_a_state_that_lost_what_it_held_is_refused_and_stays_so(
     harm(folder / "witness.sqlite3")
     fork = Tree(log_key, "fork")
     for _ in range(2):
-        with pytest.raises(WitnessUnavailable, match="forgot what it cosigned"):
+        with pytest.raises(WitnessUnavailable, match="no longer knows what it cosigned"):
             answered(folder, fork.ask(0, 3), tree)
     mistyped = folder / "other.key"
     with pytest.raises(WitnessUnavailable) if harm not in FRESH else nothing():
         open_witness(folder, mistyped)
-    with pytest.raises(WitnessUnavailable, match=r"forgot|another witness"):
+    with pytest.raises(WitnessUnavailable, match=r"no longer knows|another witness"):
         answered(folder, fork.ask(0, 3), tree)
 
 

@@ -271,5 +271,5 @@ def test_the_command_says_what_is_wrong(
     assert "no key file at no/such/file" in capsys.readouterr().err
     (tmp_path / "w" / "witness.sqlite3").unlink()
     assert main([*arguments, log_key.public.to_text()]) == 1
-    assert "forgot what it cosigned" in capsys.readouterr().err
+    assert "no longer knows what it cosigned" in capsys.readouterr().err
     assert main(["witness"]) == 2

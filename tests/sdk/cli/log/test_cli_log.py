@@ -74,7 +74,7 @@ def test_a_log_that_is_shorter_than_a_checkpoint_kept_elsewhere_is_named(
     capsys.readouterr()
     for arguments in (["verify", file], ["verify"]):
         assert audit(*arguments, "--checkpoint", note, home=backup) == 1
-        assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
+        assert "truncated: 12 leaves were signed, but only 6 are here" in capsys.readouterr().err
     assert audit("export", tmp_path / "other", "--since", note, home=backup) == 1
     assert not (tmp_path / "other").exists()
     assert audit("export", "--tiles", tiles, home=backup) == 1
