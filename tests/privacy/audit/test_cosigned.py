@@ -49,7 +49,7 @@ def cosigned(tree: Tree, size: int, key: WitnessKey, time_s: int = NOW_S) -> str
     return note + cosign(note.partition("\n\n")[0] + "\n", key, time_s)
 
 
-def test_a_later_note_takes_the_place_of_an_earlier_one_and_never_the_other_way(
+def test_later_note_replaces_earlier_one_only(
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     public = tree.key.public
@@ -69,7 +69,7 @@ def test_a_later_note_takes_the_place_of_an_earlier_one_and_never_the_other_way(
     assert len(notes.notes(public)) == 1
 
 
-def test_a_witness_that_cosigned_two_logs_of_one_size_is_told_and_the_first_is_kept(
+def test_second_log_of_same_size_is_refused(
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     first = cosigned(tree, 5, key)
@@ -80,7 +80,7 @@ def test_a_witness_that_cosigned_two_logs_of_one_size_is_told_and_the_first_is_k
     assert notes.latest(key.public) == first
 
 
-def test_a_note_that_the_witness_did_not_cosign_is_not_kept(
+def test_note_without_cosignature_is_not_stored(
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     with pytest.raises(LogTampered, match="did not cosign"):
@@ -88,7 +88,7 @@ def test_a_note_that_the_witness_did_not_cosign_is_not_kept(
     assert notes.notes() == []
 
 
-def test_what_is_kept_is_for_its_owner_alone(
+def test_stored_notes_are_private(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     notes.store(cosigned(tree, 5, key), key.public, tree.key.public)
@@ -96,7 +96,7 @@ def test_what_is_kept_is_for_its_owner_alone(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_damaged_note_is_named(
+def test_damaged_note_is_reported(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     notes.store(cosigned(tree, 5, key), key.public, tree.key.public)
@@ -120,7 +120,7 @@ def test_a_damaged_note_is_named(
         notes.notes(tree.key.public)
 
 
-def test_more_notes_than_an_export_holds_are_told_and_none_is_dropped(
+def test_too_many_notes_are_reported_and_none_dropped(
     tree: Tree, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     keys = [WitnessKey.generate() for _ in range(65)]
@@ -137,9 +137,7 @@ def test_more_notes_than_an_export_holds_are_told_and_none_is_dropped(
         notes.notes()
 
 
-def test_the_size_that_was_asked_from_is_no_reason_to_ask_again(
-    tree: Tree, key: WitnessKey
-) -> None:
+def test_answer_with_requested_size_is_refused(tree: Tree, key: WitnessKey) -> None:
     request = AddCheckpoint.from_bytes(tree.ask(5, 9))
     assert accept_cosignature(b"4\n", request, key.public, tree.key.public) == 4
     with pytest.raises(LogTampered, match="another log"):
@@ -165,7 +163,7 @@ def device(tmp_path: Path, log_key: LogKey) -> Iterator[Callable]:  # type: igno
         yield ask
 
 
-def test_a_device_and_its_witness_agree_by_files_until_the_log_is_rolled_back_or_forked(
+def test_witness_by_files_detects_rollback_and_fork(
     device: Callable, witness: Witness, key: WitnessKey, log_key: LogKey, tmp_path: Path
 ) -> None:
     notes, public = CosignedNotes(tmp_path / "cosigned"), log_key.public
@@ -197,7 +195,7 @@ def test_a_device_and_its_witness_agree_by_files_until_the_log_is_rolled_back_or
     assert len(notes.notes()) == 1
 
 
-def test_answers_that_are_no_cosignature_of_the_request_are_refused(
+def test_answers_without_matching_cosignature_are_refused(
     device: Callable, witness: Witness, key: WitnessKey, log_key: LogKey, tmp_path: Path
 ) -> None:
     notes = CosignedNotes(tmp_path / "cosigned")
@@ -210,9 +208,7 @@ def test_answers_that_are_no_cosignature_of_the_request_are_refused(
         accept_cosignature(answer, request, WitnessKey.generate().public, log_key.public)
 
 
-def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
-    tree: Tree, log_key: LogKey, tmp_path: Path
-) -> None:
+def test_merged_note_has_each_cosignature_once(tree: Tree, log_key: LogKey, tmp_path: Path) -> None:
     notes, note = CosignedNotes(tmp_path / "cosigned"), tree.note(5)
     text = note.partition("\n\n")[0] + "\n"
     for size in (5, 5, 4):
@@ -226,7 +222,7 @@ def test_a_merged_note_has_each_cosignature_of_its_checkpoint_once(
     assert open_checkpoint(merged, log_key.public).size == 5
 
 
-def test_a_witness_stands_once_under_a_note_and_others_stay() -> None:
+def test_new_cosignature_replaces_only_that_witness() -> None:
     log, one, other = LogKey.generate(), WitnessKey.generate(), WitnessKey.generate()
     note = sign_checkpoint(0, EMPTY_ROOT, log)
     text = note.partition("\n\n")[0] + "\n"
@@ -236,7 +232,7 @@ def test_a_witness_stands_once_under_a_note_and_others_stay() -> None:
     assert (verify_cosignature(note, one.public), verify_cosignature(note, other.public)) == (7, 6)
 
 
-def test_a_lost_note_is_missed(
+def test_lost_note_is_detected(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     public = tree.key.public
@@ -251,7 +247,7 @@ def test_a_lost_note_is_missed(
     assert len(notes.notes(public)) == 1
 
 
-def test_a_note_from_a_backup_is_missed(
+def test_note_from_backup_is_detected(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     public = tree.key.public
@@ -266,7 +262,7 @@ def test_a_note_from_a_backup_is_missed(
         notes.notes(public)
 
 
-def test_lost_marks_are_missed(
+def test_lost_marks_are_detected(
     tree: Tree, key: WitnessKey, notes: CosignedNotes, tmp_path: Path
 ) -> None:
     public = tree.key.public

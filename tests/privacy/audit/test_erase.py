@@ -53,7 +53,7 @@ def gone(world) -> list[int]:
         ({"user": "eve"}, []),
     ],
 )
-def test_what_is_chosen_is_erased_and_the_tree_still_stands(logged, choice, expected) -> None:
+def test_only_chosen_bodies_are_erased_and_tree_verifies(logged, choice, expected) -> None:
     before = logged.verified()
     given = {"user": choice.get("user")}
     if "caption" in choice:
@@ -72,7 +72,7 @@ def test_what_is_chosen_is_erased_and_the_tree_still_stands(logged, choice, expe
     assert logged.door.erase(**given) == (0, -1), "it is erased once"
 
 
-def test_a_body_that_no_erasure_names_was_deleted_by_somebody(logged) -> None:
+def test_body_deleted_without_erasure_is_detected(logged) -> None:
     logged.door.erase(user="ada")
     edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 3")
     for owner in (logged.owner, None):
@@ -81,7 +81,7 @@ def test_a_body_that_no_erasure_names_was_deleted_by_somebody(logged) -> None:
         assert found.value.index == 3
 
 
-def test_a_body_that_was_put_back_is_found(logged) -> None:
+def test_restored_body_is_detected(logged) -> None:
     db = sqlite3.connect(logged.ledger.path)
     (body,) = db.execute("SELECT sealed FROM leaves WHERE leaf = 1").fetchone()
     db.close()
@@ -94,14 +94,14 @@ def test_a_body_that_was_put_back_is_found(logged) -> None:
         logged.verified()
 
 
-def test_the_record_of_an_erasure_cannot_be_lost(logged) -> None:
+def test_missing_record_of_erasure_is_detected(logged) -> None:
     logged.door.erase()
     edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 8")
     with pytest.raises(LogTampered):
         logged.verified()
 
 
-def test_nothing_of_an_erased_body_is_left_in_the_files(logged) -> None:
+def test_erased_body_is_gone_from_all_files(logged) -> None:
     logged.door = logged.egress(limits=BudgetLimits.without_caps())
     for size in (40, 60, 80):  # of several pages, so that some overflow and some are moved
         caption = logged.connect(logged.door)
@@ -119,7 +119,7 @@ def test_nothing_of_an_erased_body_is_left_in_the_files(logged) -> None:
     assert logged.verified().erased == len(bodies)
 
 
-def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
+def test_reader_with_old_bytes_is_reported(logged) -> None:
     with logged.ledger.reading() as view:
         view.size()
         with pytest.raises(LedgerUnavailable, match="erase again"):
@@ -130,7 +130,7 @@ def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
 
 
 @pytest.mark.parametrize("statement", ["UPDATE leaves", "INSERT INTO leaves", "COMMIT"])
-def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
+def test_failed_erasure_erases_nothing(logged, statement: str) -> None:
     database = logged.ledger._database
     real = database._connection
 
@@ -158,7 +158,7 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
     assert logged.verified().size == 8
 
 
-def test_an_erasure_of_very_many_pieces_is_told_by_several_records(
+def test_erasure_of_many_ranges_needs_several_records(
     logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ugsd_privacy.audit.owner_acts.MAX_RANGES", 1)
@@ -169,7 +169,7 @@ def test_an_erasure_of_very_many_pieces_is_told_by_several_records(
     assert [logged.record(index).erased for index in (8, 9)] == [((0, 2),), ((4, 6),)]
 
 
-def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
+def test_erasure_does_not_wait_for_readers(world) -> None:
     world.ledger.close()
     world.ledger = Ledger(world.ledger.path.parent, busy_timeout_s=30)
     with world.ledger:
@@ -185,7 +185,7 @@ def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
         assert egress.erase() == (0, -1), "and now it is gone from the files"
 
 
-def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
+def test_erasure_limit_excludes_its_own_second(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
         BlockDecisionRow(
@@ -200,9 +200,7 @@ def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
         assert [note.time_s for note in view.decisions("ada")] == [hour_s]
 
 
-def test_what_is_appended_meanwhile_is_not_run_after(
-    logged, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_erasure_ignores_concurrent_appends(logged, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may append without end."""
     once, calls = OwnerActs._erased, []
 

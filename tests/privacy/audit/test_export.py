@@ -77,7 +77,7 @@ def resealed(parts: list[bytes], key: LogKey) -> bytes:
 
 
 @pytest.mark.parametrize("bodies", [False, True])
-def test_an_export_says_what_the_log_holds(large: GrownLog, bodies: bool) -> None:
+def test_export_summary_matches_log(large: GrownLog, bodies: bool) -> None:
     data = exported(large, bodies=bodies)
     summary = verified(data, large)
     with large.ledger.reading() as view:
@@ -91,14 +91,14 @@ def test_an_export_says_what_the_log_holds(large: GrownLog, bodies: bool) -> Non
     assert data == exported(large, bodies=bodies), "it is deterministic"
 
 
-def test_an_empty_log_is_exported_and_verifies(tmp_path: Path, log_key: LogKey) -> None:
+def test_empty_log_is_exported_and_verifies(tmp_path: Path, log_key: LogKey) -> None:
     with grown_log(tmp_path / "ledger", log_key) as log:
         summary = verified(exported(log), log)
     assert (summary.size, summary.hours, summary.tokens) == (0, (), 0)
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 512])
-def test_a_log_of_any_size_round_the_chunks_verifies(large: GrownLog, size: int) -> None:
+def test_sizes_around_chunk_boundaries_verify(large: GrownLog, size: int) -> None:
     with large.ledger.reading() as view:
         root = view.root(size)
     note = sign_checkpoint(size, root, large.key)
@@ -107,9 +107,7 @@ def test_a_log_of_any_size_round_the_chunks_verifies(large: GrownLog, size: int)
 
 
 @pytest.mark.parametrize("bodies", [False, True])
-def test_every_flipped_bit_is_caught_and_those_of_leaves_are_named(
-    log: GrownLog, bodies: bool
-) -> None:
+def test_every_flipped_bit_is_detected(log: GrownLog, bodies: bool) -> None:
     data = exported(log, bodies=bodies)
     first, chunk, *_ = items(data)
     named = set()
@@ -124,7 +122,7 @@ def test_every_flipped_bit_is_caught_and_those_of_leaves_are_named(
     assert named == set(range(LEAVES))
 
 
-def test_every_truncation_is_caught(log: GrownLog) -> None:
+def test_every_truncation_is_detected(log: GrownLog) -> None:
     data = exported(log, bodies=True)
     for length in range(len(data)):
         with pytest.raises(LogTampered):
@@ -133,7 +131,7 @@ def test_every_truncation_is_caught(log: GrownLog) -> None:
         verified(data + b"\0", log)
 
 
-def test_a_chunk_deleted_doubled_or_moved_is_named_by_its_first_leaf(large: GrownLog) -> None:
+def test_deleted_repeated_or_moved_chunk_is_located(large: GrownLog) -> None:
     head, *chunks, sums, seal = items(exported(large))
     assert len(chunks) == 3
     for order, index in {
@@ -166,7 +164,7 @@ def export_entries(bundle: bytes) -> list[bytes]:
     return entries(bundle)
 
 
-def test_a_leaf_changed_deleted_added_or_moved_with_all_that_needs_no_key_is_caught(
+def test_consistently_changed_leaf_breaks_signature(
     log: GrownLog,
 ) -> None:
     cheaper = Leaf(bytes(32), FRAME_BYTES, 0, 0).to_bytes()
@@ -186,7 +184,7 @@ def test_a_leaf_changed_deleted_added_or_moved_with_all_that_needs_no_key_is_cau
             verified(rechunked(log, change), log)
 
 
-def test_a_checkpoint_kept_from_before_narrows_down_where_the_first_wrong_leaf_is(
+def test_earlier_checkpoint_narrows_down_first_wrong_leaf(
     large: GrownLog,
 ) -> None:
     with large.ledger.reading() as view:
@@ -204,9 +202,7 @@ def view_root(log: GrownLog) -> bytes:
         return view.root(view.size())
 
 
-def test_a_rollback_or_a_fork_is_refused_against_a_checkpoint_kept_elsewhere(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_trusted_checkpoint_detects_rollback_and_fork(log: GrownLog, tmp_path: Path) -> None:
     kept = log.grow(0)
     with grown_log(tmp_path / "backup", log.key, 5) as backup:
         data = exported(backup)
@@ -225,7 +221,7 @@ def test_a_rollback_or_a_fork_is_refused_against_a_checkpoint_kept_elsewhere(
             exported(fork, earlier=[kept])
 
 
-def test_the_files_own_key_is_taken_only_where_no_other_is_given(log: GrownLog) -> None:
+def test_given_key_overrides_the_files_key(log: GrownLog) -> None:
     other = LogKey.generate()
     data = exported(log)
     assert verify_export(io.BytesIO(data)).public.to_text() == log.key.public.to_text()
@@ -233,7 +229,7 @@ def test_the_files_own_key_is_taken_only_where_no_other_is_given(log: GrownLog) 
         verify_export(io.BytesIO(data), other.public)
 
 
-def test_one_with_the_logs_key_cannot_make_sums_or_sizes_that_do_not_fit(log: GrownLog) -> None:
+def test_signed_but_wrong_sums_and_sizes_are_refused(log: GrownLog) -> None:
     head, chunk, sums, _ = items(exported(log))
     assert verified(resealed([head, chunk, sums], log.key), log)
     with pytest.raises(LogTampered, match="add up to"):
@@ -253,7 +249,7 @@ def test_one_with_the_logs_key_cannot_make_sums_or_sizes_that_do_not_fit(log: Gr
             verified(resealed([head, framed(item), sums], log.key), log)
 
 
-def test_a_ledger_that_was_tampered_with_is_not_exported(tmp_path: Path, log_key: LogKey) -> None:
+def test_tampered_ledger_is_not_exported(tmp_path: Path, log_key: LogKey) -> None:
     with grown_log(tmp_path / "ledger", log_key, LEAVES) as log:
         note = log.grow(0)
         with log.ledger.reading() as view:
@@ -265,7 +261,7 @@ def test_a_ledger_that_was_tampered_with_is_not_exported(tmp_path: Path, log_key
         assert found.value.index == 3, "without the nodes only a signed size would tell"
 
 
-def test_what_is_stored_in_plain_of_the_owner_is_not_exported(world) -> None:
+def test_plain_bodies_are_not_exported(world) -> None:
     egress = world.egress(user="ada@home")
     send(world, egress, world.connect(egress))
     egress.reset(["hour"])
@@ -276,7 +272,7 @@ def test_what_is_stored_in_plain_of_the_owner_is_not_exported(world) -> None:
     assert verify_export(io.BytesIO(data), world.log_key.public).bodies == 2
 
 
-def test_erased_bodies_are_left_out_and_lost_or_foreign_ones_are_told(world) -> None:
+def test_erased_bodies_are_omitted_lost_ones_refused(world) -> None:
     egress = world.egress()
     for _ in range(2):
         send(world, egress, world.connect(egress))
@@ -302,7 +298,7 @@ def test_erased_bodies_are_left_out_and_lost_or_foreign_ones_are_told(world) -> 
     assert exported_of(world, note) == data
 
 
-def test_a_body_that_is_not_sealed_is_told_though_all_else_fits(log: GrownLog) -> None:
+def test_unsealed_body_is_detected(log: GrownLog) -> None:
     head, chunk, sums, _ = items(exported(log, bodies=True))
     bundle, bodies, checks = cbor2.loads(cbor2.loads(chunk))
     (leaf,) = [content for number, (content, _) in enumerate(leaves_of(log)) if number == 3]
@@ -313,7 +309,7 @@ def test_a_body_that_is_not_sealed_is_told_though_all_else_fits(log: GrownLog) -
     assert found.value.index == 3
 
 
-def test_a_checkpoint_of_another_size_than_the_headers_is_told(log: GrownLog) -> None:
+def test_checkpoint_of_another_size_is_detected(log: GrownLog) -> None:
     head, chunk, sums, _ = items(exported(log))
     fields = cbor2.loads(cbor2.loads(head))
     with log.ledger.reading() as view:
@@ -323,7 +319,7 @@ def test_a_checkpoint_of_another_size_than_the_headers_is_told(log: GrownLog) ->
             verified(resealed([framed(fields | {"checkpoints": notes}), chunk, sums], log.key), log)
 
 
-def test_checks_of_leaves_that_are_not_there_are_told(log: GrownLog) -> None:
+def test_checksums_without_leaves_are_detected(log: GrownLog) -> None:
     head, chunk, sums, _ = items(exported(log))
     bundle, bodies, checks = cbor2.loads(cbor2.loads(chunk))
     for more in (
@@ -334,7 +330,7 @@ def test_checks_of_leaves_that_are_not_there_are_told(log: GrownLog) -> None:
             verified(resealed([head, more, sums], log.key), log)
 
 
-def test_an_item_of_millions_of_parts_is_refused_before_it_is_made() -> None:
+def test_item_with_millions_of_parts_is_refused_early() -> None:
     for count, part in ((30_000_000, b"\x80"), (600, b"\x00"), (20_000_000, b"\xa0")):
         item = b"\x9a" + count.to_bytes(4, "big") + part * count
         begun_s = time.process_time()
@@ -343,7 +339,7 @@ def test_an_item_of_millions_of_parts_is_refused_before_it_is_made() -> None:
         assert time.process_time() - begun_s < 0.5, "copying it is all that is done"
 
 
-def test_what_refers_to_itself_is_refused_at_once() -> None:
+def test_self_referencing_item_is_refused() -> None:
     """Encoding it again took two to the power of its depth."""
     doubled = b"".join(b"\xd8\x1c\x82\xd8\x1d%c\xd8\x1d%c" % (k, k) for k in range(20))
     item = b"\x95\xd8\x1c\x82\x00\x00" + doubled
@@ -365,7 +361,7 @@ def leaves_of(log: GrownLog) -> list[tuple[bytes, bytes]]:
         return view.leaves(0, view.size())
 
 
-def test_a_body_or_a_number_of_checkpoints_that_no_reader_takes_is_not_written(
+def test_unreadable_bodies_or_checkpoints_are_not_exported(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "MAX_BODY_BYTES", 3)
@@ -380,7 +376,7 @@ def test_a_body_or_a_number_of_checkpoints_that_no_reader_takes_is_not_written(
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_no_export(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(LogTampered):
         verify_export(io.BytesIO(data))
 
@@ -397,12 +393,12 @@ def test_any_bytes_are_no_export(data: bytes) -> None:
         cbor2.dumps(b"\xbf\xff"),
     ],
 )
-def test_items_too_long_nested_or_not_canonical_are_refused_at_once(data: bytes) -> None:
+def test_long_nested_or_noncanonical_items_are_refused(data: bytes) -> None:
     with pytest.raises(LogTampered):
         verify_export(io.BytesIO(data))
 
 
-def test_a_leaf_has_one_encoding() -> None:
+def test_leaf_has_one_encoding() -> None:
     leaf = Leaf(bytes(32), 300, 1, 5)
     assert Leaf.from_bytes(leaf.to_bytes()) == leaf
     for content in (
@@ -414,12 +410,12 @@ def test_a_leaf_has_one_encoding() -> None:
             Leaf.from_bytes(content)
 
 
-def test_a_header_says_its_version() -> None:
+def test_other_header_version_is_reported() -> None:
     with pytest.raises(LogTampered, match="version 9, but this release reads 1"):
         ExportHeader.of({"format": "ugsd log", "version": 9})
 
 
-def test_an_erasure_that_tells_of_leaves_without_end_takes_no_time(world) -> None:
+def test_erasure_of_huge_range_is_fast(world) -> None:
     egress = world.egress()
     world.connect(egress)
     egress.erase()
@@ -434,7 +430,7 @@ def test_an_erasure_that_tells_of_leaves_without_end_takes_no_time(world) -> Non
     assert time.process_time() - begun_s < 1
 
 
-def test_the_latest_cosignature_of_a_witness_is_told(log: GrownLog) -> None:
+def test_latest_cosignature_of_witness_is_reported(log: GrownLog) -> None:
     key = WitnessKey.generate()
     with log.ledger.reading() as view:
         notes = [sign_checkpoint(size, view.root(size), log.key) for size in (2, 5)]
@@ -446,7 +442,7 @@ def test_the_latest_cosignature_of_a_witness_is_told(log: GrownLog) -> None:
     assert summary.witnessed == {key.public.name: (5, 8)}
 
 
-def test_a_witness_is_known_by_its_key_and_not_by_its_name(log: GrownLog) -> None:
+def test_witness_is_identified_by_key_not_name(log: GrownLog) -> None:
     """It may take another key and keep its name."""
 
     def named() -> WitnessKey:

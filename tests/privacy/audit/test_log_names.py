@@ -38,7 +38,7 @@ def forged(world, victim: LogPublicKey, tmp_path: Path) -> Iterator[Path]:
         yield forged_export(view, impostor_of(victim), tmp_path / "forged.ugsd")
 
 
-def test_an_export_in_anothers_name_is_refused(forged: Path) -> None:
+def test_export_under_another_logs_name_is_refused(forged: Path) -> None:
     with forged.open("rb") as file, pytest.raises(LogTampered, match="uses another log's name"):
         verify_export(file)
     with pytest.raises(LogTampered, match="uses another log's name"):
@@ -48,7 +48,7 @@ def test_an_export_in_anothers_name_is_refused(forged: Path) -> None:
     assert KnownLogs().updated([row]).logs == {}
 
 
-def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> None:
+def test_report_under_another_logs_name_is_refused(world, victim: LogPublicKey) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     fields = json.loads(report_of(world).model_dump_json())
@@ -58,7 +58,7 @@ def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> No
             read_report(json.dumps(fields | {"log": log}).encode())
 
 
-def test_a_kept_log_in_anothers_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
+def test_known_log_under_another_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     for key in (impostor_of(victim), LogKey.generate()):
         log = KnownLog(
@@ -69,7 +69,7 @@ def test_a_kept_log_in_anothers_name_is_refused(victim: LogPublicKey, tmp_path: 
             KnownLogs.load(path)
 
 
-def test_two_keys_claiming_one_file_name_keep_nothing(
+def test_two_keys_for_one_file_store_nothing(
     world, new_world, victim: LogPublicKey, tmp_path: Path
 ) -> None:
     egress = world.egress()
@@ -86,7 +86,7 @@ def test_two_keys_claiming_one_file_name_keep_nothing(
         assert first.updated(order) == first, "a known name stays its key's"
 
 
-def test_no_reader_takes_a_key_in_anothers_name(
+def test_every_reader_refuses_another_logs_name(
     world, forged: Path, victim: LogPublicKey, tmp_path: Path
 ) -> None:
     key = impostor_of(victim)

@@ -62,9 +62,7 @@ def refused(folder: Path, public: LogPublicKey) -> LogTampered:
     return found.value
 
 
-def test_a_folder_verifies_at_every_size_it_has_had(
-    log: GrownLog, tmp_path: Path, public: LogPublicKey
-) -> None:
+def test_folder_verifies_at_every_size(log: GrownLog, tmp_path: Path, public: LogPublicKey) -> None:
     folder = tmp_path / "public"
     for size in (0, 1, 2, 255, 256, 257, 300, 512, 600):
         note = published(log, size, folder)
@@ -99,9 +97,7 @@ def wrong_leaf(name: str, data: bytes, byte: int) -> int:
     return first + next(index for index, end in enumerate(ends) if byte < end)
 
 
-def test_every_file_with_a_bit_flipped_is_named_with_the_leaf_that_is_wrong(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_flipped_bit_is_reported_with_file_and_leaf(folder: Path, public: LogPublicKey) -> None:
     assert names(folder) == [
         "checkpoint",
         *("tile/0/000", "tile/0/001.p/4", "tile/0/001.p/44", "tile/1/000.p/1"),
@@ -122,9 +118,7 @@ def test_every_file_with_a_bit_flipped_is_named_with_the_leaf_that_is_wrong(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_every_file_that_is_cut_lengthened_or_missing_is_named(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_truncated_extended_or_missing_file_is_reported(folder: Path, public: LogPublicKey) -> None:
     for name in names(folder):
         path, data = folder / name, (folder / name).read_bytes()
         for other in (b"", data[:-1], data[:32], data + b"\0", data + data):
@@ -140,9 +134,7 @@ def test_every_file_that_is_cut_lengthened_or_missing_is_named(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_files_that_changed_places_are_named(
-    log: GrownLog, tmp_path: Path, public: LogPublicKey
-) -> None:
+def test_swapped_files_are_reported(log: GrownLog, tmp_path: Path, public: LogPublicKey) -> None:
     folder = tmp_path / "public"
     published(log, 512, folder)
     for kind, first in (("0", "000"), ("entries", "000")):
@@ -156,9 +148,7 @@ def test_files_that_changed_places_are_named(
         two.write_bytes(whole[1])
 
 
-def test_a_leaf_that_was_changed_together_with_its_tiles_is_found(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_changed_leaf_with_matching_tiles_is_detected(folder: Path, public: LogPublicKey) -> None:
     forged = [Leaf(bytes(32), FRAME_BYTES, 1, TOKENS).to_bytes()]
     for place, leaves in (("000", 256), ("001.p/44", 44)):
         bundle, tile = folder / f"tile/entries/{place}", folder / f"tile/0/{place}"
@@ -173,7 +163,7 @@ def test_a_leaf_that_was_changed_together_with_its_tiles_is_found(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_two_files_that_are_both_wrong_are_both_named(folder: Path, public: LogPublicKey) -> None:
+def test_two_wrong_files_are_both_reported(folder: Path, public: LogPublicKey) -> None:
     for name in ("tile/0/000", "tile/1/000.p/1"):
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
@@ -192,9 +182,7 @@ def test_two_files_that_are_both_wrong_are_both_named(folder: Path, public: LogP
         *("tile/0/000.q/1", "tile/\x1b[31m", "tile/0/٠٠٠"),
     ],
 )
-def test_a_file_that_is_not_of_the_log_is_named(
-    folder: Path, public: LogPublicKey, name: str
-) -> None:
+def test_file_outside_the_log_is_reported(folder: Path, public: LogPublicKey, name: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"")
     told = str(refused(folder, public))
@@ -228,15 +216,13 @@ def test_links_pipes_and_endless_files_are_refused(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_what_a_server_has_beside_the_log_and_drafts_of_a_crash_are_passed_over(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_other_server_files_and_old_drafts_are_ignored(folder: Path, public: LogPublicKey) -> None:
     (folder / "index.html").write_text("hello")
     (folder / "tile/0/.002.0123456789abcdef").write_bytes(b"half")
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_a_folder_that_is_none_and_a_checkpoint_of_more_are_refused(
+def test_missing_folder_or_wrong_checkpoint_size_is_refused(
     folder: Path, public: LogPublicKey, log_key: LogKey, tmp_path: Path
 ) -> None:
     assert "nothing/checkpoint" in str(refused(tmp_path / "nothing", public))
@@ -249,7 +235,7 @@ def test_a_folder_that_is_none_and_a_checkpoint_of_more_are_refused(
         assert f"not part of a log of {size} leaves" in str(refused(folder, public))
 
 
-def test_a_log_that_does_not_extend_what_was_kept_of_it_is_refused(
+def test_log_not_extending_trusted_checkpoint_is_refused(
     log: GrownLog, folder: Path, public: LogPublicKey, tmp_path: Path
 ) -> None:
     with grown_log(tmp_path / "other", log.key, 100, name=b"fork") as fork:
@@ -304,7 +290,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LogKey]:
     return folder, key
 
 
-def test_a_large_log_is_read_tile_by_tile_and_a_wrong_hash_of_any_level_is_named(
+def test_large_log_reports_wrong_hash_of_any_level(
     large: tuple[Path, LogKey],
 ) -> None:
     folder, key = large

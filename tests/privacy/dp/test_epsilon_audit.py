@@ -88,17 +88,17 @@ def claim(sigma: float, vectors: int, sensitivity: float = dp.STATE_SENSITIVITY)
 
 @attacks
 @pytest.mark.parametrize(("sigma", "vectors"), [(4.0, 1), (2.0, 1), (1.0, 1), (2.5, 3)])
-def test_no_attacker_exceeds_the_claim(attack, sigma: float, vectors: int) -> None:
+def test_no_attacker_exceeds_claimed_epsilon(attack, sigma: float, vectors: int) -> None:
     found = lower_bound(attack, sigma, vectors)
     assert found <= claim(sigma, vectors)
     assert found > claim(sigma, vectors) / 3, "an attacker too weak to find a fault"
 
 
 @pytest.mark.parametrize(("sigma", "vectors"), [(2.0, 1), (1.0, 1), (2.5, 3)])
-def test_a_claim_with_half_the_sensitivity_is_caught(sigma: float, vectors: int) -> None:
+def test_half_sensitivity_is_detected(sigma: float, vectors: int) -> None:
     wrong = claim(sigma, vectors, sensitivity=1.0)
     assert lower_bound(before_the_cut, sigma, vectors) > wrong
 
 
-def test_a_claim_with_half_the_sensitivity_is_caught_from_the_bytes_alone() -> None:
+def test_half_sensitivity_is_detected_from_bytes_alone() -> None:
     assert lower_bound(sent_bytes, 2.5, 3) > claim(2.5, 3, sensitivity=1.0)

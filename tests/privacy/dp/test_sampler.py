@@ -69,7 +69,7 @@ def reference(drawn: int, sigma: Fraction, digits: int = 90, *, halves: int = 1)
 
 @pytest.mark.parametrize("bits", [64, 128, 512, 2048])
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
-def test_thresholds_lie_between_their_integers(sigma: Fraction, bits: int) -> None:
+def test_thresholds_lie_between_their_bounds(sigma: Fraction, bits: int) -> None:
     digits = bits // 3 + 40
     far = math.ceil(float(sigma) * math.sqrt(bits)) + 2
     for k in {0, -1, 1, 7, -9, far // 3, far // 2, -far // 2, far, -far}:
@@ -80,7 +80,7 @@ def test_thresholds_lie_between_their_integers(sigma: Fraction, bits: int) -> No
 
 
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
-def test_every_word_that_is_decided_at_once_is_decided_rightly(sigma: Fraction) -> None:
+def test_immediately_decided_words_are_correct(sigma: Fraction) -> None:
     noise = RoundedGaussian(sigma, stream(b"decided"))
     thresholds = range(noise._least, noise._least + len(noise._certain))
     step = max(1, len(thresholds) // 40)
@@ -93,7 +93,7 @@ def test_every_word_that_is_decided_at_once_is_decided_rightly(sigma: Fraction) 
 
 
 @given(st.integers(0, WHOLE - 1), st.sampled_from(SIGMAS[:4]), st.binary(min_size=8, max_size=8))
-def test_any_bits_give_what_sixty_digits_give(word: int, sigma: Fraction, more: bytes) -> None:
+def test_any_bits_match_sixty_digits(word: int, sigma: Fraction, more: bytes) -> None:
     drawn = (word << 64) | int.from_bytes(more, "big")
     # Else 128 bits do not decide it, and the sampler rightly draws more.
     assume(reference(drawn, sigma, halves=0) == reference(drawn, sigma, halves=2))
@@ -103,7 +103,7 @@ def test_any_bits_give_what_sixty_digits_give(word: int, sigma: Fraction, more: 
 
 @pytest.mark.parametrize("sigma", SIGMAS[1:4], ids=str)
 @pytest.mark.parametrize("k", [0, -1, 2, -40])
-def test_a_tie_with_a_threshold_is_broken_by_further_bits_alone(sigma: Fraction, k: int) -> None:
+def test_ties_are_broken_only_by_further_bits(sigma: Fraction, k: int) -> None:
     word, above = divmod(_cdf(k, sigma, 192)[0], 2**128)
     if not 0 < word < WHOLE - 1:
         pytest.skip("beyond the reach of 64 bits")
@@ -124,7 +124,7 @@ def test_both_tails_are_resolved_exactly(sigma: Fraction) -> None:
             assert found == reference((word << 64) | more, sigma)
 
 
-def test_a_source_that_is_none_is_told() -> None:
+def test_broken_randomness_source_is_reported() -> None:
     with pytest.raises(RuntimeError, match="randomness"):
         RoundedGaussian(Fraction(1), lambda n: b"\xff" * n).sample(1)
 
@@ -147,7 +147,7 @@ def test_a_million_samples_fit_the_distribution(sigma: Fraction) -> None:
     assert abs(samples.mean()) < 5 * max(float(sigma), 0.3) / 1000
 
 
-def test_sixteen_threads_share_one() -> None:
+def test_sixteen_threads_share_one_sampler() -> None:
     noise = RoundedGaussian(Fraction(0.6) * 127, lambda n: hashlib.shake_256(b"same").digest(n))
     due, wrong = noise.sample(500), []
 
@@ -164,6 +164,6 @@ def test_sixteen_threads_share_one() -> None:
 
 
 @pytest.mark.parametrize("sigma", [Fraction(0), Fraction(-1)])
-def test_noise_of_no_size_is_refused(sigma: Fraction) -> None:
+def test_nonpositive_sigma_is_refused(sigma: Fraction) -> None:
     with pytest.raises(ValueError, match="above 0"):
         RoundedGaussian(sigma, stream(b""))

@@ -58,7 +58,7 @@ def witness(key: WitnessKey, log_key: LogKey, state: WitnessState) -> Witness:
     return Witness(key, [log_key.public], state, clock=lambda: NOW_S)
 
 
-def test_a_cosignature_is_of_the_form_of_the_specification() -> None:
+def test_cosignature_matches_specification() -> None:
     _, log, cosigned = SPEC_NOTE.rstrip("\n").rsplit("\n", 2)
     blob = base64.b64decode(cosigned.split(" ")[-1])
     assert int.from_bytes(blob[4:12], "big") == 1679315147
@@ -74,9 +74,7 @@ def test_a_cosignature_is_of_the_form_of_the_specification() -> None:
     assert verify_cosignature(f"{text}\n{log}\n{line}", key.public) == 1679315147
 
 
-def test_a_cosignature_holds_for_its_text_time_and_witness_alone(
-    tree: Tree, key: WitnessKey
-) -> None:
+def test_cosignature_binds_text_time_and_witness(tree: Tree, key: WitnessKey) -> None:
     note = tree.note(5)
     text = note.partition("\n\n")[0] + "\n"
     line = cosign(text, key, NOW_S)
@@ -99,7 +97,7 @@ def test_a_cosignature_holds_for_its_text_time_and_witness_alone(
             with_cosignatures(note, lines, key.public)
 
 
-def test_a_witnesss_key_is_read_as_it_was_written_and_nothing_else(
+def test_witness_key_text_round_trips_strictly(
     tmp_path: Path, key: WitnessKey, log_key: LogKey
 ) -> None:
     path = tmp_path / "key"
@@ -118,7 +116,7 @@ def test_a_witnesss_key_is_read_as_it_was_written_and_nothing_else(
         WitnessKey.load(path)
 
 
-def test_a_log_that_grows_is_cosigned_step_by_step(
+def test_growing_log_is_cosigned_step_by_step(
     witness: Witness, tree: Tree, key: WitnessKey
 ) -> None:
     at = 0
@@ -134,7 +132,7 @@ def test_a_log_that_grows_is_cosigned_step_by_step(
     assert witness.checkpoint("00" * 32).status == 404
 
 
-def test_another_old_size_is_answered_with_the_right_one(witness: Witness, tree: Tree) -> None:
+def test_wrong_old_size_is_answered_with_right_one(witness: Witness, tree: Tree) -> None:
     assert witness.add_checkpoint(tree.ask(0, 9)).status == 200
     for old, size in ((0, 20), (8, 20), (10, 20), (3, 3), (20, 20), (0, 0)):
         answer = witness.add_checkpoint(tree.ask(old, size))
@@ -142,7 +140,7 @@ def test_another_old_size_is_answered_with_the_right_one(witness: Witness, tree:
         assert answer.content_type == "text/x.tlog.size"
 
 
-def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
+def test_smaller_forked_and_malformed_trees_are_refused(
     witness: Witness, tree: Tree, log_key: LogKey
 ) -> None:
     assert witness.add_checkpoint(tree.ask(0, 9)).status == 200
@@ -186,7 +184,7 @@ def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
     assert witness.add_checkpoint(good.to_bytes()).status == 200
 
 
-def test_an_empty_tree_has_one_root_and_needs_no_proof(
+def test_empty_tree_has_one_root_without_proof(
     witness: Witness, tree: Tree, log_key: LogKey
 ) -> None:
     note = sign_checkpoint(0, bytes(32), log_key)
@@ -196,7 +194,7 @@ def test_an_empty_tree_has_one_root_and_needs_no_proof(
 
 
 @given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 40), st.integers(0, 2)), max_size=25))
-def test_whatever_is_asked_all_that_was_cosigned_is_one_growing_log(
+def test_all_cosigned_checkpoints_form_one_growing_log(
     steps: list[tuple[int, int, int]],
 ) -> None:
     import tempfile
@@ -242,9 +240,7 @@ def _race(folder: Path, vkey_file: Path, seed: int, out: object) -> None:
     out.put(signed)  # type: ignore[attr-defined]
 
 
-def test_two_processes_and_two_threads_in_each_cosign_one_log(
-    tmp_path: Path, log_key: LogKey
-) -> None:
+def test_threads_and_processes_cosign_one_log(tmp_path: Path, log_key: LogKey) -> None:
     log_key.save(tmp_path / "log.key")
     open_witness(tmp_path / "w")
     context = multiprocessing.get_context("spawn")
@@ -299,7 +295,7 @@ def _die_at(folder: Path, vkey_file: Path, point: str) -> None:
 @pytest.mark.parametrize(
     ("point", "remembered"), [("before it is on disk", 9), ("before it answers", 20)]
 )
-def test_one_killed_at_any_point_remembers_all_that_it_may_have_answered(
+def test_killed_witness_remembers_every_possible_answer(
     tmp_path: Path, log_key: LogKey, point: str, remembered: int
 ) -> None:
     log_key.save(tmp_path / "log.key")
@@ -320,7 +316,7 @@ def test_one_killed_at_any_point_remembers_all_that_it_may_have_answered(
     assert again.add_checkpoint(fork.ask(20, 30)).status == 422
 
 
-def test_a_state_that_was_lost_damaged_or_locked_signs_nothing(
+def test_lost_damaged_or_locked_state_signs_nothing(
     tmp_path: Path, log_key: LogKey, tree: Tree
 ) -> None:
     key, state = open_witness(tmp_path)
@@ -344,7 +340,7 @@ def test_a_state_that_was_lost_damaged_or_locked_signs_nothing(
         witness.add_checkpoint(tree.ask(9, 20))
 
 
-def test_a_failed_commit_is_no_cosignature(
+def test_failed_commit_gives_no_cosignature(
     witness: Witness, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self, *given) -> None:  # type: ignore[no-untyped-def]
