@@ -1,10 +1,9 @@
-"""What may leave the device: under which cap, sealed how, logged how.
+"""Controls what a device sends: budgets, sealing, noise and a verifiable log.
 
-No torch, no network, no model. A device uses :class:`Egress` over a :class:`Ledger` and a
+It needs no torch, network or model. A device uses :class:`Egress` with a :class:`Ledger` and a
 :class:`ClientChannel`; a verifier uses :class:`ServerChannel` and
-:mod:`ugsd_privacy.protocol.messages`; an
-auditor uses :func:`verify_log`. Names load on first use, so that importing the package costs
-nothing.
+:mod:`ugsd_privacy.protocol.messages`; an auditor uses :func:`verify_log`. Names are loaded on first
+use, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ __all__ = [
     "verify_log",
 ]
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "audit.receipts": ("Receipt",),
     "audit.verify": ("verify_log",),
     "budget": ("BudgetLimits", "Usage"),
@@ -54,10 +53,10 @@ _HOMES = {
     "ledger": ("Ledger",),
     "protocol.channel": ("ClientChannel", "ServerChannel"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

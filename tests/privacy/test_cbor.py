@@ -1,4 +1,4 @@
-"""The general CBOR decoder is left with nothing general."""
+"""The CBOR decoder accepts only what closed schemas need."""
 
 import json
 from contextlib import suppress
@@ -20,7 +20,7 @@ items = st.recursive(
 
 
 def plain(item: Any) -> Any:
-    """Arrays as lists, maps as dicts, and floats as what tells NaNs and zeros apart."""
+    """Normalise arrays to lists, maps to dicts, and floats so that NaNs and zeros are distinct."""
     match item:
         case float():
             return item.hex()
@@ -88,7 +88,7 @@ def test_nesting_depth_is_limited(opened: bytes) -> None:
 
 
 def test_rfc_8949_examples_are_read_or_refused(request: pytest.FixtureRequest) -> None:
-    """Appendix A: those in other than their deterministic bytes are told, or refused."""
+    """Appendix A: items in other than deterministic bytes are detected or refused."""
     vectors = json.loads(Path(request.path.parent / "vectors" / "rfc8949.json").read_text())
     for vector in vectors:
         data = bytes.fromhex(vector["hex"])

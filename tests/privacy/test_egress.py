@@ -48,12 +48,12 @@ def test_received_block_equals_escalation_and_record(world) -> None:
     assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
     assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
     assert record.disclosure is Disclosure.ALL_STATES
-    spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
-    assert (record.charge, record.before["caption"]) == (spent, Usage().counts)
+    cost = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
+    assert (record.charge, record.before["caption"]) == (cost, Usage().counts)
     assert {record.before[window] for window in ("hour", "day", "lifetime")} == {
         (0, 0, 1, HELLO_BYTES, 0)
     }
-    assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
+    assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + cost
     assert (record.sigma, record.spend) == (None, UNBOUNDED_COST)
 
 
@@ -157,9 +157,9 @@ def test_cover_is_charged_logged_and_empty(world) -> None:
 @pytest.mark.parametrize("cap", ["bytes_per_caption", "bytes_per_day"])
 def test_byte_cap_stops_blocks_and_covers_alike(world, cap: str) -> None:
     before = HELLO_BYTES if cap == "bytes_per_day" else 0
-    for left in (0, CONSTANT_FRAME_BYTES - 1):
-        limits = NO_LIMITS.model_copy(update={cap: before + left})
-        egress = world.egress(limits=limits, user=str(left))
+    for remaining in (0, CONSTANT_FRAME_BYTES - 1):
+        limits = NO_LIMITS.model_copy(update={cap: before + remaining})
+        egress = world.egress(limits=limits, user=str(remaining))
         caption = world.connect(egress)
         with pytest.raises(BudgetExceeded, match=cap):
             egress.seal_cover_frame(world.channel, caption)

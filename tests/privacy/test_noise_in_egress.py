@@ -1,4 +1,4 @@
-"""Noise as the door adds it, charges it and logs it."""
+"""The noise that the egress adds, charges and logs."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def test_noise_of_several_sizes_composes(world) -> None:
     for sigma in sigmas:
         egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
         sent_states(world, egress, world.connect(egress))
-    spent = world.egress(user="ada").used()["lifetime"].spend
-    assert spent == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
+    cost = world.egress(user="ada").used()["lifetime"].spend
+    assert cost == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
     mu = math.sqrt(sum((2 / s) ** 2 for s in sigmas))
-    assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(spent, DELTA), mu=mu) <= DELTA
-    assert world.verified().total.spend == spent
+    assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(cost, DELTA), mu=mu) <= DELTA
+    assert world.verified().total.spend == cost
 
 
 def test_one_state_without_noise_removes_the_bound(world) -> None:

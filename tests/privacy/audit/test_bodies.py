@@ -13,11 +13,11 @@ BLOCKS = 3
 
 @pytest.fixture
 def logged(world):
-    world.door = world.egress(user="ada")
-    world.caption = world.connect(world.door)
+    world.user_egress = world.egress(user="ada")
+    world.caption = world.connect(world.user_egress)
     world.messages = []
     for tokens in range(1, 1 + BLOCKS):
-        frame = world.door.seal_block(world.channel, world.caption, world.escalation(tokens))
+        frame = world.user_egress.seal_block(world.channel, world.caption, world.escalation(tokens))
         world.messages.append(world.server.open(frame.data))
     return world
 
@@ -34,8 +34,8 @@ def files_of(world) -> bytes:
 
 
 def test_owner_reads_exactly_the_sent_bytes(logged) -> None:
-    kept = [logged.record(index).message for index in range(1 + BLOCKS)]
-    assert kept == [None, *logged.messages]
+    messages = [logged.record(index).message for index in range(1 + BLOCKS)]
+    assert messages == [None, *logged.messages]
 
 
 def test_level_record_stores_no_states(logged) -> None:
@@ -84,8 +84,8 @@ def test_charges_are_checked_without_owner_key(logged, statement: str) -> None:
 
 
 def test_reset_is_readable_without_owner_key(logged) -> None:
-    logged.door.reset(["hour", "day"])
-    logged.door.seal_block(logged.channel, logged.caption, logged.escalation())
+    logged.user_egress.reset(["hour", "day"])
+    logged.user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     assert verify_log(logged.ledger, logged.log_key.public).size == logged.verified().size == 6
 
 
@@ -137,7 +137,7 @@ def test_lost_or_damaged_epoch_is_reported(logged, statement: str, what: str) ->
 
 def test_each_egress_creates_exactly_one_epoch(logged) -> None:
     other = logged.egress()
-    for user_egress in (other, logged.door, other):
+    for user_egress in (other, logged.user_egress, other):
         user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     db = sqlite3.connect(logged.ledger.path)
     assert db.execute("SELECT epoch FROM epochs ORDER BY epoch").fetchall() == [(0,), (4,)]

@@ -1,4 +1,4 @@
-"""What a device keeps of its witnesses: the last of each, named where it is damaged."""
+"""The cosigned checkpoints that a device stores: the last one of each witness."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_later_note_replaces_earlier_one_only(
     tree: Tree, key: WitnessKey, notes: CosignedNotes
 ) -> None:
     public = tree.key.public
-    for size, time_s, kept_size, kept_s in [
+    for size, time_s, stored_size, stored_s in [
         (5, NOW_S, 5, NOW_S),
         (4, NOW_S + 1, 5, NOW_S),
         (5, NOW_S - 1, 5, NOW_S),
@@ -61,11 +61,11 @@ def test_later_note_replaces_earlier_one_only(
         (9, NOW_S + 3, 9, NOW_S + 3),
         (5, NOW_S + 4, 9, NOW_S + 3),
     ]:
-        told = notes.store(cosigned(tree, size, key, time_s), key.public, public)
-        kept = notes.latest(key.public)
-        assert kept is not None
-        assert told == open_checkpoint(kept, public)
-        assert (told.size, verify_cosignature(kept, key.public)) == (kept_size, kept_s)
+        returned = notes.store(cosigned(tree, size, key, time_s), key.public, public)
+        stored = notes.latest(key.public)
+        assert stored is not None
+        assert returned == open_checkpoint(stored, public)
+        assert (returned.size, verify_cosignature(stored, key.public)) == (stored_size, stored_s)
     assert len(notes.notes(public)) == 1
 
 

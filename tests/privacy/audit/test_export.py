@@ -1,4 +1,4 @@
-"""One file of a log, verified without its ledger; every change to it is caught."""
+"""Exports verify without the ledger, and every change to the file is detected."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def verified(data: bytes, log: GrownLog, **given) -> ExportSummary:
 
 
 def items(data: bytes) -> list[bytes]:
-    """The framed items of an export."""
+    """Split an export into its framed items."""
     file, found = io.BytesIO(data), []
     while framed := read_item(file)[0]:
         found.append(framed)
@@ -69,7 +69,7 @@ def framed(item: object) -> bytes:
 
 
 def resealed(parts: list[bytes], key: LogKey) -> bytes:
-    """What someone with the log's key makes of items: a seal that fits."""
+    """Seal items with the log's key, as its holder could."""
     import hashlib
 
     data = b"".join(parts)
@@ -88,7 +88,7 @@ def test_export_summary_matches_log(large: GrownLog, bodies: bool) -> None:
     assert (summary.hours, summary.checkpoints) == ((472_000, 472_005), 1)
     assert summary.bodies == (600 if bodies else None)
     assert (b"body 599" in data) == bodies
-    assert data == exported(large, bodies=bodies), "it is deterministic"
+    assert data == exported(large, bodies=bodies), "exports are deterministic"
 
 
 def test_empty_log_is_exported_and_verifies(tmp_path: Path, log_key: LogKey) -> None:
@@ -146,7 +146,7 @@ def test_deleted_repeated_or_moved_chunk_is_located(large: GrownLog) -> None:
 
 
 def rechunked(log: GrownLog, change) -> bytes:
-    """An export whose chunk's contents were changed by one who mends all that needs no key."""
+    """Change the contents of a chunk, and repair everything that needs no key."""
     head, chunk, _, seal = items(exported(log))
     bundle, _, _ = cbor2.loads(cbor2.loads(chunk))
     contents = change(export_entries(bundle))
@@ -203,22 +203,22 @@ def view_root(log: GrownLog) -> bytes:
 
 
 def test_trusted_checkpoint_detects_rollback_and_fork(log: GrownLog, tmp_path: Path) -> None:
-    kept = log.grow(0)
+    trusted_note = log.grow(0)
     with grown_log(tmp_path / "backup", log.key, 5) as backup:
         data = exported(backup)
         verified(data, backup)
         with pytest.raises(LogTampered, match="7 leaves were signed, but only 5") as found:
-            verified(data, backup, trusted=[kept])
+            verified(data, backup, trusted=[trusted_note])
         assert found.value.index == 5
         with pytest.raises(LogTampered, match="truncated"):
-            exported(backup, earlier=[kept])
+            exported(backup, earlier=[trusted_note])
     with grown_log(tmp_path / "fork", log.key, 9, name=b"fork") as fork:
         data = exported(fork)
         verified(data, fork)
         with pytest.raises(LogTampered, match="not all those that were signed"):
-            verified(data, fork, trusted=[kept])
+            verified(data, fork, trusted=[trusted_note])
         with pytest.raises(LogTampered, match="not all those that were signed"):
-            exported(fork, earlier=[kept])
+            exported(fork, earlier=[trusted_note])
 
 
 def test_given_key_overrides_the_files_key(log: GrownLog) -> None:
@@ -258,7 +258,7 @@ def test_tampered_ledger_is_not_exported(tmp_path: Path, log_key: LogKey) -> Non
         log.edit(f"UPDATE leaves SET content = x'{smaller.hex()}' WHERE leaf = 3")
         with pytest.raises(LogTampered, match="leaf 3") as found:
             exported(log, note)
-        assert found.value.index == 3, "without the nodes only a signed size would tell"
+        assert found.value.index == 3, "without nodes, only a signed size could show more"
 
 
 def test_plain_bodies_are_not_exported(world) -> None:
@@ -267,7 +267,7 @@ def test_plain_bodies_are_not_exported(world) -> None:
     egress.reset(["hour"])
     data = exported_of(world, egress.checkpoint())
     stored = b"".join(path.read_bytes() for path in world.ledger.path.parent.iterdir())
-    assert b"ada@home" in stored, "it is plain there"
+    assert b"ada@home" in stored, "the ledger stores it in plain"
     assert b"ada@home" not in data
     assert verify_export(io.BytesIO(data), world.log_key.public).bodies == 2
 
@@ -333,14 +333,14 @@ def test_checksums_without_leaves_are_detected(log: GrownLog) -> None:
 def test_item_with_millions_of_parts_is_refused_early() -> None:
     for count, part in ((30_000_000, b"\x80"), (600, b"\x00"), (20_000_000, b"\xa0")):
         item = b"\x9a" + count.to_bytes(4, "big") + part * count
-        begun_s = time.process_time()
+        start_s = time.process_time()
         with pytest.raises(LogTampered, match="more than"):
             verify_export(io.BytesIO(cbor2.dumps(item)))
-        assert time.process_time() - begun_s < 0.5, "copying it is all that is done"
+        assert time.process_time() - start_s < 0.5, "it is only copied"
 
 
 def test_self_referencing_item_is_refused() -> None:
-    """Encoding it again took two to the power of its depth."""
+    """Encoding it again would take time exponential in its depth."""
     doubled = b"".join(b"\xd8\x1c\x82\xd8\x1d%c\xd8\x1d%c" % (k, k) for k in range(20))
     item = b"\x95\xd8\x1c\x82\x00\x00" + doubled
     for data in (item, b"\xd8\x1c\x80", b"\xd8\x1d\x00"):
@@ -424,10 +424,10 @@ def test_erasure_of_huge_range_is_fast(world) -> None:
     content = Leaf.from_body(body, record.charge, salt).to_bytes()
     stored = StoredBodyChecker()
     stored.add(0, b"", b"")
-    begun_s = time.process_time()
+    start_s = time.process_time()
     stored.add(1, content, plain_body(salt, body))
     stored.check_end()
-    assert time.process_time() - begun_s < 1
+    assert time.process_time() - start_s < 1
 
 
 def test_latest_cosignature_of_witness_is_reported(log: GrownLog) -> None:
@@ -443,7 +443,7 @@ def test_latest_cosignature_of_witness_is_reported(log: GrownLog) -> None:
 
 
 def test_witness_is_identified_by_key_not_name(log: GrownLog) -> None:
-    """It may take another key and keep its name."""
+    """A witness may change its key without changing its name."""
 
     def named() -> WitnessKey:
         key = WitnessKey.generate()

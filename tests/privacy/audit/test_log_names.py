@@ -1,4 +1,4 @@
-"""A log's name is made by its key, so nobody exports, reports or keeps a log in another's name."""
+"""A log's name is derived from its key, so nobody can use another log's name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_report_under_another_logs_name_is_refused(world, victim: LogPublicKey) 
 
 
 def test_known_log_under_another_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
-    path = tmp_path / "kept.json"
+    path = tmp_path / "known.json"
     for key in (impostor_of(victim), LogKey.generate()):
         log = KnownLog(
             key=key.public.to_text(), checkpoint=sign_checkpoint(1, bytes(32), key), size=1
@@ -83,7 +83,7 @@ def test_two_keys_for_one_file_store_nothing(
     for order in (rows, rows[::-1]):
         assert KnownLogs(named_by="file").updated(order).logs == {}
         first = KnownLogs(named_by="file").updated(rows[:1])
-        assert first.updated(order) == first, "a known name stays its key's"
+        assert first.updated(order) == first, "a known name stays bound to its key"
 
 
 def test_every_reader_refuses_another_logs_name(

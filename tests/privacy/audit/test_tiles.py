@@ -1,4 +1,4 @@
-"""Tiles as C2SP has them, and the folder that is published."""
+"""C2SP tiles, and publishing them in a folder."""
 
 from __future__ import annotations
 
@@ -228,20 +228,20 @@ def test_concurrent_exports_end_with_larger_log(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, write = tmp_path / "public", publishing.write_atomically
-    older, told, last = log.grow(11), [], threading.Event()
+    older, errors, last = log.grow(11), [], threading.Event()
     publish(log, log.grow(11), tmp_path / "warm")
 
     def slow(path: Path, data: bytes) -> None:
         if path.name == "checkpoint" and threading.current_thread() is first:
             last.set()
-            time.sleep(0.3)  # the other export would end meanwhile, if it could begin
+            time.sleep(0.3)  # the other export would end meanwhile if it could start
         write(path, data)
 
     def export(note: str) -> None:
         try:
             publish(log, note, folder)
         except ExportFailed as error:
-            told.append(str(error))
+            errors.append(str(error))
 
     monkeypatch.setattr(publishing, "write_atomically", slow)
     first = threading.Thread(target=export, args=(older,))
@@ -253,9 +253,9 @@ def test_concurrent_exports_end_with_larger_log(
     for thread in (first, second):
         thread.join()
     published = open_checkpoint((folder / "checkpoint").read_text("utf-8"), log.key.public)
-    assert (published.size, told) == (12, [])
+    assert (published.size, errors) == (12, [])
     export(older)
-    assert "export again" in told[0]
+    assert "export again" in errors[0]
     assert (folder / "checkpoint").read_text("utf-8") == newer
 
 

@@ -1,4 +1,4 @@
-"""A folder of tiles verifies whole, and whatever is wrong in it is named."""
+"""Verification of a folder of tiles: every wrong file is reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log(tmp_path: Path, log_key: LogKey) -> Iterator[GrownLog]:
 
 @pytest.fixture
 def folder(log: GrownLog, tmp_path: Path) -> Path:
-    """Of 300 leaves, once of 260 and of 200."""
+    """A folder of 300 leaves that had 200 and 260 leaves before."""
     for size in (200, 260, SIZE):
         published(log, size, tmp_path / "public")
     return tmp_path / "public"
@@ -84,7 +84,7 @@ def test_folder_verifies_at_every_size(log: GrownLog, tmp_path: Path, public: Lo
 
 
 def wrong_leaf(name: str, data: bytes, byte: int) -> int:
-    """Which leaf a byte of a file is of."""
+    """Return the leaf to which a byte of a file belongs."""
     first = 256 * ("/001" in name)
     if name.startswith("tile/1"):
         return 256 * (byte // 32)
@@ -127,7 +127,7 @@ def test_truncated_extended_or_missing_file_is_reported(folder: Path, public: Lo
                 assert str(path) in str(refused(folder, public)), name
         path.unlink()
         if name.endswith(".p/4"):
-            assert verify_tiles(folder, public).size == SIZE, "only of a smaller tree"
+            assert verify_tiles(folder, public).size == SIZE, "the file belongs to a smaller tree"
         else:
             assert str(path) in str(refused(folder, public)), name
         path.write_bytes(data)
@@ -167,9 +167,9 @@ def test_two_wrong_files_are_both_reported(folder: Path, public: LogPublicKey) -
     for name in ("tile/0/000", "tile/1/000.p/1"):
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    told = str(refused(folder, public))
-    assert "tile/0/000" in told
-    assert "tile/entries/000 differ" in told
+    message = str(refused(folder, public))
+    assert "tile/0/000" in message
+    assert "tile/entries/000 differ" in message
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_two_wrong_files_are_both_reported(folder: Path, public: LogPublicKey) -
 def test_file_outside_the_log_is_reported(folder: Path, public: LogPublicKey, name: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"")
-    told = str(refused(folder, public))
-    assert any(repr(str(part))[1:-1] in told for part in (Path(name), Path(name).parent))
-    assert told.isprintable()
+    message = str(refused(folder, public))
+    assert any(repr(str(part))[1:-1] in message for part in (Path(name), Path(name).parent))
+    assert message.isprintable()
 
 
 def test_links_pipes_and_endless_files_are_refused(
@@ -270,7 +270,7 @@ def test_each_witness_must_have_cosigned(folder: Path, public: LogPublicKey, log
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LogKey]:
-    """A folder of a full tile of tiles, and somewhat more."""
+    """A folder with a full tile of tiles and some more leaves."""
     folder, key, size = tmp_path_factory.mktemp("large"), LogKey.generate(), 65_536 + 257
     contents = [Leaf(sha256(b"%d" % i).digest(), 1, 1, 1).to_bytes() for i in range(size)]
     nodes: dict[tuple[int, int], bytes] = {}

@@ -44,7 +44,7 @@ def edit(world, *statements: str) -> None:
 
 
 def rebuild_nodes(world) -> None:
-    """What a tamperer does who knows the format: recompute the tree over what is there."""
+    """Recompute the tree over the stored leaves, as an attacker who knows the format would."""
     db = sqlite3.connect(world.ledger.path)
     db.execute("DELETE FROM nodes")
     frontier: list[bytes] = []
@@ -153,7 +153,7 @@ def test_consistent_truncation_breaks_checkpoint(logged) -> None:
 
 
 def test_consistently_rewritten_record_breaks_checkpoint(logged) -> None:
-    """By one who knows the epoch's secret."""
+    """The attacker knows the epoch's secret."""
     with logged.ledger.reading() as view:
         digest, sealed = view.epoch(0) or (b"", b"")
     assert digest == logged.owner.public.digest
@@ -182,12 +182,12 @@ def test_record_of_earlier_hour_is_detected(logged) -> None:
     before = fields["before"] | dict.fromkeys(("hour", "day"), (0,) * 5)
     earlier = EgressRecord.model_validate(fields | {"hour": fields["hour"] - 48, "before": before})
     salt = bytes(32)
-    with logged.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
-        passage.hour = earlier.hour
-        passage.before = {window: Usage(*used) for window, used in before.items()}
+    with logged.ledger.begin_egress(user="", caption=None, now_s=0.0) as transaction:
+        transaction.hour = earlier.hour
+        transaction.before = {window: Usage(*used) for window, used in before.items()}
         body, charge = earlier.to_bytes(), earlier.charge
         content = Leaf.from_body(body, charge, salt).to_bytes()
-        passage.record(charge, content=content, sealed=plain_body(salt, body))
+        transaction.record(charge, content=content, sealed=plain_body(salt, body))
     with pytest.raises(LogTampered, match="earlier hour") as found:
         logged.verified()
     assert found.value.index == LEAVES + 1
@@ -294,7 +294,7 @@ def test_egress_works_during_verification(logged) -> None:
 
 
 def resealed(logged, leaf: int, **changes: object) -> None:
-    """By one who has the epoch's secret, and mends leaf, charge and tree, but not the signature."""
+    """The attacker has the epoch's secret and repairs everything but the signature."""
     with logged.ledger.reading() as view:
         _, sealed = view.epoch(0) or (b"", b"")
     epoch, salt = Epoch.open_sealed(0, sealed, logged.owner), bytes(32)
@@ -360,7 +360,7 @@ def test_epoch_naming_the_wrong_key_is_detected(logged) -> None:
 
 
 def test_unreadable_charges_must_be_in_hour_order(logged) -> None:
-    """Without the owner's key."""
+    """The owner's key is not given."""
     edit(logged, "UPDATE charges SET hour = hour - 1 WHERE leaf = 3")
     with pytest.raises(LogTampered, match="charge 3 is for an earlier hour") as found:
         verify_log(logged.ledger, logged.log_key.public)
@@ -397,13 +397,13 @@ def test_leaves_after_last_signature_are_counted(logged) -> None:
     note = verify_log(
         logged.ledger, logged.log_key.public, owner=logged.owner, trusted=[logged.note]
     )
-    assert note.unsigned == 0, "one kept elsewhere holds them too"
+    assert note.unsigned == 0, "a trusted checkpoint covers them too"
 
 
 def test_progress_is_reported(logged) -> None:
-    told: list[tuple[int, int]] = []
-    verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: told.append(done))
-    assert told == [(0, LEAVES)]
+    calls: list[tuple[int, int]] = []
+    verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: calls.append(done))
+    assert calls == [(0, LEAVES)]
 
 
 def test_only_latest_checkpoints_are_stored(world) -> None:
@@ -419,16 +419,16 @@ def test_only_latest_checkpoints_are_stored(world) -> None:
 
 
 def test_checkpoint_does_not_read_every_leaf(world, monkeypatch) -> None:
-    """So that a ledger with one for each caption is verified in linear time."""
+    """So a ledger with a checkpoint per caption is verified in linear time."""
     egress = world.egress()
     for _ in range(6):
         egress.reset(["hour"])
         egress.checkpoint()
-    looked: list[int] = []
+    calculated: list[int] = []
     roots = verify.frontier_root
-    monkeypatch.setattr(verify, "frontier_root", lambda f: looked.append(len(f)) or roots(f))
+    monkeypatch.setattr(verify, "frontier_root", lambda f: calculated.append(len(f)) or roots(f))
     assert world.verified().size == 6
-    assert len(looked) == 6 + 1, "one for each that is signed, and the last"
+    assert len(calculated) == 6 + 1, "one for each checkpoint, and the last one"
 
 
 BOMB = b"\x9a" + (20_000_000).to_bytes(4, "big") + b"\xa0" * 20_000_000
@@ -452,7 +452,7 @@ def test_ledger_with_cbor_bomb_is_refused_cheaply(logged, column: str, data: byt
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.value.index == 3
-    assert most < 8 * len(data), "copies of it, and nothing made of it"
+    assert most < 8 * len(data), "the data is copied but not decoded"
 
 
 @pytest.mark.parametrize("statement", ["time_s = 9e999", "time_s = 1e308", "uptime_s = -9e999"])

@@ -40,7 +40,7 @@ def exact_epsilon(mu: float, delta: float) -> mpmath.mpf:
 def test_epsilon_and_delta_match_sixty_digits(mu: float, delta: float) -> None:
     due = exact_epsilon(mu, delta)
     found = dp.epsilon_from_mu(mu=mu, delta=delta)
-    assert found >= due, "a claim below the truth"
+    assert found >= due, "the claim is below the true epsilon"
     assert found <= due * (1 + 1e-6) + 1e-300
     for epsilon in (float(due) * 0.5, float(due), float(due) * 1.5 + 1e-3):
         due_delta = exact_delta(epsilon, mu)
@@ -54,8 +54,8 @@ def test_calibration_matches_sixty_digits(mu: float, delta: float) -> None:
     if epsilon == 0:
         return
     sigma = dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=9)
-    assert exact_delta(epsilon, 6 / sigma) <= delta, "a calibration that spends too much"
-    if mu > 0.1:  # below that a spend's billionths show
+    assert exact_delta(epsilon, 6 / sigma) <= delta, "the calibration costs too much"
+    if mu > 0.1:  # below that, rounding to billionths is visible
         assert abs(sigma / (6 / mu) - 1) <= 1e-6
 
 
@@ -69,8 +69,8 @@ def test_calibration_matches_sixty_digits(mu: float, delta: float) -> None:
     ],
 )
 def test_documented_cost_of_noise_is_correct(vectors: int, sigma: float, epsilon: float) -> None:
-    spent = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
-    assert math.isclose(dp.epsilon_of_privacy_cost(spent, 1e-6), epsilon, rel_tol=1e-5)
+    cost = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
+    assert math.isclose(dp.epsilon_of_privacy_cost(cost, 1e-6), epsilon, rel_tol=1e-5)
     assert math.isclose(exact_epsilon(2 / sigma * math.sqrt(vectors), 1e-6), epsilon, rel_tol=1e-5)
 
 
@@ -91,9 +91,9 @@ def test_more_noise_or_delta_never_cost_more(a: float, b: float, delta: float) -
 @given(st.lists(st.floats(1e-1, 20), min_size=1, max_size=30))
 def test_composition_is_root_of_sum_of_squares(parts: list[float]) -> None:
     due = mpmath.sqrt(mpmath.fsum(mpmath.mpf(mu) ** 2 for mu in parts))
-    spent = sum(dp.privacy_cost(sensitivity=mu, sigma=1.0, vectors=1) for mu in parts)
+    cost = sum(dp.privacy_cost(sensitivity=mu, sigma=1.0, vectors=1) for mu in parts)
     composed, exact = (
-        dp.epsilon_of_privacy_cost(spent, 1e-6),
+        dp.epsilon_of_privacy_cost(cost, 1e-6),
         dp.epsilon_from_mu(mu=float(due), delta=1e-6),
     )
     assert math.isclose(composed, exact, rel_tol=1e-6)
@@ -136,8 +136,8 @@ def test_unbounded_cost_gives_infinite_epsilon() -> None:
 
 
 def test_label_is_privacy_only_up_to_ten() -> None:
-    spent = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
-    private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in spent.values())
+    cost = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
+    private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in cost.values())
     assert (private.word, noisy.word) == ("privacy", "noise")
     assert private.epsilon is not None
     assert private.epsilon < 10 < (noisy.epsilon or 0)

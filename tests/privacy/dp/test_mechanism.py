@@ -87,7 +87,9 @@ class MuchNoise:
 def test_noised_rows_are_integers_within_clip_norm(x: NDArray[np.float32], norm: float) -> None:
     units = noised_units(clip(x, norm), norm, NoNoise())  # type: ignore[arg-type]
     assert units.dtype == np.int64
-    assert (np.square(units).sum(axis=1) <= QUANTISATION_STEPS**2).all(), "more than was charged"
+    assert (np.square(units).sum(axis=1) <= QUANTISATION_STEPS**2).all(), (
+        "the norm is larger than what was charged"
+    )
     exact = clip(x, norm) / norm * QUANTISATION_STEPS
     assert (np.abs(units - exact) < 1 + 1e-6).all()
 
@@ -99,7 +101,7 @@ def test_noise_beyond_the_range_is_clamped(x: NDArray[np.float32], norm: float) 
 
 
 def test_neighbours_release_the_same_set_of_values() -> None:
-    """Of noise made of floats, their last bits would tell which input it was added to."""
+    """With floating-point noise, the last bits would reveal the input."""
     noise = RoundedGaussian(Fraction(2), os.urandom)
     supports = []
     for value in (0.5, 0.5000001, -1 / 3):

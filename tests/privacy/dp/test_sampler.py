@@ -1,4 +1,4 @@
-"""The sampler: exactly the rounded normal distribution, whatever the bits."""
+"""The sampler has exactly the rounded normal distribution, whatever the random bits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE = 2**64
 
 
 def stream(seed: bytes) -> Callable[[int], bytes]:
-    """Random bytes that are the same in every run, however they are asked for."""
+    """Return random bytes that are the same in every run, whatever the sizes of requests."""
     taken = 0
 
     def read(n: int) -> bytes:
@@ -32,7 +32,7 @@ def stream(seed: bytes) -> Callable[[int], bytes]:
 
 
 def scripted(*chunks: bytes) -> Callable[[int], bytes]:
-    """These bytes, each chunk as it is asked for; then noise that is the same in every run."""
+    """Return these chunks on request, and then noise that is the same in every run."""
     waiting, rest = list(chunks), stream(b"rest")
 
     def read(n: int) -> bytes:
@@ -95,7 +95,7 @@ def test_immediately_decided_words_are_correct(sigma: Fraction) -> None:
 @given(st.integers(0, WHOLE - 1), st.sampled_from(SIGMAS[:4]), st.binary(min_size=8, max_size=8))
 def test_any_bits_match_sixty_digits(word: int, sigma: Fraction, more: bytes) -> None:
     drawn = (word << 64) | int.from_bytes(more, "big")
-    # Else 128 bits do not decide it, and the sampler rightly draws more.
+    # Otherwise 128 bits are not decisive, and the sampler correctly draws more.
     assume(reference(drawn, sigma, halves=0) == reference(drawn, sigma, halves=2))
     found = RoundedGaussian(sigma, scripted(word.to_bytes(8, "big"), more)).sample(1)[0]
     assert found == reference(drawn, sigma)

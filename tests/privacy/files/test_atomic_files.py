@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and what a crash left goes."""
+"""Files are written whole or not at all, and stale drafts are deleted."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_failed_write_keeps_old_file_without_draft(tmp_path: Path) -> None:
 
 def test_only_stale_drafts_are_deleted(tmp_path: Path) -> None:
     stale, name = "0123456789abcdef", "log[1].ugsd"
-    kept = [
+    others = [
         f".{name}.{stale[:-1]}",
         f".{name}.{stale[:-1]}x",
         f".other.{stale}",
         f"{name}.{stale}",
         f".{name}.{stale}.bak",
     ]
-    for old in (*kept, f".{name}.{stale}"):
+    for old in (*others, f".{name}.{stale}"):
         (tmp_path / old).write_bytes(b"x")
         os.utime(tmp_path / old, (1, 1))
     fresh = f".{name}.{stale[::-1]}"
@@ -75,7 +75,7 @@ def test_only_stale_drafts_are_deleted(tmp_path: Path) -> None:
     os.utime(tmp_path / f".{name}.{'0' * 16}", (1, 1))
     write_atomically(tmp_path / name, b"data")
     found = {path.name for path in tmp_path.iterdir()}
-    assert found == {*kept, fresh, name, f".{name}.{'0' * 16}"}
+    assert found == {*others, fresh, name, f".{name}.{'0' * 16}"}
 
 
 def test_drafts_are_recognised_by_name() -> None:
@@ -85,17 +85,17 @@ def test_drafts_are_recognised_by_name() -> None:
 
 
 def test_folder_lock_is_exclusive(tmp_path: Path) -> None:
-    folder, done, begun = tmp_path / "made", [], threading.Event()
+    folder, done, started = tmp_path / "made", [], threading.Event()
 
     def second() -> None:
-        begun.set()
+        started.set()
         with exclusive_folder(folder, 5):
             done.append("second")
 
     thread = threading.Thread(target=second)
     with exclusive_folder(folder, 5):
         thread.start()
-        begun.wait()
+        started.wait()
         thread.join(0.2)
         done.append("first")
     thread.join()

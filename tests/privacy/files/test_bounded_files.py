@@ -1,4 +1,4 @@
-"""Files and JSON of others are read within bounds, and what is no file is not waited for."""
+"""Foreign files and JSON are read within bounds; pipes and devices are refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_file_without_size_is_read_completely() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"[" + b"0," * 11 + b"0]", "more than 10 values"),
         (json.dumps({str(n): 0 for n in range(6)}).encode(), "more than 5 keys"),
@@ -76,8 +76,8 @@ def test_file_without_size_is_read_completely() -> None:
         (b"{", "EOF"),
     ],
 )
-def test_json_beyond_bounds_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_json_beyond_bounds_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         check_json(data, max_items=10, max_keys=5)
 
 
@@ -88,7 +88,7 @@ def test_json_within_bounds_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"{", "EOF"),
         (b"[1,2,3,4]", "more than 2 values"),
@@ -97,8 +97,8 @@ def test_json_within_bounds_is_accepted() -> None:
         ("\ud800", "surrogates not allowed"),
     ],
 )
-def test_json_with_other_content_is_refused(data: bytes | str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as refused:
+def test_json_with_other_content_is_refused(data: bytes | str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
         read_json(list[int], data, max_items=2)
     assert not isinstance(refused.value, ValidationError)
     assert "secret" not in str(refused.value)
@@ -110,7 +110,7 @@ def test_matching_json_is_read() -> None:
 
 
 def test_known_logs_with_million_keys_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "kept.json"
+    path = tmp_path / "known.json"
     path.write_bytes(b"{" + b",".join(b'"%x":0' % n for n in range(10**6)) + b"}")
     with pytest.raises(ReportRejected, match="not what an earlier fleet report kept"):
         KnownLogs.load(path)

@@ -1,4 +1,4 @@
-"""A lock that somebody keeps costs a bounded wait, and one that is deleted keeps nobody out."""
+"""A held lock costs a bounded wait, and a deleted lock file still excludes others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_locked_folder_is_refused_within_timeout(tmp_path: Path, hold: Hold) -> 
 
 
 def test_deleted_lock_file_admits_only_one(tmp_path: Path) -> None:
-    """Whoever waited for the file that was deleted must wait for the next one, too."""
+    """A process that waited for a deleted lock file must wait for the next one too."""
     path, inside, most = tmp_path / "profile.npz", [], []
 
     def enter() -> None:

@@ -162,7 +162,7 @@ def test_nothing_is_created_in_another_users_folder(tmp_path: Path, depth: tuple
         make_private_folder(theirs.joinpath(*depth))
     assert not list(theirs.iterdir())
     theirs.joinpath("old").mkdir()
-    make_private_folder(theirs / "old")  # one that exists stays as it is
+    make_private_folder(theirs / "old")  # an existing folder is unchanged
 
 
 def test_nothing_is_created_where_others_may_write(tmp_path: Path) -> None:

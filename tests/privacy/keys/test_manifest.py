@@ -1,4 +1,4 @@
-"""Manifests: whatever is not exactly what the root signed, or not for now, is refused."""
+"""Manifests are refused unless they are exactly what the root signed, and valid now."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def root() -> RootKey:
 
 @pytest.fixture(scope="module")
 def signed(root: RootKey) -> bytes:
-    """The bytes that the text spells."""
+    """Decode the bytes of the text form."""
     return raw_of(sign(manifest(), root))
 
 
@@ -78,12 +78,12 @@ def text_of(raw: bytes) -> str:
 
 
 def resigned(data: bytes, root: RootKey) -> str:
-    """Bytes that the root signed, whatever they are."""
+    """Sign arbitrary bytes with the root."""
     return text_of(root.public.raw + root.sign(data, label=LABEL) + data)
 
 
-def refused(text: str, root: RootKey, told: str = ".", now_s: float = BEGIN) -> None:
-    with pytest.raises(ManifestRejected, match=told):
+def refused(text: str, root: RootKey, message: str = ".", now_s: float = BEGIN) -> None:
+    with pytest.raises(ManifestRejected, match=message):
         open_manifest(text, pin=root.public.pin, now_s=now_s, least_serial=0)
 
 
@@ -106,7 +106,7 @@ def test_flipped_byte_in_signed_manifest_is_refused(root: RootKey, signed: bytes
 def test_changed_text_is_refused(root: RootKey, data: st.DataObject) -> None:
     text = sign(manifest(), root)
     at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.characters())  # signatures differ from run to run: not to be drawn by
+    other = data.draw(st.characters())  # signatures differ between runs, so do not draw from them
     if other != text[at]:
         refused(text[:at] + other + text[at + 1 :], root)
     cut = data.draw(st.integers(0, len(text) - 1))
@@ -119,14 +119,14 @@ def test_arbitrary_text_is_refused(root: RootKey, text: str) -> None:
 
 
 def test_neither_signature_is_sufficient_alone(root: RootKey, signed: bytes) -> None:
-    """Without one, with another root's, with one of other bytes, or in the other's place."""
-    stranger = raw_of(sign(manifest(), RootKey.generate()))
+    """Replace a signature by zeros, another root's, or one over other bytes."""
+    foreign = raw_of(sign(manifest(), RootKey.generate()))
     newer = raw_of(sign(manifest(serial=8), root))
     ed25519, mldsa = (PUBLIC, PUBLIC + 64), (PUBLIC + 64, SIGNED)
-    for (start, end), told in ((ed25519, "Ed25519"), (mldsa, "ML-DSA-65")):
-        for other in (bytes(len(signed)), stranger, newer):
+    for (start, end), algorithm in ((ed25519, "Ed25519"), (mldsa, "ML-DSA-65")):
+        for other in (bytes(len(signed)), foreign, newer):
             forged = signed[:start] + other[start:end] + signed[end:]
-            refused(text_of(forged), root, f"{told} signature does not verify")
+            refused(text_of(forged), root, f"{algorithm} signature does not verify")
         refused(text_of(signed[:start] + signed[end:]), root)
     swapped = signed[:PUBLIC] + signed[PUBLIC + 64 : SIGNED] + signed[PUBLIC : PUBLIC + 64]
     refused(text_of(swapped + signed[SIGNED:]), root, "does not verify")
@@ -141,13 +141,13 @@ def test_root_with_one_forged_key_is_another_root(root: RootKey) -> None:
     other_half = RootKey(Ed25519PrivateKey.generate(), ours[1])
     for liar in (forger, half, other_half):
         refused(sign(manifest(), liar), honest, "the manifest was signed by root ugsd-root1:")
-        # With our public keys in front, though not our signatures:
+        # With our public keys, but without our signatures:
         forged = honest.public.raw + raw_of(sign(manifest(), liar))[PUBLIC:]
         refused(text_of(forged), honest, "does not verify")
 
 
 def test_half_signatures_fail_for_another_root() -> None:
-    """Ed25519's keys are shared by two roots; what one signed must not serve the other."""
+    """Two roots share an Ed25519 key; the signature of one must not be valid for the other."""
     shared = Ed25519PrivateKey.generate()
     one, two = (RootKey(shared, MLDSA65PrivateKey.generate()) for _ in range(2))
     first, second = raw_of(sign(manifest(), one)), raw_of(sign(manifest(), two))
@@ -190,7 +190,7 @@ def test_newest_valid_key_is_used() -> None:
         with pytest.raises(ManifestRejected, match=r"none of the manifest's keys"):
             both.key_at(now_s)
     together = manifest(keys=tuple(k.model_copy(update={"not_before_s": 5}) for k in both.keys))
-    assert together.key_at(BEGIN) == KEYS[1], "of keys that begin together, the last"
+    assert together.key_at(BEGIN) == KEYS[1], "the last of keys that start together"
 
 
 windows = st.tuples(st.integers(0, 50), st.integers(1, 50)).map(lambda w: (w[0], w[0] + w[1]))
@@ -250,7 +250,7 @@ def test_invalid_manifest_is_refused_though_signed(root: RootKey, fault: str) ->
         now_s=BEGIN,
         least_serial=0,
     )
-    assert opened.serial == 7, "without the fault it is read"
+    assert opened.serial == 7, "without the mistake it is accepted"
 
 
 def test_noncanonical_bytes_are_refused_though_signed(root: RootKey) -> None:

@@ -108,7 +108,7 @@ def test_transcript_includes_the_key_that_opened_hello(
     other = VerifierKey.generate()
     client, server = ClientChannel(verifier_key.public), ServerChannel(other, verifier_key)
     hello = client.hello()
-    client._pinned = other.public  # what a device would take that pinned the other
+    client._pinned = other.public  # as if the device had pinned the other key
     with pytest.raises(HandshakeFailed):
         client.receive_hello(server.receive_hello(hello, b""))
 

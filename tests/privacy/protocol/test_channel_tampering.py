@@ -179,7 +179,7 @@ def test_replayed_reordered_dropped_and_reflected_frames_are_rejected(connect: C
     with pytest.raises(FrameRejected):
         server.open(second)
     client, server = connect()
-    _, reflected = client.seal(b"0"), client.seal(b"1")  # as many as the server has sent, and one
+    _, reflected = client.seal(b"0"), client.seal(b"1")  # one more than the server has sent
     with pytest.raises(FrameRejected):
         client.open(reflected)
 
@@ -187,7 +187,9 @@ def test_replayed_reordered_dropped_and_reflected_frames_are_rejected(connect: C
 def test_frames_of_another_session_or_direction_are_rejected(connect: Connect) -> None:
     (client, server), (other_client, other_server) = connect(), connect()
     for device, verifier in ((client, server), (other_client, other_server)):
-        device.open(verifier.seal(b"in step"))  # after the welcome, so that both ways are at 2
+        device.open(
+            verifier.seal(b"in step")
+        )  # so that both directions are at frame 2 after the welcome
         verifier.open(device.seal(b"in step"))
         verifier.open(device.seal(b"in step"))
     for reader, foreign in (
@@ -209,7 +211,7 @@ def test_frames_of_another_session_or_direction_are_rejected(connect: Connect) -
         b"\0\1a" + bytes(2028),  # larger than the constant size
         b"\4\0a" + bytes(1004),  # of the constant size, with a length beyond it
         b"\0\1a" + bytes(1003) + b"\1",  # of the constant size, with padding that is not zero
-        b"\0\1a" + bytes(100),  # no size of ours
+        b"\0\1a" + bytes(100),  # not a frame size
     ],
 )
 def test_authentic_frames_of_wrong_shape_are_rejected(connect: Connect, inside: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A log's tree without a ledger, for tests of who signs it."""
+"""A log's tree without a ledger, for tests of signatures."""
 
 from __future__ import annotations
 

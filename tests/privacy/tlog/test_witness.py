@@ -1,4 +1,4 @@
-"""A witness signs no smaller and no forked tree, whatever is asked and whenever it dies."""
+"""A witness never signs a smaller or forked tree, whatever the requests and even if killed."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def test_cosignature_binds_text_time_and_witness(tree: Tree, key: WitnessKey) ->
         with pytest.raises(LogTampered):
             verify_cosignature(f"{note}{name} {base64.b64encode(changed).decode()}\n", key.public)
     assert with_cosignatures(note, line * 2, key.public) == note + line
-    strangers = cosign(text, WitnessKey.generate(), NOW_S)
-    assert with_cosignatures(note, strangers + line, key.public) == note + line
-    for lines in ("", strangers, "— x\n", line[:-1]):
+    foreign_line = cosign(text, WitnessKey.generate(), NOW_S)
+    assert with_cosignatures(note, foreign_line + line, key.public) == note + line
+    for lines in ("", foreign_line, "— x\n", line[:-1]):
         with pytest.raises(LogTampered):
             with_cosignatures(note, lines, key.public)
 
@@ -145,7 +145,7 @@ def test_smaller_forked_and_malformed_trees_are_refused(
 ) -> None:
     assert witness.add_checkpoint(tree.ask(0, 9)).status == 200
     fork = Tree(log_key, "fork", fork=5)
-    stranger = Tree(LogKey.generate())
+    unknown = Tree(LogKey.generate())
     good = AddCheckpoint.from_bytes(tree.ask(9, 20))
 
     def changed(**fields: object) -> bytes:
@@ -153,7 +153,7 @@ def test_smaller_forked_and_malformed_trees_are_refused(
         return AddCheckpoint(**given).to_bytes()  # type: ignore[arg-type]
 
     text = good.note.partition("\n\n")[0] + "\n"
-    forged = stranger.note(20).replace(stranger.key.public.origin, log_key.public.origin)
+    forged = unknown.note(20).replace(unknown.key.public.origin, log_key.public.origin)
     name = log_key.public.origin
     key_id = base64.b64encode(log_key.public.key_id + bytes(64)).decode()
     for status, body in [
@@ -165,7 +165,7 @@ def test_smaller_forked_and_malformed_trees_are_refused(
         (422, changed(proof=good.proof[:-1])),
         (422, changed(proof=(*good.proof, bytes(32)))),
         (422, changed(proof=good.proof[::-1])),
-        (404, stranger.ask(9, 20)),
+        (404, unknown.ask(9, 20)),
         (403, changed(note=forged)),
         (403, changed(note=good.note + f"— {name} {key_id}\n")),
         (403, changed(note=text + "\n— other AAAAAAAA\n")),
@@ -224,7 +224,7 @@ _TREES = [Tree(_LOG), Tree(_LOG, "a", fork=13), Tree(_LOG, "b", fork=2)]
 
 
 def _race(folder: Path, vkey_file: Path, seed: int, out: object) -> None:
-    """One process of a witness, asked at random for two trees that fork."""
+    """Run one process of a witness, with random requests for two forked trees."""
     log_key = LogKey.load(vkey_file)
     trees = [Tree(log_key), Tree(log_key, "fork", fork=3)]
     key, state = open_witness(folder)
@@ -258,7 +258,7 @@ def test_threads_and_processes_cosign_one_log(tmp_path: Path, log_key: LogKey) -
     for size, root in signed:
         roots.setdefault(size, set()).add(root)
     assert max(roots) > 3
-    assert all(len(found) == 1 for found in roots.values()), "two roots of one size"
+    assert all(len(found) == 1 for found in roots.values()), "two roots were cosigned for one size"
     trees = [Tree(log_key), Tree(log_key, "fork", fork=3)]
     assert any(
         all(root == open_checkpoint(tree.note(size), log_key.public).root for size, root in signed)
@@ -289,7 +289,7 @@ def _die_at(folder: Path, vkey_file: Path, point: str) -> None:
 
         module._Latest.replace = dying  # type: ignore[method-assign]
     Witness(key, [log_key.public], state).add_checkpoint(Tree(log_key).ask(9, 20))
-    os.kill(os.getpid(), signal.SIGKILL)  # after it is on disk, before it answers
+    os.kill(os.getpid(), signal.SIGKILL)  # once the state is on disk, before the answer
 
 
 @pytest.mark.parametrize(

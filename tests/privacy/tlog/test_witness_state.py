@@ -1,4 +1,4 @@
-"""A witness that forgot, or is not the one it was, signs nothing."""
+"""A witness that lost its state, or has another key, signs nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tree(log_key: LogKey) -> Tree:
 
 @pytest.fixture
 def folder(tmp_path: Path, tree: Tree) -> Path:
-    """Of a witness that cosigned three leaves."""
+    """The folder of a witness that cosigned three leaves."""
     folder = tmp_path / "w"
     assert answered(folder, tree.ask(0, 3), tree) == 200
     return folder
@@ -77,7 +77,7 @@ def nothing() -> closing:  # type: ignore[type-arg]
 
 
 FRESH = (emptied, Path.unlink)
-"""What is there then may be made anew, for another key."""
+"""After these, the state may be created again for another key."""
 
 
 def test_running_witness_without_state_signs_nothing(folder: Path, tree: Tree) -> None:
@@ -153,19 +153,19 @@ def test_cosigned_state_and_journal_removal_are_synced(
 
 def test_concurrent_decisions_are_serialized(folder: Path, tree: Tree) -> None:
     _, state = open_witness(folder)
-    origin, sizes, begun = tree.key.public.origin, [], threading.Event()
+    origin, sizes, started = tree.key.public.origin, [], threading.Event()
 
     def second() -> None:
-        begun.set()
+        started.set()
         with state.transaction(origin) as latest:
             sizes.append(latest.size)
 
     thread = threading.Thread(target=second)
     with state.transaction(origin) as latest:
         thread.start()
-        begun.wait()
+        started.wait()
         thread.join(0.3)
-        assert not sizes, "it looked at what the first is about to replace"
+        assert not sizes, "it read the state that the first was replacing"
         latest.replace(tree.checkpoint(9), tree.note(9))
     thread.join()
     assert sizes == [9]
