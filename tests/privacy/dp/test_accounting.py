@@ -38,11 +38,11 @@ def exact_epsilon(mu: float, delta: float) -> mpmath.mpf:
 
 @pytest.mark.parametrize(("mu", "delta"), GRID)
 def test_epsilon_and_delta_match_sixty_digits(mu: float, delta: float) -> None:
-    due = exact_epsilon(mu, delta)
+    expected = exact_epsilon(mu, delta)
     found = dp.epsilon_from_mu(mu=mu, delta=delta)
-    assert found >= due, "the claim is below the true epsilon"
-    assert found <= due * (1 + 1e-6) + 1e-300
-    for epsilon in (float(due) * 0.5, float(due), float(due) * 1.5 + 1e-3):
+    assert found >= expected, "the claim is below the true epsilon"
+    assert found <= expected * (1 + 1e-6) + 1e-300
+    for epsilon in (float(expected) * 0.5, float(expected), float(expected) * 1.5 + 1e-3):
         due_delta = exact_delta(epsilon, mu)
         found_delta = dp.delta_from_mu(epsilon=epsilon, mu=mu)
         assert abs(found_delta - due_delta) <= 1e-6 * due_delta + mpmath.mpf(10) ** -300
@@ -90,11 +90,11 @@ def test_more_noise_or_delta_never_cost_more(a: float, b: float, delta: float) -
 
 @given(st.lists(st.floats(1e-1, 20), min_size=1, max_size=30))
 def test_composition_is_root_of_sum_of_squares(parts: list[float]) -> None:
-    due = mpmath.sqrt(mpmath.fsum(mpmath.mpf(mu) ** 2 for mu in parts))
+    expected = mpmath.sqrt(mpmath.fsum(mpmath.mpf(mu) ** 2 for mu in parts))
     cost = sum(dp.privacy_cost(sensitivity=mu, sigma=1.0, vectors=1) for mu in parts)
     composed, exact = (
         dp.epsilon_of_privacy_cost(cost, 1e-6),
-        dp.epsilon_from_mu(mu=float(due), delta=1e-6),
+        dp.epsilon_from_mu(mu=float(expected), delta=1e-6),
     )
     assert math.isclose(composed, exact, rel_tol=1e-6)
     assert dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=4) == 10**9

@@ -109,10 +109,10 @@ def test_ties_are_broken_only_by_further_bits(sigma: Fraction, k: int) -> None:
         pytest.skip("beyond the reach of 64 bits")
     second, third = divmod(above, 2**64)
     chunks = [word.to_bytes(8, "big"), second.to_bytes(8, "big")]
-    for bump, due in ((-2, k), (2, k + 1)):
+    for bump, expected in ((-2, k), (2, k + 1)):
         last = ((third << 64) + bump * 2**64) % 2**128
         noise = RoundedGaussian(sigma, scripted(*chunks, last.to_bytes(16, "big")))
-        assert noise.sample(1)[0] == due
+        assert noise.sample(1)[0] == expected
 
 
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
@@ -137,10 +137,10 @@ def test_a_million_samples_fit_the_distribution(sigma: Fraction) -> None:
     step = max(1, reach // 20)
     edges = [*range(-reach, reach + 1, step)]
     cumulative = [0.0, *(float(exact_cdf(k, sigma, 20)) for k in edges), 1.0]
-    due = count * np.diff(cumulative)
+    expected = count * np.diff(cumulative)
     found = np.histogram(samples, bins=[-np.inf, *(k + 0.5 for k in edges), np.inf])[0]
-    keep = due >= 5
-    statistic = float(((found - due)[keep] ** 2 / due[keep]).sum())
+    keep = expected >= 5
+    statistic = float(((found - expected)[keep] ** 2 / expected[keep]).sum())
     from scipy.stats import chi2
 
     assert chi2.sf(statistic, int(keep.sum()) - 1) > 1e-4
@@ -149,10 +149,10 @@ def test_a_million_samples_fit_the_distribution(sigma: Fraction) -> None:
 
 def test_sixteen_threads_share_one_sampler() -> None:
     noise = RoundedGaussian(Fraction(0.6) * 127, lambda n: hashlib.shake_256(b"same").digest(n))
-    due, wrong = noise.sample(500), []
+    expected, wrong = noise.sample(500), []
 
     def draw() -> None:
-        if not (noise.sample(500) == due).all():
+        if not (noise.sample(500) == expected).all():
             wrong.append(1)
 
     threads = [threading.Thread(target=draw) for _ in range(16)]
