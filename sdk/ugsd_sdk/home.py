@@ -16,10 +16,10 @@ from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import BlockDecisionRow, Ledger, UserBudget
 from ugsd_privacy.reasons import Reason
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.settings.config import AuditSettings
 

@@ -53,9 +53,9 @@ def run(
     on SIGINT or SIGTERM.
     """
     from ugsd_privacy.errors import PrivacyError
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import open_witness
     from ugsd_privacy.tlog.witness import Witness
-    from ugsd_privacy.tlog.witness_state import open_witness
 
     from ugsd_server.errors import ServerError
     from ugsd_server.witness import WitnessServer

@@ -12,6 +12,7 @@ from selenium.webdriver import Chrome
 from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import BlockDecisionRow, Ledger
@@ -23,7 +24,6 @@ from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.html import report_html
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Verification
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.browser.browsing import BROWSER, DRIVER, browsing
 from tests.browser.words import DAY_S, NOW_S, PIECES, SENTENCES, USER

@@ -23,10 +23,11 @@ from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,

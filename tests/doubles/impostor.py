@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ugsd_privacy.audit.export import export_log
+from ugsd_privacy.keys.log import LogKey, LogPublicKey, NotePublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey, NotePublicKey
 
 
 class Named(NotePublicKey):

@@ -17,12 +17,12 @@ from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import LogSummary, verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger, Uptime, UserBudget
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 
 settings.register_profile("privacy", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("privacy")

@@ -159,7 +159,7 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
         )
 
         device.manifest.write_bytes(old_manifest)  # the thief's way back
-        with pytest.raises(VerifierUntrusted, match="serial 1, and 2 was seen already"):
+        with pytest.raises(VerifierUntrusted, match="serial 1, but this device has seen 2"):
             device.dial_again(thief.url)
         caption = device.captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate

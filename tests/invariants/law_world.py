@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from ugsd_privacy.audit.bodies import BodyReader
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.doubles.recording_proxy import (
     BINARY,

@@ -24,10 +24,10 @@ import pytest
 from ugsd_privacy.audit.bodies import BodyReader, Epoch
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView
 from ugsd_privacy.protocol.channel import HELLO_BYTES
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 

@@ -18,8 +18,8 @@ import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger, Uptime
-from ugsd_privacy.tlog.log_keys import LogKey
 
 HOUR_S = 3600.0
 FAULTY, CROWDED = 60_000, 40_000
@@ -142,7 +142,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.keys.owner import OwnerKey

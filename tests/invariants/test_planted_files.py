@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
+from ugsd_privacy.keys.witness import open_witness
 from ugsd_privacy.reports.known_logs import KnownLogs
-from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_sdk.cli import main
 from ugsd_sdk.errors import ConfigError, ProfileError
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile

@@ -21,6 +21,7 @@ from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.files.key_files import to_text
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import (
     _LABEL,
     _PREFIX,
@@ -43,7 +44,6 @@ from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.cli.audit_verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
 from ugsd_sdk.connection.embedded import EmbeddedVerifier

@@ -20,7 +20,6 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     Verdict,
 )
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.caption_output import caption_text
 from ugsd_sdk.decoding.events import TokenSource

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
@@ -138,10 +138,10 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
     tmp_path: Path,
 ) -> None:
     from ugsd_privacy.audit.verify import verify_log
+    from ugsd_privacy.keys.log import LogKey
     from ugsd_privacy.keys.owner import OwnerKey
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_privacy.protocol.channel import ClientChannel
-    from ugsd_privacy.tlog.log_keys import LogKey
     from ugsd_sdk.settings.config import AuditSettings
 
     home, verifier = Home.from_path(tmp_path / "new"), VerifierKey.generate().public

@@ -25,11 +25,11 @@ from ugsd_privacy.audit.records import BLOCK_FIELDS, EgressRecord, Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, SigningTransaction
 from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
 from ugsd_privacy.protocol.messages import Block, Disclosure, encode
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.bench.measured_process import measured_environment

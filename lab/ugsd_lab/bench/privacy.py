@@ -19,12 +19,12 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import epsilon_of_privacy_cost, privacy_cost
 from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile

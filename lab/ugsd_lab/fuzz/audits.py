@@ -14,6 +14,7 @@ from typing import Any
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
 from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.cbor import encode_item
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.model import (
@@ -27,7 +28,6 @@ from ugsd_privacy.reports.model import (
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from numpy.typing import NDArray
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, open_manifest, sign
 from ugsd_privacy.keys.root import RootKey
 from ugsd_privacy.keys.verifier import VerifierKey
@@ -39,7 +40,6 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
 )
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import leaf_hash, node_hash
 from ugsd_server.session import Close, Reply, VerifierSession, Work
 from ugsd_server.verifier import Cache, VerifierInfo

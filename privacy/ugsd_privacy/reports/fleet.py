@@ -17,6 +17,8 @@ from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
 from ugsd_privacy.files.bounded_files import open_regular
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.known_logs import KnownLog
@@ -30,8 +32,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosigned
 
 __all__ = [
     "Device",

@@ -14,11 +14,11 @@ from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bounded, write_atomically
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetRow
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 
 __all__ = ["KnownLog", "KnownLogs"]

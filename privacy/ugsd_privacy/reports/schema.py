@@ -9,9 +9,9 @@ from pydantic import Field, TypeAdapter
 
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, ReportRejected
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 
 __all__ = ["MAX_REPORT_BYTES", "AnyReport", "read_report", "report_schema"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.offline import ExportSummary
     from ugsd_privacy.audit.receipts import Consistency, Receipt
     from ugsd_privacy.audit.verify import LogSummary
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import WitnessPublicKey
 
     from ugsd_sdk.home import Home
 
@@ -74,8 +74,8 @@ def verify(
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
     from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import WitnessPublicKey
 
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
@@ -122,7 +122,7 @@ def _place(home: Path | None, config: Path | None) -> Home:
 
 
 def _own_key(place: Home) -> LogPublicKey:
-    from ugsd_privacy.tlog.log_keys import LogKey
+    from ugsd_privacy.keys.log import LogKey
 
     if not place.log_key.exists():
         fail("a receipt holds no key: name the log's with --log-key")
@@ -139,9 +139,9 @@ def _verify_home(
 ) -> None:
     from ugsd_privacy.audit.cosigned import CosignedNotes
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys.log import LogKey
     from ugsd_privacy.tlog.checkpoint import open_checkpoint
     from ugsd_privacy.tlog.cosignature import verify_cosigned
-    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.cli.progress import progress_bar
     from ugsd_sdk.reports.verification import open_view, owner_of, verify_home

@@ -50,7 +50,7 @@ def cosign(
     The device connects to nobody: carry the request as you like, say
     `curl --data-binary @ask https://witness/add-checkpoint > answer`.
     """
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
+    from ugsd_privacy.keys.witness import WitnessPublicKey
 
     public = WitnessPublicKey.load(witness_key)
     with open_log(home, config) as log:
@@ -106,9 +106,9 @@ def witness(
     HTTP.
     """
     from ugsd_privacy.files.atomic_files import read_bounded, write_atomically
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import open_witness
     from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, Witness
-    from ugsd_privacy.tlog.witness_state import open_witness
 
     if request is None and response is not None:
         raise typer.BadParameter("--response is to a --request; name it")

@@ -76,9 +76,9 @@ def fleet(
     export of it came though one was kept, and where a report is contradicted, or says that its log
     does not verify.
     """
+    from ugsd_privacy.keys.witness import WitnessPublicKey
     from ugsd_privacy.reports.fleet import merge_rows, verify_device
     from ugsd_privacy.reports.wording import verdict
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
 

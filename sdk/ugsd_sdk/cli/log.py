@@ -13,8 +13,8 @@ from ugsd_privacy.output.terminal import print_error, print_json, print_line
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, settings_from
 
 if TYPE_CHECKING:
+    from ugsd_privacy.keys.log import LogKey
     from ugsd_privacy.ledger import Ledger
-    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.home import Home
 
@@ -196,7 +196,7 @@ class OpenLog:
 @contextmanager
 def open_log(home: Path | None, config: Path | None) -> Iterator[OpenLog]:
     """The log of the home that the options name; ends the command where nothing has left yet."""
-    from ugsd_privacy.tlog.log_keys import LogKey
+    from ugsd_privacy.keys.log import LogKey
 
     from ugsd_sdk.home import Home
 

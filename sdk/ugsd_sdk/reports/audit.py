@@ -13,6 +13,7 @@ from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp.accounting import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import BlockDecisionRow, LedgerView, Uptime, system_uptime
 from ugsd_privacy.ledger.decisions import MAX_DECISIONS
 from ugsd_privacy.protocol.messages import Disclosure
@@ -21,7 +22,6 @@ from ugsd_privacy.reports.entries import Entry, Period, read_entries
 from ugsd_privacy.reports.model import Protection, Report
 from ugsd_privacy.reports.parts import Verification
 from ugsd_privacy.reports.wording import plural
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.home import Home

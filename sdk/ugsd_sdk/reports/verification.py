@@ -9,9 +9,9 @@ from pathlib import Path
 from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.verify import LogSummary, Progress, verify_view
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerView
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.home import Home
 

@@ -8,8 +8,8 @@ import pytest
 from ugsd_lab.bench.log import BLOCK_TOKENS, write_log
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 
 
 def test_what_is_measured_is_the_verification_of_a_log_that_verifies(tmp_path: Path) -> None:

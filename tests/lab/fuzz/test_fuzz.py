@@ -13,8 +13,8 @@ from ugsd_lab.fuzz.targets import TARGETS, Case, Target
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import decode_record
 from ugsd_privacy.errors import LogTampered, PrivacyError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 
 
 def test_ten_thousand_hostile_frames_meet_typed_errors_in_bounded_time_and_memory() -> None:

@@ -246,7 +246,7 @@ def test_a_checkpointed_log_is_followed(begun) -> None:
 def test_no_reader_of_files_opens_a_ledger_in_use(begun, name: str) -> None:
     """Closing it would drop SQLite's locks."""
     path = begun.ledger.path.with_name(name)
-    with pytest.raises(OSError, match="a ledger that this process is using"):
+    with pytest.raises(OSError, match="a ledger that this process has open"):
         open_regular(path)
     begun.ledger.close()
     if path.exists():
@@ -492,7 +492,7 @@ assert os.path.exists(str(ledger.path) + "-wal")
 @forks
 def test_a_child_seals_nothing_on_its_parents_session(begun) -> None:
     said = in_child(lambda: send(begun).record)()
-    assert said.startswith("ChannelClosed: this session belongs to the process")
+    assert said.startswith("ChannelClosed: this session belongs to the parent")
     assert begun.server.open(send(begun).data), "the parent's goes on"
 
 

@@ -24,10 +24,10 @@ from ugsd_privacy.errors import (
     LedgerUnavailable,
     LogTampered,
 )
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel
-from ugsd_privacy.tlog.log_keys import LogKey
 
 DAY_S = 86_400
 
@@ -39,7 +39,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.keys.owner import OwnerKey

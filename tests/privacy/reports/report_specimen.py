@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.keys.log import LogPublicKey, log_origin
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
@@ -20,7 +21,6 @@ from ugsd_privacy.reports.model import (
     Word,
 )
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.tlog.log_keys import LogPublicKey, log_origin
 
 NOON = 1_767_009_600
 """2025-12-29 12:00 UTC."""

@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from ugsd_privacy.audit.export import export_log
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet import (
     Device,
@@ -29,12 +31,10 @@ from ugsd_privacy.reports.markdown import fleet_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.wording import fleet_verdict
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.privacy.reports.report_world import report_of, send
 
-FAILED = Verification(outcome="failed", message="charge 1 is not what record 1 says", index=1)
+FAILED = Verification(outcome="failed", message="charge 1 differs from record 1", index=1)
 
 
 class Sender:
@@ -132,7 +132,11 @@ def test_last_weeks_export_sent_again_is_told_from_this_weeks(hall: Sender) -> N
 def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
     old, report, kept = hall.export("old.ugsd"), hall.report(), hall.kept()
     hall.leave()
-    failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, 2 are here", 2)
+    failed(
+        Device("hall", hall.report(), old),
+        "truncated: 4 leaves were signed, but only 2 are here",
+        2,
+    )
     failed(
         Device("hall", report, known=hall.kept()), "rolled back: 4 records were kept, 2 are here"
     )
@@ -173,10 +177,10 @@ def test_forks_are_told(hall: Sender, forked: Sender) -> None:
     hall.leave()
     export, kept = hall.export("mine.ugsd"), hall.kept()
     assert verify_device(Device("hall", hall.report(), export, kept)).verification.size == 4
-    failed(Device("hall", forked.report(), export), "not all those that were signed", 0)
-    failed(Device("hall", export=forked.export(), known=kept), "not all those that were signed", 0)
+    failed(Device("hall", forked.report(), export), "differ from what was signed", 0)
+    failed(Device("hall", export=forked.export(), known=kept), "differ from what was signed", 0)
     failed(Device("hall", forked.report(), known=kept), "forked: another log of 4 records")
-    failed(Device("hall", export=export, others=(forked.note,)), "not all those that were", 0)
+    failed(Device("hall", export=export, others=(forked.note,)), "differ from what was", 0)
 
 
 def test_of_several_exports_the_longest_is_kept(hall: Sender) -> None:
@@ -234,7 +238,7 @@ def test_what_cannot_be_read_is_a_row_of_its_own(hall: Sender) -> None:
 def test_a_witness_that_is_asked_for_must_have_cosigned(hall: Sender) -> None:
     stranger = WitnessKey.generate().public
     row = verify_device(Device("hall", export=hall.export()), [stranger])
-    assert "cosigned no checkpoint" in row.verification.message
+    assert "cosigned none" in row.verification.message
 
 
 def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
@@ -249,7 +253,7 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
         assert "1 unverified report of a log that does NOT verify" in text
         plain = re.sub("<.*?>", "", text)
-        assert "which nothing proves, are: does NOT verify at record 1: charge 1 is not" in plain
+        assert "which nothing proves, are: does NOT verify at record 1: charge 1 differs" in plain
     assert name_of_log(sound.claims) == hall.world.log_key.public.origin
     with pytest.raises(ReportRejected, match="neither"):
         merge_rows([])

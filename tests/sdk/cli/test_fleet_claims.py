@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
 from ugsd_privacy.reports import claims
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 from ugsd_sdk.cli import main
 
 from tests.sdk.cli.test_foreign_numbers import KEY, LEAF, MOST, TOTAL, export_bytes, report_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.cli import main
 
 from tests.doubles.impostor import forged_export, impostor_of

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, read_item, seal_text
 from ugsd_privacy.cbor import encode_item
 from ugsd_privacy.errors import PrivacyError, ReportRejected
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import LedgerRow
 from ugsd_privacy.reports import fleet as fleet_module
 from ugsd_privacy.reports.entries import Entry, total_of
@@ -28,7 +29,6 @@ from ugsd_privacy.reports.model import ReasonRow
 from ugsd_privacy.reports.parts import Amounts
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes
 from ugsd_sdk.cli import main

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.reports.schema import read_report
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import AlwaysEscalate

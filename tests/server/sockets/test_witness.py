@@ -18,12 +18,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessPublicKey, open_witness
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosignature
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import verify_cosignature
 from ugsd_privacy.tlog.merkle import leaf_hash
 from ugsd_privacy.tlog.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_server import witness as witness_server
 from ugsd_server.cli import main
 from ugsd_server.errors import ListenFailed, ServerError
@@ -263,5 +263,5 @@ def test_witness_command_reports_errors(
     assert "no key file at no/such/file" in capsys.readouterr().err
     (tmp_path / "w" / "witness.sqlite3").unlink()
     assert main([*arguments, log_key.public.to_text()]) == 1
-    assert "forgot what it cosigned" in capsys.readouterr().err
+    assert "no longer knows what it cosigned" in capsys.readouterr().err
     assert main(["witness"]) == 2

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 from ugsd_sdk.cli import main
 from ugsd_sdk.home import Home
@@ -74,7 +74,7 @@ def test_a_log_that_is_shorter_than_a_checkpoint_kept_elsewhere_is_named(
     capsys.readouterr()
     for arguments in (["verify", file], ["verify"]):
         assert audit(*arguments, "--checkpoint", note, home=backup) == 1
-        assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
+        assert "truncated: 12 leaves were signed, but only 6 are here" in capsys.readouterr().err
     assert audit("export", tmp_path / "other", "--since", note, home=backup) == 1
     assert not (tmp_path / "other").exists()
     assert audit("export", "--tiles", tiles, home=backup) == 1

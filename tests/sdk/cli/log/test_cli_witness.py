@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.witness import AddCheckpoint
 
 from tests.sdk.cli.log.commands import Carrier, Out, audit, leave_from
@@ -35,7 +36,7 @@ def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refuse
     carrier, file = Carrier(tmp_path / "carried", log_key, capsys), tmp_path / "log.ugsd"
     carrier.learn_key()
     assert audit("verify", "--witness-key", carrier.key, home=home) == 1
-    assert "cosigned no checkpoint" in capsys.readouterr().err
+    assert "cosigned none of these checkpoints" in capsys.readouterr().err
     assert audit(*carrier.asking(), home=home) == 0
     assert carrier.witnessed() == 0
     capsys.readouterr()
@@ -69,7 +70,7 @@ def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refuse
     shutil.copytree(backup / "ledger", home / "ledger")
     (home / "ledger.anchor").write_bytes((backup / "ledger.anchor").read_bytes())
     assert audit("verify", home=home) == 1
-    assert "truncated: 12 leaves were signed, 6 are here" in capsys.readouterr().err
+    assert "truncated: 12 leaves were signed, but only 6 are here" in capsys.readouterr().err
     assert audit("report", "--format", "md", "--out", tmp_path / "r.md", home=home) == 1
     assert "NOT verify at record 6" in (tmp_path / "r.md").read_text("utf-8")
     assert audit(*carrier.asking(), home=home) == 1
@@ -123,7 +124,7 @@ def test_a_witness_is_begun_by_its_key_and_asked_with_all_it_needs(
     assert "--request" in capsys.readouterr().err
     (tmp_path / "w" / "witness.sqlite3").write_bytes(b"")
     assert audit("witness", *state) == 1
-    assert "forgot what it cosigned" in capsys.readouterr().err
+    assert "no longer knows what it cosigned" in capsys.readouterr().err
 
 
 def test_another_log_of_the_size_that_was_cosigned_is_refused_and_no_answer_written(
@@ -136,7 +137,7 @@ def test_another_log_of_the_size_that_was_cosigned_is_refused_and_no_answer_writ
         note = sign_checkpoint(3, root, key)
         carrier.request.write_bytes(AddCheckpoint(old, (), note).to_bytes())
         assert carrier.witnessed() == code
-    assert "refused (409): not the tree of 3 leaves" in capsys.readouterr().err
+    assert "refused (409): another tree of 3 leaves" in capsys.readouterr().err
     assert not carrier.response.exists()
 
 
