@@ -136,7 +136,11 @@ def test_new_keys_may_start_later(made: Run, tmp_path: Path) -> None:
         ("manifest --root-key root.key --out m verifier.key.pub verifier.key.pub", 1, "twice"),
         ("manifest --root-key root.key --out m --days 0 verifier.key.pub", 2, "--days"),
         ("manifest --root-key root.key --out m --not-before soon verifier.key.pub", 2, "soon"),
-        ("manifest-show verifier.manifest --root ugsd-root1:AAAA", 1, "a root's pin must have 32 bytes"),
+        (
+            "manifest-show verifier.manifest --root ugsd-root1:AAAA",
+            1,
+            "root's pin must have 32 bytes",
+        ),
         ("manifest-show none --root root.key.pin", 1, "no manifest at none"),
         (
             "manifest --root-key root.key --out verifier.manifest --serial 1 verifier.key.pub",

@@ -202,7 +202,7 @@ def test_erasure_limit_excludes_its_own_second(logged) -> None:
 
 def test_erasure_ignores_concurrent_appends(logged, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may append forever."""
-    once, calls = OwnerActs._erased, []
+    once, calls = OwnerActs._erase_batch, []
 
     def erased(self, **chosen):
         done = once(self, **chosen)

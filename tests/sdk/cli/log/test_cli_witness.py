@@ -74,14 +74,14 @@ def test_a_log_is_cosigned_by_files_and_a_rollback_against_its_witness_is_refuse
     assert audit("report", "--format", "md", "--out", tmp_path / "r.md", home=home) == 1
     assert "NOT verify at record 6" in (tmp_path / "r.md").read_text("utf-8")
     assert audit(*carrier.asking(), home=home) == 1
-    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
+    assert "rolled back: the witness cosigned 12 leaves, but only 6" in capsys.readouterr().err
 
     # The whole home is restored: the witness itself finds that.
     assert audit(*carrier.asking(), home=backup) == 0
     assert carrier.witnessed() == 1
     assert "this witness is at 12 passages" in capsys.readouterr().err
     assert audit(*carrier.taking(), home=backup) == 1
-    assert "rolled back: the witness cosigned 12 leaves, 6" in capsys.readouterr().err
+    assert "rolled back: the witness cosigned 12 leaves, but only 6" in capsys.readouterr().err
 
     # And goes on from there: it has forked.
     leave_from(backup)
