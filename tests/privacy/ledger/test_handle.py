@@ -280,7 +280,7 @@ def test_a_ledger_with_two_names_is_not_opened(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger").open().close()
     path = tmp_path / "ledger/ledger.sqlite3"
     (tmp_path / "second").hardlink_to(path)
-    with pytest.raises(LedgerUnavailable, match=r"2 names .* delete the other names"):
+    with pytest.raises(LedgerUnavailable, match=r"2 hard links.* delete the others"):
         Ledger(tmp_path / "ledger").open()
 
 

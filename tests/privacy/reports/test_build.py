@@ -73,7 +73,7 @@ def test_a_caption_counts_whole_where_its_first_frame_left(world) -> None:
     before = report_of(world, period=Period(0, int(world.now_s) - DAY_S + 1))
     assert [row.amounts.blocks for row in before.captions] == [2]
     assert (before.total.blocks, before.earlier, before.later) == (1, 0, 1)
-    assert "Not told of here: 1 frame after this time." in report_html(before)
+    assert "Not included here: 1 frame after this period." in report_html(before)
 
 
 def test_what_left_while_the_clock_ran_ahead_is_said_to_be_untold(world) -> None:
@@ -200,7 +200,7 @@ def test_what_left_and_cannot_be_read_is_not_called_the_verifiers_own(world) -> 
     egress.erase(before_s=world.now_s - 3600)
     (row,) = report_of(world).captions
     assert gaps(row) == [(5, "unknown")]
-    assert "5 tokens that left and cannot be read, or are the verifier's own" in report_html(
+    assert "5 tokens sent but unreadable, or written by the verifier" in report_html(
         report_of(world)
     ).replace("&#39;", "'")
 
@@ -267,7 +267,7 @@ def test_a_cap_is_met_when_nothing_is_left_and_unbounded_use_has_no_number(world
     assert caps["epsilon_per_day"].used is None, "states left without noise"
     assert caps["epsilon_per_day"].is_met
     page = report_html(report_of(world, budget=BudgetState(limits, {}, used)))
-    assert "0: met" in page
+    assert "0 (reached)" in page
     assert "unbounded" in page
 
 

@@ -85,7 +85,7 @@ def test_days_without_a_bound_stand_in_a_strip_below_the_scale() -> None:
     assert len(strip) == 1, "of both days and the idle ones between"
     lines = paths(chart.svg, stroke="var(--line)", fill="none")
     assert not [y for line in lines for _, y in line if y > written["0"][1]]
-    assert "Without a bound, for want of noise, on 2 of 5 days" in chart.description
+    assert "On 2 of 5 days it has no bound, because there was no noise" in chart.description
 
 
 def test_epsilon_is_drawn_in_steps_that_hold_until_the_next_day_that_is_told_of() -> None:
@@ -99,9 +99,9 @@ def test_epsilon_is_drawn_in_steps_that_hold_until_the_next_day_that_is_told_of(
 
 
 def test_a_fall_of_epsilon_is_explained() -> None:
-    assert "begin anew" in epsilon_chart([day(0, 3.0), day(1, 1.0)], None).description
-    assert "begin anew" in epsilon_chart([day(0, FREE), day(1)], None).description
-    assert "begin anew" not in epsilon_chart([day(0, 1.0), day(1, FREE)], None).description
+    assert "when the owner resets it" in epsilon_chart([day(0, 3.0), day(1, 1.0)], None).description
+    assert "when the owner resets it" in epsilon_chart([day(0, FREE), day(1)], None).description
+    assert "when the owner resets it" not in epsilon_chart([day(0, 1.0), day(1, FREE)], None).description
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_cap_far_above_is_told_and_flattens_nothing() -> None:
     chart = epsilon_chart([day(0, 3.0), day(1, 4.0)], 1000.0)
     assert "cap 1,000, above this scale" in texts(chart.svg)
     assert "stroke-dasharray" not in chart.svg
-    assert "No cap is set" in epsilon_chart([day(0, 3.0)], None).description
+    assert "No cap per lifetime is set" in epsilon_chart([day(0, 3.0)], None).description
 
 
 def test_idle_days_have_their_place() -> None:
@@ -155,8 +155,8 @@ def test_a_few_dates_are_written_whatever_the_span(count: int) -> None:
 
 def test_a_day_on_which_only_a_window_began_anew_is_none_that_bytes_left_on() -> None:
     chart = bytes_chart([day(0), day(1, size=0), day(2, size=4096)], None)
-    assert chart.description.startswith("5,120 bytes left on 2 days; most on 2025-12-31, 4,096.")
-    assert bytes_chart([day(0, size=0)], None).description.startswith("0 bytes left on 0 days.")
+    assert chart.description.startswith("5,120 bytes were sent on 2 days; most on 2025-12-31, 4,096.")
+    assert bytes_chart([day(0, size=0)], None).description.startswith("0 bytes were sent on 0 days.")
 
 
 def test_a_chart_leaves_nothing_changed_in_the_process(monkeypatch) -> None:

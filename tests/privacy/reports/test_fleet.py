@@ -134,14 +134,14 @@ def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
     hall.leave()
     failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, 2 are here", 2)
     failed(
-        Device("hall", report, known=hall.kept()), "rolled back: 4 records were kept, 2 are here"
+        Device("hall", report, known=hall.kept()), "rolled back: 4 records were known, 2 are here"
     )
     failed(
         Device("hall", hall.report(log="", checkpoint=""), known=kept), "the report is of no log"
     )
     row = verify_device(Device("hall", hall.report(), known=kept))
     assert row.verification.outcome == "missing", "it could be withheld"
-    assert row.verification.message == "2 records of it kept, and no export came"
+    assert row.verification.message == "2 records known before, but no export was given"
 
 
 @pytest.mark.parametrize("measure", ["frames", "blocks", "tokens", "bytes"])
@@ -152,9 +152,9 @@ def test_a_report_that_tells_of_more_than_the_log_holds_is_told(hall: Sender, me
     assert sound.verification.outcome == "verified"
     more = most.model_copy(update={measure: getattr(most, measure) + 1})
     told = report.model_copy(update={"total": more})
-    failed(Device("hall", told, export), "more than the log holds")
+    failed(Device("hall", told, export), "counts more than the log holds")
     empty = Verification(outcome="empty", message="nothing")
-    failed(Device("hall", hall.report(verification=empty)), "says that nothing left")
+    failed(Device("hall", hall.report(verification=empty)), "says that nothing was sent")
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_log_that_did_not_come_is_missed(hall: Sender) -> None:
     fleet = merge_rows([row])
     assert fleet.failed == (row,)
     for text in (fleet_html(fleet), fleet_markdown(fleet)):
-        assert "1 of 1 log did not come" in text
+        assert "1 of 1 log is missing" in text
         assert "1969" not in text
 
 
@@ -249,7 +249,7 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
         assert "1 unverified report of a log that does NOT verify" in text
         plain = re.sub("<.*?>", "", text)
-        assert "which nothing proves, are: does NOT verify at record 1: charge 1 is not" in plain
+        assert "without proof, that its log does NOT verify at record 1: charge 1 is not" in plain
     assert name_of_log(sound.claims) == hall.world.log_key.public.origin
     with pytest.raises(ReportRejected, match="neither"):
         merge_rows([])
@@ -268,7 +268,7 @@ def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: S
         fleet = merge_rows([row, other, again])
         assert [told.verification.outcome for told in fleet.failed] == ["disputed"] * 2
         for told in fleet.failed:
-            assert "tells of the same user and time" in told.verification.message
+            assert "covers the same user and time" in told.verification.message
         assert fleet.total.bytes == other.total.bytes
 
 
@@ -288,7 +288,7 @@ def test_what_was_kept_is_saved_whole_and_anything_else_refused(
     for change in ({"key": "nobody"}, {"key": other}, {"checkpoint": "x"}, {"size": 99}):
         damaged = kept.logs["hall"].model_copy(update=change)
         KnownLogs(named_by="file", logs={"hall": damaged}).save(path)
-        with pytest.raises(ReportRejected, match="what was kept of hall is damaged"):
+        with pytest.raises(ReportRejected, match="the entry of hall is damaged"):
             KnownLogs.load(path)
 
 
@@ -335,7 +335,7 @@ def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> 
     told = verify_device(Device("kitchen", elsewhere.report()))
     assert fleet_verdict(merge_rows([proven])) == "Every log verifies"
     assert fleet_verdict(merge_rows([proven, told])) == (
-        "Nothing is known to be wrong; 1 of 2 logs reported by the device, not verified"
+        "No fault was found; 1 of 2 logs reported by the device, not verified"
     )
 
 

@@ -205,7 +205,7 @@ def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"format": "ugsd-report/2"}'])
 def test_what_is_no_report_is_rejected_by_name(data: bytes) -> None:
-    with pytest.raises(ReportRejected, match="no report of this release"):
+    with pytest.raises(ReportRejected, match="not a report that this release can read"):
         read_report(data)
 
 
@@ -358,8 +358,8 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     assert secret in found.model_dump_json()
     shared = found.redacted()
     assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
-        ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
-        ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
+        ("kept", "the application's own reason", 2), ("kept", "sure", 1),
+        ("withheld", "bytes_per_day", 1), ("alone", "the application's own reason", 1),
     }  # fmt: skip
     for form in (report_html, report_markdown):
         assert secret in form(found).replace("\\", "")
@@ -371,9 +371,9 @@ def test_what_is_left_out_is_said_to_be(world, form) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    said = "Left out: what left, in words, is for its owner."
-    assert said in form(found.redacted())
-    assert said not in form(found)
+    notice = "Left out: only the owner may read the words that were sent."
+    assert notice in form(found.redacted())
+    assert notice not in form(found)
 
 
 def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:

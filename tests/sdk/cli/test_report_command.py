@@ -72,7 +72,7 @@ def test_each_form_is_written_and_an_empty_home_stays_untouched(
 ) -> None:
     assert written(used, out=tmp_path / "r.html").startswith("<!DOCTYPE html>")
     markdown = written(used, "--format", "md", out=tmp_path / "r.md")
-    assert f"# What left of {USER}" in markdown.replace("\\", "")
+    assert f"# What was sent for {USER}" in markdown.replace("\\", "")
     empty = tmp_path / "empty"
     assert main(["audit", "report", "--home", str(empty), "--format", "md"]) == 0
     assert "nothing has left yet" in capsys.readouterr().out
@@ -176,7 +176,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     assert told == {"office": "failed", "hall": "missing"}
     kept.write_text("[]")
     assert main(["audit", "fleet", files[0], "--known", str(kept)]) == 1
-    assert "not what an earlier fleet report kept" in capsys.readouterr().err
+    assert "not a file of known logs from an earlier fleet report" in capsys.readouterr().err
 
 
 def test_an_export_and_a_report_of_one_log_are_one_device_whatever_their_names(
@@ -485,7 +485,7 @@ def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> 
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     assert main(["audit", "fleet", str(broken)]) == 1
-    assert "no report of this release" in capsys.readouterr().err
+    assert "not a report that this release can read" in capsys.readouterr().err
     assert main(["audit", "fleet", str(tmp_path / "none.json")]) == 1
     nowhere = str(broken / "r.json")
     assert main(["audit", "report", "--home", str(used), "--format", "json", "--out", nowhere]) == 1
