@@ -109,7 +109,7 @@ class Usage:
     tokens: int = 0
     frames: int = 0
     bytes: int = 0
-    spend: int = 0
+    privacy_cost: int = 0
     """Privacy cost of noised states, see :func:`ugsd_privacy.dp.accounting.privacy_cost`;
     ``UNBOUNDED_COST`` if any were sent without noise."""
 
@@ -119,18 +119,18 @@ class Usage:
             tokens=self.tokens + other.tokens,
             frames=self.frames + other.frames,
             bytes=self.bytes + other.bytes,
-            spend=min(self.spend + other.spend, UNBOUNDED_COST),
+            privacy_cost=min(self.privacy_cost + other.privacy_cost, UNBOUNDED_COST),
         )
 
     @property
     def counts(self) -> tuple[int, int, int, int, int]:
         """All five amounts, in the order of the fields."""
-        return self.blocks, self.tokens, self.frames, self.bytes, self.spend
+        return self.blocks, self.tokens, self.frames, self.bytes, self.privacy_cost
 
     def measured(self, measure: str, delta: float) -> float:
         """Return one of ``MEASURES``; epsilon is at ``delta``."""
         if measure == "epsilon":
-            return epsilon_of_privacy_cost(self.spend, delta)
+            return epsilon_of_privacy_cost(self.privacy_cost, delta)
         count: int = getattr(self, measure)
         return count
 
@@ -145,7 +145,7 @@ def check_caps(limits: BudgetLimits, wanted: Usage, used: Mapping[Window, Usage]
         before = used.get(window)
         if before is None:
             continue
-        attribute = "spend" if measure == "epsilon" else measure
+        attribute = "privacy_cost" if measure == "epsilon" else measure
         allowed = privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
         so_far, more = getattr(before, attribute), getattr(wanted, attribute)
         if more > 0 and so_far + more > allowed:

@@ -198,7 +198,7 @@ class Egress:
         disclosed = Usage(
             blocks=1,
             tokens=len(block.prefix) + len(block.tokens),
-            spend=carried.get("spend", 0),
+            privacy_cost=carried.get("spend", 0),
         )
         return self._sealed(channel, caption, encode(block), shape, disclosed, carried, timeout_s)
 

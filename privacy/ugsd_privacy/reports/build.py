@@ -101,7 +101,7 @@ def build_report(
     """
     delta = budget.configured.delta
     within = [entry for entry in entries if entry.time_s in period]
-    privacy_cost = budget.used.get("lifetime", Usage()).spend
+    privacy_cost = budget.used.get("lifetime", Usage()).privacy_cost
     return Report(
         made_s=made_s,
         since_s=period.since_s,
@@ -141,13 +141,13 @@ def _days(entries: Sequence[Entry], period: Period, delta: float) -> Iterator[Da
     by_day: defaultdict[str, list[Entry]] = defaultdict(list)
     lifetime, at_end = Usage(), {}
     for entry in entries:
-        lifetime += Usage(spend=entry.privacy_cost)
+        lifetime += Usage(privacy_cost=entry.privacy_cost)
         if entry.record is not None and "lifetime" in entry.record.resets:
             lifetime = Usage()
         if entry.time_s in period:
             day = datetime.fromtimestamp(entry.time_s, UTC).date().isoformat()
             by_day[day].append(entry)
-            at_end[day] = lifetime.spend
+            at_end[day] = lifetime.privacy_cost
     for day, own in sorted(by_day.items()):
         yield DayRow(
             day=day,

@@ -1,4 +1,4 @@
-"""Every number of a report stands in its own cell, on the page and in Markdown."""
+"""Every number of a report is in its own table cell, on the page and in Markdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def one(found: dict[str, Table], *titles: str) -> Table:
 
 
 @FORMS
-def test_captions(form: str) -> None:
+def test_captions_table_shows_every_number(form: str) -> None:
     first, second, third = one(tables(form), "Captions")
     if form == "html":
         first = {name.lower(): cell for name, cell in first.items()}
@@ -59,7 +59,7 @@ def test_captions(form: str) -> None:
     assert third["guarantee"] == "no vectors"
 
 
-def test_words_are_marked_by_how_they_left() -> None:
+def test_words_are_marked_by_their_disclosure() -> None:
     page = report_html(REPORT)
     row = page[page.index('id="caption-aaaa') :].partition("</tr>")[0]
     marks = re.findall(r'<mark class="([^"]*)"(?: data-position="(\d+)")? data-token="(\d+)"', row)
@@ -75,7 +75,7 @@ def test_words_are_marked_by_how_they_left() -> None:
 
 
 @FORMS
-def test_days(form: str) -> None:
+def test_days_table_shows_every_number(form: str) -> None:
     first, second = one(tables(form), "Days", "What was sent, by day")
     assert list(first.values()) == [
         "2025-12-28", "77", "1,201", "1,202", "at least 1,205", "1,204",
@@ -88,7 +88,7 @@ def test_days(form: str) -> None:
 
 
 @FORMS
-def test_caps(form: str) -> None:
+def test_caps_table_shows_every_number(form: str) -> None:
     rows = [list(row.values()) for row in one(tables(form), "Budget", "Caps")]
     none = "none" if form == "html" else ""
     assert [[row[0].replace(" ", "_"), *row[1:]] for row in rows] == [
@@ -99,7 +99,7 @@ def test_caps(form: str) -> None:
 
 
 @FORMS
-def test_reasons_handshakes_and_resets(form: str) -> None:
+def test_reasons_handshakes_and_resets_are_shown(form: str) -> None:
     found = tables(form)
     reasons = [list(row.values()) for row in one(found, "Blocks")]
     cap = (lambda name: f"cap: {name}".replace("_", " ")) if form == "html" else str
@@ -112,34 +112,36 @@ def test_reasons_handshakes_and_resets(form: str) -> None:
     keys = [list(row.values()) for row in one(found, "Keys")]
     assert keys == [
         [KEY, "21", "2025-12-29 12:00:00", "2025-12-29 12:01:00", "1,701"],
-        ["unknown: the record is erased, sealed or damaged", "1"] + ["2025-12-29 12:00:00"] * 2 + ["1,702"],
+        ["unknown: the record is erased, sealed or damaged", "1"]
+        + ["2025-12-29 12:00:00"] * 2
+        + ["1,702"],
     ]
     resets = [list(row.values()) for row in one(found, "Resets")]
     assert resets == [["17", "2025-12-29 12:00:05", "day, hour"]]
 
 
 @FORMS
-def test_what_stands_around_the_tables(form: str) -> None:
+def test_numbers_outside_the_tables_are_shown(form: str) -> None:
     text = report_html(REPORT) if form == "html" else report_markdown(REPORT).replace("\\", "")
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", text.partition("<body>")[2] or text))
-    for said in (
+    for text_part in (
         "2025-12-28 to 2025-12-29", "The log verifies", "all adds up", "1,100", "1,101", "1,102",
         "1,103", "1,104", "epsilon 12.5 at delta 1e-06 per lifetime (noise)",
         "Not included here: 41 frames before and 1 frame after this period.", "1,207 records",
         "3 signed checkpoints", LOG, "the recording", "a guess", "measured",
-        "Of blocks that left as summary", "Under the settings", "which words left",
+        "Of blocks sent as summary", "Under the settings", "which words were sent",
     ):  # fmt: skip
-        assert said in text, said
+        assert text_part in text
     for count in ("5", "6"):
-        assert re.search(rf"(erased the content of {count} of them|{count} erased by the owner)", text) or (
-            re.search(rf"{count} (still|stayed) sealed", text)
-        )
+        assert re.search(
+            rf"(erased the content of {count} of them|{count} erased by the owner)", text
+        ) or (re.search(rf"{count} (still|stayed) sealed", text))
     assert "does NOT verify" not in text
-    assert "nothing proves it" not in text.partition("Captions")[0]
+    assert "is not proven" not in text.partition("Captions")[0]
 
 
 @FORMS
-def test_a_failure_is_told_first_and_that_nothing_below_is_proven(form: str) -> None:
+def test_failure_comes_first_with_a_warning(form: str) -> None:
     failed = Verification(outcome="failed", message="charge 3 differs", index=3)
     report = REPORT.model_copy(update={"verification": failed})
     text = report_html(report) if form == "html" else report_markdown(report)
@@ -150,10 +152,10 @@ def test_a_failure_is_told_first_and_that_nothing_below_is_proven(form: str) -> 
         assert '<p class="verdict verified">' in report_html(REPORT)
 
 
-def test_a_page_of_very_many_captions_has_the_latest_and_says_so(
+def test_page_with_many_captions_shows_only_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "told in the JSON form" not in report_html(REPORT)
+    assert "shown in the JSON form" not in report_html(REPORT)
     monkeypatch.setattr("ugsd_privacy.reports.html.MOST_CAPTIONS", 2)
     page = report_html(REPORT)
     rows = [row["Time (UTC)"] for row in one(html_tables(page), "Captions")]
@@ -161,7 +163,7 @@ def test_a_page_of_very_many_captions_has_the_latest_and_says_so(
     assert "This page shows the latest 2. 1 earlier caption is counted above" in page
 
 
-def test_the_page_allows_itself_nothing() -> None:
+def test_page_policy_forbids_everything_external() -> None:
     page = report_html(REPORT)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
     parts = dict(part.strip().partition(" ")[::2] for part in unescape(policy).split(";"))
@@ -176,7 +178,7 @@ def test_the_page_allows_itself_nothing() -> None:
 
 @pytest.mark.parametrize(("write", "read"), [(fleet_html, html_tables),
                                              (fleet_markdown, markdown_tables)])  # fmt: skip
-def test_a_fleet(
+def test_fleet_tables_show_every_number(
     write: Callable[[FleetReport], str], read: Callable[[str], dict[str, Table]]
 ) -> None:
     text = write(FLEET)
@@ -197,13 +199,13 @@ def test_a_fleet(
     assert "office" not in reported, "it sent no report"
     assert "1 of 4 logs does NOT verify; 1 of 4 logs is missing" in text
     assert [row.device for row in FLEET.failed] == ["kitchen", "office"]
-    told = re.sub(r"\\|<[^>]+>", "", text)
-    assert "leaf 2 differs" in told
-    assert "nothing came" in told
+    plain = re.sub(r"\\|<[^>]+>", "", text)
+    assert "leaf 2 differs" in plain
+    assert "nothing came" in plain
     assert not is_html or "note of hall" in text
 
 
-def test_charts_show_the_cap_that_is_in_force() -> None:
+def test_charts_show_the_smaller_cap() -> None:
     page = unescape(report_html(REPORT))
     assert "The cap per day is 8,000" in page, "the owner's, which is smaller"
-    assert "A lifetime's cap is 20" in page
+    assert "The cap per lifetime is 20" in page

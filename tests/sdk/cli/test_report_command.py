@@ -125,7 +125,7 @@ def test_a_fleet_names_the_log_that_fails_and_no_user(
     assert names == {"file hall", "file kitchen"}, "nothing proves whose reports they are"
     assert "does NOT verify at record 2" in printed.err
     assert main([*command, "md", "--by-file"]) == 1
-    assert "nothing proves, are: does NOT verify at record 2" in capsys.readouterr().err
+    assert "without proof, that its log does NOT verify at record 2" in capsys.readouterr().err
     assert main([*command, "html", "--out", str(tmp_path / "f.html")]) == 1
     assert main(["audit", "fleet", str(good), "--format", "md"]) == 0
 
@@ -169,7 +169,7 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     Path(files[0]).write_text("{}")
     outcomes = [row["verification"] for row in fleet(code=1)["devices"]]
     assert [found["outcome"] for found in outcomes] == ["failed", "verified"]
-    assert "hall.json: no report" in outcomes[0]["message"]
+    assert "hall.json: not a report" in outcomes[0]["message"]
     files[:] = [str(tmp_path / "office.ugsd")]
     Path(files[0]).write_bytes(b"damaged")
     told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
