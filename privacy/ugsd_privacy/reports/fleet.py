@@ -236,7 +236,9 @@ def _compare_with_trusted(device: Device, export: ExportSummary) -> list[str | C
     known, report = device.known, device.report
     log = known.key if known else report.log if report else ""
     if log and _public(log).to_text() != export.public.to_text():
-        raise LogTampered(f"the export is of {export.public.origin}, not of {_public(log).origin}")
+        raise LogTampered(
+            f"the export belongs to {export.public.origin}, not to {_public(log).origin}"
+        )
     trusted = list(dict.fromkeys(_trusted(device)))
     export.require_extends(
         note if isinstance(note, Checkpoint) else open_checkpoint(note, export.public)
@@ -259,7 +261,9 @@ def _check_report(device: Device, export: ExportSummary | None) -> None:
         return
     log = export.public.to_text() if export else known.key if known else report.log
     if report.log != log:
-        raise LogTampered(f"the report is of {name_of_log(report.log)}, not of {name_of_log(log)}")
+        raise LogTampered(
+            f"the report belongs to {name_of_log(report.log)}, not to {name_of_log(log)}"
+        )
     signed = open_checkpoint(report.checkpoint, _public(log)) if report.checkpoint else None
     if export is None and known is not None:
         _check_extends(signed, known)

@@ -43,7 +43,7 @@ class FleetRow(Part):
     since_s: Time
     """First second of its report, or else of the hours in its export, Unix time; 0 if unknown."""
     until_s: Time
-    """The second after the end of the same period."""
+    """First second after the same period."""
     is_reported: bool
     """Whether its report was given."""
     total: Amounts
@@ -73,7 +73,7 @@ class FleetReport(Part):
     since_s: Time
     """The first second of any report, Unix time."""
     until_s: Time
-    """The second after the end of the last report."""
+    """First second after the last report."""
     total: Amounts
     """What was sent, according to all reports together that are not disputed."""
     devices: Several[FleetRow]

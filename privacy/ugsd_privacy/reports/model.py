@@ -206,7 +206,7 @@ class Report(Part):
     since_s: Time
     """First second of the period, Unix time."""
     until_s: Time
-    """The second after the end of the period."""
+    """First second after the period, Unix time."""
     content: Literal["told", "left out"] = "told"
     """`left out` in a report for others, which has no words, captions, user, vocabulary or
     protections; `told` if it has them."""

@@ -59,8 +59,8 @@ SELF_REPORTED_NOTE = (
     "and reasons are reported by each device; the owner of the device could have made them up."
 )
 BUDGET_NOTE = (
-    "The caps as the settings of this report and the owner set them now; an app with other "
-    "settings applied those."
+    "The caps are those of this report's settings and of the owner, as they are now. An app with "
+    "other settings applied its own."
 )
 UNPROVEN_NOTE = "Everything below comes from the damaged log and is not proven."
 

@@ -137,7 +137,7 @@ def test_report_and_export_of_different_times_are_detected(hall: FakeDevice) -> 
         Device("hall", report, known=hall.known()), "rolled back: 4 records were known, 2 are here"
     )
     failed(
-        Device("hall", hall.report(log="", checkpoint=""), known=known), "the report is of no log"
+        Device("hall", hall.report(log="", checkpoint=""), known=known), "the report belongs to no log"
     )
     row = verify_device(Device("hall", hall.report(), known=known))
     assert row.verification.outcome == "missing", "it could be withheld"
@@ -190,10 +190,10 @@ def test_longest_of_several_exports_becomes_known(hall: FakeDevice) -> None:
 
 def test_log_of_another_device_is_detected(hall: FakeDevice, elsewhere: FakeDevice) -> None:
     known = hall.known()
-    failed(Device("hall", export=elsewhere.export(), known=known), "the export is of")
-    failed(Device("hall", elsewhere.report(), known=known), "the report is of")
-    failed(Device("hall", elsewhere.report(), hall.export()), "the export is of")
-    failed(Device("hall", elsewhere.report(), hall.export(), known), "the report is of")
+    failed(Device("hall", export=elsewhere.export(), known=known), "the export belongs to")
+    failed(Device("hall", elsewhere.report(), known=known), "the report belongs to")
+    failed(Device("hall", elsewhere.report(), hall.export()), "the export belongs to")
+    failed(Device("hall", elsewhere.report(), hall.export(), known), "the report belongs to")
 
 
 def test_report_with_forged_checkpoint_is_detected(hall: FakeDevice) -> None:
@@ -290,7 +290,7 @@ def test_damaged_file_of_known_logs_is_refused(hall: FakeDevice, tmp_path: Path)
 
 def test_changed_key_of_known_log_is_detected(hall: FakeDevice) -> None:
     other = hall.known().model_copy(update={"key": LogKey.generate().public.to_text()})
-    failed(Device("hall", export=hall.export(), known=other), "the export is of")
+    failed(Device("hall", export=hall.export(), known=other), "the export belongs to")
 
 
 MARKUP = (
