@@ -267,7 +267,7 @@ class LedgerView:
     def _start(self) -> Start | None:
         row = self._db.execute("SELECT boot, uptime_s, time_s FROM start").fetchone()
         if row is not None and not (math.isfinite(row[1]) and 0 <= row[2] < _LAST_S):
-            raise LedgerCorrupt("the start time for counting hours is invalid")
+            raise LedgerCorrupt("the time that hours are counted from is invalid")
         return None if row is None else Start(*row)
 
     def _one(self, query: str, *values: object) -> tuple[int, ...]:
