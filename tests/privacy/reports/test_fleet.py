@@ -137,7 +137,8 @@ def test_report_and_export_of_different_times_are_detected(hall: FakeDevice) -> 
         Device("hall", report, known=hall.known()), "rolled back: 4 records were known, 2 are here"
     )
     failed(
-        Device("hall", hall.report(log="", checkpoint=""), known=known), "the report belongs to no log"
+        Device("hall", hall.report(log="", checkpoint=""), known=known),
+        "the report belongs to no log",
     )
     row = verify_device(Device("hall", hall.report(), known=known))
     assert row.verification.outcome == "missing", "it could be withheld"
