@@ -201,7 +201,7 @@ class Egress:
         disclosed = Usage(
             blocks=1,
             tokens=len(block.prefix) + len(block.tokens),
-            spend=fields.get("spend", 0),
+            privacy_cost=fields.get("spend", 0),
         )
         return self._seal(channel, caption, encode(block), shape, disclosed, fields, timeout_s)
 

@@ -64,7 +64,7 @@ def test_every_page_of_captions_has_the_head_and_no_caption_is_missing(long: Chr
     assert [word for page in found for word in page] == [f"word{at}" for at in range(CAPTIONS)]
     for page, words in zip(pages, found, strict=True):
         if words:
-            assert re.search(r"What left\s+Discloses", page)
+            assert re.search(r"What was sent\s+Disclosure", page)
     assert not re.search("Show rows|of 100", "".join(pages))
     assert len([words for words in found if words]) <= 15
 

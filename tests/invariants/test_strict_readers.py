@@ -309,7 +309,7 @@ def test_every_model_of_foreign_data_is_strict() -> None:
 
 
 def test_a_literal_number_cannot_be_declared() -> None:
-    with pytest.raises(TypeError, match="a Literal of a number takes others too"):
+    with pytest.raises(TypeError, match="use exactly"):
 
         class Loose(StrictModel):
             version: Annotated[Literal[1] | None, Field()]

@@ -60,7 +60,7 @@ def test_no_noise_is_charged_without_states(world) -> None:
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, TOKENS)
     assert (last_record(world).sigma, last_record(world).spend) == (None, 0)
-    assert egress.usage(caption).spend == 0
+    assert egress.usage(caption).privacy_cost == 0
 
 
 @pytest.mark.parametrize("window", ["caption", "hour", "day", "lifetime"])
@@ -81,11 +81,11 @@ def test_states_of_block_compose_like_single_states(world) -> None:
     egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps())
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, world.escalation(5))
-    five = egress.usage(caption).spend
+    five = egress.usage(caption).privacy_cost
     other = egress.begin_caption(world.channel)
     for _ in range(5):
         egress.seal_block(world.channel, other, SUMMARY)
-    assert abs(egress.usage(other).spend - five) <= 5
+    assert abs(egress.usage(other).privacy_cost - five) <= 5
     assert math.isclose(five / 1e9, 5 * (2 / 4.0) ** 2, rel_tol=1e-8)
 
 
@@ -94,11 +94,11 @@ def test_noise_of_several_sizes_composes(world) -> None:
     for sigma in sigmas:
         egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
         sent_states(world, egress, world.connect(egress))
-    cost = world.egress(user="ada").used()["lifetime"].spend
-    assert cost == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
+    spent = world.egress(user="ada").used()["lifetime"].privacy_cost
+    assert spent == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
     mu = math.sqrt(sum((2 / s) ** 2 for s in sigmas))
-    assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(cost, DELTA), mu=mu) <= DELTA
-    assert world.verified().total.spend == cost
+    assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(spent, DELTA), mu=mu) <= DELTA
+    assert world.verified().total.privacy_cost == spent
 
 
 def test_one_state_without_noise_removes_the_bound(world) -> None:

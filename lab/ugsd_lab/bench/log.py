@@ -49,7 +49,7 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 """A small process between: a child's memory is told as no less than its parent's at its start."""
-_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, spend=1)
+_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, privacy_cost=1)
 
 
 def measure_log(
@@ -113,7 +113,7 @@ def _record(
         message=encode(message),
         clip_norm=1.0,
         sigma=1.0,
-        spend=_CHARGE.spend,
+        spend=_CHARGE.privacy_cost,
         delta=1e-6,
         frame_bytes=FRAME_BYTES,
         frame_sha256=bytes(32),

@@ -127,7 +127,7 @@ class EgressRecord(StrictModel):
             tokens=len(self.prefix) + len(self.tokens),
             frames=int(self.kind not in UNSEALED_KINDS),
             bytes=self.frame_bytes,
-            spend=self.spend,
+            privacy_cost=self.spend,
         )
 
     @model_validator(mode="after")

@@ -156,7 +156,7 @@ class Exchange:
         try:
             with self.ledger_time() as timeout_s:
                 budget = self._session.home.budget
-                return budget.usage(self._handle.id, timeout_s=timeout_s).spend
+                return budget.usage(self._handle.id, timeout_s=timeout_s).privacy_cost
         except PrivacyError:
             return UNBOUNDED_COST
 

@@ -97,7 +97,7 @@ def _rows(
         usage = None if window == "caption" else used.get(window, Usage())
         for measure in MEASURES:
             cap = f"{measure}_per_{window}"
-            spent = measure == "epsilon" and usage is not None and usage.spend > 0
+            spent = measure == "epsilon" and usage is not None and usage.privacy_cost > 0
             if cap not in left and not spent:
                 continue
             amount = None if usage is None else usage.measured(measure, limits.delta)
@@ -118,5 +118,5 @@ def _rows(
 
 def _word(usage: Usage | None, delta: float) -> str:
     return Guarantee.from_privacy_cost(
-        dp.UNBOUNDED_COST if usage is None else usage.spend, delta
+        dp.UNBOUNDED_COST if usage is None else usage.privacy_cost, delta
     ).word

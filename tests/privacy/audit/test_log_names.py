@@ -65,7 +65,7 @@ def test_known_log_under_another_name_is_refused(victim: LogPublicKey, tmp_path:
             key=key.public.to_text(), checkpoint=sign_checkpoint(1, bytes(32), key), size=1
         )
         KnownLogs(logs={victim.origin: log}).save(path)
-        with pytest.raises(ReportRejected, match="not of the log of that name"):
+        with pytest.raises(ReportRejected, match="belongs to another log"):
             KnownLogs.load(path)
 
 

@@ -1,4 +1,4 @@
-"""Reports of which every number is another one."""
+"""Reports in which all numbers are different."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def word(position: int, token: int, disclosure: str, *, state: bool = False, **m
 
 
 def amounts(first: int, *, hidden: int = 0) -> Amounts:
-    """All different, and different from those of others."""
+    """Return amounts that differ from each other and from those of other calls."""
     return Amounts(frames=first, blocks=first + 1, tokens=first + 2, states=first + 3,
                    bytes=first + 4, hidden=hidden)  # fmt: skip
 
@@ -121,11 +121,11 @@ REPORT = Report(
     ),
     never=("the recording",),
     protections=(
-        Protection(title="Of blocks that left as summary", bound=("epsilon",), learnt=("a guess",),
+        Protection(title="Of blocks sent as summary", bound=("epsilon",), learnt=("a guess",),
                    source="measured"),
         Protection(title="Under the settings", leaves=("words",), bound=("nothing",)),
     ),
-    unprotected=("which words left",),
+    unprotected=("which words were sent",),
 )  # fmt: skip
 
 

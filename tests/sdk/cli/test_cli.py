@@ -353,7 +353,7 @@ def test_what_left_is_erased_and_the_log_says_so(
     assert main(["audit", "erase", "--caption", "0" * 32, "--yes", *home]) == 1
     assert "no such caption" in capsys.readouterr().err
     assert main(["budget", "explain", "--user", "ada", *home]) == 0
-    assert "the policy sends it" in capsys.readouterr().out
+    assert "sent by the policy" in capsys.readouterr().out
     assert main(["audit", "erase", "--user", "ADA", "--yes", *home]) == 0
     assert "6 bodies erased; record 6 of the log says so" in capsys.readouterr().out
     assert main(["audit", "verify", *home]) == 0
@@ -361,7 +361,7 @@ def test_what_left_is_erased_and_the_log_says_so(
     assert main(["audit", "show", *home]) == 0
     assert capsys.readouterr().out.count("erased") == 6
     assert main(["budget", "explain", "--user", "ada", *home]) == 0
-    assert "the policy sends it" not in capsys.readouterr().out, "the notes are gone too"
+    assert "sent by the policy" not in capsys.readouterr().out, "the notes are gone too"
 
 
 def test_only_the_caption_that_is_named_and_what_is_old_enough_is_erased(

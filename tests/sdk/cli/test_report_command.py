@@ -72,7 +72,7 @@ def test_each_form_is_written_and_an_empty_home_stays_untouched(
 ) -> None:
     assert written(used, out=tmp_path / "r.html").startswith("<!DOCTYPE html>")
     markdown = written(used, "--format", "md", out=tmp_path / "r.md")
-    assert f"# What left of {USER}" in markdown.replace("\\", "")
+    assert f"# What was sent for {USER}" in markdown.replace("\\", "")
     empty = tmp_path / "empty"
     assert main(["audit", "report", "--home", str(empty), "--format", "md"]) == 0
     assert "nothing has left yet" in capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_a_fleet_names_the_log_that_fails_and_no_user(
     assert names == {"file hall", "file kitchen"}, "nothing proves whose reports they are"
     assert "does NOT verify at record 2" in printed.err
     assert main([*command, "md", "--by-file"]) == 1
-    assert "nothing proves, are: does NOT verify at record 2" in capsys.readouterr().err
+    assert "without proof, that its log does NOT verify at record 2" in capsys.readouterr().err
     assert main([*command, "html", "--out", str(tmp_path / "f.html")]) == 1
     assert main(["audit", "fleet", str(good), "--format", "md"]) == 0
 
@@ -169,14 +169,14 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     Path(files[0]).write_text("{}")
     outcomes = [row["verification"] for row in fleet(code=1)["devices"]]
     assert [found["outcome"] for found in outcomes] == ["failed", "verified"]
-    assert "hall.json: no report" in outcomes[0]["message"]
+    assert "hall.json: not a report" in outcomes[0]["message"]
     files[:] = [str(tmp_path / "office.ugsd")]
     Path(files[0]).write_bytes(b"damaged")
     told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
     assert told == {"office": "failed", "hall": "missing"}
     kept.write_text("[]")
     assert main(["audit", "fleet", files[0], "--known", str(kept)]) == 1
-    assert "not what an earlier fleet report kept" in capsys.readouterr().err
+    assert "not a file of known logs from an earlier fleet report" in capsys.readouterr().err
 
 
 def test_an_export_and_a_report_of_one_log_are_one_device_whatever_their_names(
@@ -485,7 +485,7 @@ def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> 
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     assert main(["audit", "fleet", str(broken)]) == 1
-    assert "no report of this release" in capsys.readouterr().err
+    assert "not a report that this release can read" in capsys.readouterr().err
     assert main(["audit", "fleet", str(tmp_path / "none.json")]) == 1
     nowhere = str(broken / "r.json")
     assert main(["audit", "report", "--home", str(used), "--format", "json", "--out", nowhere]) == 1
