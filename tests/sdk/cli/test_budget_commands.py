@@ -187,12 +187,12 @@ def test_each_user_is_held_to_their_own_caps(
     path.write_text(
         """
         limits = {blocks_per_day = 4}
-        [profiles]
-        child = {inherits = "guest", tokens_per_day = 12}
+        [presets]
+        child = {preset = "guest", tokens_per_day = 12}
         guest = {blocks_per_day = 1, tokens_per_day = 5}
         [users]
-        ada = {inherits = "child", blocks_per_day = 3}
-        ben = {inherits = "guest"}
+        ada = {preset = "child", blocks_per_day = 3}
+        ben = {preset = "guest"}
         cleo = {blocks_per_day = "none"}
         """
     )

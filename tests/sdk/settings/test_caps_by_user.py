@@ -1,4 +1,4 @@
-"""Caps of everyone, of profiles and of users: who is held to what, and faults in saying so."""
+"""Caps of everyone, of presets and of users: which apply, and errors in their settings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ user = "Ada"
 [limits]
 tokens_per_day = 1000
 blocks_per_day = 100
-[profiles.child]
-inherits = "guest"
+[presets.child]
+preset = "guest"
 tokens_per_day = 200
-[profiles.guest]
+[presets.guest]
 blocks_per_day = 10
 tokens_per_day = 20
 bytes_per_day = "none"
 [users.ada]
-inherits = "Child"
+preset = "Child"
 epsilon_per_day = 4
 [users.Ben]
 tokens_per_day = 2000
@@ -50,8 +50,8 @@ def test_variables_and_arguments_reach_a_users_cap(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "7")
-    monkeypatch.setenv("UGSD_USERS__EVE__INHERITS", "guest")
-    monkeypatch.setenv("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "none")
+    monkeypatch.setenv("UGSD_USERS__EVE__PRESET", "guest")
+    monkeypatch.setenv("UGSD_PRESETS__GUEST__BLOCKS_PER_DAY", "none")
     settings = Settings.load(file, users={"BEN": {"blocks_per_day": 5}})
     ben, eve = settings.limits_for("Ben"), settings.limits_for("eve")
     assert (ben.tokens_per_day, ben.blocks_per_day) == (7, 5)
@@ -68,8 +68,8 @@ def test_settings_survive_their_own_dump(file: Path) -> None:
 def test_caps_may_be_given_in_python() -> None:
     settings = Settings(
         user="ada",
-        profiles={"child": CapsOverride(tokens_per_day=9)},
-        users={"ada": {"inherits": "child"}},
+        presets={"child": CapsOverride(tokens_per_day=9)},
+        users={"ada": {"preset": "child"}},
     )
     assert settings.limits_for().tokens_per_day == 9
 
@@ -81,15 +81,19 @@ def test_caps_may_be_given_in_python() -> None:
             "[limits]\n\nblocks_per_dya = 1",
             ":3: key limits.blocks_per_dya: no such setting: did you mean blocks_per_day?",
         ),
-        ("tokens_per_day = 5", ":1: key tokens_per_day: no such setting: it belongs under limits"),
+        ("tokens_per_day = 5", ":1: key tokens_per_day: no such setting: it belongs in [limits]"),
         (
             "[limits]\nuser = 'x'",
-            ":2: key limits.user: no such setting: it belongs to no table: put it before",
+            ":2: key limits.user: no such setting: it belongs in no table: move it above",
         ),
-        ("deadline_s = 5", "it belongs under verifier"),
+        ("deadline_s = 5", "it belongs in [verifier]"),
         (
-            "[profiles]\ntokens_per_day = 5",
-            "tokens_per_day: it belongs under a name: [profiles.NAME] tokens_per_day = 200",
+            "[presets]\ntokens_per_day = 5",
+            "tokens_per_day: it belongs in a named table: [presets.NAME] tokens_per_day = 200",
+        ),
+        (
+            "[profiles.child]\ntokens_per_day = 5",
+            ":1: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
         ),
         (
             "[users.ada.limits]\nbytes_per_day = 5",
@@ -98,14 +102,17 @@ def test_caps_may_be_given_in_python() -> None:
         ("[users]\nada = 5", ":2: key users.ada: ada is a table: [users.ada] tokens_per_day = 200"),
         ("users = 5", ":1: key users: users is a table: [users.NAME] tokens_per_day = 200"),
         (
-            "[users.ada]\ninherits = 'chld'\n[profiles.child]",
-            ":2: key users.ada.inherits: no profile is named chld; those given: child",
+            "[users.ada]\npreset = 'chld'\n[presets.child]",
+            ":2: key users.ada.preset: no preset is named chld; defined presets: child",
         ),
         (
-            "[users.a]\ninherits = 'x'\n[profiles.x]\ninherits = 'y'\n[profiles.y]\ninherits = 'x'",
-            ":4: key profiles.x.inherits: a circle: x -> y -> x: break it",
+            "[users.a]\npreset = 'x'\n[presets.x]\npreset = 'y'\n[presets.y]\npreset = 'x'",
+            ":4: key presets.x.preset: presets inherit in a cycle: x -> y -> x: break it",
         ),
-        ("[profiles.x]\ninherits = 'x'", ":2: key profiles.x.inherits: a circle: x -> x: break it"),
+        (
+            "[presets.x]\npreset = 'x'",
+            ":2: key presets.x.preset: presets inherit in a cycle: x -> x: break it",
+        ),
         ("[users.ada]\n[users.ADA]", ":2: key users.ADA: given twice: delete one"),
         (
             "[limits]\ntokens_per_day = 5\ntokens_per_day = 6",
@@ -125,10 +132,10 @@ def test_caps_may_be_given_in_python() -> None:
             ":2: key limits.epsilon_per_day: input should be a finite number",
         ),
         ("\nuser = 5", ":2: key user: input should be a valid string, not 5: put it in quotes"),
-        ("\nuser = ada", ":2: not TOML: no value that TOML knows: put text in quotes"),
-        ("\nuser = 'ada", ":2: not TOML"),
-        ("\nuser = '''ada\nb = 1\n", ":2: not TOML"),
-        ('\nuser = """ada\nb = 1\n', ":2: not TOML"),
+        ("\nuser = ada", ":2: not valid TOML: invalid value: put text in quotes"),
+        ("\nuser = 'ada", ":2: not valid TOML"),
+        ("\nuser = '''ada\nb = 1\n", ":2: not valid TOML"),
+        ('\nuser = """ada\nb = 1\n', ":2: not valid TOML"),
         ("[noise]\nsigma = 0", ":2: key noise.sigma: input should be greater than 0"),
         (
             "[noise]\nsigma = 1\nepsilon = 1",
@@ -137,7 +144,7 @@ def test_caps_may_be_given_in_python() -> None:
         ("\n[noise]", ":2: key noise: give sigma or epsilon, one of the two"),
         (
             "disclosure = 'tokens'\n[noise]\nsigma = 1",
-            ":2: key noise: disclosure = tokens sends no state",
+            ":2: key noise: with disclosure = tokens no state is sent",
         ),
         (
             "disclosure = 'all_states'\n[noise]\nepsilon = 1\n[limits]\ntokens_per_caption='none'",
@@ -176,7 +183,7 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
-    with pytest.raises(ConfigError, match=r"UGSD_USERS: two names are one"):
+    with pytest.raises(ConfigError, match=r"UGSD_USERS: two spellings of the same name"):
         Settings.load(file)
 
 
@@ -187,6 +194,7 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
         ("UGSD_USER__ADA__TOKENS_PER_DAY", "UGSD_USERS__ADA__TOKENS_PER_DAY"),
         ("UGSD_USERS__TOKENS_PER_DAY", "UGSD_USERS__NAME__TOKENS_PER_DAY"),
         ("UGSD_NOISE__SIGMAS", "UGSD_NOISE__SIGMA"),
+        ("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "UGSD_PRESETS__GUEST__BLOCKS_PER_DAY"),
     ],
 )
 def test_a_mistyped_variable_of_a_user_is_told(
@@ -215,7 +223,7 @@ def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
 
 
 def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match=r"noise\.epsilon: no noise makes so small a one"):
+    with pytest.raises(ConfigError, match=r"noise\.epsilon: no supported noise reaches so small"):
         _ = Settings(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
 
 

@@ -70,7 +70,7 @@ def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ('verifier = "embedded"', r"verifier is a table: \[verifier\] url = "),
         ("limits = 5", r"limits is a table: \[limits\] tokens_per_day = "),
         ("home = 4", "key home: a path is text, .*not 4"),
-        ("user = ", "not TOML"),
+        ("user = ", "not valid TOML"),
     ],
 )
 def test_a_fault_in_a_file_names_file_key_and_fix(tmp_path: Path, text: str, told: str) -> None:
@@ -153,14 +153,14 @@ def test_one_user_in_several_writings_has_one_budget() -> None:
     settings = Settings(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
     assert settings.limits_for().blocks_per_day == 3
     assert settings.limits_for("JOS\u00c9 ").blocks_per_day == 3
-    with pytest.raises(ConfigError, match=r"given twice|two names are one"):
+    with pytest.raises(ConfigError, match=r"given twice|same name"):
         Settings(users={"STRASSE": {}, "stra\u00dfe": {}})
-    profiles = {"Ma\u00dfe": {"blocks_per_day": 2}}
-    inheriting = Settings(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
+    presets = {"Ma\u00dfe": {"blocks_per_day": 2}}
+    inheriting = Settings(presets=presets, users={"ben": {"preset": "MASSE"}}, user="Ben")
     assert inheriting.limits_for().blocks_per_day == 2
 
 
-@pytest.mark.parametrize("table", ["users", "profiles"])
+@pytest.mark.parametrize("table", ["users", "presets"])
 @pytest.mark.parametrize("name", ["a\u200bb", " ", "a\x1b[1m"])
 def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
     with pytest.raises(ConfigError, match=r"which is not seen|the name is blank"):

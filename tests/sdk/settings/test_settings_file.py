@@ -60,18 +60,18 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     names = draw(st.lists(NAME, unique_by=str.lower, max_size=3))
-    profiles: dict[str, Any] = {}
+    presets: dict[str, Any] = {}
     for name in names:
-        profiles[name] = draw(CAPS_OVER)
-        parents = [other for other in profiles if other != name]
+        presets[name] = draw(CAPS_OVER)
+        parents = [other for other in presets if other != name]
         if parents and draw(st.booleans()):
-            profiles[name]["inherits"] = draw(st.sampled_from(parents))
+            presets[name]["preset"] = draw(st.sampled_from(parents))
     users = draw(st.dictionaries(NAME, CAPS_OVER, max_size=3))
     users = {name: users[name] for name in {name.lower(): name for name in users}.values()}
     for caps in users.values():
         if names and draw(st.booleans()):
-            caps["inherits"] = draw(st.sampled_from(names))
-    return values | {k: v for k, v in {"profiles": profiles, "users": users}.items() if v}
+            caps["preset"] = draw(st.sampled_from(names))
+    return values | {k: v for k, v in {"presets": presets, "users": users}.items() if v}
 
 
 @dataclass
@@ -205,7 +205,7 @@ def test_a_single_fault_is_told_with_its_line_and_key(
     seed: int,
 ) -> None:
     random = Random(seed)
-    free = [p for p in paths(values, ())[1:] if not (len(p) == 2 and p[0] in {"profiles", "users"})]
+    free = [p for p in paths(values, ())[1:] if not (len(p) == 2 and p[0] in {"presets", "users"})]
     if not free:
         return
     path = spoil(random, values, random.choice(free))
@@ -242,7 +242,7 @@ def test_broken_syntax_is_told_with_its_line(
     file = written(values, seed)
     at = Random(seed).randrange(len(file.text) + 1)
     file.text.insert(at, "}")
-    with pytest.raises(ConfigError, match="not TOML: ") as raised:
+    with pytest.raises(ConfigError, match="not valid TOML: ") as raised:
         read(tmp_path, file.text)
     assert f".toml:{at + 1}: " in str(raised.value), file.text
 
