@@ -1,4 +1,4 @@
-"""The forms of reports, and where they are written."""
+"""The formats of reports, and where they are written."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ if TYPE_CHECKING:
 
 __all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
 
-# Heavy imports wait inside the functions, so that --help answers at once.
+# Heavy imports are inside the functions, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 
 class ReportFormat(StrEnum):
-    """What a report is written as."""
+    """Format of a report."""
 
     HTML = "html"
     JSON = "json"
     MARKDOWN = "md"
 
 
-FormatOption = Annotated[ReportFormat, typer.Option("--format", help="HTML needs ugsd[report].")]
+FormatOption = Annotated[
+    ReportFormat, typer.Option("--format", help="Format of the report; HTML needs ugsd[report].")
+]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to the terminal.")
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="File to write.  [default: standard output]"),
 ]
 
 
 def written(made: Report | FleetReport, format_: ReportFormat) -> str:
-    """A report in one of its forms."""
+    """Return a report in the given format."""
     from ugsd_privacy.reports.html import fleet_html, report_html
     from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
     from ugsd_privacy.reports.model import Report
@@ -48,8 +51,8 @@ def written(made: Report | FleetReport, format_: ReportFormat) -> str:
 
 
 def write(text: str, out: Path | None, *, private: bool = False) -> None:
-    """To a file, whole or not at all, or to the terminal where none is named; what is ``private``
-    is its owner's alone. Raises ``ExportFailed``."""
+    """Write ``text`` to the file atomically, or print it if there is none. A ``private`` file may
+    be read by its owner only. Raises ``ExportFailed``."""
     from ugsd_privacy.files.atomic_files import write_atomically
 
     if out is None:
