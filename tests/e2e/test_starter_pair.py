@@ -29,7 +29,7 @@ def test_the_demonstration_runs_and_its_log_verifies(
     assert logged is not None
     assert int(left[1]) + int(left[2]) == int(logged[1]), "both lines tell one sum"
     assert int(left[2]) > 0, "a handshake left"
-    assert "going on without" not in printed.err
+    assert "continuing without" not in printed.err
     assert main(["audit", "verify", "--home", str(tmp_path / "home")]) == 0
 
 
@@ -57,4 +57,4 @@ def test_what_marks_words_that_left_is_explained_once(
     config.write_text("threshold = 0.0\nmin_enrolment = 0\n")
     options = ["--verifier", "embedded", "--home", str(tmp_path / "home"), "--config", str(config)]
     assert main(["caption", *options, *clips]) == 0
-    assert capsys.readouterr().out.count("[left this device]") == 1
+    assert capsys.readouterr().out.count("[sent to the verifier]") == 1

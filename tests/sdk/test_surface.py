@@ -1,4 +1,4 @@
-"""What the package exports, and what importing it costs."""
+"""The exported names, and what importing the package loads."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_exported_names_are_these_and_all_resolve() -> None:
+def test_exported_names_are_pinned_and_resolve() -> None:
     assert ugsd_sdk.__all__ == EXPORTS == sorted(EXPORTS)
     for name in EXPORTS:
         assert getattr(ugsd_sdk, name).__name__ == name

@@ -46,8 +46,9 @@ def show(
         print_json(json.dumps({"user": settings.user, "heard": enrolled, "lacking": missing}))
         return
     print_line(f"{settings.user}: {enrolled} clips enrolled; their average stays on this device")
+    more = "1 more clip is" if missing == 1 else f"{missing} more clips are"
     print_line(
-        f"{missing} more clips needed before a state may be sent"
+        f"{more} needed before a state may be sent"
         if missing
         else "states may be sent, within the budget"
     )

@@ -56,8 +56,8 @@ _GUESSED: Mapping[str, str] = {
 }
 """What the attacker guesses, for each reported measure; other measures are for specialists."""
 _PACE = (
-    "In constant shape this holds for a verifier that answers at a fixed pace, 400 ms when measured "
-    "(`reply_after_ms`); a verifier that answers at once reveals cover frames by its fast answers."
+    "In constant shape this holds for a verifier that answers at a fixed pace (`reply_after_ms`; "
+    "400 ms when measured). A verifier that answers at once reveals which frames are covers."
 )
 
 

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ugsd.toml"
 
 
-def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Path) -> None:
+def test_caps_of_user_win_over_preset_and_limits(file: Path) -> None:
     settings = Settings.load(file)
     ada, ben, eve = (settings.limits_for(user) for user in ("ada", "BEN", "eve"))
     assert settings.limits_for() == ada, "the settings' own user, whatever the case"
@@ -46,9 +46,7 @@ def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Pat
     assert eve == settings.limits
 
 
-def test_variables_and_arguments_reach_a_users_cap(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_and_arguments_set_user_caps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "7")
     monkeypatch.setenv("UGSD_USERS__EVE__PRESET", "guest")
     monkeypatch.setenv("UGSD_PRESETS__GUEST__BLOCKS_PER_DAY", "none")
@@ -58,10 +56,10 @@ def test_variables_and_arguments_reach_a_users_cap(
     assert (eve.tokens_per_day, eve.blocks_per_day) == (20, None)
 
 
-def test_settings_survive_their_own_dump(file: Path) -> None:
+def test_settings_round_trip_through_their_dump(file: Path) -> None:
     settings = Settings.load(file)
     again = Settings(**settings.model_dump())
-    assert again.limits_for() == settings.limits_for(), "what was not given is not given again"
+    assert again.limits_for() == settings.limits_for(), "the dump contains only what was given"
     assert Settings(**dict(settings)).limits_for("ben") == settings.limits_for("ben")
 
 
@@ -75,7 +73,7 @@ def test_caps_may_be_given_in_python() -> None:
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         (
             "[limits]\n\nblocks_per_dya = 1",
@@ -152,22 +150,22 @@ def test_caps_may_be_given_in_python() -> None:
         ),
     ],
 )
-def test_a_fault_in_toml_is_told_with_line_and_cure(tmp_path: Path, toml: str, told: str) -> None:
+def test_fault_in_toml_names_line_and_fix(tmp_path: Path, toml: str, message: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(toml)
     with pytest.raises(ConfigError) as raised:
         Settings.load(path)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["ugsd.json", "ugsd.yaml", "ugsd.yml", "ugsd"])
-def test_settings_are_read_from_toml_alone(name: str, tmp_path: Path) -> None:
+def test_only_toml_files_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("user = 'ada'")
     with pytest.raises(ConfigError, match=r"read from \.toml files"):
         Settings.load(tmp_path / name)
 
 
-def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
+def test_faulty_variable_is_named_before_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "many")
@@ -179,7 +177,7 @@ def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
         Settings(users={"ada": {}, "ADA": {}})
 
 
-def test_two_names_that_are_one_are_told_wherever_they_come_from(
+def test_two_spellings_across_sources_are_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
@@ -197,7 +195,7 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
         ("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "UGSD_PRESETS__GUEST__BLOCKS_PER_DAY"),
     ],
 )
-def test_a_mistyped_variable_of_a_user_is_told(
+def test_mistyped_user_variable_is_refused(
     variable: str, nearest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "0")
@@ -213,21 +211,19 @@ def test_a_mistyped_variable_of_a_user_is_told(
         ({"disclosure": "all_states", "users": {"default": {"tokens_per_caption": 5}}}, 5),
     ],
 )
-def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
-    changes: dict[str, object], releases: int
-) -> None:
+def test_sigma_follows_from_epsilon_of_a_caption(changes: dict[str, object], releases: int) -> None:
     settings = Settings(noise={"epsilon": 8.0}, **changes)
     assert settings.sigma is not None
     spend = releases * dp.privacy_cost(sensitivity=2.0, sigma=settings.sigma, vectors=1)
     assert 7.999 < dp.epsilon_of_privacy_cost(spend, settings.limits.delta) <= 8
 
 
-def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
+def test_unreachable_epsilon_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"noise\.epsilon: no supported noise reaches so small"):
         _ = Settings(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
 
 
-def test_noise_is_sigma_where_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_sigma_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().sigma is None
     monkeypatch.setenv("UGSD_NOISE__SIGMA", "1.5")
     assert Settings.load().sigma == 1.5
@@ -239,6 +235,6 @@ def test_the_example_file_gives_ben_caps() -> None:
 
 
 @pytest.mark.parametrize("noise", [{"sigma": 1e6}, {"epsilon": 1e-9}, {"epsilon": 1e-4}])
-def test_noise_that_would_leave_nothing_of_a_state_is_refused(noise: dict[str, float]) -> None:
+def test_too_large_sigma_is_refused(noise: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="noise"):
         _ = Settings(noise=noise).sigma
