@@ -25,16 +25,16 @@ from ugsd_sdk.audio.clip_formats import (
     WAV,
     ClipFormat,
     format_of,
-    refused,
+    unsupported,
 )
 from ugsd_sdk.audio.id3_tags import without_tags
-from ugsd_sdk.audio.ogg_pages import sound_pages
+from ugsd_sdk.audio.ogg_pages import valid_pages
 from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["EncodedClip", "MeteredFile", "check_size", "opened"]
+__all__ = ["EncodedClip", "MeteredFile", "check_size", "open_clip"]
 
 EncodedClip = str | os.PathLike[str] | bytes | bytearray | memoryview
 
@@ -95,7 +95,7 @@ class MeteredFile:
 
 
 @contextmanager
-def opened(clip: EncodedClip) -> Iterator[tuple[MeteredFile, ClipFormat, int]]:
+def open_clip(clip: EncodedClip) -> Iterator[tuple[MeteredFile, ClipFormat, int]]:
     """Open a clip. Yields the file to read from, its format by the first bytes, and its size in
     bytes.
 
@@ -136,7 +136,7 @@ def _checked(file: BinaryIO, size: int) -> tuple[MeteredFile, ClipFormat, int]:
     size -= start
     if found is OGG:
         file.seek(start)
-        pages = sound_pages(file.read(size))
+        pages = valid_pages(file.read(size))
         return MeteredFile(io.BytesIO(pages), len(pages)), found, len(pages)
     if found is MP3:
         file.seek(start)
@@ -157,9 +157,9 @@ def _check_flac_blocks(file: BinaryIO, start: int) -> None:
         if len(head) < 4 or head[0] & 0x80:
             break
     else:
-        raise refused(f"FLAC with more than {_MAX_FLAC_BLOCKS} blocks of metadata")
+        raise unsupported(f"FLAC with more than {_MAX_FLAC_BLOCKS} blocks of metadata")
     if at - start > TAGS_BYTES:
-        raise refused(f"FLAC with more than {TAGS_BYTES} bytes of metadata")
+        raise unsupported(f"FLAC with more than {TAGS_BYTES} bytes of metadata")
 
 
 def _checked_bytes(clip: bytes | bytearray | memoryview) -> bytes:

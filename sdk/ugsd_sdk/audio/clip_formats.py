@@ -24,7 +24,7 @@ __all__ = [
     "ClipFormat",
     "check_found",
     "format_of",
-    "refused",
+    "unsupported",
 ]
 
 MAX_DURATION_S = 30.0
@@ -129,21 +129,21 @@ def _format_of_head(head: bytes) -> ClipFormat:
         packet = head[_OGG_HEAD_BYTES + (head[26] if len(head) > 26 else 0) :]
         if packet.startswith(_OGG_CODECS):
             return OGG
-        raise refused("Ogg with neither Vorbis nor Opus")
+        raise unsupported("Ogg with neither Vorbis nor Opus")
     if _is_mp3(head):
         return MP3
     names = (name for at, magic, name in _OTHERS if head[at : at + len(magic)] == magic)
-    raise refused(next(names, None))
+    raise unsupported(next(names, None))
 
 
 def check_found(found: ClipFormat, container: str, encoding: str) -> None:
     """Raise :class:`UnreadableAudio` if libsndfile detected another format or encoding."""
     if container not in found.containers or encoding not in found.encodings:
         kinds = ", ".join(sorted(found.encodings))
-        raise refused(f"{found.name} with {encoding} samples (instead of {kinds})")
+        raise unsupported(f"{found.name} with {encoding} samples (instead of {kinds})")
 
 
-def refused(what: str | None) -> UnreadableAudio:
+def unsupported(what: str | None) -> UnreadableAudio:
     """Return the error for an unsupported format; ``what`` is its name, ``None`` if unknown."""
     if what is None:
         return UnreadableAudio(f"not a supported audio format, or damaged: {_TO_CONVERT}")

@@ -11,7 +11,7 @@ import zlib
 
 from ugsd_sdk.errors import UnreadableAudio
 
-__all__ = ["MAX_PAGES", "sound_pages"]
+__all__ = ["MAX_PAGES", "valid_pages"]
 
 MAX_PAGES = 50_000
 """30 s of Opus with one page for each packet of 2.5 ms have 12,000 pages; usual encoders write far
@@ -23,7 +23,7 @@ _CHECKSUM = slice(22, 26)
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def sound_pages(data: bytes) -> bytes:
+def valid_pages(data: bytes) -> bytes:
     """Return the whole pages of ``data``, without a truncated last page and without data after the
     last page, such as a tag or the padding of a memory card.
 

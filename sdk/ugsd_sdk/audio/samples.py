@@ -25,7 +25,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ugsd_sdk.audio.clip_files import EncodedClip, check_size, opened
+from ugsd_sdk.audio.clip_files import EncodedClip, check_size, open_clip
 from ugsd_sdk.audio.clip_formats import (
     FORMATS,
     MAX_CHANNELS,
@@ -151,7 +151,7 @@ def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def _from_file(clip: EncodedClip) -> tuple[Float32, int]:
-    with opened(clip) as (source, found, size):
+    with open_clip(clip) as (source, found, size):
         try:
             with soundfile.SoundFile(source) as file:
                 check_found(found, file.format, file.subtype)

@@ -12,7 +12,13 @@ from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
 from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.report_output import (
+    FormatOption,
+    OutOption,
+    ReportFormat,
+    render_report,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,13 +94,13 @@ def fleet(
     with progress_bar("verifying") as progress:
         proofs = arrived.proven(logs, progress)
     rows = [verify_device(d, witnesses) for d in _devices(arrived, proofs, logs, by_file=by_file)]
-    made = merge_rows(rows)
-    write(written(made, format_), out)
+    result = merge_rows(rows)
+    write_report(render_report(result, format_), out)
     if known is not None:
         logs.updated(rows).save(known)
-    for row in made.failed:
+    for row in result.failed:
         print_error("ugsd", f"{row.device}: {verdict(row.verification)}")
-    if made.failed:
+    if result.failed:
         raise typer.Exit(1)
 
 

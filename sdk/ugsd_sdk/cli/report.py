@@ -11,7 +11,13 @@ import typer
 from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
-from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.report_output import (
+    FormatOption,
+    OutOption,
+    ReportFormat,
+    render_report,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,18 +81,18 @@ def report(
     from ugsd_sdk.reports.audit import audit_report
 
     if schema:
-        write(report_schema(), out)
+        write_report(report_schema(), out)
         return
     period = _period(since, until, time.time())
     settings = settings_from(config, home=home, user=user)
     with progress_bar("verifying") as progress:
-        made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
-    shown = made.redacted() if without_content else made
-    write(written(shown, format_), out, private=not without_content)
-    if made.verification.outcome != "failed":
-        _warn_if_empty(made, settings.home)
+        result = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
+    shown = result.redacted() if without_content else result
+    write_report(render_report(shown, format_), out, private=not without_content)
+    if result.verification.outcome != "failed":
+        _warn_if_empty(result, settings.home)
     else:
-        print_error("ugsd", f"the log does NOT verify: {made.verification.message}")
+        print_error("ugsd", f"the log does NOT verify: {result.verification.message}")
         raise typer.Exit(1)
 
 
@@ -116,15 +122,15 @@ def _day(text: str, option: str, today: int) -> int:
         ) from None
 
 
-def _warn_if_empty(made: Report, home: Path) -> None:
+def _warn_if_empty(result: Report, home: Path) -> None:
     """Print a note if the report is empty, since a mistyped user or home looks the same."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import open_view
 
-    if made.total.frames or made.earlier or made.later:
+    if result.total.frames or result.earlier or result.later:
         return
     place = Home.from_path(home)
     with open_view(place) as view:
         users = [] if view is None else view.users()
     others = f"; it has records of {', '.join(map(repr, users))}" if users else ""
-    print_error("ugsd", f"the log at {place.ledger} has no records of {made.user!r}{others}")
+    print_error("ugsd", f"the log at {place.ledger} has no records of {result.user!r}{others}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ugsd_privacy.reports.fleet_model import FleetReport
     from ugsd_privacy.reports.model import Report
 
-__all__ = ["FormatOption", "OutOption", "ReportFormat", "write", "written"]
+__all__ = ["FormatOption", "OutOption", "ReportFormat", "render_report", "write_report"]
 
 # Heavy imports are inside the functions, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -37,20 +37,20 @@ OutOption = Annotated[
 ]
 
 
-def written(made: Report | FleetReport, format_: ReportFormat) -> str:
+def render_report(result: Report | FleetReport, format_: ReportFormat) -> str:
     """Return a report in the given format."""
     from ugsd_privacy.reports.html import fleet_html, report_html
     from ugsd_privacy.reports.markdown import fleet_markdown, report_markdown
     from ugsd_privacy.reports.model import Report
 
     if format_ is ReportFormat.JSON:
-        return plain_json(made.model_dump_json(indent=1)) + "\n"
-    if isinstance(made, Report):
-        return report_html(made) if format_ is ReportFormat.HTML else report_markdown(made)
-    return fleet_html(made) if format_ is ReportFormat.HTML else fleet_markdown(made)
+        return plain_json(result.model_dump_json(indent=1)) + "\n"
+    if isinstance(result, Report):
+        return report_html(result) if format_ is ReportFormat.HTML else report_markdown(result)
+    return fleet_html(result) if format_ is ReportFormat.HTML else fleet_markdown(result)
 
 
-def write(text: str, out: Path | None, *, private: bool = False) -> None:
+def write_report(text: str, out: Path | None, *, private: bool = False) -> None:
     """Write ``text`` to the file atomically, or print it if there is none. A ``private`` file may
     be read by its owner only. Raises ``ExportFailed``."""
     from ugsd_privacy.files.atomic_files import write_atomically
