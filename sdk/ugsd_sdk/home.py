@@ -96,7 +96,7 @@ class Home:
         Raises ``LedgerError``, also if one of the two was lost, since charges or the proof of what
         was sent would silently start again, and if the home does not belong to this user.
         """
-        self.require_ours()
+        self.require_ownership()
         is_new = not _exists(self.log_key)
         ledger = Ledger(self.ledger, create=is_new, anchor=self.anchor)
         ledger.open(timeout_s=timeout_s)
@@ -109,7 +109,7 @@ class Home:
             raise
         return ledger
 
-    def require_ours(self) -> None:
+    def require_ownership(self) -> None:
         """Raise ``LedgerUnavailable`` if the home folder exists and another user owns it, may
         replace it or may write in it."""
         if not _exists(self.path):

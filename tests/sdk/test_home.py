@@ -172,14 +172,14 @@ def test_retention_erases_while_home_stays_open(tmp_path: Path) -> None:
     keep = AuditSettings(retention_days=1)
     user_egress = UserEgress(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
     user_egress.open().egress.seal_hello(ClientChannel(VerifierKey.generate().public))
-    kept = []
+    num_bodies = []
     for _ in range(4):
         user_egress.open()
         with home.open_ledger() as ledger, ledger.reading() as view:
-            kept.append(len(view.sealed_leaves()))
+            num_bodies.append(len(view.sealed_leaves()))
         now_s[0] += 86_400
     user_egress.close()
-    assert kept == [1, 1, 0, 0]
+    assert num_bodies == [1, 1, 0, 0]
 
 
 def test_home_writable_by_others_is_refused(tmp_path: Path) -> None:

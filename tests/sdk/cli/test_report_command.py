@@ -311,8 +311,8 @@ def test_every_decision_is_counted(
         ]
     assert any(reasons_given)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
-    withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
-    assert withheld["blocks_per_day"] >= 2
+    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
+    assert blocked["blocks_per_day"] >= 2
 
 
 TAMPERING = [
@@ -364,7 +364,7 @@ def test_faults_outside_the_log_hide_none_inside(used: Path, tmp_path: Path) -> 
     report = read(used, out=tmp_path / "r.json", code=1)
     assert report.verification.index == 2
     assert report.faults == ("a cap that was set on this device is invalid",)
-    assert report.total.frames, "what the log says is told all the same"
+    assert report.total.frames, "the content of the log is still shown"
 
 
 def test_report_never_names_another_user(
