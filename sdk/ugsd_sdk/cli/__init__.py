@@ -39,8 +39,8 @@ _app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # typer's callback
-    if wanted:
+def _print_version(is_given: bool) -> None:  # typer's callback
+    if is_given:
         print_line(f"ugsd {version('ugsd')}")
         raise typer.Exit
 

@@ -29,7 +29,9 @@ _CAPTION_HEX = 32
 def erase(
     before: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Only what was sent before this day (UTC)."),
+        typer.Option(
+            metavar="DATE", formats=["%Y-%m-%d"], help="Only what was sent before this day (UTC)."
+        ),
     ] = None,
     older_than: Annotated[
         int | None,

@@ -121,18 +121,18 @@ def set_caps(
 
     if everyone and user is not None:
         raise typer.BadParameter("give only one of --everyone and --user")
-    wanted = dict(map(_cap, caps))
-    if len(wanted) < len(caps):
+    new_caps = dict(map(_cap, caps))
+    if len(new_caps) < len(caps):
         raise typer.BadParameter("a cap is given twice: delete one")
     settings = settings_from(config, home=home, user=user)
     user_egress = UserEgress(Home.from_path(settings.home), settings.limits_for(), settings.user)
     try:
-        user_egress.set_caps(ALL_USERS if everyone else settings.user, wanted)
+        user_egress.set_caps(ALL_USERS if everyone else settings.user, new_caps)
     finally:
         user_egress.close()
     in_force = {row.cap: row.in_force for row in budget_report(settings).rows}
     whose = "everyone" if everyone else settings.user
-    for cap, value in wanted.items():
+    for cap, value in new_caps.items():
         on_device = "no cap set on this device" if value is None else f"at most {value:g}"
         force = _number(in_force.get(cap))
         print_line(f"{whose}: {cap}: {on_device}; in force for {settings.user}: {force}")

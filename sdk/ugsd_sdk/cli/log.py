@@ -138,7 +138,7 @@ def receipt(
     if (index is None) == (caption is None):
         raise typer.BadParameter("give either an INDEX or --caption ID")
     try:
-        wanted = bytes.fromhex(caption or "")
+        caption_id = bytes.fromhex(caption or "")
     except ValueError:
         raise typer.BadParameter(
             "a caption's id is hexadecimal: see `ugsd audit show --json`"
@@ -147,7 +147,7 @@ def receipt(
         note = log.signed()
         signed = open_checkpoint(note, log.key.public)
         with log.ledger.reading() as view:
-            indices = view.caption_leaves(wanted) if index is None else [index]
+            indices = view.caption_leaves(caption_id) if index is None else [index]
             if not indices or indices[-1] >= signed.size:
                 fail("the log has no such record: `ugsd audit show` lists the records")
             for number in indices:

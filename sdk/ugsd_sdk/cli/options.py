@@ -37,7 +37,7 @@ OwnerKeyOption = Annotated[
 ]
 UserOption = Annotated[
     str | None,
-    typer.Option("--user", metavar="ID", help="User whose budget is charged; never sent."),
+    typer.Option("--user", metavar="ID", help="Name of the user; never sent."),
 ]
 
 

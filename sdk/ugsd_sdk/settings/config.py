@@ -141,11 +141,11 @@ class NoiseSettings(_Table):
     """Gaussian noise on the states that are sent: exactly one of ``sigma`` and ``epsilon``."""
 
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
-    """Standard deviation of the noise on each number of a state, above 0, in units of the clip
-    norm."""
+    """Standard deviation of the noise on each number of a state, above 0 and up to 128, in units of
+    the clip norm."""
     epsilon: _Positive | None = None
-    """Epsilon of all states of one caption at ``limits.delta``, above 0; sigma is computed from
-    it."""
+    """Epsilon of all states of one caption at ``limits.delta``, above 0 and up to a million; sigma
+    is computed from it."""
 
     @model_validator(mode="after")
     def _check_one(self) -> NoiseSettings:
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far. With a
     target this is the most that may be sent."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
-    """Largest number of drafted tokens in one block."""
+    """Largest number of drafted tokens in one block, 1 to 256."""
     min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
     """Number of clips in a user's speaker profile, 0 to 1000, before a state of theirs may be sent.
     The larger it is, the less a state reveals about who speaks; with 0 even the first clip's state
