@@ -70,10 +70,10 @@ PLACES: dict[str, Run] = {
     "setting value": lambda t, d: ugsd(
         ["budget", "show", "--config", str(written(d / "a.toml", f"traffic_shape = {toml(t)}\n"))]
     ),
-    "inherits": lambda t, d: ugsd(
+    "preset": lambda t, d: ugsd(
         [
             "budget", "show", "--config",
-            str(written(d / "a.toml", f"[users.ada]\ninherits = {toml(t)}\n")),
+            str(written(d / "a.toml", f"[users.ada]\npreset = {toml(t)}\n")),
         ]
     ),
     "table name": lambda t, d: ugsd(
