@@ -45,7 +45,7 @@ def accept(block: Block) -> Verdict:
 class FakeVerifier:
     """A verifier in memory: real handshake and frames, answers by ``answer``.
 
-    ``answer`` gives a message, raw bytes to send as they are, or ``None`` for silence.
+    ``answer`` returns a message, raw bytes to send unchanged, or ``None`` for silence.
     """
 
     def __init__(self, key: VerifierKey, drafter: ScriptedDrafter) -> None:
@@ -105,7 +105,7 @@ def voice() -> NDArray[np.float32]:
 
 @pytest.fixture
 def drafter() -> ScriptedDrafter:
-    """One that drafts a caption of 24 tokens, so of five blocks."""
+    """A drafter of a caption with 24 tokens, which are five blocks."""
     return ScriptedDrafter(seed=3, vocabulary_size=400)
 
 
@@ -123,7 +123,7 @@ def fake(verifier_key: VerifierKey, drafter: ScriptedDrafter) -> FakeVerifier:
 def new_captioner(
     fake: FakeVerifier, drafter: ScriptedDrafter, tmp_path: Path
 ) -> Callable[..., Captioner]:
-    """A captioner that escalates everything to the fake; arguments replace its own."""
+    """Make a captioner that escalates everything to the fake; arguments override the defaults."""
 
     def new(**changes: object) -> Captioner:
         given: dict[str, object] = {

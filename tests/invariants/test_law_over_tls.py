@@ -1,4 +1,4 @@
-"""Law 1 over TLS: behind it the same bytes, before it nothing but TLS."""
+"""Law 1 over TLS: the same bytes inside, and nothing but TLS outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.invariants.law_world import (
     CLIP,
     USER,
     World,
-    assert_all_is_accounted_for,
+    assert_every_byte_is_logged,
     waveforms,
 )
 
@@ -30,7 +30,7 @@ RECORD_TYPES = {20, 21, HANDSHAKE, APPLICATION}
 
 
 class TlsFront:
-    """Keeps what a device sends, and passes it on to ``port`` without its TLS."""
+    """Records what a device sends, and relays it to ``port`` without its TLS."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self._port = port
@@ -68,7 +68,7 @@ class TlsFront:
             thread.start()
 
     def _serve(self, device: socket.socket) -> None:
-        """One connection, its TLS in memory, so that its bytes are seen."""
+        """Serve one connection with its TLS in memory, so that its bytes are seen."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(incoming, outgoing, server_side=True)
         with device, socket.create_connection(("127.0.0.1", self._port)) as proxy:
@@ -96,7 +96,7 @@ class TlsFront:
 
 
 def tls_records(raw: bytes) -> list[tuple[int, int]]:
-    """Type and length of each record."""
+    """Return type and length of each record."""
     found = []
     while raw:
         length = int.from_bytes(raw[3:5], "big")
@@ -117,7 +117,7 @@ def world(run_server: Any, voice: NDArray[np.float32], tmp_path: Path) -> Iterat
         world.close()
 
 
-def test_over_tls_the_same_bytes_leave_and_a_network_sees_nothing_but_tls(
+def test_network_sees_only_tls_and_log_agrees(
     world: World, voice: NDArray[np.float32], tmp_path: Path
 ) -> None:
     with TlsFront(world.proxy.port, tmp_path) as front:
@@ -129,7 +129,7 @@ def test_over_tls_the_same_bytes_leave_and_a_network_sees_nothing_but_tls(
         assert report["stopped"] == []
         (conversation,) = world.proxy.finished()
         port = front.port
-    assert_all_is_accounted_for(conversation, port)
+    assert_every_byte_is_logged(conversation, port)
     assert [frame.record for frame in conversation.of(BINARY)] == world.verified_records()
     records = tls_records(bytes(front.raw))
     assert {kind for kind, _ in records} <= RECORD_TYPES

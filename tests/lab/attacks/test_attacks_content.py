@@ -1,4 +1,4 @@
-"""Attributes, content and traffic: what is planted is found, what is not there is not."""
+"""Attribute, content and traffic attacks find planted information and nothing in noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import attack_attribute, balanced_accuracy
-from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_facts
+from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_attributes
 from ugsd_lab.attacks.findings import Report, as_json
 from ugsd_lab.attacks.leakage import leakage_of
 from ugsd_lab.attacks.learning import TrainingBudget, ridge
@@ -63,7 +63,7 @@ def features(voices: Voices, labels: NDArray[np.str_], strength: float) -> NDArr
 
 
 @pytest.mark.parametrize("attribute", ["gender", "sentence"])
-def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
+def test_planted_attribute_is_found_and_noise_is_not(attribute: str) -> None:
     voices = clips()
     labels = voices.gender if attribute == "gender" else voices.sentence
     folds = folds_of(voices, "nemo", ())
@@ -79,42 +79,44 @@ def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
     assert abs(attacked(0.0)[0] - chance) < 0.12
 
 
-def test_where_there_is_one_value_only_nothing_is_attacked() -> None:
+def test_attribute_with_one_value_is_not_attacked() -> None:
     voices = clips()
     seen = Observation("summary", "3", {"states": features(voices, voices.gender, 1.0)})
     folds = folds_of(voices, "nemo", ())
     assert attack_attribute(voices, "language", "nemo", folds, seen, effort=SHORT) == []
 
 
-def test_always_saying_the_commonest_is_chance() -> None:
+def test_always_guessing_the_commonest_is_chance() -> None:
     right = ["a"] * 9 + ["b"]
     assert balanced_accuracy(["s"] * 10, right, ["a"] * 10).value == 0.5
 
 
-def test_a_fact_that_left_is_not_counted_as_guessed() -> None:
+def test_sent_attribute_is_not_counted_as_guessed() -> None:
     drafts = ["A speaker sounds angry, speaking quickly in a low voice."] * 2
-    facts = {fact.attribute: fact for fact in unsent_facts(drafts, ["A speaker sounds angry", "A"])}
-    assert facts["emotion"].values.tolist() == ["", "angry"]
-    assert len(set(facts["pitch"].values.tolist())) == 1
-    assert "gender" not in facts
+    unsent = {
+        one.attribute: one for one in unsent_attributes(drafts, ["A speaker sounds angry", "A"])
+    }
+    assert unsent["emotion"].values.tolist() == ["", "angry"]
+    assert len(set(unsent["pitch"].values.tolist())) == 1
+    assert "gender" not in unsent
 
 
-def test_facts_that_stayed_are_guessed_from_states_that_tell_them() -> None:
+def test_unsent_attributes_are_guessed_from_informative_states() -> None:
     voices = clips()
     words = {"angry": "angry", "sad": "sad", "happy": "happy"}
     drafts = [f"A speaker sounds {words[emotion]}." for emotion in voices.emotion.tolist()]
-    facts = unsent_facts(drafts, ["A speaker"] * len(voices))
+    unsent = unsent_attributes(drafts, ["A speaker"] * len(voices))
     folds = folds_of(voices, "nemo", ())
     blind = np.zeros((len(voices), 4), dtype=np.float32)
     for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.5)):
-        told = features(voices, voices.emotion, strength)
-        seen = Observation("summary", "3", {"tokens": blind, "states": told})
-        (found,) = attack_unsent(voices, "nemo", folds, seen, facts, effort=SHORT)
+        informative = features(voices, voices.emotion, strength)
+        seen = Observation("summary", "3", {"tokens": blind, "states": informative})
+        (found,) = attack_unsent(voices, "nemo", folds, seen, unsent, effort=SHORT)
         assert least <= found.value <= most
         assert found.chance < 0.5
 
 
-def test_frames_are_rebuilt_from_what_made_them_and_not_from_noise() -> None:
+def test_frames_are_reconstructed_from_their_source_not_noise() -> None:
     voices = clips()
     rng = np.random.default_rng(1)
     source = rng.normal(size=(len(voices), 8)).astype(np.float32)
@@ -137,22 +139,22 @@ def test_ridge_without_penalty_is_least_squares() -> None:
     assert np.allclose(x @ weights + bias, y, atol=1e-3)
 
 
-def overheard(escalated: bool, *, constant: bool) -> Capture:
+def captured(escalated: bool, *, constant: bool) -> Capture:
     if constant:
         return Capture((Packet(True, 600, 0.05), Packet(False, 600, 0.2)), escalated)
     passed = (Packet(True, 300, 0.05), Packet(False, 200, 0.1)) if escalated else ()
     return Capture(passed, escalated)
 
 
-def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
+def test_constant_frames_reveal_no_escalation() -> None:
     voices = clips(speakers=8, each=12)
     rng = np.random.default_rng(3)
     doubted = rng.random(len(voices)) < 0.5
     for constant in (False, True):
-        heard = [overheard(bool(one), constant=constant) for one in doubted]
-        assert features_of(heard).shape[0] == len(voices)
+        captures = [captured(bool(one), constant=constant) for one in doubted]
+        assert features_of(captures).shape[0] == len(voices)
         findings = score_traffic(
-            "constant" if constant else "padded", heard, voices.speaker, voices.emotion,
+            "constant" if constant else "padded", captures, voices.speaker, voices.emotion,
             effort=SHORT,
         )  # fmt: skip
         (area,) = [found for found in findings if found.measure == ESCALATED]
@@ -161,7 +163,7 @@ def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
         assert abs(emotion.value - emotion.chance) < 0.15
 
 
-def test_a_report_is_printed_and_travels_with_the_drafter() -> None:
+def test_report_is_printed_and_stored_with_the_drafter() -> None:
     voices = clips()
     folds = folds_of(voices, "nemo", ())
     findings = []
@@ -176,7 +178,7 @@ def test_a_report_is_printed_and_travels_with_the_drafter() -> None:
     assert leak.control > 0.9
 
 
-def test_weights_of_another_embedder_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_embedder_are_refused(tmp_path: Path) -> None:
     torch.save({"model_state": {}}, tmp_path / "pretrained.pt")
     with pytest.raises(EvaluationError, match="reinstall"):
         embedder.embed_clips(tmp_path / "pretrained.pt", [], lambda *_: None)
