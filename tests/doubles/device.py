@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,13 +33,27 @@ Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]
 CoverAnswer = Callable[[Cover], Cover | Verdict | bytes | None]
 
 
-def accept(block: Block) -> Verdict:
-    return Verdict(
-        caption=block.caption,
-        start=block.start,
-        accepted=len(block.tokens),
-        correction=None,
-        continuation=(),
+def accept(block: Block, **changes: Any) -> Verdict:
+    """Return a verdict that accepts the block, except for the ``changes``."""
+    given: dict[str, Any] = {
+        "caption": block.caption,
+        "start": block.start,
+        "accepted": len(block.tokens),
+        "correction": None,
+        "continuation": (),
+    }
+    return Verdict(**(given | changes))
+
+
+def welcome_for(drafter: ScriptedDrafter) -> Welcome:
+    """Return the welcome of a verifier that fits the drafter."""
+    info = drafter.info
+    return Welcome(
+        version=WIRE_VERSION,
+        vocabulary=info.vocabulary,
+        projection=info.projection,
+        state_dim=info.state_dim,
+        max_tokens=info.max_tokens,
     )
 
 
@@ -49,16 +64,9 @@ class FakeVerifier:
     """
 
     def __init__(self, key: VerifierKey, drafter: ScriptedDrafter) -> None:
-        info = drafter.info
         self.key = key
         self.answer: Answer = accept
-        self.welcome = Welcome(
-            version=WIRE_VERSION,
-            vocabulary=info.vocabulary,
-            projection=info.projection,
-            state_dim=info.state_dim,
-            max_tokens=info.max_tokens,
-        )
+        self.welcome = welcome_for(drafter)
         self.answer_to_cover: CoverAnswer = lambda cover: cover
         self.blocks: list[Block] = []
         self.covers = 0

@@ -20,6 +20,7 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_sdk.drafter.scripted import EOS
 
+from tests.doubles.device import accept
 from tests.doubles.faulty_verifier import (
     BLOCK,
     DOT,
@@ -27,7 +28,6 @@ from tests.doubles.faulty_verifier import (
     TEXTLESS,
     Fault,
     Peer,
-    accepted,
     framed,
     honest,
 )
@@ -148,7 +148,7 @@ def welcomes_late(peer: Peer) -> None:
     time.sleep(LATE_S)
     peer.send_frame(peer.channel.receive_hello(hello, encode(peer.welcome)))
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 def welcomes_as(message: Callable[[Welcome], Any]) -> Callable[[Peer], None]:
@@ -196,7 +196,7 @@ def then_answers(answer: Callable[[Block], Any]) -> Callable[[Peer], None]:
 
 def then_judges(**changes: Any) -> Callable[[Peer], None]:
     """Answer with a verdict that accepts the block, except for the ``changes``."""
-    return then_answers(lambda block: accepted(block, **changes))
+    return then_answers(lambda block: accept(block, **changes))
 
 
 def stops_reading(peer: Peer) -> None:
@@ -222,17 +222,17 @@ def pings_now_and_then(peer: Peer) -> None:
         peer.send_frame(b"unasked", PONG)
         for number in range(8):
             assert peer.frame(PONG) == bytes([number])
-        peer.answer(accepted(block))
+        peer.answer(accept(block))
 
 
 def drips_the_verdict(peer: Peer, block: Block) -> None:
-    peer.drip(framed(peer.sealed(accepted(block))))
+    peer.drip(framed(peer.sealed(accept(block))))
 
 
 def answers_in_fragments(peer: Peer) -> None:
     peer.greet()
     while True:
-        answer = peer.sealed(accepted(peer.block()))
+        answer = peer.sealed(accept(peer.block()))
         peer.send_frame(answer[:50], fin=False)
         peer.send_frame(b"between", PING)
         peer.send_frame(b"", CONT, fin=False)
@@ -240,22 +240,22 @@ def answers_in_fragments(peer: Peer) -> None:
 
 
 def ends_no_message(peer: Peer, block: Block) -> None:
-    peer.send_frame(peer.sealed(accepted(block)), fin=False)
+    peer.send_frame(peer.sealed(accept(block)), fin=False)
 
 
 def masks(peer: Peer, block: Block) -> None:
-    payload = peer.sealed(accepted(block))
+    payload = peer.sealed(accept(block))
     peer.send(bytes([0x80 | BINARY, 0x80 | 126]) + struct.pack(">H", len(payload)) + bytes(4))
     peer.send(payload)
 
 
 def sends_reserved_bits(peer: Peer, block: Block) -> None:
-    peer.send_frame(peer.sealed(accepted(block)), reserved=4)
+    peer.send_frame(peer.sealed(accept(block)), reserved=4)
 
 
 def replays_its_answer(peer: Peer) -> None:
     peer.greet()
-    peer.answer(accepted(peer.block()))
+    peer.answer(accept(peer.block()))
     peer.block()
     peer.send_frame(peer.answers[0])
     peer.wait()
@@ -264,7 +264,7 @@ def replays_its_answer(peer: Peer) -> None:
 def answers_twice(peer: Peer) -> None:
     peer.greet()
     block = peer.block()
-    peer.send(framed(peer.sealed(accepted(block))) + framed(peer.sealed(accepted(block))))
+    peer.send(framed(peer.sealed(accept(block))) + framed(peer.sealed(accept(block))))
     peer.wait()
 
 
@@ -278,14 +278,14 @@ def answers_late(peer: Peer) -> None:
     peer.greet()
     block = peer.block()
     time.sleep(LATE_S)
-    peer.answer(accepted(block))
+    peer.answer(accept(block))
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 def closes_after_one_verdict(peer: Peer) -> None:
     peer.greet()
-    peer.answer(accepted(peer.block()))
+    peer.answer(accept(peer.block()))
 
 
 def sends_garbage_below_tls(peer: Peer, block: Block) -> None:
@@ -448,7 +448,7 @@ def _after_a_block() -> Iterator[Fault]:
         yield Fault(name, then_judges(**changes), MISBEHAVED)
     yield Fault(
         "corrects a token to itself",
-        then_answers(lambda block: accepted(block, accepted=2, correction=block.tokens[2])),
+        then_answers(lambda block: accept(block, accepted=2, correction=block.tokens[2])),
         MISBEHAVED,
     )
     yield Fault("replays its answer", replays_its_answer, MISBEHAVED, 2 * BLOCK, BLOCK)

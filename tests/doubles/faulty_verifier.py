@@ -12,12 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
-    WIRE_VERSION,
     Block,
     Cover,
     Refusal,
@@ -28,6 +26,7 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
+from tests.doubles.device import accept, welcome_for
 from tests.doubles.recording_proxy import BINARY, CLOSE, parse_frame
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "FaultyVerifier",
     "Peer",
     "SparseDrafter",
-    "accepted",
     "framed",
     "honest",
 ]
@@ -171,22 +169,11 @@ def framed(payload: bytes, opcode: int = BINARY, *, fin: bool = True, reserved: 
     return bytes([fin << 7 | reserved << 4 | opcode, short]) + size + payload
 
 
-def accepted(block: Block, **changes: Any) -> Verdict:
-    given: dict[str, Any] = {
-        "caption": block.caption,
-        "start": block.start,
-        "accepted": len(block.tokens),
-        "correction": None,
-        "continuation": (),
-    }
-    return Verdict(**(given | changes))
-
-
 def honest(peer: Peer) -> None:
     """Accept every block."""
     peer.greet()
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 @dataclass(frozen=True)
@@ -220,17 +207,10 @@ class FaultyVerifier:
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        info = drafter.info
         self._behave = behave
         self._key = key
         self._tls = tls
-        self._welcome = Welcome(
-            version=WIRE_VERSION,
-            vocabulary=info.vocabulary,
-            projection=info.projection,
-            state_dim=info.state_dim,
-            max_tokens=info.max_tokens,
-        )
+        self._welcome = welcome_for(drafter)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listening = threading.Thread(target=self._accept, daemon=True)
         self._open: list[socket.socket] = []

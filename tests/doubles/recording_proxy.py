@@ -17,6 +17,8 @@ from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerView
 
+from tests.doubles.listener import Listener
+
 __all__ = [
     "BINARY",
     "CLOSE",
@@ -106,58 +108,35 @@ def parse_frame(data: bytes) -> tuple[int, bool, bytes, int] | None:
     return data[0], masked, payload, at + length
 
 
-class RecordingProxy:
+class RecordingProxy(Listener):
     """Relays bytes between devices and ``target``, and calls ``look_up`` on each frame first.
 
     After the server's first bytes, its answer to the upgrade, it inserts a ping of its own.
     """
 
     def __init__(self, target: str, look_up: Callable[[bytes], EgressRecord | None]) -> None:
+        super().__init__()
         host, port = target.removeprefix("ws://").split(":")
         self._target = (host, int(port))
         self._look_up = look_up
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._accept)]
         self.conversations: list[Conversation] = []
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> RecordingProxy:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
 
     def finished(self) -> list[Conversation]:
         """Return the conversations so far, once each is over."""
         assert all(conversation.over.wait(10) for conversation in self.conversations)
         return self.conversations
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                device, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            conversation = Conversation()
-            self.conversations.append(conversation)
-            down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
-            up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
-            self._threads += [up, down]
-            down.start()  # the other one waits for it
-            up.start()
+    def serve(self, device: socket.socket) -> list[threading.Thread]:
+        server = socket.create_connection(self._target)
+        conversation = Conversation()
+        self.conversations.append(conversation)
+        down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
+        up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
+        return [down, up]  # the second waits for the first
 
     def _pass_up(
         self,

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from tests.doubles.listener import Listener
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 from tests.doubles.tls import certify
 from tests.invariants.law_world import (
@@ -29,43 +30,20 @@ HANDSHAKE, APPLICATION = 22, 23  # RFC 8446 section 5.1
 RECORD_TYPES = {20, 21, HANDSHAKE, APPLICATION}
 
 
-class TlsFront:
+class TlsFront(Listener):
     """Records what a device sends, and relays it to ``port`` without its TLS."""
 
     def __init__(self, port: int, folder: Path) -> None:
+        super().__init__()
         self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self.certificate = folder / "certificate.pem"
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*certify(self.certificate, folder / "key.pem"))
-        self._threads = [threading.Thread(target=self._accept)]
         self.raw = bytearray()
         """All that the device sent, as a network sees it."""
 
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> TlsFront:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                device, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(device,))
-            self._threads.append(thread)
-            thread.start()
+    def serve(self, device: socket.socket) -> list[threading.Thread]:
+        return [threading.Thread(target=self._serve, args=(device,))]
 
     def _serve(self, device: socket.socket) -> None:
         """Serve one connection with its TLS in memory, so that its bytes are seen."""

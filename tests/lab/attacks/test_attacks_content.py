@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import attack_attribute, balanced_accuracy
 from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_attributes
@@ -18,58 +16,23 @@ from ugsd_lab.attacks.learning import TrainingBudget, ridge
 from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.printing import as_markdown
 from ugsd_lab.attacks.traffic import ESCALATED, features_of, score_traffic
-from ugsd_lab.attacks.voices import Voices, folds_of
+from ugsd_lab.attacks.voices import folds_of
 from ugsd_lab.attacks.wiretap import Capture, Packet
-from ugsd_lab.data.corpora import Clip
 from ugsd_lab.errors import EvaluationError
+
+from tests.lab.attacks.planted_voices import planted, voices_of
 
 SHORT = TrainingBudget(steps=120)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def clips(speakers: int = 9, each: int = 24) -> Voices:
-    return Voices(
-        [
-            Clip(
-                path=Path(f"{speaker}-{number}.wav"),
-                corpus="nemo",
-                speaker=f"{speaker}",
-                gender="female" if speaker % 2 else "male",
-                language="Polish",
-                emotion=("angry", "sad", "happy")[number % 3],
-                intensity=None,
-                sentence=f"sentence {number % 4}",
-                split="train",
-            )
-            for speaker in range(speakers)
-            for number in range(each)
-        ]
-    )
-
-
-def features(voices: Voices, labels: NDArray[np.str_], strength: float) -> NDArray[np.float32]:
-    rng = np.random.default_rng(0)
-    names, which = np.unique(labels, return_inverse=True)
-    places = strength * rng.normal(size=(len(names), 8))
-    return (places[which] + rng.normal(size=(len(voices), 8))).astype(np.float32)
-
-
 @pytest.mark.parametrize("attribute", ["gender", "sentence"])
 def test_planted_attribute_is_found_and_noise_is_not(attribute: str) -> None:
-    voices = clips()
+    voices = voices_of(9, 24)
     labels = voices.gender if attribute == "gender" else voices.sentence
     folds = folds_of(voices, "nemo", ())
 
     def attacked(strength: float) -> tuple[float, float, float]:
-        seen = Observation("summary", "3", {"states": features(voices, labels, strength)})
+        seen = Observation("summary", "3", {"states": planted(labels, strength)})
         (found,) = attack_attribute(voices, attribute, "nemo", folds, seen, effort=SHORT)
         return found.value, found.permuted, found.chance
 
@@ -80,8 +43,8 @@ def test_planted_attribute_is_found_and_noise_is_not(attribute: str) -> None:
 
 
 def test_attribute_with_one_value_is_not_attacked() -> None:
-    voices = clips()
-    seen = Observation("summary", "3", {"states": features(voices, voices.gender, 1.0)})
+    voices = voices_of(9, 24)
+    seen = Observation("summary", "3", {"states": planted(voices.gender, 1.0)})
     folds = folds_of(voices, "nemo", ())
     assert attack_attribute(voices, "language", "nemo", folds, seen, effort=SHORT) == []
 
@@ -102,14 +65,14 @@ def test_sent_attribute_is_not_counted_as_guessed() -> None:
 
 
 def test_unsent_attributes_are_guessed_from_informative_states() -> None:
-    voices = clips()
+    voices = voices_of(9, 24)
     words = {"angry": "angry", "sad": "sad", "happy": "happy"}
     drafts = [f"A speaker sounds {words[emotion]}." for emotion in voices.emotion.tolist()]
     unsent = unsent_attributes(drafts, ["A speaker"] * len(voices))
     folds = folds_of(voices, "nemo", ())
     blind = np.zeros((len(voices), 4), dtype=np.float32)
     for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.5)):
-        informative = features(voices, voices.emotion, strength)
+        informative = planted(voices.emotion, strength)
         seen = Observation("summary", "3", {"tokens": blind, "states": informative})
         (found,) = attack_unsent(voices, "nemo", folds, seen, unsent, effort=SHORT)
         assert least <= found.value <= most
@@ -117,7 +80,7 @@ def test_unsent_attributes_are_guessed_from_informative_states() -> None:
 
 
 def test_frames_are_reconstructed_from_their_source_not_noise() -> None:
-    voices = clips()
+    voices = voices_of(9, 24)
     rng = np.random.default_rng(1)
     source = rng.normal(size=(len(voices), 8)).astype(np.float32)
     mels = (source @ rng.normal(size=(8, 60))).astype(np.float16)
@@ -147,7 +110,7 @@ def captured(escalated: bool, *, constant: bool) -> Capture:
 
 
 def test_constant_frames_reveal_no_escalation() -> None:
-    voices = clips(speakers=8, each=12)
+    voices = voices_of(8, 12)
     rng = np.random.default_rng(3)
     doubted = rng.random(len(voices)) < 0.5
     for constant in (False, True):
@@ -164,11 +127,11 @@ def test_constant_frames_reveal_no_escalation() -> None:
 
 
 def test_report_is_printed_and_stored_with_the_drafter() -> None:
-    voices = clips()
+    voices = voices_of(9, 24)
     folds = folds_of(voices, "nemo", ())
     findings = []
     for name, profile in (("evidence", ""), ("summary", "3 apart"), ("summary", "3 at once")):
-        seen = Observation(name, profile, {"states": features(voices, voices.gender, 3.0)})
+        seen = Observation(name, profile, {"states": planted(voices.gender, 3.0)})
         findings += attack_attribute(voices, "gender", "nemo", folds, seen, effort=SHORT)
     report = Report("free", ("emodb",), tuple(findings), ("a note",))
     assert len(as_json(report)["findings"]) == 3

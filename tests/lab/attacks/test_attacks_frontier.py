@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf, isfinite, sqrt
 from pathlib import Path
 
@@ -17,20 +16,11 @@ from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.printing import frontier_markdown
 from ugsd_lab.attacks.projections import KINDS, TrainingSet, leace
-from ugsd_lab.attacks.voices import Voices
-from ugsd_lab.data.corpora import Clip
+
+from tests.lab.attacks.planted_voices import voices_of
 
 SHORT = TrainingBudget(steps=60)
 E, ATTRIBUTES = 20, 4
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def row(dim: int, emotion: float, leakage: float, *, bytes_: int = 10) -> Row:
@@ -106,22 +96,8 @@ def test_epsilon_solves_the_exact_privacy_profile() -> None:
 
 
 def material() -> Material:
-    voices = Voices(
-        [
-            Clip(
-                path=Path(f"{speaker}-{number}.wav"),
-                corpus="emodb",
-                speaker=f"{speaker}",
-                gender="female" if speaker % 2 else "male",
-                language="German",
-                emotion=("angry", "sad", "happy")[number % 3],
-                intensity=None,
-                sentence=f"sentence {number % 4}",
-                split="dev" if speaker > 6 else "train",
-            )
-            for speaker in range(9)
-            for number in range(24)
-        ]
+    voices = voices_of(
+        9, 24, corpus="emodb", split=lambda speaker: "dev" if speaker > 6 else "train"
     )
     rng = np.random.default_rng(0)
     which = np.unique(voices.emotion, return_inverse=True)[1]

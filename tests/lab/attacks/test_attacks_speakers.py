@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,47 +16,23 @@ from ugsd_lab.attacks.observations import Enrolment, Observation, drawn_profiles
 from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_positives
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
-from ugsd_lab.data.corpora import Clip
+
+from tests.lab.attacks import planted_voices
 
 SHORT = TrainingBudget(steps=120)
 DIM = 12
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def voices_of(speakers: int, clips: int, *, corpus: str = "nemo") -> Voices:
-    return Voices(
-        [
-            Clip(
-                path=Path(f"{corpus}-{speaker}-{number}.wav"),
-                corpus=corpus,
-                speaker=f"{speaker:02}",
-                gender="female" if speaker % 2 else "male",
-                language="Polish",
-                emotion=("angry", "sad")[number % 2],
-                intensity=None,
-                sentence=f"sentence {number % 3}",
-                split=("train", "dev", "test")[speaker % 3],  # type: ignore[arg-type]
-            )
-            for speaker in range(speakers)
-            for number in range(clips)
-        ]
-    )
+    """Return voices with speakers in all splits."""
+    return planted_voices.voices_of(
+        speakers, clips, corpus=corpus, emotions=("angry", "sad"), sentences=3,
+        split=lambda speaker: ("train", "dev", "test")[speaker % 3],  # type: ignore[arg-type,return-value]
+    )  # fmt: skip
 
 
-def planted(voices: Voices, strength: float, seed: int = 0) -> NDArray[np.float32]:
-    """Return each speaker's own position plus noise of standard deviation 1."""
-    rng = np.random.default_rng(seed)
-    names, which = np.unique(voices.speaker, return_inverse=True)
-    places = strength * rng.normal(size=(len(names), DIM))
-    return (places[which] + rng.normal(size=(len(voices), DIM))).astype(np.float32)
+def planted(voices: Voices, strength: float) -> NDArray[np.float32]:
+    return planted_voices.planted(voices.speaker, strength, dim=DIM)
 
 
 def found(features: NDArray[np.float32], voices: Voices, name: str) -> dict[str, Finding]:

@@ -1,9 +1,9 @@
-"""Training on a little random evidence: what it must keep, whatever the data."""
+"""Training on a few random audio embeddings: properties that hold for any data."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,73 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_lab.data.augment import drawn_speed
-from ugsd_lab.data.captions import attributes_named, caption, references
-from ugsd_lab.data.corpora import EMOTIONS, Clip, load_corpora
-from ugsd_lab.data.prosody import Measures, Norms
+from ugsd_lab.data.captions import attributes_named, caption
+from ugsd_lab.data.corpora import EMOTIONS
 from ugsd_lab.data.vocabulary import BOS, EOS, PAD, Vocabulary
-from ugsd_lab.errors import TrainingError
-from ugsd_lab.models.audio_encoder import AudioEncoder
 from ugsd_lab.models.embeddings import copy_key, copy_rng
 from ugsd_lab.models.networks import (
-    ATTRIBUTE_DIM,
-    AUDIO_DIM,
     MAX_TOKENS,
-    STATE_DIM,
     DrafterDecoder,
     VerifierModel,
-    emotion_logits,
 )
 from ugsd_lab.training import train as training
 from ugsd_lab.training.profiles import ProfileSampler
-from ugsd_lab.training.train import Corpus, Drafts, Projection
+from ugsd_lab.training.train import Corpus, Drafts
 
-EMBEDDING_DIM = AUDIO_DIM + 16
-
-
-def some_clips() -> list[Clip]:
-    """EMO-DB, with a third of it as if from another corpus of speakers of the same names."""
-    clips = load_corpora(None)
-    return [replace(clip, corpus="ravdess") if i % 3 == 0 else clip for i, clip in enumerate(clips)]
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    clips = some_clips()
-    rng = np.random.default_rng(0)
-    measures = {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
-    embeddings = rng.normal(size=(len(clips), 3, EMBEDDING_DIM)).astype(np.float32)
-    return Corpus(clips, embeddings, measures, Norms.fit(clips, measures))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def vocabulary(corpus: Corpus) -> Vocabulary:
-    return Vocabulary.train(
-        text
-        for row, clip in enumerate(corpus.clips)
-        for text in references(clip, corpus.labels(row).levels, gender=False)
-    )
-
-
-@pytest.fixture(scope="module")
-def drafter(vocabulary: Vocabulary) -> DrafterDecoder:
-    torch.manual_seed(0)
-    drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2)
-    for name in ("population", "projection", "projected_mean"):
-        drafter.get_buffer(name).normal_()
-    return drafter.eval()
+from tests.lab.training.small_corpus import EMBEDDING_DIM, fitted, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +35,6 @@ def small_models_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "BATCH", 8)
     small = partial(VerifierModel, width=32, layers=1, heads=2)
     monkeypatch.setattr(training, "VerifierModel", small)
-
-
-def quiet(stage: str, done: int, of: int, note: str) -> None:
-    """Progress that is ignored."""
 
 
 class _Killed(Exception):
@@ -104,18 +49,6 @@ def kill_at_four(stage: str, done: int, of: int, note: str) -> None:
 def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
-
-
-def parts_of(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return embeddings of four parts of each clip."""
-    rng = np.random.default_rng(2)
-    noise = rng.normal(size=(len(embedding), 4, embedding.shape[1]))
-    return (embedding[:, None] + noise).astype(np.float32)
-
-
-def fitted(corpus: Corpus, corpora: Sequence[str]) -> Projection:
-    rows = corpus.rows(corpora, "train")
-    return Projection.fit(corpus, rows, parts_of(corpus.clean_embeddings[rows]))
 
 
 def train_drafter(
@@ -185,111 +118,6 @@ def test_drafter_depends_on_its_training_speakers_alone(
         for i, which in enumerate((corpus, other))
     ]
     assert_same_weights(*drafters)
-
-
-def test_projection_has_unit_variance_within_speakers(corpus: Corpus) -> None:
-    """Speakers with the same name in two corpora are different speakers."""
-    shifted = corpus.embeddings.copy()
-    rng = np.random.default_rng(1)
-    speakers = np.array([f"{clip.corpus}/{clip.speaker}" for clip in corpus.clips])
-    for speaker in sorted(set(speakers)):
-        shifted[speakers == speaker] += 30 * rng.normal(size=EMBEDDING_DIM).astype(np.float32)
-    both = ["emodb", "ravdess"]
-    projection = fitted(replace(corpus, embeddings=shifted), both)
-    rows = corpus.rows(both, "train")
-    np.testing.assert_allclose(projection.population, shifted[rows, 0].mean(0), rtol=1e-4)
-    assert projection.matrix.shape == (EMBEDDING_DIM, AUDIO_DIM)
-    projected = shifted[rows, 0] @ projection.matrix - projection.mean
-    np.testing.assert_allclose(projected.mean(0), 0, atol=1e-3)
-    for speaker in set(speakers[rows]):
-        projected[speakers[rows] == speaker] -= projected[speakers[rows] == speaker].mean(0)
-    np.testing.assert_allclose(np.diag(np.cov(projected.T, bias=True)), 1, atol=2e-3)
-
-
-EMOTIONAL, WORDS = slice(0, 6), slice(6, 26)
-"""Numbers of planted embeddings that depend on emotions and on words; the rest depend on
-neither."""
-PLANTED = 6 + 20 + 14
-
-
-@pytest.fixture(scope="module")
-def planted(corpus: Corpus) -> tuple[Corpus, NDArray[np.float32]]:
-    """Clips of ten speakers, two of them not for training, and their parts, which differ by their
-    words alone. Emotions vary as much as the words of a clip do, and voices ten times as much."""
-    rng = np.random.default_rng(4)
-    moves = rng.normal(size=(len(EMOTIONS), 6))
-    moves = 3 * np.linalg.qr(moves - moves.mean(0))[0]
-    voices = rng.normal(size=(10, PLANTED))
-    voices *= 10 / voices[:8].std(0)
-    at = [(speaker, number) for speaker in range(10) for number in range(180)]
-    clips = [
-        replace(
-            corpus.clips[0], corpus="emodb", speaker=str(speaker), name=f"{speaker}-{number}",
-            emotion=EMOTIONS[number % len(EMOTIONS)], split="test" if speaker > 7 else "train",
-        )
-        for speaker, number in at
-    ]  # fmt: skip
-    embeddings = rng.normal(size=(len(at), PLANTED))
-    embeddings[:, EMOTIONAL] = (
-        0.3 * embeddings[:, EMOTIONAL] + moves[[number % len(EMOTIONS) for _, number in at]]
-    )
-    embeddings += voices[[speaker for speaker, _ in at]]
-    parts = np.repeat(embeddings[:, None], 4, axis=1)
-    parts[..., WORDS] += 2 * rng.normal(size=(len(embeddings), 4, 20))
-    known = Corpus(clips, embeddings[:, None].astype(np.float32), {}, corpus.norms)
-    return known, parts.astype(np.float32)
-
-
-def test_projection_keeps_emotions_and_drops_words(
-    planted: tuple[Corpus, NDArray[np.float32]],
-) -> None:
-    known, parts = planted
-    rows = known.rows(["emodb"], "train")
-    projection = Projection.fit(known, rows, parts[rows])
-    first = np.square(projection.matrix[:, :6])
-    assert first[EMOTIONAL].sum() > 0.95 * first.sum(), "the emotions' directions come first"
-    gain = np.square(projection.matrix).sum(1)
-    wordless = Projection.fit(known, rows, np.repeat(parts[rows][:, :1], 4, axis=1))
-    assert gain[WORDS].sum() < 0.1 * gain.sum()
-    assert gain[WORDS].sum() < 0.2 * np.square(wordless.matrix[WORDS]).sum(), "because of the parts"
-
-
-def test_emotion_of_new_speaker_is_found_with_profile(
-    planted: tuple[Corpus, NDArray[np.float32]],
-) -> None:
-    known, parts = planted
-    rows = known.rows(["emodb"], "train")
-    projection = Projection.fit(known, rows, parts[rows])
-
-    def projected(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        own = known.rows(["emodb"], split)
-        speakers = np.array([known.clips[row].speaker for row in own])
-        numbers = known.clean_embeddings[own]
-        for speaker in set(speakers):
-            numbers[speakers == speaker] -= numbers[speakers == speaker].mean(0)
-        return numbers @ projection.matrix, np.array(
-            [EMOTIONS.index(known.clips[row].emotion or "") for row in own]
-        )
-
-    (train, of_train), (test, of_test) = projected("train"), projected("test")
-    centres = np.stack([train[of_train == emotion].mean(0) for emotion in range(len(EMOTIONS))])
-    nearest = np.square(test[:, None] - centres).sum(2).argmin(1)
-    assert np.mean(nearest == of_test) > 0.8
-
-
-def test_projection_depends_on_its_rows_alone(
-    planted: tuple[Corpus, NDArray[np.float32]],
-) -> None:
-    known, parts = planted
-    rows = known.rows(["emodb"], "train")
-    changed = known.embeddings.copy()
-    changed[np.setdiff1d(np.arange(len(changed)), rows)] += 5
-    first, other = (
-        Projection.fit(which, rows, parts[rows])
-        for which in (known, replace(known, embeddings=changed))
-    )
-    for name, value in vars(first).items():
-        np.testing.assert_array_equal(value, vars(other)[name], err_msg=name)
 
 
 def test_faster_copy_has_labels_of_higher_pitch(corpus: Corpus) -> None:
@@ -428,101 +256,6 @@ def test_drafts_cover_training_clips_and_are_cached(
         assert first[copy_key(clip, 1)] != sampled[copy_key(clip, 1)]
 
 
-def read(
-    drafter: DrafterDecoder, embedding: torch.Tensor, profile: torch.Tensor, trust: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return condition and audio part."""
-    with torch.inference_mode():
-        return drafter.read(embedding, profile, torch.full((len(embedding),), trust))
-
-
-def test_state_has_audio_and_attribute_parts(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
-    tokens = torch.tensor([[BOS, 7, 9, 11]]).expand(6, -1)
-    with torch.inference_mode():
-        _, states = drafter(tokens, embedding, profile, torch.linspace(0, 1, 6))
-    assert states.shape == (6, 4, STATE_DIM)
-    audio, attributes = states.split([AUDIO_DIM, ATTRIBUTE_DIM], -1)
-    torch.testing.assert_close(audio, audio[:, :1].expand_as(audio))
-    assert not torch.equal(attributes[:, 0], attributes[:, 1])
-    assert float(states.norm(dim=-1).max()) <= 1 + 1e-6
-    scores = emotion_logits(states, len(EMOTIONS))
-    assert scores.shape == (6, 4, len(EMOTIONS))
-    torch.testing.assert_close(
-        scores.argmax(-1), attributes[..., : len(EMOTIONS)].argmax(-1), rtol=0, atol=0
-    )
-
-
-@given(seed=st.integers(0, 2**31), size=st.integers(-6, 6), trust=st.floats(0, 1))
-def test_every_state_is_within_the_unit_ball(
-    drafter: DrafterDecoder, seed: int, size: int, trust: float
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    embedding, profile = 10.0**size * torch.randn(2, 3, EMBEDDING_DIM, generator=generator)
-    tokens = torch.randint(4, 20, (3, 6), generator=generator)
-    with torch.inference_mode():
-        _, states = drafter(tokens, embedding, profile, torch.full((3,), trust))
-    assert states.isfinite().all()
-    assert float(states.norm(dim=-1).max()) <= 1 + 1e-5
-
-
-def whole_numbers(shape: tuple[int, ...], seed: int) -> torch.Tensor:
-    """Return whole numbers, whose sums and differences are exact."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-999, 999, shape, generator=generator).float()
-
-
-@given(seed=st.integers(0, 2**31))
-def test_profile_is_removed_from_the_audio_part(vocabulary: Vocabulary, seed: int) -> None:
-    drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
-    drafter.get_buffer("projection").normal_()
-    drafter.get_buffer("population").copy_(whole_numbers((EMBEDDING_DIM,), seed))
-    embedding, profile = whole_numbers((2, 3, EMBEDDING_DIM), seed + 1)
-    voice = whole_numbers((EMBEDDING_DIM,), seed + 2)
-    condition, audio = read(drafter, embedding, profile, 1)
-    moved_condition, moved = read(drafter, embedding + voice, profile + voice, 1)
-    assert torch.equal(audio, moved)
-    assert not torch.equal(condition, moved_condition), "the device itself still uses the voice"
-    _, half = read(drafter, embedding + voice, profile + voice, 0.5)
-    assert not torch.allclose(half, read(drafter, embedding, profile, 0.5)[1])
-
-
-def test_untrusted_profile_has_no_effect(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
-    for one, other in zip(
-        read(drafter, embedding, profile, 0), read(drafter, embedding, 9 * profile, 0), strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def test_missing_profile_equals_the_average_profile(
-    corpus: Corpus, drafter: DrafterDecoder
-) -> None:
-    embedding = torch.from_numpy(corpus.clean_embeddings[:6])
-    average = drafter.get_buffer("population").expand_as(embedding)
-    unknown, known = (read(drafter, embedding, average, trust) for trust in (0, 1))
-    for one, other in zip(unknown, known, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def test_no_predicted_attribute_is_gender(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    """Gender is neither a target nor in the attribute layer: it has its own head."""
-    labels = training._Labels.of(corpus)
-    assert len(EMOTIONS) + labels.levels.shape[2] == ATTRIBUTE_DIM
-    embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
-    drafter.zero_grad()
-    condition, _ = drafter.read(embedding, profile, torch.ones(6))
-    training._gender_loss(drafter.femininity(condition), labels.female[:6]).backward()  # type: ignore[no-untyped-call]
-    assert drafter.sounds_female.weight.grad is not None
-    assert drafter.believes.weight.grad is None
-    drafter.zero_grad()
-    tokens = torch.tensor([[BOS, 7]]).expand(6, -1)
-    drafter(tokens, embedding, profile, torch.ones(6))[1].sum().backward()
-    assert drafter.sounds_female.weight.grad is None
-    assert drafter.believes.weight.grad is not None
-    drafter.zero_grad()
-
-
 def test_unlabelled_gender_is_not_learnt() -> None:
     odds = torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
     nothing = torch.full((3,), float("nan"))
@@ -544,18 +277,3 @@ def test_profiles_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
     assert not torch.equal(first[0], other[0])
     known = training._drawn_profiles(speakers, rows, 3, 5, unenrolled_share=0)[1]
     assert bool((known > 0).all())
-
-
-def test_weights_other_than_whispers_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    weights = tmp_path / "w.safetensors"
-    weights.write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        AudioEncoder.from_whisper(weights)
-    save_file({"conv1.weight": torch.zeros(1)}, weights)
-    with pytest.raises(TrainingError, match="lacks"):
-        AudioEncoder.from_whisper(weights)
-    save_file({name: torch.zeros(1) for name in AudioEncoder().state_dict()}, weights)
-    with pytest.raises(TrainingError, match="does not hold the encoder"):
-        AudioEncoder.from_whisper(weights)
