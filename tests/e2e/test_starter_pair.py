@@ -1,4 +1,4 @@
-"""The bundled pair from the command line: captions, the demonstration, and the log behind them."""
+"""The bundled pair on the command line: captions, the demo, and the log."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_demonstration_runs_and_its_log_verifies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_demo_runs_and_its_log_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--home", str(tmp_path / "home")]) == 0
     printed = capsys.readouterr()
     assert "no audio was" in printed.out
@@ -33,7 +31,7 @@ def test_the_demonstration_runs_and_its_log_verifies(
     assert main(["audit", "verify", "--home", str(tmp_path / "home")]) == 0
 
 
-def test_bundled_clips_are_captioned_with_the_embedded_verifier(
+def test_bundled_clips_are_captioned_with_embedded_verifier(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
@@ -49,7 +47,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
         assert caption["usage"]["num_frames"] == len(caption["receipts"]) > 0
 
 
-def test_what_marks_words_that_left_is_explained_once(
+def test_marker_of_sent_words_is_explained_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]

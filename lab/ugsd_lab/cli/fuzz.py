@@ -46,6 +46,6 @@ def fuzz(
     if as_json:
         print_json(json.dumps(printing.as_json(result), indent=1))
     else:
-        printing.print_fuzzed(result, console())
+        printing.print_result(result, console())
     if result.findings:
         raise typer.Exit(1)

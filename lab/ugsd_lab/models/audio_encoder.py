@@ -1,8 +1,8 @@
-"""The drafter's ears: log-mel and the first layers of Whisper tiny.en's encoder, pooled.
+"""The drafter's audio encoder: log-mel and the first layers of Whisper tiny.en's encoder, pooled.
 
-Samples go in and one evidence vector comes out, so that the exported graph needs no front end in
-the host language. Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms windows every
-10 ms, 80 Slaney mel bands, log10 clamped 8 decades below the clip's peak; clips are not padded.
+It maps samples to one audio embedding, so that the exported graph needs no front end in the host
+language. Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms windows every 10 ms, 80
+Slaney mel bands, log10 clamped 8 decades below the clip's peak; clips are not padded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDTH = 384
 HEADS = 6
 MAX_FRAMES = 1500
 ENCODER_LAYERS = 2
-"""Transformer layers kept: deeper ones lose the voice (docs/decisions)."""
+"""Transformer layers used: deeper ones lose the voice (docs/decisions)."""
 EMBEDDING_DIM = 2 * WIDTH
 
 
@@ -68,8 +68,8 @@ class _Layer(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """(1, n) samples at 16 kHz in [-1, 1] to (1, EVIDENCE_DIM) evidence: mean and standard
-    deviation over time of the last kept layer's output."""
+    """Maps (1, n) samples at 16 kHz in [-1, 1] to (1, EMBEDDING_DIM) audio embeddings: mean and
+    standard deviation over time of the last used layer's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,15 +88,15 @@ class AudioEncoder(nn.Module):
 
     @classmethod
     def from_whisper(cls, weights: Path) -> AudioEncoder:
-        """Ears with the published weights, read from safetensors in ``transformers``' names.
+        """Load the published weights from safetensors with the parameter names of ``transformers``.
 
-        Raises :class:`TrainingError` where the file is not that.
+        Raises :class:`TrainingError` if the file is something else.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        ears = cls()
-        own = ears.state_dict()
+        encoder = cls()
+        own = encoder.state_dict()
         try:
             state = {k: v.float() for k, v in load_file(weights).items() if k in own}
         except (OSError, SafetensorError) as error:
@@ -104,16 +104,18 @@ class AudioEncoder(nn.Module):
         missing = sorted(set(own) - set(state) - {"mel", "basis"})
         if missing:
             raise TrainingError(
-                f"{weights} is no encoder of Whisper tiny.en: it lacks {missing[0]}"
+                f"{weights} does not hold the encoder of Whisper tiny.en: it lacks {missing[0]}"
             )
         try:
-            ears.load_state_dict(own | state)
+            encoder.load_state_dict(own | state)
         except RuntimeError as error:
-            raise TrainingError(f"{weights} is no encoder of Whisper tiny.en: {error}") from error
-        return ears.eval()
+            raise TrainingError(
+                f"{weights} does not hold the encoder of Whisper tiny.en: {error}"
+            ) from error
+        return encoder.eval()
 
     def log_mel(self, samples: Tensor) -> Tensor:
-        """(1, n) samples to (1, 80, n // 160) log-mel."""
+        """Map (1, n) samples to (1, 80, n // 160) log-mel."""
         padded = functional.pad(samples[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")
         spectrum = functional.conv1d(padded, self.get_buffer("basis"), stride=HOP)
         real, imaginary = spectrum[:, :, :-1].chunk(2, dim=1)
@@ -132,6 +134,6 @@ class AudioEncoder(nn.Module):
 
 
 @torch.inference_mode()
-def extract(ears: AudioEncoder, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) samples to (EVIDENCE_DIM,) evidence."""
-    return ears(torch.from_numpy(samples)[None])[0].numpy().astype(np.float32)  # type: ignore[no-any-return]
+def extract(encoder: AudioEncoder, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (EMBEDDING_DIM,) audio embedding of (n,) samples."""
+    return encoder(torch.from_numpy(samples)[None])[0].numpy().astype(np.float32)  # type: ignore[no-any-return]
