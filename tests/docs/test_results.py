@@ -14,7 +14,7 @@ from tests.docs.documents import CARDS, PAGES, README, ROOT, name_of, text_of
 
 RESULTS = ROOT / "docs" / "results"
 CAPTIONS = RESULTS / "captions.md"
-ARMS = ("drafter alone", "UGSD", "first token, always", "escalate everything")
+SYSTEMS = ("drafter alone", "UGSD", "first token, always", "escalate everything")
 CORPORA = ("emodb", "ravdess", "nemo")
 
 
@@ -40,23 +40,23 @@ def test_results_are_what_a_run_finds(tmp_path: Path) -> None:
         norms=load_norms(),
         cache=tmp_path / "measures.json",
         progress=lambda *_: None,
-        arms=ARMS,
+        systems=SYSTEMS,
     )
     table = printed("emodb")
-    assert {row.arm for row in result.rows} == {*ARMS, "verifier on every token"}
+    assert {row.system for row in result.rows} == {*SYSTEMS, "verifier on every token"}
     for row in result.rows:
-        shown = {k: float(v) for k, v in table[row.arm].items() if v.replace(".", "").isdigit()}
+        shown = {k: float(v) for k, v in table[row.system].items() if v.replace(".", "").isdigit()}
         assert shown["emotion"] == pytest.approx(row.emotion, abs=0.03)
         assert shown["BLEU"] == pytest.approx(row.bleu, abs=1.5)
         assert shown["words"] == pytest.approx(row.words, abs=0.5)
-        if "tokens left" in shown:
-            assert shown["tokens left"] == pytest.approx(row.disclosed, abs=0.03)
+        if "tokens sent" in shown:
+            assert shown["tokens sent"] == pytest.approx(row.disclosed, abs=0.03)
             assert shown["bytes"] == pytest.approx(row.bytes_sent, abs=30)
 
 
 def test_results_have_every_system_of_every_corpus() -> None:
     for corpus in CORPORA:
-        assert {*ARMS, "paper's recipe", "tokens only", "verifier on every token"} <= set(
+        assert {*SYSTEMS, "paper's recipe", "tokens only", "verifier on every token"} <= set(
             printed(corpus)
         )
 
@@ -70,7 +70,7 @@ def test_the_readme_quotes_the_results() -> None:
     for speech, system, *numbers in rows:
         (corpus,) = [one for one in CORPORA if speech.lower().startswith(one)]
         row = printed(corpus)[system]
-        assert numbers == [row["emotion"], row["tokens left"], row["round trips"]]
+        assert numbers == [row["emotion"], row["tokens sent"], row["round trips"]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,7 +1,7 @@
 """What each way of escalating was measured to reach, and at which price.
 
-The figures are measured in the lab, ``ugsd-lab quality``, on calibration speakers, and travel with
-the drafter as ``quality.json``. They are figures of the weights and the gate whose hashes they
+The figures are measured in the lab, ``ugsd-lab calibrate-risk``, on calibration speakers, and
+travel with the drafter as ``quality.json``. They are figures of the weights and the gate whose hashes they
 name, and of no others.
 """
 
@@ -126,12 +126,14 @@ class RiskCalibration(StrictModel):
             found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"{path}: nobody measured what this drafter reaches: run `ugsd-lab quality --write`"
-                ", or set threshold and disclosure in place of a target"
+                f"{path}: nobody measured what this drafter reaches: run "
+                "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure in place of a "
+                "target"
             ) from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
-                f"{path} is of other weights or another gate: run `ugsd-lab quality --write` again"
+                f"{path} is of other weights or another gate: run "
+                "`ugsd-lab calibrate-risk --write` again"
             )
         return found
 

@@ -17,7 +17,7 @@ from ugsd_lab.data.captions import attributes_named
 from ugsd_lab.data.corpora import Clip, load_corpora
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.evaluation import ARMS, Pair, Result, as_json, evaluate, pair_of
+from ugsd_lab.evaluation import SYSTEMS, Pair, Result, as_json, evaluate, pair_of
 from ugsd_lab.evaluation.baselines import (
     RECIPE,
     RECIPES,
@@ -26,7 +26,7 @@ from ugsd_lab.evaluation.baselines import (
     majority_caption,
     sample,
 )
-from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, gate_quality, oracle_arm
+from ugsd_lab.evaluation.curves import Curve, Point, drafts_of, oracle_system, predictor_quality
 from ugsd_lab.evaluation.matching import RATES, DisclosureMatch
 from ugsd_lab.evaluation.plots import draw_evaluation
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
@@ -98,15 +98,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(clips: list[Clip], cache: Path) -> Result:
-    """Every arm, and a probe that is always right."""
+    """Every system, and a probe that is always right."""
     return run(clips, cache, probe={clip.id: clip.emotion or "" for clip in clips})
 
 
 @pytest.fixture(scope="module")
 def curved(clips: list[Clip], cache: Path) -> Result:
-    """Few arms and clips, and their curves."""
+    """Few systems and clips, and their curves."""
     own = [clip for clip in clips if clip.corpus == "emodb"]
-    return run(own, cache, arms=[], limit=2, curves=True)
+    return run(own, cache, systems=[], limit=2, curves=True)
 
 
 def run(clips: list[Clip], cache: Path, norms: Norms | None = None, **options: object) -> Result:
@@ -121,9 +121,9 @@ def run(clips: list[Clip], cache: Path, norms: Norms | None = None, **options: o
 
 
 def test_every_arm_captions_the_same_clips_of_every_corpus(result: Result) -> None:
-    arms = [*ARMS, "probe on the evidence"]
-    assert [row.arm for row in result.rows] == arms * 2
-    assert {row.corpus: row.where for row in result.rows} == {
+    systems = [*SYSTEMS, "probe on the evidence"]
+    assert [row.system for row in result.rows] == systems * 2
+    assert {row.corpus: row.domain for row in result.rows} == {
         "emodb": "home",
         "elsewhere": "unseen",
     }
@@ -135,7 +135,7 @@ def test_every_arm_captions_the_same_clips_of_every_corpus(result: Result) -> No
 def test_the_numbers_of_a_row_lie_where_they_can(result: Result) -> None:
     for row in result.rows:
         assert row.emotion_low <= row.emotion <= row.emotion_high
-        if row.arm == "probe on the evidence":
+        if row.system == "probe on the evidence":
             assert row.emotion == 1
             assert np.isnan(row.bleu)
             continue
@@ -146,7 +146,7 @@ def test_the_numbers_of_a_row_lie_where_they_can(result: Result) -> None:
 
 
 def test_what_leaves_grows_with_the_arm(result: Result) -> None:
-    rows = {row.arm: row for row in result.rows if row.corpus == "emodb"}
+    rows = {row.system: row for row in result.rows if row.corpus == "emodb"}
     alone, everything = rows["drafter alone"], rows["escalate everything"]
     assert alone.bytes_sent == alone.disclosed == alone.frames == alone.disclosed_states == 0
     assert everything.escalation == pytest.approx(1)
@@ -155,18 +155,18 @@ def test_what_leaves_grows_with_the_arm(result: Result) -> None:
     assert rows["UGSD"].frames == rows["UGSD"].round_trips
     assert np.isnan(rows["majority caption"].disclosed)
     assert np.isnan(rows["verifier on every token"].bytes_sent)
-    for arm in BETWEEN:
-        assert rows[arm].disclosed == pytest.approx(rows["UGSD"].disclosed, abs=0.25)
+    for system in BETWEEN:
+        assert rows[system].disclosed == pytest.approx(rows["UGSD"].disclosed, abs=0.25)
 
 
 def test_listening_is_part_of_every_arms_time(result: Result) -> None:
-    rows = {row.arm: row for row in result.rows if row.corpus == "emodb"}
+    rows = {row.system: row for row in result.rows if row.corpus == "emodb"}
     assert rows["drafter alone"].p50_ms > 10  # decoding alone takes less
     assert rows["escalate everything"].p50_ms > rows["drafter alone"].p50_ms
 
 
 def test_differences_are_ugsds_over_the_same_clips(result: Result) -> None:
-    rows = {(row.corpus, row.arm): row for row in result.rows}
+    rows = {(row.corpus, row.system): row for row in result.rows}
     assert {d.against for d in result.differences} >= {"drafter alone", "paper's recipe", *BETWEEN}
     for d in result.differences:
         ours, theirs = rows[d.corpus, "UGSD"], rows[d.corpus, d.against]
@@ -182,12 +182,13 @@ def test_auroc_is_had_where_there_is_a_home_and_an_away(result: Result, curved: 
 def test_the_oracle_asks_once_and_only_about_what_is_rejected(
     clips: list[Clip], tmp_path: Path
 ) -> None:
-    bench = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
+    harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
     stage = Stage(lambda *_: None, "captioning", 3 * len(clips))
-    own = bench.drafter.encode_clips([clip for clip in clips if clip.split == "test"], stage)
-    drafted = drafts_of(bench, own, bench.rejection_predictor, stage)
+    own = harness.drafter.encode_clips([clip for clip in clips if clip.split == "test"], stage)
+    drafted = drafts_of(harness, own, harness.rejection_predictor, stage)
     captions = [
-        said.caption for said in bench.run(oracle_arm(bench, own, drafted), own, stage).values()
+        said.caption
+        for said in harness.run(oracle_system(harness, own, drafted), own, stage).values()
     ]
     sources = [{token.source for token in caption.tokens} for caption in captions if caption]
     asked = [caption.usage.num_blocks for caption in captions if caption]
@@ -206,9 +207,9 @@ def test_every_curve_starts_with_the_drafter_alone(curved: Result) -> None:
 
 def test_the_json_has_null_for_what_an_arm_does_not_have(result: Result) -> None:
     found = json.loads(json.dumps(as_json(result), allow_nan=False))
-    assert set(found) == {"rows", "differences", "auroc", "signatures", "gate_quality"}
+    assert set(found) == {"rows", "differences", "auroc", "signatures", "predictor_quality"}
     assert len(found["rows"]) == len(result.rows)
-    rows = {row["arm"]: row for row in found["rows"]}
+    rows = {row["system"]: row for row in found["rows"]}
     assert rows["majority caption"]["bytes_sent"] is None
     assert set(rows["UGSD"]["gap_emotion"]) >= {"closed", "low", "high", "gap"}
     assert set(found["signatures"]) == {"BLEU", "chrF", "ROUGE-L", "METEOR"}
@@ -219,7 +220,7 @@ def test_the_tables_have_every_arm_and_say_what_the_intervals_are_worth(result: 
     print_result(result, console, split="test", limit=3)
     text = console.export_text()
     for words in (
-        *ARMS, "probe on the evidence", "emodb (home)", "elsewhere (unseen)", "at most 3 clips",
+        *SYSTEMS, "probe on the evidence", "emodb (home)", "elsewhere (unseen)", "at most 3 clips",
         "UGSD minus", "AUROC", "exact and stem matches", "the range between two people",
     ):  # fmt: skip
         assert words in text
@@ -232,14 +233,14 @@ def test_markdown_tables_say_what_the_screen_says(result: Result) -> None:
     for table in tables:
         assert {line.count("|") for line in table} == {table[0].count("|")}
     drafter = next(line for line in tables[0] if line.startswith("| drafter alone"))
-    row = next(row for row in result.rows if row.arm == "drafter alone")
+    row = next(row for row in result.rows if row.system == "drafter alone")
     assert f"| {row.bleu:.1f} |" in drafter
     assert "References are generated." in text
 
 
 def test_clips_without_a_label_are_left_out_and_counted(clips: list[Clip], cache: Path) -> None:
     nameless = [replace(clip, emotion=None) for clip in clips if clip.corpus == "elsewhere"]
-    found = run([*clips, *(replace(c, corpus="secap") for c in nameless)], cache, arms=[])
+    found = run([*clips, *(replace(c, corpus="secap") for c in nameless)], cache, systems=[])
     assert {row.corpus for row in found.rows} == {"emodb", "elsewhere"}
     assert found.unlabelled == {"secap": len(nameless)}
     with pytest.raises(EvaluationError, match="label"):
@@ -249,43 +250,43 @@ def test_clips_without_a_label_are_left_out_and_counted(clips: list[Clip], cache
 def test_a_picture_of_a_real_run(curved: Result, tmp_path: Path) -> None:
     draw_evaluation(tmp_path / "a.png", curved.curves, curved.confusions)
     assert (tmp_path / "a.png").stat().st_size > 10_000
-    assert set(as_json(curved)["gate_quality"]) == {"emodb"}  # type: ignore[call-overload]
+    assert set(as_json(curved)["predictor_quality"]) == {"emodb"}  # type: ignore[call-overload]
     assert [*curved.confusions["emodb"]] == ["drafter alone", "UGSD", "verifier on every token"]
 
 
 def test_only_the_arms_asked_for_and_those_that_they_refer_to_run(
     clips: list[Clip], cache: Path
 ) -> None:
-    few = run(clips, cache, arms=["tokens only"], limit=1)
+    few = run(clips, cache, systems=["tokens only"], limit=1)
     wanted = ["drafter alone", "UGSD", "tokens only", "verifier on every token"]
-    assert [row.arm for row in few.rows] == wanted * 2
+    assert [row.system for row in few.rows] == wanted * 2
     assert {row.clips for row in few.rows} == {1, 2}  # one clip of each speaker
     assert not few.curves
 
 
 def test_tuning_compares_the_candidates(clips: list[Clip], cache: Path) -> None:
-    found = run(clips, cache, tune=True, limit=1, arms=[])
-    arms = {row.arm for row in found.rows}
-    assert {f"paper's recipe ({name})" for name in RECIPES} < arms
-    assert {f"fixed block ({block})" for block in range(4)} < arms
+    found = run(clips, cache, tune=True, limit=1, systems=[])
+    systems = {row.system for row in found.rows}
+    assert {f"paper's recipe ({name})" for name in RECIPES} < systems
+    assert {f"fixed block ({block})" for block in range(4)} < systems
     assert len(ranking(found).splitlines()) == len(RECIPES) + 4
     assert RECIPE in RECIPES
 
 
 def test_what_cannot_be_run_is_told(clips: list[Clip], cache: Path) -> None:
     with pytest.raises(EvaluationError, match="there are: majority caption"):
-        run(clips, cache, arms=["UGSD 2"])
+        run(clips, cache, systems=["UGSD 2"])
     with pytest.raises(EvaluationError, match="another --split"):
         run(clips, cache, split="calibration")
     with pytest.raises(EvaluationError, match="probe every clip"):
-        run(clips, cache, arms=["UGSD"], limit=1, probe={})
+        run(clips, cache, systems=["UGSD"], limit=1, probe={})
 
 
 def test_the_bundled_drafter_is_right_more_often_than_always_saying_angry(
     cache: Path,
 ) -> None:
     test = [clip for clip in load_corpora(None) if clip.split == "test"][::5]
-    rows = {row.arm: row for row in run(test, cache, arms=["drafter alone"]).rows}
+    rows = {row.system: row for row in run(test, cache, systems=["drafter alone"]).rows}
     emotions = [clip.emotion for clip in acquainted(test)]
     majority = max(emotions.count(emotion) for emotion in set(emotions)) / len(emotions)
     assert rows["drafter alone"].emotion > majority + 0.25
@@ -397,7 +398,7 @@ def test_a_limit_counts_the_clips_that_are_scored(heard: CachedDrafter) -> None:
 
 def test_speakers_of_too_few_clips_are_told(clips: list[Clip], cache: Path) -> None:
     with pytest.raises(EvaluationError, match="more than the 3 clips"):
-        run(first([c for c in clips if c.split == "test"], MIN_ENROLMENT), cache, arms=[])
+        run(first([c for c in clips if c.split == "test"], MIN_ENROLMENT), cache, systems=[])
 
 
 # -- gates that are not ours
@@ -466,11 +467,11 @@ def test_gate_quality_is_1_for_the_oracle_0_for_chance_and_unknown_without_a_gai
     best = Curve("oracle", (alone, Point(0.5, 0.2, 0.6)))
     random = Curve("random", (alone, Point(0.3, 1, 0.6)))
     bad = Curve("bad", (alone, Point(0.8, 1, 0.2)))
-    assert gate_quality(gate=best, random=random, oracle=best) == pytest.approx(1)
-    assert gate_quality(gate=random, random=random, oracle=best) == pytest.approx(0)
-    assert gate_quality(gate=bad, random=random, oracle=best) < 0
-    assert np.isnan(gate_quality(gate=best, random=random, oracle=random))
-    assert np.isnan(gate_quality(gate=best, random=random, oracle=best, least=0.5))
+    assert predictor_quality(gate=best, random=random, oracle=best) == pytest.approx(1)
+    assert predictor_quality(gate=random, random=random, oracle=best) == pytest.approx(0)
+    assert predictor_quality(gate=bad, random=random, oracle=best) < 0
+    assert np.isnan(predictor_quality(gate=best, random=random, oracle=random))
+    assert np.isnan(predictor_quality(gate=best, random=random, oracle=best, least=0.5))
 
 
 # -- the command
@@ -478,7 +479,11 @@ def test_gate_quality_is_1_for_the_oracle_0_for_chance_and_unknown_without_a_gai
 
 def test_a_pair_knows_where_its_drafter_is_at_home(tmp_path: Path) -> None:
     pair = pair_of("starter")
-    assert [pair.where(name) for name in ("emodb", "nemo", "savee")] == ["home", "away", "unseen"]
+    assert [pair.domain_of(name) for name in ("emodb", "nemo", "savee")] == [
+        "home",
+        "away",
+        "unseen",
+    ]
     assert pair_of(str(STARTER_DRAFTER), home=["nemo"]).where("emodb") == "away"
     with pytest.raises(EvaluationError, match="ugsd-lab train"):
         pair_of(str(tmp_path))
@@ -490,7 +495,7 @@ def test_a_pair_knows_where_its_drafter_is_at_home(tmp_path: Path) -> None:
         (["--split", "all"], "calibration"),
         (["--drafter", "nowhere"], "starter, free, ceiling"),
         (["--plot", "curve.pdf"], ".svg or .png"),
-        (["--arm", "everything"], "escalate everything"),
+        (["--system", "everything"], "escalate everything"),
         (["--home", "nowhere"], "cremad"),
         (["--json", "--markdown"], "name one"),
     ],
@@ -503,9 +508,9 @@ def test_bad_options_are_told_what_would_be_right(
 
 
 def test_the_command_prints_json(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["evaluate", "--limit", "1", "--arm", "UGSD", "--cache", str(cache), "--json"]
+    arguments = ["evaluate", "--limit", "1", "--system", "UGSD", "--cache", str(cache), "--json"]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["arm"] for row in found["rows"]] == [
+    assert [row["system"] for row in found["rows"]] == [
         "drafter alone", "UGSD", "verifier on every token",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""``ugsd-lab quality`` on the bundled speech: what it counts, and what follows of itself."""
+"""``ugsd-lab calibrate-risk`` on the bundled speech: what it counts, and what follows of itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ugsd_lab.evaluation.risk_calibration import (
     _Run,
     block_loss,
     measure,
-    write_quality,
+    write_risk_calibration,
 )
 from ugsd_lab.evaluation.risk_control import upper_bound
 from ugsd_lab.evaluation.study import limited
@@ -46,9 +46,13 @@ def quiet(*_: object) -> None:
 @pytest.fixture(scope="module")
 def measured() -> RiskCalibration:
     return measure(
-        load_corpora(None), Pair(STARTER_DRAFTER), command="ugsd-lab quality", progress=quiet,
-        limit=LIMIT, thresholds=FEW,
-    )  # fmt: skip
+        load_corpora(None),
+        Pair(STARTER_DRAFTER),
+        command="ugsd-lab calibrate-risk",
+        progress=quiet,
+        limit=LIMIT,
+        thresholds=FEW,
+    )
 
 
 def at(found: RiskCalibration, disclosure: Disclosure, threshold: float) -> CalibratedSetting:
@@ -72,17 +76,17 @@ def test_a_block_counts_once_and_only_for_drafted_words_that_stand_and_are_rejec
 
 
 def test_what_is_judged_is_the_caption_that_was_made(tmp_path: Path) -> None:
-    bench = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
+    harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
     clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 4)
     stage = Stage(quiet, "captioning", 100)
-    heard = bench.drafter.encode_clips(clips, stage)
+    heard = harness.drafter.encode_clips(clips, stage)
     for policy in (AlwaysEscalate(Disclosure.TOKENS), UncertaintyPolicy(0.15), NeverEscalate()):
-        said = bench.run(System("any", lambda policy=policy: policy), heard, stage)  # type: ignore[misc]
+        said = harness.run(System("any", lambda policy=policy: policy), heard, stage)  # type: ignore[misc]
         for clip in heard:
             one = said[clip.id]
-            assert one.tokens[-1] == bench.drafter.info.eos
-            assert bench.drafter.worded(clip, one.tokens) == one.text
-            assert bench.rejected(clip, one.tokens).shape == (len(one.tokens),)
+            assert one.tokens[-1] == harness.drafter.info.eos
+            assert harness.drafter.worded(clip, one.tokens) == one.text
+            assert harness.rejected(clip, one.tokens).shape == (len(one.tokens),)
 
 
 def test_the_summary_sent_with_every_caption_leaves_no_risk(measured: RiskCalibration) -> None:
@@ -153,7 +157,7 @@ def test_figures_are_kept_beside_the_drafter_and_read_back(
     shutil.copytree(Path(ugsd_sdk.__file__).parent / "ears", tmp_path / "ears")
     folder = tmp_path / "drafter"
     shutil.copytree(STARTER_DRAFTER, folder, ignore=shutil.ignore_patterns("clips"))
-    write_quality(measured, folder)
+    write_risk_calibration(measured, folder)
     assert RiskCalibration.load(folder) == measured
     easy = Settings(target_risk=0.99)
     minimum = RiskControlledPolicy.from_settings(easy, folder)
@@ -168,7 +172,7 @@ def test_without_calibration_speakers_nothing_is_measured() -> None:
 
 
 def test_the_command_from_a_fresh_clone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["quality", "--drafter", "free", "--limit", "2", "--markdown"]) == 0
+    assert main(["calibrate-risk", "--drafter", "free", "--limit", "2", "--markdown"]) == 0
     out, err = capsys.readouterr()
     assert "2 captions of 1 calibration speakers" in out
     assert "too few speakers for an interval" in out
@@ -177,12 +181,12 @@ def test_the_command_from_a_fresh_clone(capsys: pytest.CaptureFixture[str]) -> N
     assert len(tables) == 2
     for table in tables:
         assert {line.count("|") for line in table} == {table[0].count("|")}
-    assert main(["quality", "--json", "--markdown"]) == 1
+    assert main(["calibrate-risk", "--json", "--markdown"]) == 1
 
 
 def test_the_bundled_figures_are_those_of_the_command() -> None:
     found = RiskCalibration.load(STARTER_DRAFTER)
-    assert found.command == f"ugsd-lab quality --drafter starter --data DIR --limit {CLIPS}"
+    assert found.command == f"ugsd-lab calibrate-risk --drafter starter --data DIR --limit {CLIPS}"
     assert {one.threshold for one in found.settings} == set(THRESHOLDS)
     assert len(found.settings) == len(THRESHOLDS) * len(Disclosure)
     assert json.loads(found.model_dump_json())["delta"] == DELTA
