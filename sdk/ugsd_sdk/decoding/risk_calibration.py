@@ -1,8 +1,8 @@
 """What each way of escalating was measured to reach, and at which price.
 
 The figures are measured in the lab, ``ugsd-lab calibrate-risk``, on calibration speakers, and
-travel with the drafter as ``quality.json``. They are figures of the weights and the gate whose hashes they
-name, and of no others.
+travel with the drafter as ``quality.json``. They are figures of the weights and the gate whose
+hashes they name, and of no others.
 """
 
 from __future__ import annotations
