@@ -88,7 +88,7 @@ def test_meteor_matches_words_and_stems_but_no_synonyms() -> None:
     assert meteor(["a sad man"], [["man a"]]) == pytest.approx(100 * 0.5 * (2 / 3) / 0.7)
 
 
-def test_meteor_and_rouge_l_of_empty_caption_are_zero() -> None:
+def test_empty_caption_scores_zero() -> None:
     assert meteor([""], [["a man"]]) == 0
     assert rouge_l([""], [["a man"]]) == 0
 

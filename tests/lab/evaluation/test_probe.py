@@ -30,7 +30,7 @@ def predicted() -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
-def test_free_drafter_is_within_three_points_of_a_probe(
+def test_free_drafter_nearly_reaches_the_probe(
     predicted: dict[str, str],
 ) -> None:
     """Only clips after enrolment count."""
