@@ -1,6 +1,6 @@
 """The risk calibration table: measured quality and disclosure of each escalation setting.
 
-``ugsd-lab quality`` measures it on calibration speakers; it is stored with the drafter as
+``ugsd-lab calibrate-risk`` measures it on calibration speakers; it is stored with the drafter as
 ``quality.json``. It is valid only for the weights and the rejection predictor whose hashes it
 contains.
 """
@@ -128,12 +128,12 @@ class RiskCalibration(StrictModel):
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: there is no usable risk calibration table for this drafter: run "
-                "`ugsd-lab quality --write`, or set threshold and disclosure instead of a target"
+                "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure instead of a target"
             ) from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
                 f"{path} was measured with other weights or another rejection predictor: "
-                "run `ugsd-lab quality --write` again"
+                "run `ugsd-lab calibrate-risk --write` again"
             )
         return found
 

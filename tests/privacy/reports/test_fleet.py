@@ -132,7 +132,11 @@ def test_replayed_older_export_is_detected(hall: FakeDevice) -> None:
 def test_report_and_export_of_different_times_are_detected(hall: FakeDevice) -> None:
     old, report, known = hall.export("old.ugsd"), hall.report(), hall.known()
     hall.send_block()
-    failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, but only 2 are here", 2)
+    failed(
+        Device("hall", hall.report(), old),
+        "truncated: 4 leaves were signed, but only 2 are here",
+        2,
+    )
     failed(
         Device("hall", report, known=hall.known()), "rolled back: 4 records were known, 2 are here"
     )

@@ -57,9 +57,9 @@ def table_of(
     *settings: CalibratedSetting, parts: dict[str, str] | None = None, **changes: object
 ) -> RiskCalibration:
     fields: dict[str, object] = {
-        "format": 1, "command": "ugsd-lab quality", "weights": parts or {}, "verifier": "0" * 64,
-        "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4, "settings": settings,
-        "gaps": (), "checks": (),
+        "format": 1, "command": "ugsd-lab calibrate-risk", "weights": parts or {},
+        "verifier": "0" * 64, "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4,
+        "settings": settings, "gaps": (), "checks": (),
     }  # fmt: skip
     return RiskCalibration(**(fields | changes))
 
