@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.messages import (
     Block,

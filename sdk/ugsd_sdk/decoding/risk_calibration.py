@@ -128,7 +128,8 @@ class RiskCalibration(StrictModel):
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{path}: there is no usable risk calibration table for this drafter: run "
-                "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure instead of a target"
+                "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure instead of a "
+                "target"
             ) from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
