@@ -1,9 +1,8 @@
-"""Two users with a budget each, which runs out mid-way: captions go on, and say why unverified.
+"""Two users, each with a budget that runs out: captions continue and say why they are unverified.
 
-Ben inherits a child's caps. The first three captions of each only acquaint the device with the
-voice.
+Ben uses the preset for a child. The first three captions of each user only enrol the speaker.
 
-python examples/budgets.py [SETTINGS.toml]
+    python examples/budgets.py [SETTINGS.toml]
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def main() -> None:
                 for clip in clips:
                     caption = captioner.caption(clip)
                     print(f"{user}: {caption.text}")
-                    why = caption.unverified_reason or "as intended"
-                    print(f"  blocks sent: {caption.usage.num_blocks}; {why}")
+                    status = caption.unverified_reason or "verified as intended"
+                    print(f"  blocks sent: {caption.usage.num_blocks}; {status}")
                     first = caption.decisions[0]
                     print(f"  first block {first.outcome}: {first.reason}")
 

@@ -1,10 +1,9 @@
-"""Caption clips of one voice twice: by this device alone, then with the bundled verifier.
+"""Caption clips of one speaker twice: on this device alone, then with the bundled verifier.
 
     python examples/caption_file.py [CLIP...]
 
-The device gets acquainted with a voice before it lets anything of it leave, so name four clips or
-more. The second time keeps its log, and what it knows of the voice, in ~/.ugsd; read the log with
-``ugsd audit show``.
+The first three clips only enrol the speaker, so give four or more. The second run stores its log
+and the speaker profile in ~/.ugsd; read the log with ``ugsd audit show``.
 """
 
 from __future__ import annotations
@@ -21,26 +20,25 @@ BUNDLED = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
 def main() -> None:
     clips = list(map(Path, sys.argv[1:])) or sorted(BUNDLED.glob("16*.opus"))
 
-    with Captioner() as captioner:  # no verifier: neither network nor home is touched
+    with Captioner() as captioner:  # no verifier: uses neither the network nor the home folder
         for clip in clips:
-            print("alone:   ", captioner.caption(clip).text)
+            print("device:  ", captioner.caption(clip).text)
 
     with Captioner(verifier="embedded") as captioner:
-        captioner.wait_until_connected()  # or the first captions may be made while it still starts
+        captioner.wait_until_connected()  # otherwise the first captions may be unverified
         for clip in clips:
             caption = captioner.caption(clip)
             print("verified:", caption.text)
 
-    print("The last one, word by word:")
+    print("The last caption, word by word:")
     for token in caption.tokens:
         print(
-            f"  {token.text.strip():<14} {token.source:<10} {'left' if token.disclosed else 'kept'}"
+            f"  {token.text.strip():<14} {token.source:<10} "
+            f"{'sent' if token.disclosed else 'not sent'}"
         )
-    cost = caption.usage
-    print(
-        f"{cost.num_frames} frames, {cost.bytes_sent} bytes sent; "
-        f"degraded: {caption.unverified_reason}"
-    )
+    usage = caption.usage
+    unverified = caption.unverified_reason or "nothing"
+    print(f"{usage.num_frames} frames, {usage.bytes_sent} bytes sent; unverified: {unverified}")
 
 
 if __name__ == "__main__":

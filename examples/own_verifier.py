@@ -1,9 +1,9 @@
-"""Run a verifier of one's own on this machine, pin its key, and caption over a websocket.
+"""Run your own verifier on this machine, pin its key, and caption over a websocket.
 
     python examples/own_verifier.py
 
-The operator's part is the two ``ugsd_server`` commands; the device's part is the address and the
-published key. Between machines the address is ``ws://host:port``, or ``wss://`` behind TLS.
+The operator runs the two ``ugsd_server`` commands; the device needs the address and the published
+key. Between machines the address is ``ws://host:port``, or ``wss://`` behind TLS.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SERVER = [sys.executable, "-m", "ugsd_server"]
 
 @contextmanager
 def verifier(key: Path) -> Iterator[str]:
-    """The address of a server on a free port of this machine."""
+    """Run a server on a free port of this machine, and yield its address."""
     options = [
         "--host",
         "127.0.0.1",
@@ -47,7 +47,7 @@ def main() -> None:
         home, key = Path(folder) / "home", Path(folder) / "verifier.key"
         command = [*SERVER, "keygen", "--key-file", str(key)]
         subprocess.run(command, check=True)  # noqa: S603  # as above
-        public_key = Path(f"{key}.pub")  # this file is what devices are given
+        public_key = Path(f"{key}.pub")  # the file to give to devices
         with (
             verifier(key) as url,
             Captioner(verifier=url, verifier_key=public_key, home=home) as captioner,
@@ -56,7 +56,7 @@ def main() -> None:
             for clip in sorted(BUNDLED.glob("16*.opus")):
                 caption = captioner.caption(clip)
                 print(caption.text)
-                print(f"  {caption.usage.bytes_sent} bytes left for {url}")
+                print(f"  {caption.usage.bytes_sent} bytes sent to {url}")
 
 
 if __name__ == "__main__":

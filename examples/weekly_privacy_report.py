@@ -1,10 +1,10 @@
-"""A privacy officer's weekly job: devices export their logs, one page tells which are wrong, where.
+"""A privacy officer's weekly job: devices export their logs, and one page shows which are wrong.
 
     python examples/weekly_privacy_report.py [fleet.md]
 
-Three devices are made on the fly and caption bundled clips with a verifier on this machine. Each
-week `send` runs on every device, and `weekly_job` where its files arrive: they have neither words
-nor user names. In the second week somebody makes a passage in the kitchen's export look smaller.
+The example creates three devices, which caption bundled clips with a verifier on this machine. Each
+week `send` runs on every device, and `weekly_job` where its files arrive; the files contain neither
+words nor user names. In the second week somebody forges a smaller record in the kitchen's export.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEVICES = ("hall", "kitchen", "office")
 
 
 def use(home: Path) -> None:
-    """The device gets acquainted with a voice, and sends what it is unsure of."""
+    """Caption clips: the first ones enrol the speaker, later ones are sent where uncertain."""
     with Captioner(verifier="embedded", home=home, user="ada") as captioner:
         captioner.wait_until_connected()
         for clip in (CLIPS * 2)[:8]:
@@ -32,7 +32,7 @@ def use(home: Path) -> None:
 
 
 def send(home: Path, folder: Path) -> None:
-    """On the device: what it says of the week, and its log for others to verify."""
+    """On the device: write the week's report, and export the log for others to verify."""
     report, export = folder / f"{home.name}.json", folder / f"{home.name}.ugsd"
     options = ["--home", str(home), "--user", "ada", "--since", "7d"]
     ugsd(
@@ -41,17 +41,17 @@ def send(home: Path, folder: Path) -> None:
     ugsd(["audit", "export", str(export), "--home", str(home)])
 
 
-def weekly_job(folder: Path, kept: Path, page: list[str]) -> int:
-    """At the privacy officer's: 0 where every log verifies, extends the one that was `kept` the
-    last time, and came at all; else 1."""
+def weekly_job(folder: Path, known: Path, page: list[str]) -> int:
+    """At the privacy officer: return 0 if every log arrived, verifies, and extends the one that is
+    known from last week; otherwise 1."""
     files = [str(path) for path in sorted(folder.iterdir())]
     return ugsd(
-        ["audit", "fleet", *files, "--by-file", "--known", str(kept), "--format", "md", *page]
+        ["audit", "fleet", *files, "--by-file", "--known", str(known), "--format", "md", *page]
     )
 
 
 def tamper(export: Path, home: Path) -> None:
-    """Passage 2 is made to look 256 bytes smaller."""
+    """Make record 2 look 256 bytes smaller."""
     with closing(sqlite3.connect(home / "ledger" / "ledger.sqlite3")) as ledger:
         ((leaf,),) = ledger.execute("SELECT content FROM leaves WHERE leaf = 2")
     smaller = bytearray(leaf)
@@ -73,8 +73,8 @@ def main() -> None:
             if week == "second":
                 tamper(folder / "kitchen.ugsd", Path(place) / "homes" / "kitchen")
             print(f"\n# The {week} week\n")
-            failed = weekly_job(folder, Path(place) / "kept.json", page)
-            print("somebody has to look at this" if failed else "nothing to do")
+            failed = weekly_job(folder, Path(place) / "known.json", page)
+            print("somebody has to inspect this" if failed else "nothing to do")
 
 
 if __name__ == "__main__":

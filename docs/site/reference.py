@@ -66,10 +66,11 @@ def settings_page() -> str:
             "### `[audit]`",
             "",
             *_table(device_settings.AuditSettings),
-            "### `[limits]`, and each profile and user",
+            "### `[limits]`, and each preset and user",
             "",
-            "`none` means that there is no cap, and 0 that nothing may be sent. Tables of profiles "
-            "and users also take `inherits`, the name of a profile. The numbers are the defaults.",
+            "`none` means that there is no cap, and 0 that nothing may be sent. Tables of presets "
+            "and users also take `preset`, the name of a preset to inherit from. The numbers are "
+            "the defaults.",
             "",
             *_caps(),
             "## The verifier service",
@@ -84,7 +85,7 @@ def settings_page() -> str:
 
 def _table(model: type[BaseModel], skip: set[str] | None = None) -> Iterator[str]:
     schema = model.model_json_schema()
-    meanings = _attribute_docstrings(model)
+    meanings = attribute_docstrings(model)
     yield "| setting | values | default | meaning |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
@@ -108,7 +109,7 @@ def _caps() -> Iterator[str]:
     yield from _table(BudgetLimits, skip=set(CAPS))
 
 
-def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Name of a field -> the text below it, for the class and those that it extends."""
     found: dict[str, str] = {}
     for owner in reversed(model.__mro__):

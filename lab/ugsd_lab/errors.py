@@ -3,9 +3,9 @@
 ::
 
     LabError
-    ├── CorpusError      a corpus that is missing or not in its published layout
-    ├── EvaluationError  an evaluation that was asked for what cannot be had
-    └── TrainingError    a training that cannot start or go on
+    ├── CorpusError      a corpus is missing or not in its published layout
+    ├── EvaluationError  an evaluation has wrong arguments or lacks data
+    └── TrainingError    a training cannot start or continue
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class LabError(Exception):
 
 
 class CorpusError(LabError):
-    """A corpus that is missing or not in its published layout."""
+    """A corpus is missing or not in its published layout."""
 
 
 class EvaluationError(LabError):
-    """An evaluation that was asked for what cannot be had."""
+    """An evaluation has wrong arguments or lacks data."""
 
 
 class TrainingError(LabError):
-    """A training that cannot start or go on."""
+    """A training cannot start or continue."""

@@ -1,4 +1,4 @@
-"""Tables of the lab: the same cells on a terminal and in a document."""
+"""Tables with the same cells on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 __all__ = ["TextTable", "markdown", "print_tables", "widen"]
 
 _COLUMNS = 130
-"""A terminal's tables are at least so wide, whatever it says of itself."""
+"""Minimum width of tables on a terminal, whatever width the terminal reports."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     title: str = ""
     left: Collection[str] | None = None
-    """Columns of text, by their names; the others hold numbers and are aligned to the right.
-    ``None``: all are columns of text, and may be wrapped."""
+    """Names of the text columns; the others hold numbers and are aligned to the right. ``None``:
+    all columns hold text and may be wrapped."""
     section_rows: int = 0
-    """On a terminal, a line stands below so many rows."""
+    """On a terminal, a line is drawn below this many rows."""
 
     def is_text(self, column: str) -> bool:
-        """Whether a column is aligned to the left."""
+        """Return whether a column is aligned to the left."""
         return self.left is None or column in self.left
 
 
 def markdown(tables: Iterable[TextTable], notes: Iterable[str]) -> str:
-    """The tables as a document holds them, each below its title, and a list of ``notes``."""
+    """Return the tables as Markdown, each below its title, and a list of ``notes``."""
     parts = []
     for table in tables:
         rule = ["---" if table.is_text(name) else "---:" for name in table.header]
@@ -49,7 +49,7 @@ def print_tables(
     *,
     columns: int = _COLUMNS,
 ) -> None:
-    """Print the tables and then the ``notes``, on a terminal of at least so many ``columns``."""
+    """Print the tables and then the ``notes``, at least ``columns`` wide."""
     widen(console, columns)
     for table in tables:
         shown = Table(title=table.title or None, title_justify="left")
@@ -67,5 +67,5 @@ def print_tables(
 
 
 def widen(console: Console, columns: int = _COLUMNS) -> None:
-    """Let ``console`` have at least so many ``columns``, of which a narrow terminal wraps lines."""
+    """Give ``console`` at least this many ``columns``; a narrower terminal wraps the lines."""
     console.width = max(columns, console.width)

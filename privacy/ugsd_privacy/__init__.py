@@ -1,10 +1,9 @@
-"""What may leave the device: under which cap, sealed how, logged how.
+"""Controls what a device sends: budgets, sealing, noise and a verifiable log.
 
-No torch, no network, no model. A device uses :class:`Egress` over a :class:`Ledger` and a
+It needs no torch, network or model. A device uses :class:`Egress` with a :class:`Ledger` and a
 :class:`ClientChannel`; a verifier uses :class:`ServerChannel` and
-:mod:`ugsd_privacy.protocol.messages`; an
-auditor uses :func:`verify_log`. Names load on first use, so that importing the package costs
-nothing.
+:mod:`ugsd_privacy.protocol.messages`; an auditor uses :func:`verify_log`. Names are loaded on first
+use, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.verify import verify_log
     from ugsd_privacy.budget import BudgetLimits, Usage
     from ugsd_privacy.egress import CaptionHandle, Egress, Escalation, SealedFrame
+    from ugsd_privacy.keys.log import LogKey, LogPublicKey
     from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
     from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
     from ugsd_privacy.ledger import Ledger
     from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
-    from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 __all__ = [
     "BudgetLimits",
@@ -43,21 +42,21 @@ __all__ = [
     "verify_log",
 ]
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "audit.receipts": ("Receipt",),
     "audit.verify": ("verify_log",),
     "budget": ("BudgetLimits", "Usage"),
     "egress": ("CaptionHandle", "Egress", "Escalation", "SealedFrame"),
+    "keys.log": ("LogKey", "LogPublicKey"),
     "keys.owner": ("OwnerKey", "OwnerPublicKey"),
     "keys.verifier": ("VerifierKey", "VerifierPublicKey"),
     "ledger": ("Ledger",),
     "protocol.channel": ("ClientChannel", "ServerChannel"),
-    "tlog.log_keys": ("LogKey", "LogPublicKey"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

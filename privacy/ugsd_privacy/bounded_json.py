@@ -1,8 +1,8 @@
-"""JSON from others, looked over before a model validates it.
+"""Bound foreign JSON before a model validates it.
 
 A validator lists every fault that it finds: an object with a million unknown keys is a few
-megabytes and becomes gigabytes of faults. An honest file has few keys in each object, a number of
-values that its reader knows, and is nested a few levels deep.
+megabytes and becomes gigabytes of faults. A valid file has few keys in each object, a limited
+number of values, and is nested only a few levels deep.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MAX_DEPTH = 32
 
 def check_json(data: bytes, *, max_items: int, max_keys: int = _MAX_KEYS) -> None:
     """Raise :class:`ValueError` for JSON with more than ``max_items`` commas or ``max_keys`` keys
-    in one object, for JSON nested more than 32 levels deep, and for what is no JSON.
+    in one object, or nested more than 32 levels deep, and for data that is not JSON.
 
     Every array and object of n values has n - 1 commas, so the first bound needs no parsing.
     """
     if data.count(b",") > max_items:
-        raise ValueError(f"it holds more than {max_items} values")
+        raise ValueError(f"it has more than {max_items} values")
     level: list[Any] = [from_json(data)]
     for _ in range(_MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer, max_keys)]
@@ -43,11 +43,11 @@ def read_json(
     max_items: int,
     max_keys: int = _MAX_KEYS,
 ) -> _T:
-    """Read the JSON ``data`` as ``kind``, a model or a type adapter, strictly about types.
+    """Read the JSON ``data`` as ``kind``, a model or a type adapter, with strict types.
 
     Raises :class:`ValueError`, and no other error, for JSON beyond the bounds of
-    :func:`check_json` and for what is not of this kind. Its message is one line, which names the
-    first fault and where it is, and quotes nothing of ``data``.
+    :func:`check_json` or of another kind. Its message is one line, which names the first fault and
+    its place, and quotes nothing from ``data``.
     """
     raw = data.encode() if isinstance(data, str) else data
     check_json(raw, max_items=max_items, max_keys=max_keys)

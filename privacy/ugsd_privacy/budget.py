@@ -1,14 +1,13 @@
-"""Caps on what may leave, and the pure check of them.
+"""Caps on what may be sent, and the pure check against them.
 
-*Blocks* are passages that carry a block. *Tokens* are the token positions that a passage newly
-discloses: its prefix and its block. *Frames* are sealed frames and first flights, *bytes* theirs,
-padding and covers included. *Epsilon* is that of the noised states of a window, composed, at
-``delta`` (see :mod:`ugsd_privacy.dp.accounting`); states that leave without noise have none, so
-that a cap on
-epsilon keeps them in.
+*Blocks* are frames that contain a block. *Tokens* are the token positions that a frame discloses
+for the first time: those of its prefix and its block. *Frames* are sealed frames and handshake
+messages; *bytes* are their bytes, including padding and cover frames. *Epsilon* is the composed
+epsilon of the noised states of a window, at ``delta`` (see :mod:`ugsd_privacy.dp.accounting`).
+States without noise have no finite epsilon, so any cap on epsilon blocks them.
 
-A first flight counts in every window but a caption's. An *hour* is a UTC hour and a *day* 24 of
-them, of a clock that never moves backwards (see :mod:`ugsd_privacy.ledger`); a *lifetime* ends with
+A handshake counts in every window except a caption's. An *hour* is a UTC hour and a *day* is 24 of
+them, by a clock that never moves backwards (see :mod:`ugsd_privacy.ledger`). A *lifetime* ends with
 a reset, which is logged.
 """
 
@@ -38,14 +37,14 @@ CAPS = tuple(f"{measure}_per_{window}" for window in WINDOWS for measure in MEAS
 """The names of all caps, in the order in which they are checked."""
 
 DELTA = 1e-6
-"""At which epsilon is told unless something else is asked for."""
+"""The default delta at which epsilon is computed."""
 
 _Cap = Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None
 _Epsilon = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class BudgetLimits(BaseModel):
-    """The caps of one user. ``None`` means no cap, 0 that nothing may leave."""
+    """The caps of one user. ``None`` means no cap; 0 means that nothing may be sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,16 +69,19 @@ class BudgetLimits(BaseModel):
     bytes_per_lifetime: _Cap = None
     epsilon_per_lifetime: _Epsilon = None
     delta: Annotated[float, Field(ge=1e-100, le=0.1)] = DELTA
-    """Delta of every epsilon: the share of chances in which its bound may fail."""
+    """Delta of every epsilon: the probability with which its bound may fail."""
 
     @classmethod
     def without_caps(cls, **caps: Any) -> Self:
-        """No caps but these."""
+        """Return limits with only these caps."""
         return cls.model_validate(dict.fromkeys(CAPS) | caps)
 
     def with_stricter_caps(self, caps: Mapping[str, float]) -> Self:
-        """These limits, with each of ``caps`` that is smaller in its place. One on epsilon is meant
-        at ``DELTA`` or less, whatever delta these have: at a larger one it would let more leave."""
+        """Return these limits, with each cap replaced by that of ``caps`` if it is smaller.
+
+        A cap on epsilon is meant at ``DELTA`` or less. If these limits have a larger delta, it is
+        reduced to ``DELTA``, because at a larger delta the same cap would allow more.
+        """
         smaller = {
             cap: value
             for cap, value in caps.items()
@@ -90,7 +92,7 @@ class BudgetLimits(BaseModel):
         return self.model_copy(update=smaller) if smaller else self
 
     def remaining(self, used: Mapping[Window, Usage]) -> dict[str, float]:
-        """What each cap that is set still allows; a window that is not in ``used`` is whole."""
+        """Return what each cap still allows. A window that is not in ``used`` is unused."""
         return {
             f"{measure}_per_{window}": max(
                 0.0, limit - used.get(window, Usage()).measured(measure, self.delta)
@@ -101,16 +103,15 @@ class BudgetLimits(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What left, or would leave: counts, never negative."""
+    """Amounts that were sent, or would be sent; never negative."""
 
     blocks: int = 0
     tokens: int = 0
     frames: int = 0
     bytes: int = 0
-    spend: int = 0
-    """Of noised states, see :func:`ugsd_privacy.dp.accounting.spend`; ``UNBOUNDED_COST`` where any
-    left without
-    noise."""
+    privacy_cost: int = 0
+    """Privacy cost of noised states, see :func:`ugsd_privacy.dp.accounting.privacy_cost`;
+    ``UNBOUNDED_COST`` if any were sent without noise."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -118,42 +119,42 @@ class Usage:
             tokens=self.tokens + other.tokens,
             frames=self.frames + other.frames,
             bytes=self.bytes + other.bytes,
-            spend=min(self.spend + other.spend, UNBOUNDED_COST),
+            privacy_cost=min(self.privacy_cost + other.privacy_cost, UNBOUNDED_COST),
         )
 
     @property
     def counts(self) -> tuple[int, int, int, int, int]:
-        """All five, in their order."""
-        return self.blocks, self.tokens, self.frames, self.bytes, self.spend
+        """All five amounts, in the order of the fields."""
+        return self.blocks, self.tokens, self.frames, self.bytes, self.privacy_cost
 
     def measured(self, measure: str, delta: float) -> float:
-        """One of ``MEASURES``; epsilon at ``delta``."""
+        """Return one of ``MEASURES``; epsilon is at ``delta``."""
         if measure == "epsilon":
-            return epsilon_of_privacy_cost(self.spend, delta)
+            return epsilon_of_privacy_cost(self.privacy_cost, delta)
         count: int = getattr(self, measure)
         return count
 
 
 def check_caps(limits: BudgetLimits, wanted: Usage, used: Mapping[Window, Usage]) -> None:
-    """Raise :class:`BudgetExceeded` with the first cap that ``wanted`` would pass.
+    """Raise :class:`BudgetExceeded` for the first cap that ``wanted`` would exceed.
 
-    ``used`` is what was used before, by window; a window that is not in it has no caps. Using a cap
+    ``used`` is what was used so far, by window; caps of other windows are not checked. Using a cap
     up exactly is allowed.
     """
     for window, measure, limit in _set_caps(limits):
         before = used.get(window)
         if before is None:
             continue
-        attribute = "spend" if measure == "epsilon" else measure
-        most = privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
-        spent, more = getattr(before, attribute), getattr(wanted, attribute)
-        if more > 0 and spent + more > most:
+        attribute = "privacy_cost" if measure == "epsilon" else measure
+        allowed = privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
+        so_far, more = getattr(before, attribute), getattr(wanted, attribute)
+        if more > 0 and so_far + more > allowed:
             raise _exceeded(f"{measure}_per_{window}", measure, limit, before, wanted, limits.delta)
 
 
 @lru_cache(maxsize=64)
 def _set_caps(limits: BudgetLimits) -> tuple[tuple[Window, str, float], ...]:
-    """Window, measure and limit of each cap that is set, in the order of ``CAPS``."""
+    """Return window, measure and limit of each cap that is set, in the order of ``CAPS``."""
     every = (
         (window, measure, getattr(limits, f"{measure}_per_{window}"))
         for window in WINDOWS

@@ -1,7 +1,8 @@
-"""CBOR of closed schemas: the general encoder and decoder, without what is general about them.
+"""Strict, deterministic CBOR for closed schemas.
 
-A general decoder builds regular expressions, MIME messages or decimals out of tags that a peer
-chose, hashes whatever stands as a key, and goes as deep as the peer likes.
+A general decoder builds regular expressions, MIME messages or decimals from tags that a peer
+chooses, hashes whatever is used as a key, and nests as deep as the peer likes. This one refuses
+all of that.
 """
 
 from __future__ import annotations
@@ -17,39 +18,39 @@ __all__ = ["decode_item", "encode_item"]
 
 
 class _NoTags(Mapping[int, Callable[..., Never]]):
-    """In place of the decoder's own meanings of tags: none has any."""
+    """A table of tag decoders that refuses every tag."""
 
     def __getitem__(self, tag: int) -> Never:
-        raise WireError(f"CBOR tag {tag}, which nothing here has")
+        raise WireError(f"CBOR tag {tag} is not allowed")
 
     def __iter__(self) -> Iterator[int]:
         return iter(())
 
     def __len__(self) -> int:
-        return 1  # an empty one would count as none given
+        return 1  # the decoder would ignore an empty table
 
 
 _NO_TAGS = _NoTags()
 _STRINGS = (2, 3)
-_HOLDING = {4: 1, 5: 2}
-"""Major types that hold items, and how many for each that they count (RFC 8949 §3.1)."""
+_ITEMS_PER_COUNT = {4: 1, 5: 2}
+"""Items per counted element of an array (4) and of a map (5), RFC 8949 §3.1."""
 
 
 def encode_item(item: object) -> bytes:
-    """Deterministic CBOR (RFC 8949 §4.2.1: shortest forms, sorted keys)."""
+    """Encode ``item`` as deterministic CBOR (RFC 8949 §4.2.1: shortest forms, sorted keys)."""
     return cbor2.dumps(item, canonical=True)
 
 
 def decode_item(data: bytes, *, max_depth: int, max_items: int | None = None) -> Any:
-    """The item that ``data`` begins with; arrays are tuples, the outermost map is a ``dict``, maps
-    within it any mappings.
+    """Decode the item that ``data`` begins with. Arrays become tuples, the outermost map a
+    ``dict``, and maps within it some mapping.
 
-    Raises :class:`WireError` for tags, endless items, keys that are no strings or come twice,
-    containers more than ``max_depth`` deep, and, where ``data`` may be long, for more than
-    ``max_items`` items in all. Whether ``data`` are the item's deterministic bytes,
-    and nothing else, is told by encoding it again.
+    Raises :class:`WireError` for tags, items of indefinite length, keys that are not strings or are
+    repeated, containers nested deeper than ``max_depth``, and, if ``max_items`` is given, for more
+    items than that in total. To check that ``data`` is the item's deterministic encoding and
+    nothing more, the caller encodes the item again and compares.
     """
-    if max_items is not None and len(data) > max_items:  # each takes a byte at least
+    if max_items is not None and len(data) > max_items:  # each item takes at least one byte
         _check_count(data, max_items)
     try:
         item = cbor2.loads(
@@ -62,25 +63,25 @@ def decode_item(data: bytes, *, max_depth: int, max_items: int | None = None) ->
             immutable=True,  # makes tuples
         )
     except Exception as error:
-        raise WireError(f"no CBOR that is read here: {_cause(error)}") from None
+        raise WireError(f"not valid strict CBOR: {_cause(error)}") from None
     return dict(item) if isinstance(item, cbor2.frozendict) else item
 
 
 def _check_count(data: bytes, most: int) -> None:
-    """An empty array is one byte in a message and many in memory."""
-    at, lacking, count = 0, 1, 0
-    while lacking and at < len(data):
-        lacking, count = lacking - 1, count + 1
+    """Count items before decoding: an empty array is one byte in a message, but many in memory."""
+    at, expected, count = 0, 1, 0
+    while expected and at < len(data):
+        expected, count = expected - 1, count + 1
         major, info = data[at] >> 5, data[at] & 0x1F
         width = 1 << info - 24 if 24 <= info <= 27 else 0
         argument = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else info
         at += 1 + width
         if major in _STRINGS:
             at += argument
-        elif major in _HOLDING:
-            lacking += argument * _HOLDING[major]
-        if count + lacking > most:
-            raise WireError(f"no CBOR that is read here: more than {most} items")
+        elif major in _ITEMS_PER_COUNT:
+            expected += argument * _ITEMS_PER_COUNT[major]
+        if count + expected > most:
+            raise WireError(f"not valid strict CBOR: more than {most} items")
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -1,10 +1,10 @@
-"""The one door out of the device.
+"""The egress: the only code that produces data for sending.
 
-Nothing leaves but a :class:`SealedFrame`, and only this module makes one: after its cost was
-checked against the caps, and its charge and its log leaf were committed in one durable transaction.
-A crash at any point may waste budget; it never sends an unlogged byte. Transports accept nothing
-else. This is a discipline for our own code, kept by a lint: Python has no walls, so it is no
-defence against a hostile host app.
+A device sends nothing but :class:`SealedFrame` objects, and only this module creates them: after
+the cost was checked against the caps, and after charge and log leaf were committed in one durable
+transaction. A crash at any point may waste budget, but never sends an unlogged byte. Transports
+accept nothing else. A lint enforces this for our own code; Python cannot enforce it, so it does not
+defend against a hostile host application.
 """
 
 from __future__ import annotations
@@ -60,37 +60,38 @@ _EPOCH_SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class SealedFrame:
-    """Bytes that were budgeted, sealed and logged. Only :class:`Egress` makes one."""
+    """Bytes that were charged, sealed and logged. Only :class:`Egress` creates one."""
 
     data: bytes
-    """What to send, whole, in the order of making."""
+    """The bytes to send, whole and in the order in which frames were sealed."""
     record: int
-    """Index of its leaf in the log."""
-    door: InitVar[object]
+    """Index of the frame's leaf in the log."""
+    egress_token: InitVar[object]
 
     def __post_init__(self, egress_token: object) -> None:
         if egress_token is not _EGRESS_TOKEN:
-            raise TypeError("only the egress makes a SealedFrame: see Egress.seal_block")
+            raise TypeError("only the egress creates a SealedFrame: call Egress.seal_block")
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionHandle:
-    """A caption, to the door."""
+    """A caption whose blocks the egress seals."""
 
     ordinal: int
-    """Its number on the wire, within ``channel``'s session; verdicts echo it."""
+    """The caption's number within ``channel``'s session; verdicts echo it."""
     id: bytes
-    """16 random bytes that name the caption in the log; they never leave."""
+    """16 random bytes that name the caption in the log; they are never sent."""
     channel: ClientChannel = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Escalation:
-    """What the policy wants to disclose with one block; fields as in :class:`wire.Block`.
+    """What the policy wants to disclose with one block; the fields are those of ``Block``.
 
-    ``states`` is float32 ``(len(state_positions), B)``, B at most ``MAX_STATE_DIM``, as the drafter
-    made them. The positions must be those that ``disclosure`` names, or fewer: none for ``tokens``,
-    0 for ``summary``, those of the block for ``block_states``, from ``keep`` on for ``all_states``.
+    ``states`` is float32 ``(len(state_positions), B)``, with B at most ``MAX_STATE_DIM``, as the
+    drafter computed them. The positions are those that ``disclosure`` allows, or fewer: none for
+    ``tokens``, 0 for ``summary``, those of the block for ``block_states``, all from ``keep`` on for
+    ``all_states``.
     """
 
     disclosure: Disclosure
@@ -102,18 +103,19 @@ class Escalation:
 
 
 class Egress:
-    """The door for one ``user``'s budget. Safe to share between threads, one channel to each.
+    """Seals frames and charges them to one ``user``'s budget.
 
-    ``ledger`` must be open. What left is kept sealed to ``owner``: at ``level`` ``content`` all of
-    it, at ``record`` what of it is counted. ``sigma`` is the standard deviation of the
-    noise that is added to each coordinate of a state, in units of ``clip_norm``; ``None`` adds
-    none, and then a cap on epsilon keeps states in. ``clock`` gives Unix time in seconds,
-    ``uptime`` how long the machine has been running; ``entropy(n)`` gives n random bytes, for
-    salts, caption ids, epochs and noise.
+    Threads may share it, but each needs its own channel. ``ledger`` must be open. Records are
+    sealed to ``owner``: at ``level`` ``content`` with the message that was sent, at ``record`` with
+    its counts only. ``sigma`` is the standard deviation of the noise that is added to each
+    coordinate of a state, in units of ``clip_norm``; ``None`` adds no noise, and then a cap on
+    epsilon blocks every state. ``clock`` returns Unix time in seconds, ``uptime`` how long the
+    machine has been running, and ``entropy(n)`` n random bytes for salts, caption ids, epochs and
+    noise.
 
-    Wherever a method takes ``timeout_s``, that is how many seconds it waits at most for other
-    threads and processes that use the ledger, before :class:`LedgerUnavailable`; ``None`` leaves it
-    to the ledger. (A disk that hangs is not covered: a commit ends when it is on the disk.)
+    A method's ``timeout_s`` is how many seconds it waits at most for other threads and processes
+    that use the ledger, before it raises :class:`LedgerUnavailable`; ``None`` uses the ledger's own
+    limit. It does not cover a disk that hangs: a commit returns once the data is on disk.
     """
 
     def __init__(
@@ -140,13 +142,13 @@ class Egress:
         self._owner = owner
         self._level = level
         self._epoch: Epoch | None = None
-        """Begins with our first record that stands."""
+        """Set once our first record is committed."""
         self._limits = limits
         self._user = user
         self._clip_norm = clip_norm
         self._sigma = sigma
         self._noise: RoundedGaussian | None = None
-        """Made with the first state that it is for."""
+        """Created for the first state that needs it."""
         self._clock = clock
         self._uptime = uptime
         self._entropy = entropy
@@ -154,22 +156,22 @@ class Egress:
     def begin_caption(
         self, channel: ClientChannel, *, continues: CaptionHandle | None = None
     ) -> CaptionHandle:
-        """Name a caption within ``channel``'s session.
+        """Return a handle for a new caption in ``channel``'s session.
 
-        ``continues`` carries a caption over from a lost session: it gets a new ordinal and keeps
-        what it used of its caps.
+        ``continues`` moves a caption over from a lost session: it gets a new ordinal, and what it
+        has used of its caps still counts.
         """
         name = self._entropy(_CAPTION_ID_BYTES) if continues is None else continues.id
         return CaptionHandle(channel.next_caption(), name, channel)
 
     def seal_hello(self, channel: ClientChannel, *, timeout_s: float | None = None) -> SealedFrame:
-        """Make the handshake's first flight, charged to every window but a caption's.
+        """Seal the handshake's first flight, charged to every window except the caption's.
 
         Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
-        :class:`HandshakeFailed` or :class:`ChannelClosed`; then nothing leaves.
+        :class:`HandshakeFailed` or :class:`ChannelClosed`; then there is nothing to send.
         """
         cost = Usage(frames=1, bytes=HELLO_BYTES)
-        return self._passed(channel, None, channel.hello, cost, {"kind": "hello"}, timeout_s)
+        return self._commit(channel, None, channel.hello, cost, {"kind": "hello"}, timeout_s)
 
     def seal_block(
         self,
@@ -180,45 +182,46 @@ class Egress:
         shape: TrafficShape = TrafficShape.PADDED,
         timeout_s: float | None = None,
     ) -> SealedFrame:
-        """Let one block out: check, clip, noise, quantise, price, then charge, seal and log as one.
+        """Clip, noise and quantise a block's states, then charge, seal and log it atomically.
 
-        Raises :class:`WireError` for what the schema cannot say, says otherwise than
-        ``disclosure``, or no frame of ``shape`` holds, and :class:`BudgetExceeded` for a cap: the
-        channel is as it was. :class:`LedgerUnavailable` or :class:`LedgerCorrupt` once it was
-        sealed closes the channel, for a counter was used. :class:`ChannelClosed` without a session.
-        In each case nothing leaves.
+        Raises :class:`WireError` if the schema, ``disclosure`` or the frames of ``shape`` do not
+        allow the block, and :class:`BudgetExceeded` if a cap does not; the channel is unchanged.
+        Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and closes the channel if the
+        block was sealed already, because a frame counter was used. Raises :class:`ChannelClosed`
+        without a session. In each case there is nothing to send.
         """
         _check(channel, caption)
         _check_states(escalation)
-        block = _block(caption, escalation, self._on_the_wire(escalation.states))
-        carried: dict[str, Any] = {name: getattr(block, name) for name in BLOCK_FIELDS}
-        carried |= {"kind": "block", "disclosure": escalation.disclosure}
+        block = _block(caption, escalation, self._encoded_states(escalation.states))
+        fields: dict[str, Any] = {name: getattr(block, name) for name in BLOCK_FIELDS}
+        fields |= {"kind": "block", "disclosure": escalation.disclosure}
         if block.state_positions:
-            carried |= {"sigma": self._sigma, "spend": self._spend(len(block.state_positions))}
+            cost = self._privacy_cost(len(block.state_positions))
+            fields |= {"sigma": self._sigma, "spend": cost}
         disclosed = Usage(
             blocks=1,
             tokens=len(block.prefix) + len(block.tokens),
-            spend=carried.get("spend", 0),
+            privacy_cost=fields.get("spend", 0),
         )
-        return self._sealed(channel, caption, encode(block), shape, disclosed, carried, timeout_s)
+        return self._seal(channel, caption, encode(block), shape, disclosed, fields, timeout_s)
 
     def seal_cover_frame(
         self, channel: ClientChannel, caption: CaptionHandle, *, timeout_s: float | None = None
     ) -> SealedFrame:
-        """Let a cover out, in the constant shape: charged by its bytes and logged as a block is.
+        """Seal a cover frame in constant shape; it is charged by its bytes and logged like a block.
 
-        Raises as :meth:`seal_block`. A cap on frames or bytes refuses a cover where it would a
-        block, so that what a spent budget keeps in does not depend on the voice.
+        Raises as :meth:`seal_block`. A cap on frames or bytes blocks a cover frame exactly when it
+        would block a block, so that an exhausted budget reveals nothing about the voice.
         """
         _check(channel, caption)
         message = encode(Cover())
-        carried: dict[str, Any] = {"kind": "cover"}
-        return self._sealed(
-            channel, caption, message, TrafficShape.CONSTANT, Usage(), carried, timeout_s
+        fields: dict[str, Any] = {"kind": "cover"}
+        return self._seal(
+            channel, caption, message, TrafficShape.CONSTANT, Usage(), fields, timeout_s
         )
 
-    def _on_the_wire(self, states: NDArray[np.float32]) -> bytes:
-        """Clipped, noised if need be, and as int8."""
+    def _encoded_states(self, states: NDArray[np.float32]) -> bytes:
+        """Clip ``states``, add noise if it is configured, and quantise them to int8."""
         clipped = clip(states, self._clip_norm)
         if self._sigma is None or not len(states):
             return quantise(clipped, self._clip_norm)
@@ -227,87 +230,89 @@ class Egress:
             self._noise = RoundedGaussian(units, self._entropy)
         return noised(clipped, self._clip_norm, self._noise)
 
-    def _spend(self, vectors: int) -> int:
-        """Of so many states."""
+    def _privacy_cost(self, vectors: int) -> int:
         if self._sigma is None:
             return dp.UNBOUNDED_COST
         return dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
 
-    def _sealed(
+    def _seal(
         self,
         channel: ClientChannel,
         caption: CaptionHandle,
         message: bytes,
         shape: TrafficShape,
         disclosed: Usage,
-        carried: dict[str, Any],
+        fields: dict[str, Any],
         timeout_s: float | None,
     ) -> SealedFrame:
         cost = disclosed + Usage(frames=1, bytes=channel.sealed_size(len(message), shape))
-        carried |= {"caption": caption.ordinal, "caption_id": caption.id}
+        fields |= {"caption": caption.ordinal, "caption_id": caption.id}
         if self._level == "content":
-            carried["message"] = message
-        return self._passed(
-            channel, caption, lambda: channel.seal(message, shape), cost, carried, timeout_s
+            fields["message"] = message
+        return self._commit(
+            channel, caption, lambda: channel.seal(message, shape), cost, fields, timeout_s
         )
 
-    def _passed(
+    def _commit(
         self,
         channel: ClientChannel,
         caption: CaptionHandle | None,
         seal: Callable[[], bytes],
         cost: Usage,
-        carried: dict[str, Any],
+        fields: dict[str, Any],
         timeout_s: float | None,
     ) -> SealedFrame:
-        """Check the caps, seal, and commit charge and leaf, in one transaction."""
+        """Check the caps, seal, and write charge and leaf, all in one transaction."""
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
-        with _nothing_escapes(channel), self._passage(caption, now_s, timeout_s) as passage:
-            limits = self._limits.with_stricter_caps(passage.caps(self._user))
-            check_caps(limits, cost, passage.before)
+        with (
+            _closed_on_failure(channel),
+            self._transaction(caption, now_s, timeout_s) as transaction,
+        ):
+            limits = self._limits.with_stricter_caps(transaction.caps(self._user))
+            check_caps(limits, cost, transaction.before)
             data = seal()
-            carried |= {
+            fields |= {
                 "frame_bytes": len(data),
                 "frame_sha256": hashlib.sha256(data).digest(),
                 "verifier": channel.pinned.fingerprint,
             }
-            epoch = self._record(passage, carried, cost, now_s, salt)
-        self._epoch = epoch  # only now: one that was undone has no row
-        return SealedFrame(data, passage.index, _EGRESS_TOKEN)
+            epoch = self._record(transaction, fields, cost, now_s, salt)
+        self._epoch = epoch  # only after the commit: a rolled back epoch has no row
+        return SealedFrame(data, transaction.index, _EGRESS_TOKEN)
 
     def _record(
         self,
-        passage: EgressTransaction,
-        carried: Mapping[str, Any],
+        transaction: EgressTransaction,
+        fields: Mapping[str, Any],
         cost: Usage,
         now_s: float,
         salt: bytes,
     ) -> Epoch:
-        """Write the record; return the epoch that sealed it, ours once the passage stands."""
+        """Write the record and return the epoch that sealed it."""
         record = record_of(
-            passage,
-            carried,
+            transaction,
+            fields,
             user=self._user,
             clip_norm=self._clip_norm,
             delta=self._limits.delta,
             now_s=now_s,
         )
         charge = record.charge
-        if charge != cost:  # our own bug; it must not leave at a wrong price
-            raise RuntimeError("what was sealed is not what was priced")
+        if charge != cost:  # our own bug; nothing may be sent at a wrong charge
+            raise RuntimeError("the sealed frame does not have the cost that was checked")
         body = record.to_bytes()
         content, epoch = Leaf.from_body(body, charge, salt).to_bytes(), self._epoch
         if epoch is None:
             secret = self._entropy(_EPOCH_SECRET_BYTES)
-            epoch = Epoch.create(passage.index, secret, self._owner)
-        sealed = epoch.seal(passage.index, content, salt, body)
-        passage.record(charge, content=content, sealed=sealed)
-        if epoch.number == passage.index:
-            passage.begin_epoch(self._owner.digest, epoch.sealed)
+            epoch = Epoch.create(transaction.index, secret, self._owner)
+        sealed = epoch.seal(transaction.index, content, salt, body)
+        transaction.record(charge, content=content, sealed=sealed)
+        if epoch.number == transaction.index:
+            transaction.begin_epoch(self._owner.digest, epoch.sealed)
         return epoch
 
     @contextmanager
-    def _passage(
+    def _transaction(
         self, caption: CaptionHandle | None, now_s: float, timeout_s: float | None = None
     ) -> Iterator[EgressTransaction]:
         name = None if caption is None else caption.id
@@ -317,13 +322,13 @@ class Egress:
             now_s=now_s,
             uptime=self._uptime(),
             timeout_s=timeout_s,
-        ) as passage:
-            yield passage
+        ) as transaction:
+            yield transaction
 
 
 @contextmanager
-def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
-    """Close the channel if anything fails after it sealed: a frame exists that must not leave."""
+def _closed_on_failure(channel: ClientChannel) -> Iterator[None]:
+    """Close the channel if anything fails after it sealed a frame, which must not be sent."""
     sealed = channel.sealed_count
     try:
         yield
@@ -335,7 +340,7 @@ def _nothing_escapes(channel: ClientChannel) -> Iterator[None]:
 
 def _check(channel: ClientChannel, caption: CaptionHandle) -> None:
     if caption.channel is not channel:
-        raise WireError("the caption belongs to another session: begin_caption(continues=...)")
+        raise WireError("the caption belongs to another session: call begin_caption(continues=...)")
 
 
 def _check_states(escalation: Escalation) -> None:
@@ -343,9 +348,9 @@ def _check_states(escalation: Escalation) -> None:
     if states.ndim != 2 or states.dtype != np.float32 or states.shape[1] > MAX_STATE_DIM:
         raise WireError(f"states must be float32 (n, B) with B at most {MAX_STATE_DIM}")
     if len(states) != len(escalation.state_positions) or len(states) > MAX_CAPTION_TOKENS:
-        raise WireError("states and state_positions differ in number")
+        raise WireError("states and state_positions differ in length")
     if not np.isfinite(states).all():
-        raise WireError("a state holds a number that is not finite")
+        raise WireError("a state has a coordinate that is not finite")
 
 
 def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> Block:
@@ -360,13 +365,15 @@ def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> 
             states=quantised,
         )
     except (TypeError, ValidationError):
-        raise WireError("not a block that the wire can carry; see wire.Block") from None
-    named = {
+        raise WireError(
+            "the escalation is not a valid block; see ugsd_privacy.protocol.messages.Block"
+        ) from None
+    allowed = {
         Disclosure.TOKENS: range(0),
         Disclosure.SUMMARY: range(1),
         Disclosure.BLOCK_STATES: range(block.start, block.end),
         Disclosure.ALL_STATES: range(block.keep, block.end),
     }[escalation.disclosure]
-    if any(position not in named for position in block.state_positions):
-        raise WireError(f"a state beyond what the disclosure {escalation.disclosure} names")
+    if any(position not in allowed for position in block.state_positions):
+        raise WireError(f"a state at a position that {escalation.disclosure} does not disclose")
     return block

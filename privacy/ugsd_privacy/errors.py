@@ -3,26 +3,26 @@
 ::
 
     PrivacyError
-    ├── WireError                bytes that are no canonical message of the schema
-    │   └── UnknownVersion       a welcome of another wire version; ``.version`` says which
+    ├── WireError                bytes that are not a canonical message of the schema
+    │   └── UnknownVersion       a welcome of another wire version, which is ``.version``
     ├── ChannelError
-    │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged flight
+    │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged message
     │   ├── FrameRejected        a frame that is forged, replayed, reordered or damaged
     │   └── ChannelClosed        used before the handshake, or after a failure
-    ├── BudgetExceeded           a cap would be passed; ``.cap`` names it
+    ├── BudgetExceeded           a cap would be exceeded; ``.cap`` names it
     ├── LedgerError
-    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may leave
+    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may be sent
     │   │   └── LedgerMoved      moved, deleted, replaced or linked while it was in use
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
-    ├── LogTampered              the audit log does not verify; ``.index`` says where, if known
-    ├── ExportFailed             a file or folder that an export cannot be written to
-    ├── FileLocked               another process or thread keeps a file or folder locked
-    ├── WitnessUnavailable       a witness's state that is lost, locked or damaged: it signs nothing
-    ├── KeyFileError             a key file that is missing, malformed, readable by others or theirs
-    ├── ManifestRejected         a key manifest that is not this root's, or not to be used now
-    ├── UserNameRefused          a user's name that is blank, too long, or has unseen characters
-    ├── LeakageNotMeasured       no measured leakage of these weights
-    └── ReportRejected           an audit report that is malformed, or cannot be written
+    ├── LogTampered              the audit log does not verify; ``.index`` is the record, if known
+    ├── ExportFailed             an export cannot be written to a file or folder
+    ├── FileLocked               another process or thread has locked a file or folder
+    ├── WitnessUnavailable       a witness's state is lost, locked or damaged: it signs nothing
+    ├── KeyFileError             a key file is missing, malformed, or readable or owned by others
+    ├── ManifestRejected         a key manifest is not signed by the root, or not valid now
+    ├── UserNameRefused          a user's name is blank, too long, or has invisible characters
+    ├── LeakageNotMeasured       the leakage of these weights was not measured
+    └── ReportRejected           an audit report is malformed, or cannot be written
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class PrivacyError(Exception):
 
 
 class WireError(PrivacyError):
-    """Bytes that are no canonical message of the schema."""
+    """The bytes are not a canonical message of the schema."""
 
 
 class UnknownVersion(WireError):
-    """A verifier's welcome of another wire version than this release's."""
+    """A verifier's welcome has another wire version than this release."""
 
     def __init__(self, version: int) -> None:
         super().__init__(f"a welcome of wire version {version}")
@@ -73,11 +73,11 @@ class ChannelError(PrivacyError):
 
 
 class HandshakeFailed(ChannelError):
-    """No session: wrong pinned key, unknown version, or a damaged flight."""
+    """There is no session: wrong pinned key, unknown version, or a damaged message."""
 
 
 class FrameRejected(ChannelError):
-    """A frame that is forged, replayed, reordered or damaged. The channel is closed."""
+    """A frame is forged, replayed, reordered or damaged. The channel is closed."""
 
 
 class ChannelClosed(ChannelError):
@@ -85,7 +85,7 @@ class ChannelClosed(ChannelError):
 
 
 class BudgetExceeded(PrivacyError):
-    """A cap would be passed. Nothing was charged and nothing left."""
+    """A cap would be exceeded. Nothing was charged and nothing was sent."""
 
     def __init__(self, cap: str, *, limit: float, used: float, wanted: float) -> None:
         super().__init__(f"{cap}: {used:g} used of {limit:g}, {wanted:g} more wanted")
@@ -100,11 +100,11 @@ class LedgerError(PrivacyError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be read or written; nothing was charged, so nothing may leave."""
+    """The ledger cannot be read or written; nothing was charged, so nothing may be sent."""
 
 
 class LedgerMoved(LedgerUnavailable):
-    """The ledger's file at its path is not the one that is open any more; nothing was sent."""
+    """The file at the ledger's path is no longer the one that is open; nothing was sent."""
 
 
 class LedgerCorrupt(LedgerError):
@@ -112,7 +112,11 @@ class LedgerCorrupt(LedgerError):
 
 
 class LogTampered(PrivacyError):
-    """The audit log does not verify; at leaf ``index``, or of ``user``, whom the words name."""
+    """The audit log does not verify.
+
+    The fault is at leaf ``index`` if that is given, or in an amount of ``user``, whose name is in
+    the message.
+    """
 
     def __init__(self, message: str, *, index: int | None = None, user: str | None = None) -> None:
         super().__init__(message)
@@ -121,7 +125,7 @@ class LogTampered(PrivacyError):
 
 
 class ExportFailed(PrivacyError):
-    """A file or folder that an export cannot be written to; what it held stays."""
+    """An export cannot be written to a file or folder; its earlier content is unchanged."""
 
 
 class FileLocked(PrivacyError):
@@ -129,25 +133,27 @@ class FileLocked(PrivacyError):
 
 
 class WitnessUnavailable(PrivacyError):
-    """A witness's state was lost or damaged, or is locked; it signs nothing."""
+    """A witness's state is lost, damaged or locked; it signs nothing."""
 
 
 class KeyFileError(PrivacyError):
-    """A key file that is missing, malformed, readable by others, or owned by them."""
+    """A key file is missing, malformed, or readable or owned by others."""
 
 
 class ManifestRejected(PrivacyError):
-    """A key manifest that the root did not sign, or that is malformed or not to be used now."""
+    """A key manifest is not signed by the root, malformed, or not valid now."""
 
 
 class UserNameRefused(PrivacyError, ValueError):
-    """A user's name that is blank or too long, has characters that are not seen, or is not in its
-    normal form. Also a ``ValueError``: it is an argument."""
+    """A user's name is blank, too long, has invisible characters, or is not in its normal form.
+
+    Also a ``ValueError``, because the name is an argument.
+    """
 
 
 class LeakageNotMeasured(PrivacyError):
-    """Nobody measured what these weights' states tell, or the figures cannot be read."""
+    """The leakage of these weights was not measured, or the figures cannot be read."""
 
 
 class ReportRejected(PrivacyError):
-    """An audit report that is malformed, counts twice, or cannot be written here."""
+    """An audit report is malformed, counts something twice, or cannot be written here."""

@@ -1,11 +1,10 @@
-"""What objects do when the process is forked: the one place that is called at a fork.
+"""Callbacks for objects when the process is forked; nothing else registers with the system.
 
 A child process inherits a copy of every object, but none of the threads that served them, and
-shares the sockets and pipes behind them with its parent. An object that holds such things registers
-a method here. The method runs in each child, before anything else does there, on the only thread
-that the child has. It must neither wait nor write; it closes the child's own descriptors, if that
-is needed, and forgets the rest. What must be put in order before a fork, on the parent's side
-of it, says so by :func:`call_around_forks`.
+shares the sockets and pipes behind them with its parent. An object that holds such resources
+registers a method here. The method runs in each child, before anything else and on the child's only
+thread. It must neither wait nor write; it closes the child's own descriptors, if needed, and drops
+the rest. :func:`call_around_forks` is for code that must also run in the parent before a fork.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ from typing import Any
 __all__ = ["call_around_forks", "call_in_children", "keep_for_good"]
 
 _methods: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
-"""Objects, and which function of theirs to call."""
+"""Objects, and the function to call on each."""
 _lock = Lock()
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call the bound ``method`` in every process that is forked from this one, as long as the
-    object that it belongs to exists."""
+    """Call the bound ``method`` in every process forked from this one, while its object exists."""
     assert isinstance(method, MethodType)  # noqa: S101
     with _lock:
         _methods[:] = [known for known in _methods if known[0]() is not None]
@@ -39,9 +37,12 @@ def call_around_forks(
     after_in_parent: Callable[[], None],
     after_in_child: Callable[[], None],
 ) -> None:
-    """Call ``before`` in every process that is about to fork, from now on and for good; then
-    ``after_in_parent`` there, and ``after_in_child`` in the child. ``before`` may wait for a short
-    time, since the fork waits for it. This is for what serves the process as a whole."""
+    """Call ``before`` ahead of every fork from now on, then ``after_in_parent`` in the parent and
+    ``after_in_child`` in the child.
+
+    The fork waits for ``before``, so it must be quick. Callbacks cannot be removed again: use this
+    only for state of the whole process.
+    """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=before, after_in_parent=after_in_parent, after_in_child=after_in_child
@@ -49,15 +50,15 @@ def call_around_forks(
 
 
 def keep_for_good(inherited: object) -> None:
-    """Keep what a child inherited from being freed in it, also when the interpreter ends: freeing
-    may close a database that the parent uses, or wait for threads that exist only there."""
+    """Never free ``inherited`` in this child, not even at exit: freeing it may close a database
+    that the parent uses, or wait for threads that exist only in the parent."""
     import ctypes  # noqa: PLC0415  # only in children
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 def _call_all() -> None:
-    global _lock  # noqa: PLW0603  # a thread of the parent may have held the other one
+    global _lock  # noqa: PLW0603  # a thread of the parent may have held the inherited lock
     _lock = Lock()
     for weak, function in list(_methods):
         owner = weak()

@@ -1,8 +1,8 @@
-"""Models of data that somebody else wrote: every value has exactly the type that is written down.
+"""Base class for models of foreign data, in which every value has exactly its declared type.
 
-Pydantic takes ``true`` for 1, ``1.0`` for 1 and ``"1"`` for 1 unless it is told to be strict, and
-compares a ``Literal`` number by Python's equality even then. Two readers that disagree about such a
-value disagree about what was signed.
+Unless it is strict, Pydantic accepts ``true``, ``1.0`` and ``"1"`` for 1. Even then it compares a
+``Literal`` number by Python's equality. Two readers that disagree about such a value disagree about
+what was signed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["StrictModel", "exactly"]
 class StrictModel(BaseModel):
     """Base of models that read foreign data: closed, frozen, and strict about types.
 
-    Declaring a ``Literal`` with a value that is no text raises ``TypeError``: give a number its
-    bounds instead, ``Annotated[int, exactly(1)]``.
+    Declaring a ``Literal`` with a value that is not text raises ``TypeError``: use bounds for a
+    number, ``Annotated[int, exactly(1)]``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -27,12 +27,14 @@ class StrictModel(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         for name, field in cls.model_fields.items():
             if _has_loose_literal(field.annotation):
-                raise TypeError(f"{cls.__name__}.{name}: a Literal of a number takes others too")
+                raise TypeError(
+                    f"{cls.__name__}.{name}: use exactly() instead of a Literal that is not text"
+                )
 
 
 def exactly(number: int) -> Any:
-    """The bounds of an ``int`` that can only be ``number``, such as that of a format:
-    ``format: Annotated[int, exactly(1)]``."""
+    """Return the bounds of an ``int`` that can only be ``number``, for example the number of a
+    format: ``format: Annotated[int, exactly(1)]``."""
     return Field(ge=number, le=number)
 
 

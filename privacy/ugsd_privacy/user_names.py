@@ -1,9 +1,8 @@
-"""Users' names: one form for each, so that one user has one budget however the name was typed.
+"""Normalise users' names, so that a user has one budget however the name is typed.
 
-The form is Unicode's NFKC with case folded, as for identifiers (UAX #31): ``José`` composed or
-not, ``STRASSE`` and ``straße``, full-width letters are each one user. Letters of different
-scripts that look alike, such as Latin ``a`` and Cyrillic ``а``, stay different users: who has which
-budget is for whoever names them.
+The normal form is Unicode's NFKC with folded case, as for identifiers (UAX #31). So composed and
+decomposed ``José`` are one user, and so are ``STRASSE`` and ``straße``. Letters of different
+scripts that look alike, such as Latin ``a`` and Cyrillic ``а``, stay different.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ __all__ = ["MAX_USER_CHARACTERS", "normal_user", "require_normal_user"]
 
 MAX_USER_CHARACTERS = 64
 _MOST_FOLDS = 8
-"""Two are enough for every character alone."""
+"""Two are enough for any single character."""
 _TOO_LONG = f"the name has more than {MAX_USER_CHARACTERS} characters: shorten it"
 _MOST_GIVEN = 4 * MAX_USER_CHARACTERS
 
 
 def normal_user(name: str) -> str:
-    """The form of a user's ``name`` that budgets and records know, of 1 to ``MAX_USER_CHARACTERS``.
+    """Return the normal form of a user's ``name``, of 1 to ``MAX_USER_CHARACTERS`` characters.
 
-    Spaces around it go, and those within become single. Raises :class:`UserNameRefused` for a name
-    that is blank or too long, or has a character that is not seen: controls, joiners, marks of
-    direction, unassigned and private ones.
+    Surrounding spaces are removed, and runs of spaces become one. Raises :class:`UserNameRefused`
+    for a name that is blank or too long, or has an invisible character: controls, joiners,
+    direction marks, and unassigned and private-use characters.
     """
     if len(name) > _MOST_GIVEN:
         raise UserNameRefused(_TOO_LONG)
@@ -35,8 +34,8 @@ def normal_user(name: str) -> str:
     hidden = next((c for c in plain if not is_visible(c)), None)
     if hidden is not None:
         raise UserNameRefused(
-            f"the name has {ascii(hidden)[1:-1]}, which is not seen: leave out controls, joiners "
-            "and marks of direction"
+            f"the name has the invisible character {ascii(hidden)[1:-1]}: remove controls, joiners "
+            "and direction marks"
         )
     if not plain:
         raise UserNameRefused("the name is blank: give one")
@@ -52,13 +51,13 @@ def require_normal_user(name: str) -> None:
     normal = normal_user(name)
     if normal != name:
         raise UserNameRefused(
-            f"the user {plain_line(name)} is called {plain_line(normal)} here: pass it through "
-            "normal_user()"
+            f"the user name {plain_line(name)} is not in its normal form, {plain_line(normal)}: "
+            "pass it through normal_user()"
         )
 
 
 def _folded(name: str) -> str:
-    """NFKC and folded case, until neither changes it: folding can undo what NFKC composed."""
+    """Apply NFKC and case folding until the name is stable: folding can undo a composition."""
     for _ in range(_MOST_FOLDS):
         folded = unicodedata.normalize("NFKC", name).casefold()
         if folded == name:

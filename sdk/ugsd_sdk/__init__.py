@@ -1,6 +1,6 @@
-"""Puts into words how a voice sounds, on the device.
+"""Describe in words how a voice sounds, on the device.
 
-Importing this loads nothing heavy; each name is imported from its module when it is first used.
+Importing this package loads nothing heavy: each name is imported from its module on first use.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ __all__ = [
     "VerifierSettings",
 ]
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "ugsd_privacy.budget": ("BudgetLimits",),
     "ugsd_privacy.dp.accounting": ("Guarantee",),
     "ugsd_privacy.protocol.messages": ("Disclosure",),
@@ -100,13 +100,13 @@ _HOMES = {
     "ugsd_sdk.decoding.risk_calibration": ("RiskCalibration",),
     "ugsd_sdk.decoding.uncertainty": ("RejectionPredictor", "EntropyUncertainty", "Uncertainty"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The result: what a voice sounds like, who wrote which word, and what it cost."""
+"""The result: how a voice sounds, the source of each word, and what was sent for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _read_reason(given: object) -> Reason:
     if isinstance(given, Reason):
         return given
     if not isinstance(given, Mapping):
-        raise ValueError("a reason is an object with a code")  # noqa: TRY004  # pydantic's rule
+        raise ValueError("a reason must be an object with a code")  # noqa: TRY004  # pydantic's rule
     return Reason.from_fields({name: value for name, value in given.items() if name != "text"})
 
 
@@ -43,46 +43,45 @@ _Reason = Annotated[
     PlainValidator(_read_reason, json_schema_input_type=dict[str, Any]),
     PlainSerializer(_reason_fields, return_type=dict[str, Any]),
 ]
-"""As JSON, an object of the fields that are given and ``text``, which is derived from them."""
+"""A reason; in JSON an object of its fields, with ``text`` derived from them."""
 
 
 class _Result(BaseModel):
-    # Numbers that are not finite are text in the JSON, which has no other word for them.
+    # JSON has no infinity and NaN, so they are written as strings.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class CaptionToken(_Result):
-    """One token of the caption's text."""
+    """One token of the caption."""
 
     text: str
-    """With its leading space where it has one; empty where the token before it took its words,
-    as "she" does those of "the speaker", and of an end that the verifier put in the place of words
-    that were sent."""
+    """The token's text with its leading space, if any. It is empty if the text belongs to the token
+    before it, as with "she" for "the speaker", and for an end marker that replaced sent words."""
     source: TokenSource
     uncertainty: Annotated[float, Field(ge=0)] | None
-    """The drafter's, larger is less sure; ``None`` where the verifier wrote the token."""
+    """The drafter's uncertainty, larger if less certain; ``None`` for the verifier's tokens."""
     disclosed: bool
-    """Whether the device sent it, as a neutral word."""
+    """Whether the device sent it, as a gender-neutral word."""
     replaced: str
-    """Draft words that were sent and that the verifier replaced from here on, neutral as they were
-    sent; mostly empty."""
+    """Draft words that were sent and that the verifier replaced from here on, in the gender-neutral
+    form that was sent; usually empty."""
 
 
 class BlockDecision(_Result):
-    """Why a drafted block was escalated, or was not."""
+    """Why a drafted block was escalated or not."""
 
     start: _Count
     """Position of its first token."""
     num_tokens: _Count
     uncertainty: float
-    """That of its least sure token, larger is less sure."""
+    """Uncertainty of its least certain token, larger if less certain."""
     outcome: Outcome
     reason: _Reason
-    """What decided, with its numbers; ``str()`` gives it in words."""
+    """Why the block was sent or not, with numbers; ``str()`` gives it in words."""
 
     @classmethod
     def of(cls, block: BlockOutcome) -> Self:
-        """The decision on a block that the decoder judged."""
+        """Return the decision on a block that the decoder judged."""
         return cls(
             start=block.start,
             num_tokens=block.num_tokens,
@@ -93,23 +92,24 @@ class BlockDecision(_Result):
 
 
 class CaptionUsage(_Result):
-    """What left the device for this caption. The end marker counts as a token."""
+    """What was sent for this caption. The end marker counts as a token."""
 
     num_blocks: _Count
     num_tokens: _Count
     """Tokens in the escalated blocks."""
     num_drafted_tokens: _Count
-    """Tokens in all blocks, escalated or not; a block that was cut counts as cut."""
+    """Tokens in all blocks, escalated or not; a shortened block counts as shortened."""
     num_disclosed_tokens: _Count
-    """Distinct positions whose token left, prefixes included."""
+    """Number of distinct positions whose token was sent, prefixes included."""
     num_disclosed_states: _Count
-    """Distinct positions whose state left."""
+    """Number of distinct positions whose state was sent."""
     num_frames: _Count
     bytes_sent: _Count
-    """Of sealed frames, padding and covers included; the handshake is not one caption's."""
+    """Bytes of sealed frames, with padding and cover frames, but without the handshake, which no
+    single caption causes."""
     bytes_received: _Count
     guarantee: Guarantee | None
-    """Of the states that left; ``None`` where none did."""
+    """The differential privacy of the states that were sent; ``None`` if no state was sent."""
 
 
 class Latency(_Result):
@@ -117,40 +117,37 @@ class Latency(_Result):
 
     total: _Milliseconds
     load: _Milliseconds
-    """Of model and settings, told by the first caption after it and part of its ``total``."""
+    """Loading model and settings: only for the first caption, which includes it in ``total``."""
     encode: _Milliseconds
-    """Reading the clip and listening to it."""
+    """Reading the clip and encoding its audio."""
     draft: _Milliseconds
     wait: _Milliseconds
-    """Waiting for the verifier with nothing else to do."""
+    """Waiting idly for the verifier."""
 
 
 class Caption(_Result):
-    """A caption, its provenance and its cost.
+    """A caption, the sources of its words, and what was sent for it.
 
-    ``model_dump_json()`` is its stable form, and ``model_validate_json()`` gives an equal caption
-    back.
+    ``model_dump_json()`` is its stable form; ``model_validate_json()`` returns an equal caption.
     """
 
     path: str | None
-    """The clip's path, if it came from one, as :func:`path_text` writes it."""
+    """The clip's path, if it has one, as :func:`escaped_path` writes it."""
     text: str
     tokens: tuple[CaptionToken, ...]
-    """The tokens of ``text``; special tokens are left out, unless they replaced words that were
-    sent."""
+    """The tokens of ``text``, without special tokens except those that replaced sent words."""
     usage: CaptionUsage
     latency_ms: Latency
     receipts: tuple[Receipt, ...]
-    """One per frame: proof that the audit log has it."""
+    """One receipt per frame, which proves that the audit log contains it."""
     unverified_reason: _Reason | None
-    """Why tokens that were to be verified were not; ``None`` where all went as intended."""
+    """Why tokens that should have been verified were not; ``None`` if nothing failed."""
     id: str | None
-    """What the journal, and the log if any of it left, call the caption on this device, in hex;
-    ``None`` without a verifier."""
+    """The caption's id in hex, as the journal and the log use it; ``None`` without a verifier."""
     decisions: tuple[BlockDecision, ...]
-    """Per drafted block, in order, why it was escalated or not."""
+    """Why each drafted block was escalated or not, in order."""
 
 
 def escaped_path(path: str | os.PathLike[str]) -> str:
-    """The path as text that any encoder takes: bytes that are no UTF-8 are escaped."""
+    """Return the path as valid Unicode text; bytes that are not UTF-8 are escaped."""
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The facade: a clip in, a caption out."""
+"""The captioner, which turns a clip into a caption."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
 from ugsd_sdk.connection.exchange import Exchange
+from ugsd_sdk.connection.session import PairIdentity
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import Finished
@@ -44,33 +45,32 @@ from ugsd_sdk.transport import Transport
 __all__ = ["Captioner"]
 
 _CLOSE_TIMEOUT_S = 2.5
-_KEEPING_S = 0.5
-"""How long a caption waits to keep what it can do without: its clip in the profile, its notes."""
+_STORING_S = 0.5
+"""How long a caption waits to store what it can do without: profile and decisions."""
 _ENTROPY_THRESHOLD = 0.2
-"""Share of ln V that escalates with a drafter that brings no gate of its own."""
+"""Entropy, as a share of ln V, that escalates for a drafter without a rejection predictor."""
 
 
 class Captioner:
-    """Captions how voices sound, on this device; doubtful blocks go to a verifier, if there is one.
+    """Captions how voices sound, on this device, and sends doubtful blocks to a verifier if set.
 
-    ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is none,
-    a ``ws://`` or ``wss://`` address, ``"embedded"``, or a function that makes a
-    :class:`Transport`. Without one, neither network nor ``home`` is touched. It is known by
-    ``verifier_root``, which vouches for its keys in the file ``verifier_manifest``; on this
-    machine, or over the caller's transport, ``verifier_key`` may be pinned instead.
+    ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is
+    ``None``, a ``ws://`` or ``wss://`` address, ``"embedded"``, or a function that returns a
+    :class:`Transport`. Without a verifier, neither the network nor ``home`` is used. Its identity
+    is ``verifier_root``, the root that signed the file ``verifier_manifest``; for a verifier on
+    this machine or behind the caller's transport it may be ``verifier_key`` instead.
 
-    ``config`` is a :class:`Settings`, or a TOML file, which is read with the environment;
-    arguments win over it. Without it only arguments count. ``uncertainty`` and ``policy`` replace
-    those that come with the drafter and the settings.
+    ``config`` is a :class:`Settings`, or a TOML file, which is read with the environment; arguments
+    override it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those of
+    the drafter and the settings.
 
-    The constructor does no work: :meth:`load` does, or the first caption. Threads may share a
-    captioner; one caption is made at a time. Neither the verifier nor another process costs a
-    caption more waiting than ``verifier.caption_deadline_s``; a thread also waits for the captions
-    that other threads have asked for before it.
+    The constructor does no work; :meth:`load` or the first caption does. Threads may share a
+    captioner, which makes one caption at a time. A caption waits at most
+    ``verifier.caption_deadline_s`` for the verifier and for other processes; a thread also waits
+    for the captions that other threads requested before it.
 
-    A process that is forked from one with a loaded captioner shares nothing with it: its copy of
-    the captioner loads and connects for itself with its first caption, and closing the copy does
-    nothing to the parent's.
+    After a fork the child's copy shares nothing with the parent's captioner: it loads and connects
+    again with its first caption, and closing it does not affect the parent.
     """
 
     def __init__(
@@ -115,38 +115,39 @@ class Captioner:
     def load(self) -> None:
         """Read settings and weights, and start connecting in the background.
 
-        Raises :class:`ModelError` or :class:`ConfigError`; a verifier that cannot be reached is no
-        error here. Harmless if done.
+        Raises :class:`ModelError` or :class:`ConfigError`, but nothing for a verifier that cannot
+        be reached. May be called again.
         """
         with self._lock:
             self._load()
 
     def wait_until_connected(self, timeout_s: float = 30.0) -> None:
-        """Wait until the verifier is connected, for those who want to know; backing off after a
-        failure is cut short. Takes ``timeout_s`` at most, beside the loading of weights.
+        """Wait until the verifier is connected; retry at once after an earlier failure.
 
-        Raises a :class:`TransportError`, or a ``PrivacyError`` of ``ugsd_privacy`` where budget or
-        ledger forbid it; captions are made all the same. Nothing to do without a verifier.
+        Takes at most ``timeout_s`` beyond loading the weights. Raises a :class:`TransportError`, or
+        a ``PrivacyError`` of ``ugsd_privacy`` if budget or ledger forbid connecting; captions can
+        be made anyway. Returns at once without a verifier.
         """
         ends_s = monotonic() + timeout_s
         if not self._lock.acquire(timeout=max(timeout_s, 0)):
             raise VerifierTimeout(
-                "other threads made captions all the time: connect before they do"
+                "other threads kept the captioner busy: connect before they start, or allow more "
+                "time"
             )
         try:
-            begun_s = monotonic()
+            started_s = monotonic()
             link = self._load().link
-            ends_s += monotonic() - begun_s
+            ends_s += monotonic() - started_s
             if link is not None:
                 link.session(max(ends_s - monotonic(), 0), insist=True)
         finally:
             self._lock.release()
 
     def caption(self, clip: Clip, sample_rate: int | None = None) -> Caption:
-        """Caption a path, an encoded file's bytes, or an array (n,) or (n, channels).
+        """Caption a path, the bytes of an encoded file, or an array (n,) or (n, channels).
 
-        ``sample_rate`` in Hz goes with an array. Raises :class:`AudioError` for an unusable clip,
-        :class:`ModelError` and :class:`ConfigError`; never anything about the network.
+        ``sample_rate`` in Hz is required for an array. Raises :class:`AudioError` for an unusable
+        clip, :class:`ModelError` or :class:`ConfigError`, but no error of the network.
         """
         with self._lock:
             loaded = self._load()
@@ -154,9 +155,9 @@ class Captioner:
             load_s = loaded.load_s
             drafter = loaded.drafter
             samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
-            voice = loaded.profile_tracker
-            embedding = drafter.encode(samples, voice.profile)
-            policy = loaded.policy_towards(embedding, voice.profile)
+            tracker = loaded.profile_tracker
+            embedding = drafter.encode(samples, tracker.profile)
+            policy = loaded.policy_for(embedding, tracker.profile)
             encoded_s = monotonic()
             exchange = loaded.exchange()
             decoder = Decoder(
@@ -174,11 +175,11 @@ class Captioner:
             gender = embedding.gender if loaded.settings.gender else None
             receipts = () if exchange is None else exchange.receipts()
             if exchange is not None:
-                with exchange.waiting.locking(_KEEPING_S) as timeout_s:
-                    voice.add_clip(embedding.unnormalised, timeout_s=timeout_s)
+                with exchange.waiting.for_lock(_STORING_S) as timeout_s:
+                    tracker.add_clip(embedding.unnormalised, timeout_s=timeout_s)
             else:
-                voice.add_clip(embedding.unnormalised)
-            name = loaded.noted(finished, exchange)
+                tracker.add_clip(embedding.unnormalised)
+            caption_id = loaded.record_decisions(finished, exchange)
             loaded.load_s = 0.0
             return Caption(
                 path=escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
@@ -196,15 +197,15 @@ class Captioner:
                 unverified_reason=None
                 if exchange is None
                 else exchange.unverified_reason or _enrolment_reason(policy),
-                id=name,
+                id=caption_id,
                 decisions=tuple(map(BlockDecision.of, finished.blocks)),
             )
 
     def close(self) -> None:
         """Free the model, close the connection and end the embedded verifier. May be repeated.
 
-        Returns within three seconds: a caption of another thread ends its waits and goes on without
-        the verifier, and what takes longer is finished on a thread of its own.
+        Returns within three seconds: a caption of another thread stops waiting and finishes without
+        the verifier, and slower work continues on a background thread.
         """
         if self._loaded is None and not self._lock.locked():
             return
@@ -213,14 +214,14 @@ class Captioner:
     def _close(self) -> None:
         loaded = self._loaded
         if loaded is not None and loaded.link is not None:
-            loaded.link.stop()  # the lock is had sooner
+            loaded.link.stop()  # ends waits, so that the lock is released sooner
         with self._lock:
             loaded, self._loaded = self._loaded, None
             if loaded is not None:
                 loaded.close()
 
     def _forget_in_child(self) -> None:
-        """What was loaded is the parent's; freeing or closing it here could reach there."""
+        """Drop the parent's objects; freeing or closing them here could affect the parent."""
         self._lock = Lock()  # a thread of the parent may have held the other one
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
@@ -230,11 +231,11 @@ class Captioner:
         if self._loaded is None:
             started_s = monotonic()
             settings = self._settings()
-            dialer = self._dialer(settings)  # a faulty address or key is told before the weights
-            drafter, gate = self._drafter()
+            endpoint = self._endpoint(settings)  # reports a wrong address or key before loading
+            drafter, predictor_file = self._drafter()
             drafter.load()
             try:
-                self._loaded = self._assemble(settings, dialer, drafter, gate)
+                self._loaded = self._assemble(settings, endpoint, drafter, predictor_file)
             except BaseException:
                 drafter.close()
                 raise
@@ -249,80 +250,80 @@ class Captioner:
             return Settings(**{**dict(self._config), **given})
         return Settings(**given) if self._config is None else Settings.load(self._config, **given)
 
-    def _dialer(self, settings: Settings) -> PinnedEndpoint | EmbeddedEndpoint | None:
+    def _endpoint(self, settings: Settings) -> PinnedEndpoint | EmbeddedEndpoint | None:
         verifier = (
             self._given_verifier if self._given_verifier is not None else settings.verifier.url
         )
-        known_by = settings.verifier.with_identity(
+        identified = settings.verifier.with_identity(
             key=self._verifier_key, root=self._verifier_root, manifest=self._verifier_manifest
         )
         return (
             None
             if verifier is None
-            else endpoint_of(verifier, known_by, Home.from_path(settings.home))
+            else endpoint_of(verifier, identified, Home.from_path(settings.home))
         )
 
     def _drafter(self) -> tuple[Drafter, Path | None]:
-        """The drafter, not loaded, and where its gate is."""
+        """Return the drafter, not loaded, and the file of its rejection predictor."""
         given = self._given_drafter
         if isinstance(given, Settings):
-            raise ConfigError("settings are not a drafter: give them as config=")
+            raise ConfigError("settings are not a drafter: pass them as config=")
         if not isinstance(given, (str, os.PathLike)):
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
         bundle = DrafterBundle.of(given)
-        return OnnxDrafter(bundle.folder), bundle.gate_file
+        return OnnxDrafter(bundle.folder), bundle.rejection_predictor_file
 
     def _assemble(
         self,
         settings: Settings,
-        dialer: PinnedEndpoint | EmbeddedEndpoint | None,
+        endpoint: PinnedEndpoint | EmbeddedEndpoint | None,
         drafter: Drafter,
-        gate: Path | None,
+        predictor_file: Path | None,
     ) -> _Loaded:
         uncertainty, threshold = self._given_uncertainty, settings.threshold
-        if uncertainty is None and gate is not None:
-            calibrator = RejectionPredictor.load(gate)
-            uncertainty = calibrator
-            threshold = calibrator.threshold if threshold is None else threshold
+        if uncertainty is None and predictor_file is not None:
+            predictor = RejectionPredictor.load(predictor_file)
+            uncertainty = predictor
+            threshold = predictor.threshold if threshold is None else threshold
         if threshold is None:
             threshold = _ENTROPY_THRESHOLD
         link = user_egress = None
-        if dialer is not None:
+        if endpoint is not None:
             home, limits = Home.from_path(settings.home), settings.limits_for()
             user_egress = UserEgress(
                 home, limits, settings.user, sigma=settings.sigma, audit=settings.audit
             )
             link = VerifierConnection(
-                dialer,
+                endpoint,
                 user_egress,
-                lambda: drafter.info,
+                lambda: _pair_identity(drafter),
                 connect_timeout_s=settings.verifier.connect_timeout_s,
             )
         return _Loaded(
             settings=settings,
             drafter=drafter,
             uncertainty=uncertainty or EntropyUncertainty(),
-            policy=self._policy(settings, threshold, gate),
+            policy=self._policy(settings, threshold, predictor_file),
             link=link,
             user_egress=user_egress,
-            profile_tracker=_profile_tracker(settings, drafter, kept=user_egress is not None),
+            profile_tracker=_profile_tracker(settings, drafter, is_stored=user_egress is not None),
         )
 
-    def _policy(self, settings: Settings, threshold: float, gate: Path | None) -> Policy:
-        """The one given, or what the settings ask for."""
+    def _policy(self, settings: Settings, threshold: float, predictor_file: Path | None) -> Policy:
+        """Return the given policy, or the one that the settings describe."""
         if self._given_policy is not None:
             return self._given_policy
-        measured = gate is not None and self._given_uncertainty is None
-        minimum = RiskControlledPolicy.from_settings(
-            settings, gate.parent if gate and measured else None
+        has_predictor = predictor_file is not None and self._given_uncertainty is None
+        risk_controlled = RiskControlledPolicy.from_settings(
+            settings, predictor_file.parent if predictor_file and has_predictor else None
         )
-        return minimum or UncertaintyPolicy(threshold, settings.disclosure)
+        return risk_controlled or UncertaintyPolicy(threshold, settings.disclosure)
 
 
 class _Loaded:
-    """All that a loaded captioner holds."""
+    """The objects of a loaded captioner."""
 
     def __init__(
         self,
@@ -343,38 +344,38 @@ class _Loaded:
         self.link = link
         self.profile_tracker = profile_tracker
         self.load_s = 0.0
-        """How long loading took, until a caption has reported it."""
+        """How long loading took; 0 after a caption has reported it."""
         self._user_egress = user_egress
 
-    def policy_towards(self, embedding: AudioEmbedding, profile: SpeakerProfile) -> Policy:
-        """The policy for a user of that habit. A drafter that makes nothing of habits would not
-        tell less of a voice once it is known: then there is nothing to wait for."""
-        known = embedding.unnormalised is None or profile.count >= self.settings.min_enrolment
-        return self.policy if known else EnrolmentGuard(self.policy)
+    def policy_for(self, embedding: AudioEmbedding, profile: SpeakerProfile) -> Policy:
+        """Return the policy for a user with ``profile``. A drafter that uses no profile needs no
+        enrolment: its states would reveal as much after it."""
+        is_enrolled = embedding.unnormalised is None or profile.count >= self.settings.min_enrolment
+        return self.policy if is_enrolled else EnrolmentGuard(self.policy)
 
     def exchange(self) -> Exchange | None:
-        """A new caption's dealings with the verifier, if there is one."""
+        """Return the exchange of a new caption, or ``None`` without a verifier."""
         if self.link is None:
             return None
-        waits = self.settings.verifier
+        verifier = self.settings.verifier
         return Exchange(
             self.link,
-            deadline_s=waits.deadline_s,
-            waiting=WaitingTime(waits.caption_deadline_s),
+            deadline_s=verifier.deadline_s,
+            waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
         )
 
-    def noted(self, finished: Finished, exchange: Exchange | None) -> str | None:
-        """Keep why the caption's blocks were escalated or not; its name in the journal."""
+    def record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
+        """Write to the journal why each block was escalated or not. Returns the caption's id."""
         if exchange is None or self._user_egress is None:
             return None
-        name = exchange.caption_id or os.urandom(16)
-        with exchange.ledger_time(_KEEPING_S) as timeout_s:
-            self._user_egress.record_decisions(name, finished.blocks, timeout_s=timeout_s)
-        return name.hex()
+        caption_id = exchange.caption_id or os.urandom(16)
+        with exchange.ledger_time(_STORING_S) as timeout_s:
+            self._user_egress.record_decisions(caption_id, finished.blocks, timeout_s=timeout_s)
+        return caption_id.hex()
 
     def close(self) -> None:
-        with ExitStack() as closing:  # all of them, whichever fails
+        with ExitStack() as closing:  # closes all of them even if one fails
             closing.callback(self.drafter.close)
             if self._user_egress is not None:
                 closing.callback(self._user_egress.close)
@@ -382,17 +383,23 @@ class _Loaded:
                 closing.callback(self.link.close)
 
 
-def _profile_tracker(settings: Settings, drafter: Drafter, *, kept: bool) -> ProfileTracker:
-    """What is known of the user's voice: without a verifier, nothing that outlives the process."""
-    ears = drafter.info.audio_encoder
-    if not (kept and settings.keep_profile and ears):
+def _pair_identity(drafter: Drafter) -> PairIdentity:
+    info = drafter.info
+    return PairIdentity(info.vocabulary, info.projection, info.state_dim)
+
+
+def _profile_tracker(settings: Settings, drafter: Drafter, *, is_stored: bool) -> ProfileTracker:
+    """Return the tracker of the user's profile, which is stored only if there is a verifier."""
+    encoder = drafter.info.audio_encoder
+    if not (is_stored and settings.keep_profile and encoder):
         return ProfileTracker(None)
-    return ProfileTracker(ProfileFile(Home.from_path(settings.home).profiles, settings.user, ears))
+    profiles = Home.from_path(settings.home).profiles
+    return ProfileTracker(ProfileFile(profiles, settings.user, encoder))
 
 
 def _enrolment_reason(policy: Policy) -> Reason | None:
-    held_back = isinstance(policy, EnrolmentGuard) and policy.has_blocked
-    return Reason(code=ReasonCode.NOT_ENROLLED) if held_back else None
+    is_blocked = isinstance(policy, EnrolmentGuard) and policy.has_blocked
+    return Reason(code=ReasonCode.NOT_ENROLLED) if is_blocked else None
 
 
 def _milliseconds(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Drives the decoder: does what its events ask, through the exchange with the verifier."""
+"""The loop that runs a decoder and performs what its events request, through an exchange."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_privacy.protocol.channel import TrafficShape
 
 from ugsd_sdk.caption import CaptionToken, CaptionUsage
 from ugsd_sdk.connection.exchange import Exchange
-from ugsd_sdk.connection.verifier_connection import reason_text_of
+from ugsd_sdk.connection.failure_reasons import reason_of
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, VerdictAwaited
 from ugsd_sdk.decoding.policy import BudgetView
@@ -24,7 +24,7 @@ __all__ = ["budget_of", "drive", "text_of", "tokens_of", "usage_of"]
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
-    """Run the decoder to its end; also the seconds that it took for drafting."""
+    """Run the decoder to its end. Returns its last event and the seconds spent on drafting."""
     draft_s = 0.0
     while True:
         started_s = monotonic()
@@ -36,7 +36,7 @@ def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]
             if exchange is not None:
                 exchange.send_cover_if_due()
             return event, draft_s
-        assert exchange is not None, "without a verifier nothing escalates"  # noqa: S101
+        assert exchange is not None, "without a verifier nothing is escalated"  # noqa: S101
         if isinstance(event, EscalationRequested):
             _escalate(decoder, exchange, event)
         else:
@@ -47,36 +47,36 @@ def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested) 
     try:
         frame = exchange.seal(event.escalation)
     except (TransportError, PrivacyError) as error:
-        decoder.escalation_blocked(reason_text_of(error))
+        decoder.escalation_blocked(reason_of(error))
         return
     try:
         exchange.send(frame)
     except TransportError as error:
-        decoder.verdict_missed(reason_text_of(error))
+        decoder.verdict_missed(reason_of(error))
 
 
 def _await(decoder: Decoder, exchange: Exchange, event: VerdictAwaited) -> None:
     try:
         verdict = exchange.receive()
     except (TransportError, PrivacyError) as error:
-        decoder.verdict_missed(reason_text_of(error))
+        decoder.verdict_missed(reason_of(error))
         return
     try:
         decoder.receive_verdict(verdict)
     except VerifierMisbehaved as error:
         exchange.verdict_rejected(error)
-        decoder.verdict_missed(reason_text_of(error))
+        decoder.verdict_missed(reason_of(error))
     else:
         exchange.verdict_accepted()
 
 
 def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
-    """What a policy may ask of the budget."""
+    """Return the view of the budget that a policy gets."""
     return BudgetView() if exchange is None else BudgetView(lambda: exchange.remaining(limits))
 
 
 def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
-    """The caption's text, worded for ``gender``."""
+    """Return the caption's text, worded for ``gender``."""
     neutral = drafter.text([token.token for token in finished.tokens])
     return "".join(with_gender([neutral], gender, drafter.info.gendered_phrases))
 
@@ -84,8 +84,8 @@ def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
 def tokens_of(
     finished: Finished, drafter: Drafter, gender: Gender | None
 ) -> tuple[CaptionToken, ...]:
-    """The tokens that have a text or replaced one that was sent, worded for ``gender``. What was
-    replaced stays neutral, as it was sent."""
+    """Return the tokens that have a text or replaced a token that was sent, worded for ``gender``.
+    Replaced text stays neutral, as it was sent."""
     pieces = [drafter.piece(token.token) for token in finished.tokens]
     texts = with_gender(pieces, gender, drafter.info.gendered_phrases)
     return tuple(
@@ -102,16 +102,13 @@ def tokens_of(
 
 
 def usage_of(finished: Finished, exchange: Exchange | None, delta: float) -> CaptionUsage:
-    """What the decoder counted, and what the exchange did; epsilon is told at ``delta``."""
-    spend = (
-        exchange.privacy_cost()
-        if exchange is not None and finished.counts.num_disclosed_states
-        else 0
-    )
+    """Combine the counts of decoder and exchange; epsilon is reported at ``delta``."""
+    has_cost = exchange is not None and finished.counts.num_disclosed_states > 0
+    privacy_cost = exchange.privacy_cost() if exchange is not None and has_cost else 0
     return CaptionUsage(
         **asdict(finished.counts),
         num_frames=0 if exchange is None else exchange.frames,
         bytes_sent=0 if exchange is None else exchange.bytes_sent,
         bytes_received=0 if exchange is None else exchange.bytes_received,
-        guarantee=Guarantee.from_privacy_cost(spend, delta) if spend else None,
+        guarantee=Guarantee.from_privacy_cost(privacy_cost, delta) if privacy_cost else None,
     )

@@ -10,20 +10,19 @@
     │   ├── AudioTooLong           over 30 s
     │   ├── BadSamples             NaN, infinity, wrong type, shape or sample rate
     │   └── SilentAudio            digital silence: there is no voice to describe
-    ├── ModelError                 a drafter that is missing, damaged or answers nonsense
-    ├── ConfigError                a setting that is missing, unknown or out of range
+    ├── ModelError                 the drafter is missing or damaged, or its output is invalid
+    ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
-    └── TransportError             the verifier cannot be used; a caption goes on without it
-        ├── VerifierUnreachable    no connection, no TLS, or a connection that was lost
+    └── TransportError             the verifier cannot be used; captions continue without it
+        ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
-        ├── VerifierRefused        the verifier declined to check a block; ``.code`` says why
-        ├── VerifierUntrusted      no manifest of the pinned root gives a key to use now
-        ├── VerifierMismatch       it does not hold the pinned key, or checks other captions
-        └── VerifierMisbehaved     its answer does not fit what was asked
+        ├── VerifierRefused        the verifier refused to check a block; ``.code`` says why
+        ├── VerifierUntrusted      no manifest of the pinned root has a key that is valid now
+        ├── VerifierMismatch       it does not hold the pinned key, or fits another drafter
+        └── VerifierMisbehaved     its answer does not fit the request
 
-A :class:`TransportError` never escapes from ``caption()``: its ``reason`` becomes the caption's
-``unverified_reason``. It is raised only where a connection is asked for by name, as in
-``connect()``.
+``caption()`` never raises a :class:`TransportError`: its ``reason`` becomes the caption's
+``unverified_reason``. Only ``wait_until_connected()`` raises it.
 """
 
 from __future__ import annotations
@@ -55,31 +54,31 @@ __all__ = [
 
 
 class UgsdError(Exception):
-    """Base of the package's errors."""
+    """Base class of the package's errors."""
 
 
 class AudioError(UgsdError):
-    """Base of what can be wrong with a clip."""
+    """Base class of the errors of a clip."""
 
 
 class UnreadableAudio(AudioError):
-    """No such file, not audio, or damaged."""
+    """The file does not exist, is not audio, or is damaged."""
 
 
 class EmptyAudio(AudioError):
-    """The clip holds no samples."""
+    """The clip has no samples."""
 
 
 class AudioTooShort(AudioError):
-    """The clip is too short to hear how a voice sounds."""
+    """The clip is shorter than 0.1 s."""
 
 
 class AudioTooLong(AudioError):
-    """The clip is longer than the drafter listens."""
+    """The clip is longer than 30 s."""
 
 
 class BadSamples(AudioError):
-    """Samples that are NaN, infinite, or of a wrong type, shape or sample rate."""
+    """Samples are NaN or infinite, or have a wrong type, shape or sample rate."""
 
 
 class SilentAudio(AudioError):
@@ -87,23 +86,23 @@ class SilentAudio(AudioError):
 
 
 class ModelError(UgsdError):
-    """A drafter that is missing, damaged, or answers nonsense."""
+    """The drafter is missing or damaged, or its output is invalid."""
 
 
 class ConfigError(UgsdError):
-    """A setting that is missing, unknown or out of range."""
+    """A setting is missing, unknown or out of range."""
 
 
 class ProfileError(UgsdError):
-    """A speaker profile that cannot be stored or deleted. Captions go on; the message says why."""
+    """A speaker profile cannot be stored or deleted. Captions continue; the message says why."""
 
 
 class TransportError(UgsdError):
-    """The verifier cannot be used. ``reason`` says why, free of anything that the peer said; words
-    in its place are those of an application's own transport."""
+    """The verifier cannot be used. ``reason`` says why, without any text from the peer; an
+    application's own transport may give text of its own."""
 
     default_code: ClassVar[ReasonCode] = ReasonCode.VERIFIER_UNREACHABLE
-    """The code of ``reason`` where none is given."""
+    """The code of ``reason`` if none is given."""
 
     def __init__(self, message: str, *, reason: Reason | ReasonCode | str | None = None) -> None:
         super().__init__(message)
@@ -111,7 +110,7 @@ class TransportError(UgsdError):
 
 
 class VerifierUnreachable(TransportError):
-    """No connection, or a connection that was lost; ``close_code`` (RFC 6455 §7.4) if known."""
+    """No connection, or the connection was lost; ``close_code`` (RFC 6455 §7.4) if known."""
 
     def __init__(
         self,
@@ -125,13 +124,13 @@ class VerifierUnreachable(TransportError):
 
 
 class VerifierTimeout(TransportError):
-    """Connected, but no answer before the deadline."""
+    """Connected, but no answer came before the deadline."""
 
     default_code = ReasonCode.DEADLINE
 
 
 class VerifierRefused(TransportError):
-    """The verifier declined to check a block. ``code`` is the wire's refusal code."""
+    """The verifier refused to check a block. ``code`` is the refusal code of the protocol."""
 
     def __init__(self, code: str) -> None:
         super().__init__(
@@ -142,18 +141,19 @@ class VerifierRefused(TransportError):
 
 
 class VerifierUntrusted(TransportError):
-    """No manifest of the pinned root gives a key to use now."""
+    """No manifest of the pinned root has a key that is valid now."""
 
     default_code = ReasonCode.KEY_NOT_TRUSTED
 
 
 class VerifierMismatch(TransportError):
-    """The peer does not hold the pinned key, or checks captions of another kind."""
+    """The verifier does not hold the pinned key, or has another version or belongs to another
+    drafter."""
 
     default_code = ReasonCode.WRONG_VERIFIER_KEY
 
 
 class VerifierMisbehaved(TransportError):
-    """The peer's answer does not fit what was asked."""
+    """The peer's answer does not fit the request."""
 
     default_code = ReasonCode.VERIFIER_MISBEHAVED

@@ -1,4 +1,4 @@
-"""Where the device keeps what must outlive a process."""
+"""The home folder, which holds what must outlive a process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import BlockDecisionRow, Ledger, UserBudget
 from ugsd_privacy.reasons import Reason
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.settings.config import AuditSettings
 
@@ -31,23 +31,23 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Home:
-    """A folder for one device. What the device puts there, only its owner may read."""
+    """The home folder of one device. Only its owner may read the device's files in it."""
 
     path: Path
 
     @classmethod
     def from_path(cls, path: Path) -> Home:
-        """The home at ``path``, ``~`` expanded; nothing is created."""
+        """Return the home at ``path`` with ``~`` expanded; nothing is created."""
         return cls(path.expanduser())
 
     @property
     def ledger(self) -> Path:
-        """Folder of what was charged and of the log."""
+        """Folder of the ledger, which holds charges and log records."""
         return self.path / "ledger"
 
     @property
     def anchor(self) -> Path:
-        """Outside the ledger's folder, how far it had come: finds one restored from a backup."""
+        """The anchor, outside the ledger's folder. It exposes a ledger restored from a backup."""
         return self.path / "ledger.anchor"
 
     @property
@@ -62,12 +62,12 @@ class Home:
 
     @property
     def owner_key(self) -> Path:
-        """The key that reads what left; it may be moved off the device."""
+        """The key that opens the bodies of log records; it may be moved off the device."""
         return self.path / "owner.key"
 
     @property
     def owner_public(self) -> Path:
-        """Its public half, which logging needs."""
+        """The public half of the owner's key, which logging needs."""
         return self.path / "owner.pub"
 
     @property
@@ -77,42 +77,41 @@ class Home:
 
     @property
     def profiles(self) -> Path:
-        """Folder of what is known of users' voices."""
+        """Folder of the speaker profiles."""
         return self.path / "habits"
 
     @property
     def trust(self) -> Path:
-        """Folder of what was seen of verifiers' manifests."""
+        """Folder of the marks of verifiers' manifests that were seen."""
         return self.path / "trust"
 
     def is_used(self) -> bool:
-        """Whether a ledger or a log key was ever made here. Raises ``LedgerUnavailable``."""
+        """Whether a ledger or a log key was ever created here. Raises ``LedgerUnavailable``."""
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
 
     def open_ledger(self, *, timeout_s: float | None = None) -> Ledger:
-        """The ledger, open; made where neither it nor the log key exists. Waits for other threads
-        and processes for ``timeout_s`` at most.
+        """Open the ledger; create it if neither it nor the log key exists. Wait for other threads
+        and processes for at most ``timeout_s``.
 
-        Raises ``LedgerError``: also where one of the two was lost, since what was charged, or the
-        proof of what was sent, would start again in silence, and where the home is not this
-        user's own.
+        Raises ``LedgerError``, also if one of the two was lost, since charges or the proof of what
+        was sent would silently start again, and if the home does not belong to this user.
         """
-        self.require_ours()
+        self.require_ownership()
         is_new = not _exists(self.log_key)
         ledger = Ledger(self.ledger, create=is_new, anchor=self.anchor)
         ledger.open(timeout_s=timeout_s)
         try:
             self._require_key_for(ledger)
-            if is_new:  # before the key: where that exists, the marks must
+            if is_new:  # before the key, because the marks must exist if the key does
                 self._make_marks()
         except BaseException:
             ledger.close()
             raise
         return ledger
 
-    def require_ours(self) -> None:
-        """Raise ``LedgerUnavailable`` where another user owns the home folder, or may exchange it
-        or write in it; one that does not exist yet is nobody's."""
+    def require_ownership(self) -> None:
+        """Raise ``LedgerUnavailable`` if the home folder exists and another user owns it, may
+        replace it or may write in it."""
         if not _exists(self.path):
             return
         try:
@@ -127,39 +126,40 @@ class Home:
             raise LedgerUnavailable(str(error)) from error
 
     def owner(self, ledger: Ledger) -> OwnerPublicKey:
-        """The key that the log's bodies are sealed to; both halves are made for a new log.
+        """Return the public key that the log's bodies are sealed to. For a new log both halves are
+        created.
 
-        Raises ``KeyFileError``: also where both were lost, and ``LedgerError``.
+        Raises ``LedgerError`` and ``KeyFileError``, also if both halves were lost.
         """
         if not _exists(self.owner_public):
             with ledger.reading() as view:
                 has_leaves = view.size() > 0
             if not _exists(self.owner_key):
                 if has_leaves:
-                    raise KeyFileError(f"{self.owner_public} was removed; restore it")
+                    raise KeyFileError(f"{self.owner_public} was removed: restore it from a backup")
                 try:
                     OwnerKey.generate().save(self.owner_key)
-                except KeyFileError:  # another process was first
+                except KeyFileError:  # another process may have created it first
                     if not _exists(self.owner_key):
                         raise
             OwnerKey.load(self.owner_key).public.save(self.owner_public)
         if _exists(self.owner_key):
-            OwnerKey.load(self.owner_key)  # refused where others may read it
+            OwnerKey.load(self.owner_key)  # refused if others may read it
         return OwnerPublicKey.load(self.owner_public)
 
     def _require_key_for(self, ledger: Ledger) -> None:
         with ledger.reading() as view:
             has_leaves = view.size() > 0
-        # In this order: another process makes the key before its first leaf.
+        # In this order, because another process creates the key before its first leaf.
         if has_leaves and not _exists(self.log_key):
             raise LedgerCorrupt(
-                f"{self.log_key} was removed, though its log has passages; "
-                "restore it, or move the home folder away to start again"
+                f"{self.log_key} was removed, but its log has records: restore it, or move the "
+                "home folder away to start again"
             )
 
 
 class NotedBlock(Protocol):
-    """What the journal keeps of a drafted block, as the decoder judged it."""
+    """What the journal stores about a drafted block, as the decoder judged it."""
 
     @property
     def start(self) -> int: ...
@@ -175,20 +175,20 @@ class NotedBlock(Protocol):
 
 @dataclass(frozen=True)
 class OpenHome:
-    """What a home gives one user while its ledger is open."""
+    """The parts of a home that one user needs while its ledger is open."""
 
     egress: Egress
     """Seals what is sent; nothing else does."""
     budget: UserBudget
-    """Reads what the user used and may still use."""
+    """Reads what the user used and what remains."""
     checkpoints: Checkpoints
     """Signs the log."""
     acts: OwnerActs
-    """Resets the user's budget, and erases what the log keeps of what was sent."""
+    """Resets the user's budget, and erases the logged content of what was sent."""
 
 
 class UserEgress:
-    """The home of one user, opened on first use: without a verifier nothing is created."""
+    """A home for one user, opened on first use, so that nothing is created without a verifier."""
 
     def __init__(
         self,
@@ -200,8 +200,8 @@ class UserEgress:
         audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``audit`` says what the log keeps, ``sigma`` is the noise's and ``clock`` Unix time, as
-        :class:`Egress` takes them."""
+        """Create it without opening the home. ``audit`` says what the log stores; ``sigma`` is the
+        noise and ``clock`` the Unix time, as in :class:`Egress`."""
         self._home = home
         self._limits = limits
         self._user = user
@@ -213,11 +213,11 @@ class UserEgress:
         self._erased_day: int | None = None
 
     def open(self, *, timeout_s: float | None = None) -> OpenHome:
-        """The open home. Raises ``LedgerError`` where ledger or log key cannot be used, or other
-        threads and processes kept the ledger for ``timeout_s``.
+        """Return the open home. Raises ``LedgerError`` if the ledger or log key cannot be used, or
+        if others lock the ledger for longer than ``timeout_s``.
 
-        A ledger that was moved or replaced since it was opened is closed, and what is at the home
-        now is opened by the same rules as in a new process.
+        A ledger that was moved or replaced since it was opened is closed, and the one that is at
+        the home now is opened by the same rules as in a new process.
         """
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
@@ -227,18 +227,18 @@ class UserEgress:
             except OSError as error:
                 remedy = remedy_of(error, self._home.path.parent)
                 raise LedgerUnavailable(
-                    f"cannot make a home at {self._home.path}: {remedy}"
+                    f"cannot create a home folder at {self._home.path}: {remedy}"
                 ) from error
             except KeyFileError as error:
                 raise LedgerUnavailable(str(error)) from error
-            # The ledger first: a crash before the key is made leaves a home that can be used.
+            # The ledger first: after a crash before the key exists, the home can still be used.
             self._ledger = self._home.open_ledger(timeout_s=timeout_s)
             try:
                 key = LogKey.open_or_create(self._home.log_key)
                 owner = self._home.owner(self._ledger)
             except KeyFileError as error:
                 self.close()
-                raise LedgerUnavailable(f"the log cannot be kept: {error}") from error
+                raise LedgerUnavailable(f"the log cannot be written: {error}") from error
             self._open = self._opened(self._ledger, key, owner)
         self._erase_old(self._open.acts)
         return self._open
@@ -262,23 +262,23 @@ class UserEgress:
         )
 
     def _erase_old(self, acts: OwnerActs) -> None:
-        """By whole days, so that at most one record a day tells of it, also while the door stays
-        open."""
+        """Erase by whole days, so that at most one record a day is logged for it, also while the
+        home stays open."""
         days, today = self._audit.retention_days, int(self._clock() // _SECONDS_PER_DAY)
         if days is None or today == self._erased_day:
             return
         try:
             acts.erase(before_s=(today - days) * _SECONDS_PER_DAY)
-        except LedgerError as error:  # it is tried anew with the next caption
-            _logger.warning("what is old was not erased: %s", type(error).__name__)
+        except LedgerError as error:  # the next caption tries again
+            _logger.warning("old records were not erased: %s", type(error).__name__)
         else:
             self._erased_day = today
 
     def record_decisions(
         self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
     ) -> None:
-        """Keep in the journal what became of a caption's blocks, if the ledger is open; wait for
-        it for ``timeout_s`` at most. Never raises: a note must not cost a caption."""
+        """Write the outcomes of a caption's blocks to the journal, if the ledger is open; wait for
+        it for at most ``timeout_s``. Never raises, because a note must not cost a caption."""
         ledger, now_s = self._ledger, int(self._clock())
         if ledger is None:
             return
@@ -299,10 +299,10 @@ class UserEgress:
             with ledger.as_owner(timeout_s=timeout_s) as owner:
                 owner.append_decisions(decisions)
         except LedgerError as error:
-            _logger.warning("decisions were not noted: %s", type(error).__name__)
+            _logger.warning("decisions were not written to the journal: %s", type(error).__name__)
 
     def set_caps(self, user: str, caps: Mapping[str, float | None]) -> None:
-        """Hold ``user``, or ``ALL_USERS``, to caps on this device; ``None`` takes one back. Raises
+        """Set caps on this device for ``user`` or ``ALL_USERS``; ``None`` removes a cap. Raises
         ``LedgerError``."""
         self.open()
         assert self._ledger is not None  # noqa: S101
@@ -322,4 +322,4 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise LedgerUnavailable(f"{path} cannot be looked up: check its permissions") from error
+        raise LedgerUnavailable(f"{path} cannot be accessed: check its permissions") from error

@@ -1,7 +1,7 @@
-"""The verifier as a websocket server: asyncio around :class:`~ugsd_server.session.VerifierSession`.
+"""The verifier's websocket server: asyncio around :class:`~ugsd_server.session.VerifierSession`.
 
-Binary frames only, no compression, every size, count and wait capped. Inference runs on one worker
-thread behind a bounded queue, so the event loop never waits for the model.
+It accepts binary frames without compression, and limits every size, count and wait. Inference runs
+on one worker thread behind a bounded queue, so the event loop never waits for the model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ugsd_server.verifier.onnx import OnnxScorer
 __all__ = ["MAX_FRAME_BYTES", "RunningServer", "serve"]
 
 MAX_FRAME_BYTES = max(HELLO_BYTES, *FRAME_BYTES)
-"""The largest frame of ours; a websocket message beyond it is refused before it is read whole."""
+"""The largest valid frame; a larger websocket message is refused before it is read whole."""
 
 _CLOSE_TIMEOUT_S = 2.0
 _QUEUED_FRAMES = 2
@@ -44,11 +44,11 @@ _QUEUED_FRAMES = 2
 _logger = logging.getLogger(__name__)
 
 Keys = Callable[[], Sequence[VerifierKey]]
-"""The keys that open a hello now, the current one first."""
+"""Returns the keys that are accepted now, the current one first."""
 
 
 class RunningServer:
-    """A listening server, as :func:`serve` returns it. An async context manager."""
+    """A listening server, made by :func:`serve`. It is an async context manager."""
 
     def __init__(self, settings: Settings, keys: Keys, verifier: Verifier) -> None:
         self.metrics = Metrics()
@@ -65,17 +65,17 @@ class RunningServer:
 
     @property
     def public_key(self) -> VerifierPublicKey:
-        """The current key's, which a manifest lists and devices on this machine may pin."""
+        """The current public key, which a manifest lists and devices on this machine may pin."""
         return self._keys()[0].public
 
     @property
     def port(self) -> int:
-        """The port listened on."""
+        """The port that the server listens on."""
         return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
-        """Where devices connect."""
+        """The address that devices connect to."""
         host = self._settings.host
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -91,13 +91,13 @@ class RunningServer:
         await self.close()
 
     async def close(self) -> None:
-        """Stop: turn newcomers away, answer the blocks in hand, close every connection (1001)."""
+        """Refuse new connections, answer pending blocks, then close every connection (1001)."""
         if self._draining:
             return
         self._draining = True
         self._server.close(close_connections=False)
         for connection in self._sockets - self._idle - self._busy:
-            connection.transport.abort()  # still shaking hands
+            connection.transport.abort()  # still in the handshake
         farewells = [asyncio.create_task(c.close(CloseCode.GOING_AWAY)) for c in self._idle]
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
@@ -112,7 +112,7 @@ class RunningServer:
     async def listen(self) -> None:
         """Start listening; :func:`serve` calls it. Raises :class:`ListenFailed`."""
         settings = self._settings
-        silent = logging.Logger("ugsd_server.websockets")  # its messages would tell of peers
+        silent = logging.Logger("ugsd_server.websockets")  # its messages would describe peers
         silent.disabled = True
         try:
             self._server = await serve_websocket(
@@ -134,15 +134,15 @@ class RunningServer:
                 ),
             )
         except OSError as error:
-            number = error.errno or 0  # negative where a name has no address
+            number = error.errno or 0  # negative if a name has no address
             why = os.strerror(number) if number > 0 else error.strerror
             raise ListenFailed(
                 f"cannot listen on {settings.host} port {settings.port}: {why}; "
-                "choose another --port (0 for any free one) or --host"
+                "choose another --port (0 for any free port) or --host"
             ) from error
 
     def add(self, connection: _Connection) -> bool:
-        """Whether one more socket may stay open."""
+        """Register a new socket; return whether it may stay open."""
         if self._draining or len(self._sockets) >= self._settings.max_connections:
             self.metrics.connections_refused += 1
             return False
@@ -151,7 +151,7 @@ class RunningServer:
         return True
 
     def remove(self, connection: _Connection) -> None:
-        """Its socket is closed."""
+        """Forget a connection whose socket has closed."""
         self._sockets.discard(connection)
 
     async def _converse(self, connection: ServerConnection) -> None:
@@ -169,20 +169,20 @@ class RunningServer:
             self._busy.discard(connection)
 
     async def _serve_session(self, connection: _Connection) -> int:
-        """Serve one device until either side ends it; returns the close code."""
+        """Serve one device until either side ends the session; return the close code."""
         settings = self._settings
         session: VerifierSession | None = None
-        patience_s = settings.handshake_timeout_s
+        timeout_s = settings.handshake_timeout_s
         while not self._draining:
             try:
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(timeout_s):
                     frame = await self._next_frame(connection)
             except TimeoutError:
                 return CloseCode.GOING_AWAY
             if isinstance(frame, str):
                 return CloseCode.UNSUPPORTED_DATA
             received_s = asyncio.get_running_loop().time()
-            if session is None:  # not before the hello: keys may end or change while it is awaited
+            if session is None:  # only now: keys may expire or change while waiting for the hello
                 limits = settings.session_limits()
                 session = VerifierSession(self._keys(), self._verifier, limits, self.metrics)
             step = session.receive(frame)
@@ -196,8 +196,8 @@ class RunningServer:
                 async with asyncio.timeout(settings.send_timeout_s):
                     await connection.send(step.frame)
             except TimeoutError:
-                connection.transport.abort()  # it does not read: a closing handshake would hang
-            patience_s = settings.idle_timeout_s
+                connection.transport.abort()  # the peer does not read: closing politely would hang
+            timeout_s = settings.idle_timeout_s
         return CloseCode.GOING_AWAY
 
     async def _keep_pace(self, received_s: float) -> None:
@@ -205,9 +205,9 @@ class RunningServer:
         period_s = self._settings.reply_after_ms / 1000
         if period_s:
             ready_s = asyncio.get_running_loop().time() - received_s
-            missed = ready_s // period_s
-            self.metrics.late_answers += missed > 0
-            await asyncio.sleep((missed + 1) * period_s - ready_s)
+            num_missed = ready_s // period_s
+            self.metrics.late_answers += num_missed > 0
+            await asyncio.sleep((num_missed + 1) * period_s - ready_s)
 
     async def _next_frame(self, connection: _Connection) -> str | bytes:
         self._busy.discard(connection)
@@ -229,7 +229,7 @@ class RunningServer:
 
 
 class _Connection(ServerConnection):
-    """A connection that is counted from its first byte, before any handshake."""
+    """A connection that counts as open before its handshake."""
 
     def __init__(self, owner: RunningServer, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -250,7 +250,7 @@ async def serve(
 ) -> RunningServer:
     """Read the keys and the model, then listen.
 
-    ``key`` and ``verifier`` replace what ``settings`` would read. Raises
+    ``key`` and ``verifier`` replace those that ``settings`` name. Raises
     :class:`~ugsd_privacy.errors.KeyFileError`, :class:`~ugsd_server.errors.ModelError` or
     :class:`~ugsd_server.errors.ListenFailed`.
     """
@@ -282,7 +282,7 @@ def _keys(settings: Settings) -> Keys:
         try:
             VerifierKey.generate().save(path)
         except KeyFileError:
-            if not path.exists():  # else another server that started at once was first
+            if not path.exists():  # otherwise a concurrently started server created it
                 raise
     ring = KeyRing(path)
     ring.load()
@@ -290,5 +290,5 @@ def _keys(settings: Settings) -> Keys:
 
 
 def _without_date(_: ServerConnection, __: Request, response: Response) -> None:
-    """Send nothing that varies and is not needed."""
+    """Remove the date: answers contain nothing variable that is not needed."""
     del response.headers["Date"]

@@ -1,4 +1,4 @@
-"""``ugsd-server``: run a verifier; its keys are made by the commands of `key_commands`."""
+"""``ugsd-server``: run a verifier. The commands in `key_commands` create its keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Heavy imports wait inside the commands, so that --help and keygen answer at once.
+# Heavy imports are inside the commands, so that --help and keygen start fast.
 # ruff: noqa: PLC0415
 
 _FAILED = 1
@@ -45,9 +45,9 @@ _EPILOG = """Examples:
   ugsd-server rotate --key-file verifier.key
   ugsd-server --port 8765 --key-file verifier.key --create-key --model ./my-verifier --threads 2
 
-Every setting also reads a variable, UGSD_SERVER_PORT for --port and so on; an option wins.
+Each setting can also be an environment variable, such as UGSD_SERVER_PORT for --port; options win.
 
-Exit codes: 0 stopped as asked, 1 could not start or do it, 2 wrong usage, 130 interrupted.
+Exit codes: 0 stopped on request, 1 failed, 2 wrong usage, 130 interrupted.
 """
 
 _app = typer.Typer(
@@ -59,7 +59,7 @@ _app = typer.Typer(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     from ugsd_privacy.errors import PrivacyError
     from ugsd_privacy.output.standard_output import reserved_stdout
 
@@ -80,7 +80,7 @@ def run(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, help="Port to listen on; 0 for any free one.  [default: 8765]"
+            min=0, max=65_535, help="Port to listen on; 0 for any free port.  [default: 8765]"
         ),
     ] = None,
     key_file: Annotated[
@@ -91,30 +91,32 @@ def run(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Folder with model.json and verifier.onnx.  [default: the packaged one]"),
+        typer.Option(
+            help="Folder with model.json and verifier.onnx.  [default: the bundled model]"
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of one forward pass.  [default: 1]")
+        int | None, typer.Option(min=1, help="Threads for one forward pass.  [default: 1]")
     ] = None,
     create_key: Annotated[
-        bool, typer.Option("--create-key", help="Create the key file where it is missing.")
+        bool, typer.Option("--create-key", help="Create the key file if it is missing.")
     ] = False,
     announce: Annotated[
         bool,
         typer.Option(
             "--announce",
-            help='Print one JSON line, {"url": ..., "public_key": ...}, once listening; no more.',
+            help='Print only one JSON line, {"url": ..., "public_key": ...}, when listening.',
         ),
     ] = False,
     exit_with_stdin: Annotated[
         bool,
-        typer.Option("--exit-with-stdin", help="Stop at the end of standard input."),
+        typer.Option("--exit-with-stdin", help="Stop when standard input ends."),
     ] = False,
 ) -> None:
-    """Verify blocks of drafted captions that devices send; see `keygen` for the key it needs.
+    """Verify blocks of drafted captions that devices send. Create its key with `keygen` first.
 
-    Prints the public key that devices pin, and where it listens. Stops on SIGINT and SIGTERM after
-    answering the blocks in hand.
+    Prints the public key for devices to pin and the address it listens on. Stops on SIGINT or
+    SIGTERM, after answering pending blocks.
     """
     if context.invoked_subcommand is not None:
         return
@@ -152,8 +154,8 @@ def _settings(**options: object) -> Settings:
         option, variable = f"--{name.replace('_', '-')}", f"UGSD_SERVER_{name.upper()}"
         if first["type"] == "missing":
             _fail(
-                f"{option} is needed (or {variable}); "
-                "make a key with `ugsd-server keygen --key-file FILE`",
+                f"{option} (or {variable}) is required; "
+                "create a key with `ugsd-server keygen --key-file FILE`",
                 _WRONG_USAGE,
             )
         _fail(f"{option} (or {variable}): {first['msg']}", _WRONG_USAGE)
@@ -186,7 +188,7 @@ def _print_endpoint(server: RunningServer, *, announce: bool) -> None:
         return
     print_line(
         f"public key to pin: {key.to_text()}",
-        f"its fingerprint: {key.fingerprint}",
+        f"fingerprint: {key.fingerprint}",
         f"listening on {server.url}",
     )
 

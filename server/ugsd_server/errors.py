@@ -4,12 +4,12 @@
 
     ServerError
     ├── ModelError
-    │   ├── ModelMissing      no model folder, or a file of it is not there
-    │   ├── ModelDamaged      a file that is not what its description says
-    │   └── ModelFailed       the model ran and gave no usable scores
+    │   ├── ModelMissing      the model folder or one of its files is missing
+    │   ├── ModelDamaged      a file of the model does not match its description
+    │   └── ModelFailed       the model returned no usable scores
     ├── BlockRefused          a well-formed block that cannot be verified; ``.code`` says why
-    ├── ListenFailed          the address or port cannot be listened on
-    └── SessionMisuse         the session's owner called its methods out of turn
+    ├── ListenFailed          the server cannot listen on the address or port
+    └── SessionMisuse         the caller called the session's methods in the wrong order
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class ModelError(ServerError):
 
 
 class ModelMissing(ModelError):
-    """There is no model folder, or a file of it is not there."""
+    """The model folder or one of its files is missing."""
 
 
 class ModelDamaged(ModelError):
-    """A file of the model is not what its description says."""
+    """A file of the model does not match its description."""
 
 
 class ModelFailed(ModelError):
-    """The model ran and gave no usable scores."""
+    """The model returned no usable scores."""
 
 
 class BlockRefused(ServerError):
@@ -57,8 +57,8 @@ class BlockRefused(ServerError):
 
 
 class ListenFailed(ServerError):
-    """The address or port cannot be listened on."""
+    """The server cannot listen on the address or port."""
 
 
 class SessionMisuse(ServerError):
-    """The session's owner called its methods out of turn."""
+    """The caller called the session's methods in the wrong order."""

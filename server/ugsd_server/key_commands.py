@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help starts fast.
 # ruff: noqa: PLC0415
 
 _DAY_S = 86_400
 _SLACK_S = 3600
-"""A manifest begins this long before it is signed: the clocks of devices may be behind."""
+"""A manifest is valid from this long before it is signed: clocks of devices may be slow."""
 _MOMENT = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 
 _ROTATE_EPILOG = """Example:
@@ -31,7 +31,7 @@ _ROTATE_EPILOG = """Example:
 \b
   ugsd-server rotate --key-file verifier.key --overlap-days 30
 
-Where the key may have been stolen, drop it at once: --overlap-days 0. A running server notices.
+If the key may have been stolen, revoke it at once with --overlap-days 0. A running server notices.
 """
 
 _MANIFEST_EPILOG = """Examples:
@@ -56,12 +56,12 @@ def register(app: typer.Typer) -> None:
 
 def keygen(
     key_file: Annotated[
-        Path, typer.Option(help="Where to write the private key; FILE.pub gets the public one.")
+        Path, typer.Option(help="Where to write the private key; the public key goes to FILE.pub.")
     ],
 ) -> None:
-    """Make a verifier's key: FILE (readable by you alone) and FILE.pub, the public key.
+    """Create a verifier's key: FILE (readable only by you) and FILE.pub, the public key.
 
-    Prints the public key. An existing file is never overwritten.
+    Prints the public key. Never overwrites a file.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.verifier import VerifierKey
@@ -78,12 +78,12 @@ def keygen(
 def rotate(
     key_file: Annotated[Path, typer.Option(help="The verifier's private key; see `keygen`.")],
     overlap_days: Annotated[
-        float, typer.Option(min=0, max=3650, help="How much longer the key before is accepted.")
+        float, typer.Option(min=0, max=3650, help="How long the previous key is still accepted.")
     ] = 30.0,
 ) -> None:
-    """Make a verifier's next key. Devices that know the present one are served meanwhile.
+    """Replace a verifier's key. Devices that know the previous one are served during the overlap.
 
-    Prints the next public key. The running server need not be told.
+    Prints the new public key. A running server needs no restart.
     """
     from ugsd_server.keyring import rotate as rotated
 
@@ -94,13 +94,13 @@ def rotate(
 
 def root(
     key_file: Annotated[
-        Path, typer.Option(help="Where to write the private keys; FILE.pin gets the pin.")
+        Path, typer.Option(help="Where to write the private keys; the pin goes to FILE.pin.")
     ],
 ) -> None:
-    """Make a root, the offline key that signs manifests: FILE (readable by you alone) and FILE.pin.
+    """Create a root, the offline key that signs manifests: FILE (private) and FILE.pin.
 
-    Prints the pin, which devices are given. Keep FILE off the verifier's machine and every network,
-    and keep a copy: without it devices cannot be told of another key.
+    Prints the pin to install on devices. Store FILE offline, not on the verifier's machine, and
+    keep a copy: without it devices cannot learn of another key.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.root import RootKey
@@ -119,26 +119,29 @@ def manifest(
         list[str],
         typer.Argument(
             metavar="KEY...",
-            help="Public keys to list, files or texts; of new ones the last is the newest.",
+            help="Public keys to list, as files or text; the last of several new keys is newest.",
         ),
     ],
     *,
     root_key: Annotated[Path, typer.Option(help="The root's private keys; see `root`.")],
-    out: Annotated[Path, typer.Option(help="The manifest; one that is there is followed up.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is to be used.")] = 90,
+    out: Annotated[Path, typer.Option(help="Manifest to write; an existing one is replaced.")],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it expires.")] = 90,
     not_before: Annotated[
         datetime | None,
-        typer.Option(formats=_MOMENT, help="When new keys begin, UTC.  [default: at once]"),
+        typer.Option(formats=_MOMENT, help="When new keys become valid, UTC.  [default: now]"),
     ] = None,
     serial: Annotated[
         int | None,
-        typer.Option(min=1, help="Where the last manifest was lost: more than its serial."),
+        typer.Option(
+            min=1,
+            help="Serial number; if the last manifest was lost, give a higher one than it had.",
+        ),
     ] = None,
 ) -> None:
-    """Sign a manifest: the verifier's keys, and from when to when devices may use them.
+    """Sign a manifest: the verifier's keys and when devices may use each.
 
-    A key that was listed before begins as it did, and one that `rotate` kept ends as its file's
-    name says; the others end with the manifest.
+    A key that the existing manifest lists keeps its start. A key that `rotate` retained ends at the
+    time in its file name; the others end with the manifest.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.manifest import read_manifest_file, sign, verify_manifest
@@ -161,21 +164,24 @@ def manifest(
         begins_s=None if not_before is None else int(not_before.replace(tzinfo=UTC).timestamp()),
     )
     replace_text(out, sign(signed, signer))
-    print_line(*_described(signed, now_s))
-    print_line(f"give devices {out}, and once the root's pin: {pin.to_text()}", err=True)
+    print_line(*_description(signed, now_s))
+    print_line(
+        f"copy {out} to devices; on first setup also give them the root's pin: {pin.to_text()}",
+        err=True,
+    )
 
 
 def manifest_show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A signed manifest.")],
     root: Annotated[str, typer.Option(metavar="FILE|TEXT", help="The pin of the root.")],
 ) -> None:
-    """Verify a manifest and say what it states. Fails where a device would not use it now."""
+    """Verify a manifest and print its contents. Fails if a device would not use it now."""
     from ugsd_privacy.keys.manifest import read_manifest_file, verify_manifest
     from ugsd_privacy.keys.root import RootPin
 
     shown = verify_manifest(read_manifest_file(file), pin=RootPin.load(root))
     now_s = time()
-    print_line(*_described(shown, now_s))
+    print_line(*_description(shown, now_s))
     shown.check(now_s=now_s, least_serial=0)
     shown.key_at(now_s)
 
@@ -185,29 +191,30 @@ def _require_absent(*paths: Path) -> None:
 
     for path in paths:
         if path.exists():
-            raise KeyFileError(f"{path} exists; name another --key-file or remove it")
+            raise KeyFileError(f"{path} exists; choose another --key-file or remove it")
 
 
 def _after_rotating(key_file: Path, rotation: Rotation) -> list[str]:
     from ugsd_server.keyring import public_file
 
-    removed = [f"removed {path}, whose end had come" for path in rotation.removed]
+    removed = [f"removed expired key {path}" for path in rotation.removed]
     if rotation.retained is None:
-        before, listed = "the key before opens nothing any more", []
+        previous, listed = "the previous key is no longer accepted", []
     else:
-        before = f"the key before is accepted until {_moment(rotation.ends_s)}: {rotation.retained}"
+        until = _moment(rotation.ends_s)
+        previous = f"the previous key is accepted until {until}: {rotation.retained}"
         listed = [public_file(rotation.retained)]
     files = shlex.join(map(str, [*listed, public_file(key_file.resolve())]))
     return [
         *removed,
-        before,
-        "next, where the root is, sign a manifest and give it to devices:",
+        previous,
+        "next, on the machine with the root, sign a manifest and give it to devices:",
         f"  ugsd-server manifest --root-key root.key --out verifier.manifest {files}",
     ]
 
 
-def _described(manifest: KeyManifest, now_s: float) -> list[str]:
-    """A manifest in words, line by line."""
+def _description(manifest: KeyManifest, now_s: float) -> list[str]:
+    """Return lines that describe a manifest."""
     lines = [
         f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
         f"expires {_moment(manifest.expires_s)}"
@@ -216,9 +223,11 @@ def _described(manifest: KeyManifest, now_s: float) -> list[str]:
         f"key {one.key.fingerprint}, from {_moment(one.not_before_s)} to {_moment(one.not_after_s)}"
         for one in manifest.keys
     ]
-    held = [i for i, one in enumerate(manifest.keys) if one.not_before_s <= now_s < one.not_after_s]
-    if held:
-        lines[held[-1] + 1] += ", to be used now"
+    valid = [
+        i for i, one in enumerate(manifest.keys) if one.not_before_s <= now_s < one.not_after_s
+    ]
+    if valid:
+        lines[valid[-1] + 1] += ", in use now"
     return [*lines, f"digest {manifest.fingerprint}, to publish: it is the same for every device"]
 
 

@@ -1,9 +1,9 @@
-"""A verifier's keys in their files, and how the current one gives way to the next::
+"""The files of a verifier's keys, and the rotation from one key to the next::
 
-    verifier.key                               the current one, and verifier.key.pub for devices
-    verifier.key.until-2026-12-28T101500Z      an earlier one, which opens hellos until then; .pub
+    verifier.key                               current key; verifier.key.pub is for devices
+    verifier.key.until-2026-12-28T101500Z      earlier key, accepted until then; has a .pub too
 
-A running server notices by itself what becomes of these files.
+A running server notices changes of these files.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 __all__ = ["MAX_EARLIER_KEYS", "KeyRing", "Rotation", "expiry_of", "public_file", "rotate"]
 
 MAX_EARLIER_KEYS = 7
-"""Most earlier keys that are opened: each is one more trial for a hello that fits none."""
+"""Most earlier keys that are accepted: a hello for an unknown key is tried with each."""
 
 _END = "%Y-%m-%dT%H%M%SZ"
 _EARLIER = re.compile(r"\.until-(\d{4}-\d\d-\d\dT\d{6}Z)\Z")
 _SETTLED_NS = 2 * 10**9
-"""Changes that follow each other faster than a file system's clock ticks look like one."""
+"""Changes within one tick of a file system's clock look like one change."""
 
 _logger = logging.getLogger(__name__)
 
@@ -51,79 +51,79 @@ class KeyRing:
         self._is_settled = False
 
     def load(self) -> None:
-        """Read the keys. Raises :class:`KeyFileError`; what was read before is then kept."""
-        self._stamp = _stamp(self._path)  # before reading: what changes meanwhile is seen later
+        """Read the keys. Raises :class:`KeyFileError` and then keeps the keys read before."""
+        self._stamp = _stamp(self._path)  # before reading, so that a later change is noticed
         self._is_settled = False
         current = VerifierKey.load(self._path)
         files = sorted(_earlier_files(self._path), reverse=True)
-        due = [(ends_s, file) for ends_s, file in files if ends_s > self._time()]
-        earlier = [(ends_s, VerifierKey.load(file)) for ends_s, file in due[:MAX_EARLIER_KEYS]]
+        valid = [(ends_s, file) for ends_s, file in files if ends_s > self._time()]
+        earlier = [(ends_s, VerifierKey.load(file)) for ends_s, file in valid[:MAX_EARLIER_KEYS]]
         self._current, self._earlier = current, tuple(earlier)
         self._is_settled = _is_settled(self._stamp)
 
     def accepted_keys(self) -> tuple[VerifierKey, ...]:
-        """The current key, and every earlier one whose end has not come: that of the latest first.
+        """Return the current key and the earlier keys that have not expired, latest end first.
 
-        Two look-ups of files, unless they changed. Files that cannot be read leave the keys as they
-        were. :meth:`load` comes first.
+        Costs two ``stat`` calls if no file changed. Keys stay as they were if files cannot be read.
+        Call :meth:`load` first.
         """
         stamp = _stamp(self._path)
         if stamp != self._stamp or not self._is_settled:
-            is_news = stamp != self._stamp
+            has_changed = stamp != self._stamp
             try:
                 self.load()
             except KeyFileError as error:
-                if is_news:
-                    _logger.error("the keys are left as they were: %s", error)  # noqa: TRY400
+                if has_changed:
+                    _logger.error("keys not reloaded, earlier ones in use: %s", error)  # noqa: TRY400
         now_s = self._time()
         return (self._current, *(key for ends_s, key in self._earlier if now_s < ends_s))
 
     def _time(self) -> float:
-        """A clock set back opens no key again."""
+        """Return a time that never decreases: a clock that is set back revives no expired key."""
         self._latest_s = max(self._latest_s, self._now_s())
         return self._latest_s
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """What :func:`rotate` did."""
+    """The result of :func:`rotate`."""
 
     public: VerifierPublicKey
-    """The next key, which is the current one now."""
+    """The new current key."""
     retained: Path | None
-    """Where the key before it is kept; none where it was dropped at once."""
+    """File of the previous key; ``None`` if it was removed at once."""
     ends_s: int
-    """From this second on that one opens nothing."""
+    """When the previous key expires, in seconds since 1970."""
     removed: tuple[Path, ...]
-    """Files of keys whose end had come."""
+    """Removed files of expired keys."""
 
 
 def rotate(path: Path, *, overlap_s: float, now_s: float) -> Rotation:
-    """Make the next key of the file ``path``; the current one is opened for ``overlap_s`` more.
+    """Replace the key in the file ``path``; the previous key is accepted for ``overlap_s`` more.
 
-    A crash at any step leaves a usable current key, and no key lost that a device was given; call
-    again then. Raises :class:`KeyFileError`.
+    A crash at any step leaves a usable current key and loses no key that a device knows; call
+    again after one. Raises :class:`KeyFileError`.
     """
     path = path.resolve()
     try:
-        # To wait for another rotation would make one more of it.
+        # Waiting for another rotation would rotate twice.
         with file_lock(path.parent, 0, is_folder=True):
             return _rotate(path, ends_s=int(now_s + overlap_s), now_s=now_s)
     except FileLocked as error:
         raise KeyFileError(
-            f"keys in {path.parent} are being rotated already: wait for that to end"
+            f"another process is rotating keys in {path.parent}: wait until it has finished"
         ) from error
     except OSError as error:
-        raise KeyFileError(f"cannot rotate {path}: {error.strerror}; mend that first") from error
+        raise KeyFileError(f"cannot rotate {path}: {error.strerror}; fix that first") from error
 
 
 def public_file(path: Path) -> Path:
-    """Where the public half of the key at ``path`` is."""
+    """Return the file of the public half of the key at ``path``."""
     return path.with_name(f"{path.name}.pub")
 
 
 def expiry_of(path: Path) -> int | None:
-    """When the key that a file holds ends, in seconds since 1970; none for one that is current."""
+    """Return when the key in a file ends, in seconds since 1970; ``None`` for a current key."""
     found = _EARLIER.search(path.name.removesuffix(".pub"))
     if found is None:
         return None
@@ -137,31 +137,33 @@ def _rotate(path: Path, *, ends_s: int, now_s: float) -> Rotation:
     current = VerifierKey.load(path)
     valid = [file for end_s, file in _earlier_files(path) if end_s > now_s]
     if len(valid) >= MAX_EARLIER_KEYS:
-        raise KeyFileError(f"{len(valid)} earlier keys are still open: remove {min(valid)} first")
+        raise KeyFileError(
+            f"{len(valid)} earlier keys are still accepted: remove {min(valid)} first"
+        )
     draft = path.with_name(f"{path.name}.next")
-    draft.unlink(missing_ok=True)  # a crash left it before anybody was given it
-    coming = VerifierKey.generate()
-    coming.save(draft)
-    kept = _kept(path, current, ends_s) if ends_s > now_s else None
+    draft.unlink(missing_ok=True)  # left by a crash, before anybody learned of it
+    new = VerifierKey.generate()
+    new.save(draft)
+    retained = _retain(path, current, ends_s) if ends_s > now_s else None
     draft.replace(path)
     sync_directory(path.parent)
-    replace_text(public_file(path), coming.public.to_text())
-    return Rotation(coming.public, kept, ends_s, tuple(_removed(path, now_s)))
+    replace_text(public_file(path), new.public.to_text())
+    return Rotation(new.public, retained, ends_s, tuple(_remove_expired(path, now_s)))
 
 
-def _kept(path: Path, key: VerifierKey, ends_s: int) -> Path:
-    """Give the current key its second name, which it keeps when the first goes to the next."""
-    kept = path.with_name(f"{path.name}.until-{datetime.fromtimestamp(ends_s, UTC):{_END}}")
+def _retain(path: Path, key: VerifierKey, ends_s: int) -> Path:
+    """Link the current key to a second name, which remains when the new key takes the first."""
+    retained = path.with_name(f"{path.name}.until-{datetime.fromtimestamp(ends_s, UTC):{_END}}")
     try:
-        os.link(path, kept)
+        os.link(path, retained)
     except FileExistsError:
-        raise KeyFileError(f"{kept} exists: choose another overlap, or wait a second") from None
-    replace_text(public_file(kept), key.public.to_text())  # makes the link durable, too
-    return kept
+        raise KeyFileError(f"{retained} exists: choose another overlap, or wait a second") from None
+    replace_text(public_file(retained), key.public.to_text())  # makes the link durable, too
+    return retained
 
 
-def _removed(path: Path, now_s: float) -> Iterator[Path]:
-    """Remove the keys whose end has come: what is gone cannot be stolen."""
+def _remove_expired(path: Path, now_s: float) -> Iterator[Path]:
+    """Remove expired keys, so that nobody can steal them."""
     for ends_s, file in sorted(_earlier_files(path)):
         if ends_s <= now_s:
             public_file(file).unlink(missing_ok=True)
@@ -171,11 +173,11 @@ def _removed(path: Path, now_s: float) -> Iterator[Path]:
 
 
 def _earlier_files(path: Path) -> Iterator[tuple[int, Path]]:
-    """Earlier keys and their ends."""
+    """Yield the ends and files of earlier keys."""
     try:
         files = list(path.parent.iterdir())
     except OSError as error:
-        raise KeyFileError(f"cannot list {path.parent}: mend its permissions") from error
+        raise KeyFileError(f"cannot list {path.parent}: fix its permissions") from error
     for file in files:
         ends_s = expiry_of(file)
         if ends_s is not None and _EARLIER.sub("", file.name) == path.name:
@@ -183,7 +185,7 @@ def _earlier_files(path: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """What changes when keys come, go or change; none where there is no current one."""
+    """Return a value that changes when a key file does; ``None`` without a current key."""
     try:
         folder, file = path.parent.stat(), path.stat()
     except OSError:

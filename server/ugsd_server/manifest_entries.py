@@ -1,4 +1,4 @@
-"""Which keys the next manifest lists, and from when to when."""
+"""The keys that the next manifest lists, and when each is valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ManifestEntry:
 
     key: VerifierPublicKey
     ends_s: int | None = None
-    """When it ends, if that is known; else with the manifest."""
+    """When the key ends; ``None`` for the end of the manifest."""
 
 
 def next_manifest(
@@ -31,22 +31,22 @@ def next_manifest(
     expires_s: int,
     begins_s: int | None = None,
 ) -> KeyManifest:
-    """The manifest after ``previous``, of ``serial`` or the next one.
+    """Return the manifest that follows ``previous``, with ``serial`` or the next serial.
 
-    A key of the previous manifest begins as it did there, a new one at ``begins_s`` or when this
-    one is issued; of several new ones the last counts as the newest. Raises :class:`KeyFileError`
-    for what no manifest may state.
+    A key of the previous manifest keeps its start; a new key starts at ``begins_s``, by default
+    when this manifest is issued. The last of several new keys is the newest. Raises
+    :class:`KeyFileError` for an invalid manifest.
     """
     least = 1 if previous is None else previous.serial + 1
     if serial is not None and serial < least:
-        raise KeyFileError(f"the serial must grow: give {least} or more")
+        raise KeyFileError(f"the serial must increase: give {least} or more")
     began = {} if previous is None else {key.public: key.not_before_s for key in previous.keys}
     new_s = issued_s if begins_s is None else begins_s
     keys = []
     for one in listed:
         ends_s = expires_s if one.ends_s is None else one.ends_s
         if ends_s <= issued_s:
-            raise KeyFileError(f"the time of key {one.key.fingerprint} is over: leave it out")
+            raise KeyFileError(f"key {one.key.fingerprint} has expired: leave it out")
         keys.append((began.get(one.key.raw, new_s), ends_s, one.key.raw))
     try:
         return KeyManifest(
@@ -60,4 +60,6 @@ def next_manifest(
         )
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        raise KeyFileError(f"no such manifest can be signed: {fault['msg']}") from None
+        raise KeyFileError(
+            f"the manifest would be invalid, so change its options: {fault['msg']}"
+        ) from None

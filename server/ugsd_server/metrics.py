@@ -1,4 +1,4 @@
-"""What a running server counts. Totals only: nothing about a caption, a key or a peer."""
+"""Counters of a running server: totals only, nothing about a caption, a key or a peer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Metrics:
 
     connections_opened: int = 0
     connections_refused: int = 0
-    """Turned away because as many as allowed were open."""
+    """Connections refused because ``max_connections`` were open or the server was stopping."""
     sessions_opened: int = 0
     """Connections whose handshake succeeded."""
     sessions_rejected: int = 0
@@ -27,10 +27,10 @@ class Metrics:
     """Corrections and continuations."""
     verdicts: int = 0
     cover_frames: int = 0
-    """Covers answered; they carry nothing."""
+    """Cover frames answered; they have no content."""
     late_answers: int = 0
-    """Answers in constant shape that missed the first beat of ``reply_after_ms``. Such an answer
-    was a block's: where they are not rare, choose a longer one."""
+    """Answers in constant shape that were not ready after ``reply_after_ms``. Their delay reveals
+    that the frame held a block: if they are not rare, increase ``reply_after_ms``."""
     refusals: dict[RefusalCode, int] = field(default_factory=lambda: dict.fromkeys(RefusalCode, 0))
 
     def count_verdict(self, verdict: Verdict, *, drafted: int) -> None:

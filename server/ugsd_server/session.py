@@ -1,10 +1,10 @@
-"""One device's connection, sans-I/O: frames in, frames out, inference left to the caller.
+"""One device's connection, sans-I/O: frames in, frames out; the caller runs the model.
 
-The owner passes every binary frame to :meth:`VerifierSession.receive` and gets one of
+The caller passes every binary frame to :meth:`VerifierSession.receive` and gets one of
 
 - :class:`Reply`: send its frame, then receive the next one;
 - :class:`Work`: call its :meth:`~Work.run` (on any thread), pass the answer to
-  :meth:`VerifierSession.finish`, send the reply; receive nothing in between;
+  :meth:`VerifierSession.finish`, send the reply; do not call ``receive`` in between;
 - :class:`Close`: close the connection with its code and no reason.
 
 ::
@@ -14,8 +14,8 @@ The owner passes every binary frame to :meth:`VerifierSession.receive` and gets 
           \\                     \\__bad frame__
            \\__bad hello_________________________\\__ closed
 
-A frame of the constant size is answered by one of the constant size, any other by the smallest that
-holds the answer. An answer that the constant size cannot hold becomes the refusal ``too_large``.
+The answer to a frame of the constant size has the constant size; any other answer has the smallest
+size that holds it. An answer too long for the constant size becomes the refusal ``too_large``.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ __all__ = ["Close", "Reply", "SessionLimits", "VerifierSession", "Work"]
 
 _logger = logging.getLogger(__name__)
 _POLICY_VIOLATION = (
-    1008  # RFC 6455 §7.4.1; one code for every fault, so that none can be told apart
+    1008  # RFC 6455 §7.4.1; one code for every fault, so that a peer cannot tell them apart
 )
 
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """How much one connection may hold."""
+    """Limits of one connection."""
 
     max_captions: int = 8
-    """Captions held; opening one more forgets the one used longest ago."""
+    """Captions in memory; one more replaces the least recently used."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Close:
-    """The connection is over; close it with this code and no reason."""
+    """The connection has ended; close it with this code and no reason."""
 
     code: int = _POLICY_VIOLATION
 
@@ -100,8 +100,7 @@ class _Phase(Enum):
 
 
 class VerifierSession:
-    """What the verifier keeps of one connection; a hello to one of ``keys`` opens it. Dropping it
-    forgets its captions."""
+    """The verifier's state of one connection, which a hello to one of ``keys`` opens."""
 
     def __init__(
         self,
@@ -121,21 +120,22 @@ class VerifierSession:
         self._shape = TrafficShape.PADDED
 
     def receive(self, frame: bytes) -> Reply | Work | Close:
-        """Take one frame, whatever its bytes. Raises :class:`SessionMisuse` before ``finish``."""
+        """Process one frame with any bytes. Raises :class:`SessionMisuse` while a block is
+        pending: call :meth:`finish` first."""
         match self._phase:
             case _Phase.EXPECTING_HELLO:
                 return self._receive_hello(frame)
             case _Phase.READY:
                 return self._receive_message(frame)
             case _Phase.BUSY:
-                raise SessionMisuse("finish() the block in hand before receiving another frame")
+                raise SessionMisuse("a block is pending: call finish() before receive()")
             case _Phase.CLOSED:
                 return Close()
 
     def finish(self, answer: Verdict | Refusal) -> Reply | Close:
-        """Seal the answer to the block in hand."""
+        """Seal the answer to the pending block. Raises :class:`SessionMisuse` without one."""
         if self._phase is not _Phase.BUSY:
-            raise SessionMisuse("no block is in hand")
+            raise SessionMisuse("no block is pending: call receive() first")
         if isinstance(answer, Verdict):
             self._metrics.count_verdict(answer, drafted=self._drafted)
         return self._answer(answer)
@@ -170,11 +170,11 @@ class VerifierSession:
         return Work(self._verifier, caption, block)
 
     def _caption(self, block: Block) -> CaptionState:
-        """The block's caption; a new one where its ordinal is above all earlier ones."""
-        held = self._captions.get(block.caption)
-        if held is not None:
+        """Return the block's caption, a new one if its ordinal is above all earlier ones."""
+        known = self._captions.get(block.caption)
+        if known is not None:
             self._captions.move_to_end(block.caption)
-            return held
+            return known
         if block.caption <= self._newest or block.keep:
             raise BlockRefused(RefusalCode.UNKNOWN_PREFIX)
         self._newest = block.caption

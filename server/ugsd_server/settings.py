@@ -1,4 +1,4 @@
-"""How a verifier service is configured: arguments, else ``UGSD_SERVER_*`` variables, else these."""
+"""Settings of a verifier service: arguments, then ``UGSD_SERVER_*`` variables, then defaults."""
 
 from __future__ import annotations
 
@@ -29,52 +29,72 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="UGSD_SERVER_", frozen=True)
 
     host: str = "127.0.0.1"
+    """Address or host name on which the server listens."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8765
-    """0 lets the system choose."""
+    """TCP port on which the server listens, 0 to 65535; with 0 the system chooses one."""
     key_file: Path
-    """The current private key. Earlier ones lie beside it, see :mod:`ugsd_server.keyring`; all are
-    looked up again at each handshake."""
+    """File of the current private key. Earlier keys are stored beside it, see
+    :mod:`ugsd_server.keyring`; all of them are read again at each handshake."""
     create_key: bool = False
-    """Create ``key_file`` where it is missing."""
+    """Whether ``key_file`` is created if it does not exist."""
 
     model: Path = STARTER_FOLDER
     """Folder with ``model.json`` and ``verifier.onnx``."""
     threads: _Count = 1
-    """Threads of one forward pass."""
+    """Number of threads of one forward pass, at least 1."""
     cache_mib: _Count = 256
-    """Ceiling for the model's caches of all captions together."""
+    """Most memory in MiB, at least 1, for the model's caches of all captions together."""
 
     acceptance: Literal["typical", "greedy", "rank"] = "typical"
+    """Rule by which a drafted token is accepted. ``typical``: its probability reaches a threshold
+    that falls with the entropy of the verifier's distribution. ``greedy``: it is the verifier's
+    first choice. ``rank``: it is among the verifier's first choices."""
     typical_epsilon: _Threshold = 0.3
+    """With ``typical`` acceptance: the probability, above 0 and up to 1, that is always
+    sufficient."""
     typical_delta: _Threshold = 0.5
+    """With ``typical`` acceptance: the factor, above 0 and up to 1, of the threshold that
+    falls with the entropy. A token's probability must reach
+    ``min(epsilon, delta * exp(-entropy))``."""
     rank: _Count = 20
+    """With ``rank`` acceptance: number of the verifier's first choices, at least 1, among which a
+    token must be."""
     max_continuation: Annotated[int, Field(ge=0, le=MAX_CAPTION_TOKENS)] = 64
-    """Tokens that may follow a correction, or a block that passed."""
+    """Most tokens that the verifier writes after a correction or an accepted block; 0 writes
+    none."""
     after_acceptance: bool = True
-    """Whether any follow a block that passed; only where a state was disclosed."""
+    """Whether the verifier also continues after an accepted block; it does so only if a state was
+    disclosed."""
     continue_above: _Probability = 0.0
-    """The continuation ends where the verifier's first choice is less likely than this."""
+    """Probability, 0 to 1, of the verifier's first choice below which a continuation ends."""
 
     max_connections: _Count = 256
+    """Most connections that are open at the same time, at least 1."""
     max_captions: _Count = 8
-    """Captions held per connection."""
+    """Most captions that the server holds for one connection, at least 1."""
     max_pending: _Count = 64
-    """Blocks waiting for the model, the running one included; more are refused as overloaded."""
+    """Most blocks that wait for the model, at least 1, including the running one; further blocks
+    are refused as overloaded."""
     handshake_timeout_s: _Seconds = 10
+    """Longest wait for a connection's handshake in seconds, above 0."""
     idle_timeout_s: _Seconds = 300
+    """Time without a frame in seconds, above 0, after which a connection is closed."""
     send_timeout_s: _Seconds = 10
+    """Longest wait in seconds, above 0, until the device has taken an answer."""
     reply_after_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
-    """Answers to frames of the constant size, whatever they are, leave at the first multiple of
-    this after receipt at which they are ready; 0 sends them at once. For devices in constant shape
-    take more than nearly every block needs, its wait for the model included: begin with 400, and
-    take more where ``late_answers`` are not rare."""
+    """Pace in milliseconds, 0 to 10000, of answers to frames of the constant size: each is sent at
+    the first multiple of this after its receipt at which it is ready; 0 sends them at once. For
+    devices in constant shape choose more than nearly every block needs, including its wait for the
+    model: begin with 400, and raise it if ``late_answers`` are not rare."""
     ping_interval_s: _Seconds = 20
+    """Time between two pings of a connection in seconds, above 0."""
     ping_timeout_s: _Seconds = 20
+    """Longest wait for the answer to a ping in seconds, above 0; then the connection is closed."""
     drain_timeout_s: _Seconds = 10
-    """How long a stopping server waits for the blocks in hand."""
+    """Longest time in seconds, above 0, for which a stopping server waits for pending blocks."""
 
     def acceptance_rule(self) -> Acceptance:
-        """The rule that ``acceptance`` names."""
+        """Return the rule that ``acceptance`` names."""
         match self.acceptance:
             case "typical":
                 return Typical(epsilon=self.typical_epsilon, delta=self.typical_delta)
@@ -84,9 +104,9 @@ class Settings(BaseSettings):
                 return Rank(rank=self.rank)
 
     def continuation(self) -> Continuation:
-        """How far the verifier goes on after a correction."""
+        """Return how far the verifier continues after a correction or an accepted block."""
         return Continuation(self.max_continuation, self.continue_above, self.after_acceptance)
 
     def session_limits(self) -> SessionLimits:
-        """How much one connection may hold."""
+        """Return the limits of one connection."""
         return SessionLimits(max_captions=self.max_captions)

@@ -1,8 +1,8 @@
 """A witness of logs over HTTP (C2SP tlog-witness): `ugsd-server witness` runs one.
 
-It holds no model and no verifier's key. Requests are small and signed by the logs themselves, so
-there is no authentication beyond that; put a proxy with TLS before it. A connection has one
-request, ten seconds and one of 32 places; what is beyond is closed.
+It has no model and no verifier's key. Requests are small and signed by the logs themselves, so
+there is no other authentication; put a proxy with TLS in front of it. A connection serves one
+request in at most ten seconds. 32 connections may be open; further ones are closed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["MAX_CONNECTIONS", "REQUEST_S", "WitnessServer"]
 
 REQUEST_S = 10.0
 _LAST_ANSWER_S = 10.0
-"""For answers at the end: longer than a locked state is waited for."""
+"""For the last answers when stopping: longer than the witness waits for its locked state."""
 MAX_CONNECTIONS = 32
 _ADD = "/add-checkpoint"
 _LATEST = re.compile(r"/([0-9a-f]{64})/checkpoint")
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class WitnessServer:
-    """Serves ``witness`` from :meth:`start` to :meth:`close`."""
+    """An HTTP server for ``witness``, from :meth:`start` to :meth:`close`."""
 
     def __init__(
         self,
@@ -58,27 +58,29 @@ class WitnessServer:
             self._server = _Server(self._address, self._handler)
         except OSError as error:
             host, port = self._address
-            raise ListenFailed(f"{host} port {port}: {error.strerror}; choose another") from error
+            raise ListenFailed(
+                f"cannot listen on {host} port {port}: {error.strerror}; choose another"
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         return self
 
     @property
     def url(self) -> str:
-        """Both prefixes of the witness."""
+        """Submission prefix and monitoring prefix (C2SP tlog-witness), which are the same."""
         if self._server is None:
-            raise ServerError("the witness does not listen; call start()")
+            raise ServerError("the witness is not listening; call start()")
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
     def close(self) -> None:
-        """Stop listening; requests that were sent whole are answered. May be called again."""
+        """Stop listening, after answering complete requests. May be called again."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
             if not self._server.drain(_LAST_ANSWER_S):
-                _log.warning("stopped with requests that were not answered in time")
+                _log.warning("stopped before every request was answered")
             self._server = None
 
     def __enter__(self) -> Self:
@@ -94,54 +96,54 @@ class WitnessServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """With a bound on connections."""
+    """An HTTP server with a limit on open connections."""
 
     daemon_threads = True
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], handler: Callable[..., Any]) -> None:
-        self._held: set[socket.socket] = set()
+        self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
-            has_place = len(self._held) < MAX_CONNECTIONS
-            if has_place:
-                self._held.add(request)
-        if has_place:
+            is_accepted = len(self._open) < MAX_CONNECTIONS
+            if is_accepted:
+                self._open.add(request)
+        if is_accepted:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """The end of every connection, served or not."""
+        """End a connection, served or not."""
         super().shutdown_request(request)
         with self._changed:
-            self._held.discard(request)
+            self._open.discard(request)
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
-        """Read no more and wait until all that was asked is answered; whether it was in time."""
+        """Stop reading and wait for open requests; return whether all ended in time."""
         with self._changed:
-            for request in self._held:
+            for request in self._open:
                 with contextlib.suppress(OSError):
                     request.shutdown(socket.SHUT_RD)
-            return self._changed.wait_for(lambda: not self._held, timeout_s)
+            return self._changed.wait_for(lambda: not self._open, timeout_s)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke; whose it was is nobody's business."""
+        """Log a broken connection, without the peer's address."""
         _log.info("a connection ended early: %s", type(sys.exception()).__name__)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request of one connection."""
+    """Handles one request of one connection."""
 
     server_version, sys_version = "ugsd-witness", ""
 
     def __init__(self, witness: Witness, request_s: float, *given: Any) -> None:
         self._witness = witness
-        # A whole request's time: a socket's own timeout starts anew with each byte.
+        # Limits the whole request: a socket's own timeout restarts with each byte.
         self._timer = threading.Timer(request_s, self._cut)
         super().__init__(*given)
 
@@ -155,12 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        """``add-checkpoint``."""
+        """Handle ``add-checkpoint``."""
         length = self.headers.get("Content-Length", "")
         if self.path != _ADD:
-            self._answer(Answer(404, b"no such place\n"))
+            self._answer(Answer(404, b"not found\n"))
         elif not _LENGTH.fullmatch(length):
-            self._answer(Answer(411, b"a request has a Content-Length\n"))
+            self._answer(Answer(411, b"a request needs a Content-Length\n"))
         elif int(length) > MAX_REQUEST_BYTES:
             self._answer(Answer(413, b"the request is too long\n"))
         else:
@@ -171,15 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_by(lambda: self._witness.add_checkpoint(body))
 
     def do_GET(self) -> None:
-        """The checkpoint of a log that was cosigned last."""
+        """Return a log's latest cosigned checkpoint."""
         found = _LATEST.fullmatch(self.path)
         if found is None:
-            self._answer(Answer(404, b"no such place\n"))
+            self._answer(Answer(404, b"not found\n"))
             return
         self._answer_by(lambda: self._witness.checkpoint(found[1]))
 
     def log_message(self, *given: object) -> None:
-        """Addresses of devices are not kept."""
+        """Log nothing: addresses of devices are not stored."""
 
     def _answer_by(self, ask: Callable[[], Answer]) -> None:
         try:

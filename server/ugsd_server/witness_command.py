@@ -1,4 +1,4 @@
-"""``ugsd-server witness``: the command."""
+"""The command ``ugsd-server witness``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ugsd_privacy.output.terminal import configure_logging, print_error, print_l
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the command, so that --help answers at once.
+# Heavy imports are inside the command, so that --help starts fast.
 # ruff: noqa: PLC0415
 
 
@@ -24,28 +24,38 @@ def register(app: typer.Typer) -> None:
 
 def run(
     state: Annotated[
-        Path, typer.Option(metavar="DIR", help="What this witness cosigned; made with its key.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that records what this witness cosigned; created with a key if missing.",
+        ),
     ],
     log_key: Annotated[
         list[str],
-        typer.Option(metavar="KEY", help="Of a log to witness, or a file; may be repeated."),
+        typer.Option(
+            metavar="KEY", help="Public key of a log to witness, or its file; may be repeated."
+        ),
     ],
     key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its private key.  [default: witness.key in --state]"),
+        typer.Option(
+            metavar="FILE", help="The witness's private key.  [default: witness.key in --state]"
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 for any free one.")] = 8766,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any free port.")
+    ] = 8766,
 ) -> None:
-    """Witness logs: cosign checkpoints that extend what was cosigned before, over HTTP.
+    """Witness logs over HTTP: cosign checkpoints that extend those cosigned before.
 
-    Prints the key that devices and auditors keep, and where it listens. Stops on SIGINT and
-    SIGTERM.
+    Prints the witness's public key for devices and auditors, and the address it listens on. Stops
+    on SIGINT or SIGTERM.
     """
     from ugsd_privacy.errors import PrivacyError
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import open_witness
     from ugsd_privacy.tlog.witness import Witness
-    from ugsd_privacy.tlog.witness_state import open_witness
 
     from ugsd_server.errors import ServerError
     from ugsd_server.witness import WitnessServer
@@ -55,8 +65,8 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        key, kept = open_witness(state, key_file)
-        witness = Witness(key, map(LogPublicKey.load, log_key), kept)
+        key, cosigned = open_witness(state, key_file)
+        witness = Witness(key, map(LogPublicKey.load, log_key), cosigned)
         with WitnessServer(witness, host, port) as server:
             print_line(f"witness key: {key.public.to_text()}", f"listening on {server.url}")
             stop.wait()

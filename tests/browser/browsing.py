@@ -1,4 +1,4 @@
-"""A browser without a window, and a page in it."""
+"""A headless browser with a page."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def browsing(page: Path, profile: Path, *, scripts: bool = True) -> Iterator[Chr
 
 
 def emulate(driver: Chrome, media: str = "", **features: str) -> None:
-    """A medium and what its user prefers; without any, as it is."""
+    """Emulate a medium and user preferences; without arguments, reset both."""
     given = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
     asked = {"media": media, "features": given}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
 
 
 def resize(driver: Chrome, width: int, height: int = 1600) -> None:
-    """The page's own width, in CSS pixels."""
+    """Set the page's width and height, in CSS pixels."""
     asked = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", asked)

@@ -12,6 +12,7 @@ from selenium.webdriver import Chrome
 from ugsd_privacy.audit.checkpoints import Checkpoints
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import BlockDecisionRow, Ledger
@@ -23,7 +24,6 @@ from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.html import report_html
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Verification
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.browser.browsing import BROWSER, DRIVER, browsing
 from tests.browser.words import DAY_S, NOW_S, PIECES, SENTENCES, USER
@@ -32,15 +32,15 @@ from tests.browser.words import DAY_S, NOW_S, PIECES, SENTENCES, USER
 @pytest.fixture(scope="module", autouse=True)
 def _browser_is_there() -> None:
     if DRIVER is None or BROWSER is None:
-        told = "needs Debian's chromium and chromium-driver"
+        message = "needs Debian's chromium and chromium-driver"
         if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Three captions on three days, of which 2, 3 and 4 words left."""
+    """Three captions on three days, of which 2, 3 and 4 words were sent."""
     folder, owner, clock = tmp_path_factory.mktemp("home"), OwnerKey.generate(), [float(NOW_S)]
     verifier, decisions = VerifierKey.generate(), []
     with Ledger(folder / "ledger") as ledger:
@@ -57,8 +57,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             states = np.ones((1, 8), np.float32)
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
-            kept = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
-            decisions.append(BlockDecisionRow(int(clock[0]), USER, caption.id, *kept))
+            decision = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
+            decisions.append(BlockDecisionRow(int(clock[0]), USER, caption.id, *decision))
             clock[0] += DAY_S
         why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
         cap = (0, 5, 0.9, "withheld", why)

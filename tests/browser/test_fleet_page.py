@@ -1,4 +1,4 @@
-"""The page of many devices in a browser."""
+"""The fleet's page in a browser."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def devices(driver: Chrome, section: str) -> list[str]:
     return [row.find_element(By.TAG_NAME, "th").text for row in rows if row.is_displayed()]
 
 
-def test_it_asks_for_nothing_and_tells_the_faults_first(fleet: Chrome) -> None:
+def test_fleet_page_loads_nothing_and_lists_faults_first(fleet: Chrome) -> None:
     assert fleet.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in fleet.get_log("performance")]
     sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     asked = [params["request"]["url"] for params in sent]
     assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
-    told = fleet.find_element(By.CSS_SELECTOR, ".verdict.failed").text
-    assert "kitchen at record 2: leaf 2 differs" in told
-    assert "office" in told
+    verdict = fleet.find_element(By.CSS_SELECTOR, ".verdict.failed").text
+    assert "kitchen at record 2: leaf 2 differs" in verdict
+    assert "office" in verdict
     assert devices(fleet, "logs")[:2] == ["kitchen", "office"]
 
 
@@ -52,19 +52,19 @@ def test_logs_are_filtered_and_sorted_by_keyboard(fleet: Chrome) -> None:
     (records,) = [head for head in heads if "Records" in head.text]
     records.send_keys(Keys.ENTER)
     records.send_keys(Keys.ENTER)
-    assert devices(fleet, "logs")[0] == "hall", "numbers go by size: 1,209 is more than 0"
+    assert devices(fleet, "logs")[0] == "hall", "numbers sort by value: 1,209 is more than 0"
 
 
-def test_checkpoints_are_folded_and_unfold_by_keyboard(fleet: Chrome) -> None:
+def test_checkpoints_unfold_by_keyboard(fleet: Chrome) -> None:
     (first, *_) = fleet.find_elements(By.TAG_NAME, "summary")
     note = fleet.find_element(By.CSS_SELECTOR, "details pre")
     assert not note.is_displayed()
     first.send_keys(Keys.ENTER)
     assert note.is_displayed()
-    assert note.text == "note of office", "what failed is not to be kept"
+    assert note.text == "note of office", "a failed checkpoint is not to be stored"
 
 
-def test_the_page_itself_never_scrolls_sideways(fleet: Chrome) -> None:
+def test_fleet_page_never_scrolls_sideways(fleet: Chrome) -> None:
     for width in (1300, 360):
         resize(fleet, width)
         wide = fleet.execute_script("return document.documentElement.scrollWidth")

@@ -1,4 +1,4 @@
-"""Charts as a browser lays them out: legible at any width and over any number of days."""
+"""Charts in a browser: legible at any width and over any number of days."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPANS = (1, 2, 6, 8, 91, 365, 3650)
 
 
 def over(report: Report, span: int, *, has_noise: bool) -> Report:
-    """The same report with days over so long a time, of which the second third had no noise."""
+    """Return the same report over ``span`` days, a part of which had no noise."""
     days = []
     for at in range(0, span, 1 + span // 400):
         without = not has_noise or span // 3 <= at < span // 2
@@ -72,14 +72,14 @@ return svgs.map(svg => {
     smallest: Math.min(...texts.map(t => parseFloat(getComputedStyle(t).fontSize) * scale)),
     widest: Math.max(0, ...[...svg.querySelectorAll('[fill="var(--bar)"]')]
       .map(bar => bar.getBoundingClientRect().width)),
-    told: svg.closest("figure").querySelector("figcaption").innerText,
+    caption: svg.closest("figure").querySelector("figcaption").innerText,
     title: svg.querySelector("title").textContent, desc: svg.querySelector("desc").textContent,
   };
 });
 """
 
 
-def test_charts_are_legible_and_told_at_any_width(charted: Chrome) -> None:
+def test_charts_are_legible_and_described_at_any_width(charted: Chrome) -> None:
     for width in (360, 768, 1400):
         resize(charted, width)
         charts = charted.execute_script(LAID_OUT)
@@ -89,6 +89,6 @@ def test_charts_are_legible_and_told_at_any_width(charted: Chrome) -> None:
             assert chart["cut"] == []
             assert chart["smallest"] >= 11
             assert chart["widest"] <= 100
-            assert chart["told"] == f"{chart['title']}. {chart['desc']}"
+            assert chart["caption"] == f"{chart['title']}. {chart['desc']}"
         scrolled = "return document.documentElement.scrollWidth"
         assert charted.execute_script(scrolled) <= width, "the page itself scrolls sideways"

@@ -1,4 +1,4 @@
-"""Words that left stand out, each disclosure in its own way, whatever colours a reader has."""
+"""Sent words are marked by disclosure level, whatever colours a reader has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for (const name of [...disclosures, "", "state", "replaced", "replaced state"]) 
 }
 document.querySelector("main").prepend(line);
 """
-LOOKS = """
+STYLES = """
 const rgb = text => text.match(/[\\d.]+/g).map(Number);
 const light = c => { c /= 255; return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
 const luminance = c => .2126 * light(c[0]) + .7152 * light(c[1]) + .0722 * light(c[2]);
@@ -54,18 +54,18 @@ def specimens(shown: Chrome) -> Iterator[Chrome]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("media", "forced"), [("", "none"), ("", "active"), ("print", "none")])
-def test_a_mark_tells_its_disclosure_without_colours(
+def test_marks_distinguish_disclosures_without_colours(
     specimens: Chrome, scheme: str, media: str, forced: str
 ) -> None:
     emulate(specimens, media, prefers_color_scheme=scheme, forced_colors=forced)
-    looks = specimens.execute_script(LOOKS)
-    borders = {look["border"] for look in looks[: len(DISCLOSURES)]}
+    styles = specimens.execute_script(STYLES)
+    borders = {style["border"] for style in styles[: len(DISCLOSURES)]}
     assert len(borders) == len(DISCLOSURES)
-    for look in looks:
-        assert not look["border"].startswith(("none", "hidden"))
-        assert look["edge"] >= 3, look  # WCAG 2.2, 1.4.11
-        assert look["text"] >= 4.5, look
-    lines = {look["name"]: look["lines"] for look in looks}
+    for style in styles:
+        assert not style["border"].startswith(("none", "hidden"))
+        assert style["edge"] >= 3, style  # WCAG 2.2, 1.4.11
+        assert style["text"] >= 4.5, style
+    lines = {style["name"]: style["lines"] for style in styles}
     assert lines[""] == lines["d-all_states"] == "none"
     assert lines["state"] == "underline"
     assert lines["replaced"] == "line-through"

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: its words, its tables by keyboard, its silence."""
+"""The report in a browser: its words, its tables by keyboard, no requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
-    """Position, token and text of the marked words, by caption, in the order of time."""
+    """Return position, token and text of the marked words, by caption, in order of time."""
     rows = driver.find_elements(By.CSS_SELECTOR, "tr[id^=caption-]")
     return [
         [
@@ -36,7 +36,7 @@ def marked(driver: Chrome) -> list[list[tuple[int, int, str]]]:
     ]
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(shown: Chrome, page: Path) -> None:
+def test_report_loads_nothing_and_logs_no_error(shown: Chrome, page: Path) -> None:
     assert shown.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in shown.get_log("performance")]
     asked = [
@@ -47,7 +47,7 @@ def test_it_asks_for_nothing_and_complains_of_nothing(shown: Chrome, page: Path)
     assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
 
 
-def test_the_marked_words_are_those_of_the_log(shown: Chrome, report: Report) -> None:
+def test_marked_words_are_those_of_the_log(shown: Chrome, report: Report) -> None:
     expected = [
         [(w.position, w.token, w.text.strip()) for w in row.content if w.kind == "word"]
         for row in report.captions
@@ -89,10 +89,10 @@ def test_tables_are_filtered_by_keyboard(shown: Chrome) -> None:
     assert all(row.is_displayed() for row in rows)
 
 
-def test_sorting_is_announced_and_arrows_are_in_no_name(shown: Chrome) -> None:
+def test_sorting_is_announced_without_arrows_in_names(shown: Chrome) -> None:
     button = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] thead button")
     status = shown.find_element(By.CSS_SELECTOR, "main > [role=status]")
-    assert status.size["height"] <= 1, "for ears alone"
+    assert status.size["height"] <= 1, "only for screen readers"
     for direction in ("ascending", "descending"):
         button.send_keys(Keys.ENTER)
         assert status.get_attribute("textContent") == f"Sorted by Time (UTC), {direction}"
@@ -100,7 +100,7 @@ def test_sorting_is_announced_and_arrows_are_in_no_name(shown: Chrome) -> None:
     button.send_keys(Keys.ENTER)
 
 
-def test_a_filter_that_nothing_meets_says_so(shown: Chrome) -> None:
+def test_filter_without_matches_is_announced(shown: Chrome) -> None:
     box = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] input")
     output = shown.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] output")
     box.send_keys("<b>zebra")
@@ -116,7 +116,7 @@ return [...document.querySelectorAll(".scroll")]
 """
 
 
-def test_only_what_overflows_is_a_tab_stop_at_any_width(shown: Chrome) -> None:
+def test_only_overflowing_tables_are_tab_stops(shown: Chrome) -> None:
     stops = []
     for width in (1400, 360, 1400):
         resize(shown, width)
@@ -127,7 +127,7 @@ def test_only_what_overflows_is_a_tab_stop_at_any_width(shown: Chrome) -> None:
     assert stops[1] >= 3
 
 
-def test_nothing_moves(shown: Chrome) -> None:
+def test_page_has_no_animation(shown: Chrome) -> None:
     still = ["transition-duration", "animation-name", "scroll-behavior"]
     found = shown.execute_script(
         "return [...new Set([...document.querySelectorAll('*')].map("
@@ -158,7 +158,7 @@ return worst;
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(shown: Chrome, scheme: str) -> None:
+def test_every_text_has_enough_contrast(shown: Chrome, scheme: str) -> None:
     emulate(shown, prefers_color_scheme=scheme)
     ground = shown.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
@@ -170,7 +170,7 @@ def test_every_text_stands_out_from_its_ground(shown: Chrome, scheme: str) -> No
         (Path(folder) / f"report-{scheme}.png").write_bytes(base64.b64decode(data))
 
 
-def test_it_is_read_without_scripts(page: Path, report: Report, tmp_path: Path) -> None:
+def test_report_is_readable_without_scripts(page: Path, report: Report, tmp_path: Path) -> None:
     with browsing(page, tmp_path, scripts=False) as driver:
         assert not driver.find_elements(By.CSS_SELECTOR, "th button, input")
         assert [len(row) for row in marked(driver)] == [2, 3, 4]

@@ -1,4 +1,4 @@
-"""The report on paper: every row, under its head, uncut."""
+"""The printed report: every row, under its head, uncut."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ pytestmark = pytest.mark.slow
 CAPTIONS = 100
 WORDS = "A woman sounds quietly content and rather tired while she speaks".split()  # noqa: SIM905
 PAPER_CSS_PX = (1032, 703)
-"""A4 less its margins, 273 mm, and upright, 186 mm, for browsers that turn no page."""
+"""Page widths of A4 without margins: landscape, 273 mm, and upright, 186 mm, for browsers that do
+not rotate pages."""
 
 
 @pytest.fixture(scope="module")
 def long(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """The report with many more captions, each with a word of its own."""
+    """The report with many more captions, each with its own word."""
     rows = []
     for at in range(CAPTIONS):
         content = tuple(
@@ -51,11 +52,11 @@ def printed(driver: Chrome) -> bytes:
 
 
 def read(pdf: bytes) -> list[str]:
-    """The words of each page."""
+    """Return the text of each page."""
     return [page.extract_text() for page in PdfReader(BytesIO(pdf)).pages]
 
 
-def test_every_page_of_captions_has_the_head_and_no_caption_is_missing(long: Chrome) -> None:
+def test_printed_pages_repeat_heads_and_hold_every_caption(long: Chrome) -> None:
     box = long.find_element(By.CSS_SELECTOR, "[aria-labelledby=captions] input")
     box.send_keys("word7")
     pages = read(printed(long))
@@ -64,12 +65,12 @@ def test_every_page_of_captions_has_the_head_and_no_caption_is_missing(long: Chr
     assert [word for page in found for word in page] == [f"word{at}" for at in range(CAPTIONS)]
     for page, words in zip(pages, found, strict=True):
         if words:
-            assert re.search(r"What left\s+Discloses", page)
+            assert re.search(r"What was sent\s+Disclosure", page)
     assert not re.search("Show rows|of 100", "".join(pages))
     assert len([words for words in found if words]) <= 15
 
 
-def test_pages_lie_wide_and_words_have_room(long: Chrome) -> None:
+def test_printed_pages_are_landscape_and_not_cut(long: Chrome) -> None:
     sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed(long))
     assert sizes
     assert all(float(width) > float(height) for width, height in sizes)
@@ -87,7 +88,7 @@ def test_pages_lie_wide_and_words_have_room(long: Chrome) -> None:
         assert scrolled <= paper, "it is cut off, or shrunk"
 
 
-def test_no_page_ends_within_a_row_or_a_chart(long: Chrome) -> None:
+def test_no_page_break_within_a_row_or_chart(long: Chrome) -> None:
     emulate(long, "print")
     found = long.execute_script(
         "return [...document.querySelectorAll('tr, figure')]"
@@ -97,7 +98,7 @@ def test_no_page_ends_within_a_row_or_a_chart(long: Chrome) -> None:
     assert found == 0
 
 
-def test_what_is_folded_is_printed_and_folded_again(long: Chrome) -> None:
+def test_folded_details_are_printed_and_fold_again(long: Chrome) -> None:
     long.execute_script(
         "const d = document.createElement('details'); d.innerHTML = '<p>unfolded</p>';"
         "document.querySelector('main').append(d)"

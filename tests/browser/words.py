@@ -1,4 +1,4 @@
-"""What the report's user and captions are called."""
+"""The report's user, times and captions."""
 
 USER = "<img src=x onerror=alert(1)>"
 NOW_S = 1_767_000_000

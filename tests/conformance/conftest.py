@@ -1,4 +1,4 @@
-"""Builds the peer in Go, once, and runs it."""
+"""Builds the Go peer once, and runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conformance.go_build import built, go_root
 
 SOURCE = Path(__file__).parent / "go"
 CRYPTO = ("chacha20", "chacha20poly1305", "internal")
-"""Of Go's golang.org/x/crypto: ChaCha20-Poly1305 by itself is not in its public packages."""
+"""Parts of Go's golang.org/x/crypto; its public packages lack plain ChaCha20-Poly1305."""
 GO_MOD = """\
 module peer
 
@@ -33,7 +33,7 @@ replace (
 
 
 class Rejected(Exception):
-    """The peer would not do it; it says no more."""
+    """The peer refused, without a reason."""
 
 
 class GoPeer:
@@ -43,7 +43,7 @@ class GoPeer:
         self._process = process
 
     def ask(self, do: str, **fields: bytes | str | int | bool) -> bytes:
-        """Have it do something, and give its bytes. Raises :class:`Rejected`."""
+        """Send a command and return its bytes. Raises :class:`Rejected`."""
         plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -57,7 +57,8 @@ class GoPeer:
 
 @pytest.fixture(scope="session")
 def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled peer. Nothing is fetched: what its source imports is in Go's own tree."""
+    """The compiled peer. Nothing is fetched: everything that its source imports is in Go's own
+    tree."""
     folder = tmp_path_factory.mktemp("go")
     vendored = go_root() / "src" / "vendor" / "golang.org" / "x"
     for name in CRYPTO:
@@ -71,7 +72,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def go_peer(go_program: Path) -> Iterator[GoPeer]:
-    """A fresh peer of version 2, with a verifier's key of its own."""
+    """A fresh peer of version 2, with its own verifier key."""
     with subprocess.Popen(
         [go_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

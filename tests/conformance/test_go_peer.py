@@ -1,4 +1,4 @@
-"""Both sides of the channel against a peer in Go, whose HPKE, HKDF and AEAD are not ours."""
+"""Both sides of the channel against a Go peer, whose HPKE, HKDF and AEAD are not ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key() -> VerifierKey:
 
 
 def to_go(peer: GoPeer) -> ClientChannel:
-    """Our device in a session with Go's verifier."""
+    """Start a session of our device with Go's verifier."""
     device = ClientChannel(VerifierPublicKey(peer.ask("public")))
     answer = peer.ask("answer", data=device.hello(), welcome=b"welcome")
     assert device.receive_hello(answer) == b"welcome"
@@ -37,7 +37,7 @@ def to_go(peer: GoPeer) -> ClientChannel:
 
 
 def from_go(peer: GoPeer, *keys: VerifierKey, pinned: VerifierKey | None = None) -> ServerChannel:
-    """Our verifier in a session with Go's device."""
+    """Start a session of our verifier with Go's device."""
     verifier = ServerChannel(*keys)
     hello = peer.ask("hello", data=(pinned or keys[0]).public.raw)
     assert peer.ask("read", data=verifier.receive_hello(hello, b"welcome")) == b"welcome"
@@ -45,7 +45,7 @@ def from_go(peer: GoPeer, *keys: VerifierKey, pinned: VerifierKey | None = None)
 
 
 def talk(ours: ClientChannel | ServerChannel, peer: GoPeer, seed: int) -> None:
-    """Frames of every size and both shapes, in an order of chance."""
+    """Exchange frames of every size and both shapes, in random order."""
     chance = Random(seed)
     edges = [size - 19 + step for size in FRAME_BYTES for step in (-1, 0, 1)]
     lengths = [0, 1] + [n for n in edges if n <= MAX_MESSAGE_BYTES] + [MAX_MESSAGE_BYTES]
@@ -74,21 +74,17 @@ def cut_and_grown(data: bytes) -> list[bytes]:
     return [b"", data[:1], data[:-1], data[1:], data + b"\0", data[:100], data + data]
 
 
-def test_go_as_the_verifier_opens_our_hello_and_frames_pass_both_ways(go_peer: GoPeer) -> None:
+def test_go_verifier_talks_with_our_device(go_peer: GoPeer) -> None:
     for seed in range(3):
         talk(to_go(go_peer), go_peer, seed)
 
 
-def test_go_as_the_device_opens_our_answer_and_frames_pass_both_ways(
-    go_peer: GoPeer, key: VerifierKey
-) -> None:
+def test_go_device_talks_with_our_verifier(go_peer: GoPeer, key: VerifierKey) -> None:
     for seed in range(3):
         talk(from_go(go_peer, key), go_peer, seed)
 
 
-def test_go_pins_the_old_key_or_the_new_one_while_both_are_served(
-    go_peer: GoPeer, key: VerifierKey
-) -> None:
+def test_go_can_pin_either_key_during_rotation(go_peer: GoPeer, key: VerifierKey) -> None:
     new = VerifierKey.generate()
     for pinned in (key, new):
         verifier = from_go(go_peer, new, key, pinned=pinned)
@@ -96,9 +92,7 @@ def test_go_pins_the_old_key_or_the_new_one_while_both_are_served(
         talk(verifier, go_peer, 0)
 
 
-def test_go_rejects_our_flights_with_any_byte_changed_and_any_of_another_length(
-    go_peer: GoPeer, key: VerifierKey
-) -> None:
+def test_go_rejects_our_damaged_handshakes(go_peer: GoPeer, key: VerifierKey) -> None:
     hello = ClientChannel(VerifierPublicKey(go_peer.ask("public"))).hello()
     for wrong in flipped(hello) + cut_and_grown(hello):
         with pytest.raises(Rejected):
@@ -116,9 +110,7 @@ def test_go_rejects_our_flights_with_any_byte_changed_and_any_of_another_length(
             go_peer.ask("read", data=answers[change])
 
 
-def test_we_reject_gos_flights_with_any_byte_changed_and_any_of_another_length(
-    go_peer: GoPeer, key: VerifierKey
-) -> None:
+def test_we_reject_damaged_go_handshakes(go_peer: GoPeer, key: VerifierKey) -> None:
     hello = go_peer.ask("hello", data=key.public.raw)
     for wrong in flipped(hello) + cut_and_grown(hello):
         with pytest.raises(HandshakeFailed):
@@ -132,7 +124,7 @@ def test_we_reject_gos_flights_with_any_byte_changed_and_any_of_another_length(
             device.receive_hello(wrong)
 
 
-def test_either_side_rejects_the_others_frames_with_any_byte_changed(go_peer: GoPeer) -> None:
+def test_both_sides_reject_damaged_frames(go_peer: GoPeer) -> None:
     for at in range(128 + 7):
         device = to_go(go_peer)
         frame = device.seal(b"message")
@@ -145,9 +137,7 @@ def test_either_side_rejects_the_others_frames_with_any_byte_changed(go_peer: Go
 
 
 @pytest.mark.parametrize("attack", ["replayed", "dropped", "reflected", "of another session"])
-def test_either_side_rejects_the_others_frames_out_of_their_place(
-    go_peer: GoPeer, attack: str
-) -> None:
+def test_both_sides_reject_frames_out_of_order(go_peer: GoPeer, attack: str) -> None:
     def misplaced(sent: list[bytes], received: list[bytes], foreign: list[bytes]) -> bytes:
         """With one frame each way behind both, whichever frame is not the next."""
         return {
@@ -176,7 +166,7 @@ def test_either_side_rejects_the_others_frames_out_of_their_place(
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 255])
-def test_a_peer_of_another_version_finds_no_one_to_talk_to(
+def test_peer_of_another_version_is_rejected(
     go_peer: GoPeer, key: VerifierKey, version: int
 ) -> None:
     go_peer.ask("speak", version=version)
@@ -189,7 +179,7 @@ def test_a_peer_of_another_version_finds_no_one_to_talk_to(
             go_peer.ask("answer", data=offered, welcome=b"")
 
 
-def test_go_opens_the_recorded_handshake_and_its_frames_and_seals_the_same_bytes(
+def test_go_reproduces_the_recorded_session(
     go_peer: GoPeer,
 ) -> None:
     wire: dict[str, Any] = json.loads((VECTORS / "wire-v1.json").read_text("utf-8"))

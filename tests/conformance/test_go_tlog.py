@@ -1,6 +1,6 @@
-"""Checkpoints, tiles and proofs against Go's own ``sumdb/note`` and ``sumdb/tlog``.
+"""Checkpoints, tiles and proofs compared with Go's own ``sumdb/note`` and ``sumdb/tlog``.
 
-Go's tiles have their height in their paths, ``tile/8/0/000``, and C2SP's have not, ``tile/0/000``;
+Go's tiles have their height in their paths, ``tile/8/0/000``, and C2SP's do not, ``tile/0/000``;
 the peer maps the one to the other, and nothing else.
 """
 
@@ -23,10 +23,11 @@ from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,
@@ -65,7 +66,7 @@ class GoLog:
         self._process = process
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Have it do something. Raises :class:`VerifierRefused`."""
+        """Send a command and return its answer. Raises :class:`Refused`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **_hex(fields)}) + "\n")
@@ -93,7 +94,8 @@ def _steps(answer: dict[str, Any]) -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def go_tlog_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled peer. Nothing is fetched: what its source imports is in Go's own tree."""
+    """The compiled peer. Nothing is fetched: everything that its source imports is in Go's own
+    tree."""
     folder = tmp_path_factory.mktemp("go-tlog")
     vendored = go_root() / "src" / "cmd" / "vendor" / "golang.org" / "x" / "mod" / "sumdb"
     for name in ("note", "tlog"):
@@ -116,7 +118,7 @@ def key() -> LogKey:
 
 
 class Log:
-    """A log of leaves of many lengths, with the root of each of its sizes."""
+    """A log of leaves of many lengths, with the root at each of its sizes."""
 
     def __init__(self, size: int) -> None:
         chance = Random(1)
@@ -136,7 +138,7 @@ class Log:
         return [self.node(level, position) for position in range(start, stop)]
 
     def files(self, old: int, new: int) -> dict[str, bytes]:
-        """What is published anew when the log grows so."""
+        """Return the files that are published when the log grows from ``old`` to ``new``."""
         found = {}
         for tile in new_tiles(old, new):
             found[tile.path] = b"".join(tile_hashes(tile, self.nodes))
@@ -151,9 +153,7 @@ def log() -> Log:
     return Log(SIZES)
 
 
-def test_go_reads_our_tiles_and_checkpoints_and_accepts_our_proofs_at_every_size(
-    go_log: GoLog, log: Log, key: LogKey
-) -> None:
+def test_go_accepts_our_log_at_every_size(go_log: GoLog, log: Log, key: LogKey) -> None:
     chance = Random(2)
     for size in range(SIZES):
         root, vkey = log.roots[size], key.public.to_text()
@@ -202,7 +202,7 @@ def test_go_and_we_refuse_the_same_changed_proofs(go_log: GoLog, log: Log) -> No
 def changed(
     proof: list[bytes], at: int, size: int, root: bytes, leaf: bytes
 ) -> Iterator[tuple[list[bytes], int, int, bytes, bytes]]:
-    """A proof and what it is about, with one of them changed."""
+    """Yield a proof and its subject, with one of them changed."""
     for step in range(len(proof)):
         for bit in (0, 255):
             yield (
@@ -227,9 +227,7 @@ def flipped(data: bytes, bit: int) -> bytes:
     return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
 
 
-def test_go_refuses_our_checkpoint_with_any_bit_changed(
-    go_log: GoLog, log: Log, key: LogKey
-) -> None:
+def test_go_refuses_a_flipped_bit_in_our_checkpoint(go_log: GoLog, log: Log, key: LogKey) -> None:
     vkey = key.public.to_text()
     note = sign_checkpoint(300, log.roots[300], key).encode()
     for bit in range(8 * len(note)):
@@ -245,9 +243,7 @@ def test_go_refuses_our_checkpoint_with_any_bit_changed(
         go_log.ask("open", key=LogKey.generate().public.to_text(), note=note.decode())
 
 
-def test_go_refuses_our_tiles_and_bundles_with_any_byte_changed(
-    go_log: GoLog, log: Log, key: LogKey
-) -> None:
+def test_go_refuses_a_flipped_bit_in_our_tiles(go_log: GoLog, log: Log, key: LogKey) -> None:
     size = 515
     note = sign_checkpoint(size, log.roots[size], key)
     files = log.files(0, size)
@@ -267,7 +263,7 @@ def test_go_refuses_our_tiles_and_bundles_with_any_byte_changed(
     read()
 
 
-def test_go_reads_a_folder_that_grew_from_export_to_export(
+def test_go_reads_a_folder_grown_by_several_exports(
     go_log: GoLog, key: LogKey, tmp_path: Path
 ) -> None:
     sizes = (0, 1, 2, 255, 256, 257, 512, 600)
@@ -283,18 +279,18 @@ def test_go_reads_a_folder_that_grew_from_export_to_export(
 
 
 def grown(ledger: Ledger, size: int, key: LogKey) -> str:
-    """A checkpoint of the ledger once it has so many leaves."""
+    """Return a checkpoint of the ledger after it has grown to ``size`` leaves."""
     with ledger.signing() as log:
         have = log.size()
     for index in range(have, size):
         content = Leaf(sha256(str(index).encode()).digest(), 256, 1, 5).to_bytes()
-        with ledger.begin_egress(user="", caption=None, now_s=1.7e9) as passage:
-            passage.record(Usage(1, 5, 1, 256, 0), content=content, sealed=b"")
+        with ledger.begin_egress(user="", caption=None, now_s=1.7e9) as egress:
+            egress.record(Usage(1, 5, 1, 256, 0), content=content, sealed=b"")
     with ledger.signing() as log:
         return LogSigner(key).sign(log)[1]
 
 
-def test_go_opens_a_cosigned_checkpoint_by_either_key_and_none_with_a_bit_changed(
+def test_go_verifies_cosignatures_and_refuses_flipped_bits(
     go_log: GoLog, log: Log, key: LogKey
 ) -> None:
     witness = WitnessKey.generate()

@@ -1,4 +1,4 @@
-"""Key manifests read without a line of this project: by hand here, and by Go's own cryptography.
+"""Key manifests read without this project's code: by hand here, and with Go's own cryptography.
 
 The layout is that of docs/decisions/019.
 """
@@ -33,7 +33,7 @@ def unspelled(text: str, prefix: str) -> bytes:
 
 
 def integer(n: int) -> bytes:
-    """CBOR's unsigned integer in its shortest form, RFC 8949 §3.1."""
+    """Encode CBOR's unsigned integer in its shortest form, RFC 8949 §3.1."""
     return head(0, n)
 
 
@@ -49,7 +49,7 @@ def text(value: str) -> bytes:
 
 
 def mapped(fields: dict[str, bytes]) -> bytes:
-    """A map whose keys are in the bytewise order of their encodings, RFC 8949 §4.2.1."""
+    """Encode a map whose keys are in the bytewise order of their encodings, RFC 8949 §4.2.1."""
     entries = sorted((text(name), value) for name, value in fields.items())
     return head(5, len(entries)) + b"".join(name + value for name, value in entries)
 
@@ -79,7 +79,7 @@ def verified(signed: bytes, pin: bytes) -> bytes:
     return manifest
 
 
-def test_the_vector_is_the_documented_bytes_under_both_signatures() -> None:
+def test_manifest_vector_is_documented_bytes_with_both_signatures() -> None:
     signed = unspelled(VECTOR["signed"], "ugsd-manifest1:")
     pin = unspelled(VECTOR["pin"], "ugsd-root1:")
     assert verified(signed, pin) == written(VECTOR["manifest"])
@@ -107,16 +107,14 @@ def by_go(program: Path, pin: str, signed: str, folder: Path) -> tuple[str, str]
     return done.stdout.strip(), done.stderr.strip()
 
 
-def test_go_verifies_the_vector_and_refuses_each_signature_alone(
-    go_verifier: Path, tmp_path: Path
-) -> None:
+def test_go_refuses_a_manifest_with_one_bad_signature(go_verifier: Path, tmp_path: Path) -> None:
     pin, signed = VECTOR["pin"], unspelled(VECTOR["signed"], "ugsd-manifest1:")
     read, error = by_go(go_verifier, pin, VECTOR["signed"], tmp_path)
     assert (bytes.fromhex(read), error) == (written(VECTOR["manifest"]), "")
-    for at, told in ((0, "another root"), (PUBLIC, "Ed25519"), (PUBLIC + 64, "ML-DSA-65")):
+    for at, named in ((0, "another root"), (PUBLIC, "Ed25519"), (PUBLIC + 64, "ML-DSA-65")):
         changed = signed[:at] + bytes([signed[at] ^ 1]) + signed[at + 1 :]
         spelled = "ugsd-manifest1:" + base64.urlsafe_b64encode(changed).decode().rstrip("=")
-        assert told in by_go(go_verifier, pin, spelled, tmp_path)[1]
+        assert named in by_go(go_verifier, pin, spelled, tmp_path)[1]
 
 
 def test_go_verifies_what_our_commands_sign(go_verifier: Path, tmp_path: Path) -> None:

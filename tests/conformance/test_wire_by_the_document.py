@@ -1,6 +1,7 @@
 """A reader of both versions, written from docs/wire.md alone: it imports nothing of this project.
 
-HPKE, CBOR and RFC 5869 are by hand; ``cryptography`` gives ML-KEM, X25519 and ChaCha20-Poly1305.
+HPKE, CBOR and RFC 5869 are implemented here; ``cryptography`` provides ML-KEM, X25519 and
+ChaCha20-Poly1305.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CONSTANT, OVERHEAD, HELLO, ANSWER_HEAD = 1024, 19, 2386, 1170
 
 
 class Cbor:
-    """Reads the part of CBOR that messages are made of, in its deterministic form."""
+    """Reads the part of CBOR that messages use, in its deterministic form."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -82,7 +83,7 @@ class Cbor:
 
 
 def public_key(text: str) -> bytes:
-    """The 1216 bytes of a private key's public one."""
+    """Return the 1216 bytes of the public key that belongs to a private key."""
     raw = bytes.fromhex(text)
     mlkem = MLKEM768PrivateKey.from_seed_bytes(raw[:64])
     x25519 = X25519PrivateKey.from_private_bytes(raw[64:])
@@ -142,7 +143,8 @@ def open_frame(key: bytes, number: int, frame: bytes) -> bytes:
 
 
 def first_secrets() -> dict[str, bytes]:
-    """The secret of frame 0 of each sender, from the recorded flights and the private keys."""
+    """Return the secret of frame 0 of each sender, from the recorded flights and the private
+    keys."""
     recorded = {name: bytes.fromhex(v) for name, v in CHANNEL["recorded_handshake"].items()}
     public = public_key(recorded["verifier_private_key"].hex())
     ephemeral_public = public_key(recorded["ephemeral_private_key"].hex())
@@ -168,14 +170,14 @@ def first_secrets() -> dict[str, bytes]:
 
 
 def ratcheted(secret: bytes, number: int) -> tuple[bytes, bytes]:
-    """The key of that frame and the secret of the next, from the secret of frame 0."""
+    """Return the key of that frame and the secret of the next, from the secret of frame 0."""
     for _ in range(number + 1):
         expanded = hkdf_expand(secret, b"ugsd channel frame\x02", 64)
         key, secret = expanded[:32], expanded[32:]
     return key, secret
 
 
-def test_it_knows_nothing_of_the_code() -> None:
+def test_independent_reader_imports_nothing_of_ours() -> None:
     for node in ast.walk(ast.parse(Path(__file__).read_text("utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -183,17 +185,17 @@ def test_it_knows_nothing_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
-def test_messages_read_as_the_document_says(vector: dict[str, Any]) -> None:
+def test_messages_decode_as_documented(vector: dict[str, Any]) -> None:
     fields = Cbor(bytes.fromhex(vector["cbor"])).message()
     plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
     assert plain == vector["fields"]
 
 
-def test_the_recorded_handshake_gives_the_secrets_of_the_document() -> None:
+def test_recorded_handshake_gives_the_documented_secrets() -> None:
     assert {name: s.hex() for name, s in first_secrets().items()} == CHANNEL["first_secrets"]
 
 
-def test_the_answer_carries_frame_0_of_the_verifier_with_a_welcome_of_version_1() -> None:
+def test_recorded_answer_carries_a_welcome_in_frame_0() -> None:
     answer = bytes.fromhex(CHANNEL["recorded_handshake"]["answer"])
     frame = answer[ANSWER_HEAD:]
     key, _ = ratcheted(first_secrets()["verifier"], 0)
@@ -208,7 +210,7 @@ def test_the_answer_carries_frame_0_of_the_verifier_with_a_welcome_of_version_1(
 @pytest.mark.parametrize(
     "vector", CHANNEL["frames"], ids=lambda v: f"{v['sender']} {v['number']} {v['message']}"
 )
-def test_frames_open_by_the_document_and_hold_their_messages(vector: dict[str, Any]) -> None:
+def test_recorded_frames_open_as_documented(vector: dict[str, Any]) -> None:
     frame, number = bytes.fromhex(vector["frame"]), vector["number"]
     key, following = ratcheted(first_secrets()[vector["sender"]], number)
     assert (key.hex(), following.hex()) == (vector["key"], vector["next_secret"])
@@ -227,7 +229,7 @@ def test_frames_open_by_the_document_and_hold_their_messages(vector: dict[str, A
             open_frame(key, number, frame)
 
 
-def test_every_label_that_the_reader_uses_stands_in_the_document() -> None:
+def test_every_label_is_in_the_document() -> None:
     document = (TESTS.parent / "docs" / "wire.md").read_text("utf-8")
     for label in ("hello", "answer", "device to verifier", "verifier to device", "frame"):
         mark = "`" if label in ("hello", "answer") else '"'

@@ -1,4 +1,4 @@
-"""The golden vectors of both versions: what was frozen is what the code still says and reads."""
+"""The golden vectors of both versions: the code still writes and reads the frozen bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def cbor_of(name: str) -> bytes:
     return bytes.fromhex(found)
 
 
-def test_the_vectors_are_of_these_versions() -> None:
+def test_vectors_are_of_the_current_versions() -> None:
     assert (WIRE_VERSION, CHANNEL_VERSION) == (1, 2)
     assert (WIRE["wire_version"], CHANNEL["channel_version"]) == (1, 2)
 
@@ -78,7 +78,7 @@ def test_every_kind_and_every_refusal_has_a_vector() -> None:
 
 
 @messages
-def test_a_message_has_these_bytes_and_they_this_message(vector: dict[str, Any]) -> None:
+def test_messages_encode_to_the_recorded_bytes(vector: dict[str, Any]) -> None:
     message, data = message_of(vector), bytes.fromhex(vector["cbor"])
     decode = decode_device_message if vector["sender"] == "device" else decode_server_message
     assert encode(message) == data
@@ -89,12 +89,12 @@ def recorded(name: str) -> bytes:
     return bytes.fromhex(CHANNEL["recorded_handshake"][name])
 
 
-def test_a_recorded_hello_still_opens() -> None:
+def test_recorded_hello_still_opens() -> None:
     server = ServerChannel(maker().key_of(recorded("verifier_private_key").hex()))
     assert server.receive_hello(recorded("hello"), b"")
 
 
-def test_a_recorded_answer_still_opens_and_its_keys_seal_and_open_the_frames() -> None:
+def test_recorded_answer_still_opens_with_its_frames() -> None:
     key = maker().key_of(recorded("verifier_private_key").hex())
     device = ClientChannel(key.public)
     device.hello()
@@ -117,7 +117,7 @@ def test_a_recorded_answer_still_opens_and_its_keys_seal_and_open_the_frames() -
         assert sender._outgoing._secret.hex() == vector["next_secret"]
 
 
-def test_each_direction_has_consecutive_frames_and_no_two_share_a_key() -> None:
+def test_recorded_frames_are_consecutive_with_distinct_keys() -> None:
     for sender in ("device", "verifier"):
         numbers = [v["number"] for v in CHANNEL["frames"] if v["sender"] == sender]
         assert numbers == list(range(len(numbers)))
@@ -126,7 +126,7 @@ def test_each_direction_has_consecutive_frames_and_no_two_share_a_key() -> None:
     assert len(set(secrets)) == len(secrets)
 
 
-def test_the_vectors_are_those_that_their_maker_makes() -> None:
+def test_generator_reproduces_the_vectors() -> None:
     session = maker().session(CHANNEL["recorded_handshake"])
     assert maker().text(session) == (FOLDER / "channel-v2.json").read_text("utf-8")
     assert maker().text(maker().messages()) == (FOLDER / "wire-v1.json").read_text("utf-8")

@@ -36,14 +36,14 @@ DECISIONS = ROOT / "docs" / "decisions"
 OWN_VERIFIER = ROOT / "docs" / "guides" / "own-verifier.md"
 EXAMPLES = {
     "budgets.py": ["ada: ", "ben: ", "as intended", "blocks_per_day: "],
-    "caption_file.py": ["alone: ", "verified: ", "degraded: None"],
+    "caption_file.py": ["device: ", "verified: ", "unverified: nothing"],
     "weekly_privacy_report.py": [
         "Every log verifies",
         "kitchen: The log does NOT verify at record 2",
-        "known before with 4 records",
+        "4 records known before",
         "1 of 3 logs does NOT verify",
     ],
-    "own_verifier.py": ["ugsd-vk1:", "bytes left for ws://127.0.0.1:"],
+    "own_verifier.py": ["ugsd-vk1:", "bytes sent to ws://127.0.0.1:"],
 }
 APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}
 MAX_LINES = {README: 160, SECURITY: 80}

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pytest
 import ugsd_sdk
+from pydantic import BaseModel
 from ugsd_privacy.budget import CAPS
 from ugsd_sdk import errors
-from ugsd_sdk.settings.config import NoiseSettings, Settings, VerifierSettings
+from ugsd_sdk.settings.config import (
+    AuditSettings,
+    CapsOverride,
+    NoiseSettings,
+    Settings,
+    VerifierSettings,
+)
 from ugsd_server.settings import Settings as ServerSettings
 
 from tests.docs.documents import ROOT
@@ -77,6 +84,16 @@ def test_the_settings_page_has_every_setting(generated: dict[str, str]) -> None:
         for name in set(model.model_fields) - tables:
             assert f"| `{name}` | " in page
     assert [cap for cap in CAPS if f"`{cap}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Settings, VerifierSettings, NoiseSettings, AuditSettings, CapsOverride, ServerSettings],
+)
+def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
+    meanings = reference.attribute_docstrings(model)
+    fields = set(model.model_fields) - set(CAPS)  # the page explains caps by measure and window
+    assert {name for name in fields if not meanings.get(name)} == set()
 
 
 def test_the_command_page_has_every_command(generated: dict[str, str]) -> None:

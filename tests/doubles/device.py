@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,33 +33,40 @@ Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]
 CoverAnswer = Callable[[Cover], Cover | Verdict | bytes | None]
 
 
-def accept(block: Block) -> Verdict:
-    return Verdict(
-        caption=block.caption,
-        start=block.start,
-        accepted=len(block.tokens),
-        correction=None,
-        continuation=(),
+def accept(block: Block, **changes: Any) -> Verdict:
+    """Return a verdict that accepts the block, except for the ``changes``."""
+    given: dict[str, Any] = {
+        "caption": block.caption,
+        "start": block.start,
+        "accepted": len(block.tokens),
+        "correction": None,
+        "continuation": (),
+    }
+    return Verdict(**(given | changes))
+
+
+def welcome_for(drafter: ScriptedDrafter) -> Welcome:
+    """Return the welcome of a verifier that fits the drafter."""
+    info = drafter.info
+    return Welcome(
+        version=WIRE_VERSION,
+        vocabulary=info.vocabulary,
+        projection=info.projection,
+        state_dim=info.state_dim,
+        max_tokens=info.max_tokens,
     )
 
 
 class FakeVerifier:
     """A verifier in memory: real handshake and frames, answers by ``answer``.
 
-    ``answer`` gives a message, raw bytes to send as they are, or ``None`` for silence.
+    ``answer`` returns a message, raw bytes to send unchanged, or ``None`` for silence.
     """
 
     def __init__(self, key: VerifierKey, drafter: ScriptedDrafter) -> None:
-        info = drafter.info
         self.key = key
         self.answer: Answer = accept
-        self.welcome = Welcome(
-            version=WIRE_VERSION,
-            vocabulary=info.vocabulary,
-            projection=info.projection,
-            state_dim=info.state_dim,
-            max_tokens=info.max_tokens,
-        )
+        self.welcome = welcome_for(drafter)
         self.answer_to_cover: CoverAnswer = lambda cover: cover
         self.blocks: list[Block] = []
         self.covers = 0
@@ -105,7 +113,7 @@ def voice() -> NDArray[np.float32]:
 
 @pytest.fixture
 def drafter() -> ScriptedDrafter:
-    """One that drafts a caption of 24 tokens, so of five blocks."""
+    """A drafter of a caption with 24 tokens, which are five blocks."""
     return ScriptedDrafter(seed=3, vocabulary_size=400)
 
 
@@ -123,7 +131,7 @@ def fake(verifier_key: VerifierKey, drafter: ScriptedDrafter) -> FakeVerifier:
 def new_captioner(
     fake: FakeVerifier, drafter: ScriptedDrafter, tmp_path: Path
 ) -> Callable[..., Captioner]:
-    """A captioner that escalates everything to the fake; arguments replace its own."""
+    """Make a captioner that escalates everything to the fake; arguments override the defaults."""
 
     def new(**changes: object) -> Captioner:
         given: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The table of faulty verifiers: what each does, and what must come of it."""
+"""The table of faulty verifiers: what each does, and the expected outcome."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_sdk.drafter.scripted import EOS
 
+from tests.doubles.device import accept
 from tests.doubles.faulty_verifier import (
     BLOCK,
     DOT,
@@ -27,7 +28,6 @@ from tests.doubles.faulty_verifier import (
     TEXTLESS,
     Fault,
     Peer,
-    accepted,
     framed,
     honest,
 )
@@ -41,7 +41,7 @@ LATE_S = 0.6
 
 
 def below_tls(behave: Callable[[Peer], None]) -> Callable[[Peer], None]:
-    """Mark one that speaks in the place of TLS."""
+    """Mark a behaviour that replaces TLS."""
     behave.below_tls = True  # type: ignore[attr-defined]
     return behave
 
@@ -49,12 +49,12 @@ def below_tls(behave: Callable[[Peer], None]) -> Callable[[Peer], None]:
 # -- before there is a session
 
 
-def says_nothing(peer: Peer) -> None:
+def stays_silent(peer: Peer) -> None:
     peer.wait()
 
 
 @below_tls
-def says_nothing_at_all(peer: Peer) -> None:
+def stays_silent_below_tls(peer: Peer) -> None:
     peer.wait()
 
 
@@ -75,14 +75,14 @@ def answers_http(status: str, more: bytes = b"Content-Length: 0\r\n\r\n") -> Cal
     return behave
 
 
-def sends_headers_for_ever(peer: Peer) -> None:
+def sends_headers_forever(peer: Peer) -> None:
     peer.request()
     peer.send(b"HTTP/1.1 101 Switching Protocols\r\n")
     while True:
         peer.send(b"X-More: of the same\r\n")
 
 
-def sends_a_page_for_ever(peer: Peer) -> None:
+def sends_a_page_forever(peer: Peer) -> None:
     peer.request()
     peer.send(b"HTTP/1.1 404 Not Found\r\n\r\n")
     while True:
@@ -103,7 +103,7 @@ def drips_the_upgrade(peer: Peer) -> None:
 
 
 @below_tls
-def speaks_http_in_the_place_of_tls(peer: Peer) -> None:
+def speaks_http_instead_of_tls(peer: Peer) -> None:
     peer.receive()
     peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     peer.wait()
@@ -127,7 +127,7 @@ def is_silent_after_the_upgrade(peer: Peer) -> None:
     peer.wait()
 
 
-def pings_in_the_place_of_a_welcome(peer: Peer) -> None:
+def pings_instead_of_a_welcome(peer: Peer) -> None:
     peer.upgrade()
     floods(peer, framed(b"", PING))
 
@@ -148,7 +148,7 @@ def welcomes_late(peer: Peer) -> None:
     time.sleep(LATE_S)
     peer.send_frame(peer.channel.receive_hello(hello, encode(peer.welcome)))
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 def welcomes_as(message: Callable[[Welcome], Any]) -> Callable[[Peer], None]:
@@ -165,14 +165,14 @@ def welcomes_as(message: Callable[[Welcome], Any]) -> Callable[[Peer], None]:
 
 
 def floods(peer: Peer, frame: bytes) -> None:
-    """Send the frame as fast as it goes, and read nothing."""
+    """Send the frame as fast as possible, and read nothing."""
     many = frame * 100
     while True:
         peer.send(many)
 
 
 def then(act: Callable[[Peer, Block], None]) -> Callable[[Peer], None]:
-    """Greet, read a block, act, and read on in silence."""
+    """Greet, read a block, act, and keep reading in silence."""
 
     def behave(peer: Peer) -> None:
         peer.greet()
@@ -194,9 +194,9 @@ def then_answers(answer: Callable[[Block], Any]) -> Callable[[Peer], None]:
     return then(lambda peer, block: peer.answer(answer(block)))
 
 
-def then_says(**changes: Any) -> Callable[[Peer], None]:
-    """Answer with a verdict that accepts the block but for the ``changes``."""
-    return then_answers(lambda block: accepted(block, **changes))
+def then_judges(**changes: Any) -> Callable[[Peer], None]:
+    """Answer with a verdict that accepts the block, except for the ``changes``."""
+    return then_answers(lambda block: accept(block, **changes))
 
 
 def stops_reading(peer: Peer) -> None:
@@ -204,7 +204,7 @@ def stops_reading(peer: Peer) -> None:
     threading.Event().wait(20)
 
 
-def pings_for_ever_and_reads(peer: Peer) -> None:
+def pings_forever_and_reads(peer: Peer) -> None:
     peer.greet()
     peer.block()
     peer.stream.settimeout(10)
@@ -222,17 +222,17 @@ def pings_now_and_then(peer: Peer) -> None:
         peer.send_frame(b"unasked", PONG)
         for number in range(8):
             assert peer.frame(PONG) == bytes([number])
-        peer.answer(accepted(block))
+        peer.answer(accept(block))
 
 
 def drips_the_verdict(peer: Peer, block: Block) -> None:
-    peer.drip(framed(peer.sealed(accepted(block))))
+    peer.drip(framed(peer.sealed(accept(block))))
 
 
 def answers_in_fragments(peer: Peer) -> None:
     peer.greet()
     while True:
-        answer = peer.sealed(accepted(peer.block()))
+        answer = peer.sealed(accept(peer.block()))
         peer.send_frame(answer[:50], fin=False)
         peer.send_frame(b"between", PING)
         peer.send_frame(b"", CONT, fin=False)
@@ -240,22 +240,22 @@ def answers_in_fragments(peer: Peer) -> None:
 
 
 def ends_no_message(peer: Peer, block: Block) -> None:
-    peer.send_frame(peer.sealed(accepted(block)), fin=False)
+    peer.send_frame(peer.sealed(accept(block)), fin=False)
 
 
 def masks(peer: Peer, block: Block) -> None:
-    payload = peer.sealed(accepted(block))
+    payload = peer.sealed(accept(block))
     peer.send(bytes([0x80 | BINARY, 0x80 | 126]) + struct.pack(">H", len(payload)) + bytes(4))
     peer.send(payload)
 
 
 def sends_reserved_bits(peer: Peer, block: Block) -> None:
-    peer.send_frame(peer.sealed(accepted(block)), reserved=4)
+    peer.send_frame(peer.sealed(accept(block)), reserved=4)
 
 
 def replays_its_answer(peer: Peer) -> None:
     peer.greet()
-    peer.answer(accepted(peer.block()))
+    peer.answer(accept(peer.block()))
     peer.block()
     peer.send_frame(peer.answers[0])
     peer.wait()
@@ -264,7 +264,7 @@ def replays_its_answer(peer: Peer) -> None:
 def answers_twice(peer: Peer) -> None:
     peer.greet()
     block = peer.block()
-    peer.send(framed(peer.sealed(accepted(block))) + framed(peer.sealed(accepted(block))))
+    peer.send(framed(peer.sealed(accept(block))) + framed(peer.sealed(accept(block))))
     peer.wait()
 
 
@@ -278,14 +278,14 @@ def answers_late(peer: Peer) -> None:
     peer.greet()
     block = peer.block()
     time.sleep(LATE_S)
-    peer.answer(accepted(block))
+    peer.answer(accept(block))
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 def closes_after_one_verdict(peer: Peer) -> None:
     peer.greet()
-    peer.answer(accepted(peer.block()))
+    peer.answer(accept(peer.block()))
 
 
 def sends_garbage_below_tls(peer: Peer, block: Block) -> None:
@@ -309,14 +309,14 @@ def _before_a_session() -> Iterator[Fault]:
     slow = Fault("", honest, UNREACHABLE, sent=0, connects=False)
     quick = Fault("", honest, UNREACHABLE, sent=0)
     for name, behave in {
-        "says nothing": says_nothing,
+        "stays silent": stays_silent,
         "drips the answer to the upgrade": drips_the_upgrade,
         "is silent after the upgrade": is_silent_after_the_upgrade,
         "welcomes after the deadline": welcomes_late,
     }.items():
         yield replace(slow, name=name, behave=behave, tls=True)
     for name, behave in {
-        "says nothing in the place of TLS": says_nothing_at_all,
+        "stays silent instead of TLS": stays_silent_below_tls,
         "stalls within the TLS handshake": stalls_within_the_tls_handshake,
         "drips the TLS handshake": drips_the_tls_handshake,
     }.items():
@@ -330,22 +330,22 @@ def _before_a_session() -> Iterator[Fault]:
             "301 Moved", b"Location: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
         ),
         "speaks no HTTP": answers_http("\0" * 100),
-        "sends headers for ever": sends_headers_for_ever,
-        "sends a page for ever": sends_a_page_for_ever,
-        "proves no knowledge of the key": upgrades_with(Sec_WebSocket_Accept="AAAA"),
+        "sends headers forever": sends_headers_forever,
+        "sends a page forever": sends_a_page_forever,
+        "accepts with a wrong key": upgrades_with(Sec_WebSocket_Accept="AAAA"),
         "upgrades to something else": upgrades_with(Upgrade="h2c"),
         "compresses unasked": upgrades_with(Sec_WebSocket_Extensions="permessage-deflate"),
     }.items():
         yield replace(quick, name=name, behave=behave)
     yield replace(
         quick,
-        name="speaks HTTP in the place of TLS",
-        behave=speaks_http_in_the_place_of_tls,
+        name="speaks HTTP instead of TLS",
+        behave=speaks_http_instead_of_tls,
         reason=NO_TLS,
         only_tls=True,
     )
     for name, behave, reason in [
-        ("pings in the place of a welcome", pings_in_the_place_of_a_welcome, MISBEHAVED),
+        ("pings instead of a welcome", pings_instead_of_a_welcome, MISBEHAVED),
         (
             "welcomes with garbage",
             welcomes_with(lambda peer: peer.send_frame(b"\2\0" + bytes(1300))),
@@ -380,17 +380,17 @@ def _after_a_block() -> Iterator[Fault]:
     for name, behave, reason in [
         ("is silent after the block", then(lambda peer, block: None), DEADLINE),
         ("stops reading", stops_reading, DEADLINE),
-        ("pings for ever and reads nothing", then_floods(framed(b"", PING)), MISBEHAVED),
-        ("pings at length for ever", then_floods(framed(bytes(125), PING)), MISBEHAVED),
-        ("pings for ever and reads", pings_for_ever_and_reads, MISBEHAVED),
+        ("pings forever and reads nothing", then_floods(framed(b"", PING)), MISBEHAVED),
+        ("pings at length forever", then_floods(framed(bytes(125), PING)), MISBEHAVED),
+        ("pings forever and reads", pings_forever_and_reads, MISBEHAVED),
         ("drips the verdict", then(drips_the_verdict), DEADLINE),
-        ("sends fragments for ever", then_floods(framed(b"", CONT, fin=False)), MISBEHAVED),
+        ("sends fragments forever", then_floods(framed(b"", CONT, fin=False)), MISBEHAVED),
     ]:
         yield Fault(name, behave, reason, tls=True)
     for name, behave, reason in [
-        ("pongs unasked for ever", then_floods(framed(b"", PONG)), MISBEHAVED),
+        ("pongs unasked forever", then_floods(framed(b"", PONG)), MISBEHAVED),
         ("ends no message", then(ends_no_message), DEADLINE),
-        ("sends empty frames for ever", then_floods(framed(b"")), MISBEHAVED),
+        ("sends empty frames forever", then_floods(framed(b"")), MISBEHAVED),
         ("sends one empty frame", then_sends(framed(b"")), MISBEHAVED),
         ("sends text", then_sends(framed(b"accepted", TEXT)), MISBEHAVED),
         ("masks", then(masks), MISBEHAVED),
@@ -406,8 +406,8 @@ def _after_a_block() -> Iterator[Fault]:
         ("closes with a private code", closes_with(code(4999)), UNREACHABLE),
         ("closes without a code", closes_with(b""), UNREACHABLE),
         ("closes with half a code", closes_with(b"\3"), MISBEHAVED),
-        ("closes with a code that is none", closes_with(code(999)), MISBEHAVED),
-        ("closes with bytes that are no text", closes_with(code(1000, b"\xff")), MISBEHAVED),
+        ("closes with an invalid code", closes_with(code(999)), MISBEHAVED),
+        ("closes with bytes that are not UTF-8", closes_with(code(1000, b"\xff")), MISBEHAVED),
         ("answers with garbage", then_sends(framed(bytes(128))), MISBEHAVED),
         ("seals garbage", then_answers(lambda block: b"\xa1\x64kind\x67verdict"), MISBEHAVED),
         ("reflects the block", reflects_the_block, MISBEHAVED),
@@ -435,20 +435,20 @@ def _after_a_block() -> Iterator[Fault]:
         "corrects what it accepts": {"correction": 3},
         "writes a token out of vocabulary": {"continuation": (400,)},
         "goes on after the end": {"continuation": (EOS, 3)},
-        "puts an end in the place of all": {"accepted": 0, "correction": EOS},
-        "puts nothing in the place of all": {"accepted": 0, "correction": TEXTLESS},
-        "puts a space in the place of all": {"accepted": 0, "correction": SPACE},
-        "puts a full stop in the place of all": {
+        "puts an end instead of all": {"accepted": 0, "correction": EOS},
+        "puts nothing instead of all": {"accepted": 0, "correction": TEXTLESS},
+        "puts a space instead of all": {"accepted": 0, "correction": SPACE},
+        "puts a full stop instead of all": {
             "accepted": 0,
             "correction": DOT,
             "continuation": (EOS,),
         },
         "writes a token without text": {"continuation": (3, TEXTLESS)},
     }.items():
-        yield Fault(name, then_says(**changes), MISBEHAVED)
+        yield Fault(name, then_judges(**changes), MISBEHAVED)
     yield Fault(
         "corrects a token to itself",
-        then_answers(lambda block: accepted(block, accepted=2, correction=block.tokens[2])),
+        then_answers(lambda block: accept(block, accepted=2, correction=block.tokens[2])),
         MISBEHAVED,
     )
     yield Fault("replays its answer", replays_its_answer, MISBEHAVED, 2 * BLOCK, BLOCK)

@@ -12,12 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
-    WIRE_VERSION,
     Block,
     Cover,
     Refusal,
@@ -28,6 +26,7 @@ from ugsd_privacy.protocol.messages import (
 )
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
+from tests.doubles.device import accept, welcome_for
 from tests.doubles.recording_proxy import BINARY, CLOSE, parse_frame
 
 __all__ = [
@@ -39,13 +38,12 @@ __all__ = [
     "FaultyVerifier",
     "Peer",
     "SparseDrafter",
-    "accepted",
     "framed",
     "honest",
 ]
 
 BLOCK = 5
-"""Tokens of a block."""
+"""Tokens in a block."""
 TEXTLESS, SPACE, DOT = 398, 397, 396
 """Tokens of :class:`SparseDrafter` without text, and with text that is no word."""
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -90,12 +88,12 @@ class Peer:
             time.sleep(every_s)
 
     def reset(self) -> None:
-        """End the connection without a word (RST)."""
+        """Reset the connection (RST)."""
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.stream.close()
 
     def wait(self) -> None:
-        """Read, and say nothing, until the device has gone."""
+        """Read in silence until the device has gone."""
         while True:
             self.receive()
 
@@ -108,7 +106,7 @@ class Peer:
         return head.decode()
 
     def upgraded(self, **headers: str) -> bytes:
-        """The answer to the upgrade request; ``headers`` replace its own."""
+        """Return the answer to the upgrade request; ``headers`` override its own."""
         lines = dict(line.split(": ") for line in self.request().split("\r\n")[1:])
         digest = hashlib.sha1((lines["Sec-WebSocket-Key"] + _GUID).encode()).digest()
         answer = {
@@ -123,7 +121,8 @@ class Peer:
         self.send(self.upgraded())
 
     def frame(self, *opcodes: int) -> bytes:
-        """The payload of the next frame with one of the ``opcodes``, else of the next message."""
+        """Return the payload of the next frame with one of the ``opcodes``, or of the next
+        message."""
         while True:
             while not (parsed := parse_frame(self._unread)):
                 self._unread += self.receive()
@@ -143,7 +142,7 @@ class Peer:
     # -- the session
 
     def greet(self) -> None:
-        """Shake hands as the real server does."""
+        """Do the handshake as the real server does."""
         self.upgrade()
         self.send_frame(self.channel.receive_hello(self.frame(), encode(self.welcome)))
 
@@ -170,27 +169,16 @@ def framed(payload: bytes, opcode: int = BINARY, *, fin: bool = True, reserved: 
     return bytes([fin << 7 | reserved << 4 | opcode, short]) + size + payload
 
 
-def accepted(block: Block, **changes: Any) -> Verdict:
-    given: dict[str, Any] = {
-        "caption": block.caption,
-        "start": block.start,
-        "accepted": len(block.tokens),
-        "correction": None,
-        "continuation": (),
-    }
-    return Verdict(**(given | changes))
-
-
 def honest(peer: Peer) -> None:
     """Accept every block."""
     peer.greet()
     while True:
-        peer.answer(accepted(peer.block()))
+        peer.answer(accept(peer.block()))
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What a verifier does, and what must come of it."""
+    """A verifier's behaviour, and the expected outcome."""
 
     name: str
     behave: Callable[[Peer], None]
@@ -198,18 +186,18 @@ class Fault:
     reason: str | None
     """Why the caption is unverified."""
     sent: int = BLOCK
-    """So many first tokens of the caption were sent, at least."""
+    """The least number of first tokens of the caption that were sent."""
     verified: int = 0
-    """So many of them were accepted."""
+    """How many of them were accepted."""
     connects: bool = True
-    """Whether the test waits until connecting has succeeded or failed, before it captions."""
+    """Whether the test waits for the connection to succeed or fail before it captions."""
     tls: bool = False
-    """Whether it is tried over TLS too."""
+    """Whether it is also tested over TLS."""
     only_tls: bool = False
 
 
 class FaultyVerifier:
-    """Listens on loopback and behaves as ``behave`` says, until it is :meth:`healed`."""
+    """Listens on loopback and runs ``behave``, until :meth:`heal` is called."""
 
     def __init__(
         self,
@@ -219,17 +207,10 @@ class FaultyVerifier:
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        info = drafter.info
         self._behave = behave
         self._key = key
         self._tls = tls
-        self._welcome = Welcome(
-            version=WIRE_VERSION,
-            vocabulary=info.vocabulary,
-            projection=info.projection,
-            state_dim=info.state_dim,
-            max_tokens=info.max_tokens,
-        )
+        self._welcome = welcome_for(drafter)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listening = threading.Thread(target=self._accept, daemon=True)
         self._open: list[socket.socket] = []
@@ -251,7 +232,7 @@ class FaultyVerifier:
         self.drop_all()
 
     def heal(self) -> None:
-        """Be honest from now on, with new connections."""
+        """Be honest on new connections from now on."""
         self._behave = honest
         self.drop_all()
 

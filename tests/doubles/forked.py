@@ -1,4 +1,4 @@
-"""Work that is done in a forked child."""
+"""Runs work in a forked child."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["in_child"]
 
 
 def in_child(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Fork, and do ``work`` in the child. Call the result to wait for what it returned, which must
-    be JSON, or for the name and text of what it raised."""
+    """Fork, and run ``work`` in the child. The result is a function that waits for what ``work``
+    returned, which must be JSON, or for the name and text of the error it raised."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks among threads

@@ -1,28 +1,28 @@
-"""A log key that signs in the name of another key's log, as anyone could write one."""
+"""A log key that signs in the name of another key's log, as anyone could make one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ugsd_privacy.audit.export import export_log
+from ugsd_privacy.keys.log import LogKey, LogPublicKey, NotePublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey, NotePublicKey
 
 
 class Named(NotePublicKey):
-    """A public key with a name of its choice, for a log that has another one."""
+    """A public key with a chosen name, for a log that has another one."""
 
 
 def impostor_of(victim: LogPublicKey) -> LogKey:
-    """A fresh key that calls itself by the name of the victim's log."""
+    """Return a fresh key that uses the name of the victim's log."""
     key = LogKey.generate()
     key._public = Named(victim.origin, key.public.raw)  # type: ignore[assignment]
     return key
 
 
 def forged_export(view: LedgerView, key: LogKey, path: Path) -> Path:
-    """The log of ``view``, signed and sealed by ``key`` whatever it calls itself."""
+    """Export the log of ``view``, signed and sealed by ``key`` under any name."""
     note = sign_checkpoint(view.size(), view.root(view.size()), key)
     with path.open("wb") as file:
         export_log(view, note, key, file)

@@ -1,4 +1,4 @@
-"""Others that hold a lock of ours: a process that is stopped meanwhile, or a thread."""
+"""Holders of our locks: a stopped process, or a thread."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 __all__ = ["Hold", "hold", "in_another_thread"]
 
 Hold = Callable[[str, Path], Callable[[], None]]
-"""Takes the kind of the lock and its file, and returns what ends the holder."""
+"""Takes the kind of the lock and its file, and returns a function that ends the holder."""
 
 _HOLDER = """
 import fcntl, os, sqlite3, sys, time
 kind, path = sys.argv[1:]
 if kind == "ledger":
-    held = sqlite3.connect(path, isolation_level=None)
-    held.execute("BEGIN IMMEDIATE")
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
 else:
-    held = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT)
-    fcntl.flock(held, fcntl.LOCK_EX)
+    lock = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -33,7 +33,7 @@ time.sleep(60)
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
-    """Have another process take the lock of a file or folder, and stop it."""
+    """Let another process take the lock of a file or folder, and stop that process."""
     with ExitStack() as stack:
 
         def hold(kind: str, path: Path) -> Callable[[], None]:
@@ -57,7 +57,7 @@ def hold() -> Iterator[Hold]:
 
 @contextmanager
 def in_another_thread(lock: AbstractContextManager[object]) -> Iterator[None]:
-    """Have another thread enter ``lock``, and leave it at the end."""
+    """Let another thread enter ``lock``, and exit it at the end."""
     holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -1,4 +1,4 @@
-"""The real server on loopback, over a fake model."""
+"""The real server on loopback, with a fake model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
 BOS = 399
-"""The last of the drafter's 400 words stands for the start."""
+"""The last of the drafter's 400 words is the start token."""
 
 
 class FakeCache:
@@ -85,7 +85,7 @@ class FakeScorer:
 
 
 class Running:
-    """The real server, on a thread of its own."""
+    """The real server, in its own thread."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Running:
         self.key = VerifierKey.load(key) if isinstance(key, Path) else key
         self.public_key = self.key.public.to_text()
         self._scorer = scorer
-        # Goes on after corrections only, so that a caption takes several blocks.
+        # Continues after corrections only, so that a caption takes several blocks.
         continuation = Continuation(after_acceptance=False)
         self._verifier = Verifier(scorer, acceptance=acceptance, continuation=continuation)  # type: ignore[arg-type]
         self._ready = threading.Event()
@@ -128,8 +128,8 @@ class Running:
 
 @pytest.fixture
 def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
-    """Start the real server: ``run(delay_s=, rank=, key=)``; without a key, with a fresh one. With
-    ``starter``, over the bundled model and not a fake."""
+    """Start the real server: ``run(delay_s=, rank=, key=)``. The default is a fresh key.
+    ``starter`` uses the bundled model instead of a fake."""
     with ExitStack() as stack:
 
         def run(

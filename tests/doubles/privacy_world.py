@@ -1,4 +1,4 @@
-"""One small world for the privacy tests: keys, a ledger, a door and the verifier behind it."""
+"""Keys, a ledger, an egress and the verifier behind it, for the privacy tests."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import LogSummary, verify_log
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.egress import CaptionHandle, Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger, Uptime, UserBudget
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 
-settings.register_profile("privacy", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("privacy", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("privacy")
 
 OWNER = OwnerKey.generate()
@@ -32,7 +32,7 @@ NOON_S = 20_000 * 86_400 + 43_200.0
 
 
 class DeviceEgress(Egress):
-    """An egress, with all else that a device does with the same log and budget."""
+    """An egress, with everything else that a device does with the same log and budget."""
 
     def __init__(self, *, log_key: LogKey, **given: Any) -> None:
         super().__init__(**given)
@@ -81,14 +81,14 @@ class World:
         return DeviceEgress(ledger=self.ledger, log_key=self.log_key, **given)
 
     def record(self, index: int) -> EgressRecord:
-        """As the owner reads it."""
+        """Return a record as the owner reads it."""
         with self.ledger.reading() as view:
             record = BodyReader(view, self.owner).record(list(view.rows())[index])
         assert isinstance(record, EgressRecord)
         return record
 
     def verified(self) -> LogSummary:
-        """By the owner, who can read all of it."""
+        """Verify as the owner, who can read everything."""
         return verify_log(self.ledger, self.log_key.public, owner=self.owner)
 
     def connect(self, egress: Egress) -> CaptionHandle:

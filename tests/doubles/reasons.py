@@ -1,4 +1,4 @@
-"""Reasons: any of them for properties, and short enough to compare in a test."""
+"""Reasons: a strategy for any of them, and a short form to compare in tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXTS = st.none() | st.text()
 
 
 def reasons(*, depth: int = 2) -> st.SearchStrategy[Reason]:
-    """Any reason, with reasons in it to ``depth``."""
+    """Return any reason, with nested reasons to ``depth``."""
     return st.builds(
         Reason,
         code=st.sampled_from(ReasonCode),
@@ -25,7 +25,7 @@ def reasons(*, depth: int = 2) -> st.SearchStrategy[Reason]:
 
 
 def why_of(reason: Reason | None) -> str | None:
-    """The code, with the cap or the verifier's refusal where there is one; no numbers."""
+    """Return the code, with the cap or the verifier's refusal if there is one, without numbers."""
     if reason is None:
         return None
     detail = reason.cap or reason.refusal

@@ -1,5 +1,5 @@
-"""A proxy on loopback that sees every byte that a device sends, and asks the log about each frame
-before it passes it on."""
+"""A loopback proxy that records every byte that a device sends, and looks each frame up in the log
+before it relays it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerView
 
+from tests.doubles.listener import Listener
+
 __all__ = [
     "BINARY",
     "CLOSE",
-    "OUR_PING",
     "PONG",
+    "PROXY_PING",
     "Conversation",
+    "RecordedFrame",
     "RecordingProxy",
-    "Seen",
     "look_up",
 ]
 
 BINARY, CLOSE, PING, PONG = 0x2, 0x8, 0x9, 0xA  # RFC 6455 §5.2
-OUR_PING = b"are you there"
+PROXY_PING = b"are you there"
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordedFrame:
     """A websocket frame from the device, unmasked."""
 
     head: int
@@ -41,7 +43,7 @@ class Seen:
     masked: bool
     payload: bytes
     record: EgressRecord | None
-    """What the log said of it before it was passed on."""
+    """The log's record of it before it was relayed."""
 
     @property
     def opcode(self) -> int:
@@ -54,10 +56,10 @@ class Conversation:
 
     raw: bytearray = field(default_factory=bytearray)
     request: bytes = b""
-    """The HTTP upgrade request, its blank line included."""
-    frames: list[Seen] = field(default_factory=list)
+    """The HTTP upgrade request, including its blank line."""
+    frames: list[RecordedFrame] = field(default_factory=list)
     unread: bytearray = field(default_factory=bytearray)
-    """Bytes that are no whole request or frame yet."""
+    """Bytes of an incomplete request or frame."""
     answers: bytearray = field(default_factory=bytearray)
     """What the server sent."""
     over: threading.Event = field(default_factory=threading.Event)
@@ -73,14 +75,14 @@ class Conversation:
             head, masked, payload, size = parsed
             is_control = bool(head & CLOSE)
             record = None if is_control else look_up(payload)
-            self.frames.append(Seen(head, masked, payload, record))
+            self.frames.append(RecordedFrame(head, masked, payload, record))
             del self.unread[:size]
 
-    def of(self, *opcodes: int) -> list[Seen]:
+    def of(self, *opcodes: int) -> list[RecordedFrame]:
         return [frame for frame in self.frames if frame.opcode in opcodes]
 
     def answer_sizes(self) -> list[int]:
-        """Of the server's binary frames."""
+        """Return the sizes of the server's binary frames."""
         rest, sizes = bytes(self.answers).partition(b"\r\n\r\n")[2], []
         while parsed := parse_frame(rest):
             head, _, payload, size = parsed
@@ -90,7 +92,8 @@ class Conversation:
 
 
 def parse_frame(data: bytes) -> tuple[int, bool, bytes, int] | None:
-    """First byte, masked or not, payload and size of a frame, if it is whole (RFC 6455 §5.2)."""
+    """Return first byte, whether it is masked, payload and size of a frame, if it is complete (RFC
+    6455 §5.2)."""
     if len(data) < 2:
         return None
     masked, length, at = bool(data[1] & 0x80), data[1] & 0x7F, 2
@@ -105,58 +108,35 @@ def parse_frame(data: bytes) -> tuple[int, bool, bytes, int] | None:
     return data[0], masked, payload, at + length
 
 
-class RecordingProxy:
-    """Passes bytes on between devices and ``target``; asks ``look_up`` about each frame first.
+class RecordingProxy(Listener):
+    """Relays bytes between devices and ``target``, and calls ``look_up`` on each frame first.
 
-    Behind the server's first bytes, its answer to the upgrade, it puts a ping of its own.
+    After the server's first bytes, its answer to the upgrade, it inserts a ping of its own.
     """
 
     def __init__(self, target: str, look_up: Callable[[bytes], EgressRecord | None]) -> None:
+        super().__init__()
         host, port = target.removeprefix("ws://").split(":")
         self._target = (host, int(port))
         self._look_up = look_up
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._accept)]
         self.conversations: list[Conversation] = []
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> RecordingProxy:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
     def finished(self) -> list[Conversation]:
-        """The conversations so far, once each is over."""
+        """Return the conversations so far, once each is over."""
         assert all(conversation.over.wait(10) for conversation in self.conversations)
         return self.conversations
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                device, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            conversation = Conversation()
-            self.conversations.append(conversation)
-            down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
-            up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
-            self._threads += [up, down]
-            down.start()  # the other one waits for it
-            up.start()
+    def serve(self, device: socket.socket) -> list[threading.Thread]:
+        server = socket.create_connection(self._target)
+        conversation = Conversation()
+        self.conversations.append(conversation)
+        down = threading.Thread(target=self._pass_down, args=(server, device, conversation))
+        up = threading.Thread(target=self._pass_up, args=(device, server, conversation, down))
+        return [down, up]  # the second waits for the first
 
     def _pass_up(
         self,
@@ -177,7 +157,7 @@ class RecordingProxy:
     def _pass_down(
         server: socket.socket, device: socket.socket, conversation: Conversation
     ) -> None:
-        ping = bytes([0x80 | PING, len(OUR_PING)]) + OUR_PING
+        ping = bytes([0x80 | PING, len(PROXY_PING)]) + PROXY_PING
         with suppress(OSError):
             while data := receive(server):
                 conversation.answers += data
@@ -187,7 +167,7 @@ class RecordingProxy:
 
 
 def receive(peer: socket.socket) -> bytes:
-    """Bytes, or none where the peer is gone: a killed one resets the connection."""
+    """Return bytes, or none if the peer is gone: a killed peer resets the connection."""
     try:
         return peer.recv(65_536)
     except ConnectionError:
@@ -195,10 +175,10 @@ def receive(peer: socket.socket) -> bytes:
 
 
 def look_up(ledger: Path, payload: bytes) -> EgressRecord | None:
-    """The record of a frame with these bytes, if its leaf and charge are committed by now.
+    """Return the record of a frame with these bytes, if its leaf and charge are committed by now.
 
-    Reads the file on a connection of its own: it sees only what is committed. One that may write,
-    since reading what a killed device left takes mending its shared memory.
+    It reads the file through its own connection, which sees only what is committed. The connection
+    is writable, because reading after a device was killed includes repairing its shared memory.
     """
     if not ledger.exists():
         return None

@@ -17,7 +17,7 @@ __all__ = ["certify"]
 def certify(
     certificate: Path, key_file: Path, *, address: str = "127.0.0.1", ends_h: float = 1
 ) -> tuple[Path, Path]:
-    """A certificate for the ``address`` that vouches for itself and ends in so many hours, and its
+    """Write a self-signed certificate for ``address`` that ends in ``ends_h`` hours, and its
     key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])

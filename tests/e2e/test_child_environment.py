@@ -1,4 +1,4 @@
-"""Nothing that is set for this process reaches the verifier that it starts."""
+"""The environment of this process does not reach the verifier process that it starts."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ LIBRARIES = (
 
 
 def of_python() -> Iterator[str]:
-    """The variables that this Python reads."""
-    told = subprocess.run(
+    """Yield the variables that this Python reads."""
+    printed = subprocess.run(
         [sys.executable, "--help-env"], capture_output=True, text=True, check=True
     )
-    yield from set(re.findall(r"\bPYTHON[A-Z0-9_]+\b", told.stdout))
+    yield from set(re.findall(r"\bPYTHON[A-Z0-9_]+\b", printed.stdout))
 
 
 def of_server() -> Iterator[str]:
@@ -57,7 +57,7 @@ def of_server() -> Iterator[str]:
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every variable that would matter is set."""
+    """Set every variable that could matter."""
     names = {*of_python(), *of_server(), *LIBRARIES}
     assert len(names) > 80
     for name in names:
@@ -68,7 +68,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.mark.skipif(not PROC.exists(), reason="reads /proc")
 @pytest.mark.usefixtures("planted")
-def test_the_child_inherits_nothing_and_listens_on_loopback(tmp_path: Path) -> None:
+def test_child_inherits_nothing_and_listens_on_loopback(tmp_path: Path) -> None:
     verifier = EmbeddedVerifier(tmp_path / "home")
     announced = verifier.start(60)
     try:
@@ -82,7 +82,7 @@ def test_the_child_inherits_nothing_and_listens_on_loopback(tmp_path: Path) -> N
 
 
 def listening(pid: int) -> list[tuple[str, str]]:
-    """Address and port, in hex, of each TCP socket that the process listens on."""
+    """Return address and port, in hex, of each TCP socket that the process listens on."""
     links = [str(link.readlink()) for link in (PROC / str(pid) / "fd").iterdir()]
     inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
     found = []
@@ -94,14 +94,14 @@ def listening(pid: int) -> list[tuple[str, str]]:
     return found  # type: ignore[return-value]
 
 
-def test_it_is_found_where_only_a_variable_leads(tmp_path: Path) -> None:
-    """By a Python of an environment that knows nothing of us, as ``PYTHONPATH`` allows."""
+def test_server_is_found_through_pythonpath_alone(tmp_path: Path) -> None:
+    """The Python's own environment does not contain our packages."""
     packages = {module.__name__: Path(module.__path__[0]) for module in (ugsd_privacy, ugsd_sdk)}
     packages["ugsd_server"] = Path(ugsd_server.__path__[0])
-    place = tmp_path / "place"
-    place.mkdir()
-    for name, folder in packages.items():
-        (place / name).symlink_to(folder)
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    for name, source in packages.items():
+        (folder / name).symlink_to(source)
     code = (
         "import sys; from pathlib import Path\n"
         "from ugsd_sdk.connection.embedded import EmbeddedVerifier\n"
@@ -113,7 +113,7 @@ def test_it_is_found_where_only_a_variable_leads(tmp_path: Path) -> None:
     libraries = {str(Path(sys.modules[name].__path__[0]).parent) for name in ("numpy", "pydantic")}
     done = subprocess.run(
         [str(bare / "bin" / "python"), "-c", code, str(tmp_path / "home")],
-        env={"PYTHONPATH": os.pathsep.join([str(place), *libraries])},
+        env={"PYTHONPATH": os.pathsep.join([str(folder), *libraries])},
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +123,7 @@ def test_it_is_found_where_only_a_variable_leads(tmp_path: Path) -> None:
     assert done.stdout.startswith("ws://127.0.0.1:"), done.stderr + log.read_text()
 
 
-def test_no_setting_reaches_a_measured_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_do_not_reach_a_measured_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in of_server():
         monkeypatch.setenv(name, "planted")
     monkeypatch.setenv("UGSD_HOME", "planted")

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.decoding.events import TokenSource
@@ -30,7 +30,7 @@ WIDTH = 8
 
 
 def graph(words: int, state_dim: int) -> bytes:
-    """A model that predicts from the last token alone; its cache holds the embeddings."""
+    """Return a model that predicts from the last token alone; its cache holds the embeddings."""
     noise = np.random.default_rng(0)
     constants = {
         "embedding": noise.normal(size=(words, WIDTH)).astype(np.float32),
@@ -64,7 +64,7 @@ def graph(words: int, state_dim: int) -> bytes:
 
 @pytest.fixture
 def _model(tmp_path: Path, drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the child load a verifier that fits the drafter."""
+    """Make the child load a verifier that fits the drafter."""
     folder, info = tmp_path / "model", drafter.info
     folder.mkdir()
     model = graph(drafter.vocabulary_size, info.state_dim)
@@ -91,7 +91,7 @@ def _model(tmp_path: Path, drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyP
 
 
 def run_with(monkeypatch: pytest.MonkeyPatch, *, model: Path) -> None:
-    """Have the child load the verifier in the folder ``model``."""
+    """Make the child load the verifier in the folder ``model``."""
     command = EmbeddedVerifier._command
     monkeypatch.setattr(
         EmbeddedVerifier, "_command", lambda self: [*command(self), "--model", str(model)]
@@ -114,14 +114,14 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
 
 
 @pytest.mark.usefixtures("_model")
-def test_captions_are_verified_logged_and_the_child_ends(
+def test_embedded_captions_are_verified_and_logged(
     drafter: ScriptedDrafter,
     voice: Voice,
     tmp_path: Path,
     children: list[subprocess.Popen[str]],
 ) -> None:
     home = tmp_path / "home"
-    for _ in range(2):  # the second run finds its keys and goes on with the log
+    for _ in range(2):  # the second run finds its keys and continues the log
         with Captioner(
             drafter, verifier="embedded", home=home, policy=AlwaysEscalate()
         ) as captioner:
@@ -139,7 +139,7 @@ def test_captions_are_verified_logged_and_the_child_ends(
 
 
 @pytest.mark.usefixtures("_model")
-def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
+def test_cover_frames_are_answered_like_blocks(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patience = {"UGSD_SERVER_REPLY_AFTER_MS": "300"}
@@ -161,7 +161,7 @@ def test_in_constant_shape_the_child_answers_covers_as_it_does_blocks(
 
 
 @pytest.mark.usefixtures("_model")
-def test_an_exception_in_the_block_ends_the_child(
+def test_exception_in_the_block_ends_the_child(
     drafter: ScriptedDrafter, tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     with (  # noqa: PT012
@@ -174,7 +174,7 @@ def test_an_exception_in_the_block_ends_the_child(
 
 
 @pytest.mark.usefixtures("_model")
-def test_closing_while_it_starts_leaves_no_child(
+def test_closing_during_startup_leaves_no_child(
     drafter: ScriptedDrafter, tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     captioner = Captioner(drafter, verifier="embedded", home=tmp_path / "home")
@@ -188,7 +188,7 @@ def test_closing_while_it_starts_leaves_no_child(
 
 
 @pytest.mark.usefixtures("_model")
-def test_a_killed_child_is_replaced_on_a_later_caption(
+def test_killed_child_is_replaced_on_a_later_caption(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     with Captioner(
@@ -203,7 +203,7 @@ def test_a_killed_child_is_replaced_on_a_later_caption(
     assert len(children) == 2
 
 
-def test_a_model_that_is_not_there_degrades(
+def test_missing_model_leaves_captions_unverified(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_with(monkeypatch, model=tmp_path / "nothing")
@@ -215,7 +215,7 @@ def test_a_model_that_is_not_there_degrades(
         assert why_of(captioner.caption(voice, 16_000).unverified_reason) == "verifier_unreachable"
 
 
-def test_the_child_is_the_bundled_server() -> None:
+def test_child_is_the_bundled_server() -> None:
     command = EmbeddedVerifier(Path("home"))._command()
     assert command[1:3] == ["-I", "-c"]
     assert command[4] == "ugsd_server"

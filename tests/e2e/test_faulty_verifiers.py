@@ -1,4 +1,4 @@
-"""Whatever a verifier does, a caption is made within its deadline and says what became of it."""
+"""With any faulty verifier, a caption is made within its deadline and gives the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.doubles.tls import certify
 Voice = NDArray[np.float32]
 DEADLINE_S = 0.3
 NOISE_S = 0.3
-"""What a busy machine may add to a caption's time."""
+"""Time that a busy machine may add to a caption."""
 CLOSE_S = 3.0
 TRIALS = [
     *((fault, False) for fault in FAULTS if not fault.only_tls),
@@ -62,7 +62,7 @@ def run_faulty(
     certificate: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., tuple[FaultyVerifier, str]]]:
-    """Start a faulty verifier; gives it and its address."""
+    """Start a faulty verifier; return it and its address."""
     with ExitStack() as stack:
 
         def run(
@@ -102,18 +102,18 @@ def new_captioner(
 
 
 @pytest.fixture
-def alone(sparse: SparseDrafter, voice: Voice) -> str:
+def drafter_text(sparse: SparseDrafter, voice: Voice) -> str:
     with Captioner(sparse) as captioner:
         return captioner.caption(voice, 16_000).text
 
 
-def assert_caption(captioner: Captioner, voice: Voice, alone: str, fault: Fault) -> None:
-    """Caption, and hold the caption to the table."""
+def assert_caption(captioner: Captioner, voice: Voice, drafter_text: str, fault: Fault) -> None:
+    """Caption, and compare the caption with the table."""
     started_s = time.monotonic()
     caption = captioner.caption(voice, 16_000)
     elapsed_s = time.monotonic() - started_s
     assert why_of(caption.unverified_reason) == fault.reason
-    assert caption.text == alone
+    assert caption.text == drafter_text
     assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
     sources = [token.source for token in caption.tokens]
     verified, drafted = fault.verified, len(sources) - fault.verified
@@ -124,14 +124,14 @@ def assert_caption(captioner: Captioner, voice: Voice, alone: str, fault: Fault)
     assert caption.usage.num_disclosed_tokens >= fault.sent
 
 
-def assert_works(captioner: Captioner, voice: Voice, alone: str) -> None:
-    """Connect, in spite of what was, and have a caption verified."""
+def assert_works(captioner: Captioner, voice: Voice, drafter_text: str) -> None:
+    """Reconnect after the fault, and have a caption verified."""
     for _ in range(10):
         with suppress(TransportError, PrivacyError):
             captioner.wait_until_connected(5)
             break
     caption = captioner.caption(voice, 16_000)
-    assert (caption.text, why_of(caption.unverified_reason)) == (alone, None)
+    assert (caption.text, why_of(caption.unverified_reason)) == (drafter_text, None)
 
 
 def assert_closes(captioner: Captioner) -> None:
@@ -143,11 +143,11 @@ def assert_closes(captioner: Captioner) -> None:
 @pytest.mark.parametrize(
     ("fault", "secure"), TRIALS, ids=lambda x: x.name if isinstance(x, Fault) else "tls" * x
 )
-def test_a_faulty_verifier_costs_only_the_deadline(
+def test_faulty_verifier_costs_only_the_deadline(
     run_faulty: Any,
     new_captioner: Callable[[str], Captioner],
     voice: Voice,
-    alone: str,
+    drafter_text: str,
     fault: Fault,
     secure: bool,
 ) -> None:
@@ -156,9 +156,9 @@ def test_a_faulty_verifier_costs_only_the_deadline(
     if fault.connects:
         with suppress(TransportError, PrivacyError):
             captioner.wait_until_connected(5)
-    assert_caption(captioner, voice, alone, fault)
+    assert_caption(captioner, voice, drafter_text, fault)
     faulty.heal()
-    assert_works(captioner, voice, alone)
+    assert_works(captioner, voice, drafter_text)
     assert_closes(captioner)
 
 
@@ -166,30 +166,32 @@ def test_a_faulty_verifier_costs_only_the_deadline(
     "fault", [fault for fault in FAULTS if fault.tls and fault.sent], ids=lambda fault: fault.name
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["", "tls"])
-def test_a_faulty_verifier_cannot_keep_it_from_closing(
-    run_faulty: Any, new_captioner: Any, voice: Voice, alone: str, fault: Fault, secure: bool
+def test_faulty_verifier_does_not_block_closing(
+    run_faulty: Any, new_captioner: Any, voice: Voice, drafter_text: str, fault: Fault, secure: bool
 ) -> None:
     _, url = run_faulty(fault, secure=secure)
     captioner = new_captioner(url)
     captioner.wait_until_connected(5)
-    assert_caption(captioner, voice, alone, fault)
+    assert_caption(captioner, voice, drafter_text, fault)
     assert_closes(captioner)
 
 
-def test_a_port_that_refuses_costs_nothing(new_captioner: Any, voice: Voice, alone: str) -> None:
+def test_refused_connection_costs_nothing(
+    new_captioner: Any, voice: Voice, drafter_text: str
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         captioner = new_captioner(f"ws://127.0.0.1:{free.getsockname()[1]}")
     with suppress(TransportError):
         captioner.wait_until_connected(5)
-    assert_caption(captioner, voice, alone, WITHOUT_CONNECTION)
+    assert_caption(captioner, voice, drafter_text, WITHOUT_CONNECTION)
     assert_closes(captioner)
 
 
 @pytest.mark.parametrize(
     "flaw", [{"ends_h": -1}, {"address": "127.0.0.2"}], ids=["expired", "of another address"]
 )
-def test_a_certificate_with_a_flaw_is_refused(
+def test_invalid_certificate_is_refused(
     run_faulty: Any, new_captioner: Any, voice: Voice, tmp_path: Path, flaw: dict[str, Any]
 ) -> None:
     files = certify(tmp_path / "certificate.pem", tmp_path / "key.pem", **flaw)
@@ -200,14 +202,14 @@ def test_a_certificate_with_a_flaw_is_refused(
         assert why_of(captioner.caption(voice, 16_000).unverified_reason) == "tls_failed"
 
 
-def test_a_silent_name_server_costs_only_the_deadline(
-    new_captioner: Any, voice: Voice, alone: str, monkeypatch: pytest.MonkeyPatch
+def test_silent_name_server_costs_only_the_deadline(
+    new_captioner: Any, voice: Voice, drafter_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20) and [])
     captioner = new_captioner("ws://localhost:1")
     slow = replace(WITHOUT_CONNECTION, connects=False)
-    assert_caption(captioner, voice, alone, slow)
+    assert_caption(captioner, voice, drafter_text, slow)
     started_s = time.monotonic()
     with pytest.raises(VerifierUnreachable):
         captioner.wait_until_connected(0.2)

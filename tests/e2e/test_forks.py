@@ -1,4 +1,4 @@
-"""A process that is forked from one with a loaded captioner: neither of them harms the other."""
+"""A process forked from one with a loaded captioner: neither disturbs the other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
@@ -38,7 +38,7 @@ Voice = NDArray[np.float32]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
-def told(captioner: Captioner, voice: Voice) -> tuple[str | None, int]:
+def outcome_of(captioner: Captioner, voice: Voice) -> tuple[str | None, int]:
     caption = captioner.caption(voice, 16_000)
     assert len(caption.receipts) == caption.usage.num_frames
     return why_of(caption.unverified_reason), caption.usage.num_frames
@@ -70,21 +70,21 @@ def captioner(
         yield captioner
 
 
-def test_both_sides_caption_and_all_frames_are_logged(
+def test_parent_and_child_caption_and_log(
     captioner: Captioner, proxy: RecordingProxy, voice: Voice, tmp_path: Path
 ) -> None:
-    assert told(captioner, voice) == (None, 5)
+    assert outcome_of(captioner, voice) == (None, 5)
 
     def work() -> Any:
-        captions = [told(captioner, voice) for _ in range(2)]
+        captions = [outcome_of(captioner, voice) for _ in range(2)]
         captioner.close()
         return captions
 
     result = in_child(work)
-    ours = [told(captioner, voice) for _ in range(2)]
+    ours = [outcome_of(captioner, voice) for _ in range(2)]
     assert result() == [[None, 5]] * 2
     assert ours == [(None, 5)] * 2
-    assert told(captioner, voice) == (None, 5), "the child has closed nothing of ours"
+    assert outcome_of(captioner, voice) == (None, 5), "the child closed nothing of the parent's"
     captioner.close()
     parent, child = proxy.finished()
     assert len(parent.of(BINARY)) == 1 + 4 * 5
@@ -96,28 +96,28 @@ def test_both_sides_caption_and_all_frames_are_logged(
         assert verify_log(ledger, public).size == 2 + 6 * 5
 
 
-def test_closing_in_a_child_leaves_the_parent_connected(
+def test_closing_in_a_child_keeps_parent_connected(
     captioner: Captioner, proxy: RecordingProxy, voice: Voice
 ) -> None:
     assert in_child(captioner.close)() is None
-    assert told(captioner, voice) == (None, 5)
+    assert outcome_of(captioner, voice) == (None, 5)
     assert len(proxy.conversations) == 1
 
 
-def test_locks_that_the_parent_held_block_no_child(captioner: Captioner, voice: Voice) -> None:
+def test_parents_locks_do_not_block_the_child(captioner: Captioner, voice: Voice) -> None:
     link = captioner._load().link
     assert link is not None
     session = link._session
     assert session is not None
     connection = session.transport._connection  # type: ignore[attr-defined]
     with captioner._lock, link._lock, connection._changed:
-        result = in_child(lambda: [told(captioner, voice), captioner.close()])
+        result = in_child(lambda: [outcome_of(captioner, voice), captioner.close()])
     started_s = time.monotonic()
     assert result() == [[None, 5], None]
     assert time.monotonic() - started_s < 5
 
 
-def test_a_child_closes_while_the_parent_captions(
+def test_child_can_close_while_the_parent_captions(
     proxy: RecordingProxy, drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
 ) -> None:
     within, go_on = threading.Event(), threading.Event()
@@ -149,7 +149,7 @@ def test_a_child_closes_while_the_parent_captions(
     assert reasons == [None]
 
 
-def test_a_fork_within_a_caption_sends_nothing_twice(
+def test_fork_within_a_caption_sends_nothing_twice(
     proxy: RecordingProxy, drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
 ) -> None:
     parent, children = os.getpid(), []
@@ -199,7 +199,7 @@ patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child st
 settings = Settings(home=home, keep_profile=False, min_enrolment=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.wait_until_connected(60)
-verifier = captioner._load().link._dialer._verifier._process
+verifier = captioner._load().link._endpoint._verifier._process
 
 def caption():
     made = captioner.caption(clip)
@@ -223,14 +223,14 @@ if not lingering:
     time.sleep(60)
     os._exit(0)
 captioner.close()
-assert verifier.poll() == 0, "a child kept the pipe open that tells the verifier to stop"
+assert verifier.poll() == 0, "a child kept the verifier's pipe open"
 os.kill(lingering, 9)
 os.waitpid(lingering, 0)
 """
 
 
 @pytest.mark.slow
-def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
+def test_starter_pair_survives_a_fork(tmp_path: Path) -> None:
     import ugsd_sdk
 
     clips = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
@@ -246,4 +246,4 @@ def test_the_starter_pair_survives_a_fork(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "report").read_text().splitlines()]
     assert [line[0] for line in lines] == ["parent", "child", "parent"]
     assert [line[2] for line in lines] == [None] * 3
-    assert lines[0][1] == lines[1][1], "each is the first caption that its process makes"
+    assert lines[0][1] == lines[1][1], "both are the first caption of their process"

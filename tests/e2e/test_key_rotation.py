@@ -1,6 +1,6 @@
-"""A verifier's key gives way to the next, over real sockets, with the server and devices running.
+"""A verifier's key is replaced over real sockets, with the server and devices running.
 
-The operator's part is done by the commands that the README shows.
+The operator's part is done by the commands in the README.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OVERLAP_S = 6
 
 
 class Operator:
-    """A folder with a verifier's key, the root, and the manifest that devices are given."""
+    """A folder with a verifier's key, the root, and the manifest for devices."""
 
     def __init__(self, folder: Path) -> None:
         self.key, self.root = folder / "verifier.key", folder / "root.key"
@@ -43,7 +43,7 @@ class Operator:
         return VerifierKey.load(self.key).public
 
     def sign(self) -> None:
-        """A manifest of every key there is, the current one last."""
+        """Sign a manifest of every existing key, the current one last."""
         keys = sorted(self.key.parent.glob("verifier.key.until-*.pub"))
         keys.append(Path(f"{self.key}.pub"))
         command = ["manifest", "--root-key", str(self.root), "--out", str(self.manifest)]
@@ -51,7 +51,7 @@ class Operator:
 
 
 class Device:
-    """A captioner with a home and a copy of the manifest of its own."""
+    """A captioner with its own home and its own copy of the manifest."""
 
     def __init__(self, folder: Path, operator: Operator, url: str) -> None:
         self.folder = folder
@@ -71,8 +71,8 @@ class Device:
     def update(self, operator: Operator) -> None:
         shutil.copy(operator.manifest, self.manifest)
 
-    def dial_again(self, url: str | None = None) -> None:
-        """Close the connection, if there is one, and connect anew."""
+    def reconnect(self, url: str | None = None) -> None:
+        """Close the connection, if there is one, and connect again."""
         self.captioner.close()
         if url is not None:
             self.captioner._given_verifier = url
@@ -93,7 +93,7 @@ def operator(tmp_path: Path) -> Operator:
     return operator
 
 
-def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
+def test_rotated_key_ends_after_its_overlap(
     operator: Operator, run_server: Any, voice: Voice, tmp_path: Path
 ) -> None:
     server = run_server(key=operator.key, rank=400)
@@ -113,20 +113,20 @@ def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
         for device in (updated, behind):
             caption = device.captioner.caption(voice, 16_000)
             assert caption.unverified_reason is None, "sessions that are open stay open"
-            device.dial_again()
+            device.reconnect()
             assert device.captioner.caption(voice, 16_000).unverified_reason is None
         assert (updated.pinned, behind.pinned) == (operator.public, first)
 
         while time.time() < rotation.ends_s:
             time.sleep(0.05)
-        with pytest.raises(VerifierMismatch, match="cannot read what is sealed for the pinned key"):
-            behind.dial_again()
+        with pytest.raises(VerifierMismatch, match="does not have the pinned key"):
+            behind.reconnect()
         caption = behind.captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (
             "wrong_verifier_key",
             0,
         )
-        updated.dial_again()
+        updated.reconnect()
         assert updated.captioner.caption(voice, 16_000).unverified_reason is None
 
         behind.update(operator)
@@ -135,7 +135,7 @@ def test_a_key_rotates_under_running_devices_and_ends_after_its_overlap(
         assert behind.pinned == operator.public
 
 
-def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
+def test_stolen_old_key_gets_nothing_from_updated_devices(
     operator: Operator, run_server: Any, voice: Voice, tmp_path: Path
 ) -> None:
     stolen = VerifierKey.load(operator.key)
@@ -149,9 +149,9 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
     with device.captioner:
         device.captioner.wait_until_connected(10)
 
-        # Though it is still accepted by the verifier, for devices that are behind:
+        # The verifier still accepts the key, for devices that are behind:
         with pytest.raises(VerifierMismatch):
-            device.dial_again(thief.url)
+            device.reconnect(thief.url)
         caption = device.captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (
             "wrong_verifier_key",
@@ -159,8 +159,8 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
         )
 
         device.manifest.write_bytes(old_manifest)  # the thief's way back
-        with pytest.raises(VerifierUntrusted, match="serial 1, and 2 was seen already"):
-            device.dial_again(thief.url)
+        with pytest.raises(VerifierUntrusted, match="serial 1, but this device has seen 2"):
+            device.reconnect(thief.url)
         caption = device.captioner.caption(voice, 16_000)
         assert (why_of(caption.unverified_reason), caption.usage.num_frames) == (
             "key_not_trusted",
@@ -168,11 +168,11 @@ def test_a_stolen_earlier_key_gets_nothing_from_a_device_that_saw_the_next_one(
         )
 
         device.update(operator)
-        device.dial_again(honest.url)
+        device.reconnect(honest.url)
         assert device.captioner.caption(voice, 16_000).unverified_reason is None
 
 
-def test_a_key_that_is_dropped_at_once_opens_nothing_more(
+def test_key_dropped_without_overlap_opens_nothing(
     operator: Operator, run_server: Any, tmp_path: Path
 ) -> None:
     server = run_server(key=operator.key)
@@ -181,7 +181,7 @@ def test_a_key_that_is_dropped_at_once_opens_nothing_more(
         device.captioner.wait_until_connected(10)
         assert main(["rotate", "--key-file", str(operator.key), "--overlap-days", "0"]) == 0
         with pytest.raises(VerifierMismatch):
-            device.dial_again()
+            device.reconnect()
         operator.sign()
         device.update(operator)
         device.captioner.wait_until_connected(10)

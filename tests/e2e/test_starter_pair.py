@@ -1,4 +1,4 @@
-"""The bundled pair from the command line: captions, the demonstration, and the log behind them."""
+"""The bundled pair on the command line: captions, the demo, and the log."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_demonstration_runs_and_its_log_verifies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_demo_runs_and_its_log_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--home", str(tmp_path / "home")]) == 0
     printed = capsys.readouterr()
-    assert "no audio did" in printed.out
-    left = re.search(r"(\d+) bytes of blocks and (\d+) bytes of handshakes left", printed.out)
+    assert "no audio was" in printed.out
+    sent = re.search(r"(\d+) bytes of blocks and (\d+) bytes of handshakes were", printed.out)
     logged = re.search(r"the log verifies: .* tokens, (\d+) bytes", printed.out)
-    assert left is not None
+    assert sent is not None
     assert logged is not None
-    assert int(left[1]) + int(left[2]) == int(logged[1]), "both lines tell one sum"
-    assert int(left[2]) > 0, "a handshake left"
-    assert "going on without" not in printed.err
+    assert int(sent[1]) + int(sent[2]) == int(logged[1]), "both lines have the same sum"
+    assert int(sent[2]) > 0, "a handshake was sent"
+    assert "continuing without" not in printed.err
     assert main(["audit", "verify", "--home", str(tmp_path / "home")]) == 0
 
 
-def test_bundled_clips_are_captioned_with_the_embedded_verifier(
+def test_bundled_clips_are_captioned_with_embedded_verifier(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
@@ -49,7 +47,7 @@ def test_bundled_clips_are_captioned_with_the_embedded_verifier(
         assert caption["usage"]["num_frames"] == len(caption["receipts"]) > 0
 
 
-def test_what_marks_words_that_left_is_explained_once(
+def test_marker_of_sent_words_is_explained_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
@@ -57,4 +55,4 @@ def test_what_marks_words_that_left_is_explained_once(
     config.write_text("threshold = 0.0\nmin_enrolment = 0\n")
     options = ["--verifier", "embedded", "--home", str(tmp_path / "home"), "--config", str(config)]
     assert main(["caption", *options, *clips]) == 0
-    assert capsys.readouterr().out.count("[left this device]") == 1
+    assert capsys.readouterr().out.count("[sent to the verifier]") == 1

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate
@@ -48,13 +48,13 @@ def new_captioner(drafter: ScriptedDrafter, tmp_path: Path) -> Callable[..., Cap
 
 
 @pytest.fixture
-def alone(drafter: ScriptedDrafter, voice: Voice) -> str:
+def drafter_text(drafter: ScriptedDrafter, voice: Voice) -> str:
     with Captioner(drafter) as captioner:
         return captioner.caption(voice, 16_000).text
 
 
 @pytest.mark.parametrize("disclosure", list(Disclosure))
-def test_the_real_server_verifies_corrects_and_continues(
+def test_real_server_verifies_corrects_and_continues(
     run_server: Any, new_captioner: New, voice: Voice, tmp_path: Path, disclosure: Disclosure
 ) -> None:
     server = run_server()
@@ -75,7 +75,7 @@ def test_the_real_server_verifies_corrects_and_continues(
         assert verify_log(ledger, public).total.blocks == sum(c.usage.num_blocks for c in captions)
 
 
-def test_a_block_by_block_conversation_agrees_on_what_is_held(
+def test_device_and_server_agree_on_kept_tokens(
     run_server: Any, new_captioner: New, voice: Voice
 ) -> None:
     server = run_server(rank=400)  # accepts everything, so that every block is sent
@@ -88,7 +88,7 @@ def test_a_block_by_block_conversation_agrees_on_what_is_held(
     assert {token.source for token in caption.tokens} == {TokenSource.VERIFIED}
 
 
-def test_a_wrong_pinned_key_is_told(run_server: Any, new_captioner: New, voice: Voice) -> None:
+def test_wrong_pinned_key_is_reported(run_server: Any, new_captioner: New, voice: Voice) -> None:
     server = run_server()
     other = VerifierKey.generate().public.to_text()
     with new_captioner(server.url, other) as captioner:
@@ -99,8 +99,8 @@ def test_a_wrong_pinned_key_is_told(run_server: Any, new_captioner: New, voice: 
     assert caption.usage.num_frames == 0
 
 
-def test_a_slow_server_is_not_waited_for(
-    run_server: Any, new_captioner: New, voice: Voice, alone: str
+def test_slow_server_costs_only_the_deadline(
+    run_server: Any, new_captioner: New, voice: Voice, drafter_text: str
 ) -> None:
     server = run_server(delay_s=5)
     with new_captioner(server.url, server.public_key) as captioner:
@@ -108,12 +108,12 @@ def test_a_slow_server_is_not_waited_for(
         started = time.monotonic()
         caption = captioner.caption(voice, 16_000)
         elapsed = time.monotonic() - started
-    assert (caption.text, why_of(caption.unverified_reason)) == (alone, "deadline")
+    assert (caption.text, why_of(caption.unverified_reason)) == (drafter_text, "deadline")
     assert 0.2 < elapsed < 1.0
     assert caption.usage.num_frames == len(caption.receipts) == 1
 
 
-def test_an_exhausted_budget_stops_at_the_cap(
+def test_exhausted_budget_stops_at_the_cap(
     run_server: Any, new_captioner: New, voice: Voice
 ) -> None:
     server = run_server(rank=400)
@@ -130,7 +130,7 @@ def test_an_exhausted_budget_stops_at_the_cap(
     assert (first.usage.num_blocks, second.usage.num_blocks) == (2, 0)
 
 
-def test_captioners_in_turn_share_one_home_and_one_log(
+def test_captioners_in_turn_share_home_and_log(
     run_server: Any, new_captioner: New, voice: Voice, tmp_path: Path
 ) -> None:
     server = run_server()
@@ -142,7 +142,7 @@ def test_captioners_in_turn_share_one_home_and_one_log(
         assert verify_log(ledger, LogKey.load(tmp_path / "home" / "log.key").public).size >= 4
 
 
-def test_the_upgrade_request_is_minimal_and_constant(new_captioner: New, voice: Voice) -> None:
+def test_upgrade_request_is_minimal_and_constant(new_captioner: New, voice: Voice) -> None:
     requests = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -1,4 +1,4 @@
-"""What tests of the laws are given: a device, a verifier, and peers on loopback."""
+"""Fixtures for the invariants: a device, a verifier, and peers on loopback."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""An app that captions for two users of one home, and does with that home what apps do.
+"""An app that captions for two users of one home, and uses that home as apps do.
 
-Reads tasks, JSON line by line: ``captions`` for each user, ``commands`` of ``ugsd`` to run in this
-process meanwhile, and ``fork``: whether a child captions too. Answers each with the frames that
-were sent and the reasons of the captions that went on unverified.
+It reads tasks, JSON line by line: ``captions`` for each user, ``commands`` of ``ugsd`` to run in
+this process meanwhile, and ``fork``: whether a child captions too. It answers each with the number
+of frames sent and the reasons of the captions that stayed unverified.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ VOICE = (0.3 * np.sin(2 * np.pi * 220 * _TIME)).astype(np.float32)
 
 
 def always(block: BlockView, budget: BudgetView) -> Escalate:
-    """Escalate every block, as ids alone."""
+    """Escalate every block, as token ids alone."""
     return Escalate(Disclosure.TOKENS)
 
 
 def captioner(url: str, key: str, home: str, user: str) -> Captioner:
-    """A captioner of one user; every token of its captions is a frame."""
+    """Return a captioner of one user; every token of its captions is sent in its own frame."""
     return Captioner(
         ScriptedDrafter(seed=3, vocabulary_size=400),
         verifier=url,
@@ -53,7 +53,7 @@ def captioner(url: str, key: str, home: str, user: str) -> Captioner:
 
 
 def work(captioners: list[Captioner], task: dict[str, Any]) -> dict[str, Any]:
-    """Caption for every user at once, with commands in between and a child beside."""
+    """Caption for all users at once, with commands in between and a child in parallel."""
     found: list[tuple[int, str | None]] = []
 
     def caption(one: Captioner) -> None:

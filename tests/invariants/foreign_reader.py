@@ -1,4 +1,4 @@
-"""Another program that looks at a home again and again: it opens the ledger, reads, and closes."""
+"""Another program that keeps opening, reading and closing a home's ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device before a recording proxy before the real server, and what must hold of what it sends."""
+"""A device, a recording proxy and the real server, and assertions about what the device sends."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from numpy.typing import NDArray
 from ugsd_privacy.audit.bodies import BodyReader
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.doubles.recording_proxy import (
     BINARY,
     CLOSE,
-    OUR_PING,
     PONG,
+    PROXY_PING,
     Conversation,
     RecordingProxy,
     look_up,
 )
 
-__all__ = ["CLIP", "USER", "World", "assert_all_is_accounted_for", "waveforms"]
+__all__ = ["CLIP", "USER", "World", "assert_every_byte_is_logged", "waveforms"]
 
 Voice = NDArray[np.float32]
 DEVICE = Path(__file__).with_name("watched_device.py")
 USER = "ada-canary-lovelace"
 CLIP = "canary-of-a-file-name.wav"
 UPGRADE_BYTES = 139
-"""Of the upgrade request, without its host; as docs/wire.md says."""
+"""Size of the upgrade request without its host, as in docs/wire.md."""
 
 
 @dataclass
 class World:
-    """A home, a clip, and a proxy before the real server."""
+    """A home, a clip, and a proxy in front of the real server."""
 
     home: Path
     clip: Path
@@ -54,11 +54,11 @@ class World:
     messages: list[bytes] = field(default_factory=list)
     """What the server read inside the frames."""
     clips: Sequence[Path] = ()
-    """To be captioned in turn, in the place of ``clip``."""
+    """Captioned in turn instead of ``clip``."""
     url: str = ""
-    """Where the device is told to connect; to the proxy, if nowhere else."""
+    """Where the device connects; by default to the proxy."""
     certificate: Path | None = None
-    """Whom the device trusts with TLS."""
+    """The certificate that the device trusts with TLS."""
     _devices: subprocess.Popen[str] | None = None
 
     def run(
@@ -70,7 +70,7 @@ class World:
         doubtful: Sequence[int | None] = (0,),
         drafter: str | None = None,
     ) -> dict[str, Any] | None:
-        """Run a device; its report, or ``None`` where it was killed as planned."""
+        """Run a device and return its report, or ``None`` if it was killed as planned."""
         task = {
             "url": self.url or self.proxy.url,
             "key": self.key,
@@ -95,15 +95,15 @@ class World:
         return report
 
     def moved_to(self, home: Path) -> None:
-        """Let the next device have another home."""
+        """Let the next device use another home."""
         self.home = home
 
     def look_up(self, payload: bytes) -> EgressRecord | None:
-        """What the log of the home in use says of a frame."""
+        """Return the record of a frame in the current home's log."""
         return look_up(self.home / "ledger/ledger.sqlite3", payload)
 
     def verified_records(self) -> list[EgressRecord]:
-        """All of the log, after it was verified; none where a device died before it had one."""
+        """Verify the log and return all records; none if a device died before it had a log."""
         if not (self.home / "owner.pub").exists():
             return []
         with Ledger(self.home / "ledger") as ledger, ledger.reading() as view:
@@ -138,12 +138,13 @@ class World:
         return self._devices
 
 
-def assert_all_is_accounted_for(
+def assert_every_byte_is_logged(
     conversation: Conversation, port: int, *, cut: bool = False
 ) -> None:
-    """Every byte is part of the constant request, of a logged frame, or of a control frame.
+    """Assert that every byte is part of the constant request, of a logged frame, or of a control
+    frame.
 
-    Where the device died in the middle of a write, the last ones are the beginning of such.
+    If the device died during a write, the last bytes are the beginning of one of these.
     """
     if not conversation.request:
         assert cut or not conversation.raw
@@ -170,16 +171,16 @@ def assert_all_is_accounted_for(
     assert {frame.head for frame in conversation.frames} <= whole, "text, a part, or a ping"
     application = conversation.of(BINARY)
     unlogged = [len(frame.payload) for frame in application if frame.record is None]
-    assert unlogged == [], "bytes left that were not in the log before"
+    assert unlogged == [], "bytes were sent that had not been logged"
     sizes = [len(frame.payload) for frame in application]
     assert sizes[:1] in ([], [HELLO_BYTES])
     assert set(sizes[1:]) <= set(FRAME_BYTES)
-    assert {frame.payload for frame in conversation.of(PONG)} <= {OUR_PING}
+    assert {frame.payload for frame in conversation.of(PONG)} <= {PROXY_PING}
     assert [frame.payload for frame in conversation.of(CLOSE)] in ([], [(1000).to_bytes(2, "big")])
 
 
 def waveforms(voice: Voice) -> Iterator[bytes]:
-    """Chunks of a waveform, in the forms in which it might leave."""
+    """Yield chunks of a waveform, in the forms in which it might be sent."""
     audible = np.flatnonzero(np.abs(voice) > 0.01)
     forms = [(voice * 32_767).astype(np.int16), voice, voice.astype(np.float64)]
     for start in audible[:: len(audible) // 200]:

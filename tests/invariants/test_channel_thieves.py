@@ -1,7 +1,7 @@
-"""What thieves can read of a session: of the verifier's static key, and of secrets in memory.
+"""Attackers who recorded a session and steal the verifier's static key or secrets in memory.
 
-Each test is the attack, by someone who recorded every byte; and each has its positive control, the
-same attack with the one secret that was not to be had, which succeeds.
+Each test is the attack, by someone who recorded every byte, and its positive control: the same
+attack with the one secret that cannot be stolen, which succeeds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 LABELS = (b"ugsd channel device to verifier\2", b"ugsd channel verifier to device\2")
 FRAMES = 6
-"""In each direction, the verifier's welcome aside."""
+"""Frames in each direction, not counting the verifier's welcome."""
 
 
 class Session:
-    """A session that somebody recorded: both flights, and frames in both directions."""
+    """A recorded session: both flights, and frames in both directions."""
 
     def __init__(self, verifier_key: VerifierKey) -> None:
         self.verifier_key = verifier_key
         self.device = ClientChannel(verifier_key.public)
         self.verifier = ServerChannel(verifier_key)
         self.hello = self.device.hello()
-        self.kept_back = self.device._secret, self.device._ephemeral
+        self.device_secrets = self.device._secret, self.device._ephemeral
         answer = self.verifier.receive_hello(self.hello, b"welcome")
         self.device.receive_hello(answer)
         self.head, welcome = answer[:1170], answer[1170:]
@@ -54,13 +54,13 @@ class Session:
         return self.to_verifier + self.to_device
 
     def first_secrets(self, ikm: bytes) -> list[bytes]:
-        """What the key schedule makes of a guess at both secrets; the transcript is no secret."""
+        """Run the key schedule on a guess at both secrets; the transcript is public."""
         salt = sha256(self.verifier_key.public.raw + self.hello + self.head).digest()
         return [HKDF(SHA256(), 32, salt, label).derive(ikm) for label in LABELS]
 
 
 def ratchet(secret: bytes, steps: int = FRAMES + 2) -> Iterator[bytes]:
-    """The keys that follow from a secret."""
+    """Yield the keys that follow from a secret."""
     for _ in range(steps):
         derived = HKDFExpand(SHA256(), 64, b"ugsd channel frame\2").derive(secret)
         secret = derived[32:]
@@ -68,8 +68,8 @@ def ratchet(secret: bytes, steps: int = FRAMES + 2) -> Iterator[bytes]:
 
 
 def opened(frames: list[bytes], secrets: list[bytes]) -> set[bytes]:
-    """The frames that open with a key among ``secrets`` or one that follows from them, under
-    whichever nonce of this session."""
+    """Return the frames that open with a key among ``secrets`` or one that follows from them, under
+    any nonce of this session."""
     keys = [key for secret in secrets for key in (secret, *ratchet(secret))]
     found = set()
     for aead in map(ChaCha20Poly1305, keys):
@@ -84,7 +84,8 @@ def opened(frames: list[bytes], secrets: list[bytes]) -> set[bytes]:
 
 
 def in_memory(channel: ClientChannel | ServerChannel) -> list[bytes]:
-    """All that a thief of a process' memory finds behind a channel: its bytes, 32 at a time."""
+    """Return everything that a thief of a process' memory finds behind a channel: its bytes, 32 at
+    a time."""
     code = type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType
     seen: dict[int, object] = {}
     stack: list[object] = [channel]
@@ -98,21 +99,21 @@ def in_memory(channel: ClientChannel | ServerChannel) -> list[bytes]:
     return [data[at : at + 32] for data in found if len(data) <= 64 for at in (0, len(data) - 32)]
 
 
-def test_a_thief_of_the_static_key_who_recorded_everything_opens_no_frame() -> None:
+def test_stolen_static_key_opens_no_recorded_frame() -> None:
     session = Session(VerifierKey.generate())
     session.talk()
     static = session.verifier_key.hpke
     answer_info = b"ugsd channel answer\2" + sha256(session.hello).digest()
-    # He reads the first flight: the device's secret, and the public half of its ephemeral key.
+    # The thief reads the first flight: the device's secret, and its ephemeral public key.
     offer = SUITE.decrypt(session.hello[2:], static, info=b"ugsd channel hello\2")
     secret_1, ephemeral_public = offer[:32], offer[32:]
-    device_secret, ephemeral = session.kept_back
+    device_secret, ephemeral = session.device_secrets
     assert ephemeral is not None
     assert (secret_1, ephemeral_public) == (device_secret, ephemeral.public.raw)
-    # The answer is not for him.
+    # The answer does not open with the static key.
     with pytest.raises(InvalidTag):
         SUITE.decrypt(session.head[2:], static, info=answer_info)
-    # So he guesses the other secret from all that he has, or answers the hello once more himself.
+    # So the thief guesses the other secret from everything known, or answers the hello again.
     again = ServerChannel(session.verifier_key)
     again.receive_hello(session.hello, b"")
     pieces = [bytes(32), secret_1, session.head[-48:-16], session.head[2:34], *in_memory(again)]
@@ -120,23 +121,23 @@ def test_a_thief_of_the_static_key_who_recorded_everything_opens_no_frame() -> N
     guesses = [b"", *pieces]
     secrets = [s for guess in guesses for s in session.first_secrets(secret_1 + guess)]
     assert not opened(session.frames, secrets + pieces)
-    # Only the ephemeral private key, which no one kept, would have told him.
+    # Only the ephemeral private key, which nobody stored, opens the frames.
     secret_2 = SUITE.decrypt(session.head[2:], ephemeral.hpke, info=answer_info)
     assert opened(session.frames, session.first_secrets(secret_1 + secret_2)) == set(session.frames)
 
 
-def test_after_the_handshake_neither_side_keeps_what_led_to_its_keys() -> None:
+def test_handshake_secrets_are_dropped_by_both_sides() -> None:
     session = Session(VerifierKey.generate())
-    device_secret, ephemeral = session.kept_back
+    device_secret, ephemeral = session.device_secrets
     assert ephemeral is not None
     answer_info = b"ugsd channel answer\2" + sha256(session.hello).digest()
     secret_2 = SUITE.decrypt(session.head[2:], ephemeral.hpke, info=answer_info)
     first = session.first_secrets(device_secret + secret_2)
-    gone = {device_secret, secret_2, first[1], *(key for s in first for key in ratchet(s, 1))}
+    dropped = {device_secret, secret_2, first[1], *(key for s in first for key in ratchet(s, 1))}
     for side in (session.device, session.verifier):
         found = in_memory(side)
-        assert first[0] in found, "of the direction that has had no frame yet, the secret is there"
-        assert not gone & set(found)
+        assert first[0] in found, "the secret of the unused direction is still there"
+        assert not dropped & set(found)
     session.device.close()
     assert not set(in_memory(session.device)) & {first[0], *ratchet(first[0])}
     assert session.device._ephemeral is None
@@ -144,9 +145,7 @@ def test_after_the_handshake_neither_side_keeps_what_led_to_its_keys() -> None:
 
 @pytest.mark.parametrize("side", ["device", "verifier"])
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_thief_of_the_secrets_in_memory_opens_later_frames_but_none_before(
-    side: str, after: int
-) -> None:
+def test_stolen_memory_opens_no_earlier_frame(side: str, after: int) -> None:
     session = Session(VerifierKey.generate())
     session.talk(after)
     before = session.frames
@@ -157,7 +156,7 @@ def test_a_thief_of_the_secrets_in_memory_opens_later_frames_but_none_before(
     assert opened(session.frames, stolen) == set(session.frames) - set(before)
 
 
-def test_a_key_of_one_frame_opens_no_other() -> None:
+def test_frame_key_opens_no_other_frame() -> None:
     session = Session(VerifierKey.generate())
     direction = session.device._outgoing
     assert direction is not None
@@ -168,7 +167,7 @@ def test_a_key_of_one_frame_opens_no_other() -> None:
     assert all(one != two for one, two in pairwise(keys))
 
 
-def test_a_thief_of_one_sessions_memory_reads_nothing_of_the_next() -> None:
+def test_stolen_memory_opens_no_later_session() -> None:
     key = VerifierKey.generate()
     old = Session(key)
     old.talk(1)
@@ -179,4 +178,4 @@ def test_a_thief_of_one_sessions_memory_reads_nothing_of_the_next() -> None:
     secrets = [s for piece in stolen for s in new.first_secrets(offer[:32] + piece)]
     assert not opened(new.frames, stolen + secrets)
     old.talk(1)
-    assert opened(old.frames, stolen), "it is the old session that he reads on"
+    assert opened(old.frames, stolen), "the old session stays readable"

@@ -1,4 +1,4 @@
-"""Text of others is shown as text wherever a command prints it: no escape, no markup, no link."""
+"""Foreign text is printed as plain text by every command: no escape, no markup, no link."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = {
     "style": "[bold red]bob",
     "emoji": ":warning:",
 }
-"""What rich takes for markup; each may be in a user's name."""
+"""Markup of rich; each may be in a user's name."""
 TRICKS = {
     **NAMES,
     "clear": "a\x1b[2Jb",
@@ -42,9 +42,9 @@ TRICKS = {
     "lines": "a\nugsd: the log verifies",
     "bytes": "a\udcffb",
 }
-"""What no line of output may hold as it is."""
+"""Text that no line of output may contain unescaped."""
 STYLES = re.compile(r"\x1b\[[0-9;]*m|\r(\x1b\[1A)?\x1b\[2K|\x1b\[\?25[hl]")
-"""What rich writes of its own: styles, and a progress bar that goes over itself."""
+"""What rich itself writes: styles, and a progress bar that overwrites itself."""
 
 
 def require_plain(output: str, trick: str) -> None:
@@ -70,10 +70,10 @@ PLACES: dict[str, Run] = {
     "setting value": lambda t, d: ugsd(
         ["budget", "show", "--config", str(written(d / "a.toml", f"traffic_shape = {toml(t)}\n"))]
     ),
-    "inherits": lambda t, d: ugsd(
+    "preset": lambda t, d: ugsd(
         [
             "budget", "show", "--config",
-            str(written(d / "a.toml", f"[users.ada]\ninherits = {toml(t)}\n")),
+            str(written(d / "a.toml", f"[users.ada]\npreset = {toml(t)}\n")),
         ]
     ),
     "table name": lambda t, d: ugsd(
@@ -108,7 +108,7 @@ PLACES: dict[str, Run] = {
             "--format", "json",
         ]
     ),
-    "kept logs": lambda t, d: ugsd(
+    "known logs": lambda t, d: ugsd(
         [
             "audit", "fleet", str(written(d / "r.json", "{}")),
             "--known", str(written(d / "kept.json", json.dumps({"logs": {t: {"key": t}}}))),
@@ -136,22 +136,22 @@ def written_tiles(folder: Path, note: str) -> Path:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", TRICKS)
-def test_commands_obey_no_foreign_text(
+def test_commands_escape_foreign_text(
     place: str, name: str, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("UGSD_HOME", str(tmp_path / "home"))
     PLACES[place](TRICKS[name], tmp_path)
-    told = capsys.readouterr()
-    require_plain(told.out + told.err, TRICKS[name])
+    printed = capsys.readouterr()
+    require_plain(printed.out + printed.err, TRICKS[name])
 
 
 @pytest.fixture(params=NAMES)
 def used(
     request: pytest.FixtureRequest, new_captioner: Any, voice: NDArray[Any], tmp_path: Path
 ) -> tuple[Path, str]:
-    """A home from which a caption of a user with such a name left."""
+    """A home from which a caption of a user with such a name was sent."""
     user = NAMES[request.param]
     with new_captioner(user=user) as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
@@ -180,14 +180,14 @@ def test_users_named_like_markup_are_shown(
     for command in COMMANDS:
         mine = [] if command[:2] in (["audit", "show"], ["audit", "verify"]) else ["--user", user]
         assert ugsd([*command, "--home", str(home), *mine]) == 0
-        told = capsys.readouterr()
-        require_plain(told.out + told.err, user)
+        printed = capsys.readouterr()
+        require_plain(printed.out + printed.err, user)
         if command in (["audit", "show"], ["budget", "show"]):
-            assert user in STYLES.sub("", told.out)
+            assert user in STYLES.sub("", printed.out)
 
 
 @pytest.mark.parametrize("name", sorted(set(TRICKS) - {"bytes"}))
-def test_a_ledger_of_any_names_is_shown(
+def test_ledger_with_hostile_names_is_shown(
     name: str,
     new_captioner: Any,
     voice: NDArray[Any],
@@ -207,12 +207,12 @@ def test_a_ledger_of_any_names_is_shown(
     db.close()
     for command in (["show"], ["show", "--json"], ["verify"], ["report", "--format", "md"]):
         ugsd(["audit", *command, "--home", str(home)])
-        told = capsys.readouterr()
-        require_plain(told.out + told.err, trick)
+        printed = capsys.readouterr()
+        require_plain(printed.out + printed.err, trick)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals")
-def test_a_terminal_gets_no_link(used: tuple[Path, str]) -> None:
+def test_hostile_name_prints_no_terminal_link(used: tuple[Path, str]) -> None:
     import pty
 
     home, user = used

@@ -1,4 +1,4 @@
-"""A malicious verifier: whatever it answers, the device makes its caption and says why it is so."""
+"""For any answer of a malicious verifier, the device makes its caption and gives the reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REASONS = re.compile(
 
 
 class HostileVerifier:
-    """Greets as the fake does, then answers blocks, and now and then hellos, with anything."""
+    """Greets as the fake does, then answers blocks, and sometimes hellos, with hostile messages."""
 
     def __init__(self, fake: Any, rng: Random) -> None:
         self.fake, self.rng = fake, rng
@@ -68,7 +68,7 @@ class HostileVerifier:
         return answer
 
     def answer(self, channel: ServerChannel, shape: TrafficShape) -> bytes | None:
-        """A sealed hostile plaintext, a damaged frame, raw bytes, or silence."""
+        """Return a sealed hostile plaintext, a damaged frame, raw bytes, or silence."""
         way = self.rng.random()
         if way < 0.02:
             return None
@@ -80,15 +80,15 @@ class HostileVerifier:
 
 
 @pytest.mark.slow
-def test_a_thousand_hostile_answers_each_end_in_the_drafters_own_caption_and_a_stable_reason(
+def test_thousand_hostile_answers_end_in_local_captions(
     new_captioner: Callable[..., Captioner],
     fake: Any,
     drafter: ScriptedDrafter,
     voice: NDArray[np.float32],
     tmp_path: Path,
 ) -> None:
-    with Captioner(drafter) as alone:
-        own = alone.caption(voice, 16_000).text
+    with Captioner(drafter) as local:
+        own = local.caption(voice, 16_000).text
     hostile, reasons = HostileVerifier(fake, Random(11)), Counter[str]()
     while hostile.answers < _ANSWERS:
         home = tmp_path / f"home {hostile.answers}"  # a new budget
@@ -99,7 +99,7 @@ def test_a_thousand_hostile_answers_each_end_in_the_drafters_own_caption_and_a_s
             for _ in range(25):
                 caption = captioner.caption(voice, 16_000)
                 theirs = {token.source for token in caption.tokens} & _VERIFIERS_WORDS
-                assert caption.text == own or theirs, "none but words of a sound verdict"
+                assert caption.text == own or theirs, "only words of a sound verdict may replace it"
                 why = why_of(caption.unverified_reason)
                 assert why is not None
                 assert _REASONS.fullmatch(why), why

@@ -1,4 +1,4 @@
-"""Law 1 in ordinary company: several captioners in one process, commands in that process, other
+"""Law 1 under concurrency: several captioners in one process, commands in that process, other
 programs that come and go, forks, kills, and homes that are moved or replaced while in use."""
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import pytest
 from ugsd_privacy.audit.bodies import BodyReader, Epoch
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.audit.verify import verify_log
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger, LedgerRow, LedgerView
 from ugsd_privacy.protocol.channel import HELLO_BYTES
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 
 @dataclass
 class Log:
-    """What was read so far of one home's log."""
+    """What was read of one home's log so far."""
 
     records: dict[bytes, int] = field(default_factory=dict)
     """Leaf by the SHA-256 of its frame."""
@@ -54,7 +54,7 @@ class Log:
     """Their secrets, so that each is unsealed once."""
 
     def update(self, home: Path) -> None:
-        """Read what was committed since, on a connection of this moment's own."""
+        """Read what was committed since, through a new connection."""
         path = home / "ledger/ledger.sqlite3"
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as db:
             rows = db.execute(
@@ -75,17 +75,17 @@ class Log:
 
 
 class Logs:
-    """Asks the log at the home's path, and those that were moved away, about each frame.
+    """Looks each frame up in the log at the home's path and in those that were moved.
 
-    A frame counts as logged by a home that was moved away only if its leaf stood there when that
-    was done: whatever was written to it later is nobody's log.
+    A frame counts as logged by a moved home only if its leaf existed when the home was moved: what
+    was written there later is in no log.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._lock = Lock()
         self._logs: dict[tuple[int, int], Log] = {}
-        self._away: dict[Path, int] = {}
+        self._moved: dict[Path, int] = {}
         self.unlogged = 0
         self.seen: Counter[str] = Counter()
 
@@ -93,23 +93,23 @@ class Logs:
         digest = hashlib.sha256(payload).digest()
         with self._lock:
             if self._is_at(self.home, digest):
-                self.seen["at home"] += 1
-            elif any(self._is_at(home, digest, size) for home, size in self._away.items()):
-                self.seen["moved with it"] += 1
+                self.seen["current"] += 1
+            elif any(self._is_at(home, digest, size) for home, size in self._moved.items()):
+                self.seen["moved"] += 1
             else:
                 self.unlogged += 1
         return None
 
     @contextmanager
-    def moving(self, away: Path) -> Iterator[None]:
-        """While the home is moved to ``away``; no frame passes meanwhile."""
+    def moving(self, moved_to: Path) -> Iterator[None]:
+        """Hold back all frames while the home is moved to ``moved_to``."""
         with self._lock:
             yield
-            self._away[away] = self._update(away).read
+            self._moved[moved_to] = self._update(moved_to).read
 
     @contextmanager
     def moving_back(self) -> Iterator[None]:
-        """While the home is moved back to its place."""
+        """Hold back all frames while the home is moved back."""
         with self._lock:
             yield
 
@@ -128,7 +128,7 @@ class Logs:
 
 
 class Crowd:
-    """A device and other programs over one home, before a recording proxy."""
+    """A device and other programs on one home, in front of a recording proxy."""
 
     def __init__(self, folder: Path, url: str, key: str) -> None:
         self.home, self._key = folder / "home", key
@@ -146,7 +146,7 @@ class Crowd:
         self._stack.close()
 
     def device(self) -> subprocess.Popen[str]:
-        """The device, begun if there is none."""
+        """Return the device, which is started if there is none."""
         if self._device is None:
             self._device = subprocess.Popen(
                 [sys.executable, str(DEVICE), self.proxy.url, self._key, str(self.home)],
@@ -157,7 +157,7 @@ class Crowd:
         return self._device
 
     def start(self, captions: int, *, commands: bool = False, fork: bool = False) -> None:
-        """Let the device work; :meth:`finish` waits for it."""
+        """Give the device work; :meth:`finish` waits for it."""
         home = ["--home", str(self.home)]
         task = {
             "captions": captions,
@@ -177,7 +177,7 @@ class Crowd:
         return report
 
     def kill(self) -> None:
-        """End the device in the middle of whatever it does."""
+        """Kill the device in the middle of its work."""
         device, self._device = self._device, None
         if device is not None:
             device.kill()
@@ -185,7 +185,7 @@ class Crowd:
 
     @contextmanager
     def readers(self, count: int) -> Iterator[None]:
-        """Other programs that look at the home meanwhile."""
+        """Run other programs that read the home meanwhile."""
         command = [sys.executable, str(READER), str(self.home)]
         others = [subprocess.Popen([*command, str(seed)]) for seed in range(count)]
         try:
@@ -196,7 +196,7 @@ class Crowd:
                 other.wait()
 
     def frames(self) -> int:
-        """How many application frames the proxy saw."""
+        """Return the number of application frames that the proxy saw."""
         return sum(len(each.of(BINARY)) for each in self.proxy.conversations)
 
 
@@ -208,36 +208,36 @@ def crowd(run_server: Any, tmp_path: Path) -> Iterator[Crowd]:
 
 
 def move_and_back(crowd: Crowd, choose: random.Random, name: str) -> None:
-    away = crowd.home.with_name(name)
-    with crowd.logs.moving(away):
-        crowd.home.rename(away)
+    moved_to = crowd.home.with_name(name)
+    with crowd.logs.moving(moved_to):
+        crowd.home.rename(moved_to)
     sleep(choose.uniform(0, 0.3))
     with crowd.logs.moving_back():
-        if not crowd.home.exists():  # else the device began with a new one meanwhile
-            away.rename(crowd.home)
+        if not crowd.home.exists():  # else the device has created a new one meanwhile
+            moved_to.rename(crowd.home)
 
 
 def move_for_good(crowd: Crowd, choose: random.Random, name: str) -> None:
-    away = crowd.home.with_name(name)
-    with crowd.logs.moving(away):
-        crowd.home.rename(away)
+    moved_to = crowd.home.with_name(name)
+    with crowd.logs.moving(moved_to):
+        crowd.home.rename(moved_to)
 
 
 def replace_by_copy(crowd: Crowd, choose: random.Random, name: str) -> None:
-    """As a backup that was just made, and put in its place while the device runs on."""
-    away, copy = crowd.home.with_name(name), crowd.home.with_name(f"{name}-copy")
+    """Put a fresh backup in the home's place while the device runs on."""
+    moved_to, copy = crowd.home.with_name(name), crowd.home.with_name(f"{name}-copy")
     with closing(sqlite3.connect(crowd.home / "ledger/ledger.sqlite3")) as db:
         db.execute("BEGIN IMMEDIATE")  # nobody writes, or the copy would be torn
         # By another process: copying in this one would drop that lock.
         subprocess.run(["cp", "-a", crowd.home, copy], check=True)
-    with crowd.logs.moving(away):
-        crowd.home.rename(away)
+    with crowd.logs.moving(moved_to):
+        crowd.home.rename(moved_to)
         copy.rename(crowd.home)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_frame_leaves_that_no_log_has(crowd: Crowd) -> None:
+def test_every_frame_sent_is_in_a_log(crowd: Crowd) -> None:
     choose, moves = random.Random(13), (move_and_back, move_for_good, replace_by_copy)
     episodes = 0
     while crowd.frames() < FRAMES:
@@ -255,7 +255,7 @@ def test_no_frame_leaves_that_no_log_has(crowd: Crowd) -> None:
             crowd.kill()
     crowd.start(1)  # so that there is a log at the home, wherever the last kill was
     assert crowd.finish()["frames"]
-    assert crowd.logs.unlogged == 0, "frames left that no log has"
+    assert crowd.logs.unlogged == 0, "frames were sent that no log has"
     assert crowd.frames() == crowd.logs.seen.total() >= FRAMES
     assert episodes >= 3 * len(moves), "too few of each kind"
     assert crowd.reasons.pop("ledger_moved", 0), "no home was moved under a caption"
@@ -271,7 +271,7 @@ def test_no_frame_leaves_that_no_log_has(crowd: Crowd) -> None:
         assert view.users() == ["ada", "bob"]
 
 
-def test_the_crowds_logs_would_miss_an_unlogged_frame(crowd: Crowd) -> None:
+def test_unlogged_frame_would_be_noticed(crowd: Crowd) -> None:
     crowd.start(1)
     crowd.finish()
     seen = crowd.logs.seen.total()
@@ -282,17 +282,17 @@ def test_the_crowds_logs_would_miss_an_unlogged_frame(crowd: Crowd) -> None:
 
 REFUSED = {"ledger_unavailable": 2}
 DELETIONS: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
-    "home": (shutil.rmtree, {}),  # the device begins as a new process would: with a new ledger
+    "home": (shutil.rmtree, {}),  # like a new process, the device starts a new ledger
     "ledger": (lambda home: shutil.rmtree(home / "ledger"), REFUSED),
-    # It is still open, so closing the ledger saves it, and the device goes on with a whole one.
+    # It is still open, so closing the ledger saves it, and the device continues with it.
     "log of the ledger": (lambda home: (home / "ledger/ledger.sqlite3-wal").unlink(), {}),
     "anchor": (lambda home: (home / "ledger.anchor").unlink(), REFUSED),
 }
-"""What is deleted, and the reasons that captions have for good."""
+"""What is deleted, and the lasting reasons of captions."""
 
 
 @pytest.mark.parametrize("what", DELETIONS)
-def test_what_is_deleted_under_a_device_stops_it(crowd: Crowd, what: str) -> None:
+def test_deleting_files_under_a_device_stops_it(crowd: Crowd, what: str) -> None:
     delete, reasons = DELETIONS[what]
     crowd.start(1)
     crowd.finish()

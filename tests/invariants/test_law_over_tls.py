@@ -1,4 +1,4 @@
-"""Law 1 over TLS: behind it the same bytes, before it nothing but TLS."""
+"""Law 1 over TLS: the same bytes inside, and nothing but TLS outside."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from tests.doubles.listener import Listener
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 from tests.doubles.tls import certify
 from tests.invariants.law_world import (
     CLIP,
     USER,
     World,
-    assert_all_is_accounted_for,
+    assert_every_byte_is_logged,
     waveforms,
 )
 
@@ -29,46 +30,23 @@ HANDSHAKE, APPLICATION = 22, 23  # RFC 8446 section 5.1
 RECORD_TYPES = {20, 21, HANDSHAKE, APPLICATION}
 
 
-class TlsFront:
-    """Keeps what a device sends, and passes it on to ``port`` without its TLS."""
+class TlsFront(Listener):
+    """Records what a device sends, and relays it to ``port`` without its TLS."""
 
     def __init__(self, port: int, folder: Path) -> None:
+        super().__init__()
         self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self.certificate = folder / "certificate.pem"
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*certify(self.certificate, folder / "key.pem"))
-        self._threads = [threading.Thread(target=self._accept)]
         self.raw = bytearray()
         """All that the device sent, as a network sees it."""
 
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> TlsFront:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                device, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(device,))
-            self._threads.append(thread)
-            thread.start()
+    def serve(self, device: socket.socket) -> list[threading.Thread]:
+        return [threading.Thread(target=self._serve, args=(device,))]
 
     def _serve(self, device: socket.socket) -> None:
-        """One connection, its TLS in memory, so that its bytes are seen."""
+        """Serve one connection with its TLS in memory, so that its bytes are seen."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(incoming, outgoing, server_side=True)
         with device, socket.create_connection(("127.0.0.1", self._port)) as proxy:
@@ -96,7 +74,7 @@ class TlsFront:
 
 
 def tls_records(raw: bytes) -> list[tuple[int, int]]:
-    """Type and length of each record."""
+    """Return type and length of each record."""
     found = []
     while raw:
         length = int.from_bytes(raw[3:5], "big")
@@ -117,7 +95,7 @@ def world(run_server: Any, voice: NDArray[np.float32], tmp_path: Path) -> Iterat
         world.close()
 
 
-def test_over_tls_the_same_bytes_leave_and_a_network_sees_nothing_but_tls(
+def test_network_sees_only_tls_and_log_agrees(
     world: World, voice: NDArray[np.float32], tmp_path: Path
 ) -> None:
     with TlsFront(world.proxy.port, tmp_path) as front:
@@ -129,7 +107,7 @@ def test_over_tls_the_same_bytes_leave_and_a_network_sees_nothing_but_tls(
         assert report["stopped"] == []
         (conversation,) = world.proxy.finished()
         port = front.port
-    assert_all_is_accounted_for(conversation, port)
+    assert_every_byte_is_logged(conversation, port)
     assert [frame.record for frame in conversation.of(BINARY)] == world.verified_records()
     records = tls_records(bytes(front.raw))
     assert {kind for kind, _ in records} <= RECORD_TYPES

@@ -1,5 +1,5 @@
-"""Law 1 on real speech, with the bundled drafter and verifier: nothing that was heard is in what
-leaves, in any form that it might have there."""
+"""Law 1 on real speech, with the bundled drafter and verifier: nothing derived from the audio is
+sent, in any form that it might have."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.doubles.recording_proxy import BINARY, RecordingProxy
 from tests.invariants.law_world import (
     USER,
     World,
-    assert_all_is_accounted_for,
+    assert_every_byte_is_logged,
     waveforms,
 )
 
 PACKAGE = Path(ugsd_sdk.__file__).parent
 TITLE, ARTIST = "canary of a title", "canary of an artist"
-ACQUAINTANCE = 3
+ENROLMENT = 3
 CHUNK_BYTES = 8
-"""Long enough that no such chunk is met by chance in the few kilobytes that leave."""
+"""Long enough that no such chunk occurs by chance in the few kilobytes that are sent."""
 
 
 def as_chunks(values: NDArray[Any], every: int = 1) -> Iterator[bytes]:
-    """Pieces of numbers as floats of three sizes and as bytes on three scales."""
+    """Yield pieces of numbers as floats of three sizes and as bytes on three scales."""
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
     top = np.abs(flat).max()
     forms = [flat.astype(kind) for kind in (np.float16, np.float32, np.float64)]
@@ -45,12 +45,12 @@ def as_chunks(values: NDArray[Any], every: int = 1) -> Iterator[bytes]:
         step = max(1, CHUNK_BYTES // form.itemsize)
         for start in range(0, form.size - step, step * every):
             piece = form[start : start + step]
-            if np.unique(piece).size > step // 2:  # a run of one value tells nothing
+            if np.unique(piece).size > step // 2:  # a run of one value is no evidence
                 yield piece.tobytes()
 
 
 def mel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Whisper's log-mel spectrogram: 80 bands, windows of 25 ms every 10 ms."""
+    """Return Whisper's log-mel spectrogram: 80 bands, windows of 25 ms every 10 ms."""
     power = librosa.feature.melspectrogram(
         y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=80
     )
@@ -84,8 +84,8 @@ def world(run_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         world.close()
 
 
-def heard(world: World) -> Iterator[bytes]:
-    """All that the device made of the clips before the door, in pieces."""
+def derived_pieces(world: World) -> Iterator[bytes]:
+    """Yield pieces of everything that the device derives from the clips before the egress."""
     drafter = OnnxDrafter(PACKAGE / "starter")
     drafter.load()
     profile: SpeakerProfile = EMPTY_PROFILE
@@ -103,33 +103,34 @@ def heard(world: World) -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-def test_nothing_that_was_heard_of_real_speech_is_in_what_leaves(world: World) -> None:
-    captions = ACQUAINTANCE + 4
+def test_nothing_derived_from_audio_is_sent(world: World) -> None:
+    captions = ENROLMENT + 4
     report = world.run(captions=captions, drafter="starter")
     assert report is not None
     assert report["stopped"] == []
     assert report["connected"] == [["127.0.0.1", world.proxy.port]]
-    assert report["unverified_reason"][ACQUAINTANCE:] == [None] * 4
+    assert report["unverified_reason"][ENROLMENT:] == [None] * 4
     (conversation,) = world.proxy.finished()
-    assert_all_is_accounted_for(conversation, world.proxy.port)
+    assert_every_byte_is_logged(conversation, world.proxy.port)
     records = world.verified_records()
     assert [frame.record for frame in conversation.of(BINARY)] == records
     with_states = [record for record in records if record.state_positions]
     assert len(with_states) >= 4
-    left = bytes(conversation.raw) + b"".join(world.messages)
+    sent = bytes(conversation.raw) + b"".join(world.messages)
     for text in (USER, "canary", TITLE, ARTIST, *(text for text in report["texts"])):
-        assert text.encode() not in left
-        assert base64.b64encode(text.encode()).rstrip(b"=") not in left
-    pieces = set(heard(world))
+        assert text.encode() not in sent
+        assert base64.b64encode(text.encode()).rstrip(b"=") not in sent
+    pieces = set(derived_pieces(world))
     assert len(pieces) > 20_000
-    windows = {left[at : at + CHUNK_BYTES] for at in range(len(left))}
-    found = [piece for piece in pieces if piece[:CHUNK_BYTES] in windows and piece in left]
-    assert found == [], "something of what was heard left"
+    windows = {sent[at : at + CHUNK_BYTES] for at in range(len(sent))}
+    found = [piece for piece in pieces if piece[:CHUNK_BYTES] in windows and piece in sent]
+    assert found == [], "something derived from the audio was sent"
     assert next(iter(waveforms(read_clip(world.clips[0], None, target_rate=16_000)))) in pieces
 
 
-def test_a_piece_of_what_was_heard_would_be_found(world: World) -> None:
-    """Each form, were it sent as a message's payload, is among the pieces that are looked for."""
+def test_planted_audio_piece_would_be_found(world: World) -> None:
+    """Each form, if it were sent as a message's payload, is among the pieces that are searched
+    for."""
     samples = read_clip(world.clips[0], None, target_rate=16_000)
     spectrum = mel(samples)
     pieces = set(as_chunks(spectrum))

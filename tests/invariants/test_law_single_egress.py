@@ -1,4 +1,4 @@
-"""Law 1, from outside: a recording proxy sees every byte that leaves and asks the log about it."""
+"""Law 1 from outside: a recording proxy sees every byte that is sent and looks it up in the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.invariants.law_world import (
     CLIP,
     USER,
     World,
-    assert_all_is_accounted_for,
+    assert_every_byte_is_logged,
     waveforms,
 )
 
@@ -47,12 +47,12 @@ def world(
 
 
 def names(world: World) -> Iterator[bytes]:
-    """Of the user and their files, in the forms in which they might leave."""
+    """Yield names of the user and their files, in the forms in which they might be sent."""
     for text in (USER, CLIP, str(world.home), str(world.clip), "canary"):
         yield from (text.encode(), base64.b64encode(text.encode()).rstrip(b"="))
 
 
-def test_every_byte_that_captioning_sends_was_in_the_log_before(world: World, voice: Voice) -> None:
+def test_every_byte_sent_was_logged_before(world: World, voice: Voice) -> None:
     for _ in range(2):
         report = world.run(captions=3)
         assert report is not None
@@ -65,23 +65,23 @@ def test_every_byte_that_captioning_sends_was_in_the_log_before(world: World, vo
             "subprocess.Popen",
             "open",
             "os.mkdir",
-        ], "the guard lets things through"
+        ], "the guard does not stop everything"
     conversations, records = world.proxy.finished(), world.verified_records()
     sent = [frame for conversation in conversations for frame in conversation.of(BINARY)]
     for conversation in conversations:
-        assert_all_is_accounted_for(conversation, world.proxy.port)
+        assert_every_byte_is_logged(conversation, world.proxy.port)
         assert len(conversation.of(PONG)) == len(conversation.of(CLOSE)) == 1
-    assert [frame.record for frame in sent] == records, "each record once, in order, none besides"
+    assert [frame.record for frame in sent] == records, "each record exactly once, in order"
     assert [record.kind for record in records] == (["hello"] + ["block"] * 15) * 2
     assert sum(len(frame.payload) for frame in sent) == sum(r.frame_bytes for r in records)
     blocks = [decode_device_message(message) for message in world.messages]
     carried = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
     assert [[getattr(block, name) for name in carried] for block in blocks] == [
         [getattr(record, name) for name in carried] for record in records if record.kind == "block"
-    ], "what the server reads is what the owner reads in the log"
-    left = b"".join(bytes(conversation.raw) for conversation in conversations)
+    ], "the server reads what the log records"
+    sent_bytes = b"".join(bytes(conversation.raw) for conversation in conversations)
     for secret in [*names(world), *waveforms(voice)]:
-        assert secret not in left + b"".join(world.messages)
+        assert secret not in sent_bytes + b"".join(world.messages)
 
 
 ANYTHING = {"send", "half a send", "anchor", "sql BEGIN IMMEDIATE", "sql COMMIT"}
@@ -91,9 +91,7 @@ FIRST_TIME = {"open ledger.sqlite3", "open ledger.anchor", "os.link .log.key"}
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("shape", ["padded", "constant"])
-def test_a_device_killed_at_any_durable_step_sent_nothing_that_its_log_lacks(
-    world: World, tmp_path: Path, shape: str
-) -> None:
+def test_killed_device_sent_nothing_unlogged(world: World, tmp_path: Path, shape: str) -> None:
     captions, doubtful = {"padded": (1, [15]), "constant": (2, [0, None])}[shape]
     report = world.run(captions=captions, shape=shape, doubtful=doubtful)
     assert report is not None
@@ -109,11 +107,11 @@ def test_a_device_killed_at_any_durable_step_sent_nothing_that_its_log_lacks(
         world.run(captions=captions, shape=shape, doubtful=doubtful, kill=kill)
         seen = world.proxy.finished()[before:]
         for conversation in seen:
-            assert_all_is_accounted_for(conversation, world.proxy.port, cut=step == "half a send")
+            assert_every_byte_is_logged(conversation, world.proxy.port, cut=step == "half a send")
         sent = [frame.record for c in seen for frame in c.of(BINARY)]
         logged = world.verified_records()
         assert sent == logged[: len(sent)], step
-        assert len(logged) - len(sent) <= 1, "more than the passage that it died in was charged"
+        assert len(logged) - len(sent) <= 1, "more than the interrupted egress was charged"
         lost += len(logged) - len(sent)
         report = world.run(captions=1, shape=shape, doubtful=[0])
         assert report is not None
@@ -124,13 +122,13 @@ def test_a_device_killed_at_any_durable_step_sent_nothing_that_its_log_lacks(
 
 
 LAST_BLOCK = 20
-DOUBTS: list[list[int | None]] = [[None], [0], [LAST_BLOCK], [None, 10, 0], [5, None]]
+DOUBTFUL: list[list[int | None]] = [[None], [0], [LAST_BLOCK], [None, 10, 0], [5, None]]
 """For each caption of a run: the position of its first doubtful block, or none."""
 
 
-def test_in_constant_shape_captions_look_alike_whether_or_not_they_escalate(world: World) -> None:
+def test_constant_shape_hides_whether_captions_escalate(world: World) -> None:
     kinds = []
-    for doubtful in DOUBTS:
+    for doubtful in DOUBTFUL:
         report = world.run(captions=3, shape="constant", doubtful=doubtful)
         assert report is not None
         firsts = [doubtful[i % len(doubtful)] for i in range(3)]
@@ -138,13 +136,13 @@ def test_in_constant_shape_captions_look_alike_whether_or_not_they_escalate(worl
             None if first in {None, LAST_BLOCK} else "constant_shape" for first in firsts
         ]
         kinds += ["hello"] + ["cover" if first is None else "block" for first in firsts]
-    looks = []
+    shapes = []
     for conversation in world.proxy.finished():
-        assert_all_is_accounted_for(conversation, world.proxy.port)
+        assert_every_byte_is_logged(conversation, world.proxy.port)
         sizes = [len(frame.payload) for frame in conversation.of(BINARY)]
-        looks.append((sizes, conversation.answer_sizes()))
-    sent, answered = looks[0]
-    assert looks == [looks[0]] * len(DOUBTS), "a network sees no difference"
+        shapes.append((sizes, conversation.answer_sizes()))
+    sent, answered = shapes[0]
+    assert shapes == [shapes[0]] * len(DOUBTFUL), "a network sees no difference"
     assert sent == [HELLO_BYTES] + [CONSTANT_FRAME_BYTES] * 3
     assert answered[1:] == [CONSTANT_FRAME_BYTES] * 3
     records = world.verified_records()
@@ -152,7 +150,7 @@ def test_in_constant_shape_captions_look_alike_whether_or_not_they_escalate(worl
     assert all(not record.tokens for record in records if record.kind == "cover")
 
 
-def test_the_proxy_would_see_an_unlogged_byte(world: World) -> None:
+def test_proxy_would_notice_an_unlogged_byte(world: World) -> None:
     with connect(world.proxy.url, compression=None, proxy=None) as connection:
         connection.send(b"a voice")
         connection.send("a name")
@@ -160,4 +158,4 @@ def test_the_proxy_would_see_an_unlogged_byte(world: World) -> None:
     assert [frame.record for frame in conversation.of(BINARY, 0x1)] == [None, None]
     assert b"User-Agent" in conversation.request
     with pytest.raises(AssertionError):
-        assert_all_is_accounted_for(conversation, world.proxy.port)
+        assert_every_byte_is_logged(conversation, world.proxy.port)

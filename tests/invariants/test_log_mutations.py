@@ -1,4 +1,4 @@
-"""A ledger's file under flipped bits: the log is told to be wrong, or what it says is the same."""
+"""Flipped bits in a ledger's file: verification fails, or the log's contents are unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OneConnection:
 
     @contextmanager
     def changed(self, table: str, column: str, row: tuple[Any, ...], value: str) -> Iterator[None]:
-        """With another value, in SQL, in one cell of the row with this key."""
+        """Set one cell of the row with this key to another value, given in SQL."""
         keys = " AND ".join(f"{key} = ?" for key in KEYS[table])
         self.db.execute("BEGIN")
         try:
@@ -47,7 +47,7 @@ class OneConnection:
             self.db.execute("ROLLBACK")
 
     def cells(self, table: str) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
-        """Column, key of the row, and value; texts as bytes."""
+        """Yield column, key of the row, and value; texts as bytes."""
         keys = KEYS[table]
         found = self.db.execute(f"SELECT * FROM {table}")
         columns = [name for name, *_ in found.description]
@@ -57,7 +57,7 @@ class OneConnection:
 
 
 def flips(value: Any) -> Iterator[str]:
-    """Every value, in SQL, that differs in one bit."""
+    """Yield every value, in SQL, that differs in one bit."""
     match value:
         case int():
             yield from (str(value ^ 1 << bit) for bit in range(63))
@@ -77,22 +77,22 @@ def flipped_bits(data: bytes) -> Iterator[bytes]:
 
 
 def leaf_of(table: str, key: tuple[Any, ...]) -> int | None:
-    """Which leaf is to be named."""
+    """Return the leaf that the error must name."""
     if table == "nodes":
         level, position = key
         return (position + 1 << level) - 1
     return key[0] if table in {"leaves", "charges", "epochs"} else None
 
 
-def said(path: Path) -> list[list[tuple[object, ...]]]:
-    """All that the log's tables hold."""
+def contents_of(path: Path) -> list[list[tuple[object, ...]]]:
+    """Return everything that the log's tables hold."""
     with closing(sqlite3.connect(path)) as db:
         return [db.execute(f"SELECT * FROM {table}").fetchall() for table in LOG_TABLES]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", LOG_TABLES)
-def test_every_flipped_bit_of_every_value_of_the_log_is_found_and_named(world, table: str) -> None:
+def test_every_flipped_bit_in_the_log_is_detected(world, table: str) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     for tokens in (1, 2):
@@ -122,16 +122,14 @@ def test_every_flipped_bit_of_every_value_of_the_log_is_found_and_named(world, t
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_of_the_ledgers_file_is_found_or_changes_nothing_that_the_log_says(
-    world, tmp_path: Path
-) -> None:
+def test_flipped_bit_in_ledger_file_is_never_accepted(world, tmp_path: Path) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     for tokens in range(1, 7):
         egress.seal_block(world.channel, caption, world.escalation(tokens))
     note = egress.checkpoint()
     world.ledger.close()  # folds the write-ahead log into the file
-    whole, truth = world.ledger.path.read_bytes(), said(world.ledger.path)
+    whole, truth = world.ledger.path.read_bytes(), contents_of(world.ledger.path)
     folder = tmp_path / "flipped"
     folder.mkdir(mode=0o700)
     chance, found = Random(5), 0
@@ -149,11 +147,11 @@ def test_a_flipped_bit_of_the_ledgers_file_is_found_or_changes_nothing_that_the_
         except (LogTampered, LedgerError):
             found += 1
         else:
-            assert said(path) == truth, f"byte {at}"
+            assert contents_of(path) == truth, f"byte {at}"
     assert found > FLIPS / 2
 
 
-def test_a_truncated_file_of_a_ledger_is_found(world, tmp_path: Path) -> None:
+def test_truncated_ledger_file_is_detected(world, tmp_path: Path) -> None:
     egress = world.egress()
     world.connect(egress)
     note = egress.checkpoint()

@@ -1,5 +1,5 @@
-"""A hundred thousand attempts to overspend: by failing disks, clocks, restarts, threads, processes
-and kills. What leaves is counted by the test itself, and held against the caps."""
+"""A hundred thousand attempts to overspend: with failing disks, clocks, restarts, threads,
+processes and kills. The test itself counts what is sent, and compares it with the caps."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger, Uptime
-from ugsd_privacy.tlog.log_keys import LogKey
 
 HOUR_S = 3600.0
 FAULTY, CROWDED = 60_000, 40_000
@@ -29,7 +29,7 @@ CAPS = BudgetLimits.without_caps(
 
 
 class Faulty:
-    """A connection that fails at a chosen statement, before it takes effect or after."""
+    """A connection that fails at a chosen statement, before or after it takes effect."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.real = db
@@ -56,7 +56,7 @@ class Faulty:
 
 
 def tokens_within_an_hour(sent: list[tuple[float, int]]) -> int:
-    """The most tokens that left within any hour of uptime."""
+    """Return the most tokens that were sent within any hour of uptime."""
     most = first = total = 0
     for at_s, tokens in sent:
         total += tokens
@@ -69,7 +69,7 @@ def tokens_within_an_hour(sent: list[tuple[float, int]]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_no_fault_of_disk_clock_or_machine_overspends(
+def test_disk_and_clock_faults_never_overspend(
     new_world: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     choose = random.Random(20)
@@ -89,7 +89,7 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
         event = choose.random()
         if event < 0.02:  # the clock is set, forward or back
             world.now_s = max(0.0, world.now_s + choose.uniform(-400, 400) * HOUR_S)
-        elif event < 0.023:  # the machine starts anew
+        elif event < 0.023:  # the machine restarts
             boot, uptime_s = boot + 1, choose.uniform(0, 100)
             world.ledger.close()
             world.ledger.open()
@@ -129,7 +129,7 @@ def test_no_fault_of_disk_clock_or_machine_overspends(
     assert {"blocks_per_caption", "frames_per_day", "blocks_per_lifetime"} <= set(outcomes)
     assert max(by_caption.values()) <= 3
     assert max(blocks.values()) <= 500
-    # Any hour meets two numbered ones at most, whatever the clock was set to.
+    # Any hour overlaps at most two numbered ones, whatever the clock was set to.
     assert max(map(tokens_within_an_hour, since_boot.values())) <= 2 * 60
     assert world.verified().total.blocks >= blocks.total()
     world.ledger.close()
@@ -142,7 +142,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.keys.owner import OwnerKey
@@ -156,7 +156,7 @@ owner = OwnerKey.generate().public
 
 
 def device(attempts, user):
-    # Says of each block that it may leave, before anything else happens.
+    # Reports each block that may be sent, before anything else happens.
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
         limits = BudgetLimits.without_caps(blocks_per_lifetime=cap)
         egress = Egress(
@@ -210,7 +210,7 @@ def lines_of(*crowd: Any) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_no_crowd_of_processes_and_threads_overspends(tmp_path: Path) -> None:
+def test_processes_and_threads_never_overspend(tmp_path: Path) -> None:
     each = CROWDED // 8
     crowd = [
         start(tmp_path, kills=0, attempts=each, threads=4, cap=1500, seed=seed) for seed in (1, 2)
@@ -226,14 +226,14 @@ def test_no_crowd_of_processes_and_threads_overspends(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
-def test_no_kill_anywhere_overspends_or_sends_what_the_log_lacks() -> None:
-    # On the fastest disk there is, so that kills meet every moment of a passage.
+def test_kills_never_overspend_or_send_unlogged_frames() -> None:
+    # On the fastest disk there is, so that kills hit every moment of an egress.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         crowd = start(Path(folder), kills=600, attempts=0, threads=1, cap=40, seed=3)
         lines = list(lines_of(crowd))
         sent = Counter(line[1] for line in lines if line[0] == "sent")
-        assert any(line[0] == "refused" for line in lines), "no cap was met"
+        assert any(line[0] == "refused" for line in lines), "no cap was reached"
         assert max(sent.values()) <= 40
         with Ledger(Path(folder) / "ledger", anchor=Path(folder) / "anchor") as ledger:
             summary = verify_log(ledger, LogKey.generate().public)

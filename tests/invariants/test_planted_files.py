@@ -1,4 +1,4 @@
-"""What another user planted is not used, though its mode lets nobody else in."""
+"""Files planted by another user are not used, even with a private mode."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ReportRejected, WitnessUnavailable
+from ugsd_privacy.keys.witness import open_witness
 from ugsd_privacy.reports.known_logs import KnownLogs
-from ugsd_privacy.tlog.witness_state import open_witness
 from ugsd_sdk.cli import main
 from ugsd_sdk.errors import ConfigError, ProfileError
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile
@@ -21,23 +21,23 @@ pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
 )
 
-STRANGER = 12345
+OTHER_USER = 12345
 PLANTED = "belongs to user id 12345"
 
 
 def plant(path: Path) -> None:
-    """Give a file or a folder with all within it to another user."""
+    """Give a file, or a folder with its contents, to another user."""
     for each in [path, *path.rglob("*")]:
-        os.chown(each, STRANGER, STRANGER, follow_symlinks=False)
+        os.chown(each, OTHER_USER, OTHER_USER, follow_symlinks=False)
 
 
-def test_a_planted_home_is_not_used(
+def test_planted_home_is_not_used(
     new_captioner: Any, voice: NDArray[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with new_captioner() as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
     home = tmp_path / "home"
-    os.chown(home, STRANGER, STRANGER)
+    os.chown(home, OTHER_USER, OTHER_USER)
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
         assert caption.usage.num_blocks == 0
@@ -60,7 +60,7 @@ def test_planted_settings_are_refused(tmp_path: Path) -> None:
         Settings.load(path)
 
 
-def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:
+def test_planted_speaker_profile_is_not_used(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path / "habits", "ada", b"ears")
     file.add(np.ones(3, dtype=np.float32))
     assert file.read().count == 1
@@ -71,13 +71,13 @@ def test_a_planted_habit_is_not_used(tmp_path: Path) -> None:
         ProfileFile(tmp_path / "habits", "ada", b"ears").add(np.ones(3, dtype=np.float32))
 
 
-def test_a_planted_witness_is_refused(tmp_path: Path) -> None:
+def test_planted_witness_is_refused(tmp_path: Path) -> None:
     open_witness(tmp_path / "witness")
-    os.chown(tmp_path / "witness" / "witness.sqlite3", STRANGER, STRANGER)
+    os.chown(tmp_path / "witness" / "witness.sqlite3", OTHER_USER, OTHER_USER)
     with pytest.raises(WitnessUnavailable, match=PLANTED):
         open_witness(tmp_path / "witness")
     os.chown(tmp_path / "witness" / "witness.sqlite3", 0, 0)
-    os.chown(tmp_path / "witness", STRANGER, STRANGER)
+    os.chown(tmp_path / "witness", OTHER_USER, OTHER_USER)
     with pytest.raises(WitnessUnavailable, match=PLANTED):
         open_witness(tmp_path / "witness")
 

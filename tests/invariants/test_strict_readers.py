@@ -1,4 +1,4 @@
-"""Readers of foreign data: a value of another type than is written down is refused, everywhere."""
+"""Readers of foreign data refuse every value of another type than declared."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.files.key_files import to_text
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import (
     _LABEL,
     _PREFIX,
@@ -43,7 +44,6 @@ from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.cli.audit_verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
@@ -106,7 +106,7 @@ def from_file(read: Callable[[Path], object], name: str) -> Callable[[Any, Path]
 
 
 def signed_and_read(data: bytes) -> KeyManifest:
-    """A manifest of any content that its root signed, as a device reads it."""
+    """Sign any content as a manifest with its root, and read it as a device does."""
     signature = ROOT.sign(data, label=_LABEL)
     return verify_manifest(
         to_text(ROOT.public.raw + signature + data, _PREFIX), pin=ROOT.public.pin
@@ -114,7 +114,7 @@ def signed_and_read(data: bytes) -> KeyManifest:
 
 
 def announced(item: Any) -> object:
-    """What a device reads of the child that it starts as its verifier."""
+    """Return what a device reads from the child that it starts as its verifier."""
 
     class Child(EmbeddedVerifier):
         def _command(self) -> list[str]:
@@ -177,7 +177,7 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
     ),
 }
 IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
-    "kept": (
+    "known logs": (
         dumped(
             KnownLogs(
                 logs={
@@ -187,7 +187,7 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
         ),
         from_file(KnownLogs.load, "kept.json"),
     ),
-    "gate": (
+    "rejection predictor": (
         file_of(STARTER, "gate.json", _RejectionPredictorFile),
         from_file(RejectionPredictor.load, "gate.json"),
     ),
@@ -200,7 +200,7 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
             "leakage.json",
         ),
     ),
-    "quality": (
+    "risk calibration": (
         file_of(STARTER, "quality.json", RiskCalibration) | {"weights": {}},  # of the empty folder
         from_file(lambda path: RiskCalibration.load(path.parent), "quality.json"),
     ),
@@ -231,7 +231,7 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
 
 
 def lookalikes(value: object) -> list[Any]:
-    """What a lax reader takes for ``value``."""
+    """Return values that a lax reader accepts instead of ``value``."""
     if isinstance(value, bool):
         return [int(value), float(value), str(value).lower()]
     if isinstance(value, int):
@@ -242,8 +242,8 @@ def lookalikes(value: object) -> list[Any]:
 
 
 def changed(item: Any) -> Iterator[tuple[str, Any]]:
-    """``item`` with one scalar at a time replaced by each of its look-alikes; of long arrays the
-    first elements."""
+    """Yield ``item`` with one scalar at a time replaced by each of its look-alikes, and only in the
+    first elements of long arrays."""
     if isinstance(item, dict):
         for key, value in item.items():
             yield from ((f".{key}{at}", {**item, key: new}) for at, new in changed(value))
@@ -257,7 +257,7 @@ def changed(item: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("name", IN_MEMORY)
-def test_readers_take_no_other_type(name: str) -> None:
+def test_readers_refuse_other_types(name: str) -> None:
     item, read = IN_MEMORY[name]
     read(item)
     for at, other in changed(item):
@@ -265,11 +265,11 @@ def test_readers_take_no_other_type(name: str) -> None:
             read(other)
         except REFUSALS:
             continue
-        pytest.fail(f"{name}{at} was taken")
+        pytest.fail(f"{name}{at} was accepted")
 
 
 @pytest.mark.parametrize("name", IN_FILES)
-def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
+def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
     item, read = IN_FILES[name]
     read(item, tmp_path)
     for at, other in changed(item):
@@ -277,7 +277,7 @@ def test_readers_of_files_take_no_other_type(name: str, tmp_path: Path) -> None:
             read(other, tmp_path)
         except REFUSALS:
             continue
-        pytest.fail(f"{name}{at} was taken")
+        pytest.fail(f"{name}{at} was accepted")
 
 
 OWN = {
@@ -285,7 +285,7 @@ OWN = {
     "AuditSettings", "Settings", "WithEnvironment",
     "CaptionToken", "Latency", "CaptionUsage", "_Result", "Caption", "BlockDecision",  # results
 }  # fmt: skip
-"""Models that read nobody else's data: settings are text where they come from the environment."""
+"""Models that read nobody else's data: settings are text if they come from the environment."""
 
 
 def models() -> Iterator[type[BaseModel]]:
@@ -303,13 +303,13 @@ def models() -> Iterator[type[BaseModel]]:
 
 
 def test_every_model_of_foreign_data_is_strict() -> None:
-    """Parts of reports are lax where we make them, and read strictly."""
+    """Parts of reports are lax when we make them, and read strictly."""
     lax = {model for model in models() if not issubclass(model, StrictModel | Part | Guarantee)}
     assert {model.__name__ for model in lax} <= OWN
 
 
-def test_a_literal_number_cannot_be_declared() -> None:
-    with pytest.raises(TypeError, match="a Literal of a number takes others too"):
+def test_literal_number_cannot_be_declared() -> None:
+    with pytest.raises(TypeError, match="use exactly"):
 
         class Loose(StrictModel):
             version: Annotated[Literal[1] | None, Field()]

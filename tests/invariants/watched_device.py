@@ -1,15 +1,15 @@
-"""Devices that watch themselves and may kill themselves, each in a process of its own.
+"""Devices that watch themselves and may kill themselves, each in its own process.
 
 Reads tasks, JSON line by line, and answers each with a line. A task has url, key, home, user,
 clips, captions, shape, drafter, and ``doubtful``: for each caption in turn the position from which
-on blocks escalate, or null. And perhaps ``kill``: at which of its steps the device dies; it then
-answers null. Else it answers with the captions' texts and reasons for degradation, whom it
-connected to, what it was stopped from, and its steps.
+on blocks escalate, or null. It may have ``kill``: the step at which the device dies; it then
+answers null. Otherwise it answers with the captions' texts and reasons for being unverified, the
+addresses it connected to, the actions it was stopped from, and its steps.
 
 A *step* is whatever leaves a trace on a disk or a wire: a statement to SQLite, a file opened for
 writing, made, renamed or removed, the anchor's mark, and each write to a socket, which may also be
 cut in the middle. Each is counted before it happens, so that dying at a step is dying after the one
-before. Devices are forked off one process that has imported everything, so that a hundred deaths
+before. Devices are forked from one process that has imported everything, so that a hundred deaths
 take seconds.
 """
 
@@ -54,7 +54,7 @@ _CHANGES = {  # event: which of its arguments are paths
 
 
 class Guard:
-    """An audit hook that stops, and remembers, whatever captioning has no business with."""
+    """An audit hook that stops, and records, whatever captioning must not use."""
 
     def __init__(self, address: tuple[str, int], home: Path) -> None:
         self._address = address
@@ -65,7 +65,7 @@ class Guard:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._allows(event, arguments):
             self.stopped.append(event)
-            raise PermissionError(f"captioning has no business with {event}")
+            raise PermissionError(f"captioning must not use {event}")
         if event == "socket.connect":
             self.connected.append(arguments[1])
 
@@ -80,10 +80,10 @@ class Guard:
             return False
         if event == "open":
             path, _, flags = arguments
-            return not flags & _WRITES or self._is_at_home(path)
-        return all(map(self._is_at_home, arguments[: _CHANGES.get(event, 0)]))
+            return not flags & _WRITES or self._is_in_home(path)
+        return all(map(self._is_in_home, arguments[: _CHANGES.get(event, 0)]))
 
-    def _is_at_home(self, path: object) -> bool:
+    def _is_in_home(self, path: object) -> bool:
         if isinstance(path, int):  # a descriptor, whose opening was judged
             return True
         if not isinstance(path, (str, bytes, os.PathLike)):
@@ -100,7 +100,8 @@ class Steps:
         self._kill = kill
 
     def __call__(self, name: str) -> bool:
-        """Whether it is the last one; a caller that can do half of it does, then dies."""
+        """Return whether this is the last step; a caller that can do half of it does so, then
+        dies."""
         self.names.append(name)
         return len(self.names) - 1 == self._kill
 
@@ -112,7 +113,7 @@ class Steps:
             self.die()
 
     def watch(self) -> None:
-        """Count from now on."""
+        """Start counting."""
         steps = self
 
         class Watched(sqlite3.Connection):
@@ -142,17 +143,17 @@ class Steps:
             return send_now(peer, data, *flags)
 
         Anchor.write, socket.socket.send = write, send  # type: ignore[method-assign, assignment]
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_event)
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and arguments[2] & _WRITES:
             self.or_die(f"open {os.path.basename(str(arguments[0]))}")  # noqa: PTH119
         elif event in _CHANGES and event != "sqlite3.connect":
             self.or_die(f"{event} {os.path.basename(str(arguments[0]))}")  # noqa: PTH119
 
 
-def try_what_is_forbidden(elsewhere: Path) -> None:
-    """So that a test sees that the guard stands."""
+def attempt_forbidden_actions(elsewhere: Path) -> None:
+    """Attempt forbidden actions, so that a test sees that the guard works."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     attempts: list[Callable[[], object]] = [
         lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),
@@ -170,7 +171,7 @@ def try_what_is_forbidden(elsewhere: Path) -> None:
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """One device's life."""
+    """Run one device."""
     ladder, doubtful = itertools.cycle(Disclosure), itertools.cycle(task["doubtful"])
     doubted_from: int | None = None
 
@@ -199,7 +200,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         ),
     )
     if task["drafter"]:
-        captioner.load()  # its libraries have business with files that captioning has not
+        captioner.load()  # its libraries open files that captioning must not
     steps.watch()
     sys.addaudithook(guard)
     with captioner:
@@ -207,7 +208,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         clips = itertools.cycle(task["clips"])
         captions = [captioner.caption(next(clips)) for _ in range(task["captions"])]
     stopped = list(guard.stopped)
-    try_what_is_forbidden(home.parent)
+    attempt_forbidden_actions(home.parent)
     return {
         "unverified_reason": [c.unverified_reason and c.unverified_reason.code for c in captions],
         "texts": [caption.text for caption in captions],

@@ -1,4 +1,4 @@
-"""``make audit`` tells "no known vulnerability" from "nobody could be asked"."""
+"""``make audit`` distinguishes "no known vulnerability" from "no service could be queried"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAULTY = {
 UNKNOWN = {"name": "numpy", "skip_reason": "not found"}
 
 
-def answered(monkeypatch: pytest.MonkeyPatch, *lines: dict[str, Any], **changes: Any) -> None:
+def answer_with(monkeypatch: pytest.MonkeyPatch, *lines: dict[str, Any], **changes: Any) -> None:
     fields = {"args": [], "returncode": 0, "stdout": json.dumps({"dependencies": lines}),
               "stderr": ""} | changes  # fmt: skip
     done = subprocess.CompletedProcess[str](**fields)
@@ -26,31 +26,33 @@ def answered(monkeypatch: pytest.MonkeyPatch, *lines: dict[str, Any], **changes:
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "said"),
+    ("lines", "code", "printed"),
     [
-        ([CLEAN], 0, "1 versions asked about, 0 faults"),
-        ([CLEAN, FAULTY], 1, "pyyaml 6.0.4: PYSEC-1; mended in 6.0.5"),
+        ([CLEAN], 0, "1 versions checked, 0 vulnerabilities"),
+        ([CLEAN, FAULTY], 1, "pyyaml 6.0.4: PYSEC-1; fixed in 6.0.5"),
         ([CLEAN, UNKNOWN], 3, "NOT AUDITED: numpy"),
         ([FAULTY, UNKNOWN], 1, "NOT AUDITED: numpy"),
-        ([UNKNOWN], 3, "no advisory service could be asked"),
-        ([], 3, "no advisory service could be asked"),
+        ([UNKNOWN], 3, "no advisory service could be queried"),
+        ([], 3, "no advisory service could be queried"),
     ],
 )
-def test_vulnerable_and_unasked_are_told_apart(
+def test_vulnerable_and_unchecked_packages_are_distinguished(
     lines: list[dict[str, Any]],
     code: int,
-    said: str,
+    printed: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answered(monkeypatch, *lines)
+    answer_with(monkeypatch, *lines)
     assert main(["base.lock"]) == code
-    assert said in capsys.readouterr().out
+    assert printed in capsys.readouterr().out
 
 
-def test_a_network_that_fails_is_no_vulnerability(
+def test_network_failure_is_not_a_vulnerability(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answered(monkeypatch, returncode=1, stdout="", stderr="Traceback\nConnectionError: no route\n")
+    answer_with(
+        monkeypatch, returncode=1, stdout="", stderr="Traceback\nConnectionError: no route\n"
+    )
     assert main(["base.lock"]) == 3
-    assert "could be asked: ConnectionError: no route" in capsys.readouterr().out
+    assert "could be queried: ConnectionError: no route" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from ugsd_privacy.errors import BudgetExceeded
 
 DELTA = 1e-6
 ONE = dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=1)
-"""What a state costs under noise of four clip norms."""
+"""Privacy cost of a state with noise of four clip norms."""
 COUNTED = [cap for cap in CAPS if not cap.startswith("epsilon")]
 
 usages = st.builds(
@@ -23,7 +23,7 @@ usages = st.builds(
     tokens=st.integers(0, 20),
     frames=st.integers(0, 20),
     bytes=st.integers(0, 20),
-    spend=st.sampled_from([0, ONE, 3 * ONE, dp.UNBOUNDED_COST]),
+    privacy_cost=st.sampled_from([0, ONE, 3 * ONE, dp.UNBOUNDED_COST]),
 )
 caps = {cap: st.none() | st.integers(0, 40) for cap in CAPS}
 limits = st.builds(BudgetLimits, **caps)
@@ -31,7 +31,7 @@ used = st.fixed_dictionaries(dict.fromkeys(WINDOWS, usages))
 
 
 @given(limits, usages, used)
-def test_a_passed_check_leaves_no_cap_overspent(
+def test_passed_check_exceeds_no_cap(
     limits: BudgetLimits, wanted: Usage, used: dict[str, Usage]
 ) -> None:
     def passes(cap: str) -> bool:
@@ -40,8 +40,8 @@ def test_a_passed_check_leaves_no_cap_overspent(
         if limit is None:
             return True
         if measure == "epsilon":
-            total = used[window].spend + wanted.spend
-            return not wanted.spend or dp.epsilon_of_privacy_cost(total, DELTA) <= limit
+            total = used[window].privacy_cost + wanted.privacy_cost
+            return not wanted.privacy_cost or dp.epsilon_of_privacy_cost(total, DELTA) <= limit
         more = getattr(wanted, measure)
         return bool(more == 0 or getattr(used[window], measure) + more <= limit)
 
@@ -59,7 +59,7 @@ def test_a_passed_check_leaves_no_cap_overspent(
 
 
 @pytest.mark.parametrize("cap", COUNTED)
-def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
+def test_each_cap_may_be_used_up_exactly(cap: str) -> None:
     limits = BudgetLimits.without_caps(**{cap: 5})
     two, three = (Usage(n, n, n, n) for n in (2, 3))
     check_caps(limits, three, dict.fromkeys(WINDOWS, two))
@@ -69,32 +69,32 @@ def test_each_cap_refuses_by_its_name_and_may_be_used_up(cap: str) -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_a_cap_on_epsilon_may_be_used_up_and_no_more(window: str) -> None:
+def test_epsilon_cap_may_be_used_up_exactly(window: str) -> None:
     cap = f"epsilon_per_{window}"
     three = dp.epsilon_of_privacy_cost(3 * ONE, DELTA)
     limits = BudgetLimits.without_caps(**{cap: three})
-    check_caps(limits, Usage(spend=ONE), {window: Usage(spend=2 * ONE)})
+    check_caps(limits, Usage(privacy_cost=ONE), {window: Usage(privacy_cost=2 * ONE)})
     with pytest.raises(BudgetExceeded, match=cap) as refusal:
-        check_caps(limits, Usage(spend=ONE), {window: Usage(spend=3 * ONE)})
+        check_caps(limits, Usage(privacy_cost=ONE), {window: Usage(privacy_cost=3 * ONE)})
     assert refusal.value.used == three
-    check_caps(limits, Usage(blocks=1), {window: Usage(spend=3 * ONE)})
+    check_caps(limits, Usage(blocks=1), {window: Usage(privacy_cost=3 * ONE)})
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_a_cap_on_epsilon_keeps_states_without_noise_in(window: str) -> None:
+def test_epsilon_cap_blocks_states_without_noise(window: str) -> None:
     limits = BudgetLimits.without_caps(**{f"epsilon_per_{window}": 1e300})
     with pytest.raises(BudgetExceeded, match="epsilon") as refusal:
-        check_caps(limits, Usage(spend=dp.UNBOUNDED_COST), {window: Usage()})
+        check_caps(limits, Usage(privacy_cost=dp.UNBOUNDED_COST), {window: Usage()})
     assert refusal.value.wanted == float("inf")
 
 
-def test_a_window_that_is_not_charged_has_no_caps() -> None:
+def test_window_that_is_not_charged_has_no_caps() -> None:
     check_caps(BudgetLimits(bytes_per_caption=0), Usage(bytes=10), {"day": Usage()})
 
 
-def test_zero_lets_nothing_leave_and_none_anything() -> None:
+def test_zero_blocks_everything_and_none_blocks_nothing() -> None:
     closed = BudgetLimits.without_caps(**dict.fromkeys(CAPS, 0))
-    for wanted in (Usage(blocks=1), Usage(frames=1), Usage(spend=1)):
+    for wanted in (Usage(blocks=1), Usage(frames=1), Usage(privacy_cost=1)):
         with pytest.raises(BudgetExceeded):
             check_caps(closed, wanted, dict.fromkeys(WINDOWS, Usage()))
     huge = Usage(2**60, 2**60, 2**60, 2**60, dp.UNBOUNDED_COST)
@@ -114,13 +114,13 @@ def test_zero_lets_nothing_leave_and_none_anything() -> None:
         {"delta": None},
     ],
 )
-def test_unknown_or_senseless_caps_are_refused(wrong: dict[str, object]) -> None:
+def test_unknown_or_invalid_caps_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         BudgetLimits.model_validate(wrong)
 
 
 @given(limits, st.dictionaries(st.sampled_from(CAPS), st.integers(0, 40)))
-def test_the_owners_caps_only_tighten(limits: BudgetLimits, own: dict[str, int]) -> None:
+def test_owner_caps_only_tighten(limits: BudgetLimits, own: dict[str, int]) -> None:
     both = limits.with_stricter_caps(own)
     for cap in CAPS:
         set_caps = [v for v in (getattr(limits, cap), own.get(cap)) if v is not None]
@@ -128,21 +128,19 @@ def test_the_owners_caps_only_tighten(limits: BudgetLimits, own: dict[str, int])
 
 
 @given(limits, used)
-def test_what_is_left_and_what_was_used_make_the_cap(
-    limits: BudgetLimits, used: dict[str, Usage]
-) -> None:
-    left = limits.remaining(used)
-    assert set(left) == {cap for cap in CAPS if getattr(limits, cap) is not None}
-    for cap, value in left.items():
+def test_remaining_and_used_add_up_to_cap(limits: BudgetLimits, used: dict[str, Usage]) -> None:
+    remaining = limits.remaining(used)
+    assert set(remaining) == {cap for cap in CAPS if getattr(limits, cap) is not None}
+    for cap, value in remaining.items():
         measure, window = cap.split("_per_")
-        spent = used[window].measured(measure, DELTA)
-        assert value == max(0, getattr(limits, cap) - spent)
+        amount = used[window].measured(measure, DELTA)
+        assert value == max(0, getattr(limits, cap) - amount)
 
 
 @given(usages, usages, usages)
-def test_usage_adds_up_in_any_order_and_never_past_unbounded(a: Usage, b: Usage, c: Usage) -> None:
+def test_usage_addition_is_commutative_and_bounded(a: Usage, b: Usage, c: Usage) -> None:
     assert (a + b) + c == a + (b + c) == c + b + a
-    assert (a + b).spend <= dp.UNBOUNDED_COST
+    assert (a + b).privacy_cost <= dp.UNBOUNDED_COST
     assert (a + b).measured("epsilon", DELTA) >= a.measured("epsilon", DELTA)
 
 
@@ -157,10 +155,10 @@ RANGES = {
 
 @settings(max_examples=25)
 @given(st.data())
-def test_no_sequence_of_passages_overspends(
+def test_no_sequence_of_egress_exceeds_a_cap(
     new_world: Callable[[Path], object], data: st.DataObject
 ) -> None:
-    """Held against a count of what the server opened, kept by this test."""
+    """The test itself counts what the server opens, and compares it with the caps."""
     drawn = {
         cap: data.draw(st.none() | st.integers(*RANGES[cap.split("_per_")[0]])) for cap in CAPS
     }
@@ -168,13 +166,13 @@ def test_no_sequence_of_passages_overspends(
     limits = BudgetLimits.without_caps(**drawn)
     with tempfile.TemporaryDirectory() as directory:
         world = new_world(Path(directory) / "ledger")
-        spent: dict[tuple[str, object], Usage] = {}
+        usage: dict[tuple[str, object], Usage] = {}
 
-        def count(cost: Usage, caption: bytes | None) -> None:
+        def count(amount: Usage, caption: bytes | None) -> None:
             hour = int(world.now_s // 3600)
             windows = [("hour", hour), ("day", hour // 24), ("lifetime", 0)]
             for window in windows + ([("caption", caption)] if caption else []):
-                spent[window] = spent.get(window, Usage()) + cost
+                usage[window] = usage.get(window, Usage()) + amount
 
         with world.ledger:
             egress = world.egress(limits=limits, sigma=sigma)
@@ -196,10 +194,10 @@ def test_no_sequence_of_passages_overspends(
                     except BudgetExceeded:
                         continue
                     assert world.server.open(frame.data)
-                    spend = dp.UNBOUNDED_COST if sigma is None else size * ONE
-                    count(Usage(1, size, 1, len(frame.data), spend), caption.id)
-                    assert egress.usage(caption) == spent["caption", caption.id]
-        for (window, _), total in spent.items():
+                    cost = dp.UNBOUNDED_COST if sigma is None else size * ONE
+                    count(Usage(1, size, 1, len(frame.data), cost), caption.id)
+                    assert egress.usage(caption) == usage["caption", caption.id]
+        for (window, _), total in usage.items():
             for measure in MEASURES:
                 cap = drawn[f"{measure}_per_{window}"]
                 assert cap is None or total.measured(measure, DELTA) <= cap

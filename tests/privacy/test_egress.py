@@ -14,6 +14,7 @@ from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.protocol.channel import (
     CONSTANT_FRAME_BYTES,
     HELLO_BYTES,
@@ -27,12 +28,11 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     decode_device_message,
 )
-from ugsd_privacy.tlog.log_keys import LogKey
 
 NO_LIMITS = BudgetLimits.without_caps()
 
 
-def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
+def test_received_block_equals_escalation_and_record(world) -> None:
     egress = world.egress(user="ada", clip_norm=2.0)
     caption = world.connect(egress)
     escalation = dataclasses.replace(world.escalation(), disclosure=Disclosure.ALL_STATES)
@@ -48,16 +48,16 @@ def test_what_arrives_is_what_was_escalated_and_what_was_logged(world) -> None:
     assert (record.user, record.time_s, record.clip_norm) == ("ada", int(world.now_s), 2.0)
     assert (record.tokens, record.state_positions) == (block.tokens, block.state_positions)
     assert record.disclosure is Disclosure.ALL_STATES
-    spent = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
-    assert (record.charge, record.before["caption"]) == (spent, Usage().counts)
+    cost = Usage(1, 5, 1, len(frame.data), UNBOUNDED_COST)
+    assert (record.charge, record.before["caption"]) == (cost, Usage().counts)
     assert {record.before[window] for window in ("hour", "day", "lifetime")} == {
         (0, 0, 1, HELLO_BYTES, 0)
     }
-    assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + spent
+    assert egress.used()["day"] == Usage(frames=1, bytes=HELLO_BYTES) + cost
     assert (record.sigma, record.spend) == (None, UNBOUNDED_COST)
 
 
-def test_every_byte_that_leaves_is_a_leafs(world) -> None:
+def test_every_sent_byte_is_in_a_leaf(world) -> None:
     egress = world.egress()
     hello_bytes = 0
     frames = []
@@ -71,7 +71,7 @@ def test_every_byte_that_leaves_is_a_leafs(world) -> None:
     assert [frame.record for frame in frames] == [1, 2, 4, 5]
 
 
-def test_tokens_alone_carry_no_states(world) -> None:
+def test_tokens_disclosure_sends_no_states(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     none = np.zeros((0, 16), np.float32)
@@ -85,7 +85,7 @@ def test_tokens_alone_carry_no_states(world) -> None:
 @pytest.mark.parametrize(
     "cap", ["blocks_per_caption", "tokens_per_caption", "frames_per_caption", "bytes_per_caption"]
 )
-def test_a_refused_block_leaves_channel_ledger_and_other_captions_alone(world, cap: str) -> None:
+def test_refused_block_changes_no_channel_or_ledger(world, cap: str) -> None:
     limit = {"blocks": 1, "tokens": 5, "frames": 1, "bytes": 256}[cap.split("_", maxsplit=1)[0]]
     egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: limit}))
     caption = world.connect(egress)
@@ -102,14 +102,14 @@ def test_a_refused_block_leaves_channel_ledger_and_other_captions_alone(world, c
     assert world.verified().size == 3
 
 
-def test_a_hello_beyond_the_days_bytes_is_refused_and_may_be_tried_again(world) -> None:
+def test_hello_over_byte_cap_can_be_retried(world) -> None:
     egress = world.egress(limits=BudgetLimits(bytes_per_day=HELLO_BYTES - 1))
     with pytest.raises(BudgetExceeded, match="bytes_per_day"):
         egress.seal_hello(world.channel)
     assert world.egress().seal_hello(world.channel).record == 0
 
 
-def test_a_caption_carried_over_keeps_what_it_used(world) -> None:
+def test_continued_caption_keeps_its_usage(world) -> None:
     egress = world.egress(limits=BudgetLimits(blocks_per_caption=2))
     first = world.connect(egress)
     egress.seal_block(world.channel, first, world.escalation())
@@ -124,7 +124,7 @@ def test_a_caption_carried_over_keeps_what_it_used(world) -> None:
         egress.seal_block(world.channel, carried, world.escalation())
 
 
-def test_without_a_session_nothing_is_charged(world) -> None:
+def test_nothing_is_charged_without_session(world) -> None:
     egress = world.egress()
     caption = egress.begin_caption(world.channel)
     with pytest.raises(ChannelClosed):
@@ -132,7 +132,7 @@ def test_without_a_session_nothing_is_charged(world) -> None:
     assert egress.usage(caption) == Usage()
 
 
-def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
+def test_cover_is_charged_logged_and_empty(world) -> None:
     egress = world.egress(user="ada")
     caption = world.connect(egress)
     cover = egress.seal_cover_frame(world.channel, caption)
@@ -155,11 +155,11 @@ def test_a_cover_is_charged_and_logged_and_says_nothing(world) -> None:
 
 
 @pytest.mark.parametrize("cap", ["bytes_per_caption", "bytes_per_day"])
-def test_a_cap_of_bytes_stops_blocks_and_covers_alike(world, cap: str) -> None:
+def test_byte_cap_stops_blocks_and_covers_alike(world, cap: str) -> None:
     before = HELLO_BYTES if cap == "bytes_per_day" else 0
-    for left in (0, CONSTANT_FRAME_BYTES - 1):
-        limits = NO_LIMITS.model_copy(update={cap: before + left})
-        egress = world.egress(limits=limits, user=str(left))
+    for remaining in (0, CONSTANT_FRAME_BYTES - 1):
+        limits = NO_LIMITS.model_copy(update={cap: before + remaining})
+        egress = world.egress(limits=limits, user=str(remaining))
         caption = world.connect(egress)
         with pytest.raises(BudgetExceeded, match=cap):
             egress.seal_cover_frame(world.channel, caption)
@@ -170,7 +170,7 @@ def test_a_cap_of_bytes_stops_blocks_and_covers_alike(world, cap: str) -> None:
 
 
 @pytest.mark.parametrize("cap", ["blocks_per_caption", "tokens_per_caption", "blocks_per_day"])
-def test_where_a_block_is_refused_a_cover_may_go(world, cap: str) -> None:
+def test_cover_may_replace_refused_block(world, cap: str) -> None:
     egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: 0}))
     caption = world.connect(egress)
     with pytest.raises(BudgetExceeded):
@@ -179,7 +179,7 @@ def test_where_a_block_is_refused_a_cover_may_go(world, cap: str) -> None:
     assert decode_device_message(world.server.open(cover.data)) == Cover()
 
 
-def test_a_block_that_the_constant_frame_cannot_hold_is_refused_and_a_cover_may_go(world) -> None:
+def test_too_large_constant_block_can_become_cover(world) -> None:
     egress = world.egress(limits=NO_LIMITS)
     caption = world.connect(egress)
     sealed = world.channel.sealed_count
@@ -192,7 +192,7 @@ def test_a_block_that_the_constant_frame_cannot_hold_is_refused_and_a_cover_may_
     assert decode_device_message(world.server.open(cover.data)) == Cover()
 
 
-def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
+def test_cover_needs_a_caption_of_its_session(world) -> None:
     egress = world.egress()
     caption = egress.begin_caption(world.channel)
     with pytest.raises(ChannelClosed):
@@ -220,7 +220,7 @@ def test_a_cover_needs_a_session_and_one_of_its_captions(world) -> None:
         {"kind": "block"},
     ],
 )
-def test_a_record_of_a_cover_that_carries_anything_is_no_record(world, change) -> None:
+def test_cover_record_with_content_is_refused(world, change) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     cover = egress.seal_cover_frame(world.channel, caption)
@@ -255,7 +255,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
-def test_what_the_schema_or_the_disclosure_does_not_name_is_refused(world, change) -> None:
+def test_escalation_beyond_schema_or_disclosure_is_refused(world, change) -> None:
     egress = world.egress(limits=NO_LIMITS)
     caption = world.connect(egress)
     with pytest.raises(WireError):
@@ -263,7 +263,7 @@ def test_what_the_schema_or_the_disclosure_does_not_name_is_refused(world, chang
     assert world.server.open(egress.seal_block(world.channel, caption, BLOCK).data)
 
 
-def test_numpy_integers_are_integers(world) -> None:
+def test_numpy_integers_are_accepted(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     numbers = tuple(np.arange(6, 8))
@@ -273,7 +273,7 @@ def test_numpy_integers_are_integers(world) -> None:
     assert decode_device_message(world.server.open(frame.data)).tokens == (6, 7)
 
 
-def test_only_the_door_makes_a_sealed_frame(world) -> None:
+def test_only_egress_makes_a_sealed_frame(world) -> None:
     with pytest.raises(TypeError):
         SealedFrame(b"", 0)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="egress"):
@@ -295,12 +295,12 @@ def test_only_the_door_makes_a_sealed_frame(world) -> None:
         {"user": "Ada"},
     ],
 )
-def test_a_senseless_door_is_refused_when_it_is_built(world, wrong) -> None:
-    with pytest.raises(ValueError, match=r"must be|the name has|is called ada here"):
+def test_invalid_egress_settings_are_refused(world, wrong) -> None:
+    with pytest.raises(ValueError, match=r"must be|the name has|not in its normal form, ada"):
         world.egress(**wrong)
 
 
-def test_entropy_and_clock_are_the_callers(world) -> None:
+def test_entropy_and_clock_come_from_caller(world) -> None:
     egress = world.egress(entropy=lambda n: b"\5" * n)
     assert world.connect(egress).id == b"\5" * 16
     with world.ledger.reading() as view:
@@ -339,7 +339,7 @@ def test_receipts_verify_and_changed_receipts_do_not(world) -> None:
     assert egress.receipts(egress.begin_caption(world.channel)) == []
 
 
-def test_receipts_of_later_checkpoints_verify_too(world) -> None:
+def test_receipts_of_later_checkpoints_verify(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     for size in range(1, 8):
@@ -351,17 +351,17 @@ def test_receipts_of_later_checkpoints_verify_too(world) -> None:
     assert world.verified().checkpoints == 7
 
 
-def test_the_egress_seals_and_does_nothing_else() -> None:
+def test_egress_only_seals() -> None:
     methods = {name for name in vars(Egress) if not name.startswith("_")}
     assert methods == {"begin_caption", "seal_block", "seal_cover_frame", "seal_hello"}
 
 
-def test_a_door_is_cheap_to_build(tmp_path, world) -> None:
+def test_egress_constructor_is_cheap(tmp_path, world) -> None:
     Egress(ledger=world.ledger, owner=world.owner.public, limits=BudgetLimits())
     ClientChannel(world.verifier.public)
 
 
-def test_charges_wait_for_the_disk_and_checkpoints_do_not(world) -> None:
+def test_charges_wait_for_disk_checkpoints_do_not(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     database, commits = world.ledger._database, []
@@ -392,7 +392,7 @@ def test_charges_wait_for_the_disk_and_checkpoints_do_not(world) -> None:
         "UPDATE nodes SET hash = zeroblob(32) WHERE level = 0",
     ],
 )
-def test_a_door_that_signed_before_still_finds_what_was_altered_since(world, statement) -> None:
+def test_signer_detects_changes_since_last_checkpoint(world, statement) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, world.escalation())

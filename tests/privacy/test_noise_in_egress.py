@@ -1,4 +1,4 @@
-"""Noise as the door adds it, charges it and logs it."""
+"""The noise that the egress adds, charges and logs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def last_record(world) -> EgressRecord:
     return world.record(-1)
 
 
-def test_states_leave_with_fresh_noise_of_the_size_that_is_charged(world) -> None:
+def test_states_are_sent_with_fresh_charged_noise(world) -> None:
     egress = world.egress(sigma=0.25, limits=BudgetLimits.without_caps())
     caption = world.connect(egress)
     states = np.stack([sent_states(world, egress, caption)[0] for _ in range(300)])
@@ -47,7 +47,7 @@ def test_states_leave_with_fresh_noise_of_the_size_that_is_charged(world) -> Non
     assert record.spend == dp.privacy_cost(sensitivity=2.0, sigma=0.25, vectors=1)
 
 
-def test_noise_comes_of_the_callers_randomness_alone(world) -> None:
+def test_noise_uses_only_the_callers_randomness(world) -> None:
     twice = []
     for _ in range(2):
         egress = world.egress(sigma=1.0, entropy=lambda n: bytes(range(1, 200))[:n].ljust(n, b"k"))
@@ -55,16 +55,16 @@ def test_noise_comes_of_the_callers_randomness_alone(world) -> None:
     assert twice[0] == twice[1] != STATE.tobytes()
 
 
-def test_without_states_no_noise_is_charged(world) -> None:
+def test_no_noise_is_charged_without_states(world) -> None:
     egress = world.egress(sigma=1.0, limits=BudgetLimits.without_caps(epsilon_per_caption=0))
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, TOKENS)
     assert (last_record(world).sigma, last_record(world).spend) == (None, 0)
-    assert egress.usage(caption).spend == 0
+    assert egress.usage(caption).privacy_cost == 0
 
 
 @pytest.mark.parametrize("window", ["caption", "hour", "day", "lifetime"])
-def test_a_cap_on_epsilon_lets_so_many_states_out_and_no_more(world, window: str) -> None:
+def test_epsilon_cap_limits_number_of_states(world, window: str) -> None:
     three = dp.epsilon_of_privacy_cost(3 * ONE, DELTA)
     limits = BudgetLimits.without_caps(**{f"epsilon_per_{window}": three})
     egress = world.egress(sigma=4.0, limits=limits)
@@ -77,31 +77,31 @@ def test_a_cap_on_epsilon_lets_so_many_states_out_and_no_more(world, window: str
     egress.seal_block(world.channel, caption, TOKENS)
 
 
-def test_states_of_one_block_compose_like_blocks_of_one_state(world) -> None:
+def test_states_of_block_compose_like_single_states(world) -> None:
     egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps())
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, world.escalation(5))
-    five = egress.usage(caption).spend
+    five = egress.usage(caption).privacy_cost
     other = egress.begin_caption(world.channel)
     for _ in range(5):
         egress.seal_block(world.channel, other, SUMMARY)
-    assert abs(egress.usage(other).spend - five) <= 5
+    assert abs(egress.usage(other).privacy_cost - five) <= 5
     assert math.isclose(five / 1e9, 5 * (2 / 4.0) ** 2, rel_tol=1e-8)
 
 
-def test_noise_of_several_sizes_composes_in_one_budget(world) -> None:
+def test_noise_of_several_sizes_composes(world) -> None:
     sigmas = (1.0, 4.0, 0.5)
     for sigma in sigmas:
         egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
         sent_states(world, egress, world.connect(egress))
-    spent = world.egress(user="ada").used()["lifetime"].spend
+    spent = world.egress(user="ada").used()["lifetime"].privacy_cost
     assert spent == sum(dp.privacy_cost(sensitivity=2.0, sigma=s, vectors=1) for s in sigmas)
     mu = math.sqrt(sum((2 / s) ** 2 for s in sigmas))
     assert dp.delta_from_mu(epsilon=dp.epsilon_of_privacy_cost(spent, DELTA), mu=mu) <= DELTA
-    assert world.verified().total.spend == spent
+    assert world.verified().total.privacy_cost == spent
 
 
-def test_one_state_without_noise_leaves_nothing_to_bound(world) -> None:
+def test_one_state_without_noise_removes_the_bound(world) -> None:
     for sigma in (4.0, None, 4.0):
         egress = world.egress(sigma=sigma, user="ada", limits=BudgetLimits.without_caps())
         sent_states(world, egress, world.connect(egress))
@@ -111,6 +111,6 @@ def test_one_state_without_noise_leaves_nothing_to_bound(world) -> None:
 
 
 @pytest.mark.parametrize("sigma", [0, -1.0, 128.1, 1e300, float("nan"), float("inf")])
-def test_a_senseless_sigma_is_refused_when_the_door_is_built(world, sigma: float) -> None:
+def test_invalid_sigma_is_refused_by_constructor(world, sigma: float) -> None:
     with pytest.raises(ValueError, match="sigma"):
         world.egress(sigma=sigma)

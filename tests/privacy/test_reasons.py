@@ -1,4 +1,4 @@
-"""Reasons are values: stored without loss, and worded only where they are shown."""
+"""Reasons are values that are stored without loss and worded only when they are shown."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ WORDS = {
 
 
 @given(reasons())
-def test_a_reason_is_read_back_as_it_was(reason: Reason) -> None:
+def test_reason_survives_a_round_trip(reason: Reason) -> None:
     assert Reason.from_note(reason.to_json()) == reason
     assert Reason.from_fields(reason.to_fields()) == reason
 
 
 @pytest.mark.parametrize("reason", WORDS, ids=lambda reason: reason.code)
-def test_a_reason_reads_as_words_and_numbers(reason: Reason) -> None:
+def test_reason_text_has_words_and_numbers(reason: Reason) -> None:
     assert str(reason) == WORDS[reason]
 
 
 @pytest.mark.parametrize("code", ReasonCode)
-def test_every_code_has_words_of_its_own(code: ReasonCode) -> None:
+def test_every_code_has_a_unique_label(code: ReasonCode) -> None:
     labels = [reason_label(other) for other in ReasonCode]
     assert labels.count(reason_label(code)) == 1
     assert reason_text(as_reason(code)) == reason_label(code)
@@ -73,7 +73,7 @@ def test_every_code_has_words_of_its_own(code: ReasonCode) -> None:
         '{"code":"after_block","failure":' * 9 + "{}" + "}" * 9,
     ],
 )
-def test_a_foreign_note_is_kept_as_words(note: str) -> None:
+def test_unknown_note_becomes_words(note: str) -> None:
     assert Reason.from_note(note) == Reason(code=ReasonCode.OTHER, words=note)
 
 
@@ -84,13 +84,13 @@ def test_any_words_of_an_application_can_be_stored(words: str) -> None:
     assert Reason.from_note(reason.to_json()) == reason
 
 
-def test_numbers_of_numpy_become_pythons() -> None:
+def test_numpy_numbers_become_python_numbers() -> None:
     reason = Reason(code=ReasonCode.BELOW_THRESHOLD, value=np.float32(0.5), threshold=1)  # type: ignore[arg-type]
     assert Reason.from_note(reason.to_json()) == reason
     assert str(reason) == "sure: 0.5 below 1"
 
 
-def test_sentences_in_an_older_ledger_stay_readable(world) -> None:
+def test_sentences_in_older_ledger_stay_readable(world) -> None:
     reason = Reason(code=ReasonCode.DEADLINE)
     with world.ledger.as_owner() as owner:
         owner.append_decisions(

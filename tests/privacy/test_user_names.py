@@ -1,4 +1,4 @@
-"""A user has one name, however it was typed, so budgets cannot be had twice."""
+"""A user has one name however it is typed, so nobody gets a second budget."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from tests.privacy.output.test_plain_text import HIDDEN
         ("ǰ", "J\u030c"),
     ],
 )
-def test_one_user_has_one_name(name: str, other: str) -> None:
+def test_variants_of_a_name_are_one_user(name: str, other: str) -> None:
     assert normal_user(name) == normal_user(other)
 
 
-def test_lookalikes_of_two_scripts_stay_two() -> None:
+def test_lookalikes_of_two_scripts_stay_different() -> None:
     assert normal_user("ada") != normal_user("аda")
 
 
 @pytest.mark.parametrize("character", HIDDEN, ids=ascii)
-def test_a_hidden_character_is_refused(character: str) -> None:
+def test_hidden_character_is_refused(character: str) -> None:
     with pytest.raises(UserNameRefused):
         normal_user(f"a{character}b")
 
@@ -48,13 +48,13 @@ def test_blank_and_long_names_are_refused(name: str) -> None:
         normal_user(name)
 
 
-def test_a_name_is_bounded_before_it_is_folded() -> None:
+def test_name_is_bounded_before_it_is_folded() -> None:
     with pytest.raises(UserNameRefused):
         normal_user("\ufdfa" * 10**6)
 
 
 @given(st.text(max_size=30))
-def test_a_normal_name_is_its_own_form(name: str) -> None:
+def test_normal_name_is_its_own_normal_form(name: str) -> None:
     try:
         normal = normal_user(name)
     except UserNameRefused:

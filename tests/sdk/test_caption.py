@@ -1,4 +1,4 @@
-"""A caption's JSON holds the whole caption."""
+"""A caption's JSON contains the whole caption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKENS = st.builds(
 GUARANTEES = st.builds(
     Guarantee.from_privacy_cost, st.sampled_from((1, 10**6, 10**12, UNBOUNDED_COST)), st.just(1e-6)
 )
-COSTS = st.builds(
+USAGES = st.builds(
     CaptionUsage,
     **{name: COUNTS for name in CaptionUsage.model_fields if name != "guarantee"},
     guarantee=st.none() | GUARANTEES,
@@ -57,7 +57,7 @@ CAPTIONS = st.builds(
     path=st.none() | st.text(),
     text=st.text(),
     tokens=st.lists(TOKENS, max_size=3).map(tuple),
-    usage=COSTS,
+    usage=USAGES,
     latency_ms=st.builds(Latency, **dict.fromkeys(Latency.model_fields, AMOUNTS)),
     receipts=st.lists(RECEIPTS, max_size=2).map(tuple),
     unverified_reason=st.none() | reasons(),
@@ -67,7 +67,7 @@ CAPTIONS = st.builds(
 
 
 @given(CAPTIONS)
-def test_a_caption_survives_its_json(caption: Caption) -> None:
+def test_caption_round_trips_through_json(caption: Caption) -> None:
     text = caption.model_dump_json()
     assert Caption.model_validate_json(text) == caption
     assert Caption.model_validate_json(text).model_dump_json() == text
@@ -75,18 +75,18 @@ def test_a_caption_survives_its_json(caption: Caption) -> None:
 
 
 @given(CAPTIONS)
-def test_a_caption_survives_its_fields(caption: Caption) -> None:
+def test_caption_round_trips_through_fields(caption: Caption) -> None:
     assert Caption.model_validate(caption.model_dump()) == caption
 
 
 @pytest.mark.parametrize("reason", ["deadline", {}, {"code": "none such"}, {"text": "deadline"}])
-def test_no_reason_is_guessed_from_words(reason: object) -> None:
+def test_reason_is_not_guessed_from_text(reason: object) -> None:
     fields = {"start": 0, "tokens": 1, "uncertainty": 0.5, "outcome": "kept", "reason": reason}
     with pytest.raises(ValidationError):
         BlockDecision.model_validate_json(json.dumps(fields))
 
 
-def test_the_words_of_a_reason_are_not_read() -> None:
+def test_text_of_a_reason_is_ignored() -> None:
     decision = BlockDecision(
         start=0,
         num_tokens=1,

@@ -1,4 +1,4 @@
-"""What was charged is never forgotten in silence: ledger and log key live and die together."""
+"""Charges are never lost silently: ledger and log key exist only together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
@@ -27,7 +27,7 @@ ONE_BLOCK = Settings(limits=BudgetLimits(blocks_per_day=1))
 
 @pytest.fixture
 def home(new_captioner: New, voice: Voice, tmp_path: Path) -> Home:
-    """One whose budget of the day is spent."""
+    """A home whose budget of the day is used up."""
     with new_captioner(config=ONE_BLOCK) as captioner:
         assert captioner.caption(voice, 16_000).usage.num_blocks == 1
     return Home.from_path(tmp_path / "home")
@@ -58,7 +58,7 @@ def replace_by_an_empty_database(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [remove, empty, replace_by_an_empty_database])
-def test_a_lost_ledger_does_not_renew_the_budget(
+def test_lost_ledger_does_not_renew_the_budget(
     home: Home, new_captioner: New, fake: Any, voice: Voice, lose: Callable[[Path], None]
 ) -> None:
     lose(Ledger(home.ledger).path)
@@ -70,7 +70,7 @@ def test_a_lost_ledger_does_not_renew_the_budget(
     assert len(fake.frames) == sent
 
 
-def test_a_lost_log_key_is_not_replaced_beside_a_log(
+def test_lost_log_key_is_not_replaced(
     home: Home, new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     home.log_key.unlink()
@@ -83,7 +83,7 @@ def test_a_lost_log_key_is_not_replaced_beside_a_log(
     assert not home.log_key.exists()
 
 
-def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
+def test_anchor_exposes_loss_of_ledger_and_key(
     home: Home, new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     Ledger(home.ledger).path.unlink()
@@ -94,15 +94,13 @@ def test_without_ledger_and_key_the_anchor_still_tells_that_they_were_lost(
     assert len(fake.frames) == sent
 
 
-def test_a_home_that_was_moved_away_starts_anew(
-    home: Home, new_captioner: New, voice: Voice
-) -> None:
+def test_moved_home_starts_new(home: Home, new_captioner: New, voice: Voice) -> None:
     home.path.rename(home.path.with_name("aside"))
     with new_captioner(config=ONE_BLOCK) as captioner:
         assert captioner.caption(voice, 16_000).usage.num_blocks == 1
 
 
-def test_a_crash_before_the_key_is_made_leaves_a_home_that_starts(
+def test_crash_before_key_creation_is_recovered(
     new_captioner: New, voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(path: object) -> LogKey:
@@ -119,7 +117,7 @@ def test_a_crash_before_the_key_is_made_leaves_a_home_that_starts(
         assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
-def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
+def test_inaccessible_home_sends_nothing(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(path: Path) -> bool:
@@ -134,14 +132,14 @@ def test_a_home_that_cannot_be_looked_into_keeps_everything_in(
     assert not fake.frames
 
 
-def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
+def test_retention_erases_old_records_on_open(
     tmp_path: Path,
 ) -> None:
     from ugsd_privacy.audit.verify import verify_log
+    from ugsd_privacy.keys.log import LogKey
     from ugsd_privacy.keys.owner import OwnerKey
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_privacy.protocol.channel import ClientChannel
-    from ugsd_privacy.tlog.log_keys import LogKey
     from ugsd_sdk.settings.config import AuditSettings
 
     home, verifier = Home.from_path(tmp_path / "new"), VerifierKey.generate().public
@@ -161,11 +159,11 @@ def test_what_is_older_than_its_retention_is_erased_when_the_door_opens(
             summary = verify_log(ledger, LogKey.load(home.log_key).public, owner=owner)
         sizes.append(summary.size)
         erased.append(summary.erased)
-    assert sizes == [1, 1, 2, 2, 2], "one record of an erasure, and no more"
+    assert sizes == [1, 1, 2, 2, 2], "one record per erasure"
     assert erased == [0, 0, 1, 1, 1]
 
 
-def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) -> None:
+def test_retention_erases_while_home_stays_open(tmp_path: Path) -> None:
     from ugsd_privacy.keys.verifier import VerifierKey
     from ugsd_privacy.protocol.channel import ClientChannel
     from ugsd_sdk.settings.config import AuditSettings
@@ -174,17 +172,17 @@ def test_what_grows_old_while_the_door_stays_open_is_erased_too(tmp_path: Path) 
     keep = AuditSettings(retention_days=1)
     user_egress = UserEgress(home, BudgetLimits(), "ada", audit=keep, clock=lambda: now_s[0])
     user_egress.open().egress.seal_hello(ClientChannel(VerifierKey.generate().public))
-    kept = []
+    num_bodies = []
     for _ in range(4):
         user_egress.open()
         with home.open_ledger() as ledger, ledger.reading() as view:
-            kept.append(len(view.sealed_leaves()))
+            num_bodies.append(len(view.sealed_leaves()))
         now_s[0] += 86_400
     user_egress.close()
-    assert kept == [1, 1, 0, 0]
+    assert num_bodies == [1, 1, 0, 0]
 
 
-def test_a_home_that_others_may_write_in_is_refused(tmp_path: Path) -> None:
+def test_home_writable_by_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shared"
     path.mkdir()
     path.chmod(0o777)
@@ -192,7 +190,7 @@ def test_a_home_that_others_may_write_in_is_refused(tmp_path: Path) -> None:
         UserEgress(Home.from_path(path), BudgetLimits(), "ada").open()
 
 
-def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path) -> None:
+def test_empty_ledger_without_anchor_is_refused(tmp_path: Path) -> None:
     place = Home.from_path(tmp_path / "own")
     user_egress = UserEgress(place, BudgetLimits(), "ada")
     user_egress.open()
@@ -207,9 +205,7 @@ def test_an_empty_ledger_without_its_anchor_begins_no_budget_anew(tmp_path: Path
         UserEgress(place, BudgetLimits(), "ada").open()
 
 
-def test_what_is_old_is_looked_for_once_a_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retention_runs_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ugsd_privacy.audit.owner_acts import OwnerActs
     from ugsd_sdk.settings.config import AuditSettings
 
@@ -226,7 +222,7 @@ def test_what_is_old_is_looked_for_once_a_day(
     assert len(erased) == 2
 
 
-def test_an_owners_key_that_others_may_read_keeps_everything_in(tmp_path: Path) -> None:
+def test_readable_owner_key_blocks_sending(tmp_path: Path) -> None:
     home = Home.from_path(tmp_path / "new")
     user_egress = UserEgress(home, BudgetLimits(), "ada")
     user_egress.open()

@@ -1,4 +1,4 @@
-"""A program that another user runs by mistake leaves nothing behind in a home folder."""
+"""A program that another user runs by mistake creates nothing in a home folder."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
 )
 
-_STRANGER = 12345
+_OTHER_USER = 12345
 
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
     folder = tmp_path / "theirs"
     folder.mkdir(mode=0o755)
-    os.chown(folder, _STRANGER, _STRANGER)
+    os.chown(folder, _OTHER_USER, _OTHER_USER)
     return folder
 
 
-def test_a_refused_run_leaves_no_home(theirs: Path) -> None:
+def test_refused_run_creates_no_home(theirs: Path) -> None:
     home = theirs / ".ugsd"
     with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
         UserEgress(Home.from_path(home), BudgetLimits.without_caps(), "ada").open()

@@ -1,4 +1,4 @@
-"""What the package exports, and what importing it costs."""
+"""The exported names, and what importing the package loads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import ugsd_sdk
+from ugsd_sdk import errors
 
 EXPORTS = [
     "AlwaysEscalate",
@@ -40,6 +41,11 @@ EXPORTS = [
     "UncertaintyPolicy",
     "VerifierSettings",
 ]
+ERRORS = (
+    "AudioError AudioTooLong AudioTooShort BadSamples ConfigError EmptyAudio ModelError "
+    "ProfileError SilentAudio TransportError UgsdError UnreadableAudio VerifierMisbehaved "
+    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
+)
 HEAVY = [
     "tomllib",
     "torch",
@@ -59,13 +65,19 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_exported_names_are_these_and_all_resolve() -> None:
+def test_exported_names_are_pinned_and_resolve() -> None:
     assert ugsd_sdk.__all__ == EXPORTS == sorted(EXPORTS)
     for name in EXPORTS:
         assert getattr(ugsd_sdk, name).__name__ == name
     assert set(EXPORTS) <= set(dir(ugsd_sdk))
     with pytest.raises(AttributeError):
         ugsd_sdk.nothing  # noqa: B018
+
+
+def test_names_of_errors_are_pinned() -> None:
+    assert errors.__all__ == ERRORS.split() == sorted(ERRORS.split())
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.UgsdError)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""A scorer whose every cache fault shows, and a tiny model of the real signature."""
+"""A scorer that exposes cache faults, and a tiny model with the real signature."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Input = tuple[int, tuple[float, ...] | None]
 
 
 class FakeCache:
-    """Holds the inputs themselves."""
+    """A cache that stores the inputs themselves."""
 
     def __init__(self) -> None:
         self.inputs: list[Input] = []
@@ -74,7 +74,7 @@ class FakeScorer:
         return FakeCache()
 
     def logits(self, inputs: list[Input]) -> NDArray[np.float32]:
-        """What follows ``inputs``, from scratch."""
+        """Return the logits after ``inputs``, computed from scratch."""
         digest = hashlib.blake2b(repr(inputs).encode(), digest_size=8).digest()
         noise = np.random.default_rng(int.from_bytes(digest, "big"))
         scores = noise.normal(size=self.info.vocabulary_size) * self.sharpness
@@ -118,15 +118,15 @@ def make_block() -> Callable[..., Block]:
         states: dict[int, tuple[int, ...]] | None = None,
         state_dim: int = 3,
     ) -> Block:
-        held = sorted((states or {}).items())
+        rows = sorted((states or {}).items())
         return Block(
             caption=caption,
             keep=keep,
             prefix=prefix,
             tokens=tokens,
-            state_positions=tuple(i for i, _ in held),
-            state_dim=state_dim if held else 0,
-            states=b"".join(np.array(row, dtype=np.int8).tobytes() for _, row in held),
+            state_positions=tuple(i for i, _ in rows),
+            state_dim=state_dim if rows else 0,
+            states=b"".join(np.array(row, dtype=np.int8).tobytes() for _, row in rows),
         )
 
     return make
@@ -139,7 +139,7 @@ def key() -> VerifierKey:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random transformer of the real signature."""
+    """A folder with a random transformer that has the real signature."""
     folder = tmp_path_factory.mktemp("tiny-model")
     graph = _tiny_graph(layers=2, heads=2, head_dim=4, vocabulary=12, state_dim=3, positions=20)
     (folder / "verifier.onnx").write_bytes(graph)
@@ -210,7 +210,7 @@ def _tiny_graph(
     op("Mul", "states", "has_column", to="disclosed")
     op("MatMul", "disclosed", "from_state", to="state_in")
     x = op("Add", "tokens_placed", "state_in", to="x")
-    kept = []
+    present = []
     for layer in range(layers):
         at = f"l{layer}_"
         constants[at + "index"] = np.array(layer)
@@ -223,7 +223,7 @@ def _tiny_graph(
             if name != "q":
                 op("Gather", at + "past", f"i{index - 1}", to=at + name + "_old", axis=0)
                 op("Concat", at + name + "_old", at + name + "_new", to=at + name, axis=2)
-                kept.append(op("Unsqueeze", at + name, "axis0", to=at + name + "_kept"))
+                present.append(op("Unsqueeze", at + name, "axis0", to=at + name + "_kept"))
         op("Transpose", at + "k", to=at + "k_t", perm=[0, 1, 3, 2])
         op("MatMul", at + "q_new", at + "k_t", to=at + "raw")
         op("Mul", at + "raw", "scale", to=at + "scaled")
@@ -233,7 +233,7 @@ def _tiny_graph(
         op("Transpose", at + "mixed", to=at + "mixed_t", perm=[0, 2, 1, 3])
         op("Reshape", at + "mixed_t", "join_heads", to=at + "joined")
         x = op("Add", x, at + "joined", to=at + "x")
-    op("Concat", *kept, to="kept", axis=0)  # (2L, N, H, P+T, Dh)
+    op("Concat", *present, to="kept", axis=0)  # (2L, N, H, P+T, Dh)
     op("Shape", "kept", to="kept_now")
     constants["tail"] = np.array([1, 2, 3, 4])
     constants["head"] = np.array([layers, 2])

@@ -1,4 +1,4 @@
-"""The acceptance rules against cases worked out by hand."""
+"""The acceptance rules compared with cases computed by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _p(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def test_typical_on_a_sure_verifier_asks_for_epsilon() -> None:
+def test_typical_uses_epsilon_for_confident_verifier() -> None:
     # H = -.9 ln .9 - .1 ln .1 = .3251; .5 e^-H = .3612, so epsilon = .3 is the threshold.
     assert Typical().accepts(_p(0.9, 0.1), 0)
     assert not Typical().accepts(_p(0.9, 0.1), 1)
@@ -41,58 +41,56 @@ def test_typical_on_a_sure_verifier_asks_for_epsilon() -> None:
     assert not Typical().accepts(_p(0.75, 0.25), 1)  # H = .5623, .5 e^-H = .2850
 
 
-def test_typical_lets_synonyms_pass_where_the_verifier_itself_is_open() -> None:
+def test_typical_accepts_synonyms_at_high_entropy() -> None:
     # Four equal words: H = ln 4, .5 e^-H = .125 <= .25.
     assert all(Typical().accepts(_p(0.25, 0.25, 0.25, 0.25), token) for token in range(4))
     # H = -.4 ln .4 - 5 * .12 ln .12 = 1.6387; .5 e^-H = .0971 <= .12.
     assert Typical().accepts(_p(0.4, 0.12, 0.12, 0.12, 0.12, 0.12), 5)
 
 
-def test_typical_counts_impossible_tokens_as_no_entropy() -> None:
+def test_typical_ignores_impossible_tokens_in_entropy() -> None:
     assert Typical().accepts(_p(1.0, 0.0), 0)
     assert not Typical().accepts(_p(1.0, 0.0), 1)
 
 
-def test_greedy_accepts_the_first_choice_alone_and_the_lowest_id_of_a_tie() -> None:
+def test_greedy_accepts_only_most_likely_lowest_id() -> None:
     assert Greedy().accepts(_p(0.2, 0.5, 0.3), 1)
     assert not Greedy().accepts(_p(0.2, 0.5, 0.3), 2)
     assert Greedy().accepts(_p(0.5, 0.5), 0)
     assert not Greedy().accepts(_p(0.5, 0.5), 1)
 
 
-def test_rank_counts_only_the_likelier_ones() -> None:
+def test_rank_counts_only_likelier_tokens() -> None:
     p = _p(0.4, 0.3, 0.2, 0.1)
     assert [Rank(rank=2).accepts(p, token) for token in range(4)] == [True, True, False, False]
     assert Rank(rank=2).accepts(_p(0.4, 0.2, 0.2, 0.2), 3)  # tied for second
 
 
-def test_rank_defaults_to_the_papers_twenty() -> None:
+def test_rank_defaults_to_twenty_as_in_paper() -> None:
     p = probabilities(-np.arange(30, dtype=np.float32), None)
     assert Rank().accepts(p, 19)
     assert not Rank().accepts(p, 20)
 
 
-def test_probability_compares_with_a_fixed_likelihood() -> None:
+def test_probability_uses_a_fixed_threshold() -> None:
     p = _p(0.5, 0.25, 0.24, 0.01)
     assert [Probability().accepts(p, token) for token in range(4)] == [True, True, False, False]
     assert Probability(least=0.01).accepts(p, 3)
 
 
-def test_probability_lets_the_first_choice_pass_where_nothing_is_likely() -> None:
+def test_probability_accepts_most_likely_below_threshold() -> None:
     p = _p(0.22, 0.2, 0.2, 0.2, 0.18)
     assert [Probability().accepts(p, token) for token in range(5)] == [True] + [False] * 4
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @given(logits=st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=40))
-def test_no_rule_ever_rejects_the_verifiers_own_choice(
-    rule: Acceptance, logits: list[float]
-) -> None:
+def test_no_rule_rejects_most_likely_token(rule: Acceptance, logits: list[float]) -> None:
     p = probabilities(np.array(logits, dtype=np.float32), None)
     assert rule.accepts(p, int(p.argmax()))
 
 
-def test_probabilities_survive_large_logits_and_leave_out_what_is_masked() -> None:
+def test_probabilities_handle_large_logits_and_mask() -> None:
     p = probabilities(np.array([3e38, 3e38, -3e38], dtype=np.float32), None)
     np.testing.assert_allclose(p, [0.5, 0.5, 0])
     masked = np.array([True, False, False])

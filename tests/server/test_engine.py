@@ -1,4 +1,4 @@
-"""The engine against a reference that keeps no cache and scores every position from scratch."""
+"""The engine compared with a reference that has no cache and scores each position from scratch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RULES: list[Acceptance] = [Typical(), Greedy(), Rank(rank=3), Rank(rank=11)]
 
 
 class Reference:
-    """What a verdict means, written without any thought of speed."""
+    """A simple, slow definition of a verdict."""
 
     def __init__(self, scorer: Any, rule: Acceptance, continuation: Continuation) -> None:
         self.scorer, self.rule, self.continuation = scorer, rule, continuation
@@ -55,9 +55,9 @@ class Reference:
         accepted, correction, more = 0, None, []
         for token in block.tokens:
             at = len(committed)
-            deaf = not any(i <= at for i in self.states)
-            if not (deaf and token in CONTENT):
-                p = self.p(committed, without_content=deaf)
+            has_state = any(i <= at for i in self.states)
+            if has_state or token not in CONTENT:
+                p = self.p(committed, without_content=not has_state)
                 if not self.rule.accepts(p, token):
                     correction = int(p.argmax())
                     break
@@ -91,13 +91,13 @@ class Reference:
         )
 
 
-LISTENS = Continuation(after_acceptance=False)
-"""Judges what it is asked about and says nothing where that passes."""
+NO_CONTINUATION = Continuation(after_acceptance=False)
+"""Writes nothing after an accepted block."""
 
 
 @st.composite
 def _turns(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Blocks as shares and offsets, made concrete against what the verifier then holds."""
+    """Blocks described by offsets, which :func:`_concrete` applies to the verifier's tokens."""
     token = st.integers(2, 11)
     return draw(
         st.lists(
@@ -119,8 +119,8 @@ def _turns(draw: st.DrawFn) -> list[dict[str, Any]]:
     )
 
 
-def _concrete(turn: dict[str, Any], held: tuple[int, ...], make_block: Any) -> Block:
-    whole = len(held) - (held[-1:] == (1,))  # nothing follows the end token
+def _concrete(turn: dict[str, Any], known: tuple[int, ...], make_block: Any) -> Block:
+    whole = len(known) - (known[-1:] == (1,))  # nothing follows the end token
     keep = max(0, min(whole, 12) - turn["roll_back"])
     prefix = tuple(turn["prefix"][: 19 - keep])
     tokens = tuple(turn["tokens"][: 20 - keep - len(prefix)])
@@ -137,11 +137,11 @@ def _concrete(turn: dict[str, Any], held: tuple[int, ...], make_block: Any) -> B
     turns=_turns(),
     rule=st.sampled_from(RULES),
     more=st.sampled_from(
-        [Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5), LISTENS]
+        [Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5), NO_CONTINUATION]
     ),
     cache_bytes=st.sampled_from([0, 10**9]),
 )
-def test_cached_and_uncached_verdicts_agree_under_any_blocks_and_rollbacks(
+def test_cached_verdicts_equal_uncached_after_any_rollbacks(
     make_scorer: Any,
     make_block: Any,
     turns: list[dict[str, Any]],
@@ -161,37 +161,38 @@ def test_cached_and_uncached_verdicts_agree_under_any_blocks_and_rollbacks(
         assert verdict == reference.verify(block)
         assert list(caption.tokens) == reference.tokens
         assert caption.states == reference.states
-        asked_on = verdict.correction is not None or (more.after_acceptance and caption.states)
-        stopped_early = bool(asked_on) and len(verdict.continuation) < more.max_tokens
+        continues = verdict.correction is not None or (more.after_acceptance and caption.states)
+        stopped_early = bool(continues) and len(verdict.continuation) < more.max_tokens
         assert scorer.passes - before <= 1 + len(verdict.continuation) + stopped_early
         if verdict.correction is not None:
             assert verdict.correction != block.tokens[verdict.accepted]
-        elif not asked_on:
+        elif not continues:
             assert verdict.continuation == ()
 
 
 @pytest.fixture
 def verifier(make_scorer: Callable[..., Any]) -> tuple[Verifier, Any]:
     scorer = make_scorer()
-    verifier = Verifier(scorer, acceptance=Rank(rank=12), continuation=LISTENS)
+    verifier = Verifier(scorer, acceptance=Rank(rank=12), continuation=NO_CONTINUATION)
     verifier.load()
     return verifier, scorer
 
 
-@pytest.mark.parametrize(("more", "goes_on"), [(Continuation(), True), (LISTENS, False)])
-def test_it_goes_on_after_a_block_that_passed_where_it_heard_a_state(
-    make_scorer: Any, make_block: Any, more: Continuation, goes_on: bool
+@pytest.mark.parametrize(("more", "continues"), [(Continuation(), True), (NO_CONTINUATION, False)])
+def test_verifier_continues_accepted_block_only_with_state(
+    make_scorer: Any, make_block: Any, more: Continuation, continues: bool
 ) -> None:
     verifier = Verifier(make_scorer(), acceptance=Rank(12), continuation=more)
     verifier.load()
-    heard = verifier.verify(CaptionState(), make_block((3, 4), states={0: (1, 2, 3)}))
-    deaf = verifier.verify(CaptionState(), make_block((3, 4)))
-    assert (heard.accepted, heard.correction) == (deaf.accepted, deaf.correction) == (2, None)
-    assert bool(heard.continuation) == goes_on
-    assert not deaf.continuation
+    with_state = verifier.verify(CaptionState(), make_block((3, 4), states={0: (1, 2, 3)}))
+    without = verifier.verify(CaptionState(), make_block((3, 4)))
+    assert (with_state.accepted, with_state.correction) == (2, None)
+    assert (without.accepted, without.correction) == (2, None)
+    assert bool(with_state.continuation) == continues
+    assert not without.continuation
 
 
-def test_a_kept_prefix_is_not_run_again(verifier: tuple[Verifier, Any], make_block: Any) -> None:
+def test_kept_prefix_is_not_recomputed(verifier: tuple[Verifier, Any], make_block: Any) -> None:
     engine, scorer = verifier
     caption = CaptionState()
     engine.verify(caption, make_block((2, 3, 4)))
@@ -199,10 +200,10 @@ def test_a_kept_prefix_is_not_run_again(verifier: tuple[Verifier, Any], make_blo
     engine.verify(caption, make_block((5, 6), keep=3))
     assert (scorer.inputs_run, scorer.passes) == (5, 2)  # 4, 5
     engine.verify(caption, make_block((7,), keep=4))
-    assert scorer.inputs_run == 6  # 5 is held but its row is needed again
+    assert scorer.inputs_run == 6  # 5 is cached but its row is needed again
 
 
-def test_a_state_that_comes_later_reruns_from_its_position(
+def test_later_state_reruns_from_its_position(
     verifier: tuple[Verifier, Any], make_block: Any
 ) -> None:
     engine, scorer = verifier
@@ -213,7 +214,7 @@ def test_a_state_that_comes_later_reruns_from_its_position(
     assert caption.states == {1: bytes([1, 2, 3])}
 
 
-def test_a_rollback_drops_the_states_computed_from_what_it_drops(
+def test_rollback_drops_states_of_dropped_tokens(
     verifier: tuple[Verifier, Any], make_block: Any
 ) -> None:
     engine, _ = verifier
@@ -224,9 +225,7 @@ def test_a_rollback_drops_the_states_computed_from_what_it_drops(
     assert sorted(caption.states) == [0, 1, 2]  # position 2 was drafted from the kept two tokens
 
 
-def test_without_a_state_words_of_content_are_neither_rejected_nor_written(
-    make_scorer: Any, make_block: Any
-) -> None:
+def test_without_state_content_words_are_not_rejected(make_scorer: Any, make_block: Any) -> None:
     scorer = make_scorer(content=frozenset(range(2, 12)))
     verifier = Verifier(scorer, acceptance=Greedy())
     verifier.load()
@@ -234,13 +233,11 @@ def test_without_a_state_words_of_content_are_neither_rejected_nor_written(
     verdict = verifier.verify(caption, make_block((2, 3, 4, 5, 6, 7)))
     assert verdict.accepted == 6
     verdict = verifier.verify(caption, make_block((8, 9, 10), keep=6, states={6: (9, 9, 9)}))
-    assert verdict.correction is not None  # one state, and it may overrule
+    assert verdict.correction is not None  # with a state it may correct content words
     assert caption.tokens[:6] == (2, 3, 4, 5, 6, 7)
 
 
-def test_the_deaf_verifier_stops_before_a_word_of_content(
-    make_scorer: Any, make_block: Any
-) -> None:
+def test_without_state_verifier_writes_no_content_words(make_scorer: Any, make_block: Any) -> None:
     for first in range(2, 12):
         scorer = make_scorer(content=CONTENT)
         verifier = Verifier(scorer, acceptance=Greedy())
@@ -264,7 +261,7 @@ def test_the_deaf_verifier_stops_before_a_word_of_content(
         ({"states": {0: ()}, "state_dim": 0}, RefusalCode.BAD_MESSAGE),
     ],
 )
-def test_a_block_that_does_not_fit_is_refused_and_changes_nothing(
+def test_invalid_block_is_refused_and_changes_nothing(
     verifier: tuple[Verifier, Any], make_block: Any, kwargs: dict[str, Any], code: RefusalCode
 ) -> None:
     engine, scorer = verifier
@@ -275,7 +272,7 @@ def test_a_block_that_does_not_fit_is_refused_and_changes_nothing(
     assert (caption.tokens, caption.states, scorer.passes) == ((), {}, 0)
 
 
-def test_a_failed_pass_leaves_a_caption_that_can_go_on(make_scorer: Any, make_block: Any) -> None:
+def test_caption_continues_after_failed_forward_pass(make_scorer: Any, make_block: Any) -> None:
     scorer = make_scorer()
     engine = Verifier(scorer, acceptance=Greedy())
     engine.load()
@@ -290,9 +287,7 @@ def test_a_failed_pass_leaves_a_caption_that_can_go_on(make_scorer: Any, make_bl
     assert caption.tokens == twin.tokens
 
 
-def test_the_cache_ceiling_drops_the_caption_used_longest_ago(
-    make_scorer: Any, make_block: Any
-) -> None:
+def test_cache_ceiling_drops_least_recently_used_caption(make_scorer: Any, make_block: Any) -> None:
     verifier = Verifier(make_scorer(), acceptance=Rank(rank=12), cache_bytes=7)  # inputs, here
     verifier.load()
     captions = [CaptionState() for _ in range(3)]
@@ -305,7 +300,7 @@ def test_the_cache_ceiling_drops_the_caption_used_longest_ago(
     assert [caption.cache_bytes for caption in captions] == [4, 0, 0]
 
 
-def test_a_forgotten_caption_is_held_by_nobody(make_scorer: Any, make_block: Any) -> None:
+def test_dropped_caption_is_freed(make_scorer: Any, make_block: Any) -> None:
     verifier = Verifier(make_scorer(), acceptance=Rank(rank=12))
     verifier.load()
     caption = CaptionState()

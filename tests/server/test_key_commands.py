@@ -1,4 +1,4 @@
-"""Keys, roots and manifests from the command line, as an operator makes them."""
+"""The commands by which an operator creates keys, roots and manifests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in a folder of its own: code, output, errors."""
+    """Run a command in a temporary folder; return exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
     def run(command: str) -> tuple[int, str, str]:
@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def made(run: Run) -> Run:
-    """With a verifier's key, a root, and the first manifest."""
+    """``run`` in a folder that has a verifier's key, a root and a first manifest."""
     assert run("keygen --key-file verifier.key")[0] == 0
     assert run("root --key-file root.key")[0] == 0
     assert run("manifest --root-key root.key --out verifier.manifest verifier.key.pub")[0] == 0
@@ -51,9 +51,7 @@ def manifest_in(folder: Path) -> KeyManifest:
     return verify_manifest((folder / "verifier.manifest").read_text(), pin=pin)
 
 
-def test_a_root_is_made_once_for_its_owner_alone_and_its_pin_is_told(
-    run: Run, tmp_path: Path
-) -> None:
+def test_root_is_private_printed_and_never_overwritten(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("root --key-file root.key")
     key = tmp_path / "root.key"
     assert code == 0
@@ -63,59 +61,57 @@ def test_a_root_is_made_once_for_its_owner_alone_and_its_pin_is_told(
     before = key.read_bytes()
     code, _, error = run("root --key-file root.key")
     assert (code, key.read_bytes()) == (1, before)
-    assert "root.key exists; name another --key-file" in error
+    assert "root.key exists; choose another --key-file" in error
     key.unlink()
-    assert run("root --key-file root.key")[0] == 1, "nor is a pin overwritten"
+    assert run("root --key-file root.key")[0] == 1, "a pin is not overwritten either"
 
 
-def test_a_manifest_is_signed_followed_up_and_shown(made: Run, tmp_path: Path) -> None:
+def test_manifest_is_signed_replaced_and_shown(made: Run, tmp_path: Path) -> None:
     first = manifest_in(tmp_path)
     public = VerifierKey.load(tmp_path / "verifier.key").public
     assert (first.serial, len(first.keys)) == (1, 1)
     assert abs(first.expires_s - time.time() - 90 * DAY) < 60
-    assert abs(first.issued_s - time.time() + 3600) < 60, "devices' clocks may be behind"
+    assert abs(first.issued_s - time.time() + 3600) < 60, "devices' clocks may be slow"
     assert first.key_at(first.issued_s) == public
     code, out, _ = made("manifest-show verifier.manifest --root root.key.pin")
     assert code == 0
     assert out.startswith("serial 1, issued 20")
-    assert re.search(rf"key {public.fingerprint}, from .* to .*, to be used now\n", out)
-    code, out, told = made(
+    assert re.search(rf"key {public.fingerprint}, from .* to .*, in use now\n", out)
+    code, out, errors = made(
         "manifest --root-key root.key --out verifier.manifest --days 7 verifier.key.pub"
     )
     assert (code, out.split(",")[0]) == (0, "serial 2")
-    assert "once the root's pin: ugsd-root1:" in told
+    assert "the root's pin: ugsd-root1:" in errors
     second = manifest_in(tmp_path)
     assert second.keys[0].not_before_s == first.keys[0].not_before_s
     assert second.keys[0].not_after_s == second.expires_s
     assert abs(second.expires_s - time.time() - 7 * DAY) < 60
 
 
-def test_rotate_says_the_command_that_makes_the_manifest_with_both_keys(
-    made: Run, tmp_path: Path
-) -> None:
+def test_rotate_prints_manifest_command_with_both_keys(made: Run, tmp_path: Path) -> None:
     before = VerifierKey.load(tmp_path / "verifier.key").public
-    code, out, told = made("rotate --key-file verifier.key --overlap-days 30")
+    code, out, errors = made("rotate --key-file verifier.key --overlap-days 30")
     public = VerifierPublicKey.from_text(out)
     assert (code, VerifierKey.load(tmp_path / "verifier.key").public) == (0, public)
-    command = told.splitlines()[-1].strip()
+    command = errors.splitlines()[-1].strip()
     assert command.startswith("ugsd-server manifest --root-key root.key")
     assert made(command.removeprefix("ugsd-server "))[0] == 0
     both = manifest_in(tmp_path)
     assert both.serial == 2
     assert [key.key for key in both.keys] == [before, public]
-    assert both.key_at(both.issued_s) == public, "the next one, also in the same second"
+    assert both.key_at(both.issued_s) == public, "the new key, even in the same second"
     assert both.keys[0].not_after_s < both.expires_s == both.keys[1].not_after_s
     assert abs(both.keys[0].not_after_s - time.time() - 30 * DAY) < 60
-    code, out, told = made("rotate --key-file verifier.key --overlap-days 0")
-    assert "the key before opens nothing any more" in told
-    assert ".until-" not in told.splitlines()[-1]
+    code, out, errors = made("rotate --key-file verifier.key --overlap-days 0")
+    assert "the previous key is no longer accepted" in errors
+    assert ".until-" not in errors.splitlines()[-1]
 
 
-def test_keys_may_begin_later(made: Run, tmp_path: Path) -> None:
+def test_new_keys_may_start_later(made: Run, tmp_path: Path) -> None:
     made("rotate --key-file verifier.key")
-    kept = next(tmp_path.glob("*.until-*.pub")).name
+    retained = next(tmp_path.glob("*.until-*.pub")).name
     later = f"{time.gmtime().tm_year + 2}-01-02"
-    command = f"--days 1000 --not-before {later} {kept} verifier.key.pub"
+    command = f"--days 1000 --not-before {later} {retained} verifier.key.pub"
     assert made(f"manifest --root-key root.key --out verifier.manifest {command}")[0] == 0
     manifest = manifest_in(tmp_path)
     assert manifest.key_at(manifest.issued_s) == manifest.keys[0].key
@@ -124,7 +120,7 @@ def test_keys_may_begin_later(made: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "told"),
+    ("command", "code", "message"),
     [
         ("root", 2, "--key-file"),
         ("rotate --key-file none.key", 1, "no key file"),
@@ -140,27 +136,29 @@ def test_keys_may_begin_later(made: Run, tmp_path: Path) -> None:
         ("manifest --root-key root.key --out m verifier.key.pub verifier.key.pub", 1, "twice"),
         ("manifest --root-key root.key --out m --days 0 verifier.key.pub", 2, "--days"),
         ("manifest --root-key root.key --out m --not-before soon verifier.key.pub", 2, "soon"),
-        ("manifest-show verifier.manifest --root ugsd-root1:AAAA", 1, "a root's pin has 32 bytes"),
+        (
+            "manifest-show verifier.manifest --root ugsd-root1:AAAA",
+            1,
+            "root's pin must have 32 bytes",
+        ),
         ("manifest-show none --root root.key.pin", 1, "no manifest at none"),
         (
             "manifest --root-key root.key --out verifier.manifest --serial 1 verifier.key.pub",
             1,
-            "the serial must grow: give 2 or more",
+            "the serial must increase: give 2 or more",
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_and_changes_no_file(
-    made: Run, tmp_path: Path, command: str, code: int, told: str
+def test_failed_command_reports_cause_and_changes_nothing(
+    made: Run, tmp_path: Path, command: str, code: int, message: str
 ) -> None:
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     got, _, error = made(command)
-    assert (got, told in error) == (code, True), error
+    assert (got, message in error) == (code, True), error
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_private_keys_that_others_may_read_sign_and_rotate_nothing(
-    made: Run, tmp_path: Path
-) -> None:
+def test_private_key_readable_by_others_is_not_used(made: Run, tmp_path: Path) -> None:
     for name in ("root.key", "verifier.key"):
         (tmp_path / name).chmod(0o644)
     for command in (
@@ -173,23 +171,23 @@ def test_private_keys_that_others_may_read_sign_and_rotate_nothing(
     assert manifest_in(tmp_path).serial == 1
 
 
-def test_another_roots_manifest_is_neither_followed_up_nor_shown(made: Run, tmp_path: Path) -> None:
+def test_manifest_of_another_root_is_refused(made: Run, tmp_path: Path) -> None:
     assert made("root --key-file other.key")[0] == 0
     command = "manifest --root-key other.key --out verifier.manifest verifier.key.pub"
     for refused in (command, "manifest-show verifier.manifest --root other.key.pin"):
         code, _, error = made(refused)
         assert code == 1
-        assert "the root that signed the manifest is ugsd-root1:" in error
+        assert "the manifest was signed by root ugsd-root1:" in error
     assert manifest_in(tmp_path).serial == 1
 
 
-def test_an_expired_manifest_is_shown_as_such_and_followed_up(
+def test_expired_manifest_is_reported_and_can_be_replaced(
     made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later_s = time.time() + 91 * DAY
     monkeypatch.setattr("ugsd_server.key_commands.time", lambda: later_s)
     code, out, error = made("manifest-show verifier.manifest --root root.key.pin")
-    assert (code, "to be used now" in out) == (1, False)
+    assert (code, "in use now" in out) == (1, False)
     assert out.startswith("serial 1")
     assert "the manifest expired at" in error
     assert made("manifest --root-key root.key --out verifier.manifest verifier.key.pub")[0] == 0
@@ -197,16 +195,14 @@ def test_an_expired_manifest_is_shown_as_such_and_followed_up(
     assert made("manifest-show verifier.manifest --root root.key.pin")[0] == 0
 
 
-def test_a_manifest_that_was_lost_is_signed_anew_above_its_serial(
-    made: Run, tmp_path: Path
-) -> None:
+def test_lost_manifest_is_replaced_with_given_serial(made: Run, tmp_path: Path) -> None:
     (tmp_path / "verifier.manifest").unlink()
     command = "manifest --root-key root.key --out verifier.manifest --serial 41 verifier.key.pub"
     assert made(command)[0] == 0
     assert manifest_in(tmp_path).serial == 41
 
 
-def test_a_failed_write_leaves_the_manifest_as_it_was(
+def test_failed_write_leaves_manifest_unchanged(
     made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
@@ -219,13 +215,13 @@ def test_a_failed_write_leaves_the_manifest_as_it_was(
         )
     assert (code, "free some space" in error) == (1, True)
     assert manifest_in(tmp_path).serial == 1
-    assert not list(tmp_path.glob(".*")), "and nothing half-written behind"
+    assert not list(tmp_path.glob(".*")), "no partial file remains"
 
 
-def test_a_key_whose_time_is_over_is_not_listed() -> None:
+def test_expired_key_is_not_listed() -> None:
     key = VerifierKey.generate().public
     for ends_s in (BEGIN - 1, BEGIN):
-        with pytest.raises(KeyFileError, match=f"{key.fingerprint} is over: leave it out"):
+        with pytest.raises(KeyFileError, match=f"{key.fingerprint} has expired: leave it out"):
             next_manifest(
                 [ManifestEntry(key, ends_s)],
                 None,
@@ -235,7 +231,7 @@ def test_a_key_whose_time_is_over_is_not_listed() -> None:
             )
 
 
-def test_of_new_keys_the_last_is_the_newest_and_old_ones_stay_older() -> None:
+def test_last_new_key_is_newest_in_manifest() -> None:
     old, *new = [VerifierKey.generate().public for _ in range(3)]
     first = next_manifest(
         [ManifestEntry(old)], None, serial=None, issued_s=BEGIN, expires_s=BEGIN + 9 * DAY

@@ -1,4 +1,4 @@
-"""Keys in their files: the next one, the earlier ones, crashes in between, and who notices."""
+"""Key files: rotation, earlier keys, crashes in between, and servers that notice changes."""
 
 from __future__ import annotations
 
@@ -55,38 +55,37 @@ def publics(ring: KeyRing) -> list[VerifierPublicKey]:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if every change were long ago, so that a ring goes by nothing but stamps."""
+    """Treat every change as old, so that a key ring relies on file stamps alone."""
     monkeypatch.setattr("ugsd_server.keyring._SETTLED_NS", -60 * 10**9)
 
 
-def test_the_next_key_is_current_and_the_one_before_is_kept_until_its_end(path: Path) -> None:
+def test_rotation_retains_previous_key_until_its_end(path: Path) -> None:
     before = VerifierKey.load(path).public
     rotation = rotate(path, overlap_s=30 * DAY, now_s=NOW + 0.25)
-    kept = path.with_name("verifier.key.until-2027-02-14T080000Z")
-    assert (rotation.retained, rotation.ends_s, rotation.removed) == (kept, NOW + 30 * DAY, ())
+    retained = path.with_name("verifier.key.until-2027-02-14T080000Z")
+    assert (rotation.retained, rotation.ends_s) == (retained, NOW + 30 * DAY)
+    assert rotation.removed == ()
     assert VerifierKey.load(path).public == rotation.public != before
-    assert VerifierKey.load(kept).public == before
-    for file in (path, kept):
+    assert VerifierKey.load(retained).public == before
+    for file in (path, retained):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert VerifierPublicKey.load(public_file(file)) == VerifierKey.load(file).public
     assert {file.name for file in path.parent.iterdir()} == {
         "verifier.key",
         "verifier.key.pub",
-        kept.name,
-        f"{kept.name}.pub",
+        retained.name,
+        f"{retained.name}.pub",
     }
 
 
-def test_an_overlap_of_nothing_keeps_nothing(path: Path) -> None:
+def test_rotation_without_overlap_retains_no_key(path: Path) -> None:
     rotation = rotate(path, overlap_s=0, now_s=NOW + 0.25)
     assert rotation.retained is None
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, f"{path.name}.pub"]
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_running_ring_notices_a_rotation_and_closes_each_key_at_its_end(
-    path: Path, clock: Clock
-) -> None:
+def test_running_key_ring_follows_rotations_and_expiry(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
     first = publics(ring)
     second = rotate(path, overlap_s=2 * DAY, now_s=NOW).public
@@ -100,13 +99,13 @@ def test_a_running_ring_notices_a_rotation_and_closes_each_key_at_its_end(
     clock.now_s = NOW + 4 * DAY
     assert publics(ring) == [third]
     clock.now_s = NOW
-    assert publics(ring) == [third], "a clock set back opens no key again"
+    assert publics(ring) == [third], "a clock that is set back revives no key"
     fresh = Clock()
     fresh.now_s = NOW + 4 * DAY
     assert publics(loaded(path, fresh)) == [third]
 
 
-def test_changes_that_follow_each_other_at_once_are_all_noticed(path: Path, clock: Clock) -> None:
+def test_changes_within_a_clock_tick_are_noticed(path: Path, clock: Clock) -> None:
     """A file system's clock may not have ticked between them."""
     ring = loaded(path, clock)
     for days in range(1, MAX_EARLIER_KEYS + 1):
@@ -121,18 +120,18 @@ def test_changes_that_follow_each_other_at_once_are_all_noticed(path: Path, cloc
 
 
 @pytest.mark.usefixtures("settled")
-def test_an_earlier_key_that_is_taken_away_opens_nothing_more(path: Path, clock: Clock) -> None:
+def test_removed_earlier_key_is_no_longer_accepted(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
-    assert kept is not None
+    retained = rotate(path, overlap_s=DAY, now_s=NOW).retained
+    assert retained is not None
     assert len(ring.accepted_keys()) == 2
     time.sleep(0.05)  # a tick of the file system's clock
-    kept.unlink()
+    retained.unlink()
     assert publics(ring) == [VerifierKey.load(path).public]
 
 
 @pytest.mark.usefixtures("settled")
-def test_while_nothing_changes_no_key_is_read_again(
+def test_unchanged_keys_are_not_read_again(
     path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rotate(path, overlap_s=DAY, now_s=NOW)
@@ -142,31 +141,29 @@ def test_while_nothing_changes_no_key_is_read_again(
 
 
 @pytest.mark.usefixtures("settled")
-def test_what_could_not_be_read_is_tried_again_though_nothing_seems_to_change(
-    path: Path, clock: Clock
-) -> None:
+def test_unreadable_key_is_retried_without_visible_change(path: Path, clock: Clock) -> None:
     ring = loaded(path, clock)
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
-    assert kept is not None
-    kept.chmod(0o640)
+    retained = rotate(path, overlap_s=DAY, now_s=NOW).retained
+    assert retained is not None
+    retained.chmod(0o640)
     assert len(ring.accepted_keys()) == 1
-    kept.chmod(0o600)
+    retained.chmod(0o600)
     assert len(ring.accepted_keys()) == 2
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 @pytest.mark.parametrize("which", ["current", "earlier"])
-def test_keys_that_others_may_read_are_refused(
+def test_keys_readable_by_others_are_refused(
     path: Path, clock: Clock, which: str, mode: int
 ) -> None:
-    kept = rotate(path, overlap_s=DAY, now_s=NOW).retained
-    assert kept is not None
-    (path if which == "current" else kept).chmod(mode)
+    retained = rotate(path, overlap_s=DAY, now_s=NOW).retained
+    assert retained is not None
+    (path if which == "current" else retained).chmod(mode)
     with pytest.raises(KeyFileError, match="chmod 600"):
         loaded(path, clock)
 
 
-def test_others_files_and_odd_names_beside_the_key_are_left_alone(path: Path, clock: Clock) -> None:
+def test_unrelated_files_beside_the_key_are_ignored(path: Path, clock: Clock) -> None:
     names = [
         "verifier.key.until-soon",
         "verifier.key.until-2026-02-31T000000Z",
@@ -182,14 +179,14 @@ def test_others_files_and_odd_names_beside_the_key_are_left_alone(path: Path, cl
     assert all(path.with_name(name).read_text() == "not a key" for name in names)
 
 
-def test_an_end_is_read_from_the_name_of_either_file() -> None:
+def test_key_expiry_is_parsed_from_file_name() -> None:
     for name in ("v.until-2027-01-15T080000Z", "v.until-2027-01-15T080000Z.pub"):
         assert expiry_of(Path("/a") / name) == NOW
     for name in ("v", "v.pub", "ugsd-vk1:" + "A" * 1622, "v.until-2027-13-15T080000Z"):
         assert expiry_of(Path(name)) is None
 
 
-def test_files_that_cannot_be_read_leave_the_keys_as_they_were(
+def test_unreadable_files_leave_keys_unchanged(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     ring = loaded(path, clock)
@@ -198,8 +195,8 @@ def test_files_that_cannot_be_read_leave_the_keys_as_they_were(
     path.rename(away)
     for _ in range(3):
         assert publics(ring) == before
-    assert len(caplog.messages) == 1, "it is told once"
-    assert "left as they were" in caplog.text
+    assert len(caplog.messages) == 1, "the error is logged once"
+    assert "keys not reloaded" in caplog.text
     away.rename(path)
     path.write_text("damaged")
     assert publics(ring) == before
@@ -208,7 +205,7 @@ def test_files_that_cannot_be_read_leave_the_keys_as_they_were(
     assert publics(ring) == [VerifierKey.load(path).public]
 
 
-def test_keys_whose_end_has_come_are_removed_by_the_next_rotation(path: Path) -> None:
+def test_expired_keys_are_removed_by_next_rotation(path: Path) -> None:
     first = rotate(path, overlap_s=DAY, now_s=NOW).retained
     second = rotate(path, overlap_s=DAY, now_s=NOW + DAY - 1)
     assert (second.removed, first is not None and first.exists()) == ((), True)
@@ -221,17 +218,17 @@ def test_keys_whose_end_has_come_are_removed_by_the_next_rotation(path: Path) ->
     assert second.retained.exists()
 
 
-def test_no_more_keys_are_kept_open_than_are_tried(path: Path) -> None:
+def test_rotation_beyond_key_limit_is_refused(path: Path) -> None:
     for n in range(MAX_EARLIER_KEYS):
         rotate(path, overlap_s=DAY + n, now_s=NOW)
     before = path.read_bytes()
-    with pytest.raises(KeyFileError, match=r"7 earlier keys are still open: remove .*until-"):
+    with pytest.raises(KeyFileError, match=r"7 earlier keys are still accepted: remove .*until-"):
         rotate(path, overlap_s=9 * DAY, now_s=NOW)
     assert path.read_bytes() == before
     rotate(path, overlap_s=DAY, now_s=NOW + DAY)
 
 
-def test_two_rotations_to_the_same_end_lose_no_key(path: Path) -> None:
+def test_two_rotations_with_same_end_lose_no_key(path: Path) -> None:
     rotate(path, overlap_s=DAY, now_s=NOW)
     before = path.read_bytes()
     with pytest.raises(KeyFileError, match="choose another overlap"):
@@ -239,7 +236,7 @@ def test_two_rotations_to_the_same_end_lose_no_key(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_key_that_is_missing_damaged_or_others_is_not_rotated(path: Path, tmp_path: Path) -> None:
+def test_missing_damaged_or_exposed_key_is_not_rotated(path: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="no key file"):
         rotate(tmp_path / "nothing", overlap_s=DAY, now_s=NOW)
     with pytest.raises(KeyFileError, match="cannot rotate"):
@@ -254,7 +251,7 @@ def test_a_key_that_is_missing_damaged_or_others_is_not_rotated(path: Path, tmp_
     assert path.read_text() == "damaged"
 
 
-def test_a_key_behind_a_link_is_rotated_where_it_is(path: Path, tmp_path: Path) -> None:
+def test_symlinked_key_is_rotated_in_place(path: Path, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     link = tmp_path / "etc" / "verifier.key"
     link.symlink_to(path)
@@ -265,19 +262,19 @@ def test_a_key_behind_a_link_is_rotated_where_it_is(path: Path, tmp_path: Path) 
     assert len(ring.accepted_keys()) == 2
 
 
-def test_one_rotation_at_a_time(path: Path, hold: Hold) -> None:
+def test_concurrent_rotation_is_refused(path: Path, hold: Hold) -> None:
     pytest.importorskip("fcntl")
     end = hold("folder", path.parent)
     started_s = time.monotonic()
-    with pytest.raises(KeyFileError, match="rotated already: wait"):
+    with pytest.raises(KeyFileError, match="another process is rotating keys"):
         rotate(path, overlap_s=DAY, now_s=NOW)
     assert time.monotonic() - started_s < 1
     end()
     rotate(path, overlap_s=DAY, now_s=NOW)
 
 
-# Kills itself at the n-th look at or change of a file, counted by an audit hook, in a copy of the
-# folder of its own; for each n until a rotation gets through.
+# For n = 1, 2, ..., rotates in a copy of the folder and kills itself at the n-th access of a file,
+# as counted by an audit hook, until a rotation succeeds.
 _CRASHING = """
 import itertools, os, shutil, signal, sys
 from pathlib import Path
@@ -303,8 +300,8 @@ for n in itertools.count(1):
 """
 
 
-def test_a_crash_at_any_step_leaves_a_usable_key_and_loses_none(path: Path, tmp_path: Path) -> None:
-    rotate(path, overlap_s=DAY, now_s=NOW - 2 * DAY)  # one whose end has come is removed, too
+def test_crash_during_rotation_loses_no_key(path: Path, tmp_path: Path) -> None:
+    rotate(path, overlap_s=DAY, now_s=NOW - 2 * DAY)  # this key has expired and is removed, too
     rotate(path, overlap_s=DAY, now_s=NOW - 10)
     opened = {key.public for key in loaded(path, Clock()).accepted_keys()}
     assert len(opened) == 2

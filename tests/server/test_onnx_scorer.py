@@ -1,4 +1,4 @@
-"""The ONNX scorer: cached equals uncached, and a wrong model folder is refused with advice."""
+"""The ONNX scorer: cached equals uncached, and errors about model folders name the next step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _inputs(scorer: OnnxScorer, length: int) -> tuple[Any, NDArray[Any], NDArray
     return tokens, states, noise.integers(0, 2, length).astype(np.float32)
 
 
-def test_chunks_crops_and_reruns_score_like_one_pass(scorer: OnnxScorer) -> None:
+def test_chunks_crops_and_reruns_equal_one_pass(scorer: OnnxScorer) -> None:
     tokens, states, has = _inputs(scorer, 12)
     whole = scorer.extend(scorer.new_cache(), tokens, states, has)
     assert whole.shape == (12, scorer.info.vocabulary_size)
@@ -50,23 +50,23 @@ def test_chunks_crops_and_reruns_score_like_one_pass(scorer: OnnxScorer) -> None
     np.testing.assert_allclose(rest, whole[5:], rtol=1e-4, atol=1e-4)
 
 
-def test_a_state_changes_the_scores_only_where_it_is_disclosed(scorer: OnnxScorer) -> None:
+def test_state_changes_scores_only_if_disclosed(scorer: OnnxScorer) -> None:
     tokens, states, _ = _inputs(scorer, 6)
     none, one = np.zeros(6, dtype=np.float32), np.eye(6, dtype=np.float32)[3]
-    silent = scorer.extend(scorer.new_cache(), tokens, states, none)
-    heard = scorer.extend(scorer.new_cache(), tokens, states, one)
-    nothing = scorer.extend(scorer.new_cache(), tokens, np.zeros_like(states), none)
-    np.testing.assert_allclose(silent[:3], heard[:3], rtol=1e-4, atol=1e-4)
-    assert not np.allclose(silent[3], heard[3], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(silent, nothing, rtol=1e-4, atol=1e-4)
+    hidden = scorer.extend(scorer.new_cache(), tokens, states, none)
+    disclosed = scorer.extend(scorer.new_cache(), tokens, states, one)
+    zeros = scorer.extend(scorer.new_cache(), tokens, np.zeros_like(states), none)
+    np.testing.assert_allclose(hidden[:3], disclosed[:3], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(hidden[3], disclosed[3], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(hidden, zeros, rtol=1e-4, atol=1e-4)
 
 
-def test_the_longest_caption_fits(scorer: OnnxScorer) -> None:
+def test_longest_caption_is_scored(scorer: OnnxScorer) -> None:
     tokens, states, has = _inputs(scorer, scorer.info.max_tokens)
     assert np.isfinite(scorer.extend(scorer.new_cache(), tokens, states, has)).all()
 
 
-def test_the_licence_is_logged_once_per_load(
+def test_licence_is_logged_once_per_load(
     tiny_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -74,7 +74,7 @@ def test_the_licence_is_logged_once_per_load(
     assert caplog.messages == ["verifier model tiny; licence: test data"]
 
 
-def test_a_constructor_reads_nothing_and_use_before_load_says_so(tmp_path: Path) -> None:
+def test_use_before_load_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"call load\(\) first"):
         _ = OnnxScorer(tmp_path / "nowhere").info
 
@@ -90,7 +90,7 @@ def _describe(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({k: v for k, v in fields.items() if v is not None}))
 
 
-def test_missing_folder_and_missing_graph_are_named(copy: Path, tmp_path: Path) -> None:
+def test_missing_folder_and_graph_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match=r"nowhere.model\.json: No such file"):
         OnnxScorer(tmp_path / "nowhere").load()
     (copy / "verifier.onnx").unlink()
@@ -98,11 +98,11 @@ def test_missing_folder_and_missing_graph_are_named(copy: Path, tmp_path: Path) 
         OnnxScorer(copy).load()
 
 
-def test_one_flipped_bit_in_the_graph_is_refused(copy: Path) -> None:
+def test_flipped_bit_in_graph_is_detected(copy: Path) -> None:
     graph = bytearray((copy / "verifier.onnx").read_bytes())
     graph[len(graph) // 2] ^= 1
     (copy / "verifier.onnx").write_bytes(graph)
-    with pytest.raises(ModelDamaged, match="SHA-256 is not the one"):
+    with pytest.raises(ModelDamaged, match="SHA-256 differs"):
         OnnxScorer(copy).load()
 
 
@@ -111,21 +111,21 @@ def test_one_flipped_bit_in_the_graph_is_refused(copy: Path) -> None:
     [
         ({"format": 2}, "format"),
         ({"eos": None}, "eos"),
-        ({"eos": 12}, "beyond vocabulary_size"),
+        ({"eos": 12}, "not below vocabulary_size"),
         ({"content_tokens": [1]}, "eos cannot be a content token"),
         ({"state_dim": 129}, "state_dim"),
         ({"max_tokens": 257}, "max_tokens"),
         ({"vocabulary": "11"}, "vocabulary"),
-        ({"files": {}}, "must name verifier.onnx"),
+        ({"files": {}}, "must list verifier.onnx"),
         ({"files": {"../secret": "11" * 32}}, "files"),
         ({"note": "free text"}, "note"),
-        ({"vocabulary_size": 13}, "does not fit"),
-        ({"layers": 3}, "does not fit"),
-        ({"head_dim": 5}, "does not fit"),
-        ({"state_dim": 4}, "does not fit"),
+        ({"vocabulary_size": 13}, "does not match"),
+        ({"layers": 3}, "does not match"),
+        ({"head_dim": 5}, "does not match"),
+        ({"state_dim": 4}, "does not match"),
     ],
 )
-def test_a_description_that_is_wrong_or_does_not_fit_the_graph_is_refused(
+def test_wrong_or_mismatched_description_is_refused(
     copy: Path, changes: dict[str, object], message: str
 ) -> None:
     _describe(copy, **changes)
@@ -133,12 +133,12 @@ def test_a_description_that_is_wrong_or_does_not_fit_the_graph_is_refused(
         OnnxScorer(copy).load()
 
 
-def test_a_graph_that_is_no_graph_is_refused_even_with_the_right_hash(copy: Path) -> None:
+def test_invalid_graph_with_correct_hash_is_refused(copy: Path) -> None:
     (copy / "verifier.onnx").write_bytes(b"not a graph")
     _describe(copy, files={"verifier.onnx": hashlib.sha256(b"not a graph").hexdigest()})
-    with pytest.raises(ModelDamaged, match="not a graph that ONNX Runtime can run"):
+    with pytest.raises(ModelDamaged, match="ONNX Runtime cannot run this graph"):
         OnnxScorer(copy).load()
 
 
-def test_the_packaged_starter_lies_in_the_package() -> None:
+def test_starter_model_is_inside_the_package() -> None:
     assert Path(ugsd_server.__file__).parent in STARTER_FOLDER.parents

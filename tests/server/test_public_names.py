@@ -1,4 +1,4 @@
-"""What the package exports, locked: a change here is a change for its users."""
+"""The package's exported names, locked: a change here is a change for its users."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EXPORTS = {
 
 
 @pytest.mark.parametrize("module", EXPORTS)
-def test_a_module_exports_just_these_names(module: str) -> None:
+def test_module_exports_are_locked(module: str) -> None:
     loaded = importlib.import_module(f"ugsd_server.{module}")
     assert loaded.__all__ == EXPORTS[module]
     assert all(hasattr(loaded, name) for name in loaded.__all__)

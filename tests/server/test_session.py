@@ -1,4 +1,4 @@
-"""The session state machine: whatever a peer sends, the outcome is one of the typed ones."""
+"""The session state machine: anything that a peer sends has one of the typed outcomes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ugsd_server.verifier.engine import Verifier
 
 
 class Pair:
-    """A session and the device's channel, joined by hand."""
+    """A session and a device's channel, connected without a network."""
 
     def __init__(self, key: VerifierKey, scorer: Any, *, max_captions: int = 8) -> None:
         verifier = Verifier(scorer, acceptance=Rank(rank=12))
@@ -63,7 +63,7 @@ def pair(key: VerifierKey, make_scorer: Any) -> Pair:
     return Pair(key, make_scorer()).greet()
 
 
-def test_a_block_gets_its_verdict_and_is_counted(pair: Pair, make_block: Any) -> None:
+def test_block_gets_a_verdict_and_is_counted(pair: Pair, make_block: Any) -> None:
     verdict = pair.send(encode(make_block((2, 3, 4), caption=7)))
     assert verdict == Verdict(caption=7, start=0, accepted=3, correction=None, continuation=())
     assert (pair.metrics.verdicts, pair.metrics.tokens_drafted) == (1, 3)
@@ -83,7 +83,7 @@ def test_a_block_gets_its_verdict_and_is_counted(pair: Pair, make_block: Any) ->
     ),
     greeted=st.booleans(),
 )
-def test_any_bytes_close_the_session_with_one_code_and_nothing_else(
+def test_random_bytes_close_session_with_one_code(
     key: VerifierKey, make_scorer: Any, junk: bytes, greeted: bool
 ) -> None:
     pair = Pair(key, make_scorer())
@@ -96,7 +96,7 @@ def test_any_bytes_close_the_session_with_one_code_and_nothing_else(
 
 @settings(deadline=None, max_examples=60)
 @given(where=st.integers(0, 10**6), bit=st.integers(0, 7), hello=st.booleans())
-def test_one_flipped_bit_closes_the_session(
+def test_flipped_bit_closes_the_session(
     key: VerifierKey, make_scorer: Any, make_block: Any, where: int, bit: int, hello: bool
 ) -> None:
     pair = Pair(key, make_scorer())
@@ -107,7 +107,7 @@ def test_one_flipped_bit_closes_the_session(
     assert pair.session.receive(bytes(frame)) == Close(1008)
 
 
-def test_replays_reorders_and_second_hellos_close_the_session(
+def test_replay_reorder_or_second_hello_closes_session(
     key: VerifierKey, make_scorer: Any, make_block: Any
 ) -> None:
     def frames(pair: Pair) -> tuple[bytes, bytes]:
@@ -128,8 +128,8 @@ def test_replays_reorders_and_second_hellos_close_the_session(
     assert again.session.receive(ClientChannel(key.public).hello()) == Close()
 
     wrong_key = Pair(key, make_scorer())
-    stranger = ClientChannel(VerifierKey.generate().public)
-    assert wrong_key.session.receive(stranger.hello()) == Close()
+    other = ClientChannel(VerifierKey.generate().public)
+    assert wrong_key.session.receive(other.hello()) == Close()
 
 
 _LEAVES = st.one_of(st.integers(-5, 2**33), st.binary(max_size=8), st.text(max_size=8), st.none())
@@ -141,7 +141,7 @@ _FIELDS = st.dictionaries(
 
 @settings(deadline=None, max_examples=50)
 @given(message=st.one_of(st.binary(max_size=200), _FIELDS.map(cbor2.dumps)))
-def test_a_sealed_message_that_is_no_block_is_refused_and_the_session_goes_on(
+def test_sealed_non_block_is_refused_and_session_continues(
     key: VerifierKey, make_scorer: Any, make_block: Any, message: bytes
 ) -> None:
     pair = Pair(key, make_scorer()).greet()
@@ -166,7 +166,7 @@ def test_a_sealed_message_that_is_no_block_is_refused_and_the_session_goes_on(
     ),
     states=st.booleans(),
 )
-def test_any_well_formed_blocks_get_a_verdict_or_a_refusal(
+def test_well_formed_blocks_get_verdict_or_refusal(
     key: VerifierKey, make_scorer: Any, make_block: Any, blocks: list[Any], states: bool
 ) -> None:
     pair = Pair(key, make_scorer(), max_captions=2).greet()
@@ -177,7 +177,7 @@ def test_any_well_formed_blocks_get_a_verdict_or_a_refusal(
         assert answer != Refusal(code=RefusalCode.INTERNAL)
 
 
-def test_captions_are_kept_apart_and_the_one_used_longest_ago_is_forgotten(
+def test_captions_are_separate_and_oldest_is_dropped(
     key: VerifierKey, make_scorer: Any, make_block: Any
 ) -> None:
     pair = Pair(key, make_scorer(), max_captions=2).greet()
@@ -199,7 +199,7 @@ def test_captions_are_kept_apart_and_the_one_used_longest_ago_is_forgotten(
     assert isinstance(ask(1, 3), Verdict)
 
 
-def test_a_fault_of_the_model_is_refused_as_internal_and_logged_by_its_type_alone(
+def test_model_failure_is_refused_and_logged_by_type(
     key: VerifierKey, make_scorer: Any, make_block: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     scorer = make_scorer()
@@ -212,7 +212,7 @@ def test_a_fault_of_the_model_is_refused_as_internal_and_logged_by_its_type_alon
     assert isinstance(pair.send(encode(make_block())), Verdict)
 
 
-def test_the_owner_must_finish_what_it_has_in_hand(pair: Pair, make_block: Any) -> None:
+def test_methods_called_in_wrong_order_raise(pair: Pair, make_block: Any) -> None:
     with pytest.raises(SessionMisuse):
         pair.session.finish(Refusal(code=RefusalCode.OVERLOADED))
     assert isinstance(pair.session.receive(pair.device.seal(encode(make_block()))), Work)
@@ -226,7 +226,7 @@ def test_the_owner_must_finish_what_it_has_in_hand(pair: Pair, make_block: Any) 
 
 
 def reply_to(pair: Pair, message: bytes, shape: TrafficShape) -> tuple[Any, int]:
-    """The answer to a frame of ``shape``, and its frame's size."""
+    """Return the answer to a frame of ``shape`` and the size of the answer's frame."""
     step = pair.session.receive(pair.device.seal(message, shape))
     if isinstance(step, Work):
         step = pair.session.finish(step.run())
@@ -234,7 +234,7 @@ def reply_to(pair: Pair, message: bytes, shape: TrafficShape) -> tuple[Any, int]
     return decode_server_message(pair.device.open(step.frame)), len(step.frame)
 
 
-def test_a_cover_is_answered_by_a_cover_and_changes_nothing(pair: Pair, make_block: Any) -> None:
+def test_cover_frame_is_answered_by_cover_frame(pair: Pair, make_block: Any) -> None:
     cover = encode(Cover())
     for shape, size in ((TrafficShape.CONSTANT, CONSTANT_FRAME_BYTES), (TrafficShape.PADDED, 128)):
         assert reply_to(pair, cover, shape) == (Cover(), size)
@@ -252,9 +252,7 @@ def test_a_cover_is_answered_by_a_cover_and_changes_nothing(pair: Pair, make_blo
     )
 
 
-def test_a_frame_of_the_constant_size_gets_one_whatever_the_answer(
-    pair: Pair, make_block: Any
-) -> None:
+def test_constant_size_frame_gets_constant_size_answer(pair: Pair, make_block: Any) -> None:
     asked = {
         "verdict": encode(make_block((2, 3, 4), caption=1)),
         "continued": encode(make_block((9, 9, 9, 9), caption=2)),
@@ -267,13 +265,11 @@ def test_a_frame_of_the_constant_size_gets_one_whatever_the_answer(
         assert size == CONSTANT_FRAME_BYTES
     assert answer == Cover()
     assert reply_to(pair, asked["bad message"], TrafficShape.PADDED)[1] == 128, (
-        "a smaller one by itself"
+        "in padded shape the answer is smaller"
     )
 
 
-def test_an_answer_that_the_constant_frame_cannot_hold_is_refused_as_too_large(
-    pair: Pair, make_block: Any
-) -> None:
+def test_answer_exceeding_constant_frame_becomes_too_large(pair: Pair, make_block: Any) -> None:
     long = Verdict(caption=0, start=0, accepted=1, correction=None, continuation=(2**20 - 1,) * 255)
     for caption, shape in enumerate(TrafficShape):
         frame = pair.device.seal(encode(make_block((2,), caption=caption)), shape)
@@ -287,7 +283,7 @@ def test_an_answer_that_the_constant_frame_cannot_hold_is_refused_as_too_large(
 
 
 @pytest.mark.parametrize("version", [1, 3, 255], ids=["older", "newer", "newest"])
-def test_a_hello_of_another_channel_version_is_closed_as_any_bad_hello(
+def test_hello_of_another_channel_version_is_closed(
     key: VerifierKey, make_scorer: Any, version: int
 ) -> None:
     pair = Pair(key, make_scorer())

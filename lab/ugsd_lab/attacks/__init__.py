@@ -1,11 +1,11 @@
-"""``ugsd-lab attack``: what can be learnt from what leaves, by attackers who try hard.
+"""``ugsd-lab attack``: measures what strong attackers learn from what the device sends.
 
-``heard`` listens, ``leaving`` lets each clip leave by the product's own code, ``seen`` is what an
-attacker then has of it, ``voices`` says who is attacked and from whom the attacker learns.
-``speakers``, ``attributes``, ``content`` and ``traffic`` are the attacks, ``embeddings`` and
-``learning`` what they are made with, ``scores`` how error rates are counted. ``study`` runs them
-all, ``findings`` is what they give, ``printing`` writes the tables. ``frontier`` compares ways of
-making states by what they are good for and what they leak.
+``encoder_outputs`` embeds the clips, ``disclosures`` computes what the product's own code sends for
+each, ``observations`` holds what an attacker sees of it, and ``voices`` splits speakers into those
+that are attacked and those that the attacker learns from. ``speakers``, ``attributes``, ``content``
+and ``traffic`` are the attacks; ``embeddings`` and ``learning`` hold the models that they use, and
+``scores`` computes error rates. ``study`` runs all attacks, ``findings`` holds their results, and
+``printing`` writes the tables. ``frontier`` compares ways of making states by utility and leakage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attributes: gender, age, language and the sentence spoken, guessed of speakers never met."""
+"""Attribute attacks: gender, age, language and sentence of speakers that the attacker never met."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ AGES: Mapping[str, int] = MappingProxyType(
         "nemo/MP0": 24, "nemo/SM0": 24, "nemo/TP0": 26, "nemo/WR0": 23,
     }
 )  # fmt: skip
-"""Years, as EMO-DB and nEMO publish them; the others tell no age of a speaker."""
+"""Ages in years, as EMO-DB and nEMO publish them; the other corpora publish none."""
 _OLDER = 27
-"""Years from which on an age is of the older group. Nearly all of nEMO's women and none of its men
-are, so that there gender tells much of it."""
+"""The lowest age, in years, of the older group. It holds nearly all of nEMO's women and none of its
+men, so in nEMO gender reveals much of the age group."""
 
 
 def labels_of(voices: Voices, attribute: str) -> NDArray[np.str_]:
-    """(n,) the values of one of :data:`ATTRIBUTES`; empty where the corpus does not say."""
+    """Return the (n,) values of one of :data:`ATTRIBUTES`; empty if the corpus does not give it."""
     match attribute:
         case "gender":
             return voices.gender
         case "language":
             return np.array([clip.language for clip in voices.clips])
         case "sentence":
-            said = np.char.add(np.char.add(voices.corpus, ": "), voices.sentence)
-            return np.where(voices.sentence == "", "", said)
+            named_sentence = np.char.add(np.char.add(voices.corpus, ": "), voices.sentence)
+            return np.where(voices.sentence == "", "", named_sentence)
     ages = np.array([AGES.get(speaker, 0) for speaker in voices.speaker.tolist()])
     return np.where(ages == 0, "", np.where(ages < _OLDER, "younger", "older"))
 
@@ -60,13 +60,14 @@ def attack_attribute(
     effort: TrainingBudget = FULL,
     control: bool = True,
 ) -> list[Finding]:
-    """The strongest attacker's balanced accuracy; nothing where there are no two values to tell.
+    """Return the strongest attacker's balanced accuracy, or nothing if there are fewer than two
+    values.
 
-    The sentence is one of those that the corpus has, learnt from its other speakers. ``control``
-    also runs that attacker on permuted labels.
+    The sentence is one of those in the corpus, learnt from its other speakers. ``control`` also
+    runs that attacker on permuted labels.
     """
     labels = labels_of(voices, attribute)
-    folds = [_told(fold, labels) for fold in folds]
+    folds = [_with_labels(fold, labels) for fold in folds]
     if attribute == "sentence":
         folds = [replace(f, train=f.train[voices.corpus[f.train] == corpus]) for f in folds]
     usable = [f for f in folds if len(f.test) and len(set(labels[f.train].tolist())) > 1]
@@ -85,7 +86,7 @@ def attack_attribute(
             attribute,
             corpus,
             seen.name,
-            seen.habit,
+            seen.profile,
             measure.value,
             chance=1 / classes,
             attacker=attacker,
@@ -103,8 +104,8 @@ def attack_attribute(
     return [replace(found, low=low, high=high, permuted=permuted.value)]
 
 
-def _told(fold: Fold, labels: NDArray[np.str_]) -> Fold:
-    """The rows whose label is known."""
+def _with_labels(fold: Fold, labels: NDArray[np.str_]) -> Fold:
+    """Keep the rows whose label is known."""
     return Fold(fold.train[labels[fold.train] != ""], fold.test[labels[fold.test] != ""])
 
 
@@ -137,16 +138,16 @@ def _attempt(
 def balanced_accuracy(
     speakers: Sequence[str], right: Sequence[str], guessed: Sequence[str]
 ) -> Measure:
-    """The mean over values of the share of a value's clips that are told: guessing without looking
-    reaches 1 / values, whatever their shares."""
+    """Return the mean, over values, of the share of a value's clips that are guessed right.
+    Guessing without any observation reaches 1 / values, whatever the values' shares."""
     who, speaker_names = named(np.array(speakers))
     value, values = named(np.array(right))
-    hits, all_of = (np.zeros((len(speaker_names), len(values))) for _ in range(2))
-    np.add.at(hits, (who, value), np.array(guessed) == np.array(right))
-    np.add.at(all_of, (who, value), 1)
+    right_guesses, clips = (np.zeros((len(speaker_names), len(values))) for _ in range(2))
+    np.add.at(right_guesses, (who, value), np.array(guessed) == np.array(right))
+    np.add.at(clips, (who, value), 1)
 
     def mean(sums: Float64) -> float:
-        told, of = np.split(sums, 2)
-        return float((told[of > 0] / of[of > 0]).mean())
+        hits, counts = np.split(sums, 2)
+        return float((hits[counts > 0] / counts[counts > 0]).mean())
 
-    return Measure(np.hstack([hits, all_of]), mean)
+    return Measure(np.hstack([right_guesses, clips]), mean)

@@ -1,4 +1,4 @@
-"""States as candidates for the wire would make them, and what their noise is worth."""
+"""Candidate ways of making states, and the epsilon of their noise."""
 
 from __future__ import annotations
 
@@ -9,55 +9,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.attacks.learning import FULL, TrainingBudget
-from ugsd_lab.attacks.projections import KINDS, SHIPPED_KIND, Made, TrainingSet
+from ugsd_lab.attacks.projections import KINDS, SHIPPED_KIND, Projector, TrainingSet
 from ugsd_lab.attacks.voices import Voices
 
-__all__ = ["BELIEFS_ONLY", "Candidate", "Material", "candidates", "epsilon"]
+__all__ = ["ATTRIBUTES_ONLY", "Candidate", "Material", "candidates", "epsilon"]
 
 Float32 = NDArray[np.float32]
 
 DELTA = 1e-6
-_HEARD_NORM = 0.8
+_AUDIO_NORM = 0.8
 _TOKENS_PER_CAPTION = 12
-"""States of one caption where each token has its own."""
+"""States in one caption if each token has one."""
 _WIDEST = 3.0
 """Range of a coarse quantiser, in typical sizes of a coordinate."""
 
-BELIEFS_ONLY = "beliefs only"
+ATTRIBUTES_ONLY = "beliefs only"
+"""The kind of states without an audio part. It is a value in JSON reports."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way of making states."""
+    """One way of making states. The field names are keys of the JSON report."""
 
     kind: str
-    """One of :data:`KINDS`; ``beliefs only`` has no heard part."""
+    """One of :data:`KINDS`, or :data:`ATTRIBUTES_ONLY`, which has no audio part."""
     dim: int
-    """Coordinates of the heard part."""
+    """Coordinates of the audio part."""
     habit: bool = True
-    """Whether the speaker's habit is taken out of the evidence."""
+    """Whether the speaker profile is subtracted from the audio embedding."""
     beliefs: bool = True
-    """Whether what the drafter believes goes with it."""
+    """Whether the state contains the predicted attributes."""
     sigma: float = 0.0
-    """Of Gaussian noise on each coordinate, in units of the clip norm."""
+    """Standard deviation of the Gaussian noise on each coordinate, in units of the clip norm."""
     bits: int = 8
-    """Of a coordinate."""
+    """Bits per coordinate."""
     vectors: int = 1
-    """States of one caption that leave; of several, each has noise of its own."""
+    """States disclosed per caption; if there are several, each has its own noise."""
+
+    @property
+    def kind_label(self) -> str:
+        """The kind as printed."""
+        return "attributes only" if self.kind == ATTRIBUTES_ONLY else self.kind
 
     def __str__(self) -> str:
-        told = [self.kind] if self.kind == BELIEFS_ONLY else [self.kind, str(self.dim)]
+        parts = [self.kind_label] if self.kind == ATTRIBUTES_ONLY else [self.kind, str(self.dim)]
         if not self.habit:
-            told.append("no habit")
+            parts.append("no profile")
         if not self.beliefs:
-            told.append("no beliefs")
+            parts.append("no attributes")
         if self.sigma:
-            told.append(f"noise {self.sigma}")
+            parts.append(f"noise {self.sigma}")
         if self.bits != 8:
-            told.append(f"{self.bits} bits")
+            parts.append(f"{self.bits} bits")
         if self.vectors > 1:
-            told.append("per token")
-        return ", ".join(told)
+            parts.append("per token")
+        return ", ".join(parts)
 
 
 _CLOSED_FORMS = ("within-speaker PCA", SHIPPED_KIND)
@@ -66,14 +72,14 @@ _SIGMAS = (0.05, 0.1, 0.25, 0.6)
 
 
 def candidates(*, quick: bool = False) -> list[Candidate]:
-    """All that are compared."""
+    """Return all candidates that are compared."""
     if quick:
         return [
-            Candidate(BELIEFS_ONLY, 0),
+            Candidate(ATTRIBUTES_ONLY, 0),
             *(Candidate(kind, 16) for kind in ("within-speaker PCA", SHIPPED_KIND)),
         ]
     return [
-        Candidate(BELIEFS_ONLY, 0),
+        Candidate(ATTRIBUTES_ONLY, 0),
         *(Candidate(kind, dim) for kind in _CLOSED_FORMS for dim in _DIMS),
         *(Candidate(kind, 16) for kind in KINDS if kind not in _CLOSED_FORMS),
         *(Candidate(kind, 16, habit=False) for kind in KINDS),
@@ -89,32 +95,33 @@ def candidates(*, quick: bool = False) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class Material:
-    """What states are made of, of every clip."""
+    """The inputs from which candidate states are computed, one row per clip."""
 
     voices: Voices
-    evidence: Float32
+    embeddings: Float32
     """(n, E)"""
-    own: Float32
-    """(n, E) the evidence less the speaker's habit."""
-    at_once: Float32
-    """(n, E) the same where all captions of a speaker are made with one habit."""
-    beliefs: Float32
-    """(n, K) what the drafter believes at the first position."""
-    lessons: TrainingSet
-    _made: dict[tuple[str, int], Made] = field(default_factory=dict, compare=False)
+    profile_removed: Float32
+    """(n, E) audio embeddings minus the speaker profile."""
+    one_profile: Float32
+    """(n, E) the same if all captions of a speaker are made with one profile."""
+    attributes: Float32
+    """(n, K) the drafter's predicted attributes at the first position."""
+    training_set: TrainingSet
+    _made: dict[tuple[str, int], Projector] = field(default_factory=dict, compare=False)
 
     def states(
-        self, one: Candidate, *, at_once: bool = False, effort: TrainingBudget = FULL
+        self, one: Candidate, *, one_profile: bool = False, effort: TrainingBudget = FULL
     ) -> Float32:
-        """(n, B) as they leave; the mean of several where several leave."""
-        parts = [self.beliefs] if one.beliefs else []
-        if one.kind != BELIEFS_ONLY:
+        """Return the (n, B) states as disclosed; the mean if several are disclosed."""
+        parts = [self.attributes] if one.beliefs else []
+        if one.kind != ATTRIBUTES_ONLY:
             if (one.kind, one.dim) not in self._made:
-                self._made[one.kind, one.dim] = KINDS[one.kind](self.lessons, one.dim, effort)
-            from_ = (self.at_once if at_once else self.own) if one.habit else self.evidence
-            heard = self._made[one.kind, one.dim](from_)
-            norms = np.linalg.norm(heard, axis=1, keepdims=True)
-            parts.insert(0, _HEARD_NORM * heard / np.maximum(norms, 1e-6))
+                self._made[one.kind, one.dim] = KINDS[one.kind](self.training_set, one.dim, effort)
+            removed = self.one_profile if one_profile else self.profile_removed
+            source = removed if one.habit else self.embeddings
+            audio = self._made[one.kind, one.dim](source)
+            norms = np.linalg.norm(audio, axis=1, keepdims=True)
+            parts.insert(0, _AUDIO_NORM * audio / np.maximum(norms, 1e-6))
         states = np.hstack(parts)
         rng = np.random.default_rng(effort.seed)
         count = one.vectors if one.sigma else 1
@@ -126,8 +133,8 @@ class Material:
 
 
 def _quantised(states: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    """Rounded to 2^bits - 1 levels from -1 to 1; of few bits, from -r to r, where coordinates are
-    seldom larger."""
+    """Round to 2^bits - 1 levels from -1 to 1. With few bits the range is -r to r, which
+    coordinates seldom exceed."""
     levels = 2 ** (bits - 1) - 1
     widest = 1.0 if bits >= 8 else min(1.0, _WIDEST / sqrt(states.shape[1]))
     units = np.clip(np.rint(states / widest * levels), -levels, levels)
@@ -136,11 +143,11 @@ def _quantised(states: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
 
 
 def epsilon(sigma: float, vectors: int = 1, delta: float = DELTA) -> float:
-    """Of ``vectors`` Gaussian releases of states of norm 1, sensitivity 2 each; infinite without
-    noise.
+    """Return the epsilon of ``vectors`` Gaussian releases of states of norm 1, each of sensitivity
+    2; infinite without noise.
 
-    The exact privacy profile (Balle & Wang 2018, theorem 8; Dong et al. 2022): with
-    mu = 2 sqrt(vectors) / sigma, delta = Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2).
+    The exact privacy profile (Balle & Wang 2018, theorem 8; Dong et al. 2022): with mu = 2
+    sqrt(vectors) / sigma, delta = Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2).
     """
     if sigma == 0:
         return inf
@@ -157,7 +164,7 @@ def epsilon(sigma: float, vectors: int = 1, delta: float = DELTA) -> float:
 
 def _delta_of(eps: float, mu: float) -> float:
     second = _phi(-eps / mu - mu / 2)
-    # In logarithms, for e^eps alone would overflow.
+    # In logarithms, because e^eps alone would overflow.
     return _phi(-eps / mu + mu / 2) - (exp(eps + log(second)) if second > 0 else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Content: what the draft says that did not leave, and the mel frames that the states came from."""
+"""Content attacks: drafted attributes that were not sent, and the mel frames behind the states."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.data.captions import LEXICON, attributes_named
 from ugsd_lab.evaluation.intervals import Measure, draws, interval, share_measure
 
-__all__ = ["UNSENT_FACTS", "Unsent", "attack_frames", "attack_unsent", "unsent_facts"]
+__all__ = ["UNSENT_ATTRIBUTES", "Unsent", "attack_frames", "attack_unsent", "unsent_attributes"]
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-UNSENT_FACTS = "facts drafted, not sent"
+UNSENT_ATTRIBUTES = "facts drafted, not sent"
+"""The measure's name, a value in reports: attributes that were drafted and not sent."""
 FRAMES_FROM_STATES = "mel frames"
-_FACTS = tuple(attribute for attribute in LEXICON if attribute != "gender")
+_ATTRIBUTES = tuple(attribute for attribute in LEXICON if attribute != "gender")
 _PENALTIES = (0.03, 0.3, 3.0)
 
 
-# -- facts that the draft states and that stayed on the device
+# -- attributes that were drafted and not sent
 
 
 @dataclass(frozen=True)
 class Unsent:
-    """What each draft says of one attribute, where none of it left."""
+    """The values of one attribute that the drafts state and that were not sent."""
 
     attribute: str
     values: NDArray[np.str_]
-    """(n,) the value that the whole draft names; empty where it names none, or what left did."""
+    """(n,) the value that the whole draft names; empty if it names none or if the value was
+    sent."""
 
 
-def unsent_facts(drafts: Sequence[str], left: Sequence[str]) -> list[Unsent]:
-    """``drafts`` are whole captions, ``left`` the text of those tokens that left."""
+def unsent_attributes(drafts: Sequence[str], disclosed: Sequence[str]) -> list[Unsent]:
+    """Return the unsent values of each attribute. ``drafts`` are whole captions, ``disclosed`` the
+    text of the tokens that were sent."""
     found = []
-    for attribute in _FACTS:
+    for attribute in _ATTRIBUTES:
         values = []
-        for draft, sent in zip(drafts, left, strict=True):
+        for draft, sent in zip(drafts, disclosed, strict=True):
             named_there = attributes_named(draft, attribute)
             known = named_there & attributes_named(sent, attribute)
             values.append(min(named_there) if len(named_there) == 1 and not known else "")
@@ -61,8 +64,8 @@ def attack_unsent(
     *,
     effort: TrainingBudget = FULL,
 ) -> list[Finding]:
-    """How often a fact that stayed is guessed right, over all attributes; chance is what the best
-    guess of the attacker reaches who reads the tokens that left and no state."""
+    """Return how often an unsent value is guessed right, over all attributes. ``chance`` is the
+    best result of an attacker who sees the disclosed tokens but no state."""
     folds = [fold for fold in folds if len(fold.test)]
     if not folds or all((u.values == "").all() for u in unsent):
         return []
@@ -79,10 +82,10 @@ def attack_unsent(
     findings = [
         Finding(
             "content",
-            UNSENT_FACTS,
+            UNSENT_ATTRIBUTES,
             corpus,
             seen.name,
-            seen.habit,
+            seen.profile,
             measure.value,
             chance=max([most.value, *blind]),
             attacker=name,
@@ -106,12 +109,12 @@ def _guessed(
     right: list[float] = []
     speakers: list[str] = []
     for fold in folds:
-        for fact in unsent:
-            train = fold.train[fact.values[fold.train] != ""]
-            test = fold.test[fact.values[fold.test] != ""]
+        for attribute in unsent:
+            train = fold.train[attribute.values[fold.train] != ""]
+            test = fold.test[attribute.values[fold.test] != ""]
             if not len(test) or not len(train):
                 continue
-            known, values = named(fact.values[train])
+            known, values = named(attribute.values[train])
             if len(values) > 1:
                 network = fit_network(
                     features[train], known, linear=CLASSIFIERS[attacker], effort=effort
@@ -119,7 +122,7 @@ def _guessed(
                 guessed = np.array(values)[network.classes(features[test])]
             else:
                 guessed = np.full(len(test), values[0])
-            right += (guessed == fact.values[test]).astype(float).tolist()
+            right += (guessed == attribute.values[test]).astype(float).tolist()
             speakers += voices.speaker[test].tolist()
     return share_measure(speakers, right) if right else Measure(np.zeros((1, 2)), lambda _: np.nan)
 
@@ -141,31 +144,31 @@ def attack_frames(
     *,
     effort: TrainingBudget = FULL,
 ) -> list[Finding]:
-    """The mean correlation of a clip's mel frames with those made from what was seen, both as they
-    differ from the mean frames of the clip's corpus.
+    """Return the mean correlation of a clip's mel frames with those reconstructed from what was
+    seen, both relative to the mean frames of the clip's corpus.
 
-    ``chance`` is what the mean frames of the clip's emotion in its corpus reach, since a caption
-    tells the emotion: whoever does no better was told nothing else. ``permuted`` is the correlation
-    with the frames of other clips of the corpus.
+    ``chance`` is what the mean frames of the clip's emotion in its corpus reach: a caption names
+    the emotion, so an attacker who does no better learnt nothing else. ``permuted`` is the
+    correlation with the frames of other clips of the corpus.
     """
     folds = [fold for fold in folds if len(fold.test)]
     if not folds:
         return []
     results = {
-        f"{name} on {reading}": _rebuilt(voices, folds, mels, _from(features, fit))
+        f"{name} on {reading}": _reconstructed(voices, folds, mels, _from(features, fit))
         for reading, features in seen.readings.items()
-        for name, fit in _rebuilders(effort).items()
+        for name, fit in _reconstructors(effort).items()
     }
-    told, _ = _rebuilt(voices, folds, mels, partial(_mean_by_emotion, voices))
+    by_emotion, _ = _reconstructed(voices, folds, mels, partial(_mean_by_emotion, voices))
     found = strongest(
         Finding(
             "content",
             FRAMES_FROM_STATES,
             corpus,
             seen.name,
-            seen.habit,
+            seen.profile,
             measure.value,
-            chance=told.value,
+            chance=by_emotion.value,
             attacker=name,
             speakers=len(measure.sums),
             clips=sum(len(fold.test) for fold in folds),
@@ -177,13 +180,14 @@ def attack_frames(
 
 
 _Guess = Callable[[Fold, Float32], Float32]
-"""From a fold and the (n, F) frames of its training rows to those of its test rows."""
+"""Maps a fold and the (n, F) frames of its training rows to the frames of its test rows."""
 
 
-def _rebuilt(
+def _reconstructed(
     voices: Voices, folds: Sequence[Fold], mels: NDArray[np.float16], guess: _Guess
 ) -> tuple[Measure, Measure]:
-    """Correlations with the clips' own frames, and with those of others of the same corpus."""
+    """Return the correlations with the clips' own frames, and with those of others in the same
+    corpus."""
     own, others, speakers = [], [], []
     for fold in folds:
         known = mels[fold.train].astype(np.float32)
@@ -198,7 +202,7 @@ def _rebuilt(
 
 
 def _correlations(left: Float32, right: Float32) -> Float64:
-    """(n,) Pearson's, row by row; 0 where a row does not vary."""
+    """Return (n,) Pearson correlations, row by row; 0 if a row does not vary."""
     left, right = (x - x.mean(axis=1, keepdims=True) for x in (left, right))
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     products = (left * right).sum(axis=1).astype(np.float64)
@@ -208,8 +212,8 @@ def _correlations(left: Float32, right: Float32) -> Float64:
 
 
 def _mean_by_emotion(voices: Voices, fold: Fold, known: Float32) -> Float32:
-    """The mean frames of the test clips' own emotions in their corpus, which are taken to be told;
-    those of the corpus, or else of all clips, where there are none such."""
+    """Return the mean frames of the test clips' own emotions in their corpus, assuming that the
+    attacker knows the emotions. Falls back to the mean of the corpus, or else of all clips."""
     same = voices.corpus[fold.train] == voices.corpus[fold.test[0]]
     near = known[same] if same.any() else known
     emotions = voices.emotion[fold.train][same] if same.any() else voices.emotion[fold.train]
@@ -223,10 +227,10 @@ def _from(features: Float32, fit: _Fit) -> _Guess:
 
 
 _Fit = Callable[[Float32, Float32], Callable[[Float32], Float32]]
-"""From features and frames to what makes frames of features."""
+"""Maps features and frames to a function from features to frames."""
 
 
-def _rebuilders(effort: TrainingBudget) -> Mapping[str, _Fit]:
+def _reconstructors(effort: TrainingBudget) -> Mapping[str, _Fit]:
     def linear(penalty: float) -> _Fit:
         def fit(features: Float32, frames: Float32) -> Callable[[Float32], Float32]:
             weights, bias = ridge(features, frames, penalty)

@@ -1,8 +1,9 @@
-"""What leaves the device, by the product's own code: the decoder, the policy, clip and quantise.
+"""What the device discloses, computed by the product's own code: the decoder, the policy, clip and
+quantise.
 
-The worst case is made: every caption escalates. Of two kinds of verifier, one writes on to the
-caption's end, as the bundled one does, and gets nothing more; the other wants to learn: it accepts
-whatever it is sent and never writes on, so that the device sends every doubtful block.
+This is the worst case: every caption escalates. There are two kinds of verifier. One continues to
+the caption's end, as the bundled one does, and gets nothing more. The other wants to learn: it
+accepts whatever it is sent and never continues, so the device sends every doubtful block.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
 
-__all__ = ["Disclosed", "Reader", "ReplayedDraft", "disclosures_of", "draft_of"]
+__all__ = ["Disclosed", "EmbeddingDrafter", "ReplayedDraft", "disclosures_of", "draft_of"]
 
 Float32 = NDArray[np.float32]
 _CLIP_NORM = 1.0
-"""The door's default."""
+"""The egress default."""
 
 
-class Reader(Protocol):
-    """What is needed of a drafter whose ears have already heard."""
+class EmbeddingDrafter(Protocol):
+    """The parts of a drafter that work on audio embeddings which were computed before."""
 
     @property
     def info(self) -> DrafterInfo: ...
@@ -45,7 +46,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class ReplayedDraft:
-    """A caption that the drafter wrote on its own, and what it thought at each position."""
+    """A caption that the drafter wrote on its own, and its predictions at each position."""
 
     tokens: tuple[int, ...]
     predictions: tuple[Prediction, ...]
@@ -55,26 +56,28 @@ class ReplayedDraft:
 
 @dataclass(frozen=True)
 class Disclosed:
-    """What left of one clip, all of its frames together."""
+    """What was disclosed of one clip, in all of its frames together."""
 
     tokens: tuple[int, ...]
     """In order; each position once."""
     states: Float32
-    """(k, B) as the verifier reads them, by position; none under ``tokens``."""
+    """(k, B) as the verifier reads them, by position; empty at disclosure level ``tokens``."""
     bytes: int
-    """Of the encoded blocks, before they are sealed and padded."""
+    """Size of the encoded blocks, before they are sealed and padded."""
 
 
-def draft_of(reader: Reader, embedding: AudioEmbedding, gate: RejectionPredictor) -> ReplayedDraft:
-    """The greedy draft of a clip."""
-    session, info = reader.start(embedding), reader.info
+def draft_of(
+    drafter: EmbeddingDrafter, embedding: AudioEmbedding, predictor: RejectionPredictor
+) -> ReplayedDraft:
+    """Return the greedy draft of a clip."""
+    session, info = drafter.start(embedding), drafter.info
     tokens: list[int] = []
     predictions: list[Prediction] = []
     while len(tokens) < info.max_tokens and (not tokens or tokens[-1] != info.eos):
         predictions.append(session.predict())
         tokens.append(int(np.argmax(predictions[-1].logits)))
         session.append(tokens[-1:])
-    doubts = tuple(gate(prediction.logits, embedding.ood_score) for prediction in predictions)
+    doubts = tuple(predictor(prediction.logits, embedding.ood_score) for prediction in predictions)
     return ReplayedDraft(tuple(tokens), tuple(predictions), doubts)
 
 
@@ -84,37 +87,38 @@ def disclosures_of(
     threshold: float,
     disclosures: Sequence[Disclosure],
     *,
-    writes_on: bool = False,
+    continues: bool = False,
 ) -> Mapping[Disclosure, Disclosed]:
-    """What leaves of a draft under each disclosure, to a verifier that ``writes_on`` or does not.
+    """Return what a draft discloses at each disclosure level, to a verifier that ``continues`` or
+    not.
 
-    Blocks escalate as the gate's ``threshold`` says; where it would let the whole caption pass, the
-    most doubtful token escalates.
+    Blocks escalate at the rejection predictor's ``threshold``; if it would let the whole caption
+    pass, the most doubtful token escalates.
     """
     threshold = min(threshold, max(draft.uncertainties))
     return {
-        disclosure: _departure(
-            _escalations(draft, info, UncertaintyPolicy(threshold, disclosure), writes_on)
+        disclosure: _combined(
+            _escalations(draft, info, UncertaintyPolicy(threshold, disclosure), continues)
         )
         for disclosure in disclosures
     }
 
 
 def _escalations(
-    draft: ReplayedDraft, info: DrafterInfo, policy: UncertaintyPolicy, writes_on: bool
+    draft: ReplayedDraft, info: DrafterInfo, policy: UncertaintyPolicy, continues: bool
 ) -> list[Escalation]:
     doubts = {
         id(prediction.logits): doubt
         for prediction, doubt in zip(draft.predictions, draft.uncertainties, strict=True)
     }
     decoder = Decoder(
-        _Rehearsed(draft),
+        _ReplayedSession(draft),
         eos=info.eos,
         max_tokens=info.max_tokens,
         ood_score=0.0,
         uncertainty=lambda logits, _: doubts[id(logits)],
         policy=policy,
-        piece=str,  # no caption is read here
+        piece=str,  # the caption's text is not used here
     )
     sent = []
     while not isinstance(event := decoder.advance(), Finished):
@@ -126,13 +130,13 @@ def _escalations(
             decoder.receive_verdict(
                 Verdict(
                     caption=0, start=start, accepted=len(block.tokens), correction=None,
-                    continuation=draft.tokens[end:] if writes_on else (),
+                    continuation=draft.tokens[end:] if continues else (),
                 )
             )  # fmt: skip
     return sent
 
 
-def _departure(sent: Sequence[Escalation]) -> Disclosed:
+def _combined(sent: Sequence[Escalation]) -> Disclosed:
     tokens: dict[int, int] = {}
     states: dict[int, Float32] = {}
     size = 0
@@ -163,7 +167,7 @@ def _block(escalation: Escalation, quantised: bytes) -> Block:
     )
 
 
-class _Rehearsed:
+class _ReplayedSession:
     """A draft session that repeats a known draft."""
 
     def __init__(self, draft: ReplayedDraft) -> None:

@@ -1,9 +1,9 @@
-"""An independent speaker embedder for comparison: Resemblyzer's published weights, where installed.
+"""An independent speaker embedder for comparison: Resemblyzer's published weights, if installed.
 
 GE2E (Wan et al. 2018) as in ``resemblyzer`` 0.1.4 (Apache-2.0), trained on hundreds of hours of
 other speakers: a 3 x 256 LSTM over 40 mel bands, a linear layer, ReLU and unit norm. Only its
-weights are read, so that none of its own requirements is needed:
-``pip install --no-deps resemblyzer``.
+weights are read, so that none of its own requirements is needed: ``pip install --no-deps
+resemblyzer``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,21 @@ __all__ = ["EMBEDDER", "HOW_TO_GET_IT", "embed_clips", "find_weights"]
 Float32 = NDArray[np.float32]
 
 EMBEDDER = "Resemblyzer"
-HOW_TO_GET_IT = "an independent speaker embedder: pip install --no-deps resemblyzer, then run again"
+HOW_TO_GET_IT = (
+    "To compare with an independent speaker embedder, run pip install --no-deps resemblyzer and "
+    "repeat the command."
+)
 _MELS, _HIDDEN, _LAYERS, _EMBEDDING = 40, 256, 3, 256
 _RATE, _WINDOW, _HOP = 16_000, 400, 160
 _FRAMES, _STEP = 160, 80
-"""A partial utterance of 1.6 s, and the way to the next one; the published code averages those."""
+"""Frames of a partial utterance of 1.6 s, and the step to the next one; the published code averages
+their embeddings."""
 _LOUDNESS = 10 ** (-30 / 20)
 """Root mean square to which quieter clips are raised: -30 dBFS."""
 
 
 def find_weights() -> Path | None:
-    """Where the installed package keeps them; None where it is not installed."""
+    """Return the path of the installed package's weights; None if it is not installed."""
     spec = find_spec("resemblyzer")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -45,7 +49,7 @@ def find_weights() -> Path | None:
 
 
 class _Encoder(nn.Module):
-    """Parameter names as in the published file."""
+    """The network, with the parameter names of the published file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,19 +57,22 @@ class _Encoder(nn.Module):
         self.linear = nn.Linear(_HIDDEN, _EMBEDDING)
 
     def forward(self, mels: Tensor) -> Tensor:
-        """(n, T, 40) to (n, 256) of unit norm."""
+        """Map (n, T, 40) mels to (n, 256) embeddings of unit norm."""
         _, (hidden, _) = self.lstm(mels)
         return nn.functional.normalize(torch.relu(self.linear(hidden[-1])), dim=1)
 
 
 def embed_clips(weights: Path, clips: Sequence[Clip], progress: Progress) -> Float32:
-    """(n, 256) of unit norm. Raises :class:`EvaluationError` where ``weights`` are others."""
+    """Return (n, 256) embeddings of unit norm. Raises :class:`EvaluationError` if ``weights`` is
+    another file."""
     encoder = _Encoder()
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)["model_state"]
         encoder.load_state_dict({name: state[name] for name in encoder.state_dict()})
     except Exception as error:
-        raise EvaluationError(f"{weights} has no weights of {EMBEDDER}: reinstall it") from error
+        raise EvaluationError(
+            f"{weights} does not hold the weights of {EMBEDDER}: reinstall it"
+        ) from error
     encoder.eval()
     embedded = []
     for done, clip in enumerate(clips, 1):

@@ -22,29 +22,29 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 _SHRINKAGE = 0.1
-"""Of the within-speaker covariance towards a multiple of the identity."""
+"""Shrinkage of the within-speaker covariance towards a multiple of the identity."""
 _LDA_DIM = 32
 _PLDA_DIM = 64
 
 
 class Comparison(Protocol):
-    """What an attacker made of speakers that it knows."""
+    """A fitted attacker: it embeds features and compares the embeddings."""
 
     def embed(self, features: NDArray[np.float32]) -> Float64:
-        """(n, d) features to (n, e) embeddings."""
+        """Map (n, d) features to (n, e) embeddings."""
 
     def score(self, left: Float64, right: Float64, of_left: int = 1, of_right: int = 1) -> Float64:
-        """(n, m) how alike: means of ``of_left`` embeddings each (n, e), and of ``of_right``."""
+        """Return (n, m) similarities. Rows are means of ``of_left`` and ``of_right`` embeddings."""
 
 
 def unit(rows: Float64) -> Float64:
-    """Rows scaled to a norm of one."""
+    """Scale rows to a norm of one."""
     scaled: Float64 = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9)
     return scaled
 
 
 class _Linear:
-    """Embeds linearly, compares by cosine."""
+    """Embeds linearly and compares by cosine."""
 
     def __init__(self, mean: Float64, matrix: Float64) -> None:
         self._mean, self._matrix = mean, matrix
@@ -58,7 +58,7 @@ class _Linear:
 
 
 class _Plda(_Linear):
-    """Compares by the log-likelihood ratio, in coordinates where speakers vary by ``between``
+    """Compares by the log-likelihood ratio, in coordinates in which speakers vary by ``between``
     and a speaker's clips by 1."""
 
     def __init__(self, mean: Float64, matrix: Float64, between: Float64) -> None:
@@ -78,7 +78,7 @@ class _Plda(_Linear):
 
 
 class _Network(_Linear):
-    """A trained network's last hidden layer, compared by cosine."""
+    """Embeds with a trained network's last hidden layer and compares by cosine."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -88,8 +88,9 @@ class _Network(_Linear):
 
 
 def _whitened(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, Float64, Float64]:
-    """Mean (d,), a matrix (d, d) after which a speaker's clips vary by 1 in each direction, and the
-    speakers' means (S, d) after it. Features are scaled alike before the covariance is shrunk."""
+    """Return the mean (d,), a matrix (d, d) after which a speaker's clips vary by 1 in each
+    direction, and the speakers' means (S, d) after it. Features are scaled before the covariance is
+    shrunk."""
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0) + 1e-6
     scaled = (features - mean) / scale
     means = np.stack([scaled[speakers == s].mean(axis=0) for s in range(speakers.max() + 1)])
@@ -102,7 +103,8 @@ def _whitened(features: NDArray[np.float32], speakers: Int64) -> tuple[Float64, 
 
 
 def _directions(means: Float64, count: int) -> Float64:
-    """(d, count) at most, those of whitened space in which speakers' means (S, d) differ most."""
+    """Return at most ``count`` directions (d, count) of whitened space in which the speakers' means
+    (S, d) differ most."""
     *_, directions = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
     return directions[: min(count, len(means) - 1)].T
 
@@ -140,5 +142,5 @@ ATTACKERS: Mapping[str, Callable[[NDArray[np.float32], Int64, TrainingBudget], C
         }
     )
 )  # fmt: skip
-"""By name: from (n, d) features, the (n,) numbers of their speakers and an effort. ``cosine``
+"""Name -> function of (n, d) features, (n,) speaker numbers and a training budget. ``cosine``
 learns nothing."""

@@ -1,6 +1,6 @@
-"""What the ears hear of every clip, and what a listener would: evidence, and the mel frames.
+"""The audio embedding and the mel frames of every clip.
 
-Listening costs more than all else, so its results are kept in a file between runs.
+Encoding takes longer than everything else, so its results are cached in a file between runs.
 """
 
 from __future__ import annotations
@@ -28,73 +28,75 @@ from ugsd_lab.models.embeddings import PARTS, Progress, part_of
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["FRAMES", "EncoderOutputs", "listen", "listen_to_parts"]
+__all__ = ["FRAMES", "EncoderOutputs", "encode_clips", "encode_parts"]
 
 Float32 = NDArray[np.float32]
 
 FRAMES = 32
-"""Of a clip's mel frames when its length is taken out."""
-_KEEP_EVERY = 1000
+"""Length to which a clip's mel frames are averaged."""
+_STORE_EVERY = 1000
 
 
 @dataclass(frozen=True)
 class EncoderOutputs:
-    """What was heard of clips, row by row."""
+    """The encoder's outputs, one row per clip."""
 
-    evidence: Float32
+    embeddings: Float32
     """(n, E)"""
     mels: NDArray[np.float16]
     """(n, FRAMES * N_MELS)"""
 
     def __getitem__(self, rows: NDArray[np.int64]) -> EncoderOutputs:
-        return EncoderOutputs(self.evidence[rows], self.mels[rows])
+        return EncoderOutputs(self.embeddings[rows], self.mels[rows])
 
 
-def listen(
-    ears: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress
+def encode_clips(
+    encoder: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress
 ) -> EncoderOutputs:
-    """Hear each clip with the graph ``ears``; with ``cache``, only those not heard before.
+    """Encode each clip with the graph ``encoder``; with ``cache``, only those that it lacks.
 
-    Raises :class:`EvaluationError` where the file holds something else.
+    Raises :class:`EvaluationError` if the cache file holds something else.
     """
-    digest = hashlib.sha256(ears.read_bytes()).hexdigest()
+    digest = hashlib.sha256(encoder.read_bytes()).hexdigest()
     known = _read(cache, digest) if cache is not None and cache.exists() else {}
     missing = [clip for clip in clips if clip.id not in known]
     if missing:
-        session, frames = _session(ears), AudioEncoder()
+        session, frames = _session(encoder), AudioEncoder()
         for done, clip in enumerate(missing, 1):
             samples = read_speech(clip)
             embedding = session.run(None, {"samples": encoder_windows(samples)})[0][0]
             known[clip.id] = embedding, mel_frames(frames, samples)
-            if cache is not None and (done % _KEEP_EVERY == 0 or done == len(missing)):
-                _keep(cache, known, digest)
-            progress("listening", done, len(missing), "")
+            if cache is not None and (done % _STORE_EVERY == 0 or done == len(missing)):
+                _store(cache, known, digest)
+            progress("encoding clips", done, len(missing), "")
     rows = [known[clip.id] for clip in clips]
     return EncoderOutputs(np.stack([e for e, _ in rows]), np.stack([m for _, m in rows]))
 
 
-def listen_to_parts(
-    ears: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress
+def encode_parts(
+    encoder: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress
 ) -> Float32:
-    """(n, PARTS, E) evidence of random parts of each clip, which have its voice and its feeling and
-    other words; they depend on the clip alone. Kept in ``cache``."""
-    names = [hashlib.sha256(ears.read_bytes()).hexdigest(), *(clip.id for clip in clips)]
+    """Return (n, PARTS, E) embeddings of random parts of each clip, which share its voice and
+    emotion but not its words. They depend on the clip alone and are cached in ``cache``."""
+    names = [hashlib.sha256(encoder.read_bytes()).hexdigest(), *(clip.id for clip in clips)]
     if cache is not None and cache.exists():
         try:
-            with np.load(cache, allow_pickle=False) as kept:
-                if kept["names"].tolist() == names:
-                    known: Float32 = kept["evidence"]
+            with np.load(cache, allow_pickle=False) as stored:
+                if stored["names"].tolist() == names:
+                    known: Float32 = stored["evidence"]
                     return known
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise EvaluationError(f"{cache} holds no evidence: name another --cache") from error
-    session, heard = _session(ears), []
+            raise EvaluationError(
+                f"{cache} does not hold audio embeddings: name another --cache"
+            ) from error
+    session, embeddings = _session(encoder), []
     for done, clip in enumerate(clips, 1):
         samples = read_speech(clip)
         for number in range(1, PARTS + 1):
             part = part_of(clip, samples, number)
-            heard.append(session.run(None, {"samples": encoder_windows(part)})[0][0])
-        progress("listening to parts", done, len(clips), "")
-    embedding = np.stack(heard).reshape(len(clips), PARTS, -1)
+            embeddings.append(session.run(None, {"samples": encoder_windows(part)})[0][0])
+        progress("encoding parts", done, len(clips), "")
+    embedding = np.stack(embeddings).reshape(len(clips), PARTS, -1)
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez(cache, names=np.array(names), evidence=embedding)
@@ -102,10 +104,10 @@ def listen_to_parts(
 
 
 @torch.inference_mode()
-def mel_frames(ears: AudioEncoder, samples: Float32) -> NDArray[np.float16]:
-    """(FRAMES * N_MELS,) the log-mel frames of ``samples``, (n,), their time stretched to one
-    length: FRAMES averages, each of N_MELS bands."""
-    mel = ears.log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
+def mel_frames(encoder: AudioEncoder, samples: Float32) -> NDArray[np.float16]:
+    """Return the (FRAMES * N_MELS,) log-mel frames of ``samples`` (n,), averaged over time to
+    FRAMES frames of N_MELS bands."""
+    mel = encoder.log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
     even: torch.Tensor = functional.adaptive_avg_pool1d(mel, FRAMES)[0].T
     return even.reshape(FRAMES * N_MELS).numpy().astype(np.float16)
 
@@ -113,19 +115,23 @@ def mel_frames(ears: AudioEncoder, samples: Float32) -> NDArray[np.float16]:
 _Known = dict[str, tuple[Float32, NDArray[np.float16]]]
 
 
-def _read(cache: Path, ears: str) -> _Known:
+def _read(cache: Path, encoder_sha256: str) -> _Known:
     try:
-        with np.load(cache, allow_pickle=False) as kept:
-            ids, embedding, mels = kept["ids"], kept["evidence"], kept["mels"]
-            same_ears = str(kept["ears"]) == ears
+        with np.load(cache, allow_pickle=False) as stored:
+            ids, embedding, mels = stored["ids"], stored["evidence"], stored["mels"]
+            same_encoder = str(stored["ears"]) == encoder_sha256
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise EvaluationError(f"{cache} holds no evidence: name another --cache") from error
-    if not same_ears or embedding.ndim != 2 or mels.shape != (len(ids), FRAMES * N_MELS):
-        raise EvaluationError(f"{cache} holds what other ears heard: name another --cache")
+        raise EvaluationError(
+            f"{cache} does not hold audio embeddings: name another --cache"
+        ) from error
+    if not same_encoder or embedding.ndim != 2 or mels.shape != (len(ids), FRAMES * N_MELS):
+        raise EvaluationError(
+            f"{cache} holds outputs of another audio encoder: name another --cache"
+        )
     return dict(zip(ids.tolist(), zip(embedding, mels, strict=True), strict=True))
 
 
-def _keep(cache: Path, known: _Known, ears: str) -> None:
+def _store(cache: Path, known: _Known, encoder_sha256: str) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
     with temporary.open("wb") as part:
@@ -134,15 +140,15 @@ def _keep(cache: Path, known: _Known, ears: str) -> None:
             ids=np.array(list(known)),
             evidence=np.stack([embedding for embedding, _ in known.values()]),
             mels=np.stack([mels for _, mels in known.values()]),
-            ears=ears,
+            ears=encoder_sha256,
         )
     temporary.replace(cache)
 
 
-def _session(ears: Path) -> onnxruntime.InferenceSession:
+def _session(encoder: Path) -> onnxruntime.InferenceSession:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(ears), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(encoder), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,5 @@
-"""What an attack found: one number with its interval, its chance level and its negative control."""
+"""The result of an attack: one number with its interval, its chance level and its negative
+control."""
 
 from __future__ import annotations
 
@@ -14,37 +15,39 @@ Attack = Literal["speaker", "attribute", "content", "traffic"]
 
 @dataclass(frozen=True)
 class Finding:
-    """How well one attack does against speakers that neither it nor the states' training knew."""
+    """How well one attack does against speakers that neither it nor the states' training knew. The
+    field names are keys of the JSON report."""
 
     attack: Attack
     measure: str
     """What is guessed and how it is counted: ``identification``, ``EER``, ``gender``."""
     corpus: str
-    """Whose speakers are attacked; ``all`` where they are told apart by corpus."""
+    """The corpus whose speakers are attacked; ``all`` if the attack spans all corpora."""
     seen: str
-    """What the attacker saw: a disclosure, ``evidence`` for the positive control, ``sizes``."""
+    """What the attacker saw: a disclosure level, ``evidence`` (the audio embedding, the positive
+    control), or a traffic shape."""
     habit: str
-    """How many earlier clips the habit held; empty where none could matter."""
+    """How many earlier clips the speaker profile held; empty if it cannot matter."""
     value: float
     chance: float
     """What an attacker who sees nothing reaches."""
     attacker: str
-    """The strongest of those tried, and what of the seen it read."""
+    """The strongest attacker tried, and the reading of the observation that it used."""
     low: float = float("nan")
     high: float = float("nan")
     """95 % interval, bootstrapped over speakers."""
     permuted: float = float("nan")
-    """The same attacker where the labels are permuted: the negative control, at chance."""
+    """The same attacker's result with permuted labels: the negative control, at chance."""
     speakers: int = 0
     clips: int = 0
     lower_is_stronger: bool = False
-    """True of error rates."""
+    """True for error rates."""
 
     @property
     def advantage(self) -> float:
-        """From 0 at chance to 1 where the attacker is always right; below 0 is worse than chance.
+        """0 at chance, 1 if the attacker is always right, below 0 if it is worse than chance.
 
-        Of an error rate: how much of the error that chance makes is gone.
+        For an error rate: the share of the chance error that is gone.
         """
         if self.lower_is_stronger:
             return 1 - self.value / self.chance
@@ -52,7 +55,7 @@ class Finding:
 
 
 def strongest(findings: Iterable[Finding]) -> Finding:
-    """The one with the largest advantage; those that are not defined come last."""
+    """Return the finding with the largest advantage; undefined ones come last."""
 
     def strength(finding: Finding) -> float:
         return float("-inf") if isnan(finding.value) else finding.advantage
@@ -62,33 +65,33 @@ def strongest(findings: Iterable[Finding]) -> Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that ``ugsd-lab attack`` found of one drafter."""
+    """Everything that ``ugsd-lab attack`` found for one drafter."""
 
     drafter: str
-    home: tuple[str, ...]
-    """The corpora that its states were trained on: of these only the test speakers are attacked."""
+    in_domain: tuple[str, ...]
+    """The corpora that the states were trained on; only their test speakers are attacked."""
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     quick: bool = False
 
     def of(self, attack: Attack) -> list[Finding]:
-        """Those of one attack."""
+        """Return the findings of one attack."""
         return [finding for finding in self.findings if finding.attack == attack]
 
     def with_findings(self, more: Sequence[Finding], notes: Sequence[str] = ()) -> Report:
-        """The same with ``more``."""
+        """Return the report with more findings and notes appended."""
         return replace(self, findings=(*self.findings, *more), notes=(*self.notes, *notes))
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """For one JSON object; what is not a number is null."""
+    """Return one JSON object; values that are not a number become null."""
     findings = [
         _without_nan(asdict(finding) | {"advantage": finding.advantage})
         for finding in report.findings
     ]
     return {
         "drafter": report.drafter,
-        "home": list(report.home),
+        "home": list(report.in_domain),
         "quick": report.quick,
         "findings": findings,
         "notes": list(report.notes),

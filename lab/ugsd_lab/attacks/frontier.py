@@ -1,10 +1,10 @@
-"""Ways of making states, by what they are good for and what they give away.
+"""Compares ways of making states by their utility and their leakage.
 
-Utility is how often a reader of states, trained on every corpus, names the right emotion of dev and
-calibration speakers. Leakage is how far attackers get from chance, in telling the speaker and the
-sentence, of corpora that no closed form was fitted on. What is trained on home corpora, some kinds
-and everybody's beliefs, has met RAVDESS' training speakers: that flatters those kinds. Test
-speakers have no part in it: it is here that choices are made.
+Utility is how often a network that reads states, trained on every corpus, names the right emotion
+of dev and calibration speakers. Leakage is how far attackers get from chance when they guess the
+speaker and the sentence, on corpora that no closed form was fitted on. Some kinds, and all
+predicted attributes, are trained on the in-domain corpora and so have met RAVDESS' training
+speakers, which flatters them. Test speakers are left out, because choices are made here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.attacks.attributes import attack_attribute
-from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, epsilon
+from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY, Candidate, Material, epsilon
 from ugsd_lab.attacks.findings import Finding
 from ugsd_lab.attacks.learning import FULL, TrainingBudget, fit_network
 from ugsd_lab.attacks.observations import Observation
@@ -32,14 +32,14 @@ __all__ = ["Row", "as_json", "measure_all", "pareto", "pick"]
 Float32 = NDArray[np.float32]
 
 _ALLOWED_LOSS = 0.03
-"""Of emotion accuracy, against the best candidate, for less leakage."""
+"""Emotion accuracy that may be lost against the best candidate for less leakage."""
 _SPEAKER_ATTACKERS = ("WCCN", "LDA")
-"""The quick ones: of the shipped states `ugsd-lab attack` tries all."""
+"""The fast ones; `ugsd-lab attack` tries all of them on the shipped states."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate, measured."""
+    """The measurements of one candidate."""
 
     candidate: Candidate
     utility: Mapping[str, float]
@@ -47,21 +47,21 @@ class Row:
     speaker: float
     """Advantage of the strongest attacker who identifies speakers, mean over corpora, 0 to 1."""
     sentence: float
-    """The same of one who tells the sentence."""
+    """The same for guessing the sentence."""
     at_once: float
-    """Advantage of one who identifies speakers by captions that were made with one habit."""
+    """Advantage of an attacker who identifies speakers by captions made with one profile."""
     bytes: int
-    """Of the states of a caption."""
+    """Bytes of the states of a caption."""
     epsilon: float
 
     @property
     def emotion(self) -> float:
-        """Mean over corpora."""
+        """Mean emotion accuracy over corpora."""
         return float(np.mean(list(self.utility.values())))
 
     @property
     def leakage(self) -> float:
-        """Mean of speaker and sentence."""
+        """Mean of speaker and sentence advantage."""
         return (self.speaker + self.sentence) / 2
 
 
@@ -72,7 +72,7 @@ def measure_all(
     *,
     effort: TrainingBudget = FULL,
 ) -> list[Row]:
-    """Each candidate's utility and leakage."""
+    """Measure each candidate's utility and leakage."""
     rows = []
     for done, one in enumerate(some, 1):
         rows.append(_measure(material, one, effort))
@@ -83,7 +83,7 @@ def measure_all(
 def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
     voices = material.voices
     states = material.states(one, effort=effort)
-    together = material.states(one, at_once=True, effort=effort) if one.habit else states
+    linked = material.states(one, one_profile=True, effort=effort) if one.habit else states
     folds = {
         name: some
         for name in voices.corpora
@@ -96,7 +96,7 @@ def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
         _emotion_accuracy(material, states, one, effort),
         _speaker(voices, folds, states, effort, _SPEAKER_ATTACKERS),
         _sentence(voices, folds, states, effort),
-        _speaker(voices, folds, together, effort, _SPEAKER_ATTACKERS),
+        _speaker(voices, folds, linked, effort, _SPEAKER_ATTACKERS),
         -(-dim * one.bits // 8) * one.vectors,
         epsilon(one.sigma, one.vectors),
     )
@@ -135,16 +135,17 @@ def _mean_advantage(found: Iterable[Sequence[Finding]]) -> float:
 def _emotion_accuracy(
     material: Material, states: Float32, one: Candidate, effort: TrainingBudget
 ) -> dict[str, float]:
-    """Of a reader who is taught every corpus, half of the time without what the drafter believes:
-    of those that it was trained on it is surer than of any that it will hear."""
+    """Return the accuracy, by corpus, of a network trained on the states of every corpus. Half of
+    its training states hide the predicted attributes: the drafter is surer of clips that it was
+    trained on than of any that it will meet."""
     voices = material.voices
     emotions, _ = named(voices.emotion)
     train = np.flatnonzero((voices.split == "train") & (voices.emotion != ""))
     shown = states.copy()
-    if one.beliefs and one.kind != BELIEFS_ONLY:
+    if one.beliefs and one.kind != ATTRIBUTES_ONLY:
         rng = np.random.default_rng(effort.seed)
         hidden = rng.permutation(train)[: len(train) // 2]
-        shown[hidden, -material.beliefs.shape[1] :] = 0
+        shown[hidden, -material.attributes.shape[1] :] = 0
     names, numbers = np.unique(voices.corpus[train], return_inverse=True)
     weights = 1 / np.bincount(numbers)[numbers]
     held = np.isin(voices.split, ["dev", "calibration"]) & (voices.emotion != "")
@@ -163,7 +164,8 @@ def _emotion_accuracy(
 
 
 def pareto(rows: Sequence[Row]) -> list[Row]:
-    """Those than which no other is better in utility or leakage and as good in the other."""
+    """Return the rows that no other row beats: better in one of utility and leakage, as good in the
+    other."""
 
     def beaten(row: Row) -> bool:
         return any(
@@ -177,15 +179,15 @@ def pareto(rows: Sequence[Row]) -> list[Row]:
 
 
 def pick(rows: Sequence[Row]) -> Row:
-    """The least leakage among those within .03 emotion accuracy of the best; of equals the one of
-    fewest bytes."""
+    """Return the row of least leakage among those within .03 emotion accuracy of the best; ties are
+    broken by fewer bytes."""
     best = max(row.emotion for row in rows)
     good = [row for row in rows if row.emotion >= best - _ALLOWED_LOSS]
     return min(good, key=lambda row: (row.leakage, row.bytes))
 
 
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:
-    """For one JSON object; an infinite epsilon is null."""
+    """Return one JSON object; an infinite epsilon becomes null."""
     front, chosen = pareto(rows), pick(rows)
     return {
         "rows": [

@@ -1,4 +1,4 @@
-"""The figures of a report that travel with the drafter, for explanations and audit reports."""
+"""The figures of a report that ship with the drafter, for explanations and audit reports."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from ugsd_privacy.reports.leakage import LEAKAGE_FILE, UNENROLLED, Leakage, Leak
 from ugsd_sdk.drafter.bundle import DrafterBundle
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report, strongest
-from ugsd_lab.attacks.observations import EVIDENCE
+from ugsd_lab.attacks.observations import EMBEDDING
 
 __all__ = ["leakage_of", "write_leakage"]
 
 
 def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage:
-    """Of each attack on each corpus the strongest, once of strangers and once of known voices."""
+    """Return the strongest finding of each attack on each corpus, once for unenrolled and once for
+    enrolled speakers."""
     groups: dict[tuple[str, str, str, str, bool], list[Finding]] = {}
     for one in report.findings:
-        if one.seen != EVIDENCE and not isnan(one.value):
+        if one.seen != EMBEDDING and not isnan(one.value):
             key = (one.attack, one.measure, one.corpus, one.seen, one.habit == UNENROLLED)
             groups.setdefault(key, []).append(one)
     controls = {
         (one.attack, one.measure, one.corpus): one.value
         for one in report.findings
-        if one.seen == EVIDENCE and not isnan(one.value)
+        if one.seen == EMBEDDING and not isnan(one.value)
     }
     return Leakage(
         format=1,
@@ -57,7 +58,7 @@ def _leaks(
 
 
 def write_leakage(report: Report, folder: Path, command: str) -> Path:
-    """Keep the report's figures beside the drafter in ``folder``."""
+    """Store the report's figures beside the drafter in ``folder`` and return the file's path."""
     path = folder / LEAKAGE_FILE
     path.write_text(
         leakage_of(report, DrafterBundle(folder).weights(), command).model_dump_json(indent=1)

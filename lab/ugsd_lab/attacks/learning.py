@@ -1,4 +1,4 @@
-"""What attackers learn with: small networks, logistic regression and ridge regression."""
+"""The attackers' models: small networks, logistic regression and ridge regression."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Int64 = NDArray[np.int64]
 _BATCH, _HIDDEN, _EMBEDDING = 256, 256, 64
 _LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.01
 _WIDE = 64
-"""From so many features on, more of them are dropped."""
+"""Number of features from which dropout is stronger."""
 
 
 @dataclass(frozen=True)
 class TrainingBudget:
-    """How hard attackers try."""
+    """How long attackers train."""
 
     steps: int = 400
-    """Of training a network, 256 rows each."""
+    """Training steps of a network, with 256 rows each."""
     seed: int = 0
 
 
@@ -38,7 +38,7 @@ QUICK = TrainingBudget(steps=80)
 
 @dataclass(frozen=True)
 class Network:
-    """A trained classifier or regressor, and how its features are scaled."""
+    """A trained classifier or regressor, and the scaling of its features."""
 
     mean: Float32
     scale: Float32
@@ -47,16 +47,16 @@ class Network:
 
     @torch.inference_mode()
     def hidden(self, features: Float32) -> Float32:
-        """(n, e) what the last layer reads."""
+        """Return the (n, e) inputs of the last layer."""
         return self._body(features).numpy()
 
     @torch.inference_mode()
     def outputs(self, features: Float32) -> Float32:
-        """(n, k) scores of the classes, or the values."""
+        """Return (n, k) class scores or values."""
         return self.head(self._body(features)).numpy()  # type: ignore[no-any-return]
 
     def classes(self, features: Float32) -> Int64:
-        """(n,) the likeliest."""
+        """Return the (n,) likeliest classes."""
         likeliest: Int64 = self.outputs(features).argmax(axis=1)
         return likeliest
 
@@ -74,9 +74,9 @@ def fit_network(
     linear: bool = False,
     effort: TrainingBudget = FULL,
 ) -> Network:
-    """Classes (n,) or values (n, k) from ``features`` (n, d).
+    """Fit classes (n,) or values (n, k) on ``features`` (n, d).
 
-    Rows are drawn in proportion to ``weights``. ``linear`` is logistic regression.
+    Rows are drawn in proportion to ``weights``. ``linear`` gives logistic regression.
     """
     torch.manual_seed(effort.seed)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
@@ -117,11 +117,12 @@ def _layers(features: int, out: int, *, linear: bool) -> tuple[nn.Module, nn.Mod
 
 
 CLASSIFIERS: Mapping[str, bool] = MappingProxyType({"logistic": True, "network": False})
-"""Attackers who tell classes, by name: whether :func:`fit_network` is to be ``linear``."""
+"""Classifying attackers by name, and whether :func:`fit_network` is called with ``linear``."""
 
 
 def ridge(features: Float32, values: Float32, penalty: float) -> tuple[Float32, Float32]:
-    """Weights (d, k) and bias (k,) of ridge regression on scaled features, ``penalty`` per row."""
+    """Return weights (d, k) and bias (k,) of ridge regression on scaled features, ``penalty`` per
+    row."""
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     wide = ((features - mean) / scale).astype(np.float64)
     centre = values.mean(axis=0)

@@ -1,4 +1,4 @@
-"""What the frontier's candidates are made of, from the drafter under attack."""
+"""Builds the inputs of the frontier's candidates from the drafter under attack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.candidates import Material
-from ugsd_lab.attacks.encoder_outputs import listen_to_parts
+from ugsd_lab.attacks.encoder_outputs import encode_parts
 from ugsd_lab.attacks.observations import Enrolment, drawn_profiles
 from ugsd_lab.attacks.projections import TrainingSet
 from ugsd_lab.attacks.study import Target
@@ -25,52 +25,62 @@ Float32 = NDArray[np.float32]
 
 
 def material_of(target: Target, cache: Path | None, progress: Progress) -> Material:
-    """Evidence with and without habits of the device's least acquaintance, and beliefs.
+    """Return audio embeddings with and without profiles of minimum enrolment, and predicted
+    attributes.
 
-    Raises :class:`EvaluationError` where a corpus is missing that projections are fitted on.
+    Raises :class:`EvaluationError` if a corpus that projections are fitted on is missing.
     """
-    voices, embedding = target.voices, target.heard.evidence
+    voices, embedding = target.voices, target.outputs.embeddings
     training = voices.split == "train"
-    taught = training & np.isin(voices.corpus, PROJECTED)
-    home = training & np.isin(voices.corpus, list(target.home))
-    missing = sorted({*PROJECTED, *target.home} - set(voices.corpora))
+    fitted = training & np.isin(voices.corpus, PROJECTED)
+    in_domain = training & np.isin(voices.corpus, list(target.in_domain))
+    missing = sorted({*PROJECTED, *target.in_domain} - set(voices.corpora))
     if missing:
-        raise EvaluationError(f"the frontier needs {', '.join(missing)}: name its --data")
-    population = embedding[taught].mean(axis=0)
+        raise EvaluationError(
+            f"the frontier needs {', '.join(missing)}: name the folder with --data"
+        )
+    population = embedding[fitted].mean(axis=0)
     least = Settings().min_enrolment
-    own = _profile_removed(target, Enrolment(least, "running"), population)
-    rows = np.flatnonzero(taught).tolist()
-    parts = listen_to_parts(
+    profile_removed = _profile_removed(target, Enrolment(least, "running"), population)
+    rows = np.flatnonzero(fitted).tolist()
+    parts = encode_parts(
         DrafterBundle(target.folder).find(AUDIO_ENCODER_GRAPH), [voices.clips[row] for row in rows],
         None if cache is None else cache.with_name(f"parts-{cache.name}"), progress,
     )  # fmt: skip
-    lessons = TrainingSet(
-        embedding[taught], voices.speaker[taught], voices.emotion[taught], parts,
-        own[home], voices.speaker[home], voices.emotion[home],
+    training_set = TrainingSet(
+        embedding[fitted], voices.speaker[fitted], voices.emotion[fitted], parts,
+        profile_removed[in_domain], voices.speaker[in_domain], voices.emotion[in_domain],
     )  # fmt: skip
-    at_once = _profile_removed(target, Enrolment(least, "at once"), population)
-    return Material(voices, embedding, own, at_once, _beliefs(target, least, progress), lessons)
+    one_profile = _profile_removed(target, Enrolment(least, "at once"), population)
+    return Material(
+        voices,
+        embedding,
+        profile_removed,
+        one_profile,
+        _predicted_attributes(target, least, progress),
+        training_set,
+    )
 
 
 def _profile_removed(target: Target, known: Enrolment, population: Float32) -> Float32:
-    """(n, E) as the drafter's reader takes the habit out."""
-    embedding = target.heard.evidence
+    """Return (n, E) embeddings with the profile subtracted, as the conditioning network does it."""
+    embedding = target.outputs.embeddings
     profiles = drawn_profiles(target.voices, embedding, known)
     return np.stack(
         [
-            heard - profile.weight * (profile.mean - population) if profile.count else heard
-            for heard, profile in zip(embedding, profiles, strict=True)
+            embedded - profile.weight * (profile.mean - population) if profile.count else embedded
+            for embedded, profile in zip(embedding, profiles, strict=True)
         ]
     ).astype(np.float32)
 
 
-def _beliefs(target: Target, least: int, progress: Progress) -> Float32:
-    """(n, BELIEF_DIM) the last part of the state of the first position."""
-    embedding = target.heard.evidence
+def _predicted_attributes(target: Target, least: int, progress: Progress) -> Float32:
+    """Return the (n, ATTRIBUTE_DIM) last part of the state at the first position."""
+    embedding = target.outputs.embeddings
     profiles = drawn_profiles(target.voices, embedding, Enrolment(least))
-    believed = []
-    for done, (heard, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
-        session = target.reader.start(target.reader.condition(heard, profile))
-        believed.append(session.predict().state[-ATTRIBUTE_DIM:])
-        progress("reading beliefs", done, len(embedding), "")
-    return np.stack(believed).astype(np.float32)
+    attributes = []
+    for done, (embedded, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
+        session = target.drafter.start(target.drafter.condition(embedded, profile))
+        attributes.append(session.predict().state[-ATTRIBUTE_DIM:])
+        progress("predicting attributes", done, len(embedding), "")
+    return np.stack(attributes).astype(np.float32)

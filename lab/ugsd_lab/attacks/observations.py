@@ -1,4 +1,5 @@
-"""What an attacker has of every clip: evidence for the positive control, or what left of it."""
+"""What an attacker sees of every clip: its audio embedding (positive control) or what was
+disclosed."""
 
 from __future__ import annotations
 
@@ -12,27 +13,27 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 
-from ugsd_lab.attacks.disclosures import Disclosed, Reader, disclosures_of, draft_of
+from ugsd_lab.attacks.disclosures import Disclosed, EmbeddingDrafter, disclosures_of, draft_of
 from ugsd_lab.attacks.voices import Voices
 from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["EVIDENCE", "Disclosures", "Enrolment", "Observation", "disclose", "drawn_profiles"]
+__all__ = ["EMBEDDING", "Disclosures", "Enrolment", "Observation", "disclose", "drawn_profiles"]
 
 Float32 = NDArray[np.float32]
-EVIDENCE = "evidence"
-"""What is seen by the positive control: all that the drafter's ears hear."""
+EMBEDDING = "evidence"
+"""Name of the positive control, which sees the whole audio embedding. It is a value in reports."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """The same of every clip, in one or several readings of which each attacker tries all."""
+    """What is seen of every clip, in one or several readings; each attacker tries all of them."""
 
     name: str
-    """A :class:`Disclosure`, or :data:`EVIDENCE`."""
-    habit: str
-    """The acquaintance with which it was made; empty where none could matter."""
+    """A :class:`Disclosure`, or :data:`EMBEDDING`."""
+    profile: str
+    """The enrolment with which it was made; empty if it cannot matter."""
     readings: Mapping[str, Float32]
-    """(n, d) each, by name."""
+    """Name -> (n, d) features."""
 
 
 EnrolmentOrder = Literal["apart", "running", "at once"]
@@ -40,15 +41,15 @@ EnrolmentOrder = Literal["apart", "running", "at once"]
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What the device knows of a user's habit when captions leave."""
+    """The speaker profile that the device has when captions are made."""
 
     clips: int
-    """How many earlier clips the habit holds, at least."""
+    """The least number of earlier clips in the profile."""
     course: EnrolmentOrder = "apart"
-    """Which captions of a user are compared. ``apart``: each with a habit of other clips, as
-    captions long after one another are made. ``running``: a stream, in which each clip enters the
-    habit of the next, as on a device. ``at once``: all with one habit, as two in a row nearly are:
-    what the habit gets wrong is then common to them, and tells that they belong together."""
+    """Which captions of a user are compared. ``apart``: each has a profile of other clips, as
+    captions made long after one another do. ``running``: a stream in which each clip enters the
+    profile of the next, as on a device. ``at once``: all have one profile, as two captions in a row
+    nearly do; the profile's error is then common to them and links them."""
 
     def __str__(self) -> str:
         more = "+" if self.course == "running" else ""
@@ -58,7 +59,7 @@ class Enrolment:
 def drawn_profiles(
     voices: Voices, embedding: Float32, known: Enrolment, *, seed: int = 0
 ) -> list[SpeakerProfile]:
-    """A habit for each clip, of other clips of its speaker, in an order drawn by lot."""
+    """Return a profile for each clip, of other clips of its speaker, in random order."""
     rng = np.random.default_rng((seed, known.clips))
     profiles = [EMPTY_PROFILE] * len(voices)
     if not known.clips:
@@ -84,70 +85,70 @@ def _profile(embedding: Float32) -> SpeakerProfile:
 
 @dataclass(frozen=True)
 class Disclosures:
-    """All that left of every clip with one acquaintance, and what was drafted."""
+    """Everything that was disclosed of every clip with one enrolment, and the drafts."""
 
     known: Enrolment
     drafts: Sequence[tuple[int, ...]]
-    left: Mapping[Disclosure, Sequence[Disclosed]]
-    """To a verifier that wants to learn."""
-    left_at_first: Mapping[Disclosure, Sequence[Disclosed]]
-    """To one that writes on after the first block."""
+    disclosed: Mapping[Disclosure, Sequence[Disclosed]]
+    """Disclosed to a verifier that wants to learn."""
+    disclosed_first: Mapping[Disclosure, Sequence[Disclosed]]
+    """Disclosed to a verifier that continues after the first block."""
     summaries: Float32
     """(n, B) the state of position 0, as it is on the device."""
 
-    def seen(
-        self, disclosure: Disclosure, vocabulary: int, *, at_first: bool = False
+    def observation(
+        self, disclosure: Disclosure, vocabulary: int, *, first_only: bool = False
     ) -> Observation:
-        """``vocabulary`` is the number of token ids."""
-        left = (self.left_at_first if at_first else self.left)[disclosure]
-        tokens = _bags([departure.tokens for departure in left], vocabulary)
+        """Return what an attacker sees. ``vocabulary`` is the number of token ids."""
+        disclosed = (self.disclosed_first if first_only else self.disclosed)[disclosure]
+        tokens = _bags([clip.tokens for clip in disclosed], vocabulary)
         readings = {"tokens": tokens}
         if disclosure is not Disclosure.TOKENS:
             several = disclosure is not Disclosure.SUMMARY
-            states = np.stack([_states_of(departure, several=several) for departure in left])
+            states = np.stack([_states_of(clip, several=several) for clip in disclosed])
             readings = {"states": states, "tokens and states": np.hstack([tokens, states])}
         return Observation(str(disclosure), str(self.known), readings)
 
 
 def disclose(
-    reader: Reader,
-    gate: RejectionPredictor,
+    drafter: EmbeddingDrafter,
+    predictor: RejectionPredictor,
     voices: Voices,
     embedding: Float32,
     known: Enrolment,
     disclosures: Sequence[Disclosure],
     progress: Progress,
 ) -> Disclosures:
-    """Draft every clip and let it leave under each of ``disclosures``."""
+    """Draft every clip and compute what it discloses at each of ``disclosures``."""
     profiles = drawn_profiles(voices, embedding, known)
     drafts: list[tuple[int, ...]] = []
     summaries = []
-    left, at_first = (
+    disclosed, disclosed_first = (
         {disclosure: list[Disclosed]() for disclosure in disclosures} for _ in range(2)
     )
-    for done, (heard, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
-        draft = draft_of(reader, reader.condition(heard, profile), gate)
+    for done, (embedded, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
+        draft = draft_of(drafter, drafter.condition(embedded, profile), predictor)
         drafts.append(draft.tokens)
         summaries.append(draft.predictions[0].state)
-        for writes_on, kept in ((False, left), (True, at_first)):
+        for continues, collected in ((False, disclosed), (True, disclosed_first)):
             sent = disclosures_of(
-                draft, reader.info, gate.threshold, disclosures, writes_on=writes_on
+                draft, drafter.info, predictor.threshold, disclosures, continues=continues
             )
-            for disclosure, departure in sent.items():
-                kept[disclosure].append(departure)
-        progress(f"drafting, habit {known}", done, len(profiles), "")
-    return Disclosures(known, drafts, left, at_first, np.stack(summaries))
+            for disclosure, clip in sent.items():
+                collected[disclosure].append(clip)
+        progress(f"drafting, profile {known}", done, len(profiles), "")
+    return Disclosures(known, drafts, disclosed, disclosed_first, np.stack(summaries))
 
 
 def _bags(tokens: Sequence[Sequence[int]], vocabulary: int) -> Float32:
-    """(n, V) how often each token is among those of a clip."""
+    """Return (n, V) counts of each token among those of a clip."""
     bags = np.zeros((len(tokens), vocabulary), dtype=np.float32)
     for row, some in enumerate(tokens):
         np.add.at(bags[row], list(some), 1)
     return bags
 
 
-def _states_of(departure: Disclosed, *, several: bool) -> Float32:
-    """(B,) the first of the states that left; with ``several`` (2 B,) their mean, too."""
-    first: Float32 = departure.states[0]
-    return np.concatenate([first, departure.states.mean(axis=0)]) if several else first
+def _states_of(clip: Disclosed, *, several: bool) -> Float32:
+    """Return the (B,) first disclosed state; with ``several``, (2 B,) with the mean appended."""
+    first: Float32 = clip.states[0]
+    return np.concatenate([first, clip.states.mean(axis=0)]) if several else first

@@ -1,4 +1,4 @@
-"""The frontier as a picture: utility against leakage, a mark for each way of making states."""
+"""A picture of the frontier: utility against leakage, a marker for each way of making states."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ugsd_lab.attacks.candidates import BELIEFS_ONLY
+from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY
 from ugsd_lab.attacks.frontier import Row, pareto, pick
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.plots import METADATA, STYLE, check_picture
@@ -20,15 +20,16 @@ _MARKS: dict[str, dict[str, Any]] = {
     "discriminant, not words": {"color": "#009E73", "marker": "^"},
     "trained": {"color": "#CC79A7", "marker": "D"},
     "adversarial": {"color": "#E69F00", "marker": "P"},
-    BELIEFS_ONLY: {"color": "#000000", "marker": "*"},
+    ATTRIBUTES_ONLY: {"color": "#000000", "marker": "*"},
 }
 _SIZE_INCHES = (10.0, 6.0)
 
 
 def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
-    """Filled marks have the habit taken out, hollow ones not; the number is that of coordinates.
+    """Draw the rows. Filled markers have the profile subtracted, hollow ones do not; the number is
+    the number of coordinates.
 
-    Raises :class:`EvaluationError` where ``path`` cannot be written.
+    Raises :class:`EvaluationError` if ``path`` cannot be written.
     """
     check_picture(path)
     import matplotlib as mpl
@@ -39,20 +40,20 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        told: set[str] = set()
+        labelled: set[str] = set()
         for row in rows:
             one = row.candidate
             style = dict(_MARKS[one.kind])
             if not one.habit:
                 style["markerfacecolor"] = "white"
-            label = "_" if one.kind in told else one.kind
+            label = "_" if one.kind in labelled else one.kind_label
             axes.plot(row.leakage, row.emotion, linestyle="", label=label, markersize=7, **style)
             note = "".join([str(one.dim) if one.dim else "", f" σ{one.sigma}" if one.sigma else ""])
             axes.annotate(
                 note, (row.leakage, row.emotion), xytext=(4, 3), textcoords="offset points",
                 fontsize=6,
             )  # fmt: skip
-            told.add(one.kind)
+            labelled.add(one.kind)
         front = sorted(pareto(rows), key=lambda row: row.leakage)
         axes.plot(
             [row.leakage for row in front], [row.emotion for row in front],
@@ -64,7 +65,7 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
             markerfacecolor="none", markeredgecolor="black", label=f"picked: {chosen.candidate}",
         )  # fmt: skip
         axes.set_xlabel("leakage: attackers' mean advantage, speaker and sentence (0 is chance)")
-        axes.set_ylabel("emotion read from states by a verifier")
+        axes.set_ylabel("accuracy of emotion from states")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

@@ -7,8 +7,10 @@ from math import isinf, isnan
 
 from rich.console import Console
 
+from ugsd_lab.attacks.content import UNSENT_ATTRIBUTES
 from ugsd_lab.attacks.findings import Attack, Finding, Report
 from ugsd_lab.attacks.frontier import Row, pareto, pick
+from ugsd_lab.attacks.observations import EMBEDDING
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
 __all__ = ["as_markdown", "frontier_markdown", "print_frontier", "print_report"]
@@ -16,24 +18,29 @@ __all__ = ["as_markdown", "frontier_markdown", "print_frontier", "print_report"]
 _COLUMNS = 165
 _TITLES: dict[Attack, str] = {
     "speaker": "who speaks",
-    "attribute": "what sort of person says what: balanced accuracy",
-    "content": "what the states were made from",
+    "attribute": "attributes of the speaker and the sentence: balanced accuracy",
+    "content": "what the states were computed from",
     "traffic": "what the network sees: sizes, directions, order and times of frames",
 }
 _HEADER = (
-    "what is guessed", "corpus", "seen", "habit", "found", "95 %", "chance", "permuted",
+    "what is guessed", "corpus", "attacker sees", "profile", "result", "95 %", "chance", "permuted",
     "speakers", "clips", "strongest attacker",
 )  # fmt: skip
-_TEXT_COLUMNS = {"what is guessed", "corpus", "seen", "habit", "strongest attacker"}
+_TEXT_COLUMNS = {"what is guessed", "corpus", "attacker sees", "profile", "strongest attacker"}
+_LABELS = {
+    EMBEDDING: "audio embedding",
+    UNSENT_ATTRIBUTES: "attributes drafted, not sent",
+}
+"""Value in a report -> the same as printed."""
 
 
 def print_report(report: Report, console: Console) -> None:
-    """A table for each kind of attack, and what they mean."""
+    """Print a table for each kind of attack, and the notes."""
     print_tables(_tables(report), console, report.notes, columns=_COLUMNS)
 
 
 def as_markdown(report: Report) -> str:
-    """The same as a document holds it."""
+    """Return the same tables as Markdown."""
     return markdown(_tables(report), report.notes)
 
 
@@ -46,7 +53,7 @@ def _tables(report: Report) -> Iterator[TextTable]:
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """By what is guessed and of whom, so that what was seen stands side by side."""
+    """Sort by what is guessed and by corpus, so that the observations stand side by side."""
     measures = list(dict.fromkeys(finding.measure for finding in findings))
     corpora = list(dict.fromkeys(finding.corpus for finding in findings))
     return sorted(findings, key=lambda f: (measures.index(f.measure), corpora.index(f.corpus)))
@@ -54,9 +61,9 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 def _cells(found: Finding) -> tuple[str, ...]:
     return (
-        found.measure,
+        _LABELS.get(found.measure, found.measure),
         found.corpus,
-        found.seen,
+        _LABELS.get(found.seen, found.seen),
         found.habit or "-",
         _number(found.value),
         "-" if isnan(found.low) else f"{_number(found.low)} to {_number(found.high)}",
@@ -64,7 +71,7 @@ def _cells(found: Finding) -> tuple[str, ...]:
         _number(found.permuted),
         str(found.speakers),
         str(found.clips),
-        found.attacker,
+        found.attacker.replace(f" on {EMBEDDING}", f" on {_LABELS[EMBEDDING]}"),
     )
 
 
@@ -73,31 +80,31 @@ def _number(value: float) -> str:
 
 
 _FRONTIER_HEADER = (
-    "state", "emotion", "speaker", "sentence", "leakage", "at once", "bytes", "epsilon", "",
+    "state", "emotion", "speaker", "sentence", "leakage", "one profile", "bytes", "epsilon", "",
 )  # fmt: skip
 
 
 def print_frontier(rows: Sequence[Row], console: Console) -> None:
-    """One table, best leakage first."""
+    """Print one table, least leakage first."""
     table = _frontier_table("ways of making states", rows)
     print_tables([table], console, _FRONTIER_NOTES, columns=_COLUMNS)
 
 
 def frontier_markdown(rows: Sequence[Row]) -> str:
-    """The same as a document holds it."""
+    """Return the same table as Markdown."""
     return markdown([_frontier_table("", rows)], _FRONTIER_NOTES)
 
 
 _FRONTIER_NOTES = (
-    "Emotion: right of dev and calibration speakers, mean over corpora, read by a network that is "
-    "taught states of all training speakers.",
-    "Speaker, sentence: the strongest attacker's advantage, 0 at chance and 1 where always right, "
-    "on speakers it never met; leakage is the mean of both. At once: speakers told by captions "
-    "that were made with one habit.",
-    "Epsilon: of a caption's states, Gaussian noise, sensitivity 2, delta 1e-6. Above 10 it is "
-    "noise, not privacy.",
-    "Picked: the least leakage within .03 of the best emotion accuracy. Front: nothing is better "
-    "in one and as good in the other.",
+    "Emotion: accuracy on dev and calibration speakers, mean over corpora, of a network trained on "
+    "the states of all training speakers.",
+    "Speaker, sentence: the strongest attacker's advantage on speakers it never met, 0 at chance "
+    "and 1 if always right; leakage is the mean of both. One profile: identification of speakers "
+    "by captions made with the same speaker profile.",
+    "Epsilon: privacy cost of a caption's states with Gaussian noise, sensitivity 2, delta 1e-6. "
+    "Above 10 the noise gives no useful privacy.",
+    "Picked: the least leakage within .03 of the best emotion accuracy. Front: no other row is "
+    "better in one and as good in the other.",
 )
 
 

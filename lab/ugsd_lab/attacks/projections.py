@@ -1,7 +1,6 @@
-"""Ways of making the *heard* part of a state: evidence to a few numbers.
+"""Ways of making the audio part of a state: projections of the audio embedding to a few numbers.
 
-All but the trained ones are fitted on what the shipped projection is fitted on, so that they may be
-embedded anywhere.
+All but the trained ones are fitted on the data of the shipped projection, which has a free licence.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.voices import named
 from ugsd_lab.models.discriminant import discriminant
 
-__all__ = ["KINDS", "SHIPPED_KIND", "Made", "TrainingSet", "leace"]
+__all__ = ["KINDS", "SHIPPED_KIND", "Projector", "TrainingSet", "leace"]
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-Made = Callable[[Float32], Float32]
-"""(n, E) evidence, the habit taken out, to (n, B)."""
+Projector = Callable[[Float32], Float32]
+"""Maps (n, E) audio embeddings, speaker profile subtracted, to (n, B)."""
 
 _REVERSED = 1.0
-"""How much the speaker counts against the feeling where a network is trained to hide it."""
+"""Weight of the speaker loss against the emotion loss in a network that is trained to hide the
+speaker."""
 _BATCH = 256
 
 
@@ -37,22 +37,24 @@ _BATCH = 256
 class TrainingSet:
     """What projections learn from: clips of training speakers."""
 
-    evidence: Float32
+    embeddings: Float32
     """(n, E)"""
     speakers: NDArray[np.str_]
     emotions: NDArray[np.str_]
     parts: Float32
-    """(n, P, E) of random parts of each clip: the same voice and feeling, other words."""
-    home: Float32
-    """(m, E) of all training speakers at home, for what needs more than a few speakers."""
-    home_speakers: NDArray[np.str_]
-    home_emotions: NDArray[np.str_]
+    """(n, P, E) embeddings of random parts of each clip: the same voice and emotion, other
+    words."""
+    in_domain: Float32
+    """(m, E) embeddings of all in-domain training speakers, for kinds that need more than a few
+    speakers."""
+    in_domain_speakers: NDArray[np.str_]
+    in_domain_emotions: NDArray[np.str_]
 
     @property
     def scaled(self) -> tuple[Float64, Float64, Float64]:
-        """Mean (E,), scale (E,) and the evidence (n, E) without either."""
-        mean, scale = self.evidence.mean(axis=0), self.evidence.std(axis=0) + 1e-6
-        return mean, scale, (self.evidence - mean) / scale
+        """Mean (E,), scale (E,) and the standardised embeddings (n, E)."""
+        mean, scale = self.embeddings.mean(axis=0), self.embeddings.std(axis=0) + 1e-6
+        return mean, scale, (self.embeddings - mean) / scale
 
 
 def _less_mean(values: Float64, groups: NDArray[np.str_]) -> Float64:
@@ -62,14 +64,14 @@ def _less_mean(values: Float64, groups: NDArray[np.str_]) -> Float64:
     return less
 
 
-def _linear(mean: Float64, matrix: Float64) -> Made:
+def _linear(mean: Float64, matrix: Float64) -> Projector:
     return lambda embedding: ((embedding - mean) @ matrix).astype(np.float32)
 
 
-def _pca(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """The leading components of how clips differ within a speaker, each scaled to one."""
-    mean, scale, scaled = lessons.scaled
-    within = _less_mean(scaled, lessons.speakers)
+def _pca(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Return the leading components of the variation within a speaker, each scaled to one."""
+    mean, scale, scaled = training_set.scaled
+    within = _less_mean(scaled, training_set.speakers)
     return _linear(mean, _components(within, dim) / scale[:, None])
 
 
@@ -79,26 +81,29 @@ def _components(within: Float64, dim: int) -> Float64:
     return matrix
 
 
-def _cells(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """Linear discriminant of speaker x emotion, whatever was said."""
-    return _discriminant(lessons, dim, words=0.0)
+def _cells(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Return the linear discriminant of speaker x emotion, ignoring the words."""
+    return _discriminant(training_set, dim, words=0.0)
 
 
-def _cells_not_words(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """The same, of directions in which the parts of a clip differ little: as shipped."""
-    return _discriminant(lessons, dim, words=1.0)
+def _cells_not_words(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Return the shipped kind: the same, in directions in which the parts of a clip differ
+    little."""
+    return _discriminant(training_set, dim, words=1.0)
 
 
-def _discriminant(lessons: TrainingSet, dim: int, *, words: float) -> Made:
-    speakers, emotions = lessons.speakers.tolist(), lessons.emotions.tolist()
+def _discriminant(training_set: TrainingSet, dim: int, *, words: float) -> Projector:
+    speakers, emotions = training_set.speakers.tolist(), training_set.emotions.tolist()
     return _linear(
-        *discriminant(lessons.evidence, speakers, emotions, lessons.parts, dim, words=words)
+        *discriminant(
+            training_set.embeddings, speakers, emotions, training_set.parts, dim, words=words
+        )
     )
 
 
 def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float64]:
-    """Mean (d,) and matrix (d, d) of the least change after which no linear classifier can tell the
-    ``labels`` (n,) of ``features`` (n, d): x - (x - mean) @ matrix.
+    """Return mean (d,) and matrix (d, d) of the smallest change x - (x - mean) @ matrix after which
+    no linear classifier can predict ``labels`` (n,) from ``features`` (n, d).
 
     Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form", theorem 4.3.
     """
@@ -116,32 +121,33 @@ def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float6
     return mean, matrix
 
 
-def _erased(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """The speaker erased in closed form, then the components within speakers."""
-    numbers, _ = named(lessons.home_speakers)
-    centre, erase = leace(lessons.home.astype(np.float64), numbers)
-    mean, scale, _ = lessons.scaled
+def _erased(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Erase the speaker in closed form, then take the components within speakers."""
+    numbers, _ = named(training_set.in_domain_speakers)
+    centre, erase = leace(training_set.in_domain.astype(np.float64), numbers)
+    mean, scale, _ = training_set.scaled
 
     def erased(embedding: Float32) -> Float64:
         return embedding - (embedding - centre) @ erase
 
-    within = _less_mean((erased(lessons.evidence) - mean) / scale, lessons.speakers)
+    within = _less_mean((erased(training_set.embeddings) - mean) / scale, training_set.speakers)
     made = _linear(mean, _components(within, dim) / scale[:, None])
     return lambda embedding: made(erased(embedding).astype(np.float32))
 
 
-def _trained(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """A network trained to tell the feeling, on all that is at home."""
-    return _network(lessons, dim, effort, against=0.0)
+def _trained(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Return a network trained on all in-domain clips to predict the emotion."""
+    return _network(training_set, dim, effort, against=0.0)
 
 
-def _adversarial(lessons: TrainingSet, dim: int, effort: TrainingBudget) -> Made:
-    """The same, trained at once to hide the speaker: gradient reversal (Ganin & Lempitsky 2015)."""
-    return _network(lessons, dim, effort, against=_REVERSED)
+def _adversarial(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
+    """Return the same, trained at once to hide the speaker: gradient reversal (Ganin & Lempitsky
+    2015)."""
+    return _network(training_set, dim, effort, against=_REVERSED)
 
 
 class _Reversed(torch.autograd.Function):
-    """The identity, whose gradient is turned round."""
+    """The identity, with its gradient reversed."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
@@ -153,30 +159,32 @@ class _Reversed(torch.autograd.Function):
         return -ctx.factor * gradients[0], None
 
 
-def _network(lessons: TrainingSet, dim: int, effort: TrainingBudget, *, against: float) -> Made:
+def _network(
+    training_set: TrainingSet, dim: int, effort: TrainingBudget, *, against: float
+) -> Projector:
     torch.manual_seed(effort.seed)
-    mean, scale = lessons.home.mean(axis=0), lessons.home.std(axis=0) + 1e-6
-    inputs = torch.from_numpy(((lessons.home - mean) / scale).astype(np.float32))
-    (emotions, feelings), (speakers, people) = map(
-        named, (lessons.home_emotions, lessons.home_speakers)
+    mean, scale = training_set.in_domain.mean(axis=0), training_set.in_domain.std(axis=0) + 1e-6
+    inputs = torch.from_numpy(((training_set.in_domain - mean) / scale).astype(np.float32))
+    (emotions, emotion_names), (speakers, speaker_names) = map(
+        named, (training_set.in_domain_emotions, training_set.in_domain_speakers)
     )
     body = nn.Sequential(
         nn.Dropout(0.5), nn.Linear(inputs.shape[1], 256), nn.GELU(), nn.Dropout(0.2),
         nn.Linear(256, dim),
     )  # fmt: skip
-    tells = nn.Linear(dim, len(feelings))
-    finds = nn.Sequential(nn.Linear(dim, 128), nn.GELU(), nn.Linear(128, len(people)))
-    modules = nn.ModuleList([body, tells, finds])
+    emotion_head = nn.Linear(dim, len(emotion_names))
+    speaker_head = nn.Sequential(nn.Linear(dim, 128), nn.GELU(), nn.Linear(128, len(speaker_names)))
+    modules = nn.ModuleList([body, emotion_head, speaker_head])
     optimizer = torch.optim.AdamW(modules.parameters(), 2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=effort.steps + 1)
     wanted, who = torch.from_numpy(emotions), torch.from_numpy(speakers)
     for _ in range(effort.steps):
         rows = torch.randint(len(inputs), (_BATCH,))
         made = _unit(body(inputs[rows]))
-        loss = functional.cross_entropy(8 * tells(made), wanted[rows], label_smoothing=0.1)
+        loss = functional.cross_entropy(8 * emotion_head(made), wanted[rows], label_smoothing=0.1)
         if against:
-            turned: Tensor = _Reversed.apply(made, against)  # type: ignore[no-untyped-call]
-            loss = loss + functional.cross_entropy(8 * finds(turned), who[rows])
+            reversed_: Tensor = _Reversed.apply(made, against)  # type: ignore[no-untyped-call]
+            loss = loss + functional.cross_entropy(8 * speaker_head(reversed_), who[rows])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -184,11 +192,11 @@ def _network(lessons: TrainingSet, dim: int, effort: TrainingBudget, *, against:
     body.eval()
 
     @torch.inference_mode()
-    def made_of(embedding: Float32) -> Float32:
+    def projected(embedding: Float32) -> Float32:
         scaled = torch.from_numpy(((embedding - mean) / scale).astype(np.float32))
         return body(scaled).numpy()  # type: ignore[no-any-return]
 
-    return made_of
+    return projected
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -196,7 +204,7 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 SHIPPED_KIND = "discriminant, not words"
-KINDS: Mapping[str, Callable[[TrainingSet, int, TrainingBudget], Made]] = MappingProxyType(
+KINDS: Mapping[str, Callable[[TrainingSet, int, TrainingBudget], Projector]] = MappingProxyType(
     {
         "within-speaker PCA": _pca,
         "LEACE, PCA": _erased,
@@ -206,4 +214,4 @@ KINDS: Mapping[str, Callable[[TrainingSet, int, TrainingBudget], Made]] = Mappin
         "adversarial": _adversarial,
     }
 )
-"""By name: from lessons and the number of coordinates to a projection."""
+"""Name -> function of training set, number of coordinates and budget that returns a projection."""

@@ -1,7 +1,7 @@
-"""How well scores tell same from different speakers: EER, and true positives at 1 % false ones.
+"""How well scores separate same from different speakers: EER, and true positives at 1 % false ones.
 
-Trials are kept as counts by pair of speakers and by rank of their score, so that speakers can be
-drawn again for an interval without scoring again, and trials of several folds taken together:
+Trials are stored as counts by pair of speakers and by rank of their score. So speakers can be
+resampled for an interval without scoring again, and the trials of several folds can be pooled:
 ranks mean the same in each, whatever the scale of an attacker's scores.
 """
 
@@ -31,7 +31,7 @@ _BINS = 2000
 _DRAWS = 1000
 FALSE_POSITIVES = 0.01
 FEW_TRIALS = 100
-"""Of different speakers, below which 1 % of them is not one trial."""
+"""Number of different-speaker trials below which 1 % of them is not one trial."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,14 @@ class Trials:
     """Counts of the trials between S speakers in one fold."""
 
     counts: Float64
-    """(S, S, K), the last axis from the least alike to the most."""
+    """(S, S, K), the last axis from the least similar to the most."""
 
     @classmethod
     def of(
         cls, scores: Float64, left: NDArray[np.int64], right: NDArray[np.int64], speakers: int
     ) -> Trials:
-        """``scores`` (T,) of trials between the speakers numbered ``left`` and ``right`` (T,)."""
+        """Count ``scores`` (T,) of trials between the speakers numbered ``left`` and ``right``
+        (T,)."""
         edges = np.quantile(scores, np.linspace(0, 1, _BINS + 1)[1:-1])
         ranks = np.searchsorted(edges, scores, side="right")
         place = (left * speakers + right) * _BINS + ranks
@@ -53,8 +54,8 @@ class Trials:
         return cls(counts.reshape(speakers, speakers, _BINS))
 
     def weighed(self, weights: Float64) -> tuple[Float64, Float64]:
-        """Counts of same-speaker and of different-speaker trials, (D, K) each, where each of S
-        speakers counts as often as a row of ``weights`` (D, S) says."""
+        """Return counts of same-speaker and of different-speaker trials, (D, K) each, with each of
+        S speakers weighted by a row of ``weights`` (D, S)."""
         speakers = self.counts.shape[0]
         alike = weights @ np.einsum("iik->ik", self.counts)
         pairs = np.einsum("di,dj->dij", weights, weights)
@@ -64,9 +65,10 @@ class Trials:
 
 
 def equal_error(alike: Float64, unlike: Float64) -> Float64:
-    """(D,) the equal error rate of counts (D, K) by rising score; NaN where one kind is missing.
+    """Return the (D,) equal error rate of counts (D, K) by rising score; NaN if one kind is
+    missing.
 
-    Between the two thresholds where the rates cross, both are taken to change evenly.
+    Between the two thresholds at which the rates cross, both are interpolated linearly.
     """
     missed, passed = _rates(alike, unlike)
     gap = missed - passed  # rises from -1 to 1
@@ -80,8 +82,8 @@ def equal_error(alike: Float64, unlike: Float64) -> Float64:
 
 
 def true_positives(alike: Float64, unlike: Float64) -> Float64:
-    """(D,) the largest share of same-speaker trials that passes where at most 1 % of the others
-    does; NaN where there are too few others."""
+    """Return the (D,) largest share of same-speaker trials that pass while at most 1 % of the
+    others do; NaN if there are too few others."""
     missed, passed = _rates(alike, unlike)
     allowed = passed <= FALSE_POSITIVES
     least: Float64 = 1 - np.where(allowed, missed, 1.0).min(axis=1)
@@ -92,12 +94,12 @@ Kind = Literal["EER", "TPR"]
 
 
 def measured(folds: Sequence[Trials], kind: Kind) -> float:
-    """``EER`` or ``TPR`` of all folds together."""
+    """Return ``EER`` or ``TPR`` of all folds together."""
     return float(_of(folds, kind, np.ones((1, _speakers(folds))))[0])
 
 
 def bounds(folds: Sequence[Trials], kind: Kind) -> tuple[float, float]:
-    """The 95 % interval of :func:`measured`, over speakers."""
+    """Return the 95 % interval of :func:`measured`, over speakers."""
     drawn = draws(_speakers(folds), count=_DRAWS)
     samples, which = np.unique(drawn, axis=0, return_inverse=True)
     return interval(_of(folds, kind, samples.astype(np.float64))[which.reshape(-1)])
@@ -117,7 +119,8 @@ def _of(folds: Sequence[Trials], kind: Kind, weights: Float64) -> Float64:
 
 
 def _rates(alike: Float64, unlike: Float64) -> tuple[Float64, Float64]:
-    """(D, K + 1) shares of same-speaker trials missed and of others passed, by rising threshold."""
+    """Return (D, K + 1) shares of same-speaker trials missed and of others passed, by rising
+    threshold."""
     start = np.zeros((len(alike), 1))
     below = [np.hstack([start, np.cumsum(counts, axis=1)]) for counts in (alike, unlike)]
     with np.errstate(invalid="ignore"):

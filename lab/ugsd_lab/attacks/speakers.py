@@ -1,7 +1,8 @@
-"""Speakers: are two captions of one user, and of which of some known users is a caption?
+"""Speaker attacks: do two captions come from one user, and which known user does a caption come
+from?
 
-Whom the states' training or the attacker knew is not attacked. The attacker has centred what it
-sees on the speakers under attack, as anyone can who sees many captions, and labels none of them.
+Speakers known to the states' training or to the attacker are not attacked. The attacker centres
+what it sees on the speakers under attack, as anyone can who sees many captions; it labels none.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ IDENTIFICATION = "identification"
 LINKAGE, SAME_GENDER = "EER", "EER, same gender"
 ENROLLED, SETS = "EER, enrolled", "EER, sets"
 LINKED = "TPR at 1 % FPR"
-"""What is measured: see :func:`attack_speakers`."""
+"""The measures: see :func:`attack_speakers`."""
 _PERMUTED = "permuted"
 
 
@@ -50,12 +51,13 @@ def attack_speakers(
     only: Collection[str] | None = None,
     effort: TrainingBudget = FULL,
 ) -> list[Finding]:
-    """The strongest of the attackers over all readings of what is seen, measure by measure.
+    """Return the strongest attacker's result over all readings of the observation, for each
+    measure.
 
-    ``identification``: which of the S speakers of a fold, ten captions of each being known; the
-    mean over speakers. ``EER``: whether two captions are of one speaker; of all pairs, of pairs of
+    ``identification``: which of the S speakers of a fold, with ten captions of each known; the mean
+    over speakers. ``EER``: whether two captions are of one speaker; over all pairs, over pairs of
     one gender, of one caption against the mean of ten known ones, and of two sets of ten captions.
-    What has no trials is left out: there are none of one gender between a woman and a man.
+    Measures without trials are left out: a woman and a man have no pair of one gender.
     """
     wanted = [name for name in (IDENTIFICATION, *_FROM) if only is None or name in only]
     attempts = {
@@ -72,15 +74,15 @@ def attack_speakers(
 _FROM: Mapping[str, str] = MappingProxyType(
     {name: name for name in (LINKAGE, SAME_GENDER, ENROLLED, SETS)} | {LINKED: LINKAGE}
 )
-"""Measure -> the trials that it is of."""
+"""Measure -> the trials that it is computed from."""
 
 
 @dataclass
 class _Attempt:
-    """One attacker in every fold."""
+    """The results of one attacker in every fold."""
 
     right: list[Float64] = field(default_factory=list)
-    """(S,) of each fold: how often each speaker is identified."""
+    """(S,) for each fold: how often each speaker is identified."""
     permuted: list[Float64] = field(default_factory=list)
     trials: dict[str, list[Trials]] = field(default_factory=dict)
     clips: int = 0
@@ -99,7 +101,7 @@ class _Attempt:
         return measured(self.trials[_PERMUTED], _kind(measure))
 
     def bounds(self, measure: str) -> tuple[float, float]:
-        """The 95 % interval."""
+        """Return the 95 % interval."""
         if measure == IDENTIFICATION:
             right = np.concatenate(self.right)
             return interval(draws(len(right)) @ right / len(right))
@@ -113,7 +115,7 @@ def _kind(measure: str) -> Literal["EER", "TPR"]:
 def _finding(
     measure: str, corpus: str, seen: Observation, attempts: Mapping[str, _Attempt]
 ) -> Finding:
-    """The strongest attempt's."""
+    """Return the finding of the strongest attempt."""
     some = next(iter(attempts.values()))
     chance = {
         IDENTIFICATION: float(np.mean([1 / len(r) for r in some.right for _ in r])),
@@ -125,7 +127,7 @@ def _finding(
             measure,
             corpus,
             seen.name,
-            seen.habit,
+            seen.profile,
             attempt.value(measure),
             chance=chance,
             attacker=name,
@@ -178,7 +180,7 @@ def _add_trials(
     genders: Int64,
     rng: np.random.Generator,
 ) -> None:
-    """What one attacker makes of pairs of one fold's clips."""
+    """Add one attacker's scores of the pairs of one fold's clips."""
     count = int(speakers.max()) + 1
     left, right = np.triu_indices(len(speakers), 1)
     scores = comparison.score(embedded, embedded)[left, right]
@@ -202,7 +204,8 @@ _Scored = tuple[Float64, Int64, Int64]
 def _enrolments(
     embedded: Float64, speakers: Int64, rng: np.random.Generator
 ) -> Iterator[tuple[Float64, Int64]]:
-    """Means of ten clips (S, e), fewer where a speaker has few, and the other clips' rows."""
+    """Yield means of ten clips (S, e), fewer if a speaker has few, and the rows of the other
+    clips."""
     for _ in range(_RANDOM_DRAWS):
         means, others = [], []
         for speaker in range(int(speakers.max()) + 1):
@@ -216,7 +219,7 @@ def _enrolments(
 def _identified(
     comparison: Comparison, embedded: Float64, speakers: Int64, rng: np.random.Generator
 ) -> Float64:
-    """(S,) the share of each speaker's clips that are given to them."""
+    """Return the (S,) share of each speaker's clips that are attributed to them."""
     count = int(speakers.max()) + 1
     hits, all_of = np.zeros(count), np.zeros(count)
     for means, rows in _enrolments(embedded, speakers, rng):
@@ -240,8 +243,8 @@ def _enrolled(
 def _sets(
     comparison: Comparison, embedded: Float64, speakers: Int64, rng: np.random.Generator
 ) -> _Scored:
-    """Pairs of disjoint sets of ten captions; of two such scores the sum of both standardised: of
-    their means, and of their means and standard deviations."""
+    """Score pairs of disjoint sets of ten captions: the sum of two standardised scores, one of
+    their means, one of their means and standard deviations."""
     parts = []
     for _ in range(_RANDOM_DRAWS):
         means, spreads, owners = [], [], []

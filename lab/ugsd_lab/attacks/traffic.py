@@ -1,7 +1,7 @@
-"""Traffic: what sizes, directions, order and times of frames tell somebody on the network.
+"""Traffic attack: what sizes, directions, order and times of frames reveal to the network.
 
-Both ways, so that the verifier's replies are part of it. The observer knows when the device was
-given the clip, and has learnt from captions of other speakers of which everything is known.
+Both directions count, so the verifier's replies are included. The observer knows when the device
+was given the clip, and has learnt from fully labelled captions of other speakers.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ Float32 = NDArray[np.float32]
 
 ESCALATED, EMOTION = "escalated", "emotion"
 REPLY_AFTER_MS = 400
-"""Of the server in constant shape: more than a block's answer takes on two busy cores. A shorter
-one makes late answers, and who counts their delay can tell which captions were escalated."""
+"""Reply delay of the server in constant shape: longer than a block's answer takes on two busy
+cores. With a shorter delay answers are late, and an observer who measures that can tell which
+captions were escalated."""
 _FIRST = 6
-"""Passings of which each is a feature."""
+"""Number of first packets that are features one by one."""
 _CLIPS_PER_SPEAKER = 16
 _FOLDS = 2
 TRAFFIC_NOTE = (
     "Traffic: escalated is the area under the ROC curve. The observer knows when the device was "
-    f"given the clip. In constant shape the server answers every {REPLY_AFTER_MS} ms; an answer "
-    "that is not ready by then is late, and tells: take longer on a slower server."
+    f"given the clip. In constant shape the server answers every {REPLY_AFTER_MS} ms. An answer "
+    "that is not ready by then is late, which reveals it: choose a longer delay on a slower server."
 )
 
 
@@ -58,25 +59,29 @@ def attack_traffic(
     effort: TrainingBudget = FULL,
     per_speaker: int | None = None,
 ) -> list[Finding]:
-    """Whether a caption was escalated, and of what emotion, in each shape."""
+    """Guess whether a caption was escalated, and its emotion, in each traffic shape."""
     voices = target.voices
     rows = _sample(voices.speaker, per_speaker or _CLIPS_PER_SPEAKER)
-    profiles = drawn_profiles(voices, target.heard.evidence, Enrolment(Settings().min_enrolment))
-    heard = [(target.heard.evidence[row], profiles[row]) for row in rows.tolist()]
+    profiles = drawn_profiles(
+        voices, target.outputs.embeddings, Enrolment(Settings().min_enrolment)
+    )
+    embedded = [(target.outputs.embeddings[row], profiles[row]) for row in rows.tolist()]
     findings = []
     for shape in TrafficShape:
         pace_ms = REPLY_AFTER_MS if shape is TrafficShape.CONSTANT else 0
-        overheard = []
-        for one in capture(target.reader, target.gate, heard, shape, reply_after_ms=pace_ms):
-            overheard.append(one)
-            progress(f"listening in, {shape}", len(overheard), len(heard), "")
+        captures = []
+        for one in capture(
+            target.drafter, target.predictor, embedded, shape, reply_after_ms=pace_ms
+        ):
+            captures.append(one)
+            progress(f"recording traffic, {shape}", len(captures), len(embedded), "")
         speakers, emotions = voices.speaker[rows], voices.emotion[rows]
-        findings += score_traffic(str(shape), overheard, speakers, emotions, effort=effort)
+        findings += score_traffic(str(shape), captures, speakers, emotions, effort=effort)
     return findings
 
 
 def _sample(speakers: NDArray[np.str_], count: int) -> NDArray[np.int64]:
-    """At most ``count`` rows of each speaker, in an order in which speakers mix."""
+    """Return at most ``count`` rows of each speaker, shuffled across speakers."""
     rng = np.random.default_rng(0)
     rows = [rng.permutation(np.flatnonzero(speakers == s))[:count] for s in np.unique(speakers)]
     mixed: NDArray[np.int64] = rng.permutation(np.concatenate(rows))
@@ -85,43 +90,44 @@ def _sample(speakers: NDArray[np.str_], count: int) -> NDArray[np.int64]:
 
 def score_traffic(
     shape: str,
-    overheard: Sequence[Capture],
+    captures: Sequence[Capture],
     speakers: NDArray[np.str_],
     emotions: NDArray[np.str_],
     *,
     effort: TrainingBudget = FULL,
 ) -> list[Finding]:
-    """The strongest observer's area under the ROC curve for ``escalated``, and balanced accuracy
-    for ``emotion``, on speakers other than it learnt from."""
-    seen = features_of(overheard)
-    escalated = np.array([one.escalated for one in overheard])
+    """Return the strongest observer's area under the ROC curve for ``escalated``, and its balanced
+    accuracy for ``emotion``, on speakers that it did not learn from."""
+    seen = features_of(captures)
+    escalated = np.array([one.escalated for one in captures])
     findings = []
     if 0 < escalated.sum() < len(escalated):
         results = {
             name: _area(seen, escalated, speakers, linear, effort)
             for name, linear in CLASSIFIERS.items()
         }
-        findings.append(_finding(shape, ESCALATED, 0.5, results, len(overheard)))
-    told = emotions != ""
+        findings.append(_finding(shape, ESCALATED, 0.5, results, len(captures)))
+    labelled = emotions != ""
     results = {
-        name: _accuracy(seen[told], emotions[told], speakers[told], linear, effort)
+        name: _accuracy(seen[labelled], emotions[labelled], speakers[labelled], linear, effort)
         for name, linear in CLASSIFIERS.items()
     }
-    kinds = len(set(emotions[told].tolist()))
-    return [*findings, _finding(shape, EMOTION, 1 / kinds, results, int(told.sum()))]
+    kinds = len(set(emotions[labelled].tolist()))
+    return [*findings, _finding(shape, EMOTION, 1 / kinds, results, int(labelled.sum()))]
 
 
-def features_of(overheard: Sequence[Capture]) -> Float32:
-    """(n, F) counts and bytes each way, and direction, size and time of the first passings."""
+def features_of(captures: Sequence[Capture]) -> Float32:
+    """Return (n, F) counts and bytes each way, and direction, size and time of the first
+    packets."""
     rows = []
-    for one in overheard:
+    for one in captures:
         row = []
         for up in (True, False):
-            own = [passed for passed in one.passed if passed.up is up]
-            times = [passed.at_s for passed in own] or [0.0]
-            row += [len(own), sum(passed.bytes for passed in own), times[0], times[-1]]
-        for passed in one.passed[:_FIRST]:
-            row += [1.0 if passed.up else -1.0, passed.bytes, passed.at_s]
+            own = [packet for packet in one.packets if packet.up is up]
+            times = [packet.at_s for packet in own] or [0.0]
+            row += [len(own), sum(packet.bytes for packet in own), times[0], times[-1]]
+        for packet in one.packets[:_FIRST]:
+            row += [1.0 if packet.up else -1.0, packet.bytes, packet.at_s]
         rows.append(row + [0.0] * (8 + 3 * _FIRST - len(row)))
     return np.array(rows, dtype=np.float32)
 
@@ -162,8 +168,8 @@ def _area(
 
 
 def _ranks(scores: Float32) -> NDArray[np.float64]:
-    """Shares of the others that score less, ties counting half. Why: two attackers' scores are not
-    on one scale, and each knows how many escalate only of the other's speakers."""
+    """Return the share of the other scores that are lower; ties count half. Two attackers' scores
+    are not on one scale, and each knows only of the other's speakers how many captions escalate."""
     ordered = np.sort(scores)
     below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
     ranks: NDArray[np.float64] = below / (2 * len(scores))

@@ -1,4 +1,4 @@
-"""Who is attacked and who the attacker learns from: always different speakers."""
+"""Splits speakers into those under attack and those that the attacker learns from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOLDS = 3
 
 @dataclass(frozen=True)
 class Voices:
-    """Clips, row by row, and their labels as arrays."""
+    """Clips, one per row, and their labels as arrays."""
 
     clips: Sequence[Clip]
 
@@ -37,7 +37,7 @@ class Voices:
 
     @cached_property
     def gender(self) -> NDArray[np.str_]:
-        """(n,) empty where it is not known."""
+        """(n,) empty if it is not known."""
         return np.array([clip.gender or "" for clip in self.clips])
 
     @cached_property
@@ -54,12 +54,12 @@ class Voices:
 
     @cached_property
     def corpora(self) -> tuple[str, ...]:
-        """In the order in which they were loaded."""
+        """Names of the corpora, in the order in which they were loaded."""
         return tuple(dict.fromkeys(clip.corpus for clip in self.clips))
 
 
 def named(names: NDArray[np.str_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Numbers for names, and the names that they number."""
+    """Return a number for each name, and the distinct names that the numbers index."""
     kinds, numbers = np.unique(names, return_inverse=True)
     return numbers.reshape(-1).astype(np.int64), tuple(kinds.tolist())
 
@@ -72,31 +72,33 @@ class Fold:
     test: Rows
 
 
-def folds_of(voices: Voices, corpus: str, home: Collection[str]) -> list[Fold]:
-    """Every speaker of ``corpus`` whom the states' training did not know, attacked once.
+def folds_of(voices: Voices, corpus: str, in_domain: Collection[str]) -> list[Fold]:
+    """Return folds in which every speaker of ``corpus`` unknown to the states' training is attacked
+    once.
 
-    At ``home`` these are the test speakers. Of other corpora they are all, in folds of both
-    genders: each is attacked by an attacker that learnt from the speakers of the other folds and
-    from the other corpora. No fold where there are fewer than two such speakers.
+    In an ``in_domain`` corpus these are the test speakers. In another corpus they are all speakers,
+    in folds of both genders: each is attacked by an attacker that learnt from the speakers of the
+    other folds and from the other corpora. A fold needs at least two such speakers.
     """
-    if corpus in home:
+    if corpus in in_domain:
         tested = (voices.corpus == corpus) & (voices.split == "test")
         groups = [sorted(set(voices.speaker[tested].tolist()))]
     else:
         groups = _by_turns(voices, voices.corpus == corpus)
-    used = (voices.split != "test") | ~np.isin(voices.corpus, list(home))
+    used = (voices.split != "test") | ~np.isin(voices.corpus, list(in_domain))
     return _folds(voices, groups, used)
 
 
 def open_folds(voices: Voices, corpus: str) -> list[Fold]:
-    """Folds for choices: over the speakers of ``corpus`` who are no test speakers, by attackers
-    who know no test speaker either."""
+    """Return folds for making choices: over the speakers of ``corpus`` who are no test speakers,
+    with attackers who know no test speaker either."""
     used = voices.split != "test"
     return _folds(voices, _by_turns(voices, used & (voices.corpus == corpus)), used)
 
 
 def folds_together(folds: Sequence[Sequence[Fold]]) -> list[Fold]:
-    """One fold of the first of each corpus, whose attackers know none of the speakers attacked."""
+    """Combine the first fold of each corpus into one, whose attackers know none of the speakers
+    attacked."""
     first = [some[0] for some in folds if some]
     if not first:
         return []
@@ -117,8 +119,8 @@ def _folds(
 
 
 def _by_turns(voices: Voices, rows: NDArray[np.bool_]) -> list[list[str]]:
-    """Speakers dealt out to at most :data:`_FOLDS` groups of two or more, each gender in turn."""
+    """Distribute speakers to at most :data:`_FOLDS` groups of two or more, alternating genders."""
     gender = dict(zip(voices.speaker[rows].tolist(), voices.gender[rows].tolist(), strict=True))
-    dealt = sorted(gender, key=lambda speaker: (gender[speaker], speaker))
-    count = max(1, min(_FOLDS, len(dealt) // 2))
-    return [dealt[turn::count] for turn in range(count)]
+    ordered = sorted(gender, key=lambda speaker: (gender[speaker], speaker))
+    count = max(1, min(_FOLDS, len(ordered) // 2))
+    return [ordered[turn::count] for turn in range(count)]

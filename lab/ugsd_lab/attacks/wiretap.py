@@ -1,7 +1,7 @@
-"""Captions over a real loopback websocket, as somebody on the network sees them.
+"""Captions over a real loopback websocket, as an observer on the network sees them.
 
-The real device, a relay that writes down what passes, the real server: of each caption the relay
-knows when bytes passed, which way and how many. It reads none of them.
+The real device, a recording relay and the real server. For each caption the relay knows when bytes
+passed, in which direction and how many; it does not read them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.settings import Settings as ServerSettings
 from ugsd_server.verifier.engine import Verifier
 
-from ugsd_lab.attacks.disclosures import Reader
+from ugsd_lab.attacks.disclosures import EmbeddingDrafter
 
 __all__ = ["Capture", "Packet", "capture"]
 
@@ -47,39 +47,39 @@ _LARGEST = 2**20
 
 @dataclass(frozen=True)
 class Packet:
-    """Bytes that passed at once."""
+    """Bytes that were relayed at once."""
 
     up: bool
-    """From the device."""
+    """Whether the device sent them."""
     bytes: int
     at_s: float
-    """Since the clip was given to the device, which is taken to be known."""
+    """Seconds since the clip was given to the device; the observer is assumed to know that time."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A caption, from outside."""
+    """What the observer sees of a caption."""
 
-    passed: tuple[Packet, ...]
+    packets: tuple[Packet, ...]
     escalated: bool
-    """What is to be found out: whether any block left."""
+    """What is to be guessed: whether any block was sent."""
 
 
 def capture(
-    reader: Reader,
-    gate: RejectionPredictor,
-    heard: Sequence[tuple[Float32, SpeakerProfile]],
+    drafter: EmbeddingDrafter,
+    predictor: RejectionPredictor,
+    embedded: Sequence[tuple[Float32, SpeakerProfile]],
     shape: TrafficShape,
     *,
     verifier: Verifier | None = None,
     reply_after_ms: float = 0,
 ) -> Iterator[Capture]:
-    """Caption clips, each given as its evidence and its speaker's habit, one after another.
+    """Caption clips one after another, each given as its audio embedding and its speaker profile.
 
-    ``verifier`` is the bundled one unless given.
+    ``verifier`` defaults to the bundled one.
     """
     key = VerifierKey.generate()
-    device = _Known(reader, heard)
+    device = _TicketDrafter(drafter, embedded)
     with (
         tempfile.TemporaryDirectory(prefix="ugsd-attack-") as home,
         _serving(key, verifier, reply_after_ms) as port,
@@ -88,8 +88,8 @@ def capture(
             device,
             verifier=f"ws://127.0.0.1:{relay.port}",
             verifier_key=key.public.to_text(),
-            uncertainty=gate,
-            policy=UncertaintyPolicy(gate.threshold),
+            uncertainty=predictor,
+            policy=UncertaintyPolicy(predictor.threshold),
             config=Settings(
                 home=Path(home),
                 limits=_NO_CAPS,
@@ -100,27 +100,30 @@ def capture(
         ) as captioner,
     ):
         captioner.wait_until_connected()
-        for row in range(len(heard)):
+        for row in range(len(embedded)):
             relay.begin()
             caption = captioner.caption(device.ticket(row), device.info.sample_rate)
             yield Capture(relay.end(), caption.usage.num_blocks > 0)
 
 
-class _Known(Drafter):
-    """A drafter whose ears have heard all clips; what it is then given is a ticket."""
+class _TicketDrafter(Drafter):
+    """A drafter with all audio embeddings precomputed; its samples are a ticket that names the
+    clip."""
 
-    def __init__(self, reader: Reader, heard: Sequence[tuple[Float32, SpeakerProfile]]) -> None:
-        self._reader, self._heard = reader, heard
+    def __init__(
+        self, drafter: EmbeddingDrafter, embedded: Sequence[tuple[Float32, SpeakerProfile]]
+    ) -> None:
+        self._drafter, self._embedded = drafter, embedded
 
     @property
     def info(self) -> DrafterInfo:
-        return self._reader.info
+        return self._drafter.info
 
     def load(self) -> None:
-        """Is loaded."""
+        """Does nothing: the drafter is loaded."""
 
     def close(self) -> None:
-        """Stays loaded."""
+        """Does nothing: the drafter stays loaded."""
 
     def ticket(self, row: int) -> Float32:
         samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
@@ -128,22 +131,22 @@ class _Known(Drafter):
         return samples
 
     def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
-        heard, own = self._heard[round(float(samples[0]) * _LARGEST) - 1]
-        return replace(self._reader.condition(heard, own), unnormalised=None)
+        embedded, own = self._embedded[round(float(samples[0]) * _LARGEST) - 1]
+        return replace(self._drafter.condition(embedded, own), unnormalised=None)
 
     def start(self, embedding: AudioEmbedding) -> DraftSession:
-        return self._reader.start(embedding)
+        return self._drafter.start(embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
-        return self._reader.text(tokens)
+        return self._drafter.text(tokens)
 
     def piece(self, token: int) -> str:
-        return self._reader.text([token])
+        return self._drafter.text([token])
 
 
 @contextmanager
 def _serving(key: VerifierKey, verifier: Verifier | None, reply_after_ms: float) -> Iterator[int]:
-    """The real server on a thread of its own; yields its port."""
+    """Run the real server in its own thread and yield its port."""
     ready, failed, ports = threading.Event(), [], []
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -162,7 +165,7 @@ def _serving(key: VerifierKey, verifier: Verifier | None, reply_after_ms: float)
     def serve_until_stopped() -> None:
         try:
             asyncio.run(run())
-        except BaseException as error:  # told to whoever waits
+        except BaseException as error:  # raised by the thread that waits
             failed.append(error)
         finally:
             ready.set()
@@ -181,13 +184,12 @@ def _serving(key: VerifierKey, verifier: Verifier | None, reply_after_ms: float)
 
 
 class _Relay:
-    """Passes bytes on between one device and the server, and writes down when, which way, how
-    many."""
+    """Relays bytes between one device and the server, and records time, direction and size."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
         self._lock = threading.Lock()
-        self._passed: list[Packet] = []
+        self._packets: list[Packet] = []
         self._began_s = 0.0
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -207,14 +209,14 @@ class _Relay:
             thread.join()
 
     def begin(self) -> None:
-        """A clip is about to be given to the device."""
+        """Start a recording; call it before a clip is given to the device."""
         with self._lock:
-            self._passed, self._began_s = [], monotonic()
+            self._packets, self._began_s = [], monotonic()
 
     def end(self) -> tuple[Packet, ...]:
-        """What passed since."""
+        """Return the packets since :meth:`begin`."""
         with self._lock:
-            return tuple(self._passed)
+            return tuple(self._packets)
 
     def _start(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments)  # type: ignore[arg-type]
@@ -238,8 +240,8 @@ class _Relay:
         with suppress(OSError):
             while data := source.recv(_READ_BYTES):
                 with self._lock:
-                    passed = Packet(up, len(data), monotonic() - self._began_s)
-                    self._passed.append(passed)
+                    packet = Packet(up, len(data), monotonic() - self._began_s)
+                    self._packets.append(packet)
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -1,1 +1,1 @@
-"""``ugsd-lab bench``: what a caption costs on this machine, and what the door does."""
+"""``ugsd-lab bench``: measures the cost of captions, of the egress and of the log."""

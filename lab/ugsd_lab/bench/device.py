@@ -1,4 +1,4 @@
-"""``ugsd-lab bench device``: what the SDK costs on this machine."""
+"""``ugsd-lab bench device``: measures the SDK on this machine."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PROCESSES = 5
 
 
 def measure_device(runs: int, progress: Progress) -> list[Figure]:
-    """All figures, one after another, the models on one thread. Memory is read from Linux's
-    ``/proc``."""
+    """Measure all figures, one after another, with the models on one thread. Memory is read from
+    Linux's ``/proc``."""
     clips = [clip for clip in load_corpora(None) if clip.split == "test"]
     with tempfile.TemporaryDirectory(prefix="ugsd-bench-") as folder:
         four = _clip_of(CLIP_SECONDS, clips, Path(folder) / "four.wav")
@@ -46,7 +46,7 @@ def measure_device(runs: int, progress: Progress) -> list[Figure]:
 
 
 def _clip_of(seconds: float, clips: list[Clip], path: Path) -> Path:
-    """Real speech of exactly ``seconds``: clips one after another, cut."""
+    """Write real speech of exactly ``seconds``, concatenated from clips, to ``path``."""
     samples = np.concatenate([read_samples(clip) for clip in clips[:20]])
     soundfile.write(path, samples[: int(seconds * 16_000)], 16_000)
     return path
@@ -60,15 +60,15 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
         for _ in range(3):
             captioner.caption(clip)
         for done in range(1, runs + 1):
-            spent = captioner.caption(clip).latency_ms
+            latency_ms = captioner.caption(clip).latency_ms
             for name, values in times.items():
-                values.append(getattr(spent, name))
+                values.append(getattr(latency_ms, name))
             progress("warm, offline", done, runs, "")
     return [
         Figure("4 s clip offline, p50", percentile(times["total"], 50), "ms", 150),
         Figure("4 s clip offline, p95", percentile(times["total"], 95), "ms"),
-        Figure("  of it listening, p50", percentile(times["encode"], 50), "ms"),
-        Figure("  of it drafting, p50", percentile(times["draft"], 50), "ms"),
+        Figure("  audio encoder, p50", percentile(times["encode"], 50), "ms"),
+        Figure("  drafting, p50", percentile(times["draft"], 50), "ms"),
     ]
 
 
@@ -86,8 +86,8 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
             caption = captioner.caption(clip)
             if caption.unverified_reason is None:
                 times.append(caption.latency_ms.total)
-            why = "" if caption.unverified_reason is None else str(caption.unverified_reason)
-            progress("warm, every block escalated", done, runs, why)
+            reason = "" if caption.unverified_reason is None else str(caption.unverified_reason)
+            progress("warm, every block escalated", done, runs, reason)
     return [
         Figure("4 s clip, every block verified on loopback, p50", percentile(times, 50), "ms"),
         Figure("4 s clip, every block verified on loopback, p95", percentile(times, 95), "ms"),
@@ -118,13 +118,13 @@ def _fresh_processes(clip: Path, longest: Path, progress: Progress) -> list[Figu
         cli.append(_timed(lambda: _python("-m", "ugsd_sdk", "caption", "--offline", str(clip))))
         progress("fresh processes", done, PROCESSES, "")
     kib_per_mb = 1e6 / 1024
-    most = float(_python("-c", _FIRST_CAPTION, str(longest)))
+    longest_kib = float(_python("-c", _FIRST_CAPTION, str(longest)))
     return [
         Figure("import ugsd_sdk, p50", percentile(imports, 50), "s", 0.3),
         Figure("fresh process to first caption, p50", percentile(cold, 50), "s", 1.5),
         Figure("ugsd caption --offline, whole command, p50", percentile(cli, 50), "s"),
         Figure("peak memory of a process, 4 s clip", max(memory) / kib_per_mb, "MB", 200),
-        Figure("peak memory of a process, 30 s clip", most / kib_per_mb, "MB", 200),
+        Figure("peak memory of a process, 30 s clip", longest_kib / kib_per_mb, "MB", 200),
     ]
 
 
@@ -148,13 +148,13 @@ def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
         for done, clip in enumerate(clips, 1):
             sent.append(captioner.caption(clip.path).usage.bytes_sent)
             progress("counting bytes", done, len(clips), "")
-    name = "sent per caption, handshake aside, mean (EMO-DB test)"
+    name = "sent per caption, without the handshake, mean (EMO-DB test)"
     return Figure(name, float(np.mean(sent)), "bytes", 1024)
 
 
 def installed_size_mb(name: str) -> float:
-    """Megabytes (10^6 bytes) of a distribution's files and those of all that it requires, extras
-    left out."""
+    """Return the size in megabytes (10^6 bytes) of a distribution's files and of all its
+    requirements, without extras."""
     sizes: dict[str, int] = {}
     waiting = [name]
     while waiting:
@@ -178,7 +178,7 @@ def installed_size_mb(name: str) -> float:
 
 
 def _editable_files() -> set[Path]:
-    """Files of the four packages where they are, which an editable install does not list."""
+    """Return the files of the four packages, which an editable install does not list."""
     from importlib.resources import files
 
     packages = ("ugsd_privacy", "ugsd_sdk", "ugsd_server", "ugsd_lab")

@@ -1,4 +1,4 @@
-"""One measured value, and how values are summed up."""
+"""Measured values and their percentiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Figure", "percentile"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value, and the most that it should be."""
+    """A measured value and its goal, an upper limit."""
 
     name: str
     value: float
@@ -32,5 +32,5 @@ class Figure:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Of some measurements."""
+    """Return a percentile of some measurements."""
     return float(np.percentile(values, percent))

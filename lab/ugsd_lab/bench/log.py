@@ -1,8 +1,8 @@
-"""``ugsd-lab bench log``: what the log costs: durable appends, verification, export and tiles.
+"""``ugsd-lab bench log``: measures the log: durable appends, verification, export and tiles.
 
-Appends are the ledger's own, each its own durable transaction, without the sealing beside it. The
-large log is written in one transaction, since it is only to be read. The commands that others run
-are timed whole, as processes of their own.
+Each append is a durable transaction of the ledger, without sealing a frame. The large log is
+written in one transaction, since only reading it is measured. Commands that users run are timed as
+separate processes, from start to end.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ugsd_privacy.audit.records import BLOCK_FIELDS, EgressRecord, Leaf
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, SigningTransaction
 from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
 from ugsd_privacy.protocol.messages import Block, Disclosure, encode
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.bench.measured_process import measured_environment
@@ -44,26 +44,28 @@ BLOCK_TOKENS, STATE_DIM, FRAME_BYTES = 8, 31, 256
 BLOCKS_PER_CAPTION = 2
 _LAUNCHER = """
 import resource, subprocess, sys, time
-begun = time.perf_counter()
+started = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""A small process between: a child's memory is told as no less than its parent's at its start."""
-_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, spend=1)
+"""A small process in between, because the kernel reports a child's peak memory as at least its
+parent's at the fork."""
+_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, privacy_cost=1)
 
 
 def measure_log(
     records: int, appends: int, folder: Path | None, progress: Progress
 ) -> list[Figure]:
-    """All figures, one after another. The logs lie in ``folder``, a scratch one if none."""
+    """Measure all figures, one after another. The logs are in ``folder``, by default a temporary
+    one."""
     with tempfile.TemporaryDirectory(prefix="ugsd-bench-", dir=folder) as scratch:
-        place = Path(scratch)
-        return [*_appends(place, appends, progress), *_large(place / "home", records, progress)]
+        folder = Path(scratch)
+        return [*_appends(folder, appends, progress), *_large(folder / "home", records, progress)]
 
 
 def write_log(home: Path, records: int, progress: Progress) -> LogKey:
-    """A home whose log holds so many sound records, by a user each day, and the checkpoints of its
-    latest captions; written at once."""
+    """Write a home folder whose log has ``records`` valid records of one user and the checkpoints
+    of its latest captions. Return the log's key."""
     home.mkdir(mode=0o700)
     with (
         Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger,
@@ -79,8 +81,8 @@ def write_log(home: Path, records: int, progress: Progress) -> LogKey:
             if not index % BLOCKS_PER_CAPTION:
                 caption = os.urandom(16)
             epoch = _record(db, caption, NOW_S + index, owner, epoch)
-            is_kept = index >= records - MAX_CHECKPOINTS * BLOCKS_PER_CAPTION
-            if is_kept and (index + 1) % BLOCKS_PER_CAPTION == 0:
+            is_retained = index >= records - MAX_CHECKPOINTS * BLOCKS_PER_CAPTION
+            if is_retained and (index + 1) % BLOCKS_PER_CAPTION == 0:
                 signer.sign(signing)
             progress("writing a log", index + 1, records, "")
         db.execute("COMMIT")
@@ -94,8 +96,8 @@ def _record(
     owner: OwnerPublicKey,
     epoch: Epoch | None,
 ) -> Epoch:
-    """Write one, sealed in ``epoch`` or in the one that it begins, which is returned."""
-    passage = EgressTransaction(db, "ada", caption, now_s, None)
+    """Write one record, sealed in ``epoch`` or in a new epoch. Return the epoch."""
+    egress = EgressTransaction(db, "ada", caption, now_s, None)
     message = Block(
         caption=0,
         keep=0,
@@ -113,12 +115,12 @@ def _record(
         message=encode(message),
         clip_norm=1.0,
         sigma=1.0,
-        spend=_CHARGE.spend,
+        spend=_CHARGE.privacy_cost,
         delta=1e-6,
         frame_bytes=FRAME_BYTES,
         frame_sha256=bytes(32),
-        before={window: used.counts for window, used in passage.before.items()},
-        hour=passage.hour,
+        before={window: used.counts for window, used in egress.before.items()},
+        hour=egress.hour,
         user="ada",
         time_s=int(now_s),
         verifier="aaaaa-bbbbb-ccccc-ddddd-eeeee",
@@ -126,15 +128,15 @@ def _record(
     salt = os.urandom(32)
     body = record.to_bytes()
     content = Leaf.from_body(body, record.charge, salt).to_bytes()
-    began = epoch or Epoch.create(passage.index, os.urandom(32), owner)
-    sealed = began.seal(passage.index, content, salt, body)
-    passage.record(_CHARGE, content=content, sealed=sealed)
+    current = epoch or Epoch.create(egress.index, os.urandom(32), owner)
+    sealed = current.seal(egress.index, content, salt, body)
+    egress.record(_CHARGE, content=content, sealed=sealed)
     if epoch is None:
-        passage.begin_epoch(owner.digest, began.sealed)
-    return began
+        egress.begin_epoch(owner.digest, current.sealed)
+    return current
 
 
-def _appends(place: Path, appends: int, progress: Progress) -> Iterator[Figure]:
+def _appends(folder: Path, appends: int, progress: Progress) -> Iterator[Figure]:
     spawned = multiprocessing.get_context("spawn")
     kinds: list[tuple[str, int, Executor]] = [
         ("one thread", 1, ThreadPoolExecutor(1)),
@@ -142,14 +144,14 @@ def _appends(place: Path, appends: int, progress: Progress) -> Iterator[Figure]:
         (f"{WORKERS} processes", WORKERS, ProcessPoolExecutor(WORKERS, mp_context=spawned)),
     ]
     for done, (name, workers, executor) in enumerate(kinds, 1):
-        with executor, Ledger(place / name, anchor=place / f"{name}.anchor") as ledger:
+        with executor, Ledger(folder / name, anchor=folder / f"{name}.anchor") as ledger:
             list(executor.map(_append, [ledger.path.parent] * workers, [1] * workers))  # warm up
             shared = ledger if isinstance(executor, ThreadPoolExecutor) else ledger.path.parent
-            begun = perf_counter()
+            started_s = perf_counter()
             list(executor.map(_append, [shared] * workers, [appends // workers] * workers))
-            spent_s = perf_counter() - begun
-        yield Figure(f"durable append, {name}", 1e3 * spent_s / appends, "ms", 0.5)
-        yield Figure("  in a second", appends / spent_s, "")
+            elapsed_s = perf_counter() - started_s
+        yield Figure(f"durable append, {name}", 1e3 * elapsed_s / appends, "ms", 0.5)
+        yield Figure("  per second", appends / elapsed_s, "")
         progress("appending", done, len(kinds), name)
 
 
@@ -161,29 +163,29 @@ def _append(where: Ledger | Path, count: int) -> None:
         return
     for _ in range(count):
         caption, salt = os.urandom(16), os.urandom(32)
-        with where.begin_egress(user="ada", caption=caption, now_s=NOW_S) as passage:
+        with where.begin_egress(user="ada", caption=caption, now_s=NOW_S) as egress:
             content = Leaf(salt, FRAME_BYTES, 1, BLOCK_TOKENS).to_bytes()
-            passage.record(_CHARGE, content=content, sealed=bytes(450))
+            egress.record(_CHARGE, content=content, sealed=bytes(450))
 
 
 def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
     key = write_log(home, records, progress)
     with Ledger(home / "ledger", anchor=home / "ledger.anchor") as ledger:
-        begun = perf_counter()
+        started_s = perf_counter()
         verify_log(ledger, key.public, owner=OwnerKey.load(home / "owner.key"))
-        spent_s = perf_counter() - begun
-    yield Figure(f"verifying the ledger's {records:,} records", spent_s, "s")
-    yield Figure("  in a second", records / spent_s, "")
-    files = {"": home.with_name("log.ugsd"), ", bodies too": home.with_name("bodies.ugsd")}
+        elapsed_s = perf_counter() - started_s
+    yield Figure(f"verifying the ledger's {records:,} records", elapsed_s, "s")
+    yield Figure("  per second", records / elapsed_s, "")
+    files = {"": home.with_name("log.ugsd"), ", with bodies": home.with_name("bodies.ugsd")}
     for done, (name, file) in enumerate(files.items(), 1):
         options = ["--with-bodies"] if name else []
         yield from _command(f"ugsd audit export FILE{name}", home, "export", str(file), *options)
-        yield Figure("  its size", file.stat().st_size / 1e6, "MB")
+        yield Figure("  size", file.stat().st_size / 1e6, "MB")
         verifying = f"ugsd audit verify FILE{name}"
-        spent, memory = _command(
+        elapsed, memory = _command(
             verifying, home, "verify", str(file), "--log-key", key.public.to_text()
         )
-        yield from (spent, Figure("  in a second", records / spent.value, ""), memory)
+        yield from (elapsed, Figure("  per second", records / elapsed.value, ""), memory)
         progress("exporting and verifying", done, len(files), "")
     yield from _command(
         "ugsd audit export --tiles", home, "export", "--tiles", str(home.with_name("tiles"))
@@ -192,7 +194,7 @@ def _large(home: Path, records: int, progress: Progress) -> Iterator[Figure]:
 
 
 def _command(name: str, home: Path, *arguments: str) -> Iterator[Figure]:
-    """What a command takes, its start included, and its memory."""
+    """Yield the time of a command, including its start, and its peak memory."""
     program = [sys.executable, "-m", "ugsd_sdk", "audit", *arguments, "--home", str(home)]
     done = subprocess.run(  # noqa: S603  (our own)
         [sys.executable, "-c", _LAUNCHER, *program],
@@ -203,6 +205,6 @@ def _command(name: str, home: Path, *arguments: str) -> Iterator[Figure]:
     )
     if done.returncode:
         raise LabError(f"{name} failed: {done.stderr.strip()}")
-    spent_s, memory_kib = map(float, done.stdout.split())
-    yield Figure(name, spent_s, "s")
-    yield Figure("  its memory at most", memory_kib / 1024, "MB", 200)
+    elapsed_s, memory_kib = map(float, done.stdout.split())
+    yield Figure(name, elapsed_s, "s")
+    yield Figure("  peak memory", memory_kib / 1024, "MB", 200)

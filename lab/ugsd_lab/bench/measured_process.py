@@ -1,4 +1,4 @@
-"""The environment of a process that is measured."""
+"""The environment of a measured process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["measured_environment"]
 
 
 def measured_environment() -> dict[str, str]:
-    """No setting or library of ours is to change what is measured; only where Python finds the
-    packages is passed on, if a variable says so."""
+    """Return an environment in which no setting or library of the caller changes what is measured.
+    Only ``PYTHONPATH`` is passed on."""
     found = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     return child_environment() | found

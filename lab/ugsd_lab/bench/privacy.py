@@ -1,8 +1,8 @@
-"""``ugsd-lab bench privacy``: what the door, the handshake and the noise cost on this machine.
+"""``ugsd-lab bench privacy``: measures the egress, the handshake and the noise on this machine.
 
-The door is measured whole, its durable commit to a real disk included, for a block of eight tokens
-with a state of sixteen numbers each; beside it, in the same run, what sealing alone and committing
-alone would take.
+The egress is measured end to end, including its durable commit to a real disk, for a block of eight
+tokens with a state of sixteen numbers each. Sealing alone and committing alone are measured in the
+same run, for comparison.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import epsilon_of_privacy_cost, privacy_cost
 from ugsd_privacy.egress import Egress, Escalation
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.tlog.log_keys import LogKey
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile
@@ -35,30 +35,31 @@ __all__ = ["measure_privacy"]
 TOKENS, NUMBERS = 8, 16
 SIGMA = 0.6
 HANDSHAKES_PER_RUN = 5
-"""A handshake is measured once for so many blocks."""
+"""One handshake is measured for this many blocks."""
 
 
 def measure_privacy(runs: int, folder: Path | None, progress: Progress) -> list[Figure]:
-    """All figures, one after another. The ledger lies in ``folder``, a scratch one if none."""
+    """Measure all figures, one after another. The ledger is in ``folder``, by default a temporary
+    one."""
     with tempfile.TemporaryDirectory(prefix="ugsd-bench-", dir=folder) as scratch:
-        place = Path(scratch)
-        plain = _door(place / "plain", runs, None, TrafficShape.PADDED, progress)
-        noised = _door(place / "noised", runs, SIGMA, TrafficShape.PADDED, progress)
-        constant = _door(place / "constant", runs, None, TrafficShape.CONSTANT, progress)
+        folder = Path(scratch)
+        plain = _egress(folder / "plain", runs, None, TrafficShape.PADDED, progress)
+        noised = _egress(folder / "noised", runs, SIGMA, TrafficShape.PADDED, progress)
+        constant = _egress(folder / "constant", runs, None, TrafficShape.CONSTANT, progress)
         return [
-            *plain.figures("door, whole", goals=(1.5, 0.5)),
-            *noised.figures(f"door with noise of sigma {SIGMA}", goals=(1.5, 0.5)),
-            *constant.figures("door in constant shape"),
-            *_alone(place / "bare.sqlite3", runs, plain, progress),
+            *plain.figures("egress of a block", goals=(1.5, 0.5)),
+            *noised.figures(f"egress with noise of sigma {SIGMA}", goals=(1.5, 0.5)),
+            *constant.figures("egress in constant shape"),
+            *_commit_and_seal(folder / "bare.sqlite3", runs, plain, progress),
             *_handshake(max(20, runs // HANDSHAKES_PER_RUN), progress),
             *_wire(plain),
             *_accounting(runs),
-            *_verification(place / "plain", plain),
+            *_verification(folder / "plain", plain),
         ]
 
 
-class _Door:
-    """What a door took, block after block, and what it let out last."""
+class _EgressTimes:
+    """The times of an egress, block after block, and its last frame."""
 
     def __init__(self, key: LogKey) -> None:
         self.key = key
@@ -73,13 +74,13 @@ class _Door:
         wall_ms, cpu_ms = goals or (None, None)
         yield Figure(f"{name}, p50", percentile(self.wall_ms, 50), "ms", wall_ms)
         yield Figure(f"{name}, p95", percentile(self.wall_ms, 95), "ms")
-        yield Figure("  of it CPU, p50", percentile(self.cpu_ms, 50), "ms", cpu_ms)
-        yield Figure("  the first one", self.first_ms, "ms")
+        yield Figure("  CPU, p50", percentile(self.cpu_ms, 50), "ms", cpu_ms)
+        yield Figure("  first block", self.first_ms, "ms")
 
 
-def _door(
+def _egress(
     folder: Path, runs: int, sigma: float | None, shape: TrafficShape, progress: Progress
-) -> _Door:
+) -> _EgressTimes:
     key, log_key = VerifierKey.generate(), LogKey.generate()
     states = np.random.default_rng(0).normal(size=(TOKENS, NUMBERS)).astype(np.float32)
     block = Escalation(
@@ -90,7 +91,7 @@ def _door(
         tuple(range(TOKENS)),
         states,
     )
-    measured = _Door(log_key)
+    measured = _EgressTimes(log_key)
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
         egress = Egress(
             ledger=ledger,
@@ -104,22 +105,24 @@ def _door(
         for done in range(1, runs + 1):
             caption = egress.begin_caption(channel)
 
-            def pass_one() -> None:
+            def seal_block() -> None:
                 frame = egress.seal_block(channel, caption, block, shape=shape)  # noqa: B023
                 measured.frame = frame.data
 
-            wall_ms, cpu_ms = _timed(pass_one)
+            wall_ms, cpu_ms = _timed(seal_block)
             measured.message = server.open(measured.frame)
             if done == 1:
                 measured.first_ms = wall_ms
             measured.wall_ms.append(wall_ms)
             measured.cpu_ms.append(cpu_ms)
-            progress(f"through the door ({shape}, noise {sigma or 0:g})", done, runs, "")
+            progress(f"egress ({shape}, noise {sigma or 0:g})", done, runs, "")
     return measured
 
 
-def _alone(path: Path, runs: int, user_egress: _Door, progress: Progress) -> Iterator[Figure]:
-    """The two things that no door could do without: a durable commit, and sealing."""
+def _commit_and_seal(
+    path: Path, runs: int, measured: _EgressTimes, progress: Progress
+) -> Iterator[Figure]:
+    """Measure a durable commit and sealing, which any egress needs, each alone."""
     key = VerifierKey.generate()
     channel, server = ClientChannel(key.public), ServerChannel(key)
     channel.receive_hello(server.receive_hello(channel.hello(), b""))
@@ -127,22 +130,22 @@ def _alone(path: Path, runs: int, user_egress: _Door, progress: Progress) -> Ite
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("CREATE TABLE passages (frame BLOB NOT NULL)")
+        db.execute("CREATE TABLE frames (frame BLOB NOT NULL)")
         for done in range(1, runs + 1):
 
             def commit() -> None:
                 db.execute("BEGIN IMMEDIATE")
-                db.execute("INSERT INTO passages VALUES (?)", (user_egress.frame,))
+                db.execute("INSERT INTO frames VALUES (?)", (measured.frame,))
                 db.execute("COMMIT")
 
             commits.append(_timed(commit)[0])
-            seals.append(_timed(lambda: channel.seal(user_egress.message))[0])
+            seals.append(_timed(lambda: channel.seal(measured.message))[0])
             progress("commit and seal alone", done, runs, "")
     commit_ms, seal_ms = percentile(commits, 50), percentile(seals, 50)
     yield Figure("durable commit of one row, alone, p50", commit_ms, "ms")
     yield Figure("sealing, alone, p50", seal_ms, "ms")
-    whole_ms = percentile(user_egress.wall_ms, 50)
-    yield Figure("the whole door against both alone", whole_ms / (commit_ms + seal_ms), "x")
+    whole_ms = percentile(measured.wall_ms, 50)
+    yield Figure("egress compared with both", whole_ms / (commit_ms + seal_ms), "x")
 
 
 def _handshake(runs: int, progress: Progress) -> Iterator[Figure]:
@@ -156,32 +159,32 @@ def _handshake(runs: int, progress: Progress) -> Iterator[Figure]:
             lambda: flights.append(server.receive_hello(flights[0], b"w" * 150)),  # noqa: B023
             lambda: channel.receive_hello(flights[1]),  # noqa: B023
         ]
-        spent = [_timed(step) for step in steps]
-        wall.append(sum(wall_ms for wall_ms, _ in spent))
-        device.append(spent[0][1] + spent[2][1])
-        verifier.append(spent[1][1])
+        times = [_timed(step) for step in steps]
+        wall.append(sum(wall_ms for wall_ms, _ in times))
+        device.append(times[0][1] + times[2][1])
+        verifier.append(times[1][1])
         progress("handshakes", done, runs, "")
     both = [sum(pair) for pair in zip(device, verifier, strict=True)]
     yield Figure("handshake, CPU of both sides, p50", percentile(both, 50), "ms", 5)
-    yield Figure("  of it the device's", percentile(device, 50), "ms")
-    yield Figure("  of it the verifier's", percentile(verifier, 50), "ms")
+    yield Figure("  device, p50", percentile(device, 50), "ms")
+    yield Figure("  verifier, p50", percentile(verifier, 50), "ms")
     yield Figure("handshake, wall time of both sides, p95", percentile(wall, 95), "ms")
 
 
-def _wire(user_egress: _Door) -> Iterator[Figure]:
-    """What the block of the bench takes on the wire, TCP and below left out."""
-    message, frame = len(user_egress.message), len(user_egress.frame)
-    sent = len(Frame(Opcode.BINARY, user_egress.frame).serialize(mask=True))
+def _wire(measured: _EgressTimes) -> Iterator[Figure]:
+    """Measure the size of the benchmark's block on the wire, without TCP and lower layers."""
+    message, frame = len(measured.message), len(measured.frame)
+    sent = len(Frame(Opcode.BINARY, measured.frame).serialize(mask=True))
     sealed = 1 + 2 + 16  # type, length, tag; the rest of the frame is padding
     overhead = sealed + sent - frame
     content = TOKENS * NUMBERS + 2 * TOKENS
     yield Figure("message of the block", message, "bytes")
-    yield Figure("  of it token ids and states", content, "bytes")
+    yield Figure("  token ids and states", content, "bytes")
     yield Figure("frame of the block, padded", frame, "bytes")
-    yield Figure("sealing and websocket, of the message", 100 * overhead / message, "%", 25)
-    beside = message - content + overhead
-    name = "  with the message's own names and lengths, of ids and states"
-    yield Figure(name, 100 * beside / content, "%")
+    yield Figure("overhead of sealing and websocket", 100 * overhead / message, "%", 25)
+    total = message - content + overhead
+    name = "  with field names and lengths, relative to ids and states"
+    yield Figure(name, 100 * total / content, "%")
 
 
 def _accounting(runs: int) -> Iterator[Figure]:
@@ -190,19 +193,17 @@ def _accounting(runs: int) -> Iterator[Figure]:
     yield Figure("epsilon of 12 states, CPU, p50", percentile(times, 50), "ms")
 
 
-def _verification(folder: Path, user_egress: _Door) -> Iterator[Figure]:
+def _verification(folder: Path, measured: _EgressTimes) -> Iterator[Figure]:
     with Ledger(folder, anchor=folder.with_suffix(".anchor")) as ledger:
-        found = []
+        summaries = []
         wall_ms, _ = _timed(
-            lambda: found.append(
-                verify_log(ledger, user_egress.key.public, owner=user_egress.owner)
-            )
+            lambda: summaries.append(verify_log(ledger, measured.key.public, owner=measured.owner))
         )
-        yield Figure("records verified in a second", 1000 * found[0].size / wall_ms, "")
+        yield Figure("records verified per second", 1000 * summaries[0].size / wall_ms, "")
 
 
 def _timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds of wall time and of this process' CPU."""
+    """Return milliseconds of wall time and of this process' CPU time."""
     wall_ns, cpu_ns = perf_counter_ns(), process_time_ns()
     run()
     return (perf_counter_ns() - wall_ns) / 1e6, (process_time_ns() - cpu_ns) / 1e6

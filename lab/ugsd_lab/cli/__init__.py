@@ -1,4 +1,4 @@
-"""``ugsd-lab``: train the starter pair, evaluate it, and measure speed."""
+"""``ugsd-lab``: trains the starter pair, evaluates it, attacks it, and measures its speed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import typer
 from ugsd_privacy.output.terminal import print_error, run_app
 
-from ugsd_lab.cli import attack, bench, captions, evaluate, fuzz, quality, train
+from ugsd_lab.cli import attack, bench, calibrate_risk, captions, evaluate, fuzz, train
 
 __all__ = ["main"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help is fast.
 
 _INTERRUPTED = 130
 
@@ -28,13 +28,13 @@ train.register(_app)
 evaluate.register(_app)
 attack.register(_app)
 fuzz.register(_app)
-quality.register(_app)
+calibrate_risk.register(_app)
 bench.register(_app)
 captions.register(_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return its exit code."""
     from ugsd_privacy.errors import PrivacyError
     from ugsd_privacy.output.standard_output import reserved_stdout
     from ugsd_sdk.errors import UgsdError

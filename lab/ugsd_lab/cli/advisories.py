@@ -1,7 +1,7 @@
-"""``make audit``: known vulnerabilities of every locked version, by pip-audit.
+"""``make audit``: checks every locked version for known vulnerabilities with pip-audit.
 
-pip-audit ends with 0 and "No known vulnerabilities found" also where it could ask nobody, and with
-1 both for vulnerabilities and for a network that fails. Here these are three outcomes.
+pip-audit exits with 0 and "No known vulnerabilities found" even if it could not query any service,
+and with 1 both for vulnerabilities and for a network failure. Here these are three outcomes.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ugsd_privacy.output.terminal import print_line
 
 __all__ = ["Audit", "audit", "main"]
 
-_FOUND, _NOT_ASKED = 1, 3
+_VULNERABLE, _INCOMPLETE = 1, 3
 _TIMEOUT_S = 600
 
 
 class Audit(NamedTuple):
-    """What an advisory service said of one lock file."""
+    """The answer of an advisory service for one lock file."""
 
-    answered: int
-    """Packages that it knows."""
-    unanswered: tuple[str, ...]
-    """Packages that nobody could be asked about, or that it does not know."""
-    found: tuple[str, ...]
+    num_checked: int
+    """Number of packages that the service knows."""
+    unchecked: tuple[str, ...]
+    """Packages that the service does not know or was not asked about."""
+    vulnerabilities: tuple[str, ...]
     """A line for each known vulnerability."""
-    reason: str = ""
-    """Why nobody was asked, if nobody was."""
+    failure: str = ""
+    """Why the service could not be queried, if it could not."""
 
 
 def audit(lock: Path) -> Audit:
-    """Ask about each version in ``lock``, a requirements file with hashes."""
+    """Check each version in ``lock``, a requirements file with hashes."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--require-hashes"]
     command += ["--disable-pip", "--format", "json", "--progress-spinner", "off"]
     done = subprocess.run(  # noqa: S603  # a fixed program and a path of ours
@@ -44,39 +44,40 @@ def audit(lock: Path) -> Audit:
     try:
         dependencies: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        last = done.stderr.strip().splitlines() or ["pip-audit said nothing"]
+        last = done.stderr.strip().splitlines() or ["pip-audit printed nothing"]
         return Audit(0, (), (), last[-1])
-    unanswered = tuple(one["name"] for one in dependencies if "skip_reason" in one)
-    found = tuple(
-        f"{one['name']} {one['version']}: {fault['id']}; mended in "
-        f"{', '.join(fault['fix_versions']) or 'no release yet'}"
+    unchecked = tuple(one["name"] for one in dependencies if "skip_reason" in one)
+    vulnerabilities = tuple(
+        f"{one['name']} {one['version']}: {vulnerability['id']}; fixed in "
+        f"{', '.join(vulnerability['fix_versions']) or 'no release yet'}"
         for one in dependencies
-        for fault in one.get("vulns", ())
+        for vulnerability in one.get("vulns", ())
     )
-    return Audit(len(dependencies) - len(unanswered), unanswered, found)
+    return Audit(len(dependencies) - len(unchecked), unchecked, vulnerabilities)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Audit the lock files named; returns 0 where all were found without fault, 1 where one has a
-    known vulnerability, and 3 where some could not be asked about."""
+    """Audit lock files. Return 0 if no vulnerability is known, 1 if one is, and 3 if some packages
+    could not be checked."""
     locks = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
     code = 0
     for lock in locks:
         result = audit(lock)
-        for line in result.found:
+        for line in result.vulnerabilities:
             print_line(f"{lock}: {line}")
-        if result.found:
-            code = _FOUND
-        elif not result.answered or result.unanswered:
-            code = code or _NOT_ASKED
-        if not result.answered:
-            why = result.reason or "it knows none of the packages: is a mirror answering for it?"
-            print_line(f"{lock}: NOT AUDITED, no advisory service could be asked: {why}")
-        elif result.unanswered:
-            print_line(f"{lock}: NOT AUDITED: {', '.join(result.unanswered)}")
-        if result.answered:
+        if result.vulnerabilities:
+            code = _VULNERABLE
+        elif not result.num_checked or result.unchecked:
+            code = code or _INCOMPLETE
+        if not result.num_checked:
+            why = result.failure or "it knows none of the packages; is a mirror answering for it?"
+            print_line(f"{lock}: NOT AUDITED, no advisory service could be queried: {why}")
+        elif result.unchecked:
+            print_line(f"{lock}: NOT AUDITED: {', '.join(result.unchecked)}")
+        if result.num_checked:
             print_line(
-                f"{lock}: {result.answered} versions asked about, {len(result.found)} faults"
+                f"{lock}: {result.num_checked} versions checked, "
+                f"{len(result.vulnerabilities)} vulnerabilities"
             )
     return code
 

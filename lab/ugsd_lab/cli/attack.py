@@ -1,4 +1,4 @@
-"""``ugsd-lab attack``: attacks what leaves the device, or compares ways of making states."""
+"""``ugsd-lab attack``: attacks what is sent, or compares ways of making states."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def attack(
         bool, typer.Option("--frontier", help="Compare ways of making states instead.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="EMO-DB and short training only: a first look.")
+        bool,
+        typer.Option("--quick", help="EMO-DB only, and short training: for a first impression."),
     ] = False,
     plot: Annotated[
         Path | None,
@@ -49,21 +50,22 @@ def attack(
     ] = None,
     disclosure: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only what leaves under this one; may be repeated."),
+        typer.Option(metavar="NAME", help="Attack only this disclosure; may be repeated."),
     ] = None,
     write: WriteBeside = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keeps what the ears heard between runs."),
+        typer.Option(metavar="FILE", help="Keep the clips' audio embeddings here between runs."),
     ] = None,
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Attack what leaves the device: who speaks, what sort of person, what was said, and what the
-    network sees.
+    """Attack what is sent: infer the speaker, attributes of the speaker and the content of the
+    speech, and analyse the network traffic.
 
-    On speakers whom neither the states' training nor the attackers knew, by the strongest of
-    several attackers, beside the same attackers on what never leaves and on permuted labels.
+    The speakers were used to train neither the states nor the attackers. The strongest of several
+    attackers is reported, beside the same attackers on audio embeddings, which are never sent, and
+    on permuted labels.
     """
     from ugsd_privacy.output.consoles import console
 
@@ -87,15 +89,15 @@ def attack(
     if plot is not None and not frontier:
         raise EvaluationError("--plot draws the frontier: add --frontier")
     if write and frontier:
-        raise EvaluationError("--write keeps what attackers got: leave out --frontier")
+        raise EvaluationError("--write stores the results of attacks: leave out --frontier")
     if plot is not None:
         check_picture(plot)
     pair = pair_of(drafter)
     with shown_progress() as progress:
         clips = load_corpora(None if quick else data)
-        target = prepare(clips, pair.drafter, pair.home, cache, progress)
+        target = prepare(clips, pair.drafter, pair.in_domain, cache, progress)
         if frontier:
-            # There are many ways, each with attackers and a reader of its own.
+            # Each of the many ways trains its own attackers and conditioning network.
             effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
             material = material_of(target, cache, progress)
             rows = ways.measure_all(material, candidates(quick=quick), progress, effort=effort)
@@ -124,20 +126,21 @@ def attack(
 
 
 def _disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:
-    """Those of ``names``, all where none is named. Raises :class:`EvaluationError`."""
+    """Return the disclosures in ``names``, or all if it is empty. Raises
+    :class:`EvaluationError` for an unknown one."""
     from ugsd_privacy.protocol.messages import Disclosure
 
     unknown = sorted(set(names) - set(Disclosure))
     if unknown:
         known = ", ".join(Disclosure)
-        raise EvaluationError(f"no disclosure {unknown[0]!r}; there are: {known}")
+        raise EvaluationError(f"--disclosure: no disclosure {unknown[0]!r}; there are: {known}")
     return tuple(one for one in Disclosure if not names or one in names)
 
 
 def _command(
     drafter: str, data: Path | None, disclosures: tuple[Disclosure, ...], *, quick: bool
 ) -> str:
-    """The command that prints the same figures."""
+    """Return the command that prints the same figures."""
     from ugsd_privacy.protocol.messages import Disclosure
 
     folder = "" if data is None or quick else " --data DIR"

@@ -1,4 +1,4 @@
-"""``ugsd-lab bench``: its commands, and how figures are shown."""
+"""``ugsd-lab bench``: measures speed and size."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def bench_device(
-    runs: Annotated[int, typer.Option(min=5, help="Warm captions that are timed.")] = 40,
+    runs: Annotated[int, typer.Option(min=5, help="Number of warm captions to time.")] = 40,
     as_json: AsJson = False,
 ) -> None:
-    """Import, cold start, warm latency, memory, bytes sent and installed size, on this machine."""
+    """Measure import time, cold start, warm latency, memory, bytes sent and installed size."""
     from ugsd_lab.bench.device import measure_device
 
     with shown_progress() as progress:
@@ -40,14 +40,17 @@ def bench_device(
 
 
 def bench_privacy(
-    runs: Annotated[int, typer.Option(min=20, help="Blocks that are timed.")] = 1000,
+    runs: Annotated[int, typer.Option(min=20, help="Number of blocks to time.")] = 1000,
     folder: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="On whose disk the ledger is.  [default: a scratch one]"),
+        typer.Option(
+            metavar="DIR", help="Folder on the disk to measure.  [default: a temporary folder]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The door with its durable commit, the handshake, noise, and overhead on the wire."""
+    """Measure the egress with its durable commit, the handshake, noise, and overhead on the
+    wire."""
     from ugsd_lab.bench.privacy import measure_privacy
 
     with shown_progress() as progress:
@@ -56,15 +59,21 @@ def bench_privacy(
 
 
 def bench_log(
-    records: Annotated[int, typer.Option(min=256, help="Of the log that is verified.")] = 100_000,
-    appends: Annotated[int, typer.Option(min=100, help="Durable ones that are timed.")] = 4000,
+    records: Annotated[
+        int, typer.Option(min=256, help="Number of records in the log to verify.")
+    ] = 100_000,
+    appends: Annotated[
+        int, typer.Option(min=100, help="Number of durable appends to time.")
+    ] = 4000,
     folder: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="On whose disk the logs are.  [default: a scratch one]"),
+        typer.Option(
+            metavar="DIR", help="Folder on the disk to measure.  [default: a temporary folder]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The log's durable appends, its verification, its export and its tiles."""
+    """Measure durable appends to the log, its verification, its export and its tiles."""
     from ugsd_lab.bench.log import measure_log
 
     with shown_progress() as progress:

@@ -1,4 +1,4 @@
-"""``ugsd-lab captions``: the generated reference captions, of one clip and of all."""
+"""``ugsd-lab captions``: shows the generated reference captions of a clip, or audits all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ugsd_lab.cli.progress import shown_progress
 
 __all__ = ["register"]
 
-_Seed = Annotated[int, typer.Option(help="Decides the wording.")]
+_Seed = Annotated[int, typer.Option(help="Random seed of the wording.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     captions = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
-        help="Look at the generated reference captions.",
+        help="Inspect the generated reference captions.",
     )
     show, audit = (
         "Example: ugsd-lab captions show emodb/03a01Fa",
@@ -35,18 +35,18 @@ def register(app: typer.Typer) -> None:
 
 def captions_show(
     clip: Annotated[
-        str, typer.Argument(metavar="CLIP", help="Id or name of a clip, or its recording.")
+        str,
+        typer.Argument(metavar="CLIP", help="Id or name of a clip, or the path of its recording."),
     ],
     data: DataFolder = None,
     seed: _Seed = 0,
-    count: Annotated[int, typer.Option(min=5, max=100, help="How many captions.")] = 5,
+    count: Annotated[int, typer.Option(min=5, max=100, help="Number of captions.")] = 5,
     no_gender: Annotated[
-        bool, typer.Option("--no-gender", help='Captions that speak of "the speaker".')
+        bool, typer.Option("--no-gender", help='Write "the speaker" instead of a gendered word.')
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a clip's captions are made from: labels, measures, the levels that they have, and the
-    captions."""
+    """Show a clip's captions and what they are generated from: labels, measures and levels."""
     from rich.text import Text
     from ugsd_privacy.output.consoles import console
 
@@ -71,10 +71,11 @@ def captions_audit(
     cache: MeasuresFile = Path("runs/starter/measures.json"),
     as_json: AsJson = False,
 ) -> None:
-    """Read all references back: are they true, do they give nothing away, how much do they differ?
+    """Check that all references are true and disclose nothing forbidden, and measure how varied
+    they are.
 
-    Fails where a caption contradicts its labels or measures, is too short or long, speaks of
-    gender when told not to, or holds a word of what was said.
+    Fails if a caption contradicts its labels or measures, is too short or too long, mentions
+    gender although it is switched off, or contains a word of the utterance.
     """
     from ugsd_privacy.output.consoles import console
 

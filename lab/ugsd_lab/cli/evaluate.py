@@ -1,4 +1,4 @@
-"""``ugsd-lab evaluate``: compares UGSD with other ways of decoding."""
+"""``ugsd-lab evaluate``: compares UGSD with other systems."""
 
 from __future__ import annotations
 
@@ -37,26 +37,33 @@ def evaluate(
     data: DataFolder = None,
     drafter: DrafterName = "starter",
     verifier: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="[default: the bundled starter]")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the verifier.  [default: the bundled starter]"),
     ] = None,
-    home: Annotated[
+    in_domain: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CORPUS", help="A corpus that the drafter was trained on; may be repeated."
+            metavar="CORPUS",
+            help="A corpus that the drafter was trained on; may be repeated.  "
+            "[default: those of its recipe]",
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Whose clips: dev for choices, test for tables.  [default: test]"),
+        typer.Option(
+            help="Speakers to evaluate: dev for choices, test for tables.  [default: test]"
+        ),
     ] = None,
-    arm: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this arm; may be repeated.")
+    system: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only this system; may be repeated."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many clips per speaker: a quick look.")
+        int | None, typer.Option(min=1, help="Score at most this many clips per speaker.")
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Compare the baselines' candidates, on dev speakers.")
+        bool,
+        typer.Option("--tune", help="Compare the candidates for the baselines, on dev speakers."),
     ] = False,
     plot: Annotated[
         Path | None,
@@ -66,7 +73,7 @@ def evaluate(
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Compare UGSD with the drafter alone, the verifier, and every other way of decoding.
+    """Compare UGSD with the drafter alone, the verifier alone, and baselines.
 
     Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
     --data. Reference captions are generated.
@@ -82,16 +89,16 @@ def evaluate(
 
     split = split or ("dev" if tune else "test")
     if split not in SPLITS:
-        raise EvaluationError(f"no split {split!r}; there are {', '.join(SPLITS)}")
+        raise EvaluationError(f"--split: no split {split!r}; there are {', '.join(SPLITS)}")
     require_one_output(as_json=as_json, markdown=markdown)
     if plot is not None:
         check_picture(plot)
-    pair = evaluation.pair_of(drafter, verifier, home or ())
+    pair = evaluation.pair_of(drafter, verifier, in_domain or ())
     clips = load_corpora(data)
     with shown_progress() as progress:
         result = evaluation.evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
-            arms=arm, tune=tune, limit=limit, curves=plot is not None,
+            systems=system, tune=tune, limit=limit, curves=plot is not None,
             probe=None if tune or limit else _probe(pair, clips, split, progress),
         )  # fmt: skip
     if plot is not None:
@@ -110,16 +117,17 @@ def evaluate(
 def _probe(
     pair: Pair, clips: Sequence[Clip], split: str, progress: Progress
 ) -> dict[str, str] | None:
-    """What a probe of the drafter's evidence says, where all that the drafter knows is at hand."""
+    """Return the emotions that a probe of the drafter's audio embedding predicts; ``None`` unless
+    all corpora that the drafter was trained on are present."""
     from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
 
     from ugsd_lab.evaluation.probe import probe_emotions
 
-    own = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.home]
-    train = [clip for clip in own if clip.emotion is not None]
-    if {clip.corpus for clip in train} != set(pair.home):
+    in_domain = [clip for clip in clips if clip.split == "train" and clip.corpus in pair.in_domain]
+    train = [clip for clip in in_domain if clip.emotion is not None]
+    if {clip.corpus for clip in train} != set(pair.in_domain):
         return None
-    heard = [clip for clip in clips if clip.split == split and clip.emotion]
+    labelled = [clip for clip in clips if clip.split == split and clip.emotion]
     return probe_emotions(
-        DrafterBundle(pair.drafter).find(AUDIO_ENCODER_GRAPH), train, heard, progress
+        DrafterBundle(pair.drafter).find(AUDIO_ENCODER_GRAPH), train, labelled, progress
     )

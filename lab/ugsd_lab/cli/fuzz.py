@@ -1,4 +1,4 @@
-"""``ugsd-lab fuzz``: hostile bytes for every reader of what comes from others."""
+"""``ugsd-lab fuzz``: feeds hostile bytes to every parser of untrusted input."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def register(app: typer.Typer) -> None:
 
 def fuzz(
     frames: Annotated[
-        int | None, typer.Option(min=1, help="How many inputs.  [default: 100000]")
+        int | None, typer.Option(min=1, help="Number of inputs.  [default: 100000]")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="For how long.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides the messages and their faults.")] = 0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Duration of the run.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the messages and their faults.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Read hostile frames, messages, records and manifests with every reader of them.
+    """Feed hostile frames, messages, records and manifests to every parser of them.
 
-    Fails, and prints the bytes, where one raises an untyped error, takes more than a second, or
-    memory out of proportion to its input.
+    Fails and prints the bytes if a parser raises an untyped error, takes more than a second, or
+    uses memory out of proportion to its input.
     """
     from ugsd_privacy.output.consoles import console
 
@@ -46,6 +46,6 @@ def fuzz(
     if as_json:
         print_json(json.dumps(printing.as_json(result), indent=1))
     else:
-        printing.print_fuzzed(result, console())
+        printing.print_result(result, console())
     if result.findings:
         raise typer.Exit(1)

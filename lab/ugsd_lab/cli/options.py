@@ -24,23 +24,23 @@ DataFolder = Annotated[
     Path | None,
     typer.Option(
         "--data", metavar="DIR", exists=True, file_okay=False,
-        help=f"Folder with more corpora, each below its name: {', '.join(KNOWN_CORPORA)}.",
+        help=f"Folder with more corpora, in subfolders named {', '.join(KNOWN_CORPORA)}.",
     ),
 ]  # fmt: skip
 DrafterName = Annotated[
-    str, typer.Option(metavar="NAME|DIR", help="starter, free, ceiling, or a folder.")
+    str, typer.Option(metavar="NAME|DIR", help="Drafter: starter, free, ceiling, or a folder.")
 ]
 MeasuresFile = Annotated[
-    Path, typer.Option(metavar="FILE", help="Keeps measured prosody between runs.")
+    Path, typer.Option(metavar="FILE", help="Keep measured prosody here between runs.")
 ]
 WriteBeside = Annotated[
-    bool, typer.Option("--write", help="Keep the figures beside the drafter, for its users.")
+    bool, typer.Option("--write", help="Write the figures into the drafter's folder.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Tables as a document holds them.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 
 
 def require_one_output(*, as_json: bool, markdown: bool) -> None:
-    """Raise :class:`EvaluationError` where both outputs are asked for."""
+    """Raise :class:`EvaluationError` if both outputs are requested."""
     if as_json and markdown:
-        raise EvaluationError("--json and --markdown are two outputs: name one of them")
+        raise EvaluationError("--json and --markdown exclude each other: name one of them")

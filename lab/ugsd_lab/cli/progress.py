@@ -1,4 +1,4 @@
-"""How far a command has come, told on stderr."""
+"""Progress of a command, shown on stderr."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["shown_progress"]
 
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
-    """Bars on stderr, one per stage; where that is no terminal, a line for each tenth."""
+    """Show a bar per stage on stderr; if that is not a terminal, print a line for each tenth."""
     from ugsd_privacy.output.consoles import bars, console
 
     on = console(stderr=True)
     if not on.is_terminal:
-        yield _tell_tenths
+        yield _print_tenths
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
@@ -41,6 +41,6 @@ def shown_progress() -> Iterator[Progress]:
         yield report
 
 
-def _tell_tenths(stage: str, done: int, of: int, note: str) -> None:
+def _print_tenths(stage: str, done: int, of: int, note: str) -> None:
     if done == of or 10 * done // of != 10 * (done - 1) // of:
         print_line(f"{stage}: {done}/{of} {note}", err=True)

@@ -1,4 +1,4 @@
-"""``ugsd-lab train``: the starter pair, from corpora to ONNX."""
+"""``ugsd-lab train``: trains the starter pair and exports it to ONNX."""
 
 from __future__ import annotations
 
@@ -33,26 +33,33 @@ def train(
         Path,
         typer.Option(
             metavar="FILE", exists=True, dir_okay=False,
-            help="Encoder of Whisper tiny.en as safetensors, in transformers' names.",
+            help="Encoder of Whisper tiny.en as safetensors, with the names of transformers.",
         ),
     ],
     work: Annotated[
-        Path, typer.Option(metavar="DIR", help="Checkpoints and results; run again to resume.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Folder of checkpoints and results; run again to resume."
+        ),
     ] = Path("runs/starter"),
-    seed: Annotated[int, typer.Option(help="Decides the weights, with the data.")] = 0,
-    drafter_steps: Annotated[int, typer.Option(min=1)] = Recipe.drafter_steps,
-    verifier_steps: Annotated[int, typer.Option(min=1)] = Recipe.verifier_steps,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    drafter_steps: Annotated[
+        int, typer.Option(min=1, help="Training steps of a drafter.")
+    ] = Recipe.drafter_steps,
+    verifier_steps: Annotated[
+        int, typer.Option(min=1, help="Training steps of the verifier.")
+    ] = Recipe.verifier_steps,
     copies: Annotated[
-        int, typer.Option(min=0, help="Augmented copies of each training clip.")
+        int, typer.Option(min=0, help="Number of augmented copies of each training clip.")
     ] = Recipe.copies,
     ceiling: Annotated[
-        bool, typer.Option("--ceiling", help="Also the drafter that knows all corpora.")
+        bool, typer.Option("--ceiling", help="Also train a drafter on all corpora.")
     ] = False,
 ) -> None:  # fmt: skip
-    """Train the drafters and their verifier, fit the gates and export all to ONNX.
+    """Train the drafters and their verifier, fit the rejection predictors, export all to ONNX.
 
     Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
-    on the same machine and versions.
+    on the same machine with the same versions.
     """
     from ugsd_lab.training.starter import train_starter_pair
 

@@ -1,4 +1,5 @@
-"""What stands between a voice and a model on real devices: talker, room, microphone, codec."""
+"""Augmentation: simulates what changes a voice on real devices (speaker, room, microphone,
+codec)."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ _Step = Callable[[_Samples, np.random.Generator], _Samples]
 def _filtered(samples: _Samples, zeros: ArrayLike, poles: ArrayLike) -> _Samples:
     size = 1 << (len(samples) + np.size(zeros) + 256).bit_length()  # room for the poles to ring out
     response = np.fft.rfft(zeros, size) / np.fft.rfft(poles, size)
-    heard = np.fft.irfft(np.fft.rfft(samples, size) * response, size)
-    return heard[: len(samples)].astype(np.float32)
+    output = np.fft.irfft(np.fft.rfft(samples, size) * response, size)
+    return output[: len(samples)].astype(np.float32)
 
 
 def drawn_speed(rng: np.random.Generator) -> float:
-    """How much faster than it was :func:`augmented` plays a clip: the first thing that it draws.
-    Pitch and formants move with it (Ko et al. 2015)."""
+    """Draw the speed factor at which :func:`augmented` plays a clip; it is the first thing that it
+    draws. Pitch and formants change with it (Ko et al. 2015)."""
     return float(rng.uniform(0.8, 1.2)) if rng.random() < 0.5 else 1.0
 
 
@@ -48,8 +49,9 @@ def shortened(speech: _Samples, rng: np.random.Generator) -> _Samples:
 
 
 def _reverberation(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """A room as gaussian noise that decays by 60 dB in T60 (Polack 1988), T60 0.1 to 0.6 s, its
-    direct sound -3 to 15 dB above the rest. What rings on after the clip's end is cut."""
+    """Simulate a room as gaussian noise that decays by 60 dB in T60 (Polack 1988), with T60 0.1 to
+    0.6 s and the direct sound -3 to 15 dB above the rest. Reverberation after the clip's end is
+    cut."""
     t60_s, direct_db = rng.uniform(0.1, 0.6), rng.uniform(-3, 15)
     time_s = np.arange(1, round(t60_s * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / t60_s)
@@ -59,8 +61,8 @@ def _reverberation(samples: _Samples, rng: np.random.Generator) -> _Samples:
 
 
 def _noise(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """Gaussian noise of power 1/f^b (Timmer & König 1995), b from 0, white, to 2, brown, at an SNR
-    of 5 to 35 dB. Flat below 50 Hz, where a small microphone is deaf."""
+    """Add gaussian noise of power 1/f^b (Timmer & König 1995), b from 0, white, to 2, brown, at an
+    SNR of 5 to 35 dB. It is flat below 50 Hz, where a small microphone records nothing."""
     slope, snr_db = rng.uniform(0, 2), rng.uniform(5, 35)
     size = 1 << len(samples).bit_length()
     hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
@@ -72,13 +74,13 @@ def _noise(samples: _Samples, rng: np.random.Generator) -> _Samples:
 
 
 def _microphone(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """The random second-order filter that stands for a microphone in Valin 2018 (RNNoise)."""
+    """Apply the random second-order filter that models a microphone in Valin 2018 (RNNoise)."""
     zeros, poles = rng.uniform(-3 / 8, 3 / 8, (2, 2))
     return _filtered(samples, [1, *zeros], [1, *poles])
 
 
 def _level(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """A gain of -20 to 6 dB (Valin 2018 varies the level likewise)."""
+    """Apply a gain of -20 to 6 dB (Valin 2018 varies the level likewise)."""
     return samples * np.float32(10 ** (rng.uniform(-20, 6) / 20))
 
 
@@ -91,21 +93,21 @@ def _coded(samples: _Samples, rate: int, kind: tuple[str, str], **options: str |
 
 
 def _mu_law(samples: _Samples, _: np.random.Generator) -> _Samples:
-    """A telephone line: 8 kHz and mu-law (ITU-T G.711)."""
+    """Simulate a telephone line: 8 kHz and mu-law (ITU-T G.711)."""
     line = _coded(soxr.resample(samples, SAMPLE_RATE, 8_000), 8_000, ("WAV", "ULAW"))
     back = soxr.resample(line, 8_000, SAMPLE_RATE)[: len(samples)]
     return np.pad(back, (0, len(samples) - len(back)))
 
 
 def _mp3(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """A voice memo: MPEG-2 layer III (ISO/IEC 13818-3) at some 26 to 40 kbit/s. At a constant rate
-    libsndfile would leave the encoder's delay in."""
+    """Simulate a voice memo: MPEG-2 layer III (ISO/IEC 13818-3) at about 26 to 40 kbit/s. At a
+    constant rate libsndfile would not remove the encoder's delay."""
     kind, level = ("MP3", "MPEG_LAYER_III"), rng.uniform(0.5, 0.99)
     return _coded(samples, SAMPLE_RATE, kind, compression_level=level, bitrate_mode="VARIABLE")
 
 
 def _opus(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """A call over the internet: Opus (RFC 6716) at some 14 to 45 kbit/s."""
+    """Simulate a call over the internet: Opus (RFC 6716) at about 14 to 45 kbit/s."""
     level = rng.uniform(0.85, 0.98)
     return _coded(samples, SAMPLE_RATE, ("OGG", "OPUS"), compression_level=level)
 
@@ -114,12 +116,13 @@ _STEPS: tuple[tuple[_Step, float], ...] = (
     (_reverberation, 0.4), (_noise, 0.6), (_microphone, 0.5), (_level, 0.5),
     (_mu_law, 0.15), (_mp3, 0.1), (_opus, 0.05),
 )  # fmt: skip
-"""In the order in which sound meets them, with the probability of each. Codecs may follow one
-another, as in a memo of a call; Opus, slower than all else together, comes least."""
+"""Steps and their probabilities, in the order in which they affect a real recording. Codecs may
+follow one another, as in a memo of a call; Opus, slower than all others together, is the least
+likely."""
 
 
 def augmented(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """One random chain of steps over (n,) samples at 16 kHz in [-1, 1], n >= 1.
+    """Apply one random chain of steps to (n,) samples at 16 kHz in [-1, 1], n >= 1.
 
     The same samples and state of ``rng`` give the same chain. The result is again in [-1, 1], at
     least n / 1.2 samples long and at most n / 0.8 plus 1.4 s; a step that would clip has its peak

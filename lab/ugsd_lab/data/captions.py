@@ -1,16 +1,16 @@
 """Generated reference captions: a grammar over emotion, intensity and measured prosody.
 
-References are always called generated. They describe delivery and affect, never the words spoken
-and never who speaks. The same clip, index and seed give the same caption.
+These references are always described as generated. They describe delivery and affect, never the
+words spoken and never the speaker's identity. The same clip, index and seed give the same caption.
 
-Models learn neutral captions, which speak of "a speaker" and "the speaker": gender crosses no wire.
-The device, which heard it, may word it afterwards, as :data:`GENDERED` says; a caption with gender
-is exactly its neutral one so worded.
+Models learn neutral captions, which say "a speaker" and "the speaker", so that gender is never
+sent. The device, which has the audio, may add it afterwards with :data:`GENDERED`; a caption with
+gender is exactly its neutral one with these replacements.
 
-Every fact is worded from :data:`LEXICON`, attribute -> value -> form -> phrases, and no phrase
-stands for two values, so that captions can be read back (:func:`attributes_named`) and put right
-(:func:`corrected`). The first phrase of a list is its everyday word. Each feeling's is as often
-said as any other's, so that a model's likeliest word is that of the likeliest feeling.
+Every attribute label is worded from :data:`LEXICON`, attribute -> value -> form -> phrases, and no
+phrase stands for two values, so captions can be parsed (:func:`attributes_named`) and corrected
+(:func:`corrected`). The first phrase of a list is its everyday word. The everyday words of all
+emotions are equally frequent, so that a model's likeliest word is that of the likeliest emotion.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ MIN_WORDS, MAX_WORDS = 12, 40
 
 @dataclass(frozen=True)
 class AttributeLabels:
-    """All that a caption may state."""
+    """Everything that a caption may state."""
 
     gender: str | None
-    """``None`` leaves it unsaid."""
+    """``None`` means that captions do not mention it."""
     emotion: str
     intensity: str | None
     levels: Levels
 
     @classmethod
     def of(cls, clip: Clip, levels: Levels) -> AttributeLabels:
-        """What is known of ``clip``, whose prosody has ``levels``.
+        """Return the labels of ``clip``, whose prosody has ``levels``.
 
-        Raises :class:`CorpusError` for a clip without a label: nobody knows what to write.
+        Raises :class:`CorpusError` for a clip without an emotion label.
         """
         if clip.emotion is None:
             raise CorpusError(f"{clip.id} has no emotion label: no caption can be generated")
         return cls(clip.gender, clip.emotion, clip.intensity, levels)
 
     def value(self, attribute: str) -> str | None:
-        """The value of an attribute of :data:`LEXICON`."""
+        """Return the value of an attribute of :data:`LEXICON`."""
         if attribute in ("gender", "emotion"):
             value: str | None = getattr(self, attribute)
             return value
@@ -190,12 +190,12 @@ LEXICON: dict[str, dict[str, _Forms]] = {
 """Attribute -> value -> form -> phrases."""
 
 _NEUTRAL = {"person": "speaker", "subject": "the speaker", "possessive": "the speaker's"}
-"""Form of gender -> what is said instead of it."""
+"""Form of gender -> the neutral phrase in its place."""
 GENDERED: tuple[dict[str, str], ...] = tuple(
     {"neutral": phrase} | {value: forms[form][0] for value, forms in LEXICON["gender"].items()}
     for form, phrase in _NEUTRAL.items()
 )
-"""How a neutral caption is worded for each gender: ``neutral``, ``female`` and ``male``."""
+"""How a neutral phrase is worded for each gender: ``neutral``, ``female`` and ``male``."""
 
 ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     attribute: {
@@ -207,15 +207,15 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 """The lexicon without its forms: attribute -> value -> phrases."""
 
 _EVERYDAY = 0.45
-"""How often the first phrase of a list is taken, at least; the others share the rest."""
+"""The least probability of a list's first phrase; the others share the rest."""
 _PLAIN = {"pauses": "low", "quality": "modal"}
-"""What is nothing to speak of; of the other attributes it is the middle."""
+"""Unremarkable values; for all other attributes it is ``mid``."""
 _UNSAID = {"melody": 0.8, "quality": 0.8, "pauses": 0.9, "loudness": 0.5, "pace": 0.3}
-"""How often that is left unsaid."""
+"""Probability of omitting an unremarkable value."""
 _OPTIONAL = {"melody": 0.1, "quality": 0.25, "pauses": 0.35}
-"""How often a telling value is."""
+"""Probability of omitting any other value."""
 _UNGRADED = ("neutral", "calm")
-"""Emotions of which there is no little and no much."""
+"""Emotions that have no degrees."""
 _DEGREE: dict[str | None, tuple[str, ...]] = {
     "normal": ("slightly", "somewhat", "a little"),
     "strong": ("very", "deeply", "intensely"),
@@ -227,32 +227,32 @@ _AMOUNT: dict[str | None, tuple[str, ...]] = {
     None: ("", "evident ", "unmistakable "),
 }
 _PLAIN_AFFECT = 0.75
-"""How often an emotion is named without its degree and without a strong word."""
+"""Probability of naming an emotion without its degree and without a strong word."""
 
 
 class _Wording:
-    """The slots of one caption, filled as they are asked for."""
+    """The parts of one caption, worded as they are requested."""
 
-    def __init__(self, facts: AttributeLabels, rng: random.Random) -> None:
-        self._facts, self._rng = facts, rng
+    def __init__(self, labels: AttributeLabels, rng: random.Random) -> None:
+        self._labels, self._rng = labels, rng
 
     def pick(self, phrases: Sequence[str]) -> str:
-        """The first phrase more often than any other."""
+        """Pick a phrase; the first is the likeliest."""
         if len(phrases) == 1 or self._rng.random() < max(_EVERYDAY, 1.2 / len(phrases)):
             return phrases[0]
         return self._rng.choice(phrases[1:])
 
     def word(self, attribute: str, form: str) -> str:
-        return self.pick(LEXICON[attribute][self._facts.value(attribute) or ""][form])
+        return self.pick(LEXICON[attribute][self._labels.value(attribute) or ""][form])
 
     def mentions(self, attribute: str) -> bool:
-        """Whether a fact that may be left out is told."""
-        plain = self._facts.value(attribute) == _PLAIN.get(attribute, "mid")
+        """Draw whether an attribute that may be omitted is mentioned."""
+        plain = self._labels.value(attribute) == _PLAIN.get(attribute, "mid")
         leave_out = (_UNSAID if plain else _OPTIONAL).get(attribute, 0.0)
         return self._rng.random() >= leave_out
 
     def _who(self, form: str) -> str:
-        return self.word("gender", form) if self._facts.gender else _NEUTRAL[form]
+        return self.word("gender", form) if self._labels.gender else _NEUTRAL[form]
 
     @property
     def person(self) -> str:
@@ -274,20 +274,20 @@ class _Wording:
     @property
     def affect(self) -> str:
         """``angry``, ``slightly irritated``, ``furious``."""
-        strength = self._facts.intensity
+        strength = self._labels.intensity
         if self._rng.random() < _PLAIN_AFFECT:
             return self.word("emotion", "adjective")
         if strength == "strong" and self._rng.random() < 0.6:
             return self.word("emotion", "strong")
         adjective = self.word("emotion", "adjective")
-        if self._facts.emotion in _UNGRADED:
+        if self._labels.emotion in _UNGRADED:
             return adjective
         return f"{self._rng.choice(_DEGREE[strength])} {adjective}"
 
     @property
     def feeling(self) -> str:
         """``anger``, with a word for its strength."""
-        strength = None if self._facts.emotion in _UNGRADED else self._facts.intensity
+        strength = None if self._labels.emotion in _UNGRADED else self._labels.intensity
         return self._rng.choice(_AMOUNT[strength]) + self.word("emotion", "noun")
 
     @property
@@ -384,23 +384,24 @@ _PLANS: tuple[tuple[int, _Plan], ...] = (
         ),
     ),
 )  # fmt: skip
-"""Weights and sentences. The weightiest names the feeling first: it is what is asked about."""
+"""Weights and sentences. The heaviest plan names the emotion first, because that is the main
+question."""
 
 
-def caption(facts: AttributeLabels, rng: random.Random, *, gender: bool = True) -> str:
-    """One caption of 12 to 40 words. ``gender=False`` gives the neutral one, of which the gendered
-    one is the wording, from the same state of ``rng``."""
+def caption(labels: AttributeLabels, rng: random.Random, *, gender: bool = True) -> str:
+    """Return one caption of 12 to 40 words. ``gender=False`` gives the neutral one, whose gendered
+    version follows from the same state of ``rng``."""
     weights, plans = zip(*_PLANS, strict=True)
     while True:
         plan = rng.choices(plans, weights)[0]
         seed = rng.getrandbits(64)
         neutral, worded = (
-            _polished(plan(_Wording(replace(facts, gender=some), random.Random(seed))))  # noqa: S311
-            for some in (None, facts.gender or "female")
+            _polished(plan(_Wording(replace(labels, gender=some), random.Random(seed))))  # noqa: S311
+            for some in (None, labels.gender or "female")
         )
-        # Pronouns are shorter. Both must fit, whatever the gender, so that no caption tells it.
+        # Pronouns are shorter. Both must fit whatever the gender, so that no caption reveals it.
         if all(MIN_WORDS <= len(text.split()) <= MAX_WORDS for text in (neutral, worded)):
-            return worded if gender and facts.gender else neutral
+            return worded if gender and labels.gender else neutral
 
 
 def references(
@@ -411,13 +412,13 @@ def references(
     seed: int = 0,
     gender: bool = True,
 ) -> list[str]:
-    """``count`` different captions of one clip."""
-    facts = AttributeLabels.of(clip, levels)
+    """Return ``count`` different captions of one clip."""
+    labels = AttributeLabels.of(clip, levels)
     digest = hashlib.sha256(f"{seed}:{clip.id}".encode()).digest()
     rng = random.Random(digest)  # noqa: S311  reproducible text, not a secret
     out: list[str] = []
     while len(out) < count:
-        text = caption(facts, rng, gender=gender)
+        text = caption(labels, rng, gender=gender)
         if text not in out:
             out.append(text)
     return out
@@ -432,7 +433,7 @@ def _article(words: str) -> str:
 
 
 def _polished(text: str) -> str:
-    """Commas where a clause ended a sentence are dropped; capital and full stop are set."""
+    """Drop commas where a clause ended a sentence, and set capital and full stop."""
     text = re.sub(r",(?=[,;:.]|$)", "", text)
     return text[0].upper() + text[1:] + "."
 
@@ -456,18 +457,18 @@ _MEANING = {
 
 
 def attributes_named(text: str, attribute: str) -> set[str]:
-    """Values of ``attribute`` that a caption names. More than one is a contradiction."""
+    """Return the values of ``attribute`` that a caption names. More than one is a contradiction."""
     found = _MATCHERS[attribute].findall(text)
     return {_MEANING[attribute][phrase.lower()][0] for phrase in found}
 
 
-def corrected(text: str, facts: AttributeLabels, rng: random.Random) -> list[tuple[str, str]]:
-    """``text`` cut into (as it is, as it should be) pieces: wherever a phrase of the lexicon states
-    another value than ``facts`` has, a phrase of the same form states the right one."""
-    wording = _Wording(facts, rng)
+def corrected(text: str, labels: AttributeLabels, rng: random.Random) -> list[tuple[str, str]]:
+    """Cut ``text`` into (original, corrected) pieces: each phrase of the lexicon that states
+    another value than ``labels`` is replaced by a phrase of the same form with the right one."""
+    wording = _Wording(labels, rng)
     swaps: list[tuple[int, int, str]] = []
     for attribute, matcher in _MATCHERS.items():
-        right = facts.value(attribute)
+        right = labels.value(attribute)
         for match in matcher.finditer(text) if right in LEXICON[attribute] else ():
             value, form = _MEANING[attribute][match[0].lower()]
             forms = LEXICON[attribute][right or ""]

@@ -1,4 +1,4 @@
-"""All that is known of one clip: labels, measures, levels, and the captions that follow."""
+"""Everything known about one clip: labels, measures, levels, and the resulting captions."""
 
 from __future__ import annotations
 
@@ -32,37 +32,38 @@ _WORDED = {
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """One measure, and the people that it is held against."""
+    """One measure and the reference group that its level is relative to."""
 
     name: str
     value: float
-    """NaN where it could not be measured."""
+    """NaN if it could not be measured."""
     unit: str
     group: str
     low: float
-    """Where low ends in the group."""
+    """Upper end of "low" in the group."""
     high: float
-    """Where high begins."""
+    """Lower end of "high" in the group."""
     attribute: str
-    """What captions word: ``pitch``, ``loudness``."""
+    """The attribute that captions name: ``pitch``, ``loudness``."""
     level: str
 
 
 @dataclass(frozen=True)
 class ClipSheet:
-    """A clip with everything that its captions were made from."""
+    """A clip with everything that its captions are generated from."""
 
     clip: Clip
     level_db: float
-    """Relative to full scale. It depends on the recording's gain, so captions leave it out."""
+    """Relative to full scale. It depends on the recording's gain, so captions do not mention it."""
     measures: tuple[MeasureRow, ...]
     quality: str
     references: tuple[str, ...]
 
 
 def find_clip(clips: Sequence[Clip], wanted: str) -> Clip:
-    """The clip of an id (``emodb/03a01Fa``), of a bare name, or of a recording, which is then read
-    from where it lies. Raises :class:`CorpusError` where there is none, or more than one."""
+    """Return the clip with an id (``emodb/03a01Fa``), a bare name, or the path of a recording,
+    which is then read from that path. Raises :class:`CorpusError` if there is none, or more than
+    one."""
     path = Path(wanted)
     if path.is_file():
         return _of_recording(clips, path)
@@ -75,9 +76,9 @@ def find_clip(clips: Sequence[Clip], wanted: str) -> Clip:
         return found[0]
     if found:
         ids = " or ".join(clip.id for clip in found)
-        raise CorpusError(f"more than one clip is called {wanted}: say {ids}")
+        raise CorpusError(f"more than one clip is called {wanted}: use {ids}")
     near = [by_name[name][0].id for name in difflib.get_close_matches(wanted, by_name, n=6)]
-    meant = f"; near it are {', '.join(dict.fromkeys(near))}" if near else ""
+    meant = f"; similar names: {', '.join(dict.fromkeys(near))}" if near else ""
     read = ", ".join(dict.fromkeys(clip.corpus for clip in clips))
     raise CorpusError(
         f"no clip {wanted!r} in {read}{meant}. Name the folder of other corpora with --data"
@@ -85,18 +86,20 @@ def find_clip(clips: Sequence[Clip], wanted: str) -> Clip:
 
 
 def _of_recording(clips: Sequence[Clip], path: Path) -> Clip:
-    """A copy of a clip's recording counts where the folders above it name its corpus."""
+    """Match a recording to its clip. A copy matches if the folders above it include its corpus."""
     whole = path.resolve()
     for clip in clips:
         copied = clip.path.stem == path.stem and clip.corpus in whole.parts
         if copied or clip.path.resolve() == whole:
             return replace(clip, path=path, name=clip.id.partition("/")[2])
-    raise CorpusError(f"{path} is of no corpus that was read: name its folder with --data")
+    raise CorpusError(
+        f"{path} belongs to none of the loaded corpora: name its corpus' folder with --data"
+    )
 
 
 def sheet_of(clip: Clip, norms: Norms, *, seed: int, count: int, gender: bool) -> ClipSheet:
-    """Measure a clip, which takes about a second, and word it ``count`` times. Raises
-    :class:`CorpusError` for one that cannot be read or has no emotion label."""
+    """Measure a clip, which takes about a second, and generate ``count`` captions. Raises
+    :class:`CorpusError` for a clip that cannot be read or has no emotion label."""
     measures = measure(read_samples(clip), clip.syllables)
     levels = norms.levels(clip, measures)
     rows = []
@@ -117,7 +120,7 @@ def _labels(clip: Clip) -> dict[str, object]:
 
 
 def as_json(sheet: ClipSheet) -> dict[str, object]:
-    """What JSON shows; a value that could not be measured is null."""
+    """Return the JSON form; a value that could not be measured is null."""
 
     def row(measured: MeasureRow) -> dict[str, object]:
         fields = asdict(measured)
@@ -133,11 +136,11 @@ def as_json(sheet: ClipSheet) -> dict[str, object]:
 
 
 def print_sheet(sheet: ClipSheet, console: Console) -> None:
-    """Labels, a table of measures, and the captions."""
+    """Print the labels, a table of measures, and the captions."""
     widen(console)
     labels = Table(box=None, show_header=False, pad_edge=False)
     for label, value in _labels(sheet.clip).items():
-        labels.add_row("perceived gender" if label == "gender" else label, _said(value))
+        labels.add_row("perceived gender" if label == "gender" else label, _cell(value))
     console.print(labels)
     measures = [
         (
@@ -147,10 +150,10 @@ def print_sheet(sheet: ClipSheet, console: Console) -> None:
         for row in sheet.measures
     ]  # fmt: skip
     measures += [
-        ("level", _number(sheet.level_db), "dB full scale", "", "", "not worded"),
+        ("level", _number(sheet.level_db), "dB full scale", "", "", "not mentioned"),
         ("voice quality", "", "", "", "", f"quality: {sheet.quality}"),
     ]
-    header = ("measure", "value", "unit", "held against", "its middle", "worded as")
+    header = ("measure", "value", "unit", "reference group", "mid range", "in captions")
     print_tables([TextTable(header, measures)], console)
     for number, text in enumerate(sheet.references, 1):
         console.print(f"{number:2} {text}", highlight=False, soft_wrap=True)
@@ -160,7 +163,7 @@ def _number(value: float) -> str:
     return "not measured" if math.isnan(value) else f"{value:.2f}"
 
 
-def _said(value: object) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{emotion} {count}" for emotion, count in value.items())
     return "not known" if value is None else str(value)

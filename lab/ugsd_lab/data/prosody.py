@@ -1,11 +1,12 @@
-"""What can be measured of a voice: pitch, its variation, loudness, pace, pauses, voice quality.
+"""Voice measurements: pitch, its variation, loudness, pace, pauses, voice quality.
 
-Levels are relative to population norms: pitch by perceived gender over all corpora (one clip cannot
-know its speaker's habit), pace by language, spectra by recording chain, that is, by corpus.
+Levels are relative to population norms: pitch by perceived gender over all corpora (one clip does
+not reveal its speaker's usual pitch), pace by language, spectra by recording chain, that is, by
+corpus.
 
-Loudness is what a listener hears of the speaker's effort, not the gain of a microphone: a louder
-voice has relatively more energy above 1 kHz (Traunmüller and Eriksson 2000), which survives the
-levelling of recordings and of devices. The level in dB is measured and shown, but not worded.
+Loudness means the speaker's perceived effort, not the gain of a microphone: a louder voice has
+relatively more energy above 1 kHz (Traunmüller and Eriksson 2000), which survives the levelling of
+recordings and of devices. The level in dB is measured and shown, but captions do not mention it.
 """
 
 from __future__ import annotations
@@ -38,22 +39,24 @@ class Measures:
     """Measured values of one clip."""
 
     pitch_st: float
-    """Median F0 in semitones above 100 Hz; NaN where no voicing was found."""
+    """Median F0 in semitones above 100 Hz; NaN if no voicing was found."""
     pitch_sd_st: float
-    """Standard deviation of F0 in semitones: how much the melody moves."""
+    """Standard deviation of F0 in semitones."""
     level_db: float
     """Level of the speech frames in dB relative to full scale; it depends on the recording."""
     pace: float
-    """Syllables per second of speech, pauses left out; NaN where nobody counted them."""
+    """Syllables per second of speech without pauses; NaN if the number of syllables is not
+    known."""
     pause_share: float
-    """Share of the time between first and last speech that is pause."""
+    """Share of pauses in the time between first and last speech."""
     tilt_db: float
     """Energy above 1 kHz over energy below, in dB, in voiced frames: it rises with vocal effort."""
     cpp_db: float
-    """Cepstral peak prominence in voiced frames (Hillenbrand et al. 1994): low for breathy ones."""
+    """Cepstral peak prominence in voiced frames (Hillenbrand et al. 1994): low for breathy
+    voices."""
 
     def faster(self, factor: float) -> Measures:
-        """As they are when the recording is played ``factor`` times as fast."""
+        """Return the measures of the recording played ``factor`` times as fast."""
         return replace(
             self,
             pitch_st=self.pitch_st + 12 * float(np.log2(factor)),
@@ -66,20 +69,20 @@ Quality = Literal["breathy", "rough", "husky", "strained", "clear", "mellow", "m
 
 @dataclass(frozen=True)
 class Levels:
-    """Measures as levels against the norms."""
+    """Measures as levels relative to the norms."""
 
     pitch: Level
     melody: Level
     loudness: Level
-    """Of vocal effort."""
+    """Level of vocal effort."""
     pace: Level
     pauses: Level
     clarity: Level
 
     @property
     def quality(self) -> Quality:
-        """Noise in a soft voice is breath, in a forceful one roughness (Hillenbrand and Houde
-        1996)."""
+        """Voice quality. Noise in a soft voice is breath, in a forceful one roughness (Hillenbrand
+        and Houde 1996)."""
         return _QUALITIES[self.clarity, self.loudness]
 
 
@@ -88,11 +91,11 @@ _QUALITIES: dict[tuple[Level, Level], Quality] = {
     ("mid", "low"): "muffled", ("mid", "mid"): "modal", ("mid", "high"): "strained",
     ("high", "low"): "mellow", ("high", "mid"): "clear", ("high", "high"): "clear",
 }  # fmt: skip
-"""By clarity, that is cepstral peak prominence, and loudness."""
+"""By clarity, which is cepstral peak prominence, and loudness."""
 
 
 def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
-    """Measure (n,) samples at 16 kHz in which ``syllables`` were spoken, if that is known."""
+    """Measure (n,) samples at 16 kHz. ``syllables`` is the number spoken, if known."""
     import librosa
 
     frames = librosa.util.frame(np.pad(samples, FRAME // 2), frame_length=FRAME, hop_length=HOP)
@@ -134,7 +137,7 @@ def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
 
 
 def _runs_at_least(flags: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """``flags`` with runs shorter than ``length`` cleared."""
+    """Return ``flags`` with runs shorter than ``length`` cleared."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(int), [0]))))
     kept = np.zeros_like(flags)
     for start, end in edges.reshape(-1, 2):
@@ -144,7 +147,7 @@ def _runs_at_least(flags: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
 
 
 def _cepstral_peak_prominence(power: NDArray[np.float64]) -> float:
-    """Mean over frames of the cepstral peak's height over the cepstrum's trend, in dB."""
+    """Return the mean height of the cepstral peak over the cepstrum's trend, in dB."""
     log_power = 10 * np.log10(power + 1e-12)
     cepstrum = 10 * np.log10(np.abs(np.fft.irfft(log_power, axis=0)[: FRAME // 2]) ** 2 + 1e-12)
     low, high = int(SAMPLE_RATE / 400), int(SAMPLE_RATE / 65)
@@ -163,7 +166,7 @@ def _measure_clip(clip: Clip) -> Measures:
 def measure_all(
     clips: Sequence[Clip], cache: Path, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> dict[str, Measures]:
-    """Measures by clip id, computed on all cores and kept in the JSON file ``cache``.
+    """Return measures by clip id, computed on all cores and cached in the JSON file ``cache``.
 
     Raises :class:`CorpusError` for a cache that holds something else.
     """
@@ -172,7 +175,7 @@ def measure_all(
         if cache.exists():
             known = {k: Measures(**v) for k, v in json.loads(cache.read_text("utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CorpusError(f"{cache} holds no measures of this version: delete it") from error
+        raise CorpusError(f"{cache} does not hold measures of this version: delete it") from error
     missing = [clip for clip in clips if clip.id not in known]
     if missing:
         with ProcessPoolExecutor() as pool:
@@ -197,24 +200,24 @@ _GROUPS: dict[str, Callable[[Clip], str]] = {
     "cpp_db": lambda clip: f"{clip.corpus}/{clip.gender}",
 }
 _BORDERS = {"pause_share": (0.0, 0.5)}
-"""Quantiles below which a level is low and above which it is high. Most clips have no pause at all,
-which is low; the others' are about the clips that have one."""
+"""Quantiles of the upper end of "low" and the lower end of "high". Most clips have no pause at all,
+which is low; the other levels are computed over the clips that have one."""
 _QUARTILES = (0.25, 0.75)
 _ANY = "any"
-"""The group of those that no group was fitted for."""
+"""The group for clips whose own group was not fitted."""
 
 
 @dataclass(frozen=True)
 class Norms:
-    """Where low ends and high begins, within each measure's reference population."""
+    """The borders between low, mid and high within each measure's reference group."""
 
     borders: dict[str, tuple[float, float]]
-    """``measure:group`` -> both; quartiles but for pauses, where they are the least pause and the
+    """``measure:group`` -> both borders; quartiles, except for pauses: the least pause and the
     median one."""
 
     @classmethod
     def fit(cls, clips: Sequence[Clip], measures: dict[str, Measures]) -> Norms:
-        """Norms of the training speakers among ``clips``."""
+        """Fit norms to the training speakers among ``clips``."""
         pools: dict[str, list[float]] = {}
         for clip in clips:
             if clip.split == "train":
@@ -230,14 +233,14 @@ class Norms:
         return cls({key: (float(low), float(high)) for key, (low, high) in borders.items()})
 
     def population(self, clip: Clip, name: str) -> tuple[str, tuple[float, float]]:
-        """The group that a clip's measure ``name`` is held against, with its borders: its own, or
-        all that the norms know where they do not know its corpus or language."""
+        """Return the reference group and borders for measure ``name`` of a clip: its own group, or
+        all clips if its corpus or language is not known."""
         group = _GROUPS[name](clip)
         known = group if f"{name}:{group}" in self.borders else _ANY
         return known, self.borders[f"{name}:{known}"]
 
     def levels(self, clip: Clip, measures: Measures) -> Levels:
-        """Levels of one clip; a value that could not be measured is ``mid``."""
+        """Return the levels of one clip; a value that could not be measured is ``mid``."""
         return Levels(*(self._level(clip, name, getattr(measures, name)) for name in _GROUPS))
 
     def _level(self, clip: Clip, name: str, value: float) -> Level:

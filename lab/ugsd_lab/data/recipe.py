@@ -1,4 +1,4 @@
-"""What the bundled models are made of."""
+"""The recipe of the bundled models."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ __all__ = ["CEILING", "DRAFTERS", "PROJECTED", "SHARE_ALIKE", "DrafterRecipe", "
 
 @dataclass(frozen=True)
 class DrafterRecipe:
-    """What a drafter is trained on, and the terms that follow."""
+    """A drafter's training corpora and the resulting licence."""
 
     corpora: tuple[str, ...]
     licence: str
     steps: float = 1.0
-    """As a share of the recipe's: less data are learnt sooner."""
+    """Training steps as a share of the recipe's: fewer data are learnt sooner."""
 
 
 SHARE_ALIKE = "CC-BY-NC-SA-4.0 AND MIT"
-"""The share of MIT is Whisper's: ears, or states computed from what they hear."""
+"""The MIT part is Whisper's: the audio encoder, or states computed from its output."""
 DRAFTERS: Mapping[str, DrafterRecipe] = {
     "starter": DrafterRecipe(("ravdess", "emodb"), SHARE_ALIKE),
     "free": DrafterRecipe(("emodb",), "CC0-1.0 AND MIT", 0.5),
     "ceiling": DrafterRecipe(CORPORA, SHARE_ALIKE),
 }
-"""By name. What a drafter is trained on is *home* to it; everything else is *away*."""
+"""By name. The corpora that a drafter is trained on are *in-domain*; all others are
+*out-of-domain*."""
 CEILING = "ceiling"
-"""Evaluated to show what a device gains that knows as much as its verifier; not shipped."""
+"""Evaluated to show what a device gains if it knows as much as its verifier; not shipped."""
 PROJECTED = ("emodb",)
-"""What the projection of states is fitted on: a part of every drafter's own data, and free."""
+"""The corpora that the projection of states is fitted on: freely licensed and in every drafter's
+data."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, beside the data."""
+    """Everything besides the data that determines the weights."""
 
     seed: int = 0
     copies: int = 3

@@ -1,5 +1,5 @@
-"""The vocabulary: the words of neutral captions, one file that both sides hash. No token spells a
-gender: the device words it when it turns tokens into text."""
+"""The vocabulary: the words of neutral captions, in one file that both sides hash. No token spells
+a gender; the device adds it when it turns tokens into text."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SPACE = "\u2581"
 
 
 class Vocabulary:
-    """Wraps ``tokenizers``' word level with a metaspace. ``vocabulary.json`` is the list of pieces,
-    which is all that the device needs to turn tokens into text."""
+    """Wraps the word-level model of ``tokenizers`` with a metaspace. ``vocabulary.json`` is the
+    list of pieces, which is all that the device needs to turn tokens into text."""
 
     def __init__(self, tokenizer_json: str) -> None:
         from tokenizers import Tokenizer
@@ -62,7 +62,7 @@ class Vocabulary:
 
     @property
     def pieces_json(self) -> bytes:
-        """The bytes of ``vocabulary.json``: pieces with real spaces, specials empty."""
+        """The bytes of ``vocabulary.json``: pieces with real spaces, special tokens empty."""
         plain = ["" if i <= UNKNOWN else p.replace(_SPACE, " ") for i, p in enumerate(self.pieces)]
         return json.dumps(plain, ensure_ascii=True, separators=(",", ":")).encode()
 
@@ -74,7 +74,8 @@ class Vocabulary:
         return list(self._tokenizer.encode(text).ids)
 
     def encode_from(self, text: str, start: int) -> tuple[list[int], int]:
-        """The tokens of ``text``, and how many of them lie before its character ``start``."""
+        """Return the tokens of ``text``, and how many of them lie before its character
+        ``start``."""
         encoding = self._tokenizer.encode(text)
         return list(encoding.ids), sum(end <= start for _, end in encoding.offsets)
 
@@ -82,7 +83,7 @@ class Vocabulary:
         return "".join(self.pieces[t].replace(_SPACE, " ") for t in tokens if t > UNKNOWN).strip()
 
     def content_tokens(self) -> list[int]:
-        """Tokens of words that state a fact about the voice."""
+        """Return the tokens of words that state an attribute of the voice."""
         words = {
             word
             for values in ATTRIBUTE_WORDS.values()
@@ -95,7 +96,7 @@ class Vocabulary:
 
 
 def _lexicon() -> Iterator[str]:
-    """Every phrase of a neutral caption as it stands within one and at its beginning."""
+    """Yield every phrase of a neutral caption, as it appears inside one and at its beginning."""
     for attribute, values in ATTRIBUTE_WORDS.items():
         for phrases in values.values() if attribute != "gender" else ():
             for phrase in phrases:

@@ -1,7 +1,7 @@
-"""What UGSD is compared with, each as strong as it can be made.
+"""The baselines that UGSD is compared with, each made as strong as possible.
 
-Choices among candidates are made on the dev speakers by ``ugsd-lab evaluate --tune``, by emotion
-accuracy and then BLEU, and kept here as constants.
+Candidates are compared on the dev speakers by ``ugsd-lab evaluate --tune``, by emotion accuracy and
+then BLEU; the constants below are the best ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "RECIPE",
     "RECIPES",
     "BlockPolicy",
-    "entropy_gate",
+    "entropy_system",
     "entropy_threshold",
     "first_token",
     "fixed_block",
@@ -54,42 +54,42 @@ RECIPES: Mapping[str, tuple[Acceptance, float]] = MappingProxyType(
         for tau in (1.0, 3.5)
     }
 )
-"""The paper's recipe as in the authors' runs: an acceptance rule, and tau in nats."""
+"""Settings of the paper's recipe in the authors' runs: an acceptance rule, and tau in nats."""
 
 RECIPE = "p .25, tau 1.0"
-"""The one of :data:`RECIPES` that is best on the dev speakers."""
+"""The best of :data:`RECIPES` on the dev speakers."""
 
 BLOCKS = (0, 1, 2, 3)
 FIXED_BLOCK = 0
-"""The one of :data:`BLOCKS` that is best to escalate on the dev speakers at UGSD's disclosure away
-from home, where there is something to win; at home all do as the drafter does."""
+"""The best of :data:`BLOCKS` to escalate at UGSD's disclosure, on dev speakers of out-of-domain
+corpora; in-domain, all of them equal the drafter alone."""
 
 MAJORITY_SAMPLE = 60
-"""So many training clips are measured to find a corpus' most frequent levels."""
+"""Number of training clips that are measured to find a corpus' most frequent levels."""
 
 _SEED = 0
 
 
 class BlockPolicy:
-    """Escalates one block per caption, which is said beforehand; ``None`` escalates none."""
+    """A policy that escalates at most one block per caption, chosen beforehand."""
 
     def __init__(self, blocks: Iterable[int | None]) -> None:
-        """``blocks`` has the index of a block for each caption in turn."""
+        """``blocks`` has the index of a block for each caption in turn; ``None`` escalates none."""
         self._blocks: Iterator[int | None] = iter(blocks)
-        self._wanted: int | None = None
+        self._chosen: int | None = None
         self._index = 0
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         if block.start == 0:
-            self._wanted, self._index = next(self._blocks, None), 0
-        decision = Escalate(Disclosure.SUMMARY) if self._index == self._wanted else KeepLocal()
+            self._chosen, self._index = next(self._blocks, None), 0
+        decision = Escalate(Disclosure.SUMMARY) if self._index == self._chosen else KeepLocal()
         self._index += 1
         return decision
 
 
 def paper_recipe(name: str, recipe: str) -> System:
-    """The paper taken at its word: entropy in nats, the first rejected token replaced by the
-    verifier's argmax, the rest dropped, and the drafter goes on alone."""
+    """Return the method as the paper describes it: entropy in nats; the first rejected token is
+    replaced by the verifier's argmax, the rest is dropped, and the drafter continues alone."""
     acceptance, tau = RECIPES[recipe]
     return System(
         name,
@@ -100,34 +100,39 @@ def paper_recipe(name: str, recipe: str) -> System:
     )
 
 
-def entropy_gate(name: str, threshold: float) -> System:
-    """UGSD gated by the drafter's entropy as a share of ln V."""
+def entropy_system(name: str, threshold: float) -> System:
+    """Return UGSD with the drafter's entropy, as a share of ln V, for the rejection predictor."""
     return System(name, lambda: UncertaintyPolicy(threshold), EntropyUncertainty())
 
 
 def entropy_threshold(drafter: Path) -> float | None:
-    """The entropy gate's threshold, fitted as our own and kept in the drafter's ``gate.json``;
-    ``None`` where an older folder has none. Raises :class:`EvaluationError` for no number."""
+    """Return the entropy threshold that was fitted with the drafter's rejection predictor and is
+    stored in its ``gate.json``; ``None`` if an older folder has none.
+
+    Raises :class:`EvaluationError` if it is not a number from 0 to 1.
+    """
     value = json.loads((drafter / "gate.json").read_text("utf-8")).get("entropy_threshold")
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise EvaluationError(
-            f"{drafter / 'gate.json'}: entropy_threshold is a share from 0 to 1: fit the gate again"
+            f"{drafter / 'gate.json'}: entropy_threshold must be a number from 0 to 1: fit the "
+            "rejection predictor again with `ugsd-lab train`"
         )
     return float(value)
 
 
 def fixed_block(name: str, block: int, rate: float, captions: int) -> System:
-    """Escalates the ``block``-th block of a share ``rate`` of so many captions, drawn by lot."""
+    """Return a system that escalates the ``block``-th block of a share ``rate`` of the captions,
+    which are drawn at random. ``captions`` is their number."""
     drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
     blocks = [block if number in drawn else None for number in range(captions)]
     return System(name, lambda: BlockPolicy(blocks))
 
 
 def first_token(name: str) -> System:
-    """Sends the first token of every caption, and with it the summary; the verifier writes the
-    rest. Without a gate, this is the least that can leave."""
+    """Return a system that sends the first token of every caption with the summary; the verifier
+    writes the rest. This is the least disclosure that is possible without a rejection predictor."""
     return System(name, lambda: _first_token)
 
 
@@ -136,22 +141,23 @@ def _first_token(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
 
 
 def majority_caption(training: Sequence[Clip], levels: Mapping[str, Levels]) -> str:
-    """One caption for all: what is most frequent among ``training`` clips, worded by the grammar.
-    ``levels`` has the prosody of some of them by id; without any, all is ``mid``."""
-    facts = {
+    """Return one caption for all clips: the most frequent attributes among the ``training`` clips,
+    worded by the grammar. ``levels`` has the prosody of some of them by id; without any, every
+    level is ``mid``."""
+    labels = {
         name: _most_frequent([getattr(clip, name) for clip in training])
         for name in ("emotion", "gender", "intensity")
     }
     prosody = {
-        f.name: _most_frequent([getattr(found, f.name) for found in levels.values()]) or "mid"
+        f.name: _most_frequent([getattr(level, f.name) for level in levels.values()]) or "mid"
         for f in fields(Levels)
     }
-    typical = replace(training[0], **facts)  # type: ignore[arg-type]
+    typical = replace(training[0], **labels)  # type: ignore[arg-type]
     return references(typical, Levels(**prosody), count=1)[0]  # type: ignore[arg-type]
 
 
 def sample(clips: Sequence[Clip], count: int, salt: str = "") -> list[Clip]:
-    """At most ``count`` of the clips in their order, always the same ones for the same ``salt``."""
+    """Return at most ``count`` of the clips, in their order; the same for the same ``salt``."""
     if len(clips) <= count:
         return list(clips)
     return [clips[i] for i in sorted(_random(salt).sample(range(len(clips)), count))]

@@ -1,4 +1,4 @@
-"""Whether the generated captions are true, say nothing that they may not, and differ."""
+"""Audits the generated captions: they must be true, disclose nothing forbidden, and vary."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ __all__ = [
 
 FAULTS = {
     "contradiction": "do not agree with their clip's labels and levels",
-    "gender": "speak of gender where it is switched off",
+    "gender": "mention gender although it is switched off",
     "length": f"have fewer than {MIN_WORDS} or more than {MAX_WORDS} words",
-    "utterance": "hold a word of the utterance that is not the grammar's",
+    "utterance": "contain a word of the utterance that is not a word of the grammar",
 }
-"""What no caption may do."""
+"""The faults of captions, by name."""
 _ALWAYS_NAMED = ("emotion", "gender", "pitch")
 _QUANTILES = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _OPENING_WORDS, _OPENINGS, _EXAMPLES, _SHOWN_WORDS = 3, 5, 3, 8
@@ -56,43 +56,43 @@ _OPENING_WORDS, _OPENINGS, _EXAMPLES, _SHOWN_WORDS = 3, 5, 3, 8
 
 @dataclass(frozen=True)
 class Fault:
-    """A caption that must not be."""
+    """A faulty caption."""
 
     clip: str
     text: str
     what: str
-    """``loudness: high``, or the words."""
+    """The wrong value, such as ``loudness: high``, or the forbidden words."""
 
 
 @dataclass(frozen=True)
 class Variety:
-    """How much captions differ."""
+    """How varied the captions are."""
 
     captions: int
     words: int
-    """Different ones, whatever their case."""
+    """Number of different words, ignoring case."""
     words_per_caption: Mapping[str, float]
-    """Quantile -> words."""
+    """Quantile -> number of words."""
     repeated_within: float
-    """Share of captions that the same clip has twice."""
+    """Share of captions that repeat another caption of the same clip."""
     repeated_across: float
     """Share of captions that another clip has too."""
     distinct: Mapping[int, float]
     """n -> different n-grams as a share of all (distinct-n, Li et al. 2016). It falls as clips are
     added."""
     openings: Mapping[str, float]
-    """The most frequent first three words -> share of captions that begin so."""
+    """The most frequent first three words -> share of captions that begin with them."""
     not_in_vocabulary: Mapping[str, int]
-    """Words that the models cannot say -> how often neutral captions do."""
+    """Words that are not in the models' vocabulary -> their count in neutral captions."""
 
 
 @dataclass(frozen=True)
 class CaptionAudit:
-    """What was found in the references of all clips."""
+    """The results for the references of all clips."""
 
     clips: int
     unlabelled: int
-    """Clips left out: nobody said what emotion they have."""
+    """Number of clips that were skipped because they have no emotion label."""
     variety: Variety
     faults: Mapping[str, Sequence[Fault]]
     """By the names of :data:`FAULTS`."""
@@ -108,7 +108,7 @@ def audit(
     seed: int = 0,
 ) -> CaptionAudit:
     """Audit the references of every clip that has an emotion label, with and without gender.
-    ``vocabulary``: the words that the models can say, as they are written."""
+    ``vocabulary`` has the words of the models."""
     labelled = [clip for clip in clips if clip.emotion is not None]
     grammar = _grammar_words()
     texts: list[list[str]] = []
@@ -116,21 +116,22 @@ def audit(
     faults: dict[str, list[Fault]] = {name: [] for name in FAULTS}
     for done, clip in enumerate(labelled, 1):
         levels = norms.levels(clip, measures[clip.id])
-        facts, own = AttributeLabels.of(clip, levels), _lower_words(clip.sentence) - grammar
+        labels = AttributeLabels.of(clip, levels)
+        utterance = _lower_words(clip.sentence) - grammar
         with_gender, without = (
             references(clip, levels, seed=seed, gender=gender) for gender in (True, False)
         )
         texts.append(with_gender)
         neutral += without
         for text in with_gender:
-            _add(faults, clip, text, _named_wrongly(text, facts))
+            _add(faults, clip, text, _named_wrongly(text, labels))
         for text in without:
             gendered = [f"gender: {value}" for value in attributes_named(text, "gender")]
             _add(faults, clip, text, {"gender": gendered})
         for text in with_gender + without:
             count = len(text.split())
             length = [] if MIN_WORDS <= count <= MAX_WORDS else [f"{count} words"]
-            spoken = sorted(_lower_words(text) & own)
+            spoken = sorted(_lower_words(text) & utterance)
             _add(faults, clip, text, {"length": length, "utterance": spoken})
         progress("auditing", done, len(labelled), "")
     return CaptionAudit(
@@ -146,10 +147,10 @@ def _add(
             faults[name].append(Fault(clip.id, text, ", ".join(what)))
 
 
-def _named_wrongly(text: str, facts: AttributeLabels) -> dict[str, list[str]]:
+def _named_wrongly(text: str, labels: AttributeLabels) -> dict[str, list[str]]:
     wrong = []
     for attribute in LEXICON:
-        value = facts.value(attribute)
+        value = labels.value(attribute)
         true = set() if value is None else {value}
         named = attributes_named(text, attribute)
         if named - true or (attribute in _ALWAYS_NAMED and named != true):
@@ -166,8 +167,9 @@ def _lower_words(text: str) -> set[str]:
 
 
 def _grammar_words() -> set[str]:
-    """What captions say of nobody in particular: the lexicon, and the words between its phrases."""
-    rng = random.Random(0)  # noqa: S311  any will do
+    """Return the words that captions may contain for any clip: the lexicon and its connecting
+    words."""
+    rng = random.Random(0)  # noqa: S311  not a secret
     levels = Levels("mid", "mid", "mid", "mid", "mid", "mid")
     every = product(("female", "male", None), EMOTIONS, ("normal", "strong", None), range(50))
     between = (
@@ -212,13 +214,13 @@ def _grams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
 
 
 def expressible_words(drafter: Path) -> set[str]:
-    """The words of a drafter's vocabulary."""
+    """Return the words of a drafter's vocabulary."""
     pieces = json.loads((drafter / VOCABULARY_FILE).read_text("utf-8"))
     return {piece.strip() for piece in pieces}
 
 
 def verdict(result: CaptionAudit) -> str | None:
-    """What is wrong, in one line; None where nothing is."""
+    """Return the faults in one line; ``None`` if there are none."""
     found = [
         f"captions that {FAULTS[name]}: {len(faults):,}"
         for name, faults in result.faults.items()
@@ -228,7 +230,7 @@ def verdict(result: CaptionAudit) -> str | None:
 
 
 def as_json(result: CaptionAudit) -> dict[str, object]:
-    """Counts and shares, with some examples of each fault."""
+    """Return counts and shares as plain data, with some examples of each fault."""
     faults = {
         name: {"count": len(found), "examples": [asdict(fault) for fault in found[:_EXAMPLES]]}
         for name, found in result.faults.items()
@@ -237,7 +239,7 @@ def as_json(result: CaptionAudit) -> dict[str, object]:
 
 
 def print_audit(result: CaptionAudit, console: Console) -> None:
-    """A table, and some examples of each fault."""
+    """Print a table and some examples of each fault."""
     variety = result.variety
     lengths = " / ".join(f"{words:.0f}" for words in variety.words_per_caption.values())
     missing = list(variety.not_in_vocabulary)

@@ -1,4 +1,4 @@
-"""Quality against disclosure and escalation: what a gate gains as its threshold falls."""
+"""Emotion accuracy against disclosure and escalation, as the threshold of a system falls."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ugsd_server.verifier.engine import CaptionState
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
-from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_gate
+from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_system
 from ugsd_lab.evaluation.metrics import emotion_right
-from ugsd_lab.evaluation.pairs import Where
+from ugsd_lab.evaluation.pairs import Domain
 from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
 
 if TYPE_CHECKING:
@@ -40,28 +40,28 @@ __all__ = [
     "Point",
     "curves_of",
     "curves_total",
-    "gate_quality",
     "matched_entropy",
+    "predictor_quality",
 ]
 
 CURVE_CLIPS = 120
-"""Per corpus; a curve is a picture, the table has the numbers."""
+"""Number of clips per corpus: enough for a picture; the tables have the numbers."""
 _ESCALATED = (0.05, 0.12, 0.25, 0.4, 0.6, 0.8)
-"""Shares of the drafts' blocks at or above a gate's thresholds."""
+"""Shares of the drafted blocks whose uncertainty reaches the thresholds of a curve."""
 _RATES = (0.1, 0.25, 0.5, 0.75)
 _RUNS = 3 + 2 + 1 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
 _LEAST_CAPTIONS = 0.5
-"""A smaller gain of the oracle's is too little to be a share of."""
+"""If the oracle gains less than this, predictor quality is undefined."""
 _GRID = np.linspace(0, 1, 501)
-"""Shares of escalated tokens, over which a curve's area is taken."""
+"""Shares of escalated tokens at which curves are sampled to compute areas."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of a gate."""
+    """The results of one setting."""
 
     disclosed: float
-    """Share of tokens that left."""
+    """Share of tokens that were disclosed."""
     escalated: float
     """Escalated tokens / drafted tokens."""
     emotion: float
@@ -70,40 +70,40 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A gate at all its settings, the strictest first.
+    """A system at all its settings, the strictest first.
 
-    Disclosure need not grow with them: the later a caption's first block escalates, the more tokens
-    leave as its context.
+    Disclosure need not grow along the curve: the later a caption's first block is escalated, the
+    more tokens are sent as its context.
     """
 
     name: str
     points: tuple[Point, ...]
 
     def at(self, escalated: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Emotion accuracy at these shares, straight between the points and level after them."""
+        """Return emotion accuracy at these shares: linear between points, constant beyond them."""
         ordered = sorted(self.points, key=lambda point: point.escalated)
         return np.interp(escalated, [p.escalated for p in ordered], [p.emotion for p in ordered])
 
 
 @dataclass(frozen=True)
 class CorpusCurves:
-    """All gates on one corpus."""
+    """The curves of all systems on one corpus."""
 
     corpus: str
-    where: Where
+    domain: Domain
     clips: int
     alone: Point
     everything: Point
     shipped: Point
-    """UGSD as it is shipped: at the drafter's own threshold, blocks cut short."""
+    """UGSD as shipped: at the drafter's own threshold, with blocks cut short."""
     curves: tuple[Curve, ...]
-    """UGSD's gate, the entropy gate, random, fixed block, oracle."""
-    gate_quality: float
-    """See :func:`gate_quality`."""
+    """Rejection predictor, entropy threshold, random, fixed block, oracle."""
+    predictor_quality: float
+    """See :func:`predictor_quality`."""
 
 
-class _Draft:
-    """A policy that commits every block and remembers it, caption by caption."""
+class _RecordBlocks:
+    """A policy that keeps every block local and records it, caption by caption."""
 
     def __init__(self) -> None:
         self.captions: list[list[BlockView]] = []
@@ -116,72 +116,77 @@ class _Draft:
 
 
 def curves_total(corpora: Sequence[Sequence[Clip]]) -> int:
-    """How many captions :func:`curves_of` makes of these corpora."""
+    """Return the number of captions that :func:`curves_of` makes for these corpora."""
     return _RUNS * sum(min(len(clips), CURVE_CLIPS) for clips in corpora)
 
 
 def curves_of(
-    bench: EvaluationHarness, corpus: str, where: Where, clips: Sequence[Clip], stage: Stage
+    harness: EvaluationHarness, corpus: str, domain: Domain, clips: Sequence[Clip], stage: Stage
 ) -> CorpusCurves:
-    """Move every gate's setting on at most :data:`CURVE_CLIPS` of the labelled ``clips``."""
+    """Measure every curve on at most :data:`CURVE_CLIPS` of the labelled ``clips``."""
     chosen = sample(clips, CURVE_CLIPS)
 
-    def point(arm: System) -> Point:
-        return _point(chosen, bench.run(arm, chosen, stage))
+    def point(system: System) -> Point:
+        return _point(chosen, harness.run(system, chosen, stage))
 
     alone, everything = (
         point(System("drafter alone", None)),
         point(System("everything", AlwaysEscalate)),
     )
-    shipped = point(_gated(bench.rejection_predictor, bench.rejection_predictor.threshold))
+    shipped = point(
+        _threshold_system(harness.rejection_predictor, harness.rejection_predictor.threshold)
+    )
 
-    def curve(name: str, arms: Sequence[System], *last: Point) -> Curve:
-        return Curve(name, (alone, *map(point, arms), *last))
+    def curve(name: str, systems: Sequence[System], *last: Point) -> Curve:
+        return Curve(name, (alone, *map(point, systems), *last))
 
-    ours = drafts_of(bench, chosen, bench.rejection_predictor, stage)
-    entropy = drafts_of(bench, chosen, EntropyUncertainty(), stage)
+    drafts = drafts_of(harness, chosen, harness.rejection_predictor, stage)
+    entropy = drafts_of(harness, chosen, EntropyUncertainty(), stage)
     curves = (
-        curve("UGSD's gate", _thresholds(ours, bench.rejection_predictor), everything),
-        curve("entropy gate", _thresholds(entropy, EntropyUncertainty()), everything),
-        curve("random", [random_gate("random", rate) for rate in _RATES], everything),
+        curve("rejection predictor", _thresholds(drafts, harness.rejection_predictor), everything),
+        curve("entropy threshold", _thresholds(entropy, EntropyUncertainty()), everything),
+        curve("random", [random_system("random", rate) for rate in _RATES], everything),
         curve("fixed block", [fixed_block("blocks", b, 1.0, len(chosen)) for b in BLOCKS]),
-        curve("oracle", [oracle_arm(bench, chosen, ours)]),
+        curve("oracle", [oracle_system(harness, chosen, drafts)]),
     )
-    quality = gate_quality(
-        gate=curves[0], random=curves[2], oracle=curves[4], least=_LEAST_CAPTIONS / len(chosen)
+    quality = predictor_quality(
+        predictor=curves[0], random=curves[2], oracle=curves[4], least=_LEAST_CAPTIONS / len(chosen)
     )
-    return CorpusCurves(corpus, where, len(chosen), alone, everything, shipped, curves, quality)
+    return CorpusCurves(corpus, domain, len(chosen), alone, everything, shipped, curves, quality)
 
 
-def gate_quality(*, gate: Curve, random: Curve, oracle: Curve, least: float = 0.0) -> float:
-    """Area between ``gate`` and ``random`` at equal escalation, as a share of that between
-    ``oracle`` and ``random``; NaN where the oracle gains no more than ``least`` over chance.
+def predictor_quality(
+    *, predictor: Curve, random: Curve, oracle: Curve, least: float = 0.0
+) -> float:
+    """Return the area between ``predictor`` and ``random`` at equal escalation, as a share of the
+    area between ``oracle`` and ``random``; NaN if the oracle gains at most ``least`` over chance.
 
-    1 is as good as knowing every verdict beforehand, 0 as good as chance, below 0 worse.
+    1 is as good as knowing every verdict beforehand, 0 is as good as chance, below 0 is worse.
     """
     chance = random.at(_GRID)
     possible = float(np.mean(oracle.at(_GRID) - chance))
-    return float(np.mean(gate.at(_GRID) - chance)) / possible if possible > least else float("nan")
+    gained = float(np.mean(predictor.at(_GRID) - chance))
+    return gained / possible if possible > least else float("nan")
 
 
 def matched_entropy(
-    bench: EvaluationHarness, corpora: Sequence[Sequence[Clip]], progress: Progress
+    harness: EvaluationHarness, corpora: Sequence[Sequence[Clip]], progress: Progress
 ) -> float:
-    """The entropy gate's threshold at which it escalates the same share of the drafts' blocks as
-    our own gate does, for drafters whose folder does not name one."""
-    clips = [clip for of in corpora for clip in sample(of, CURVE_CLIPS)]
-    stage = Stage(progress, "matching the entropy gate", 2 * len(clips))
-    ours = _uncertainties(drafts_of(bench, clips, bench.rejection_predictor, stage))
-    share = float(np.mean(ours >= bench.rejection_predictor.threshold))
-    return _threshold(drafts_of(bench, clips, EntropyUncertainty(), stage), share)
+    """Return the entropy threshold that escalates the same share of drafted blocks as the rejection
+    predictor, for drafters whose folder has none."""
+    clips = [clip for corpus in corpora for clip in sample(corpus, CURVE_CLIPS)]
+    stage = Stage(progress, "matching the entropy threshold", 2 * len(clips))
+    predicted = _uncertainties(drafts_of(harness, clips, harness.rejection_predictor, stage))
+    share = float(np.mean(predicted >= harness.rejection_predictor.threshold))
+    return _threshold(drafts_of(harness, clips, EntropyUncertainty(), stage), share)
 
 
 def drafts_of(
-    bench: EvaluationHarness, clips: Sequence[Clip], gate: Uncertainty, stage: Stage
+    harness: EvaluationHarness, clips: Sequence[Clip], uncertainty: Uncertainty, stage: Stage
 ) -> list[list[BlockView]]:
-    """The drafter's own blocks of each clip, under ``gate``."""
-    policy = _Draft()
-    bench.run(System("drafts", lambda: policy, gate), clips, stage)
+    """Return the blocks that the drafter alone makes of each clip, with their ``uncertainty``."""
+    policy = _RecordBlocks()
+    harness.run(System("drafts", lambda: policy, uncertainty), clips, stage)
     return policy.captions
 
 
@@ -190,30 +195,35 @@ def _uncertainties(drafts: Sequence[Sequence[BlockView]]) -> NDArray[np.float64]
 
 
 def _threshold(drafts: Sequence[Sequence[BlockView]], share: float) -> float:
-    """That which a share of the blocks reach."""
+    """Return the uncertainty that a share of the blocks reaches."""
     return float(np.quantile(_uncertainties(drafts), 1 - share))
 
 
-def _thresholds(drafts: Sequence[Sequence[BlockView]], gate: Uncertainty) -> list[System]:
-    """Whole blocks, as the random gate and the oracle send: only then are shares of escalated
-    tokens comparable."""
-    return [_gated(gate, _threshold(drafts, share), whole=True) for share in _ESCALATED]
+def _thresholds(drafts: Sequence[Sequence[BlockView]], uncertainty: Uncertainty) -> list[System]:
+    """Return a system for each point of a curve. They send whole blocks, as random escalation and
+    the oracle do: only then are shares of escalated tokens comparable."""
+    return [
+        _threshold_system(uncertainty, _threshold(drafts, share), whole=True)
+        for share in _ESCALATED
+    ]
 
 
-def _gated(gate: Uncertainty, threshold: float, *, whole: bool = False) -> System:
-    return System("thresholds", lambda: UncertaintyPolicy(threshold, whole_block=whole), gate)
+def _threshold_system(uncertainty: Uncertainty, threshold: float, *, whole: bool = False) -> System:
+    return System(
+        "thresholds", lambda: UncertaintyPolicy(threshold, whole_block=whole), uncertainty
+    )
 
 
-def oracle_arm(
-    bench: EvaluationHarness, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]
+def oracle_system(
+    harness: EvaluationHarness, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]
 ) -> System:
-    """Escalates only the block that holds the first token which the verifier rejects; the verifier
-    goes on to the end from there, so that no later block is left to ask about."""
-    engine = bench.engine(Typical(), Continuation())
+    """Return a system that escalates only the block with the first token that the verifier rejects.
+    The verifier continues to the end from there, so no later block remains to escalate."""
+    engine = harness.engine(Typical(), Continuation())
     blocks: list[int | None] = []
     for clip, draft in zip(clips, drafts, strict=True):
         tokens = tuple(token for block in draft for token in block.tokens)
-        summary = bench.drafter.start(bench.drafter.embedding(clip)).predict().state[None]
+        summary = harness.drafter.start(harness.drafter.embedding(clip)).predict().state[None]
         block = Block(
             caption=0,
             keep=0,
@@ -228,7 +238,7 @@ def oracle_arm(
     return System("oracle", lambda: BlockPolicy(blocks))
 
 
-def _point(clips: Sequence[Clip], said: Mapping[str, SystemOutput]) -> Point:
-    right = [emotion_right(said[clip.id].text, clip.emotion or "") for clip in clips]
-    everything = list(said.values())
-    return Point(disclosed_share(everything), escalated_share(everything), float(np.mean(right)))
+def _point(clips: Sequence[Clip], by_clip: Mapping[str, SystemOutput]) -> Point:
+    right = [emotion_right(by_clip[clip.id].text, clip.emotion or "") for clip in clips]
+    outputs = list(by_clip.values())
+    return Point(disclosed_share(outputs), escalated_share(outputs), float(np.mean(right)))

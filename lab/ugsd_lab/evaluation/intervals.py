@@ -1,7 +1,7 @@
-"""How sure a number is: everything is bootstrapped over speakers, whole speakers at a time.
+"""Confidence intervals by a bootstrap over speakers.
 
-A measure that follows from sums over clips is kept as those sums, one row per speaker. The same
-draws of speakers serve both sides of a difference or a ratio, so that what is common cancels.
+A measure is stored as sums over clips, one row per speaker. Both sides of a difference or a ratio
+use the same draws of speakers, so that variation common to both cancels.
 """
 
 from __future__ import annotations
@@ -29,33 +29,34 @@ _DRAWS = 2000
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of clips taken together, which follows from sums over them."""
+    """A measure of a set of clips that is a function of sums over them."""
 
     sums: NDArray[np.float64]
-    """(S, K) one row per speaker, in the order of their names."""
+    """(S, K) one row per speaker, sorted by name."""
     of: Callable[[NDArray[np.float64]], float]
-    """The measure of summed rows (K,)."""
+    """Computes the measure from a sum of rows (K,)."""
 
     @property
     def value(self) -> float:
-        """Over all clips."""
+        """The measure over all clips."""
         return self.of(self.sums.sum(axis=0))
 
     def redrawn(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(D,) the measure under each row of ``weights`` (D, S): how often each speaker counts."""
+        """Return (D,) the measure for each row of ``weights`` (D, S): how often each speaker
+        counts."""
         samples, which = np.unique(weights, axis=0, return_inverse=True)
         values = np.array([self.of(sample @ self.sums) for sample in samples])
         return values[which.reshape(-1)]
 
 
 def draws(speakers: int, *, count: int = _DRAWS, seed: int = 0) -> NDArray[np.int64]:
-    """(count, S) how often each of S speakers was drawn in S draws with replacement."""
+    """Return (count, S) how often each of S speakers is drawn in S draws with replacement."""
     drawn = np.random.default_rng(seed).integers(speakers, size=(count, speakers))
     return np.stack([np.bincount(row, minlength=speakers) for row in drawn])
 
 
 def share_measure(speakers: Sequence[str], values: Sequence[float]) -> Measure:
-    """The mean of ``values``, one per clip; NaN stands for one that is not known."""
+    """Return the mean of ``values``, one per clip, as a measure; NaN marks an unknown value."""
     rows = [np.zeros(2) if np.isnan(value) else np.array([value, 1.0]) for value in values]
     return Measure(
         _by_speaker(speakers, rows),
@@ -66,7 +67,7 @@ def share_measure(speakers: Sequence[str], values: Sequence[float]) -> Measure:
 def bleu_measure(
     speakers: Sequence[str], captions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Measure:
-    """Corpus BLEU, clip by clip."""
+    """Return corpus BLEU as a measure."""
     rows = []
     for name in sorted(set(speakers)):
         own = [i for i, speaker in enumerate(speakers) if speaker == name]
@@ -75,7 +76,7 @@ def bleu_measure(
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % percentile interval, what is not a number left out; NaN where nothing is one."""
+    """Return the 95 % percentile interval of the values that are not NaN; NaN if there are none."""
     if np.isnan(values).all():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
@@ -84,10 +85,10 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much of the way from the drafter alone to the verifier on every token an arm goes."""
+    """The share of the gap between the drafter alone and the verifier that a system closes."""
 
     closed: float
-    """(arm - drafter alone) / (verifier - drafter alone); NaN unless the gap is surely one."""
+    """(system - drafter alone) / (verifier - drafter alone); NaN unless the gap is significant."""
     low: float
     high: float
     gap: float
@@ -97,24 +98,27 @@ class Gap:
 
     @property
     def is_loss(self) -> bool:
-        """Whether the verifier is surely the worse one, so that there is nothing to close."""
+        """Whether the verifier is significantly worse, so that there is no gap to close."""
         return self.gap_high < 0
 
     @property
     def includes_zero(self) -> bool:
-        """Whether the gap's own interval holds 0, so that no ratio to it means anything."""
+        """Whether the gap's own interval contains 0, so that a ratio to it is meaningless."""
         return self.gap_low <= 0 <= self.gap_high
 
 
-def gap_closed(arm: Measure, alone: Measure, verifier: Measure, weights: NDArray[np.int64]) -> Gap:
-    """The gap that ``arm`` closes, numerator and denominator over the same draws of speakers."""
+def gap_closed(
+    system: Measure, alone: Measure, verifier: Measure, weights: NDArray[np.int64]
+) -> Gap:
+    """Return the gap that ``system`` closes, with the same draws of speakers in numerator and
+    denominator."""
     base = alone.redrawn(weights)
     gaps = verifier.redrawn(weights) - base
     gap, (gap_low, gap_high) = verifier.value - alone.value, interval(gaps)
     closed = low = high = float("nan")
     if gap_low > 0:
-        gained = arm.redrawn(weights) - base
-        closed = (arm.value - alone.value) / gap
+        gained = system.redrawn(weights) - base
+        closed = (system.value - alone.value) / gap
         low, high = interval(
             np.divide(gained, gaps, out=np.full_like(gaps, np.nan), where=gaps != 0)
         )

@@ -1,4 +1,4 @@
-"""The measures of a table, one definition each.
+"""The metrics of the tables.
 
 BLEU, chrF, ROUGE-L and METEOR run from 0 to 100; shares from 0 to 1.
 """
@@ -34,24 +34,24 @@ __all__ = [
 ]
 
 ATTRIBUTES = ("emotion", "pitch", "loudness", "pace", "gender")
-"""What attribute accuracy is measured of."""
+"""The attributes whose accuracy is measured."""
 
-_UNSAID = "mid"
-"""The level that references often leave unsaid, so that a caption which is silent claims it."""
+_UNNAMED = "mid"
+"""The level that a caption claims if it names none, since references often do not name it."""
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_TEXTS_KEPT = 100_000
+_CACHED_TEXTS = 100_000
 
 
 def bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """sacreBLEU's corpus BLEU of each caption against all of its references."""
+    """Return sacreBLEU's corpus BLEU, each caption against all of its references."""
     return bleu_of(bleu_statistics(captions, references))
 
 
 def bleu_statistics(
     captions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> NDArray[np.int64]:
-    """(10,) what corpus BLEU is computed from: matches and totals of 1- to 4-grams and the lengths
-    of captions and references. The statistics of clips taken together are their sum."""
+    """Return (10,) the statistics that corpus BLEU is computed from: matches and totals of 1- to
+    4-grams and the lengths of captions and references. They add up over clips."""
     import sacrebleu
 
     score = sacrebleu.BLEU().corpus_score(list(captions), _streams(references))
@@ -59,7 +59,7 @@ def bleu_statistics(
 
 
 def bleu_of(statistics: NDArray[np.int64]) -> float:
-    """Corpus BLEU of summed :func:`bleu_statistics`."""
+    """Return corpus BLEU from summed :func:`bleu_statistics`."""
     import sacrebleu
 
     counts = [int(value) for value in statistics]
@@ -70,28 +70,28 @@ def bleu_of(statistics: NDArray[np.int64]) -> float:
 
 
 def chrf(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """sacreBLEU's corpus chrF of each caption against all of its references."""
+    """Return sacreBLEU's corpus chrF, each caption against all of its references."""
     import sacrebleu
 
     return float(sacrebleu.CHRF().corpus_score(list(captions), _streams(references)).score)
 
 
 def rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean over captions of Google's ROUGE-L F1 against the reference that fits best, unstemmed."""
+    """Return the mean over captions of Google's ROUGE-L F1, best reference, unstemmed."""
     return _mean_over(_rouge_l, captions, references)
 
 
 def meteor(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean over captions of NLTK's METEOR against the reference that fits best.
+    """Return the mean over captions of NLTK's METEOR against the best reference.
 
-    Words match exactly or by Porter's stem. METEOR's third stage, synonyms, would need WordNet to
-    be downloaded and is left out, so that scores are lower than with it.
+    Words match exactly or by Porter stem. METEOR's third stage, synonyms, would need a download of
+    WordNet and is omitted, so scores are lower than with it.
     """
     return _mean_over(_meteor, captions, references)
 
 
 def signatures(references: int) -> dict[str, str]:
-    """What others need to compute the same numbers against ``references`` per caption."""
+    """Return the settings needed to reproduce the scores with ``references`` per caption."""
     import sacrebleu
 
     out = {}
@@ -104,33 +104,33 @@ def signatures(references: int) -> dict[str, str]:
 
 
 def attribute_right(caption: str, attribute: str, value: str) -> bool:
-    """Whether the caption names ``value`` and no other value of ``attribute``.
+    """Return whether the caption names ``value`` and no other value of ``attribute``.
 
-    A caption that says nothing of pitch, loudness or pace claims nothing unusual: it counts as
-    ``mid``, as in the references, which often leave that unsaid.
+    A caption that does not name pitch, loudness or pace counts as ``mid``, since references often
+    do not name that level.
     """
     named = attributes_named(caption, attribute)
-    return named == {value} or (value == _UNSAID and not named)
+    return named == {value} or (value == _UNNAMED and not named)
 
 
 def emotion_right(caption: str, emotion: str) -> bool:
-    """Whether the caption names the emotion, and no other."""
+    """Return whether the caption names the emotion and no other."""
     return attribute_right(caption, "emotion", emotion)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often which emotion was named of a clip with which label."""
+    """A confusion matrix of emotion labels and the emotions that captions name."""
 
     labels: tuple[str, ...]
     named: tuple[str, ...]
-    """The labels, then ``other``, an emotion that is no label here; ``several``; ``none``."""
+    """The labels, then ``other`` (an emotion that is not a label), ``several``, ``none``."""
     counts: NDArray[np.int64]
     """(labels, named)"""
 
 
 def confusion(captions: Sequence[str], emotions: Sequence[str]) -> Confusion:
-    """Labels against what the captions name."""
+    """Return the confusion matrix of the labels ``emotions`` and the emotions in ``captions``."""
     labels = tuple(sorted(set(emotions)))
     named = (*labels, "other", "several", "none")
     counts = np.zeros((len(labels), len(named)), dtype=np.int64)
@@ -140,8 +140,8 @@ def confusion(captions: Sequence[str], emotions: Sequence[str]) -> Confusion:
 
 
 def auroc(low: Sequence[float], high: Sequence[float]) -> float:
-    """Probability that a score drawn from ``high`` exceeds one drawn from ``low``, ties counting
-    half: the area under the ROC curve by the rank formula. NaN where either is empty."""
+    """Return the area under the ROC curve: the probability that a score from ``high`` exceeds one
+    from ``low``, with ties counting half. NaN if either is empty."""
     if not (len(low) and len(high)):
         return float("nan")
     ordered, scores = np.sort(np.asarray(low, dtype=float)), np.asarray(high, dtype=float)
@@ -160,7 +160,7 @@ def _named(text: str, labels: Sequence[str]) -> str:
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[list[str]]:
-    """One list per reference index, as sacreBLEU takes them."""
+    """Return one list per reference index, as sacreBLEU expects."""
     return [list(stream) for stream in zip(*references, strict=True)]
 
 
@@ -173,15 +173,15 @@ def _mean_over(
     return 100 * float(np.mean([score(text, tuple(texts)) for text, texts in pairs]))
 
 
-# Arms often say the same of a clip: each caption is scored once.
+# Systems often write the same caption of a clip, so scores are cached.
 
 
-@lru_cache(_TEXTS_KEPT)
+@lru_cache(_CACHED_TEXTS)
 def _rouge_l(caption: str, references: tuple[str, ...]) -> float:
     return float(_rouge().score_multi(references, caption)["rougeL"].fmeasure)
 
 
-@lru_cache(_TEXTS_KEPT)
+@lru_cache(_CACHED_TEXTS)
 def _meteor(caption: str, references: tuple[str, ...]) -> float:
     from nltk.translate.meteor_score import meteor_score
 
@@ -203,7 +203,7 @@ def _rouge() -> Any:
 
 
 class _Stems:
-    """Porter's stems, each computed once."""
+    """Cached Porter stems, with the interface of an NLTK stemmer."""
 
     def stem(self, word: str) -> str:
         return _stem(word)
@@ -222,7 +222,7 @@ def _stem(word: str) -> str:
 
 
 class _NoSynonyms:
-    """Stands in for WordNet, which the package does not bring and never downloads."""
+    """Replaces WordNet, which the package neither contains nor downloads."""
 
     def synsets(self, word: str) -> list[object]:
         return []

@@ -1,4 +1,4 @@
-"""Which drafter and verifier are evaluated, and where the drafter is at home."""
+"""The drafter and the verifier that are evaluated, and the corpora that the drafter knows."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from ugsd_lab.data.recipe import CEILING, DRAFTERS
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.training.starter import IN_DOMAIN_CORPORA, STARTER_DRAFTER
 
-__all__ = ["CEILING_FOLDER", "Pair", "Where", "pair_of"]
+__all__ = ["CEILING_FOLDER", "Domain", "Pair", "pair_of"]
 
 CEILING_FOLDER = Path("runs/starter") / CEILING
-"""Where `ugsd-lab train` leaves the drafter that is not shipped."""
+"""The folder to which `ugsd-lab train` writes the drafter that is not shipped."""
 
-Where = Literal["home", "away", "unseen"]
-"""Of a corpus: the drafter was trained on it, only the verifier was, neither was."""
+Domain = Literal["in-domain", "out-of-domain", "unseen"]
+"""What a corpus is: the drafter was trained on it, only the verifier was, or neither was."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A drafter's and a verifier's folder."""
+    """The folders of a drafter and of a verifier."""
 
     drafter: Path
     verifier: Path = STARTER_FOLDER
-    home: tuple[str, ...] = IN_DOMAIN_CORPORA
+    in_domain: tuple[str, ...] = IN_DOMAIN_CORPORA
     """The corpora that the drafter was trained on."""
 
-    def where(self, corpus: str) -> Where:
-        """Where the drafter is when it hears ``corpus``."""
-        if corpus in self.home:
-            return "home"
-        return "away" if corpus in CORPORA else "unseen"
+    def domain_of(self, corpus: str) -> Domain:
+        """Return what ``corpus`` is to this pair."""
+        if corpus in self.in_domain:
+            return "in-domain"
+        return "out-of-domain" if corpus in CORPORA else "unseen"
 
 
-def pair_of(drafter: str, verifier: Path | None = None, home: Sequence[str] = ()) -> Pair:
-    """The pair of a drafter, by name or folder, and a verifier, the bundled one unless named.
+def pair_of(drafter: str, verifier: Path | None = None, in_domain: Sequence[str] = ()) -> Pair:
+    """Return the pair of a drafter, given by name or folder, and a verifier, by default the bundled
+    one.
 
-    ``home`` replaces the corpora that the drafter is taken to know: those of the recipe of its
-    folder's name, or of the starter. Raises :class:`EvaluationError` where there is no drafter, or
-    no such corpus.
+    ``in_domain`` replaces the corpora on which the drafter counts as trained: those of the recipe
+    that its folder is named after, or else of the starter. Raises :class:`EvaluationError` if there
+    is no such drafter or corpus.
     """
-    unknown = sorted(set(home) - set(KNOWN_CORPORA))
+    unknown = sorted(set(in_domain) - set(KNOWN_CORPORA))
     if unknown:
         raise EvaluationError(
-            f"no corpus {unknown[0]!r} to be at home in; there are: {', '.join(KNOWN_CORPORA)}"
+            f"--in-domain: no corpus {unknown[0]!r}; there are: {', '.join(KNOWN_CORPORA)}"
         )
     folder = _folder(drafter)
     known = DRAFTERS[folder.name if folder.name in DRAFTERS else STARTER].corpora
@@ -59,7 +60,7 @@ def pair_of(drafter: str, verifier: Path | None = None, home: Sequence[str] = ()
             f"no drafter in {folder}; name {', '.join(DRAFTERS)} or a folder with its files, or "
             "train it with `ugsd-lab train`"
         )
-    return Pair(folder, verifier or STARTER_FOLDER, tuple(home) or known)
+    return Pair(folder, verifier or STARTER_FOLDER, tuple(in_domain) or known)
 
 
 def _folder(drafter: str) -> Path:

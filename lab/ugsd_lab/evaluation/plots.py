@@ -1,7 +1,7 @@
-"""Pictures of an evaluation: quality against disclosure, and which emotion is taken for which.
+"""Pictures of an evaluation: emotion accuracy against disclosure, and confusion matrices.
 
 The same result gives the same bytes. Lines differ by dash and marker as well as by colour, and the
-colours are Okabe and Ito's, which colour-blind readers can tell apart.
+colours are Okabe and Ito's, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
 }
 _LINES: dict[str, dict[str, Any]] = {
-    "UGSD's gate": {"color": "#0072B2", "marker": "o", "linewidth": 2.2},
-    "entropy gate": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    "rejection predictor": {"color": "#0072B2", "marker": "o", "linewidth": 2.2},
+    "entropy threshold": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
     "random": {"color": "#555555", "marker": "x", "linestyle": ":"},
     "fixed block": {"color": "#009E73", "marker": "^", "linestyle": "-."},
     "oracle": {"color": "#000000", "linewidth": 0.9, "linestyle": (0, (6, 2))},
@@ -49,13 +49,13 @@ _POINTS: dict[str, dict[str, Any]] = {
 }
 _WIDTH_INCHES, _CURVE_INCHES, _MATRIX_INCHES = 11.0, 3.9, 3.5
 _LEAST_SPAN = 0.3
-"""Of the axis of accuracy, so that a few captions do not look like a cliff."""
+"""Smallest range of the accuracy axis, so that a few captions do not look like a cliff."""
 _DARK = 0.55
-"""Share of a row above which its cell is written in white."""
+"""Share of a row above which the number in its cell is white."""
 
 
 def check_picture(path: Path) -> None:
-    """Raises :class:`EvaluationError` where no picture can be written to ``path``."""
+    """Raise :class:`EvaluationError` if no picture can be written to ``path``."""
     if path.suffix.lower() not in SUFFIXES:
         raise EvaluationError(f"{path}: name a file that ends in {' or '.join(SUFFIXES)}")
     if not path.absolute().parent.is_dir():
@@ -67,9 +67,9 @@ def draw_evaluation(
     curves: Sequence[CorpusCurves],
     confusions: Mapping[str, Mapping[str, Confusion]],
 ) -> None:
-    """A column for each corpus: its curves above, below them each arm's confusion matrix.
+    """Draw, for each corpus, its curves and below them the confusion matrix of each system.
 
-    Raises :class:`EvaluationError` where ``path`` cannot be written.
+    Raises :class:`EvaluationError` if ``path`` cannot be written.
     """
     check_picture(path)
     with _figure(curves, confusions) as figure:
@@ -92,33 +92,37 @@ def _figure(
         height = (_CURVE_INCHES + _MATRIX_INCHES) * len(curves)
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         FigureCanvasAgg(figure)
-        for part, of in zip(
+        for part, corpus in zip(
             figure.subfigures(len(curves), squeeze=False).flat, curves, strict=True
         ):
             upper, lower = part.subfigures(2, height_ratios=(_CURVE_INCHES, _MATRIX_INCHES))
-            _draw_curves(upper.subplots(), of)
-            matrices = confusions[of.corpus]
+            _draw_curves(upper.subplots(), corpus)
+            matrices = confusions[corpus.corpus]
             panels = lower.subplots(1, len(matrices), squeeze=False).flat
             shown = _columns(list(matrices.values()))
-            for panel, (arm, matrix) in zip(panels, matrices.items(), strict=True):
-                _draw_confusion(panel, f"{of.corpus}: {arm}", matrix, shown)
+            for panel, (system, matrix) in zip(panels, matrices.items(), strict=True):
+                _draw_confusion(panel, f"{corpus.corpus}: {system}", matrix, shown)
         yield figure
 
 
-def _draw_curves(axes: Axes, of: CorpusCurves) -> None:
-    for curve in of.curves:
+def _draw_curves(axes: Axes, corpus: CorpusCurves) -> None:
+    for curve in corpus.curves:
         shares = [point.disclosed for point in curve.points]
         right = [point.emotion for point in curve.points]
         style = {"linewidth": 1.4, "markersize": 4.5, **_LINES[curve.name]}
         axes.plot(shares, right, label=curve.name, **style)
     for point, (name, style) in zip(
-        (of.alone, of.shipped, of.everything), _POINTS.items(), strict=True
+        (corpus.alone, corpus.shipped, corpus.everything), _POINTS.items(), strict=True
     ):
         outline = {"color": "black", "markerfacecolor": "white", "zorder": 5, **style}
         axes.plot(point.disclosed, point.emotion, linestyle="", label=name, **outline)
-    quality = "" if np.isnan(of.gate_quality) else f"; gate quality {of.gate_quality:.2f}"
-    axes.set_title(f"{of.corpus} ({of.where}), {of.clips} clips{quality}")
-    axes.set_xlabel("share of tokens that left the device")
+    quality = (
+        ""
+        if np.isnan(corpus.predictor_quality)
+        else f"; predictor quality {corpus.predictor_quality:.2f}"
+    )
+    axes.set_title(f"{corpus.corpus} ({corpus.domain}), {corpus.clips} clips{quality}")
+    axes.set_xlabel("share of tokens that were disclosed")
     axes.set_ylabel("captions with the right emotion")
     axes.set_xlim(-0.02, 1.02)
     low, high = axes.get_ylim()
@@ -130,14 +134,15 @@ def _draw_curves(axes: Axes, of: CorpusCurves) -> None:
 
 
 def _columns(matrices: Sequence[Confusion]) -> list[int]:
-    """Those of the labels, and of what else some arm named."""
+    """Return the columns of the labels, and of other values that some system named."""
     first = matrices[0]
     used = np.any([matrix.counts.any(axis=0) for matrix in matrices], axis=0)
     return [i for i in range(len(first.named)) if i < len(first.labels) or used[i]]
 
 
 def _draw_confusion(axes: Axes, title: str, confusion: Confusion, shown: Sequence[int]) -> None:
-    """Grey is the share of a label's clips, the number how many; ``shown`` are the columns."""
+    """Draw a matrix: grey shows the share of a label's clips, the number their count. ``shown`` are
+    the indices of the columns."""
     axes.set_title(title)
     axes.set_xlabel("emotion named")
     axes.set_ylabel("label")

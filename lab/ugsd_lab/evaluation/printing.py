@@ -21,40 +21,44 @@ _Cells = dict[str, Callable[[Row], str]]
 
 
 def print_result(result: Result, console: Console, *, split: str, limit: int | None = None) -> None:
-    """Two tables for each corpus, one of differences, and what they mean."""
+    """Print two tables for each corpus, a table of differences, and notes."""
     tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
-        tables.append(_table(_title(rows[0], split, limit), rows, _SAID))
-        tables.append(_table(f"{corpus}: what it cost", rows, _COST))
-    tables.append(_differences("emotion, difference (95 %)", result.differences))
+        tables.append(_table(_title(rows[0], split, limit), rows, _QUALITY))
+        tables.append(_table(f"{corpus}: cost", rows, _COST))
+    tables.append(_differences("emotion accuracy, difference (95 %)", result.differences))
     print_tables(tables, console, _notes(result, split), columns=_COLUMNS)
 
 
 def as_markdown(result: Result, *, split: str, limit: int | None = None) -> str:
-    """The same as tables that documents may hold, one for each corpus and one of differences."""
-    cells = {name: cell for name, cell in (_SAID | _COST).items() if name not in _ONLY_ON_SCREEN}
+    """Return the same as Markdown: one table for each corpus, one of differences, and notes."""
+    cells = {name: cell for name, cell in (_QUALITY | _COST).items() if name not in _ONLY_ON_SCREEN}
     tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
         tables.append(_table(_title(rows[0], split, limit), rows, cells))
-    tables.append(_differences("emotion, UGSD minus another arm (95 %)", result.differences))
+    tables.append(
+        _differences("emotion accuracy, UGSD minus another system (95 %)", result.differences)
+    )
     return markdown(tables, _notes(result, split))
 
 
 def ranking(result: Result) -> str:
-    """The candidates of ``--tune``, best first: by emotion, then BLEU, corpora counted alike."""
-    by_arm: dict[str, list[Row]] = {}
+    """Return the candidates of ``--tune``, best first: by emotion accuracy, then BLEU, averaged
+    over corpora."""
+    by_system: dict[str, list[Row]] = {}
     for row in result.rows:
-        if row.arm.endswith(")"):
-            by_arm.setdefault(row.arm, []).append(row)
+        if row.system.endswith(")"):
+            by_system.setdefault(row.system, []).append(row)
     scores = {
-        arm: (fmean(row.emotion for row in rows), fmean(row.bleu for row in rows))
-        for arm, rows in by_arm.items()
+        system: (fmean(row.emotion for row in rows), fmean(row.bleu for row in rows))
+        for system, rows in by_system.items()
     }
-    best_first = sorted(scores, key=lambda arm: scores[arm], reverse=True)
+    best_first = sorted(scores, key=lambda system: scores[system], reverse=True)
     return "\n".join(
-        f"{arm}: emotion {scores[arm][0]:.3f}, BLEU {scores[arm][1]:.1f}" for arm in best_first
+        f"{system}: emotion {scores[system][0]:.3f}, BLEU {scores[system][1]:.1f}"
+        for system in best_first
     )
 
 
@@ -76,7 +80,7 @@ def _gap(gap: Gap | None) -> str:
     return f"{gap.closed:.2f} ({_range(gap.low, gap.high)})"
 
 
-_SAID: _Cells = {
+_QUALITY: _Cells = {
     "BLEU": lambda row: _number(row.bleu, 1),
     "chrF": lambda row: _number(row.chrf, 1),
     "ROUGE-L": lambda row: _number(row.rouge_l, 1),
@@ -93,8 +97,8 @@ _SAID: _Cells = {
 }
 _COST: _Cells = {
     "escalated": lambda row: _number(row.escalation),
-    "tokens left": lambda row: _number(row.disclosed),
-    "states left": lambda row: _number(row.disclosed_states, 3),
+    "tokens sent": lambda row: _number(row.disclosed),
+    "states sent": lambda row: _number(row.disclosed_states, 3),
     "round trips": lambda row: _number(row.round_trips),
     "frames": lambda row: _number(row.frames),
     "bytes": lambda row: _number(row.bytes_sent, 0),
@@ -104,69 +108,73 @@ _COST: _Cells = {
 
 
 _ONLY_ON_SCREEN = ("pitch", "loud", "pace", "gender", "frames")
-"""Columns that a document's table is too narrow for."""
+"""Columns that do not fit into a Markdown table."""
 
 
 def _title(row: Row, split: str, limit: int | None) -> str:
     quick = "" if limit is None else f", at most {limit} clips of each"
     return (
-        f"{row.corpus} ({row.where}): {row.clips} clips of {row.speakers} {split} speakers{quick}"
+        f"{row.corpus} ({row.domain}): {row.clips} clips of {row.speakers} {split} speakers{quick}"
     )
 
 
 def _table(title: str, rows: Sequence[Row], cells: _Cells) -> TextTable:
-    values = [[row.arm, *(cell(row) for cell in cells.values())] for row in rows]
-    return TextTable(["arm", *cells], values, title, left={"arm"})
+    values = [[row.system, *(cell(row) for cell in cells.values())] for row in rows]
+    return TextTable(["system", *cells], values, title, left={"system"})
 
 
 def _differences(title: str, differences: Sequence[Difference]) -> TextTable:
-    """An arm, and UGSD minus it on each corpus."""
-    corpora = {d.corpus: f"{d.corpus} ({d.where})" for d in differences}
+    """Return a table with a row for each system and UGSD minus it on each corpus."""
+    corpora = {d.corpus: f"{d.corpus} ({d.domain})" for d in differences}
     cells = {
         (d.against, d.corpus): f"{d.emotion:+.3f} ({d.low:+.3f} to {d.high:+.3f})"
         for d in differences
     }
-    arms = dict.fromkeys(d.against for d in differences)
-    rows = [[arm, *(cells.get((arm, corpus), "-") for corpus in corpora)] for arm in arms]
+    systems = dict.fromkeys(d.against for d in differences)
+    rows = [
+        [system, *(cells.get((system, corpus), "-") for corpus in corpora)] for system in systems
+    ]
     return TextTable(["UGSD minus", *corpora.values()], rows, title, left={"UGSD minus"})
 
 
 def _notes(result: Result, split: str) -> Iterator[str]:
     yield (
-        "References are generated. Emotion, pitch, loudness, pace, gender: captions that name the "
-        "right value and no other; what is not said counts as mid. Times are without a network."
+        "References are generated. Emotion, pitch, loudness, pace, gender: share of captions that "
+        "name the right value and no other; a level that is not named counts as mid. Times are "
+        "without a network."
     )
     if len({row.corpus for row in result.rows}) > 1:
         yield (
-            "Random gate and fixed block send UGSD's share of tokens: matched here, on this "
-            "corpus; one rate, on all corpora counted alike, as a device has one setting."
+            "Random and fixed block disclose UGSD's share of tokens: rate per corpus, on this "
+            "corpus; one rate, on average over the corpora, since a device has one setting."
         )
     yield (
-        "Gap closed, in emotion: (arm - drafter alone) / (verifier on every token - drafter "
-        "alone), unless that gap's own interval includes 0 or lies below it. 95 %: bootstrapped "
-        f"over the {split} speakers, paired."
+        "Gap closed, in emotion accuracy: (system - drafter alone) / (verifier on every token - "
+        "drafter alone); not given if the gap's own interval includes 0 or lies below it. 95 %: "
+        f"bootstrapped over the {split} speakers, paired."
     )
     few = sorted({row.corpus for row in result.rows if row.speakers <= _FEW_SPEAKERS})
     if few:
         yield (
-            f"{' and '.join(few)}: {_FEW_SPEAKERS} speakers or fewer. A bootstrap over two draws "
-            "the one, the other or both: its interval is the range between two people, and says "
-            "nothing of a third."
+            f"{' and '.join(few)}: {_FEW_SPEAKERS} speakers or fewer. The interval is then the "
+            "range between these speakers and says nothing about others."
         )
     for corpus, count in result.unlabelled.items():
-        yield f"{corpus}: {count} clips without an emotion label were left out."
+        yield f"{corpus}: {count} clips without an emotion label were skipped."
     if not isnan(result.auroc):
         yield (
-            "AUROC of a caption's largest uncertainty, clips away from home against clips at home: "
-            f"{result.auroc:.2f}"
+            "AUROC of a caption's largest uncertainty, clips of other corpora against in-domain "
+            f"clips: {result.auroc:.2f}"
         )
     for curves in result.curves:
-        unknown = isnan(curves.gate_quality)
+        unknown = isnan(curves.predictor_quality)
         quality = (
-            "none, for the oracle gains too little" if unknown else f"{curves.gate_quality:.2f}"
+            "undefined, since the oracle gains too little"
+            if unknown
+            else f"{curves.predictor_quality:.2f}"
         )
         yield (
-            f"Gate quality, {curves.corpus}: {quality} "
+            f"Quality of the rejection predictor, {curves.corpus}: {quality} "
             f"(at equal escalation, 0 is chance and 1 an oracle; {curves.clips} clips)"
         )
     for name, signature in result.signatures.items():

@@ -1,7 +1,7 @@
-"""A probe of what a drafter's ears hear: the emotion that its evidence tells, decoded by nothing.
+"""A probe: a classifier that predicts emotion from a drafter's audio embedding.
 
-The bound that shows whether a drafter is a straw man: its captions should name the right emotion
-about as often as a classifier that is trained on the same clips and reads the same evidence.
+It shows whether a drafter is a fair baseline: its captions should name the right emotion about as
+often as a classifier that is trained on the same clips and reads the same audio embedding.
 """
 
 from __future__ import annotations
@@ -28,47 +28,61 @@ _STEPS, _BATCH, _HIDDEN = 600, 128, 256
 
 
 def probe_emotions(
-    ears: Path, train: Sequence[Clip], clips: Sequence[Clip], progress: Progress, *, seed: int = 0
+    audio_encoder: Path,
+    train: Sequence[Clip],
+    clips: Sequence[Clip],
+    progress: Progress,
+    *,
+    seed: int = 0,
 ) -> dict[str, str]:
-    """The emotion of each of ``clips``, by id, as a classifier of evidence hears it that was
-    trained on ``train`` and knows the speakers' habits as the drafter does. ``ears`` is the graph
-    that the drafter listens with."""
-    embedding = _evidence(ears, [*train, *clips], progress)
-    mean, scale = embedding[: len(train)].mean(0), embedding[: len(train)].std(0) + 1e-6
-    own = embedding - _usual([*train, *clips], embedding, mean)
-    inputs = torch.from_numpy(np.concatenate([(embedding - mean) / scale, (own - mean) / scale], 1))
+    """Return the predicted emotion of each of ``clips``, by id.
+
+    The classifier is trained on the clips ``train`` and uses the speaker profiles as the drafter
+    does. ``audio_encoder`` is the drafter's ONNX graph of that name.
+    """
+    embeddings = _embeddings(audio_encoder, [*train, *clips], progress)
+    mean, scale = embeddings[: len(train)].mean(0), embeddings[: len(train)].std(0) + 1e-6
+    own = embeddings - _profile_offsets([*train, *clips], embeddings, mean)
+    inputs = torch.from_numpy(
+        np.concatenate([(embeddings - mean) / scale, (own - mean) / scale], 1)
+    )
     network = _fitted(inputs[: len(train)], train, seed)
     with torch.inference_mode():
-        heard = network(inputs[len(train) :]).argmax(1)
-    return {clip.id: EMOTIONS[i] for clip, i in zip(clips, heard.tolist(), strict=True)}
+        predicted = network(inputs[len(train) :]).argmax(1)
+    return {clip.id: EMOTIONS[i] for clip, i in zip(clips, predicted.tolist(), strict=True)}
 
 
-def _usual(
-    clips: Sequence[Clip], embedding: NDArray[np.float32], mean: NDArray[np.float32]
+def _profile_offsets(
+    clips: Sequence[Clip], embeddings: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(n, E) how the speakers' habits differ from ``mean``, as far as they are to be believed."""
-    profiles = running_profiles(clips, embedding)
-    return np.stack([h.weight * (h.mean - mean) if h.count else 0 * mean for h in profiles]).astype(
+    """Return (n, E) the differences of the speaker profiles from ``mean``, each weighted by the
+    number of clips behind it."""
+    profiles = running_profiles(clips, embeddings)
+    return np.stack([p.weight * (p.mean - mean) if p.count else 0 * mean for p in profiles]).astype(
         np.float32
     )
 
 
-def _evidence(ears: Path, clips: Sequence[Clip], progress: Progress) -> NDArray[np.float32]:
+def _embeddings(
+    audio_encoder: Path, clips: Sequence[Clip], progress: Progress
+) -> NDArray[np.float32]:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(ears), options, providers=["CPUExecutionProvider"])
-    heard = []
+    session = onnxruntime.InferenceSession(
+        str(audio_encoder), options, providers=["CPUExecutionProvider"]
+    )
+    embeddings = []
     for done, clip in enumerate(clips, 1):
-        heard.append(session.run(None, {"samples": encoder_windows(read_speech(clip))})[0][0])
+        embeddings.append(session.run(None, {"samples": encoder_windows(read_speech(clip))})[0][0])
         progress("probing", done, len(clips), "")
-    return np.stack(heard)
+    return np.stack(embeddings)
 
 
 def _fitted(inputs: torch.Tensor, clips: Sequence[Clip], seed: int) -> nn.Module:
-    """Batches are drawn evenly over corpora, as the drafters' are."""
+    """Return a trained classifier. Batches are drawn evenly over corpora, as for the drafters."""
     torch.manual_seed(seed)
     network = nn.Sequential(
         nn.Dropout(0.5), nn.Linear(inputs.shape[1], _HIDDEN), nn.GELU(), nn.Dropout(0.2),

@@ -1,8 +1,8 @@
-"""What each disclosure reaches at each threshold, on calibration speakers: ``ugsd-lab quality``.
+"""``ugsd-lab calibrate-risk``: measures each disclosure at each threshold, on calibration speakers.
 
-Captions go the whole way, as in ``ugsd-lab evaluate``, each threshold on trajectories of its own.
-The risk's bounds hold for all disclosures and thresholds together, so that a policy may choose
-among them: Learn-then-Test along the thresholds, Bonferroni's correction over the disclosures.
+Captions run through the whole system, as in ``ugsd-lab evaluate``, once for each setting. The risk
+bounds hold for all disclosures and thresholds jointly, so that a policy may choose among them:
+Learn-then-Test along the thresholds, Bonferroni's correction over the disclosures.
 """
 
 from __future__ import annotations
@@ -50,19 +50,27 @@ from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, System
 if TYPE_CHECKING:
     from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["CLIPS", "DELTA", "TARGETS", "THRESHOLDS", "block_loss", "measure", "write_quality"]
+__all__ = [
+    "CLIPS",
+    "DELTA",
+    "TARGETS",
+    "THRESHOLDS",
+    "block_loss",
+    "measure",
+    "write_risk_calibration",
+]
 
 THRESHOLDS = (0.0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.27, 0.3, 0.35, 0.4, 1.0)
-"""The most careful first; at 1 nothing leaves but what is surely wrong. Chosen on the dev speakers,
-between the least and the largest doubt in their captions: the test demands that the calibration
-speakers have no part in it."""
+"""The most careful first; at 1 only tokens that are certainly wrong are escalated. Chosen on dev
+speakers, between the smallest and the largest uncertainty in their captions, because the test
+requires that the calibration speakers have no influence on them."""
 DELTA = 0.1
 TARGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
-"""Of the risk, at which choices are checked on captions that had no part in them."""
+"""Target risks whose settings are checked on captions that were not used to choose them."""
 CLIPS = 120
-"""Of each speaker, unless told otherwise: so corpora of few and many clips weigh about alike."""
+"""Default number of clips per speaker: small and large corpora then have about equal weight."""
 _ENOUGH_SPEAKERS = 3
-"""With fewer, an interval over speakers says nothing."""
+"""With fewer speakers, an interval over them is meaningless."""
 _VERIFIER_GRAPH = "verifier.onnx"
 
 _Key = tuple[Disclosure, float]
@@ -77,15 +85,17 @@ def measure(
     limit: int = CLIPS,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> RiskCalibration:
-    """All disclosures at all thresholds on at most ``limit`` clips of each calibration speaker;
-    then on half as many of each dev speaker, and on each corpus by what the others chose, to check.
+    """Measure all disclosures at all thresholds on at most ``limit`` clips of each calibration
+    speaker.
 
-    Raises :class:`EvaluationError` where there are no such clips.
+    The settings that would be chosen are checked on half as many clips of each dev speaker, and on
+    each corpus after choosing on the other corpora. Raises :class:`EvaluationError` if there are no
+    such clips.
     """
     with tempfile.TemporaryDirectory(prefix="ugsd-quality-") as home:
-        bench = EvaluationHarness(pair, Path(home))
-        run = _run(bench, clips, "calibration", limit, thresholds, progress)
-        other = _run(bench, clips, "dev", max(1, limit // 2), thresholds, progress)
+        harness = EvaluationHarness(pair, Path(home))
+        run = _run(harness, clips, "calibration", limit, thresholds, progress)
+        other = _run(harness, clips, "dev", max(1, limit // 2), thresholds, progress)
     bounds = run.bounds(DELTA, range(len(run.clips)))
     return RiskCalibration(
         format=1,
@@ -96,24 +106,24 @@ def measure(
         delta=DELTA,
         captions=len(run.clips),
         speakers=len(set(run.speakers)),
-        settings=tuple(run.setting(key, bounds[key]) for key in run.arms),
+        settings=tuple(run.setting(key, bounds[key]) for key in run.outcomes),
         gaps=tuple(_gaps(run, pair)),
         checks=tuple(_checks(run, other)),
     )
 
 
-def write_quality(found: RiskCalibration, folder: Path) -> Path:
-    """Keep the figures beside the drafter in ``folder``."""
+def write_risk_calibration(measured: RiskCalibration, folder: Path) -> Path:
+    """Write the figures beside the drafter in ``folder`` and return the file's path."""
     path = folder / RISK_CALIBRATION_FILE
-    path.write_text(found.model_dump_json(indent=1) + "\n", "utf-8")
+    path.write_text(measured.model_dump_json(indent=1) + "\n", "utf-8")
     return path
 
 
-# -- what was said
+# -- running
 
 
-class _Watched:
-    """A policy that remembers, caption by caption, which token was drafted at which position."""
+class _RecordDrafts:
+    """A policy that records, caption by caption, which token was drafted at which position."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -129,8 +139,8 @@ class _Watched:
 def block_loss(
     tokens: Sequence[int], drafted: Mapping[int, int], rejected: Sequence[bool] | NDArray[np.bool_]
 ) -> float:
-    """Share of a caption's blocks, cut from its start, in which a token that was ``drafted``
-    (position -> token) stands that would have been ``rejected``."""
+    """Return the share of a caption's blocks, counted from its start, with at least one token that
+    is still the ``drafted`` one (position -> token) and would have been ``rejected``."""
     wrong = {
         position // BLOCK_TOKENS
         for position, token in enumerate(tokens)
@@ -141,69 +151,70 @@ def block_loss(
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """One arm's, clip by clip."""
+    """The outcomes of one setting, clip by clip."""
 
-    said: list[SystemOutput]
+    outputs: list[SystemOutput]
     losses: NDArray[np.float64]
     right: list[float]
 
 
 class _Run:
-    """All arms on the same clips."""
+    """All settings on the same clips."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         self.clips = clips
         self.speakers = [f"{clip.corpus}/{clip.speaker}" for clip in clips]
-        self.arms: dict[_Key, _Outcomes] = {}
-        """By disclosure, thresholds in the order in which they are tested."""
+        self.outcomes: dict[_Key, _Outcomes] = {}
+        """By disclosure, with the thresholds in the order in which they are tested."""
         self.alone: list[float] = []
         self.verifier: list[float] = []
-        """Whether the drafter alone, and the verifier, name the right emotion."""
+        """1 or 0 for each clip: the drafter alone, and the verifier, name the right emotion."""
 
     def bounds(self, delta: float, clips: Sequence[int]) -> dict[_Key, float]:
-        """The risk's bound of each arm, from the clips of these indices."""
-        kept = list(clips)
+        """Return the risk bound of each setting, from the clips with these indices."""
+        chosen = list(clips)
         found: dict[_Key, float] = {}
         for disclosure in Disclosure:
-            keys = [key for key in self.arms if key[0] is disclosure]
-            means = [float(self.arms[key].losses[kept].mean()) for key in keys]
+            keys = [key for key in self.outcomes if key[0] is disclosure]
+            means = [float(self.outcomes[key].losses[chosen].mean()) for key in keys]
             share = delta / len(Disclosure)
-            found |= zip(keys, sequential_bounds(means, len(kept), share), strict=True)
+            found |= zip(keys, sequential_bounds(means, len(chosen), share), strict=True)
         return found
 
     def setting(self, key: _Key, bound: float) -> CalibratedSetting:
-        arm = self.arms[key]
-        costs = [one.caption.usage for one in arm.said if one.caption is not None]
-        gain, low, high = self._gain(arm)
+        outcomes = self.outcomes[key]
+        usages = [one.caption.usage for one in outcomes.outputs if one.caption is not None]
+        gain, low, high = self._gain(outcomes)
         return CalibratedSetting(
             disclosure=key[0],
             threshold=key[1],
-            risk=float(arm.losses.mean()),
+            risk=float(outcomes.losses.mean()),
             risk_bound=bound,
             gain=gain,
             gain_low=low,
             gain_high=high,
-            emotion=float(np.mean(arm.right)),
-            tokens_left=disclosed_share(arm.said),
-            states_left=sum(c.num_disclosed_states for c in costs)
-            / sum(len(one.tokens) for one in arm.said),
-            frames=float(np.mean([c.num_frames for c in costs])),
-            bytes_sent=float(np.mean([c.bytes_sent for c in costs])),
+            emotion=float(np.mean(outcomes.right)),
+            tokens_left=disclosed_share(outcomes.outputs),
+            states_left=sum(c.num_disclosed_states for c in usages)
+            / sum(len(one.tokens) for one in outcomes.outputs),
+            frames=float(np.mean([c.num_frames for c in usages])),
+            bytes_sent=float(np.mean([c.bytes_sent for c in usages])),
         )
 
-    def _gain(self, arm: _Outcomes) -> tuple[float | None, float | None, float | None]:
-        """The gap that it closes, and its interval; nothing where the gap is not surely one."""
+    def _gain(self, outcomes: _Outcomes) -> tuple[float | None, float | None, float | None]:
+        """Return the share of the gap that a setting closes and its interval; ``None`` for each if
+        the gap is not significant."""
         speakers = len(set(self.speakers))
         if speakers < _ENOUGH_SPEAKERS:
             return None, None, None
-        rights = (arm.right, self.alone, self.verifier)
-        ours, alone, verifier = (share_measure(self.speakers, right) for right in rights)
-        gap = gap_closed(ours, alone, verifier, draws(speakers))
+        rights = (outcomes.right, self.alone, self.verifier)
+        system, alone, verifier = (share_measure(self.speakers, right) for right in rights)
+        gap = gap_closed(system, alone, verifier, draws(speakers))
         return (None, None, None) if isnan(gap.closed) else (gap.closed, gap.low, gap.high)
 
 
 def _run(
-    bench: EvaluationHarness,
+    harness: EvaluationHarness,
     clips: Sequence[Clip],
     split: str,
     limit: int,
@@ -213,106 +224,111 @@ def _run(
     chosen = limited([c for c in clips if c.split == split and c.emotion is not None], limit)
     if not chosen:
         raise EvaluationError(f"no clips of {split} speakers with an emotion label: name --data")
-    heard = bench.drafter.encode_clips(chosen, Stage(progress, f"listening, {split}", len(chosen)))
-    run = _Run(heard)
-    arms = [(disclosure, threshold) for disclosure in Disclosure for threshold in thresholds]
-    stage = Stage(progress, f"captioning, {split}", (len(arms) + 2) * len(heard))
-    right = _emotions(heard)
-    run.alone = right(bench.run(System("drafter alone", None), heard, stage))
-    run.verifier = right(bench.verifier_only(heard, "verifier", stage))
+    scored = harness.drafter.encode_clips(
+        chosen, Stage(progress, f"encoding, {split}", len(chosen))
+    )
+    run = _Run(scored)
+    settings = [(disclosure, threshold) for disclosure in Disclosure for threshold in thresholds]
+    stage = Stage(progress, f"captioning, {split}", (len(settings) + 2) * len(scored))
+    right = _emotions(scored)
+    run.alone = right(harness.run(System("drafter alone", None), scored, stage))
+    run.verifier = right(harness.verifier_only(scored, "verifier", stage))
     judged: dict[tuple[str, tuple[int, ...]], NDArray[np.bool_]] = {}
 
     def rejected(clip: Clip, tokens: tuple[int, ...]) -> NDArray[np.bool_]:
         if (clip.id, tokens) not in judged:
-            judged[clip.id, tokens] = bench.rejected(clip, tokens)
+            judged[clip.id, tokens] = harness.rejected(clip, tokens)
         return judged[clip.id, tokens]
 
-    for disclosure, threshold in arms:
-        watched = _Watched(UncertaintyPolicy(threshold, disclosure))
-        said = bench.run(System(f"{disclosure} {threshold}", lambda w=watched: w), heard, stage)  # type: ignore[misc]
+    for disclosure, threshold in settings:
+        policy = _RecordDrafts(UncertaintyPolicy(threshold, disclosure))
+        system = System(f"{disclosure} {threshold}", lambda p=policy: p)  # type: ignore[misc]
+        outputs = harness.run(system, scored, stage)
         losses = [
-            block_loss(said[clip.id].tokens, drafted, rejected(clip, said[clip.id].tokens))
-            for clip, drafted in zip(heard, watched.captions, strict=True)
+            block_loss(outputs[clip.id].tokens, drafted, rejected(clip, outputs[clip.id].tokens))
+            for clip, drafted in zip(scored, policy.captions, strict=True)
         ]
-        run.arms[disclosure, threshold] = _Outcomes(
-            [said[clip.id] for clip in heard], np.array(losses), right(said)
+        run.outcomes[disclosure, threshold] = _Outcomes(
+            [outputs[clip.id] for clip in scored], np.array(losses), right(outputs)
         )
     return run
 
 
 def _emotions(clips: Sequence[Clip]) -> Callable[[Mapping[str, SystemOutput]], list[float]]:
-    return lambda said: [
-        float(emotion_right(said[clip.id].text, clip.emotion or "")) for clip in clips
+    return lambda outputs: [
+        float(emotion_right(outputs[clip.id].text, clip.emotion or "")) for clip in clips
     ]
 
 
-# -- what follows from it
+# -- gaps and checks
 
 
 def _gaps(run: _Run, pair: Pair) -> list[Gap]:
-    """Pooled, at home and away, where there are clips."""
-    found = []
+    """Return the gap of all corpora, of the in-domain ones (``home`` in the file) and of the others
+    (``away``), each if it has clips."""
+    gaps = []
     for where in ("pooled", "home", "away"):
-        kept = [
+        chosen = [
             index
             for index, clip in enumerate(run.clips)
-            if where in ("pooled", "home" if pair.where(clip.corpus) == "home" else "away")
+            if where in ("pooled", "home" if clip.corpus in pair.in_domain else "away")
         ]
-        if not kept:
+        if not chosen:
             continue
-        speakers = [run.speakers[index] for index in kept]
+        speakers = [run.speakers[index] for index in chosen]
         alone, verifier = (
-            share_measure(speakers, [right[index] for index in kept])
+            share_measure(speakers, [right[index] for index in chosen])
             for right in (run.alone, run.verifier)
         )
         count = len(set(speakers))
         gap = gap_closed(verifier, alone, verifier, draws(count))
         enough = count >= _ENOUGH_SPEAKERS
-        found.append(
+        gaps.append(
             Gap(
                 where=where,
                 alone=alone.value,
                 verifier=verifier.value,
                 low=gap.gap_low if enough else None,
                 high=gap.gap_high if enough else None,
-                captions=len(kept),
+                captions=len(chosen),
                 speakers=count,
             )
         )
-    return found
+    return gaps
 
 
 def _checks(run: _Run, other: _Run) -> Iterator[Check]:
-    """What the choice for each target loses on the dev speakers, and on each corpus if chosen on
-    the others alone."""
+    """Yield the risk of the setting chosen for each target on the dev speakers, and on each corpus
+    if the setting is chosen on the others."""
     every = range(len(run.clips))
     new = range(len(other.clips))
-    yield from _lost(run, every, other, new, on=("calibration speakers", "dev speakers"))
+    yield from _checked(run, every, other, new, on=("calibration speakers", "dev speakers"))
     corpora = list(dict.fromkeys(clip.corpus for clip in run.clips))
     for corpus in corpora if len(corpora) > 1 else ():
         own = [index for index in every if run.clips[index].corpus == corpus]
         others = [index for index in every if index not in own]
-        yield from _lost(run, others, run, own, on=("the other corpora", corpus))
+        yield from _checked(run, others, run, own, on=("the other corpora", corpus))
 
 
-def _lost(
-    run: _Run, chosen_on: Sequence[int], there: _Run, kept: Sequence[int], on: tuple[str, str]
+def _checked(
+    run: _Run, chosen_on: Sequence[int], other: _Run, clips: Sequence[int], on: tuple[str, str]
 ) -> Iterator[Check]:
-    """What settings chosen on some captions of ``run`` lose on those ``kept`` of ``there``."""
+    """Yield the risk, on the ``clips`` of ``other``, of settings chosen on ``chosen_on`` of
+    ``run``."""
     bounds = run.bounds(DELTA, chosen_on)
-    settings = [run.setting(key, bounds[key]) for key in run.arms]
+    settings = [run.setting(key, bounds[key]) for key in run.outcomes]
     for target in TARGETS:
         chosen = least_disclosure(settings, target)
-        lost = None
+        risk = None
         if chosen is not None:
-            losses = there.arms[chosen.disclosure, chosen.threshold].losses
-            lost = float(losses[list(kept)].mean())
+            losses = other.outcomes[chosen.disclosure, chosen.threshold].losses
+            risk = float(losses[list(clips)].mean())
         yield Check(
             target=target,
             chosen_on=on[0],
             on=on[1],
             disclosure=None if chosen is None else chosen.disclosure,
             threshold=None if chosen is None else chosen.threshold,
-            risk=lost,
-            captions=len(kept),
+            risk=risk,
+            captions=len(clips),
         )

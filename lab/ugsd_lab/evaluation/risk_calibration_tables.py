@@ -1,4 +1,4 @@
-"""The tables and notes of ``ugsd-lab quality``."""
+"""The tables and notes of ``ugsd-lab calibrate-risk``."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, Check, Gap, Ri
 
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
-__all__ = ["as_markdown", "print_quality"]
+__all__ = ["as_markdown", "print_risk_calibration"]
 
 _SETTINGS = [
-    "disclosure", "threshold", "risk", "bound", "emotion", "gain (95 %)", "tokens left",
-    "states left", "frames", "bytes",
+    "disclosure", "threshold", "risk", "bound", "emotion", "gain (95 %)", "tokens sent",
+    "states sent", "frames", "bytes",
 ]  # fmt: skip
-_CHECKS = ["chosen on", "on", "captions", "target", "disclosure", "threshold", "risk there"]
+_CHECKS = ["chosen on", "on", "captions", "target", "disclosure", "threshold", "measured risk"]
+_DOMAINS = {"pooled": "all corpora", "home": "in-domain", "away": "out-of-domain"}
+"""The values of a gap's ``where`` in ``quality.json``, as tables name them."""
 _TEXT_CELLS = frozenset({"disclosure", "chosen on", "on"})
 
 
-def print_quality(quality: RiskCalibration, console: Console) -> None:
-    """What each setting reached, what choices were worth elsewhere, and what both mean."""
-    print_tables(_tables(quality), console, _notes(quality))
+def print_risk_calibration(calibration: RiskCalibration, console: Console) -> None:
+    """Print a table of settings, a table of checks on other captions, and notes."""
+    print_tables(_tables(calibration), console, _notes(calibration))
 
 
-def as_markdown(quality: RiskCalibration) -> str:
-    """The same as tables that documents may hold."""
-    return markdown(_tables(quality), _notes(quality))
+def as_markdown(calibration: RiskCalibration) -> str:
+    """Return the same as Markdown."""
+    return markdown(_tables(calibration), _notes(calibration))
 
 
-def _tables(quality: RiskCalibration) -> Iterator[TextTable]:
-    title = f"{quality.captions} captions of {quality.speakers} calibration speakers"
-    settings = [_setting(one) for one in _told(quality.settings)]
+def _tables(calibration: RiskCalibration) -> Iterator[TextTable]:
+    title = f"{calibration.captions} captions of {calibration.speakers} calibration speakers"
+    settings = [_setting(one) for one in _distinct(calibration.settings)]
     yield TextTable(_SETTINGS, settings, title, left=_TEXT_CELLS)
-    title = "what the choice for a target of the risk loses elsewhere"
-    yield TextTable(_CHECKS, [_check(one) for one in quality.checks], title, left=_TEXT_CELLS)
+    title = "risk of the setting chosen for a target, measured on other captions"
+    yield TextTable(_CHECKS, [_check(one) for one in calibration.checks], title, left=_TEXT_CELLS)
 
 
-def _told(settings: Sequence[CalibratedSetting]) -> list[CalibratedSetting]:
-    """Each setting but those that did the same as the one before, which only repeat its line."""
-    kept: list[CalibratedSetting] = []
+def _distinct(settings: Sequence[CalibratedSetting]) -> list[CalibratedSetting]:
+    """Return the settings without those whose results equal the previous one's."""
+    distinct: list[CalibratedSetting] = []
     for one in settings:
-        same = kept and one.model_copy(update={"threshold": kept[-1].threshold}) == kept[-1]
-        if not same:
-            kept.append(one)
-    return kept
+        last = distinct[-1] if distinct else None
+        if last is None or one.model_copy(update={"threshold": last.threshold}) != last:
+            distinct.append(one)
+    return distinct
 
 
 def _setting(one: CalibratedSetting) -> list[str]:
@@ -67,35 +69,36 @@ def _check(one: Check) -> list[str]:
     ]  # fmt: skip
 
 
-def _notes(quality: RiskCalibration) -> Iterator[str]:
+def _notes(calibration: RiskCalibration) -> Iterator[str]:
     yield (
-        "risk: mean share of a caption's blocks in which a drafted token stands that the verifier, "
-        "had it the summary state, would have rejected: how far captions are from the verifier's "
-        "opinion, which is not the truth."
+        "risk: mean share of a caption's blocks with a drafted token that the verifier, given the "
+        "summary state, would have rejected. It measures the distance from the verifier's opinion, "
+        "which is not the truth."
     )
     yield (
-        "bound: whatever disclosure and threshold is chosen by it for a target fixed beforehand, "
-        f"the true risk exceeds the target with probability at most {quality.delta:g} "
+        "bound: if a disclosure and a threshold are chosen by it for a target fixed beforehand, "
+        f"the true risk exceeds the target with probability at most {calibration.delta:g} "
         "(Learn-then-Test). It holds for captions exchangeable with these, not for new speakers or "
-        "corpora, and counts the captions of one speaker as independent, which they are not quite."
+        "corpora, and treats the captions of one speaker as independent, which is not quite true."
     )
     yield (
-        "The gate's own few numbers were fitted on the same speakers, which the bound takes no "
-        "account of; the checks on dev speakers, who had no part in either, do."
+        "The parameters of the rejection predictor were fitted on the same speakers, which the "
+        "bound ignores; the checks on dev speakers, who were used for neither, do not."
     )
-    yield from (_gap(gap) for gap in quality.gaps)
+    yield from (_gap(gap) for gap in calibration.gaps)
 
 
 def _gap(gap: Gap) -> str:
-    told = (
-        f"emotion, {gap.where}: drafter alone {gap.alone:.2f}, verifier on every token "
-        f"{gap.verifier:.2f} ({gap.captions} captions of {gap.speakers} speakers)"
+    line = (
+        f"emotion accuracy, {_DOMAINS.get(gap.where, gap.where)}: drafter alone {gap.alone:.2f}, "
+        f"verifier on every token {gap.verifier:.2f} "
+        f"({gap.captions} captions of {gap.speakers} speakers)"
     )
     if gap.low is None or gap.high is None:
-        return f"{told}; too few speakers for an interval"
+        return f"{line}; too few speakers for an interval"
     between = f"the gap's 95 % interval is {gap.low:+.2f} to {gap.high:+.2f}"
     if gap.low <= 0 <= gap.high:
-        return f"{told}; {between}, which includes 0: no gain is told"
+        return f"{line}; {between}, which includes 0: no gain is reported"
     if gap.high < 0:
-        return f"{told}; {between}: the verifier is surely worse, there is nothing to gain"
-    return f"{told}; {between}"
+        return f"{line}; {between}: the verifier is significantly worse, nothing can be gained"
+    return f"{line}; {between}"

@@ -1,4 +1,4 @@
-"""The rows of the table: what each number is, and how sure it is."""
+"""The rows of the tables: the definition of each number and its confidence interval."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ from ugsd_lab.evaluation.metrics import (
     meteor,
     rouge_l,
 )
-from ugsd_lab.evaluation.pairs import Where
+from ugsd_lab.evaluation.pairs import Domain
 from ugsd_lab.evaluation.systems import SystemOutput
 
 __all__ = [
     "ALL",
     "ALONE",
     "ALWAYS",
-    "ARMS",
     "COMPARED",
     "ENTROPY",
     "EVERYWHERE",
@@ -52,6 +51,7 @@ __all__ = [
     "RANDOM",
     "RANDOM_ALL",
     "RECIPE",
+    "SYSTEMS",
     "TOKENS",
     "UGSD",
     "VERIFIER",
@@ -59,26 +59,26 @@ __all__ = [
     "Difference",
     "Result",
     "Row",
-    "arms_in_order",
     "as_json",
     "difference_of",
     "row_of",
+    "systems_in_order",
 ]
 
 MAJORITY, ALONE, UGSD = "majority caption", "drafter alone", "UGSD"
-ENTROPY, RECIPE = "UGSD, entropy gate", "paper's recipe"
-RANDOM, RANDOM_ALL = "random, matched here", "random, one rate"
-FIXED, FIXED_ALL = "fixed block, matched here", "fixed block, one rate"
+ENTROPY, RECIPE = "UGSD, entropy threshold", "paper's recipe"
+RANDOM, RANDOM_ALL = "random, rate per corpus", "random, one rate"
+FIXED, FIXED_ALL = "fixed block, rate per corpus", "fixed block, one rate"
 TOKENS, ALL, VERIFIER = "tokens only", "escalate everything", "verifier on every token"
 FIRST = "first token, always"
-PROBE = "probe on the evidence"
+PROBE = "probe on the audio embedding"
 
-ARMS = (
+SYSTEMS = (
     MAJORITY, ALONE, UGSD, ENTROPY, RECIPE, RANDOM, RANDOM_ALL, FIXED, FIXED_ALL, FIRST, TOKENS,
     ALL, VERIFIER,
 )  # fmt: skip
 ALWAYS = (ALONE, UGSD, VERIFIER)
-"""Run whatever is asked for, since the others refer to them."""
+"""Always run, since the other systems are compared with them."""
 EVERYWHERE = (RANDOM_ALL, FIXED_ALL)
 MATCHED = (RANDOM, FIXED, *EVERYWHERE)
 COMPARED = (ALONE, VERIFIER, ENTROPY, RECIPE, *MATCHED, FIRST)
@@ -88,13 +88,13 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Row:
-    """One arm on one corpus; means over its clips unless said otherwise. What an arm does not have
-    is NaN."""
+    """One system on one corpus. Values are means over its clips unless stated otherwise; a value
+    that the system does not have is NaN."""
 
     corpus: str
-    where: Where
-    """Whether the drafter is at home there."""
-    arm: str
+    domain: Domain
+    """Whether the corpus is in-domain for the drafter."""
+    system: str
     clips: int
     speakers: int
     bleu: float = _NAN
@@ -103,10 +103,11 @@ class Row:
     rouge_l: float = _NAN
     meteor: float = _NAN
     emotion: float = _NAN
-    """Share of captions that name the right emotion and no other; so for the next four."""
+    """Share of captions that name the right emotion and no other; likewise pitch, loudness, pace
+    and gender."""
     emotion_low: float = _NAN
     emotion_high: float = _NAN
-    """Its 95 % interval, bootstrapped over speakers."""
+    """The 95 % interval of ``emotion``, bootstrapped over speakers."""
     pitch: float = _NAN
     loudness: float = _NAN
     pace: float = _NAN
@@ -117,25 +118,25 @@ class Row:
     escalation: float = _NAN
     """Escalated tokens / drafted tokens."""
     disclosed: float = _NAN
-    """Distinct token positions that left / caption length, the end marker included."""
+    """Distinct token positions that were disclosed / caption length, the end marker included."""
     disclosed_states: float = _NAN
-    """The same of state positions."""
+    """The same for state positions."""
     round_trips: float = _NAN
     frames: float = _NAN
     bytes_sent: float = _NAN
     p50_ms: float = _NAN
     p95_ms: float = _NAN
     gap_emotion: Gap | None = None
-    """How much of the gap in emotion the arm closes."""
+    """The share of the gap in emotion accuracy that the system closes."""
     gap_bleu: Gap | None = None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """UGSD minus another arm, in emotion, over the same draws of speakers."""
+    """Emotion accuracy of UGSD minus another system's, over the same draws of speakers."""
 
     corpus: str
-    where: Where
+    domain: Domain
     against: str
     emotion: float
     low: float
@@ -144,31 +145,31 @@ class Difference:
 
 @dataclass(frozen=True)
 class Result:
-    """All that one run found."""
+    """The results of one run."""
 
     rows: tuple[Row, ...]
-    """By corpus, arms in the order of :data:`ARMS`."""
+    """By corpus, with the systems in the order of :data:`SYSTEMS`."""
     differences: tuple[Difference, ...]
     auroc: float
-    """How well a caption's largest uncertainty tells clips away from home from those at home; NaN
-    where the run had only one kind."""
+    """Area under the ROC curve of a caption's largest uncertainty, clips of other corpora against
+    in-domain clips; NaN if the run had only one kind."""
     signatures: Mapping[str, str]
     confusions: Mapping[str, Mapping[str, Confusion]]
     """Corpus -> drafter alone, UGSD, verifier."""
     curves: tuple[CorpusCurves, ...] = ()
     unlabelled: Mapping[str, int] = field(default_factory=dict)
-    """Corpus -> clips that were left out for want of an emotion label."""
+    """Corpus -> number of clips that were skipped because they have no emotion label."""
 
 
 class CorpusRun:
-    """The clips of one corpus, what is wanted of them, and what the arms said."""
+    """The clips of one corpus, their reference captions, and the outputs of the systems."""
 
     def __init__(
-        self, name: str, where: Where, clips: Sequence[Clip], levels: Mapping[str, Levels]
+        self, name: str, domain: Domain, clips: Sequence[Clip], levels: Mapping[str, Levels]
     ) -> None:
-        self.name, self.where, self.clips = name, where, clips
-        self.said: dict[str, dict[str, SystemOutput]] = {}
-        self.wanted = [references(clip, levels[clip.id]) for clip in clips]
+        self.name, self.domain, self.clips = name, domain, clips
+        self.outputs: dict[str, dict[str, SystemOutput]] = {}
+        self.references = [references(clip, levels[clip.id]) for clip in clips]
         self.speakers = [clip.speaker for clip in clips]
         self.probe: Mapping[str, str] = {}
         self._levels = levels
@@ -176,81 +177,88 @@ class CorpusRun:
 
     @cached_property
     def weights(self) -> NDArray[np.int64]:
-        """The draws of speakers, the same for every measure."""
+        """The bootstrap draws of speakers, the same for every measure."""
         return draws(len(set(self.speakers)))
 
-    def texts(self, arm: str) -> list[str]:
-        return [self.said[arm][clip.id].text for clip in self.clips]
+    def texts(self, system: str) -> list[str]:
+        return [self.outputs[system][clip.id].text for clip in self.clips]
 
-    def right(self, arm: str, attribute: str) -> list[float]:
-        """1 or 0 for each clip; NaN where its label is not known."""
+    def right(self, system: str, attribute: str) -> list[float]:
+        """Return 1 or 0 for each clip; NaN if its label is not known."""
         out = []
         for clip in self.clips:
-            of = clip if attribute in ("emotion", "gender") else self._levels[clip.id]
-            label: str | None = getattr(of, attribute)
+            source = clip if attribute in ("emotion", "gender") else self._levels[clip.id]
+            label: str | None = getattr(source, attribute)
             if label is None:
                 out.append(_NAN)
-            elif arm == PROBE:
+            elif system == PROBE:
                 out.append(float(self.probe[clip.id] == label))
             else:
-                out.append(float(attribute_right(self.said[arm][clip.id].text, attribute, label)))
+                out.append(
+                    float(attribute_right(self.outputs[system][clip.id].text, attribute, label))
+                )
         return out
 
-    def emotion(self, arm: str) -> Measure:
-        return share_measure(self.speakers, self.right(arm, "emotion"))
+    def emotion(self, system: str) -> Measure:
+        return share_measure(self.speakers, self.right(system, "emotion"))
 
-    def bleu(self, arm: str) -> Measure:
-        if arm not in self._bleu:
-            self._bleu[arm] = bleu_measure(self.speakers, self.texts(arm), self.wanted)
-        return self._bleu[arm]
+    def bleu(self, system: str) -> Measure:
+        if system not in self._bleu:
+            self._bleu[system] = bleu_measure(self.speakers, self.texts(system), self.references)
+        return self._bleu[system]
 
     def uncertainties(self) -> list[float]:
-        """The largest of each clip's own draft."""
-        captions = [self.said[ALONE][clip.id].caption for clip in self.clips]
+        """Return the largest uncertainty in the drafter's own caption of each clip."""
+        captions = [self.outputs[ALONE][clip.id].caption for clip in self.clips]
         tokens = [() if caption is None else caption.tokens for caption in captions]
-        return [max((t.uncertainty or 0.0 for t in of), default=0.0) for of in tokens]
+        return [max((t.uncertainty or 0.0 for t in row), default=0.0) for row in tokens]
 
-    def confusion(self, arm: str) -> Confusion:
+    def confusion(self, system: str) -> Confusion:
         known = [
-            (t, c.emotion) for t, c in zip(self.texts(arm), self.clips, strict=True) if c.emotion
+            (t, c.emotion) for t, c in zip(self.texts(system), self.clips, strict=True) if c.emotion
         ]
         return confusion([text for text, _ in known], [emotion for _, emotion in known])
 
 
 def as_json(result: Result) -> dict[str, object]:
-    """Plain data; a measure that an arm does not have is null."""
+    """Return the result as plain data; a measure that a system does not have is null."""
     return {
         "rows": [_plain(asdict(row)) for row in result.rows],
         "differences": [_plain(asdict(difference)) for difference in result.differences],
         "auroc": _plain(result.auroc),
         "signatures": dict(result.signatures),
-        "gate_quality": {curves.corpus: _plain(curves.gate_quality) for curves in result.curves},
+        "predictor_quality": {
+            curves.corpus: _plain(curves.predictor_quality) for curves in result.curves
+        },
     }
 
 
-def arms_in_order(corpus: CorpusRun) -> list[str]:
-    """The arms that were run, as a table lists them; candidates come before the verifier."""
-    last = len(ARMS) - 1
-    arms = sorted(corpus.said, key=lambda arm: ARMS.index(arm) if arm in ARMS else last - 1)
-    return [*arms, PROBE] if corpus.probe else arms
+def systems_in_order(corpus: CorpusRun) -> list[str]:
+    """Return the systems that were run, in the order of a table; candidates come before the
+    verifier."""
+    last = len(SYSTEMS) - 1
+    systems = sorted(
+        corpus.outputs, key=lambda system: SYSTEMS.index(system) if system in SYSTEMS else last - 1
+    )
+    return [*systems, PROBE] if corpus.probe else systems
 
 
-def row_of(corpus: CorpusRun, arm: str) -> Row:
-    row = Row(corpus.name, corpus.where, arm, len(corpus.clips), len(set(corpus.speakers)))
-    emotion = corpus.emotion(arm)
+def row_of(corpus: CorpusRun, system: str) -> Row:
+    row = Row(corpus.name, corpus.domain, system, len(corpus.clips), len(set(corpus.speakers)))
+    emotion = corpus.emotion(system)
     low, high = interval(emotion.redrawn(corpus.weights))
     row = replace(row, emotion=emotion.value, emotion_low=low, emotion_high=high)
-    if arm == PROBE:
+    if system == PROBE:
         return row
-    right = {attribute: _known_mean(corpus.right(arm, attribute)) for attribute in ATTRIBUTES}
-    texts = corpus.texts(arm)
-    times = [corpus.said[arm][clip.id].total_ms for clip in corpus.clips]
+    right = {attribute: _known_mean(corpus.right(system, attribute)) for attribute in ATTRIBUTES}
+    texts = corpus.texts(system)
+    times = [corpus.outputs[system][clip.id].total_ms for clip in corpus.clips]
     return replace(
         row,
-        bleu=corpus.bleu(arm).value,
-        chrf=chrf(texts, corpus.wanted),
-        rouge_l=rouge_l(texts, corpus.wanted),
-        meteor=meteor(texts, corpus.wanted),
+        bleu=corpus.bleu(system).value,
+        chrf=chrf(texts, corpus.references),
+        rouge_l=rouge_l(texts, corpus.references),
+        meteor=meteor(texts, corpus.references),
         pitch=right["pitch"],
         loudness=right["loudness"],
         pace=right["pace"],
@@ -259,21 +267,23 @@ def row_of(corpus: CorpusRun, arm: str) -> Row:
         words=float(np.mean([len(text.split()) for text in texts])),
         p50_ms=float(np.percentile(times, 50)),
         p95_ms=float(np.percentile(times, 95)),
-        **_costs(corpus, arm),
-        **_gaps(corpus, arm),
+        **_costs(corpus, system),
+        **_gaps(corpus, system),
     )
 
 
-def _costs(corpus: CorpusRun, arm: str) -> dict[str, Any]:
-    captions = [c for clip in corpus.clips if (c := corpus.said[arm][clip.id].caption) is not None]
+def _costs(corpus: CorpusRun, system: str) -> dict[str, Any]:
+    captions = [
+        c for clip in corpus.clips if (c := corpus.outputs[system][clip.id].caption) is not None
+    ]
     if not captions:
         return {}
     costs = [caption.usage for caption in captions]
     length = sum(len(caption.tokens) + 1 for caption in captions)
-    said = list(corpus.said[arm].values())
+    outputs = list(corpus.outputs[system].values())
     return {
-        "escalation": escalated_share(said),
-        "disclosed": disclosed_share(said),
+        "escalation": escalated_share(outputs),
+        "disclosed": disclosed_share(outputs),
         "disclosed_states": sum(c.num_disclosed_states for c in costs) / length,
         "round_trips": float(np.mean([c.num_blocks for c in costs])),
         "frames": float(np.mean([c.num_frames for c in costs])),
@@ -281,19 +291,21 @@ def _costs(corpus: CorpusRun, arm: str) -> dict[str, Any]:
     }
 
 
-def _gaps(corpus: CorpusRun, arm: str) -> dict[str, Any]:
-    if arm in (ALONE, VERIFIER, MAJORITY):
+def _gaps(corpus: CorpusRun, system: str) -> dict[str, Any]:
+    if system in (ALONE, VERIFIER, MAJORITY):
         return {}
     return {
-        f"gap_{name}": gap_closed(of(arm), of(ALONE), of(VERIFIER), corpus.weights)
-        for name, of in (("emotion", corpus.emotion), ("bleu", corpus.bleu))
+        f"gap_{name}": gap_closed(
+            measure(system), measure(ALONE), measure(VERIFIER), corpus.weights
+        )
+        for name, measure in (("emotion", corpus.emotion), ("bleu", corpus.bleu))
     }
 
 
-def difference_of(corpus: CorpusRun, arm: str) -> Difference:
-    ours, theirs = corpus.emotion(UGSD), corpus.emotion(arm)
+def difference_of(corpus: CorpusRun, system: str) -> Difference:
+    ours, theirs = corpus.emotion(UGSD), corpus.emotion(system)
     low, high = interval(ours.redrawn(corpus.weights) - theirs.redrawn(corpus.weights))
-    return Difference(corpus.name, corpus.where, arm, ours.value - theirs.value, low, high)
+    return Difference(corpus.name, corpus.domain, system, ours.value - theirs.value, low, high)
 
 
 def _known_mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Every arm on the same clips in one run, corpus by corpus."""
+"""Runs every system on the same clips, corpus by corpus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ugsd_lab.evaluation.matching import (
     RATES,
     DisclosureMatch,
     match_disclosure,
-    random_gate,
+    random_system,
 )
 from ugsd_lab.evaluation.metrics import auroc, signatures
 from ugsd_lab.evaluation.pairs import Pair
@@ -30,7 +30,6 @@ from ugsd_lab.evaluation.rows import (
     ALL,
     ALONE,
     ALWAYS,
-    ARMS,
     COMPARED,
     ENTROPY,
     EVERYWHERE,
@@ -40,14 +39,15 @@ from ugsd_lab.evaluation.rows import (
     RANDOM,
     RANDOM_ALL,
     RECIPE,
+    SYSTEMS,
     TOKENS,
     UGSD,
     VERIFIER,
     CorpusRun,
     Result,
-    arms_in_order,
     difference_of,
     row_of,
+    systems_in_order,
 )
 from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
 from ugsd_lab.training.profiles import MIN_ENROLMENT
@@ -66,20 +66,22 @@ def evaluate(
     cache: Path,
     progress: Progress,
     split: str = "test",
-    arms: Collection[str] | None = None,
+    systems: Collection[str] | None = None,
     tune: bool = False,
     limit: int | None = None,
     curves: bool = False,
     probe: Mapping[str, str] | None = None,
 ) -> Result:
-    """Every arm, or those named in ``arms`` and the three that the others refer to, on the clips
-    of ``split``, at most ``limit`` per speaker, each heard after the speaker's earlier ones; the
-    first of each speaker only acquaint the device. The training clips give the majority caption.
+    """Run the systems on the clips of ``split``, at most ``limit`` per speaker.
 
-    ``tune`` runs the candidates for the baselines instead. ``curves`` also moves the thresholds.
-    ``probe`` has an emotion for each clip's id, as read from the drafter's evidence by a model
-    without words. Clips without an emotion label, of which no caption can be generated, are left
-    out and counted. Raises :class:`EvaluationError` for arms or clips that there are not.
+    ``systems`` selects some; the three of :data:`~ugsd_lab.evaluation.rows.ALWAYS` run in any case.
+    Each clip comes after the speaker's earlier ones; the first of each speaker are only for
+    enrolment. The training clips give the majority caption.
+
+    ``tune`` runs the candidates for the baselines instead. ``curves`` also varies the thresholds.
+    ``probe`` maps clip ids to emotions that a classifier read from the drafter's audio embedding.
+    Clips without an emotion label, for which no references can be generated, are skipped and
+    counted. Raises :class:`EvaluationError` if a system does not exist or no clips remain.
     """
     of_split = [clip for clip in clips if clip.split == split]
     labelled = [clip for clip in of_split if clip.emotion is not None]
@@ -91,78 +93,82 @@ def evaluate(
     chosen = limited(labelled, limit)
     if not chosen:
         raise EvaluationError(
-            f"no speaker of split {split!r} has more than the {MIN_ENROLMENT} clips that only "
-            "acquaint the device: add recordings of them"
+            f"no speaker of split {split!r} has more than the {MIN_ENROLMENT} clips that enrolment "
+            "takes: add recordings of these speakers"
         )
     names = list(dict.fromkeys(clip.corpus for clip in chosen))
-    wanted = _wanted(arms, several=len(names) > 1)
-    training = {name: _training(clips, name) for name in names} if MAJORITY in wanted else {}
+    selected = _selected(systems, several=len(names) > 1)
+    training = {name: _training(clips, name) for name in names} if MAJORITY in selected else {}
     typical = {
-        name: baselines.sample(of, baselines.MAJORITY_SAMPLE) for name, of in training.items()
+        name: baselines.sample(own, baselines.MAJORITY_SAMPLE) for name, own in training.items()
     }
-    levels = _levels([*chosen, *(c for of in typical.values() for c in of)], norms, cache, progress)
+    measured = [*chosen, *(clip for own in typical.values() for clip in own)]
+    levels = _levels(measured, norms, cache, progress)
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
-        bench = EvaluationHarness(pair, Path(home))
-        scored = bench.drafter.encode_clips(chosen, Stage(progress, "listening", len(chosen)))
+        harness = EvaluationHarness(pair, Path(home))
+        scored = harness.drafter.encode_clips(chosen, Stage(progress, "encoding", len(chosen)))
         corpora = [
-            CorpusRun(name, pair.where(name), [c for c in scored if c.corpus == name], levels)
+            CorpusRun(name, pair.domain_of(name), [c for c in scored if c.corpus == name], levels)
             for name in names
         ]
-        for corpus in corpora if MAJORITY in wanted else ():
+        for corpus in corpora if MAJORITY in selected else ():
             known = {clip.id: levels[clip.id] for clip in typical[corpus.name]}
             text = baselines.majority_caption(training[corpus.name], known)
-            corpus.said[MAJORITY] = {clip.id: SystemOutput(text) for clip in corpus.clips}
-        (_run_candidates if tune else _run_arms)(bench, pair, corpora, wanted, progress)
-        found = _curves(bench, pair, corpora, progress) if curves else ()
+            corpus.outputs[MAJORITY] = {clip.id: SystemOutput(text) for clip in corpus.clips}
+        (_run_candidates if tune else _run_systems)(harness, pair, corpora, selected, progress)
+        drawn = _curves(harness, corpora, progress) if curves else ()
     if probe is not None:
         _add_probe(corpora, probe)
     return Result(
-        rows=tuple(row_of(corpus, arm) for corpus in corpora for arm in arms_in_order(corpus)),
+        rows=tuple(
+            row_of(corpus, system) for corpus in corpora for system in systems_in_order(corpus)
+        ),
         differences=tuple(
-            difference_of(corpus, arm)
+            difference_of(corpus, system)
             for corpus in corpora
-            for arm in arms_in_order(corpus)
-            if arm in COMPARED
+            for system in systems_in_order(corpus)
+            if system in COMPARED
         ),
         auroc=auroc(
-            [u for corpus in corpora if corpus.where == "home" for u in corpus.uncertainties()],
-            [u for corpus in corpora if corpus.where != "home" for u in corpus.uncertainties()],
+            [u for run in corpora if run.domain == "in-domain" for u in run.uncertainties()],
+            [u for run in corpora if run.domain != "in-domain" for u in run.uncertainties()],
         ),
-        signatures=signatures(len(corpora[0].wanted[0])),
+        signatures=signatures(len(corpora[0].references[0])),
         confusions={
-            corpus.name: {arm: corpus.confusion(arm) for arm in ALWAYS} for corpus in corpora
+            corpus.name: {system: corpus.confusion(system) for system in ALWAYS}
+            for corpus in corpora
         },
-        curves=found,
+        curves=drawn,
         unlabelled=Counter(clip.corpus for clip in of_split if clip.emotion is None),
     )
 
 
-# -- which clips and arms
+# -- which clips and systems
 
 
-def _wanted(arms: Collection[str] | None, *, several: bool) -> set[str]:
-    unknown = sorted(set(arms or ()) - set(ARMS))
+def _selected(systems: Collection[str] | None, *, several: bool) -> set[str]:
+    unknown = sorted(set(systems or ()) - set(SYSTEMS))
     if unknown:
-        raise EvaluationError(f"no arm {unknown[0]!r}; there are: {'; '.join(ARMS)}")
-    wanted = {*(ARMS if arms is None else arms), *ALWAYS}
-    return wanted if several else wanted - set(EVERYWHERE)  # the same as matched to one corpus
+        raise EvaluationError(f"no system {unknown[0]!r}; there are: {'; '.join(SYSTEMS)}")
+    selected = {*(SYSTEMS if systems is None else systems), *ALWAYS}
+    return selected if several else selected - set(EVERYWHERE)  # equal to one rate per corpus
 
 
 def limited(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
-    """Of each speaker ``limit`` clips to score and those before that acquaint the device; nothing
-    of speakers who have no more than the latter."""
+    """Return ``limit`` clips of each speaker to score, and the clips of their enrolment; none of a
+    speaker who has no more than the enrolment takes."""
     speakers = dict.fromkeys((clip.corpus, clip.speaker) for clip in clips)
-    kept: set[str] = set()
+    selected: set[str] = set()
     for corpus, speaker in speakers:
         own = [clip for clip in clips if (clip.corpus, clip.speaker) == (corpus, speaker)]
         if len(own) > MIN_ENROLMENT:
             count = len(own) if limit is None else limit + MIN_ENROLMENT
-            kept |= {clip.id for clip in baselines.sample(own, count, salt=speaker)}
-    return [clip for clip in clips if clip.id in kept]
+            selected |= {clip.id for clip in baselines.sample(own, count, salt=speaker)}
+    return [clip for clip in clips if clip.id in selected]
 
 
 def _training(clips: Sequence[Clip], corpus: str) -> list[Clip]:
-    """The corpus' training clips; those of all corpora for one that nothing was trained on."""
+    """Return the corpus' training clips, or all training clips if it has none."""
     training = [clip for clip in clips if clip.split == "train"]
     return [clip for clip in training if clip.corpus == corpus] or training
 
@@ -170,8 +176,8 @@ def _training(clips: Sequence[Clip], corpus: str) -> list[Clip]:
 def _levels(
     clips: Sequence[Clip], norms: Norms, cache: Path, progress: Progress
 ) -> dict[str, Levels]:
-    """Levels by clip id. A population without norms, as of a corpus that nothing was trained on,
-    is measured against itself."""
+    """Return the levels by clip id. A population without norms, such as an unseen corpus, is
+    measured against itself."""
     measures = measure_all(clips, cache, lambda done, of: progress("measuring", done, of, ""))
     norms = _completed(norms, clips, measures)
     return {clip.id: norms.levels(clip, measures[clip.id]) for clip in clips}
@@ -185,82 +191,84 @@ def _completed(norms: Norms, clips: Sequence[Clip], measures: dict[str, Measures
 # -- running
 
 
-def _ugsd(bench: EvaluationHarness) -> System:
-    return System(UGSD, lambda: UncertaintyPolicy(bench.rejection_predictor.threshold))
+def _ugsd(harness: EvaluationHarness) -> System:
+    return System(UGSD, lambda: UncertaintyPolicy(harness.rejection_predictor.threshold))
 
 
-def _run_arms(
-    bench: EvaluationHarness,
+def _run_systems(
+    harness: EvaluationHarness,
     pair: Pair,
     corpora: Sequence[CorpusRun],
-    wanted: set[str],
+    selected: set[str],
     progress: Progress,
 ) -> None:
-    threshold = baselines.entropy_threshold(pair.drafter) if ENTROPY in wanted else None
-    if ENTROPY in wanted and threshold is None:
-        threshold = matched_entropy(bench, [corpus.clips for corpus in corpora], progress)
-    arms = [
+    threshold = baselines.entropy_threshold(pair.drafter) if ENTROPY in selected else None
+    if ENTROPY in selected and threshold is None:
+        threshold = matched_entropy(harness, [corpus.clips for corpus in corpora], progress)
+    systems = [
         System(ALONE, None),
-        _ugsd(bench),
-        baselines.entropy_gate(ENTROPY, threshold or 0.0),
+        _ugsd(harness),
+        baselines.entropy_system(ENTROPY, threshold or 0.0),
         baselines.paper_recipe(RECIPE, baselines.RECIPE),
         baselines.first_token(FIRST),
         System(
             TOKENS,
-            lambda: UncertaintyPolicy(bench.rejection_predictor.threshold, Disclosure.TOKENS),
+            lambda: UncertaintyPolicy(harness.rejection_predictor.threshold, Disclosure.TOKENS),
         ),
         System(ALL, AlwaysEscalate),
     ]
-    _run(bench, corpora, [arm for arm in arms if arm.name in wanted], progress)
-    matched = [name for name in MATCHED if name in wanted]
+    _run(harness, corpora, [system for system in systems if system.name in selected], progress)
+    matched = [name for name in MATCHED if name in selected]
     if matched:
-        reaches = _reaches(bench, corpora, [baselines.FIXED_BLOCK], progress)
-        whole = DisclosureMatch.mean(reaches)
-        stage = Stage(progress, "matched arms", len(matched) * _clips_of(corpora))
-        for corpus, reach in zip(corpora, reaches, strict=True):
+        matches = _matches(harness, corpora, [baselines.FIXED_BLOCK], progress)
+        mean = DisclosureMatch.mean(matches)
+        stage = Stage(progress, "matched systems", len(matched) * _clips_of(corpora))
+        for corpus, match in zip(corpora, matches, strict=True):
             for name in matched:
-                arm = _matched(name, whole if name in EVERYWHERE else reach, len(corpus.clips))
-                corpus.said[name] = bench.run(arm, corpus.clips, stage)
+                system = _matched_system(
+                    name, mean if name in EVERYWHERE else match, len(corpus.clips)
+                )
+                corpus.outputs[name] = harness.run(system, corpus.clips, stage)
 
 
 def _run_candidates(
-    bench: EvaluationHarness,
+    harness: EvaluationHarness,
     pair: Pair,
     corpora: Sequence[CorpusRun],
-    wanted: set[str],
+    selected: set[str],
     progress: Progress,
 ) -> None:
-    """The candidates for the paper's recipe and for the fixed block."""
+    """Run the candidates for the paper's recipe and for the fixed block."""
     recipes = [baselines.paper_recipe(_candidate(RECIPE, name), name) for name in baselines.RECIPES]
-    _run(bench, corpora, [System(ALONE, None), _ugsd(bench), *recipes], progress)
-    reaches = _reaches(bench, corpora, baselines.BLOCKS, progress)
+    _run(harness, corpora, [System(ALONE, None), _ugsd(harness), *recipes], progress)
+    matches = _matches(harness, corpora, baselines.BLOCKS, progress)
     stage = Stage(progress, "fixed blocks", len(baselines.BLOCKS) * _clips_of(corpora))
-    for corpus, reach in zip(corpora, reaches, strict=True):
+    for corpus, match in zip(corpora, matches, strict=True):
         for block in baselines.BLOCKS:
             name = _candidate("fixed block", str(block))
-            arm = baselines.fixed_block(name, block, reach.fixed_rate(block), len(corpus.clips))
-            corpus.said[name] = bench.run(arm, corpus.clips, stage)
+            system = baselines.fixed_block(name, block, match.fixed_rate(block), len(corpus.clips))
+            corpus.outputs[name] = harness.run(system, corpus.clips, stage)
 
 
-def _candidate(arm: str, choice: str) -> str:
-    return f"{arm} ({choice})"
+def _candidate(system: str, choice: str) -> str:
+    return f"{system} ({choice})"
 
 
 def _run(
-    bench: EvaluationHarness,
+    harness: EvaluationHarness,
     corpora: Sequence[CorpusRun],
-    arms: Sequence[System],
+    systems: Sequence[System],
     progress: Progress,
 ) -> None:
-    stage = Stage(progress, "captioning", (len(arms) + 1) * _clips_of(corpora))
+    stage = Stage(progress, "captioning", (len(systems) + 1) * _clips_of(corpora))
     for corpus in corpora:
-        for arm in arms:
-            corpus.said[arm.name] = bench.run(arm, corpus.clips, stage)
-        corpus.said[VERIFIER] = bench.verifier_only(corpus.clips, VERIFIER, stage)
+        for system in systems:
+            corpus.outputs[system.name] = harness.run(system, corpus.clips, stage)
+        corpus.outputs[VERIFIER] = harness.verifier_only(corpus.clips, VERIFIER, stage)
 
 
-def _reaches(
-    bench: EvaluationHarness,
+def _matches(
+    harness: EvaluationHarness,
     corpora: Sequence[CorpusRun],
     blocks: Sequence[int],
     progress: Progress,
@@ -268,16 +276,16 @@ def _reaches(
     clips = sum(min(len(corpus.clips), MATCHING_CLIPS) for corpus in corpora)
     stage = Stage(progress, "matching disclosure", clips * (len(RATES) + len(blocks)))
     return [
-        match_disclosure(bench, corpus.clips, corpus.said[UGSD], blocks, stage)
+        match_disclosure(harness, corpus.clips, corpus.outputs[UGSD], blocks, stage)
         for corpus in corpora
     ]
 
 
-def _matched(name: str, reach: DisclosureMatch, captions: int) -> System:
+def _matched_system(name: str, match: DisclosureMatch, captions: int) -> System:
     if name in (RANDOM, RANDOM_ALL):
-        return random_gate(name, reach.random_rate())
+        return random_system(name, match.random_rate())
     block = baselines.FIXED_BLOCK
-    return baselines.fixed_block(name, block, reach.fixed_rate(block), captions)
+    return baselines.fixed_block(name, block, match.fixed_rate(block), captions)
 
 
 def _clips_of(corpora: Sequence[CorpusRun]) -> int:
@@ -285,11 +293,11 @@ def _clips_of(corpora: Sequence[CorpusRun]) -> int:
 
 
 def _curves(
-    bench: EvaluationHarness, pair: Pair, corpora: Sequence[CorpusRun], progress: Progress
+    harness: EvaluationHarness, corpora: Sequence[CorpusRun], progress: Progress
 ) -> tuple[CorpusCurves, ...]:
     stage = Stage(progress, "curves", curves_total([corpus.clips for corpus in corpora]))
     return tuple(
-        curves_of(bench, corpus.name, corpus.where, corpus.clips, stage) for corpus in corpora
+        curves_of(harness, corpus.name, corpus.domain, corpus.clips, stage) for corpus in corpora
     )
 
 

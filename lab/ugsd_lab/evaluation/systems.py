@@ -1,9 +1,9 @@
-"""One way of decoding, run over clips.
+"""Runs a system over clips.
 
-An arm goes the whole way: the SDK's captioner, the door with its durable ledger, the sealed session
-and the verifier's session, joined in memory so that no network blurs the times. Only listening,
-which costs more than all the rest and is the same for every arm, is done once per clip: its
-measured time is added to the latency of each arm.
+A system is run end to end: the SDK's captioner, the egress with its durable ledger, the sealed
+session and the verifier's session, connected in memory so that times do not include a network. Only
+the audio encoder, which takes more time than all the rest and is the same for every system, runs
+once per clip: its measured time is added to the latency of each system.
 """
 
 from __future__ import annotations
@@ -49,50 +49,50 @@ __all__ = ["EvaluationHarness", "Stage", "System", "SystemOutput", "in_memory"]
 
 _NO_CAPS = BudgetLimits.without_caps()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
-"""A busy machine must not change what an arm says."""
+"""Long deadlines, so that a busy machine does not change a system's captions."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A way of decoding."""
+    """A way of captioning that results compare."""
 
     name: str
     policy: Callable[[], Policy] | None
-    """Makes the policy of one run; ``None`` has no verifier."""
+    """Makes the policy of one run; ``None``: there is no verifier."""
     uncertainty: Uncertainty | None = None
-    """``None`` takes the gate that comes with the drafter."""
+    """``None``: the rejection predictor that comes with the drafter."""
     acceptance: Acceptance = field(default_factory=Typical)
     continuation: Continuation = field(default_factory=Continuation)
 
 
 @dataclass(frozen=True)
 class SystemOutput:
-    """What an arm said of a clip."""
+    """A system's caption of a clip."""
 
     text: str
     total_ms: float = float("nan")
-    """Clip in a file to final caption, listening included."""
+    """Time from the clip in a file to the final caption, the audio encoder included."""
     caption: Caption | None = None
-    """Where it went through the captioner."""
+    """The captioner's result; ``None`` if the captioner was not used."""
     tokens: tuple[int, ...] = ()
-    """Its ids, the end marker included, where it went through the captioner."""
+    """The token ids, the end marker included; empty if the captioner was not used."""
 
 
 class Stage:
-    """Counts towards a known total and tells how far it is."""
+    """Counts up to a known total and reports the progress."""
 
     def __init__(self, progress: Progress, name: str, total: int) -> None:
         self._progress, self._name, self._total = progress, name, total
         self._done = 0
 
     def tick(self, note: str = "") -> None:
-        """One more is done."""
+        """Count one more and report it."""
         self._done += 1
         self._progress(self._name, self._done, self._total, note)
 
 
 def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransport]:
-    """Transports to a verifier's session in this process."""
+    """Return a function that connects to ``verifier`` in this process."""
 
     def connect() -> MemoryTransport:
         session = VerifierSession((key,), verifier)
@@ -109,9 +109,10 @@ def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransp
 
 
 class CachedDrafter(Drafter):
-    """A drafter whose ears have already heard every clip, each speaker's after their earlier ones.
+    """A drafter that has encoded every clip beforehand, with the speaker's profile at that point.
 
-    What it is then given to hear is a :meth:`ticket`: a tenth of a second that names the clip.
+    It is then given a placeholder instead of the clip: a tenth of a second that encodes the clip's
+    number, see :meth:`placeholder_for`.
     """
 
     _LARGEST = 2**20
@@ -131,36 +132,38 @@ class CachedDrafter(Drafter):
         self._drafter.load()
 
     def close(self) -> None:
-        """Stays loaded: the next arm needs it."""
+        """Do nothing: the next system needs the drafter loaded."""
 
     def encode_clips(self, clips: Sequence[Clip], stage: Stage) -> list[Clip]:
-        """Read and encode the clips, and remember what was heard and how long it took. Returns
-        those of which the device was acquainted with the speaker; the others only led to that."""
-        every: list[NDArray[np.float32]] = []
+        """Read and encode the clips and store the embeddings and the time taken.
+
+        Returns the clips whose speaker was enrolled by then; the others only served the enrolment.
+        """
+        embeddings: list[NDArray[np.float32]] = []
         for clip in clips:
             started_s = perf_counter()
             samples = read_clip(clip.path, target_rate=self.info.sample_rate)
-            heard = self._drafter.encode(samples).unnormalised
-            assert heard is not None, "an ONNX drafter always says"  # noqa: S101
+            embedding = self._drafter.encode(samples).unnormalised
+            assert embedding is not None, "an ONNX drafter always returns it"  # noqa: S101
             self._encoding_ms.append(1000 * (perf_counter() - started_s))
-            self._number[clip.id] = len(self._embeddings) + len(every)
-            every.append(heard)
+            self._number[clip.id] = len(self._embeddings) + len(embeddings)
+            embeddings.append(embedding)
             stage.tick()
-        profiles = running_profiles(clips, every)
-        self._embeddings += map(self._drafter.condition, every, profiles)
+        profiles = running_profiles(clips, embeddings)
+        self._embeddings += map(self._drafter.condition, embeddings, profiles)
         pairs = zip(clips, profiles, strict=True)
         return [clip for clip, profile in pairs if profile.count >= MIN_ENROLMENT]
 
     def embedding(self, clip: Clip) -> AudioEmbedding:
-        """What was heard of ``clip``."""
+        """Return the stored embedding of ``clip``."""
         return self._embeddings[self._number[clip.id]]
 
     def encoding_ms(self, clip: Clip) -> float:
-        """How long reading and encoding ``clip`` took."""
+        """Return how long reading and encoding ``clip`` took."""
         return self._encoding_ms[self._number[clip.id]]
 
     def placeholder_for(self, clip: Clip) -> NDArray[np.float32]:
-        """Samples that stand for ``clip``."""
+        """Return samples that stand for ``clip``."""
         samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
         samples[0], samples[1] = (self._number[clip.id] + 1) / self._LARGEST, 1
         return samples
@@ -175,15 +178,15 @@ class CachedDrafter(Drafter):
         return self._session
 
     def last_tokens(self) -> tuple[int, ...]:
-        """All tokens of the caption that was begun last, the end marker included, once it is done:
-        a session then holds what was committed and nothing more."""
+        """Return the tokens of the caption that was started last, the end marker included. Call it
+        when the caption is complete: the session then holds exactly the final tokens."""
         return () if self._session is None else tuple(self._session.tokens)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)
 
     def worded(self, clip: Clip, tokens: Sequence[int]) -> str:
-        """The text of a caption of ``clip``, gender worded as the device hears it."""
+        """Return the text of a caption of ``clip``, with gender worded as on the device."""
         pieces = [self.text(tokens)]
         return "".join(with_gender(pieces, self.embedding(clip).gender, self.info.gendered_phrases))
 
@@ -192,10 +195,10 @@ class CachedDrafter(Drafter):
 
 
 class EvaluationHarness:
-    """A pair of models, loaded once, on which arms are run one after another."""
+    """A pair of models that is loaded once and runs systems one after another."""
 
     def __init__(self, pair: Pair, home: Path) -> None:
-        """``home`` is an empty folder for the ledgers."""
+        """``home`` is an empty folder for the home folders of the runs."""
         drafter, self._scorer = OnnxDrafter(pair.drafter), OnnxScorer(pair.verifier)
         self.drafter = CachedDrafter(drafter)
         self.drafter.load()
@@ -206,7 +209,7 @@ class EvaluationHarness:
         self._homes = (home / str(number) for number in count())
 
     def engine(self, acceptance: Acceptance, continuation: Continuation) -> Verifier:
-        """The verifier under an acceptance rule."""
+        """Return the verifier with an acceptance rule and a continuation."""
         rules = (acceptance, continuation)
         if rules not in self._engines:
             engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuation)
@@ -214,53 +217,55 @@ class EvaluationHarness:
             self._engines[rules] = engine
         return self._engines[rules]
 
-    def run(self, arm: System, clips: Sequence[Clip], stage: Stage) -> dict[str, SystemOutput]:
-        """What the arm says of each clip, by the clip's id."""
+    def run(self, system: System, clips: Sequence[Clip], stage: Stage) -> dict[str, SystemOutput]:
+        """Return the system's output for each clip, by the clip's id."""
         connect = None
-        if arm.policy is not None:
-            connect = in_memory(self.engine(arm.acceptance, arm.continuation), self._key)
+        if system.policy is not None:
+            connect = in_memory(self.engine(system.acceptance, system.continuation), self._key)
         captioner = Captioner(
             self.drafter,
             verifier=connect,
             verifier_key=self._key.public.to_text(),
-            uncertainty=arm.uncertainty or self.rejection_predictor,
-            policy=None if arm.policy is None else arm.policy(),
+            uncertainty=system.uncertainty or self.rejection_predictor,
+            policy=None if system.policy is None else system.policy(),
             config=Settings(
                 home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT, min_enrolment=0
             ),
         )
         rate = self.drafter.info.sample_rate
-        said: dict[str, SystemOutput] = {}
+        outputs: dict[str, SystemOutput] = {}
         with captioner:
             captioner.wait_until_connected()
             for clip in clips:
                 caption = captioner.caption(self.drafter.placeholder_for(clip), rate)
                 own_ms = caption.latency_ms.total - caption.latency_ms.load
                 total_ms = self.drafter.encoding_ms(clip) + own_ms
-                said[clip.id] = SystemOutput(
+                outputs[clip.id] = SystemOutput(
                     caption.text, total_ms, caption, self.drafter.last_tokens()
                 )
-                stage.tick(arm.name)
-        return said
+                stage.tick(system.name)
+        return outputs
 
     def verifier_only(
         self, clips: Sequence[Clip], name: str, stage: Stage
     ) -> dict[str, SystemOutput]:
-        """What the verifier itself says of each clip, decoding greedily from the summary state."""
-        scorer, said = self._scorer, dict[str, SystemOutput]()
+        """Return the verifier's own caption of each clip, decoded greedily from the summary
+        state."""
+        outputs: dict[str, SystemOutput] = {}
         for clip in clips:
             started_s = perf_counter()
             summary = self.drafter.start(self.drafter.embedding(clip)).predict().state
-            tokens = decode_with_verifier(scorer, summary)
+            tokens = decode_with_verifier(self._scorer, summary)
             decoding_ms = 1000 * (perf_counter() - started_s)
             total_ms = self.drafter.encoding_ms(clip) + decoding_ms
-            said[clip.id] = SystemOutput(self.drafter.worded(clip, tokens), total_ms)
+            outputs[clip.id] = SystemOutput(self.drafter.worded(clip, tokens), total_ms)
             stage.tick(name)
-        return said
+        return outputs
 
     def rejected(self, clip: Clip, tokens: Sequence[int]) -> NDArray[np.bool_]:
-        """(T,) which of the tokens of a caption of ``clip`` the verifier rejects, given the summary
-        state as it arrives: its strongest opinion that one state buys."""
+        """Return (T,) whether the verifier rejects each token of a caption of ``clip``, given the
+        summary state as it is received (clipped and quantised): the most that it can know from one
+        state."""
         summary = self.drafter.start(self.drafter.embedding(clip)).predict().state
-        arrived = dequantise(quantise(clipped(summary[None], 1.0), 1.0), len(summary))[0]
-        return rejections(self._scorer, arrived, tokens, Typical())
+        received = dequantise(quantise(clipped(summary[None], 1.0), 1.0), len(summary))[0]
+        return rejections(self._scorer, received, tokens, Typical())

@@ -1,1 +1,1 @@
-"""Hostile frames: what the decoders of both sides do with bytes that an attacker chose."""
+"""Hostile inputs for the decoders of both sides."""

@@ -1,4 +1,4 @@
-"""Hostile reports and exports, as a fleet's page reads them: each must cost its own row at most."""
+"""Hostile reports and exports for a fleet's page: each may fail only its own row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
 from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.cbor import encode_item
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet import Device, merge_rows, verify_device
 from ugsd_privacy.reports.model import (
@@ -27,7 +28,6 @@ from ugsd_privacy.reports.model import (
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes
 
@@ -64,7 +64,7 @@ def _report() -> str:
 
 
 def hostile_report(rng: Random) -> bytes:
-    """A report in JSON of another schema, with numbers at their edges, damaged, or a bomb."""
+    """Return a JSON report that has another schema or extreme numbers, is damaged, or is a bomb."""
     fields = json.loads(_report())
     inner = rng.choice((fields, fields["total"], fields["days"][0], fields["reasons"][0]))
     way = rng.randrange(6)
@@ -83,16 +83,17 @@ def hostile_report(rng: Random) -> bytes:
 
 
 def read_report_of_fleet(data: bytes) -> str:
-    """Read it and put it on a page. Returns the row's outcome."""
+    """Read the report, put it on a page, and return the row's outcome."""
     report = read_report(data)
     rows = [verify_device(Device("hostile", report)), verify_device(Device("silent"))]
-    told = merge_rows(rows).model_dump_json()
-    assert "silent" in told  # noqa: S101
+    page = merge_rows(rows).model_dump_json()
+    assert "silent" in page  # noqa: S101
     return next(row.verification.outcome for row in rows)
 
 
 def hostile_export(rng: Random) -> bytes:
-    """An export whose owner signed what it likes, or a sound one that was damaged."""
+    """Return an export with arbitrary contents that its owner signed, or a sound one that was
+    damaged."""
     wild = rng.random() < 0.6
     leaves: list[list[Any]] = [[rng.randrange(10**4), 1, 3] for _ in range(rng.randint(1, 4))]
     if wild:
@@ -120,7 +121,7 @@ def hostile_export(rng: Random) -> bytes:
 
 
 def read_export(data: bytes) -> str:
-    """Verify it, and put it on a page."""
+    """Verify the export and put it on a page."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.ugsd"
         path.write_bytes(data)

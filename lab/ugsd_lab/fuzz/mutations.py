@@ -1,4 +1,4 @@
-"""Hostile bytes made from sound ones: damaged, written in other ways, or of another schema."""
+"""Makes hostile bytes from sound ones: damaged, encoded in unusual ways, or of another schema."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ __all__ = ["cbor", "changed", "damaged", "spliced", "wild"]
 
 _DEEPEST = 4_000
 _MOST_DOUBLINGS = 23
-"""Seconds, where it goes off: long enough to be found, and to end."""
+"""Limits a successful bomb to some seconds: long enough to be found, and to end."""
 _EDGES = (0, 1, 23, 24, 127, 255, 256, 257, 2**16, 2**20 - 1, 2**20, 2**32, 2**53, 2**63, 2**64 - 1)
 _TAGS = (0, 1, 2, 3, 4, 5, 24, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 55799, 2**32)
 
 
 def damaged(rng: Random, data: bytes, other: bytes) -> bytes:
-    """``data`` with one to three faults of transmission or splicing; ``other`` is spliced in."""
+    """Return ``data`` with one to three faults of transmission or splicing; ``other`` is spliced
+    in."""
     for _ in range(rng.randint(1, 3)):
         at, end = sorted(rng.randint(0, len(data)) for _ in range(2))
         match rng.randrange(8):
@@ -43,7 +44,8 @@ def damaged(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def changed(rng: Random, fields: Mapping[Any, object]) -> dict[Any, object]:
-    """``fields`` of another schema: swapped, lost, foreign, of another type or out of range."""
+    """Return ``fields`` with another schema: swapped, lost, foreign, of another type or out of
+    range."""
     made: dict[Any, object] = dict(fields)
     for _ in range(rng.randint(1, 3)):
         name, second = rng.choice(list(made) or ["kind"]), rng.choice(list(made) or ["kind"])
@@ -60,7 +62,8 @@ def changed(rng: Random, fields: Mapping[Any, object]) -> dict[Any, object]:
 
 
 def cbor(rng: Random, value: object, wildness: float = 0.0) -> bytes:  # noqa: PLR0911  (a type each)
-    """``value`` as CBOR (RFC 8949 §3): canonical, but for each item with chance ``wildness``."""
+    """Encode ``value`` as CBOR (RFC 8949 §3): canonical, except each item with probability
+    ``wildness``."""
     if rng.random() < wildness:
         return wild(rng, value)
     match value:
@@ -84,7 +87,7 @@ def cbor(rng: Random, value: object, wildness: float = 0.0) -> bytes:  # noqa: P
 
 
 def wild(rng: Random, value: object) -> bytes:
-    """``value`` in a way that no message is written in, or something else in its place."""
+    """Encode ``value`` in a way that no message uses, or something else in its place."""
     plain = cbor(rng, value)
     makers: tuple[Callable[[], bytes], ...] = (
         lambda: _longer(rng, plain),
@@ -107,8 +110,8 @@ def wild(rng: Random, value: object) -> bytes:
 
 
 def _bomb(doublings: int) -> bytes:
-    """A map key that is an array of itself twice, by shared references (tags 28 and 29): hashing it
-    takes ``2**doublings`` steps."""
+    """Return a map whose key nests an array of itself twice by shared references (tags 28 and 29):
+    hashing it takes ``2**doublings`` steps."""
     key = b"\xd8\x1c\x81\x01"
     for depth in reversed(range(doublings)):
         key = b"\xd8\x1c\x82" + key + b"\xd8\x1d" + _head(0, depth + 1)
@@ -116,7 +119,8 @@ def _bomb(doublings: int) -> bytes:
 
 
 def _twice(plain: bytes) -> bytes:
-    """A map's items twice, so that its keys are duplicates; another item as an array of two."""
+    """Repeat a map's items, so that its keys are duplicates; turn another item into an array of
+    two."""
     count = plain[0] & 0x1F
     if plain[0] >> 5 == 5 and 0 < count < 12:
         return bytes([0xA0 | 2 * count]) + 2 * plain[1:]
@@ -124,7 +128,7 @@ def _twice(plain: bytes) -> bytes:
 
 
 def _longer(rng: Random, plain: bytes) -> bytes:
-    """The same item under a head that is longer than need be."""
+    """Encode the same item with a longer head than necessary."""
     major, info = plain[0] >> 5, plain[0] & 0x1F
     if info >= 24 or major > 5:
         return plain
@@ -141,7 +145,7 @@ def _indefinite(rng: Random, plain: bytes) -> bytes:
 
 
 def _near(rng: Random, value: object) -> object:
-    """Another value of the same type, at an edge, or one of another type."""
+    """Return another value of the same type, a value at an edge, or one of another type."""
     match value:
         case int() if rng.random() < 0.7:
             return rng.choice((value + 1, value - 1, -value, rng.choice(_EDGES)))
@@ -158,7 +162,7 @@ def _near(rng: Random, value: object) -> object:
 
 
 def _value(rng: Random, depth: int) -> object:  # noqa: PLR0911  (a type each)
-    """Any value that CBOR holds, containers to ``depth``."""
+    """Return any value that CBOR can hold, with containers to ``depth``."""
     match rng.randrange(8 if depth else 6):
         case 0:
             return rng.choice(_EDGES)
@@ -185,7 +189,7 @@ def _head(major: int, argument: int) -> bytes:
 
 
 def _float(value: float) -> bytes:
-    """The shortest form that keeps the value (RFC 8949 §4.2.1)."""
+    """Return the shortest form that preserves the value (RFC 8949 §4.2.1)."""
     for letter, head in (("e", b"\xf9"), ("f", b"\xfa")):
         try:
             short = struct.pack(">" + letter, value)
@@ -197,6 +201,6 @@ def _float(value: float) -> bytes:
 
 
 def spliced(rng: Random, texts: Sequence[str]) -> str:
-    """The lines of several texts, shuffled into one."""
+    """Shuffle the lines of several texts into one."""
     lines = [line for text in texts for line in text.split("\n")]
     return "\n".join(rng.choice(lines) for _ in range(rng.randint(1, 9)))

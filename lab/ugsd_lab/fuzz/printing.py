@@ -1,17 +1,17 @@
-"""A fuzzing run as a table, and as JSON."""
+"""Prints a fuzzing run as a table, or as JSON."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from ugsd_lab.fuzz.run import Fuzzed
+from ugsd_lab.fuzz.run import FuzzResult
 from ugsd_lab.tables import TextTable, print_tables
 
-__all__ = ["as_json", "print_fuzzed"]
+__all__ = ["as_json", "print_result"]
 
 
-def as_json(result: Fuzzed) -> dict[str, object]:
-    """The whole result; bytes in hex."""
+def as_json(result: FuzzResult) -> dict[str, object]:
+    """Return the whole result; bytes in hex."""
     return {
         "seed": result.seed,
         "frames": result.frames,
@@ -31,8 +31,8 @@ def as_json(result: Fuzzed) -> dict[str, object]:
     }
 
 
-def print_fuzzed(result: Fuzzed, console: Console) -> None:
-    """One row per target and outcome, then every finding with its bytes."""
+def print_result(result: FuzzResult, console: Console) -> None:
+    """Print one row per target and outcome, then every finding with its bytes."""
     rows = []
     for name, counter in result.outcomes.items():
         peak, slowest = result.peak_bytes[name] / 1024, 1000 * result.slowest_s[name]
@@ -43,7 +43,7 @@ def print_fuzzed(result: Fuzzed, console: Console) -> None:
     print_tables([TextTable(header, rows)], console)
     console.print(
         f"{result.frames:,} inputs, seed {result.seed}, {result.elapsed_s:,.0f} s; "
-        f"the process took {result.rss_bytes / 2**20:,.0f} MiB at most; "
+        f"peak memory {result.rss_bytes / 2**20:,.0f} MiB; "
         f"{len(result.findings)} findings"
     )
     for finding in result.findings:

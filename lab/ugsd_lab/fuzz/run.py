@@ -1,6 +1,6 @@
-"""Feeds hostile inputs to the readers and counts what they do with them.
+"""Feeds hostile inputs to the readers and counts the outcomes.
 
-A reader may give a value or raise a ``PrivacyError``. Anything else is a finding, and so is an
+A reader may return a value or raise a ``PrivacyError``. Anything else is a finding, and so is an
 input that takes more than ``MAX_S`` of this thread's time, or memory out of proportion to its size.
 """
 
@@ -19,17 +19,18 @@ from ugsd_privacy.errors import PrivacyError
 
 from ugsd_lab.fuzz.targets import TARGETS, Case, Target
 
-__all__ = ["MAX_S", "Finding", "Fuzzed", "fuzz", "max_bytes"]
+__all__ = ["MAX_S", "Finding", "FuzzResult", "fuzz", "max_bytes"]
 
 MAX_S = 1.0
 _BASE_BYTES, _BYTES_PER_BYTE = 256 * 1024, 64
 _RSS_BYTES = 64 * 2**20
-"""Growth of the process by one input that is a finding: what tracemalloc does not see."""
+"""Growth of the process on one input that counts as a finding; tracemalloc does not see all
+memory."""
 _REPORT_EVERY = 1000
 
 
 def max_bytes(size: int) -> int:
-    """Python memory that reading an input of ``size`` bytes may take at its peak."""
+    """Return the largest peak of Python memory allowed for reading an input of ``size`` bytes."""
     return _BASE_BYTES + _BYTES_PER_BYTE * size
 
 
@@ -43,24 +44,24 @@ class Finding:
 
 
 @dataclass
-class Fuzzed:
-    """What a run found."""
+class FuzzResult:
+    """The results of a run."""
 
     seed: int
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
-    """Per target and outcome, how many inputs."""
+    """Number of inputs per target and outcome."""
     peak_bytes: dict[str, int] = field(default_factory=dict)
-    """Per target, the most Python memory that one input took."""
+    """Most Python memory that one input took, per target."""
     slowest_s: dict[str, float] = field(default_factory=dict)
-    """Per target, the most time that one input took."""
+    """Most time that one input took, per target."""
     findings: list[Finding] = field(default_factory=list)
     rss_bytes: int = 0
-    """Most memory that the process ever had."""
+    """Peak memory of the process."""
     elapsed_s: float = 0.0
 
     @property
     def frames(self) -> int:
-        """How many inputs were read."""
+        """Number of inputs read."""
         return sum(counter.total() for counter in self.outcomes.values())
 
 
@@ -71,14 +72,13 @@ def fuzz(
     seed: int = 0,
     targets: Sequence[Target] = TARGETS,
     progress: Callable[[int, int], None] = lambda done, found: None,
-) -> Fuzzed:
-    """Read ``frames`` inputs, or as many as ``seconds`` allow. ``progress`` is told inputs and
-    findings so far.
+) -> FuzzResult:
+    """Read ``frames`` inputs, or as many as ``seconds`` allow. ``progress`` is called with the
+    number of inputs and findings so far.
 
-    The same seed makes the same messages and faults; keys and sealing are of the system's
-    randomness.
+    The same seed makes the same messages and faults; keys and sealing use the system's randomness.
     """
-    result, started_s = Fuzzed(seed), monotonic()
+    result, started_s = FuzzResult(seed), monotonic()
     rngs = {target.name: Random(f"{seed} {target.name}") for target in targets}  # noqa: S311
     turns = [target for target in targets for _ in range(target.weight)]
     tracing = tracemalloc.is_tracing()
@@ -100,7 +100,7 @@ def fuzz(
     return result
 
 
-def _read(result: Fuzzed, name: str, case: Case) -> None:
+def _read(result: FuzzResult, name: str, case: Case) -> None:
     faults = []
     rss_before = _rss_bytes()
     tracemalloc.reset_peak()
@@ -130,6 +130,6 @@ def _read(result: Fuzzed, name: str, case: Case) -> None:
 
 
 def _rss_bytes() -> int:
-    """The process's high-water mark; kilobytes, but on a Mac bytes."""
+    """Return the process's peak memory; the system reports kilobytes, but bytes on a Mac."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

@@ -1,6 +1,6 @@
-"""What is fuzzed: each reader of bytes that somebody else wrote, and how its inputs are made.
+"""Fuzz targets: each reader of bytes that somebody else wrote, and how its inputs are made.
 
-Keys and sealing take the system's randomness; everything else is decided by the generator given.
+Keys and sealing use the system's randomness; everything else depends on the generator given.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from numpy.typing import NDArray
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, open_manifest, sign
 from ugsd_privacy.keys.root import RootKey
 from ugsd_privacy.keys.verifier import VerifierKey
@@ -39,7 +40,6 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
 )
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import leaf_hash, node_hash
 from ugsd_server.session import Close, Reply, VerifierSession, Work
 from ugsd_server.verifier import Cache, VerifierInfo
@@ -66,12 +66,12 @@ _SIZES = (0, 1, 127, 128, 129, 1023, 1024, 4096, 16_640, 16_641, 40_000)
 
 @dataclass(frozen=True)
 class Case:
-    """One input and what reads it."""
+    """One input and its reader."""
 
     data: bytes
-    """The hostile bytes: of a frame sealed with the true key, its plaintext."""
+    """The hostile bytes; for a frame sealed with the true key, its plaintext."""
     read: Callable[[], str]
-    """Reads it, gives the outcome's name, or raises a ``PrivacyError``."""
+    """Reads the input, and returns the outcome's name or raises a ``PrivacyError``."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Target:
     name: str
     case: Callable[[Random], Case]
     weight: int = 1
-    """Share of the cases: less for what costs public-key work."""
+    """Share of the cases; smaller for readers that do public-key work."""
 
 
 def _device_fields(rng: Random) -> dict[str, object]:
@@ -111,7 +111,7 @@ def _server_fields(rng: Random) -> dict[str, object]:
 
 
 def _written(rng: Random, fields: dict[str, object]) -> bytes:
-    """A message of these fields, hostile in one of several ways; now and then a sound one."""
+    """Encode these fields, in one of several hostile ways; sometimes as a sound message."""
     way = rng.randrange(10)
     made = changed(rng, fields) if way in (0, 1, 2, 7) else dict(fields)
     data = cbor(rng, made, (0.0, 0.0, 0.0, 0.05, 0.15, 0.4, 0.8, 0.15, 0.0, 0.0)[way])
@@ -121,7 +121,7 @@ def _written(rng: Random, fields: dict[str, object]) -> bytes:
 
 
 def hostile_answer(rng: Random) -> bytes:
-    """A plaintext that a malicious verifier could seal, of at most ``MAX_MESSAGE_BYTES``."""
+    """Return a plaintext that a malicious verifier could seal, of at most ``MAX_MESSAGE_BYTES``."""
     return _written(rng, _server_fields(rng))[:MAX_MESSAGE_BYTES]
 
 
@@ -230,7 +230,7 @@ def _signed() -> tuple[RootKey, KeyManifest, str]:
 
 
 def _manifest(rng: Random) -> Case:
-    """Texts that nobody signed, and hostile manifests that the true root signed."""
+    """Return an unsigned text, or a hostile manifest that the true root signed."""
     root, manifest, sound = _signed()
     prefix, _, encoded = sound.partition(":")
     raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
@@ -254,7 +254,7 @@ def _manifest(rng: Random) -> Case:
 
 
 def _hello(rng: Random, device: ClientChannel) -> bytes:
-    """A first flight that is damaged, or sealed by a device that offers what is no key."""
+    """Return a first flight that is damaged, or sealed by a device that offers an invalid key."""
     if rng.random() < 0.5:
         return damaged(rng, device.hello(), rng.randbytes(2386))
     offer = rng.randbytes(32) + _OTHER.public.raw
@@ -276,7 +276,7 @@ def _server_handshake(rng: Random) -> Case:
 
 
 def _client_handshake(rng: Random) -> Case:
-    """Answers that are damaged, or sound around a hostile welcome."""
+    """Return an answer that is damaged, or sound around a hostile welcome."""
     device = ClientChannel(_KEY.public)
     welcome = hostile_answer(rng)
     data = ServerChannel(_KEY).receive_hello(device.hello(), welcome)
@@ -381,7 +381,7 @@ class _Session:
 
 
 class _Cache:
-    """Holds nothing but how much it would hold."""
+    """Stores only its length."""
 
     length = nbytes = 0
 
@@ -390,7 +390,7 @@ class _Cache:
 
 
 class _Scorer:
-    """A model that finds every token equally likely."""
+    """A model that gives every token the same probability."""
 
     info = VerifierInfo(
         name="even", licence="none", vocabulary=bytes(32), projection=bytes(32), bos=0, eos=1,
@@ -412,7 +412,7 @@ class _Scorer:
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         if states.shape != (len(tokens), 3) or not np.isfinite(states).all():
-            raise ValueError("what no device may make the engine pass on")
+            raise ValueError("no device may make the engine pass this on")
         cache.crop(cache.length + len(tokens))
         return np.zeros((len(tokens), 12), dtype=np.float32)
 

@@ -1,1 +1,1 @@
-"""Networks, the audio encoder, what is computed with them once, and their export."""
+"""Networks, the audio encoder, precomputed audio embeddings, and export."""

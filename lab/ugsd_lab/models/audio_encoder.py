@@ -30,7 +30,7 @@ HEADS = 8
 MAX_FRAMES = round(WINDOW_S * SAMPLE_RATE) // (2 * HOP)
 """Outputs of the encoder for one window; it has as many positions."""
 ENCODER_LAYERS = 2
-"""Transformer layers kept: deeper ones lose the voice (docs/decisions)."""
+"""Transformer layers used: deeper ones lose the voice (docs/decisions)."""
 EMBEDDING_DIM = 2 * WIDTH
 
 
@@ -94,8 +94,8 @@ class AudioEncoder(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        ears = cls()
-        own = ears.state_dict()
+        encoder = cls()
+        own = encoder.state_dict()
         try:
             state = {k: v.float() for k, v in load_file(weights).items() if k in own}
             positions = "embed_positions.weight"
@@ -104,12 +104,16 @@ class AudioEncoder(nn.Module):
             raise TrainingError(f"{weights} cannot be read as safetensors: {error}") from error
         missing = sorted(set(own) - set(state) - {"mel", "basis"})
         if missing:
-            raise TrainingError(f"{weights} is no encoder of Whisper base: it lacks {missing[0]}")
+            raise TrainingError(
+                f"{weights} does not hold the encoder of Whisper base: it lacks {missing[0]}"
+            )
         try:
-            ears.load_state_dict(own | state)
+            encoder.load_state_dict(own | state)
         except RuntimeError as error:
-            raise TrainingError(f"{weights} is no encoder of Whisper base: {error}") from error
-        return ears.eval()
+            raise TrainingError(
+                f"{weights} does not hold the encoder of Whisper base: {error}"
+            ) from error
+        return encoder.eval()
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """(K, m) samples to (K, 80, m // 160) log-mel, clamped by the loudest of all windows."""

@@ -1,4 +1,4 @@
-"""The projection that states are made by: directions of feeling rather than of words."""
+"""The projection behind states: directions that separate emotions rather than words."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["discriminant"]
 
 Float64 = NDArray[np.float64]
 
-_OTHERWISE = 0.1
-"""What else a speaker's clips differ in counts, beside the feelings that are labelled."""
+_OTHER_SHARE = 0.1
+"""Weight of a speaker's other differences between clips, beside the labelled emotions."""
 _RIDGE = 1.0
 """In units of the mean variance."""
 
@@ -27,30 +27,30 @@ def discriminant(
     *,
     words: float = 1.0,
 ) -> tuple[Float64, Float64]:
-    """Mean (E,) and matrix (E, ``dim``) of a linear discriminant of (N, E) evidence.
+    """Return mean (E,) and matrix (E, ``dim``) of a linear discriminant of (N, E) audio embeddings.
 
-    Of all directions those in which a speaker's feelings differ most, as measured by how much a
-    speaker's clips differ, and by how much, times ``words``, the (N, P, E) parts of one clip do,
-    which have the voice and the feeling in common and the words not. Each is scaled to a variance
-    of one within speakers.
+    It maximises the variance between a speaker's emotions, relative to the variance of a speaker's
+    clips plus ``words`` times the variance of the (N, P, E) parts of one clip, which share the
+    voice and the emotion but not the words. Each direction is scaled to unit variance within
+    speakers.
     """
-    known = embedding.astype(np.float64)
-    mean, scale = known.mean(0), known.std(0) + 1e-6
-    clips = _less_mean((known - mean) / scale, speakers)
+    values = embedding.astype(np.float64)
+    mean, scale = values.mean(0), values.std(0) + 1e-6
+    clips = _less_mean((values - mean) / scale, speakers)
     within = clips.T @ clips / len(clips)
-    felt = clips - _less_mean(clips, list(zip(speakers, emotions, strict=True)))
-    said = ((parts - parts.mean(1, keepdims=True)) / scale).reshape(-1, len(mean))
-    told = felt.T @ felt / len(clips) + _OTHERWISE * within
-    untold = within + words * said.T @ said / len(said)
-    untold += _RIDGE * np.trace(untold) / len(untold) * np.eye(len(untold))
+    emotional = clips - _less_mean(clips, list(zip(speakers, emotions, strict=True)))
+    verbal = ((parts - parts.mean(1, keepdims=True)) / scale).reshape(-1, len(mean))
+    wanted = emotional.T @ emotional / len(clips) + _OTHER_SHARE * within
+    unwanted = within + words * verbal.T @ verbal / len(verbal)
+    unwanted += _RIDGE * np.trace(unwanted) / len(unwanted) * np.eye(len(unwanted))
     size = len(mean)
-    _, directions = eigh(told, untold, subset_by_index=[size - dim, size - 1])
+    _, directions = eigh(wanted, unwanted, subset_by_index=[size - dim, size - 1])
     directions /= np.sqrt(np.einsum("ik,ij,jk->k", directions, within, directions))
     return mean, directions[:, ::-1] / scale[:, None]
 
 
 def _less_mean(values: Float64, groups: Sequence[Hashable]) -> Float64:
-    """(n, E) less the mean of each one's group."""
+    """Subtract from each row of (n, E) the mean of its group."""
     out = values.copy()
     for group in set(groups):
         own = np.array([other == group for other in groups])

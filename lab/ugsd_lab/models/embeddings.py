@@ -1,4 +1,4 @@
-"""Audio embeddings of every clip, as it is and through simulated rooms, devices and codecs."""
+"""Audio embeddings of every clip, as recorded and with simulated rooms, devices and codecs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, of, note)."""
 
 _Job = tuple[Clip, int]
-"""A clip, and the number of its augmented copy; negative ones number its parts."""
-_KEEP_EVERY = 1000
+"""A clip and the number of its augmented copy; negative numbers are its parts."""
+_STORE_EVERY = 1000
 PARTS = 8
-"""Parts that are heard of a clip."""
+"""Number of parts that are embedded per clip."""
 _PART_S = (0.7, 1.4)
-"""How long they are: a word or a few."""
+"""Their length in seconds: a word or a few."""
 
 
 def embed_clips(
     clips: Sequence[Clip], copies: int, whisper: Path, cache: Path, progress: Progress
 ) -> NDArray[np.float32]:
-    """(n, 1 + copies, E) evidence: of each clip as it is, then of its augmented copies.
+    """Return (n, 1 + copies, E) embeddings of each clip and of its augmented copies.
 
-    Only training clips have copies of their own; the others' rows repeat the clip. The copies
-    depend on clip and number alone. Kept in ``cache``; starts where an earlier run stopped.
+    Only training clips have augmented copies; the rows of the others repeat the clip. The copies
+    depend on clip and number alone. Results are cached in ``cache``; an interrupted run resumes.
     """
     known: dict[str, NDArray[np.float32]] = {}
     if cache.exists():
@@ -48,11 +48,13 @@ def embed_clips(
         for clip in clips
         if (copy == 0 or clip.split == "train") and copy_key(clip, copy) not in known
     ]
-    for done, (job, heard) in enumerate(zip(missing, _embedded(missing, whisper), strict=True), 1):
-        known[copy_key(*job)] = heard
-        if done % _KEEP_EVERY == 0 or done == len(missing):
-            _keep(cache, known)
-        progress("listening", done, len(missing), "")
+    for done, (job, embedding) in enumerate(
+        zip(missing, _embedded(missing, whisper), strict=True), 1
+    ):
+        known[copy_key(*job)] = embedding
+        if done % _STORE_EVERY == 0 or done == len(missing):
+            _store(cache, known)
+        progress("encoding clips", done, len(missing), "")
     return np.stack(
         [
             [
@@ -67,22 +69,23 @@ def embed_clips(
 def embed_parts(
     clips: Sequence[Clip], whisper: Path, cache: Path, progress: Progress
 ) -> NDArray[np.float32]:
-    """(n, P, E) evidence of random parts of each clip: the same voice and feeling, other words.
+    """Return (n, P, E) embeddings of random parts of each clip: the same voice and emotion, other
+    words.
 
-    They depend on the clip alone. Kept in ``cache``.
+    They depend on the clip alone and are cached in ``cache``.
     """
     names = [clip.id for clip in clips]
     if cache.exists():
         stored = np.load(cache)
         if stored["names"].tolist() == names:
-            kept: NDArray[np.float32] = stored["evidence"]
-            return kept
+            parts: NDArray[np.float32] = stored["evidence"]
+            return parts
     jobs = [(clip, -number) for clip in clips for number in range(1, PARTS + 1)]
-    heard = []
+    embeddings = []
     for done, embedding in enumerate(_embedded(jobs, whisper), 1):
-        heard.append(embedding)
-        progress("listening to parts", done, len(jobs), "")
-    parts = np.stack(heard).reshape(len(clips), PARTS, -1)
+        embeddings.append(embedding)
+        progress("encoding parts", done, len(jobs), "")
+    parts = np.stack(embeddings).reshape(len(clips), PARTS, -1)
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
     np.savez(temporary, names=np.array(names), evidence=parts)
@@ -91,7 +94,7 @@ def embed_parts(
 
 
 def part_of(clip: Clip, samples: NDArray[np.float32], number: int) -> NDArray[np.float32]:
-    """The clip's part of that number, from 1 on, out of its ``samples`` (n,)."""
+    """Cut part ``number``, from 1 on, out of the clip's ``samples`` (n,)."""
     rng = copy_rng(clip, -number)
     length = min(len(samples), round(SAMPLE_RATE * rng.uniform(*_PART_S)))
     start = int(rng.integers(len(samples) - length + 1))
@@ -99,16 +102,16 @@ def part_of(clip: Clip, samples: NDArray[np.float32], number: int) -> NDArray[np
 
 
 def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
-    """The randomness of a clip's augmented copy."""
+    """Return the random generator of a clip's augmented copy."""
     return np.random.default_rng(list(hashlib.sha256(copy_key(clip, copy).encode()).digest()))
 
 
 def copy_key(clip: Clip, copy: int) -> str:
-    """Names a clip's augmented copy; number 0 is the clip as it is."""
+    """Return the name of a clip's augmented copy; number 0 is the clip itself."""
     return f"{clip.id}#{copy}"
 
 
-def _keep(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
+def _store(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
     np.savez(temporary, keys=np.array(list(known)), evidence=np.stack(list(known.values())))
@@ -116,11 +119,11 @@ def _keep(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
 
 
 _encoder: AudioEncoder
-"""That of a worker process."""
+"""The encoder of a worker process."""
 
 
 def _start_worker(whisper: Path) -> None:
-    global _encoder  # noqa: PLW0603  # what a pool's initializer leaves to its process
+    global _encoder  # noqa: PLW0603  # the only way for a pool's initializer to pass it on
     torch.set_num_threads(1)
     _encoder = AudioEncoder.from_whisper(whisper)
 
@@ -142,6 +145,6 @@ def _work(job: _Job) -> NDArray[np.float32]:
 def _embedded(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:
     if not jobs:
         return
-    AudioEncoder.from_whisper(whisper)  # a bad file is told here, by its name
+    AudioEncoder.from_whisper(whisper)  # raises here, not in a worker, if the file is wrong
     with ProcessPoolExecutor(initializer=_start_worker, initargs=(whisper,)) as pool:
         yield from pool.map(_work, jobs, chunksize=8)

@@ -1,4 +1,4 @@
-"""Export of the starter pair to ONNX: int8-stored drafter, float16-stored verifier, KV caches."""
+"""Exports the starter pair to ONNX: int8-stored drafter, float16-stored verifier, KV caches."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from ugsd_lab.models.networks import (
 __all__ = [
     "AUDIO_ENCODER_FOLDER",
     "OodScore",
+    "export_audio_encoder",
     "export_drafter",
-    "export_ears",
     "export_verifier",
     "list_file",
 ]
 
 OPSET = 17
-_NOVELTY_COMPONENTS = 64
+_COMPONENTS = 64
 
 
 @dataclass(frozen=True)
 class OodScore:
-    """How far evidence lies from the subspace of the drafter's training clips: the norm of what
-    their leading principal components leave over, in units of its root mean square there. About 1
-    at home and larger away."""
+    """The distance of an audio embedding from the subspace of the drafter's training clips: the
+    norm of the residual outside their leading principal components, in units of its root mean
+    square on the training clips. About 1 in-domain and larger out-of-domain."""
 
     mean: NDArray[np.float32]
     """(E,)"""
@@ -57,24 +57,24 @@ class OodScore:
 
     @classmethod
     def fit(cls, embedding: NDArray[np.float32]) -> OodScore:
-        """From the (n, E) evidence of the training clips, n > K."""
+        """Fit to the (n, E) embeddings of the training clips, n > K."""
         mean, scale = embedding.mean(0), embedding.std(0) + 1e-6
         _, _, components = np.linalg.svd((embedding - mean) / scale, full_matrices=False)
-        raw = cls(mean, scale, components[:_NOVELTY_COMPONENTS].T.copy(), 1.0)
+        raw = cls(mean, scale, components[:_COMPONENTS].T.copy(), 1.0)
         return replace(raw, unit=float(np.sqrt((raw(embedding) ** 2).mean())))
 
     def __call__(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, E) to (n,)."""
+        """Map (n, E) embeddings to (n,) scores."""
         z = (embedding - self.mean) / self.scale
-        left: NDArray[np.float32] = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=1)
-        return left / np.float32(self.unit)
+        residual: NDArray[np.float32] = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=1)
+        return residual / np.float32(self.unit)
 
 
 class _ConditioningNetwork(nn.Module):
     def __init__(self, drafter: DrafterDecoder, ood_score: OodScore) -> None:
         super().__init__()
         self.drafter = drafter
-        self.novelty_unit = ood_score.unit
+        self.unit = ood_score.unit
         self.register_buffer("basis", torch.from_numpy(ood_score.basis))
         self.register_buffer("mean", torch.from_numpy(ood_score.mean))
         self.register_buffer("scale", torch.from_numpy(ood_score.scale))
@@ -85,9 +85,9 @@ class _ConditioningNetwork(nn.Module):
         condition, state_base = self.drafter.read(embedding, profile, trust)
         z = (embedding - self.get_buffer("mean")) / self.get_buffer("scale")
         inside = z @ self.get_buffer("basis")
-        left = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
+        residual = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
         femininity = self.drafter.femininity(condition)
-        return condition, state_base, left / self.novelty_unit, femininity
+        return condition, state_base, residual / self.unit, femininity
 
 
 class _Decode(nn.Module):
@@ -125,15 +125,15 @@ def _to_onnx(
         )
 
 
-_KEPT_FLOAT = ("basis", "mel", "projection")
+_FLOAT_NAMES = ("basis", "mel", "projection")
 _SMALL = 1024
 _Stored = tuple[NDArray[Any], NDArray[np.float32] | None]
 
 
 def _to_int8_stored(source: Path, target: Path) -> None:
-    """Weights kept as int8 with a scale per output channel, and turned to float32 when the graph is
+    """Store weights as int8 with a scale per output channel; they become float32 when the graph is
     loaded. Arithmetic in int8 would make a caption depend on the processor and on how many tokens
-    go through in one step; so only the file is small. Analysis matrices stay as they are."""
+    one step processes, so only the file is small. Analysis matrices stay in float32."""
 
     def store(values: NDArray[np.float32], channels: int) -> _Stored:
         across = tuple(i for i in range(values.ndim) if i != channels)
@@ -145,16 +145,16 @@ def _to_int8_stored(source: Path, target: Path) -> None:
 
 
 def _to_float16_stored(source: Path, target: Path) -> None:
-    """Weights kept as float16 and turned to float32 when the graph is loaded: half the file, and
-    scores that do not depend on what else is in a batch."""
+    """Store weights as float16; they become float32 when the graph is loaded. This halves the file,
+    and scores do not depend on what else is in a batch."""
     _restore_at_load(source, target, lambda values, channels: (values.astype(np.float16), None))
 
 
 def _restore_at_load(
     source: Path, target: Path, store: Callable[[NDArray[np.float32], int], _Stored]
 ) -> None:
-    """Replace each large weight by what ``store`` makes of it, its output channels being on the
-    given axis, and the Cast (and Mul) that ONNX Runtime folds back into it on loading."""
+    """Replace each large weight by the result of ``store``, which gets the axis of its output
+    channels, followed by the Cast (and Mul) that ONNX Runtime folds back into it on loading."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -168,7 +168,7 @@ def _restore_at_load(
             tensor.data_type != TensorProto.FLOAT
             or values.ndim < 2
             or values.size < _SMALL
-            or name.rpartition(".")[2] in _KEPT_FLOAT
+            or name.rpartition(".")[2] in _FLOAT_NAMES
         ):
             continue
         small, scale = store(values, values.ndim - 1 if name in multiplied else 0)
@@ -197,28 +197,29 @@ def _describe(folder: Path, files: Sequence[Path], fields: dict[str, Any]) -> No
 
 
 def list_file(folder: Path, name: str) -> None:
-    """Add a file that came later to the hashes in ``model.json``."""
+    """Add the hash of a later file to ``model.json``."""
     description = json.loads((folder / "model.json").read_text())
     description["files"][name] = sha256(folder / name)
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
 def projection_id(drafter: DrafterDecoder) -> str:
-    """SHA-256 of the map from evidence to what states tell of it: a verifier reads only the one it
-    knows. Drafters over the same ears share it, so one verifier serves them all."""
+    """Return the SHA-256 of the map from audio embeddings to the audio part of states. A verifier
+    accepts only the projection that it knows. Drafters with the same audio encoder share it, so one
+    verifier serves them all."""
     digest = hashlib.sha256()
     for name in ("population", "projection", "projected_mean"):
         digest.update(drafter.get_buffer(name).numpy().tobytes())
     return digest.hexdigest()
 
 
-def export_ears(folder: Path, ears: AudioEncoder) -> None:
-    """Write the ears that the drafters beside ``folder`` share."""
+def export_audio_encoder(folder: Path, encoder: AudioEncoder) -> None:
+    """Write the audio encoder that the drafters beside ``folder`` share."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary) / AUDIO_ENCODER_GRAPH
         _to_onnx(
-            ears, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
+            encoder, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
             inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
         )  # fmt: skip
         _to_int8_stored(exact, folder / AUDIO_ENCODER_GRAPH)
@@ -233,18 +234,18 @@ def export_drafter(
     ood_score: OodScore,
     vocabulary: Vocabulary,
 ) -> None:
-    """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads, the ears lying beside it
-    (:func:`export_ears`). The gate comes apart."""
+    """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads; the audio encoder lies
+    beside it (:func:`export_audio_encoder`). The rejection predictor is written separately."""
     folder.mkdir(parents=True, exist_ok=True)
     causal = drafter.causal
     embedding = torch.zeros(1, len(ood_score.mean))
-    unheard = (embedding, torch.zeros_like(embedding), torch.zeros(1))
-    condition, state_base = drafter.read(*unheard)
+    example = (embedding, torch.zeros_like(embedding), torch.zeros(1))
+    condition, state_base = drafter.read(*example)
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary)
         _to_onnx(
-            _ConditioningNetwork(drafter, ood_score), unheard, exact / "reader.onnx",
+            _ConditioningNetwork(drafter, ood_score), example, exact / "reader.onnx",
             inputs=["evidence", "habit", "trust"],
             outputs=["condition", "state_base", "novelty", "femininity"], dynamic={},
         )  # fmt: skip
@@ -261,10 +262,10 @@ def export_drafter(
         for graph in ("reader.onnx", "decoder.onnx"):
             _to_int8_stored(exact / graph, folder / graph)
     (folder / "vocabulary.json").write_bytes(vocabulary.pieces_json)
-    own = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
+    listed = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
     _describe(
         folder,
-        [folder.parent / AUDIO_ENCODER_FOLDER / AUDIO_ENCODER_GRAPH, *own],
+        [folder.parent / AUDIO_ENCODER_FOLDER / AUDIO_ENCODER_GRAPH, *listed],
         {
             "name": name,
             "licence": licence,

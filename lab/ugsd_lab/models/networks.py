@@ -1,7 +1,7 @@
-"""The starter pair's networks: one small causal decoder, read twice.
+"""The starter pair's networks: two uses of one small causal decoder.
 
-The drafter adds what it heard to every position and yields, beside its logits, the states; the
-verifier adds the states that were disclosed, where there are any.
+The drafter adds its conditioning vector to every position and outputs the states beside its logits;
+the verifier adds the states that were disclosed to it, if any.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ __all__ = [
 ]
 
 MAX_TOKENS = 64
-"""Tokens of a caption at most, the end token included."""
+"""The most tokens in a caption, including the end token."""
 AUDIO_DIM, ATTRIBUTE_DIM = 16, 15
-"""What a state is made of: numbers of what the ears heard, and of what the drafter makes of it."""
+"""The two parts of a state: discriminant components of the audio embedding, and predicted
+attributes."""
 STATE_DIM = AUDIO_DIM + ATTRIBUTE_DIM
-_HEARD_NORM, _BELIEF_NORM = 0.8, 0.6
-"""Their norms, at most; together the unit ball."""
+_AUDIO_NORM, _ATTRIBUTE_NORM = 0.8, 0.6
+"""The largest norms of the two parts; together they fill the unit ball."""
 _LOGIT = 16.0
 
 
 class _Block(nn.Module):
-    """Pre-norm causal attention and feed-forward, with a KV cache passed in and out."""
+    """Pre-norm causal attention and feed-forward; the KV cache is passed in and out."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -46,7 +47,8 @@ class _Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, past: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, T, D), past (2, N, H, P, Dh), mask (T, P + T) added to the scores."""
+        """Take x (N, T, D), past (2, N, H, P, Dh), and mask (T, P + T), which is added to the
+        scores."""
         batch, length, width = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (N, H, T, Dh)
@@ -75,8 +77,8 @@ class _Causal(nn.Module):
         return torch.zeros(len(self.blocks), 2, batch, self.heads, 0, self.head_dim)
 
     def forward(self, tokens: Tensor, added: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (N, T), added (N, T or 1, D), past (L, 2, N, H, P, Dh) -> hidden (N, T, D),
-        present."""
+        """Map tokens (N, T), added (N, T or 1, D) and past (L, 2, N, H, P, Dh) to hidden (N, T, D)
+        and present."""
         before, length = past.shape[4], tokens.shape[1]
         at = torch.arange(length, device=tokens.device) + before
         x = self.tokens(tokens) + self.positions(at) + added
@@ -93,69 +95,72 @@ class _Causal(nn.Module):
 
 
 class DrafterDecoder(nn.Module):
-    """Evidence to caption.
+    """Maps an audio embedding to a caption.
 
-    The state of a position has two parts, both of activations that the decoder itself reads there.
-    *Heard* is a linear map of how the clip differs from the speaker's habit, the same for the whole
-    clip and for every drafter over the same ears. *Believed* is a linear map of the position's last
-    hidden vector, trained so that its first numbers are the drafter's scores of the emotions and
-    the others its view of the prosody levels: the same meaning for every drafter. Perceived gender
-    is told apart from both, for the device alone.
+    The state of a position has two parts, both of them activations that the decoder itself uses
+    there. The *audio* part is a linear map of the clip's difference from the speaker profile, the
+    same for the whole clip and for every drafter with the same audio encoder. The *attributes* part
+    is a linear map of the position's last hidden vector, trained so that its first numbers are the
+    drafter's emotion scores and the others its estimates of the prosody levels: they mean the same
+    for every drafter. Perceived gender is separate from both, for the device alone.
     """
 
     def __init__(
         self,
-        evidence_dim: int,
+        embedding_dim: int,
         vocabulary: int,
         *,
         width: int = 128,
         layers: int = 3,
         heads: int = 4,
-        evidence_dropout: float = 0.5,
+        embedding_dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.condition_dim = width
-        self.register_buffer("mean", torch.zeros(evidence_dim))
-        self.register_buffer("scale", torch.ones(evidence_dim))
-        self.register_buffer("population", torch.zeros(evidence_dim))
-        self.register_buffer("projection", torch.zeros(evidence_dim, AUDIO_DIM))
+        self.register_buffer("mean", torch.zeros(embedding_dim))
+        self.register_buffer("scale", torch.ones(embedding_dim))
+        self.register_buffer("population", torch.zeros(embedding_dim))
+        self.register_buffer("projection", torch.zeros(embedding_dim, AUDIO_DIM))
         self.register_buffer("projected_mean", torch.zeros(AUDIO_DIM))
-        self.evidence_dropout = nn.Dropout(evidence_dropout)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.reader = nn.Sequential(
-            nn.Linear(2 * evidence_dim, 256), nn.GELU(), nn.Linear(256, width)
+            nn.Linear(2 * embedding_dim, 256), nn.GELU(), nn.Linear(256, width)
         )
         self.sounds_female = nn.Linear(width, 1)
         self.causal = _Causal(vocabulary, width, layers, heads)
+        # The names of layers and buffers are keys of stored checkpoints.
         self.believes = nn.Linear(width, ATTRIBUTE_DIM, bias=False)
 
     def read(self, embedding: Tensor, profile: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
-        """evidence (N, E), the speaker's habit (N, E) and trust (N,) in [0, 1] -> condition (N, D),
-        heard (N, HEARD_DIM): once per clip."""
+        """Map embeddings (N, E), speaker profiles (N, E) and trust (N,) in [0, 1] to condition (N,
+        D) and audio part (N, AUDIO_DIM), once per clip."""
         own = embedding - trust[:, None] * (profile - self.get_buffer("population"))
         mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
         z = torch.cat([(embedding - mean) / scale, (own - mean) / scale], 1)
-        heard = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
-        heard = heard * (_HEARD_NORM / _norm(heard))
-        return self.reader(self.evidence_dropout(z)), heard
+        audio = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
+        audio = audio * (_AUDIO_NORM / _norm(audio))
+        return self.reader(self.embedding_dropout(z)), audio
 
     def femininity(self, condition: Tensor) -> Tensor:
-        """condition (N, D) -> (N,) log-odds that the voice sounds female."""
+        """Map condition (N, D) to (N,) log-odds that the voice sounds female."""
         return self.sounds_female(condition)[:, 0]  # type: ignore[no-any-return]
 
     def decode(
-        self, tokens: Tensor, condition: Tensor, heard: Tensor, past: Tensor
+        self, tokens: Tensor, condition: Tensor, audio: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens (N, T) and what was read -> logits (N, T, V), states (N, T, B), present."""
+        """Map tokens (N, T) and the results of :meth:`read` to logits (N, T, V), states (N, T, B),
+        present."""
         hidden, present = self.causal(tokens, condition[:, None], past)
-        believed = self.believes(hidden)
-        believed = believed * (_BELIEF_NORM / _norm(believed)).clamp(max=1)
-        heard = heard[:, None].expand(-1, tokens.shape[1], -1)
-        return self.causal.logits(hidden), torch.cat([heard, believed], -1), present
+        attributes = self.believes(hidden)
+        attributes = attributes * (_ATTRIBUTE_NORM / _norm(attributes)).clamp(max=1)
+        audio = audio[:, None].expand(-1, tokens.shape[1], -1)
+        return self.causal.logits(hidden), torch.cat([audio, attributes], -1), present
 
     def forward(
         self, tokens: Tensor, embedding: Tensor, profile: Tensor, trust: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """tokens (N, T) and what :meth:`read` takes -> logits (N, T, V), states (N, T, B)."""
+        """Map tokens (N, T) and the arguments of :meth:`read` to logits (N, T, V) and states (N, T,
+        B)."""
         past = self.causal.empty_past(len(tokens))
         logits, states, _ = self.decode(tokens, *self.read(embedding, profile, trust), past)
         return logits, states
@@ -166,12 +171,12 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def emotion_logits(states: Tensor, emotions: int) -> Tensor:
-    """The drafter's scores of the emotions, (..., emotions), as its states (..., B) tell them."""
+    """Return the drafter's emotion scores (..., emotions) from its states (..., B)."""
     return _LOGIT * states[..., AUDIO_DIM : AUDIO_DIM + emotions]
 
 
 class VerifierModel(nn.Module):
-    """Tokens, and states where they were disclosed, to the next token."""
+    """Maps tokens, and the states that were disclosed, to the next token."""
 
     def __init__(
         self,
@@ -192,7 +197,8 @@ class VerifierModel(nn.Module):
     def forward(
         self, tokens: Tensor, states: Tensor, has_state: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """tokens (N, T), states (N, T, B), has_state (N, T) in {0, 1}, past -> logits, present."""
+        """Map tokens (N, T), states (N, T, B), has_state (N, T) in {0, 1} and past to logits and
+        present."""
         known = has_state[..., None]
         added = known * self.read_state(states) + (1 - known) * self.no_state
         hidden, present = self.causal(tokens, added, past)

@@ -1,4 +1,4 @@
-"""Users' habits, as a device comes to know them from recordings of a corpus' speakers."""
+"""Speaker profiles, as a device would build them from recordings of a corpus' speakers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = [
 ]
 
 MIN_ENROLMENT: int = Settings.model_fields["min_enrolment"].default
-"""How many clips the device hears of a user before a state of theirs may leave."""
+"""How many clips of a user the device needs before it may send a state."""
 
 _UNENROLLED_SHARE = 0.2
-"""Share of a drafter's training examples in which nothing is known of the speaker's habit."""
-_HEARD_BEFORE = (3, 5, 8, 12, 20, 50)
+"""Share of a drafter's training examples without a speaker profile."""
+_PROFILE_CLIPS = (3, 5, 8, 12, 20, 50)
 
 
 def in_recording_order(clips: Sequence[Clip]) -> list[int]:
-    """Indices of ``clips`` speaker by speaker, each speaker's in the order in which a device is
-    imagined to have heard them: a shuffle that depends on the clips' names alone."""
+    """Return indices of ``clips`` speaker by speaker, each speaker's in the order in which a device
+    is assumed to record them: a shuffle that depends on the clips' names alone."""
 
     def key(index: int) -> tuple[str, str, bytes]:
         clip = clips[index]
@@ -42,16 +42,16 @@ def in_recording_order(clips: Sequence[Clip]) -> list[int]:
 
 
 def running_profiles(
-    clips: Sequence[Clip], heard: Sequence[NDArray[np.float32]] | NDArray[np.float32]
+    clips: Sequence[Clip], embeddings: Sequence[NDArray[np.float32]] | NDArray[np.float32]
 ) -> list[SpeakerProfile]:
-    """What a device that hears (n, E) evidence of one user per speaker, in
-    :func:`by_hearing_order`, knows of the user before each clip."""
+    """Return the speaker profile before each clip, for a device with one user per speaker that gets
+    (n, E) embeddings in :func:`in_recording_order`."""
     profiles, last, profile = [EMPTY_PROFILE] * len(clips), None, EMPTY_PROFILE
     for index in in_recording_order(clips):
         speaker = (clips[index].corpus, clips[index].speaker)
         profile = profile if speaker == last else EMPTY_PROFILE
         profiles[index], last = profile, speaker
-        profile = profile.updated(heard[index])
+        profile = profile.updated(embeddings[index])
     return profiles
 
 
@@ -61,11 +61,11 @@ def clip_embedding(drafter: OnnxDrafter, clip: Clip) -> NDArray[np.float32]:
 
 
 class ProfileSampler:
-    """Draws habits for training: averages of some other clips of the same speaker."""
+    """Draws profiles for training: averages of some other clips of the same speaker."""
 
-    def __init__(self, clips: Sequence[Clip], heard: NDArray[np.float32]) -> None:
-        """``heard`` is (n, E): evidence of the clips as they are."""
-        self._heard = heard
+    def __init__(self, clips: Sequence[Clip], embeddings: NDArray[np.float32]) -> None:
+        """``embeddings`` is (n, E), of the clips without augmentation."""
+        self._embeddings = embeddings
         names = [(clip.corpus, clip.speaker) for clip in clips]
         own: dict[tuple[str, str], list[int]] = {}
         for index, name in enumerate(names):
@@ -77,18 +77,18 @@ class ProfileSampler:
         rows: NDArray[np.int64],
         rng: np.random.Generator,
         *,
-        strangers: float = _UNENROLLED_SHARE,
+        unenrolled_share: float = _UNENROLLED_SHARE,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(N, E) habits and (N,) how far to trust them, for the clips of ``rows``; of a share
-        ``strangers`` nothing is known."""
-        profiles = np.zeros((len(rows), self._heard.shape[1]), dtype=np.float32)
+        """Return (N, E) profiles and their (N,) trust for the clips of ``rows``. A share of
+        ``unenrolled_share`` has no profile."""
+        profiles = np.zeros((len(rows), self._embeddings.shape[1]), dtype=np.float32)
         trust = np.zeros(len(rows), dtype=np.float32)
         for place, row in enumerate(rows):
             others = self._others[row][self._others[row] != row]
-            count = min(int(rng.choice(_HEARD_BEFORE)), len(others))
-            if count and rng.random() >= strangers:
+            count = min(int(rng.choice(_PROFILE_CLIPS)), len(others))
+            if count and rng.random() >= unenrolled_share:
                 profile = SpeakerProfile(
-                    count, self._heard[rng.choice(others, count, replace=False)].mean(0)
+                    count, self._embeddings[rng.choice(others, count, replace=False)].mean(0)
                 )
                 profiles[place], trust[place] = profile.mean, profile.weight
         return profiles, trust

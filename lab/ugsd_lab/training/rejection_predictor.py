@@ -1,9 +1,10 @@
-"""Fitting the gate: a calibrated probability that the verifier would reject a drafted token.
+"""Fits the rejection predictor: a calibrated probability that the verifier would reject a drafted
+token.
 
-At home the drafter's own doubt tells; away it is confidently wrong, and only the distance of what
-it heard from what it was trained on can tell. So the gate is fitted on clips from home and on clips
-that are away for the drafter concerned: the drafter of fewer corpora hears speakers of one that it
-lacks. No clip has a part in it of a corpus that no bundled drafter knows.
+In-domain, the drafter's own uncertainty predicts rejection. Out-of-domain it is confidently wrong,
+and only the OOD score helps. So the predictor is fitted on in-domain clips and on clips that are
+out-of-domain for the drafter concerned: the drafter of fewer corpora gets speakers of a corpus that
+it lacks. Clips of a corpus that no bundled drafter knows are not used.
 """
 
 from __future__ import annotations
@@ -38,30 +39,30 @@ __all__ = [
 
 _FEATURES = ("entropy", "log-odds", "log1p(novelty)")
 _CALIBRATION_DRAFTERS = ("starter", "free")
-"""The drafters on whose drafts the weights are fitted."""
+"""The drafters whose drafts the weights are fitted on."""
 IN_DOMAIN_ESCALATION_RATE = 0.3
-"""Share of the calibration speakers' captions of which the threshold escalates a block."""
+"""Share of the calibration speakers' captions that escalate a block at the threshold."""
 
 
 @dataclass(frozen=True)
 class RejectionPredictorFit:
-    """What ``gate.json`` holds."""
+    """The contents of ``gate.json``."""
 
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
     clip: dict[str, float]
-    """Weight and bias of the doubt in a clip as such."""
+    """Weight and bias of the uncertainty about the clip as a whole."""
     threshold: float
     entropy_threshold: float
-    """What the entropy gate needs to escalate as many captions at home: the baseline's."""
+    """The threshold at which the entropy baseline escalates as many in-domain captions."""
     calibration_error: float
-    """Expected calibration error of the tokens' at home, ten bins of equal size."""
+    """Expected calibration error on in-domain tokens, ten bins of equal size."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One drafted caption, judged token by token with only its summary disclosed."""
+    """One drafted caption, verified token by token with only its summary disclosed."""
 
     features: NDArray[np.float64]
     """(T, F)"""
@@ -71,18 +72,18 @@ class Observed:
     """(T,)"""
     log1p_ood_score: float
     emotion_differs: bool
-    """Whether the verifier on its own names another emotion than the draft."""
+    """Whether the verifier by itself names another emotion than the draft."""
 
 
 def observe(
     drafter: OnnxDrafter, scorer: OnnxScorer, clips: Sequence[Clip], progress: Progress
 ) -> list[Observed]:
-    """Draft every clip greedily, as a device that is acquainted with its speaker, and ask the
-    verifier about each token."""
+    """Draft every clip greedily, as a device does for an enrolled speaker, and ask the verifier
+    about each token."""
     out = []
     rule, entropy_of = Typical(), EntropyUncertainty()
-    acquainted = _evidence(drafter, clips)
-    for done, embedding in enumerate(acquainted, 1):
+    embeddings = _enrolled_embeddings(drafter, clips)
+    for done, embedding in enumerate(embeddings, 1):
         session = drafter.start(embedding)
         rows, entropies, summary = [], [], session.predict().state
         while not session.tokens or session.tokens[-1] != drafter.info.eos:
@@ -95,8 +96,8 @@ def observe(
             session.append([int(logits.argmax())])
         tokens = list(session.tokens)
         draft, own = (
-            attributes_named(drafter.text(said), "emotion")
-            for said in (tokens, decode_with_verifier(scorer, summary))
+            attributes_named(drafter.text(some), "emotion")
+            for some in (tokens, decode_with_verifier(scorer, summary))
         )
         out.append(
             Observed(
@@ -107,16 +108,16 @@ def observe(
                 draft != own,
             )
         )
-        progress("calibrating", done, len(acquainted), "")
+        progress("calibrating", done, len(embeddings), "")
     return out
 
 
-def _evidence(drafter: OnnxDrafter, clips: Sequence[Clip]) -> list[AudioEmbedding]:
-    heard = [clip_embedding(drafter, clip) for clip in clips]
-    profiles = running_profiles(clips, heard)
+def _enrolled_embeddings(drafter: OnnxDrafter, clips: Sequence[Clip]) -> list[AudioEmbedding]:
+    embeddings = [clip_embedding(drafter, clip) for clip in clips]
+    profiles = running_profiles(clips, embeddings)
     return [
-        drafter.condition(of_clip, profile)
-        for of_clip, profile in zip(heard, profiles, strict=True)
+        drafter.condition(embedding, profile)
+        for embedding, profile in zip(embeddings, profiles, strict=True)
         if profile.count >= MIN_ENROLMENT
     ]
 
@@ -125,32 +126,36 @@ def fit_rejection_predictors(
     drafters: Path,
     verifier: Path,
     clips: Sequence[Clip],
-    home: Mapping[str, Sequence[str]],
+    corpora_of: Mapping[str, Sequence[str]],
     progress: Progress,
 ) -> dict[str, RejectionPredictorFit]:
-    """A gate for each drafter of ``home`` (name below ``drafters`` -> its own corpora).
+    """Fit a rejection predictor for each drafter of ``corpora_of`` (name below ``drafters`` -> its
+    own corpora).
 
-    Logistic regressions over the drafts of the calibrators, home and away weighing the same: of the
-    tokens that the verifier rejects, and of the clips in which it hears another feeling. A
-    threshold for each drafter, from ``clips`` of its own corpora alone.
+    Two logistic regressions over the drafts of the calibration drafters, with in-domain and
+    out-of-domain weighted equally: one for the tokens that the verifier rejects, one for the clips
+    in which it finds another emotion. Each drafter has its own threshold, from ``clips`` of its own
+    corpora alone.
     """
     scorer = OnnxScorer(verifier)
     scorer.load()
     seen: dict[tuple[str, bool], list[Observed]] = {}
-    known = {corpus for name in _CALIBRATION_DRAFTERS for corpus in home[name]}
-    for name, own in home.items():
+    known = {corpus for name in _CALIBRATION_DRAFTERS for corpus in corpora_of[name]}
+    for name, own in corpora_of.items():
         drafter = OnnxDrafter(drafters / name)
         drafter.load()
-        at_home = [clip for clip in clips if clip.corpus in own]
-        away = [clip for clip in clips if clip.corpus in known.difference(own)]
-        seen[name, True] = observe(drafter, scorer, at_home, progress)
+        in_domain = [clip for clip in clips if clip.corpus in own]
+        out_of_domain = [clip for clip in clips if clip.corpus in known.difference(own)]
+        seen[name, True] = observe(drafter, scorer, in_domain, progress)
         seen[name, False] = (
-            observe(drafter, scorer, away, progress) if name in _CALIBRATION_DRAFTERS else []
+            observe(drafter, scorer, out_of_domain, progress)
+            if name in _CALIBRATION_DRAFTERS
+            else []
         )
         drafter.close()
     pools = [
-        [o for name in _CALIBRATION_DRAFTERS for o in seen[name, at_home]]
-        for at_home in (True, False)
+        [o for name in _CALIBRATION_DRAFTERS for o in seen[name, in_domain]]
+        for in_domain in (True, False)
     ]
     weights, bias = fit_logistic(
         [np.concatenate([o.features for o in pool]) for pool in pools],
@@ -164,30 +169,30 @@ def fit_rejection_predictors(
     clip = {"weight": float(clip_weights[0]), "bias": clip_bias}
 
     def doubt(o: Observed) -> NDArray[np.float64]:
-        of_clip = clip["weight"] * o.log1p_ood_score + clip["bias"]
-        return _sigmoid(np.maximum(o.features @ weights + bias, of_clip))
+        clip_doubt = clip["weight"] * o.log1p_ood_score + clip["bias"]
+        return _sigmoid(np.maximum(o.features @ weights + bias, clip_doubt))
 
-    def gate(mine: Sequence[Observed]) -> RejectionPredictorFit:
-        chance = [_sigmoid(o.features @ weights + bias) for o in mine]
+    def fit(observed: Sequence[Observed]) -> RejectionPredictorFit:
+        chance = [_sigmoid(o.features @ weights + bias) for o in observed]
         return RejectionPredictorFit(
             features=_FEATURES,
             weights=tuple(float(w) for w in weights),
             bias=bias,
             clip=clip,
-            threshold=_threshold([doubt(o) for o in mine]),
-            entropy_threshold=_threshold([o.entropy for o in mine]),
+            threshold=_threshold([doubt(o) for o in observed]),
+            entropy_threshold=_threshold([o.entropy for o in observed]),
             calibration_error=expected_calibration_error(
-                np.concatenate(chance), np.concatenate([o.rejected for o in mine])
+                np.concatenate(chance), np.concatenate([o.rejected for o in observed])
             ),
         )
 
-    return {name: gate(seen[name, True]) for name in home}
+    return {name: fit(seen[name, True]) for name in corpora_of}
 
 
 def expected_calibration_error(
     chance: NDArray[np.float64], happened: NDArray[np.bool_], bins: int = 10
 ) -> float:
-    """Mean distance of predicted and observed frequency over bins of equal size."""
+    """Return the mean distance of predicted and observed frequency over bins of equal size."""
     order = np.array_split(np.argsort(chance), bins)
     gaps = [len(i) * abs(chance[i].mean() - happened[i].mean()) for i in order if len(i)]
     return float(sum(gaps) / len(chance))
@@ -200,7 +205,7 @@ def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
 def fit_logistic(
     pools: Sequence[NDArray[np.float64]], happened: Sequence[NDArray[np.bool_]]
 ) -> tuple[NDArray[np.float64], float]:
-    """Weights and bias of a logistic regression over (n, F) pools that weigh the same whatever
+    """Return weights and bias of a logistic regression over (n, F) pools, weighted equally whatever
     their sizes, by L-BFGS with a weak ridge."""
     x, y = np.concatenate(pools), np.concatenate(happened)
     share = np.concatenate([np.full(len(pool), 1 / len(pool)) for pool in pools])
@@ -227,7 +232,8 @@ def fit_logistic(
 
 
 def _threshold(captions: Sequence[NDArray[np.float64]]) -> float:
-    """What the least sure tokens of ``IN_DOMAIN_ESCALATION_RATE`` of the captions reach."""
+    """Return the uncertainty that ``IN_DOMAIN_ESCALATION_RATE`` of the captions reach in some
+    token."""
     return float(
         np.quantile([caption.max() for caption in captions], 1 - IN_DOMAIN_ESCALATION_RATE)
     )

@@ -1,4 +1,4 @@
-"""``ugsd-lab train``: the bundled models, from recordings to the files that the packages carry."""
+"""``ugsd-lab train``: makes the bundled models, from recordings to the packages' files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ugsd_lab.models.audio_encoder import AudioEncoder
 from ugsd_lab.models.embeddings import Progress, embed_clips, embed_parts
 from ugsd_lab.models.export import (
     OodScore,
+    export_audio_encoder,
     export_drafter,
-    export_ears,
     export_verifier,
     list_file,
 )
@@ -55,7 +55,7 @@ VERIFIER_FOLDER = "verifier"
 
 
 def load_norms() -> Norms:
-    """The prosody norms that the bundled models were trained with."""
+    """Return the prosody norms that the bundled models were trained with."""
     text = files("ugsd_lab.data").joinpath(NORMS_FILE).read_text("utf-8")
     return Norms({key: (low, high) for key, (low, high) in json.loads(text).items()})
 
@@ -69,17 +69,20 @@ def train_starter_pair(
     *,
     ceiling: bool = False,
 ) -> list[Path]:
-    """Train, calibrate and export the drafters and their verifier; returns their folders below
-    ``work``, where the drafters also share a folder ``ears``.
+    """Train, calibrate and export the drafters and their verifier; return their folders below
+    ``work``, in which the drafters also share a folder ``ears``, the audio encoder.
 
-    Every stage keeps its result in ``work`` and is skipped or resumed when run again with the same
-    recipe. Raises :class:`TrainingError` where a corpus is missing or the recipe has changed.
+    Every stage stores its result in ``work`` and is skipped or resumed when it runs again with the
+    same recipe. Raises :class:`TrainingError` if a corpus is missing or the recipe has changed.
     """
     torch.set_num_threads(1)  # small products: more threads are slower
     clips = [clip for clip in load_corpora(data) if clip.corpus in CORPORA]
     missing = set(CORPORA) - {clip.corpus for clip in clips}
     if missing:
-        raise TrainingError(f"the starter pair needs {', '.join(sorted(missing))} in {data}")
+        raise TrainingError(
+            f"the starter pair needs the corpora {', '.join(sorted(missing))} in {data}: copy them "
+            "there"
+        )
     work.mkdir(parents=True, exist_ok=True)
     _same_recipe(work / "recipe.json", recipe)
 
@@ -88,8 +91,8 @@ def train_starter_pair(
     )
     norms = Norms.fit(clips, measures)
     (work / NORMS_FILE).write_text(json.dumps(norms.borders, indent=1, sort_keys=True) + "\n")
-    heard = embed_clips(clips, recipe.copies, whisper, work / "heard.npz", progress)
-    corpus = Corpus(clips, heard, measures, norms)
+    embeddings = embed_clips(clips, recipe.copies, whisper, work / "heard.npz", progress)
+    corpus = Corpus(clips, embeddings, measures, norms)
     vocabulary = _vocabulary(work / "tokenizer.json", clips, corpus)
     projected = corpus.rows(PROJECTED, "train")
     parts = embed_parts([clips[i] for i in projected], whisper, work / "parts.npz", progress)
@@ -104,27 +107,27 @@ def train_starter_pair(
         )
         for name in wanted
     }  # fmt: skip
-    read = [name for name in DRAFTERS if name != CEILING]
+    bundled = [name for name in DRAFTERS if name != CEILING]
     drafts = {
         name: draft_all(
             drafters[name], corpus, CORPORA, vocabulary, seed=recipe.seed,
             cache=work / f"{name}-drafts.json", progress=progress,
         )
-        for name in read
+        for name in bundled
     }  # fmt: skip
     torch.set_num_threads(_VERIFIER_THREADS)  # a fixed number, since it changes the sums
     verifier = train_verifier(
-        corpus, CORPORA, vocabulary, [(drafters[name], drafts[name]) for name in read],
+        corpus, CORPORA, vocabulary, [(drafters[name], drafts[name]) for name in bundled],
         steps=recipe.verifier_steps, seed=recipe.seed, checkpoint=work / "verifier.pt",
         progress=progress,
     )  # fmt: skip
 
-    export_ears(work / AUDIO_ENCODER_FOLDER, AudioEncoder.from_whisper(whisper))
+    export_audio_encoder(work / AUDIO_ENCODER_FOLDER, AudioEncoder.from_whisper(whisper))
     for name, drafter in drafters.items():
-        home = corpus.evidence[corpus.rows(DRAFTERS[name].corpora, "train")]
+        in_domain = corpus.clean_embeddings[corpus.rows(DRAFTERS[name].corpora, "train")]
         export_drafter(
             work / name, name=name, licence=DRAFTERS[name].licence, drafter=drafter,
-            ood_score=OodScore.fit(home), vocabulary=vocabulary,
+            ood_score=OodScore.fit(in_domain), vocabulary=vocabulary,
         )  # fmt: skip
     export_verifier(
         work / VERIFIER_FOLDER, name="starter", licence=SHARE_ALIKE, verifier=verifier,
@@ -152,11 +155,11 @@ def _calibrate(
     work: Path, clips: list[Clip], drafters: Mapping[str, DrafterDecoder], progress: Progress
 ) -> None:
     held_out = [clip for clip in clips if clip.split == "calibration"]
-    home = {name: DRAFTERS[name].corpora for name in drafters}
-    gates = fit_rejection_predictors(work, work / VERIFIER_FOLDER, held_out, home, progress)
-    for name, gate in gates.items():
+    in_domain = {name: DRAFTERS[name].corpora for name in drafters}
+    fits = fit_rejection_predictors(work, work / VERIFIER_FOLDER, held_out, in_domain, progress)
+    for name, fit in fits.items():
         path = work / name / "gate.json"
-        path.write_text(json.dumps({"format": 1, **asdict(gate)}, indent=1) + "\n")
+        path.write_text(json.dumps({"format": 1, **asdict(fit)}, indent=1) + "\n")
         list_file(work / name, path.name)
 
 
@@ -164,7 +167,7 @@ def _same_recipe(path: Path, recipe: Recipe) -> None:
     wanted = json.dumps(asdict(recipe))
     if path.exists() and path.read_text() != wanted:
         raise TrainingError(
-            f"{path.parent} holds a training with {path.read_text()}; name another --work, or "
+            f"{path.parent} holds a training run with {path.read_text()}; name another --work, or "
             "delete it to start again"
         )
     path.write_text(wanted)

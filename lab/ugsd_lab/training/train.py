@@ -1,4 +1,5 @@
-"""Training of the drafters and their verifier: seeded, resumable, from evidence to checkpoints."""
+"""Trains the drafters and their verifier: seeded, resumable, from audio embeddings to
+checkpoints."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ __all__ = [
 CHECKPOINT_EVERY = 200
 BATCH = 48
 _DRAFTED_AT_ONCE = 256
-_AS_IT_IS = 1 / 3
-"""Share of a batch that is clips as they are, beside those drawn evenly from clip and copies."""
+_CLEAN_SHARE = 1 / 3
+"""Share of a batch without augmentation, beside the rows drawn evenly from clip and copies."""
 _LEVELS = ("low", "mid", "high")
 
 
@@ -48,18 +49,18 @@ class Corpus:
     """Clips with everything that training reads of them, row by row."""
 
     clips: Sequence[Clip]
-    heard: NDArray[np.float32]
-    """(n, 1 + copies, E): the evidence of each clip and of its augmented copies."""
+    embeddings: NDArray[np.float32]
+    """(n, 1 + copies, E): the audio embeddings of each clip and of its augmented copies."""
     measures: dict[str, Measures]
     norms: Norms
 
     @property
-    def evidence(self) -> NDArray[np.float32]:
-        """(n, E), of the clips as they are."""
-        return self.heard[:, 0]
+    def clean_embeddings(self) -> NDArray[np.float32]:
+        """(n, E), of the clips without augmentation."""
+        return self.embeddings[:, 0]
 
-    def facts(self, row: int, copy: int = 0) -> AttributeLabels:
-        """What is true of a clip, or of its copy: one played faster is higher, too."""
+    def labels(self, row: int, copy: int = 0) -> AttributeLabels:
+        """Return the labels of a clip, or of its copy: one played faster is also higher."""
         clip = self.clips[row]
         measures = self.measures[clip.id]
         if copy and clip.split == "train":
@@ -75,27 +76,28 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Projection:
-    """The *heard* part of states: evidence to HEARD_DIM numbers.
+    """The *audio* part of states: a linear discriminant from audio embeddings to AUDIO_DIM numbers.
 
-    A linear discriminant. Of all directions those in which a speaker's feelings differ most, as
-    measured by how much the parts of one clip differ, which have the voice and the feeling in
-    common and the words not: so that a state tells of the feeling rather than of what was said. Who
-    speaks is taken out of the evidence before, by the speaker's habit.
+    It keeps the directions in which a speaker's emotions differ most relative to the parts of one
+    clip, which share the voice and the emotion but not the words, so that a state describes the
+    emotion rather than the words. The speaker profile is subtracted from the embedding before.
     """
 
     matrix: NDArray[np.float32]
-    """(E, HEARD_DIM)"""
+    """(E, AUDIO_DIM)"""
     mean: NDArray[np.float32]
-    """(HEARD_DIM,), subtracted afterwards."""
+    """(AUDIO_DIM,), subtracted afterwards."""
     population: NDArray[np.float32]
-    """(E,) the average evidence: where a voice lies whose habit is not known."""
+    """(E,) the average embedding, used for a speaker without a profile."""
 
     @classmethod
     def fit(cls, corpus: Corpus, rows: NDArray[np.int64], parts: NDArray[np.float32]) -> Projection:
-        """From the clips of ``rows`` (N,), and from (N, P, E) evidence of their parts."""
+        """Fit to the clips of ``rows`` (N,) and the (N, P, E) embeddings of their parts."""
         speakers = [(corpus.clips[i].corpus, corpus.clips[i].speaker) for i in rows]
         emotions = [corpus.clips[i].emotion for i in rows]
-        mean, matrix = discriminant(corpus.evidence[rows], speakers, emotions, parts, AUDIO_DIM)
+        mean, matrix = discriminant(
+            corpus.clean_embeddings[rows], speakers, emotions, parts, AUDIO_DIM
+        )
         return cls(
             matrix.astype(np.float32),
             (mean @ matrix).astype(np.float32),
@@ -105,23 +107,25 @@ class Projection:
 
 @dataclass(frozen=True)
 class _Labels:
-    """What heads are asked for, by clip and copy."""
+    """The targets of the heads, by clip and copy."""
 
     emotion: Tensor
     """(n,)"""
     levels: Tensor
     """(n, 1 + copies, 6): prosody levels, each 0, 1 or 2."""
     female: Tensor
-    """(n,) 1.0, 0.0, or NaN where the corpus does not say."""
+    """(n,) 1.0, 0.0, or NaN if the corpus does not give it."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> _Labels:
         def levels(row: int, copy: int) -> list[int]:
-            return [_LEVELS.index(level) for level in vars(corpus.facts(row, copy).levels).values()]
+            return [
+                _LEVELS.index(level) for level in vars(corpus.labels(row, copy).levels).values()
+            ]
 
-        rows, copies = range(len(corpus.clips)), range(corpus.heard.shape[1])
+        rows, copies = range(len(corpus.clips)), range(corpus.embeddings.shape[1])
         return cls(
-            torch.tensor([EMOTIONS.index(corpus.facts(row).emotion) for row in rows]),
+            torch.tensor([EMOTIONS.index(corpus.labels(row).emotion) for row in rows]),
             torch.tensor([[levels(row, copy) for copy in copies] for row in rows]),
             torch.tensor(
                 [{"female": 1.0, "male": 0.0, None: math.nan}[c.gender] for c in corpus.clips]
@@ -136,7 +140,7 @@ class _Batch:
     inputs: Tensor
     """(N, T) tokens, padded."""
     targets: Tensor
-    """(N, T) what follows each; PAD where nothing is to be learnt."""
+    """(N, T) the next tokens; PAD where nothing is learnt."""
 
 
 def _padded(tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -145,7 +149,7 @@ def _padded(tokens: Sequence[Sequence[int]]) -> Tensor:
 
 
 class _Sampler:
-    """Batches drawn evenly over corpora; the batch of a step depends on seed and step alone."""
+    """Batches drawn evenly over corpora; a batch depends on seed and step alone."""
 
     def __init__(
         self,
@@ -163,11 +167,11 @@ class _Sampler:
         self._weights = weights / weights.sum()
 
     def batch(self, step: int, size: int) -> tuple[_Batch, NDArray[np.int64]]:
-        """A batch, and for each row the drafter whose draft it is about."""
+        """Return a batch, and for each row the number of the drafter whose draft it uses."""
         choice = np.random.default_rng((self._seed, step))
         rows = choice.choice(self._rows, size, p=self._weights)
-        copies = choice.integers(self._corpus.heard.shape[1], size=size)
-        copies[choice.random(size) < _AS_IT_IS] = 0
+        copies = choice.integers(self._corpus.embeddings.shape[1], size=size)
+        copies[choice.random(size) < _CLEAN_SHARE] = 0
         drafter = choice.integers(max(1, len(self._drafts)), size=size)
         rng = random.Random(int(choice.integers(2**62)))  # noqa: S311
         examples = [
@@ -181,24 +185,24 @@ class _Sampler:
     def _example(
         self, row: int, copy: int, drafter: int, rng: random.Random
     ) -> tuple[list[int], int]:
-        """A caption's tokens, and how many of them are given and not to be learnt.
+        """Return a caption's tokens, and how many of them are given and not learnt.
 
-        Half of those for a verifier are drafts put right, so that it learns to keep what a draft
-        has right in the draft's own words; and of these a third are put right only from some point
-        on, so that it learns to go on truthfully after a mistake that was committed.
+        Half of a verifier's examples are corrected drafts, so that it learns to keep what is right
+        in the draft's own words. A third of these are corrected only from some point on, so that it
+        learns to continue truthfully after a mistake that was committed.
         """
-        facts = self._corpus.facts(row, copy)
+        labels = self._corpus.labels(row, copy)
         if self._drafts and rng.random() >= 0.5:
             pieces = corrected(
-                self._drafts[drafter][copy_key(self._corpus.clips[row], copy)], facts, rng
+                self._drafts[drafter][copy_key(self._corpus.clips[row], copy)], labels, rng
             )
             cut = rng.randrange(len(pieces)) if rng.random() < 1 / 3 else 0
             before = "".join(draft for draft, _ in pieces[:cut])
             whole = before + "".join(right for _, right in pieces[cut:])
             tokens, given = self._vocabulary.encode_from(whole, len(before))
-            if len(tokens) < MAX_TOKENS:  # else a draft that came to no end
+            if len(tokens) < MAX_TOKENS:  # else the draft had no end token
                 return tokens, given
-        return self._vocabulary.encode(caption(facts, rng, gender=False)), 0
+        return self._vocabulary.encode(caption(labels, rng, gender=False)), 0
 
 
 def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -216,7 +220,7 @@ def _fit(
     checkpoint: Path,
     progress: Progress,
 ) -> None:
-    """AdamW under a one-cycle schedule, from the last checkpoint if there is one."""
+    """Train with AdamW under a one-cycle schedule, from the last checkpoint if there is one."""
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=learning_rate, weight_decay=0.01, fused=True
     )
@@ -253,7 +257,8 @@ def _fit(
 
 
 class _Heads(nn.Module):
-    """Asks a vector for all that a caption states; a loss for training, then dropped."""
+    """Predicts all that a caption states from a vector; it serves as a training loss and is then
+    dropped."""
 
     def __init__(self, width: int, levels: int) -> None:
         super().__init__()
@@ -261,36 +266,36 @@ class _Heads(nn.Module):
         self.levels = nn.Linear(width, len(_LEVELS) * levels)
 
     def forward(self, x: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-        """x (N, D), emotion (N,), levels (N, 6) -> loss."""
+        """Map x (N, D), emotion (N,) and levels (N, 6) to a loss."""
         by_level = self.levels(x).view(len(x), len(_LEVELS), -1)
         emotion_loss = functional.cross_entropy(self.emotion(x), emotion, label_smoothing=0.1)
         return emotion_loss + 0.3 * functional.cross_entropy(by_level, levels)
 
 
 _LEVEL_UNIT = 0.12
-"""What a state's number says for a high level; its negative says a low one."""
+"""The value of a state's number for a high level; its negative means a low one."""
 
 
-def _belief_loss(states: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
-    """states (M, B), emotion (M,), levels (M, 6) -> loss of what the states say of both."""
+def _attribute_loss(states: Tensor, emotion: Tensor, levels: Tensor) -> Tensor:
+    """Map states (M, B), emotion (M,) and levels (M, 6) to the loss of the predicted attributes."""
     scores = emotion_logits(states, len(EMOTIONS))
-    told = states[:, AUDIO_DIM + len(EMOTIONS) :]
-    error = functional.mse_loss(told / _LEVEL_UNIT, levels - 1.0)
+    levels_part = states[:, AUDIO_DIM + len(EMOTIONS) :]
+    error = functional.mse_loss(levels_part / _LEVEL_UNIT, levels - 1.0)
     return functional.cross_entropy(scores, emotion, label_smoothing=0.1) + 0.3 * error
 
 
 def _gender_loss(femininity: Tensor, female: Tensor) -> Tensor:
-    """(N,) log-odds, (N,) -> loss over those of which the corpus says."""
+    """Return the loss of (N,) log-odds against (N,) labels, over the rows whose label is known."""
     known = ~female.isnan()
     if not known.any():
         return femininity.sum() * 0
     return functional.binary_cross_entropy_with_logits(femininity[known], female[known])
 
 
-def _drawn_habits(
+def _drawn_profiles(
     speakers: ProfileSampler, rows: NDArray[np.int64], seed: int, step: int, **options: float
 ) -> tuple[Tensor, Tensor]:
-    """(N, E) and (N,), which depend on seed and step alone."""
+    """Return (N, E) profiles and (N,) trust, which depend on seed and step alone."""
     profile, trust = speakers.draw(rows, np.random.default_rng((seed, step, 11)), **options)
     return torch.from_numpy(profile), torch.from_numpy(trust)
 
@@ -307,10 +312,10 @@ def train_drafter(
     checkpoint: Path,
     progress: Progress,
 ) -> DrafterDecoder:
-    """A drafter of the training speakers of ``corpora``."""
+    """Train a drafter on the training speakers of ``corpora``."""
     torch.manual_seed(seed)
-    model = DrafterDecoder(corpus.heard.shape[2], len(vocabulary))
-    train = corpus.evidence[corpus.rows(corpora, "train")]
+    model = DrafterDecoder(corpus.embeddings.shape[2], len(vocabulary))
+    train = corpus.clean_embeddings[corpus.rows(corpora, "train")]
     model.get_buffer("mean").copy_(torch.from_numpy(train.mean(0)))
     model.get_buffer("scale").copy_(torch.from_numpy(train.std(0) + 1e-6))
     model.get_buffer("projection").copy_(torch.from_numpy(projection.matrix))
@@ -319,23 +324,23 @@ def train_drafter(
     labels = _Labels.of(corpus)
     heads = _Heads(model.condition_dim, labels.levels.shape[2])
     sampler = _Sampler(corpus, corpora, vocabulary, seed)
-    speakers = ProfileSampler(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.clean_embeddings)
 
     def loss_of_step(step: int) -> Tensor:
         batch, _ = sampler.batch(step, BATCH)
-        embedding = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
-        profile, trust = _drawn_habits(speakers, batch.rows, seed, step)
-        condition, heard = model.read(embedding, profile, trust)
+        embedding = torch.from_numpy(corpus.embeddings[batch.rows, batch.copies])
+        profile, trust = _drawn_profiles(speakers, batch.rows, seed, step)
+        condition, audio = model.read(embedding, profile, trust)
         past = model.causal.empty_past(BATCH)
-        logits, states, _ = model.decode(batch.inputs, condition, heard, past)
+        logits, states, _ = model.decode(batch.inputs, condition, audio, past)
         emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
-        spoken = batch.targets != PAD
-        at = spoken.nonzero()[:, 0]
-        believed = _belief_loss(states[spoken], emotion[at], levels[at])
+        learnt = batch.targets != PAD
+        at = learnt.nonzero()[:, 0]
+        attribute_loss = _attribute_loss(states[learnt], emotion[at], levels[at])
         loss: Tensor = (
             _token_loss(logits, batch.targets)
             + 0.3 * heads(condition, emotion, levels)
-            + 0.3 * believed
+            + 0.3 * attribute_loss
             + 0.1 * _gender_loss(model.femininity(condition), labels.female[batch.rows])
         )
         return loss
@@ -348,7 +353,7 @@ def train_drafter(
 
 
 Drafts = Mapping[str, str]
-"""What a drafter says of training clips and their copies, by :func:`copy_key`."""
+"""A drafter's captions of training clips and their copies, by :func:`copy_key`."""
 
 
 @torch.inference_mode()
@@ -362,23 +367,23 @@ def draft_all(
     cache: Path,
     progress: Progress,
 ) -> Drafts:
-    """Drafts of the training clips of ``corpora``: the clips' own greedy, the copies' sampled. Kept
-    in the JSON file ``cache``."""
+    """Draft the training clips of ``corpora``: greedily, and their copies by sampling. The drafts
+    are cached in the JSON file ``cache``."""
     if cache.exists():
-        kept: dict[str, str] = json.loads(cache.read_text("utf-8"))
-        return kept
+        stored: dict[str, str] = json.loads(cache.read_text("utf-8"))
+        return stored
     drafter.eval()
     generator = torch.Generator().manual_seed(seed)
-    speakers = ProfileSampler(corpus.clips, corpus.evidence)
-    rows, copies = corpus.rows(corpora, "train"), corpus.heard.shape[1]
+    speakers = ProfileSampler(corpus.clips, corpus.clean_embeddings)
+    rows, copies = corpus.rows(corpora, "train"), corpus.embeddings.shape[1]
     chunks = np.array_split(rows, -(-len(rows) // _DRAFTED_AT_ONCE))
     texts: dict[str, str] = {}
     for copy in range(copies):
         for done, chunk in enumerate(chunks, 1):
-            embedding = torch.from_numpy(corpus.heard[chunk, copy])
-            profiles = _drawn_habits(speakers, chunk, seed, copies * done + copy)
-            said = _decoded(drafter, (embedding, *profiles), generator if copy else None)
-            for row, tokens in zip(chunk, said, strict=True):
+            embedding = torch.from_numpy(corpus.embeddings[chunk, copy])
+            profiles = _drawn_profiles(speakers, chunk, seed, copies * done + copy)
+            captions = _decoded(drafter, (embedding, *profiles), generator if copy else None)
+            for row, tokens in zip(chunk, captions, strict=True):
                 texts[copy_key(corpus.clips[row], copy)] = vocabulary.decode(tokens)
             progress("drafting", copy * len(chunks) + done, copies * len(chunks), "")
     temporary = cache.with_suffix(".part")
@@ -392,8 +397,8 @@ def _decoded(
     clips: tuple[Tensor, Tensor, Tensor],
     generator: torch.Generator | None,
 ) -> list[list[int]]:
-    """Captions, without their end, of evidence (N, E), habits (N, E) and trust (N,): greedy, or
-    sampled by ``generator``."""
+    """Return captions, without the end token, for embeddings (N, E), profiles (N, E) and trust
+    (N,): greedy, or sampled by ``generator``."""
     read, count = drafter.read(*clips), len(clips[0])
     past = drafter.causal.empty_past(count)
     token = torch.full((count, 1), BOS)
@@ -410,7 +415,8 @@ def _decoded(
 
 
 def _disclosed(lengths: NDArray[np.int64], width: int, rng: np.random.Generator) -> Tensor:
-    """(N, T) which states a verifier sees: none, the summary, some block, or all, at random."""
+    """Return a random (N, T) mask of the states that a verifier sees: none, the summary, a block,
+    or all."""
     mask = np.zeros((len(lengths), width), dtype=np.float32)
     for row, kind in enumerate(rng.choice(4, len(mask), p=[0.1, 0.65, 0.15, 0.1])):
         if kind == 1:
@@ -423,11 +429,11 @@ def _disclosed(lengths: NDArray[np.int64], width: int, rng: np.random.Generator)
     return torch.from_numpy(mask)
 
 
-_UNACQUAINTED = 0.1
-"""Share of examples whose states know nothing of the speaker's habit: a device may be told to send
-those, too."""
-_TRUSTED = 0.5
-"""Share of examples that show the verifier what the drafter believes, beside what it heard."""
+_VERIFIER_UNENROLLED_SHARE = 0.1
+"""Share of examples whose states were made without a speaker profile: a device may be configured to
+send those, too."""
+_ATTRIBUTES_SHARE = 0.5
+"""Share of examples in which the verifier sees the predicted attributes beside the audio part."""
 
 
 def train_verifier(
@@ -441,19 +447,22 @@ def train_verifier(
     checkpoint: Path,
     progress: Progress,
 ) -> VerifierModel:
-    """A verifier of the training speakers of ``corpora``, reading the states of ``drafters``, with
-    states absent and noised at random, on captions and on drafts put right."""
+    """Train a verifier on the training speakers of ``corpora``. It reads the states of
+    ``drafters``, which are dropped and noised at random, and learns captions and corrected
+    drafts."""
     torch.manual_seed(seed)
     model = VerifierModel(len(vocabulary))
     sampler = _Sampler(corpus, corpora, vocabulary, seed + 1, [drafts for _, drafts in drafters])
     labels = _Labels.of(corpus)
-    speakers = ProfileSampler(corpus.clips, corpus.evidence)
+    speakers = ProfileSampler(corpus.clips, corpus.clean_embeddings)
     heads = _Heads(model.causal.tokens.embedding_dim, labels.levels.shape[2])
 
     def loss_of_step(step: int) -> Tensor:
         batch, which = sampler.batch(step, BATCH)
-        embedding = torch.from_numpy(corpus.heard[batch.rows, batch.copies])
-        profile, trust = _drawn_habits(speakers, batch.rows, seed, step, strangers=_UNACQUAINTED)
+        embedding = torch.from_numpy(corpus.embeddings[batch.rows, batch.copies])
+        profile, trust = _drawn_profiles(
+            speakers, batch.rows, seed, step, unenrolled_share=_VERIFIER_UNENROLLED_SHARE
+        )
         states = torch.zeros(*batch.inputs.shape, model.state_dim)
         with torch.no_grad():
             for index, (drafter, _) in enumerate(drafters):
@@ -464,15 +473,15 @@ def train_verifier(
         rng = np.random.default_rng((seed, step, 7))
         sigma = torch.tensor(rng.choice([0.01, 0.03, 0.06], len(which)), dtype=torch.float32)
         noised = states + sigma[:, None, None] * torch.randn(states.shape)
-        # Of what it was trained on the drafter is surer than of anything that it will hear.
-        trusted = torch.from_numpy(rng.random(len(which)) < _TRUSTED)
-        noised[~trusted, :, AUDIO_DIM:] = 0
+        # The drafter is surer of clips that it was trained on than of any that it will meet.
+        with_attributes = torch.from_numpy(rng.random(len(which)) < _ATTRIBUTES_SHARE)
+        noised[~with_attributes, :, AUDIO_DIM:] = 0
         lengths = (batch.inputs != PAD).sum(1).numpy()
         disclosed = _disclosed(lengths, batch.inputs.shape[1], rng)
         logits, _ = model(batch.inputs, noised, disclosed, model.causal.empty_past(BATCH))
         emotion, levels = labels.emotion[batch.rows], labels.levels[batch.rows, batch.copies]
-        heard: Tensor = heads(model.read_state(noised[:, 0]), emotion, levels)
-        return _token_loss(logits, batch.targets) + 0.3 * heard
+        state_loss: Tensor = heads(model.read_state(noised[:, 0]), emotion, levels)
+        return _token_loss(logits, batch.targets) + 0.3 * state_loss
 
     for drafter, _ in drafters:
         drafter.eval()

@@ -1,4 +1,4 @@
-"""What a verifier that has a clip's summary says on its own, and of others' captions."""
+"""The verifier's own captions of a clip's summary, and its judgement of others' captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["decode_with_verifier", "rejections"]
 
 
 def decode_with_verifier(scorer: CausalScorer, summary: NDArray[np.float32]) -> list[int]:
-    """The caption, its end left out, that the verifier decodes greedily from a summary (B,)."""
+    """Return the caption that the verifier decodes greedily from a summary (B,), without its end
+    token."""
     cache, token, tokens = scorer.new_cache(), scorer.info.bos, list[int]()
     state, has_state = summary[None], np.ones(1, dtype=np.float32)
     while len(tokens) < scorer.info.max_tokens:
@@ -29,8 +30,8 @@ def decode_with_verifier(scorer: CausalScorer, summary: NDArray[np.float32]) -> 
 def rejections(
     scorer: CausalScorer, summary: NDArray[np.float32], tokens: Sequence[int], rule: Acceptance
 ) -> NDArray[np.bool_]:
-    """(T,) which of ``tokens``, each after those before it, the verifier rejects that has a summary
-    (B,)."""
+    """Return a (T,) mask of the ``tokens`` that the verifier rejects, given those before each and a
+    summary (B,)."""
     inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
     states = np.zeros((len(tokens), len(summary)), dtype=np.float32)
     has_state = np.zeros(len(tokens), dtype=np.float32)

@@ -1,1 +1,1 @@
-"""The tamper-evident log of what left: tree, checkpoints, records, receipts."""
+"""The tamper-evident log of egress: records, checkpoints, receipts, export and verification."""

@@ -1,16 +1,17 @@
-"""The bodies of the log, sealed to its owner.
+"""The record bodies of the log, sealed to its owner.
 
-An *epoch* is one process' secret of 32 random bytes. It is sealed to the owner's key by HPKE (RFC
-9180, the channel's suite) and stored with the first leaf that it serves, whose index is its number;
-the secret itself stays in memory. So no record costs a public-key operation. A body's key is
-HKDF-Expand (RFC 5869) of the secret over the leaf's index and content. The content commits to salt
-and body, so one key seals one plaintext only, also where a passage was undone and made anew: the
-nonce is fixed. ChaCha20-Poly1305 binds index and content once more, as associated data.
+An *epoch* is a process's secret of 32 random bytes. It is sealed to the owner's key by HPKE (RFC
+9180, with the channel's suite) and stored with the first leaf that uses it; the index of that leaf
+is the epoch's number. The secret itself stays in memory, so a record needs no public-key operation.
+A body's key is HKDF-Expand (RFC 5869) of the secret over the leaf's index and content. The content
+commits to salt and body, so one key seals only one plaintext, even if a transaction is rolled back
+and repeated; therefore the nonce is fixed. ChaCha20-Poly1305 also binds index and content, as
+associated data.
 
-What is stored of a body::
+The stored forms of a body::
 
     (nothing)                           erased by the owner; a record of kind erase names the leaf
-    00 || salt || body                  plain: a reset or an erasure, which tell of no voice
+    00 || salt || body                  plain: a reset or an erasure, which have no data of a voice
     01 || epoch, 8 bytes || AEAD(salt || body)
 """
 
@@ -55,13 +56,13 @@ class BodyUnavailable(StrEnum):
     """Why a record cannot be read."""
 
     ERASED = "erased"
-    """Its body is gone; :func:`verify_log` says whether the owner erased it."""
+    """Its body is missing; :func:`verify_log` checks whether the owner erased it."""
     SEALED = "sealed"
-    """It takes the owner's key."""
+    """Reading it needs the owner's key."""
 
 
 class Epoch:
-    """Seals bodies from its first leaf, ``number``, on."""
+    """Seals the bodies of leaf ``number`` and of later ones."""
 
     __slots__ = ("_secret", "number", "sealed")
 
@@ -73,12 +74,12 @@ class Epoch:
 
     @classmethod
     def create(cls, number: int, secret: bytes, owner: OwnerPublicKey) -> Self:
-        """An epoch of a fresh ``secret``, sealed to ``owner``."""
+        """Create an epoch with a new ``secret``, sealed to ``owner``."""
         return cls(number, secret, _SUITE.encrypt(secret, owner.hpke, info=_epoch_info(number)))
 
     @classmethod
     def open_sealed(cls, number: int, sealed: bytes, owner: OwnerKey) -> Self:
-        """The epoch that :meth:`begin` sealed. Raises :class:`LogTampered`."""
+        """Open an epoch sealed by :meth:`create`. Raises :class:`LogTampered`."""
         with suppress(Exception):
             secret = _SUITE.decrypt(sealed, owner.hpke, info=_epoch_info(number))
             if len(secret) == _SECRET_BYTES:
@@ -86,7 +87,7 @@ class Epoch:
         raise LogTampered(f"the secret of epoch {number} is damaged")
 
     def seal(self, index: int, content: bytes, salt: bytes, body: bytes) -> bytes:
-        """What is stored of the body of leaf ``index``."""
+        """Return the sealed form of the body of leaf ``index``."""
         cipher, bound = self._cipher(index, content)
         return (
             _SEALED
@@ -95,12 +96,12 @@ class Epoch:
         )
 
     def open(self, index: int, content: bytes, sealed: bytes) -> bytes:
-        """Salt and body. Raises :class:`LogTampered`."""
+        """Return salt and body. Raises :class:`LogTampered`."""
         cipher, bound = self._cipher(index, content)
         try:
             return cipher.decrypt(_NONCE, sealed[1 + _NUMBER_BYTES :], bound)
         except InvalidTag:
-            raise LogTampered("its sealed body is not the one of its leaf") from None
+            raise LogTampered("its sealed body does not belong to its leaf") from None
 
     def _cipher(self, index: int, content: bytes) -> tuple[ChaCha20Poly1305, bytes]:
         bound = index.to_bytes(_NUMBER_BYTES, "big") + content
@@ -109,51 +110,53 @@ class Epoch:
 
 
 def plain_body(salt: bytes, body: bytes) -> bytes:
-    """What is stored of a body that tells of no voice."""
+    """Return the plain form of a body, for records without data of a voice."""
     return _PLAIN + salt + body
 
 
 def is_sealed(stored: bytes) -> bool:
-    """Whether it has the form of a body that is sealed to the owner."""
+    """Return whether ``stored`` has the form of a sealed body."""
     least = len(_SEALED) + _NUMBER_BYTES + SALT_BYTES + _TAG_BYTES
     return stored[:1] == _SEALED and len(stored) > least
 
 
 class StoredBodyChecker:
-    """What can be told of bodies without the owner's key, leaf by leaf: that each has a form, and
-    that those which are gone were erased by a record of it."""
+    """Checks bodies without the owner's key: each must have a valid form, and a record must say
+    that each missing one was erased. Add the leaves in order."""
 
     def __init__(self) -> None:
         self._size = 0
-        self._gone: set[int] = set()
+        self._missing: set[int] = set()
 
     def add(self, index: int, content: bytes, stored: bytes) -> None:
-        """The next one. Raises :class:`LogTampered`."""
+        """Check the next body. Raises :class:`LogTampered`."""
         self._size = index + 1
         if not stored:
-            self._gone.add(index)
+            self._missing.add(index)
         elif stored[:1] == _PLAIN:
             record = _opened_record(index, content, stored[1:])
             if record.kind not in UNSEALED_KINDS:
-                raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
+                raise LogTampered(
+                    f"record {index} has the wrong form for its kind (sealed or plain)", index=index
+                )
             for start, stop in record.erased:
-                self._gone.difference_update(range(start, min(stop, self._size)))
+                self._missing.difference_update(range(start, min(stop, self._size)))
         elif not is_sealed(stored):
             raise LogTampered(f"body {index} is neither sealed nor plain", index=index)
 
     def check_end(self) -> None:
-        """Raise :class:`LogTampered` for a body that is gone, and no record says so."""
-        if self._gone:
-            raise not_erased(min(self._gone))
+        """Raise :class:`LogTampered` if a body is missing that no record says was erased."""
+        if self._missing:
+            raise not_erased(min(self._missing))
 
 
 def not_erased(leaf: int) -> LogTampered:
-    """What is wrong with a body that is gone."""
-    return LogTampered(f"body {leaf} is gone, and no record says that you erased it", index=leaf)
+    """Return the error for a missing body that was not erased."""
+    return LogTampered(f"body {leaf} is missing, but no record says that you erased it", index=leaf)
 
 
 def _opened_record(index: int, content: bytes, opened: bytes) -> EgressRecord:
-    """The record in an opened body, which leaf ``index`` must commit to. Raises
+    """Decode the record in an opened body, and check that leaf ``index`` commits to it. Raises
     :class:`LogTampered`."""
     salt, body = opened[:SALT_BYTES], opened[SALT_BYTES:]
     try:
@@ -167,8 +170,8 @@ def _opened_record(index: int, content: bytes, opened: bytes) -> EgressRecord:
 
 
 class BodyReader:
-    """Reads the records of a log: with the owner's key all that are not erased, without it those
-    that are plain."""
+    """Reads the records of a log: all that are not erased, or without the owner's key only plain
+    ones."""
 
     def __init__(self, view: LedgerView, owner: OwnerKey | None = None) -> None:
         self._view = view
@@ -176,10 +179,10 @@ class BodyReader:
         self._epochs: dict[int, Epoch] = {}
 
     def record(self, row: LedgerRow) -> EgressRecord | BodyUnavailable:
-        """The record of a leaf, which commits to it.
+        """Read a leaf's record, and check that the leaf commits to it.
 
-        Raises :class:`LogTampered` with the leaf's index, and :class:`KeyFileError` where the log
-        is sealed to another owner's key.
+        Raises :class:`LogTampered` with the leaf's index, or :class:`KeyFileError` if the log is
+        sealed to another owner's key.
         """
         if not row.sealed:
             return BodyUnavailable.ERASED
@@ -193,7 +196,9 @@ class BodyReader:
             raise LogTampered(f"record {index}: {error}", index=index) from None
         record = _opened_record(index, row.content, opened)
         if (form == _PLAIN) != (record.kind in UNSEALED_KINDS):
-            raise LogTampered(f"record {index} is not sealed as its kind is", index=index)
+            raise LogTampered(
+                f"record {index} has the wrong form for its kind (sealed or plain)", index=index
+            )
         return record
 
     def _open(self, row: LedgerRow) -> bytes:
@@ -213,10 +218,10 @@ class BodyReader:
         if digest == self._owner.public.digest:
             return Epoch.open_sealed(number, sealed, self._owner)
         if _opens(number, sealed, self._owner):
-            raise LogTampered(f"epoch {number} names another key than it is sealed to")
+            raise LogTampered(f"epoch {number} names another key than the one it is sealed to")
         raise KeyFileError(
             f"the log's bodies are sealed to another key than {self._owner.public.fingerprint};"
-            " give the owner.key that was made with this home"
+            " give the owner.key that was created with this home"
         )
 
 

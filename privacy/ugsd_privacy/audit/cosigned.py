@@ -1,8 +1,8 @@
-"""On the device: checkpoints that witnesses cosigned, asked for and kept in a folder of their own.
+"""Cosigned checkpoints on the device: requests to witnesses, and the folder with their answers.
 
-The device opens no connection for it: a request and its answer are files that a person or the host
-application carries. What is kept lies outside the ledger's folder, so that a ledger restored from
-a backup is found by it.
+The device opens no connection for this: requests and answers are files that a person or the host
+application transfers. The folder is outside of the ledger's folder, so that it reveals a ledger
+that was restored from a backup.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
 from ugsd_privacy.files.marks import Mark, MarkFile
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
@@ -24,12 +26,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import (
-    WitnessPublicKey,
-    verify_cosignature,
-    with_cosignatures,
-)
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosignature, with_cosignatures
 from ugsd_privacy.tlog.merkle import consistency_proof
 from ugsd_privacy.tlog.note_files import read_note
 from ugsd_privacy.tlog.witness import AddCheckpoint
@@ -42,9 +39,9 @@ _LOCK_TIMEOUT_S = 2.0
 
 
 class CosignedNotes:
-    """The checkpoint that each witness cosigned last, one file each in ``folder``.
+    """The last checkpoint that each witness cosigned, as files in ``folder``.
 
-    A file of marks beside the folder names them, so that one that was lost is missed.
+    A file of marks beside the folder names them, so that a lost file is noticed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,15 +49,15 @@ class CosignedNotes:
         self._marks = MarkFile(folder)
 
     def notes(self, public: LogPublicKey | None = None) -> list[str]:
-        """All of them; with the log's key, its signatures are verified.
+        """Return all cosigned checkpoints; with the log's key, verify its signatures.
 
-        Raises :class:`LogTampered`, which names the file, for one that is no such note or was lost,
-        and where there are more than 64.
+        Raises :class:`LogTampered`, which names the file, if one is invalid or was lost, or if
+        there are more than 64.
         """
         paths, marks = self._paths(), self._marks.read()
         if paths and not self._marks.path.exists():
             raise LogTampered(
-                f"{self._marks.path} was lost, which names what witnesses cosigned: restore it, or "
+                f"{self._marks.path}, the list of cosigned checkpoints, was lost: restore it, or "
                 "ask a witness again (`ugsd audit cosign`)"
             )
         self._require_all(paths, marks)
@@ -69,42 +66,42 @@ class CosignedNotes:
             least, size = marks.get(path.stem, (0, 0))[0], _size(note)
             if size < least:
                 raise LogTampered(
-                    f"rolled back: {path} is of {size} leaves, and one of {least} was kept: "
+                    f"rolled back: {path} has {size} leaves, but an earlier one had {least}: "
                     "restore it, or ask the witness again (`ugsd audit cosign`)"
                 )
         return [note for _, note in found]
 
     def merged(self, note: str) -> str:
-        """``note`` with the cosignatures that are kept of the same checkpoint."""
+        """Return ``note`` with all stored cosignatures of the same checkpoint."""
         text, separator, _ = note.partition("\n\n")
         same = [other for other in self.notes() if other.startswith(text + separator)]
         lines = [line for n in (note, *same) for line in n.partition("\n\n")[2].splitlines()]
         return text + separator + "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
     def latest(self, witness: WitnessPublicKey, public: LogPublicKey | None = None) -> str | None:
-        """What ``witness`` cosigned last; with the log's key, its signature is verified. Raises
-        :class:`LogTampered`, which names the file."""
+        """Return the checkpoint that ``witness`` cosigned last; with the log's key, verify its
+        signature. Raises :class:`LogTampered`, which names the file."""
         path = self._path(witness)
         return _read(path, public) if path.exists() else None
 
     def store(self, note: str, witness: WitnessPublicKey, public: LogPublicKey) -> Checkpoint:
-        """Keep a note of the log that ``witness`` cosigned, unless a later one is kept already.
+        """Store a cosigned note unless a later one is stored; return the stored checkpoint.
 
-        The checkpoint that is kept now. Raises :class:`LogTampered`, also where the witness
-        cosigned two trees of one size, or :class:`ExportFailed`, also if
-        another process keeps the folder locked for two seconds.
+        Raises :class:`LogTampered`, also if the witness cosigned two trees of the same size, or
+        :class:`ExportFailed`, also if another process locks the folder for two seconds.
         """
         given, given_s = open_checkpoint(note, public), verify_cosignature(note, witness)
         path = self._path(witness)
         with exclusive_folder(self._folder, _LOCK_TIMEOUT_S):
             if path.exists():
-                kept, kept_s = _kept(path, witness, public)
-                if kept.size == given.size and kept.root != given.root:
+                stored, stored_s = _stored(path, witness, public)
+                if stored.size == given.size and stored.root != given.root:
                     raise LogTampered(
-                        f"forked: {witness.name} cosigned another log of {kept.size} leaves, {path}"
+                        f"forked: {witness.name} cosigned another log of {stored.size} leaves: "
+                        f"see {path}"
                     )
-                if (kept.size, kept_s) > (given.size, given_s):
-                    return kept
+                if (stored.size, stored_s) > (given.size, given_s):
+                    return stored
             elif len(self._paths()) == _MAX_NOTES:
                 raise self._full()
             write_atomically(path, note.encode(), mode=0o600)
@@ -112,7 +109,7 @@ class CosignedNotes:
         return given
 
     def _mark(self, path: Path, mark: Mark) -> None:
-        """Mark the note at ``path``, and others whose marks were lost."""
+        """Write the mark of the note at ``path``, and marks for notes whose marks were lost."""
         self._marks.make()
         for other in set(self._paths()) - {path}:
             if other.stem not in self._marks.read():
@@ -120,14 +117,14 @@ class CosignedNotes:
         self._marks.put(path.stem, mark)
 
     def _require_all(self, paths: list[Path], marks: Mapping[str, Mark]) -> None:
-        """Raise :class:`LogTampered` where the folder lost what the marks name."""
+        """Raise :class:`LogTampered` if the folder lost a note that the marks name."""
         lost = sorted(set(marks) - {path.stem for path in paths})
         if lost:
             raise LogTampered(
-                f"{self._folder / lost[0]}.note was lost, which a witness cosigned, so that a log "
-                "that was rolled back could pass: restore it, or ask the witness again (`ugsd "
-                f"audit cosign`); if that is not asked any more, delete {self._marks.path} and ask "
-                "another one"
+                f"{self._folder / lost[0]}.note, a cosigned checkpoint, was lost; without it, a "
+                "rolled back log could go unnoticed: restore it, or ask the witness again (`ugsd "
+                "audit cosign`); if you no longer use that witness, delete "
+                f"{self._marks.path} and ask another one"
             )
 
     def _paths(self) -> list[Path]:
@@ -138,8 +135,8 @@ class CosignedNotes:
 
     def _full(self) -> LogTampered:
         return LogTampered(
-            f"{self._folder} holds no more than {_MAX_NOTES} witnesses' checkpoints; delete those "
-            f"of witnesses that are not asked any more, and {self._marks.path}"
+            f"{self._folder} may hold at most {_MAX_NOTES} checkpoints of witnesses; delete those "
+            f"of witnesses that you no longer use, and {self._marks.path}"
         )
 
     def _path(self, witness: WitnessPublicKey) -> Path:
@@ -150,17 +147,17 @@ class CosignedNotes:
 def cosign_request(
     view: LedgerView, note: str, public: LogPublicKey, old: str | int | None
 ) -> AddCheckpoint:
-    """Ask for a cosignature of ``note``, a checkpoint of ``view``'s log.
+    """Return a request to cosign ``note``, a checkpoint of ``view``'s log.
 
     ``old`` is what the witness cosigned last: a checkpoint, its size, or ``None`` for nothing.
-    Raises :class:`LogTampered` where the log does not extend it.
+    Raises :class:`LogTampered` if the log does not extend it.
     """
     size = open_checkpoint(note, public).size
     if isinstance(old, str):
         cosigned = open_checkpoint(old, public)
         if cosigned.size <= size and view.root(cosigned.size) != cosigned.root:
             raise LogTampered(
-                f"forked: the first {cosigned.size} leaves are not those that were cosigned"
+                f"forked: the first {cosigned.size} leaves differ from those that were cosigned"
             )
         old = cosigned.size
     old = old or 0
@@ -172,27 +169,27 @@ def cosign_request(
 def accept_cosignature(
     body: bytes, request: AddCheckpoint, witness: WitnessPublicKey, public: LogPublicKey
 ) -> str | int:
-    """The checkpoint of ``request`` with the witness's cosignature, or the size that the witness
-    is at, to ask again from there.
+    """Return the requested checkpoint with the witness's cosignature, or the size that the witness
+    cosigned last, from which to ask again.
 
-    Raises :class:`LogTampered` where the witness refused, or cosigned more than is here.
+    Raises :class:`LogTampered` if the witness refused, or cosigned more leaves than exist here.
     """
     size = open_checkpoint(request.note, public).size
-    told = _SIZE_BODY.fullmatch(body)
-    if told is not None:
-        at = int(told[1])
-        _require_not_rolled_back(at, size)
-        if at == request.old_size:
+    size_answer = _SIZE_BODY.fullmatch(body)
+    if size_answer is not None:
+        last_size = int(size_answer[1])
+        _require_not_rolled_back(last_size, size)
+        if last_size == request.old_size:
             raise LogTampered(
-                f"the witness was asked from {at} leaves on and is there: it cosigned another log "
-                "of so many, or the answer is to an earlier request"
+                f"the witness refused, although it cosigned {last_size} leaves as the request says:"
+                " it cosigned another log of that size, or this answers an earlier request"
             )
-        return at
+        return last_size
     lines = body.decode(errors="replace")
     if not lines.startswith("— "):
         raise LogTampered(
-            "the witness did not cosign the checkpoint: it refuses a log that does not extend what "
-            "it cosigned before, and one that it does not know"
+            "the witness did not cosign the checkpoint: it does not know this log, or the log does "
+            "not extend what it cosigned before"
         )
     return with_cosignatures(request.note, lines, witness)
 
@@ -200,7 +197,8 @@ def accept_cosignature(
 def _require_not_rolled_back(cosigned: int, size: int) -> None:
     if cosigned > size:
         raise LogTampered(
-            f"rolled back: the witness cosigned {cosigned} leaves, {size} are here", index=size
+            f"rolled back: the witness cosigned {cosigned} leaves, but only {size} are here",
+            index=size,
         )
 
 
@@ -219,8 +217,8 @@ def _size(note: str) -> int:
     return parse_checkpoint(text, note_origin(note)).size
 
 
-def _kept(path: Path, witness: WitnessPublicKey, public: LogPublicKey) -> tuple[Checkpoint, int]:
-    """A kept checkpoint, and when it was cosigned."""
+def _stored(path: Path, witness: WitnessPublicKey, public: LogPublicKey) -> tuple[Checkpoint, int]:
+    """Read a stored checkpoint, and when it was cosigned."""
     note = _read(path, public)
     with _named(path):
         return open_checkpoint(note, public), verify_cosignature(note, witness)

@@ -1,17 +1,17 @@
-"""The log in one file that anyone can verify without the device: its format, written and read.
+"""Exports: the log in one file that anyone can verify without the device. This is its format.
 
-A CBOR sequence (RFC 8742) of byte strings, each of which holds one item in deterministic CBOR:
+A CBOR sequence (RFC 8742) of byte strings, each of which contains one item in deterministic CBOR:
 
 1. a map: ``format``, ``version``, ``key`` (the log's verifier key), ``size``, ``bodies`` (whether
-   they are here), ``hours`` (the first and last that were charged, by the device's clock) and
-   ``checkpoints`` (notes of this log, the last of which is of ``size`` leaves);
-2. for each 256 leaves: their entry bundle, their bodies as they are sealed (or none; empty where
-   one was erased or was never sealed), and 4 bytes of CRC-32 for each leaf, over its index, content
-   and body, which tell where a file is damaged and prove nothing;
+   they are included), ``hours`` (the first and last charged hour, by the device's clock) and
+   ``checkpoints`` (notes of this log, the last of which has ``size`` leaves);
+2. for each 256 leaves: their entry bundle, their sealed bodies (or no bodies; empty for a body that
+   was erased or never sealed), and 4 bytes of CRC-32 for each leaf over its index, content and
+   body, which locate damage but prove nothing;
 3. the sums of the leaves' counters: blocks, tokens, bytes;
 4. a seal: the log key's note over the SHA-256 of all bytes before.
 
-Both directions hold one chunk of 256 leaves at a time.
+Reading and writing keep one chunk of 256 leaves in memory at a time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ugsd_privacy.audit.publishing import check_contents
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.errors import ExportFailed, LogTampered, WireError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.tiles import TILE_WIDTH, bundle_bytes
@@ -60,16 +60,16 @@ EXPORT_FORMAT = "ugsd log"
 EXPORT_VERSION = 1
 MAX_BODY_BYTES = 0x1_0000
 MAX_CHECKPOINTS = 96
-"""Those of 64 witnesses, the log's own, and some that are given."""
+"""Those of 64 witnesses, the log's own, and some others."""
 MAX_ITEM_BYTES = 0x200_0000
-"""Of one item: a chunk of the longest leaves and bodies fits."""
+"""Longest item; enough for a chunk of the longest leaves and bodies."""
 _MAX_DEPTH = 2
-"""A chunk is an array that holds the array of bodies."""
+"""A chunk is an array that contains the array of bodies."""
 _MAX_ITEMS = 512
-"""Of a chunk with all its bodies, and of a header, there are less."""
+"""A chunk with all its bodies has fewer items, and so has a header."""
 
 _Hour = Annotated[int, Field(strict=True, ge=0, lt=70_389_528)]
-"""Before the year 10,000, which no calendar here has."""
+"""Hours end before the year 10,000, as calendars do."""
 _Note = Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
 
 
@@ -82,24 +82,24 @@ class ExportHeader(StrictModel):
     size: Annotated[int, Field(ge=0, lt=2**40)]
     bodies: bool
     hours: Annotated[tuple[_Hour, ...], Field(max_length=2)]
-    """First and last, by the device's clock; empty before any passage."""
+    """First and last hour by the device's clock; empty without any egress."""
     checkpoints: Annotated[tuple[_Note, ...], Field(min_length=1, max_length=MAX_CHECKPOINTS)]
 
     @model_validator(mode="after")
     def _check_hours(self) -> Self:
         if len(self.hours) == 1 or list(self.hours) != sorted(self.hours):
-            raise ValueError("hours are the first and the last, or none")
+            raise ValueError("hours must be the first and the last, or none")
         return self
 
     @classmethod
     def of(cls, item: object) -> ExportHeader:
-        """Check a decoded item. Raises :class:`LogTampered`."""
+        """Validate a decoded item. Raises :class:`LogTampered`."""
         if not isinstance(item, dict) or item.get("format") != EXPORT_FORMAT:
-            raise LogTampered("not an export of a log")
+            raise LogTampered("not an exported log")
         version = item.get("version")
         if type(version) is int and version != EXPORT_VERSION:
             raise LogTampered(
-                f"an export of version {version}; this release reads {EXPORT_VERSION}"
+                f"the export has version {version}, but this release reads {EXPORT_VERSION}"
             )
         try:
             return cls.model_validate(item)
@@ -107,13 +107,13 @@ class ExportHeader(StrictModel):
             raise LogTampered("the export's header is damaged") from None
 
     def to_bytes(self) -> bytes:
-        """The item."""
+        """Encode the header as an item."""
         return encode_item(self.model_dump())
 
 
 @dataclass(slots=True)
 class RunningTotals:
-    """A log as far as it was read: its tree, and what its leaves' counters add up to."""
+    """The tree and the sums of counters of a log, as far as it was read."""
 
     size: int = 0
     blocks: int = 0
@@ -131,7 +131,7 @@ class RunningTotals:
         return self.blocks, self.tokens, self.frame_bytes
 
     def add(self, content: bytes) -> None:
-        """The next leaf. Raises :class:`LogTampered` for what is none."""
+        """Add the next leaf. Raises :class:`LogTampered` if it is malformed."""
         try:
             leaf = Leaf.from_bytes(content)
         except LogTampered as error:
@@ -154,16 +154,16 @@ def export_log(
 ) -> RunningTotals:
     """Write the log up to ``note``, a checkpoint of it, to ``file``.
 
-    ``earlier`` are checkpoints of this log that it must extend, cosigned ones say; they go into
-    the file. ``bodies`` adds those that are sealed, as they are stored; what is stored in plain
-    tells of its owner. Raises :class:`LogTampered` where the log is not what was signed, or a body
-    is gone that no record says was erased; then what was written is to be thrown away.
+    ``earlier`` are checkpoints that the log must extend, such as cosigned ones; they are included.
+    ``bodies`` includes the sealed bodies; plain bodies are never included, because they reveal what
+    the owner did. Raises :class:`LogTampered` if the log differs from what was signed, or a body is
+    missing that no record says was erased; then the caller must discard the file.
     """
     signed = open_checkpoint(note, key.public)
-    due = [signed, *(open_checkpoint(other, key.public) for other in earlier)]
+    checkpoints = [signed, *(open_checkpoint(other, key.public) for other in earlier)]
     notes = (*dict.fromkeys(earlier), note)
     if len(notes) > MAX_CHECKPOINTS:
-        raise ExportFailed(f"an export holds {MAX_CHECKPOINTS} checkpoints at most")
+        raise ExportFailed(f"an export may contain at most {MAX_CHECKPOINTS} checkpoints")
     header = ExportHeader(
         key=key.public.to_text(),
         size=signed.size,
@@ -181,56 +181,57 @@ def export_log(
     put(header.to_bytes())
     stored = StoredBodyChecker()
     for chunk in _chunks(view, signed.size):
-        check_roots(due, sums)
+        check_roots(checkpoints, sums)
         for content, body in chunk:
             if bodies:
                 stored.add(sums.size, content, body)
             sums.add(content)
-            check_roots(due, sums)
+            check_roots(checkpoints, sums)
         put(_chunk_bytes(sums.size - len(chunk), chunk, bodies=bodies))
     stored.check_end()
-    check_roots(due, sums)
-    check_longest(due, sums)
+    check_roots(checkpoints, sums)
+    check_longest(checkpoints, sums)
     put(encode_item(sums.counts))
     put(encode_item(sign_note(seal_text(digest.digest()), key)))
     return sums
 
 
-def check_roots(due: Sequence[Checkpoint], sums: RunningTotals) -> None:
-    """Raise :class:`LogTampered` where a checkpoint of just so many leaves has another root."""
-    for checkpoint in due:
+def check_roots(checkpoints: Sequence[Checkpoint], sums: RunningTotals) -> None:
+    """Raise :class:`LogTampered` if a checkpoint of the current size has another root."""
+    for checkpoint in checkpoints:
         if checkpoint.size == sums.size and checkpoint.root != sums.root:
-            matched = max((c.size for c in due if c.size < sums.size), default=0)
+            matched = max((c.size for c in checkpoints if c.size < sums.size), default=0)
             raise LogTampered(
-                f"leaves {matched} to {sums.size - 1} are not all those that were signed",
+                f"one or more of leaves {matched} to {sums.size - 1} differ from what was signed",
                 index=matched,
             )
 
 
-def check_longest(due: Sequence[Checkpoint], sums: RunningTotals) -> None:
-    """Raise :class:`LogTampered` where a checkpoint is of more leaves than there are."""
-    longest = max(checkpoint.size for checkpoint in due)
+def check_longest(checkpoints: Sequence[Checkpoint], sums: RunningTotals) -> None:
+    """Raise :class:`LogTampered` if a checkpoint has more leaves than were read."""
+    longest = max(checkpoint.size for checkpoint in checkpoints)
     if longest > sums.size:
         raise LogTampered(
-            f"truncated: {longest} leaves were signed, {sums.size} are here", index=sums.size
+            f"truncated: {longest} leaves were signed, but only {sums.size} are here",
+            index=sums.size,
         )
 
 
 def leaf_check(index: int, content: bytes, body: bytes = b"") -> bytes:
-    """CRC-32 of a leaf's index, as big-endian uint64, its content and its body."""
+    """Return the CRC-32 of a leaf's index (big-endian uint64), content and body."""
     place = zlib.crc32(index.to_bytes(8, "big"))
     return zlib.crc32(body, zlib.crc32(content, place)).to_bytes(CHECK_BYTES, "big")
 
 
 def seal_text(digest: bytes) -> str:
-    """What the log key signs of an export; no checkpoint reads like it."""
+    """Return the text that the log key signs for an export; it cannot be taken for a checkpoint."""
     return f"{EXPORT_FORMAT} export {EXPORT_VERSION}\n{base64.b64encode(digest).decode()}\n"
 
 
 def read_item(file: BinaryIO) -> tuple[bytes, Any]:
-    """The bytes of the next item with its frame, and the item; no bytes at the end of the file.
+    """Return the bytes of the next item with its frame, and the item; no bytes at the file's end.
 
-    Raises :class:`LogTampered` for what is cut short, too long, or not deterministic CBOR.
+    Raises :class:`LogTampered` if the item is truncated, too long, or not deterministic CBOR.
     """
     head = file.read(1)
     if not head:
@@ -243,7 +244,7 @@ def read_item(file: BinaryIO) -> tuple[bytes, Any]:
     item = file.read(length)
     framed = head + extra + item
     if framed != encode_item(item) or len(item) != length:
-        raise LogTampered("the file was cut short or damaged")
+        raise LogTampered("the file is truncated or damaged")
     return framed, _loads(item)
 
 
@@ -257,21 +258,21 @@ def _chunks(view: LedgerView, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
 
 def _chunk_bytes(start: int, chunk: Sequence[tuple[bytes, bytes]], *, bodies: bool) -> bytes:
     contents = [content for content, _ in chunk]
-    kept = [body if is_sealed(body) else b"" for _, body in chunk] if bodies else []
-    if any(len(body) > MAX_BODY_BYTES for body in kept):
-        raise ExportFailed(f"a body is longer than {MAX_BODY_BYTES} bytes; export without them")
+    sealed = [body if is_sealed(body) else b"" for _, body in chunk] if bodies else []
+    if any(len(body) > MAX_BODY_BYTES for body in sealed):
+        raise ExportFailed(f"a body is longer than {MAX_BODY_BYTES} bytes; export without bodies")
     checks = b"".join(
-        leaf_check(index, content, *kept[index - start : index - start + 1])
+        leaf_check(index, content, *sealed[index - start : index - start + 1])
         for index, content in enumerate(contents, start)
     )
-    return encode_item([bundle_bytes(contents), kept, checks])
+    return encode_item([bundle_bytes(contents), sealed, checks])
 
 
 def _loads(data: bytes) -> Any:
     try:
         item = decode_item(data, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
     except WireError as error:
-        raise LogTampered(f"an item of the file is {error}") from None
+        raise LogTampered(f"an item of the file is damaged: {error}") from None
     if encode_item(item) != data:
-        raise LogTampered("an item of the file is not in deterministic CBOR")
+        raise LogTampered("an item of the file is not deterministic CBOR")
     return item

@@ -1,7 +1,7 @@
-"""What the owner of a device does to its log: resetting budgets and erasing what was sent.
+"""Acts of a device's owner on its log: resetting budgets and erasing records of what was sent.
 
-Nothing is sent by either. Each act is one record of the log, in plain form, so that whoever
-verifies the log without the owner's key can follow it.
+Neither sends anything. Each act is one plain record of the log, so that the log can be verified
+without the owner's key.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SECONDS_PER_HOUR = 3600
 class OwnerActs:
     """The owner's acts on an open ``ledger``, recorded as ``user``'s.
 
-    ``clip_norm`` and ``delta`` are written into each record, as those of the user's egress.
-    ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been running;
-    ``entropy(n)`` gives n random bytes, for salts.
+    ``clip_norm`` and ``delta`` are those of the user's egress and are part of each record.
+    ``clock`` returns Unix time in seconds, ``uptime`` how long the machine has been running, and
+    ``entropy(n)`` n random bytes for salts.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class OwnerActs:
         self._entropy = entropy
 
     def reset(self, windows: Sequence[Resettable]) -> int:
-        """Reset windows of the user's budget; return the index of the leaf that says so.
+        """Reset windows of the user's budget; return the index of the leaf that records it.
 
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`; then nothing was reset.
         """
         now_s, salt = self._clock(), self._entropy(SALT_BYTES)
-        with self._passage(now_s) as passage:
-            self._record(passage, {"kind": "reset", "resets": tuple(windows)}, now_s, salt)
-        return passage.index
+        with self._transaction(now_s) as transaction:
+            self._record(transaction, {"kind": "reset", "resets": tuple(windows)}, now_s, salt)
+        return transaction.index
 
     def erase(
         self,
@@ -70,52 +70,53 @@ class OwnerActs:
         user: str | None = None,
         caption: bytes | None = None,
     ) -> tuple[int, int]:
-        """Erase the bodies of passages that were charged to hours that ended by ``before_s``, to
-        ``user``, for ``caption``; all of them, where none of it is given. The notes of why blocks
-        were kept or sent are deleted too.
+        """Erase record bodies, and delete the journal of why blocks were kept or sent.
 
-        Returns how many bodies, and the index of the leaf that says so, -1 where there were none.
-        Charges and leaves stay. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`:
-        no body was erased, or the error says that old bytes may still be in the files.
+        Erases what was charged to hours that ended by ``before_s``, to ``user`` and for
+        ``caption``; each is optional. Returns how many bodies were erased, and the index of the
+        leaf that records it, -1 if there were none. Charges and leaves are unchanged. Raises
+        :class:`LedgerUnavailable` or :class:`LedgerCorrupt`: then no body was erased, or the error
+        says that old bytes may still be in the files.
         """
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
         with self._ledger.as_owner() as owner:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
             owner.delete_decisions(before_s=until_s, user=user, caption=caption)
         chosen = {"before_hour": before_hour, "user": user, "caption": caption}
-        count, leaf, is_cut = self._erased(**chosen)
-        while is_cut:  # not until nothing is left: another process may append without end
-            more, leaf, is_cut = self._erased(**chosen)
+        count, leaf, has_more = self._erase_batch(**chosen)
+        while has_more:  # not until none remain: another process may append forever
+            more, leaf, has_more = self._erase_batch(**chosen)
             count += more
-        self._ledger.truncate_write_ahead_log()  # also for an earlier erasure that met a reader
+        self._ledger.truncate_write_ahead_log()  # also for an earlier one that a reader prevented
         return count, leaf
 
-    def _erased(self, **chosen: Any) -> tuple[int, int, bool]:
-        """Erase as much as one record can list: how many, its index, and whether there was more."""
+    def _erase_batch(self, **chosen: Any) -> tuple[int, int, bool]:
+        """Erase as many bodies as one record can list. Return how many, the record's index, and
+        whether there are more."""
         now_s, salt, leaf = self._clock(), self._entropy(SALT_BYTES), -1
-        with self._passage(now_s) as passage:
-            found = _ranges(passage.sealed_leaves(**chosen))
+        with self._transaction(now_s) as transaction:
+            found = _ranges(transaction.sealed_leaves(**chosen))
             ranges = found[:MAX_RANGES]
             leaves = [number for start, stop in ranges for number in range(start, stop)]
             if leaves:
-                passage.erase(leaves)
-                self._record(passage, {"kind": "erase", "erased": ranges}, now_s, salt)
-                leaf = passage.index
+                transaction.erase(leaves)
+                self._record(transaction, {"kind": "erase", "erased": ranges}, now_s, salt)
+                leaf = transaction.index
         return len(leaves), leaf, len(found) > len(ranges)
 
     @contextmanager
-    def _passage(self, now_s: float) -> Iterator[EgressTransaction]:
+    def _transaction(self, now_s: float) -> Iterator[EgressTransaction]:
         with self._ledger.begin_egress(
             user=self._user, caption=None, now_s=now_s, uptime=self._uptime()
-        ) as passage:
-            yield passage
+        ) as transaction:
+            yield transaction
 
     def _record(
-        self, passage: EgressTransaction, carried: Mapping[str, Any], now_s: float, salt: bytes
+        self, transaction: EgressTransaction, fields: Mapping[str, Any], now_s: float, salt: bytes
     ) -> None:
         record = record_of(
-            passage,
-            carried,
+            transaction,
+            fields,
             user=self._user,
             clip_norm=self._clip_norm,
             delta=self._delta,
@@ -123,11 +124,12 @@ class OwnerActs:
         )
         body, charge = record.to_bytes(), record.charge
         content = Leaf.from_body(body, charge, salt).to_bytes()
-        passage.record(charge, content=content, sealed=plain_body(salt, body), resets=record.resets)
+        sealed = plain_body(salt, body)
+        transaction.record(charge, content=content, sealed=sealed, resets=record.resets)
 
 
 def _ranges(leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Ascending numbers as ranges, each without its end."""
+    """Group ascending numbers into half-open ranges."""
     starts = [i for i, leaf in enumerate(leaves) if not i or leaves[i - 1] != leaf - 1]
     ends = [*starts[1:], len(leaves)][: len(starts)]
     return tuple(

@@ -1,9 +1,9 @@
-"""The log in a folder that any static file server serves: C2SP tlog-tiles and tlog-checkpoint.
+"""Publishes the log in a folder for any static file server: C2SP tlog-tiles and tlog-checkpoint.
 
-Only what is new is written: whole files, tiles first, the checkpoint last, so that a reader or a
-crash meets a complete log at any time. One export at a time has the folder, so its checkpoint
-never goes back. A file once written is never changed; a partial tile goes once its full one is
-there. Bodies are not published.
+Only new files are written, atomically, tiles first and the checkpoint last, so that the folder
+always has a complete log, also after a crash. Only one export at a time may write to the folder, so
+its checkpoint never goes back. A written file never changes; a partial tile is deleted once the
+full one exists. Bodies are not published.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.files.atomic_files import exclusive_folder, write_atomically
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,
@@ -40,24 +40,24 @@ __all__ = ["CHECKPOINT_FILE", "Published", "check_contents", "publish_tiles"]
 
 CHECKPOINT_FILE = "checkpoint"
 _LOCK_TIMEOUT_S = 10.0
-"""How long an export waits for another one into the same folder."""
+"""How long an export waits for another one to the same folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a folder holds now, and how many files were new to it."""
+    """The checkpoint that a folder has now, and how many files were written."""
 
     checkpoint: Checkpoint
     files: int
 
 
 def publish_tiles(view: LedgerView, note: str, public: LogPublicKey, folder: Path) -> Published:
-    """Bring ``folder`` to the state that ``note``, a checkpoint of ``view``'s log, signs.
+    """Update ``folder`` to the state signed by ``note``, a checkpoint of ``view``'s log.
 
-    Every hash is the ledger's stored one, checked against the leaves below and the root above.
-    Raises :class:`LogTampered` where they differ, or where ``folder`` holds another log, or more of
-    this one; then its checkpoint stays. Raises :class:`ExportFailed` where it cannot be
-    written, or another export has it for longer than ten seconds.
+    The hashes are those stored in the ledger, checked against the leaves below and the root above.
+    Raises :class:`LogTampered` if they differ, or if ``folder`` has another log or more of this
+    one; then its checkpoint is unchanged. Raises :class:`ExportFailed` if the folder cannot be
+    written, or another export locks it for more than ten seconds.
     """
     with exclusive_folder(folder, _LOCK_TIMEOUT_S):
         return _publish(view, note, public, folder)
@@ -67,18 +67,20 @@ def _publish(view: LedgerView, note: str, public: LogPublicKey, folder: Path) ->
     signed, old = open_checkpoint(note, public), _published(folder, public)
     if old.size > signed.size:
         if view.size() >= old.size and view.root(old.size) == old.root:
-            raise ExportFailed(f"{folder} has {old.size} leaves by another export; export again")
+            raise ExportFailed(
+                f"{folder} already has {old.size} leaves from another export; export again"
+            )
         raise LogTampered(
-            f"{folder} has {old.size} leaves of this log, the ledger {signed.size}: rolled back, "
-            "unless another export just wrote there; then export again",
+            f"{folder} has {old.size} leaves of this log, but the ledger {signed.size}: it was "
+            "rolled back, or another export has just written there; then export again",
             index=signed.size,
         )
     if view.size() < signed.size or view.root(signed.size) != signed.root:
-        raise LogTampered("the checkpoint is not of this ledger")
+        raise LogTampered("the checkpoint does not match this ledger")
     proof = consistency_proof(old.size, signed.size, view.node) if old.size else []
     verify_consistency(old.size, signed.size, old.root, signed.root, proof)
     files = 0
-    if not old.size and (folder / "tile").exists():  # an export broken off, or a lost checkpoint
+    if not old.size and (folder / "tile").exists():  # an interrupted export, or a lost checkpoint
         for _ in placed_files(folder, signed.size):
             pass
     for tile in chain(edge_tiles(old.size), new_tiles(old.size, signed.size)):
@@ -89,8 +91,8 @@ def _publish(view: LedgerView, note: str, public: LogPublicKey, folder: Path) ->
             check_contents(contents, hashes, tile.start)
             files += _write_once(folder, tile.entries_path, bundle_bytes(contents))
         files += _write_once(folder, tile.path, b"".join(hashes))
-    if _published(folder, public) != old:  # where the system has no lock
-        raise ExportFailed(f"another export wrote to {folder}; export again")
+    if _published(folder, public) != old:  # possible if the system has no locks
+        raise ExportFailed(f"another export has written to {folder}; export again")
     write_atomically(folder / CHECKPOINT_FILE, note.encode())
     _drop_partial(folder, old.size, signed.size)
     return Published(signed, files)
@@ -100,18 +102,18 @@ def check_contents(contents: Sequence[bytes], hashes: Sequence[bytes], start: in
     """Raise :class:`LogTampered` unless ``hashes`` are those of the leaves from ``start`` on."""
     for index, (content, stored) in enumerate(zip(contents, hashes, strict=True), start):
         if leaf_hash(content) != stored:
-            raise LogTampered(f"leaf {index} is not what the tree holds", index=index)
+            raise LogTampered(f"leaf {index} does not match its hash in the tree", index=index)
 
 
 def _published(folder: Path, public: LogPublicKey) -> Checkpoint:
-    """What the folder holds already."""
+    """Return the checkpoint that the folder has already."""
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return Checkpoint(public.origin, 0, EMPTY_ROOT)
     try:
         return open_checkpoint(read_regular_file(path, MAX_NOTE_BYTES).decode(), public)
     except (LogTampered, UnicodeDecodeError) as error:
-        raise LogTampered(f"{path} is not of this log ({error}); name another folder") from None
+        raise LogTampered(f"{path} is not from this log ({error}); use another folder") from None
 
 
 def _span(tile: Tile) -> tuple[int, int]:
@@ -119,21 +121,21 @@ def _span(tile: Tile) -> tuple[int, int]:
 
 
 def _write_once(folder: Path, name: str, data: bytes) -> int:
-    """How many files were written: none where a crash left this one already."""
+    """Write a file unless an interrupted export has written it; return how many were written."""
     path = folder / name
     for parent in path.parents[: name.count("/")]:
         if parent.is_symlink():
-            raise LogTampered(f"{parent} is a link, which leads elsewhere; name another folder")
+            raise LogTampered(f"{parent} is a link; use another folder")
     if path.exists():
         if read_regular_file(path, len(data)) != data:
-            raise LogTampered(f"{path} holds something else; name another folder")
+            raise LogTampered(f"{path} has other content; use another folder")
         return 0
     write_atomically(path, data)
     return 1
 
 
 def _drop_partial(folder: Path, old: int, new: int) -> None:
-    """Of what was partial and is full now, as tlog-tiles allows."""
+    """Delete partial files of tiles that are full now, as tlog-tiles allows."""
     for tile in new_tiles(old, new):
         if tile.is_full:
             for path in (tile.path, tile.entries_path) if tile.level == 0 else (tile.path,):

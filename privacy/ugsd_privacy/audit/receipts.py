@@ -1,4 +1,4 @@
-"""Receipts and consistency proofs, which need nothing but the log's public key."""
+"""Receipts and consistency proofs, which can be verified with the log's public key alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import Field
 
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.merkle import (
     NodeReader,
     consistency_proof,
@@ -22,7 +22,7 @@ from ugsd_privacy.tlog.merkle import (
 __all__ = ["Consistency", "Receipt"]
 
 _MAX_ITEMS = 128
-"""Hashes of the longest proof, and the other fields."""
+"""Enough for the hashes of the longest proof and the other fields."""
 
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -31,8 +31,8 @@ _Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 class Receipt(StrictModel):
     """Index, inclusion proof and signed checkpoint of one leaf (RFC 9162 §2.1.3). Hashes are hex.
 
-    It proves that the log committed to the leaf when it signed; what the leaf's record says is for
-    the owner to show, from the ledger.
+    It proves that the signed log contained the leaf. What the leaf's record says can only be shown
+    by the owner, from the ledger.
     """
 
     index: _Size
@@ -44,7 +44,7 @@ class Receipt(StrictModel):
 
     @classmethod
     def of(cls, index: int, signed: Checkpoint, note: str, node: NodeReader) -> Self:
-        """The receipt of a leaf in the tree that ``note`` signs, which ``node`` reads."""
+        """Build the receipt of a leaf in the tree signed by ``note``; ``node`` reads the tree."""
         return cls(
             index=index,
             leaf_hash=node(0, index).hex(),
@@ -56,9 +56,9 @@ class Receipt(StrictModel):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Parse what ``model_dump_json`` wrote. Raises :class:`LogTampered` for no receipt.
+        """Parse the output of ``model_dump_json``. Raises :class:`LogTampered` if it is malformed.
 
-        What it says is not believed before :meth:`verify`.
+        Do not trust its content before :meth:`verify`.
         """
         try:
             return read_json(cls, text, max_items=_MAX_ITEMS)
@@ -66,10 +66,10 @@ class Receipt(StrictModel):
             raise LogTampered(f"not a receipt: {error}") from None
 
     def verify(self, public: LogPublicKey) -> None:
-        """Raise :class:`LogTampered` unless ``public`` signed a tree that holds this leaf."""
+        """Raise :class:`LogTampered` unless ``public`` signed a tree that contains this leaf."""
         signed = open_checkpoint(self.checkpoint, public)
         if signed.size != self.tree_size or signed.root.hex() != self.root:
-            raise LogTampered("the receipt is not about its checkpoint", index=self.index)
+            raise LogTampered("the receipt does not match its checkpoint", index=self.index)
         verify_inclusion(
             bytes.fromhex(self.leaf_hash),
             self.index,
@@ -89,9 +89,9 @@ class Consistency(StrictModel):
 
     @classmethod
     def of(cls, earlier: str, later: str, public: LogPublicKey, node: NodeReader) -> Self:
-        """The proof between two checkpoints of the log that ``node`` reads.
+        """Build the proof between two checkpoints of a log; ``node`` reads its tree.
 
-        Raises :class:`LogTampered` where there is none: the log was rolled back or forked.
+        Raises :class:`LogTampered` if there is no proof: the log was rolled back or forked.
         """
         old, new = open_checkpoint(earlier, public), open_checkpoint(later, public)
         steps = consistency_proof(old.size, new.size, node) if 0 < old.size <= new.size else []
@@ -99,7 +99,7 @@ class Consistency(StrictModel):
         return cls(earlier=earlier, later=later, proof=tuple(step.hex() for step in steps))
 
     def verify(self, public: LogPublicKey) -> tuple[int, int]:
-        """The sizes of both trees. Raises :class:`LogTampered` unless ``public`` signed both
+        """Return the sizes of both trees. Raises :class:`LogTampered` unless ``public`` signed both
         checkpoints and the proof connects them."""
         old, new = open_checkpoint(self.earlier, public), open_checkpoint(self.later, public)
         steps = [bytes.fromhex(step) for step in self.proof]

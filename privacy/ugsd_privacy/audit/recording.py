@@ -1,4 +1,4 @@
-"""Making the record of one passage, whoever writes it."""
+"""Builds egress records, for the egress and for acts of the owner."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["record_of"]
 
 
 def record_of(
-    passage: EgressTransaction,
-    carried: Mapping[str, Any],
+    transaction: EgressTransaction,
+    fields: Mapping[str, Any],
     *,
     user: str,
     clip_norm: float,
     delta: float,
     now_s: float,
 ) -> EgressRecord:
-    """The record of ``passage``: ``carried`` says what happened, the rest where the budget of
-    ``user`` stood before it and when it was, Unix time in seconds."""
+    """Build the record of ``transaction``: ``fields`` say what happened; the rest is the user's
+    budget before it and the time, ``now_s`` in Unix seconds."""
     return EgressRecord(
-        **carried,
+        **fields,
         clip_norm=clip_norm,
         delta=delta,
-        before={window: used.counts for window, used in passage.before.items()},
-        hour=passage.hour,
+        before={window: used.counts for window, used in transaction.before.items()},
+        hour=transaction.hour,
         user=user,
         time_s=int(now_s),
     )

@@ -1,10 +1,10 @@
-"""What the log keeps of one passage through the door, and the leaf that commits to it.
+"""Egress records, and the leaves that commit to them.
 
-The *body* is the record as deterministic CBOR, at level ``content`` with the very message that
-left; it stays on the device, sealed to its owner (:mod:`ugsd_privacy.audit.bodies`). The *leaf* is
-what the Merkle tree holds: CBOR of ``[version, commitment, frame bytes, [blocks, tokens]]``. The
-commitment is SHA-256 over a domain tag, a random salt of 32 bytes and the body, so a leaf reveals
-sizes and counts, binds the body, and tells nothing of it to whoever lacks the salt.
+The *body* is the record as deterministic CBOR, at level ``content`` with the message that was sent.
+It stays on the device, sealed to its owner (:mod:`ugsd_privacy.audit.bodies`). The *leaf* is what
+the Merkle tree contains: CBOR of ``[version, commitment, frame bytes, [blocks, tokens]]``. The
+commitment is SHA-256 over a domain tag, a random salt of 32 bytes and the body. So a leaf reveals
+sizes and counts and binds the body, but reveals nothing about it to anyone without the salt.
 """
 
 from __future__ import annotations
@@ -48,44 +48,44 @@ RECORD_VERSION = 3
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
 MAX_RANGES = 50_000
-"""Of leaves that one record erased."""
+"""Most ranges of leaves that one record can erase."""
 _MAX_ITEMS = 2**18
-"""Of a record: an erasure of so many ranges has the most."""
+"""Most CBOR items of a record: those of an erasure with ``MAX_RANGES``."""
 _MAX_LEAF_BYTES = 128
 _MAX_DEPTH, _LEAF_DEPTH = 3, 2
-"""A record is a map that holds a map of arrays, a leaf an array that holds one."""
+"""A record is a map with a map of arrays, a leaf an array with an array."""
 _COMMITMENT_TAG = b"ugsd egress record 3\x00"
 
 _MAX_COUNT = 2**63 - 1
-"""What a ledger can hold."""
+"""The largest integer of SQLite."""
 Count = Annotated[int, Field(strict=True, ge=0, le=_MAX_COUNT)]
 Counts = tuple[Count, Count, Count, Count, Count]
-"""Of a :class:`Usage`: blocks, tokens, frames, bytes, spend."""
+"""The counts of a :class:`Usage`: blocks, tokens, frames, bytes, spend (privacy cost)."""
 Resettable = Literal["hour", "day", "lifetime"]
 LogLevel = Literal["content", "record"]
-"""Whether records keep what left itself, or only what of it is counted."""
+"""Whether records include the message that was sent, or only its counts."""
 UNSEALED_KINDS = frozenset({"reset", "erase"})
-"""Acts of the owner: nothing left, and verification without the owner's key needs them."""
+"""Acts of the owner: nothing was sent, and verification without the owner's key needs them."""
 Range = tuple[Count, Count]
 BLOCK_FIELDS = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
-"""What a record has of a block, whatever its level; states are in the message alone."""
+"""Fields of a block in records of every level; states are only in the message."""
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
 class EgressRecord(StrictModel):
-    """One passage: what left, under which charge, sealed to whom. Never leaves the device itself.
+    """What was sent in one frame, its charge, and for whom it was sealed. It is never sent itself.
 
-    A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states. Of a
-    ``reset`` nothing left: the owner had windows of a user's budget begin anew; nor of an
-    ``erase``: the owner erased the bodies of earlier leaves.
+    A ``hello`` has no caption; neither it nor a ``cover`` has a disclosure, tokens or states. With
+    a ``reset`` or an ``erase`` nothing is sent: the owner reset windows of a user's budget, or
+    erased the bodies of earlier leaves.
     """
 
     version: Annotated[int, Field(ge=RECORD_VERSION, le=RECORD_VERSION)] = RECORD_VERSION
     kind: Literal["hello", "block", "cover", "reset", "erase"]
     caption: Count | None = None
-    """Ordinal of the caption within its session, as blocks have it; a cover's never leaves."""
+    """Ordinal of the caption within its session, as in blocks; that of a cover is never sent."""
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
-    """Random; names the caption on this device only."""
+    """Random id of the caption, on this device only."""
     disclosure: Annotated[Disclosure, Field(strict=False)] | None = None
     keep: Count = 0
     prefix: tuple[Count, ...] = ()
@@ -95,40 +95,39 @@ class EgressRecord(StrictModel):
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Standard deviation of the noise on each coordinate, in units of ``clip_norm``; ``None``
-    without noise, or without states."""
+    without noise or without states."""
     spend: Count = 0
-    """Of the states, see :func:`ugsd_privacy.dp.accounting.spend`."""
+    """Privacy cost of the states; see :func:`ugsd_privacy.dp.accounting.privacy_cost`."""
     delta: Annotated[float, Field(gt=0, lt=1)]
-    """At which epsilon is told, and was held against its caps."""
+    """The delta at which epsilon is computed and was checked against its caps."""
     message: Annotated[bytes, Field(max_length=MAX_MESSAGE_BYTES)] | None = None
-    """The canonical wire bytes that left in the frame; ``None`` of a hello, and at level
-    ``record``."""
+    """The canonical message in the frame; ``None`` for a hello and at level ``record``."""
     frame_bytes: Count = 0
     frame_sha256: Digest | None = None
     before: Mapping[Window, Counts]
-    """What the user had used in each window before this passage."""
+    """What the user had used in each window before this record."""
     resets: tuple[Resettable, ...] = ()
-    """Windows that begin anew with this record."""
+    """Windows that this record resets."""
     erased: tuple[Range, ...] = ()
-    """Leaves whose bodies this record erased: from the first number to before the second."""
+    """Half-open ranges of the leaves whose bodies this record erased."""
     hour: Count
-    """UTC hour number that was charged."""
+    """The UTC hour number that was charged."""
     user: Annotated[str, Field(max_length=MAX_USER_CHARACTERS)]
-    """Whose budget; stays on the device."""
+    """The user whose budget was charged; never sent."""
     time_s: Count
     """Unix time by the device's clock."""
     verifier: Annotated[str, Field(max_length=64)] = ""
-    """Fingerprint of the pinned key that the frame was sealed for."""
+    """Fingerprint of the pinned key to which the frame was sealed."""
 
     @property
     def charge(self) -> Usage:
-        """What this passage costs."""
+        """The usage that this record charges."""
         return Usage(
             blocks=int(self.kind == "block"),
             tokens=len(self.prefix) + len(self.tokens),
             frames=int(self.kind not in UNSEALED_KINDS),
             bytes=self.frame_bytes,
-            spend=self.spend,
+            privacy_cost=self.spend,
         )
 
     @model_validator(mode="after")
@@ -136,28 +135,30 @@ class EgressRecord(StrictModel):
         about_captions = (self.caption, self.caption_id, self.before.get("caption"))
         present = {field is not None for field in about_captions}
         if present != {self.kind in {"block", "cover"}}:
-            raise ValueError("a block or a cover names its caption, nothing else does")
+            raise ValueError("only a block or a cover has a caption")
         if set(self.before) != (
             {"hour", "day", "lifetime"} | ({"caption"} if self.caption_id else set())
         ):
-            raise ValueError("a record tells of every window")
+            raise ValueError("a record must have the usage of every window")
         if (self.disclosure is not None) != (self.kind == "block"):
-            raise ValueError("a block has a disclosure, nothing else")
+            raise ValueError("only a block has a disclosure")
         if self.kind != "block" and (self.prefix or self.tokens or self.state_positions):
-            raise ValueError("only a block carries anything")
+            raise ValueError("only a block has tokens or states")
         if bool(self.spend) != bool(self.state_positions) or (self.sigma and not self.spend):
-            raise ValueError("states, and nothing else, are noised and spend")
-        left = self.kind not in UNSEALED_KINDS
-        if {bool(self.frame_bytes), self.frame_sha256 is not None} != {left}:
-            raise ValueError("a reset or an erasure has no frame, all else has one")
+            raise ValueError("only states have noise and a privacy cost")
+        is_sent = self.kind not in UNSEALED_KINDS
+        if {bool(self.frame_bytes), self.frame_sha256 is not None} != {is_sent}:
+            raise ValueError("every record but a reset or an erasure has a frame")
         if (bool(self.resets), bool(self.erased)) != (self.kind == "reset", self.kind == "erase"):
-            raise ValueError("only a reset resets, and only an erasure erases")
+            raise ValueError(
+                "only a reset has windows to reset, only an erasure has leaves to erase"
+            )
         if self.message is not None and self.kind not in {"block", "cover"}:
             raise ValueError("only a block or a cover has a message")
         return self
 
     def to_bytes(self) -> bytes:
-        """The body: deterministic CBOR (RFC 8949 §4.2.1)."""
+        """Return the body: deterministic CBOR (RFC 8949 §4.2.1)."""
         fields = self.model_dump(mode="python")
         if self.disclosure is not None:
             fields["disclosure"] = str(self.disclosure)
@@ -166,7 +167,7 @@ class EgressRecord(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The public face of a record: its commitment and what it cost."""
+    """The public part of a record: its commitment and counters."""
 
     commitment: bytes
     frame_bytes: int
@@ -175,29 +176,29 @@ class Leaf:
 
     @classmethod
     def from_body(cls, body: bytes, charge: Usage, salt: bytes) -> Self:
-        """The leaf of a record's ``body`` and charge under ``salt``, ``SALT_BYTES`` at random."""
+        """Build the leaf of a record from its body, its charge and a random ``salt``."""
         return cls(commitment(body, salt), charge.bytes, charge.blocks, charge.tokens)
 
     def to_bytes(self) -> bytes:
-        """CBOR of version, commitment, frame bytes and counters."""
+        """Return the CBOR of version, commitment, frame bytes and counters."""
         counters = [self.blocks, self.tokens]
         fields = [RECORD_VERSION, self.commitment, self.frame_bytes, counters]
         return encode_item(fields)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Parse what :meth:`to_bytes` wrote, and no other bytes. Raises :class:`LogTampered`."""
+        """Parse canonical bytes of a leaf. Raises :class:`LogTampered` for any others."""
         if len(content) > _MAX_LEAF_BYTES:
             raise LogTampered("not a leaf")
         try:
             fields = decode_item(content, max_depth=_LEAF_DEPTH)
-            version, sealed, frame_bytes, (blocks, tokens) = fields
-            leaf = cls(sealed, frame_bytes, blocks, tokens)
-            sound = version == RECORD_VERSION and leaf.to_bytes() == content
+            version, digest, frame_bytes, (blocks, tokens) = fields
+            leaf = cls(digest, frame_bytes, blocks, tokens)
+            is_valid = version == RECORD_VERSION and leaf.to_bytes() == content
         except Exception:
             raise LogTampered("not a leaf") from None
         counts = (frame_bytes, blocks, tokens)
-        if not (sound and type(sealed) is bytes and len(sealed) == _DIGEST_BYTES) or any(
+        if not (is_valid and type(digest) is bytes and len(digest) == _DIGEST_BYTES) or any(
             type(count) is not int or not 0 <= count <= _MAX_COUNT for count in counts
         ):
             raise LogTampered("not a leaf")
@@ -205,9 +206,9 @@ class Leaf:
 
 
 def commitment(body: bytes, salt: bytes) -> bytes:
-    """SHA-256 of tag, salt and body. Hiding while the salt is secret, binding always."""
+    """Return SHA-256 of tag, salt and body: always binding, and hiding while the salt is secret."""
     if len(salt) != SALT_BYTES:
-        raise LogTampered(f"a salt has {SALT_BYTES} bytes")
+        raise LogTampered(f"a salt must have {SALT_BYTES} bytes")
     return hashlib.sha256(_COMMITMENT_TAG + salt + body).digest()
 
 
@@ -217,26 +218,26 @@ def decode_record(body: bytes) -> EgressRecord:
         fields = decode_item(body, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
         record = EgressRecord.model_validate(fields)
     except ValidationError as error:
-        raise LogTampered(f"not an egress record: {error.error_count()} fault(s)") from None
+        raise LogTampered(f"not an egress record: {error.error_count()} error(s)") from None
     except WireError as error:
         raise LogTampered(f"not an egress record: {error}") from None
     if record.to_bytes() != body:
-        raise LogTampered("not an egress record's canonical bytes")
+        raise LogTampered("the egress record is not canonical CBOR")
     _check_message(record)
     return record
 
 
 def _check_message(record: EgressRecord) -> None:
-    """What is counted of a message is to be what it says."""
+    """Check that a record's fields match its message."""
     if record.message is None:
         return
     try:
         message = decode_device_message(record.message)
     except WireError:
-        raise LogTampered("its message is not one that may be sent") from None
+        raise LogTampered("its message is not valid on the wire") from None
     same = message.kind == record.kind and (
         not isinstance(message, Block)
         or all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)
     )
     if not same:
-        raise LogTampered("its message is not the one that it tells of")
+        raise LogTampered("its message does not match its fields")

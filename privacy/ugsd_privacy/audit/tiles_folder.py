@@ -1,8 +1,8 @@
-"""Verification of a folder of tiles: every file of it, without the device.
+"""Verification of a folder of tiles: it checks every file, and needs no device.
 
-The tree is computed anew from the entry bundles, and each tile is held against it. Where the two
-differ, the hash above tells which of them is wrong: the next level's, or at the right edge the
-root that was signed. One tile of each level is held at a time.
+The tree is recomputed from the entry bundles and compared with each tile. If they differ, the hash
+above shows which of them is wrong: that of the next level, or at the right edge the signed root.
+One tile of each level is in memory at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from ugsd_privacy.audit.export import RunningTotals, check_longest, check_roots
 from ugsd_privacy.audit.publishing import CHECKPOINT_FILE
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     note_origin,
@@ -21,8 +23,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosigned
 from ugsd_privacy.tlog.merkle import frontier_positions, frontier_root, leaf_hash
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.tile_files import TileFiles, read_regular_file
@@ -41,21 +42,21 @@ __all__ = ["TilesSummary", "verify_tiles"]
 
 @dataclass(frozen=True, slots=True)
 class TilesSummary:
-    """What a verified folder holds."""
+    """The content of a verified folder."""
 
     public: LogPublicKey | None
-    """The key that it verifies by; the folder holds none."""
+    """The key that verifies it, if one was given; the folder has no key."""
     origin: str
-    """The log's name, as its checkpoint says."""
+    """The log's name according to its checkpoint."""
     size: int
     root: bytes
     blocks: int
     tokens: int
     frame_bytes: int
     checkpoints: int
-    """How many were verified, those given included."""
+    """How many were verified, including trusted ones."""
     witnessed: Mapping[str, tuple[int, int]]
-    """By each witness's name, the size it cosigned last and when, in Unix time by its clock."""
+    """By each witness's name, the size it cosigned last and when, as Unix time by its clock."""
     checkpoint: str
     """The folder's note."""
 
@@ -67,12 +68,13 @@ def verify_tiles(
     trusted: Iterable[str] = (),
     witnesses: Iterable[WitnessPublicKey] = (),
 ) -> TilesSummary:
-    """Recompute the tree and the sums of what ``publish_tiles`` wrote, and check every file.
+    """Recompute the tree and the sums of a folder by ``publish_tiles``, and check every file.
 
-    Without ``public`` the log's signatures are not checked: then it proves no more than that the
-    folder is whole. ``trusted`` are checkpoints from elsewhere that the log must extend; each of
-    ``witnesses`` must have cosigned one that is here. Raises :class:`LogTampered`, which names the
-    file, with the first leaf that is wrong, or may be, as its index. Linear in the log.
+    Without ``public`` the log's signatures are not verified; that proves only that the folder is
+    intact. ``trusted`` are checkpoints from elsewhere that the log must extend; each of
+    ``witnesses`` must have cosigned one of all these checkpoints. Raises :class:`LogTampered`,
+    which names the file, with the first leaf that is wrong, or may be, as its index. Takes time
+    linear in the log.
     """
     path = folder / CHECKPOINT_FILE
     try:
@@ -84,11 +86,11 @@ def verify_tiles(
     except LogTampered as error:
         raise LogTampered(f"{path}: {error}") from None
     notes = [note, *trusted]
-    due = [opened(other) for other in notes]
+    checkpoints = [opened(other) for other in notes]
     files = TileFiles(folder, signed.size)
     for _ in files.smaller():
-        pass  # every file has its place
-    sums = _Reading(files, signed, due).sums()
+        pass  # raises for files that do not belong here
+    sums = _TreeReader(files, signed, checkpoints).sums()
     for bundle_or_tile in files.smaller():
         files.check_smaller(*bundle_or_tile)
     return TilesSummary(
@@ -111,20 +113,22 @@ def _opener(public: LogPublicKey | None, origin: str) -> Callable[[str], Checkpo
     return lambda note: open_checkpoint(note, public)
 
 
-class _Reading:
-    """A log in its files, read from its first leaf to its last."""
+class _TreeReader:
+    """Reads a log from its files, from the first leaf to the last, and recomputes its tree."""
 
-    def __init__(self, files: TileFiles, signed: Checkpoint, due: Sequence[Checkpoint]) -> None:
+    def __init__(
+        self, files: TileFiles, signed: Checkpoint, checkpoints: Sequence[Checkpoint]
+    ) -> None:
         self._files = files
         self._signed = signed
-        self._due = due
+        self._checkpoints = checkpoints
         self._sums = RunningTotals()
         self._rows: list[list[bytes]] = [[]]
-        """Of each level, the hashes that are not in a full tile yet, computed from the leaves."""
+        """For each level, the recomputed hashes that do not fill a tile yet."""
 
     def sums(self) -> RunningTotals:
         """Read all of it."""
-        check_roots(self._due, self._sums)
+        check_roots(self._checkpoints, self._sums)
         for index in range(self._signed.size // TILE_WIDTH):
             tile = Tile(0, index, TILE_WIDTH)
             contents = self._leaves(tile)
@@ -135,11 +139,11 @@ class _Reading:
         for tile in edge:
             self._check(tile, self._rows[tile.level])
         self._count(last)
-        check_longest(self._due, self._sums)
+        check_longest(self._checkpoints, self._sums)
         return self._sums
 
     def _leaves(self, tile: Tile) -> list[bytes]:
-        """The contents of a bundle, whose hashes begin a row."""
+        """Read a bundle, put its leaf hashes in row 0, and return its contents."""
         bundle = self._files.bundle(tile)
         contents, at = list[bytes](), 0
         try:
@@ -147,17 +151,17 @@ class _Reading:
                 content, at = entry_at(bundle, at)
                 contents.append(content)
         except LogTampered as error:
-            leaf = self._first_other(contents, tile)
+            leaf = self._first_difference(contents, tile)
             raise self._files.tampered(
                 tile.entries_path, f"{error}, from leaf {leaf} on", leaf
             ) from None
         if at != len(bundle):
             stop = tile.start + tile.width
-            raise self._files.tampered(tile.entries_path, "it goes on after its last leaf", stop)
+            raise self._files.tampered(tile.entries_path, "it has data after its last leaf", stop)
         self._rows[0] = [leaf_hash(content) for content in contents]
         return contents
 
-    def _first_other(self, contents: Sequence[bytes], tile: Tile) -> int:
+    def _first_difference(self, contents: Sequence[bytes], tile: Tile) -> int:
         for leaf, (content, stored) in enumerate(
             zip(contents, self._files.hashes(tile), strict=False), tile.start
         ):
@@ -168,10 +172,10 @@ class _Reading:
     def _count(self, contents: Sequence[bytes]) -> None:
         for content in contents:
             self._sums.add(content)
-            check_roots(self._due, self._sums)
+            check_roots(self._checkpoints, self._sums)
 
     def _close(self, tile: Tile) -> None:
-        """A row is full: its tile is checked, and its hash goes into the row above."""
+        """Check the tile of a full row, and add the row's hash to the row above."""
         row = self._rows[tile.level]
         self._check(tile, row)
         if tile.level + 1 == len(self._rows):
@@ -192,14 +196,14 @@ class _Reading:
         below = below if tile.level else tile.entries_path
         if self._fits(tile, row):
             raise self._files.tampered(
-                tile.path, f"hash {at} is not of what is below it, leaf {leaf}", leaf
+                tile.path, f"hash {at} does not match the data below it, leaf {leaf}", leaf
             )
         if self._fits(tile, stored):
-            raise self._files.tampered(below, f"leaf {leaf} is not the one in the tree", leaf)
+            raise self._files.tampered(below, f"leaf {leaf} does not match the tree", leaf)
         raise self._files.tampered(tile.path, f"it and {below} differ from leaf {leaf} on", leaf)
 
     def _fits(self, tile: Tile, row: Sequence[bytes]) -> bool:
-        """Whether these hashes of a tile are those that the hash above is of."""
+        """Return whether these hashes of a tile match the hash above it."""
         if tile.is_full:
             index, at = divmod(tile.index, TILE_WIDTH)
             width = width_in(self._signed.size, tile.level + 1, index)
@@ -213,7 +217,7 @@ class _Reading:
 
 
 def _frontier(rows: Sequence[Sequence[bytes]]) -> list[bytes]:
-    """Of the tree whose levels end in these hashes."""
+    """Return the frontier of the tree whose levels end in these hashes."""
     found = []
     for row in reversed(rows):
         at = 0

@@ -1,10 +1,10 @@
-"""What noise is worth: the exact accounting of Gaussian mechanisms, as pure functions.
+"""Exact privacy accounting of Gaussian mechanisms, as pure functions.
 
 A mechanism that adds normal noise of standard deviation ``sigma`` to a vector of L2 sensitivity
 ``sensitivity`` is mu-Gaussian-DP with mu = sensitivity / sigma, and several of them, of any sizes,
 chosen beforehand or adaptively, compose to the root of the sum of their mu squared: exactly, not as
 a bound (Dong, Roth and Su 2019, "Gaussian Differential Privacy", theorem 2.7 and corollary 3.3).
-They are (epsilon, delta)-DP for just those pairs with
+They are (epsilon, delta)-DP exactly for the pairs with
 
     delta >= Phi(-epsilon/mu + mu/2) - exp(epsilon) Phi(-epsilon/mu - mu/2)
 
@@ -12,10 +12,10 @@ They are (epsilon, delta)-DP for just those pairs with
 apart, so that a clipped state has sensitivity 2C, and n of them released together 2C sqrt(n), as n
 releases of one have.
 
-The relation: two inputs that give the same disclosed tokens and the same pattern of escalations.
-With adaptive spending the cap is what is guaranteed, by a filter for Gaussian DP (Koskela, Tobaben
-and Honkela 2022, "Individual Privacy Accounting with Gaussian Differential Privacy"); what was
-spent is bookkeeping.
+The neighbouring relation: two inputs that give the same disclosed tokens and the same pattern of
+escalations. As costs are chosen adaptively, the guarantee is that of the cap, by a filter for
+Gaussian DP (Koskela, Tobaben and Honkela 2022, "Individual Privacy Accounting with Gaussian
+Differential Privacy"); the cost so far is bookkeeping.
 """
 
 from __future__ import annotations
@@ -44,72 +44,72 @@ __all__ = [
 ]
 
 RELATION = "two inputs that give the same disclosed tokens and the same pattern of escalations"
-"""The inputs between which what leaves is hard to tell apart."""
+"""The neighbouring relation: the inputs that are hard to distinguish by what is sent."""
 
 MAX_PRIVACY_EPSILON = 10.0
-"""The largest epsilon that is called privacy; above it the word is noise."""
+"""The largest epsilon that is labelled privacy; a larger one is labelled noise."""
 
 Unit = Literal["block", "caption", "hour", "day", "lifetime"]
-"""What all of whose states a guarantee counts together."""
+"""The unit over whose states a guarantee holds."""
 
 UNBOUNDED_COST = 2**60
-"""The spend of a state that left without noise: no epsilon bounds it."""
+"""The privacy cost of a state sent without noise: no epsilon bounds it."""
 
 STATE_SENSITIVITY = 2.0
-"""Of a clipped state, in units of the clip norm: how far apart any two of them may be."""
+"""L2 sensitivity of a clipped state, in units of the clip norm: the largest distance of two."""
 
 _PER_UNIT = 10**9
-"""A spend is mu squared in billionths, so that sums of it are exact."""
+"""A privacy cost is mu squared in billionths, an integer, so that sums are exact."""
 _ROUNDING = 1e-10
-"""Claims are wider than what was computed by this share; computing is off by far less."""
+"""Relative margin added to computed bounds; the numerical error is far smaller."""
 
 
 class Guarantee(BaseModel):
-    """What holds of the states that left: (epsilon, delta)-DP per ``unit`` under ``relation``."""
+    """The guarantee for the states that were sent: (epsilon, delta)-DP per ``unit``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    """Null where a state left without noise: then nothing bounds it."""
+    """Null if a state was sent without noise: then no bound holds."""
     delta: Annotated[float, Field(gt=0, lt=1)]
-    """The share of chances in which the bound may fail."""
+    """The probability with which the bound may fail."""
     unit: Unit
-    """What all of whose states are counted together."""
+    """The unit over whose states the guarantee holds."""
     relation: str = RELATION
-    """Between which worlds it holds."""
+    """The neighbouring relation."""
     word: Literal["privacy", "noise", "none"]
-    """What it may be called: `privacy` up to epsilon 10, `noise` above, `none` without."""
+    """Label of the guarantee: `privacy` up to epsilon 10, `noise` above, `none` without a bound."""
 
     @classmethod
-    def from_privacy_cost(cls, spend: int, delta: float, unit: Unit = "caption") -> Self:
-        """Of what was spent on a unit's states."""
-        epsilon = epsilon_of_privacy_cost(spend, delta)
+    def from_privacy_cost(cls, cost: int, delta: float, unit: Unit = "caption") -> Self:
+        """Return the guarantee for the total privacy cost of a unit's states."""
+        epsilon = epsilon_of_privacy_cost(cost, delta)
         if math.isinf(epsilon):
             return cls(epsilon=None, delta=delta, unit=unit, word="none")
-        return cls(epsilon=epsilon, delta=delta, unit=unit, word=_word(epsilon))
+        return cls(epsilon=epsilon, delta=delta, unit=unit, word=_label(epsilon))
 
     @model_validator(mode="after")
-    def _check_word(self) -> Self:
-        if self.word != ("none" if self.epsilon is None else _word(self.epsilon)):
-            raise ValueError("no epsilon above 10 is called privacy")
+    def _check_label(self) -> Self:
+        if self.word != ("none" if self.epsilon is None else _label(self.epsilon)):
+            raise ValueError("the word does not match epsilon: only up to 10 is it privacy")
         return self
 
     def text(self) -> str:
-        """In half a line, without the relation; epsilon is rounded up."""
+        """Return a short text, without the relation; epsilon is rounded up."""
         if self.epsilon is None:
             return "no guarantee (no noise)"
-        epsilon = _shown(self.epsilon)
+        epsilon = _rounded_up(self.epsilon)
         return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.word})"
 
 
 def delta_from_mu(*, epsilon: float, mu: float) -> float:
-    """The least delta at which ``mu`` is within ``epsilon``; both at least 0."""
+    """Return the smallest delta at which mu-GDP implies (epsilon, delta)-DP; both at least 0."""
     if mu == 0:
         return 0.0
     if math.isinf(mu):
         return 1.0
     near, far = epsilon / mu - mu / 2, epsilon / mu + mu / 2
-    # exp(epsilon) phi(far) = phi(near): both terms share a density, which may be taken out.
+    # exp(epsilon) phi(far) = phi(near): both terms share a density, which is factored out.
     density = math.exp(-near * near / 2) / math.sqrt(2 * math.pi)
     if near > 0:
         return density * (_mills(near) - _mills(far))
@@ -117,7 +117,7 @@ def delta_from_mu(*, epsilon: float, mu: float) -> float:
 
 
 def epsilon_from_mu(*, mu: float, delta: float) -> float:
-    """The least epsilon at ``delta``, in (0, 1), rounded up; infinite for an infinite ``mu``."""
+    """Return the smallest epsilon at ``delta``, in (0, 1), rounded up; infinite if ``mu`` is."""
     if math.isinf(mu):
         return math.inf
     if delta_from_mu(epsilon=0.0, mu=mu) <= delta:
@@ -131,8 +131,8 @@ def epsilon_from_mu(*, mu: float, delta: float) -> float:
 def sigma_from_epsilon(
     *, epsilon: float, delta: float, sensitivity: float, releases: int = 1
 ) -> float:
-    """The least sigma at which so many releases, each charged by itself, are within ``epsilon`` at
-    ``delta``; infinite where that would take more noise than can be charged."""
+    """Return the smallest sigma at which ``releases``, each charged by itself, stay within
+    ``epsilon`` at ``delta``; infinite if even a cost of one unit each would be too much."""
     most = privacy_cost_of_epsilon(epsilon, delta) // releases
     if not most:
         return math.inf
@@ -144,25 +144,25 @@ def sigma_from_epsilon(
 
 @lru_cache(maxsize=1024)
 def privacy_cost(*, sensitivity: float, sigma: float, vectors: int) -> int:
-    """What so many vectors cost under noise of ``sigma``: mu squared in billionths, rounded up.
+    """Return the cost of ``vectors`` with noise ``sigma``: mu squared in billionths, rounded up.
 
-    Noise so small that this would pass ``UNBOUNDED_COST`` counts as none.
+    Noise so small that the cost would exceed ``UNBOUNDED_COST`` counts as no noise.
     """
     exact = vectors * (Fraction(sensitivity) / Fraction(sigma)) ** 2
     return min(math.ceil(exact * _PER_UNIT), UNBOUNDED_COST)
 
 
 @lru_cache(maxsize=1024)
-def epsilon_of_privacy_cost(spend: int, delta: float) -> float:
-    """The epsilon of what was spent, rounded up; infinite from ``UNBOUNDED_COST`` on."""
-    if spend >= UNBOUNDED_COST:
+def epsilon_of_privacy_cost(cost: int, delta: float) -> float:
+    """Return the epsilon of a privacy cost, rounded up; infinite from ``UNBOUNDED_COST`` on."""
+    if cost >= UNBOUNDED_COST:
         return math.inf
-    return epsilon_from_mu(mu=_mu_of_privacy_cost(spend), delta=delta)
+    return epsilon_from_mu(mu=_mu_of_privacy_cost(cost), delta=delta)
 
 
 @lru_cache(maxsize=1024)
 def privacy_cost_of_epsilon(epsilon: float, delta: float) -> int:
-    """The most that may be spent within ``epsilon`` at ``delta``, less than ``UNBOUNDED_COST``."""
+    """Return the largest privacy cost within ``epsilon`` at ``delta``, below ``UNBOUNDED_COST``."""
     within, beyond = 0, UNBOUNDED_COST
     while beyond - within > 1:
         middle = (within + beyond) // 2
@@ -173,23 +173,23 @@ def privacy_cost_of_epsilon(epsilon: float, delta: float) -> int:
     return within
 
 
-def _word(epsilon: float) -> Literal["privacy", "noise"]:
+def _label(epsilon: float) -> Literal["privacy", "noise"]:
     return "privacy" if epsilon <= MAX_PRIVACY_EPSILON else "noise"
 
 
-def _shown(epsilon: float) -> str:
-    """Three digits, rounded up: what is printed is a claim as well."""
+def _rounded_up(epsilon: float) -> str:
+    """Format epsilon with three digits, rounded up so that the printed bound holds too."""
     digits = 2 - math.floor(math.log10(epsilon)) if epsilon else 0
     rounded = math.ceil(Fraction(epsilon) * Fraction(10) ** digits) / 10.0**digits
     return f"{rounded:.{max(0, digits)}f}"
 
 
-def _mu_of_privacy_cost(spend: int) -> float:
-    return math.sqrt(spend / _PER_UNIT)
+def _mu_of_privacy_cost(cost: int) -> float:
+    return math.sqrt(cost / _PER_UNIT)
 
 
 def _mills(x: float) -> float:
-    """Phi(-x) / phi(x) for ``x >= 0``, to 13 digits."""
+    """Return Mills' ratio, Phi(-x) / phi(x), for ``x >= 0``, to 13 digits."""
     if x < 5:
         return math.sqrt(math.pi / 2) * math.exp(x * x / 2) * math.erfc(x / math.sqrt(2))
     tail = x  # Laplace's continued fraction, from the far end
@@ -199,7 +199,7 @@ def _mills(x: float) -> float:
 
 
 def _bisected(low: float, high: float, low_side: Callable[[float], bool]) -> tuple[float, float]:
-    """Neighbours, nearly, between which ``low_side`` ends to hold."""
+    """Return two close numbers: ``low_side`` holds for the first, but not for the second."""
     while high - low > high * 1e-13:
         middle = (low + high) / 2
         if low_side(middle):

@@ -5,8 +5,8 @@ the clip norm. The verifier reads states in units of C, so its vectors lie in th
 rounding.
 
 Bound: rounding moves a coordinate by at most half a unit, so a quantised vector has an L2 norm of
-at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1.6 % above C at B = 16. This
-rounding is no part of any privacy guarantee: with noise, rows are rounded toward zero instead.
+at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1.6 % above C at B = 16. No
+privacy guarantee depends on this rounding: with noise, rows are rounded toward zero instead.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 MAX_SIGMA = 128.0
-"""Largest noise, in units of the clip norm: of more nothing is left of a state, and the table that
-noise is drawn from grows with it."""
+"""Largest noise, in units of the clip norm. More would leave no signal in a state, and the table of
+the sampler grows with it."""
 QUANTISATION_STEPS = 127
-"""Units from 0 to the clip norm; -128 is never written."""
+"""Number of units from 0 to the clip norm; -128 is never written."""
 
 
 def clip(states: NDArray[np.float32], norm: float) -> NDArray[np.float64]:
@@ -55,22 +55,22 @@ def quantise(states: NDArray[np.float64], norm: float) -> bytes:
 def dequantise(states: bytes, dim: int) -> NDArray[np.float32]:
     """Read a block's ``states`` back as float32 ``(n, dim)``, each coordinate in [-1, 1].
 
-    -128, which the door never writes, is read as -127. Raises :class:`WireError` where the bytes
-    are no whole number of rows.
+    -128, which the egress never writes, is read as -127. Raises :class:`WireError` unless the bytes
+    are a whole number of rows.
     """
     if dim == 0 and not states:
         return np.zeros((0, 0), dtype=np.float32)
     if dim <= 0 or len(states) % dim:
-        raise WireError(f"{len(states)} bytes are no rows of {dim} coordinates")
+        raise WireError(f"{len(states)} bytes are not a whole number of rows of {dim} coordinates")
     units = np.maximum(np.frombuffer(states, dtype=np.int8), -QUANTISATION_STEPS)
     coordinates = units.astype(np.float32) / np.float32(QUANTISATION_STEPS)
     return coordinates.reshape(-1, dim).astype(np.float32)
 
 
 def noised(clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian) -> bytes:
-    """Add noise to clipped rows, and write them as :func:`quantise` does.
+    """Add noise to clipped rows, and encode them like :func:`quantise`.
 
-    What the noise carries beyond the range is cut, which is post-processing.
+    Sums outside of the range are clamped, which is post-processing.
     """
     sums = noised_units(clipped, norm, noise)
     limited: NDArray[np.int64] = np.clip(sums, -QUANTISATION_STEPS, QUANTISATION_STEPS)
@@ -80,10 +80,10 @@ def noised(clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian) ->
 def noised_units(
     clipped: NDArray[np.float64], norm: float, noise: RoundedGaussian
 ) -> NDArray[np.int64]:
-    """Clipped rows in units of ``norm/127``, rounded toward zero, plus noise: int64 ``(n, B)``.
+    """Return clipped rows in units of ``norm/127``, rounded toward zero, plus noise: int64 (n, B).
 
-    Toward zero, so that the norm stays within ``QUANTISATION_STEPS``: a float may be a hair too
-    large, but a row of integers has an integer for the square of its norm.
+    Rounding toward zero keeps the norm within ``QUANTISATION_STEPS``: the norm of a row of floats
+    may be slightly too large, but the squared norm of a row of integers is an integer.
     """
-    units = (clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)  # which rounds toward zero
+    units = (clipped * (QUANTISATION_STEPS / norm)).astype(np.int64)  # astype rounds toward zero
     return units + noise.sample(units.size).reshape(units.shape)

@@ -1,20 +1,20 @@
-"""Exact samples of a rounded normal distribution: the noise, safe against floating-point attacks.
+"""Exact samples of a rounded normal distribution, safe against floating-point attacks.
 
-``round(sigma Z)`` with Z standard normal, to the nearest integer, exactly so distributed. A vector
-x of integers plus such noise is ``round(x + sigma Z)``: the continuous Gaussian mechanism, rounded
-afterwards, which is post-processing. So its exact accounting holds
-(:mod:`ugsd_privacy.dp.accounting`), and no
-value leaves but integers: the gaps between floats, by which noise made of floats can be told from
-its neighbour's, never do (Mironov 2012, "On significance of the least significant bits for
-differential privacy"; Jin, McMurtry, Rubinstein and Ohrimenko 2022, "Are we there yet?").
+A sample is ``round(sigma Z)`` with Z standard normal, rounded to the nearest integer, with exactly
+that distribution. A vector x of integers plus such noise is ``round(x + sigma Z)``: the continuous
+Gaussian mechanism, followed by rounding, which is post-processing. So its exact accounting holds
+(:mod:`ugsd_privacy.dp.accounting`), and all values sent are integers. The gaps between floats, by
+which floating-point noise can be attacked, are never visible (Mironov 2012, "On significance of the
+least significant bits for differential privacy"; Jin, McMurtry, Rubinstein and Ohrimenko 2022, "Are
+we there yet?").
 
-How: a uniform number of unlimited length is looked up in the cumulative distribution. Of each, 64
-bits are drawn at first and compared with thresholds that are known to 40 bits; where that leaves a
-doubt, more bits are drawn and the thresholds next to it computed to more digits, until none is
-left. So the result depends on no precision, and there is no statistical distance to account for.
+Method: inversion of the cumulative distribution at a uniform number of unlimited length. First 64
+bits of the number are drawn and compared with thresholds that are known to 40 bits. If that is not
+decisive, more bits are drawn and the nearby thresholds computed to more digits, until it is. So the
+result does not depend on any precision, and there is no statistical distance to account for.
 
-Where in a table a look-up goes depends on what was drawn, so that who watches this process' memory
-accesses may learn of the noise: that is not defended against.
+The index of a table look-up depends on the drawn number, so an attacker who observes the memory
+accesses of this process may learn about the noise. There is no defence against that.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["RoundedGaussian"]
 
 _WORD_BITS = 64
 _WORD_BYTES = _WORD_BITS // 8
-_DOUBT = 2 ** (_WORD_BITS - 40)
-"""How far a threshold made of floats may be off, in units of 2**-64; erfc is some 2**9 times
-better."""
+_ERROR_BOUND = 2 ** (_WORD_BITS - 40)
+"""Error bound of a threshold computed with floats, in units of 2**-64; the error of erfc is some
+2**9 times smaller."""
 _MOST_BITS = 2**12
-"""A uniform number that is undecided for so long comes of no random source."""
+"""If this many bits of a uniform number are not decisive, they are not random."""
 
 
 class RoundedGaussian:
-    """``round(sigma Z)``, ``sigma`` taken as the very rational number that it is.
+    """Samples ``round(sigma Z)``; a float ``sigma`` is taken as the exact rational number.
 
-    ``entropy(n)`` gives n random bytes. Holds nothing that changes: threads may share it.
+    ``entropy(n)`` returns n random bytes. The object is immutable, so threads may share it.
     """
 
     def __init__(self, sigma: Fraction | float, entropy: Callable[[int], bytes]) -> None:
@@ -53,9 +53,9 @@ class RoundedGaussian:
         self._least, self._certain, self._possible = _thresholds(self._sigma)
 
     def sample(self, n: int) -> NDArray[np.int64]:
-        """``n`` independent ones, int64 ``(n,)``."""
+        """Return ``n`` independent samples, int64 ``(n,)``."""
         words = np.frombuffer(self._entropy(_WORD_BYTES * n), dtype=">u8").astype(np.uint64)
-        # How many thresholds are surely below; the last one never is, so that there is a next.
+        # The number of thresholds that are surely below; the last one never is.
         surely = np.searchsorted(self._certain, words, side="left")
         found = surely + self._least
         for index in np.flatnonzero(words >= self._possible[surely]):
@@ -63,7 +63,7 @@ class RoundedGaussian:
         return found
 
     def _resolve(self, drawn: int) -> int:
-        """The number of a uniform one that begins with ``drawn``."""
+        """Return the sample for a uniform number that begins with the bits ``drawn``."""
         bits = _WORD_BITS
         while bits < _MOST_BITS:
             drawn = drawn << bits | int.from_bytes(self._entropy(bits // 8), "big")
@@ -71,10 +71,10 @@ class RoundedGaussian:
             first = self._first_above(drawn, bits)
             if first is not None and _cdf(first - 1, self._sigma, bits)[1] <= drawn:
                 return first
-        raise RuntimeError("the source of randomness is invalid")
+        raise RuntimeError("the source of randomness is broken")
 
     def _first_above(self, drawn: int, bits: int) -> int | None:
-        """The least k whose threshold is surely above the number, all of its bits to come."""
+        """Return the smallest k whose threshold is surely above the number, whatever follows."""
         far = math.ceil(self._sigma * math.isqrt(2 * bits)) + 2  # 2**-bits is within sqrt(2 bits)
         low, high = -far, far
         if _cdf(high, self._sigma, bits)[0] <= drawn:
@@ -89,28 +89,29 @@ class RoundedGaussian:
 
 
 def _thresholds(sigma: Fraction) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]]:
-    """The least number of the table, and for it and each next one the highest and the lowest value
-    that its cumulative probability may have, in units of 2**-64.
+    """Return the smallest number of the table, and for each number of the table the highest and the
+    lowest possible value of its cumulative probability, in units of 2**-64.
 
-    The table ends where what is beyond is within doubt, so that it is always resolved.
+    The table ends where the remaining tail is within the error bound; numbers in the tail are
+    always resolved with more bits.
     """
     whole = 2**_WORD_BITS
     tails: list[int] = []
     wide = float(sigma) * math.sqrt(2)
-    while not tails or tails[-1] > _DOUBT // 2:
+    while not tails or tails[-1] > _ERROR_BOUND // 2:
         tails.append(int(math.erfc((len(tails) + 0.5) / wide) / 2 * whole))
     cumulative = [*reversed(tails), *(whole - tail for tail in tails)]
-    highest = [min(value + _DOUBT, whole - 1) for value in cumulative]
-    lowest = [max(value - _DOUBT, 0) for value in cumulative]
+    highest = [min(value + _ERROR_BOUND, whole - 1) for value in cumulative]
+    lowest = [max(value - _ERROR_BOUND, 0) for value in cumulative]
     return -len(tails), np.array(highest, np.uint64), np.array(lowest, np.uint64)
 
 
 def _cdf(k: int, sigma: Fraction, bits: int) -> tuple[int, int]:
-    """Integers between which ``2**bits Phi((k + 1/2) / sigma)`` lies.
+    """Return integers that enclose ``2**bits Phi((k + 1/2) / sigma)``.
 
     Phi(t) - 1/2 = phi(t) (t + t^3/3 + t^5/(3 5) + ...), all of one sign (Marsaglia 2004,
-    "Evaluating the normal distribution"). Every step of Decimal is right to half a unit in its last
-    digit, exp and sqrt too, so that n terms are off by less than 8 n units.
+    "Evaluating the normal distribution"). Every Decimal operation, also exp and sqrt, is correct to
+    half a unit in the last digit, so the error of n terms is below 8 n units.
     """
     if k < 0:
         low, high = _cdf(-k - 1, sigma, bits)
@@ -127,13 +128,13 @@ def _cdf(k: int, sigma: Fraction, bits: int) -> tuple[int, int]:
             total += term
         half = total * (-square / 2).exp() / (2 * _pi(digits)).sqrt()
         scaled = (half + Decimal("0.5")) * 2**bits
-        doubt = scaled.scaleb(1 - digits) * 8 * (n + 8)
-        return math.floor(scaled - doubt), min(math.ceil(scaled + doubt), 2**bits)
+        error = scaled.scaleb(1 - digits) * 8 * (n + 8)
+        return math.floor(scaled - error), min(math.ceil(scaled + error), 2**bits)
 
 
 @lru_cache(maxsize=16)
 def _pi(digits: int) -> Decimal:
-    """By Machin's formula, in integers."""
+    """Compute pi by Machin's formula, in integers."""
     one = 10 ** (digits + 10)
 
     def arctangent_of_one_over(x: int) -> int:

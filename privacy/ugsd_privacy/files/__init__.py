@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, key files, and locks beside files."""
+"""Atomic files, key files, file locks, and checks of who owns a file."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a crash or a power cut."""
+"""Files that are written whole or not at all, even after a crash or a power cut."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["atomic_writer", "exclusive_folder", "is_temporary", "read_bounded", 
 
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}", re.DOTALL)
 _STALE_S = 3600.0
-"""No draft is written to for so long, unless its writer died."""
+"""A draft that was not written to for this long belongs to a process that has died."""
 
 
 @contextmanager
 def exclusive_folder(folder: Path, timeout_s: float) -> Iterator[None]:
-    """Lock ``folder``, which is made if it is missing, against others that ask for it.
+    """Lock ``folder`` against other users of this function; create it if it is missing.
 
-    Where the system or the file system cannot lock a folder (Windows, NFS) nobody is kept out.
-    Raises :class:`ExportFailed`, also if another process or thread keeps it for ``timeout_s``.
+    On Windows, and on file systems that cannot lock a folder (NFS), there is no lock. Raises
+    :class:`ExportFailed`, also if another process or thread holds the lock for ``timeout_s``.
     """
     with ExitStack() as stack:
         try:
@@ -39,17 +39,17 @@ def exclusive_folder(folder: Path, timeout_s: float) -> Iterator[None]:
             raise ExportFailed(str(error)) from error
         except OSError as error:
             raise ExportFailed(
-                f"cannot lock {folder}: {error.strerror}; name another folder"
+                f"cannot lock {folder}: {error.strerror}; use another folder"
             ) from error
         yield
 
 
 @contextmanager
 def atomic_writer(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of ``path`` at the end, unless something is raised.
+    """Open a draft that replaces ``path`` at the end, unless an exception is raised.
 
-    Its folder is made where need be; drafts of ``path`` that a crash left there long ago go.
-    Raises :class:`ExportFailed` where it cannot be written.
+    Creates the folder if needed, and deletes old drafts of ``path`` that a crash left behind.
+    Raises :class:`ExportFailed` if the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -70,20 +70,23 @@ def atomic_writer(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of that name is being written, or was when its writer died."""
+    """Return whether a file of this name is a draft, of a running or of a dead process."""
     return _DRAFT.fullmatch(name) is not None
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``path`` in place of what it held. Raises as :func:`replacing`."""
+    """Write ``data`` to ``path``, replacing the file. Raises as :func:`atomic_writer`."""
     with atomic_writer(path, mode=mode) as file:
         file.write(data)
 
 
 def read_bounded(path: Path, max_bytes: int, *, ours: bool = False) -> bytes:
-    """The bytes of ``path``. Raises :class:`LogTampered` for a file that is missing or larger, and
-    for what is no regular file, which is not waited for; :class:`KeyFileError` where it must be
-    ``ours`` and belongs to another user."""
+    """Return the bytes of ``path``.
+
+    Raises :class:`LogTampered` if it is missing, larger than ``max_bytes``, or not a regular file
+    (it never waits for a pipe), and :class:`KeyFileError` if it must be ``ours`` but belongs to
+    another user.
+    """
     try:
         return read_regular(path, max_bytes, check=require_owned_by_us if ours else None)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The one lock between processes and threads, for a file or a folder: docs/decisions/034.
+"""The lock between processes and threads, for a file or a folder: see docs/decisions/034.
 
-It is the system's advisory ``flock``, so a process that dies gives its locks back. On Windows there
-is no such lock, and of two processes that write at once the last one counts.
+It is the system's advisory ``flock``, so the locks of a process that dies are released. Windows has
+no such lock: if two processes write at once there, the last one wins.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["file_lock"]
 
 _RETRY_S = 0.005
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
-"""How file systems answer that cannot lock, such as NFS a folder."""
+"""The errors of file systems without locks, such as NFS for a folder."""
 
 
 @contextmanager
 def file_lock(
     path: Path, timeout_s: float, *, is_folder: bool = False, optional: bool = False
 ) -> Iterator[None]:
-    """Keep out every other process and thread that asks for the lock of ``path``.
+    """Hold the lock of ``path`` against all other processes and threads.
 
-    For a file, ``path`` with the suffix ``.lock`` is made and locked; the file may be replaced
-    meanwhile, and whoever holds the lock may delete that one too, as the last thing. A folder
-    (``is_folder``) is locked itself, and nothing appears in it. ``optional`` goes on without a lock
-    where the file system has none.
+    For a file, ``path`` with the suffix ``.lock`` is created and locked. The file itself may be
+    replaced meanwhile, and the holder may delete the ``.lock`` file as its last step. A folder
+    (``is_folder``) is locked itself, and no file is created in it. ``optional`` continues without a
+    lock if the file system has none.
 
-    Raises :class:`FileLocked` if another process or thread keeps the lock for ``timeout_s``: it may
-    have been stopped while it held it. Raises ``OSError`` if there can be no lock.
+    Raises :class:`FileLocked` if another process or thread holds the lock for ``timeout_s``; it may
+    be suspended. Raises ``OSError`` if the lock is impossible.
     """
     if fcntl is None:
         yield
@@ -50,8 +50,8 @@ def file_lock(
         descriptor = _locked_descriptor(lock, flags, monotonic() + timeout_s, optional=optional)
     except BlockingIOError:
         raise FileLocked(
-            f"another process or thread has kept {path} locked for {timeout_s:g} s: wait until it "
-            "has ended, or end it, and try again"
+            f"another process or thread has held the lock of {path} for {timeout_s:g} s: wait "
+            "until it has ended, or end it, and try again"
         ) from None
     try:
         yield
@@ -69,11 +69,11 @@ def _locked_descriptor(lock: Path, flags: int, ends_s: float, *, optional: bool)
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the last holder deleted the file: others lock the next one
+        os.close(descriptor)  # the last holder deleted this file, and others lock a new one
 
 
 def _wait(descriptor: int, ends_s: float, *, optional: bool) -> bool:
-    """Whether there is a lock now; if there is none, the file system has no locks."""
+    """Wait for the lock; return False if the file system has no locks."""
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +92,7 @@ def _wait(descriptor: int, ends_s: float, *, optional: bool) -> bool:
 
 def _release(descriptor: int) -> None:
     try:
-        # A process that was forked meanwhile shares the descriptor, and would keep the lock.
+        # A process forked meanwhile shares the descriptor, and would keep the lock.
         with suppress(OSError):  # there was none to release
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
@@ -100,7 +100,7 @@ def _release(descriptor: int) -> None:
 
 
 def _is_at(lock: Path, descriptor: int) -> bool:
-    """Whether what was locked is still what others would lock."""
+    """Return whether the locked file is still at ``lock``, where others would lock it."""
     try:
         return os.path.samestat(os.fstat(descriptor), lock.stat())
     except FileNotFoundError:

@@ -12,7 +12,7 @@ _FINGERPRINT_GROUP = 5
 
 
 def fingerprint(raw: bytes) -> str:
-    """125 bits of the SHA-256 of ``raw`` in base32, five groups of five: for people to compare."""
+    """Return 125 bits of the SHA-256 of ``raw`` in base32, as five groups of five characters."""
     text = base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()
     starts = range(0, _FINGERPRINT_CHARACTERS, _FINGERPRINT_GROUP)
     return "-".join(text[start : start + _FINGERPRINT_GROUP] for start in starts)

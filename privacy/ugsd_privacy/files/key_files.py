@@ -1,8 +1,8 @@
-"""Files of keys, and of what is signed for devices: one line, a versioned prefix and base64url.
+"""Files of keys and manifests: one line, with a versioned prefix and base64url.
 
-Private ones hold raw seeds. They are created exclusively, with mode 0600, and refused where they
-belong to another user or anyone but their owner may read them; public ones may be root's too. A
-file system with hard links is needed to create one, so that no reader ever sees half a key.
+Private key files hold raw seeds. They are created exclusively, with mode 0600, and refused if they
+belong to another user or if anyone but their owner may read them; public ones may belong to root
+too. Creating one needs a file system with hard links, so that no reader ever sees half a key.
 """
 
 from __future__ import annotations
@@ -35,30 +35,32 @@ _MAX_FILE_BYTES = 4096
 
 
 def to_text(raw: bytes, prefix: str) -> str:
-    """``prefix`` and unpadded base64url (RFC 4648 §5)."""
+    """Encode ``raw`` as ``prefix`` and unpadded base64url (RFC 4648 §5)."""
     return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def from_text(text: str, prefix: str, what: str) -> bytes:
-    """Parse what :func:`to_text` wrote, and no other text of the same bytes.
+    """Decode the text that :func:`to_text` returns, and no other encoding of the same bytes.
 
-    Raises :class:`KeyFileError`, which speaks of ``what``.
+    Raises :class:`KeyFileError` that names ``what`` was expected.
     """
     text = text.strip()
     if not text.startswith(prefix):
-        raise KeyFileError(f"not {what}: it starts with {prefix}")
+        raise KeyFileError(f"not {what}: expected text that starts with {prefix}")
     encoded = text.removeprefix(prefix)
     try:
         raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
     except (ValueError, binascii.Error):
         raise KeyFileError(f"not {what}: damaged base64url") from None
-    if to_text(raw, prefix) != text:  # stray characters and stray bits decode, but are not ours
+    if (
+        to_text(raw, prefix) != text
+    ):  # stray characters and stray bits are decoded, but not canonical
         raise KeyFileError(f"not {what}: damaged base64url")
     return raw
 
 
 def create_private(path: Path, text: str) -> None:
-    """Create ``path`` whole, with mode 0600. Raises :class:`KeyFileError`, also if it exists."""
+    """Create ``path`` atomically with mode 0600. Raises :class:`KeyFileError` if it exists."""
     draft = _draft_of(path)
     try:
         try:
@@ -70,13 +72,13 @@ def create_private(path: Path, text: str) -> None:
     except FileExistsError:
         raise KeyFileError(f"{path} exists; move it away to replace the key") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot create the key file {path}; mend the path") from error
+        raise KeyFileError(f"cannot create the key file {path}; check the path") from error
 
 
 def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write ``path`` whole, in place of what it held; a crash leaves the one or the other.
+    """Replace ``path`` atomically: after a crash it has either the old or the new text.
 
-    ``mode`` is narrowed by the umask. Raises :class:`KeyFileError`.
+    The umask applies to ``mode``. Raises :class:`KeyFileError`.
     """
     draft = _draft_of(path)
     try:
@@ -87,13 +89,13 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             draft.unlink(missing_ok=True)
         sync_directory(path.parent)
     except (OSError, ValueError) as error:
-        remedy = remedy_of(error, path.parent) if isinstance(error, OSError) else "mend the path"
+        remedy = remedy_of(error, path.parent) if isinstance(error, OSError) else "check the path"
         raise KeyFileError(f"cannot write {path}: {remedy}") from error
 
 
 def sync_directory(path: Path) -> None:
-    """Make what was created, renamed or removed in ``path`` outlive a loss of power."""
-    if os.name != "posix":  # elsewhere a directory cannot be opened
+    """Make creations, renames and deletions in ``path`` durable."""
+    if os.name != "posix":  # other systems cannot open a directory
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -105,11 +107,11 @@ def sync_directory(path: Path) -> None:
 def read_text(
     path: Path, *, secret: bool, what: str = "key file", max_bytes: int = _MAX_FILE_BYTES
 ) -> str:
-    """The ASCII text of ``path``, of at most ``max_bytes``.
+    """Return the ASCII text of ``path``, of at most ``max_bytes``.
 
-    Raises :class:`KeyFileError` if it is missing or no such file; if it belongs to another user
-    (root's is accepted unless it is ``secret``), or others may write to it, or it is ``secret`` and
-    others may read it. The message speaks of ``what``.
+    Raises :class:`KeyFileError` if it is missing or not such a file; if it belongs to another user
+    (root is accepted unless the file is ``secret``); if others may write to it; or if it is
+    ``secret`` and others may read it. The message names ``what`` was expected.
     """
 
     def check(path: Path, status: os.stat_result) -> None:
@@ -121,13 +123,13 @@ def read_text(
     try:
         content = read_regular(path, max_bytes, check=check)
     except FileNotFoundError:
-        raise KeyFileError(f"no {what} at {path}; create one or mend the path") from None
+        raise KeyFileError(f"no {what} at {path}; create one or check the path") from None
     except OSError as error:
         if error.errno in {errno.EFBIG, errno.EINVAL}:
             raise KeyFileError(f"{path} is not a {what}: {error.strerror}") from error
         raise KeyFileError(f"cannot read the {what} {path}: {error.strerror}") from error
     if not content.isascii():
-        raise KeyFileError(f"{path} is not a {what}: it holds other characters than ASCII")
+        raise KeyFileError(f"{path} is not a {what}: it has non-ASCII characters")
     return content.decode("ascii")
 
 

@@ -1,8 +1,8 @@
-"""Marks of what must be there: they stand apart from a folder of state, so that its loss is seen.
+"""Marks beside a folder of state that reveal the loss of its files.
 
-A folder that was lost, or restored in part, would be begun again in silence, and what it guarded
-against could pass. A file of marks beside the folder names what was kept in it, with how far each
-had come. The file's own loss is seen by another one that is made after it, if one is named.
+A folder that is lost or restored in part would silently start from nothing, and the rollback that
+it guards against would go unnoticed. A file of marks beside the folder names each file in it and
+how far that had come. The loss of the marks themselves is noticed if a later file is named.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OWNER_ONLY = 0o600
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 Mark = tuple[_Count, _Count]
-"""How far something had come: a serial or a size, and a time in seconds since 1970."""
+"""How far a file had come: a serial or a size, and a time in seconds since 1970."""
 
 
 class _Marks(StrictModel):
@@ -34,9 +34,9 @@ class _Marks(StrictModel):
 
 
 class MarkFile:
-    """The marks of ``folder``, in a file of the folder's name and ``.anchor`` beside it.
+    """The marks of ``folder``, in a file beside it: the folder's name with ``.anchor`` appended.
 
-    Where ``made_after`` exists, the file must: whoever makes that calls :meth:`make` first.
+    If ``made_after`` exists, the file must exist too: call :meth:`make` before creating that.
     """
 
     def __init__(self, folder: Path, *, made_after: Path | None = None) -> None:
@@ -44,23 +44,23 @@ class MarkFile:
         self._made_after = made_after
 
     def is_lost(self) -> bool:
-        """Whether the file is missing though it was made once."""
-        is_due = self._made_after is not None and self._made_after.exists()
-        return is_due and not self.path.exists()
+        """Return whether the file was created once and is missing now."""
+        is_expected = self._made_after is not None and self._made_after.exists()
+        return is_expected and not self.path.exists()
 
     def make(self) -> None:
-        """Make the file without marks, unless it exists. Raises :class:`KeyFileError`."""
+        """Create the file without marks, unless it exists. Raises :class:`KeyFileError`."""
         if self.path.exists():
             return
         try:
             create_private(self.path, _Marks(marks={}).model_dump_json())
         except KeyFileError:
-            if not self.path.exists():  # else another process was first
+            if not self.path.exists():  # otherwise another process has just created it
                 raise
 
     def read(self) -> Mapping[str, Mark]:
-        """The marks by name; none where there is no file. Raises :class:`KeyFileError` for one that
-        is damaged, or not this user's alone."""
+        """Return the marks by name; none if there is no file. Raises :class:`KeyFileError` if it is
+        damaged, or others may read or write it."""
         if not self.path.exists():
             return {}
         text = read_text(self.path, secret=True, what="file of marks", max_bytes=_MAX_BYTES)
@@ -70,11 +70,13 @@ class MarkFile:
             raise KeyFileError(f"{self.path} is damaged; restore it from a backup") from None
 
     def put(self, name: str, mark: Mark) -> None:
-        """Replace one mark; ``name`` is hexadecimal. One process at a time. Raises
-        :class:`KeyFileError`."""
+        """Set the mark of ``name``, which is hexadecimal. Callers must exclude other processes.
+
+        Raises :class:`KeyFileError`.
+        """
         marks = {**self.read(), name: mark}
         replace_text(self.path, _Marks(marks=marks).model_dump_json(), mode=_OWNER_ONLY)
 
     def start_again(self) -> None:
-        """Replace a lost or damaged file by one without marks. Raises :class:`KeyFileError`."""
+        """Replace a lost or damaged file with one without marks. Raises :class:`KeyFileError`."""
         replace_text(self.path, _Marks(marks={}).model_dump_json(), mode=_OWNER_ONLY)

@@ -1,7 +1,7 @@
 """Files that this process has open under locks, and that nothing else in it may open.
 
-POSIX drops all of a process' advisory locks on a file when the process closes any descriptor of it.
-So a path that a person names is compared with these before it is opened.
+POSIX drops all advisory locks of a process on a file when the process closes any descriptor of that
+file. So every path from a user is compared with these files before it is opened.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["FileId", "free", "is_reserved", "reserve"]
 
 
 class FileId(NamedTuple):
-    """Which file is at a path: the same numbers mean the same file, whatever its name."""
+    """Identifies a file, whatever its name."""
 
     device: int
     inode: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileId:
-        """The identity in what ``stat`` returned."""
+        """Return the identity of the file that has this ``status``."""
         return cls(status.st_dev, status.st_ino)
 
 
@@ -33,13 +33,13 @@ _reserved: Counter[FileId] = Counter()
 
 
 def reserve(files: Mapping[Path, FileId]) -> None:
-    """Keep everything else in this process from opening ``files``, until :func:`free`."""
+    """Forbid all other code of this process to open ``files``, until :func:`free`."""
     with _lock:
         _reserved.update(files.values())
 
 
 def free(files: Mapping[Path, FileId]) -> None:
-    """Allow what one call of :func:`reserve` forbade."""
+    """Undo one call of :func:`reserve`."""
     with _lock:
         _reserved.subtract(files.values())
         for file in set(files.values()):
@@ -48,5 +48,5 @@ def free(files: Mapping[Path, FileId]) -> None:
 
 
 def is_reserved(status: os.stat_result) -> bool:
-    """Whether the file with this ``status`` must not be opened."""
+    """Return whether the file with this ``status`` must not be opened."""
     return FileId.of(status) in _reserved

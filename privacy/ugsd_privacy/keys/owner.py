@@ -1,6 +1,6 @@
-"""The key of the log's owner: what left is kept sealed to it, so that nobody else reads it.
+"""The key of a log's owner: record bodies are sealed to it, so that nobody else can read them.
 
-A device that goes on logging needs the public half alone; the private one may be kept elsewhere.
+A device needs only the public key to write its log; the private key may be stored elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MLKEM_SEED_BYTES, _X25519_BYTES = 64, 32
 
 
 class OwnerPublicKey:
-    """An owner's X-Wing public key, 1216 bytes, as a verifier's is made up."""
+    """An owner's X-Wing public key: 1216 bytes, with the same layout as a verifier's."""
 
     __slots__ = ("_key",)
 
@@ -39,12 +39,12 @@ class OwnerPublicKey:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote. Raises :class:`KeyFileError`."""
+        """Load a file written by :meth:`save`. Raises :class:`KeyFileError`."""
         text = read_text(Path(path), secret=False)
         return cls(from_text(text, _PUBLIC_PREFIX, "an owner's public key"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``path``, in place of what it held. Raises :class:`KeyFileError`."""
+        """Write ``path``, replacing the file. Raises :class:`KeyFileError`."""
         replace_text(Path(path), to_text(self._key.raw, _PUBLIC_PREFIX), mode=0o600)
 
     @property
@@ -54,7 +54,7 @@ class OwnerPublicKey:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the key, 32 bytes: says to whom an epoch of the log is sealed."""
+        """SHA-256 of the key, 32 bytes; it identifies the owner to whom an epoch is sealed."""
         return hashlib.sha256(self._key.raw).digest()
 
     @property
@@ -73,14 +73,14 @@ class OwnerPublicKey:
 
 
 class OwnerKey:
-    """An owner's private X-Wing key: reads what the log keeps of what left."""
+    """An owner's private X-Wing key, which opens the record bodies of the log."""
 
     __slots__ = ("_seeds", "hpke", "public")
 
     def __init__(self, seeds: bytes) -> None:
-        """``seeds`` are ML-KEM-768's 64 bytes, then X25519's 32."""
+        """``seeds`` are the 64 bytes of ML-KEM-768, then the 32 bytes of X25519."""
         if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
-            raise KeyFileError("not a whole owner's key; restore it from your backup")
+            raise KeyFileError("the owner's key is incomplete; restore it from your backup")
         mlkem = MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED_BYTES])
         x25519 = X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED_BYTES:])
         self._seeds = seeds
@@ -90,12 +90,12 @@ class OwnerKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a fresh key from the operating system's randomness."""
+        """Generate a key from the operating system's randomness."""
         return cls(os.urandom(_MLKEM_SEED_BYTES + _X25519_BYTES))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """

@@ -1,7 +1,7 @@
-"""The root: an offline key that vouches for verifiers' keys, and the pin by which devices know it.
+"""Roots: offline keys that sign manifests of verifiers' keys, and the pins that devices store.
 
 A root is a pair of keys, Ed25519 (RFC 8032) and ML-DSA-65 (FIPS 204). It signs with both, and both
-signatures must verify, so it stands while either algorithm does.
+signatures must verify, so it is secure while either algorithm is.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ _ED25519_PUBLIC_BYTES, _ED25519_SIGNATURE_BYTES = 32, 64
 _MLDSA_PUBLIC_BYTES, _MLDSA_SIGNATURE_BYTES = 1952, 3309
 
 ROOT_PUBLIC_BYTES = _ED25519_PUBLIC_BYTES + _MLDSA_PUBLIC_BYTES
-"""Size of a root's public keys, Ed25519's first."""
+"""Size of both public keys of a root, Ed25519 first."""
 ROOT_SIGNATURE_BYTES = _ED25519_SIGNATURE_BYTES + _MLDSA_SIGNATURE_BYTES
-"""Size of a root's signatures, Ed25519's first."""
+"""Size of both signatures of a root, Ed25519 first."""
 
 
 class RootPin:
-    """What devices and people know a root by. Equal pins compare equal."""
+    """Identifies a root, for devices and people. Equal pins compare equal."""
 
     __slots__ = ("digest",)
 
     def __init__(self, digest: bytes) -> None:
         """``digest`` is 32 bytes; see :attr:`RootPublicKey.pin`. Raises :class:`KeyFileError`."""
         if len(digest) != _PIN_BYTES:
-            raise KeyFileError(f"a root's pin has {_PIN_BYTES} bytes, not {len(digest)}")
+            raise KeyFileError(f"a root's pin must have {_PIN_BYTES} bytes, not {len(digest)}")
         self.digest = bytes(digest)
 
     @classmethod
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
-        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         if not given.strip().startswith(_PIN_PREFIX):
             given = read_text(Path(given), secret=False, what="root's pin")
         return cls(from_text(given, _PIN_PREFIX, "a root's pin"))
 
     def to_text(self) -> str:
-        """``ugsd-root1:`` and unpadded base64url, 54 characters in all."""
+        """Return ``ugsd-root1:`` and unpadded base64url, 54 characters in total."""
         return to_text(self.digest, _PIN_PREFIX)
 
     def __eq__(self, other: object) -> bool:
@@ -68,7 +68,7 @@ class RootPin:
 
 
 class RootPublicKey:
-    """A root's two public keys, which travel with what it signs."""
+    """A root's two public keys, which are included in everything that it signs."""
 
     __slots__ = ("_ed25519", "_mldsa", "raw")
 
@@ -87,8 +87,8 @@ class RootPublicKey:
         return RootPin(hashlib.sha256(_PIN_LABEL + self.raw).digest())
 
     def verify(self, signatures: bytes, message: bytes, *, label: bytes) -> None:
-        """Raise :class:`ManifestRejected` unless both of ``signatures`` are this root's over
-        ``message`` under ``label``."""
+        """Raise :class:`ManifestRejected` unless both ``signatures`` over ``message`` and ``label``
+        are by this root."""
         ed25519 = signatures[:_ED25519_SIGNATURE_BYTES]
         mldsa = signatures[_ED25519_SIGNATURE_BYTES:]
         signed = self._bound(message, label)
@@ -102,13 +102,13 @@ class RootPublicKey:
             raise ManifestRejected(_unverified("ML-DSA-65")) from None
 
     def _bound(self, message: bytes, label: bytes) -> bytes:
-        """What is signed names its purpose and both keys, so that neither signature can be used
-        beside another key, nor for anything else."""
+        """Return the signed bytes. They include the purpose and both keys, so that neither
+        signature can be reused with another key or for another purpose."""
         return label + self.pin.digest + message
 
 
 class RootKey:
-    """A root's private keys. They are needed to sign only: keep them off every network."""
+    """A root's private keys. Only signing needs them: keep them off every network."""
 
     __slots__ = ("_ed25519", "_mldsa", "_public")
 
@@ -121,18 +121,18 @@ class RootKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a fresh root from the operating system's randomness."""
+        """Generate a root from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate(), MLDSA65PrivateKey.generate())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
         seeds = from_text(read_text(Path(path), secret=True), _SECRET_PREFIX, "a root key")
         if len(seeds) != 2 * _SEED_BYTES:
-            raise KeyFileError(f"{path}: not a whole root key; restore it from your backup")
+            raise KeyFileError(f"{path}: the root key is incomplete; restore it from your backup")
         return cls(
             Ed25519PrivateKey.from_private_bytes(seeds[:_SEED_BYTES]),
             MLDSA65PrivateKey.from_seed_bytes(seeds[_SEED_BYTES:]),
@@ -145,12 +145,15 @@ class RootKey:
 
     @property
     def public(self) -> RootPublicKey:
-        """What verifies its signatures."""
+        """The public keys, which verify the signatures."""
         return self._public
 
     def sign(self, message: bytes, *, label: bytes) -> bytes:
-        """``ROOT_SIGNATURE_BYTES``: Ed25519 and ML-DSA-65, each over the label, the pin's digest
-        and ``message``; ML-DSA's context (FIPS 204 §5.2) is the label, of at most 255 bytes."""
+        """Return both signatures, ``ROOT_SIGNATURE_BYTES`` in total.
+
+        Each is over the label, the pin's digest and ``message``. The label, of at most 255 bytes,
+        is also ML-DSA's context (FIPS 204 §5.2).
+        """
         signed = self._public._bound(message, label)
         return self._ed25519.sign(signed) + self._mldsa.sign(signed, label)
 

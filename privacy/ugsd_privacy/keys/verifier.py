@@ -1,4 +1,4 @@
-"""The verifier's identity, which devices pin."""
+"""A verifier's key pair, whose public half devices pin."""
 
 from __future__ import annotations
 
@@ -34,25 +34,27 @@ class VerifierPublicKey:
     def __init__(self, raw: bytes) -> None:
         """Raises :class:`KeyFileError` unless ``raw`` is a valid public key of 1216 bytes."""
         if len(raw) != _MLKEM_PUBLIC_BYTES + _X25519_BYTES:
-            raise KeyFileError(f"a verifier's public key has 1216 bytes, not {len(raw)}")
+            raise KeyFileError(f"a verifier's public key must have 1216 bytes, not {len(raw)}")
         try:
             self._hpke = MLKEM768X25519PublicKey(
                 MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),
                 X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]),
             )
         except ValueError:
-            raise KeyFileError("not a verifier's public key; ask its operator again") from None
+            raise KeyFileError(
+                "not a verifier's public key; ask the operator for it again"
+            ) from None
         self._raw = bytes(raw)
         self._fingerprint = fingerprint(self._raw)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse what :meth:`to_text` wrote. Raises :class:`KeyFileError`."""
+        """Parse the text form of :meth:`to_text`. Raises :class:`KeyFileError`."""
         return cls(from_text(text, _VERIFIER_PUBLIC_PREFIX, "a verifier's public key"))
 
     @classmethod
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
-        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         if given.strip().startswith(_VERIFIER_PUBLIC_PREFIX):
             return cls.from_text(given)
@@ -70,11 +72,11 @@ class VerifierPublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """125 bits of SHA-256 in base32, five groups of five: for people and for the log."""
+        """125 bits of SHA-256 in base32, five groups of five, for people and for the log."""
         return self._fingerprint
 
     def to_text(self) -> str:
-        """``ugsd-vk1:`` and unpadded base64url; what devices pin."""
+        """Return ``ugsd-vk1:`` and unpadded base64url, which devices pin."""
         return to_text(self._raw, _VERIFIER_PUBLIC_PREFIX)
 
     def __eq__(self, other: object) -> bool:
@@ -98,19 +100,21 @@ class VerifierKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a fresh key from the operating system's randomness."""
+        """Generate a key from the operating system's randomness."""
         return cls(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
         text = read_text(Path(path), secret=True)
         seeds = from_text(text, _VERIFIER_SECRET_PREFIX, "a verifier's private key")
         if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
-            raise KeyFileError(f"{path}: not a whole private key; restore it from your backup")
+            raise KeyFileError(
+                f"{path}: the private key is incomplete; restore it from your backup"
+            )
         return cls(
             MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED_BYTES]),
             X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED_BYTES:]),
@@ -123,7 +127,7 @@ class VerifierKey:
 
     @property
     def public(self) -> VerifierPublicKey:
-        """What devices pin."""
+        """The public key, which devices pin."""
         mlkem = self._mlkem.public_key().public_bytes_raw()
         return VerifierPublicKey(mlkem + self._x25519.public_key().public_bytes_raw())
 

@@ -1,13 +1,13 @@
-"""The durable store: what was charged, and the log of what left. SQLite, nothing else.
+"""The durable store of charges and log records, in SQLite.
 
-One passage is one transaction, which checks what was used, and writes the charge, the totals of its
+Each egress is one transaction. It checks what was used, and writes the charge, the totals of its
 windows, the leaf, the record's body and salt, and the Merkle nodes that the leaf completes. It is
-on disk before its frame may leave (write-ahead log, ``synchronous=FULL``). A checkpoint is derived
-from leaves that are on disk already, so it does not wait for the disk: a power cut may lose the
-latest.
+on disk before its frame may be sent (write-ahead log, ``synchronous=FULL``). A checkpoint is
+derived from leaves that are on disk already, so it does not wait for the disk: a power cut may lose
+the latest one.
 
-Any number of threads and processes may share a ledger: a passage begins with ``BEGIN IMMEDIATE``,
-so passages happen one after the other.
+Any number of threads and processes may share a ledger: each egress begins with ``BEGIN IMMEDIATE``,
+so they happen one after the other.
 """
 
 from __future__ import annotations

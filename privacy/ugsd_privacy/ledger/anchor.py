@@ -1,9 +1,9 @@
-"""A mark outside the ledger of how far it had come, so that a restored backup is found.
+"""The anchor: a file outside the ledger that exposes a ledger restored from a backup.
 
-A file of 40 bytes: the number of leaves, and the hash of the last one. It is written after each
-passage was committed, so it never runs ahead of an honest ledger; a crash or a power cut may leave
-it behind. A ledger that is shorter than its mark, or has another leaf there, is not the one that
-the mark was made for. Whoever restores both together is found only by a checkpoint kept elsewhere.
+The file has 40 bytes: the number of leaves, and the hash of the last one. It is written after each
+egress is committed, so it is never ahead of an honest ledger; after a crash or a power cut it may
+be behind. A ledger that is shorter than its mark, or has another leaf there, is not the one that
+was marked. If both are restored together, only a checkpoint that is stored elsewhere exposes it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _BYTES = _SIZE_BYTES + _HASH_BYTES
 
 
 class Mark(NamedTuple):
-    """So many leaves, the last of which has this hash; zeros where there is none."""
+    """The number of leaves, and the hash of the last one; zeros if there are none."""
 
     size: int = 0
     last: bytes = bytes(_HASH_BYTES)
 
 
 class Anchor:
-    """The file at ``path``, its owner's alone. Open from construction to :meth:`close`."""
+    """The file at ``path``, private to its owner; open from construction to :meth:`close`."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file if it is not there, with no mark.
+        """Create the file without a mark if it does not exist.
 
-        Raises :class:`LedgerUnavailable` where it cannot be used, or others may.
+        Raises :class:`LedgerUnavailable` if it cannot be used, or if other users may use it.
         """
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
@@ -55,24 +55,24 @@ class Anchor:
             raise
 
     def read(self) -> Mark | None:
-        """The mark, or ``None`` where the file was made anew or damaged."""
+        """Return the mark, or ``None`` if the file is new or damaged."""
         data = os.pread(self._descriptor, _BYTES + 1, 0)
         if len(data) != _BYTES:
             return None
         return Mark(int.from_bytes(data[:_SIZE_BYTES], "big"), data[_SIZE_BYTES:])
 
     def write(self, mark: Mark, *, durable: bool = False) -> None:
-        """Replace the mark; within one sector of a disk, so never in part."""
+        """Replace the mark. It fits into one disk sector, so it is never written in part."""
         os.pwrite(self._descriptor, mark.size.to_bytes(_SIZE_BYTES, "big") + mark.last, 0)
         if durable:
             os.fsync(self._descriptor)
 
     def require_in_place(self) -> None:
-        """Raise :class:`LedgerMoved` unless the file that is open is still the one at its path."""
+        """Raise :class:`LedgerMoved` unless the open file is still the one at its path."""
         require_in_place(self._files)
 
     def is_in_place(self) -> bool:
-        """Whether the file that is open is still the one at its path."""
+        """Return whether the open file is still the one at its path."""
         try:
             self.require_in_place()
         except LedgerMoved:

@@ -1,12 +1,12 @@
-"""Which hour a passage is charged to.
+"""Determine the hour to which an egress is charged.
 
-An hour is a UTC hour number, and hours never move backwards: a clock set back buys nothing. While
-the machine runs, hours pass as it counts them, not as its clock is set, so that a clock set
-forward buys nothing either, and one that ran ahead does no lasting harm. Only after a start is the
-clock asked, and it is believed where it is later. So whoever may set the clock *and* restart the
-machine begins new hours and days; the caps on a lifetime hold all the same.
+An hour is a UTC hour number, and hours never move backwards: setting the clock back gains nothing.
+While the machine runs, hours pass by its uptime and not by its clock. So setting the clock forward
+gains nothing either, and a clock that was ahead does no lasting harm. The clock is read only after
+a boot, and trusted if it is later than the last hour. So a person who may set the clock *and*
+reboot the machine can begin new hours and days; the caps on a lifetime still hold.
 
-Where the system does not tell how long it has been running, the clock alone counts.
+If the system does not report its uptime, only the clock counts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Uptime(NamedTuple):
-    """How long the machine has been running."""
+    """The time since the machine booted."""
 
     boot: str
-    """Names this start of it."""
+    """Identifier of this boot."""
     seconds: float
-    """Since then, those asleep included."""
+    """Seconds since the boot, including those in sleep."""
 
 
 class Start(NamedTuple):
-    """When hours were last counted from: a start of the machine, and what its clock said."""
+    """The reference from which hours are counted: a boot, its uptime then, and the clock then."""
 
     boot: str
     uptime_s: float
@@ -40,7 +40,7 @@ class Start(NamedTuple):
 
 
 def system_uptime() -> Uptime | None:
-    """The system's, on Linux; ``None`` where it does not tell."""
+    """Return the system's uptime, on Linux; ``None`` if the system does not report it."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     if clock is None:
         return None
@@ -50,7 +50,7 @@ def system_uptime() -> Uptime | None:
 
 @cache
 def _boot_id() -> str | None:
-    """The same as long as this process runs."""
+    """Return the identifier of this boot, which cannot change while this process runs."""
     try:
         return _BOOT_ID.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -60,10 +60,10 @@ def _boot_id() -> str | None:
 def hour_of(
     now_s: float, uptime: Uptime | None, start: Start | None, last_hour: int
 ) -> tuple[int, Start | None]:
-    """The hour, and the start to count from where it is another one than ``start``."""
+    """Return the hour, and a new reference to count from unless ``start`` is still valid."""
     if uptime is not None and start is not None and uptime.boot == start.boot:
         time_s = start.time_s + max(0.0, uptime.seconds - start.uptime_s)
         return max(int(time_s // SECONDS_PER_HOUR), last_hour), None
     time_s = max(now_s, float(last_hour * SECONDS_PER_HOUR))
-    begun = None if uptime is None else Start(uptime.boot, uptime.seconds, time_s)
-    return int(time_s // SECONDS_PER_HOUR), begun
+    new_start = None if uptime is None else Start(uptime.boot, uptime.seconds, time_s)
+    return int(time_s // SECONDS_PER_HOUR), new_start

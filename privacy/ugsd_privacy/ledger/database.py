@@ -1,16 +1,16 @@
-"""One SQLite handle per ledger and process, whoever in the process uses it.
+"""The one SQLite handle that a process has on a ledger.
 
-Every :class:`~ugsd_privacy.ledger.Ledger` of a process that names the same file shares one
-:class:`Database`: the connection that writes, the lock that lets one thread in at a time, and the
-identity of the files that were opened.
+Every :class:`~ugsd_privacy.ledger.Ledger` of a process on the same file shares one
+:class:`Database`: the connection that writes, the lock that admits one thread at a time, and the
+identity of the open files.
 
-**Before each frame** the caller asks :meth:`Database.require_in_place`: a ledger that was moved,
-deleted, replaced or linked under a running process is not written any more.
+**Before each frame** the caller calls :meth:`Database.require_in_place`: a ledger that was moved,
+deleted, replaced or linked under a running process is no longer written.
 
-**Fork.** SQLite's own bookkeeping of locks must not be inherited by a child, so all connections are
-closed before ``os.fork`` and opened again, on either side, when they are next used. Where that
-cannot be had in time (another thread is in a transaction), the parent goes on undisturbed and the
-child refuses the ledger: nothing that was inherited is used or closed there.
+**Fork.** A child must not inherit SQLite's records of its locks. So all connections are closed
+before ``os.fork``, and opened again in parent and child when they are next used. If that is not
+possible in time (another thread is in a transaction), the parent continues undisturbed and the
+child refuses the ledger: it neither uses nor closes anything that it inherited.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _PRAGMAS = (
     "trusted_schema = OFF",
     "cell_size_check = ON",
     "foreign_keys = ON",
-    "secure_delete = ON",  # what is erased is overwritten
+    "secure_delete = ON",  # erased content is overwritten
     "fullfsync = ON",  # without it, Apple's fsync leaves data in the drive's cache
 )
 
 
 class Database:
-    """The process' handle on the ledger at ``path``; ``handles.open_database`` makes it."""
+    """The process' handle on the ledger at ``path``. ``handles.open_database`` creates it."""
 
     def __init__(self, path: Path, file: FileId) -> None:
         self.path = path
@@ -51,25 +51,25 @@ class Database:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._files = {path: file}
-        """What must be in place: the database alone, and while it is open its companions too."""
+        """Files that must be in place: the database, and its companions while it is open."""
         self._size = 0
-        """Bytes of the database file when it was last seen; it never shrinks."""
+        """Size in bytes of the database file at the last check; it never shrinks."""
         self._log: WriteAheadLog | None = None
         self._readers: set[sqlite3.Connection] = set()
         self._users = 0
-        """How many opened it and did not close it yet."""
+        """Number of ledgers that opened it and have not closed it."""
         self._timeout_ms = -1
         self._synchronous = ""
         self._is_inherited = False
-        """Whether this is a child of the process that had it open at the fork."""
+        """Whether this process is a child that inherited the handle in use."""
 
     @contextmanager
     def exclusive(self, timeout_s: float) -> Iterator[sqlite3.Connection]:
-        """The connection that writes, for one thread at a time; waits for ``timeout_s`` at most.
+        """Yield the connection that writes, to one thread at a time; wait at most ``timeout_s``.
 
-        That time counts for other threads, and what is left of it for other processes: SQLite's
-        busy timeout is set to it. Raises :class:`LedgerUnavailable` where it was not enough, or in
-        a child that inherited the handle, and :class:`LedgerMoved`.
+        The time covers waiting for other threads; SQLite's busy timeout, for other processes, is
+        set to the remaining time. Raises :class:`LedgerUnavailable` if it was not enough, or in a
+        child that inherited the handle, and :class:`LedgerMoved`.
         """
         ends_s = monotonic() + timeout_s
         with held(self._lock, timeout_s):
@@ -78,7 +78,7 @@ class Database:
             yield connection
 
     def set_busy_timeout(self, seconds: float) -> None:
-        """Let SQLite wait for other processes for ``seconds`` at most, from each statement on."""
+        """Let each SQLite statement wait at most ``seconds`` for other processes."""
         timeout_ms = int(1000 * seconds)
         if timeout_ms != self._timeout_ms and self._connection is not None:
             self._connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
@@ -92,9 +92,9 @@ class Database:
 
     @contextmanager
     def reader(self, timeout_s: float) -> Iterator[sqlite3.Connection]:
-        """A connection of its own that only reads; writers do not wait for it."""
+        """Yield a separate connection that only reads; writers do not wait for it."""
         ends_s = monotonic() + timeout_s
-        with self.exclusive(timeout_s):  # a fork waits for readers, so none may begin during one
+        with self.exclusive(timeout_s):  # a fork waits for readers, so none may start during one
             self.require_in_place()
             connection = _connect(self.path, max(ends_s - monotonic(), 0))
             self._readers.add(connection)
@@ -106,21 +106,21 @@ class Database:
             self._readers.discard(connection)
 
     def require_in_place(self) -> None:
-        """Raise :class:`LedgerMoved` unless the files that are open are still those at their
-        paths, and the database is no shorter than it was."""
+        """Raise :class:`LedgerMoved` unless the open files are still those at their paths,
+        and the database has not shrunk."""
         size = require_in_place(self._files)[self.path]
         if size < self._size:
             raise LedgerMoved(f"{self.path} was cut short while it was in use")
         self._size = size
 
     def require_committed(self, content: bytes) -> None:
-        """Raise :class:`LedgerMoved` unless the latest commit, which wrote ``content``, is where
-        whoever opens the ledger next will find it. The lock is held."""
+        """Raise :class:`LedgerMoved` unless the next process that opens the ledger would find the
+        latest commit, which wrote ``content``. The lock is held."""
         if self._log is not None:
             self._log.require_committed(content)
 
     def is_in_place(self) -> bool:
-        """Whether what is open is still what lies at its path."""
+        """Return whether the open files are still those at their paths."""
         try:
             self.require_in_place()
         except LedgerMoved:
@@ -136,8 +136,10 @@ class Database:
             )
 
     def acquire(self, timeout_s: float, *, create: bool) -> None:
-        """Count one more user; open the connection for the first one. Raises as
-        :meth:`exclusive`, and :class:`LedgerCorrupt`."""
+        """Count one more user, and open the connection for the first one.
+
+        Raises like :meth:`exclusive`, and :class:`LedgerCorrupt`.
+        """
         ends_s = monotonic() + timeout_s
         with held(self._lock, timeout_s):
             self._connected(ends_s, create=create)
@@ -146,8 +148,8 @@ class Database:
     def release(self) -> None:
         """Count one user less, and close the connection after the last one.
 
-        Where another thread keeps it busy for longer than a second, it stays open: closing must
-        not take long, and what was committed is on disk already.
+        If another thread keeps it busy for more than a second, it stays open: closing must not
+        take long, and committed data is on disk already.
         """
         if not self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
             return
@@ -159,15 +161,15 @@ class Database:
             self._lock.release()
 
     def _connected(self, ends_s: float, *, create: bool = False) -> sqlite3.Connection:
-        """The connection, opened if it is not; the lock is held."""
+        """Return the connection, and open it first if necessary; the lock is held."""
         self.require_own()
         if self._connection is not None:
             return self._connection
-        self.require_in_place()  # one that was closed for a fork must be the same file again
+        self.require_in_place()  # the file must be the same after it was closed for a fork
         connection = _connect(self.path, max(ends_s - monotonic(), 0))
         try:
             prepare_schema(connection, create=create)
-            self.require_in_place()  # no other file came in between
+            self.require_in_place()  # the file was not replaced meanwhile
             files = sqlite_files(self.path)
             log = WriteAheadLog(log_path(self.path))
         except BaseException:
@@ -179,8 +181,8 @@ class Database:
         return connection
 
     def _disconnect(self) -> None:
-        """Close the connection; the lock is held. SQLite leaves the files at the path alone where
-        the one that it has open is not there any more."""
+        """Close the connection; the lock is held. If the open file is no longer at its path, SQLite
+        does not touch the files there."""
         connection, self._connection = self._connection, None
         log, self._log = self._log, None
         files, self._files = self._files, {self.path: self._file}
@@ -191,7 +193,7 @@ class Database:
             log.close()
 
     def pause(self, ends_s: float) -> bool:
-        """Before a fork: keep every other thread out and close, or say that it cannot be done."""
+        """Before a fork, lock out all other threads and close; return whether that succeeded."""
         if not self._lock.acquire(timeout=max(ends_s - monotonic(), 0)):
             return False
         while self._readers and monotonic() < ends_s:
@@ -204,11 +206,11 @@ class Database:
         return True
 
     def resume(self) -> None:
-        """After a fork that it was paused for, on either side."""
+        """Release the lock after the fork, in the parent and in the child."""
         self._lock.release()
 
     def inherit(self) -> None:
-        """Mark the handle as the parent's, in a child that was forked while this was in use."""
+        """Mark the handle as the parent's, in a child that was forked while it was in use."""
         self._lock = threading.Lock()
         self._is_inherited = True
         for connection in (self._connection, *self._readers):
@@ -220,7 +222,7 @@ class Database:
 
 @contextmanager
 def held(lock: threading.Lock, timeout_s: float) -> Iterator[None]:
-    """Hold ``lock``. Raises :class:`LedgerUnavailable` if another thread keeps it for
+    """Hold ``lock``. Raises :class:`LedgerUnavailable` if another thread holds it for
     ``timeout_s``."""
     if not lock.acquire(timeout=max(timeout_s, 0)):
         raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
@@ -248,5 +250,5 @@ def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 def _decoded(raw: bytes) -> str:
-    """A damaged text is to differ from its record, not to stop the reader."""
+    """Decode a text leniently: a damaged one must differ from its record, not stop the reader."""
     return raw.decode(errors="replace")

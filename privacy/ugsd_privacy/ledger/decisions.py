@@ -1,7 +1,7 @@
-"""Why blocks were escalated or not: kept for the owner, never in the log, never for long.
+"""The journal: why each block was escalated or not. It is for the owner and not part of the log.
 
-It holds no token and nothing that was heard; it tells which block of which caption was kept here,
-sent, or withheld, and by what reason.
+It contains no tokens and no numbers about the clip, only which block of which caption was kept,
+sent or blocked, and the reason. Old entries are deleted.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ __all__ = [
 ]
 
 MAX_DECISIONS = 10_000
-"""How many are kept; older ones are forgotten."""
+"""Maximum number of entries; older ones are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockDecisionRow:
-    """What became of one block of a caption."""
+    """The decision on one block of a caption, and its outcome."""
 
     time_s: int
     """Unix time by the device's clock."""
     user: str
     caption: bytes
-    """The caption's id in the log; random where nothing of it was logged."""
+    """The caption's id in the log; random if nothing was logged for it."""
     start: int
     """Position of the block's first token."""
     tokens: int
     uncertainty: float
     outcome: str
-    """``kept``, ``sent``, ``withheld`` or ``alone``."""
+    """``kept``, ``sent``, ``withheld`` (blocked), or ``alone`` (not tried after such a block)."""
     reason: Reason
-    """The table keeps it as JSON; sentences of an earlier release are read as ``OTHER``."""
+    """Stored as JSON; a sentence of an earlier release is read as ``OTHER``."""
 
 
 def append_decisions(db: sqlite3.Connection, decisions: Sequence[BlockDecisionRow]) -> None:
-    """Add some and forget the oldest, within a transaction."""
+    """Add entries and delete the oldest ones, within a transaction."""
     db.executemany(
         "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, decisions)
     )
@@ -57,7 +57,7 @@ def append_decisions(db: sqlite3.Connection, decisions: Sequence[BlockDecisionRo
 def delete_decisions(
     db: sqlite3.Connection, *, before_s: int | None, user: str | None, caption: bytes | None
 ) -> None:
-    """Delete those that all of what is given holds of, within a transaction."""
+    """Delete the entries that match all given conditions, within a transaction."""
     db.execute(
         "DELETE FROM decisions WHERE (?1 IS NULL OR time_s < ?1) AND (?2 IS NULL OR user = ?2)"
         " AND (?3 IS NULL OR caption = ?3)",
@@ -68,7 +68,7 @@ def delete_decisions(
 def read_decisions(
     db: sqlite3.Connection, user: str, caption: bytes | None, limit: int
 ) -> list[BlockDecisionRow]:
-    """Those of a user, or of one caption, the latest ``limit``, oldest first. Raises
+    """Return the latest ``limit`` entries of a user, or of one caption, oldest first. Raises
     :class:`LedgerCorrupt`."""
     rows = db.execute(
         "SELECT time_s, user, caption, start, tokens, uncertainty, outcome, reason FROM decisions"

@@ -1,9 +1,9 @@
-"""The ledger's files, as the file system sees them: how they are made, checked and recognised.
+"""Create, check and identify the files of a ledger.
 
-SQLite keeps its locks by POSIX advisory locks, which a process loses on a file as soon as it closes
-*any* descriptor of that file ("How To Corrupt An SQLite Database File", section 2.2). So nothing
-here opens a file that SQLite may have open: files are looked at by path alone. The one exception is
-a database file that this call has just created: nobody can have opened that before.
+SQLite uses POSIX advisory locks. A process loses its locks on a file when it closes *any*
+descriptor of that file ("How To Corrupt An SQLite Database File", section 2.2). So nothing here
+opens a file that SQLite may have open; files are inspected only by path. The one exception is a
+database file that the call itself has just created: nothing can have opened it before.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["log_path", "prepare_files", "require_in_place", "require_private", "
 
 
 def prepare_files(path: Path, *, create: bool) -> FileId:
-    """Make the database file and its directory where they are missing and ``create`` allows it;
-    return which file it is.
+    """Create the database file and its directory if they are missing and ``create`` is true; return
+    the file's identity.
 
-    Raises :class:`LedgerCorrupt` where it is missing or empty and must not be created, and
-    :class:`LedgerUnavailable` where it cannot be used, or others may use it.
+    Raises :class:`LedgerCorrupt` if the file is missing or empty and ``create`` is false, and
+    :class:`LedgerUnavailable` if it cannot be used, or if other users may use it.
     """
     try:
         if not create and not (path.exists() and path.stat().st_size):
@@ -36,7 +36,7 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
     except OSError as error:
         raise LedgerUnavailable(
             f"cannot open a ledger in {path.parent} ({error.strerror}); to read a copy, "
-            "put it where you may write"
+            "put it into a folder that you may write to"
         ) from error
     except KeyFileError as error:
         raise LedgerUnavailable(str(error)) from error
@@ -45,19 +45,19 @@ def prepare_files(path: Path, *, create: bool) -> FileId:
     require_private(path.parent, directory, mode=0o700)
     require_private(path, file, mode=0o600)
     for part in _companions(path):
-        if os.path.lexists(part):  # before SQLite, run by root, takes it over
+        if os.path.lexists(part):  # checked before SQLite, run by root, changes its owner
             require_private(part, part.lstat(), mode=0o600)
     if file.st_nlink != 1:
         raise LedgerUnavailable(
-            f"{path} has {file.st_nlink} names (hard links), and an SQLite database must have one; "
-            "delete the other names, or put a copy in its place"
+            f"{path} has {file.st_nlink} hard links, but an SQLite database must have only one; "
+            "delete the others, or replace it by a copy"
         )
     return FileId.of(file)
 
 
 def require_private(path: Path, status: os.stat_result, *, mode: int) -> None:
-    """Raise :class:`LedgerUnavailable` unless the file or folder at ``path``, whose ``status`` was
-    asked, belongs to this process' user and nobody else may use it; ``mode`` would be right."""
+    """Raise :class:`LedgerUnavailable` unless the file or folder at ``path``, with this ``status``,
+    belongs to this process' user and no other user may use it. ``mode`` is the mode to suggest."""
     if os.name == "posix" and status.st_mode & 0o077:
         raise LedgerUnavailable(f"others may use {path}; run: chmod {mode:o} {path}")
     try:
@@ -67,15 +67,16 @@ def require_private(path: Path, status: os.stat_result, *, mode: int) -> None:
 
 
 def log_path(path: Path) -> Path:
-    """Where SQLite keeps the write-ahead log of the database at ``path``."""
+    """Return the path of the write-ahead log of the database at ``path``."""
     return path.with_name(f"{path.name}-wal")
 
 
 def sqlite_files(path: Path) -> dict[Path, FileId]:
-    """Which files the open database at ``path``, its write-ahead log and its shared memory are.
+    """Return the identities of the open database at ``path``, its write-ahead log and its shared
+    memory.
 
-    Raises :class:`LedgerUnavailable` where one belongs to another user, and :class:`LedgerMoved`
-    where one is missing: another handle of this process goes on with one that was deleted.
+    Raises :class:`LedgerUnavailable` if one belongs to another user, and :class:`LedgerMoved` if
+    one is missing: then another handle of this process still uses the deleted file.
     """
     found: dict[Path, FileId] = {}
     for part in (path, *_companions(path)):
@@ -89,8 +90,8 @@ def sqlite_files(path: Path) -> dict[Path, FileId]:
 
 
 def require_in_place(files: dict[Path, FileId]) -> dict[Path, int]:
-    """The sizes of ``files`` in bytes. Raises :class:`LedgerMoved` unless each is still at its
-    path, under that name alone (device, inode, link count)."""
+    """Return the sizes of ``files`` in bytes. Raises :class:`LedgerMoved` unless each is still at
+    its path and has no other name (device, inode, link count)."""
     sizes: dict[Path, int] = {}
     for path, expected in files.items():
         try:
@@ -100,18 +101,18 @@ def require_in_place(files: dict[Path, FileId]) -> dict[Path, int]:
         if FileId.of(status) != expected:
             raise LedgerMoved(f"{path} was replaced while it was in use")
         if status.st_nlink != 1:
-            raise LedgerMoved(f"{path} was given a second name (a hard link) while it was in use")
+            raise LedgerMoved(f"{path} was given another hard link while it was in use")
         sizes[path] = status.st_size
     return sizes
 
 
 def _companions(path: Path) -> tuple[Path, Path]:
-    """The write-ahead log and the shared memory of the database at ``path``."""
+    """Return the paths of the write-ahead log and the shared memory."""
     return log_path(path), path.with_name(f"{path.name}-shm")
 
 
 def _create_if_missing(path: Path) -> None:
-    """Create an empty file that only its owner may use; leave one that exists alone."""
+    """Create an empty file that only its owner may use; do nothing if it exists."""
     if os.path.lexists(path):
         return
     try:

@@ -1,4 +1,4 @@
-"""The handles on ledgers that this process has open, and what becomes of them at a fork."""
+"""The registry of this process' open ledger handles, which also handles forks."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _FORK_TIMEOUT_S = 0.5
 
 
 def open_database(path: Path, timeout_s: float, *, create: bool) -> Database:
-    """The process' handle on the ledger at ``path``, counted as one more user's.
+    """Return the process' handle on the ledger at ``path``, and count one more user of it.
 
-    Waits for ``timeout_s`` at most. Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`,
-    also where it is missing or empty and not to be created.
+    Waits at most ``timeout_s``. Raises :class:`LedgerUnavailable`, or :class:`LedgerCorrupt`, also
+    if the ledger is missing or empty and ``create`` is false.
     """
     return _REGISTRY.open(path, timeout_s, create=create)
 
 
 class _Registry:
-    """The handles of this process, by path and file."""
+    """The handles of this process, by path and file identity."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: WeakValueDictionary[tuple[Path, FileId], Database] = WeakValueDictionary()
         self._is_watching = False
         self._forking = threading.Lock()
-        """Held by a thread that forks: the two fields below are of one fork at a time."""
+        """Held by a thread that forks: the next two fields belong to one fork at a time."""
         self._paused: list[Database] = []
         self._is_held = False
 
@@ -53,7 +53,8 @@ class _Registry:
             return database
 
     def _refuse_inherited(self, file: FileId) -> None:
-        """SQLite knows files by their numbers: a new connection would share the parent's locks."""
+        """Refuse a file that the parent has open: SQLite identifies files by inode, so a new
+        connection would share the parent's locks."""
         for (_, known), database in self._open.items():
             if known == file:
                 database.require_own()
@@ -65,7 +66,7 @@ class _Registry:
         call_around_forks(
             before=self._before_fork,
             after_in_parent=self._after_fork,
-            after_in_child=self._begin_in_child,
+            after_in_child=self._after_fork_in_child,
         )
 
     def _before_fork(self) -> None:
@@ -81,10 +82,10 @@ class _Registry:
         is_held, self._is_held = self._is_held, False
         if is_held:
             self._lock.release()
-        if self._forking.locked():  # else the first ledger was opened while this fork was under way
+        if self._forking.locked():  # else the first ledger was opened during this fork
             self._forking.release()
 
-    def _begin_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         paused = list(self._paused)
         if not self._is_held:
             self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The tables, and the refusal of any others."""
+"""The tables of a ledger; a database with any other tables is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 __all__ = ["LOST", "is_new", "prepare_schema"]
 
 LOST = "lost"
-"""What is wrong with a ledger that must be there and is not."""
+"""The fault of a ledger that must exist and does not."""
 
 _APPLICATION_ID = 0x55475344  # "UGSD"
 _FORMAT = 3
@@ -20,7 +20,8 @@ _AMOUNTS = ", ".join(
 _SCHEMA = (
     "CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, content BLOB NOT NULL, sealed BLOB NOT NULL)"
     " STRICT",
-    # Secrets that bodies are sealed under, each sealed to the owner's key, which a digest names.
+    # Secrets from which keys of bodies are derived, each sealed to the owner's key; `owner` is a
+    # digest of that key.
     "CREATE TABLE epochs (epoch INTEGER PRIMARY KEY REFERENCES leaves, owner BLOB NOT NULL,"
     " sealed BLOB NOT NULL) STRICT",
     "CREATE TABLE charges (leaf INTEGER PRIMARY KEY REFERENCES leaves, user TEXT NOT NULL,"
@@ -44,8 +45,10 @@ _SCHEMA = (
 
 
 def prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
-    """Make the tables of a new ledger, if it may be one. Raises :class:`LedgerCorrupt` or
-    :class:`LedgerUnavailable` for any other database."""
+    """Create the tables of a new ledger if ``create`` is true.
+
+    Raises :class:`LedgerCorrupt` or :class:`LedgerUnavailable` for any other database.
+    """
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -62,7 +65,7 @@ def prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
 
 
 def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
-    """Whether the database is empty; raises as :func:`prepare_schema` unless it is ours."""
+    """Return whether the database is empty. Raises like :func:`prepare_schema`."""
     application: int = db.execute("PRAGMA application_id").fetchone()[0]
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
@@ -71,7 +74,7 @@ def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
             raise LedgerCorrupt(LOST)
         return True
     if application != _APPLICATION_ID:
-        raise LedgerCorrupt("it is another program's database")
+        raise LedgerCorrupt("it is the database of another program")
     if version != _FORMAT:
         raise LedgerUnavailable(
             f"the ledger has format {version}, and this release reads {_FORMAT}: use the release "

@@ -1,4 +1,4 @@
-"""The file, its transactions, and what is made of SQLite's errors."""
+"""The ledger: its file, its transactions, and the translation of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ _CORRUPT = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_ERROR,  # of our fixed statements: a table or column is gone
+    sqlite3.SQLITE_ERROR,  # our statements are fixed, so a table or column is missing
     sqlite3.SQLITE_MISMATCH,
 }
 
 
 class Ledger:
-    """A ledger in ``directory``, which it owns: mode 0700, its file 0600.
+    """A ledger in ``directory``, which belongs to it and has mode 0700; the file has mode 0600.
 
-    Without ``create`` it must be there already, so that one which was lost does not begin anew with
-    nothing charged. ``anchor`` is a file outside ``directory`` that marks how far the ledger came:
-    one that was restored from a backup is refused. ``busy_timeout_s`` is how long each call waits
-    for other threads and processes before :class:`LedgerUnavailable`, unless the call says.
+    If ``create`` is false, the ledger must exist, so that a lost one is not replaced by an empty
+    one. ``anchor`` is a file outside ``directory`` that marks the latest state of the ledger; a
+    ledger that was restored from a backup is refused. ``busy_timeout_s`` is how long each call
+    waits for other threads and processes before it raises :class:`LedgerUnavailable`, unless the
+    call has a shorter timeout.
 
-    All ledgers of a process that are open on one file share one SQLite handle.
+    All ledgers of a process on the same file share one SQLite handle.
     """
 
     def __init__(
@@ -70,11 +71,11 @@ class Ledger:
         return self._directory / _FILE_NAME
 
     def open(self, *, timeout_s: float | None = None) -> Self:
-        """Open the ledger; create it, and its directory, where there is none and it may.
+        """Open the ledger; create it and its directory if they are missing and ``create`` is true.
 
-        Raises :class:`LedgerUnavailable` where it cannot be used, or where others may enter its
-        directory or read its file, and :class:`LedgerCorrupt` where it is no sound ledger, is not
-        the one that its anchor marks, or is missing or empty and was not to be created.
+        Raises :class:`LedgerUnavailable` if it cannot be used, or if other users may enter its
+        directory or read its file. Raises :class:`LedgerCorrupt` if it is damaged, is not the one
+        that its anchor marks, or is missing or empty and ``create`` is false.
         """
         with self._lock, _typed_errors(self.path):
             if self._database is None:
@@ -95,9 +96,9 @@ class Ledger:
         return self
 
     def close(self) -> None:
-        """Close it, within about two seconds. May be called again."""
+        """Close the ledger within about two seconds. May be called again."""
         if not self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
-            return  # another thread is still opening it; whoever drops it last closes it
+            return  # another thread is still opening it; the last reference closes it
         try:
             with _typed_errors(self.path):
                 database, self._database = self._database, None
@@ -116,7 +117,7 @@ class Ledger:
         self.close()
 
     def is_in_place(self) -> bool:
-        """Whether it is open, and its files are still those at their paths."""
+        """Return whether the ledger is open and its files are still those at their paths."""
         database, anchor = self._database, self._anchor
         return (
             database is not None
@@ -134,70 +135,70 @@ class Ledger:
         uptime: Uptime | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[EgressTransaction]:
-        """One egress transaction: committed at the end if it recorded, else rolled back.
+        """Yield one egress transaction, which is committed if it recorded, else rolled back.
 
         ``timeout_s`` is how long to wait for other threads and processes. Raises
-        :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, at its start or at its end;
-        then nothing may leave. (A commit whose success is unknown may have charged.) What was
-        committed is still at the ledger's path when this returns, else :class:`LedgerMoved`.
+        :class:`LedgerUnavailable` or :class:`LedgerCorrupt` at the start or at the end; then
+        nothing may be sent. (If it is unknown whether a commit succeeded, it may have charged.)
+        Raises :class:`LedgerMoved` unless the commit is at the ledger's path when this returns.
         """
         with self._writing("FULL", timeout_s) as db:
-            passage = EgressTransaction(db, user, caption, now_s, uptime)
-            if passage.start is not None:
-                passage.record_clock_start(passage.start)
-                db.execute("COMMIT")  # it stands even where this passage is refused
+            egress = EgressTransaction(db, user, caption, now_s, uptime)
+            if egress.start is not None:
+                egress.record_clock_start(egress.start)
+                db.execute("COMMIT")  # it stays even if this egress is refused
                 db.execute("BEGIN IMMEDIATE")
-                passage = EgressTransaction(db, user, caption, now_s, uptime)
-            if self._anchor is not None and _mark(self._anchor).size > passage.index:
+                egress = EgressTransaction(db, user, caption, now_s, uptime)
+            if self._anchor is not None and _mark(self._anchor).size > egress.index:
                 raise LedgerCorrupt(_ROLLED_BACK)
-            yield passage
-            db.execute("COMMIT" if passage.last else "ROLLBACK")
-            if self._anchor is not None and passage.last:
-                self._anchor.write(Mark(passage.index + 1, passage.last))
+            yield egress
+            db.execute("COMMIT" if egress.last else "ROLLBACK")
+            if self._anchor is not None and egress.last:
+                self._anchor.write(Mark(egress.index + 1, egress.last))
             self._require_in_place()
-            if passage.last:
-                self._require_open().require_committed(passage.content)
+            if egress.last:
+                self._require_open().require_committed(egress.content)
 
     @contextmanager
     def reading(self, *, timeout_s: float | None = None) -> Iterator[LedgerView]:
-        """A consistent view, on a connection of its own: writers do not wait for it.
+        """Yield a consistent view on a separate connection; writers do not wait for it.
 
         ``timeout_s`` is how long to wait for other threads and processes. Raises
         :class:`LedgerUnavailable` or :class:`LedgerCorrupt`.
         """
         with (
             _typed_errors(self.path),
-            self._require_open().reader(self._patience_s(timeout_s)) as db,
+            self._require_open().reader(self._wait_s(timeout_s)) as db,
         ):
             db.execute("BEGIN")
-            is_new(db, may_be=False)  # checks the format; a view begins when it first reads
+            is_new(db, may_be=False)  # checks the format; the first read fixes the view
             yield LedgerView(db)
 
     @contextmanager
     def signing(self, *, timeout_s: float | None = None) -> Iterator[SigningTransaction]:
-        """A transaction for a checkpoint: no leaf can come between what is read and what is signed.
+        """Yield a transaction for a checkpoint: no leaf can be added between reading and signing.
 
-        Raises as :meth:`passage`.
+        Raises like :meth:`begin_egress`.
         """
         with self._writing("NORMAL", timeout_s) as db:
             yield SigningTransaction(db)
 
     @contextmanager
     def as_owner(self, *, timeout_s: float | None = None) -> Iterator[OwnerTransaction]:
-        """A transaction of the owner's notes. Raises as :meth:`passage`."""
+        """Yield a transaction on the owner's caps and journal. Raises like :meth:`begin_egress`."""
         with self._writing("NORMAL", timeout_s) as db:
             yield OwnerTransaction(db)
 
     def truncate_write_ahead_log(self) -> None:
-        """Drop what was erased from the write-ahead log too.
+        """Remove erased content from the write-ahead log too.
 
-        Raises :class:`LedgerUnavailable` at once while another process reads: erased bytes may then
-        still be in the files.
+        Raises :class:`LedgerUnavailable` at once if another process is reading: then erased bytes
+        may still be in the files.
         """
         with _typed_errors(self.path):
             database = self._require_open()
             with database.exclusive(self._busy_timeout_s) as db:
-                database.set_busy_timeout(0)  # a reader may take minutes; frames wait here
+                database.set_busy_timeout(0)  # a reader may take minutes, and frames wait for this
                 is_busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if is_busy:
                 raise LedgerUnavailable(
@@ -211,7 +212,7 @@ class Ledger:
     ) -> Iterator[sqlite3.Connection]:
         with _typed_errors(self.path):
             database = self._require_open()
-            with database.exclusive(self._patience_s(timeout_s)) as db:
+            with database.exclusive(self._wait_s(timeout_s)) as db:
                 self._require_in_place()
                 database.set_synchronous(synchronous)
                 db.execute("BEGIN IMMEDIATE")
@@ -235,7 +236,7 @@ class Ledger:
         if self._anchor is not None:
             self._anchor.require_in_place()
 
-    def _patience_s(self, timeout_s: float | None) -> float:
+    def _wait_s(self, timeout_s: float | None) -> float:
         return self._busy_timeout_s if timeout_s is None else min(timeout_s, self._busy_timeout_s)
 
 
@@ -247,10 +248,11 @@ def _mark(anchor: Anchor) -> Mark:
 
 
 def _compare(anchor: Anchor | None, db: sqlite3.Connection, *, create: bool) -> None:
-    """Raise :class:`LedgerCorrupt` unless the ledger is the one that ``anchor`` marks, or later."""
-    # The mark first: whoever appends meanwhile makes the ledger longer than it, never shorter.
+    """Raise :class:`LedgerCorrupt` unless the ledger is in the state that ``anchor`` marks, or a
+    later one."""
+    # The mark is read first: appends in between only make the ledger longer than the mark.
     seen = None if anchor is None else anchor.read()
-    db.execute("BEGIN")  # one view of it, whatever is appended meanwhile
+    db.execute("BEGIN")  # one consistent view, whatever is appended meanwhile
     try:
         _compare_view(anchor, seen, LedgerView(db), create=create)
     finally:
@@ -265,15 +267,15 @@ def _compare_view(
         return
     if create and not size and seen is None:
         seen = Mark()
-        anchor.write(seen, durable=True)  # before there is a leaf that it could lack
-    mark = seen or _mark(anchor)  # another process made both meanwhile
+        anchor.write(seen, durable=True)  # before there is a first leaf
+    mark = seen or _mark(anchor)  # another process created both meanwhile
     if mark.size > size or (mark.size and view.node(0, mark.size - 1) != mark.last):
         raise LedgerCorrupt(_ROLLED_BACK)
 
 
 @contextmanager
 def _typed_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours: damage is corrupt, anything else unavailable."""
+    """Turn SQLite's errors into ours: damage into corrupt, all others into unavailable."""
     try:
         yield
     except LedgerCorrupt as error:
@@ -281,26 +283,28 @@ def _typed_errors(path: Path) -> Iterator[None]:
     except LedgerMoved as error:
         raise LedgerMoved(
             f"{error}; nothing was sent. Put it back, or close the captioner and load it again to "
-            "go on with what is there now"
+            "use the file that is there now"
         ) from error
-    except OSError as error:  # of the anchor
-        raise LedgerUnavailable("the ledger's anchor cannot be used; nothing may leave") from error
-    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes a damaged schema
+    except OSError as error:  # raised by the anchor
+        raise LedgerUnavailable(
+            "the ledger's anchor cannot be used; nothing may be sent"
+        ) from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes a damaged schema
         raise _corrupt(path, "it cannot be read") from error
     except sqlite3.Error as error:
         primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
         if primary in _CORRUPT:
             raise _corrupt(path, "it cannot be read") from error
         raise LedgerUnavailable(
-            "the ledger cannot be used (locked, full or unreadable); nothing may leave"
+            "the ledger cannot be used (locked, full or unreadable); nothing may be sent"
         ) from error
 
 
 def _corrupt(path: Path, fault: str) -> LedgerCorrupt:
     if fault == _ROLLED_BACK:
         return LedgerCorrupt(
-            f"{path} was restored from a backup: it lacks passages that were made; restore the "
-            "latest, or move the home folder away to start again"
+            f"{path} was restored from a backup: its latest records are missing; restore the "
+            "latest backup, or move the home folder away to start again"
         )
     if fault == LOST:
         return LedgerCorrupt(

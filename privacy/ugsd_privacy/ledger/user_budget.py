@@ -1,4 +1,4 @@
-"""What a user's budget still allows, as the ledger has it now."""
+"""Read what a user's budget still allows from the ledger."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["UserBudget"]
 class UserBudget:
     """Reads the budget of ``user`` from an open ``ledger``; ``limits`` are the configured caps.
 
-    ``clock`` gives Unix time in seconds, ``uptime`` how long the machine has been running.
-    ``timeout_s`` is how many seconds a call waits at most for other threads and processes that use
-    the ledger; ``None`` leaves it to the ledger. Every method raises :class:`LedgerUnavailable` or
+    ``clock`` returns Unix time in seconds, ``uptime`` the time since the machine booted.
+    ``timeout_s`` is how many seconds a call waits at most for other threads and processes; ``None``
+    means the ledger's own timeout. Every method raises :class:`LedgerUnavailable` or
     :class:`LedgerCorrupt`.
     """
 
@@ -37,19 +37,19 @@ class UserBudget:
         self._uptime = uptime
 
     def limits(self, *, timeout_s: float | None = None) -> BudgetLimits:
-        """The caps in force: as configured, or as the owner set them on this device where that is
-        less."""
+        """Return the caps that apply: each as configured, or as the owner set it on this device if
+        that is smaller."""
         with self._ledger.reading(timeout_s=timeout_s) as view:
             return self._limits.with_stricter_caps(view.caps(self._user))
 
     def usage(self, caption: bytes, *, timeout_s: float | None = None) -> Usage:
-        """What the caption of that id has used so far."""
+        """Return what the caption with this id has used so far."""
         with self._ledger.reading(timeout_s=timeout_s) as view:
             return view.usage(self._user, "caption", caption)
 
     def used(self, *, timeout_s: float | None = None) -> Mapping[Window, Usage]:
-        """What the user has used of the hour and the day that would be charged now, and of their
-        lifetime."""
+        """Return what the user has used in the hour and the day that would be charged now, and in
+        the lifetime."""
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading(timeout_s=timeout_s) as view:
             return view.used(self._user, view.hour_of(now_s, uptime))
@@ -57,8 +57,11 @@ class UserBudget:
     def remaining(
         self, caption: bytes | None, *, timeout_s: float | None = None
     ) -> Mapping[str, float]:
-        """What each cap still allows, by the caps' names as in :meth:`BudgetLimits.left`; for the
-        caption of that id too, where one has begun. All of it is read at one moment."""
+        """Return what each cap still allows, by its name as in :meth:`BudgetLimits.remaining`.
+
+        Caps per caption are those of the caption with this id, or whole if it is ``None``. All
+        values are read at one moment.
+        """
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading(timeout_s=timeout_s) as view:
             limits = self._limits.with_stricter_caps(view.caps(self._user))

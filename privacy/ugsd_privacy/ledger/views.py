@@ -1,4 +1,4 @@
-"""What may be read of a ledger, and written, within one transaction."""
+"""Read and write a ledger within one transaction."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ __all__ = [
 
 MAX_CHECKPOINTS = 64
 ALL_USERS = ""
-"""The user whose caps are everyone's."""
+"""The user name under which caps for all users are stored."""
 _HOURS_PER_DAY = 24
 _LAST_S = 253_402_300_800
-"""The year 10,000."""
+"""The start of the year 10,000, Unix time."""
 _AMOUNTS = "blocks, tokens, frames, bytes, spend"
 _ONE_TOTAL = f"SELECT window, {_AMOUNTS} FROM totals WHERE user = ? AND window = ? AND number = ?"  # noqa: S608
 
 
 class LedgerRow(NamedTuple):
-    """A leaf with its sealed record and its charge, as stored; ``None`` where the charge is
-    missing."""
+    """A leaf with its sealed record and its charge, as stored; fields of a missing charge are
+    ``None``."""
 
     leaf: int
     content: bytes
@@ -64,8 +64,8 @@ class LedgerRow(NamedTuple):
 
 
 class Total(NamedTuple):
-    """What a user used in one window: ``number`` is that of an hour or a day, 0 for a lifetime, or
-    a caption's id."""
+    """What a user used in one window. ``number`` is the number of an hour or a day, 0 for a
+    lifetime, or a caption's id."""
 
     user: str
     window: str
@@ -74,23 +74,23 @@ class Total(NamedTuple):
 
 
 def window_numbers(hour: int, caption: bytes | None) -> dict[Window, int | bytes]:
-    """The number of each window that a passage counts in."""
+    """Return the number of each window to which an egress is charged."""
     numbers: dict[Window, int | bytes] = {} if caption is None else {"caption": caption}
     return numbers | {"hour": hour, "day": hour // _HOURS_PER_DAY, "lifetime": 0}
 
 
 class LedgerView:
-    """Reads within one transaction. Its methods raise :class:`LedgerError`'s kinds."""
+    """Read access within one transaction. All methods may raise :class:`LedgerError`."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def size(self) -> int:
-        """Number of leaves. Raises :class:`LedgerCorrupt` where leaves and charges differ."""
+        """Return the number of leaves. Raises :class:`LedgerCorrupt` if the charges differ."""
         return self._end()[0]
 
     def node(self, level: int, position: int) -> bytes:
-        """Hash of a full subtree, 32 bytes. Raises :class:`LedgerCorrupt` if it is missing."""
+        """Return the 32-byte hash of a full subtree. Raises :class:`LedgerCorrupt` if missing."""
         query = "SELECT hash FROM nodes WHERE level = ? AND position = ?"
         row = self._db.execute(query, (level, position)).fetchone()
         if row is None:
@@ -98,12 +98,12 @@ class LedgerView:
         return bytes(row[0])
 
     def level(self, level: int) -> Iterator[tuple[int, bytes]]:
-        """Position and hash of every full subtree of a level that is stored, in order."""
+        """Yield position and hash of every stored full subtree of a level, in order."""
         query = "SELECT position, hash FROM nodes WHERE level = ? ORDER BY position"
         return self._db.execute(query, (level,))
 
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
-        """Hashes of the full subtrees ``start`` to ``stop`` of a level, in order.
+        """Return the hashes of the full subtrees ``start`` to ``stop`` of a level, in order.
 
         Raises :class:`LedgerCorrupt` if one is missing.
         """
@@ -117,35 +117,35 @@ class LedgerView:
         return hashes
 
     def frontier(self, size: int) -> list[bytes]:
-        """Hashes of the full subtrees of the first ``size`` leaves, largest first."""
+        """Return the hashes of the full subtrees of the first ``size`` leaves, largest first."""
         return [self.node(*position) for position in frontier_positions(size)]
 
     def root(self, size: int) -> bytes:
-        """Root over the first ``size`` leaves."""
+        """Return the root hash over the first ``size`` leaves."""
         return frontier_root(self.frontier(size))
 
     def hour_of(self, now_s: float, uptime: Uptime | None) -> int:
-        """The hour that a passage would be charged to."""
+        """Return the hour to which an egress would be charged now."""
         return hour_of(now_s, uptime, self._start(), self._end()[1])[0]
 
     def usage(self, user: str, window: str, number: int | bytes) -> Usage:
-        """What ``user`` used in one window."""
+        """Return what ``user`` used in one window."""
         row = self._db.execute(_ONE_TOTAL, (user, window, number)).fetchone()
         return Usage() if row is None else Usage(*row[1:])
 
     def used(self, user: str, hour: int, caption: bytes | None = None) -> dict[Window, Usage]:
-        """What ``user`` used in each window that a passage at ``hour`` counts in."""
+        """Return what ``user`` used in each window to which an egress at ``hour`` is charged."""
         numbers = window_numbers(hour, caption)
-        # Joined, not one condition: each part is then one look-up by the whole key.
+        # A union and not one condition, so that each part is a look-up by the whole key.
         query = " UNION ALL ".join([_ONE_TOTAL] * len(numbers))
         values = [value for key in numbers.items() for value in (user, *key)]
         rows = self._db.execute(query, values).fetchall()
         if any(amount < 0 for row in rows for amount in row[1:]):
-            raise LedgerCorrupt("a total is less than nothing")
+            raise LedgerCorrupt("a total is negative")
         return dict.fromkeys(numbers, Usage()) | {row[0]: Usage(*row[1:]) for row in rows}
 
     def totals(self) -> Iterator[Total]:
-        """Every window's total that is stored."""
+        """Yield the stored total of every window."""
         query = f"SELECT user, window, number, {_AMOUNTS} FROM totals"  # noqa: S608
         return (
             Total(user, window, number, Usage(*amounts))
@@ -153,8 +153,8 @@ class LedgerView:
         )
 
     def caps(self, user: str) -> dict[str, float]:
-        """Caps that the owner set on this device: for ``user``, the smaller of theirs and
-        everyone's; for ``ALL_USERS``, everyone's."""
+        """Return the caps that the owner set on this device for ``user`` or for all users, the
+        smaller of both; for ``ALL_USERS`` only those for all users."""
         query = "SELECT cap, value FROM caps WHERE user IN (?, ?)"
         smallest: dict[str, float] = {}
         for cap, value in self._db.execute(query, (user, ALL_USERS)):
@@ -164,16 +164,16 @@ class LedgerView:
         return smallest
 
     def users(self) -> list[str]:
-        """Everyone to whom anything was charged."""
+        """Return all users to whom something was charged."""
         return [row[0] for row in self._db.execute("SELECT DISTINCT user FROM charges ORDER BY 1")]
 
     def caption_leaves(self, caption: bytes) -> list[int]:
-        """Indices of a caption's passages, ascending."""
+        """Return the leaf indices of a caption, ascending."""
         query = "SELECT leaf FROM charges WHERE caption = ? ORDER BY leaf"
         return [row[0] for row in self._db.execute(query, (caption,))]
 
     def rows(self, user: str | None = None) -> Iterator[LedgerRow]:
-        """Every leaf with its charge, in order; those charged to ``user`` where one is named."""
+        """Yield every leaf with its charge, in order, or only those charged to ``user``."""
         query = (
             f"SELECT leaf, content, sealed, user, hour, caption, {_AMOUNTS}"  # noqa: S608
             " FROM leaves LEFT JOIN charges USING (leaf)"
@@ -182,7 +182,7 @@ class LedgerView:
         return map(LedgerRow._make, self._db.execute(query, (user,)))
 
     def leaves(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
-        """Content and sealed body of the leaves ``start`` to ``stop``, in order.
+        """Return content and sealed body of the leaves ``start`` to ``stop``, in order.
 
         Raises :class:`LedgerCorrupt` if one is missing.
         """
@@ -194,7 +194,7 @@ class LedgerView:
         return found
 
     def hours(self) -> tuple[int, int] | None:
-        """The first and the last hour that was charged; ``None`` before any."""
+        """Return the first and the last hour that was charged; ``None`` if there is none."""
         first, last = self._one("SELECT min(hour), max(hour) FROM charges")
         if first is None:
             return None
@@ -203,7 +203,7 @@ class LedgerView:
         return first, last
 
     def epoch(self, number: int) -> tuple[bytes, bytes] | None:
-        """Digest of the owner's key, and the secret sealed to it."""
+        """Return the digest of the owner's key, and the epoch's secret sealed to that key."""
         query = "SELECT owner, sealed FROM epochs WHERE epoch = ?"
         row: tuple[bytes, bytes] | None = self._db.execute(query, (number,)).fetchone()
         return row
@@ -215,8 +215,8 @@ class LedgerView:
         user: str | None = None,
         caption: bytes | None = None,
     ) -> list[int]:
-        """Leaves whose sealed body is kept: all of them, or those charged before an hour, to a
-        user, or for a caption. Ascending."""
+        """Return the leaves whose sealed body is stored, ascending: all of them, or those that were
+        charged before an hour, to a user, or for a caption."""
         query = (
             "SELECT leaf FROM leaves JOIN charges USING (leaf) WHERE substr(sealed, 1, 1) = x'01'"
             " AND (?1 IS NULL OR hour < ?1) AND (?2 IS NULL OR user = ?2)"
@@ -225,7 +225,7 @@ class LedgerView:
         return [row[0] for row in self._db.execute(query, (before_hour, user, caption))]
 
     def count(self) -> tuple[int, int, int]:
-        """How many leaves, charges and nodes are stored."""
+        """Return the numbers of stored leaves, charges and nodes."""
         tables = ("leaves", "charges", "nodes")
         leaves, charges, nodes = (
             int(self._one(f"SELECT count(*) FROM {table}")[0])  # noqa: S608  (fixed names)
@@ -234,11 +234,11 @@ class LedgerView:
         return leaves, charges, nodes
 
     def checkpoints(self) -> list[tuple[int, str]]:
-        """Size and note of every stored checkpoint, ascending."""
+        """Return size and note of every stored checkpoint, ascending."""
         return self._db.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall()
 
     def last_checkpoint(self) -> tuple[int, str] | None:
-        """Size and note of the latest checkpoint."""
+        """Return size and note of the latest checkpoint."""
         query = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
         row: tuple[int, str] | None = self._db.execute(query).fetchone()
         return row
@@ -246,17 +246,17 @@ class LedgerView:
     def decisions(
         self, user: str, *, caption: bytes | None = None, limit: int = 100
     ) -> list[BlockDecisionRow]:
-        """Why blocks of ``user``, or of one caption, were escalated or not; the latest ones."""
+        """Return the latest journal entries of ``user``, or of one caption."""
         return read_decisions(self._db, user, caption, limit)
 
     def check_pages(self) -> None:
-        """Raise :class:`LedgerCorrupt` unless SQLite finds its own file whole."""
+        """Raise :class:`LedgerCorrupt` unless SQLite's integrity check passes."""
         found = self._db.execute("PRAGMA integrity_check(1)").fetchone()
         if found != ("ok",):
-            raise LedgerCorrupt("its pages do not fit together")
+            raise LedgerCorrupt("SQLite's integrity check fails")
 
     def _end(self) -> tuple[int, int]:
-        """Number of leaves, and the latest hour that was charged, 0 before any."""
+        """Return the number of leaves, and the latest hour that was charged, 0 if there is none."""
         last: int | None = self._one("SELECT max(leaf) FROM leaves")[0]
         query = "SELECT leaf, hour FROM charges ORDER BY leaf DESC LIMIT 1"
         charged, hour = self._db.execute(query).fetchone() or (None, 0)
@@ -276,7 +276,7 @@ class LedgerView:
 
 
 class EgressTransaction(LedgerView):
-    """One write transaction of the door, for ``user`` and perhaps a caption."""
+    """A write transaction of one egress, for ``user`` and possibly a caption."""
 
     def __init__(
         self,
@@ -290,19 +290,19 @@ class EgressTransaction(LedgerView):
         self._user = user
         self._caption = caption
         self.last = b""
-        """Hash of the leaf that was recorded; empty before that."""
+        """Hash of the recorded leaf; empty before :meth:`record`."""
         self.content = b""
-        """Content of that leaf."""
+        """Content of the recorded leaf."""
         self.index, last_hour = self._end()
-        """The leaf that this passage becomes."""
+        """Index of the leaf that this egress will get."""
         start = None if uptime is None else self._start()
         self.hour, self.start = hour_of(now_s, uptime, start, last_hour)
-        """The hour that it is charged to; a start of the machine that was not known before."""
+        """The hour to which it is charged; and a new reference for counting hours, or ``None``."""
         self.before = self.used(user, self.hour, caption)
-        """What was used in each window, by its name."""
+        """What was used in each window before this egress."""
 
     def record_clock_start(self, start: Start) -> None:
-        """Count hours from ``start`` from now on."""
+        """Store ``start`` as the reference from which hours are counted from now on."""
         self._db.execute("INSERT OR REPLACE INTO start VALUES (1, ?, ?, ?)", start)
 
     def record(
@@ -313,9 +313,9 @@ class EgressTransaction(LedgerView):
         sealed: bytes,
         resets: Iterable[str] = (),
     ) -> int:
-        """Write charge and leaf; return the leaf's index. It stands once the passage ends.
+        """Write charge and leaf; return the leaf's index. The end of the transaction commits them.
 
-        The windows of ``resets`` have nothing used afterwards.
+        Afterwards nothing is used in the windows of ``resets``.
         """
         execute, index, user = self._db.execute, self.index, self._user
         execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, content, sealed))
@@ -338,21 +338,24 @@ class EgressTransaction(LedgerView):
         return index
 
     def begin_epoch(self, owner: bytes, sealed: bytes) -> None:
-        """Store, with the leaf that was recorded, the sealed secret of the epoch it begins."""
+        """Store the sealed secret of the epoch that begins with the recorded leaf."""
         self._db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (self.index, owner, sealed))
 
     def erase(self, leaves: Iterable[int]) -> None:
-        """Empty the bodies of ``leaves``."""
+        """Delete the bodies of ``leaves``."""
         rows = ((leaf,) for leaf in leaves)
         self._db.executemany("UPDATE leaves SET sealed = x'' WHERE leaf = ?", rows)
 
 
 class SigningTransaction(LedgerView):
-    """One transaction that signs the log as it is."""
+    """A transaction that signs the log in its present state."""
 
     def add_checkpoint(self, size: int, note: str) -> None:
-        """Store a signed checkpoint; the first one of a size is kept, and of all of them the latest
-        ``MAX_CHECKPOINTS``: each holds all leaves that those before it held."""
+        """Store a signed checkpoint.
+
+        The first checkpoint of a size stays. Only the latest ``MAX_CHECKPOINTS`` are stored: each
+        covers all leaves of the earlier ones.
+        """
         self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
         self._db.execute(
             "DELETE FROM checkpoints WHERE size <= (SELECT size FROM checkpoints"
@@ -362,12 +365,15 @@ class SigningTransaction(LedgerView):
 
 
 class OwnerTransaction(LedgerView):
-    """One transaction of the owner's own notes, which no leaf holds."""
+    """A transaction on the owner's caps and journal, which are not part of the log."""
 
     def set_cap(self, user: str, cap: str, value: float | None) -> None:
-        """Hold ``user``, or ``ALL_USERS``, to one of ``budget.CAPS`` on this device, whatever
-        applications configure; ``None`` takes it back. Raises :class:`UserNameRefused` for a name
-        that is not in its normal form, which would hold nobody."""
+        """Set one of ``budget.CAPS`` on this device for ``user``, or for ``ALL_USERS``, whatever
+        applications configure; ``None`` removes it.
+
+        Raises :class:`UserNameRefused` for a name that is not in its normal form, because a cap
+        under it would never apply.
+        """
         if user != ALL_USERS:
             require_normal_user(user)
         if value is None:
@@ -376,7 +382,7 @@ class OwnerTransaction(LedgerView):
         self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?)", (user, cap, value))
 
     def append_decisions(self, decisions: Sequence[BlockDecisionRow]) -> None:
-        """Keep why blocks were escalated or not."""
+        """Add journal entries: why blocks were escalated or not."""
         append_decisions(self._db, decisions)
 
     def delete_decisions(
@@ -386,5 +392,5 @@ class OwnerTransaction(LedgerView):
         user: str | None = None,
         caption: bytes | None = None,
     ) -> None:
-        """Delete notes: all of them, or those from before a time, of a user, or of a caption."""
+        """Delete journal entries: all, or those before a time, of a user, or of a caption."""
         delete_decisions(self._db, before_s=before_s, user=user, caption=caption)

@@ -1,13 +1,13 @@
-"""The write-ahead log as whoever opens the ledger next would read it.
+"""Read the write-ahead log on disk as the next process that opens the ledger would read it.
 
-SQLite trusts its shared index of the log and does not look at the file again. If the file's
-content is replaced in place (a backup copied over it, or the file emptied), commits go on into a
-place where nobody would find them. So after each commit the log is followed on disk: from its
-header, over the frames of its salts, to the frame that holds what was committed (SQLite's "WAL-mode
+SQLite trusts its shared index of the log and does not read the file again. If the file's content is
+replaced in place (a backup is copied over it, or the file is emptied), later commits are written
+where no other process would find them. So after each commit the log is followed on disk: from its
+header, over the frames with its salts, to the frame with the committed content (SQLite's "WAL-mode
 File Format").
 
-Only this file is opened beside SQLite, which takes no locks on it; the database and its shared
-memory never are.
+This is the only file that is opened beside SQLite, which takes no locks on it. The database and its
+shared memory are never opened.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _FRAME_SALTS = slice(8, 16)
 _COMMIT = slice(4, 8)
 _NO_COMMIT = bytes(4)
 _MAX_RESTARTS = 4096
-"""How often other processes may begin the log again between two commits of ours: each raises the
-first salt by one, so that a log of an earlier time has a lower one."""
+"""How often other processes may restart the log between two of our commits. Each restart increments
+the first salt, so a log from an earlier time has a lower one."""
 
 
 class WriteAheadLog:
     """The log at ``path``, open from construction to :meth:`close`. Not safe between threads."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``OSError``."""
+        """Open the log. Raises ``OSError``."""
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self._salts = b""
         self._end = _HEADER_BYTES
-        """Where the latest commit that was seen ends."""
+        """The end of the latest commit that was seen."""
         self._last = b""
-        """Header of the frame before that."""
+        """Header of the frame that ends there."""
         self._follow(b"")
 
     def require_committed(self, content: bytes) -> None:
-        """Raise :class:`LedgerMoved` unless the latest commit, whose pages hold ``content``, would
-        be found by whoever opened the ledger now."""
+        """Raise :class:`LedgerMoved` unless a process that opens the ledger now would find the
+        latest commit, whose pages contain ``content``."""
         if not self._follow(content):
             raise LedgerMoved(f"{self._path} was overwritten while it was in use")
 
@@ -57,7 +57,8 @@ class WriteAheadLog:
             self._descriptor = -1
 
     def _follow(self, content: bytes) -> bool:
-        """Read on to the end; whether what was known is still there, and ``content`` after it."""
+        """Read on to the end. Return whether the known part is still there, with ``content`` after
+        it."""
         header = os.pread(self._descriptor, _HEADER_BYTES, 0)
         if len(header) < _HEADER_BYTES or int.from_bytes(header[:4], "big") not in _MAGIC:
             return False
@@ -74,11 +75,11 @@ class WriteAheadLog:
             is_same, at = not self._salts, _HEADER_BYTES
         self._salts = header[_SALTS]
         is_found = self._scan(at, frame_bytes, content)
-        # Begun again by another process since: what we committed is in the database by then.
+        # If another process restarted the log, our commit is in the database already.
         return is_found or not is_same
 
     def _scan(self, at: int, frame_bytes: int, content: bytes) -> bool:
-        """Pass over the commits from ``at`` on; whether ``content`` is in one of them."""
+        """Read the commits from ``at`` on. Return whether ``content`` is in one of them."""
         self._end, self._last = at, self._last if at > _HEADER_BYTES else b""
         is_found = is_committed = False
         while True:
@@ -96,6 +97,6 @@ class WriteAheadLog:
 
 
 def _is_later(salts: bytes, known: bytes) -> bool:
-    """Whether a log of these salts was begun after the known one."""
+    """Return whether a log with these salts was started after the known one."""
     first, before = (int.from_bytes(each[:4], "big") for each in (salts, known))
     return 0 < (first - before) % 2**32 <= _MAX_RESTARTS

@@ -1,1 +1,1 @@
-"""What is printed: foreign text as text, and nothing but our own words on standard output."""
+"""Safe output: foreign text cannot control a terminal, and standard output has only our text."""

@@ -1,7 +1,7 @@
-"""Rich's consoles and progress bars, without what makes them obey foreign text.
+"""Rich's consoles and progress bars, made safe for foreign text.
 
-Rich reads ``[b]`` and ``[link=...]`` in any text that it prints as markup, and passes escape
-sequences on. :func:`console` and :func:`bars` make the only ones that command lines use.
+Rich interprets ``[b]`` and ``[link=...]`` in printed text as markup, and passes escape sequences
+on. Command lines use only the consoles of :func:`console` and the bars of :func:`bars`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ __all__ = ["bars", "console"]
 
 
 class _PlainConsole(Console):
-    """A console to which text is text."""
+    """A console that interprets neither markup nor escape sequences."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**(options | {"markup": False, "emoji": False, "highlight": False}))
 
     def render_str(self, text: str, *given: Any, **options: Any) -> Text:
-        """Markup and emoji codes stay as they are written, also where a caller asks for them."""
+        """Render text without interpreting markup or emoji codes, even if a caller asks for it."""
         off = {"markup": False, "emoji": False, "highlight": False}
         return super().render_str(plain_text(text), *given, **(options | off))
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Whatever is printed comes through here: styles are apart from text, which is plain."""
+        """Escape all text; everything that is printed passes through here."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else plain_text(text), style, control)
 
 
 def console(**options: Any) -> Console:
-    """A console with rich's ``options``, say ``stderr`` or ``width``, that reads no markup."""
+    """Return a console without markup. ``options`` are rich's, such as ``stderr`` or ``width``."""
     return _PlainConsole(**options)
 
 
 def bars(on: Console, *columns: ProgressColumn | str, **options: Any) -> Progress:
-    """Progress bars on a console of :func:`console`. Of the ``columns`` format strings of a task
-    become text; none are description, bar and the time that remains."""
+    """Return progress bars on a console of :func:`console`.
+
+    A column that is a string is a format of the task, without markup. The default columns are
+    description, bar and remaining time.
+    """
     chosen = columns or ("{task.description}", BarColumn(), TimeRemainingColumn())
     text = [TextColumn(c, markup=False) if isinstance(c, str) else c for c in chosen]
     return Progress(*text, console=on, **options)

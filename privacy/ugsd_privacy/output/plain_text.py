@@ -1,8 +1,8 @@
-"""Text that somebody else wrote, as it may be shown: every character is seen, and none is obeyed.
+"""Escape foreign text so that every character is visible and none controls a terminal.
 
-A terminal obeys control characters and escape sequences; marks of direction, invisible characters
-and piles of accents make text read as what it is not. All of these are replaced by how Python
-writes them (``\\x1b``, ``\\u202e``), in every place where foreign text is shown.
+Terminals interpret control characters and escape sequences. Direction marks, invisible characters
+and stacked accents make text look like other text. All of these are replaced by Python's escapes
+(``\\x1b``, ``\\u202e``) wherever foreign text is shown.
 """
 
 from __future__ import annotations
@@ -13,55 +13,55 @@ from itertools import chain
 __all__ = ["MOST_CHARACTERS", "is_visible", "plain_json", "plain_line", "plain_text"]
 
 MOST_CHARACTERS = 500
-"""A line that somebody else wrote is cut after so many characters."""
+"""A line of foreign text is cut after this number of characters."""
 
 _MOST_MARKS = 4
-"""Marks on one letter; no script that is written today needs more."""
+"""Maximum number of marks on one letter; no living script needs more."""
 _INVISIBLE = frozenset(
     map(
         chr,
         chain(
-            # Unicode's Default_Ignorable_Code_Point, as far as its categories do not tell.
+            # Unicode's Default_Ignorable_Code_Point, if the category does not show it.
             (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180F, 0x3164, 0xFFA0),
             range(0x180B, 0x180E),
             range(0xFE00, 0xFE10),
             range(0xE0100, 0xE01F0),
-            (0x2800, 0xFFFC),  # the braille pattern without dots, the place of an object
+            (0x2800, 0xFFFC),  # blank braille pattern, object replacement character
         ),
     )
 )
 
 
 def is_visible(character: str) -> bool:
-    """Whether a character, or a space, is seen for what it is.
+    """Return whether a character is visible, or the plain space.
 
-    Controls, marks of format and direction, unassigned and private ones, halves of surrogate
-    pairs, and spaces and line ends other than the plain space are not.
+    Controls, format and direction marks, unassigned and private-use characters, surrogates, and
+    all other spaces and line ends are not.
     """
     return character.isprintable() and character not in _INVISIBLE
 
 
 def plain_line(text: str, most: int = MOST_CHARACTERS) -> str:
-    """``text`` on one line of at most ``most`` characters and an ellipsis, every one visible."""
+    """Return ``text`` on one line, all visible, cut after ``most`` characters with an ellipsis."""
     shown = _escaped(text[:most])
     return shown if len(text) <= most else f"{shown}…"
 
 
 def plain_text(text: str) -> str:
-    """``text`` on as many lines as it has, every character visible but the ends of lines."""
+    """Return ``text`` with its line breaks, and every other character visible."""
     return "\n".join(map(_escaped, text.split("\n")))
 
 
 def plain_json(text: str) -> str:
-    """The JSON ``text`` with the same meaning, every character visible but the ends of lines:
-    others can stand in its strings alone, where each has an escape (RFC 8259 §7)."""
+    """Return JSON with the same meaning as ``text``, in which all characters but line breaks are
+    visible: others can occur only in strings, which allow escapes (RFC 8259 §7)."""
     return "".join(c if is_visible(c) or c == "\n" else _json_escape(c) for c in text)
 
 
 def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    shown, marks = [], _MOST_MARKS  # at the start a mark would sit on what stands before
+    shown, marks = [], _MOST_MARKS  # a mark at the start would modify the text before it
     for character in text:
         is_mark = unicodedata.category(character) in {"Mn", "Me"}
         marks = marks + 1 if is_mark else 0

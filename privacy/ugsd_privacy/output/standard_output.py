@@ -1,7 +1,7 @@
-"""Standard output for Python's own words alone.
+"""Reserve standard output for what Python prints.
 
 Native libraries (audio decoders, ONNX Runtime, BLAS) print diagnostics by writing to file
-descriptor 1, where a program that reads our JSON would find them.
+descriptor 1, where they would corrupt our JSON output.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ _STDOUT, _STDERR = 1, 2
 
 @contextmanager
 def reserved_stdout() -> Iterator[None]:
-    """While it lasts, descriptor 1 leads to standard error (or nowhere, if there is none), and
-    ``sys.stdout`` alone leads to where it led.
+    """Redirect descriptor 1 to standard error, or to nowhere if that is closed; only ``sys.stdout``
+    still writes to the original standard output.
 
-    For command lines. It does nothing where ``sys.stdout`` is not descriptor 1: it was closed, or
-    replaced by a test or an embedding program.
+    For command lines. It does nothing if ``sys.stdout`` is not descriptor 1, because it was closed,
+    or replaced by a test or an embedding program.
     """
     own = sys.stdout
     if not isinstance(own, io.TextIOWrapper) or _descriptor(own) != _STDOUT:
         yield
         return
     own.flush()
-    elsewhere = _stderr_or_nowhere()  # first: a copy must not take a closed standard error's number
-    kept = os.dup(_STDOUT)
+    # This comes first: a copy must not take the number of a closed standard error.
+    target = _stderr_or_devnull()
+    original = os.dup(_STDOUT)
     sys.stdout = io.TextIOWrapper(
-        os.fdopen(os.dup(kept), "wb"),
+        os.fdopen(os.dup(original), "wb"),
         encoding=own.encoding,
         errors=own.errors,
         line_buffering=own.line_buffering,
@@ -41,23 +42,23 @@ def reserved_stdout() -> Iterator[None]:
     )
     replacement = sys.stdout
     try:
-        os.dup2(elsewhere, _STDOUT)
+        os.dup2(target, _STDOUT)
         yield
     finally:
-        # C has a buffer of its own, which must not be emptied into the true standard output.
+        # C has its own buffer, which must not be flushed into the original standard output.
         _flush_native()
         try:
-            with suppress(BrokenPipeError):  # click has seen to it
+            with suppress(BrokenPipeError):  # click has handled it
                 replacement.close()
         finally:
             if sys.stdout is replacement:
                 sys.stdout = own
-            os.dup2(kept, _STDOUT)
-            os.close(kept)
-            os.close(elsewhere)
+            os.dup2(original, _STDOUT)
+            os.close(original)
+            os.close(target)
 
 
-def _stderr_or_nowhere() -> int:
+def _stderr_or_devnull() -> int:
     try:
         return os.dup(_STDERR)
     except OSError:  # closed
@@ -65,7 +66,7 @@ def _stderr_or_nowhere() -> int:
 
 
 def _flush_native() -> None:
-    import ctypes  # noqa: PLC0415  # only at the end of a command
+    import ctypes  # noqa: PLC0415  # needed only at the end of a command
 
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("ucrtbase")

@@ -1,8 +1,8 @@
-"""The one place from which the command lines write to a terminal: nothing foreign is obeyed there.
+"""The only place where command lines write to a terminal; it escapes all foreign text.
 
-Paths, users, keys of settings, what peers said and what files hold may all carry escape sequences
-or markup. So commands do not print: they hand lines, documents and errors to this module, and
-tables to a console of :mod:`ugsd_privacy.output.consoles`. A test of the source sees to it.
+Paths, users, settings keys, messages of peers and contents of files may contain escape sequences or
+markup. So commands do not print: they pass lines, documents and errors to this module, and tables
+to a console of :mod:`ugsd_privacy.output.consoles`. A test of the source code enforces it.
 """
 
 from __future__ import annotations
@@ -31,34 +31,36 @@ _FAILED, _USAGE = 1, 2
 _UsageFault: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
-"""The base of all errors that typer reports itself. Its module differs between releases."""
+"""Base of all errors that typer itself reports. Its module differs between releases."""
 
 
 def print_line(*lines: str, err: bool = False) -> None:
-    """Write each of ``lines`` as one line, whatever line ends it holds, to standard output or
-    error."""
+    """Write each of ``lines`` to standard output or error, as one line even if it contains line
+    breaks."""
     _write("".join(f"{plain_line(line, most=len(line))}\n" for line in lines), err=err)
 
 
 def print_error(program: str, error: BaseException | str) -> None:
-    """Write ``error`` after the name of the ``program`` as one line of bounded length, to standard
-    error."""
+    """Write the name of the ``program`` and ``error`` to standard error, as one line of bounded
+    length."""
     _write(f"{program}: {plain_line(str(error), most=_MOST_OF_ERROR)}\n", err=True)
 
 
 def print_json(text: str) -> None:
-    """Write JSON, with the same meaning and no character that a terminal obeys."""
+    """Write JSON with the same meaning, in which no character controls a terminal."""
     _write(f"{plain_json(text)}\n")
 
 
 def print_document(text: str) -> None:
-    """Write a document of many lines, as it ends itself."""
+    """Write a document of many lines, without an added line end."""
     _write(plain_text(text))
 
 
 def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -> int:
-    """Run a typer application; returns its exit code. What it finds wrong with the arguments is
-    written as every other error is: it quotes them. Other errors pass."""
+    """Run a typer application and return its exit code.
+
+    Its usage errors are escaped too, because they quote arguments. Other errors propagate.
+    """
     try:
         code = app(
             args=None if argv is None else list(argv), prog_name=program, standalone_mode=False
@@ -75,7 +77,7 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
 
 
 def _shown(fault: Any) -> str:
-    """How typer shows a fault, but for its message, which quotes arguments and is one line."""
+    """Return what typer prints for a usage error, with the message escaped on one line."""
     shown = io.StringIO()
     fault.show(shown)
     message = fault.format_message()
@@ -83,7 +85,7 @@ def _shown(fault: Any) -> str:
 
 
 def configure_logging(level: int, form: str) -> None:
-    """Log to standard error in the form ``form``, with messages on one line each."""
+    """Log to standard error in the format ``form``, with each message on one line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PlainFormatter(form))
     logging.basicConfig(level=level, handlers=[handler])

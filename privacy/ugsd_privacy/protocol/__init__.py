@@ -1,1 +1,1 @@
-"""What device and verifier say to each other, and the end-to-end session that seals it."""
+"""The messages between device and verifier, and the end-to-end session that seals them."""

@@ -9,26 +9,26 @@ Both sides turn bytes into bytes; the caller moves them, in order, over any tran
     open() <----------------------- frame(message) ----------------------- seal()
 
 HPKE (RFC 9180, base mode) runs over the X-Wing KEM (draft-connolly-cfrg-xwing-kem), so a session
-stands while either ML-KEM-768 or X25519 does. The first flight goes to the pinned static key, the
-answer to an ephemeral key that only the first flight's reader learns. Each direction's secret comes
-from both secrets, by HKDF-SHA256 (RFC 5869) salted with the hash of the transcript: the pinned key,
-the first flight and the answer. So only the holder of the static key can answer, and a later theft
-of that key opens no finished session. The first flight alone is not forward secret and carries no
-content.
+is secure while either ML-KEM-768 or X25519 is. The first flight is sealed to the pinned static key,
+the answer to an ephemeral key that only the reader of the first flight learns. Each direction's
+secret is derived from both secrets by HKDF-SHA256 (RFC 5869), salted with the hash of the
+transcript: the pinned key, the first flight and the answer. So only the holder of the static key
+can answer, and stealing that key later does not open finished sessions. The first flight itself is
+not forward secret, and carries no content.
 
 A frame is a header byte and ChaCha20-Poly1305 (RFC 8439) over a length, the message and zeros, up
-to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Its key is its
-own: a direction's secret yields one frame's key and the secret that replaces it, one way, so that
-secrets taken from memory open no earlier frame. They open every later one: only a new handshake
-ends that, which 2**16 frames in one direction force. The nonce is a counter per direction
-that is never sent, so replayed, reordered, dropped or spliced frames fail. Every failure closes the
-channel and looks the same. Python cannot wipe memory: secrets are dropped as soon as they are used,
-no more.
+to the smallest of ``FRAME_BYTES`` that holds it, or to ``CONSTANT_FRAME_BYTES``. Each frame has its
+own key: a direction's secret yields, one way, one frame's key and the secret that replaces it, so
+that secrets taken from memory do not open earlier frames. They open every later one until a new
+handshake, which is required after 2**16 frames in one direction. The nonce is a counter per
+direction that is never sent, so replayed, reordered, dropped or spliced frames are rejected. Every
+failure closes the channel and looks the same. Python cannot wipe memory: secrets are only dropped
+as soon as they are used.
 
-This is channel version 2, written down in docs/wire.md and held by the vectors in
+This is channel version 2, as specified in docs/wire.md and tested by the vectors in
 tests/conformance/vectors.
 
-States, named for what is known::
+States, named after what is known::
 
     client   KNOWS_VERIFIER --hello--> AWAITS_ANSWER --receive_hello--> SHARES_KEYS
     server   AWAITS_HELLO ------------receive_hello-------------------> SHARES_KEYS
@@ -66,14 +66,14 @@ __all__ = [
 ]
 
 CHANNEL_VERSION = 2
-"""Version of handshake and frames: second byte of both flights, last of each key's label."""
+"""Version of handshake and frames: the second byte of both flights, and the last of each label."""
 
 FRAME_BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
-"""The only sizes that a frame has, its overhead of 19 bytes included."""
+"""All sizes of frames, including the overhead of 19 bytes."""
 
 CONSTANT_FRAME_BYTES = 1024
-"""The one size in constant shape: the least that holds 64 tokens of any ids, prefix and block
-together, and a state of ``MAX_STATE_DIM`` coordinates. A verdict of 64 tokens is shorter."""
+"""The one size in constant shape: the smallest that holds any 64 tokens (prefix and block together)
+and a state of ``MAX_STATE_DIM`` coordinates. A verdict of 64 tokens is shorter."""
 
 _HELLO, _ANSWER, _FRAME = b"\x01", b"\x02", b"\x03"
 _VERSION = bytes([CHANNEL_VERSION])
@@ -97,17 +97,20 @@ _FRAME_INFO = b"ugsd channel frame" + _VERSION
 
 
 class TrafficShape(StrEnum):
-    """What the sizes of frames tell."""
+    """What the sizes of frames reveal."""
 
     PADDED = "padded"
-    """A frame is the smallest that holds its message."""
+    """Each frame has the smallest size that holds its message."""
     CONSTANT = "constant"
-    """Every frame is of ``CONSTANT_FRAME_BYTES``."""
+    """Every frame has ``CONSTANT_FRAME_BYTES``."""
 
     @staticmethod
     def of(frame: bytes) -> TrafficShape:
-        """The shape that the answer to ``frame`` has. Why by size: a verifier needs no other sign,
-        and whoever sees the frame knows the size of the answer already."""
+        """Return the shape for the answer to ``frame``, by the frame's size.
+
+        So a verifier needs no other signal, and whoever sees the frame learns nothing new from the
+        size of the answer.
+        """
         return TrafficShape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else TrafficShape.PADDED
 
 
@@ -120,7 +123,7 @@ class _State(Enum):
 
 
 class _Direction:
-    """One direction's secret and counter."""
+    """The secret and frame counter of one direction."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -137,23 +140,23 @@ class _Direction:
         return _FRAME + aead.encrypt(nonce, padded, _FRAME)
 
     def open(self, frame: bytes) -> bytes:
-        """Raises anything at all for a frame that is not the next one."""
+        """Open the next frame. Raises any exception for other bytes."""
         if len(frame) not in FRAME_BYTES or frame[:1] != _FRAME:
             raise ValueError
         aead, nonce = self._next()
         padded = aead.decrypt(nonce, frame[1:], _FRAME)
         length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
         message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
-        due = _frame_size(length, TrafficShape.of(frame))
-        if len(frame) != due or any(padded[_LENGTH_BYTES + length :]):
+        expected = _frame_size(length, TrafficShape.of(frame))
+        if len(frame) != expected or any(padded[_LENGTH_BYTES + length :]):
             raise ValueError
         return message
 
     def _next(self) -> tuple[ChaCha20Poly1305, bytes]:
-        """The next frame's cipher and nonce, after which nothing here leads back to them.
+        """Return the next frame's cipher and nonce, and replace the secret they came from.
 
-        Key and next secret are the two blocks of one HKDF-Expand (RFC 5869 §2.3): neither tells the
-        other, so whoever breaks or is told a frame's key reads that frame alone.
+        Key and next secret are the two blocks of one HKDF-Expand (RFC 5869 §2.3). Neither reveals
+        the other, so whoever learns a frame's key can read only that frame.
         """
         if not self.remaining:
             raise ValueError
@@ -165,7 +168,7 @@ class _Direction:
 
 
 class _Channel:
-    """What both sides share once they share keys. Not safe to use from two threads at once."""
+    """What both sides have in common. Not safe to use from two threads at once."""
 
     def __init__(self, state: _State) -> None:
         self._state = state
@@ -176,7 +179,7 @@ class _Channel:
 
     @property
     def sealed_count(self) -> int:
-        """How many flights and frames this side has made. Why: the door sees whether one exists."""
+        """How many flights and frames this side has sealed; the egress checks if one exists."""
         return self._flights
 
     @property
@@ -185,59 +188,60 @@ class _Channel:
         return 0 if self._outgoing is None else self._outgoing.remaining
 
     def sealed_size(self, n: int, shape: TrafficShape = TrafficShape.PADDED) -> int:
-        """Bytes of the frame that a message of ``n`` bytes becomes. Raises as :meth:`seal`."""
+        """Return the size of the frame for a message of ``n`` bytes. Raises as :meth:`seal`."""
         return _frame_size(n, shape)
 
     def seal(self, message: bytes, shape: TrafficShape = TrafficShape.PADDED) -> bytes:
-        """Make the next frame, which is to be sent before any later one.
+        """Seal ``message`` into the next frame. Frames must be sent in the order of sealing.
 
-        Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, or more than a
-        frame of the constant size holds, and :class:`ChannelClosed` unless both sides share keys.
+        Raises :class:`WireError` if the message is longer than ``MAX_MESSAGE_BYTES`` or than a
+        frame of ``shape`` holds, and :class:`ChannelClosed` unless both sides share keys.
         """
         _frame_size(len(message), shape)
         if self._state is not _State.SHARES_KEYS or self._outgoing is None:
-            raise ChannelClosed("no session: shake hands on a new channel")
+            raise ChannelClosed("no session: do a handshake on a new channel")
         self._require_own_process()
         self._flights += 1
         with suppress(Exception):
             return self._outgoing.seal(message, shape)
         self.close()
-        raise ChannelClosed("the session is used up: shake hands on a new channel")
+        raise ChannelClosed("the session has no frames left: do a handshake on a new channel")
 
     def open(self, frame: bytes) -> bytes:
-        """Read the peer's next frame.
+        """Open the peer's next frame and return its message.
 
-        Raises :class:`FrameRejected`, and closes the channel, for any other bytes, and
+        Raises :class:`FrameRejected` and closes the channel for any other bytes, and raises
         :class:`ChannelClosed` unless both sides share keys.
         """
         if self._state is not _State.SHARES_KEYS or self._incoming is None:
-            raise ChannelClosed("no session: shake hands on a new channel")
+            raise ChannelClosed("no session: do a handshake on a new channel")
         self._require_own_process()
-        with suppress(Exception):  # whatever was wrong with it, one thing is told, and no cause
+        with suppress(Exception):  # every failure gets the same error, without its cause
             return self._incoming.open(frame)
         self.close()
         raise FrameRejected("a frame was rejected; the channel is closed")
 
     def close(self) -> None:
-        """Drop all keys. May be called again."""
+        """Drop all keys. Safe to call twice."""
         self._state = _State.CLOSED
         self._outgoing = self._incoming = None
 
     def _require_own_process(self) -> None:
-        """A forked child has its parent's keys and counters: if both sealed, one key and nonce
-        would encrypt two frames."""
+        """Refuse to work in a forked child, which has its parent's keys and counters: if both
+        sealed, one key and nonce would encrypt two frames."""
         if self._process != os.getpid():
             raise ChannelClosed(
-                "this session belongs to the process that this one was forked from: shake hands on "
-                "a new channel"
+                "this session belongs to the parent of this forked process: do a handshake on a "
+                "new channel"
             )
 
     def _require(self, state: _State) -> None:
         if self._state is not state:
-            raise ChannelClosed("one channel serves one handshake: use a new channel")
+            raise ChannelClosed("a channel does one handshake only: use a new channel")
 
     def _failed(self) -> HandshakeFailed:
-        """Raised outside of any handler, so that it carries no cause: all failures are one."""
+        """Close, and return the one error of all failures; raise it outside of any handler, so that
+        it has no cause."""
         self.close()
         return HandshakeFailed("the handshake failed; check the pinned key and both versions")
 
@@ -268,11 +272,11 @@ class ClientChannel(_Channel):
         return self._pinned
 
     def next_caption(self) -> int:
-        """Take the session's next caption ordinal, from 0."""
+        """Return the session's next caption ordinal, starting at 0."""
         return next(self._captions)
 
     def hello(self) -> bytes:
-        """Make the first flight, ``HELLO_BYTES`` long; :meth:`receive_hello` takes the answer.
+        """Return the first flight, ``HELLO_BYTES`` long; :meth:`receive_hello` takes the answer.
 
         Raises :class:`HandshakeFailed` if the pinned key cannot be sealed to, and
         :class:`ChannelClosed` on a second call.
@@ -293,10 +297,11 @@ class ClientChannel(_Channel):
         return self._hello
 
     def receive_hello(self, data: bytes) -> bytes:
-        """Take the verifier's answer and return its welcome; then :meth:`seal` and :meth:`open`.
+        """Open the verifier's answer and return its welcome; then call :meth:`seal`, :meth:`open`.
 
-        Raises :class:`HandshakeFailed`, and closes the channel, unless the holder of the pinned key
-        answered this very hello; :class:`ChannelClosed` before :meth:`hello` and on a second call.
+        Raises :class:`HandshakeFailed` and closes the channel unless the holder of the pinned key
+        answered this hello. Raises :class:`ChannelClosed` before :meth:`hello` and on a second
+        call.
         """
         self._require(_State.AWAITS_ANSWER)
         with suppress(Exception):
@@ -318,7 +323,7 @@ class ClientChannel(_Channel):
         return self.open(frame)
 
     def close(self) -> None:
-        """Drop all keys. May be called again."""
+        """Drop all keys. Safe to call twice."""
         super().close()
         self._forget()
 
@@ -330,8 +335,8 @@ class ClientChannel(_Channel):
 class ServerChannel(_Channel):
     """The verifier's side of one session.
 
-    Devices pinned one of its keys: several where an old key is still served beside a new one. The
-    hello does not say for which it is, so each is tried in turn.
+    A verifier has several keys while it serves an old one beside a new one. The hello does not say
+    which of them the device pinned, so each is tried in turn.
     """
 
     def __init__(self, key: VerifierKey, *others: VerifierKey) -> None:
@@ -341,15 +346,15 @@ class ServerChannel(_Channel):
 
     @property
     def key(self) -> VerifierKey | None:
-        """The key that the device pinned; None before its hello was opened."""
+        """The key that the device pinned; None until its hello is opened."""
         return self._key
 
     def receive_hello(self, data: bytes, welcome: bytes) -> bytes:
-        """Take a device's first flight; return the answer, which carries ``welcome``.
+        """Open a device's first flight and return the answer, which carries ``welcome``.
 
-        Raises :class:`HandshakeFailed`, and closes the channel, for anything but a first flight to
-        one of the keys in this version; :class:`ChannelClosed` on a second call;
-        :class:`WireError` for a welcome of more than ``MAX_MESSAGE_BYTES``.
+        Raises :class:`HandshakeFailed` and closes the channel for anything but a first flight of
+        this version to one of the keys. Raises :class:`ChannelClosed` on a second call, and
+        :class:`WireError` for a welcome longer than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
         _frame_size(len(welcome), TrafficShape.PADDED)
@@ -378,13 +383,13 @@ class ServerChannel(_Channel):
 
 def _frame_size(n: int, shape: TrafficShape) -> int:
     if n > MAX_MESSAGE_BYTES:
-        raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES}")
+        raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES} bytes")
     smallest = next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)
     if shape is TrafficShape.PADDED:
         return smallest
     if smallest > CONSTANT_FRAME_BYTES:
         most = CONSTANT_FRAME_BYTES - _FRAME_OVERHEAD_BYTES
-        raise WireError(f"message of {n} bytes; a frame of the constant size holds at most {most}")
+        raise WireError(f"message of {n} bytes; a frame of constant size holds at most {most}")
     return CONSTANT_FRAME_BYTES
 
 
@@ -393,7 +398,7 @@ def _answer_info(hello: bytes) -> bytes:
 
 
 def _transcript(pinned: VerifierPublicKey, hello: bytes, answer: bytes) -> bytes:
-    """SHA-256 over parts of fixed sizes, so that no two transcripts read alike."""
+    """Hash the transcript; its parts have fixed sizes, so no two transcripts collide."""
     return hashlib.sha256(pinned.raw + hello + answer).digest()
 
 

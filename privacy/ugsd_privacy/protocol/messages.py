@@ -1,11 +1,11 @@
-"""The only types that may leave the device, and their canonical bytes.
+"""The only message types that a device sends, and their canonical bytes.
 
-What this schema does not name cannot leave (law 2). There is no free text, user id, file name, time
-stamp, audio, spectrogram or encoder frame in it. Every message is a closed pydantic model, written
-as deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are the canonical ones. This is
-wire version 1, written down in docs/wire.md and held by the vectors in tests/conformance/vectors.
+What this schema does not name cannot be sent (law 2). It has no free text, user id, file name, time
+stamp, audio, spectrogram or encoder frame. Every message is a closed pydantic model, encoded as
+deterministic CBOR (RFC 8949 §4.2) and refused unless its bytes are canonical. This is wire version
+1, as specified in docs/wire.md and tested by the vectors in tests/conformance/vectors.
 
-Words: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
+Terms: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
 *state* of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the
 state of position 0 is computed before any token and summarises the clip.
 """
@@ -41,14 +41,14 @@ __all__ = [
 ]
 
 WIRE_VERSION = 1
-"""Version of the messages. Whatever a version 1 peer would refuse or misread needs another."""
+"""Version of the messages. What a version 1 peer would refuse or misread needs a new version."""
 
 MAX_CAPTION_TOKENS = 256
-"""Longest caption of any peer."""
+"""Longest caption of any peer, in tokens."""
 MAX_STATE_DIM = 128
 """Most coordinates of a state."""
 MAX_MESSAGE_BYTES = 16_384
-"""Longest message that is written or read."""
+"""Longest message that is encoded or decoded."""
 _MAX_TOKEN_ID = 2**20 - 1
 _MAX_VERSION = 255
 
@@ -63,10 +63,10 @@ Ordinal = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)]
 
 
 class Disclosure(StrEnum):
-    """How much leaves with a block, from least to most."""
+    """How much is sent with a block, from least to most."""
 
     TOKENS = "tokens"
-    """Token ids of the block and of the prefix that the verifier does not hold yet."""
+    """Token ids of the block, and of the prefix that the verifier does not have yet."""
     SUMMARY = "summary"
     """``tokens`` and, once per caption, the state of position 0."""
     BLOCK_STATES = "block_states"
@@ -76,26 +76,27 @@ class Disclosure(StrEnum):
 
 
 class Block(StrictModel):
-    """Device to verifier: a drafted block to verify. Nothing else about a clip ever leaves."""
+    """Device to verifier: a drafted block to verify. Nothing else about a clip is ever sent."""
 
     kind: Literal["block"] = "block"
-    """Why: tells it from a cover."""
+    """Why: distinguishes it from a cover."""
     caption: Ordinal
     """Ordinal of the caption within this session. Why: one session serves several captions."""
     keep: Position
-    """How many leading tokens of this caption the verifier holds and may keep. Why: deltas."""
+    """How many leading tokens of this caption the verifier has and keeps. Why: only new tokens are
+    sent."""
     prefix: Tokens
-    """Committed tokens from ``keep`` on that the verifier has not seen. Why: context."""
+    """Committed tokens from ``keep`` on that the verifier does not have yet. Why: context."""
     tokens: Annotated[Tokens, Field(min_length=1)]
-    """The drafted block itself. Why: it is what is to be verified."""
+    """The drafted block. Why: the verifier verifies it."""
     state_positions: Annotated[tuple[Position, ...], Field(max_length=MAX_CAPTION_TOKENS)]
-    """Ascending positions, below the block's end, whose states are enclosed. Why: a disclosure
-    encloses some or none, and a state counts where it was drafted from."""
+    """Ascending positions before the block's end whose states are enclosed. Why: a disclosure level
+    encloses all, some or no states."""
     state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
-    """Coordinates of each state, 0 without any. Why: cuts ``states`` into rows."""
+    """Coordinates of each state; 0 without states. Why: splits ``states`` into rows."""
     states: Annotated[bytes, Field(max_length=MAX_CAPTION_TOKENS * MAX_STATE_DIM)]
-    """Quantised states, ``(len(state_positions), state_dim)`` int8 row by row; value/127 is the
-    coordinate. Why: the verifier's only evidence about the voice."""
+    """Quantised states, ``(len(state_positions), state_dim)`` int8 row by row; a coordinate is
+    value/127. Why: the only information about the voice that the verifier gets."""
 
     @property
     def start(self) -> int:
@@ -122,50 +123,50 @@ class Block(StrictModel):
 
 
 class Cover(StrictModel):
-    """Either way: nothing at all, for a caption of which no block leaves, and the answer to it.
+    """Both directions: an empty message for a caption without an escalated block, and its answer.
 
     Why: in constant shape such a caption looks like any other.
     """
 
     kind: Literal["cover"] = "cover"
-    """Why: tells it from a block, and from a verdict."""
+    """Why: distinguishes it from a block and a verdict."""
 
 
 class Welcome(StrictModel):
     """Verifier to device, inside the handshake's answer: what this verifier can check."""
 
     kind: Literal["welcome"] = "welcome"
-    """Why: with ``version``, the one thing that welcomes of all versions share."""
+    """Why: with ``version``, the only field that the welcomes of all versions share."""
     version: Annotated[int, Field(strict=True, ge=0, le=_MAX_VERSION)]
-    """Wire version that the verifier speaks. Why: a device refuses any but its own."""
+    """Wire version of the verifier. Why: a device refuses every version but its own."""
     vocabulary: Annotated[bytes, Field(min_length=32, max_length=32)]
-    """SHA-256 of the vocabulary file. Why: a device refuses a verifier to which its token ids mean
+    """SHA-256 of the vocabulary file. Why: a device refuses a verifier for which its token ids mean
     other words."""
     projection: Annotated[bytes, Field(min_length=32, max_length=32)]
-    """SHA-256 that names the state projection the verifier was trained on. Why: a device refuses
-    one to which its states mean nothing."""
+    """SHA-256 that identifies the state projection the verifier was trained on. Why: a device
+    refuses a verifier that cannot interpret its states."""
     state_dim: Annotated[int, Field(strict=True, ge=0, le=MAX_STATE_DIM)]
-    """Coordinates of the states that it reads. Why: goes with ``projection``."""
+    """Coordinates of the states that the verifier reads. Why: must match ``projection``."""
     max_tokens: Annotated[int, Field(strict=True, ge=1, le=MAX_CAPTION_TOKENS)]
-    """Longest caption that it reads. Why: no block beyond it leaves in vain."""
+    """Longest caption that the verifier reads. Why: no block is sent that it must refuse."""
 
 
 class Verdict(StrictModel):
-    """Verifier to device: what becomes of a block."""
+    """Verifier to device: the result of verifying a block."""
 
     kind: Literal["verdict"] = "verdict"
-    """Why: tells it from a refusal, and from a cover."""
+    """Why: distinguishes it from a refusal and a cover."""
     caption: Ordinal
-    """The block's caption, echoed. Why: a verdict on anything else is told and refused."""
+    """The block's caption, echoed. Why: the device refuses a verdict on any other caption."""
     start: Position
-    """Position of the block's first token, echoed. Why: as ``caption``."""
+    """Position of the block's first token, echoed. Why: as for ``caption``."""
     accepted: Position
-    """How many leading tokens of the block are accepted. Why: the device keeps these."""
+    """How many leading tokens of the block are accepted. Why: the device commits these."""
     correction: TokenId | None
-    """Replacement for the first rejected token; ``None`` where all were accepted. Why: what the
-    verifier would have said there."""
+    """Replacement for the first rejected token; ``None`` if all were accepted. Why: it is the
+    verifier's own choice for that position."""
     continuation: Tokens
-    """Tokens that follow the correction, or the block that passed. Why: saves round trips."""
+    """Tokens after the correction or after the accepted block. Why: saves round trips."""
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:
@@ -176,27 +177,27 @@ class Verdict(StrictModel):
 
 
 class RefusalCode(StrEnum):
-    """Why a verifier would not answer a block."""
+    """Why a verifier refused a block."""
 
     BAD_MESSAGE = "bad_message"
-    """No message of a device, or one that the model cannot read."""
+    """Not a device's message, or one that the model cannot read."""
     UNKNOWN_PREFIX = "unknown_prefix"
-    """It keeps tokens that the verifier does not hold."""
+    """The block keeps tokens that the verifier does not have."""
     TOO_LARGE = "too_large"
-    """A longer caption than the verifier reads, or an answer that its frame cannot hold."""
+    """The caption is longer than the verifier reads, or the answer does not fit its frame."""
     OVERLOADED = "overloaded"
-    """Too many blocks wait."""
+    """Too many blocks are waiting."""
     INTERNAL = "internal"
     """The model failed."""
 
 
 class Refusal(StrictModel):
-    """Verifier to device: no verdict, and why; never any detail of the peer's failure."""
+    """Verifier to device: there is no verdict, and why. It has no details of the failure."""
 
     kind: Literal["refusal"] = "refusal"
-    """Why: tells it from a verdict."""
+    """Why: distinguishes it from a verdict."""
     code: Annotated[RefusalCode, Field(strict=False)]
-    """Why: what a device does next depends on it."""
+    """Why: the device's next step depends on it."""
 
 
 DeviceMessage = Annotated[Block | Cover, Field(discriminator="kind")]
@@ -208,9 +209,9 @@ _SERVER: TypeAdapter[Verdict | Refusal | Cover | Welcome] = TypeAdapter(ServerMe
 
 
 def encode(message: Block | Cover | Verdict | Refusal | Welcome) -> bytes:
-    """Canonical CBOR of a message (RFC 8949 §4.2.1: shortest forms, sorted keys).
+    """Encode a message as canonical CBOR (RFC 8949 §4.2.1: shortest forms, sorted keys).
 
-    Raises :class:`WireError` for a message of more than ``MAX_MESSAGE_BYTES``, which no peer reads.
+    Raises :class:`WireError` if that is longer than ``MAX_MESSAGE_BYTES``, which no peer reads.
     """
     fields = message.model_dump(mode="python")
     plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in fields.items()}
@@ -221,13 +222,13 @@ def encode(message: Block | Cover | Verdict | Refusal | Welcome) -> bytes:
 
 
 def decode_device_message(data: bytes) -> Block | Cover:
-    """Parse what a device sent. Raises :class:`WireError` for anything but a canonical message."""
+    """Parse a device's message. Raises :class:`WireError` unless it is a canonical message."""
     return _parsed(_fields(data), data, _DEVICE)
 
 
 def decode_server_message(data: bytes) -> Verdict | Refusal | Cover | Welcome:
-    """Parse what a verifier sent. Raises :class:`WireError` unless it is a canonical message, and
-    its kind :class:`UnknownVersion` for another version's welcome, whatever else that holds."""
+    """Parse a verifier's message. Raises :class:`WireError` unless it is a canonical message, and
+    its subclass :class:`UnknownVersion` for the welcome of another version, whatever its fields."""
     fields = _fields(data)
     version = fields.get("version") if fields.get("kind") == "welcome" else None
     if type(version) is int and 0 <= version <= _MAX_VERSION and version != WIRE_VERSION:
@@ -236,12 +237,11 @@ def decode_server_message(data: bytes) -> Verdict | Refusal | Cover | Welcome:
 
 
 def _fields(data: bytes) -> dict[Any, Any]:
-    """The map that ``data`` is."""
     if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are read")
+        raise WireError(f"message of {len(data)} bytes; the limit is {MAX_MESSAGE_BYTES}")
     fields = decode_item(data, max_depth=_MAX_DEPTH)
     if not isinstance(fields, dict):
-        raise WireError("not one CBOR map")
+        raise WireError("not a CBOR map")
     return fields
 
 
@@ -249,7 +249,7 @@ def _parsed(fields: dict[Any, Any], data: bytes, schema: TypeAdapter[_T]) -> _T:
     try:
         message = schema.validate_python(fields)
     except ValidationError as error:
-        raise WireError(f"not a known message: {error.error_count()} fault(s)") from None
+        raise WireError(f"not a valid message: {error.error_count()} error(s)") from None
     if encode(message) != data:
         raise WireError("not canonical CBOR")
     return message

@@ -1,5 +1,5 @@
-"""What left, how often, under which budget, and whether the log of it stands: for people to read.
+"""Reports for people: what was sent, how often, under which budget, and whether its log verifies.
 
-``model.py`` is what a report says, ``gather.py`` makes it from a ledger's rows, ``fleet.py`` puts
-many together, ``markdown.py`` and ``html.py`` write it.
+``model.py`` defines a report, ``build.py`` builds it from a ledger's rows, ``fleet.py`` merges
+those of many devices, ``markdown.py`` and ``html.py`` write it.
 """

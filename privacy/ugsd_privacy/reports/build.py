@@ -1,4 +1,4 @@
-"""From a user's entries to a report. Pure: what is read, when, and whose words are arguments."""
+"""Build a report from a user's entries. Pure: all data, times and words are arguments."""
 
 from __future__ import annotations
 
@@ -32,49 +32,49 @@ __all__ = ["BudgetState", "Protections", "ReportedLog", "build_report"]
 
 @dataclass(frozen=True)
 class BudgetState:
-    """A user's caps and what they used, as settings and ledger have it now."""
+    """A user's caps and what they used of them, by the settings and the ledger as they are now."""
 
     configured: BudgetLimits
     on_device: Mapping[str, float] = field(default_factory=dict)
     used: Mapping[Window, Usage] = field(default_factory=dict)
 
     def rows(self) -> tuple[CapRow, ...]:
-        """The caps that are set, in the order in which they are checked."""
+        """Return the caps that are set, in the order in which they are checked."""
         limits = self.configured.with_stricter_caps(self.on_device)
-        left = limits.remaining(self.used)
-        return tuple(self._row(cap, limits, left[cap]) for cap in CAPS if cap in left)
+        remaining = limits.remaining(self.used)
+        return tuple(self._row(cap, limits, remaining[cap]) for cap in CAPS if cap in remaining)
 
-    def _row(self, cap: str, limits: BudgetLimits, left: float) -> CapRow:
+    def _row(self, cap: str, limits: BudgetLimits, remaining: float) -> CapRow:
         measure, _, window = cap.partition("_per_")
         usage = {str(name): usage for name, usage in self.used.items()}.get(window, Usage())
         used = usage.measured(measure, limits.delta)
-        each = window == "caption"
+        is_per_caption = window == "caption"
         return CapRow(
             cap=cap,
             configured=getattr(self.configured, cap),
             on_device=self.on_device.get(cap),
-            used=None if each or math.isinf(used) else used,
-            left=None if each else left,
-            is_met=not each and not left,
+            used=None if is_per_caption or math.isinf(used) else used,
+            left=None if is_per_caption else remaining,
+            is_met=not is_per_caption and not remaining,
         )
 
 
 @dataclass(frozen=True)
 class ReportedLog:
-    """The log that a report is of, and what was found of it."""
+    """The log of a report, and the result of its verification."""
 
     verification: Verification
     key: str = ""
     checkpoint: str = ""
     subject: str = ""
-    """What stands for the user."""
+    """A pseudonym of the user."""
     faults: tuple[str, ...] = ()
-    """What beside the log could not be read."""
+    """What could not be read apart from the log."""
 
 
 @dataclass(frozen=True)
 class Protections:
-    """What is protected and what is not, in sentences: always, and of each way of leaving."""
+    """Sentences on what is protected and what is not, always and for each way of sending."""
 
     never_sent: tuple[str, ...] = ()
     unprotected: tuple[str, ...] = ()
@@ -94,14 +94,14 @@ def build_report(
     words: Callable[[int], str] = lambda token: "",
     vocabulary: str = "",
 ) -> Report:
-    """The report of ``user``, whose ``entries`` and ``decisions`` these are.
+    """Build the report of ``user`` from their ``entries`` and ``decisions``.
 
-    ``words`` is the text of a token, of the drafter ``vocabulary``. A caption counts whole,
-    where its first frame left.
+    ``words`` returns the text of a token in the vocabulary of the drafter ``vocabulary``. All of a
+    caption is listed in the period in which its first frame was sent.
     """
     delta = budget.configured.delta
     within = [entry for entry in entries if entry.time_s in period]
-    spend = budget.used.get("lifetime", Usage()).spend
+    privacy_cost = budget.used.get("lifetime", Usage()).privacy_cost
     return Report(
         made_s=made_s,
         since_s=period.since_s,
@@ -116,7 +116,7 @@ def build_report(
         total=total_of(within),
         earlier=total_of(e for e in entries if e.time_s < period.since_s).frames,
         later=total_of(e for e in entries if e.time_s >= period.until_s).frames,
-        lifetime=_guarantee(spend, delta, "lifetime"),
+        lifetime=_guarantee(privacy_cost, delta, "lifetime"),
         days=tuple(_days(entries, period, delta)),
         caps=budget.rows(),
         captions=tuple(caption_rows(entries, period, decisions, delta, words)),
@@ -133,27 +133,27 @@ def build_report(
     )
 
 
-def _guarantee(spend: int, delta: float, unit: Unit) -> Guarantee | None:
-    return Guarantee.from_privacy_cost(spend, delta, unit) if spend else None
+def _guarantee(privacy_cost: int, delta: float, unit: Unit) -> Guarantee | None:
+    return Guarantee.from_privacy_cost(privacy_cost, delta, unit) if privacy_cost else None
 
 
 def _days(entries: Sequence[Entry], period: Period, delta: float) -> Iterator[DayRow]:
     by_day: defaultdict[str, list[Entry]] = defaultdict(list)
     lifetime, at_end = Usage(), {}
     for entry in entries:
-        lifetime += Usage(spend=entry.spend)
+        lifetime += Usage(privacy_cost=entry.privacy_cost)
         if entry.record is not None and "lifetime" in entry.record.resets:
             lifetime = Usage()
         if entry.time_s in period:
             day = datetime.fromtimestamp(entry.time_s, UTC).date().isoformat()
             by_day[day].append(entry)
-            at_end[day] = lifetime.spend
+            at_end[day] = lifetime.privacy_cost
     for day, own in sorted(by_day.items()):
         yield DayRow(
             day=day,
             amounts=total_of(own),
             captions=len({entry.row.caption for entry in own} - {None}),
-            epsilon=_guarantee(sum(entry.spend for entry in own), delta, "day"),
+            epsilon=_guarantee(sum(entry.privacy_cost for entry in own), delta, "day"),
             lifetime=_guarantee(at_end[day], delta, "lifetime"),
         )
 
@@ -174,7 +174,7 @@ def _handshakes(within: Sequence[Entry]) -> Iterator[HandshakeRow]:
 
 
 def _reasons(decisions: Sequence[BlockDecisionRow]) -> Iterator[ReasonRow]:
-    """How often each, most often first; the numbers that decided are left out."""
+    """Count the blocks for each reason, the most frequent first, without the reasons' numbers."""
     counts = Counter(found for decision in decisions if (found := _row_of(decision)) is not None)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     for (outcome, reason, code), blocks in ordered:
@@ -199,11 +199,11 @@ def _row_of(decision: BlockDecisionRow) -> _Found | None:
 
 
 def _brief(reason: Reason) -> tuple[str, ReasonCode]:
-    """Without numbers: a cap's name, words for a code, or an application's words to a colon."""
+    """Return a reason without its numbers: the cap's name, the label of the code, or an
+    application's words up to a colon."""
     code = reason.code
     if code is ReasonCode.CAP_EXCEEDED and reason.cap in CAPS:
         return reason.cap, code
     if code is ReasonCode.APPLICATION and reason.words is not None:
-        words = plain_line(reason.words.partition(":")[0])
-        return words, code
+        return plain_line(reason.words.partition(":")[0]), code
     return reason_label(code), code

@@ -1,4 +1,4 @@
-"""What left of each caption, in words."""
+"""Build the rows of a report's captions: what was sent for each, in words."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def caption_rows(
     delta: float,
     words: Words,
 ) -> Iterator[CaptionRow]:
-    """Of the captions whose first frame left in ``period``, in its order."""
-    passages: defaultdict[bytes, list[Entry]] = defaultdict(list)
+    """Yield the captions whose first frame was sent in ``period``, in the order of those frames."""
+    by_caption: defaultdict[bytes, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.row.caption is not None:
-            passages[entry.row.caption].append(entry)
+            by_caption[entry.row.caption].append(entry)
     noted: defaultdict[bytes, list[BlockDecisionRow]] = defaultdict(list)
     for decision in decisions:
         noted[decision.caption].append(decision)
-    for caption, own in passages.items():
+    for caption, own in by_caption.items():
         if own[0].time_s in period:
             yield _caption(caption, own, noted[caption], delta, words)
 
@@ -45,7 +45,7 @@ def _caption(
     words: Words,
 ) -> CaptionRow:
     records = [entry.record for entry in entries if entry.record is not None]
-    spend = sum(entry.spend for entry in entries)
+    privacy_cost = sum(entry.privacy_cost for entry in entries)
     erased = sum(entry.is_erased for entry in entries)
     return CaptionRow(
         caption=caption.hex(),
@@ -55,7 +55,9 @@ def _caption(
         records=tuple(entry.row.leaf for entry in entries),
         disclosures=tuple(dict.fromkeys(r.disclosure for r in records if r.disclosure)),
         amounts=total_of(entries),
-        epsilon=Guarantee.from_privacy_cost(spend, delta, "caption") if spend else None,
+        epsilon=(
+            Guarantee.from_privacy_cost(privacy_cost, delta, "caption") if privacy_cost else None
+        ),
         verifiers=tuple(dict.fromkeys(r.verifier for r in records)),
         erased=erased,
         unread=len(entries) - len(records) - erased,
@@ -69,23 +71,23 @@ def _content(
     *,
     whole: bool,
 ) -> tuple[Word | Gap, ...]:
-    """What left in the order of the caption, and how much between did not.
+    """Return the words that were sent, in the order of the caption, and the gaps between them.
 
-    A block's prefix begins where the verifier's own text ends
-    (:class:`ugsd_privacy.protocol.messages.Block`):
-    what is missing below that, the verifier wrote, if the ``whole`` of what left can be read.
+    A block's prefix begins where the verifier's own text ends (see
+    :class:`ugsd_privacy.protocol.messages.Block`), so the verifier wrote the tokens that are
+    missing before it. That is certain only if all records can be read (``whole``).
     """
-    left: dict[int, Word] = {}
+    disclosed: dict[int, Word] = {}
     for record in records:
         for position, token in enumerate((*record.prefix, *record.tokens), record.keep):
             sent = _sent(position, token, record, words)
-            left[position] = _word(position, sent, left.get(position))
+            disclosed[position] = _word(position, sent, disclosed.get(position))
     parts: list[Word | Gap] = []
     end = 0
-    for position in sorted(left):
+    for position in sorted(disclosed):
         if position > end:
             parts.append(Gap(tokens=position - end, origin="verifier" if whole else "unknown"))
-        parts.append(left[position])
+        parts.append(disclosed[position])
         end = position + 1
     kept = sum(d.tokens for d in decisions if d.start >= end and d.outcome != "sent")
     return (*parts, Gap(tokens=kept, origin="kept")) if kept else tuple(parts)
@@ -102,7 +104,7 @@ def _sent(position: int, token: int, record: EgressRecord, words: Words) -> Sent
 
 
 def _word(position: int, sent: Sent, before: Word | None) -> Word:
-    """What stands there now; a token that left once more keeps a vector that left with it."""
+    """Return the word at ``position`` now. A token that is sent again keeps its earlier vector."""
     fields = sent.model_dump()
     if before is None:
         return Word(**fields, position=position)

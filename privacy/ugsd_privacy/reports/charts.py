@@ -1,6 +1,7 @@
-"""Charts of a report as inline SVG, which follow the page's colours and are told in words.
+"""Draw a report's charts as inline SVG in the page's colours, each with a description in words.
 
-Days stand where the calendar has them, the idle ones too. The same report gives the same bytes.
+The time axis is linear: days without egress take up space too. The same report gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -18,56 +19,56 @@ from ugsd_privacy.reports.wording import number
 __all__ = ["Chart", "bytes_chart", "epsilon_chart"]
 
 _WIDTH, _PLOT_HEIGHT, _STRIP_HEIGHT = 648.0, 150.0, 14.0
-"""Units of the SVG."""
+"""Sizes in units of the SVG."""
 _ABOVE, _BELOW, _BESIDE = 26.0, 54.0, 28.0
 """Room for a line of text above a plot, for the dates below it, and at each side."""
 _LETTER = 7.2
-"""Width of a digit of text at its widest, of whatever font."""
+"""Upper bound on the width of a digit, for any font."""
 _MOST_VALUES = 5
 _LEAST_SPAN_DAYS = 9
-"""On the axis, so that a single day is no slab."""
+"""Minimum length of the axis, so that a single day is not one wide bar."""
 _MOST_LABELS = 6
 _MOST_DOTS = 40
 _MONTHS_APART = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12_000, 24_000)
 _NEAR = 8
-"""A cap further above what was used, as its multiple, is told and not drawn."""
+"""A cap above this multiple of what was used is written as text and not drawn."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""Whatever the locale calls them."""
+"""English names, whatever the locale."""
 
 
 class Chart(NamedTuple):
-    """What a page shows of a chart."""
+    """A chart as a page shows it."""
 
     title: str
     description: str
-    """The chart in words."""
+    """What the chart shows, in words."""
     svg: str
 
 
 class _Span(NamedTuple):
-    """From the begin of a day until the next one that is told of, as ordinals."""
+    """The time from the start of a reported day to the next reported one, as ordinals."""
 
     begin: float
     end: float
     epsilon: float | None
-    """``None`` where nothing bounds it."""
+    """``None`` if nothing bounds it."""
 
 
 def bytes_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
-    """Bytes a day as bars, and the day's cap as a line where there is one near."""
+    """Draw the bytes of each day as bars, and the daily cap as a line if it is on the scale."""
     busy = [day for day in days if day.amounts.bytes]
     amounts = [day.amounts.bytes for day in busy]
-    told = f"{number(sum(amounts))} bytes left on {_days(len(busy))}"
+    text = f"{number(sum(amounts))} bytes were sent on {_days(len(busy))}"
     if busy:
         most = max(busy, key=lambda day: day.amounts.bytes)
-        told += f"; most on {most.day}, {number(most.amounts.bytes)}"
-    told += f". {_cap_told('day', cap)}"
+        text += f"; most on {most.day}, {number(most.amounts.bytes)}"
+    text += f". {_cap_text('day', cap)}"
 
     scale = _Scale.up_to(max(amounts, default=0), cap)
     axes = _Axes(days, left=scale.left, right=scale.right)
     bottom = _ABOVE + _PLOT_HEIGHT
-    title = "Bytes that left, by day"
-    drawing = Drawing("bytes", title, told, width=_WIDTH, height=bottom + _BELOW)
+    title = "Bytes sent, by day"
+    drawing = Drawing("bytes", title, text, width=_WIDTH, height=bottom + _BELOW)
     _value_axis(drawing, axes, "bytes", scale)
     half = max(0.8, (axes.last - axes.first) / 500) / 2
     for day in busy:
@@ -76,12 +77,14 @@ def bytes_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
         drawing.box(axes.x(at - half), top, axes.x(at + half), bottom, "bar")
     _cap_line(drawing, axes, scale)
     _date_axis(drawing, axes, days, bottom)
-    return Chart(title, told, drawing.svg())
+    return Chart(title, text, drawing.svg())
 
 
 def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
-    """Epsilon of a lifetime as it grew, and its cap. Days without a bound stand in a strip of
-    their own, on no scale."""
+    """Draw the lifetime epsilon as it grew, and its cap.
+
+    Days without a bound are drawn in a separate strip without a scale.
+    """
     spans = _spans(days)
     bounded = [span for span in spans if span.epsilon is not None]
     runs = [list(run) for _, run in groupby(spans, key=lambda span: span.epsilon is None)]
@@ -89,9 +92,9 @@ def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
     most = max((span.epsilon for span in bounded if span.epsilon is not None), default=0.0)
     scale = _Scale.up_to(most, cap) if bounded else None
     axes = _Axes(days, left=scale.left, right=scale.right) if scale else _Axes(days)
-    told, title = _described(days, cap), "Epsilon of a lifetime, by day"
+    text, title = _epsilon_text(days, cap), "Lifetime epsilon, by day"
     bottom = (_ABOVE + _PLOT_HEIGHT) * bool(scale) + (_ABOVE + _STRIP_HEIGHT) * bool(unbounded)
-    drawing = Drawing("epsilon", title, told, width=_WIDTH, height=bottom + _BELOW)
+    drawing = Drawing("epsilon", title, text, width=_WIDTH, height=bottom + _BELOW)
     if scale:
         _value_axis(drawing, axes, "epsilon so far", scale)
         for run in runs:
@@ -105,17 +108,17 @@ def epsilon_chart(days: Sequence[DayRow], cap: float | None) -> Chart:
         label = "no bound (no noise)" if scale else "no bound on any day (no noise)"
         drawing.text((axes.left, top - 8), label, "start", "limit")
     _date_axis(drawing, axes, days, bottom)
-    return Chart(title, told, drawing.svg())
+    return Chart(title, text, drawing.svg())
 
 
 class _Scale(NamedTuple):
-    """The values of a plot: which are written, and where one stands."""
+    """The vertical scale of a plot: its ticks, and the position of a value."""
 
     top: float
     ticks: tuple[float, ...]
     cap: float | None
     is_near: bool
-    """Whether the cap is on the scale."""
+    """Whether the cap is drawn on the scale."""
 
     @classmethod
     def up_to(cls, most: float, cap: float | None) -> _Scale:
@@ -131,18 +134,18 @@ class _Scale(NamedTuple):
 
     @property
     def left(self) -> float:
-        """Room for the values, and for what they are."""
+        """Width for the tick labels and the label of the axis."""
         return 2 * FONT_SIZE + 6 + _LETTER * max(len(_value(tick)) for tick in self.ticks)
 
     @property
     def right(self) -> float:
-        """Room for the cap."""
+        """Width for the label of the cap."""
         has_label = self.cap is not None and self.is_near
         return max(_BESIDE, 8 + _LETTER * len(f"cap {number(self.cap)}") if has_label else 0.0)
 
 
 class _Axes:
-    """The days of a chart, and where one stands."""
+    """The time axis of a chart, and the position of a day."""
 
     def __init__(
         self, days: Sequence[DayRow], *, left: float = _BESIDE, right: float = _BESIDE
@@ -157,21 +160,23 @@ class _Axes:
         return self.left + share * (self.right - self.left)
 
 
-def _described(days: Sequence[DayRow], cap: float | None) -> str:
+def _epsilon_text(days: Sequence[DayRow], cap: float | None) -> str:
     end = days[-1].lifetime
-    told = f"On {days[-1].day}: {'no numbers left' if end is None else end.text()}. "
-    told += _cap_told("lifetime", cap)
+    text = f"On {days[-1].day}: {'no vectors were sent' if end is None else end.text()}. "
+    text += _cap_text("lifetime", cap)
     values = [_lifetime(day) for day in days]
     if without := values.count(None):
-        told += f" Without a bound, for want of noise, on {without} of {_days(len(days))}."
+        text += f" On {without} of {_days(len(days))} it has no bound, because there was no noise."
     ranks = [math.inf if value is None else value for value in values]
     if any(after < before for before, after in pairwise(ranks)):
-        told += " It falls where the owner had it begin anew."
-    return told
+        text += " It falls when the owner resets it."
+    return text
 
 
-def _cap_told(window: str, cap: float | None) -> str:
-    return f"No cap is set on a {window}." if cap is None else f"A {window}'s cap is {number(cap)}."
+def _cap_text(window: str, cap: float | None) -> str:
+    return (
+        f"No cap per {window} is set." if cap is None else f"The cap per {window} is {number(cap)}."
+    )
 
 
 def _days(count: int) -> str:
@@ -198,7 +203,7 @@ def _spans(days: Sequence[DayRow]) -> list[_Span]:
 def _steps(
     drawing: Drawing, axes: _Axes, scale: _Scale, spans: Sequence[_Span], *, has_dots: bool
 ) -> None:
-    """A run of days that all have a bound, or none that has."""
+    """Draw a run of days that all have a bound; draw nothing for a run without one."""
     points, dots = [], []
     for span in spans:
         if span.epsilon is None:
@@ -252,7 +257,7 @@ def _date_axis(drawing: Drawing, axes: _Axes, days: Sequence[DayRow], bottom: fl
 
 
 def _ticks(first: date, last: date) -> list[date]:
-    """A few: some days apart, or else at the begin of months or years."""
+    """Choose at most ``_MOST_LABELS`` dates: some days apart, or first days of months or years."""
     for step in (1, 2, 3, 7, 14):
         ordinals = range(first.toordinal(), last.toordinal() + 1, step)
         if len(ordinals) <= _MOST_LABELS:

@@ -1,9 +1,9 @@
-"""Which reports are joined to which exports. Only an export speaks for a log: its key sealed it.
+"""Join reports to exports. Only an export proves what is in a log, because the log's key signs it.
 
-Nobody signs a report, and a log's key, checkpoints and subjects are public. So a report is a claim
-of the file that it came in. It is joined to an export of the log that it names where it agrees with
-it; otherwise it stays a claim of its own, whatever the order of the files is, and the export's row
-stays as it is.
+A report is not signed, and a log's key, checkpoints and subjects are public. So a report is only a
+claim of the file that contains it. It is joined to an export of the log that it names if it agrees
+with that export. Otherwise it gets a row of its own and does not change the export's row. The
+order of the files does not matter.
 """
 
 from __future__ import annotations
@@ -24,33 +24,36 @@ from ugsd_privacy.tlog.checkpoint import Checkpoint
 __all__ = ["MAX_CLAIMS", "MAX_EXPORTS", "Joined", "join_reports", "others_of", "prove_all"]
 
 MAX_CLAIMS = 256
-"""Reports that claim to be of one log."""
+"""Maximum number of reports that claim to belong to one log."""
 MAX_EXPORTS = 64
-"""Different exports of one log."""
+"""Maximum number of different exports of one log."""
 
 
 class Joined(NamedTuple):
-    """What came of a report."""
+    """The result of joining a report."""
 
     export: Path | None = None
-    """The export that it agrees with."""
+    """The export that the report agrees with."""
     dispute: str = ""
-    """What contradicts it."""
+    """What contradicts the report."""
 
 
 def prove_all(
     exports: Mapping[Path, ExportHeader | None],
     reports: Iterable[Report],
-    kept: Iterable[KnownLog],
+    known: Iterable[KnownLog],
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Path, ExportSummary | LogTampered]:
-    """Verify each export once. ``progress`` is called with how many are done, and of how many."""
+    """Verify each export once.
+
+    ``progress`` is called with the number of exports that are done, and the number of all.
+    """
     sizes: defaultdict[str, set[int]] = defaultdict(set)
     for header in exports.values():
         if header is not None:
             sizes[header.key].add(header.size)
-    for log in kept:
+    for log in known:
         sizes[log.key].add(log.size)
     for report in reports:
         if report.log and report.checkpoint:
@@ -66,7 +69,7 @@ def prove_all(
         except LogTampered as error:
             found[path] = error
         except (ValueError, ArithmeticError, RecursionError, MemoryError) as error:
-            fault = f"what came of it is beyond what is read here ({type(error).__name__})"
+            fault = f"its export cannot be processed ({type(error).__name__})"
             found[path] = LogTampered(fault)
     return _bounded(found)
 
@@ -74,17 +77,17 @@ def prove_all(
 def _bounded(
     found: dict[Path, ExportSummary | LogTampered],
 ) -> dict[Path, ExportSummary | LogTampered]:
-    """With those beyond the longest of each log refused; copies count once."""
+    """Refuse all but the longest exports of each log; copies count once."""
     trees: defaultdict[str, set[tuple[int, bytes]]] = defaultdict(set)
     for proof in found.values():
         if isinstance(proof, ExportSummary):
             trees[proof.public.to_text()].add((proof.size, proof.root))
-    taken = {log: set(sorted(own, reverse=True)[:MAX_EXPORTS]) for log, own in trees.items()}
-    told = f"more than {MAX_EXPORTS} different exports of its log came: give the latest ones"
+    accepted = {log: set(sorted(own, reverse=True)[:MAX_EXPORTS]) for log, own in trees.items()}
+    fault = f"more than {MAX_EXPORTS} exports of its log were given: give only the latest"
     return {
-        path: LogTampered(told)
+        path: LogTampered(fault)
         if isinstance(proof, ExportSummary)
-        and (proof.size, proof.root) not in taken[proof.public.to_text()]
+        and (proof.size, proof.root) not in accepted[proof.public.to_text()]
         else proof
         for path, proof in found.items()
     }
@@ -93,7 +96,7 @@ def _bounded(
 def others_of(
     proofs: Mapping[Path, ExportSummary | LogTampered],
 ) -> dict[str, tuple[Checkpoint, ...]]:
-    """By each log's key, the trees of all its sound exports, without repetitions."""
+    """Return the distinct trees of all sound exports of each log, by the log's key."""
     found: defaultdict[str, dict[tuple[int, bytes], Checkpoint]] = defaultdict(dict)
     for proof in proofs.values():
         if isinstance(proof, ExportSummary):
@@ -105,7 +108,7 @@ def others_of(
 def join_reports(
     reports: Mapping[Path, Report], proofs: Mapping[Path, ExportSummary | LogTampered]
 ) -> dict[Path, Joined]:
-    """What comes of each report; it does not depend on the order in which they are given."""
+    """Return the result for each report; it does not depend on the order of the reports."""
     exports: defaultdict[str, list[Path]] = defaultdict(list)
     for path, proof in proofs.items():
         if isinstance(proof, ExportSummary):
@@ -117,8 +120,10 @@ def join_reports(
     found = dict.fromkeys(reports, Joined())
     for log, paths in claims.items():
         if len(paths) > MAX_CLAIMS:
-            told = f"more than {MAX_CLAIMS} reports claim to be of {name_of_log(log)}"
-            found.update(dict.fromkeys(paths, Joined(dispute=told)))
+            dispute = (
+                f"more than {MAX_CLAIMS} reports claim to belong to {name_of_log(log)}: give fewer"
+            )
+            found.update(dict.fromkeys(paths, Joined(dispute=dispute)))
         elif exports[log]:
             distinct = {(p.size, p.root): e for e in reversed(exports[log])
                         if isinstance(p := proofs[e], ExportSummary)}  # fmt: skip
@@ -135,22 +140,24 @@ def _joined(
 ) -> dict[Path, Joined]:
     found: dict[Path, Joined] = {}
     for path in paths:
-        why = ""
+        first_dispute = ""
         for export, proof in exports:
-            told = disagreement(reports[path], proof)
-            if not told:
+            dispute = disagreement(reports[path], proof)
+            if not dispute:
                 found[path] = Joined(export)
                 break
-            why = why or told
+            first_dispute = first_dispute or dispute
         else:
-            found[path] = Joined(dispute=why)
+            found[path] = Joined(dispute=first_dispute)
     agreeing = [path for path in paths if found[path].export is not None]
     found.update(_contradicting(agreeing, reports))
     for export, proof in exports:
         own = [path for path in agreeing if found[path].export == export]
-        if _tell_of_more(own, reports, proof):
-            told = "the reports that claim to be of its log tell together of more than it holds"
-            found.update(dict.fromkeys(own, Joined(dispute=told)))
+        if _exceed(own, reports, proof):
+            dispute = (
+                "the reports that claim to belong to its log count more together than it holds"
+            )
+            found.update(dict.fromkeys(own, Joined(dispute=dispute)))
     return found
 
 
@@ -163,19 +170,18 @@ def _contradicting(paths: Iterable[Path], reports: Mapping[Path, Report]) -> dic
     for own in by_user.values():
         spans = [(reports[path].since_s, reports[path].until_s) for path in own]
         for number, other in overlapping(spans):
-            told = f"another report, {own[other].name}, tells of the same user and time"
-            found[own[number]] = Joined(dispute=told)
+            dispute = f"another report, {own[other].name}, covers the same user and time"
+            found[own[number]] = Joined(dispute=dispute)
     return found
 
 
-def _tell_of_more(
-    paths: Sequence[Path], reports: Mapping[Path, Report], export: ExportSummary
-) -> bool:
-    held = {
+def _exceed(paths: Sequence[Path], reports: Mapping[Path, Report], export: ExportSummary) -> bool:
+    """Return whether the reports together count more than the export holds."""
+    logged = {
         "frames": export.size, "blocks": export.blocks, "tokens": export.tokens,
         "bytes": export.frame_bytes,
     }  # fmt: skip
     return any(
-        sum(getattr(reports[path].total, name) for path in paths) > most
-        for name, most in held.items()
+        sum(getattr(reports[path].total, name) for path in paths) > limit
+        for name, limit in logged.items()
     )

@@ -1,4 +1,4 @@
-"""A user's part of a log, as a report reads it."""
+"""Read the entries of one user from a ledger, for a report."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Entry", "Period", "read_entries", "total_of"]
 
 _SECONDS_PER_HOUR = 3600
 _LAST_S = 253_402_300_799
-"""Of the year 9999."""
+"""The last second of the year 9999."""
 
 
 class Entry(NamedTuple):
-    """A leaf and its charge, with its record where that is neither erased, sealed nor damaged.
+    """A leaf and its charge, with its record unless that is erased, sealed or damaged.
 
-    Of a ledger that was tampered with, what cannot be a count is read as none.
+    In a ledger that was tampered with, a value that cannot be a count is read as 0.
     """
 
     row: LedgerRow
@@ -32,19 +32,19 @@ class Entry(NamedTuple):
 
     @property
     def time_s(self) -> int:
-        """By the device's clock; to the hour where the record cannot be read."""
+        """Time by the device's clock; only to the hour if the record cannot be read."""
         if self.record is not None:
             return self.record.time_s
         return min(_count(self.row.hour) * _SECONDS_PER_HOUR, _LAST_S)
 
     @property
-    def spend(self) -> int:
-        """Of its states."""
+    def privacy_cost(self) -> int:
+        """Privacy cost of its states, as it was charged."""
         return _count(self.row.spend)
 
     @property
     def amounts(self) -> Amounts:
-        """As it was charged."""
+        """Amounts, as they were charged."""
         row, record = self.row, self.record
         return Amounts(
             frames=_count(row.frames),
@@ -52,13 +52,13 @@ class Entry(NamedTuple):
             tokens=_count(row.tokens),
             bytes=_count(row.bytes),
             states=0 if record is None else len(record.state_positions),
-            hidden=int(record is None and self.spend > 0),
+            hidden=int(record is None and self.privacy_cost > 0),
         )
 
 
 @dataclass(frozen=True)
 class Period:
-    """From ``since_s`` until before ``until_s``, Unix time."""
+    """The time from ``since_s`` until before ``until_s``, Unix time."""
 
     since_s: int
     until_s: int
@@ -68,18 +68,18 @@ class Period:
 
 
 def read_entries(view: LedgerView, owner: OwnerKey | None, user: str) -> list[Entry]:
-    """Every leaf charged to ``user`` in order, with what can be read of its record; damage is told
-    by verification.
+    """Return every leaf charged to ``user`` in order, with its record if that can be read.
 
-    Raises ``KeyFileError`` where the log is sealed to another owner's key.
+    Damaged records are not reported here; verification finds them. Raises ``KeyFileError`` if the
+    log is sealed to another owner's key.
     """
     reader = BodyReader(view, owner)
     return [_entry(reader, row) for row in view.rows(user)]
 
 
 def total_of(entries: Iterable[Entry]) -> Amounts:
-    """What left with all of them. A ledger that was tampered with can count more than
-    :data:`MAX_COUNT`; then that much."""
+    """Return the sum of their amounts, each at most :data:`MAX_COUNT`, which a ledger that was
+    tampered with can exceed."""
     total = Amounts.total(entry.amounts for entry in entries)
     return Amounts(**{name: min(amount, MAX_COUNT) for name, amount in total})
 

@@ -1,7 +1,7 @@
-"""Many devices as one, without content: what each says of itself, and what its export proves.
+"""Merge many devices into one report without content: what each reports and its export proves.
 
-What a device says of itself, whoever owns it could have made up. An export is verified here; it is
-held against what its device says and against what was kept of its log the last time.
+The owner of a device could have made up its report. An export is verified here, and compared with
+the device's report and with what is known of its log from earlier.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
 from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
 from ugsd_privacy.files.bounded_files import open_regular
+from ugsd_privacy.keys.log import LogPublicKey
+from ugsd_privacy.keys.witness import WitnessPublicKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.known_logs import KnownLog
@@ -30,8 +32,7 @@ from ugsd_privacy.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import WitnessPublicKey, verify_cosigned
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import verify_cosigned
 
 __all__ = [
     "Device",
@@ -50,34 +51,38 @@ _log = logging.getLogger(__name__)
 _ORDER = {"failed": 0, "missing": 1, "disputed": 2, "unverified": 4, "verified": 5, "empty": 6}
 _ORDER_OF_REPORTED_FAILURE = 3
 _SECONDS_PER_HOUR = 3600
+_NOTHING_GIVEN = "neither a report nor an export was given"
 
 
 class Device(NamedTuple):
-    """What came of a device this time, and what was kept of its log the last time."""
+    """What a device delivered this time, and what is known of its log from earlier."""
 
     name: str
     report: Report | None = None
     export: Path | None = None
     known: KnownLog | None = None
     fault: str = ""
-    """Why what came of it could not be read."""
+    """Why its report or export could not be read."""
     others: tuple[str | Checkpoint, ...] = ()
-    """Checkpoints of other exports of its log, which this one must extend; the signatures of those
-    that are not text were verified."""
+    """Checkpoints of other exports of its log, which this one must extend. Those that are no text
+    have a verified signature."""
     proof: ExportSummary | LogTampered | None = None
-    """What :func:`prove` found of its export, so that it is not verified again."""
+    """The result of :func:`prove` for its export, so that it is not verified again."""
     dispute: str = ""
-    """What contradicts its report, which no export speaks for then."""
+    """What contradicts its report; the report is then joined to no export."""
 
 
 def verify_device(device: Device, witnesses: Iterable[WitnessPublicKey] = ()) -> FleetRow:
-    """The row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
-    export. Raises nothing that depends on what came: it would cost the other devices their rows."""
+    """Return the row of one device, whatever is wrong with it; ``witnesses`` must have cosigned its
+    export.
+
+    What the device delivered cannot make it raise, because that would lose the other devices' rows.
+    """
     try:
         return _examined(device, witnesses)
     except (PrivacyError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
         _log.warning("a device's report or export met an unexpected %s", type(error).__name__)
-        fault = f"what came of it is beyond what is read here ({type(error).__name__})"
+        fault = f"its report or export cannot be processed ({type(error).__name__})"
         return _examined(Device(device.name, known=device.known, fault=fault), ())
 
 
@@ -87,23 +92,23 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
     try:
         export = _verified(device, witnesses)
         _check_report(device, export)
-        verification = _sound(device, export)
+        verification = _faultless(device, export)
     except LogTampered as error:
         verification, by_reader = _failed(error), True
-    own = report.verification if report else verification
-    if export is not None and own.outcome == "failed" and verification.outcome != "failed":
-        verification, by_reader = own, False
+    reported = report.verification if report else verification
+    if export is not None and reported.outcome == "failed" and verification.outcome != "failed":
+        verification, by_reader = reported, False
     if device.dispute:
         verification, by_reader = _disputed(device), True
-    told = plain_line(verification.message)
+    message = plain_line(verification.message)
     since_s, until_s = _span(report, export)
     return FleetRow(
         device=plain_line(device.name),
         subject=report.subject if report else "",
         log=_log_of(device, export),
         claims="" if report is None or export is not None else report.log,
-        reports_failure=export is None and own.outcome == "failed" and report is not None,
-        verification=verification.model_copy(update={"message": told}),
+        reports_failure=export is None and reported.outcome == "failed" and report is not None,
+        verification=verification.model_copy(update={"message": message}),
         verified_by="reader" if by_reader else "device",
         earlier=None if device.known is None else device.known.size,
         logged=None if export is None else _logged(export),
@@ -121,46 +126,48 @@ def _examined(device: Device, witnesses: Iterable[WitnessPublicKey]) -> FleetRow
 
 
 def merge_rows(rows: Sequence[FleetRow]) -> FleetReport:
-    """All devices; those whose log does not verify or did not come are first.
+    """Return the report of all devices; those whose log does not verify or is missing come first.
 
-    Raises :class:`ReportRejected` where there is none. Two reports that claim the same user of the
-    same log and the same time are both disputed, and neither is counted.
+    Raises :class:`ReportRejected` if there are no rows. Two reports on the same user of the same
+    log and the same time are both disputed, and neither is counted.
     """
     if not rows:
         raise ReportRejected("neither a report nor an export was given")
     rows = _with_distinct_names(_without_contradictions(rows))
-    told = [row for row in rows if row.is_reported] or [row for row in rows if row.until_s]
+    dated = [row for row in rows if row.is_reported] or [row for row in rows if row.until_s]
     return FleetReport(
-        since_s=min((row.since_s for row in told), default=0),
-        until_s=max((row.until_s for row in told), default=0),
+        since_s=min((row.since_s for row in dated), default=0),
+        until_s=max((row.until_s for row in dated), default=0),
         total=Amounts.total(row.total for row in rows),
         devices=tuple(sorted(rows, key=_order)),
     )
 
 
 def name_of_log(log: str) -> str:
-    """The origin of its checkpoints, by its public key; a log without a key has none."""
+    """Return the name of a log from its public key: the origin of its checkpoints."""
     return log.partition("+")[0] or "no log"
 
 
 def header_of_export(path: Path) -> ExportHeader | None:
-    """What an export says of itself, unverified; ``None`` where it says nothing or cannot be
-    read. Raises :class:`LogTampered` where its key does not make the name that it gives its log."""
+    """Return the unverified header of an export; ``None`` if it has none or cannot be read.
+
+    Raises :class:`LogTampered` if its key is invalid, or not the key of the log that it names.
+    """
     try:
         with open_regular(path) as stream:
             header = ExportHeader.of(read_item(stream)[1])
     except (LogTampered, OSError):
         return None
     if _public(header.key).to_text() != header.key:
-        raise LogTampered("the log's key is not as keys are written")
+        raise LogTampered("the log's key is not in canonical form")
     return header
 
 
 def prove(path: Path, *, roots_at: Iterable[int] = ()) -> ExportSummary:
-    """Verify an export by the key that it names, once for all that it is held against later.
+    """Verify an export with the key that it names; the result serves all later comparisons.
 
     ``roots_at`` are the sizes of the checkpoints that it may have to extend. Raises
-    :class:`LogTampered` where it is not whole or not sealed by that key.
+    :class:`LogTampered` if it is incomplete or not signed by that key.
     """
     try:
         with open_regular(path) as stream:
@@ -170,22 +177,24 @@ def prove(path: Path, *, roots_at: Iterable[int] = ()) -> ExportSummary:
 
 
 def disagreement(report: Report, export: ExportSummary) -> str:
-    """Why a report does not agree with an export of the log that it claims to be of; empty where it
-    agrees. Nobody signs a report, so a disagreement says nothing of the export."""
+    """Return why a report disagrees with an export of the log that it claims; empty if it agrees.
+
+    A report is not signed, so a disagreement is no evidence against the export.
+    """
     device = Device("", report, proof=export)
     try:
-        _hold(device, export)
+        _compare_with_trusted(device, export)
         _check_report(device, export)
     except LogTampered as error:
         return str(error)
     if report.verification.outcome == "failed":
-        return "it says that the log does not verify, and the log's export verifies"
+        return "it says that the log does not verify, but the log's export verifies"
     return ""
 
 
 def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSummary | None:
-    """What its export holds; it must extend what was kept, what its device reports, and other
-    exports of its log. Raises :class:`LogTampered`."""
+    """Return the summary of the device's export. It must extend the known checkpoint, the one in
+    the device's report, and other exports of its log. Raises :class:`LogTampered`."""
     if device.fault:
         raise LogTampered(device.fault)
     if device.export is None:
@@ -195,38 +204,42 @@ def _verified(device: Device, witnesses: Iterable[WitnessPublicKey]) -> ExportSu
         proof = prove(device.export, roots_at=_sizes(device))
     if isinstance(proof, LogTampered):
         raise proof
-    due = _hold(device, proof)
-    notes = [*proof.notes, *(note for note in due if isinstance(note, str))]
+    extended = _compare_with_trusted(device, proof)
+    notes = [*proof.notes, *(note for note in extended if isinstance(note, str))]
     verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, proof.public))
-    return dataclasses.replace(proof, checkpoints=len({*proof.notes, *due}))
+    return dataclasses.replace(proof, checkpoints=len({*proof.notes, *extended}))
 
 
 def _trusted(device: Device) -> list[str | Checkpoint]:
-    kept, report = device.known, device.report
-    log = kept.key if kept else report.log if report else ""
-    trusted = [*device.others, *([kept.checkpoint] if kept else [])]
+    known, report = device.known, device.report
+    log = known.key if known else report.log if report else ""
+    trusted = [*device.others, *([known.checkpoint] if known else [])]
     if report is not None and report.checkpoint and report.log == log:
         trusted.append(report.checkpoint)
     return trusted
 
 
 def _sizes(device: Device) -> set[int]:
-    """Of the checkpoints that a device's export must extend, whoever signed them."""
+    """Return the sizes of the checkpoints that a device's export must extend; their signatures are
+    not verified here."""
     sizes = set()
     for note in _trusted(device):
         try:
             sizes.add(note.size if isinstance(note, Checkpoint) else size_of_note(note))
         except LogTampered:
-            continue  # it is refused where its signature is verified
+            continue  # it is refused later, when its signature is verified
     return sizes
 
 
-def _hold(device: Device, export: ExportSummary) -> list[str | Checkpoint]:
-    """Hold an export against what is trusted; return that. Raises :class:`LogTampered`."""
-    kept, report = device.known, device.report
-    log = kept.key if kept else report.log if report else ""
+def _compare_with_trusted(device: Device, export: ExportSummary) -> list[str | Checkpoint]:
+    """Check that an export extends all trusted checkpoints; return them. Raises
+    :class:`LogTampered`."""
+    known, report = device.known, device.report
+    log = known.key if known else report.log if report else ""
     if log and _public(log).to_text() != export.public.to_text():
-        raise LogTampered(f"the export is of {export.public.origin}, not of {_public(log).origin}")
+        raise LogTampered(
+            f"the export belongs to {export.public.origin}, not to {_public(log).origin}"
+        )
     trusted = list(dict.fromkeys(_trusted(device)))
     export.require_extends(
         note if isinstance(note, Checkpoint) else open_checkpoint(note, export.public)
@@ -236,44 +249,52 @@ def _hold(device: Device, export: ExportSummary) -> list[str | Checkpoint]:
 
 
 def size_of_note(note: str) -> int:
-    """The number of leaves of an unverified checkpoint. Raises :class:`LogTampered`."""
+    """Return the number of leaves of an unverified checkpoint. Raises :class:`LogTampered`."""
     text, _ = note_signatures(note)
     return parse_checkpoint(text, note_origin(note)).size
 
 
 def _check_report(device: Device, export: ExportSummary | None) -> None:
-    """That it is of the log, signed, and tells of no more than the log holds."""
-    report, kept = device.report, device.known
+    """Check that the report belongs to the log, has a signed checkpoint, and does not count more
+    than the log holds."""
+    report, known = device.report, device.known
     if report is None:
         return
-    log = export.public.to_text() if export else kept.key if kept else report.log
+    log = export.public.to_text() if export else known.key if known else report.log
     if report.log != log:
-        raise LogTampered(f"the report is of {name_of_log(report.log)}, not of {name_of_log(log)}")
+        raise LogTampered(
+            f"the report belongs to {name_of_log(report.log)}, not to {name_of_log(log)}"
+        )
     signed = open_checkpoint(report.checkpoint, _public(log)) if report.checkpoint else None
-    if export is None and kept is not None:
-        _check_extends(signed, kept)
+    if export is None and known is not None:
+        _check_extends(signed, known)
     if report.verification.outcome == "empty" and report.total.bytes:
-        raise LogTampered("the report says that nothing left, and counts what did")
+        raise LogTampered("the report says that nothing was sent, but counts bytes")
     if export is None:
         return
-    told, held = report.total, _logged(export)
-    more = (told.frames > export.size, told.blocks > held.blocks, told.tokens > held.tokens)
-    if any(more) or told.bytes > held.bytes:
-        raise LogTampered("the report tells of more than the log holds")
+    total, logged = report.total, _logged(export)
+    exceeded = (
+        total.frames > export.size,
+        total.blocks > logged.blocks,
+        total.tokens > logged.tokens,
+        total.bytes > logged.bytes,
+    )
+    if any(exceeded):
+        raise LogTampered("the report counts more than the log holds")
 
 
-def _check_extends(signed: Checkpoint | None, kept: KnownLog) -> None:
-    """As far as a checkpoint alone can tell."""
+def _check_extends(signed: Checkpoint | None, known: KnownLog) -> None:
+    """Check that a log extends the known one, as far as its checkpoint alone can show."""
     size = 0 if signed is None else signed.size
-    if size < kept.size:
-        raise LogTampered(f"rolled back: {kept.size} records were kept, {size} are here")
-    same = open_checkpoint(kept.checkpoint, _public(kept.key))
-    if signed is not None and size == kept.size and signed.root != same.root:
-        raise LogTampered(f"forked: another log of {size} records was kept")
+    if size < known.size:
+        raise LogTampered(f"rolled back: {known.size} records were known, {size} are here")
+    same = open_checkpoint(known.checkpoint, _public(known.key))
+    if signed is not None and size == known.size and signed.root != same.root:
+        raise LogTampered(f"forked: another log of {size} records is known")
 
 
-def _sound(device: Device, export: ExportSummary | None) -> Verification:
-    """Of a device with which nothing was found to be wrong here."""
+def _faultless(device: Device, export: ExportSummary | None) -> Verification:
+    """Return the result for a device with which no fault was found."""
     if export is not None:
         return Verification(
             outcome="verified" if export.size else "empty",
@@ -283,11 +304,11 @@ def _sound(device: Device, export: ExportSummary | None) -> Verification:
             checkpoints=export.checkpoints,
         )
     if device.known is not None:
-        known = f"{plural(device.known.size, 'record')} of it kept"
-        came = "neither report nor export came" if device.report is None else "no export came"
-        return Verification(outcome="missing", message=f"{known}, and {came}")
+        known = f"{plural(device.known.size, 'record')} known before"
+        absent = _NOTHING_GIVEN if device.report is None else "no export was given"
+        return Verification(outcome="missing", message=f"{known}, but {absent}")
     if device.report is None:
-        return Verification(outcome="missing", message="neither report nor export came")
+        return Verification(outcome="missing", message=_NOTHING_GIVEN)
     return Verification(outcome="unverified", message=_claim(device.report))
 
 
@@ -297,16 +318,15 @@ def _disputed(device: Device) -> Verification:
 
 
 def _claim(report: Report) -> str:
-    """What a report without an export says, as a claim of the file and no finding."""
+    """Describe what a report without an export says, as an unproven claim of its file."""
     found = report.redacted().verification
-    log = f"it claims to be of {name_of_log(report.log)}" if report.log else "it names no log"
+    log = f"it claims to belong to {name_of_log(report.log)}" if report.log else "it names no log"
     where = "" if found.index is None else f" at record {found.index}"
-    says = {
-        "failed": f"its own words, which nothing proves, are: does NOT verify{where}: "
-        f"{found.message}",
-        "empty": "it says that nothing has left",
+    claim = {
+        "failed": f"it says, without proof, that its log does NOT verify{where}: {found.message}",
+        "empty": "it says that nothing has been sent",
     }.get(found.outcome, "it says that its log verifies")
-    return f"{log}; reported by the device, not verified: {says}"
+    return f"{log}; reported by the device, not verified: {claim}"
 
 
 def _failed(error: LogTampered) -> Verification:
@@ -324,7 +344,7 @@ def _logged(export: ExportSummary) -> Amounts:
 
 
 def _span(report: Report | None, export: ExportSummary | None) -> tuple[int, int]:
-    """Of the report; without one, of the hours that were logged, or nothing."""
+    """Return the period of the report, or else of the hours in the export, or else zeros."""
     if report is not None:
         return report.since_s, report.until_s
     if export is None or not export.hours:
@@ -340,8 +360,11 @@ def _public(log: str) -> LogPublicKey:
 
 
 def _without_contradictions(rows: Sequence[FleetRow]) -> list[FleetRow]:
-    """With every report disputed that tells of the same user and time as another one, whichever
-    came first. A report that was joined to an export stands against one that was not."""
+    """Mark every report as disputed that covers the same user and time as another one.
+
+    Their order does not matter. A report that is joined to an export is not disputed by one that
+    is not.
+    """
     found = list(rows)
     groups: dict[tuple[str, str, bool], list[int]] = {}
     for number, row in enumerate(rows):
@@ -351,10 +374,10 @@ def _without_contradictions(rows: Sequence[FleetRow]) -> list[FleetRow]:
     for numbers in groups.values():
         for number, other in overlapping([(rows[n].since_s, rows[n].until_s) for n in numbers]):
             row, another = rows[numbers[number]], rows[numbers[other]]
-            told = _contradiction(row.claims or row.log, another.device)
+            message = _contradiction(row.claims or row.log, another.device)
             found[numbers[number]] = row.model_copy(
                 update={
-                    "verification": Verification(outcome="disputed", message=told),
+                    "verification": Verification(outcome="disputed", message=message),
                     "verified_by": "reader",
                     "total": Amounts(),
                 }
@@ -363,7 +386,7 @@ def _without_contradictions(rows: Sequence[FleetRow]) -> list[FleetRow]:
 
 
 def overlapping(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Of each span in seconds that overlaps another one, its number and that of such another."""
+    """Return the index of each span that overlaps another, with the index of such another."""
     order = sorted(range(len(spans)), key=lambda number: spans[number])
     found: dict[int, int] = {}
     latest = order[:1]
@@ -379,8 +402,8 @@ def overlapping(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _contradiction(log: str, other: str) -> str:
     return (
-        f"it claims to be of {name_of_log(log)}, and another report, of {other}, tells of the same "
-        "user and time; neither is counted"
+        f"it claims to belong to {name_of_log(log)}, and another report, of {other}, covers the "
+        "same user and time; neither is counted"
     )
 
 
@@ -390,7 +413,7 @@ def _order(row: FleetRow) -> tuple[int, str]:
 
 
 def _with_distinct_names(rows: Iterable[FleetRow]) -> list[FleetRow]:
-    """Two users of one device report apart."""
+    """Number the rows of a device that has several users, so that their names differ."""
     count: Counter[str] = Counter()
     named = []
     for row in rows:

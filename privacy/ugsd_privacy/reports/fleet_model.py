@@ -1,4 +1,4 @@
-"""What a report of many devices says, without content."""
+"""The report of many devices, without content."""
 
 from __future__ import annotations
 
@@ -16,72 +16,71 @@ _AT_FAULT = ("failed", "missing", "disputed")
 
 
 class FleetRow(Part):
-    """One user of one device, or a device's log alone."""
+    """One user of one device, or only a device's log."""
 
     device: str
-    """The name of its log, which its key makes, where an export proves that it is of it; else the
-    file that came, or what the reader calls it."""
+    """Name of its log, derived from the log's key, if an export proves it. Else the name of the
+    file, or the name that the reader gave."""
     subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
-    """Stands for the user; empty without a report."""
+    """A pseudonym of the user; empty without a report."""
     log: str
-    """The public key of the log that an export was sealed by, or that was kept; else empty."""
+    """Public key of the log, from a verified export or from an earlier time; else empty."""
     claims: str = ""
-    """The public key of the log that a report without an export claims to be of."""
+    """Public key of the log that a report without an export claims to belong to."""
     reports_failure: bool = False
     """Whether a report without an export says that its log does not verify."""
     verification: Verification
-    """Of the whole log."""
+    """Result of verifying the whole log."""
     verified_by: Literal["reader", "device"]
-    """`reader` where this verdict was reached from what came, `device` where it is what the device
-    says of itself."""
+    """`reader` if the verdict was reached here, `device` if the device reported it."""
     earlier: Count | None
-    """Records of the checkpoint that was kept of it the last time; null where none was."""
+    """Number of records in the checkpoint that was known before; null if none was."""
     logged: Amounts | None
-    """What the whole log counts, of all users and times, from a verified export: blocks, tokens and
-    bytes, the others are not told there. Null without such an export."""
+    """Blocks, tokens and bytes of the whole log, of all users and times, from a verified export.
+    The other amounts are not in an export. Null without such an export."""
     checkpoint: str
-    """Its latest signed one."""
+    """Its latest signed checkpoint."""
     since_s: Time
-    """Of its report, Unix time; without one, of the hours in its export; 0 where nothing tells."""
+    """First second of its report, or else of the hours in its export, Unix time; 0 if unknown."""
     until_s: Time
-    """The second after the last."""
+    """First second after the same period."""
     is_reported: bool
-    """Whether its report came."""
+    """Whether its report was given."""
     total: Amounts
-    """What left by its report."""
+    """What was sent, according to its report."""
     lifetime: Guarantee | None
-    """As in its report."""
+    """The same as in its report."""
     days: Several[DayRow]
-    """As in its report."""
+    """The same as in its report."""
     caps_met: Several[str]
-    """Caps that nothing more fits under."""
+    """Names of the caps of which nothing remains."""
     resets: Count
-    """By the owner, in the period."""
+    """Number of resets by the owner in the period."""
     reasons: Several[ReasonRow]
-    """As in its report."""
+    """The same as in its report."""
 
     @property
     def is_at_fault(self) -> bool:
-        """Whether somebody has to look at it."""
+        """Whether somebody must examine it."""
         return self.verification.outcome in _AT_FAULT or self.reports_failure
 
 
 class FleetReport(Part):
-    """Many devices, without content."""
+    """A report of many devices, without content."""
 
     format: Literal["ugsd-fleet/1"] = "ugsd-fleet/1"
-    """Of this file."""
+    """Format of this file."""
     since_s: Time
     """The first second of any report, Unix time."""
     until_s: Time
-    """The second after the last of any."""
+    """First second after the last report."""
     total: Amounts
-    """What left by all reports together that are not disputed."""
+    """What was sent, according to all reports together that are not disputed."""
     devices: Several[FleetRow]
-    """Those whose log does not verify come first, then those that did not come."""
+    """Devices whose log does not verify come first, then those whose log is missing."""
 
     @property
     def failed(self) -> tuple[FleetRow, ...]:
-        """Devices whose log does not verify or did not come, and reports that are contradicted, or
-        say that their log does not verify."""
+        """Devices whose log does not verify or is missing, and reports that are contradicted or say
+        that their log does not verify."""
         return tuple(row for row in self.devices if row.is_at_fault)

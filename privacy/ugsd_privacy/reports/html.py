@@ -1,7 +1,8 @@
-"""A report as one page that needs nothing: no network, no other file, no script to be read.
+"""Write a report as one HTML page that loads nothing and can be read without its script.
 
-Its policy forbids everything but its own style sheet and its own script, which only sorts and
-filters tables, both by their hashes. Jinja escapes whatever a drafter, a user or a verifier named.
+The page's Content-Security-Policy allows only its own style sheet and its own script, by their
+hashes; the script only sorts and filters tables. Jinja escapes all text that a drafter, a user or
+a verifier chose.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from ugsd_privacy.reports.model import Report
 
 __all__ = ["MOST_CAPTIONS", "fleet_html", "report_html"]
 
-# Jinja, an extra, loads where it writes.
+# Jinja is an optional dependency, so it is imported only when a page is written.
 # ruff: noqa: PLC0415
 
 _STYLE, _SCRIPT = "page.css", "tables.js"
 MOST_CAPTIONS = 2000
-"""On one page, the latest ones; a browser takes seconds over more, and nobody reads them."""
+"""How many captions, the latest ones, one page shows; with more, a browser takes seconds."""
 
 
 def report_html(report: Report) -> str:
-    """Of one device. Raises :class:`ReportRejected` where the extra is not installed."""
+    """Return the page of one device. Raises :class:`ReportRejected` if Jinja is not installed."""
     _require_extra()
     from ugsd_privacy.reports.charts import bytes_chart, epsilon_chart
 
@@ -37,12 +38,12 @@ def report_html(report: Report) -> str:
         charts.append(bytes_chart(report.days, limits.get("bytes_per_day")))
         if any(day.epsilon is not None for day in report.days):
             charts.append(epsilon_chart(report.days, limits.get("epsilon_per_lifetime")))
-    untold = max(0, len(report.captions) - MOST_CAPTIONS)
-    return _page("report.html.j2", report=report, charts=charts, untold=untold)
+    num_omitted = max(0, len(report.captions) - MOST_CAPTIONS)
+    return _page("report.html.j2", report=report, charts=charts, num_omitted=num_omitted)
 
 
 def fleet_html(fleet: FleetReport) -> str:
-    """Of many devices. Raises as :func:`report_html`."""
+    """Return the page of many devices. Raises like :func:`report_html`."""
     _require_extra()
     return _page("fleet.html.j2", report=fleet)
 
@@ -56,7 +57,7 @@ def _require_extra() -> None:
         import jinja2  # noqa: F401
     except ImportError as error:
         raise ReportRejected(
-            f"HTML needs {error.name}: pip install 'ugsd[report]', or take --format md or json"
+            f"HTML needs {error.name}: pip install 'ugsd[report]', or use --format md or json"
         ) from error
 
 
@@ -77,7 +78,7 @@ def _page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals["tell"] = wording
+    pages.globals["wording"] = wording
     style, script = (pages.get_template(name).render() for name in (_STYLE, _SCRIPT))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
@@ -87,5 +88,5 @@ def _page(template: str, **values: Any) -> str:
 
 
 def _hash(text: str) -> str:
-    """A source of a Content-Security-Policy (CSP level 2, section 4.2.5)."""
+    """Return the hash source of ``text`` for the policy (CSP level 2, section 4.2.5)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

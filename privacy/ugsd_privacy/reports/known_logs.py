@@ -1,6 +1,6 @@
-"""What a reader keeps of each device's log from one time to the next: its key and a checkpoint.
+"""The logs that a reader knows from earlier fleet reports, each with its key and a checkpoint.
 
-So a log that was rolled back, replaced by another or withheld is found, whatever its device says.
+They expose a log that was rolled back, replaced or withheld, whatever its device reports.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
 from ugsd_privacy.files.atomic_files import read_bounded, write_atomically
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet_model import FleetRow
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 
 __all__ = ["KnownLog", "KnownLogs"]
@@ -29,21 +29,21 @@ _MAX_ITEMS = 4 * _MAX_LOGS
 
 
 class KnownLog(StrictModel):
-    """One log, as it was verified last."""
+    """One log, as it was when it was last verified."""
 
     key: Annotated[str, Field(max_length=1024)]
-    """A note's verifier key."""
+    """The log's public key, in the format of a note's verifier key."""
     checkpoint: Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
     size: Annotated[int, Field(ge=0)]
-    """Records that the checkpoint is of."""
+    """Number of records under the checkpoint."""
 
     @property
     def origin(self) -> str:
-        """The name that the key makes, of a sound one."""
+        """The name of the log, derived from its key, which must be sound."""
         return LogPublicKey.from_text(self.key).origin
 
     def is_sound(self) -> bool:
-        """Whether the checkpoint is of that size, and signed by that key."""
+        """Return whether the checkpoint has this size and is signed by this key."""
         try:
             return (
                 open_checkpoint(self.checkpoint, LogPublicKey.from_text(self.key)).size == self.size
@@ -53,40 +53,44 @@ class KnownLog(StrictModel):
 
 
 class KnownLogs(StrictModel):
-    """Logs by the names of their devices."""
+    """Known logs by the names of their devices."""
 
     format: Literal["ugsd-kept/1"] = "ugsd-kept/1"
     named_by: Literal["log", "file"] = "log"
-    """What devices' names are of."""
+    """Whether a device is named by its log or by its file."""
     logs: dict[str, KnownLog] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> KnownLogs:
-        """None where there is no such file. Raises :class:`ReportRejected` for another one."""
+        """Read them from ``path``; there are none if it does not exist.
+
+        Raises :class:`ReportRejected` if the file is not one of known logs, or is damaged.
+        """
         if not path.exists():
             return cls()
         try:
             data = read_bounded(path, _MAX_BYTES, ours=True)
-            kept = read_json(cls, data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
+            known = read_json(cls, data, max_items=_MAX_ITEMS, max_keys=_MAX_LOGS)
         except (ValueError, LogTampered):
-            raise ReportRejected(f"{path}: not what an earlier fleet report kept") from None
+            raise ReportRejected(
+                f"{path} is not a file of known logs from an earlier fleet report: restore it, or "
+                "give a new path"
+            ) from None
         except KeyFileError as error:
             raise ReportRejected(str(error)) from None
-        for name, log in kept.logs.items():
-            if not log.is_sound() or (kept.named_by == "log" and name != log.origin):
-                told = plain_line(name)
+        for name, log in known.logs.items():
+            if not log.is_sound() or (known.named_by == "log" and name != log.origin):
                 raise ReportRejected(
-                    f"{path}: what was kept of {told} is damaged, or is not of the log of that "
-                    "name: restore the file, or delete that entry and believe the log once more"
+                    f"{path}: the entry of {plain_line(name)} is damaged, or belongs to another "
+                    "log: restore the file, or delete the entry to trust the log again"
                 )
-        return kept
+        return known
 
     def updated(self, rows: Iterable[FleetRow]) -> KnownLogs:
-        """Add the logs that an export proved this time, the longest of each; the others stay as
-        they were kept.
+        """Return a copy with the logs that an export proved this time, the longest of each.
 
-        A known name stays its key's. Of a new name that logs of two keys have this time, nothing
-        is kept: which of them came first says nothing of whose the name is.
+        A known name keeps its key. A new name that logs with different keys have this time is not
+        added: their order does not show which of them owns the name.
         """
         proven = [
             row
@@ -106,5 +110,5 @@ class KnownLogs(StrictModel):
         return self.model_copy(update={"logs": logs})
 
     def save(self, path: Path) -> None:
-        """Whole or not at all. Raises :class:`ExportFailed`."""
+        """Write them to ``path`` atomically. Raises :class:`ExportFailed`."""
         write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())

@@ -1,8 +1,8 @@
-"""What attackers got out of what leaves: the figures that reports and explanations quote.
+"""What attackers learn from what is sent: the figures that reports and explanations quote.
 
-They are measured in the lab, ``ugsd-lab attack``, on speakers whom neither the states' training nor
-the attacker knew, and travel with the drafter as ``leakage.json``. They are figures of the weights
-whose hashes they name, and of no others.
+``ugsd-lab attack`` measures them on speakers that were unknown to the attacker and to the training
+of the states. They are stored beside the drafter as ``leakage.json``, and are valid only for the
+weights whose hashes they name.
 """
 
 from __future__ import annotations
@@ -24,64 +24,64 @@ _MAX_ITEMS = 20_000
 
 LEAKAGE_FILE = "leakage.json"
 UNENROLLED = "none"
-"""The habit of a voice that was never heard."""
+"""The value of ``habit`` for an unenrolled speaker."""
 
 _Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 class LeakageFigure(StrictModel):
-    """One attack's figure, of the strongest attacker tried."""
+    """The result of one attack, by the strongest attacker that was tried."""
 
     attack: Literal["speaker", "attribute", "content", "traffic"]
     measure: str
-    """What is guessed and how it is counted."""
+    """What is guessed, and the metric."""
     corpus: str
-    """Whose recordings."""
+    """The corpus of the recordings."""
     seen: str
-    """What the attacker saw: a disclosure, or a shape of traffic."""
+    """What the attacker saw: a disclosure level, or a traffic shape."""
     habit: str
-    """How many earlier clips the habit held; ``none`` of a voice that was never heard, empty where
-    none could matter."""
+    """Number of earlier clips in the speaker profile; ``none`` for an unenrolled speaker, empty if
+    the profile cannot matter."""
     value: _Share
     low: _Share | None
     high: _Share | None
-    """95 % interval over speakers, where there are enough of them."""
+    """95 % interval over speakers, if there are enough of them."""
     chance: _Share
-    """What guessing reaches."""
+    """The value that guessing reaches."""
     control: _Share | None
-    """What the same attackers reach from what never leaves: the positive control."""
+    """The positive control: what the same attackers reach from data that is never sent."""
     attacker: str
     speakers: Annotated[int, Field(ge=0)]
     clips: Annotated[int, Field(ge=0)]
 
     @property
     def is_error_rate(self) -> bool:
-        """Whether less is worse for the speaker."""
+        """Whether a smaller value is worse for the speaker."""
         return self.measure.startswith("EER")
 
     @property
     def advantage(self) -> float:
-        """0 at chance, 1 where the attacker is always right."""
+        """The advantage over guessing: 0 at chance, 1 if the attacker is always right."""
         if self.is_error_rate:
             return 1 - self.value / self.chance
         return (self.value - self.chance) / (1 - self.chance)
 
 
 class Leakage(StrictModel):
-    """``leakage.json``."""
+    """The content of ``leakage.json``."""
 
     format: Annotated[int, exactly(1)]
     command: str
-    """What printed the figures."""
+    """The command that printed the figures."""
     weights: dict[str, str]
-    """SHA-256 of the drafter's graphs, in hex, by file."""
+    """SHA-256 of the drafter's graphs in hex, by file name."""
     leaks: tuple[LeakageFigure, ...]
 
     @classmethod
     def load(cls, folder: Path, weights: Mapping[str, str]) -> Leakage:
-        """The figures that lie beside a drafter with those ``weights``.
+        """Read the figures from ``folder``, of a drafter with these ``weights``.
 
-        Raises :class:`LeakageNotMeasured` where there are none, or they are another drafter's.
+        Raises :class:`LeakageNotMeasured` if there are none, or if they are for other weights.
         """
         path = folder / LEAKAGE_FILE
         try:
@@ -89,13 +89,13 @@ class Leakage(StrictModel):
             found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
             raise LeakageNotMeasured(
-                f"{path}: nobody measured what this drafter's states tell: run `ugsd-lab attack`"
+                f"{path}: the leakage of this drafter was not measured: run `ugsd-lab attack`"
             ) from error
         if found.weights != dict(weights):
-            raise LeakageNotMeasured(f"{path} is of other weights: run `ugsd-lab attack` again")
+            raise LeakageNotMeasured(f"{path} is for other weights: run `ugsd-lab attack` again")
         return found
 
     def of(self, attack: str, seen: Iterable[str]) -> list[LeakageFigure]:
-        """What one attack got from any of ``seen``."""
+        """Return the figures of one attack on any of ``seen``."""
         wanted = set(seen)
         return [leak for leak in self.leaks if leak.attack == attack and leak.seen in wanted]

@@ -1,7 +1,7 @@
-"""A report as Markdown (CommonMark with GitHub's tables), which needs no other software.
+"""Write a report as Markdown: CommonMark with GitHub's tables.
 
-Words that left stand in bold, those that left before for the same place are struck through.
-Everything that a drafter, a user or a verifier named is escaped.
+Words that were sent are bold; words that were later replaced are struck through. All text that a
+drafter, a user or a verifier chose is escaped.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ __all__ = ["fleet_markdown", "report_markdown"]
 
 VECTOR_MARK = "°"
 LEGEND = (
-    f"Words in **bold** left; a {VECTOR_MARK} tells that a vector of numbers about the clip left "
-    "with one; those ~~struck through~~ left too, and another was sent in their place later."
+    f"Words in **bold** were sent; a {VECTOR_MARK} marks one that was sent with a vector of "
+    "numbers about the clip. Words ~~struck through~~ were sent too, and later replaced by others."
 )
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])")
-"""What would be more than text; at the start of a line, also what begins a list or a heading."""
+"""These match what Markdown would not read as text, list and heading markers included."""
 
 
 def report_markdown(report: Report) -> str:
-    """Of one device."""
+    """Return the report of one device as Markdown."""
     failed = report.verification.outcome == "failed"
     parts = [
-        f"# What left of {_plain(report.user or 'one user')}, {period(report)} (UTC)",
+        f"# What was sent for {_plain(report.user or 'one user')}, {period(report)} (UTC)",
         f"**{_plain(verdict(report.verification))}**",
         UNPROVEN_NOTE if failed else "",
         _amounts(report),
@@ -78,17 +78,17 @@ def report_markdown(report: Report) -> str:
                 "tokens",
                 "vectors",
                 "bytes",
-                "that day's vectors",
-                "the lifetime's so far",
+                "guarantee of the day",
+                "lifetime guarantee so far",
             ),
             map(_day, report.days),
         ),
         "## Budget",
         BUDGET_NOTE,
         _table(("cap", "settings", "this device", "used", "remaining"), map(_cap, report.caps)),
-        "## Blocks that stayed here, or left in vain",
+        "## Blocks not sent, or sent but unanswered",
         _table(
-            ("what became of them", "why", "blocks"),
+            ("outcome", "reason", "blocks"),
             ([OUTCOMES[r.outcome], r.reason, number(r.blocks)] for r in report.reasons),
         ),
         "## Keys and handshakes",
@@ -98,11 +98,11 @@ def report_markdown(report: Report) -> str:
         ),
         "## Resets by the owner",
         _table(
-            ("record", "time (UTC)", "begun anew"),
+            ("record", "time (UTC)", "windows"),
             ([number(r.record), time(r.time_s), ", ".join(r.windows)] for r in report.resets),
         ),
         "## What is protected, and what is not",
-        "### What never leaves",
+        "### What is never sent",
         _list(report.never),
         *map(_protection, report.protections),
         "### What is not protected",
@@ -114,10 +114,10 @@ def report_markdown(report: Report) -> str:
 
 
 def fleet_markdown(fleet: FleetReport) -> str:
-    """Of many devices."""
+    """Return the report of many devices as Markdown."""
     failed = [f"{row.device}: {verdict(row.verification)}" for row in fleet.failed]
     parts = [
-        f"# What left of {plural(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
+        f"# What was sent by {plural(len(fleet.devices), 'device')}, {period(fleet)} (UTC)",
         f"**{_plain(fleet_verdict(fleet))}**",
         _list(failed) if failed else "",
         "## Logs",
@@ -133,9 +133,9 @@ def fleet_markdown(fleet: FleetReport) -> str:
                 "blocks",
                 "tokens",
                 "bytes",
-                "the lifetime's vectors",
-                "blocks refused",
-                "caps met",
+                "lifetime guarantee",
+                "unverified blocks",
+                "caps reached",
                 "resets",
             ),
             (_reported(row) for row in fleet.devices if row.is_reported),
@@ -169,19 +169,20 @@ def _reported(row: FleetRow) -> list[str]:
 def _amounts(report: Report) -> str:
     total = report.total
     return (
-        f"{plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')} left this device, in "
-        f"them {plural(total.blocks, 'block')}: {plural(total.tokens, 'token')}, and vectors of "
-        f"numbers: "
-        f"{vectors(total)}. Of all that ever left: {_plain(bound(report.lifetime))}. "
+        f"This device sent {plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')}. "
+        f"They contain {plural(total.blocks, 'block')} with {plural(total.tokens, 'token')}, and "
+        f"vectors of numbers: {vectors(total)}. "
+        f"Lifetime guarantee: {_plain(bound(report.lifetime))}. "
         f"{outside_period(report)}"
     ).strip()
 
 
 def _captions(report: Report) -> tuple[str, ...]:
     if report.content == "left out":
-        return ("Left out: what left, in words, is for its owner.",)
+        return ("Left out: only the owner may read the words that were sent.",)
     head = (
-        "time (UTC)", "records", "what left", "discloses", "tokens", "vectors", "bytes", "guarantee"
+        "time (UTC)", "records", "what was sent", "disclosure", "tokens", "vectors", "bytes",
+        "guarantee",
     )  # fmt: skip
     table = _table(head, map(_caption, report.captions))
     return (LEGEND, table) if report.captions else (table,)
@@ -219,16 +220,16 @@ def _cap(cap: CapRow) -> list[str]:
 
 def _handshakes(row: HandshakeRow) -> list[str]:
     first, last = time(row.first_s), time(row.last_s)
-    who = row.verifier or "not known: erased, sealed or damaged"
-    return [who, number(row.handshakes), first, last, number(row.bytes)]
+    key = row.verifier or "unknown: the record is erased, sealed or damaged"
+    return [key, number(row.handshakes), first, last, number(row.bytes)]
 
 
 def _protection(way: Protection) -> str:
     parts = [f"### {_plain(way.title)}"]
     for title, lines in (
-        ("What leaves, when the device is unsure:", way.leaves),
-        ("What noise guarantees of the vectors:", way.bound),
-        ("What attackers got from it in the lab:", way.learnt),
+        ("What is sent when the device is unsure:", way.leaves),
+        ("What the noise guarantees for the vectors:", way.bound),
+        ("What attackers learnt from it in the lab:", way.learnt),
     ):
         if lines:
             parts += [title, _list(lines)]
@@ -257,7 +258,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:
 
 
 class Cell(str):
-    """Markdown already."""
+    """Text that is Markdown already and is not escaped again."""
 
     __slots__ = ()
 
@@ -274,12 +275,12 @@ def _proof(report: Report) -> str:
     found = report.verification
     lines = report.checkpoint.splitlines()
     note = "\n".join(f"    {plain_line(line)}" for line in lines)
-    told = (
+    summary = (
         f"{number(found.size)} records under {number(found.checkpoints)} signed checkpoints, "
-        f"{number(found.erased)} erased by the owner, {number(found.unread)} left sealed; "
+        f"{number(found.erased)} erased by the owner, {number(found.unread)} still sealed; "
         f"the log's key is {_plain(report.log or 'none yet')}."
     )
-    return f"{told} Its latest checkpoint:\n\n{note}" if note else told
+    return f"{summary} Its latest checkpoint:\n\n{note}" if note else summary
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a report of one device says. Its JSON form follows docs/report.schema.json."""
+"""The report of one device. Its JSON form follows docs/report.schema.json."""
 
 from __future__ import annotations
 
@@ -38,230 +38,239 @@ __all__ = [
 _CAP = r"^(blocks|tokens|frames|bytes|epsilon)_per_(caption|hour|day|lifetime)$"
 _Cap = Annotated[str, Field(pattern=_CAP)]
 _OUTCOMES = frozenset({"verified", "failed", "empty", "missing"})
-_OTHERS_FAULT = "the log does not verify; the device itself tells where"
+_OTHERS_FAULT = "the log does not verify; the device's own report shows where"
 
 
 class DayRow(Part):
-    """One day, UTC, by the device's clock."""
+    """Amounts of one day, UTC, by the device's clock."""
 
     day: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-    """Its date."""
+    """The date."""
     amounts: Counted
-    """What left on it."""
+    """What was sent on this day."""
     captions: Count
-    """That anything left of on it."""
+    """Number of captions for which something was sent on this day."""
     epsilon: Guarantee | None
-    """Of the day's vectors; null where none left."""
+    """Guarantee for the vectors of this day; null if none were sent."""
     lifetime: Guarantee | None
-    """Of all vectors since the last reset of the lifetime, at the day's end."""
+    """Guarantee at the end of the day for all vectors since the last reset of the lifetime."""
 
 
 class CapRow(Part):
-    """One cap, now. Null in place of a limit is no limit."""
+    """One cap as it is now. A limit of null means no limit."""
 
     cap: _Cap
-    """Its name in the settings; epsilon's is at the settings' delta."""
+    """Its name in the settings. Epsilon is at the delta of the settings."""
     configured: float | None
-    """By the settings that the report was made with."""
+    """The limit in the settings that the report was made with."""
     on_device: float | None
-    """As the owner set it on the device; the smaller of both is in force."""
+    """The limit that the owner set on the device; the smaller of both applies."""
     used: float | None
-    """Null of a caption's, which begin anew with each, and where vectors left without noise."""
+    """How much of it was used. Null for a cap per caption, which applies to each caption
+    separately, and for epsilon if vectors were sent without noise."""
     left: float | None
-    """What still fits; null of a caption's."""
+    """How much remains; null for a cap per caption."""
     is_met: bool
-    """Whether nothing more fits."""
+    """Whether nothing remains."""
 
 
 class Sent(Part):
-    """A token as it left."""
+    """A token as it was sent."""
 
     token: Count
     """Its id."""
     text: str
-    """As the vocabulary has it, with its leading space; empty of the end marker, and without a
+    """Its text in the vocabulary, with its leading space. Empty for the end marker, and without a
     vocabulary."""
     disclosure: Disclosure
-    """Of the block that it left in."""
+    """Disclosure level of the block that it was sent in."""
     has_state: bool
-    """Whether a vector of this very position left with it."""
+    """Whether a vector for this position was sent with it."""
 
 
 class Word(Sent):
-    """The token that left last for its position."""
+    """The last token that was sent for its position."""
 
     kind: Literal["word"] = "word"
-    """Tells it from a gap."""
+    """Distinguishes it from a gap."""
     position: Count
-    """In the caption, from 0."""
+    """Its position in the caption, from 0."""
     replaced: Several[Sent] = ()
-    """Other tokens that left for this position before, oldest first."""
+    """Other tokens that were sent for this position earlier, oldest first."""
 
 
 class Gap(Part):
-    """Tokens between those that left, or after them."""
+    """Tokens between those that were sent, or after them."""
 
     kind: Literal["gap"] = "gap"
-    """Tells it from a word."""
+    """Distinguishes it from a word."""
     tokens: Count
-    """How many."""
+    """Number of tokens."""
     origin: Literal["kept", "verifier", "unknown"]
-    """`kept` on this device, or written by the `verifier`, which held them already; `unknown` where
-    frames of the caption cannot be read: they may have left."""
+    """`kept` on this device, or written by the `verifier`, which knew them already. `unknown` if
+    some frames of the caption cannot be read: the tokens may have been sent."""
 
 
 class CaptionRow(Part):
-    """A caption that anything left of."""
+    """A caption for which something was sent."""
 
     caption: Annotated[str, Field(pattern="^[0-9a-f]*$")]
     """Its id in the log, hex."""
     time_s: Time
-    """When its first frame left, Unix time in seconds by the device's clock."""
+    """When its first frame was sent, Unix time in seconds by the device's clock."""
     to_the_hour: bool
-    """Whether that is known to the hour only, for want of the record."""
+    """Whether that time is known only to the hour, because the record cannot be read."""
     content: Several[Annotated[Word | Gap, Field(discriminator="kind")]]
-    """In the order of the caption."""
+    """The words that were sent, and the gaps between them, in the order of the caption."""
     records: Several[Count]
-    """Indices in the log."""
+    """Indices of its records in the log."""
     disclosures: Several[Disclosure]
-    """By which its blocks left."""
+    """Disclosure levels of its blocks."""
     amounts: Counted
-    """What left of it."""
+    """What was sent for it."""
     epsilon: Guarantee | None
-    """Of its vectors; null where none left."""
+    """Guarantee for its vectors; null if none were sent."""
     verifiers: Several[str]
-    """Fingerprints of the keys that it was sealed for."""
+    """Fingerprints of the keys for which its frames were sealed."""
     erased: Count
-    """Frames whose record the owner erased."""
+    """Number of frames whose record the owner erased."""
     unread: Count
-    """Frames whose record is sealed to a key that was not given, or damaged."""
+    """Number of frames whose record is damaged, or sealed to a key that was not given."""
 
 
 class HandshakeRow(Part):
-    """First flights for one key."""
+    """Handshakes for one verifier key."""
 
     verifier: str
-    """The key's fingerprint; empty where the records cannot be read."""
+    """The key's fingerprint; empty if the records cannot be read."""
     handshakes: Count
-    """How many."""
+    """Number of handshakes."""
     first_s: Time
-    """Unix time in seconds by the device's clock; to the hour where the record cannot be read."""
+    """The first one, Unix time in seconds by the device's clock; only to the hour if its record
+    cannot be read."""
     last_s: Time
-    """As the first."""
+    """The last one, in the same form."""
     bytes: Count
-    """Of all of them."""
+    """Bytes of all of them."""
 
 
 class ResetRow(Part):
-    """The owner had windows of the budget begin anew."""
+    """A reset of budget windows by the owner."""
 
     record: Count
-    """Its index in the log."""
+    """Index of its record in the log."""
     time_s: Time
-    """Unix time in seconds by the device's clock."""
+    """When, in Unix time in seconds by the device's clock."""
     windows: Several[Resettable]
-    """Which."""
+    """The windows that were reset."""
 
 
 class ReasonRow(Part):
-    """Why blocks stayed here or were sent but unanswered, as the device noted outside the log."""
+    """Why blocks were not sent, or sent but not answered, as the device noted outside the log."""
 
     outcome: Literal["kept", "withheld", "alone", "unanswered"]
-    """`kept` by the policy, `withheld` by a cap or a fault, `alone` after such a block,
-    `unanswered` though it left."""
+    """`kept` by the policy; `withheld`, that is blocked by a cap or a fault; `alone`, that is not
+    tried after a blocked or unanswered block; or sent but `unanswered`."""
     reason: str
-    """A cap's name where one refused, else the code in words, or an application's own words."""
+    """Name of the cap that blocked it, else the code in words, or an application's own words."""
     code: ReasonCode = ReasonCode.OTHER
-    """What decided; `other` in reports and notes of earlier releases, which have words alone."""
+    """The code of the reason; `other` for notes of earlier releases, which have only words."""
     is_cap: bool
-    """Whether it is a cap's name."""
+    """Whether `reason` is the name of a cap."""
     blocks: Count
-    """How many."""
+    """Number of blocks."""
 
 
 class Protection(Part):
-    """What is and what is not protected, in plain sentences, of one way in which blocks leave."""
+    """What is protected and what is not, in plain sentences, for one way of sending blocks."""
 
     title: str = ""
-    """Which way: one in which blocks of the period left, or that of the settings."""
+    """Which way: one in which blocks were sent in the period, or that of the settings."""
     leaves: Several[str] = ()
-    """What leaves; empty of a way in which blocks left, which the captions show."""
+    """What is sent; empty for a way that was used in the period, which the captions show."""
     bound: Several[str] = ()
-    """What noise guarantees, or that nothing does."""
+    """What the noise guarantees, or that there is no guarantee."""
     learnt: Several[str] = ()
-    """What attackers got in the lab, or that nobody measured it."""
+    """What attackers learnt in the lab, or that it was not measured."""
     source: str = ""
-    """Of those figures."""
+    """Source of those figures."""
 
 
 class Report(Part):
-    """What left of one user of one device, from `since_s` until before `until_s`."""
+    """What was sent for one user of one device, from `since_s` until before `until_s`."""
 
     format: Literal["ugsd-report/1"] = "ugsd-report/1"
-    """Of this file."""
+    """Format of this file."""
     made_s: Time
     """When it was made, Unix time in seconds by the device's clock."""
     since_s: Time
-    """Its first second, Unix time."""
+    """First second of the period, Unix time."""
     until_s: Time
-    """The second after its last."""
+    """First second after the period, Unix time."""
     content: Literal["told", "left out"] = "told"
-    """`left out` of a report for others: no words, captions, user, vocabulary or protections."""
+    """`left out` in a report for others, which has no words, captions, user, vocabulary or
+    protections; `told` if it has them."""
     user: str
-    """Empty in a report without content."""
+    """The user's name; empty in a report without content."""
     subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
-    """Stands for the user in every report of this log, and names them to nobody; empty before there
-    is a log."""
+    """A pseudonym of the user, the same in every report of this log; empty before there is a
+    log."""
     log: str
-    """The log's public key, as a note's verifier key; empty before there is one."""
+    """The log's public key, in the format of a note's verifier key; empty before there is a log."""
     checkpoint: str
-    """The latest signed one; keep it: a later log must extend it."""
+    """The latest signed checkpoint. Keep it: a later log must extend it."""
     vocabulary: str
-    """Whose words the tokens are told in."""
+    """The drafter whose vocabulary turns tokens into words."""
     verification: Verification
-    """Of the whole log."""
+    """Result of verifying the whole log."""
     faults: Several[str] = ()
-    """What beside the log could not be read: caps that were set on the device, and its notes."""
+    """What could not be read apart from the log: caps set on the device, and its notes."""
     total: Counted
-    """What left in the period."""
+    """What was sent in the period."""
     earlier: Count
-    """Frames of this user before the period, which is told nothing of."""
+    """Frames of this user before the period; the report does not describe them."""
     later: Count
-    """Frames after it, say while the device's clock ran ahead."""
+    """Frames after the period, for example while the device's clock was ahead."""
     lifetime: Guarantee | None
-    """Of all vectors that left since the last reset of the lifetime; null where none left."""
+    """Guarantee for all vectors since the last reset of the lifetime; null if none were sent."""
     days: Several[DayRow]
-    """Those on which anything left."""
+    """The days on which something was sent."""
     caps: Several[CapRow]
-    """Those that are set, in the order in which they are checked."""
+    """The caps that are set, in the order in which they are checked."""
     captions: Several[CaptionRow]
-    """Of which anything left, by their first frame; those whose first frame left in the period."""
+    """The captions whose first frame was sent in the period, in the order of those frames."""
     handshakes: Several[HandshakeRow]
-    """By key."""
+    """Handshakes by verifier key."""
     resets: Several[ResetRow]
-    """In the period."""
+    """Resets by the owner in the period."""
     reasons: Several[ReasonRow]
-    """Most often first."""
+    """Reasons of blocks that were not sent or not answered, the most frequent first."""
     never: Several[str]
-    """What never leaves."""
+    """What is never sent."""
     protections: Several[Protection]
-    """Of each way in which blocks of the period left, and last that of the settings."""
+    """One for each way in which blocks were sent in the period, then that of the settings."""
     unprotected: Several[str]
     """What is not protected."""
 
     def redacted(self) -> Report:
-        """The same for others' eyes: amounts, times, caps and verdict. No words, user, path, host,
-        settings or anything else in free text but what this software always says."""
+        """Return a copy to share with others: amounts, times, caps and verdict.
+
+        It has no words, user, path, host or settings, and no free text except the fixed texts of
+        this software.
+        """
         found = self.verification
         if found.outcome == "failed" and found.index is None:
-            found = found.model_copy(update={"message": _OTHERS_FAULT})  # the words name a user
+            found = found.model_copy(update={"message": _OTHERS_FAULT})  # the message names a user
         hidden = {"user": "", "captions": (), "vocabulary": "", "protections": (), "faults": ()}
-        told = {"content": "left out", "verification": found}
-        return self.model_copy(update=hidden | told | {"reasons": self._shared_reasons()})
+        shared = {"content": "left out", "verification": found, "reasons": self._shared_reasons()}
+        return self.model_copy(update=hidden | shared)
 
     def _shared_reasons(self) -> tuple[ReasonRow, ...]:
-        """Words of codes and names of caps, which say nothing of anybody; policies and transports
-        of an application's own say what they like."""
+        """Return the reasons as labels of codes and names of caps.
+
+        Words of an application's own policy or transport may contain anything, so they are
+        replaced by a label.
+        """
         shared: dict[tuple[str, str], ReasonRow] = {}
         for row in self.reasons:
             is_cap = row.is_cap and row.reason in CAPS
@@ -281,7 +290,7 @@ class Report(Part):
     @model_validator(mode="after")
     def _check_period(self) -> Self:
         if self.since_s >= self.until_s:
-            raise ValueError("a report begins before it ends")
+            raise ValueError("since_s must be before until_s")
         if self.verification.outcome not in _OUTCOMES:
-            raise ValueError("that outcome is of pages of many devices only")
+            raise ValueError("only a report of many devices can have that outcome")
         return self

@@ -1,4 +1,4 @@
-"""What reports of one and of many devices have in common."""
+"""Models that reports of one and of many devices share."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ __all__ = [
 
 MAX_COUNT = 2**63 - 1
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-"""What one device counts."""
+"""A count of one device."""
 Sum = Annotated[int, Field(ge=0, lt=2**96)]
-"""What up to 2^33 devices count together, though each says the most that a count can be."""
+"""A sum over devices: 2^33 of them fit, even if each has the largest possible count."""
 Time = Annotated[int, Field(ge=0, le=253_402_300_800)]
-"""Up to the first second of the year 10,000."""
+"""Unix time in seconds, up to the start of the year 10,000."""
 
 _Item = TypeVar("_Item")
 Several = Annotated[tuple[_Item, ...], FailFast()]
-"""Several items. Reading them stops at the first one that is wrong."""
+"""A tuple of items. Validation stops at the first invalid one."""
 
 
 class Part(BaseModel):
-    """Closed and frozen; what is written under a field describes it in the schema."""
+    """Base of the models: closed and frozen. Attribute docstrings become schema descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Amounts(Part):
-    """What left, in numbers."""
+    """Amounts that were sent."""
 
     frames: Sum = 0
-    """Sealed frames and first flights."""
+    """Number of sealed frames and handshake messages."""
     blocks: Sum = 0
-    """Frames that carried a block of tokens."""
+    """Number of frames with a block of tokens."""
     tokens: Sum = 0
-    """Token positions that frames newly disclosed."""
+    """Number of token positions that frames disclosed for the first time."""
     states: Sum = 0
-    """Vectors of numbers about the clip, as far as records can be read."""
+    """Number of vectors of numbers about the clip, in the records that can be read."""
     hidden: Sum = 0
-    """Frames that carried vectors, how many is not known: their records are erased or sealed."""
+    """Number of frames with an unknown number of vectors: their records are erased or sealed."""
     bytes: Sum = 0
-    """Of frames, padding and covers included."""
+    """Size of all frames, including padding and cover frames."""
 
     @classmethod
     def total(cls, parts: Iterable[Amounts]) -> Amounts:
-        """All together."""
+        """Return the sum of ``parts``."""
         sums = dict.fromkeys(cls.model_fields, 0)
         for part in parts:
             for name in sums:
@@ -66,32 +66,32 @@ class Amounts(Part):
 
 def _check_counts(amounts: Amounts) -> Amounts:
     if max(dict(amounts).values()) > MAX_COUNT:
-        raise ValueError(f"a device counts to {MAX_COUNT} at most")
+        raise ValueError(f"a count of one device is at most {MAX_COUNT}")
     return amounts
 
 
 Counted = Annotated[Amounts, AfterValidator(_check_counts)]
-"""What one device says that it counted, which is added to what others say."""
+"""Amounts of one device."""
 
 
 class Verification(Part):
-    """Whether the whole log stands, all users' and all times' records."""
+    """Result of verifying a whole log: the records of all users and all times."""
 
     outcome: Literal["verified", "failed", "empty", "missing", "unverified", "disputed"]
-    """`empty` where nothing has left yet, `missing` where a log that is known did not come. On a
-    page of many devices, a report without an export is `unverified`, and `disputed` where an export
-    or another report contradicts it."""
+    """`empty` if nothing has been sent yet, `missing` if a known log was not given. In a report of
+    many devices, a report without an export is `unverified`, and `disputed` if an export or another
+    report contradicts it."""
     message: str
-    """What was found, in words."""
+    """The finding in words."""
     index: Count | None = None
-    """Of a failure, the record at fault, if one is."""
+    """Index of the record at fault, if a failure is at one record."""
     size: Count = 0
-    """Records that were verified."""
+    """Number of records that were verified."""
     root: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """Of the Merkle tree over them, hex."""
+    """Root hash of the Merkle tree over them, hex."""
     checkpoints: Count = 0
-    """Signed ones that were matched."""
+    """Number of signed checkpoints that match the log."""
     erased: Count = 0
-    """Records whose body the owner erased: they count, what left is not told."""
+    """Number of records whose body the owner erased: they count, but their content is unknown."""
     unread: Count = 0
-    """Records that were sealed, and no owner's key was given to read them."""
+    """Number of records that stayed sealed, because the owner's key was not given."""

@@ -1,4 +1,4 @@
-"""Reports as JSON: reading them, and the schema that is published."""
+"""Read reports from JSON, and write the JSON Schema that is published."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import Field, TypeAdapter
 
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import KeyFileError, ReportRejected
+from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.reports.fleet_model import FleetReport
 from ugsd_privacy.reports.model import Report
-from ugsd_privacy.tlog.log_keys import LogPublicKey
 
 __all__ = ["MAX_REPORT_BYTES", "AnyReport", "read_report", "report_schema"]
 
 MAX_REPORT_BYTES = 64 * 2**20
-"""A year of captions with their words, at 3 kB each, of 50 a day."""
+"""Enough for a year of 50 captions a day, at 3 kB each with their words."""
 _MAX_ITEMS = 4_000_000
-"""Words of a report of that size."""
+"""Enough for the words of a report of that size."""
 
 AnyReport = Annotated[Report | FleetReport, Field(discriminator="format")]
 
@@ -28,24 +28,24 @@ def read_report(data: bytes) -> Report:
     try:
         report = read_json(Report, data, max_items=_MAX_ITEMS)
     except ValueError as error:
-        raise ReportRejected(f"no report of this release: {error}") from None
+        raise ReportRejected(f"not a report that this release can read: {error}") from None
     if report.log:
         _require_own_name(report.log)
     return report
 
 
 def _require_own_name(log: str) -> None:
-    """A report's log is named by its key; the name alone could be another device's."""
+    """Check that the log's name is derived from its key, so that it names no other device's log."""
     try:
         own = LogPublicKey.from_text(log).to_text()
     except KeyFileError as error:
         raise ReportRejected(f"the report's log: {error}") from None
     if own != log:
-        raise ReportRejected("the report's log: its key is not as keys are written")
+        raise ReportRejected("the report's log: its key is not in canonical form")
 
 
 def report_schema() -> str:
-    """The JSON Schema (2020-12) of both kinds of report, as docs/report.schema.json has it."""
+    """Return the JSON Schema (2020-12) of both kinds of report: docs/report.schema.json."""
     schema: dict[str, Any] = TypeAdapter[Any](AnyReport).json_schema(mode="serialization")
     named = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -56,7 +56,7 @@ def report_schema() -> str:
 
 
 def _without_discriminators(schema: Any) -> Any:
-    """OpenAPI's word, which JSON Schema has not; the kinds are told apart by constants."""
+    """Remove the keyword of OpenAPI, which JSON Schema lacks. Constants distinguish the kinds."""
     if isinstance(schema, dict):
         return {
             key: _without_discriminators(value)

@@ -1,6 +1,7 @@
-"""A drawing as inline SVG for a page: boxes, lines and text in the page's colours.
+"""Draw boxes, lines and text as inline SVG in the colours of a page.
 
-The page's policy forbids styles, so every look is an attribute. The same calls give the same bytes.
+The page's Content-Security-Policy forbids inline styles, so all formatting is in attributes. The
+same calls give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ Point = tuple[float, float]
 
 
 class Drawing:
-    """Collects shapes on a canvas of ``width`` by ``height`` units; y grows downwards.
+    """A canvas of ``width`` by ``height`` units; y grows downwards.
 
-    ``name`` is unique on the page and begins every id. ``title`` and ``description`` are what a
-    screen reader reads out.
+    ``name`` must be unique on the page, because every id begins with it. A screen reader reads
+    ``title`` and ``description``.
     """
 
     def __init__(
@@ -66,15 +67,15 @@ class Drawing:
     def text(
         self, at: Point, text: str, anchor: str, colour: str = "ink", *, is_upright: bool = False
     ) -> None:
-        """Write ``text``; its baseline passes ``at``, its ``anchor`` (start, middle, end) too."""
+        """Write ``text`` with its ``anchor`` (start, middle or end) on its baseline at ``at``."""
         place = {"x": _text(at[0]), "y": _text(at[1])}
         if is_upright:
             place = {"transform": f"translate({_text(at[0])} {_text(at[1])}) rotate(-90)"}
-        look = {"font-size": str(FONT_SIZE), "text-anchor": anchor, "fill": f"var(--{colour})"}
-        ET.SubElement(self._root, "text", place | look).text = text
+        style = {"font-size": str(FONT_SIZE), "text-anchor": anchor, "fill": f"var(--{colour})"}
+        ET.SubElement(self._root, "text", place | style).text = text
 
     def svg(self) -> str:
-        """The drawing as an ``svg`` element."""
+        """Return the drawing as an ``svg`` element."""
         return ET.tostring(self._root, encoding="unicode")
 
     def _box(self, left: float, top: float, right: float, bottom: float, fill: str) -> None:
@@ -85,8 +86,8 @@ class Drawing:
 
     def _path(self, points: Sequence[Point], **attributes: str) -> None:
         steps = " L ".join(f"{_text(x)} {_text(y)}" for x, y in points)
-        looks = {key.replace("_", "-"): value for key, value in attributes.items()}
-        ET.SubElement(self._root, "path", {"d": f"M {steps}"} | looks)
+        names = {key.replace("_", "-"): value for key, value in attributes.items()}
+        ET.SubElement(self._root, "path", {"d": f"M {steps}"} | names)
 
 
 def _text(number: float) -> str:

@@ -1,4 +1,4 @@
-"""How times, amounts and guarantees read in a report, whatever it is written in."""
+"""Format times, amounts and guarantees for a report, in HTML and in Markdown alike."""
 
 from __future__ import annotations
 
@@ -40,68 +40,65 @@ __all__ = [
 ]
 
 OUTCOMES: Mapping[str, str] = {
-    "kept": "kept here by the policy",
-    "withheld": "wanted, and withheld",
-    "alone": "not judged, after such a block",
-    "unanswered": "left, and no answer was used",
+    "kept": "kept on the device by the policy",
+    "withheld": "blocked",
+    "alone": "not tried, after a blocked or unanswered block",
+    "unanswered": "sent but unanswered",
 }
-"""Of blocks."""
+"""A block's outcome in words."""
 VERDICTS: Mapping[str, str] = {
     "verified": "The log verifies",
     "failed": "The log does NOT verify",
-    "empty": "Nothing has left",
-    "missing": "The log did not come",
+    "empty": "Nothing has been sent",
+    "missing": "The log is missing",
     "unverified": "Reported by the device, not verified",
     "disputed": "The report is contradicted",
 }
 SELF_REPORTED_NOTE = (
-    "What a log counts is proven where it was verified here, from its export. Amounts, caps and "
-    "reasons are what each device says of itself, which whoever owns it could have made up."
+    "The counts of a log are proven if the log was verified here, from its export. Amounts, caps "
+    "and reasons are reported by each device; the owner of the device could have made them up."
 )
-
-
 BUDGET_NOTE = (
-    "As the settings of this report and the owner have it now; an app that was given other "
-    "settings kept to those."
+    "The caps are those of this report's settings and of the owner, as they are now. An app with "
+    "other settings applied its own."
 )
-UNPROVEN_NOTE = "What follows is what the damaged log says; nothing proves it."
-
+UNPROVEN_NOTE = "Everything below comes from the damaged log and is not proven."
 
 _LAST_S = 253_402_300_799
-"""Of the last year that has a date."""
+"""The last second that ``datetime`` can show, in the year 9999."""
 _LARGE = 1e15
 
 
-def plural(count: int, what: str) -> str:
-    """So many of something."""
-    return f"{number(count)} {what}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str) -> str:
+    """Return ``count`` with ``noun``, in the plural unless there is one."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def num_refused(reasons: Sequence[ReasonRow]) -> int:
-    """Blocks that the policy would have sent, and that stayed, or were sent but unanswered."""
+    """Count the blocks that the policy chose to send, and that were not sent or not answered."""
     return sum(reason.blocks for reason in reasons if reason.outcome != "kept")
 
 
 def date(time_s: int) -> str:
-    """UTC."""
+    """Format a Unix time as a date in UTC."""
     return datetime.fromtimestamp(min(time_s, _LAST_S), UTC).strftime("%Y-%m-%d")
 
 
 def time(time_s: int, *, to_the_hour: bool = False) -> str:
-    """UTC, to the second; or to the hour, where that is all that is known."""
+    """Format a Unix time in UTC, to the second, or only to the hour."""
     form = "%Y-%m-%d %H:..:.." if to_the_hour else "%Y-%m-%d %H:%M:%S"
     return datetime.fromtimestamp(min(time_s, _LAST_S), UTC).strftime(form)
 
 
 def period(report: Report | FleetReport | FleetRow) -> str:
-    """From its first to its last day."""
+    """Format the first and the last day that a report covers."""
     if not report.until_s:
-        return "at no time that is known"
+        return "an unknown period"
     return f"{date(report.since_s)} to {date(report.until_s - 1)}"
 
 
 def number(value: float | None) -> str:
-    """An amount or a limit; ``None`` is none."""
+    """Format an amount or a limit; ``None`` means that there is none."""
     if value is None:
         return "none"
     if value >= _LARGE:
@@ -110,36 +107,36 @@ def number(value: float | None) -> str:
 
 
 def vectors(amounts: Amounts) -> str:
-    """How many left, as far as it is known."""
+    """Format how many vectors were sent; a lower bound if some records cannot be read."""
     if not amounts.hidden:
         return number(amounts.states)
     return f"at least {number(amounts.states + amounts.hidden)}"
 
 
 def unreported(row: CaptionRow) -> str:
-    """Why a caption's words are not all there, or there are none."""
-    why = [
-        f"{plural(count, 'frame')} {what}"
-        for count, what in ((row.erased, "erased by the owner"), (row.unread, "sealed or damaged"))
+    """Explain why some or all words of a caption are missing; empty if none are."""
+    causes = [
+        f"{plural(count, 'frame')} {cause}"
+        for count, cause in ((row.erased, "erased by the owner"), (row.unread, "sealed or damaged"))
         if count
     ]
-    if why:
-        return ", ".join(why)
-    return "" if row.content else "a cover, which carries nothing"
+    if causes:
+        return ", ".join(causes)
+    return "" if row.content else "a cover frame, without content"
 
 
 def gap(part: Gap) -> str:
-    """What stands in place of tokens that did not leave."""
-    whose = {
-        "kept": "stayed here",
-        "verifier": "of the verifier's own",
-        "unknown": "that left and cannot be read, or are the verifier's own",
+    """Describe the tokens that are not shown between those that were sent."""
+    origin = {
+        "kept": "kept on the device",
+        "verifier": "written by the verifier",
+        "unknown": "sent but unreadable, or written by the verifier",
     }[part.origin]
-    return f"… {plural(part.tokens, 'token')} {whose} …"
+    return f"… {plural(part.tokens, 'token')} {origin} …"
 
 
 def indices(records: Sequence[int]) -> str:
-    """Of records in the log, ascending: ``3-5, 9``."""
+    """Format ascending record indices as ranges: ``3-5, 9``."""
     runs: list[list[int]] = []
     for index in records:
         if runs and index == runs[-1][-1] + 1:
@@ -150,46 +147,47 @@ def indices(records: Sequence[int]) -> str:
 
 
 def outside_period(report: Report) -> str:
-    """What left of the user at other times, which the report tells nothing of."""
-    told = [
+    """State how many frames were sent outside the period of the report; empty if none were."""
+    counts = [
         f"{plural(count, 'frame')} {when}"
         for count, when in ((report.earlier, "before"), (report.later, "after"))
         if count
     ]
-    return f"Not told of here: {' and '.join(told)} this time." if told else ""
+    return f"Not included here: {' and '.join(counts)} this period." if counts else ""
 
 
 def used_text(cap: CapRow) -> str:
-    """What was used of a cap; epsilon, which is a claim, is rounded up."""
+    """Format what was used of a cap. Epsilon is rounded up, so that it is never understated."""
     if cap.cap.endswith("_caption"):
-        return "each"
+        return "per caption"
     if cap.used is None:
         return "unbounded"
     return _epsilon(cap.used, math.ceil) if cap.cap.startswith("epsilon") else number(cap.used)
 
 
 def remaining_text(cap: CapRow) -> str:
-    """What is left of a cap; epsilon is rounded down."""
+    """Format what remains of a cap. Epsilon is rounded down."""
     if cap.left is None:
-        return "each"
+        return "per caption"
     if cap.is_met:
-        return "0: met"
+        return "0 (reached)"
     return _epsilon(cap.left, math.floor) if cap.cap.startswith("epsilon") else number(cap.left)
 
 
 def bound(guarantee: Guarantee | None) -> str:
-    """A guarantee in half a line; where no vector left, none is needed."""
+    """Format a guarantee; ``None`` means that no vector was sent."""
     return "no vectors" if guarantee is None else guarantee.text()
 
 
 def fleet_verdict(fleet: FleetReport) -> str:
-    """Of all logs, in one line."""
+    """Summarise the verdicts on all logs in one line."""
     count = Counter[str](row.verification.outcome for row in fleet.devices)
     total = len(fleet.devices)
     failed = "does NOT verify" if count["failed"] == 1 else "do NOT verify"
+    missing = "is missing" if count["missing"] == 1 else "are missing"
     wrong = [
-        f"{count[outcome]} of {plural(total, 'log')} {what}"
-        for outcome, what in (("failed", failed), ("missing", "did not come"))
+        f"{count[outcome]} of {plural(total, 'log')} {predicate}"
+        for outcome, predicate in (("failed", failed), ("missing", missing))
         if count[outcome]
     ]
     if count["disputed"]:
@@ -201,26 +199,24 @@ def fleet_verdict(fleet: FleetReport) -> str:
         return "; ".join(wrong)
     if count["unverified"]:
         return (
-            f"Nothing is known to be wrong; {count['unverified']} of {plural(total, 'log')} "
-            "reported by the device, not verified"
+            f"No fault was found; {count['unverified']} of {plural(total, 'log')} reported by the "
+            "device, not verified"
         )
-    return "Every log verifies" if count["verified"] else "Nothing has left"
+    return "Every log verifies" if count["verified"] else "Nothing has been sent"
 
 
 def witness_of(row: FleetRow) -> str:
-    """By whom a log was verified, and since when it is known."""
-    if row.verification.outcome == "missing":
-        return "nobody"
-    if row.verification.outcome in {"unverified", "disputed"}:
+    """State where a log was verified, and how many of its records were known before."""
+    if row.verification.outcome in {"missing", "unverified", "disputed"}:
         return "not verified"
-    by = "here, from its export" if row.verified_by == "reader" else "by itself"
+    by = "here, from its export" if row.verified_by == "reader" else "by the device"
     if row.earlier is None:
         return by
-    return f"{by}; known before with {number(row.earlier)} records"
+    return f"{by}; {plural(row.earlier, 'record')} known before"
 
 
 def verdict(found: Verification) -> str:
-    """In one sentence, with the place of a failure."""
+    """Return the verdict in one sentence, with the record at fault."""
     where = "" if found.index is None else f" at record {found.index}"
     return f"{VERDICTS[found.outcome]}{where}: {found.message}"
 

@@ -1,1 +1,1 @@
-"""A transparency log as C2SP and RFC 9162 define it; it knows nothing of captions or budgets."""
+"""A transparency log as defined by C2SP and RFC 9162, independent of what is logged."""

@@ -1,8 +1,8 @@
 """The Merkle tree of RFC 6962 §2.1 and RFC 9162 §2.1, as pure functions.
 
 Hashes are SHA-256, 32 bytes. ``node(level, position)`` reads the hash of the full subtree over
-the leaves ``[position << level, (position + 1) << level)``; with those stored, roots and proofs
-cost O(log n) reads. A *frontier* (compact range) lists the full subtrees of a tree, largest first:
+the leaves ``[position << level, (position + 1) << level)``; with these stored, roots and proofs
+need O(log n) reads. A *frontier* (compact range) lists the full subtrees of a tree, largest first:
 one per set bit of its size.
 """
 
@@ -36,11 +36,11 @@ NodeReader = Callable[[int, int], bytes]
 _LEAF_PREFIX, _NODE_PREFIX = b"\x00", b"\x01"
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
-"""Root of the tree without leaves."""
+"""Root of the empty tree."""
 
 
 class Node(NamedTuple):
-    """A full subtree: ``2**level`` leaves from ``position << level`` on."""
+    """A full subtree over ``2**level`` leaves, starting at leaf ``position << level``."""
 
     level: int
     position: int
@@ -48,17 +48,17 @@ class Node(NamedTuple):
 
 
 def leaf_hash(leaf: bytes) -> bytes:
-    """``SHA-256(0x00 || leaf)``."""
+    """Return ``SHA-256(0x00 || leaf)``."""
     return hashlib.sha256(_LEAF_PREFIX + leaf).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """``SHA-256(0x01 || left || right)``."""
+    """Return ``SHA-256(0x01 || left || right)``."""
     return hashlib.sha256(_NODE_PREFIX + left + right).digest()
 
 
 def frontier_positions(size: int) -> list[tuple[int, int]]:
-    """Level and position of each full subtree of a tree of ``size`` leaves, largest first."""
+    """Return level and position of each full subtree of ``size`` leaves, largest first."""
     levels = [level for level in range(size.bit_length()) if size >> level & 1]
     return [(level, (size >> level) - 1) for level in reversed(levels)]
 
@@ -66,14 +66,15 @@ def frontier_positions(size: int) -> list[tuple[int, int]]:
 def extend_frontier(
     frontier: Sequence[bytes], size: int, leaf: bytes
 ) -> tuple[list[bytes], list[Node]]:
-    """Append a leaf's hash to a tree of ``size`` leaves: its new frontier and its new nodes."""
+    """Append a leaf's hash to a tree of ``size`` leaves; return the new frontier and new nodes."""
     rest = list(frontier)
     nodes = completed_nodes(size, leaf, lambda *_: rest.pop())
     return [*rest, nodes[-1].hash], nodes
 
 
 def completed_nodes(size: int, leaf: bytes, node: NodeReader) -> list[Node]:
-    """The full subtrees that a leaf's hash completes in a tree of ``size`` leaves, itself first."""
+    """Return the full subtrees that a new leaf completes in a tree of ``size`` leaves, the leaf
+    first."""
     nodes = [Node(0, size, leaf)]
     while nodes[-1].position & 1:
         level, position, right = nodes[-1]
@@ -83,7 +84,7 @@ def completed_nodes(size: int, leaf: bytes, node: NodeReader) -> list[Node]:
 
 
 def frontier_root(frontier: Sequence[bytes]) -> bytes:
-    """The root of the tree with this frontier."""
+    """Return the root of the tree with this frontier."""
     if not frontier:
         return EMPTY_ROOT
     *rest, root = frontier
@@ -93,12 +94,12 @@ def frontier_root(frontier: Sequence[bytes]) -> bytes:
 
 
 def tree_root(size: int, node: NodeReader) -> bytes:
-    """The root over the first ``size`` leaves."""
+    """Return the root over the first ``size`` leaves."""
     return frontier_root([node(*position) for position in frontier_positions(size)])
 
 
 def inclusion_proof(index: int, size: int, node: NodeReader) -> list[bytes]:
-    """``PATH(index, D[size])``, RFC 6962 §2.1.1; needs ``0 <= index < size``."""
+    """Return ``PATH(index, D[size])``, RFC 6962 §2.1.1; ``0 <= index < size``."""
     start, end, path = 0, size, list[bytes]()
     while end - start > 1:
         middle = start + _split(end - start)
@@ -112,7 +113,7 @@ def inclusion_proof(index: int, size: int, node: NodeReader) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, node: NodeReader) -> list[bytes]:
-    """``PROOF(old, D[new])``, RFC 6962 §2.1.2; needs ``0 < old <= new``."""
+    """Return ``PROOF(old, D[new])``, RFC 6962 §2.1.2; ``0 < old <= new``."""
     start, end, path = 0, new, list[bytes]()
     while end != old:
         middle = start + _split(end - start)
@@ -122,7 +123,7 @@ def consistency_proof(old: int, new: int, node: NodeReader) -> list[bytes]:
         else:
             path.append(_range_root(start, middle, node))
             start = middle
-    if start:  # the old tree is not a subtree of the new one, so its last part is not known
+    if start:  # the old tree is not a subtree of the new one, so the verifier lacks its last part
         path.append(_range_root(start, end, node))
     return path[::-1]
 
@@ -130,7 +131,7 @@ def consistency_proof(old: int, new: int, node: NodeReader) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:
-    """RFC 9162 §2.1.3.2. ``leaf`` is the leaf's hash. Raises :class:`LogTampered`."""
+    """Verify by RFC 9162 §2.1.3.2. ``leaf`` is the leaf's hash. Raises :class:`LogTampered`."""
     if not 0 <= index < size:
         raise LogTampered(f"a tree of {size} leaves has no leaf {index}", index=index)
     position, last, computed = index, size - 1, leaf
@@ -151,7 +152,7 @@ def verify_inclusion(
 def verify_consistency(
     old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """RFC 9162 §2.1.4.2, and trivially for an empty or equal tree. Raises LogTampered."""
+    """Verify by RFC 9162 §2.1.4.2; also accept an empty or equal tree. Raises LogTampered."""
     if not 0 <= old <= new:
         raise LogTampered(f"a tree of {new} leaves does not extend one of {old}")
     if old in (0, new):
@@ -180,12 +181,12 @@ def verify_consistency(
 
 
 def _split(n: int) -> int:
-    """The largest power of two below ``n`` (RFC 6962 §2.1's k); needs ``n > 1``."""
+    """Return the largest power of two below ``n`` (k in RFC 6962 §2.1); ``n > 1``."""
     return 1 << ((n - 1).bit_length() - 1)
 
 
 def _range_root(start: int, end: int, node: NodeReader) -> bytes:
-    """``MTH(D[start:end])`` of a range that the recursion of RFC 6962 meets."""
+    """Return ``MTH(D[start:end])`` of a range that occurs in the recursion of RFC 6962."""
     parts, at = list[bytes](), start
     for level, _ in frontier_positions(end - start):
         parts.append(node(level, at >> level))

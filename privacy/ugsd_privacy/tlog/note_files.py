@@ -13,7 +13,7 @@ MAX_NOTE_BYTES = 65_536
 
 
 def read_note(path: Path, *, ours: bool = False) -> str:
-    """A note in a file, unverified. Raises as :func:`read_bytes`."""
+    """Read a note without verifying it. Raises as :func:`read_bounded`."""
     try:
         return read_bounded(path, MAX_NOTE_BYTES, ours=ours).decode()
     except UnicodeDecodeError:

@@ -1,5 +1,8 @@
-"""The files of a folder of tiles, read from whoever filled it: no link or pipe is followed, no file
-is read further than it may be long, and none is passed over that is not of the log."""
+"""Reads a folder of tiles from an untrusted source.
+
+It follows no links or pipes, limits how much it reads of a file, and refuses files that are not
+part of the log.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +37,18 @@ _FILE = re.compile(
 
 
 class TileFiles:
-    """The files of a folder that is to hold a log of ``size`` leaves."""
+    """The files of a folder that should hold a log of ``size`` leaves."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
         self._size = size
 
     def bundle(self, tile: Tile) -> bytes:
-        """The entry bundle beside a tile of level 0. Raises :class:`LogTampered`."""
+        """Read the entry bundle beside a tile of level 0. Raises :class:`LogTampered`."""
         return read_regular_file(self._folder / tile.entries_path, _MAX_BUNDLE_BYTES)
 
     def hashes(self, tile: Tile) -> list[bytes]:
-        """Raises :class:`LogTampered`."""
+        """Read the hashes of a tile. Raises :class:`LogTampered`."""
         data = read_regular_file(self._folder / tile.path, _MAX_TILE_BYTES)
         if len(data) != tile.width * HASH_BYTES:
             first = tile.start << (TILE_HEIGHT * tile.level)
@@ -53,7 +56,7 @@ class TileFiles:
         return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
 
     def smaller(self) -> Iterator[tuple[str, Tile]]:
-        """Path and tile of the partial files of a smaller tree, which may stay."""
+        """Yield path and tile of partial files of a smaller tree, which may remain."""
         if not self._size and not (self._folder / "tile").exists():
             return
         for path, tile in placed_files(self._folder, self._size):
@@ -61,7 +64,7 @@ class TileFiles:
                 yield path, tile
 
     def check_smaller(self, path: str, tile: Tile) -> None:
-        """Raise :class:`LogTampered` unless it begins as that of the whole tree does."""
+        """Raise :class:`LogTampered` unless a partial file is the beginning of the whole tree's."""
         whole = replace(tile, width=width_in(self._size, tile.level, tile.index))
         if path == tile.path:
             same = self.hashes(tile) == self.hashes(whole)[: tile.width]
@@ -71,21 +74,21 @@ class TileFiles:
                 _, at = entry_at(data, at)
             same = self.bundle(tile) == data[:at]
         if not same:
-            raise self.tampered(path, "it is not what was there when the log was smaller", None)
+            raise self.tampered(path, "it does not match the log as it is now", None)
 
-    def tampered(self, path: str, words: str, leaf: int | None) -> LogTampered:
-        """To be raised, of a file."""
-        return LogTampered(f"{self._folder / path}: {words}", index=leaf)
+    def tampered(self, path: str, problem: str, leaf: int | None) -> LogTampered:
+        """Return the error for a problem with a file."""
+        return LogTampered(f"{self._folder / path}: {problem}", index=leaf)
 
 
 def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
-    """Path and tile of each file below ``folder/tile``, for a bundle the tile beside it.
+    """Yield path and tile of each file below ``folder/tile``; for a bundle, the tile beside it.
 
-    Raises :class:`LogTampered` for what a log of ``size`` leaves has not and had not when it was
-    smaller, by its place. Drafts that a crash left are passed over, as readers do.
+    Raises :class:`LogTampered` for a path that a log of ``size`` leaves does not have, and did not
+    have when it was smaller. Drafts that a crash left behind are skipped.
     """
     if (folder / "tile").is_symlink():
-        raise LogTampered(f"{folder / 'tile'} is a link; put the folder itself there")
+        raise LogTampered(f"{folder / 'tile'} is a link; replace it with the folder itself")
     pending = ["tile"]
     while pending:
         place = pending.pop()
@@ -102,8 +105,8 @@ def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
                     tile = _tile_at(path) if is_file else None
                     if tile is None or tile.width > width_in(size, tile.level, tile.index):
                         raise LogTampered(
-                            f"{folder}: {path!r} is not of a log of {size} leaves: it was put "
-                            "there, or left by an export broken off; export again, or remove it"
+                            f"{folder}: {path!r} is not part of a log of {size} leaves: it was "
+                            "added, or an interrupted export left it; export again, or delete it"
                         )
                     yield path, tile
         except OSError as error:
@@ -111,7 +114,7 @@ def placed_files(folder: Path, size: int) -> Iterator[tuple[str, Tile]]:
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file that is no link and no pipe. Raises :class:`LogTampered`."""
+    """Read a file that is not a link or pipe. Raises :class:`LogTampered`."""
     try:
         return read_regular(path, max_bytes, follow_links=False)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The tree and its leaves as C2SP tlog-tiles, as pure functions: paths, contents, and what is due.
+"""C2SP tlog-tiles of a tree and its leaves, as pure functions.
 
 A tile of level L holds up to 256 consecutive hashes of full subtrees of 256**L leaves; an entry
 bundle holds the contents of the leaves of a tile of level 0, each after its length as big-endian
-uint16. Paths are C2SP's, ``tile/<L>/<N>[.p/<W>]``: they name no height, unlike those of Go's
+uint16. Paths are C2SP's, ``tile/<L>/<N>[.p/<W>]``, without the height, unlike those of Go's
 ``tlog.Tile.Path`` (``tile/8/<L>/<N>``).
 """
 
@@ -45,17 +45,17 @@ NodesReader = Callable[[int, int, int], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """``width`` hashes of ``level``, the first of which is number ``index * 256``."""
+    """``width`` hashes of ``level``, starting with hash ``index * 256``."""
 
     level: int
-    """0 to 7 for any log that an SQLite file holds."""
+    """0 to 7 for any log that fits in an SQLite file."""
     index: int
     width: int
-    """1 to 256; fewer than 256 at the right edge of a tree only."""
+    """1 to 256; less than 256 only at the right edge of a tree."""
 
     @property
     def start(self) -> int:
-        """The number of its first hash within its level."""
+        """The index of the first hash within the level."""
         return self.index * TILE_WIDTH
 
     @property
@@ -64,12 +64,12 @@ class Tile:
 
     @property
     def path(self) -> str:
-        """Of the tile, below the log's prefix."""
+        """The tile's path below the log's prefix."""
         return f"tile/{self.level}/{self._place}"
 
     @property
     def entries_path(self) -> str:
-        """Of the entry bundle beside a tile of level 0."""
+        """The path of the entry bundle beside a tile of level 0."""
         return f"tile/entries/{self._place}"
 
     @property
@@ -84,7 +84,7 @@ class Tile:
 
 
 def new_tiles(old: int, new: int) -> Iterator[Tile]:
-    """The tiles that a tree of ``new`` leaves has and one of ``old`` leaves, fewer, has not."""
+    """Yield the tiles of a tree of ``new`` leaves that the smaller one of ``old`` leaves lacks."""
     level = 0
     while new >> (TILE_HEIGHT * level):
         before, after = old >> (TILE_HEIGHT * level), new >> (TILE_HEIGHT * level)
@@ -98,7 +98,7 @@ def new_tiles(old: int, new: int) -> Iterator[Tile]:
 
 
 def edge_tiles(size: int) -> Iterator[Tile]:
-    """The partial tiles of a tree of ``size`` leaves, at most one of each level."""
+    """Yield the partial tiles of a tree of ``size`` leaves, at most one per level."""
     level = 0
     while size >> (TILE_HEIGHT * level):
         index, width = divmod(size >> (TILE_HEIGHT * level), TILE_WIDTH)
@@ -108,19 +108,20 @@ def edge_tiles(size: int) -> Iterator[Tile]:
 
 
 def width_in(size: int, level: int, index: int) -> int:
-    """Of a tile in a tree of ``size`` leaves; 0 where the tree has none there."""
+    """Return the width of a tile in a tree of ``size`` leaves; 0 if the tree does not have it."""
     return min(TILE_WIDTH, max(0, (size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH))
 
 
 def tile_hashes(tile: Tile, nodes: NodesReader) -> list[bytes]:
-    """The hashes of a tile; joined, they are its content."""
+    """Read the hashes of a tile; concatenated, they are its content."""
     return nodes(TILE_HEIGHT * tile.level, tile.start, tile.start + tile.width)
 
 
 def check_tile(tile: Tile, hashes: Sequence[bytes], node: NodeReader) -> None:
-    """Raise :class:`LogTampered` unless ``node`` has what a tile's hashes add up to.
+    """Raise :class:`LogTampered` unless the nodes above a tile match its hashes.
 
-    That is one node above a full tile, several of the tree's frontier above another.
+    That is one node above a full tile, and several nodes of the tree's frontier above a partial
+    one.
     """
     at = 0
     for level, _ in frontier_positions(tile.width):
@@ -133,8 +134,8 @@ def check_tile(tile: Tile, hashes: Sequence[bytes], node: NodeReader) -> None:
 
 
 def bundle_bytes(contents: Sequence[bytes]) -> bytes:
-    """The entry bundle of up to 256 leaves. Raises :class:`LogTampered` for one that is too long
-    for it; ours are not."""
+    """Return the entry bundle of up to 256 leaves. Raises :class:`LogTampered` for a leaf that is
+    too long; ours never are."""
     for content in contents:
         if len(content) > MAX_ENTRY_BYTES:
             raise LogTampered("a leaf is too long for a bundle")
@@ -146,19 +147,19 @@ def bundle_bytes(contents: Sequence[bytes]) -> bytes:
 
 
 def entry_at(bundle: bytes, at: int) -> tuple[bytes, int]:
-    """The entry that begins at byte ``at``, and where the next one does.
+    """Return the entry at byte offset ``at``, and the offset of the next one.
 
-    Raises :class:`LogTampered` where the bundle was cut short.
+    Raises :class:`LogTampered` if the bundle is truncated.
     """
     start = at + _LENGTH_BYTES
     stop = start + int.from_bytes(bundle[at:start], "big")
     if stop > len(bundle):
-        raise LogTampered("an entry bundle was cut short")
+        raise LogTampered("the entry bundle is truncated")
     return bundle[start:stop], stop
 
 
 def entries(bundle: bytes) -> list[bytes]:
-    """The leaves' contents of an entry bundle. Raises :class:`LogTampered`."""
+    """Return the contents of the leaves in an entry bundle. Raises :class:`LogTampered`."""
     found, at = list[bytes](), 0
     while at < len(bundle):
         content, at = entry_at(bundle, at)
@@ -167,7 +168,7 @@ def entries(bundle: bytes) -> list[bytes]:
 
 
 def subtree_root(hashes: Sequence[bytes]) -> bytes:
-    """Of a power of two of hashes."""
+    """Return the root over ``hashes``, whose number is a power of two."""
     row = list(hashes)
     while len(row) > 1:
         row = [node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=True)]

@@ -1,7 +1,7 @@
-"""A witness of logs: it cosigns checkpoints that extend what it cosigned before, and no others.
+"""A witness of logs: it cosigns only checkpoints that extend what it cosigned before.
 
-C2SP tlog-witness, sans I/O: the bytes of a request in, status and bytes of the answer out. What it
-cosigned last is on disk before it answers (:mod:`ugsd_privacy.tlog.witness_state`).
+Implements C2SP tlog-witness sans I/O: it takes the bytes of a request, and returns status and bytes
+of the answer. Its state is on disk before it answers (:mod:`ugsd_privacy.tlog.witness_state`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import NamedTuple, Self
 from ugsd_privacy.errors import LogTampered, WitnessUnavailable
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
+    NoteVerifier,
     note_origin,
     open_note,
     parse_checkpoint,
 )
-from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogPublicKey
+from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, Cosigner, cosign
 from ugsd_privacy.tlog.merkle import verify_consistency
 from ugsd_privacy.tlog.note_files import MAX_NOTE_BYTES
 from ugsd_privacy.tlog.witness_state import WitnessState
@@ -38,22 +38,22 @@ _SIZE = "text/x.tlog.size"
 
 
 class Answer(NamedTuple):
-    """Of a witness, to one request."""
+    """A witness's answer to one request."""
 
     status: int
-    """As HTTP has it."""
+    """The HTTP status code."""
     body: bytes
     content_type: str = _PLAIN
 
     @property
     def is_size(self) -> bool:
-        """Whether it tells what was cosigned last, to ask again from there."""
+        """Whether the body is the size that was cosigned last, from which to ask again."""
         return self.content_type == _SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class AddCheckpoint:
-    """A request: cosign ``note``, which extends a tree of ``old_size`` leaves by ``proof``."""
+    """A request to cosign ``note``; ``proof`` shows that it extends ``old_size`` leaves."""
 
     old_size: int
     proof: tuple[bytes, ...]
@@ -78,19 +78,21 @@ class AddCheckpoint:
         return request
 
     def to_bytes(self) -> bytes:
-        """The body of an ``add-checkpoint`` request."""
+        """Return the body of an ``add-checkpoint`` request."""
         lines = [f"old {self.old_size}", *(base64.b64encode(step).decode() for step in self.proof)]
         return ("\n".join(lines) + "\n\n" + self.note).encode()
 
 
 class Witness:
-    """A witness of ``logs`` by ``key``. Safe to share between threads, and ``state`` between
-    processes. ``clock`` gives Unix time in seconds."""
+    """A witness that cosigns checkpoints of ``logs`` with ``key``.
+
+    Threads may share it, and processes may share ``state``. ``clock`` returns Unix time in seconds.
+    """
 
     def __init__(
         self,
-        key: WitnessKey,
-        logs: Iterable[LogPublicKey],
+        key: Cosigner,
+        logs: Iterable[NoteVerifier],
         state: WitnessState,
         *,
         clock: Callable[[], float] = time.time,
@@ -102,7 +104,7 @@ class Witness:
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer an ``add-checkpoint`` request: 200 with a cosignature, 409 with the size that was
-        cosigned last, or 400, 403, 404, 409 (another tree of that size) or 422 in words.
+        cosigned last, or 400, 403, 404, 409 (another tree of that size) or 422 with a message.
 
         Raises :class:`WitnessUnavailable`; then nothing is signed.
         """
@@ -118,41 +120,47 @@ class Witness:
         except LogTampered as error:
             return _refusal(403, str(error))
         try:
-            wanted = parse_checkpoint(text, log.origin)
+            checkpoint = parse_checkpoint(text, log.origin)
         except LogTampered as error:
             return _refusal(400, str(error))
-        if request.old_size > wanted.size:
+        if request.old_size > checkpoint.size:
             return _refusal(400, "the old size is larger than the checkpoint's")
-        return self._decided(request, wanted, text)
+        return self._decide(request, checkpoint, text)
 
     def checkpoint(self, origin_hash: str) -> Answer:
-        """The checkpoint of a log that was cosigned last, 404 before any; ``origin_hash`` is the
-        SHA-256 of the log's origin in hex. Raises as :meth:`add_checkpoint`."""
-        note = self._state.note(origin_hash)
-        return _refusal(404, "none was cosigned") if note is None else Answer(200, note.encode())
+        """Answer with the last cosigned checkpoint of a log, or 404 if there is none.
 
-    def _decided(self, request: AddCheckpoint, wanted: Checkpoint, text: str) -> Answer:
-        with self._state.transaction(wanted.origin) as latest:
+        ``origin_hash`` is the SHA-256 of the log's origin in hex. Raises as :meth:`add_checkpoint`.
+        """
+        note = self._state.note(origin_hash)
+        return (
+            _refusal(404, "no checkpoint of that log was cosigned")
+            if note is None
+            else Answer(200, note.encode())
+        )
+
+    def _decide(self, request: AddCheckpoint, checkpoint: Checkpoint, text: str) -> Answer:
+        with self._state.transaction(checkpoint.origin) as latest:
             if request.old_size != latest.size:
                 return Answer(409, f"{latest.size}\n".encode(), _SIZE)
-            if wanted.size == latest.size and wanted.root != latest.root:
-                return _refusal(409, f"not the tree of {latest.size} leaves that was cosigned")
+            if checkpoint.size == latest.size and checkpoint.root != latest.root:
+                return _refusal(409, f"another tree of {latest.size} leaves was cosigned before")
             try:
                 verify_consistency(
-                    latest.size, wanted.size, latest.root, wanted.root, request.proof
+                    latest.size, checkpoint.size, latest.root, checkpoint.root, request.proof
                 )
             except LogTampered as error:
                 return _refusal(422, str(error))
             line = cosign(text, self._key, self._now_s())
-            latest.replace(wanted, request.note + line)
+            latest.replace(checkpoint, request.note + line)
         return Answer(200, line.encode())
 
     def _now_s(self) -> int:
         now_s = int(self._clock())
         if not 0 < now_s < END_OF_TIME_S:
-            raise WitnessUnavailable("the clock tells no time; set it. Nothing is signed")
+            raise WitnessUnavailable("this clock is wrong; set it. Nothing was signed")
         return now_s
 
 
-def _refusal(status: int, words: str) -> Answer:
-    return Answer(status, f"{words}\n".encode())
+def _refusal(status: int, reason: str) -> Answer:
+    return Answer(status, f"{reason}\n".encode())

@@ -1,9 +1,9 @@
-"""What a witness cosigned last of each log, in a file of SQLite, and whose state it is.
+"""The state of a witness: the last checkpoint that it cosigned of each log, in an SQLite file.
 
-One transaction looks at what was cosigned last and replaces it, and is on disk before the witness
-answers, so that threads, processes and crashes cannot make it sign a smaller or a forked tree. The
-state is of one key. One that was lost, emptied or is another key's is refused; one restored from a
-backup forgets, and is not noticed.
+One transaction reads the last checkpoint and replaces it, and is on disk before the witness
+answers, so that threads, processes and crashes cannot make it sign a smaller or forked tree. The
+state is bound to one key. A state that was lost, emptied or bound to another key is refused; one
+that was restored from a backup cannot be detected.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from ugsd_privacy.files.file_owners import (
     require_owned_by_us,
 )
 from ugsd_privacy.tlog.checkpoint import Checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, WitnessPublicKey
 from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 
-__all__ = ["WitnessState", "open_witness"]
+__all__ = ["WitnessState"]
 
 _TABLES = (
     "CREATE TABLE cosigned (origin_hash TEXT PRIMARY KEY, size INTEGER NOT NULL,"
@@ -34,36 +33,10 @@ _TABLES = (
 )
 
 
-def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey, WitnessState]:
-    """The key and the state of the witness in ``folder``, made together where there is no key.
-
-    Raises :class:`KeyFileError` or :class:`WitnessUnavailable`: also where the state was lost and
-    the key was not, or the key is missing and the state is not new.
-    """
-    path = folder / "witness.key" if key_file is None else key_file
-    create = not path.exists()
-    # The state first: a crash between the two leaves a folder that can be used.
-    state = WitnessState(folder / "witness.sqlite3", create=create).open()
-    if create:
-        if not state.is_new() and not path.exists():
-            raise KeyFileError(
-                f"no key at {path}, and {folder} holds what a witness cosigned: name its key file, "
-                "or a new folder for another witness"
-            )
-        try:
-            WitnessKey.generate().save(path)
-        except KeyFileError:
-            if not path.exists():  # else another process made it meanwhile
-                raise
-    key = WitnessKey.load(path)
-    state.bind(key.public)
-    return key, state
-
-
 class WitnessState:
-    """What a witness cosigned last of each log, in a file of SQLite.
+    """The last checkpoint that a witness cosigned of each log, in an SQLite file.
 
-    Without ``create`` it must be there already: a witness that forgot would sign anything.
+    Without ``create`` the file must exist: a witness that lost its state would sign anything.
     """
 
     def __init__(self, path: Path, *, create: bool = False, busy_timeout_s: float = 5.0) -> None:
@@ -72,7 +45,7 @@ class WitnessState:
         self._busy_timeout_s = busy_timeout_s
 
     def open(self) -> Self:
-        """Check the file, make it where it may. Raises :class:`WitnessUnavailable`."""
+        """Check the file; create it if that is allowed. Raises :class:`WitnessUnavailable`."""
         if not self._create and not self._path.exists():
             raise self._lost()
         try:
@@ -81,7 +54,7 @@ class WitnessState:
             if self._path.exists():
                 require_owned_by_us(self._path)
         except OSError as error:
-            raise WitnessUnavailable(f"cannot make {self._path.parent}") from error
+            raise WitnessUnavailable(f"cannot create {self._path.parent}") from error
         except KeyFileError as error:
             raise WitnessUnavailable(str(error)) from error
         with self._transaction(create=self._create) as db:
@@ -90,54 +63,58 @@ class WitnessState:
             if self._create and not tables:
                 for table in _TABLES:
                     db.execute(table)
-            elif tables != set(_TABLES):  # a looser column would hold what is no number
+            elif tables != set(_TABLES):  # a looser column could hold something else than a number
                 raise self._lost()
         return self
 
     def is_new(self) -> bool:
-        """Whether it is of no key yet. Raises :class:`WitnessUnavailable`."""
+        """Return whether no key is bound yet. Raises :class:`WitnessUnavailable`."""
         with self._transaction() as db:
             return _key_text(db) is None
 
-    def bind(self, key: WitnessPublicKey) -> None:
-        """Make a new state that of ``key``. Raises :class:`WitnessUnavailable` where it is
-        another's."""
+    def bind(self, key: str) -> None:
+        """Bind a new state to the witness whose verifier key has this text.
+
+        Raises :class:`WitnessUnavailable` if the state is bound to another witness.
+        """
         with self._transaction() as db:
             bound = _key_text(db)
             if bound is None:
-                db.execute("INSERT INTO witness VALUES (?)", (key.to_text(),))
-            elif bound != key.to_text():
+                db.execute("INSERT INTO witness VALUES (?)", (key,))
+            elif bound != key:
                 raise WitnessUnavailable(
-                    f"{self._path} holds what another witness cosigned, {bound}; name its key "
-                    "file, or this one's own folder"
+                    f"{self._path} is the state of another witness, {bound}; give that witness's "
+                    "key file, or another folder"
                 )
 
     def note(self, origin_hash: str) -> str | None:
-        """The cosigned checkpoint of a log. Raises :class:`WitnessUnavailable`."""
+        """Return the last cosigned checkpoint of a log. Raises :class:`WitnessUnavailable`."""
         with self._transaction() as db:
             row = _row(db, origin_hash)
         return None if row is None else row[2]
 
     @contextmanager
     def transaction(self, origin: str) -> Iterator[_Latest]:
-        """What was cosigned last of a log, which nobody else changes meanwhile; what replaces it is
-        on disk at the end. Raises :class:`WitnessUnavailable`."""
+        """Lock and yield the last cosigned tree of a log; its replacement is on disk at the end.
+
+        Raises :class:`WitnessUnavailable`.
+        """
         with self._transaction() as db:
             yield _Latest(db, hashlib.sha256(origin.encode()).hexdigest())
 
     def _lost(self) -> WitnessUnavailable:
         return WitnessUnavailable(
-            f"{self._path} was lost, emptied or replaced, so this witness forgot what it cosigned; "
-            "restore it, or begin with another key in another folder"
+            f"{self._path} was lost, emptied or replaced, so this witness no longer knows what it "
+            "cosigned; restore it, or start with another key in another folder"
         )
 
     @contextmanager
     def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        place = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        uri = f"{self._path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
         wait_s = self._busy_timeout_s
         try:
             with closing(
-                sqlite3.connect(place, uri=True, timeout=wait_s, isolation_level=None)
+                sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
             ) as db:
                 db.execute("PRAGMA synchronous = EXTRA")  # the journal's removal is durable too
                 db.execute("PRAGMA fullfsync = ON")
@@ -146,12 +123,12 @@ class WitnessState:
                 db.execute("COMMIT")  # on any error the connection is closed, which rolls back
         except sqlite3.Error as error:
             raise WitnessUnavailable(
-                f"{self._path} cannot be used (missing, locked, full or damaged); nothing is signed"
+                f"cannot use {self._path} (missing, locked, full or damaged); nothing was signed"
             ) from error
 
 
 class _Latest:
-    """The tree of one log that was cosigned last, within a transaction."""
+    """The last cosigned tree of one log, within a transaction."""
 
     def __init__(self, db: sqlite3.Connection, origin_hash: str) -> None:
         self._db = db

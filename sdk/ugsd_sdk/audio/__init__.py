@@ -1,1 +1,1 @@
-"""Audio in any usual form, read into samples."""
+"""Audio files, bytes and arrays, read into samples."""

@@ -1,7 +1,7 @@
-"""Which formats of encoded clips are read, and how they are told by their first bytes.
+"""The formats of encoded clips, and their detection by the first bytes.
 
-libsndfile decodes about thirty formats, most of them old, rarely tested, and printing what they
-think. Only the :data:`FORMATS` reach it.
+libsndfile decodes about thirty formats; many decoders are old, rarely tested, and print messages.
+Only the :data:`FORMATS` reach it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "ClipFormat",
     "check_found",
     "format_of",
-    "refused",
+    "unsupported",
 ]
 
 MAX_DURATION_S = 30.0
@@ -32,25 +32,25 @@ MAX_CHANNELS = 8
 MAX_RATE = 384_000
 
 TAGS_BYTES = 16 * 2**20
-"""The room for pictures and other tags; one picture of an ID3 or FLAC tag is at most as large."""
+"""Allowance for pictures and other tags; the largest picture of an ID3 or FLAC tag fits in it."""
 _LARGEST_SAMPLES_BYTES = int(MAX_DURATION_S) * MAX_RATE * MAX_CHANNELS
 _LOSSY_BYTES = int(MAX_DURATION_S) * MAX_CHANNELS * 510_000 // 8
 """Opus at its highest rate, 510 kbit/s, in each of 8 channels: 15.3 MB. MP3 ends at 320 kbit/s."""
 
 
 class ClipFormat(NamedTuple):
-    """A format that clips may have."""
+    """A format of clips that is accepted."""
 
     name: str
-    """The name that messages use."""
+    """The name in messages."""
     containers: frozenset[str]
-    """libsndfile's names of it."""
+    """libsndfile's names of the container."""
     encodings: frozenset[str]
-    """libsndfile's names of the encodings that are taken."""
+    """libsndfile's names of the accepted encodings."""
     max_bytes: int
-    """Largest file of 30 s."""
+    """Size of the largest file of 30 s."""
     sample_bytes: int
-    """The size of the widest sample; 0 if a file's size does not follow from its samples."""
+    """Size of the widest sample; 0 if a file's size does not follow from the number of samples."""
 
 
 _PCM = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32"})
@@ -74,10 +74,10 @@ OGG = ClipFormat(
 )
 
 FORMATS = "WAV, AIFF, FLAC, MP3, Ogg Vorbis or Ogg Opus"
-"""The names that messages and documents use. WAV may be RF64; WAV and AIFF hold PCM, float, mu-law
-or A-law."""
+"""The accepted formats, for messages and documents. WAV includes RF64; WAV and AIFF hold PCM,
+float, mu-law or A-law."""
 
-_TO_CONVERT = f"give {FORMATS}, converted for example by `ffmpeg -i clip.m4a clip.wav`"
+_TO_CONVERT = f"give {FORMATS}, converted for example with `ffmpeg -i clip.m4a clip.wav`"
 
 _HEAD_BYTES = 4096
 _ID3, _ID3_HEAD_BYTES = b"ID3", 10
@@ -103,16 +103,16 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MAC ", "Monkey's Audio"),
     (8, b"8SVX", "8SVX"),
 )
-"""Offset, bytes and name of formats that people may give, so that they read which one it is."""
+"""Offset, bytes and name of other formats that people may use, so that the error can name them."""
 
 
 def format_of(file: BinaryIO) -> tuple[ClipFormat, int]:
-    """The format by the file's first bytes, and where it starts, which is after ID3 tags: some
-    programs put one in front of any format.
+    """Return the format by the file's first bytes, and the position where it starts, after any ID3
+    tags: some programs put them in front of any format.
 
-    The decoder never sees a tag: libmpg123 prints a line about each odd frame of it, a million of
-    them in a large tag, and waits where nobody reads its standard error. What MP3 needs for playing
-    without gaps is in the first audio frame. Raises :class:`UnreadableAudio` for other formats.
+    The decoder never sees a tag. libmpg123 prints a line about each invalid frame of a tag, which
+    may be a million lines, and blocks if nobody reads its standard error. What MP3 needs for
+    gapless playback is in the first audio frame. Raises :class:`UnreadableAudio` for other formats.
     """
     head, start = _skip_id3(file, file.read(_HEAD_BYTES))
     return _format_of_head(head), start
@@ -129,29 +129,29 @@ def _format_of_head(head: bytes) -> ClipFormat:
         packet = head[_OGG_HEAD_BYTES + (head[26] if len(head) > 26 else 0) :]
         if packet.startswith(_OGG_CODECS):
             return OGG
-        raise refused("Ogg that holds neither Vorbis nor Opus")
+        raise unsupported("Ogg with neither Vorbis nor Opus")
     if _is_mp3(head):
         return MP3
     names = (name for at, magic, name in _OTHERS if head[at : at + len(magic)] == magic)
-    raise refused(next(names, None))
+    raise unsupported(next(names, None))
 
 
 def check_found(found: ClipFormat, container: str, encoding: str) -> None:
-    """Raise :class:`UnreadableAudio` where libsndfile took the clip for something else."""
+    """Raise :class:`UnreadableAudio` if libsndfile detected another format or encoding."""
     if container not in found.containers or encoding not in found.encodings:
         kinds = ", ".join(sorted(found.encodings))
-        raise refused(f"{found.name} with {encoding} samples (instead of {kinds})")
+        raise unsupported(f"{found.name} with {encoding} samples (instead of {kinds})")
 
 
-def refused(what: str | None) -> UnreadableAudio:
-    """The error for a format that is not read: ``what`` is its name, ``None`` where unknown."""
+def unsupported(what: str | None) -> UnreadableAudio:
+    """Return the error for an unsupported format; ``what`` is its name, ``None`` if unknown."""
     if what is None:
-        return UnreadableAudio(f"not audio of a form that is read here, or damaged: {_TO_CONVERT}")
-    return UnreadableAudio(f"{what} is not read: {_TO_CONVERT}")
+        return UnreadableAudio(f"not a supported audio format, or damaged: {_TO_CONVERT}")
+    return UnreadableAudio(f"{what} is not supported: {_TO_CONVERT}")
 
 
 def _skip_id3(file: BinaryIO, head: bytes) -> tuple[bytes, int]:
-    """The first bytes after ID3 tags, and where they are; ``head`` and 0 where there is no tag."""
+    """Return the first bytes after ID3 tags and their position; ``head`` and 0 without a tag."""
     at = 0
     for _ in range(_MAX_ID3_TAGS):
         if head[:3] != _ID3 or len(head) < _ID3_HEAD_BYTES:
@@ -163,7 +163,7 @@ def _skip_id3(file: BinaryIO, head: bytes) -> tuple[bytes, int]:
 
 
 def _is_mp3(head: bytes) -> bool:
-    """Whether an MPEG audio frame of layer III starts here (ISO 11172-3, 2.4.1.3)."""
+    """Whether the bytes start with an MPEG audio frame of layer III (ISO 11172-3, 2.4.1.3)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
     is_reserved_version, is_layer_3 = head[1] & 0x18 == 0x08, head[1] & 0x06 == 0x02

@@ -1,8 +1,8 @@
 """The pages of an Ogg file (RFC 3533 §6), checked before a decoder sees them.
 
-A decoder that meets bytes that are no page looks for the next one and computes a checksum at every
-place that might begin one: a few megabytes can take it minutes. So it is given whole, sound pages
-only, one after the other.
+After bytes that are not a page, a decoder searches for the next page and computes a checksum at
+every position that could start one: a few megabytes can take minutes. So it is given only whole,
+valid and consecutive pages.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import zlib
 
 from ugsd_sdk.errors import UnreadableAudio
 
-__all__ = ["MAX_PAGES", "sound_pages"]
+__all__ = ["MAX_PAGES", "valid_pages"]
 
 MAX_PAGES = 50_000
-"""30 s of Opus with a page for each packet of 2.5 ms are 12,000; a writer fills each second one
-page or more."""
+"""30 s of Opus with one page for each packet of 2.5 ms have 12,000 pages; usual encoders write far
+fewer."""
 
 _CAPTURE = b"OggS\0"
 _HEAD_BYTES = 27
@@ -23,11 +23,11 @@ _CHECKSUM = slice(22, 26)
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def sound_pages(data: bytes) -> bytes:
-    """The whole pages of ``data``, without a last one that was cut short and without what follows
-    the last one, such as a tag or the padding of a card.
+def valid_pages(data: bytes) -> bytes:
+    """Return the whole pages of ``data``, without a truncated last page and without data after the
+    last page, such as a tag or the padding of a memory card.
 
-    Raises :class:`UnreadableAudio` where something else stands between pages, a page's checksum is
+    Raises :class:`UnreadableAudio` if there are other data between pages, a page's checksum is
     wrong, or there are more than :data:`MAX_PAGES`.
     """
     at = 0
@@ -47,14 +47,18 @@ def sound_pages(data: bytes) -> bytes:
         if _checksum(rest) != head[_CHECKSUM]:
             raise _damaged(at)
         at = end
-    raise UnreadableAudio(f"an Ogg file of more than {MAX_PAGES} pages: cut it to 30 s")
+    raise UnreadableAudio(
+        f"an Ogg file with more than {MAX_PAGES} pages is not supported: cut it to 30 s"
+    )
 
 
 def _checksum(page: bytes) -> bytes:
-    """CRC-32 with the bits of each byte in the other order than zlib's, and no inversions."""
+    """Return the page's CRC-32, which has zlib's bits in reverse order and no inversions."""
     mirrored = zlib.crc32(page.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return mirrored.to_bytes(4, "big").translate(_REVERSED)
 
 
 def _damaged(at: int) -> UnreadableAudio:
-    return UnreadableAudio(f"damaged: no whole Ogg page at byte {at}: copy or record it again")
+    return UnreadableAudio(
+        f"damaged: no valid Ogg page at byte {at}: copy or record the file again"
+    )

@@ -1,4 +1,4 @@
-"""``ugsd``: caption clips, read what left, and see a demonstration."""
+"""``ugsd``: caption clips, read the log of what was sent, and run a demonstration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EPILOG = """Examples:
   ugsd caption --verifier embedded voice.wav
   ugsd audit verify
 
-Exit codes: 0 done, 1 something failed (a clip, a log), 2 wrong usage or settings.
+Exit codes: 0 success, 1 a failure (of a clip or a log), 2 wrong usage or settings.
 """
 
 _app = typer.Typer(
@@ -34,13 +34,13 @@ _app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Put into words how a voice sounds, on this device.",
+    help="Describe in words how a voice sounds, on this device.",
     epilog=_EPILOG,
 )
 
 
-def _print_version(wanted: bool) -> None:  # typer's callback
-    if wanted:
+def _print_version(is_given: bool) -> None:  # typer's callback
+    if is_given:
         print_line(f"ugsd {version('ugsd')}")
         raise typer.Exit
 
@@ -68,7 +68,7 @@ trust.register(_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
     from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""``ugsd audit``: what left this device, and the proof of it."""
+"""``ugsd audit``: the log of what was sent, and its verification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
 from ugsd_sdk.cli import audit_verify, audit_witness, fleet, log, report
 from ugsd_sdk.cli.audit_erase import erase
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    HomeOption,
+    OwnerKeyOption,
+    nothing_sent,
+    settings_from,
+)
 from ugsd_sdk.cli.record_content import content_lines, content_of, words_of
 
 if TYPE_CHECKING:
@@ -23,11 +29,9 @@ if TYPE_CHECKING:
     from ugsd_privacy.keys.owner import OwnerKey
     from ugsd_privacy.ledger import Ledger, LedgerRow
 
-    from ugsd_sdk.home import Home
-
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _AUDIT_EPILOG = """Examples:
@@ -42,17 +46,19 @@ _AUDIT_EPILOG = """Examples:
   ugsd audit erase --older-than 30
 """
 
-_LAST_HOUR = 70_389_528  # of the year 9999
+_LAST_HOUR = 70_389_528  # the end of the year 9999
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
-_HOW_TO_READ = "{count} records are sealed to their owner: give --owner-key FILE to read them"
+_HOW_TO_READ = "{count} records are sealed to the owner's key: give --owner-key FILE to read them"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     audit = typer.Typer(
-        no_args_is_help=True, help="Read and verify the log of what left.", epilog=_AUDIT_EPILOG
+        no_args_is_help=True,
+        help="Read and verify the log of everything that was sent.",
+        epilog=_AUDIT_EPILOG,
     )
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
     audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
@@ -66,22 +72,22 @@ def show(
     config: ConfigOption = None,
     owner_key: OwnerKeyOption = None,
     vocabulary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Words of the token ids.")
+        Path | None, typer.Option(metavar="FILE", help="Vocabulary for the words.")
     ] = None,
     *,
     content: Annotated[
-        bool, typer.Option("--content", help="Print exactly what left, to the last number.")
+        bool, typer.Option("--content", help="Print exactly what was sent, all numbers included.")
     ] = False,
     as_json: _JsonOption = False,
 ) -> None:
-    """List every passage out of this device, as the log has it; `verify` proves it."""
+    """List every record of the log: what was sent, when, and how much. `verify` proves it."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import owner_of
 
     place = Home.from_path(settings_from(config, home=home).home)
     if not place.is_used():
         if not as_json:
-            print_line(_nothing_left(place))
+            print_line(nothing_sent(place))
         return
     with place.open_ledger() as ledger:
         records, faults = _records(ledger, owner_of(place, owner_key))
@@ -103,26 +109,23 @@ def show(
         raise typer.Exit(1)
 
 
-def _nothing_left(place: Home) -> str:
-    return f"no log at {place.ledger}: nothing has left yet from this home"
-
-
 def _records(
     ledger: Ledger, owner: OwnerKey | None
 ) -> tuple[list[tuple[LedgerRow, EgressRecord | BodyUnavailable]], list[tuple[int, LogTampered]]]:
-    """The rows with their records, or why they cannot be read, and the faults of others."""
+    """Return the rows with their records, or the reason why a record is unreadable, and the faults
+    of damaged rows."""
     from ugsd_privacy.audit.bodies import BodyReader
     from ugsd_privacy.errors import LogTampered
 
-    sound, faults = [], []
+    readable, faults = [], []
     with ledger.reading() as view:
         reader = BodyReader(view, owner)
         for row in view.rows():
             try:
-                sound.append((row, reader.record(row)))
+                readable.append((row, reader.record(row)))
             except LogTampered as fault:
                 faults.append((row.leaf, fault))
-    return sound, faults
+    return readable, faults
 
 
 def _json_line(
@@ -144,20 +147,30 @@ def _print_content(
     records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]], words: Sequence[str]
 ) -> None:
     for row, record in records:
-        found = None if isinstance(record, str) else content_of(record, words)
-        for line in () if found is None else content_lines(row.leaf, found):
+        content = None if isinstance(record, str) else content_of(record, words)
+        for line in () if content is None else content_lines(row.leaf, content):
             print_line(line)
 
 
-def _absent_cells(row: LedgerRow, why: str) -> tuple[str, ...]:
-    """What is plain of a record that cannot be read, its hour for its time."""
+def _unreadable_cells(row: LedgerRow, reason: str) -> tuple[str, ...]:
+    """Return what the ledger holds in plain text about an unreadable record, with its hour."""
     hour = row.hour or 0
     when = (
         "no time"
         if not 0 <= hour < _LAST_HOUR
         else (datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%d %H:..:.."))
     )
-    return (str(row.leaf), when, row.user or "", why, "", str(row.tokens), "", str(row.bytes), "")
+    return (
+        str(row.leaf),
+        when,
+        row.user or "",
+        reason,
+        "",
+        str(row.tokens),
+        "",
+        str(row.bytes),
+        "",
+    )
 
 
 def _print_records(records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]]) -> None:
@@ -166,12 +179,12 @@ def _print_records(records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable
     from ugsd_sdk.cli.caption_output import stdout
 
     table = Table(box=None, pad_edge=False)
-    for name in ("passage", "time (UTC)", "user", "kind", "discloses", "tokens", "states", "bytes"):
+    for name in ("record", "time (UTC)", "user", "kind", "disclosure", "tokens", "states", "bytes"):
         table.add_column(name, justify="right" if name in {"tokens", "states", "bytes"} else "left")
     table.add_column("sealed for")
     for row, record in records:
         if isinstance(record, str):
-            table.add_row(*_absent_cells(row, str(record)))
+            table.add_row(*_unreadable_cells(row, str(record)))
             continue
         table.add_row(
             str(row.leaf),

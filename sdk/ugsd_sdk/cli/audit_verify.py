@@ -1,4 +1,4 @@
-"""``ugsd audit verify``: this home's log, or an export, receipt or proof from anywhere."""
+"""``ugsd audit verify``: verify this home's log, or an export, receipt or proof from anywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error, print_line
 
 from ugsd_sdk.cli.log import NoteOption, fail
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, settings_from
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    HomeOption,
+    OwnerKeyOption,
+    nothing_sent,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,33 +25,33 @@ if TYPE_CHECKING:
     from ugsd_privacy.audit.offline import ExportSummary
     from ugsd_privacy.audit.receipts import Consistency, Receipt
     from ugsd_privacy.audit.verify import LogSummary
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import WitnessPublicKey
 
     from ugsd_sdk.home import Home
 
 __all__ = ["REMEDY", "WitnessKeyOption", "describe", "is_json", "register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 REMEDY = "restore a backup, or move the home folder away to start again"
 _MAX_JSON_BYTES = 16 * 2**20
 _MAX_PROOF_ITEMS = 128
-"""Hashes of the longest proof, and the other fields."""
+"""The hashes of the longest proof and the other fields."""
 _SECONDS_PER_HOUR = 3600
 _LEADING_BYTES = 64
 
 _LogKeyOption = Annotated[
     str | None,
-    typer.Option("--log-key", metavar="KEY", help="The log's verifier key, or a file with it."),
+    typer.Option("--log-key", metavar="KEY", help="The log's public key, or a file that holds it."),
 ]
 WitnessKeyOption = Annotated[
     list[str] | None,
     typer.Option(
         "--witness-key",
         metavar="KEY",
-        help="A witness that must have cosigned, its verifier key or a file; may be repeated.",
+        help="Public key of a witness that must have cosigned, or a file; may be repeated.",
     ),
 ]
 
@@ -60,8 +66,8 @@ def verify(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="An export, a folder of tiles, receipts or a proof instead; needs neither device "
-            "nor home.",
+            help="An export, a folder of tiles, receipts or a proof to verify instead of this "
+            "home; needs neither the device nor its home.",
         ),
     ] = None,
     home: HomeOption = None,
@@ -74,17 +80,17 @@ def verify(
 ) -> None:
     """Recompute the whole log: every record, charge, hash and signed checkpoint."""
     from ugsd_privacy.errors import LogTampered
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
-    from ugsd_privacy.tlog.log_keys import LogPublicKey
+    from ugsd_privacy.keys.log import LogPublicKey
+    from ugsd_privacy.keys.witness import WitnessPublicKey
 
     public = None if log_key is None else LogPublicKey.load(log_key)
     witnesses = [WitnessPublicKey.load(key) for key in witness_key or []]
-    trusted = [_given_note(path) for path in checkpoint or []]
+    trusted = [_read_checkpoint(path) for path in checkpoint or []]
     proofs = file is not None and not file.is_dir() and _holds_proofs(file)
     if file is not None and owner_key is not None:
-        raise typer.BadParameter("--owner-key reads a home's bodies: it is not for a FILE")
+        raise typer.BadParameter("--owner-key opens the bodies of a home: leave it out for a FILE")
     if proofs and (trusted or witnesses):
-        raise typer.BadParameter("--checkpoint and --witness-key are not for receipts and proofs")
+        raise typer.BadParameter("receipts and proofs take neither --checkpoint nor --witness-key")
     try:
         if file is None:
             _verify_home(_place(home, config), public, trusted, witnesses, owner_key)
@@ -97,12 +103,12 @@ def verify(
     except LogTampered as error:
         print_error("ugsd", f"the log does NOT verify: {error}")
         if file is None:
-            print_error("ugsd", f"it is in {_place(home, config).ledger}: {REMEDY}")
+            print_error("ugsd", f"the log is in {_place(home, config).ledger}: {REMEDY}")
         raise typer.Exit(1) from None
 
 
-def _given_note(path: Path) -> str:
-    """A checkpoint that was named, unverified: a mistyped name is no tampering."""
+def _read_checkpoint(path: Path) -> str:
+    """Read a checkpoint without verifying it. A wrong path is a usage error, not tampering."""
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.tlog.checkpoint import note_signatures
     from ugsd_privacy.tlog.note_files import read_note
@@ -122,11 +128,11 @@ def _place(home: Path | None, config: Path | None) -> Home:
 
 
 def _own_key(place: Home) -> LogPublicKey:
-    from ugsd_privacy.tlog.log_keys import LogKey
+    from ugsd_privacy.keys.log import LogKey
 
     if not place.log_key.exists():
-        fail("a receipt holds no key: name the log's with --log-key")
-    print_line(f"by the key of this home's log, {place.log_key}")
+        fail("a receipt does not contain the log's key: give it with --log-key")
+    print_line(f"verifying with the key of this home's log, {place.log_key}")
     return LogKey.load(place.log_key).public
 
 
@@ -139,9 +145,9 @@ def _verify_home(
 ) -> None:
     from ugsd_privacy.audit.cosigned import CosignedNotes
     from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.keys.log import LogKey
     from ugsd_privacy.tlog.checkpoint import open_checkpoint
     from ugsd_privacy.tlog.cosignature import verify_cosigned
-    from ugsd_privacy.tlog.log_keys import LogKey
 
     from ugsd_sdk.cli.progress import progress_bar
     from ugsd_sdk.reports.verification import open_view, owner_of, verify_home
@@ -151,16 +157,16 @@ def _verify_home(
         summary = verify_home(place, view, owner=owner, trusted=trusted, progress=progress)
     if summary is None:
         if witnesses:
-            raise LogTampered("nothing is here that a witness could have cosigned")
-        print_line(f"no log at {place.ledger}: nothing has left yet from this home")
+            raise LogTampered("this home has no log that a witness could have cosigned")
+        print_line(nothing_sent(place))
         return
     own = LogKey.load(place.log_key).public
     if public is not None and public.to_text() != own.to_text():
-        raise LogTampered(f"the log is of {own.origin}, not of {public.origin}")
+        raise LogTampered(f"the log belongs to {own.origin}, not to {public.origin}")
     notes = [*trusted, *CosignedNotes(place.cosigned).notes(own)]
     witnessed = verify_cosigned(notes, witnesses, lambda note: open_checkpoint(note, own))
     print_line(describe(summary))
-    _tell_witnessed(witnessed, summary.size)
+    _print_witnesses(witnessed, summary.size)
 
 
 def _verify_export(
@@ -175,32 +181,32 @@ def _verify_export(
     with open_regular(file) as stream:
         summary = verify_export(stream, public, trusted=trusted, witnesses=witnesses)
     print_line(*_describe_export(summary).split("\n"))
-    _tell_witnessed(summary.witnessed, summary.size)
+    _print_witnesses(summary.witnessed, summary.size)
     if public is None:
         print_line(
-            "The key came from the file itself, which is only as trustworthy as that: compare its "
-            f"fingerprint with the device's, {summary.public.fingerprint}, or name --log-key."
+            "The key came from the file itself, so this proves no more than the file: compare the "
+            f"fingerprint {summary.public.fingerprint} with the device's, or give --log-key."
         )
 
 
 def describe(summary: LogSummary) -> str:
-    """The outcome of a verification, in words."""
+    """Describe a successful verification in a sentence."""
     total = summary.total
     erased = f", {summary.erased} erased by owner" if summary.erased else ""
     unread = (
-        f"; not read for want of the owner's key: {summary.unread}, whose times, captions and "
-        "epsilon are as charged (--owner-key FILE)"
+        f"; not read without the owner's key: {summary.unread}, whose times, captions and epsilon "
+        "are taken from their charges (give --owner-key FILE)"
         if summary.unread
         else ""
     )
     unsigned = (
-        f"; of these {summary.unsigned} at the end under no signed checkpoint yet, which nothing "
-        "but this device holds"
+        f"; the last {summary.unsigned} are under no signed checkpoint yet and exist only on this "
+        "device"
         if summary.unsigned
         else ""
     )
     return (
-        f"the log verifies: {summary.size} passages ({total.blocks} blocks, {total.tokens} tokens, "
+        f"the log verifies: {summary.size} records ({total.blocks} blocks, {total.tokens} tokens, "
         f"{total.bytes} bytes), {summary.checkpoints} signed checkpoints, "
         f"root {summary.root.hex()[:16]}{erased}{unread}{unsigned}"
     )
@@ -216,16 +222,16 @@ def _verify_tiles(
 
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
     print_line(
-        f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
+        f"the log verifies: {summary.size} records ({summary.blocks} blocks, {summary.tokens} "
         f"tokens, {summary.frame_bytes} bytes)",
         f"root {summary.root.hex()}",
     )
-    _tell_witnessed(summary.witnessed, summary.size)
+    _print_witnesses(summary.witnessed, summary.size)
     if public is None:
         print_line(
-            f"Its checkpoint says that it is of {plain_line(summary.origin)}; the folder holds no "
-            "key, so no signature was checked: name --log-key (`ugsd audit key` prints it on the "
-            "device)."
+            f"Its checkpoint names the log {plain_line(summary.origin)}. The folder holds no key, "
+            "so no signature was checked: give --log-key, which `ugsd audit key` prints on the "
+            "device."
         )
 
 
@@ -243,30 +249,29 @@ def _describe_export(summary: ExportSummary) -> str:
         else f"with {summary.bodies} of their bodies, sealed"
     )
     return (
-        f"the log verifies: {summary.size} passages ({summary.blocks} blocks, {summary.tokens} "
+        f"the log verifies: {summary.size} records ({summary.blocks} blocks, {summary.tokens} "
         f"tokens, {summary.frame_bytes} bytes) {bodies}{span}\n"
         f"root {summary.root.hex()}, {summary.checkpoints} signed checkpoints\n"
         f"log key: {summary.public.to_text()}"
     )
 
 
-def _tell_witnessed(witnessed: Mapping[str, tuple[int, int]], size: int) -> None:
+def _print_witnesses(witnessed: Mapping[str, tuple[int, int]], size: int) -> None:
     for name, (cosigned, time_s) in witnessed.items():
         when = datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        print_line(f"{name} cosigned {cosigned} of the {size} passages at {when} UTC")
+        print_line(f"{name} cosigned {cosigned} of the {size} records at {when} UTC")
 
 
 def _holds_proofs(file: Path) -> bool:
-    """Ends the command where the file cannot be read."""
+    """Whether the file holds receipts or a proof. End the command if it cannot be read."""
     try:
         return is_json(file)
     except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
+        fail(f"cannot read {file}: {error.strerror}: check the path and its permissions")
 
 
 def is_json(file: Path) -> bool:
-    """Whether it is an object in JSON, as far as its first character tells. Raises
-    :class:`OSError` where the file cannot be read."""
+    """Whether the file's first character is that of a JSON object. Raises :class:`OSError`."""
     from ugsd_privacy.files.bounded_files import open_regular
 
     with open_regular(file) as stream:
@@ -281,10 +286,10 @@ def _verify_proofs(file: Path, public: LogPublicKey) -> None:
         proof = _proof_of(line)
         if isinstance(proof, Receipt):
             proof.verify(public)
-            print_line(f"passage {proof.index} is in the log of {proof.tree_size} passages")
+            print_line(f"record {proof.index} is in the log of {proof.tree_size} records")
         else:
             earlier, later = proof.verify(public)
-            print_line(f"the log of {later} passages extends that of {earlier}")
+            print_line(f"the log of {later} records extends the log of {earlier} records")
 
 
 def _proof_of(line: bytes) -> Receipt | Consistency:
@@ -297,4 +302,4 @@ def _proof_of(line: bytes) -> Receipt | Consistency:
     try:
         return read_json(either, line, max_items=_MAX_PROOF_ITEMS)
     except ValueError:
-        raise LogTampered("neither a receipt nor a proof") from None
+        raise LogTampered("the file holds neither a receipt nor a proof") from None

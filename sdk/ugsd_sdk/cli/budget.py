@@ -1,4 +1,4 @@
-"""``ugsd budget``: what may still leave, the owner's own caps, and why a block did or did not."""
+"""``ugsd budget``: what may still be sent, the owner's caps, and why blocks were sent or not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _EPILOG = """Examples:
@@ -59,6 +59,8 @@ _RESET_EPILOG = """Examples:
 """
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+_OUTCOME_LABELS = {"withheld": "blocked", "alone": "not judged"}
+"""How people read outcomes whose stored names are not clear by themselves."""
 
 
 class ResetWindow(StrEnum):
@@ -72,7 +74,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     budget = typer.Typer(
         no_args_is_help=True,
-        help="What may still leave this device, and why a block did not.",
+        help="What may still be sent, the owner's caps, and why blocks were sent or not.",
         epilog=_EPILOG,
     )
     budget.command("show", epilog="Example: ugsd budget show --user ada")(show)
@@ -89,7 +91,7 @@ def show(
     *,
     as_json: _JsonOption = False,
 ) -> None:
-    """Show every cap that is set, by the settings or on this device, and what was used of it."""
+    """Show every cap, from the settings or set on this device, and what was used of it."""
     from ugsd_sdk.reports.budget import budget_report
 
     report = budget_report(settings_from(config, home=home, user=user))
@@ -101,37 +103,39 @@ def show(
 
 def set_caps(
     caps: Annotated[
-        list[str], typer.Argument(metavar="CAP=VALUE...", help="`none` takes a cap back.")
+        list[str], typer.Argument(metavar="CAP=VALUE...", help="`none` removes a cap.")
     ],
     *,
     user: UserOption = None,
-    everyone: Annotated[bool, typer.Option("--everyone", help="Hold every user to it.")] = False,
+    everyone: Annotated[
+        bool, typer.Option("--everyone", help="Set the caps for every user.")
+    ] = False,
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Set caps on this device. They hold whatever an application configures: the smaller counts."""
+    """Set caps on this device. An application cannot raise them: the smaller cap applies."""
     from ugsd_privacy.ledger import ALL_USERS
 
     from ugsd_sdk.home import Home, UserEgress
     from ugsd_sdk.reports.budget import budget_report
 
     if everyone and user is not None:
-        raise typer.BadParameter("--everyone or --user, not both")
-    wanted = dict(map(_cap, caps))
-    if len(wanted) < len(caps):
-        raise typer.BadParameter("a cap is given twice")
+        raise typer.BadParameter("give only one of --everyone and --user")
+    new_caps = dict(map(_cap, caps))
+    if len(new_caps) < len(caps):
+        raise typer.BadParameter("a cap is given twice: delete one")
     settings = settings_from(config, home=home, user=user)
     user_egress = UserEgress(Home.from_path(settings.home), settings.limits_for(), settings.user)
     try:
-        user_egress.set_caps(ALL_USERS if everyone else settings.user, wanted)
+        user_egress.set_caps(ALL_USERS if everyone else settings.user, new_caps)
     finally:
         user_egress.close()
     in_force = {row.cap: row.in_force for row in budget_report(settings).rows}
     whose = "everyone" if everyone else settings.user
-    for cap, value in wanted.items():
-        told = "no cap of this device's own" if value is None else f"at most {value:g}"
+    for cap, value in new_caps.items():
+        on_device = "no cap set on this device" if value is None else f"at most {value:g}"
         force = _number(in_force.get(cap))
-        print_line(f"{whose}: {cap}: {told}; in force for {settings.user}: {force}")
+        print_line(f"{whose}: {cap}: {on_device}; in force for {settings.user}: {force}")
 
 
 def reset(
@@ -139,15 +143,16 @@ def reset(
     window: Annotated[
         list[ResetWindow] | None,
         typer.Option(
-            metavar="hour|day|lifetime|all", help="May be given again.  [default: hour and day]"
+            metavar="hour|day|lifetime|all",
+            help="Window to reset; may be repeated.  [default: hour and day]",
         ),
     ] = None,
     home: HomeOption = None,
     config: ConfigOption = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Have windows of a user's budget begin anew. The log keeps that it was done."""
+    """Reset windows of a user's budget. The log records the reset."""
     from ugsd_privacy.audit.records import Resettable
 
     from ugsd_sdk.home import Home, UserEgress
@@ -157,39 +162,41 @@ def reset(
     windows = [w for w in get_args(Resettable) if w in chosen or ResetWindow.ALL in chosen]
     place, names = Home.from_path(settings.home), " and ".join(windows)
     if not place.is_used():
-        print_line(f"{settings.user}: nothing was used yet in {place.path}")
+        print_line(f"{settings.user}: no budget was used yet in {place.path}")
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody to ask: repeat it with --yes")
-        typer.confirm(f"Begin {names} of {settings.user} anew?", abort=True)
+            raise typer.BadParameter("cannot ask for confirmation here: add --yes")
+        typer.confirm(f"Reset {names} of {settings.user}?", abort=True)
     user_egress = UserEgress(place, settings.limits_for(), settings.user)
     try:
         record = user_egress.open().acts.reset(windows)
     finally:
         user_egress.close()
-    print_line(f"{settings.user}: {names} begun anew; record {record} of the log says so")
+    print_line(f"{settings.user}: {names} reset; logged as record {record}")
 
 
 def explain(
     user: UserOption = None,
     caption: Annotated[
-        str | None, typer.Option(metavar="ID", help="A caption's id, or how it begins.")
+        str | None, typer.Option(metavar="ID", help="A caption's id, or its beginning.")
     ] = None,
-    last: Annotated[int, typer.Option(min=1, metavar="N", help="The last N captions.")] = 1,
+    last: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of captions, the latest ones.")
+    ] = 1,
     home: HomeOption = None,
     config: ConfigOption = None,
     *,
     as_json: _JsonOption = False,
 ) -> None:
-    """Say of each block of a caption why it was escalated or not, and what would change that."""
+    """Show for each block of a caption why it was sent or not, and what would change that."""
     from ugsd_sdk.reports.decisions import Advice, DecisionJournal
 
     settings = settings_from(config, home=home, user=user)
     journal = DecisionJournal.read(settings, caption=caption, last=last)
     if not journal.captions:
         what = "no caption" if caption is None else f"no caption {caption}"
-        print_error("ugsd", f"{what} of {settings.user} in the journal of {settings.home}")
+        print_error("ugsd", f"{what} of {settings.user} in the journal in {settings.home}")
         raise typer.Exit(0 if caption is None else 1)
     for decisions in journal.captions:
         advice = [Advice.on(decision, journal.hour) for decision in decisions]
@@ -200,7 +207,7 @@ def explain(
 
 
 def _cap(text: str) -> tuple[str, float | None]:
-    """A cap and its value; ``None`` takes it back."""
+    """Parse ``CAP=VALUE``; the value ``None`` removes the cap."""
     from difflib import get_close_matches
 
     from pydantic import ValidationError
@@ -210,8 +217,8 @@ def _cap(text: str) -> tuple[str, float | None]:
     if cap not in CAPS:
         near = get_close_matches(cap, CAPS, n=1)
         raise typer.BadParameter(
-            f"{cap}: no such cap"
-            + (f": did you mean {near[0]}?" if near else f": {', '.join(CAPS)}")
+            f"{cap}: no such cap: "
+            + (f"did you mean {near[0]}?" if near else f"give one of {', '.join(CAPS)}")
         )
     if not is_given:
         raise typer.BadParameter(f"{cap}: give it a value: {cap}=100")
@@ -223,7 +230,9 @@ def _cap(text: str) -> tuple[str, float | None]:
         BudgetLimits.without_caps(**{cap: number})
     except (ValueError, ValidationError):
         kind = "a number" if cap.startswith("epsilon") else "a whole number"
-        raise typer.BadParameter(f"{cap}: {kind}, 0 or more, or none; not {value!r}") from None
+        raise typer.BadParameter(
+            f"{cap}: give {kind} of 0 or more, or none; not {value!r}"
+        ) from None
     return cap, number
 
 
@@ -239,12 +248,12 @@ def _print_report(report: BudgetReport) -> None:
     from ugsd_sdk.cli.caption_output import stdout
 
     table = Table(box=None, pad_edge=False, title=f"user {report.user}", title_justify="left")
-    for name in ("cap", "settings", "this device", "in force", "used", "left", "begins anew"):
-        is_text = name in {"cap", "begins anew"}
+    for name in ("cap", "settings", "this device", "in force", "used", "remaining", "resets"):
+        is_text = name in {"cap", "resets"}
         table.add_column(name, justify="left" if is_text else "right")
     for row in report.rows:
         window = row.cap.rpartition("_")[2]
-        anew = {"caption": "each caption", "lifetime": "with a reset"}.get(window, row.resets_at)
+        resets = {"caption": "each caption", "lifetime": "by command"}.get(window, row.resets_at)
         used = "" if row.used is None else _number(row.used)
         used = "unbounded" if row.label == "none" else used
         table.add_row(
@@ -254,13 +263,13 @@ def _print_report(report: BudgetReport) -> None:
             _number(row.in_force),
             f"{used} ({row.label})" if row.label in {"privacy", "noise"} else used,
             "" if row.remaining is None else _number(row.remaining),
-            anew,
+            resets,
         )
     stdout().print(table)
     if any(row.cap.startswith("epsilon") for row in report.rows):
         print_line(
-            f"epsilon at delta {report.delta:g}: privacy up to 10, noise above; unbounded where "
-            "states left without noise"
+            f"epsilon at delta {report.delta:g}: called privacy up to 10, and noise above; "
+            "unbounded if states were sent without noise"
         )
 
 
@@ -274,10 +283,10 @@ def _caption_fields(
             "uncertainty": decision.uncertainty,
             "outcome": decision.outcome,
             "reason": decision.reason.to_fields() | {"text": str(decision.reason)},
-            "frees_up": told.available_at,
-            "advice": told.text,
+            "frees_up": hint.available_at,
+            "advice": hint.text,
         }
-        for decision, told in zip(decisions, advice, strict=True)
+        for decision, hint in zip(decisions, advice, strict=True)
     ]
     first = decisions[0]
     return {
@@ -294,10 +303,11 @@ def _print_decisions(decisions: Sequence[BlockDecisionRow], advice: Sequence[Adv
     first = decisions[0]
     when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     print_line(f"caption {first.caption.hex()} of {first.user}, {when}")
-    told_before = ""
-    for decision, told in zip(decisions, advice, strict=True):
+    last_text = ""
+    for decision, hint in zip(decisions, advice, strict=True):
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
-        print_line(f"  {positions:<14} {decision.outcome:<9} {plain_line(str(decision.reason))}")
-        if told.text and told.text != told_before:
-            print_line(f"  {'':<14} {'':<9} -> {told.text}")
-        told_before = told.text
+        outcome = _OUTCOME_LABELS.get(decision.outcome, decision.outcome)
+        print_line(f"  {positions:<14} {outcome:<10} {plain_line(str(decision.reason))}")
+        if hint.text and hint.text != last_text:
+            print_line(f"  {'':<14} {'':<10} -> {hint.text}")
+        last_text = hint.text

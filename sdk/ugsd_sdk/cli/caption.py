@@ -1,4 +1,4 @@
-"""``ugsd caption``."""
+"""``ugsd caption``: caption clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["await_verifier", "register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _EPILOG = """Examples:
@@ -39,26 +39,30 @@ def register(app: typer.Typer) -> None:
 
 
 def caption(
-    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Audio files, up to 30 s.")],
+    clips: Annotated[
+        list[str], typer.Argument(metavar="CLIP...", help="Audio files of at most 30 s.")
+    ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no verifier.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no verifier; send nothing.")
+    ] = False,
     verifier: Annotated[
         str | None,
         typer.Option(metavar="embedded|URL", help="Verifier: `embedded`, or a ws/wss address."),
     ] = None,
     verifier_root: Annotated[
         str | None,
-        typer.Option(metavar="FILE|TEXT", help="The root that vouches for the verifier's keys."),
+        typer.Option(metavar="FILE|TEXT", help="The root key that signed the verifier's manifest."),
     ] = None,
     verifier_manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The manifest of keys that the root signed.")
+        Path | None, typer.Option(metavar="FILE", help="The manifest of the verifier's keys.")
     ] = None,
     verifier_key: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|TEXT",
-            help="Instead of both, of a verifier on this machine: its public key.",
+            help="Public key of a verifier on this machine, instead of root and manifest.",
         ),
     ] = None,
     drafter: Annotated[
@@ -68,12 +72,14 @@ def caption(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Caption clips. Without a verifier nothing leaves this device.
+    """Caption clips. Without a verifier nothing is sent from this device.
 
-    One bad clip does not stop the others.
+    A clip that cannot be captioned does not stop the others.
     """
     if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
-        raise typer.BadParameter("--offline uses no verifier: leave out --verifier")
+        raise typer.BadParameter(
+            "--offline uses no verifier: leave out the options of the verifier"
+        )
     settings = settings_from(
         config,
         home=home,
@@ -89,7 +95,7 @@ def caption(
 
 
 def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json: bool) -> int:
-    """Print every clip's caption or error; returns how many failed."""
+    """Print every clip's caption or error, and return the number of failures."""
     from ugsd_sdk.caption import escaped_path
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.cli.caption_output import legend, print_caption, stdout
@@ -119,20 +125,21 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
 
 
 def await_verifier(captioner: Captioner, settings: Settings) -> None:
-    """Let the connection come up first, so that the first clip has a verifier too.
+    """Wait for the connection, so that the first clip has a verifier too.
 
-    A remote verifier is waited for as long as for a block; the embedded one has to be started.
+    The wait for a remote verifier is as long as the one for a block; the embedded verifier first
+    has to start.
     """
     from ugsd_privacy.errors import PrivacyError
 
     from ugsd_sdk.errors import TransportError
     from ugsd_sdk.settings.config import EMBEDDED
 
-    waits = settings.verifier
-    is_embedded = waits.url == EMBEDDED
+    verifier = settings.verifier
+    is_embedded = verifier.url == EMBEDDED
     try:
         captioner.wait_until_connected(
-            waits.connect_timeout_s + 1 if is_embedded else waits.deadline_s
+            verifier.connect_timeout_s + 1 if is_embedded else verifier.deadline_s
         )
     except (TransportError, PrivacyError) as error:
-        print_error("ugsd", f"going on without the verifier: {error}")
+        print_error("ugsd", f"continuing without the verifier: {error}")

@@ -1,4 +1,4 @@
-"""Captions for people: what was said, which words left, what it cost."""
+"""Captions for people: the text, which words were sent, and what it cost."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["caption_text", "cost_line", "legend", "print_caption", "stdout"]
 
-_LEFT, _REPLACED = "left this device", "left, then replaced"
-_WRITTEN, _KEPT = "written by the verifier", "kept here"
+_SENT, _REPLACED = "sent to the verifier", "sent, then replaced"
+_WRITTEN, _LOCAL = "written by the verifier", "not sent"
 _STYLES = {
-    _LEFT: ("bold black on yellow", "[", "]"),
+    _SENT: ("bold black on yellow", "[", "]"),
     _REPLACED: ("strike black on yellow", "[-", "-]"),
     _WRITTEN: ("green underline", "<", ">"),
-    _KEPT: ("", "", ""),
+    _LOCAL: ("", "", ""),
 }
 
 
 def stdout() -> Console:
-    """A console that neither wraps nor guesses: paths and captions are printed as they are."""
+    """Return a console that does not wrap lines, so that paths and captions are printed whole."""
     plain = console(soft_wrap=True)
     return plain if plain.is_terminal else console(soft_wrap=True, width=160)
 
 
 def caption_text(caption: Caption, *, colour: bool) -> Text:
-    """The caption; words that left, also those that were then replaced, and words that the verifier
-    wrote stand out, by colour or in brackets."""
-    said = "".join(token.text for token in caption.tokens)
-    if said.split() != caption.text.split():  # where a tokenizer says otherwise, its text counts
+    """Return the caption with marks, by colour or brackets, on words that were sent, sent and then
+    replaced, or written by the verifier."""
+    joined = "".join(token.text for token in caption.tokens)
+    if joined.split() != caption.text.split():  # a tokenizer may join tokens differently
         return Text(plain_line(caption.text, most=len(caption.text)))
     text = Text()
     for kind, parts in groupby(_parts(caption), key=itemgetter(0)):
@@ -53,7 +53,7 @@ def caption_text(caption: Caption, *, colour: bool) -> Text:
 
 def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
     tokens = caption.tokens
-    # An end that the verifier wrote in the place of sent words is no part of the word before it.
+    # An end marker that replaced sent words does not belong to the word before it.
     ends = bool(tokens) and bool(tokens[-1].replaced) and not tokens[-1].text
     words = tokens[: len(tokens) - ends]
     for index, token in enumerate(tokens):
@@ -65,50 +65,50 @@ def _parts(caption: Caption) -> Iterator[tuple[str, str]]:
 
 
 def legend(*, colour: bool) -> Text:
-    """What the colours or brackets mean, and what is counted."""
+    """Return the meaning of the colours or brackets, and of the counts."""
     text = Text()
     for kind, (style, before, after) in _STYLES.items():
         text.append(kind if colour else before + kind + after, style)
         text.append("  ")
-    text.append("(counts include the end marker where it left; it has no text)", "dim")
+    text.append("(counts include the end marker if it was sent; it has no text)", "dim")
     return text
 
 
 def _kind(tokens: Sequence[CaptionToken]) -> str:
-    """Of the tokens behind a word: what left is told before anything else."""
+    """Return the kind of a word of one or more tokens; if any token was sent, the word was."""
     if any(token.disclosed for token in tokens):
-        return _LEFT
+        return _SENT
     written = {TokenSource.CORRECTED, TokenSource.CONTINUED}
-    return _WRITTEN if any(token.source in written for token in tokens) else _KEPT
+    return _WRITTEN if any(token.source in written for token in tokens) else _LOCAL
 
 
 def cost_line(caption: Caption) -> str:
-    """What left, in one line."""
-    cost = caption.usage
-    if not cost.num_blocks:
+    """Return what was sent for the caption, in one line."""
+    usage = caption.usage
+    if not usage.num_blocks:
         return "no block was sent"
-    bound = "" if cost.guarantee is None else f", {cost.guarantee.text()}"
+    guarantee = "" if usage.guarantee is None else f", {usage.guarantee.text()}"
     return (
-        f"{_count(cost.num_blocks, 'block')} sent: {_count(cost.num_disclosed_tokens, 'token')}, "
-        f"{_count(cost.num_disclosed_states, 'state')}{bound}, {cost.bytes_sent} bytes"
+        f"{_count(usage.num_blocks, 'block')} sent: {_count(usage.num_disclosed_tokens, 'token')}, "
+        f"{_count(usage.num_disclosed_states, 'state')}{guarantee}, {usage.bytes_sent} bytes"
     )
 
 
 def print_caption(on: Console, caption: Caption) -> None:
-    """One readable block per clip."""
+    """Print a caption for people."""
     on.print(Text(plain_line(caption.path or "clip"), style="bold"))
     on.print(Text("  ") + caption_text(caption, colour=on.is_terminal))
     sources = [token.source for token in caption.tokens]
     details = [cost_line(caption), *_provenance(sources), f"{caption.latency_ms.total:.0f} ms"]
     on.print(Text("  " + "; ".join(details), style="dim"))
     if caption.unverified_reason is not None:
-        why = plain_line(str(caption.unverified_reason))
-        on.print(Text(f"  not fully verified: {why}", style="red"))
+        reason = plain_line(str(caption.unverified_reason))
+        on.print(Text(f"  not fully verified: {reason}", style="red"))
 
 
 def _provenance(sources: Iterable[TokenSource]) -> list[str]:
-    found = list(sources)
-    counts = [(source, found.count(source)) for source in TokenSource]
+    every = list(sources)
+    counts = [(source, every.count(source)) for source in TokenSource]
     return [" ".join(f"{count} {source}" for source, count in counts if count)]
 
 

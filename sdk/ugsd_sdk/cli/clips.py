@@ -1,4 +1,4 @@
-"""The clips that come with the package, for the demonstration."""
+"""The clips of the demonstration, which come with the package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_ITEMS = 10_000
 
 
 class DemoClip(StrictModel):
-    """One line of ``clips.json``."""
+    """One entry of ``clips.json``."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -26,11 +26,11 @@ class DemoClip(StrictModel):
     emotion: str
     speaker: str
     acquaints: bool = False
-    """Heard only so that the device knows the speaker's voice."""
+    """Whether the clip only enrols its speaker and is not shown."""
 
 
 def read_clips(folder: Path) -> tuple[DemoClip, ...]:
-    """The clips in ``folder``. Raises :class:`ModelError` where the package is incomplete."""
+    """Return the clips in ``folder``. Raises :class:`ModelError` if the package is incomplete."""
     try:
         data = read_regular(folder / "clips.json", MAX_TEXT_BYTES)
         return read_json(tuple[DemoClip, ...], data, max_items=_MAX_ITEMS)

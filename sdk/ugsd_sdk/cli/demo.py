@@ -1,4 +1,4 @@
-"""``ugsd demo``: the bundled clips, by the device alone and with the embedded verifier."""
+"""``ugsd demo``: caption the bundled clips, with and without the embedded verifier."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the command, so that --help answers at once.
+# Heavy imports are inside the command, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _CLIPS = Path(__file__).parents[1] / "starter" / "clips"
@@ -35,13 +35,17 @@ def register(app: typer.Typer) -> None:
 def demo(
     home: Annotated[
         Path | None,
-        typer.Option("--home", metavar="DIR", help="Keep ledger and log there, not in a scratch."),
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            help="Folder for ledger and log.  [default: a temporary folder]",
+        ),
     ] = None,
 ) -> None:
-    """Caption bundled clips, first on this device alone, then with a verifier on this machine.
+    """Caption bundled clips on this device alone, then with a verifier on this machine.
 
-    Each speaker is a user of their own, with whom the device gets acquainted first. Shows which
-    words left the device and how many bytes, and verifies the log of them.
+    Each speaker is a separate user and is enrolled first. The demonstration shows which words and
+    how many bytes were sent, and verifies the log.
     """
     from ugsd_sdk.cli.audit_verify import describe
     from ugsd_sdk.cli.caption_output import legend, stdout
@@ -61,13 +65,13 @@ def demo(
         summary = _verified(place)
         blocks_bytes = sum(caption.usage.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before
-        heard = sum(clip.acquaints for clip in clips)
+        num_enrolment = sum(clip.acquaints for clip in clips)
         console.print(
-            f"{heard} other clips were heard first, to know the speakers; none of them left"
+            f"{num_enrolment} other clips enrolled the speakers; nothing of them was sent"
         )
         console.print(
             f"{blocks_bytes} bytes of blocks and {total_bytes - blocks_bytes} bytes of handshakes "
-            "left this device; no audio did"
+            "were sent; no audio was"
         )
         if summary is not None:
             console.print(describe(summary))
@@ -115,10 +119,10 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
     from ugsd_sdk.cli.caption_output import caption_text, cost_line
 
     table = Table(show_lines=True)
-    for name in ("clip", "this device alone", "with a verifier", "what left"):
+    for name in ("clip", "this device alone", "with a verifier", "what was sent"):
         table.add_column(name, overflow="fold")
     for clip, alone, verified in rows:
-        degraded = (
+        unverified = (
             ""
             if verified.unverified_reason is None
             else f"\n({plain_line(str(verified.unverified_reason))})"
@@ -127,6 +131,6 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
             Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
             caption_text(alone, colour=colour),
             caption_text(verified, colour=colour),
-            Text(cost_line(verified) + degraded),
+            Text(cost_line(verified) + unverified),
         )
     return table

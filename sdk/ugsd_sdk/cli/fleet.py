@@ -1,4 +1,4 @@
-"""``ugsd audit fleet``: what many devices sent as one page, and which of their logs are wrong."""
+"""``ugsd audit fleet``: one page of many devices' reports, with the logs that do not verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
 from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.report_output import (
+    FormatOption,
+    OutOption,
+    ReportFormat,
+    render_report,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _EPILOG = """Examples:
@@ -50,35 +56,35 @@ def fleet(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="What devices sent: reports as JSON, and exports of their logs.",
+            help="Files from the devices: reports as JSON, and exports of their logs.",
         ),
     ],
     format_: FormatOption = ReportFormat.HTML,
     out: OutOption = None,
     *,
     by_file: Annotated[
-        bool, typer.Option("--by-file", help="Name devices by their files, not by their logs.")
+        bool, typer.Option("--by-file", help="Name devices by their files instead of their logs.")
     ] = False,
     known: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Keys and checkpoints of the last time, which each log must extend; "
-            "updated from the exports that verify.",
+            help="Keys and checkpoints from the last run, which each log must extend; updated from "
+            "the exports that verify.",
         ),
     ] = None,
     witness_key: WitnessKeyOption = None,
 ) -> None:
-    """Verify exports of many devices, merge their reports without content, tell which are wrong.
+    """Verify exports of many devices, merge their reports without content, and list the faults.
 
-    Only an export speaks for a log: a report is a claim of its file, and is joined to an export of
-    the log that it names if it agrees with it. Ends with 1 where a log does not verify, or no
-    export of it came though one was kept, and where a report is contradicted, or says that its log
+    Only an export proves anything about a log. A report is a claim; it is joined to the export of
+    the log that it names if the two agree. The exit code is 1 if a log does not verify, if no
+    export came of a log in the --known file, or if a report is contradicted or says that its log
     does not verify.
     """
+    from ugsd_privacy.keys.witness import WitnessPublicKey
     from ugsd_privacy.reports.fleet import merge_rows, verify_device
     from ugsd_privacy.reports.wording import verdict
-    from ugsd_privacy.tlog.cosignature import WitnessPublicKey
 
     from ugsd_sdk.cli.progress import progress_bar
 
@@ -88,23 +94,25 @@ def fleet(
     with progress_bar("verifying") as progress:
         proofs = arrived.proven(logs, progress)
     rows = [verify_device(d, witnesses) for d in _devices(arrived, proofs, logs, by_file=by_file)]
-    made = merge_rows(rows)
-    write(written(made, format_), out)
+    result = merge_rows(rows)
+    write_report(render_report(result, format_), out)
     if known is not None:
         logs.updated(rows).save(known)
-    for row in made.failed:
+    for row in result.failed:
         print_error("ugsd", f"{row.device}: {verdict(row.verification)}")
-    if made.failed:
+    if result.failed:
         raise typer.Exit(1)
 
 
 def _known(path: Path | None, named_by: Literal["file", "log"]) -> KnownLogs:
-    """What was kept the last time; tells where there is none."""
+    """Return the logs known from the last run. Print a note if there are none."""
     from ugsd_privacy.reports.known_logs import KnownLogs
 
     if path is None or not path.exists():
         if path is not None:
-            print_error("ugsd", f"{path} is new: every log is believed this time")
+            print_error(
+                "ugsd", f"{path} is new: no log can be compared with an earlier one this time"
+            )
         return KnownLogs(named_by=named_by)
     known = KnownLogs.load(path)
     if known.named_by != named_by:
@@ -115,18 +123,18 @@ def _known(path: Path | None, named_by: Literal["file", "log"]) -> KnownLogs:
 
 @dataclass(frozen=True)
 class _Arrived:
-    """The files that came, by what they are."""
+    """The files that arrived, by kind."""
 
     reports: dict[Path, Report]
     exports: dict[Path, ExportHeader | None]
-    """With what they say of themselves, if it can be read."""
+    """With their headers, which claim the log's identity, if readable."""
     unread: dict[Path, str]
-    """With what is wrong."""
+    """With the error message."""
 
     @classmethod
     def read(cls, files: Iterable[Path]) -> _Arrived:
-        """Ends the command for files that are not there; others that cannot be read are faults of
-        their devices."""
+        """Read the files. End the command for a missing file; any other unreadable file counts as
+        a fault of its device."""
         from ugsd_privacy.errors import LogTampered, ReportRejected
         from ugsd_privacy.files.atomic_files import read_bounded
         from ugsd_privacy.reports.fleet import header_of_export
@@ -140,7 +148,7 @@ class _Arrived:
                 else:
                     arrived.exports[path] = header_of_export(path)
             except FileNotFoundError as error:
-                fail(f"cannot read {path}: {error.strerror}")
+                fail(f"cannot read {path}: {error.strerror}: check the path")
             except OSError as error:
                 arrived.unread[path] = f"{path.name}: cannot be read: {error.strerror}"
             except (LogTampered, ReportRejected) as error:
@@ -148,26 +156,27 @@ class _Arrived:
         return arrived
 
     def proven(self, known: KnownLogs, progress: Callable[[int, int], None]) -> _Proofs:
-        """What each export proves. Anyone can name another log's key in an export, but not seal it:
-        one that is not whole says nothing of whose it is."""
+        """Verify each export. Anyone can put another log's key into an export but cannot sign for
+        it, so a damaged export does not prove which log it belongs to."""
         from ugsd_privacy.errors import LogTampered
         from ugsd_privacy.reports.claims import prove_all
 
-        reports, kept = self.reports.values(), known.logs.values()
-        proofs = prove_all(self.exports, reports, kept, progress=progress)
+        reports, known_logs = self.reports.values(), known.logs.values()
+        proofs = prove_all(self.exports, reports, known_logs, progress=progress)
         for path, proof in proofs.items():
             if isinstance(proof, LogTampered):
                 self.exports[path] = None
         return proofs
 
     def unnamed_export(self, report: Path) -> Path | None:
-        """An export of a report's name that does not say of which log it is."""
+        """Return an export with a report's file name that does not prove its log, if any."""
         exports = self.exports.items()
         beside = [path for path, header in exports if not header and _name(path) == _name(report)]
         return next(iter(beside), None)
 
     def names(self) -> Callable[[Path], str]:
-        """Of devices by their files; with the folder where two folders have one name."""
+        """Return the function that names devices by their files, with the folder if the file name
+        occurs in two folders."""
         paths = [*self.reports, *self.exports, *self.unread]
         folders: dict[str, set[str]] = {}
         for path in paths:
@@ -199,7 +208,7 @@ def _with_proof(
 def _devices(
     arrived: _Arrived, proofs: _Proofs, known: KnownLogs, *, by_file: bool
 ) -> list[Device]:
-    """What came of each device, and those that are known and did not come."""
+    """Return the devices with their files, and the known devices without any."""
     from ugsd_privacy.output.plain_text import plain_line
     from ugsd_privacy.reports.claims import join_reports, others_of
     from ugsd_privacy.reports.fleet import Device, name_of_log
@@ -209,7 +218,7 @@ def _devices(
     def name(path: Path, log: str) -> str:
         if by_file:
             return plain_line(of_file(path))
-        # With a space, which no log's name has: a file could be named like a log.
+        # A log's name has no space, so a file cannot take a log's name.
         return plain_line(name_of_log(log) if log else f"file {of_file(path)}")
 
     devices = []
@@ -220,11 +229,11 @@ def _devices(
         if export is None and not dispute:
             export = arrived.unnamed_export(path)
         devices.append(Device(name(named, log), report, export, dispute=dispute))
-    told = {device.export for device in devices}
+    joined_exports = {device.export for device in devices}
     devices += [
         Device(name(path, header.key if header else ""), export=path)
         for path, header in arrived.exports.items()
-        if path not in told
+        if path not in joined_exports
     ]
     proven = {device.name for device in devices if device.export}
     devices = [
@@ -235,11 +244,11 @@ def _devices(
     trees = others_of(proofs)
     devices = [_with_proof(device, proofs, trees) for device in devices]
     devices += [Device(name(path, ""), fault=fault) for path, fault in arrived.unread.items()]
-    came = {device.name for device in devices}
+    arrived_names = {device.name for device in devices}
     logs = {device.report.log for device in devices if device.report and device.export}
     devices += [
         Device(name)
-        for name, kept in known.logs.items()
-        if name not in came and kept.key not in logs
+        for name, known_log in known.logs.items()
+        if name not in arrived_names and known_log.key not in logs
     ]
     return [device._replace(known=known.logs.get(device.name)) for device in devices]

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that they make."""
+"""Options that several commands share, and the settings that result from them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ugsd_sdk.home import Home
     from ugsd_sdk.settings.config import Settings
 
-__all__ = ["ConfigOption", "HomeOption", "OwnerKeyOption", "UserOption", "settings_from"]
+__all__ = [
+    "ConfigOption",
+    "HomeOption",
+    "OwnerKeyOption",
+    "UserOption",
+    "nothing_sent",
+    "settings_from",
+]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
 ]
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help="Where ledger and log are.  [default: ~/.ugsd]"),
+    typer.Option("--home", metavar="DIR", help="Folder of ledger and log.  [default: ~/.ugsd]"),
 ]
 OwnerKeyOption = Annotated[
     Path | None,
-    typer.Option("--owner-key", metavar="FILE", help="Reads what left.  [default: the home's]"),
+    typer.Option(
+        "--owner-key",
+        metavar="FILE",
+        help="Key that opens the sealed records.  [default: owner.key in the home folder]",
+    ),
 ]
 UserOption = Annotated[
     str | None,
-    typer.Option("--user", metavar="ID", help="Whose budget is charged; never leaves the device."),
+    typer.Option("--user", metavar="ID", help="Name of the user; never sent."),
 ]
 
 
@@ -40,14 +52,22 @@ def settings_from(
     verifier_key: str | None = None,
     offline: bool = False,
 ) -> Settings:
-    """The options, over the environment, over the file. Raises :class:`ConfigError`."""
+    """Return the settings: options win over the environment, and it wins over the file.
+
+    Raises :class:`ConfigError`.
+    """
     from ugsd_sdk.settings.config import Settings  # noqa: PLC0415
 
-    given: dict[str, Any] = {"home": home, "user": user}
-    settings = Settings.load(config, **{k: v for k, v in given.items() if v is not None})
+    options: dict[str, Any] = {"home": home, "user": user}
+    settings = Settings.load(config, **{k: v for k, v in options.items() if v is not None})
     chosen = settings.verifier.with_identity(
         key=verifier_key, root=verifier_root, manifest=verifier_manifest
     )
     if verifier is not None or offline:
         chosen = chosen.model_copy(update={"url": verifier})
     return settings.model_copy(update={"verifier": chosen})
+
+
+def nothing_sent(place: Home) -> str:
+    """Return the message for a home without a log."""
+    return f"no log at {place.ledger}: nothing was sent from this home yet"

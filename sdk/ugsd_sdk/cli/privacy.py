@@ -1,4 +1,4 @@
-"""``ugsd privacy``: in plain words, what leaves and what attackers got from it."""
+"""``ugsd privacy``: in plain words, what is sent and what attackers learnt from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the command, so that --help answers at once.
+# Heavy imports are inside the command, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     privacy = typer.Typer(
         no_args_is_help=True,
-        help="What leaves this device, and what it tells.",
+        help="What is sent from this device, and what it reveals.",
         epilog="Example: ugsd privacy explain --verifier embedded",
     )
     privacy.command("explain", epilog="Example: ugsd privacy explain --verifier embedded")(explain)
@@ -36,11 +36,11 @@ def explain(
     *,
     verifier: Annotated[
         str | None,
-        typer.Option(metavar="embedded|URL", help="As if this verifier were set."),
+        typer.Option(metavar="embedded|URL", help="Explain the settings with this verifier."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Say, for these settings, what leaves, what never does, and what attackers got from it."""
+    """Explain for these settings what is sent, what never is, and what attackers learnt from it."""
     from ugsd_sdk.reports.explanation import explain as explained
 
     settings = settings_from(config, user=user, verifier=verifier)

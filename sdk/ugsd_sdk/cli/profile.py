@@ -1,4 +1,4 @@
-"""``ugsd profile``: what this device knows of a user's voice, and forgetting it."""
+"""``ugsd profile``: show or delete a user's speaker profile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     profile = typer.Typer(
         no_args_is_help=True,
-        help="What this device knows of a user's voice; it never leaves.",
+        help="The speaker profile of a user's voice, which is never sent.",
         epilog="Example: ugsd profile show --user ada",
     )
     profile.command("show", epilog="Example: ugsd profile show --user ada")(show)
@@ -35,19 +35,22 @@ def show(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show how many clips the profile holds, and whether states of the user may be sent yet."""
+    """Show how many clips enrolled the user, and whether their states may be sent yet."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
 
     settings = settings_from(config, home=home, user=user)
-    heard = num_enrolled_clips(Home.from_path(settings.home).profiles, settings.user)
-    lacking = max(0, settings.min_enrolment - heard)
+    enrolled = num_enrolled_clips(Home.from_path(settings.home).profiles, settings.user)
+    missing = max(0, settings.min_enrolment - enrolled)
     if as_json:
-        print_json(json.dumps({"user": settings.user, "heard": heard, "lacking": lacking}))
+        print_json(json.dumps({"user": settings.user, "heard": enrolled, "lacking": missing}))
         return
-    print_line(f"{settings.user}: {heard} clips heard; their average is kept on this device alone")
+    print_line(f"{settings.user}: {enrolled} clips enrolled; their average stays on this device")
+    more = "1 more clip is" if missing == 1 else f"{missing} more clips are"
     print_line(
-        f"{lacking} more until a state may leave" if lacking else "states may leave, within budget"
+        f"{more} needed before a state may be sent"
+        if missing
+        else "states may be sent, within the budget"
     )
 
 
@@ -57,5 +60,6 @@ def delete(user: UserOption = None, home: HomeOption = None, config: ConfigOptio
     from ugsd_sdk.profile.speaker_profile import delete_profile
 
     settings = settings_from(config, home=home, user=user)
-    known = delete_profile(Home.from_path(settings.home).profiles, settings.user)
-    print_line(f"{settings.user}: forgotten" if known else f"{settings.user}: nothing was known")
+    is_deleted = delete_profile(Home.from_path(settings.home).profiles, settings.user)
+    outcome = "speaker profile deleted" if is_deleted else "no speaker profile"
+    print_line(f"{settings.user}: {outcome}")

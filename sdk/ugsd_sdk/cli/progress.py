@@ -1,4 +1,4 @@
-"""How far a command has come, for people who wait."""
+"""Progress bars for long commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while it lasts, told how much of how much is done; only on a terminal."""
+    """Show a progress bar on stderr, if that is a terminal. Yields a function that takes what is
+    done and the total."""
     on = console(stderr=True)
     with bars(on, transient=True, disable=not on.is_terminal) as shown:
         task = shown.add_task(what, total=None)

@@ -1,4 +1,4 @@
-"""What left in one passage, to the last number: for ``ugsd audit show --content``."""
+"""The whole content of a log record, for ``ugsd audit show --content``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["content_lines", "content_of", "words_of"]
 
-# Heavy imports wait, so that --help answers at once.
+# Heavy imports are inside the functions, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 
 def words_of(vocabulary: Path | None) -> Sequence[str]:
-    """Pieces by token id: of a vocabulary file, or the bundled one. Raises ``ConfigError``."""
+    """Return the text of each token id, by default from the bundled vocabulary. Raises
+    ``ConfigError``."""
     from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 
     from ugsd_sdk.errors import ConfigError
@@ -30,14 +31,19 @@ def words_of(vocabulary: Path | None) -> Sequence[str]:
             data = read_regular(vocabulary, MAX_TEXT_BYTES)
         pieces = json.loads(data)
     except (OSError, ValueError, RecursionError):
-        raise ConfigError(f"{vocabulary}: no vocabulary file can be read there") from None
+        raise ConfigError(
+            f"{vocabulary}: not a readable vocabulary file: give a drafter's vocabulary.json"
+        ) from None
     if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
-        raise ConfigError(f"{vocabulary}: not a list of pieces by token id")
+        raise ConfigError(
+            f"{vocabulary}: not a list of texts by token id: give a drafter's vocabulary.json"
+        )
     return pieces
 
 
 def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | None:
-    """What the verifier could read; ``None`` where the log does not keep it, or nothing left."""
+    """Return what the verifier could read; ``None`` if the log does not hold it or nothing was
+    sent."""
     from ugsd_privacy.dp.mechanism import dequantise
     from ugsd_privacy.protocol.messages import Block, decode_device_message
 
@@ -65,12 +71,12 @@ def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | N
 
 
 def content_lines(index: int, content: dict[str, Any]) -> Iterator[str]:
-    """The same for people."""
+    """Yield the lines that show a record's content to people."""
     if content["kind"] != "block":
-        yield f"passage {index}: {content['kind']}, which carries nothing"
+        yield f"record {index}: {content['kind']}, without content"
         return
     noise = "no noise" if content["sigma"] is None else f"noise of sigma {content['sigma']:g}"
-    yield f"passage {index}: {content['disclosure']}, {noise}"
+    yield f"record {index}: {content['disclosure']}, {noise}"
     for token in content["tokens"]:
         text = "" if token["text"] is None else f"  {token['text']!r}"
         yield f"  token {token['position']:3}  id {token['id']}{text}"

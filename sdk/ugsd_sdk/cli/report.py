@@ -1,4 +1,4 @@
-"""``ugsd audit report``: what was sent of a user, for people to read."""
+"""``ugsd audit report``: what was sent for a user, for people to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import typer
 from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
-from ugsd_sdk.cli.report_output import FormatOption, OutOption, ReportFormat, write, written
+from ugsd_sdk.cli.report_output import (
+    FormatOption,
+    OutOption,
+    ReportFormat,
+    render_report,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _EPILOG = """Examples:
@@ -42,30 +48,32 @@ def register(audit: typer.Typer) -> None:
 def report(
     user: UserOption = None,
     since: Annotated[
-        str, typer.Option(metavar="DATE|Nd", help="First day (UTC): a date, or N days ago.")
+        str, typer.Option(metavar="DATE|Nd", help="First day (UTC), a date or N days ago.")
     ] = "30d",
     until: Annotated[
-        str | None, typer.Option(metavar="DATE|Nd", help="Last day (UTC), whole.  [default: today]")
+        str | None,
+        typer.Option(metavar="DATE|Nd", help="Last day (UTC), included.  [default: today]"),
     ] = None,
     format_: FormatOption = ReportFormat.HTML,
     out: OutOption = None,
     drafter: Annotated[
-        str, typer.Option(metavar="starter|free|DIR", help="Whose words the tokens are.")
+        str,
+        typer.Option(metavar="starter|free|DIR", help="Drafter whose vocabulary gives the words."),
     ] = "starter",
     home: HomeOption = None,
     config: ConfigOption = None,
     owner_key: OwnerKeyOption = None,
     *,
     without_content: Annotated[
-        bool, typer.Option("--without-content", help="For others' eyes: no words, no user.")
+        bool, typer.Option("--without-content", help="Leave out words and user, for sharing.")
     ] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON form's schema instead.")
+        bool, typer.Option("--schema", help="Print the schema of the JSON form instead.")
     ] = False,
 ) -> None:
-    """Report what was sent of a user, in words, under which budget, and whether the log stands.
+    """Report what was sent for a user, in words, under which budget, and whether the log verifies.
 
-    Ends with 1 where the log does not verify; the report says where.
+    The exit code is 1 if the log does not verify; the report shows where.
     """
     from ugsd_privacy.reports.schema import report_schema
 
@@ -73,35 +81,35 @@ def report(
     from ugsd_sdk.reports.audit import audit_report
 
     if schema:
-        write(report_schema(), out)
+        write_report(report_schema(), out)
         return
     period = _period(since, until, time.time())
     settings = settings_from(config, home=home, user=user)
     with progress_bar("verifying") as progress:
-        made = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
-    shown = made.redacted() if without_content else made
-    write(written(shown, format_), out, private=not without_content)
-    if made.verification.outcome != "failed":
-        _tell_if_nothing(made, settings.home)
+        result = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
+    shown = result.redacted() if without_content else result
+    write_report(render_report(shown, format_), out, private=not without_content)
+    if result.verification.outcome != "failed":
+        _warn_if_empty(result, settings.home)
     else:
-        print_error("ugsd", f"the log does NOT verify: {made.verification.message}")
+        print_error("ugsd", f"the log does NOT verify: {result.verification.message}")
         raise typer.Exit(1)
 
 
 def _period(since: str, until: str | None, now_s: float) -> Period:
-    """Whole days, UTC."""
+    """Return the period in whole days, UTC."""
     from ugsd_privacy.reports.entries import Period
 
     today = int(now_s) // _SECONDS_PER_DAY
     first = _day(since, "--since", today)
     last = today if until is None else _day(until, "--until", today)
     if first > last:
-        raise typer.BadParameter("--since comes after --until")
+        raise typer.BadParameter("--since is after --until: exchange them")
     return Period(first * _SECONDS_PER_DAY, (last + 1) * _SECONDS_PER_DAY)
 
 
 def _day(text: str, option: str, today: int) -> int:
-    """Its number since 1970."""
+    """Return the day's number since 1970."""
     ago = re.fullmatch(r"(\d{1,5})d", text)
     if ago is not None:
         return max(0, today - int(ago[1]))
@@ -110,19 +118,19 @@ def _day(text: str, option: str, today: int) -> int:
         return max(0, int(day.timestamp()) // _SECONDS_PER_DAY)
     except ValueError:
         raise typer.BadParameter(
-            f"{option}: a date such as 2026-01-31, or 7d for seven days ago; not {text!r}"
+            f"{option}: give a date such as 2026-01-31, or 7d for seven days ago; not {text!r}"
         ) from None
 
 
-def _tell_if_nothing(made: Report, home: Path) -> None:
-    """A name that was mistyped looks like a user of whom nothing left."""
+def _warn_if_empty(result: Report, home: Path) -> None:
+    """Print a note if the report is empty, since a mistyped user or home looks the same."""
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import open_view
 
-    if made.total.frames or made.earlier or made.later:
+    if result.total.frames or result.earlier or result.later:
         return
     place = Home.from_path(home)
     with open_view(place) as view:
         users = [] if view is None else view.users()
-    known = f"; it knows {', '.join(map(repr, users))}" if users else ""
-    print_error("ugsd", f"the log at {place.ledger} has nothing of {made.user!r}{known}")
+    others = f"; it has records of {', '.join(map(repr, users))}" if users else ""
+    print_error("ugsd", f"the log at {place.ledger} has no records of {result.user!r}{others}")

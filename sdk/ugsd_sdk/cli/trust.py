@@ -1,4 +1,4 @@
-"""``ugsd trust``: which keys the root vouches for, and what to do where that was forgotten."""
+"""``ugsd trust``: show the manifest of the verifier's keys, or accept it after a loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-# Heavy imports wait inside the commands, so that --help answers at once.
+# Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
 _EPILOG = """Examples:
@@ -30,7 +30,9 @@ _EPILOG = """Examples:
 """
 _RootOption = Annotated[
     str | None,
-    typer.Option("--verifier-root", metavar="FILE|TEXT", help="The root that signed it."),
+    typer.Option(
+        "--verifier-root", metavar="FILE|TEXT", help="The root key that signed the manifest."
+    ),
 ]
 _ManifestOption = Annotated[
     Path | None, typer.Option("--verifier-manifest", metavar="FILE", help="The signed manifest.")
@@ -40,7 +42,9 @@ _ManifestOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     trust = typer.Typer(
-        no_args_is_help=True, help="Look at the manifest of the verifier's keys.", epilog=_EPILOG
+        no_args_is_help=True,
+        help="Show or accept the manifest of the verifier's keys.",
+        epilog=_EPILOG,
     )
     trust.command("show", epilog="Example: ugsd trust show --config ugsd.toml")(show)
     trust.command("accept", epilog="Example: ugsd trust accept --config ugsd.toml")(accept)
@@ -53,12 +57,12 @@ def show(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print what the manifest states, and its digest, which is the same for every device.
+    """Print the content of the manifest and its digest, which is the same for every device.
 
-    Compare the digest with the operator's, or another owner's: an operator that signs another
-    manifest for each device could tell devices apart by it. Nothing is kept of this.
+    Compare the digest with the operator's or another owner's: an operator who signs a different
+    manifest for each device could recognise devices by it. This command stores nothing.
     """
-    _tell(_root(verifier_root, verifier_manifest, home, config).manifest())
+    _print_manifest(_root(verifier_root, verifier_manifest, home, config).manifest())
 
 
 def accept(
@@ -67,21 +71,21 @@ def accept(
     home: HomeOption = None,
     config: ConfigOption = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take the present manifest as the newest one, where this device lost what it had seen.
+    """Accept the present manifest as the newest one, if this device lost its record of manifests.
 
-    Until then no manifest is used, since an older one, with a key that was stolen since, could
-    pass. Ask the operator for the digest of the newest manifest first.
+    Until then no manifest is used, since an older one with a stolen key could be accepted. Ask the
+    operator for the digest of the newest manifest first.
     """
     root = _root(verifier_root, verifier_manifest, home, config)
-    _tell(root.manifest())
+    _print_manifest(root.manifest())
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody to ask: repeat it with --yes")
+            raise typer.BadParameter("cannot ask for confirmation here: add --yes")
         typer.confirm("Is this the digest of the operator's newest manifest?", abort=True)
     accepted = root.accept()
-    print_line(f"accepted: from now on no manifest before serial {accepted.serial} is used")
+    print_line(f"accepted: manifests before serial {accepted.serial} are refused from now on")
 
 
 def _root(
@@ -99,14 +103,14 @@ def _root(
     return trusted_root(settings.verifier, Home.from_path(settings.home))
 
 
-def _tell(manifest: KeyManifest) -> None:
+def _print_manifest(manifest: KeyManifest) -> None:
     print_line(
         f"serial {manifest.serial}, issued {_moment(manifest.issued_s)}, "
         f"expires {_moment(manifest.expires_s)}"
     )
-    for one in manifest.keys:
-        begins, ends = _moment(one.not_before_s), _moment(one.not_after_s)
-        print_line(f"key {one.key.fingerprint}, from {begins} to {ends}")
+    for entry in manifest.keys:
+        begins, ends = _moment(entry.not_before_s), _moment(entry.not_after_s)
+        print_line(f"key {entry.key.fingerprint}, from {begins} to {ends}")
     print_line(f"digest {manifest.fingerprint}")
 
 

@@ -1,1 +1,1 @@
-"""Threads, forks and waiting: nothing here knows of captions or verifiers."""
+"""Threads, copied errors and waiting times, independent of captions and verifiers."""

@@ -1,4 +1,4 @@
-"""Work that nobody is to wait for longer than they like."""
+"""Work on a background thread that callers need not wait for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["BackgroundWork"]
 
 
 class BackgroundWork:
-    """Runs ``work`` on a daemon thread of its own, which ends with the process. Where no thread can
-    be started any more, as while the interpreter shuts down, it is done when this returns."""
+    """Runs ``work`` on a new daemon thread. If no thread can be started, as during interpreter
+    shutdown, the constructor runs it."""
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
         self._work = work
@@ -22,7 +22,7 @@ class BackgroundWork:
             self._run()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the work was done within ``timeout_s``; raises the error that it ended with."""
+        """Return whether the work ended within ``timeout_s``; raise the error that it raised."""
         if not self._done.wait(timeout_s):
             return False
         if self._error is not None:

@@ -1,4 +1,4 @@
-"""Errors that several callers get, each an instance of their own."""
+"""Copies of an error, so that each caller raises a separate instance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 def fresh(error: _Error) -> _Error:
-    """A copy of ``error`` to raise, without its traceback.
+    """Return a copy of ``error`` to raise, without its traceback.
 
-    One instance that is raised again and again would collect the tracebacks of all callers, keep
-    their frames alive, and mix those of several threads.
+    One instance that is raised repeatedly would collect the tracebacks of all callers, keep their
+    frames alive, and mix those of several threads.
     """
     kind = type(error)
     new = kind.__new__(kind, *error.args)

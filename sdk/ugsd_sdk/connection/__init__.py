@@ -1,1 +1,1 @@
-"""The session with a verifier: how it is dialled, trusted, kept and replaced."""
+"""The connection to a verifier: endpoints, trust, sessions and their renewal."""

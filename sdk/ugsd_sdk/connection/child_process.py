@@ -1,8 +1,8 @@
-"""How a Python process of our own is started: by its path, with nothing of our environment.
+"""Command and environment of a Python child process that inherits no environment variables.
 
-Variables configure the process that they were set for. A child that inherited them could be told to
-listen elsewhere, to load other code, to trust other certificates or to write its secrets down. It
-gets those of :data:`_PASSED` and no others; all that matters to it is an argument.
+Variables are meant for the process that they were set for. Inherited ones could make a child listen
+elsewhere, load other code, trust other certificates or log its secrets. A child gets only the
+variables in :data:`_PASSED`; everything else that it needs is an argument.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["child_environment", "module_command"]
 
 _PASSED = ("SYSTEMROOT", "WINDIR") if os.name == "nt" else ()
-"""Windows opens no socket without its own two; POSIX needs none."""
+"""Windows opens no socket without these two; POSIX needs none."""
 _RUN = (
     "import runpy, sys; "
     "module, count = sys.argv[1], int(sys.argv[2]); "
@@ -28,16 +28,16 @@ _RUN = (
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a child process."""
+    """Return the environment of a child process."""
     return {name: os.environ[name] for name in _PASSED if name in os.environ}
 
 
 def module_command(module: str, *options: str, needs: tuple[str, ...]) -> list[str]:
-    """The command that runs ``module`` as ``python -m`` does, with our own interpreter.
+    """Return the command that runs ``module`` as ``python -m`` does, with this interpreter.
 
-    The child is isolated (``-I``): it reads no variable of Python's, no user's folder of packages,
-    and takes nothing from the working directory. The folders of the packages ``needs`` are named to
-    it where this process finds them, for an interpreter that found them by a variable.
+    The child is isolated (``-I``): it ignores Python's variables, the user's site-packages and the
+    working directory. The command passes the folders where this process finds the packages
+    ``needs``, in case a variable made this interpreter find them.
     """
     folders = list(dict.fromkeys(_folders(needs)))
     return [sys.executable, "-I", "-c", _RUN, module, str(len(folders)), *folders, *options]
@@ -45,9 +45,9 @@ def module_command(module: str, *options: str, needs: tuple[str, ...]) -> list[s
 
 def _folders(packages: tuple[str, ...]) -> Iterator[str]:
     working = os.path.realpath(".")
-    beside_us = str(Path(__file__).resolve().parents[1])
-    path = [beside_us, *(f for f in sys.path if f and os.path.realpath(f) != working)]
+    own_parent = str(Path(__file__).resolve().parents[1])
+    path = [own_parent, *(f for f in sys.path if f and os.path.realpath(f) != working)]
     for package in packages:
         spec = PathFinder.find_spec(package, path)
-        for place in (spec and spec.submodule_search_locations) or ():
-            yield str(Path(place).resolve().parent)
+        for location in (spec and spec.submodule_search_locations) or ():
+            yield str(Path(location).resolve().parent)

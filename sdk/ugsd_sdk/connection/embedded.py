@@ -1,8 +1,8 @@
-"""The bundled verifier as a child process on this machine: for trying out, tests and laptops.
+"""The bundled verifier as a child process on this machine: for trials, tests and laptops.
 
-The child listens on loopback only, keeps its key under the home folder, and ends with us: it stops
-when its standard input closes, which the system does even where this process is killed. What it
-does is said by its arguments alone: none of our environment reaches it.
+The child listens only on loopback, stores its key in the home folder, and ends with this process:
+it stops when its standard input closes, which the system does even if this process is killed. Only
+arguments configure it: it inherits no environment variables.
 """
 
 from __future__ import annotations
@@ -27,81 +27,85 @@ from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 __all__ = ["Announcement", "EmbeddedVerifier"]
 
 _STOP_TIMEOUTS_S = (1.7, 0.4, 0.3)
-"""How long the child may take to end: after its standard input closed, SIGTERM, and SIGKILL."""
+"""Seconds that the child may take to end after its input closed, SIGTERM and SIGKILL."""
 _MAX_LINE_BYTES = 65_536
 _NEEDS = (
     *("ugsd_server", "ugsd_privacy"),
     *("cbor2", "cryptography", "numpy", "onnxruntime", "pydantic_settings", "typer", "websockets"),
 )
-"""Packages that the child must find."""
+"""Packages that the child imports."""
 _MAX_LOG_BYTES = 2**20
 _OWNER_ONLY = 0o600
 _MAX_ITEMS = 100
 
 
 class Announcement(StrictModel):
-    """The address that the child listens on, and the key to pin."""
+    """The child's address and the key to pin."""
 
     url: str
     public_key: str
 
 
 class EmbeddedVerifier:
-    """Starts the verifier on :meth:`start` and ends it on :meth:`close`, on any thread. In a forked
-    process there is none: it is the parent's, which ends it."""
+    """Starts and ends the verifier process, on any thread. After a fork, only the parent process
+    has it and ends it."""
 
     def __init__(self, home: Path) -> None:
-        """``home`` keeps the verifier's key and what it last wrote to its standard error."""
+        """``home`` is the folder for the verifier's key and its standard error."""
         self._home = home
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         call_in_children(self._forget_in_child)
 
     def start(self, timeout_s: float) -> Announcement:
-        """Spawn the child and wait until it listens.
+        """Start the child and wait until it listens.
 
-        Raises :class:`VerifierUnreachable` where it does not within ``timeout_s``; it is then
-        ended.
+        Raises :class:`VerifierUnreachable`, after ending the child, if it does not listen within
+        ``timeout_s``.
         """
         self.close()
         log = self._home / "embedded-verifier.log"
         try:
             make_private_folder(self._home)
-            # Appended to, since another process' verifier may be writing there too.
+            # Append, since the verifier of another process may write to the same file.
             is_long = log.exists() and log.stat().st_size > _MAX_LOG_BYTES
             mode = "w" if is_long else "a"
             with open(log, mode, encoding="utf-8", opener=_for_owner) as errors:
-                log.chmod(_OWNER_ONLY)  # one that an earlier release made
+                log.chmod(_OWNER_ONLY)  # an earlier release created it with another mode
                 with self._lock:
                     process = self._process = subprocess.Popen(  # noqa: S603  # our own module
                         self._command(),
-                        bufsize=0,  # a buffer has a lock, which a thread may hold at a fork
+                        bufsize=0,  # a buffer has a lock that a thread may hold during a fork
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=errors,
                         env=self._environment(),
                     )
         except OSError as error:
-            raise ConfigError(f"{self._home} cannot be used as home: {error.strerror}") from error
+            raise ConfigError(
+                f"home folder {self._home} cannot be used ({error.strerror}): choose another"
+            ) from error
         except KeyFileError as error:
             raise ConfigError(str(error)) from error
         try:
-            return _announced(process, timeout_s)
+            return _read_announcement(process, timeout_s)
         except (ValueError, Empty) as error:
             self.close()
-            raise VerifierUnreachable(f"the embedded verifier did not start: see {log}") from error
+            raise VerifierUnreachable(
+                f"the embedded verifier did not start: read {log} for the cause"
+            ) from error
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """End the child, kindly at first; within about two seconds. May be called again."""
+        """End the child within about two seconds, gently at first. May be called again."""
         with self._lock:
             process, self._process = self._process, None
         if process is None:
             return
         stops: tuple[Callable[[], None], ...] = (
-            lambda: _hang_up(process),
+            lambda: _close_input(process),
             process.terminate,
             process.kill,
         )
@@ -114,15 +118,15 @@ class EmbeddedVerifier:
                 continue
 
     def _forget_in_child(self) -> None:
-        """Close our own ends of its pipes, or it would outlive our parent. It is no child of ours:
-        we neither wait for it nor end it."""
+        """Close this process's ends of the pipes, so that the verifier can end with the parent. It
+        is the parent's child: this process neither waits for it nor ends it."""
         self._lock = Lock()  # a thread of the parent may have held the other one
         process, self._process = self._process, None
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-            process.returncode = 0  # else freeing it would look for the process
+            process.returncode = 0  # otherwise its destructor would wait for the process
 
     def _command(self) -> list[str]:
         options = ["--host", "127.0.0.1", "--port", "0", "--threads", "1"]
@@ -138,13 +142,13 @@ def _for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, _OWNER_ONLY)
 
 
-def _hang_up(process: subprocess.Popen[Any]) -> None:
+def _close_input(process: subprocess.Popen[Any]) -> None:
     if process.stdin is not None:
         process.stdin.close()
 
 
-def _announced(process: subprocess.Popen[bytes], timeout_s: float) -> Announcement:
-    """The child's first line. Raises ``Empty`` or ``ValueError``."""
+def _read_announcement(process: subprocess.Popen[bytes], timeout_s: float) -> Announcement:
+    """Return the child's first line, parsed. Raises ``Empty`` or ``ValueError``."""
     lines: SimpleQueue[bytes] = SimpleQueue()
     assert process.stdout is not None  # noqa: S101
     Thread(target=_read, args=(process.stdout, lines), daemon=True, name="ugsd-embedded").start()
@@ -152,19 +156,19 @@ def _announced(process: subprocess.Popen[bytes], timeout_s: float) -> Announceme
 
 
 def _read(stream: IO[bytes], lines: SimpleQueue[bytes]) -> None:
-    """Pass the first line on and read on until the stream ends, so that the child never waits for
-    us; nobody else may close it, for that would wait for this."""
+    """Put the first line into ``lines`` and read until the stream ends, so that the child never
+    blocks on its output. Only this thread closes the stream: closing waits for a running read."""
     line = b""
     with stream:
-        while data := _some(stream):
+        while data := _read_some(stream):
             if b"\n" not in line and len(line) < _MAX_LINE_BYTES:
                 line += data
                 if b"\n" in line or len(line) >= _MAX_LINE_BYTES:
                     lines.put(line.partition(b"\n")[0])
-    lines.put(line)  # none, or not whole
+    lines.put(line)  # empty or incomplete
 
 
-def _some(stream: IO[bytes]) -> bytes:
+def _read_some(stream: IO[bytes]) -> bytes:
     try:
         return stream.read(_MAX_LINE_BYTES) or b""
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The ways to a verifier: an address, a child process, or a transport that the caller brings."""
+"""Endpoints of a verifier: an address, a child process, or a transport of the caller."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ Key = Callable[[], VerifierPublicKey]
 def endpoint_of(
     verifier: str | Callable[[], Transport], settings: VerifierSettings, home: Home
 ) -> PinnedEndpoint | EmbeddedEndpoint:
-    """The dialer to an address, ``embedded``, or what the caller's transport reaches.
+    """Return the endpoint of an address, of ``embedded``, or of the caller's transport.
 
-    Raises :class:`ConfigError` for an unusable address, and where nothing says by which key or root
-    the verifier is known.
+    Raises :class:`ConfigError` for an unusable address, or if no key or root is pinned.
     """
     if verifier == EMBEDDED:
         return EmbeddedEndpoint(home)
@@ -39,23 +38,23 @@ def endpoint_of(
     key = _key(settings, home)
     if not is_here and settings.root is None:
         raise ConfigError(
-            f"verifier {verifier}: over a network a bare verifier_key is not enough, for it can "
-            "never be replaced: have its operator make a root (`ugsd-server root`) and sign a "
-            "manifest (`ugsd-server manifest`), and give verifier_root and verifier_manifest"
+            f"verifier {verifier}: over a network verifier_key alone is not enough, since it can "
+            "never be replaced: ask the operator to create a root (`ugsd-server root`) and sign a "
+            "manifest (`ugsd-server manifest`), then set verifier_root and verifier_manifest"
         )
     return PinnedEndpoint(lambda: WebSocketTransport(verifier), key)
 
 
 def _key(settings: VerifierSettings, home: Home) -> Key:
-    """What gives the key to seal to, or raises a ``TransportError``."""
+    """Return a function that returns the key to seal to, or raises a ``TransportError``."""
     if settings.root is not None:
         return _trusted(settings.root, settings, home).key
     if settings.manifest is not None:
-        raise ConfigError("a manifest needs the root that signed it pinned: give verifier_root")
+        raise ConfigError("a manifest is used only with the root that signed it: set verifier_root")
     if not settings.key:
         raise ConfigError(
-            "a verifier needs its key pinned: give verifier_root and verifier_manifest, or on this "
-            "machine verifier_key, as the operator published them"
+            "no key pinned for the verifier: set verifier_root and verifier_manifest, or "
+            "verifier_key for a verifier on this machine, as its operator published them"
         )
     try:
         pinned = VerifierPublicKey.load(settings.key)
@@ -65,17 +64,17 @@ def _key(settings: VerifierSettings, home: Home) -> Key:
 
 
 def trusted_root(settings: VerifierSettings, home: Home) -> TrustedRoot:
-    """The root that the settings pin. Raises :class:`ConfigError` where they pin none."""
+    """Return the root that the settings pin. Raises :class:`ConfigError` if they pin none."""
     if settings.root is None:
-        raise ConfigError("no root is pinned: give verifier_root and verifier_manifest")
+        raise ConfigError("no root is pinned: set verifier_root and verifier_manifest")
     return _trusted(settings.root, settings, home)
 
 
 def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
     if settings.key is not None:
-        raise ConfigError("a verifier is known by its key or by its root: give one of them")
+        raise ConfigError("both verifier_key and verifier_root are set: remove one of them")
     if settings.manifest is None:
-        raise ConfigError("a root vouches for keys in a manifest: give verifier_manifest")
+        raise ConfigError("the root's keys are listed in a manifest: set verifier_manifest")
     try:
         pin = RootPin.load(root)
     except KeyFileError as error:
@@ -86,7 +85,7 @@ def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
 
 
 class PinnedEndpoint:
-    """A verifier whose key is known beforehand, or looked up for each connection."""
+    """A verifier with a pinned key, or a key that is looked up for each connection."""
 
     def __init__(self, transport: Callable[[], Transport], key: Key) -> None:
         self._transport = transport
@@ -101,9 +100,9 @@ class PinnedEndpoint:
 
 
 class EmbeddedEndpoint:
-    """The bundled verifier as a child process, started when it is first needed.
+    """The bundled verifier as a child process, started on first use.
 
-    Its key is taken as it is: it comes through a pipe from a process of our own.
+    Its key needs no pin: it comes through a pipe from our own child process.
     """
 
     def __init__(self, home: Home) -> None:

@@ -1,4 +1,4 @@
-"""One caption's dealings with the verifier, within its deadlines."""
+"""One caption's exchange of blocks and verdicts with the verifier, within its deadlines."""
 
 from __future__ import annotations
 
@@ -23,23 +23,20 @@ from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.verifier_connection import (
-    ASK_OPERATOR,
-    Session,
-    VerifierConnection,
-    reason_text_of,
-)
+from ugsd_sdk.connection.failure_reasons import reason_of
+from ugsd_sdk.connection.session import ASK_OPERATOR, Session
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierRefused, VerifierTimeout
 
 __all__ = ["Exchange"]
 
 
 class Exchange:
-    """Seals, sends and receives the blocks of one caption; each call in turn, one block at a time.
+    """Seals, sends and receives the blocks of one caption, one block at a time.
 
-    In the constant shape one frame leaves per caption: its first block, or a cover; what later
-    blocks wanted is refused. Every failure is raised as a ``TransportError`` or ``PrivacyError``,
-    after its consequence for the link was drawn and its reason was kept in ``unverified_reason``.
+    In constant shape one frame is sent per caption: its first block or a cover frame; later blocks
+    are refused. A failure is raised as a ``TransportError`` or ``PrivacyError``. Before that, the
+    session is dropped if it is unusable, and ``unverified_reason`` is set.
     """
 
     def __init__(
@@ -50,49 +47,49 @@ class Exchange:
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
     ) -> None:
-        """``deadline_s`` is a block's, from its sealing to its verdict. All waits of the exchange,
-        for the verifier and for the ledger, take from ``waiting``, the caption's."""
+        """``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
+        verifier and for the ledger count against ``waiting``, the caption's total."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._link = link
         self._deadline_s = deadline_s
         self._block_ends_s = 0.0
-        self._ledger_is_held = False
-        """Whether a wait for the ledger has ended without it: a caption waits for it once."""
+        self._ledger_timed_out = False
+        """Whether a wait for the ledger has timed out: a caption waits for it only once."""
         self._session: Session | None = None
         self._handle: CaptionHandle | None = None
         self._lost = False
-        """Whether there was no session, or none any more."""
+        """Whether there was no session, or it was lost."""
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
-        """Time spent on nothing but waiting for the verifier."""
+        """Time spent only on waiting for the verifier."""
         self.unverified_reason: Reason | None = None
-        """The first failure's reason."""
+        """The reason of the first failure."""
 
     def seal(self, escalation: Escalation) -> SealedFrame:
-        """Get ``escalation`` past the budget and into a frame. Where it raises, nothing left."""
+        """Charge the budget for ``escalation`` and seal it. If it raises, nothing was sent."""
         with self._recording_failure():
             if self.traffic_shape is TrafficShape.CONSTANT and self.frames:
                 raise TransportError(
-                    "in constant shape one frame leaves per caption",
+                    "in constant shape one frame is sent per caption",
                     reason=ReasonCode.CONSTANT_SHAPE,
                 )
             session = self._ready()
             end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
             if end > session.welcome.max_tokens:
                 raise TransportError(
-                    "the caption is longer than the verifier reads",
+                    "the caption is longer than the verifier accepts",
                     reason=ReasonCode.BEYOND_VERIFIER,
                 )
             return self._sealed(session, escalation)
 
     def send(self, frame: SealedFrame) -> None:
-        """Send a sealed block. Where it raises, it may have left all the same."""
+        """Send a sealed block. If it raises, the block may have been sent anyway."""
         with self._recording_failure():
             self._send(frame)
 
     def receive(self) -> Verdict:
-        """The verdict on the block that was sent, or the failure that stands in its place."""
+        """Return the verdict on the block that was sent, or raise the failure."""
         with self._recording_failure():
             answer = self._receive()
             if isinstance(answer, Refusal):
@@ -100,16 +97,18 @@ class Exchange:
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
                 raise self._drop(
-                    VerifierMisbehaved(f"no verdict, or one on another caption: {ASK_OPERATOR}")
+                    VerifierMisbehaved(
+                        f"the answer is no verdict on this caption's block: {ASK_OPERATOR}"
+                    )
                 )
             return answer
 
     def send_cover_if_due(self) -> None:
-        """In the constant shape, make a caption of which nothing left look like any other: send a
-        cover where there is a session, and wait for its answer as for a block's.
+        """In constant shape, send a cover frame for a caption that sent no block.
 
-        A failure has its consequence for the link, and does not raise; nor does it degrade the
-        caption, for no token was to be verified.
+        The caption then looks like any other on the network. The answer is awaited as for a block;
+        nothing is sent without a session. A failure may drop the session, but it neither raises nor
+        sets ``unverified_reason``, since no token was to be verified.
         """
         if self.traffic_shape is not TrafficShape.CONSTANT or self.frames or self._lost:
             return
@@ -117,20 +116,20 @@ class Exchange:
             self._send(self._sealed(self._ready(), None))
             if not isinstance(self._receive(), Cover):
                 raise self._drop(
-                    VerifierMisbehaved(f"a cover frame was answered by no cover: {ASK_OPERATOR}")
+                    VerifierMisbehaved(f"the answer to a cover frame is no cover: {ASK_OPERATOR}")
                 )
             self._link.succeeded()
 
     def verdict_rejected(self, error: VerifierMisbehaved) -> None:
-        """The decoder could not use the verdict."""
+        """Drop the session, since the decoder could not use the verdict."""
         self._record_failure(self._drop(error))
 
     def verdict_accepted(self) -> None:
-        """The decoder used the verdict."""
+        """Record that the decoder used the verdict."""
         self._link.succeeded()
 
     def receipts(self) -> tuple[Receipt, ...]:
-        """Receipts of what left; none, and a reason, where the log cannot give them."""
+        """Return the receipts of everything sent; none, with a reason, if the log is unusable."""
         if self._session is None or self._handle is None:
             return ()
         try:
@@ -139,31 +138,30 @@ class Exchange:
                 receipts = checkpoints.receipts(self._handle.id, timeout_s=timeout_s)
         except PrivacyError as error:
             if isinstance(error, LogTampered):
-                self._link.drop(error)  # connecting again checks the log before anything leaves
+                self._link.drop(error)  # connecting again checks the log before anything is sent
             self._record_failure(error)
             return ()
         return tuple(receipts)
 
     @property
     def caption_id(self) -> bytes | None:
-        """What the log calls this caption; ``None`` where nothing of it was logged."""
+        """The caption's identifier in the log; ``None`` if nothing was logged."""
         return None if self._handle is None else self._handle.id
 
     def privacy_cost(self) -> int:
-        """Of the states that left, see :func:`ugsd_privacy.dp.accounting.spend`; unbounded where
-        the ledger
-        cannot tell."""
+        """Return the privacy cost of the states that were sent, as
+        :func:`ugsd_privacy.dp.accounting.privacy_cost`; unbounded if the ledger cannot be read."""
         if self._session is None or self._handle is None:
             return 0
         try:
             with self.ledger_time() as timeout_s:
                 budget = self._session.home.budget
-                return budget.usage(self._handle.id, timeout_s=timeout_s).spend
+                return budget.usage(self._handle.id, timeout_s=timeout_s).privacy_cost
         except PrivacyError:
             return UNBOUNDED_COST
 
     def remaining(self, limits: BudgetLimits) -> Mapping[str, float]:
-        """What the caps still allow, ``limits`` or less; nothing where the ledger is unreadable."""
+        """Return what each cap still allows, at most ``limits``; 0 if the ledger is unreadable."""
         if self._session is None:
             return limits.remaining({})
         try:
@@ -174,21 +172,21 @@ class Exchange:
             return dict.fromkeys(limits.remaining({}), 0.0)
 
     def _ready(self) -> Session:
-        """The session, and from now on the deadline of what is sent over it."""
+        """Return the session and start the deadline of the next frame."""
         self._block_ends_s = monotonic() + self._deadline_s
         try:
-            with self._awaiting() as left_s:
-                return self._link.session(left_s, only=self._session)
+            with self._verifier_time() as timeout_s:
+                return self._link.session(timeout_s, only=self._session)
         except (TransportError, PrivacyError):
             self._lost = True
             raise
 
     def _sealed(self, session: Session, escalation: Escalation | None) -> SealedFrame:
-        """A block's frame, or a cover's."""
+        """Return a block's frame, or a cover frame without ``escalation``."""
         if self._session is None:
             self._session = session
             self._handle = session.home.egress.begin_caption(session.channel)
-        assert self._session is session, "a caption keeps to one session"  # noqa: S101
+        assert self._session is session, "a caption uses one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
         channel, handle, egress = session.channel, self._handle, session.home.egress
         try:
@@ -201,7 +199,7 @@ class Exchange:
         except WireError as error:
             raise TransportError(f"not sent: {error}", reason=ReasonCode.BLOCK_TOO_LARGE) from error
         except (LedgerError, ChannelError) as error:
-            self._drop(error)  # a frame may exist that was not sent: its counter is used
+            self._drop(error)  # an unsent frame may have used a counter of the channel
             raise
 
     def _send(self, frame: SealedFrame) -> None:
@@ -215,12 +213,12 @@ class Exchange:
 
     def _receive(self) -> Verdict | Refusal | Cover:
         try:
-            with self._awaiting() as left_s:
-                answer, size = self._current().receive(left_s)
+            with self._verifier_time() as timeout_s:
+                answer, size = self._current().receive(timeout_s)
             self.bytes_received += size
             if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:
                 raise VerifierMisbehaved(
-                    f"an answer of another size than the constant one: {ASK_OPERATOR}"
+                    f"the answer does not have the constant size: {ASK_OPERATOR}"
                 )
         except VerifierTimeout:
             raise
@@ -234,28 +232,28 @@ class Exchange:
         return self._session
 
     @contextmanager
-    def _awaiting(self) -> Iterator[float]:
-        """Wait for the verifier: gives the longest, in seconds."""
+    def _verifier_time(self) -> Iterator[float]:
+        """Count a wait for the verifier; yield its timeout in seconds."""
         started_s = monotonic()
         try:
-            with self.waiting.spending() as left_s:
-                yield max(min(left_s, self._block_ends_s - started_s), 0.0)
+            with self.waiting.for_peer() as remaining_s:
+                yield max(min(remaining_s, self._block_ends_s - started_s), 0.0)
         finally:
             self.waited_s += monotonic() - started_s
 
     @contextmanager
     def ledger_time(self, at_most_s: float | None = None) -> Iterator[float]:
-        """Use the ledger: gives the longest to wait for it, in seconds and at most ``at_most_s``;
-        0 once a wait for it has failed in this caption."""
+        """Count a use of the ledger; yield the timeout for its lock in seconds, at most
+        ``at_most_s``, and 0 after a wait for it has timed out in this caption."""
         try:
-            with self.waiting.locking(0.0 if self._ledger_is_held else at_most_s) as timeout_s:
+            with self.waiting.for_lock(0.0 if self._ledger_timed_out else at_most_s) as timeout_s:
                 yield timeout_s
         except LedgerUnavailable:
-            self._ledger_is_held = True
+            self._ledger_timed_out = True
             raise
 
     def _drop(self, error: Exception) -> Exception:
-        """Give the session up because of ``error``, which is returned."""
+        """Drop the session because of ``error`` and return the error."""
         self._lost = True
         self._link.drop(error)
         return error
@@ -269,4 +267,4 @@ class Exchange:
             raise
 
     def _record_failure(self, error: Exception) -> None:
-        self.unverified_reason = self.unverified_reason or reason_text_of(error)
+        self.unverified_reason = self.unverified_reason or reason_of(error)

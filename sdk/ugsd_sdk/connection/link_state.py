@@ -1,11 +1,12 @@
 """The states of the link to a verifier::
 
-    IDLE ── begin() ──> CONNECTING ── session ──> READY ── drop(error) ──> BACKING_OFF
-     ^                   ^   └────── failure ───────┼────────────────────────^   │
-     └───── too old ─────┼──────────────────────────┘                            │
-                         └──────────── begin(), once the delay is over ──────────┘
+    IDLE ── start ──> CONNECTING ── session ──> READY ── drop(error) ──> BACKING_OFF
+     ^                   ^   └────── failure ──────┼───────────────────────^   │
+     └───── too old ─────┼─────────────────────────┘                           │
+                         └──────────── start, when the delay is over ──────────┘
 
-An idle link that is dropped backs off too, and ``stop()`` closes from any state.
+*Start* is ``start_connecting()``. An idle link that is dropped backs off too, and ``stop()`` leads
+from any state to CLOSED.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ __all__ = ["TRANSITIONS", "LinkState"]
 
 
 class LinkState(StrEnum):
-    """What a :class:`~ugsd_sdk.connection.verifier_connection.Link` is doing."""
+    """State of a :class:`~ugsd_sdk.connection.verifier_connection.VerifierConnection`."""
 
     IDLE = "idle"
-    """There is no session, and ``begin()`` makes one."""
+    """There is no session; ``start_connecting()`` opens one."""
     CONNECTING = "connecting"
-    """An attempt is under way on a thread of its own."""
+    """A background thread is connecting."""
     READY = "ready"
     """There is a session."""
     BACKING_OFF = "backing off"
-    """The last attempt or session failed; ``begin()`` does nothing before a delay is over."""
+    """The last attempt or session failed; ``start_connecting()`` does nothing during a delay."""
     CLOSED = "closed"
-    """The link connects no more."""
+    """The link never connects again."""
 
 
 TRANSITIONS: Mapping[LinkState, frozenset[LinkState]] = {
@@ -38,4 +39,4 @@ TRANSITIONS: Mapping[LinkState, frozenset[LinkState]] = {
     LinkState.BACKING_OFF: frozenset({LinkState.CONNECTING, LinkState.CLOSED}),
     LinkState.CLOSED: frozenset(),
 }
-"""Which states may follow each; anything else is a fault of our own."""
+"""The states that may follow each state; any other transition is a bug of this package."""

@@ -1,9 +1,9 @@
-"""A verifier's key by way of the root that vouches for it, and what this device saw of manifests.
+"""A verifier's key from a manifest that its root signed, and the record of earlier manifests.
 
-The manifest is read again for each connection, so that a new file beside a running device is enough
-to change keys. The highest serial and the latest time seen outlive the process: an older manifest
-is refused, and a clock that was set back makes no expired one valid again. Where what was seen was
-lost, every manifest is refused until the owner accepts one.
+The manifest is read for each connection, so replacing the file changes the key of a running device.
+The highest serial and the latest time seen are stored: an older manifest is refused, and setting
+the clock back makes no expired manifest valid. If this record was lost, every manifest is refused
+until the owner accepts one.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _OWNER_ONLY = 0o600
 _MAX_ITEMS = 100
 _LOCK_TIMEOUT_S = 2.0
 _REMEDY = (
-    "restore it from a backup; or ask the operator for the newest manifest, and where its digest "
-    "is the operator's, run: ugsd trust accept"
+    "restore it from a backup; or get the newest manifest, compare its digest with the operator's, "
+    "and run: ugsd trust accept"
 )
 _Count = Annotated[int, Field(ge=0)]
 
 
 class _ManifestState(StrictModel):
-    """What was seen of one root's manifests."""
+    """The record of one root's manifests."""
 
     serial: _Count = 0
-    """The highest one."""
+    """The highest serial seen."""
     latest_s: _Count = 0
-    """The latest time, seconds since 1970."""
+    """The latest time seen, in seconds since 1970."""
 
     def joined(self, mark: Mark | None) -> _ManifestState:
-        """The later of this and a mark of it."""
+        """Return the later values of this record and its mark."""
         if mark is None:
             return self
         return _ManifestState(
@@ -57,8 +57,8 @@ class _ManifestState(StrictModel):
         )
 
     def after(self, manifest: KeyManifest, now_s: float) -> _ManifestState:
-        """The record with one more manifest. No time later than the manifest's end is recorded: a
-        clock that was wrong for a while must not expire the next manifests, too."""
+        """Return the record after one more manifest. It stores no time after the manifest's end, so
+        that a clock that was wrong for a while does not expire later manifests."""
         return _ManifestState(
             serial=max(self.serial, manifest.serial),
             latest_s=max(self.latest_s, int(min(now_s, manifest.expires_s))),
@@ -66,12 +66,12 @@ class _ManifestState(StrictModel):
 
 
 class TrustedRoot:
-    """The keys that the root of ``pin`` vouches for in the file ``manifest``.
+    """The keys in the file ``manifest`` that the root of ``pin`` signed.
 
-    ``folder`` keeps what was seen of that root, and a file of marks beside it says that it does:
-    where one of the two was lost, no manifest is used until :meth:`accept`. ``made_after`` is a
-    file that is made after the marks, say the log's key: where it exists, the marks must. ``now_s``
-    is the clock, seconds since 1970.
+    ``folder`` contains the record of that root's manifests, and a file of marks beside it notes
+    that the record exists: if one of the two was lost, no manifest is used until :meth:`accept`.
+    ``made_after`` is a file created after the marks, such as the log's key: if it exists, the marks
+    must exist too. ``now_s`` is the clock, in seconds since 1970.
     """
 
     def __init__(
@@ -86,46 +86,46 @@ class TrustedRoot:
         self._pin = pin
         self._manifest = manifest
         self._name = pin.digest.hex()[:32]
-        self._seen = folder / f"{self._name}.json"
+        self._record = folder / f"{self._name}.json"
         self._marks = MarkFile(folder, made_after=made_after)
         self._now_s = now_s
 
     def key(self) -> VerifierPublicKey:
-        """The key to seal to now.
+        """Return the key to seal to now.
 
-        Raises :class:`VerifierUntrusted` where there is none, or what was seen was lost or cannot
-        be kept.
+        Raises :class:`VerifierUntrusted` if there is none, or the record of earlier manifests was
+        lost or cannot be written.
         """
         with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
-            with file_lock(self._made(), _LOCK_TIMEOUT_S):
-                seen = self._noted(self._read(), manifest, now_s)
-            now_s = max(now_s, seen.latest_s)
-            manifest.check(now_s=now_s, least_serial=seen.serial)
+            with file_lock(self._prepared(), _LOCK_TIMEOUT_S):
+                state = self._updated(self._read(), manifest, now_s)
+            now_s = max(now_s, state.latest_s)
+            manifest.check(now_s=now_s, least_serial=state.serial)
             return manifest.key_at(now_s)
 
     def manifest(self) -> KeyManifest:
-        """What the root signed, whether it is to be used now or not; nothing is kept of it. Raises
+        """Return the signed manifest, whether it is valid now or not, and record nothing. Raises
         :class:`VerifierUntrusted`."""
         with self._typed_errors():
             return self._verified()
 
     def accept(self) -> KeyManifest:
-        """Take the manifest as the newest one where what was seen was lost, and keep that it was
-        seen; what the marks still know holds. The manifest that was accepted.
+        """Accept the manifest as the newest one after the record was lost, and record it.
 
-        Raises :class:`VerifierUntrusted` for a manifest that is not to be used now.
+        It must not be older than what remains of the record and its mark. Returns the manifest.
+        Raises :class:`VerifierUntrusted` for a manifest that is not valid now.
         """
         with self._typed_errors():
             manifest = self._verified()
             now_s = self._now_s()
-            with file_lock(self._made(), _LOCK_TIMEOUT_S):
-                known = self._known()
+            with file_lock(self._prepared(), _LOCK_TIMEOUT_S):
+                known = self._recovered()
                 now_s = max(now_s, known.latest_s)
                 manifest.check(now_s=now_s, least_serial=known.serial)
                 manifest.key_at(now_s)
-                self._keep(known.after(manifest, now_s))
+                self._write(known.after(manifest, now_s))
             return manifest
 
     @contextmanager
@@ -135,53 +135,55 @@ class TrustedRoot:
         except ManifestRejected as error:
             raise VerifierUntrusted(f"{self._manifest}: {error}") from error
         except (FileLocked, KeyFileError) as error:
-            raise VerifierUntrusted(
-                f"what was seen of the verifier's manifests: {error}"
-            ) from error
+            raise VerifierUntrusted(f"the record of the verifier's manifests: {error}") from error
         except OSError as error:
             raise VerifierUntrusted(
-                f"what was seen of the verifier's manifests cannot be kept in {self._seen}: "
-                f"{remedy_of(error, self._seen.parent)}"
+                f"the record of the verifier's manifests, {self._record}, cannot be written: "
+                f"{remedy_of(error, self._record.parent)}"
             ) from error
 
     def _verified(self) -> KeyManifest:
         return verify_manifest(read_manifest_file(self._manifest), pin=self._pin)
 
-    def _made(self) -> Path:
-        """The file of what was seen, whose folder exists now."""
-        for folder in (self._seen.parent.parent, self._seen.parent):
+    def _prepared(self) -> Path:
+        """Return the record's path, after creating its folder."""
+        for folder in (self._record.parent.parent, self._record.parent):
             make_private_folder(folder)
             require_not_writable(folder)
-        return self._seen
+        return self._record
 
-    def _noted(self, before: _ManifestState, manifest: KeyManifest, now_s: float) -> _ManifestState:
+    def _updated(
+        self, before: _ManifestState, manifest: KeyManifest, now_s: float
+    ) -> _ManifestState:
         after = before.after(manifest, now_s)
         if after != before:
-            self._keep(after)
+            self._write(after)
         return after
 
-    def _keep(self, seen: _ManifestState) -> None:
+    def _write(self, state: _ManifestState) -> None:
         """Write the record before its mark: a crash in between leaves no mark without a record."""
         self._marks.make()
-        replace_text(self._seen, seen.model_dump_json(), mode=_OWNER_ONLY)
-        with file_lock(self._marks.path, _LOCK_TIMEOUT_S):  # which has other roots' marks too
-            self._marks.put(self._name, (seen.serial, seen.latest_s))
+        replace_text(self._record, state.model_dump_json(), mode=_OWNER_ONLY)
+        with file_lock(self._marks.path, _LOCK_TIMEOUT_S):  # the file has other roots' marks too
+            self._marks.put(self._name, (state.serial, state.latest_s))
 
     def _read(self) -> _ManifestState:
-        """What was seen, by the record and by its mark. Raises ``KeyFileError`` where one of them
-        was lost, or cannot be read or was damaged."""
-        mark, is_kept = self._marks.read().get(self._name), self._seen.exists()
-        lost = self._seen if mark is not None and not is_kept else None
-        if self._marks.is_lost() or (is_kept and not self._marks.path.exists()):
+        """Return the record joined with its mark. Raises ``KeyFileError`` if one of them was lost,
+        is damaged or cannot be read."""
+        mark, is_recorded = self._marks.read().get(self._name), self._record.exists()
+        lost = self._record if mark is not None and not is_recorded else None
+        if self._marks.is_lost() or (is_recorded and not self._marks.path.exists()):
             lost = self._marks.path
         if lost is not None:
-            raise KeyFileError(f"{lost} was lost, so an older manifest could pass: {_REMEDY}")
-        if not is_kept:
+            raise KeyFileError(
+                f"{lost} was lost, so an older manifest could be accepted: {_REMEDY}"
+            )
+        if not is_recorded:
             return _ManifestState()
         return self._recorded().joined(mark)
 
-    def _known(self) -> _ManifestState:
-        """What the files still say of what was seen; damaged ones say nothing and are replaced."""
+    def _recovered(self) -> _ManifestState:
+        """Return what is left of the record and its mark; damaged files are ignored."""
         known = _ManifestState()
         try:
             known = known.joined(self._marks.read().get(self._name))
@@ -193,8 +195,8 @@ class TrustedRoot:
             return known
 
     def _recorded(self) -> _ManifestState:
-        text = read_text(self._seen, secret=True, what="record")
+        text = read_text(self._record, secret=True, what="record")
         try:
             return read_json(_ManifestState, text, max_items=_MAX_ITEMS)
         except ValueError:
-            raise KeyFileError(f"{self._seen} is damaged: {_REMEDY}") from None
+            raise KeyFileError(f"{self._record} is damaged: {_REMEDY}") from None

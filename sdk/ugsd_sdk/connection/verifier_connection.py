@@ -1,183 +1,109 @@
-"""The session with one verifier, and one caption's dealings with it.
+"""The connection to one verifier, with at most one session at a time.
 
-A :class:`Link` connects on a background thread, so a caption waits for a connection at most as long
-as for a block. One block is unanswered at a time: an answer that comes after its deadline is read
-and dropped before the next block leaves, since the channel opens frames in order only.
+A :class:`VerifierConnection` connects on a background thread, so a caption waits for a connection
+at most as long as for a block. At most one block is unanswered at a time: an answer that arrives
+after its deadline is read and dropped before the next block is sent, since the channel opens frames
+only in order.
 
-A session is replaced by a new handshake when it is an hour old or nearly used up, by the first
-caption that finds it so and never in mid-caption: whoever stole the secrets of one session learns
-nothing of the next. Where that fails there is no session, as after any loss.
+The first caption that finds a session an hour old or nearly used up replaces it by a new handshake,
+never during a caption: the secrets of one session reveal nothing about the next. If the handshake
+fails there is no session, as after any loss.
 
-The states and their transitions stand in :mod:`~ugsd_sdk.connection.link_state`.
+:mod:`~ugsd_sdk.connection.link_state` defines the states and their transitions.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
 
-from ugsd_privacy.egress import SealedFrame
-from ugsd_privacy.errors import (
-    BudgetExceeded,
-    HandshakeFailed,
-    LedgerError,
-    LedgerMoved,
-    LedgerUnavailable,
-    LogTampered,
-    PrivacyError,
-    UnknownVersion,
-)
+from ugsd_privacy.errors import LedgerUnavailable, PrivacyError
 from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.verifier import VerifierPublicKey
-from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel
-from ugsd_privacy.protocol.messages import (
-    MAX_CAPTION_TOKENS,
-    WIRE_VERSION,
-    Cover,
-    Refusal,
-    Verdict,
-    Welcome,
-    decode_server_message,
-)
-from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
-from ugsd_sdk.drafter import DrafterInfo
+from ugsd_sdk.connection.session import ASK_OPERATOR, PairIdentity, Session, open_session
 from ugsd_sdk.errors import (
     TransportError,
     VerifierMisbehaved,
-    VerifierMismatch,
     VerifierTimeout,
     VerifierUnreachable,
 )
-from ugsd_sdk.home import OpenHome, UserEgress
+from ugsd_sdk.home import UserEgress
 from ugsd_sdk.transport import Transport
 
-__all__ = ["ASK_OPERATOR", "Endpoint", "Session", "VerifierConnection", "reason_text_of"]
+__all__ = ["Endpoint", "VerifierConnection"]
 
 _logger = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
 _SESSION_LIFETIME_S = 3600.0
-_PATIENCE_S = 10.0
-"""A connection on which a block stayed unanswered for so long is given up."""
-ASK_OPERATOR = "check the verifier's address and release, or ask its operator"
-_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1; how a verifier answers a hello that it cannot read
-
-
-def reason_text_of(error: Exception) -> Reason:
-    """Why a block is not verified; it is stable, and free of anything the peer said."""
-    match error:
-        case TransportError():
-            return as_reason(error.reason)  # a transport of an application's own may set words
-        case BudgetExceeded():
-            return Reason(
-                code=ReasonCode.CAP_EXCEEDED,
-                cap=error.cap,
-                limit=error.limit,
-                used=error.used,
-                wanted=error.wanted,
-            )
-        case LedgerMoved():
-            return Reason(code=ReasonCode.LEDGER_MOVED)
-        case LedgerError():
-            return Reason(code=ReasonCode.LEDGER_UNAVAILABLE)
-        case LogTampered():
-            return Reason(code=ReasonCode.LOG_TAMPERED)
-        case _:
-            return Reason(code=VerifierMisbehaved.default_code)
+_LATE_ANSWER_TIMEOUT_S = 10.0
+"""A connection is dropped when a block has been unanswered for this long."""
 
 
 class Endpoint(Protocol):
-    """Knows how to reach one verifier."""
+    """A way to reach one verifier."""
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
-        """An unconnected transport, and the key to pin. May take long (a process to start)."""
+        """Return an unconnected transport and the key to pin. May take long, to start a process."""
 
     def close(self) -> None: ...
 
 
-@dataclass
-class Session:
-    """A connection with its end-to-end channel, after the handshake."""
-
-    transport: Transport
-    channel: ClientChannel
-    home: OpenHome
-    welcome: Welcome
-    started_at_s: float
-    unanswered: bool = False
-    sent_at_s: float = 0.0
-
-    def send(self, frame: SealedFrame) -> None:
-        """Send a block's frame or a cover's; exactly one answer to it is to be received."""
-        self.unanswered, self.sent_at_s = True, monotonic()
-        self.transport.send(frame)
-
-    def receive(self, timeout_s: float) -> tuple[Verdict | Refusal | Cover, int]:
-        """The answer to the last frame, and its size in bytes on the wire."""
-        data = self.transport.receive(timeout_s)
-        message = decode_server_message(self.channel.open(data))
-        self.unanswered = False
-        if isinstance(message, Welcome):
-            raise VerifierMisbehaved(f"a second welcome in answer to a block: {ASK_OPERATOR}")
-        return message, len(data)
-
-    def close(self) -> None:
-        """Close both layers."""
-        self.channel.close()
-        self.transport.close()
-
-
 class VerifierConnection:
-    """Keeps a session with one verifier. ``session`` and ``drop`` are for one thread; any may call
-    :meth:`stop`. In a forked process it has no session and makes none: those are its parent's."""
+    """Opens and renews sessions with one verifier.
+
+    One thread at a time calls :meth:`session` and :meth:`drop`; any thread may call :meth:`stop`.
+    In a forked process it is closed, since the connection belongs to the parent.
+    """
 
     def __init__(
         self,
-        dialer: Endpoint,
+        endpoint: Endpoint,
         user_egress: UserEgress,
-        info: Callable[[], DrafterInfo],
+        drafter: Callable[[], PairIdentity],
         *,
         connect_timeout_s: float,
         first_back_off_s: float = _FIRST_BACK_OFF_S,
         session_lifetime_s: float = _SESSION_LIFETIME_S,
     ) -> None:
-        self._dialer = dialer
-        self._door = user_egress
-        self._info = info
+        self._endpoint = endpoint
+        self._user_egress = user_egress
+        self._drafter = drafter
         self._connect_timeout_s = connect_timeout_s
         self._first_back_off_s = first_back_off_s
         self._session_lifetime_s = session_lifetime_s
         self._lock = Lock()
         self._state = LinkState.IDLE
-        """Changed by :meth:`_become`, under the lock."""
+        """Changed only by :meth:`_become`, with the lock held."""
         self._session: Session | None = None
         self._failure: Exception | None = None
         self._failures = 0
         self._retry_at_s = 0.0
         self._attempt: Event | None = None
-        """Set when the attempt under way has ended."""
-        self._waited_in_vain = False
+        """Set when the current attempt to connect has ended."""
+        self._wait_expired = False
+        """Whether a caption has already waited in full for the current attempt."""
         self._connecting: Transport | None = None
-        """That of the attempt under way."""
+        """The transport of the current attempt."""
         self._awaits_ledger = False
-        """Whether that attempt has yet to open the ledger."""
+        """Whether the current attempt still waits for the ledger."""
         call_in_children(self._forget_in_child)
 
     @property
     def state(self) -> LinkState:
-        """What the link is doing now."""
+        """The current state of the link."""
         return self._state
 
     def start_connecting(self) -> None:
-        """Start connecting, unless connected, connecting, or backing off. Returns at once."""
+        """Start connecting unless connected, connecting or backing off. Returns at once."""
         with self._lock:
             if self._state not in {LinkState.IDLE, LinkState.BACKING_OFF}:
                 return
@@ -185,52 +111,53 @@ class VerifierConnection:
                 return
             self._become(LinkState.CONNECTING)
             attempt = self._attempt = Event()
-            self._waited_in_vain = False
+            self._wait_expired = False
         BackgroundWork(lambda: self._run(attempt), "ugsd-link")
 
     def session(
         self, timeout_s: float, *, insist: bool = False, only: Session | None = None
     ) -> Session:
-        """The session, ready for a block; connects if need be, waiting ``timeout_s`` at most.
+        """Return a session that is ready for a block; connect first if there is none.
 
-        One attempt costs one caption a wait: the next ones find it still connecting and go on,
-        unless they ``insist``, which cuts backing off short too. ``only`` is the one that a caption
-        began on; where it was lost the next is not waited for, since a new one holds none of that
-        caption's tokens. Without it, a session that is too old is replaced first. Raises a
-        ``TransportError`` or ``PrivacyError``, the last failure's while backing off.
+        Waits at most ``timeout_s``. Only one caption waits for an attempt to connect; later ones
+        fail at once while it still runs, unless they ``insist``, which also ends backing off.
+        ``only`` is the session that the caption started with: if it was lost, a new session is not
+        waited for, since the verifier would not know the caption's tokens. Without ``only``, an old
+        session is replaced first. Raises a ``TransportError`` or ``PrivacyError``; while backing
+        off, that of the last failure.
         """
         if insist:
-            self._waited_in_vain, self._retry_at_s = False, 0.0
+            self._wait_expired, self._retry_at_s = False, 0.0
         ends_s = monotonic() + timeout_s
         session = self._ready(ends_s)
         if session.unanswered:
             self._read_late_answer(session)
-        elif not self._is_alive(session):  # found before anything is charged for it
+        elif not self._is_alive(session):  # noticed before the budget is charged
             self._retry_at_s = 0.0
             self.start_connecting()
             if only is not None:
-                raise VerifierUnreachable("the connection was lost in mid-caption: caption again")
+                raise VerifierUnreachable("the connection was lost during the caption: try again")
             return self._ready(ends_s)
         if only is None and self._needs_renewal(session):
-            self._retire_worn()
+            self._retire_session()
             return self._ready(ends_s)
         return session
 
     def succeeded(self) -> None:
-        """A verdict was of use: the next failure starts backing off anew."""
+        """Record that a verdict was used: the next back-off starts with the shortest delay."""
         self._failures = 0
 
     def drop(self, error: Exception) -> None:
-        """Give the session up because of ``error``; a later ``begin`` connects again."""
+        """Close the session because of ``error``; :meth:`start_connecting` opens another."""
         with self._lock:
             self._back_off(error)
             if self._state in {LinkState.IDLE, LinkState.READY}:
                 self._become(LinkState.BACKING_OFF)
             session, self._session = self._session, None
-        _bid_farewell(session)
+        _close_in_background(session)
 
     def stop(self) -> None:
-        """Connect no more, and end the waits of every thread: :meth:`close` comes next."""
+        """Stop connecting and end the waits of every thread. Call :meth:`close` next."""
         with self._lock:
             self._become(LinkState.CLOSED)
             session, connecting, attempt = self._session, self._connecting, self._attempt
@@ -241,36 +168,36 @@ class VerifierConnection:
                 transport.close()
 
     def close(self) -> None:
-        """Close the session and what the dialer keeps. May be called again. An attempt that is
-        under way is abandoned: it closes what it has made."""
+        """Close the session and the endpoint. May be called again. A current attempt to connect is
+        abandoned and closes what it has opened."""
         self.stop()
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
             session.close()
-        self._dialer.close()
+        self._endpoint.close()
 
     def _forget_in_child(self) -> None:
         self._lock = Lock()  # a thread of the parent may have held the other one
         self._state, self._attempt = LinkState.CLOSED, None
         self._session = self._connecting = None
         self._failure = VerifierUnreachable(
-            "the connection belongs to the process that was forked: make a captioner in this one"
+            "the connection belongs to the parent process: create a captioner after the fork"
         )
 
     def _ready(self, ends_s: float) -> Session:
         self.start_connecting()
         with self._lock:
             attempt = self._attempt
-        wait_s = 0 if self._waited_in_vain else max(ends_s - monotonic(), 0)
+        wait_s = 0 if self._wait_expired else max(ends_s - monotonic(), 0)
         if attempt is not None and not attempt.wait(wait_s):
-            self._waited_in_vain = True
+            self._wait_expired = True
             if self._awaits_ledger:
                 raise LedgerUnavailable(
-                    "another process has held the ledger all the time: "
+                    "another process has locked the ledger: "
                     "wait until it has ended, or end it, and try again"
                 )
-            raise VerifierUnreachable("still connecting: try again later, or with more time")
+            raise VerifierUnreachable("still connecting: try again later, or allow more time")
         with self._lock:
             session, failure = self._session, self._failure
         if session is None:
@@ -278,21 +205,21 @@ class VerifierConnection:
         return session
 
     def _needs_renewal(self, session: Session) -> bool:
-        """Whether the session is too old, or might end in mid-caption: a block has a token at
-        least, so no caption has more frames than tokens."""
+        """Return whether the session is too old or might run out of frames during a caption. A
+        caption has no more frames than tokens, since each block has at least one token."""
         age_s = monotonic() - session.started_at_s
-        few = session.channel.frames_remaining <= MAX_CAPTION_TOKENS
-        return age_s > self._session_lifetime_s or few
+        may_run_out = session.channel.frames_remaining <= MAX_CAPTION_TOKENS
+        return age_s > self._session_lifetime_s or may_run_out
 
-    def _retire_worn(self) -> None:
+    def _retire_session(self) -> None:
         with self._lock:
             if self._state is LinkState.READY:
                 self._become(LinkState.IDLE)
             session, self._session = self._session, None
-        _bid_farewell(session)
+        _close_in_background(session)
 
     def _become(self, state: LinkState) -> None:
-        """Change the state, under the lock; a closed link stays closed."""
+        """Change the state, with the lock held; a closed link stays closed."""
         if self._state is not LinkState.CLOSED:
             assert state in TRANSITIONS[self._state], f"{self._state} -> {state}"  # noqa: S101
             self._state = state
@@ -305,18 +232,20 @@ class VerifierConnection:
         except TransportError as error:
             self.drop(error)
             return False
-        uncalled = VerifierMisbehaved(f"a frame that nobody asked for: {ASK_OPERATOR}")
-        self.drop(uncalled)
-        raise uncalled
+        unsolicited = VerifierMisbehaved(f"the verifier sent an unsolicited frame: {ASK_OPERATOR}")
+        self.drop(unsolicited)
+        raise unsolicited
 
     def _read_late_answer(self, session: Session) -> None:
         try:
             session.receive(0)
         except VerifierTimeout:
-            if monotonic() - session.sent_at_s > _PATIENCE_S:
-                self.drop(VerifierUnreachable(f"a block stayed unanswered: {ASK_OPERATOR}"))
+            if monotonic() - session.sent_at_s > _LATE_ANSWER_TIMEOUT_S:
+                self.drop(
+                    VerifierUnreachable(f"the verifier did not answer a block: {ASK_OPERATOR}")
+                )
             raise VerifierTimeout(
-                "the verifier still owes an earlier answer: try again later"
+                "the verifier has not answered the last block yet: try again later"
             ) from None
         except (TransportError, PrivacyError) as error:
             self.drop(error)
@@ -350,86 +279,40 @@ class VerifierConnection:
                 self._session, session = session, None
         if session is not None:
             session.close()
-        if closed:  # it may have opened them again meanwhile
-            self._dialer.close()
-            self._door.close()
+        if closed:  # the attempt may have reopened these after close()
+            self._endpoint.close()
+            self._user_egress.close()
         attempt.set()
 
     def _connect(self) -> Session:
         deadline_s = monotonic() + self._connect_timeout_s
 
-        def left_s() -> float:
+        def remaining_s() -> float:
             return max(deadline_s - monotonic(), 0)
 
         self._awaits_ledger = True
         try:
-            home = self._door.open(timeout_s=left_s())
-            # Nothing is sent on a log that does not extend what was signed.
-            home.checkpoints.checkpoint(timeout_s=left_s())
+            home = self._user_egress.open(timeout_s=remaining_s())
+            # Nothing is sent if the log does not extend the signed checkpoint.
+            home.checkpoints.checkpoint(timeout_s=remaining_s())
         finally:
             self._awaits_ledger = False
-        transport, pinned = self._dialer.dial(left_s())
-        channel = ClientChannel(pinned)
+        transport, pinned = self._endpoint.dial(remaining_s())
         try:
-            self._announce(transport)
-            transport.connect(left_s())
-            transport.send(home.egress.seal_hello(channel, timeout_s=left_s()))
-            answer = transport.receive(left_s())
-            welcome = decode_server_message(channel.receive_hello(answer))
-            self._check(welcome)
-        except VerifierUnreachable as error:
-            transport.close()
-            if error.close_code == _POLICY_VIOLATION:
-                raise VerifierMismatch(
-                    "the verifier cannot read what is sealed for the pinned key, or does not speak "
-                    f"channel version {CHANNEL_VERSION} as this device does: "
-                    "ask its operator for its key and release"
-                ) from error
-            raise
-        except UnknownVersion as error:
-            transport.close()
-            raise VerifierMismatch(
-                f"the verifier speaks wire version {error.version}, this device {WIRE_VERSION}: "
-                "use releases of one version",
-                reason=ReasonCode.OTHER_VERSION,
-            ) from error
-        except HandshakeFailed as error:
-            transport.close()
-            raise VerifierMisbehaved(
-                "the answer to the hello cannot be read: it is not the verifier of the pinned key, "
-                "or of another release; check address and key"
-            ) from error
+            self._register(transport)
+            return open_session(transport, pinned, home, self._drafter, remaining_s=remaining_s)
         except BaseException:
             transport.close()
             raise
-        assert isinstance(welcome, Welcome)  # noqa: S101
-        return Session(transport, channel, home, welcome, monotonic())
 
-    def _announce(self, transport: Transport) -> None:
-        """Let :meth:`stop` close it."""
+    def _register(self, transport: Transport) -> None:
+        """Let :meth:`stop` close ``transport``."""
         with self._lock:
             self._connecting = transport
             if self._state is LinkState.CLOSED:
-                raise VerifierUnreachable("closed while it was connecting: connect again")
-
-    def _check(self, welcome: Welcome | Verdict | Refusal | Cover) -> None:
-        if not isinstance(welcome, Welcome):
-            raise VerifierMisbehaved(f"the handshake carries no welcome: {ASK_OPERATOR}")
-        info = self._info()
-        ours = {
-            ReasonCode.OTHER_VOCABULARY: (welcome.vocabulary, info.vocabulary),
-            ReasonCode.OTHER_PROJECTION: (
-                (welcome.projection, welcome.state_dim),
-                (info.projection, info.state_dim),
-            ),
-        }
-        for code, (theirs, mine) in ours.items():
-            if theirs != mine:
-                raise VerifierMismatch(
-                    f"{reason_label(code)}: use the pair that was trained together", reason=code
-                )
+                raise VerifierUnreachable("closed while connecting: connect again")
 
 
-def _bid_farewell(session: Session | None) -> None:
-    if session is not None:  # a farewell may take a while; no caption waits for it
+def _close_in_background(session: Session | None) -> None:
+    if session is not None:  # closing may take a while, and no caption waits for it
         BackgroundWork(session.close, "ugsd-farewell")

@@ -1,1 +1,1 @@
-"""The decoder as a state machine, and what decides whether a block is escalated."""
+"""The decoder as a state machine, and the policies that decide which blocks are escalated."""

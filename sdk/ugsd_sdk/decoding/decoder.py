@@ -1,23 +1,23 @@
 """Uncertainty-guided speculative decoding of one caption: a state machine without I/O.
 
-The driver calls :meth:`Decoder.advance` and does what the returned event says; the states are
+The driver calls :meth:`Decoder.advance` and does what the returned event requests. The states are
 those of :class:`DecoderState`::
 
     DRAFTING ── advance() ──> Finished ──> FINISHED
-       ^  └──── advance() ──> EscalationDue ──> IN_FLIGHT
-       │                                           │ advance() ──> VerdictDue (drafts one block on)
-       ├── verdict(v)      accepted, corrected ────┤
-       ├── withheld(why)   nothing left; alone ────┤
-       └── unanswered(why) it left in vain; alone ─┘
+       ^  └──── advance() ──> EscalationRequested ──> IN_FLIGHT
+       │                                                 │ advance() ──> VerdictAwaited
+       ├── receive_verdict(v)      accepted or corrected ┤               (drafts one more block)
+       ├── escalation_blocked(why) not sent; disabled ───┤
+       └── verdict_missed(why)     unanswered; disabled ─┘
 
-*Alone* means that the rest of the caption is drafted without the verifier. One refusal suffices:
-whatever cap or deadline it was, a later block of the same caption would need at least as much,
-since every token that the verifier has not seen goes with it as context.
+*Disabled* means that the rest of the caption is drafted without the verifier. One refusal is
+enough: a later block of the caption would need at least as much of any cap or deadline, since it
+includes every token that the verifier has not seen as context.
 
-What is held where: ``committed`` tokens are final. ``ahead`` are drafted tokens beyond them. The
-draft session always holds committed + ahead, and its KV cache is cropped, never rebuilt. The
-verifier holds the first ``held`` committed tokens: all that it has accepted or written, so a block
-carries only the committed tokens from ``held`` on as its prefix.
+``committed`` tokens are final; ``ahead`` are drafted tokens after them. The draft session always
+contains committed + ahead, and its KV cache is cropped, never rebuilt. The verifier knows the first
+``num_verified`` committed tokens, which it accepted or wrote, so a block's prefix is only the
+committed tokens after those.
 """
 
 from __future__ import annotations
@@ -45,25 +45,26 @@ from ugsd_sdk.decoding.events import (
 )
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
+from ugsd_sdk.decoding.verdict_check import require_valid_verdict, written_tokens
 from ugsd_sdk.drafter import DraftSession
-from ugsd_sdk.errors import ModelError, VerifierMisbehaved
+from ugsd_sdk.errors import ModelError
 
 __all__ = ["BLOCK_TOKENS", "Decoder", "DecoderState"]
 
 BLOCK_TOKENS = 5
-"""k of the paper, section III."""
+"""Block length k of the paper, section III."""
 
 
 class DecoderState(StrEnum):
     """What a :class:`Decoder` waits for."""
 
     DRAFTING = "drafting"
-    """Nothing: :meth:`Decoder.advance` goes on."""
+    """Nothing: call :meth:`Decoder.advance`."""
     IN_FLIGHT = "in flight"
-    """What became of the block that is to be sent, or was: call ``verdict()``, ``withheld()`` or
-    ``unanswered()``, or ``advance()`` to draft meanwhile."""
+    """The outcome of the escalated block: call ``receive_verdict()``, ``escalation_blocked()`` or
+    ``verdict_missed()``; ``advance()`` drafts in the meantime."""
     FINISHED = "finished"
-    """Nothing: the caption is complete, which ``advance()`` reports."""
+    """Nothing: the caption is complete, and ``advance()`` returns it."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ class _InFlight:
     block: Sequence[_Drafted]
     escalation: Escalation
     reason: Reason
-    """Why the policy sends it."""
+    """Why the policy escalates the block."""
 
 
 class Decoder:
-    """Decodes one caption. See the module for the protocol between it and its driver."""
+    """Decodes one caption. The module describes the protocol between decoder and driver."""
 
     def __init__(
         self,
@@ -97,12 +98,12 @@ class Decoder:
         budget: Callable[[], BudgetView] = BudgetView,
         block_tokens: int = BLOCK_TOKENS,
     ) -> None:
-        """``session`` is empty and owned by the decoder from now on. ``piece`` gives a token's
-        text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does."""
+        """``session`` is empty, and only the decoder uses it from now on. ``piece`` returns a
+        token's text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does."""
         self._session = session
         self._eos = eos
         self._max_tokens = max_tokens
-        self._novelty = ood_score
+        self._ood_score = ood_score
         self._uncertainty = uncertainty
         self._policy = policy
         self._piece = piece
@@ -111,17 +112,17 @@ class Decoder:
         self._vocabulary_size = 0
         self._committed: list[DecodedToken] = []
         self._states: dict[int, NDArray[np.float32]] = {}
-        """States of the committed positions from ``held`` on; the device drafted all of these."""
+        """States of the committed positions from ``num_verified`` on, all drafted here."""
         self._summary: NDArray[np.float32] | None = None
         self._ahead: list[_Drafted] = []
-        self._held = 0
+        self._num_verified = 0
         self._in_flight: _InFlight | None = None
-        self._alone: Reason | None = None
-        """Why the rest is drafted without the verifier, if it is."""
+        self._disabled_reason: Reason | None = None
+        """Why the rest is drafted without the verifier; ``None`` if it is not."""
         self._outcomes: list[BlockOutcome] = []
-        self._blocks = self._escalated = self._judged = 0
-        self._left_tokens: set[int] = set()
-        self._left_states: set[int] = set()
+        self._num_blocks = self._num_escalated = self._num_drafted = 0
+        self._disclosed_tokens: set[int] = set()
+        self._disclosed_states: set[int] = set()
 
     @property
     def state(self) -> DecoderState:
@@ -133,51 +134,57 @@ class Decoder:
     # -- what the driver calls
 
     def advance(self) -> Event:
-        """Draft and judge blocks until something is needed from the driver."""
+        """Draft blocks and apply the policy until the driver must act."""
         if self._in_flight is not None:
             self._draft(len(self._in_flight.block) + self._block_tokens)
             return VerdictAwaited()
         while self.state is DecoderState.DRAFTING:
             self._draft(self._block_tokens)
             block = self._ahead[: self._block_tokens]
-            decision = self._judge(block)
+            decision = self._decide(block)
             if isinstance(decision, KeepLocal):
-                self._judged += len(block)
-                outcome = Outcome.VERIFIER_DISABLED if self._alone else Outcome.LOCAL
-                self._note(block, outcome, as_reason(decision.reason))
-                self._commit(block, TokenSource.DRAFTED, left=False)
+                self._num_drafted += len(block)
+                outcome = Outcome.VERIFIER_DISABLED if self._disabled_reason else Outcome.LOCAL
+                self._record(block, outcome, as_reason(decision.reason))
+                self._commit(block, TokenSource.DRAFTED, disclosed=False)
                 continue
             if decision.tokens is not None:
                 block = block[: max(1, decision.tokens)]
-            self._judged += len(block)
+            self._num_drafted += len(block)
             escalation = self._escalation(block, decision.disclosure)
             self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationRequested(escalation)
-        return Finished(tuple(self._committed), self._tally(), tuple(self._outcomes))
+        return Finished(tuple(self._committed), self._counts(), tuple(self._outcomes))
 
     def draft_to_end(self) -> None:
-        """Draft on to the caption's end, in any state. Why: in constant shape what leaves does so
-        after the whole draft, whichever block of it was doubtful."""
+        """Draft to the caption's end, in any state. In constant shape a frame is sent only after
+        that, so that its time does not reveal which block was doubtful."""
         self._draft(self._max_tokens)
 
     def receive_verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 
-        A continuation past the longest caption of this device is cut, for the verifier may hold
-        longer ones. Raises :class:`VerifierMisbehaved` for an answer that does not fit the block;
-        the block stays in flight, so call :meth:`unanswered` next.
+        A continuation beyond the longest caption of this device is cut, since the verifier may
+        allow longer captions. Raises :class:`VerifierMisbehaved` for an answer that does not match
+        the block, which stays in flight: call :meth:`verdict_missed` next.
         """
         flight = self._flight()
         block = flight.block
-        self._check(verdict, block)
-        written = [] if verdict.correction is None else [verdict.correction]
-        written += verdict.continuation
+        require_valid_verdict(
+            verdict,
+            committed=[token.token for token in self._committed],
+            block=[drafted.token for drafted in block],
+            eos=self._eos,
+            vocabulary_size=self._vocabulary_size,
+            piece=self._piece,
+        )
+        written = written_tokens(verdict)
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._mark_disclosed(flight)
         self._in_flight = None
         reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
-        self._note(block, Outcome.SENT, reason)
-        self._commit(block[: verdict.accepted], TokenSource.VERIFIED, left=True)
+        self._record(block, Outcome.SENT, reason)
+        self._commit(block[: verdict.accepted], TokenSource.VERIFIED, disclosed=True)
         self._adopt(written)
         rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
         for index, token in enumerate(written):
@@ -187,25 +194,26 @@ class Decoder:
             self._committed.append(
                 DecodedToken(token, source, None, disclosed=False, replaced=replaced)
             )
-        self._held = len(self._committed)
+        self._num_verified = len(self._committed)
         self._states.clear()
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
-        """The block in flight did not leave: keep the draft, and go on alone."""
+        """Keep the draft of the block, which was not sent, and disable the verifier."""
         block = self._flight().block
         self._in_flight = None
-        self._note(block, Outcome.BLOCKED, as_reason(why))
-        self._alone = self._after(why)
-        self._commit(block, TokenSource.DRAFTED, left=False)
+        self._record(block, Outcome.BLOCKED, as_reason(why))
+        self._disabled_reason = self._after(why)
+        self._commit(block, TokenSource.DRAFTED, disclosed=False)
 
     def verdict_missed(self, why: Reason | ReasonCode = ReasonCode.NO_VERDICT) -> None:
-        """The block in flight left, but no verdict will be used: keep the draft, go on alone."""
+        """Keep the draft of the block, which was sent but has no usable verdict, and disable the
+        verifier."""
         flight = self._flight()
         self._mark_disclosed(flight)
         self._in_flight = None
-        self._note(flight.block, Outcome.SENT, replace(flight.reason, failure=as_reason(why)))
-        self._alone = self._after(why)
-        self._commit(flight.block, TokenSource.DRAFTED, left=True)
+        self._record(flight.block, Outcome.SENT, replace(flight.reason, failure=as_reason(why)))
+        self._disabled_reason = self._after(why)
+        self._commit(flight.block, TokenSource.DRAFTED, disclosed=True)
 
     def _after(self, why: Reason | ReasonCode) -> Reason:
         start = len(self._committed)
@@ -214,11 +222,11 @@ class Decoder:
     # -- drafting
 
     def _draft(self, count: int) -> None:
-        """Draft until ``count`` tokens are ahead, or the caption ends."""
+        """Draft until ``count`` tokens are ahead or the caption ends."""
         while len(self._ahead) < count and not self._session_ended():
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
-            score = self._uncertainty(prediction.logits, self._novelty)
+            score = self._uncertainty(prediction.logits, self._ood_score)
             token = int(np.argmax(prediction.logits))
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
@@ -239,43 +247,44 @@ class Decoder:
         )
 
     def _adopt(self, written: Sequence[int]) -> None:
-        """Put the verifier's tokens in the session, reusing what was drafted ahead and agrees."""
-        agreed = 0
+        """Put the verifier's tokens in the session, reusing tokens drafted ahead that match."""
+        num_matching = 0
         for token, drafted in zip(written, self._ahead, strict=False):
             if token != drafted.token:
                 break
-            agreed += 1
-        if agreed == len(written):
-            del self._ahead[:agreed]
+            num_matching += 1
+        if num_matching == len(written):
+            del self._ahead[:num_matching]
             return
         self._ahead.clear()
-        self._session.crop(len(self._committed) + agreed)
-        self._session.append(written[agreed:])
+        self._session.crop(len(self._committed) + num_matching)
+        self._session.append(written[num_matching:])
 
     # -- committing and disclosing
 
-    def _judge(self, block: Sequence[_Drafted]) -> KeepLocal | Escalate:
-        if self._alone:
-            return KeepLocal(self._alone)
+    def _decide(self, block: Sequence[_Drafted]) -> KeepLocal | Escalate:
+        if self._disabled_reason:
+            return KeepLocal(self._disabled_reason)
         view = BlockView(
             start=len(self._committed),
             tokens=tuple(drafted.token for drafted in block),
             uncertainties=tuple(drafted.uncertainty for drafted in block),
-            verifier_has_summary=0 in self._left_states,
+            verifier_has_summary=0 in self._disclosed_states,
         )
         return self._policy(view, self._budget())
 
-    def _note(self, block: Sequence[_Drafted], outcome: Outcome, reason: Reason) -> None:
-        """Of the block that is about to be committed, or rejected."""
-        unsure = float(max(drafted.uncertainty for drafted in block))
+    def _record(self, block: Sequence[_Drafted], outcome: Outcome, reason: Reason) -> None:
+        """Record the outcome of a block, before it is committed or rejected."""
+        uncertainty = float(max(drafted.uncertainty for drafted in block))
         start = len(self._committed)
-        self._outcomes.append(BlockOutcome(start, len(block), unsure, outcome, reason))
+        self._outcomes.append(BlockOutcome(start, len(block), uncertainty, outcome, reason))
 
-    def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, left: bool) -> None:
-        """Move ``block``, the first tokens ahead, to the committed ones."""
+    def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool) -> None:
+        """Move ``block``, the first tokens ahead, to the committed tokens."""
         for drafted in block:
             self._states[len(self._committed)] = drafted.state
-            self._committed.append(DecodedToken(drafted.token, source, drafted.uncertainty, left))
+            token = DecodedToken(drafted.token, source, drafted.uncertainty, disclosed)
+            self._committed.append(token)
         del self._ahead[: len(block)]
 
     def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
@@ -284,7 +293,7 @@ class Decoder:
         if disclosure is Disclosure.TOKENS:
             states = {}
         elif disclosure is Disclosure.SUMMARY:
-            summary = None if 0 in self._left_states else self._summary
+            summary = None if 0 in self._disclosed_states else self._summary
             states = {} if summary is None else {0: summary}
         elif disclosure is Disclosure.ALL_STATES:
             states |= self._states
@@ -294,74 +303,35 @@ class Decoder:
             rows[row] = states[position]
         return Escalation(
             disclosure=disclosure,
-            keep=self._held,
-            prefix=tuple(token.token for token in self._committed[self._held :]),
+            keep=self._num_verified,
+            prefix=tuple(token.token for token in self._committed[self._num_verified :]),
             tokens=tuple(drafted.token for drafted in block),
             state_positions=positions,
             states=rows,
         )
 
     def _mark_disclosed(self, flight: _InFlight) -> None:
-        """Account for a block that left, and for the committed tokens that left with it."""
+        """Count a block that was sent and mark the committed tokens that were sent with it."""
         escalation, start = flight.escalation, len(self._committed)
-        self._blocks += 1
-        self._escalated += len(flight.block)
-        self._left_tokens |= set(range(escalation.keep, start + len(flight.block)))
-        self._left_states |= set(escalation.state_positions)
+        self._num_blocks += 1
+        self._num_escalated += len(flight.block)
+        self._disclosed_tokens |= set(range(escalation.keep, start + len(flight.block)))
+        self._disclosed_states |= set(escalation.state_positions)
         for index in range(escalation.keep, start):
             token = self._committed[index]
             self._committed[index] = DecodedToken(
                 token.token, token.source, token.uncertainty, disclosed=True
             )
 
-    def _tally(self) -> DecodingCounts:
+    def _counts(self) -> DecodingCounts:
         return DecodingCounts(
-            num_blocks=self._blocks,
-            num_tokens=self._escalated,
-            num_drafted_tokens=self._judged,
-            num_disclosed_tokens=len(self._left_tokens),
-            num_disclosed_states=len(self._left_states),
+            num_blocks=self._num_blocks,
+            num_tokens=self._num_escalated,
+            num_drafted_tokens=self._num_drafted,
+            num_disclosed_tokens=len(self._disclosed_tokens),
+            num_disclosed_states=len(self._disclosed_states),
         )
-
-    # -- checking a verdict
-
-    def _has_text(self, final: Sequence[int]) -> bool:
-        """Whether a caption that ends with ``final``, after what is committed, has a letter or a
-        digit."""
-        tokens = [token.token for token in self._committed] + list(final)
-        text = "".join(map(self._piece, tokens))
-        return any(map(str.isalnum, text))
 
     def _flight(self) -> _InFlight:
         assert self._in_flight is not None, f"no block is in flight: {self.state}"  # noqa: S101
         return self._in_flight
-
-    def _check(self, verdict: Verdict, block: Sequence[_Drafted]) -> None:
-        start, drafted = len(self._committed), [token.token for token in block]
-        written = [] if verdict.correction is None else [verdict.correction]
-        written += verdict.continuation
-        final = drafted[: verdict.accepted] + written
-        faults = {
-            "it is about another block": verdict.start != start,
-            "it accepts more than was sent": verdict.accepted > len(block),
-            "it rejects a token without correcting it": (
-                verdict.accepted < len(block) and verdict.correction is None
-            ),
-            "it corrects an accepted block": (
-                verdict.accepted >= len(block) and verdict.correction is not None
-            ),
-            "it corrects a token to itself": (
-                verdict.correction is not None
-                and verdict.accepted < len(block)
-                and verdict.correction == drafted[verdict.accepted]
-            ),
-            "it has a token out of vocabulary": any(t >= self._vocabulary_size for t in written),
-            "it goes on after the end": self._eos in final[:-1],
-            "it has a token without text": any(
-                not self._piece(token) for token in written if token != self._eos
-            ),
-            "it leaves the caption without text": bool(written) and not self._has_text(final),
-        }
-        for fault, found in faults.items():
-            if found:
-                raise VerifierMisbehaved(f"the verdict does not fit: {fault}")

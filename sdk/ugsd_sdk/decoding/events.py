@@ -1,4 +1,4 @@
-"""What the decoder asks of its driver, and what it hands back."""
+"""Events of the decoder for its driver, and the decoded caption."""
 
 from __future__ import annotations
 
@@ -22,86 +22,88 @@ __all__ = [
 
 
 class TokenSource(StrEnum):
-    """Who wrote a token of the caption."""
+    """The origin of a token of the caption."""
 
     DRAFTED = "drafted"
-    """The device; nobody checked it. It may have left as context: see
+    """Written by the device and not verified. It may have been sent as context: see
     ``DecodedToken.disclosed``."""
     VERIFIED = "verified"
-    """The device; the verifier accepted it."""
+    """Written by the device and accepted by the verifier."""
     CORRECTED = "corrected"
-    """The verifier, in place of a token that it rejected."""
+    """Written by the verifier in place of a token that it rejected."""
     CONTINUED = "continued"
-    """The verifier, going on after its correction or after an accepted block."""
+    """Written by the verifier after its correction or after an accepted block."""
 
 
 class Outcome(StrEnum):
-    """What became of a drafted block."""
+    """The outcome of a drafted block."""
 
     LOCAL = "kept"
-    """The policy kept it here."""
+    """The policy kept the block on the device."""
     SENT = "sent"
-    """It left, whether or not a verdict came back."""
+    """The block was sent, whether or not a verdict came back."""
     BLOCKED = "withheld"
-    """The policy wanted it checked; a cap, a deadline or a fault kept it here."""
+    """The policy escalated the block, but a cap, a deadline or a fault blocked it."""
     VERIFIER_DISABLED = "alone"
-    """It was not judged: an earlier block was withheld or left in vain."""
+    """The policy was not asked: an earlier block was blocked or stayed unanswered."""
 
 
 @dataclass(frozen=True)
 class BlockOutcome:
-    """A drafted block, and why it was escalated or not."""
+    """A drafted block with the reason why it was escalated or not."""
 
     start: int
     """Position of its first token."""
     num_tokens: int
     uncertainty: float
-    """That of its least sure token."""
+    """The highest uncertainty of its tokens."""
     outcome: Outcome
     reason: Reason
-    """What decided, or failed. It quotes no token."""
+    """The cause of the decision or of the failure. It contains no token."""
 
 
 @dataclass(frozen=True)
 class DecodedToken:
-    """A token of the caption and where it comes from."""
+    """A token of the caption with its origin."""
 
     token: int
     source: TokenSource
     uncertainty: float | None
-    """The drafter's; ``None`` where the verifier wrote the token."""
+    """The drafter's uncertainty; ``None`` if the verifier wrote the token."""
     disclosed: bool
-    """Whether the device sent this token; False where the verifier wrote it."""
+    """Whether the device sent this token; False if the verifier wrote it."""
     replaced: tuple[int, ...] = ()
-    """Draft tokens that left and that the verifier replaced from here on."""
+    """Drafted tokens that were sent and that the verifier replaced from here on."""
 
 
 @dataclass(frozen=True)
 class DecodingCounts:
-    """What a caption cost, in tokens. The end marker counts as a token."""
+    """Counts of one caption's blocks, tokens and states. The end marker counts as a token."""
 
     num_blocks: int
-    """Escalated blocks that left."""
+    """Blocks that were sent."""
     num_tokens: int
-    """Tokens in them."""
+    """Tokens in these blocks."""
     num_drafted_tokens: int
-    """Tokens in all blocks, escalated or not; speculative work that was dropped is not counted."""
+    """Tokens in all blocks, escalated or not, without dropped speculative tokens."""
     num_disclosed_tokens: int
-    """Distinct positions whose token left, prefixes included."""
+    """Distinct positions whose token was sent, including prefixes."""
     num_disclosed_states: int
-    """Distinct positions whose state left."""
+    """Distinct positions whose state was sent."""
 
 
 @dataclass(frozen=True)
 class EscalationRequested:
-    """Seal and send this, then call ``advance()``; or call ``withheld()`` where nothing left."""
+    """Seal and send ``escalation``, then call ``advance()``. If nothing was sent, call
+    ``escalation_blocked()``."""
 
     escalation: Escalation
 
 
 @dataclass(frozen=True)
 class VerdictAwaited:
-    """Nothing more can be drafted: call ``verdict()`` or, without one in time, ``unanswered()``."""
+    """Nothing more can be drafted: call ``receive_verdict()``, or ``verdict_missed()`` without a
+    verdict in time."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,10 @@ class Finished:
     """The caption is complete."""
 
     tokens: tuple[DecodedToken, ...]
-    """The end marker, where there is one, is the last."""
+    """All tokens; the end marker, if there is one, is the last."""
     counts: DecodingCounts
     blocks: tuple[BlockOutcome, ...] = ()
-    """In their order; tokens that the verifier wrote are in none."""
+    """The drafted blocks in order; tokens that the verifier wrote are in none of them."""
 
 
 Event = EscalationRequested | VerdictAwaited | Finished

@@ -1,7 +1,7 @@
-"""Whether a block is committed as drafted or escalated, and with how much disclosure.
+"""Policies: whether a block is kept as drafted or escalated, and with which disclosure.
 
-A policy is called once per block, in order, with what was drafted and what the budget still
-allows. The budget's caps are enforced behind it, so a policy may ignore them.
+A policy is called once per block, in order, with the drafted block and the remaining budget. The
+egress enforces the caps afterwards, so a policy may ignore the budget.
 """
 
 from __future__ import annotations
@@ -37,63 +37,65 @@ class BlockView:
     """Position of its first token."""
     tokens: Sequence[int]
     uncertainties: Sequence[float]
-    """One per token; larger is less sure."""
+    """One per token; a larger value is less certain."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
 
     @property
     def uncertainty(self) -> float:
-        """The block's: that of its least sure token."""
+        """The highest uncertainty of the block's tokens."""
         return max(self.uncertainties)
 
 
 class BudgetView:
-    """What the budget still allows, read from the ledger only where a policy asks."""
+    """The remaining budget, read from the ledger only if a policy uses it."""
 
     def __init__(self, read: Callable[[], Mapping[str, float]] = dict) -> None:
         self._read = read
 
     @cached_property
     def remaining(self) -> Mapping[str, float]:
-        """What is left, by the name of the cap; a cap that is not set is not listed."""
+        """The remaining amount of each cap by name; caps that are not set are missing."""
         return self._read()
 
 
 @dataclass(frozen=True)
 class KeepLocal:
-    """Keep the block as drafted; nothing leaves."""
+    """The decision to keep the block as drafted and send nothing."""
 
     reason: Reason | ReasonCode | str = field(default=ReasonCode.POLICY_COMMITS, compare=False)
-    """Why; words are those of an application's own policy."""
+    """Why; an application's policy may give a text."""
 
 
 @dataclass(frozen=True)
 class Escalate:
-    """Have the verifier check the block."""
+    """The decision to send the block to the verifier."""
 
     disclosure: Disclosure
     tokens: int | None = None
-    """Only so many of its first tokens; the others stay here, as drafts. ``None`` for all."""
+    """How many of its first tokens to send; the others stay drafts. ``None`` sends all."""
     reason: Reason | ReasonCode | str = field(default=ReasonCode.POLICY_ESCALATES, compare=False)
-    """Why; words are those of an application's own policy."""
+    """Why; an application's policy may give a text."""
 
 
 class Policy(Protocol):
-    """Decides per block."""
+    """Decides for each block whether it is escalated."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate: ...
 
 
 @dataclass(frozen=True)
 class UncertaintyPolicy:
-    """Escalates a block with a token that reaches ``threshold``, up to the first such token: where
-    the verifier rejects that one, what the draft said next is of no use to it, and where not, it
-    goes on by itself. Without a state it does not go on; then the whole block leaves at once."""
+    """Escalates a block up to its first token whose uncertainty reaches ``threshold``.
+
+    If the verifier rejects that token, it cannot use the drafted tokens after it; otherwise it
+    continues by itself. Without a state it does not continue, so the whole block is sent.
+    """
 
     threshold: float
     disclosure: Disclosure = Disclosure.SUMMARY
     whole_block: bool = False
-    """Send the whole block all the same, as the paper does."""
+    """Send the whole block anyway, as the paper does."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         for number, uncertainty in enumerate(block.uncertainties, 1):
@@ -109,7 +111,7 @@ class UncertaintyPolicy:
 
 @dataclass(frozen=True)
 class AlwaysEscalate:
-    """Escalates every block: the bound on what verification can give."""
+    """Escalates every block, which gives the upper bound of what verification can improve."""
 
     disclosure: Disclosure = Disclosure.SUMMARY
 
@@ -119,7 +121,7 @@ class AlwaysEscalate:
 
 @dataclass(frozen=True)
 class NeverEscalate:
-    """The drafter alone."""
+    """Escalates nothing: the drafter alone."""
 
     reason: Reason | ReasonCode | str = ReasonCode.NEVER_ESCALATES
 
@@ -128,13 +130,15 @@ class NeverEscalate:
 
 
 class EnrolmentGuard:
-    """Another policy towards a voice that is not known yet: what would send a state is committed as
-    drafted, since from a state the person could be told. Made anew for each caption."""
+    """Keeps blocks for which ``policy`` would send a state, for an unenrolled speaker.
+
+    A state without a speaker profile could identify the speaker. Each caption needs a new guard.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.has_blocked = False
-        """Whether anything was."""
+        """Whether the guard has kept a block that ``policy`` would have sent."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         decision = self._policy(block, budget)
@@ -145,7 +149,7 @@ class EnrolmentGuard:
 
 
 class RandomPolicy:
-    """Escalates a share ``rate`` of the blocks at random: the baseline a gate must beat."""
+    """Escalates a share ``rate`` of the blocks at random: a baseline for uncertainty scores."""
 
     def __init__(self, rate: float, seed: int, disclosure: Disclosure = Disclosure.SUMMARY) -> None:
         self._rate = rate

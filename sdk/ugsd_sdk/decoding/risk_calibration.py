@@ -1,8 +1,8 @@
-"""What each way of escalating was measured to reach, and at which price.
+"""The risk calibration table: measured quality and disclosure of each escalation setting.
 
-The figures are measured in the lab, ``ugsd-lab quality``, on calibration speakers, and travel with
-the drafter as ``quality.json``. They are figures of the weights and the gate whose hashes they
-name, and of no others.
+``ugsd-lab calibrate-risk`` measures it on calibration speakers; it is stored with the drafter as
+``quality.json``. It is valid only for the weights and the rejection predictor whose hashes it
+contains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.strict_models import StrictModel, exactly
 
-from ugsd_sdk.drafter.bundle import GATE_FILE, DrafterBundle
+from ugsd_sdk.drafter.bundle import REJECTION_PREDICTOR_FILE, DrafterBundle
 from ugsd_sdk.errors import ConfigError, ModelError
 
 __all__ = [
@@ -39,59 +39,60 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class CalibratedSetting(StrictModel):
-    """One disclosure at one threshold: what it reached, and what left for it."""
+    """One disclosure at one threshold: the quality that it reached and what it sent."""
 
     disclosure: Disclosure
     threshold: _Amount
     """The least uncertainty that escalates."""
     risk: _Share
-    """Mean over captions of: blocks in which a drafted token stands that the verifier, had it the
-    summary state, would have rejected / all blocks of the caption."""
+    """Mean over captions of the share of blocks with a kept drafted token that the verifier would
+    have rejected, given the summary state."""
     risk_bound: _Share
-    """The true risk exceeds no target of at least this, fixed beforehand, but with probability
-    ``delta``."""
+    """For a target of at least this, fixed beforehand, the true risk exceeds the target with
+    probability at most ``delta``."""
     gain: _Finite | None
-    """Gap closed in emotion accuracy; ``None`` where the gap is not surely one."""
+    """Gap closed in emotion accuracy; ``None`` if the gap is not significant."""
     gain_low: _Finite | None
     gain_high: _Finite | None
     """95 % interval over speakers."""
     emotion: _Share
     """Share of captions that name the right emotion."""
     tokens_left: _Share
-    """Distinct token positions that left / caption length, the end marker included."""
+    """Distinct token positions sent / caption length, including the end marker."""
     states_left: _Share
-    """The same of state positions."""
+    """Distinct state positions sent / caption length, including the end marker."""
     frames: _Amount
-    """Per caption; so the next."""
+    """Frames per caption."""
     bytes_sent: _Amount
+    """Bytes per caption."""
 
 
 class Gap(StrictModel):
-    """Emotion accuracy, the verifier on every token minus the drafter alone."""
+    """Emotion accuracy of the verifier on every token compared with that of the drafter alone."""
 
     where: str
-    """``pooled``, ``home`` or ``away``."""
+    """``pooled``, ``home`` (in-domain corpora) or ``away`` (out-of-domain corpora)."""
     alone: _Share
     verifier: _Share
     low: _Finite | None
     high: _Finite | None
-    """95 % interval of the difference over speakers; ``None`` where there are too few of them."""
+    """95 % interval of the difference over speakers; ``None`` with too few speakers."""
     captions: _Count
     speakers: _Count
 
 
 class Check(StrictModel):
-    """What a choice was worth on captions that had no part in it."""
+    """The risk of a chosen setting on captions that were not used for the choice."""
 
     target: _Share
-    """Of the risk."""
+    """Target of the risk."""
     chosen_on: str
     on: str
     disclosure: Disclosure | None
     threshold: _Amount | None
-    """``None`` where nothing reaches the target."""
+    """``None`` if no setting reaches the target."""
     risk: _Share | None
-    """Mean loss there."""
+    """Mean risk on the corpora ``on``."""
     captions: _Count
 
 
@@ -100,11 +101,11 @@ class RiskCalibration(StrictModel):
 
     format: Annotated[int, exactly(1)]
     command: str
-    """What printed the figures."""
+    """The command that measured the table."""
     weights: dict[str, str]
-    """SHA-256, in hex, of the drafter's graphs and of its gate, by file."""
+    """SHA-256, in hex, of the drafter's graphs and of its rejection predictor, by file."""
     verifier: str
-    """SHA-256, in hex, of the verifier's graph. A device cannot tell which one it is talking to."""
+    """SHA-256, in hex, of the verifier's graph. A device cannot check which verifier it uses."""
     block_tokens: Annotated[int, Field(ge=1)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     captions: _Count
@@ -115,10 +116,10 @@ class RiskCalibration(StrictModel):
 
     @classmethod
     def load(cls, folder: Path) -> RiskCalibration:
-        """The figures that lie beside the drafter in ``folder``.
+        """Read the table of the drafter in ``folder``.
 
-        Raises :class:`ConfigError` where there are none, or they are another drafter's, and
-        :class:`ModelError` where there is no drafter.
+        Raises :class:`ConfigError` if it is missing or belongs to another drafter, and
+        :class:`ModelError` if there is no drafter.
         """
         path = folder / RISK_CALIBRATION_FILE
         try:
@@ -126,24 +127,26 @@ class RiskCalibration(StrictModel):
             found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"{path}: nobody measured what this drafter reaches: run `ugsd-lab quality --write`"
-                ", or set threshold and disclosure in place of a target"
+                f"{path}: there is no usable risk calibration table for this drafter: run "
+                "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure instead of a "
+                "target"
             ) from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
-                f"{path} is of other weights or another gate: run `ugsd-lab quality --write` again"
+                f"{path} was measured with other weights or another rejection predictor: "
+                "run `ugsd-lab calibrate-risk --write` again"
             )
         return found
 
 
 def weight_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256, in hex, of all that the figures of the drafter in ``folder`` depend on."""
+    """Return the SHA-256, in hex, of each file that the table of the drafter depends on."""
     bundle = DrafterBundle(folder)
-    gate = bundle.gate_file
-    if not gate.is_file():
+    predictor = bundle.rejection_predictor_file
+    if not predictor.is_file():
         return bundle.weights()
     try:
-        digest = hashlib.sha256(read_regular(gate, MAX_TEXT_BYTES)).hexdigest()
+        digest = hashlib.sha256(read_regular(predictor, MAX_TEXT_BYTES)).hexdigest()
     except OSError as error:
-        raise ModelError(f"{gate}: {error.strerror}: fit it again") from error
-    return bundle.weights() | {GATE_FILE: digest}
+        raise ModelError(f"{predictor}: {error.strerror}: fit it again") from error
+    return bundle.weights() | {REJECTION_PREDICTOR_FILE: digest}

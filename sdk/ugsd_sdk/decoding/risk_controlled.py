@@ -1,4 +1,4 @@
-"""Minimum escalation: the least disclosure that reaches the quality asked for."""
+"""The risk-controlled policy: the least disclosure that reaches a requested quality."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
 
 __all__ = ["RiskControlledPolicy", "least_disclosure"]
 
-_LADDER = tuple(Disclosure)
+_LEVELS = tuple(Disclosure)
+"""Disclosure levels from the least to the most."""
 
 
 @dataclass(frozen=True)
 class RiskControlledPolicy:
-    """The :class:`UncertaintyPolicy` that discloses least of those measured to reach a target.
+    """The :class:`UncertaintyPolicy` with the least disclosure measured to reach a target.
 
-    Give exactly one target. ``target_risk``: mean share of a caption's blocks in which a drafted
-    token stands that the verifier would have rejected; reached where the measured bound is no
-    larger. Learn-then-Test (Angelopoulos et al. 2021): for a target fixed before looking at the
-    figures, the true risk exceeds it with probability at most ``quality.delta``. ``target_gain``:
-    gap closed in emotion accuracy; reached where the lower end of its 95 % interval over speakers
-    is no smaller. ``ceiling`` is the most that may be disclosed.
+    Give exactly one target. ``target_risk`` is the mean share of a caption's blocks with a kept
+    drafted token that the verifier would have rejected; a setting reaches it if its measured bound
+    is no larger. By Learn-then-Test (Angelopoulos et al. 2021), for a target fixed before seeing
+    the table, the true risk exceeds it with probability at most ``calibration.delta``.
+    ``target_gain`` is the gap closed in emotion accuracy; a setting reaches it if the lower end of
+    its 95 % interval over speakers is no smaller. ``ceiling`` is the highest disclosure allowed.
 
-    Valid for captions exchangeable with those of the calibration speakers, made with the measured
-    verifier; not for new speakers or corpora: ``quality.checks`` shows what is lost there. Void for
-    a caption for which a budget refused, a deadline passed, or whose voice was not known well
-    enough (:class:`~ugsd_sdk.decoding.policy.Reserved`): its ``unverified_reason`` says so.
+    The bound holds for captions exchangeable with those of the calibration speakers, made with the
+    measured verifier; not for new speakers or corpora: ``calibration.checks`` shows the loss there.
+    It does not hold for a caption that a budget, a deadline or an
+    :class:`~ugsd_sdk.decoding.policy.EnrolmentGuard` limited; its ``unverified_reason`` names it.
 
-    Raises :class:`ConfigError` where nothing reaches the target, naming what can be reached.
+    Raises :class:`ConfigError`, which names reachable targets, if no setting reaches the target.
     """
 
     calibration: RiskCalibration
@@ -52,11 +53,11 @@ class RiskControlledPolicy:
     target_gain: float | None = None
     ceiling: Disclosure = Disclosure.ALL_STATES
     chosen: CalibratedSetting = field(init=False)
-    """What was measured of the disclosure and the threshold in use."""
+    """The setting in use."""
 
     def __post_init__(self) -> None:
         if (self.target_risk is None) == (self.target_gain is None):
-            raise ConfigError("give target_risk or target_gain, and not both")
+            raise ConfigError("set either target_risk or target_gain, not both")
         chosen = least_disclosure(
             self.calibration.settings, self.target_risk, self.target_gain, ceiling=self.ceiling
         )
@@ -69,55 +70,56 @@ class RiskControlledPolicy:
 
     @classmethod
     def from_settings(cls, settings: Settings, folder: Path | None) -> RiskControlledPolicy | None:
-        """The one that ``settings`` ask of the drafter in ``folder``; ``None`` where they name no
-        target.
+        """Return the policy that ``settings`` describe for the drafter in ``folder``; ``None``
+        without a target.
 
-        Raises :class:`ConfigError` where nothing was measured of that drafter, of blocks so long
-        or of that shape, with noise, or where nothing reaches the target.
+        Raises :class:`ConfigError` if nothing was measured for the drafter or for other settings,
+        or if nothing reaches the target.
         """
         if settings.target_risk is None and settings.target_gain is None:
             return None
         if folder is None:
             raise ConfigError(
-                "a target needs a drafter from a folder, with the gate that it brings: leave out "
-                "your own, or give policy=MinimumEscalation(...)"
+                "a target needs a drafter from a folder and its rejection predictor: remove your "
+                "drafter or uncertainty, or pass policy=RiskControlledPolicy(...)"
             )
-        quality = RiskCalibration.load(folder)
-        if settings.block_tokens != quality.block_tokens:
+        calibration = RiskCalibration.load(folder)
+        if settings.block_tokens != calibration.block_tokens:
             raise ConfigError(
-                f"a target holds for block_tokens = {quality.block_tokens}, as measured: set that"
+                f"a target was measured only for block_tokens = {calibration.block_tokens}: set "
+                "this value"
             )
         if settings.traffic_shape is not TrafficShape.PADDED:
             raise ConfigError(
-                "a target does not hold in constant shape, where only a caption's first block is "
-                'verified: set traffic_shape = "padded", or a threshold in place of the target'
+                "a target is not available in constant shape, where only a caption's first block "
+                'is verified: set traffic_shape = "padded", or a threshold instead of the target'
             )
         if settings.noise is not None:
             raise ConfigError(
-                "a target holds for states without noise, as measured: leave out noise, or set a "
-                "threshold in place of the target"
+                "a target was measured only for states without noise: remove noise, or set a "
+                "threshold instead of the target"
             )
-        return cls(quality, settings.target_risk, settings.target_gain, settings.disclosure)
+        return cls(calibration, settings.target_risk, settings.target_gain, settings.disclosure)
 
     def _unreachable_message(self) -> str:
         if self.target_risk is not None:
-            asked, reached = f"target_risk = {self.target_risk:g}", _least_risk
+            target, reachable_of = f"target_risk = {self.target_risk:g}", _least_risk
         else:
-            asked, reached = f"target_gain = {self.target_gain:g}", _most_gain
+            target, reachable_of = f"target_gain = {self.target_gain:g}", _most_gain
             if all(one.gain_low is None for one in self.calibration.settings):
                 return (
-                    f"{asked} cannot be reached: it was not measured that the verifier is surely "
-                    "better than the drafter alone; set target_risk or a threshold instead"
+                    f"{target} cannot be reached: the measurement does not show that the verifier "
+                    "is better than the drafter alone; set target_risk or a threshold instead"
                 )
-        ladder = {
-            disclosure: reached(of)
-            for disclosure in _LADDER
-            if (of := [one for one in self.calibration.settings if one.disclosure is disclosure])
+        reachable = {
+            disclosure: reachable_of(same)
+            for disclosure in _LEVELS
+            if (same := [one for one in self.calibration.settings if one.disclosure is disclosure])
         }
-        told = ", ".join(f"{value} with {disclosure}" for disclosure, value in ladder.items())
+        listed = ", ".join(f"{value} with {disclosure}" for disclosure, value in reachable.items())
         return (
-            f"{asked} cannot be reached with disclosure = {self.ceiling} or less. "
-            f"What can be: {told}; change the target or the disclosure"
+            f"{target} cannot be reached with disclosure = {self.ceiling} or less. "
+            f"Reachable are {listed}; change the target or the disclosure"
         )
 
 
@@ -128,23 +130,24 @@ def least_disclosure(
     *,
     ceiling: Disclosure = Disclosure.ALL_STATES,
 ) -> CalibratedSetting | None:
-    """That of the least disclosure, then of the fewest states and then the fewest tokens that left,
-    then of the highest threshold, which reaches the targets given with at most ``ceiling``;
-    ``None`` where none does.
+    """Return the setting with the least disclosure that reaches the given targets.
+
+    Ties go to the setting that sends the fewest states, then the fewest tokens, then has the
+    highest threshold. Returns ``None`` if no setting with at most ``ceiling`` reaches them.
     """
-    rung = _LADDER.index
+    level = _LEVELS.index
     reaching = [
         one
         for one in settings
-        if rung(one.disclosure) <= rung(ceiling)
+        if level(one.disclosure) <= level(ceiling)
         and (target_risk is None or one.risk_bound <= target_risk)
         and (target_gain is None or (one.gain_low is not None and one.gain_low >= target_gain))
     ]
     return min(
         reaching,
         key=lambda one: (
-            rung(one.disclosure),
-            one.states_left,  # from which a person could be told, as from words hardly
+            level(one.disclosure),
+            one.states_left,  # a state could identify a person, words hardly
             one.tokens_left,
             -one.threshold,
         ),

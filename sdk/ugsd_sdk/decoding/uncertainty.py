@@ -1,7 +1,7 @@
-"""How unsure the drafter is of a token.
+"""Scores of how uncertain the drafter is about a token.
 
-A score is computed from the logits (V,) of one position and the clip's novelty. The paper gates on
-entropy (:class:`EntropyUncertainty`, kept as the named baseline); ours is a calibrated probability
+A score is computed from the logits (V,) of one position and the clip's OOD score. The paper uses
+the entropy (:class:`EntropyUncertainty`, here a baseline). The default is a calibrated probability
 that the verifier would reject the token (:class:`RejectionPredictor`), fitted on held-out speakers.
 """
 
@@ -35,25 +35,25 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Spread:
-    """How a next-token distribution is spread."""
+    """Statistics of a next-token distribution."""
 
     entropy: float
     """Shannon entropy in nats, 0 to ln V."""
     top1: float
     """Probability of the likeliest token."""
     margin: float
-    """``top1`` minus the probability of the second likeliest; 1 where there is no second."""
+    """``top1`` minus the probability of the second likeliest token; 1 with only one token."""
 
 
 def spread_of(logits: NDArray[np.floating]) -> Spread:
-    """The spread of softmax(``logits``), (V,), computed in float64 against overflow.
+    """Return the spread of softmax(``logits``), (V,), computed in float64 against overflow.
 
-    ``-inf`` stands for an impossible token. Raises :class:`ModelError` for NaN, ``+inf``, or
-    nothing possible at all: the model is damaged.
+    ``-inf`` is an impossible token. Raises :class:`ModelError` for NaN, ``+inf``, or only
+    impossible tokens, which mean that the model is damaged.
     """
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 1 or not values.size or not np.isfinite(values.max()):
-        raise ModelError("the drafter's logits are no distribution: reinstall its weights")
+        raise ModelError("the drafter's logits are not a distribution: reinstall its weights")
     shifted = values - values.max()
     weights = np.exp(shifted)
     total = weights.sum()
@@ -64,19 +64,19 @@ def spread_of(logits: NDArray[np.floating]) -> Spread:
 
 
 class Uncertainty(Protocol):
-    """Scores a position; larger is less sure."""
+    """Scores a position; a larger score is less certain."""
 
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float: ...
 
 
 @dataclass(frozen=True)
 class EntropyUncertainty:
-    """The paper's gate: entropy, as a share of ln V (0 to 1) or in raw nats."""
+    """The paper's score: entropy as a share of ln V (0 to 1) or in nats."""
 
     unit: Literal["share", "nats"] = "share"
 
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
-        """Entropy of softmax(``logits``); ``novelty`` is not used."""
+        """Return the entropy of softmax(``logits``); ``ood_score`` is not used."""
         entropy = spread_of(logits).entropy
         if self.unit == "nats":
             return entropy
@@ -84,8 +84,8 @@ class EntropyUncertainty:
 
 
 _TINY = 1e-6
+"""Limits the log-odds of a certain token to about -14."""
 _MAX_ITEMS = 1000
-"""Keeps the log-odds of a certain token finite, about -14."""
 
 FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
     {
@@ -96,9 +96,9 @@ FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
         "log1p(novelty)": lambda _, ood_score: log1p(ood_score),
     }
 )
-"""Feature name in ``gate.json`` -> its value. ``log-odds`` are those of any other token than the
-likeliest: in a logistic model a factor on them, and novelty beside them, soften an overconfident
-drafter without making it doubt words that it could not have chosen otherwise."""
+"""Functions of the features by their name in ``gate.json``. ``log-odds`` is the log-odds of any
+token but the likeliest. With weights on it and on the OOD score, a logistic model corrects an
+overconfident drafter without doubting tokens that had no alternative."""
 
 
 class _ClipTermFile(StrictModel):
@@ -121,49 +121,58 @@ class _RejectionPredictorFile(StrictModel):
 
 @dataclass(frozen=True)
 class RejectionPredictor:
-    """P(the verifier rejects), a number in [0, 1]: the larger of two.
+    """P(the verifier rejects) in [0, 1], the larger of a token score and a clip score.
 
-    Of the token: sigmoid(weights . features + bias). Of the clip, whatever the drafter thinks of
-    itself: sigmoid(weight * log1p(novelty) + bias), that the verifier hears another feeling. A clip
-    that is far from all that the drafter was trained on is so doubted from its first token.
+    The token score is sigmoid(weights . features + bias). The clip score, that the verifier would
+    name another emotion, is sigmoid(weight * log1p(OOD score) + bias), whatever the logits. A clip
+    far from the drafter's training data is therefore uncertain from its first token.
     """
 
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
     threshold: float
-    """The least uncertainty that is escalated, as chosen on the calibration speakers."""
+    """The least uncertainty that is escalated, chosen on the calibration speakers."""
     clip: tuple[float, float] | None = None
-    """Weight and bias of the clip's; ``None`` doubts no clip as such."""
+    """Weight and bias of the clip score; ``None`` for no clip score."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.features) - set(FEATURES))
         if unknown:
-            raise ModelError(f"unknown gate features {unknown}: use {sorted(FEATURES)}")
+            raise ModelError(
+                f"unknown features {unknown} of the rejection predictor: use {sorted(FEATURES)}"
+            )
         if len(self.features) != len(self.weights):
-            raise ModelError(f"{len(self.features)} gate features, {len(self.weights)} weights")
+            raise ModelError(
+                f"the rejection predictor has {len(self.features)} features but "
+                f"{len(self.weights)} weights: fit it again"
+            )
 
     @classmethod
     def load(cls, path: Path) -> RejectionPredictor:
-        """Read ``gate.json``. Raises :class:`ModelError` where it is missing or malformed."""
+        """Read ``gate.json``. Raises :class:`ModelError` if it is missing or malformed."""
         try:
             data = read_regular(path, MAX_TEXT_BYTES)
             fields = read_json(_RejectionPredictorFile, data, max_items=_MAX_ITEMS)
         except FileNotFoundError as error:
-            raise ModelError(f"{path} is missing: the drafter's folder is incomplete") from error
+            raise ModelError(
+                f"{path} is missing, so the folder is incomplete: copy the drafter's folder again"
+            ) from error
         except OSError as error:
             raise ModelError(
                 f"{path}: {error.strerror}: copy the drafter's folder again"
             ) from error
         except ValueError as error:
-            raise ModelError(f"{path} is no gate of format 1: fit it again") from error
+            raise ModelError(
+                f"{path} is not a rejection predictor of format 1: fit it again"
+            ) from error
         clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
         return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)
 
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
-        """P(reject) at a position with ``logits`` (V,) in a clip of ``novelty`` >= 0.
+        """Return P(reject) for ``logits`` (V,) in a clip with ``ood_score`` >= 0.
 
-        Raises :class:`ModelError` for logits or a novelty that are damaged.
+        Raises :class:`ModelError` for invalid logits or an invalid OOD score.
         """
         if not 0 <= ood_score < inf:
             raise ModelError(

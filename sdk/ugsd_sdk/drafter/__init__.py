@@ -1,4 +1,4 @@
-"""The drafter: ears and decoder on the device."""
+"""The drafter: the model on the device, with audio encoder and decoder."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DrafterInfo:
-    """What others must know of a drafter."""
+    """Description of a drafter."""
 
     name: str
     licence: str
     vocabulary: bytes
     """SHA-256 of the vocabulary file."""
     projection: bytes
-    """SHA-256 that names the state projection."""
+    """SHA-256 of the state projection."""
     eos: int
     state_dim: int
     max_tokens: int
     sample_rate: int
     audio_encoder: bytes = b""
-    """SHA-256 that names what evidence is heard with; habits of other ears mean nothing."""
+    """SHA-256 of the audio encoder. Speaker profiles of another encoder are not comparable."""
     gendered_phrases: tuple[GenderedPhrase, ...] = ()
-    """How the device words gender, which no token spells; nothing for no wording."""
+    """How the device words gender, which tokens never contain; empty to stay neutral."""
 
 
 @dataclass(frozen=True)
 class AudioEmbedding:
-    """What the ears heard, once per clip. It never leaves the device."""
+    """The audio encoder's result for one clip. It is never sent."""
 
     vector: Float32
-    """(E,) what the decoder reads."""
+    """(E,) the input of the decoder."""
     ood_score: float
-    """Distance of the clip from what the drafter was trained on; about 1 at home, larger away."""
+    """Distance of the clip from the training data: about 1 in-domain, larger out-of-domain."""
     unnormalised: Float32 | None = None
-    """(E,) what the habit is made from; ``None`` of a drafter that makes nothing of habits, whose
-    states ``Settings.min_enrolment`` does not hold back."""
+    """(E,) the input of the speaker profile. ``None`` for a drafter that uses no profile; its
+    states need no enrolment (``Settings.min_enrolment``)."""
     gender: Gender | None = None
-    """What the voice sounds like, where it is clear. Only the device words it; it never leaves."""
+    """The gender that the voice sounds like, if it is clear. It is never sent."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the drafter says about the next position."""
+    """The drafter's prediction for the next position."""
 
     logits: Float32
     """(V,)"""
@@ -63,21 +63,21 @@ class Prediction:
 
 
 class DraftSession(Protocol):
-    """One caption in the making: a token sequence and the KV cache behind it."""
+    """One caption that is being drafted: a token sequence and its KV cache."""
 
     @property
     def tokens(self) -> Sequence[int]:
         """The sequence so far, without the start token."""
 
     def predict(self) -> Prediction:
-        """The prediction for position ``len(tokens)``. Free: computed by the last ``append``, and
-        after ``crop`` still at hand. Not asked for once ``info.max_tokens`` are held."""
+        """Return the prediction for position ``len(tokens)``. It costs nothing: the last ``append``
+        computed it, also after ``crop``. Not called with ``info.max_tokens`` tokens."""
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Feed tokens in one step; at most ``info.max_tokens`` in all, the end marker included."""
+        """Append tokens in one step; at most ``info.max_tokens`` in all, with the end marker."""
 
     def crop(self, length: int) -> None:
-        """Keep the first ``length`` tokens; ``predict`` is then about position ``length``."""
+        """Keep the first ``length`` tokens; ``predict`` then predicts position ``length``."""
 
 
 class Drafter(Protocol):
@@ -85,21 +85,21 @@ class Drafter(Protocol):
 
     @property
     def info(self) -> DrafterInfo:
-        """Known after :meth:`load`."""
+        """The drafter's description, available after :meth:`load`."""
 
     def load(self) -> None:
-        """Read the weights. Constructors do no work."""
+        """Read the weights; the constructor does not."""
 
     def close(self) -> None: ...
 
     def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
-        """Listen: ``samples`` is mono (n,) at ``info.sample_rate``, in [-1, 1], of a voice with
-        that ``habit``."""
+        """Return the embedding of ``samples``, mono (n,) at ``info.sample_rate`` in [-1, 1], of a
+        speaker with ``profile``."""
 
     def start(self, embedding: AudioEmbedding) -> DraftSession: ...
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The caption's text, neutral as the tokens are; special tokens left out."""
+        """Return the caption's neutral text, without special tokens."""
 
     def piece(self, token: int) -> str:
-        """One token as text, with its leading space where it has one; empty for special tokens."""
+        """Return one token as text, including a leading space; empty for special tokens."""

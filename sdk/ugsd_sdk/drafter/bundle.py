@@ -1,8 +1,8 @@
-"""A drafter's folder: where it is, what it says of itself, and its checked files.
+"""A drafter's folder: its location, its description and its checked files.
 
-It holds ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
-token id), the graphs that :mod:`~ugsd_sdk.drafter.onnx` runs, and what was measured of them. What
-it lacks is looked for in the folder ``ears`` beside it, and its SHA-256 decides.
+It contains ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
+token id), the graphs that :mod:`~ugsd_sdk.drafter.onnx` runs, and measurements of them. A missing
+file is read from the folder ``ears`` beside it; its SHA-256 must match.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = [
     "AUDIO_ENCODER_GRAPH",
     "BUNDLED",
     "DESCRIPTION_FILE",
-    "GATE_FILE",
     "GRAPHS",
+    "REJECTION_PREDICTOR_FILE",
     "STARTER",
     "VOCABULARY_FILE",
     "DrafterBundle",
@@ -39,16 +39,16 @@ __all__ = [
 STARTER = "starter"
 """Name of the default drafter."""
 BUNDLED = (STARTER, "free")
-"""Names of the drafters that come with the package."""
+"""Names of the bundled drafters."""
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
-GATE_FILE = "gate.json"
+REJECTION_PREDICTOR_FILE = "gate.json"
 AUDIO_ENCODER_FOLDER = "ears"
 AUDIO_ENCODER_GRAPH = "ears.onnx"
 GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")
 _PACKAGE = Path(__file__).parents[1]
 _MAX_GRAPH_BYTES = 2 * 2**30
-"""ONNX's own limit of a file."""
+"""Limit of the ONNX format for one file."""
 _MAX_PIECES, _MAX_FIELDS = 500_000, 10_000
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -73,41 +73,41 @@ class DrafterDescription(StrictModel):
     heads: _Size
     head_dim: _Size
     gendered: list[GenderedPhrase] = Field(default_factory=list)
-    """How neutral captions are worded for each gender; none are left neutral."""
+    """How neutral captions are worded for each gender; empty to stay neutral."""
     files: dict[_FileName, _Sha256]
     """SHA-256 of every file of the model, in hex."""
 
 
 @dataclass(frozen=True)
 class DrafterBundle:
-    """The folder of one drafter. Methods that read raise :class:`ModelError` where it is missing or
-    damaged; each call reads anew."""
+    """The folder of one drafter. Methods that read raise :class:`ModelError` if it is missing or
+    damaged; each call reads the files again."""
 
     folder: Path
 
     @classmethod
     def of(cls, drafter: str | os.PathLike[str]) -> DrafterBundle:
-        """That of a drafter by its name in ``BUNDLED``, or else by its folder."""
+        """Return the bundle of a drafter, given by its name in ``BUNDLED`` or by its folder."""
         return cls(_PACKAGE / drafter if drafter in BUNDLED else Path(drafter))
 
     @property
     def name(self) -> str:
-        """The folder's name: of a bundled drafter, its name."""
+        """The folder's name, which is the name of a bundled drafter."""
         return self.folder.name
 
     @property
-    def gate_file(self) -> Path:
-        """Where its gate is, if it has one."""
-        return self.folder / GATE_FILE
+    def rejection_predictor_file(self) -> Path:
+        """The file of its rejection predictor, whether it exists or not."""
+        return self.folder / REJECTION_PREDICTOR_FILE
 
     def find(self, name: str) -> Path:
-        """Where one of its files is: drafters over the same ears share them in a folder beside
-        their own."""
+        """Return the path of one of its files. Drafters with the same audio encoder share it in a
+        folder beside their own."""
         own = self.folder / name
         return own if own.exists() else self.folder.parent / AUDIO_ENCODER_FOLDER / name
 
     def description(self) -> DrafterDescription:
-        """What ``model.json`` says."""
+        """Return the parsed ``model.json``."""
         path = self.folder / DESCRIPTION_FILE
         try:
             data = _read(path, MAX_TEXT_BYTES)
@@ -120,14 +120,14 @@ class DrafterBundle:
         return description
 
     def files(self, description: DrafterDescription) -> dict[str, bytes]:
-        """The contents of all files that its ``description`` lists, checked against it."""
+        """Return the contents of all files that ``description`` lists, checked against it."""
         return {
             name: _read_checked(self.find(name), digest)
             for name, digest in description.files.items()
         }
 
     def pieces(self) -> list[str]:
-        """The text of each token."""
+        """Return the text of each token."""
         digest = self.description().files[VOCABULARY_FILE]
         path = self.folder / VOCABULARY_FILE
         try:
@@ -136,7 +136,7 @@ class DrafterBundle:
             raise ModelError(f"{path}: {error}: export it again") from error
 
     def weights(self) -> dict[str, str]:
-        """SHA-256, in hex, of each of its graphs that is there."""
+        """Return the SHA-256, in hex, of each existing graph."""
         paths = {name: self.find(name) for name in GRAPHS}
         return {
             name: hashlib.sha256(_read(path)).hexdigest()
@@ -146,14 +146,14 @@ class DrafterBundle:
 
 
 def parse_pieces(data: bytes) -> list[str]:
-    """The pieces in ``vocabulary.json``. Raises :class:`ValueError`."""
+    """Return the pieces in ``vocabulary.json``. Raises :class:`ValueError`."""
     return read_json(list[str], data, max_items=_MAX_PIECES)
 
 
 def _read_checked(path: Path, digest: str, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
     data = _read(path, max_bytes)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ModelError(f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}: reinstall it")
+        raise ModelError(f"{path}: its SHA-256 differs from {DESCRIPTION_FILE}: reinstall it")
     return data
 
 
@@ -162,5 +162,5 @@ def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
         return read_regular(path, max_bytes)
     except OSError as error:
         raise ModelError(
-            f"{path}: {error.strerror}: name a folder with a drafter's files"
+            f"{path}: {error.strerror}: give a folder with a drafter's files"
         ) from error

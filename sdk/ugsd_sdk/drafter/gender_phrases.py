@@ -1,8 +1,8 @@
-"""How the device words gender, which tokens never spell.
+"""Wording of gender on the device; tokens never contain it.
 
-Models draft and verify neutral captions: "A speaker sounds angry; the speaker's voice is low". What
-the voice sounds like is known on the device alone, which words it when it turns tokens into text:
-"A woman sounds angry; her voice is low".
+Models draft and verify neutral captions: "A speaker sounds angry; the speaker's voice is low". Only
+the device knows the gender that the voice sounds like, and words it when it turns tokens into
+text: "A woman sounds angry; her voice is low".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Phrase = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 
 
 class GenderedPhrase(StrictModel):
-    """What a neutral phrase is worded as. Where phrases overlap, the longest counts."""
+    """The wordings of a neutral phrase. If phrases overlap, the longest is used."""
 
     neutral: _Phrase
     female: _Phrase
@@ -30,22 +30,22 @@ class GenderedPhrase(StrictModel):
 
 
 class _Edit(NamedTuple):
-    """Characters ``start`` to ``end`` of a text, and what stands there instead."""
+    """A replacement for the characters ``start`` to ``end`` of a text."""
 
     start: int
     end: int
-    instead: str
+    replacement: str
 
 
 def with_gender(
     pieces: Sequence[str], gender: Gender | None, phrases: Sequence[GenderedPhrase]
 ) -> list[str]:
-    """The pieces of a neutral caption, worded for ``gender``; ``None`` leaves them as they are.
+    """Return the pieces of a neutral caption, worded for ``gender``; unchanged for ``None``.
 
-    One piece comes out for each that goes in, so that who wrote it stays known: the first piece of
-    a phrase takes the words, the others lose theirs and may be empty. However a text is cut into
-    pieces, joined they give the same. Capitals are kept, and "a" or "an" before a phrase is put
-    right by its first letter.
+    The result has one piece per input piece, so that the source of each stays known: the first
+    piece of a phrase gets the new words, the others lose theirs and may be empty. The joined text
+    does not depend on how it is cut into pieces. Capitals are kept, and "a" or "an" before a phrase
+    is adapted to its first letter.
     """
     if gender is None or not phrases:
         return list(pieces)
@@ -59,36 +59,36 @@ def with_gender(
 
 
 def _edits(text: str, gender: Gender, phrases: Sequence[GenderedPhrase]) -> list[_Edit]:
-    """In the order of the text."""
-    instead = {
+    """Return the edits in the order of the text."""
+    replacements = {
         phrase.neutral.lower(): phrase.female if gender == "female" else phrase.male
         for phrase in phrases
     }
-    longest_first = "|".join(map(re.escape, sorted(instead, key=len, reverse=True)))
+    longest_first = "|".join(map(re.escape, sorted(replacements, key=len, reverse=True)))
     matcher = re.compile(
         rf"(?<![\w'’-])(?:(?P<article>an?)\s+)?(?P<phrase>{longest_first})(?![\w-]|['’]\w)", re.I
     )
     edits = []
     for match in matcher.finditer(text):
-        words = instead[match["phrase"].lower()]
+        words = replacements[match["phrase"].lower()]
         if match["article"]:
             article = "an" if words[0].lower() in "aeiou" else "a"
-            edits.append(_Edit(*match.span("article"), _as_in(match["article"], article)))
-        edits.append(_Edit(*match.span("phrase"), _as_in(match["phrase"], words)))
+            edits.append(_Edit(*match.span("article"), _with_case_of(match["article"], article)))
+        edits.append(_Edit(*match.span("phrase"), _with_case_of(match["phrase"], words)))
     return edits
 
 
-def _as_in(was: str, words: str) -> str:
-    return words[0].upper() + words[1:] if was[0].isupper() else words
+def _with_case_of(original: str, words: str) -> str:
+    return words[0].upper() + words[1:] if original[0].isupper() else words
 
 
 def _edited(text: str, start: int, end: int, edits: Sequence[_Edit]) -> str:
-    """What becomes of the characters ``start`` to ``end``."""
+    """Return the characters ``start`` to ``end`` after the edits."""
     parts, at = [], start
     for edit in edits:
         if edit.start < end and edit.end > start:
             parts.append(text[at : max(at, edit.start)])
             if edit.start >= start:
-                parts.append(edit.instead)
+                parts.append(edit.replacement)
             at = min(edit.end, end)
     return "".join([*parts, text[at:end]])

@@ -1,13 +1,14 @@
-"""A drafter on ONNX Runtime: the embedded default, on CPU, without torch.
+"""A drafter on ONNX Runtime: the default, on CPU, without torch.
 
-The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) holds three graphs, each of which runs
-where its results are needed:
+The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) contains three graphs. The names of
+files, inputs and outputs are part of the model format:
 
-- ``ears.onnx``, once per piece of speech: ``samples`` float32 (K, m), K windows -> ``evidence``
-  (1, E), their audio embedding;
-- ``reader.onnx``, once per clip: ``evidence``, ``habit`` (1, E), ``trust`` (1,), how far the habit
-  is to be believed, 0 to 1 -> ``condition`` (1, D), ``state_base`` (1, B), ``novelty`` (1,) and
-  ``femininity`` (1,), the log-odds that the voice sounds female;
+- ``ears.onnx``, the audio encoder, once per piece of speech: ``samples`` float32 (K, m), K windows
+  -> ``evidence`` (1, E), the unnormalised audio embedding;
+- ``reader.onnx``, the conditioning network, once per clip: ``evidence``, ``habit`` (1, E), the
+  speaker profile, ``trust`` (1,), the profile's weight, 0 to 1 -> ``condition`` (1, D),
+  ``state_base`` (1, B), ``novelty`` (1,), the OOD score, and ``femininity`` (1,), the log-odds that
+  the voice sounds female;
 - ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``condition``, ``state_base``, ``past``
   float32 (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``states`` (1, T, B), ``present``.
 """
@@ -44,13 +45,13 @@ if TYPE_CHECKING:
 __all__ = ["OnnxDrafter"]
 
 _GENDER_THRESHOLD = log(4)
-"""Log-odds from which a voice clearly sounds female or male: four to one."""
+"""Least log-odds for a voice that clearly sounds female or male: four to one."""
 
 _logger = logging.getLogger(__name__)
 
 
 class OnnxDrafter:
-    """A :class:`~ugsd_sdk.drafter.Drafter` read from a folder; one thread unless told otherwise."""
+    """A :class:`~ugsd_sdk.drafter.Drafter` that reads its model from a folder."""
 
     def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
         self._folder = Path(folder)
@@ -65,9 +66,9 @@ class OnnxDrafter:
         return self._model().info
 
     def load(self) -> None:
-        """Read and check the files. Raises :class:`ModelError` where they are missing or damaged.
+        """Read and check the files, and log the weights' licence once.
 
-        The weights' licence is named once in the log.
+        Raises :class:`ModelError` if they are missing or damaged.
         """
         if self._loaded is None:
             self._loaded, self._was_loaded = _Loaded(self._folder, self._threads), False
@@ -77,7 +78,7 @@ class OnnxDrafter:
         self._loaded, self._was_loaded = None, False
 
     def _forget_in_child(self) -> None:
-        """The sessions may wait for locks and threads of the parent: a child has its own."""
+        """Drop the sessions, which may wait for threads of the parent; the child loads its own."""
         loaded, self._loaded = self._loaded, None
         self._was_loaded = loaded is not None
         if loaded is not None:
@@ -101,13 +102,15 @@ class OnnxDrafter:
     def condition(
         self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        """What :meth:`encode` makes of ``heard`` (E,), which the ears heard before."""
-        known = profile.mean if profile.count else np.zeros_like(unnormalised)
-        if known.shape != unnormalised.shape:
-            raise ModelError("the habit is of other ears than the drafter's: forget it")
+        """Return the embedding for ``unnormalised`` (E,), an earlier output of the encoder."""
+        mean = profile.mean if profile.count else np.zeros_like(unnormalised)
+        if mean.shape != unnormalised.shape:
+            raise ModelError(
+                "the speaker profile belongs to another audio encoder: delete the profile"
+            )
         feeds = {
             "evidence": unnormalised[None],
-            "habit": known[None],
+            "habit": mean[None],
             "trust": np.array([profile.weight], dtype=np.float32),
         }
         condition, base, ood_score, femininity = self._model().run("reader.onnx", feeds)
@@ -137,12 +140,12 @@ class OnnxDrafter:
 
 
 class OnnxDraftSession:
-    """One caption's tokens and keys and values."""
+    """One caption's tokens with their attention keys and values."""
 
     def __init__(self, model: _Loaded, embedding: AudioEmbedding) -> None:
         split = model.description.condition_dim
         self._model = model
-        self._heard = {
+        self._conditioning = {
             "condition": embedding.vector[None, :split],
             "state_base": embedding.vector[None, split:],
         }
@@ -165,7 +168,7 @@ class OnnxDraftSession:
             self._tokens.extend(tokens)
 
     def crop(self, length: int) -> None:
-        inputs = length + 1  # the start token counts
+        inputs = length + 1  # includes the start token
         self._past = self._past[:, :, :, :, :inputs]
         del self._predictions[inputs:]
         del self._tokens[length:]
@@ -174,14 +177,14 @@ class OnnxDraftSession:
         feeds: dict[str, NDArray[Any]] = {
             "tokens": np.array([tokens], dtype=np.int64),
             "past": self._past,
-            **self._heard,
+            **self._conditioning,
         }
         logits, states, self._past = self._model.run("decoder.onnx", feeds)
         self._predictions += map(Prediction, logits[0], states[0])
 
 
 class _Loaded:
-    """Checked files and running sessions."""
+    """The description, pieces and ONNX Runtime sessions of a loaded drafter."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         bundle = DrafterBundle(folder)
@@ -194,7 +197,7 @@ class _Loaded:
             }
         except Exception as error:
             raise ModelError(
-                f"{folder} is no drafter that ONNX Runtime can run ({error}): reinstall its files"
+                f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
             ) from error
         d = self.description
         self.info = DrafterInfo(

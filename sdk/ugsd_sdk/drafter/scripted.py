@@ -1,7 +1,7 @@
-"""A drafter without weights: deterministic, instant, and nonsense. For tests of apps and of us.
+"""A drafter without weights, deterministic and instant, for tests of applications and of the SDK.
 
-Its distribution at a position depends on the seed and on every token before it, so that a wrong
-crop, a missing token or a stale cache changes the caption.
+Its captions make no sense. Its distribution at a position depends on the seed and on every earlier
+token, so that a wrong crop, a missing token or a stale cache changes the caption.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EOS = 0
 
 
 class ScriptedSession:
-    """Implements :class:`~ugsd_sdk.drafter.DraftSession`; ``steps`` counts its model runs."""
+    """A :class:`~ugsd_sdk.drafter.DraftSession`; ``steps`` counts its model runs."""
 
     def __init__(self, drafter: ScriptedDrafter, embedding: AudioEmbedding) -> None:
         self._drafter = drafter
@@ -48,7 +48,7 @@ class ScriptedSession:
 
     def crop(self, length: int) -> None:
         if length > len(self._tokens):
-            raise ValueError("cannot crop to more than there is")
+            raise ValueError("cannot crop to more tokens than there are")
         del self._tokens[length:]
         del self._predictions[length + 1 :]
 
@@ -64,7 +64,7 @@ class ScriptedSession:
 
 
 class ScriptedDrafter:
-    """Implements :class:`~ugsd_sdk.drafter.Drafter` over the words ``w1 w2 ...``; token 0 ends."""
+    """A :class:`~ugsd_sdk.drafter.Drafter` of the words ``w1 w2 ...``; token 0 is the end."""
 
     def __init__(
         self,
@@ -79,11 +79,11 @@ class ScriptedDrafter:
         projection: bytes | None = None,
     ) -> None:
         """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes.
-        With ``habits`` it lets the device get acquainted with voices, and makes nothing of it."""
+        With ``profiles`` its embeddings update speaker profiles, which do not change captions."""
         self.seed = seed
         self.vocabulary_size = vocabulary_size
-        self._novelty = ood_score
-        self._habits = profiles
+        self._ood_score = ood_score
+        self._profiles = profiles
         self._info = DrafterInfo(
             name="scripted",
             licence="CC0-1.0",
@@ -108,8 +108,9 @@ class ScriptedDrafter:
 
     def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
         loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-        heard = np.array([loudness], dtype=np.float32)
-        return AudioEmbedding(heard, self._novelty, unnormalised=heard if self._habits else None)
+        vector = np.array([loudness], dtype=np.float32)
+        unnormalised = vector if self._profiles else None
+        return AudioEmbedding(vector, self._ood_score, unnormalised=unnormalised)
 
     def start(self, embedding: AudioEmbedding) -> ScriptedSession:
         return ScriptedSession(self, embedding)

@@ -1,1 +1,1 @@
-"""What the device knows of its users' voices; it never leaves the device."""
+"""Speaker profiles, which are never sent."""

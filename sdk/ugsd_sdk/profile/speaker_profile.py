@@ -1,13 +1,13 @@
-"""What the device knows of how a user's voice usually sounds, and keeps to itself.
+"""The speaker profile: how a user's voice usually sounds.
 
-What tells one speaker from another is, above all, where their clips lie on average. The device
-takes a user's own average out of the evidence before any state is made of it, so that a state tells
-how a clip differs from the user's habit: more of the feeling, and less of the person (speaker
-normalisation; ``ugsd-lab attack`` measures how much less). Until a few clips were heard nothing is
-known of the habit, so states stay on the device: ``Settings.min_enrolment``.
+Speakers differ above all in the average of their audio embeddings. The device subtracts the user's
+own average from an embedding before it computes a state, so a state describes how a clip differs
+from the user's usual voice: more about the feeling and less about the person (speaker
+normalisation; ``ugsd-lab attack`` measures how much less). Before a few clips have enrolled the
+user there is no such average, so no state is sent: ``Settings.min_enrolment``.
 
-A habit is an average of evidence: something like a voiceprint. It is kept in the user's home
-folder, readable by the owner alone, never leaves, and can be forgotten (``ugsd profile delete``).
+An average of audio embeddings is similar to a voiceprint. It is stored in the user's home folder,
+readable only by the owner, never sent, and deleted by ``ugsd profile delete``.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ __all__ = [
 
 Float32 = NDArray[np.float32]
 
-_DOUBT_CLIPS = 2
+_PRIOR_CLIPS = 2
 _MEMORY_CLIPS = 50
-"""Older clips fade: the average follows a voice, a microphone or a room that changes."""
+"""Number of clips in the average. Older ones fade, so that it follows a change of voice,
+microphone or room."""
 _MAX_BYTES = 1 << 20
 _LOCK_TIMEOUT_S = 2.0
 _MAX_COUNT = 1 << 40
@@ -56,20 +57,20 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class SpeakerProfile:
-    """The average evidence of a user's earlier clips."""
+    """The average audio embedding of a user's earlier clips."""
 
     count: int
-    """How many clips were heard, at least 0."""
+    """Number of clips in the average, 0 or more."""
     mean: Float32
-    """(E,), of no length where nothing was heard."""
+    """The average (E,); of length 0 if there was no clip."""
 
     @property
     def weight(self) -> float:
-        """How far the average is to be believed, from 0 to 1: that of two clips by half."""
-        return self.count / (self.count + _DOUBT_CLIPS)
+        """Weight of the average, from 0 to 1; 0.5 for two clips."""
+        return self.count / (self.count + _PRIOR_CLIPS)
 
     def updated(self, embedding: Float32) -> SpeakerProfile:
-        """The habit when a clip with the evidence ``heard`` (E,) was heard, too."""
+        """Return the profile with one more clip, whose audio embedding is ``embedding`` (E,)."""
         if not self.count:
             return SpeakerProfile(1, embedding.astype(np.float32))
         share = np.float32(1 / min(self.count + 1, _MEMORY_CLIPS))
@@ -77,14 +78,14 @@ class SpeakerProfile:
 
 
 EMPTY_PROFILE = SpeakerProfile(0, np.zeros(0, dtype=np.float32))
-"""Of a voice that was never heard."""
+"""The profile of a user without clips."""
 
 
 class ProfileFile:
-    """Where one user's habit outlives a process, and is shared by several.
+    """The file of one user's speaker profile, which several processes may share.
 
-    ``ears`` names what the evidence was heard with: a habit of other ears means nothing to these,
-    and is replaced. ``user`` may be any text; its hash names the file.
+    ``audio_encoder`` identifies the encoder of the embeddings: a profile from another encoder is
+    meaningless and is replaced. ``user`` may be any text; its hash is the file's name.
     """
 
     def __init__(self, folder: Path, user: str, audio_encoder: bytes) -> None:
@@ -93,17 +94,17 @@ class ProfileFile:
         self._is_folder_checked = False
 
     def read(self) -> SpeakerProfile:
-        """The habit as it was last kept; none where there is none, or none that can be read: states
-        then stay here until the voice is known again."""
-        ears, profile = _read(self.path)
-        return profile if ears == self._audio_encoder else EMPTY_PROFILE
+        """Return the stored profile, or an empty one if there is none or it cannot be read; then no
+        state is sent until the user is enrolled again."""
+        audio_encoder, profile = _read(self.path)
+        return profile if audio_encoder == self._audio_encoder else EMPTY_PROFILE
 
     def add(self, embedding: Float32, *, timeout_s: float = 2.0) -> SpeakerProfile | None:
-        """Keep the habit with one more clip's evidence (E,), whoever added to it meanwhile. It
-        starts from nothing if it was forgotten or is of another length.
+        """Add a clip's audio embedding (E,) to the stored profile, and return the new profile.
 
-        ``None`` if another process kept the file locked for ``timeout_s``: then nothing was added.
-        Raises :class:`ProfileError`.
+        Clips that other processes added are kept. An empty profile is used if the stored one was
+        deleted or has another length. Returns ``None``, and adds nothing, if another process locks
+        the file for longer than ``timeout_s``. Raises :class:`ProfileError`.
         """
         try:
             self._prepare_folder()
@@ -124,7 +125,7 @@ class ProfileFile:
         return profile
 
     def _prepare_folder(self) -> None:
-        """Make the folder, and check once that nobody else can put files into it."""
+        """Create the folder, and check once that nobody else may write to it."""
         if self._is_folder_checked and self.path.parent.is_dir():
             return
         for folder in (self.path.parent.parent, self.path.parent):
@@ -142,30 +143,33 @@ class ProfileFile:
                 part.write(file.getvalue())
             temporary.replace(self.path)
         finally:
-            temporary.unlink(missing_ok=True)  # a disk that is full keeps no half of a voiceprint
+            temporary.unlink(missing_ok=True)  # leave no part of a profile on a full disk
 
 
 def num_enrolled_clips(folder: Path, user: str) -> int:
-    """How many clips of ``user`` the habit in ``folder`` is made of; 0 where there is none."""
+    """Return the number of clips in the speaker profile of ``user``; 0 if there is none."""
     return _read(_path(folder, user))[1].count
 
 
 def delete_profile(folder: Path, user: str) -> bool:
-    """Delete what is known of ``user``, and what a crash left of it; whether anything was. A device
-    that is running starts a new one. Raises :class:`ProfileError`."""
+    """Delete the speaker profile of ``user`` and what a crash left of it.
+
+    Returns whether there was one. A running captioner starts an empty one. Raises
+    :class:`ProfileError`.
+    """
     path = _path(folder, user)
     if not path.parent.is_dir():
         return False
     try:
         with file_lock(path, _LOCK_TIMEOUT_S):
-            left = [part for part in (path, path.with_suffix(".part")) if part.exists()]
-            for part in (*left, path.with_suffix(".lock")):
+            existing = [part for part in (path, path.with_suffix(".part")) if part.exists()]
+            for part in (*existing, path.with_suffix(".lock")):
                 part.unlink()
     except FileLocked as error:
         raise ProfileError(str(error)) from error
     except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}: delete it by hand") from error
-    return bool(left)
+        raise ProfileError(f"{path}: {error.strerror}: delete the file yourself") from error
+    return bool(existing)
 
 
 def _path(folder: Path, user: str) -> Path:
@@ -174,7 +178,7 @@ def _path(folder: Path, user: str) -> Path:
 
 
 def _read(path: Path) -> tuple[str, SpeakerProfile]:
-    """The name of the ears, and the habit."""
+    """Return the audio encoder's hash and the profile; empty ones if the file is unusable."""
     try:
         data = read_regular(path, _MAX_BYTES, check=require_owned_by_us)
     except OSError:
@@ -183,27 +187,31 @@ def _read(path: Path) -> tuple[str, SpeakerProfile]:
         _logger.warning("the speaker profile is not used: %s", error)
         return "", EMPTY_PROFILE
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
-            count, mean, ears = kept["count"], kept["mean"], str(kept["ears"])
-    except Exception:  # of damaged bytes, readers of zip and npy raise nearly anything
-        _logger.warning("a habit cannot be read and is replaced")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            count, mean, audio_encoder = stored["count"], stored["mean"], str(stored["ears"])
+    except Exception:  # readers of zip and npy raise nearly anything for damaged bytes
+        _logger.warning("a damaged speaker profile is replaced")
         return "", EMPTY_PROFILE
-    sound = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
-    counted = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT
-    return (ears, SpeakerProfile(int(count), mean)) if sound and counted else ("", EMPTY_PROFILE)
+    is_mean = mean.dtype == np.float32 and mean.ndim == 1 and bool(np.isfinite(mean).all())
+    is_count = count.dtype == np.int64 and count.shape == () and 0 < count < _MAX_COUNT
+    if not (is_mean and is_count):
+        return "", EMPTY_PROFILE
+    return audio_encoder, SpeakerProfile(int(count), mean)
 
 
 class ProfileTracker:
-    """One user's habit as this process knows it, kept in ``file`` if there is one."""
+    """One user's speaker profile in this process, stored in ``file`` if that is given."""
 
     def __init__(self, file: ProfileFile | None) -> None:
         self._file = file
         self.profile = EMPTY_PROFILE if file is None else file.read()
 
     def add_clip(self, embedding: Float32 | None, *, timeout_s: float = 2.0) -> None:
-        """One more clip was heard; waits for the file's lock for at most ``timeout_s``. A clip for
-        which that is not enough counts until the next one; a habit that cannot be kept lasts as
-        long as the process."""
+        """Add a clip to the profile; wait for the file's lock for at most ``timeout_s``.
+
+        A clip that could not be stored in that time counts until the next one is added. A profile
+        that cannot be stored lasts as long as the process.
+        """
         if embedding is None:
             return
         self.profile = self._stored(embedding, timeout_s) or self.profile.updated(embedding)
@@ -214,6 +222,6 @@ class ProfileTracker:
         try:
             return self._file.add(embedding, timeout_s=timeout_s)
         except ProfileError as error:
-            _logger.warning("the speaker profile is not kept: %s", error)
+            _logger.warning("the speaker profile is not stored: %s", error)
             self._file = None
             return None

@@ -1,1 +1,1 @@
-"""What a home's log, budget and settings say, for people to read."""
+"""Reports on a home's log, budget and settings, for people to read."""

@@ -1,4 +1,5 @@
-"""The audit report of a home: its ledger verified and read in one view, in the drafter's words."""
+"""The audit report of a home, from one view of its ledger, with words by the drafter's
+vocabulary."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from ugsd_privacy.audit.verify import LogSummary, Progress
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp.accounting import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import BlockDecisionRow, LedgerView, Uptime, system_uptime
 from ugsd_privacy.ledger.decisions import MAX_DECISIONS
 from ugsd_privacy.protocol.messages import Disclosure
@@ -21,7 +23,6 @@ from ugsd_privacy.reports.entries import Entry, Period, read_entries
 from ugsd_privacy.reports.model import Protection, Report
 from ugsd_privacy.reports.parts import Verification
 from ugsd_privacy.reports.wording import plural
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.home import Home
@@ -34,13 +35,13 @@ __all__ = ["audit_report"]
 _SUBJECT_LABEL = b"ugsd report subject 1\n"
 _SUBJECT_DIGITS = 16
 _UNPROTECTED = (
-    "which words left, and that a caption was escalated at all: noise does not cover them",
-    "when frames left and how many: the network and the verifier see them",
-    "anything that another part of the app sends: this log tells of this software's door alone",
-    "a log that whoever controls the device rolls back together with its signed checkpoints: "
-    "compare this report's checkpoint with one that was kept elsewhere",
-    "why blocks stayed here: the device notes that outside the log, for the last "
-    f"{MAX_DECISIONS} blocks of all users, and nothing proves it",
+    "which words were sent, and that a caption was escalated at all: noise does not cover them",
+    "when frames were sent and how many: the network and the verifier see them",
+    "anything that another part of the app sends: this log covers only what this software sends",
+    "a log that is rolled back, together with its signed checkpoints, by someone who controls the "
+    "device: compare this report's checkpoint with one that was stored elsewhere",
+    "why blocks were not sent: the journal has that for the last "
+    f"{MAX_DECISIONS} blocks of all users, outside the log, and nothing proves it",
 )
 
 
@@ -54,14 +55,17 @@ def audit_report(
     uptime: Callable[[], Uptime | None] = system_uptime,
     progress: Progress = lambda done, of: None,
 ) -> Report:
-    """Of the settings' user; ``drafter``, a name or folder, gives words and figures. ``progress``
-    is told how far verification came.
+    """Return the report for the settings' user.
 
-    A home that was never used stays untouched. A log that does not verify is told in the report;
-    raises ``LedgerUnavailable``, :class:`ModelError`, and ``KeyFileError`` for an ``owner_key``
-    that is not this log's. Without it the home's own is taken, or bodies stay sealed.
+    ``drafter``, a name or folder, provides words and figures. ``owner_key`` opens the bodies of
+    records; without it the home's own is used if it is there, and otherwise bodies stay sealed.
+    ``progress`` is called with the progress of verification. A home that was never used stays
+    untouched.
+
+    The report says so if the log does not verify. Raises ``LedgerUnavailable``,
+    :class:`ModelError`, and ``KeyFileError`` for an ``owner_key`` that does not fit this log.
     """
-    place, found = Home.from_path(settings.home), _Found()
+    place, found = Home.from_path(settings.home), _LedgerContent()
     bundle = DrafterBundle.of(drafter)
     pieces = bundle.pieces()
     try:
@@ -75,7 +79,7 @@ def audit_report(
             if view is not None:
                 found.entries = read_entries(view, owner, settings.user)
                 found.read(view, settings.user, clock(), uptime())
-    except LedgerCorrupt as error:  # of the file, or while it was read on
+    except LedgerCorrupt as error:  # when opening the file or reading it
         if found.verification.outcome != "failed":
             found.verification = _failed(error, settings.user)
     within = [entry for entry in found.entries if entry.time_s in period]
@@ -94,8 +98,8 @@ def audit_report(
 
 
 @dataclass
-class _Found:
-    """What a ledger gave, as far as it could be read."""
+class _LedgerContent:
+    """What could be read from a ledger."""
 
     entries: list[Entry] = field(default_factory=list)
     decisions: list[BlockDecisionRow] = field(default_factory=list)
@@ -106,31 +110,32 @@ class _Found:
     verification: Verification = field(default_factory=lambda: _verified(None))
 
     def read(self, view: LedgerView, user: str, now_s: float, uptime: Uptime | None) -> None:
-        """What a report has beside the leaves. Caps, notes and the clock's start are no part of the
-        log: what is wrong with them is told apart. Raises ``LedgerCorrupt``."""
+        """Read what a report needs besides the leaves. Caps, journal and clock are not part of the
+        log, so their faults are reported separately. Raises ``LedgerCorrupt``."""
         last = view.last_checkpoint()
         self.checkpoint = "" if last is None else last[1]
-        with self._noting_faults():
+        with self._collecting_faults():
             self.decisions = view.decisions(user, limit=MAX_DECISIONS)
-        with self._noting_faults():
+        with self._collecting_faults():
             self.on_device = view.caps(user)
-        with self._noting_faults():
+        with self._collecting_faults():
             self.used = view.used(user, view.hour_of(now_s, uptime))
 
     @contextmanager
-    def _noting_faults(self) -> Iterator[None]:
+    def _collecting_faults(self) -> Iterator[None]:
         try:
             yield
         except LedgerCorrupt as error:
             self.faults.append(str(error))
 
     def log(self, place: Home, user: str) -> ReportedLog:
-        """With what stands for the user: nobody else can compute it from a name."""
+        """Return the log's identity, with a pseudonym of the user that only the log's key can
+        compute."""
         faults = tuple(self.faults)
         if not place.log_key.exists():
             return ReportedLog(self.verification, faults=faults)
         key = LogKey.load(place.log_key)
-        signature = key.sign(_SUBJECT_LABEL + user.encode())  # Ed25519's is always the same
+        signature = key.sign(_SUBJECT_LABEL + user.encode())  # Ed25519 is deterministic
         subject = hashlib.sha256(signature).hexdigest()[:_SUBJECT_DIGITS]
         return ReportedLog(
             self.verification, key.public.to_text(), self.checkpoint, subject, faults
@@ -139,13 +144,13 @@ class _Found:
 
 def _verified(summary: LogSummary | None) -> Verification:
     if summary is None or not summary.size:
-        return Verification(outcome="empty", message="nothing has left yet")
-    told = "every record, charge, hash and signed checkpoint adds up"
+        return Verification(outcome="empty", message="nothing was sent yet")
+    message = "every record, charge, hash and signed checkpoint is consistent"
     if summary.unsigned:
-        told += f"; {plural(summary.unsigned, 'record')} at the end under no signed checkpoint yet"
+        message += f"; the last {plural(summary.unsigned, 'record')} under no signed checkpoint yet"
     return Verification(
         outcome="verified",
-        message=told,
+        message=message,
         size=summary.size,
         root=summary.root.hex(),
         checkpoints=summary.checkpoints,
@@ -155,81 +160,81 @@ def _verified(summary: LogSummary | None) -> Verification:
 
 
 def _failed(error: LogTampered | LedgerCorrupt, user: str) -> Verification:
-    """In words that name nobody but ``user``."""
+    """Return the failed verification, without the name of any other user than ``user``."""
     index, named = (error.index, error.user) if isinstance(error, LogTampered) else (None, None)
-    told = str(error)
+    message = str(error)
     if named not in {None, user}:
-        told = "the totals of another user do not add up: `ugsd audit verify` tells whose"
-    return Verification(outcome="failed", message=told, index=index)
+        message = "the totals of another user are wrong: `ugsd audit verify` says which"
+    return Verification(outcome="failed", message=message, index=index)
 
 
 def _protections(settings: Settings, drafter: str, within: Iterable[Entry]) -> Protections:
-    """As :func:`explain` tells it of each way in which blocks left, and of the settings."""
+    """Return the protections of each kind in which blocks were sent, and of the settings."""
     now, within = explain(settings, drafter), list(within)
-    left = list(_ways_of(within))
-    ways = [_way(settings, drafter, *way) for way in left]
+    kinds = list(_kinds_of(within))
+    ways = [_protection(settings, drafter, *kind) for kind in kinds]
     unread = sum(entry.amounts.blocks for entry in within if entry.record is None)
     if unread:
-        ways.append(_unread_way(unread))
-    chosen = ", ".join(f"{k} = {v}" for k, v in now.settings.items() if k != "verifier")
-    is_told = settings.disclosure in {disclosure for disclosure, _, _ in left}
+        ways.append(_unread_protection(unread))
+    chosen = now.settings_text(without="verifier")
+    is_covered = settings.disclosure in {disclosure for disclosure, _, _ in kinds}
     configured = Protection(
-        title=f"Under the settings of this report ({chosen})",
+        title=f"With the settings of this report ({chosen})",
         leaves=now.sent,
         bound=now.noise_guarantee,
-        learnt=() if is_told else now.attacker_results,
-        source="" if is_told else now.source,
+        learnt=() if is_covered else now.attacker_results,
+        source="" if is_covered else now.source,
     )
     return Protections(now.never_sent, _UNPROTECTED, (*ways, configured))
 
 
-def _ways_of(entries: Iterable[Entry]) -> Iterator[tuple[Disclosure, float | None, bool]]:
-    """Each disclosure by which blocks left and the noise of its numbers, if any left."""
+def _kinds_of(entries: Iterable[Entry]) -> Iterator[tuple[Disclosure, float | None, bool]]:
+    """Yield each disclosure that occurred, the sigma of its noise, and whether it had states."""
     records = [e.record for e in entries if e.record is not None and e.record.kind == "block"]
     with_states = {(r.disclosure, r.sigma): True for r in records if r.state_positions}
-    told = {disclosure for disclosure, _ in with_states}
-    without = {(r.disclosure, None): False for r in records if r.disclosure not in told}
+    seen = {disclosure for disclosure, _ in with_states}
+    without = {(r.disclosure, None): False for r in records if r.disclosure not in seen}
     for (disclosure, sigma), states in (with_states | without).items():
         if disclosure is not None:
             yield disclosure, sigma, states
 
 
-def _way(
+def _protection(
     settings: Settings, drafter: str, disclosure: Disclosure, sigma: float | None, states: bool
 ) -> Protection:
     noise = None if sigma is None else NoiseSettings(sigma=sigma)
     verifier = settings.verifier.model_copy(update={"url": settings.verifier.url or EMBEDDED})
-    as_left = {"disclosure": disclosure, "noise": noise, "verifier": verifier}
-    free = {"target_risk": None, "target_gain": None}
-    told = explain(settings.model_copy(update=as_left | free), drafter)
-    noised, bound = _noise_of_way(sigma, states=states)
+    as_sent = {"disclosure": disclosure, "noise": noise, "verifier": verifier}
+    no_target = {"target_risk": None, "target_gain": None}
+    explanation = explain(settings.model_copy(update=as_sent | no_target), drafter)
+    noise_text, guarantee = _noise_protection(sigma, states=states)
     return Protection(
-        title=f"Of blocks that left as {disclosure}, {noised}",
-        bound=bound,
-        learnt=told.attacker_results,
-        source=told.source,
+        title=f"Blocks sent as {disclosure}, {noise_text}",
+        bound=guarantee,
+        learnt=explanation.attacker_results,
+        source=explanation.source,
     )
 
 
-def _noise_of_way(sigma: float | None, *, states: bool) -> tuple[str, tuple[str, ...]]:
-    """What was done to the vectors, and what that guarantees."""
+def _noise_protection(sigma: float | None, *, states: bool) -> tuple[str, tuple[str, ...]]:
+    """Describe the noise on the states, and what it guarantees."""
     if not states:
-        return "no vectors with them", ("nothing: no vectors left, and words are never noised",)
+        return "without states", ("nothing: no states were sent, and words never have noise",)
     if sigma is None:
-        return "without noise", ("nothing: they left without noise",)
+        return "without noise", ("nothing: the states were sent without noise",)
     return f"with noise of sigma {sigma:g}", (
-        "the epsilon that stands with the captions, days and budget",
+        "the epsilon that is shown with the captions, days and budget",
         f"it holds for: {RELATION}",
-        "the words that left, and when a block did, are not covered",
+        "it does not cover which words were sent, and when a block was",
     )
 
 
-def _unread_way(blocks: int) -> Protection:
-    """Of what was erased, or is sealed to a key that was not given."""
+def _unread_protection(blocks: int) -> Protection:
+    """Describe records that were erased, or are sealed to a key that was not given."""
     return Protection(
-        title=f"Of {plural(blocks, 'block')} whose records cannot be read",
+        title=f"{plural(blocks, 'block')} whose records cannot be read",
         bound=(
-            "the epsilon that stands with the captions, days and budget counts their vectors too",
+            "the epsilon that is shown with the captions, days and budget counts their states too",
         ),
-        learnt=("not known: the records would say how much left with the words",),
+        learnt=("unknown: only the records say what was sent with the words",),
     )

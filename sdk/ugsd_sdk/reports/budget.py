@@ -1,4 +1,4 @@
-"""What of a user's caps is used and left, as settings, device and ledger have it."""
+"""What is used and what remains of a user's caps, from settings, device and ledger."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ _HOUR_S, _DAY_HOURS = 3600, 24
 
 @dataclass(frozen=True)
 class CapRow:
-    """One cap. ``None`` in place of a limit is no limit."""
+    """One cap. ``None`` for a limit means that there is none."""
 
     cap: str
     configured: float | None
-    """By the settings."""
+    """Limit from the settings."""
     set_on_device: float | None
-    """By the owner, on this device."""
+    """Limit that the owner set on this device."""
     in_force: float | None
     """The smaller of the two."""
     used: float | None
-    """Of the window; ``None`` where that is a caption's, or states left without noise."""
+    """Amount used in the window; ``None`` for windows of a caption, and for epsilon if states were
+    sent without noise."""
     remaining: float | None
     resets_at: str | None
-    """When its window does, UTC; ``None`` where it does not by itself."""
+    """When the window resets, UTC; ``None`` if it does not reset by itself."""
     label: str | None = None
-    """Of epsilon: whether what was used is ``privacy``, ``noise``, or ``none`` without noise."""
+    """For epsilon, what the amount used is called: ``privacy``, ``noise``, or ``none`` without
+    noise."""
 
 
 @dataclass(frozen=True)
 class BudgetReport:
-    """A user's caps, those that are set, in the order in which they are checked."""
+    """A user's caps that are set, in the order in which they are checked."""
 
     user: str
     delta: float
-    """Of every epsilon."""
+    """Delta of every epsilon."""
     rows: tuple[CapRow, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
@@ -61,26 +63,26 @@ def budget_report(
     clock: Callable[[], float] = time.time,
     uptime: Callable[[], Uptime | None] = system_uptime,
 ) -> BudgetReport:
-    """Of the settings' user. A home that was never used stays untouched.
+    """Return the report for the settings' user. A home that was never used stays untouched.
 
-    ``clock`` and ``uptime`` are the door's. Raises ``LedgerError``.
+    ``clock`` and ``uptime`` are the same as for the egress. Raises ``LedgerError``.
     """
     place, user = Home.from_path(settings.home), settings.user
-    here: dict[str, float] = {}
+    on_device: dict[str, float] = {}
     used: dict[Window, Usage] = {}
     hour = int(clock() // _HOUR_S)
     if place.is_used():
         with place.open_ledger() as ledger, ledger.reading() as view:
-            here = view.caps(user)
+            on_device = view.caps(user)
             hour = view.hour_of(clock(), uptime())
             used = view.used(user, hour)
     configured = settings.limits_for()
-    rows = _rows(configured, here, used, hour)
+    rows = _rows(configured, on_device, used, hour)
     return BudgetReport(user, configured.delta, rows)
 
 
 def resets_at(window: str, hour: int) -> str | None:
-    """When the window that holds ``hour`` does by itself, as ISO 8601 in UTC."""
+    """Return when the window that contains ``hour`` resets by itself, as ISO 8601 in UTC."""
     if window not in {"hour", "day"}:
         return None
     hours = hour + 1 if window == "hour" else (hour // _DAY_HOURS + 1) * _DAY_HOURS
@@ -88,35 +90,35 @@ def resets_at(window: str, hour: int) -> str | None:
 
 
 def _rows(
-    configured: BudgetLimits, here: dict[str, float], used: dict[Window, Usage], hour: int
+    configured: BudgetLimits, on_device: dict[str, float], used: dict[Window, Usage], hour: int
 ) -> tuple[CapRow, ...]:
-    limits = configured.with_stricter_caps(here)
-    left = limits.remaining(used)
+    limits = configured.with_stricter_caps(on_device)
+    remaining = limits.remaining(used)
     rows = []
     for window in WINDOWS:
         usage = None if window == "caption" else used.get(window, Usage())
         for measure in MEASURES:
             cap = f"{measure}_per_{window}"
-            spent = measure == "epsilon" and usage is not None and usage.spend > 0
-            if cap not in left and not spent:
+            is_epsilon_used = measure == "epsilon" and usage is not None and usage.privacy_cost > 0
+            if cap not in remaining and not is_epsilon_used:
                 continue
             amount = None if usage is None else usage.measured(measure, limits.delta)
             rows.append(
                 CapRow(
                     cap=cap,
                     configured=getattr(configured, cap),
-                    set_on_device=here.get(cap),
+                    set_on_device=on_device.get(cap),
                     in_force=getattr(limits, cap),
                     used=None if amount is None or math.isinf(amount) else amount,
-                    remaining=None if usage is None else left.get(cap),
+                    remaining=None if usage is None else remaining.get(cap),
                     resets_at=resets_at(window, hour),
-                    label=_word(usage, limits.delta) if spent else None,
+                    label=_label(usage, limits.delta) if is_epsilon_used else None,
                 )
             )
     return tuple(rows)
 
 
-def _word(usage: Usage | None, delta: float) -> str:
+def _label(usage: Usage | None, delta: float) -> str:
     return Guarantee.from_privacy_cost(
-        dp.UNBOUNDED_COST if usage is None else usage.spend, delta
+        dp.UNBOUNDED_COST if usage is None else usage.privacy_cost, delta
     ).word

@@ -1,4 +1,4 @@
-"""The journal's decisions, by caption, and what would change one."""
+"""The journal's decisions by caption, and advice on what would change them."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ __all__ = ["Advice", "DecisionJournal"]
 
 _ALL = 10**9
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
-_CURES: Mapping[ReasonCode, str] = {
+_ADVICE: Mapping[ReasonCode, str] = {
     ReasonCode.NOT_ENROLLED: (
-        "caption more clips of the user: `ugsd profile show` says how many are missing"
+        "caption more clips of the user: `ugsd profile show` shows how many are missing"
     ),
-    ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier runs",
-    ReasonCode.DEADLINE: "raise verifier.deadline_s, or bring the verifier nearer",
+    ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier is running",
+    ReasonCode.DEADLINE: "raise verifier.deadline_s, or use a faster or nearer verifier",
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
-    ReasonCode.CONSTANT_SHAPE: "in constant shape one frame leaves per caption",
-    ReasonCode.LEDGER_UNAVAILABLE: "see what `ugsd audit verify` says",
-    ReasonCode.LOG_TAMPERED: "see what `ugsd audit verify` says",
+    ReasonCode.CONSTANT_SHAPE: "in constant shape each caption sends only one frame",
+    ReasonCode.LEDGER_UNAVAILABLE: "run `ugsd audit verify`",
+    ReasonCode.LOG_TAMPERED: "run `ugsd audit verify`",
 }
 
 
 @dataclass(frozen=True)
 class DecisionJournal:
-    """What became of the blocks of some captions, oldest first."""
+    """The outcomes of the blocks of some captions, oldest first."""
 
     captions: tuple[tuple[BlockDecisionRow, ...], ...]
     hour: int
-    """The ledger's, now."""
+    """The ledger's current hour."""
 
     @classmethod
     def read(
@@ -55,7 +55,7 @@ class DecisionJournal:
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime | None] = system_uptime,
     ) -> Self:
-        """Of the settings' user: the ``last`` captions, or those whose id, in hex, begins with
+        """Read the settings' user's ``last`` captions, or those whose id in hex begins with
         ``caption``. A home that was never used stays untouched. Raises ``LedgerError``."""
         place = Home.from_path(settings.home)
         if not place.is_used():
@@ -66,9 +66,9 @@ class DecisionJournal:
         captions = [tuple(group) for _, group in groupby(decisions, key=attrgetter("caption"))]
         if caption is None:
             return cls(tuple(captions[-last:]), hour)
-        begins = caption.lower()
-        found = [group for group in captions if group[0].caption.hex().startswith(begins)]
-        return cls(tuple(found), hour)
+        prefix = caption.lower()
+        matches = [group for group in captions if group[0].caption.hex().startswith(prefix)]
+        return cls(tuple(matches), hour)
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Advice:
     """What would change a decision."""
 
     available_at: str | None
-    """When the window that was used up begins anew, UTC; ``None`` where that is not it, or it did
-    already."""
+    """When the exhausted window resets, UTC; ``None`` if no window is the cause, or if it was reset
+    since."""
     text: str
-    """What to do; empty where there is nothing to."""
+    """What to do; empty if nothing can be done."""
 
     @classmethod
     def on(cls, decision: BlockDecisionRow, hour: int) -> Self:
-        """``hour`` is the ledger's, now."""
+        """Return the advice on ``decision``; ``hour`` is the ledger's current hour."""
         reason = decision.reason
         if decision.outcome == Outcome.BLOCKED and reason.cap in CAPS:
             return cls._on_cap(decision, reason.cap, hour)
@@ -91,23 +91,25 @@ class Advice:
             return cls(None, "a lower threshold would send it")
         if decision.outcome == Outcome.VERIFIER_DISABLED:
             return cls(None, "")
-        return cls(None, _CURES.get((reason.failure or reason).code, ""))
+        return cls(None, _ADVICE.get((reason.failure or reason).code, ""))
 
     @classmethod
     def _on_cap(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
         wanted, limit = decision.reason.wanted or 0.0, decision.reason.limit
         if math.isinf(wanted):
-            return cls(None, f"no state without noise fits {cap}: set noise, or lift the cap")
+            return cls(None, f"{cap} allows no state without noise: set noise, or lift the cap")
         if limit is not None and wanted > limit:
-            return cls(None, f"this block alone wants more than {cap} ever allows: raise it")
+            return cls(None, f"this block alone needs more than {cap} allows: raise it")
         reset = f"`ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
         if window == "caption":
-            return cls(None, f"each caption has its own: raise {cap} to let more of one out")
+            return cls(None, f"the cap applies to each caption: raise {cap} to send more of one")
         if window == "lifetime":
-            return cls(None, f"it does not begin anew by itself: raise {cap}, or {reset}")
+            return cls(None, f"it does not reset by itself: raise {cap}, or run {reset}")
         length = 1 if window == "hour" else _HOURS_PER_DAY
         if decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
-            return cls(None, f"the {window} has begun anew since; raise {cap} to let more out")
-        anew = resets_at(window, hour)
-        return cls(anew, f"the {window} begins anew at {anew}: wait, raise {cap}, or {reset}")
+            return cls(None, f"the {window} was reset since; raise {cap} to send more")
+        reset_at = resets_at(window, hour)
+        return cls(
+            reset_at, f"the {window} resets at {reset_at}: wait, raise {cap}, or run {reset}"
+        )

@@ -1,4 +1,4 @@
-"""What leaves under given settings and what attackers got from it, in words for its user."""
+"""What is sent with given settings and what attackers learnt from it, in words for users."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _WIDTH = 78
 _TRAFFIC = "traffic"
 _FEW = 2
 _MOST_PRIVATE = 10
-"""Epsilon above which a bound is called noise."""
-_DEFAULT_ACQUAINTANCE: int = Settings.model_fields["min_enrolment"].default
+"""Epsilon above which a guarantee is called noise."""
+_DEFAULT_ENROLMENT: int = Settings.model_fields["min_enrolment"].default
+
+_SETTING_NAMES = {"shape": "traffic_shape", "acquaintance": "min_enrolment"}
+"""Names in the settings file for keys of the JSON form that differ from them."""
 
 _NEVER = (
-    "the recording, its spectrogram, or what the ears heard of it",
+    "the recording, its spectrogram, or the audio embedding",
     "your user name, file names and the time",
     "how your voice usually sounds, and any word for a woman's or a man's voice",
 )
@@ -38,179 +41,191 @@ _STATES = {
     Disclosure.ALL_STATES: "for each of these words, {dim} numbers about the clip",
 }
 _GUESSED: Mapping[str, str] = {
-    "identification": "which of a few people is speaking, ten captions of each being known",
-    "EER": "whether two captions are of one person",
-    "EER, same gender": "whether two captions of one gender are of one person",
-    "EER, enrolled": "whether a caption is of a person of whom ten are known",
-    "EER, sets": "whether ten captions and ten others are of one person",
+    "identification": "which of a few people is speaking, if ten captions of each are known",
+    "EER": "whether two captions are of the same person",
+    "EER, same gender": "whether two captions of the same gender are of the same person",
+    "EER, enrolled": "whether a caption is of a person of whom ten captions are known",
+    "EER, sets": "whether ten captions and ten others are of the same person",
     "gender": "whether the voice is a woman's or a man's",
     "age group": "whether the speaker is older or younger",
     "language": "which language is spoken",
     "sentence": "which of a known list of sentences was spoken",
-    "facts drafted, not sent": "what the draft says of the voice in words that stayed here",
+    "facts drafted, not sent": "what the draft says about the voice in words that were not sent",
     "escalated": "for an observer of the network, whether a caption was escalated",
     "emotion": "for an observer of the network, which emotion",
 }
-"""What is told of each measure; the others are for specialists."""
+"""What the attacker guesses, for each reported measure; other measures are for specialists."""
 _PACE = (
-    "In constant shape that holds of a verifier that keeps a pace, 400 ms when measured "
-    "(`reply_after_ms`); one that answers at once shows by its haste what was a cover."
+    "In constant shape this holds for a verifier that answers at a fixed pace (`reply_after_ms`; "
+    "400 ms when measured). A verifier that answers at once reveals which frames are covers."
 )
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Sections of plain sentences."""
+    """The explanation, in sections of plain sentences."""
 
     settings: Mapping[str, str]
     sent: tuple[str, ...]
     never_sent: tuple[str, ...]
     noise_guarantee: tuple[str, ...]
-    """What noise guarantees, with epsilon, delta, unit and relation, or that nothing does."""
+    """What noise guarantees, with epsilon, delta, unit and relation, if anything."""
     attacker_results: tuple[str, ...]
-    """What attackers got, or that nobody measured it."""
+    """What attackers learnt, or that it was not measured."""
     source: str
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
     def text(self) -> str:
-        """For a terminal."""
-        chosen = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+        """Return the explanation as text for a terminal."""
         return "\n\n".join(
             [
-                _wrapped(f"With these settings ({chosen}):"),
-                _list("What leaves this device, when it is unsure of a caption:", self.sent),
-                _list("What never leaves it:", self.never_sent),
-                _list("What noise guarantees of the numbers about the clip:", self.noise_guarantee),
-                _list("What attackers got from it:", self.attacker_results),
+                _wrapped(f"With these settings ({self.settings_text()}):"),
+                _list("What is sent when the device is unsure of a caption:", self.sent),
+                _list("What is never sent:", self.never_sent),
+                _list(
+                    "What noise guarantees for the numbers about the clip:", self.noise_guarantee
+                ),
+                _list("What attackers learnt from it:", self.attacker_results),
                 _wrapped(self.source),
             ]
         )
 
+    def settings_text(self, *, without: str = "") -> str:
+        """Return the settings by the names that the settings file uses."""
+        return ", ".join(
+            f"{_SETTING_NAMES.get(name, name)} = {value}"
+            for name, value in self.settings.items()
+            if name != without
+        )
+
 
 def explain(settings: Settings, drafter: str) -> Explanation:
-    """Of a drafter by name or folder. Raises :class:`ModelError` where there is none, and
-    :class:`ConfigError` where the settings ask of it a target that cannot be reached."""
+    """Explain the settings with the drafter of this name or folder.
+
+    Raises :class:`ModelError` if there is no such drafter, and :class:`ConfigError` if it cannot
+    reach the target in the settings.
+    """
     bundle = DrafterBundle.of(drafter)
-    asked, minimum = settings, RiskControlledPolicy.from_settings(settings, bundle.folder)
-    if minimum is not None:  # then the setting is only a ceiling
-        settings = settings.model_copy(update={"disclosure": minimum.chosen.disclosure})
-    learnt, source = _learnt(bundle, settings)
+    given, policy = settings, RiskControlledPolicy.from_settings(settings, bundle.folder)
+    if policy is not None:  # with a target the setting is only an upper limit
+        settings = settings.model_copy(update={"disclosure": policy.chosen.disclosure})
+    results, source = _attacker_results(bundle, settings)
     return Explanation(
         settings={
             "verifier": settings.verifier.url or "none",
-            **_target(asked, minimum),
+            **_target(given, policy),
             "disclosure": str(settings.disclosure),
             "shape": str(settings.traffic_shape),
             "acquaintance": str(settings.min_enrolment),
             "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
-        sent=_leaves(settings, bundle.description().state_dim),
+        sent=_sent(settings, bundle.description().state_dim),
         never_sent=_NEVER,
-        noise_guarantee=_bound(settings),
-        attacker_results=learnt,
+        noise_guarantee=_noise_guarantee(settings),
+        attacker_results=results,
         source=source,
     )
 
 
-def _target(settings: Settings, minimum: RiskControlledPolicy | None) -> dict[str, str]:
-    """What was asked for, and the threshold chosen for it."""
-    if minimum is None:
+def _target(settings: Settings, policy: RiskControlledPolicy | None) -> dict[str, str]:
+    """Return the requested target, and the threshold that was chosen for it."""
+    if policy is None:
         return {}
     name = "target_gain" if settings.target_risk is None else "target_risk"
     return {
         name: f"{getattr(settings, name):g}",
         "most to disclose": str(settings.disclosure),
-        "threshold": f"{minimum.chosen.threshold:g}",
+        "threshold": f"{policy.chosen.threshold:g}",
     }
 
 
-def _leaves(settings: Settings, dim: int) -> tuple[str, ...]:
+def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
     if settings.verifier.url is None:
         return ("nothing: no verifier is set",)
     constant = settings.traffic_shape is TrafficShape.CONSTANT
     seen = (
-        "for an observer of the network, one frame of one size for every caption, and when"
+        "visible to the network: one frame of one size for every caption, and when"
         if constant
-        else "for an observer of the network, that, when and how often it was unsure"
+        else "visible to the network: that the device was unsure, when and how often"
     )
     first = (
-        f"none of the numbers before {settings.min_enrolment} clips of you were heard"
+        f"none of the numbers before {settings.min_enrolment} clips have enrolled you"
         if settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
         else ""
     )
     words = (
-        "the words drafted so far, the whole doubtful block included"
+        "the words drafted so far, including the whole uncertain block"
         if settings.disclosure is Disclosure.TOKENS
-        else "the words drafted so far, up to the first doubtful one"
+        else "the words drafted so far, up to the first uncertain one"
     )
     lines = (
         f"{words}, as numbers of a word list",
         _STATES[settings.disclosure].format(dim=dim),
         first,
         seen,
-        "for the verifier, your network address, and which captions are of one session",
+        "visible to the verifier: your network address, and which captions are of one session",
     )
     return tuple(line for line in lines if line)
 
 
-def _bound(settings: Settings) -> tuple[str, ...]:
+def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
     limits, sigma, states = settings.limits_for(), settings.sigma, settings.states_per_caption
     if settings.disclosure is Disclosure.TOKENS:
-        return ("nothing, and no such numbers leave; the words are never noised",)
+        return ("nothing, but no such numbers are sent; words never have noise",)
     if sigma is None:
         if any(cap.startswith("epsilon") for cap in limits.remaining({})):
-            return ("none of them leaves: they have no noise, so a cap on epsilon keeps them in",)
-        return ("nothing: they leave without noise",)
-    spends = (
+            return ("none of them is sent: without noise the cap on epsilon blocks them",)
+        return ("nothing: they are sent without noise",)
+    costs = (
         []
         if states is None
         else [dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=sigma, vectors=states)]
     )
     if limits.epsilon_per_caption is not None:
-        spends.append(dp.privacy_cost_of_epsilon(limits.epsilon_per_caption, limits.delta))
-    if not spends:
-        return ("nothing of a whole caption, which may send any number of them: set a cap",)
-    bound = Guarantee.from_privacy_cost(min(spends), limits.delta)
+        costs.append(dp.privacy_cost_of_epsilon(limits.epsilon_per_caption, limits.delta))
+    if not costs:
+        return ("nothing for a whole caption, which may send any number of them: set a cap",)
+    guarantee = Guarantee.from_privacy_cost(min(costs), limits.delta)
     called = {
         "privacy": "a guarantee of privacy",
-        "noise": f"above epsilon {_MOST_PRIVATE} that is noise, not privacy",
+        "noise": f"above epsilon {_MOST_PRIVATE} this is noise, not privacy",
         "none": "no guarantee",
-    }[bound.word]
+    }[guarantee.word]
     return (
-        f"{bound.text()}; {called}",
-        f"it holds for: {bound.relation}",
-        "the words that leave, and when a block does, are not covered",
+        f"{guarantee.text()}; {called}",
+        f"it holds for: {guarantee.relation}",
+        "it does not cover which words are sent, and when a block is",
     )
 
 
-def _learnt(bundle: DrafterBundle, settings: Settings) -> tuple[tuple[str, ...], str]:
+def _attacker_results(bundle: DrafterBundle, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
-        return ("nothing",), "Name a verifier in the settings to see what it would learn."
+        return ("nothing",), "Set a verifier to see what it would learn."
     try:
         leakage = Leakage.load(bundle.folder, bundle.weights())
     except LeakageNotMeasured as error:
-        return ("nobody measured it",), str(error)
+        return ("not measured",), str(error)
     of_states = [leak for leak in leakage.leaks if _applies(leak, settings)]
     of_traffic = leakage.of(_TRAFFIC, [str(settings.traffic_shape)])
-    told = list(map(_sentence, _strongest([*of_states, *of_traffic])))
+    results = list(map(_sentence, _strongest([*of_states, *of_traffic])))
     if not of_states:
-        told.insert(0, "of the words and numbers: not measured under these settings")
+        results.insert(0, "from the words and numbers: not measured with these settings")
     source = (
-        f"Measured by `{leakage.command}` on speakers that neither the drafter nor the attackers "
-        "had heard, the strongest attacker each time. A better one may get more."
+        f"Measured by `{leakage.command}` on speakers unknown to drafter and attackers, with the "
+        "strongest attacker each time. A better attacker may learn more."
     )
     if settings.sigma is not None:
-        source += " The figures are of numbers without noise; with it, nobody measured."
+        source += " The figures are for numbers without noise; with noise it was not measured."
     constant = settings.traffic_shape is TrafficShape.CONSTANT
-    return tuple(told), f"{source} {_PACE}" if constant else source
+    return tuple(results), f"{source} {_PACE}" if constant else source
 
 
 def _strongest(leaks: Sequence[LeakageFigure]) -> list[LeakageFigure]:
-    """Of each attack the corpus that it did best on; two people tell little of others, so only
-    where nobody else was attacked."""
+    """Return for each attack the corpus with the best result. A corpus of two speakers is used only
+    if there is no other, because it says little about other people."""
     best: dict[tuple[str, str], LeakageFigure] = {}
     for leak in sorted(leaks, key=lambda leak: (leak.speakers > _FEW, leak.advantage)):
         if leak.measure in _GUESSED:
@@ -219,24 +234,24 @@ def _strongest(leaks: Sequence[LeakageFigure]) -> list[LeakageFigure]:
 
 
 def _applies(leak: LeakageFigure, settings: Settings) -> bool:
-    """Whether the figure is of these settings: of voices that are known when states leave, or of
-    strangers' where those may leave from the first clip on. What lies between was not measured."""
+    """Whether the figure was measured with these settings: with enrolled speakers, or with
+    unenrolled ones if states may be sent from the first clip on. Nothing between was measured."""
     if leak.attack == _TRAFFIC or leak.seen != settings.disclosure:
         return False
     if settings.disclosure is Disclosure.TOKENS or not leak.habit:
         return True
     if leak.habit == UNENROLLED:
         return settings.min_enrolment == 0
-    return settings.min_enrolment >= _DEFAULT_ACQUAINTANCE
+    return settings.min_enrolment >= _DEFAULT_ENROLMENT
 
 
 def _sentence(leak: LeakageFigure) -> str:
     what = f"{_GUESSED[leak.measure]} ({leak.corpus}, {leak.speakers} speakers)"
     verb = "wrong" if leak.is_error_rate else "right"
-    told = f"{what}: {verb} {_hundred(leak.value)}, guessing {_hundred(leak.chance)}"
+    result = f"{what}: {verb} {_hundred(leak.value)}, by guessing {_hundred(leak.chance)}"
     if leak.control is None:
-        return told
-    return f"{told}; from all that the ears heard {_hundred(leak.control)}"
+        return result
+    return f"{result}; from the whole audio embedding {_hundred(leak.control)}"
 
 
 def _hundred(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Verification of a home's log: its ledger, held to every checkpoint that is kept of it."""
+"""Verification of a home's log against every stored checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.verify import LogSummary, Progress, verify_view
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerView
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from ugsd_sdk.home import Home
 
@@ -20,7 +20,7 @@ __all__ = ["open_view", "owner_of", "verify_home"]
 
 @contextmanager
 def open_view(place: Home) -> Iterator[LedgerView | None]:
-    """One view of a home's ledger; ``None`` where nothing has left yet, and nothing is made.
+    """Open one view of a home's ledger. Yields ``None``, and creates nothing, if there is no log.
 
     Raises ``LedgerError``.
     """
@@ -39,15 +39,17 @@ def verify_home(
     trusted: Iterable[str] = (),
     progress: Progress = lambda done, of: None,
 ) -> LogSummary | None:
-    """Verify what ``view`` shows against ``trusted`` checkpoints and those that witnesses cosigned;
-    ``None`` where nothing has left yet. Bodies are read with ``owner``.
+    """Verify the log in ``view`` against ``trusted`` checkpoints and those that witnesses cosigned.
 
-    Raises ``LogTampered``, ``LedgerError`` or ``KeyFileError``.
+    ``owner`` opens the bodies. Returns ``None`` if there is no log yet. Raises ``LogTampered``,
+    ``LedgerError`` or ``KeyFileError``.
     """
     cosigned = CosignedNotes(place.cosigned)
-    if view is None or not place.log_key.exists():  # it has no leaves: none is made before the key
+    if (
+        view is None or not place.log_key.exists()
+    ):  # there are no leaves: the key is created before the first
         if [*trusted, *cosigned.notes()]:
-            raise LogTampered("truncated: checkpoints were signed, nothing is here", index=0)
+            raise LogTampered("truncated: checkpoints were signed, but the log is gone", index=0)
         return None
     public = LogKey.load(place.log_key).public
     notes = [*trusted, *cosigned.notes(public)]
@@ -55,7 +57,7 @@ def verify_home(
 
 
 def owner_of(place: Home, path: Path | None) -> OwnerKey | None:
-    """The owner's key that is given, or else the home's, if it is there. Raises
+    """Return the owner's key at ``path``, by default the home's, if it is there. Raises
     ``KeyFileError``."""
     if path is None and not place.owner_key.exists():
         return None

@@ -1,8 +1,8 @@
 """Settings of the device side, from a TOML file, the environment and Python.
 
-Python wins over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
-``UGSD_LIMITS__BLOCKS_PER_DAY``, ``UGSD_USERS__ADA__TOKENS_PER_DAY``), the environment over the
-file, the file over the defaults::
+Python arguments win over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``,
+``UGSD_LIMITS__BLOCKS_PER_DAY``, ``UGSD_USERS__ADA__TOKENS_PER_DAY``), the environment wins over the
+file, and the file over the defaults::
 
     user = "ada"
     threshold = 0.3
@@ -20,16 +20,16 @@ file, the file over the defaults::
     [limits]                        # everyone's caps
     tokens_per_day = 2000
 
-    [profiles.child]                # over them
+    [presets.child]                 # a named set of caps, which wins over [limits]
     tokens_per_day = 200
     epsilon_per_day = "none"        # lifts a cap
 
-    [users.ada]                     # over the profile's
-    inherits = "child"
+    [users.ada]                     # wins over the preset
+    preset = "child"
     blocks_per_caption = 2
 
-Caps of a profile or user stand directly in its table. The names of profiles and users are told
-apart without regard to case and Unicode form: see :mod:`ugsd_privacy.user_names`.
+The caps of a preset or user stand directly in its table. Names of presets and users that differ
+only in case or Unicode form are the same name: see :mod:`ugsd_privacy.user_names`.
 """
 
 from __future__ import annotations
@@ -86,47 +86,50 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
-"""The verifier address that stands for one started as a child process."""
+"""The verifier address that stands for a verifier started as a child process."""
 _Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
 _Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class _Table(BaseModel):
-    """A table of settings. Text becomes numbers, since the environment gives nothing else."""
+    """A table of settings. Text is converted to numbers, since the environment holds only text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
-        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
+    def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
+        return _refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
 
 
 class VerifierSettings(_Table):
-    """Which verifier, and how long to wait for it."""
+    """Which verifier is used, and how long the device waits for it."""
 
     url: str | None = None
-    """``ws://`` or ``wss://`` address, ``embedded``, or none."""
+    """Address of the verifier: ``ws://...`` or ``wss://...``, or ``embedded`` to start one on this
+    machine. With none, no verifier is used and nothing is sent."""
     root: str | None = None
-    """The root that vouches for its keys, or a file that holds that: ``ugsd-root1:...``."""
+    """The root key that signs the verifier's manifest: the text ``ugsd-root1:...``, or a file that
+    holds it."""
     manifest: Path | None = None
-    """File of the root's signed manifest, read again for each connection."""
+    """File of the manifest that the root signed. It is read again for each connection."""
     key: str | None = None
-    """Instead of both, for a verifier on this machine: its public key, or a file that holds it. The
-    embedded verifier announces its own."""
+    """The verifier's public key, as text or as a file that holds it. It replaces ``root`` and
+    ``manifest`` for a verifier on this machine; the embedded verifier announces its own."""
     deadline_s: _Seconds = 2.0
-    """Longest wait for one block, the first one's connection included."""
+    """Longest wait for one block in seconds, above 0 and up to 3600. For the first block it
+    includes the connection."""
     caption_deadline_s: _Seconds = 5.0
-    """Longest wait of one caption, all blocks together."""
+    """Longest wait for all blocks of one caption together in seconds, above 0 and up to 3600."""
     connect_timeout_s: _Seconds = 10.0
-    """Longest attempt to connect; it runs in the background."""
+    """Longest attempt to connect in seconds, above 0 and up to 3600. It runs in the background."""
 
     def with_identity(
         self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
     ) -> VerifierSettings:
-        """These settings with what is given: a key in place of root and manifest, or these in place
-        of a key."""
+        """Return these settings with the given identity: a key replaces root and manifest, and they
+        replace a key."""
         if root is not None or manifest is not None:
             root, manifest = root or self.root, manifest or self.manifest
         elif key is None:
@@ -135,12 +138,14 @@ class VerifierSettings(_Table):
 
 
 class NoiseSettings(_Table):
-    """Gaussian noise on states that leave: exactly one of two."""
+    """Gaussian noise on the states that are sent: exactly one of ``sigma`` and ``epsilon``."""
 
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
-    """Standard deviation of each coordinate, in units of the clip norm."""
+    """Standard deviation of the noise on each number of a state, above 0 and up to 128, in units of
+    the clip norm."""
     epsilon: _Positive | None = None
-    """Of the states of one caption at ``limits.delta``; sigma is made to fit."""
+    """Epsilon of all states of one caption at ``limits.delta``, above 0 and up to a million; sigma
+    is computed from it."""
 
     @model_validator(mode="after")
     def _check_one(self) -> NoiseSettings:
@@ -151,24 +156,27 @@ class NoiseSettings(_Table):
 
 
 class AuditSettings(_Table):
-    """What the log keeps for its owner, and for how long."""
+    """What the log stores for its owner, and for how long."""
 
     level: LogLevel = "content"
-    """``content``: all that left. ``record``: token ids, sizes and the like, no states."""
+    """What is stored of each frame. ``content``: everything that was sent. ``record``: token ids,
+    sizes and the like, but no states."""
     retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
-    """After so many days what left is erased, and the log says so; none keeps it."""
+    """Age in days, 0 to 36500, at which the stored content is erased; a record of the log says so.
+    With none it is stored without limit."""
 
 
 class CapsOverride(BudgetLimits):
-    """Caps of a profile or a user: those that are given count, over what is inherited."""
+    """Caps of a preset or a user. The caps that are given replace the inherited ones."""
 
-    inherits: _Name | None = None
-    """Name of the profile that the others come from; none takes ``limits``."""
+    preset: _Name | None = None
+    """Name of the preset from which the caps that are not given are inherited. With none they come
+    from ``limits``."""
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Those that are given, and delta if that is."""
-        return {name: getattr(self, name) for name in self.model_fields_set - {"inherits"}}
+        """The caps that are given, and delta if it is given."""
+        return {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
 
     @model_serializer(mode="wrap")
     def _only_given(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -176,7 +184,7 @@ class CapsOverride(BudgetLimits):
 
 
 class Settings(BaseSettings):
-    """All settings. ``Settings(...)`` takes its arguments alone; :meth:`load` also reads a file and
+    """All settings. ``Settings(...)`` uses only its arguments; :meth:`load` also reads a file and
     the environment."""
 
     model_config = SettingsConfigDict(
@@ -185,48 +193,60 @@ class Settings(BaseSettings):
     _file: ClassVar[SettingsFile | None] = None
 
     verifier: VerifierSettings = VerifierSettings()
+    """Which verifier is used, and how long the device waits for it."""
     home: Path = Path("~/.ugsd")
-    """Folder of the ledger, the audit log and its key."""
+    """Folder of the ledger, the audit log, its keys and the speaker profiles. ``~`` is expanded."""
     user: str = "default"
-    """Whose budget is charged, in the form of :func:`~ugsd_privacy.user_names.normal_user`: neither
-    case nor Unicode form tells two users apart. It never leaves the device."""
+    """Name of the user whose budget is charged and whose speaker profile is used. Case and Unicode
+    form do not matter (:func:`~ugsd_privacy.user_names.normal_user`). It is never sent."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Least uncertainty that is escalated; none takes the drafter's own."""
+    """Least uncertainty of a block, 0 or more, at which it is escalated. With none the drafter's
+    own threshold is used."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """In place of a threshold: the largest mean share of a caption's blocks that may stand though
-    the verifier would have rejected them. See
+    """Replaces the threshold: the largest mean share of a caption's blocks, between 0 and 1, that
+    may stay as drafted although the verifier would have rejected them. See
     :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
     target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
-    """In place of a threshold: the least share of the gap to the verifier that is to be closed."""
+    """Replaces the threshold: the least share of the gap between drafter and verifier, above 0 and
+    up to 1, that must be closed."""
     disclosure: Disclosure = Disclosure.SUMMARY
-    """How much leaves with a block; with a target, the most that may."""
+    """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
+    caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far. With a
+    target this is the most that may be sent."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
+    """Largest number of drafted tokens in one block, 1 to 256."""
     min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
-    """How many clips of a user must have been heard before a state of theirs may leave: the more,
-    the less it tells of who speaks. 0 lets the first one leave, which tells most."""
+    """Number of clips in a user's speaker profile, 0 to 1000, before a state of theirs may be sent.
+    The larger it is, the less a state reveals about who speaks; with 0 even the first clip's state
+    may be sent, which reveals most."""
     keep_profile: bool = True
-    """Keep the user's habit in ``home``; else each process gets acquainted anew."""
+    """Whether the user's speaker profile is stored in ``home``. If not, each process starts with an
+    empty one."""
     gender: bool = True
-    """Word what the voice sounds like, a woman's or a man's, where it is clear. On this device
-    alone: it is never sent."""
+    """Whether captions say that a voice sounds like a woman's or a man's when that is clear. These
+    words are used only on this device and never sent."""
     traffic_shape: TrafficShape = TrafficShape.PADDED
-    """What the number, sizes and times of frames tell. ``constant``: while there is a session each
-    caption sends one frame, all of one size, and gets one such answer: its first escalated block,
-    or a cover that carries nothing. Later blocks stay here, unverified."""
+    """What the number, sizes and times of frames reveal to the network. ``padded``: frames have one
+    of eight sizes. ``constant``: while a session is open, each caption sends one frame of one size
+    and gets one answer of that size; the frame holds the first escalated block, or is an empty
+    cover frame. Later blocks are not sent and stay unverified."""
     noise: NoiseSettings | None = None
-    """Added to states before they leave; none adds none, and then nothing bounds what they tell."""
+    """Noise that is added to states before they are sent. With none, states are sent as they are,
+    and no bound holds on what they reveal."""
     audit: AuditSettings = AuditSettings()
+    """What the log stores for its owner, and for how long."""
     limits: BudgetLimits = BudgetLimits()
-    """Everyone's caps."""
-    profiles: dict[_Name, CapsOverride] = Field(default_factory=dict)
-    """Caps by a name that users, and other profiles, inherit."""
+    """Caps of every user."""
+    presets: dict[_Name, CapsOverride] = Field(default_factory=dict)
+    """Named sets of caps, ``[presets.NAME]``, which users and other presets inherit by ``preset``.
+    They win over ``limits``."""
     users: dict[_Name, CapsOverride] = Field(default_factory=dict)
-    """A user's own caps."""
+    """Caps of single users, ``[users.NAME]``. They win over the presets and ``limits``."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
-        return _no_truth(value, cls.model_fields[str(info.field_name)].annotation)
+    def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
+        return _refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("target_risk", "target_gain")
     @classmethod
@@ -243,7 +263,7 @@ class Settings(BaseSettings):
     def _plain_limits(cls, limits: object) -> object:
         return _plain_caps(limits)
 
-    @field_validator("profiles", "users", mode="before")
+    @field_validator("presets", "users", mode="before")
     @classmethod
     def _plain_names(cls, named: object, info: ValidationInfo) -> object:
         if not isinstance(named, Mapping):
@@ -251,12 +271,12 @@ class Settings(BaseSettings):
         table = str(info.field_name)
         plain = {_normal_name(table, name): _plain_caps(caps) for name, caps in named.items()}
         if len(plain) < len(named):
-            raise _fault((table,), "two names are one, written differently: delete one")
+            raise _fault((table,), "two spellings of the same name: delete one")
         return plain
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
-        for table, named in (("profiles", self.profiles), ("users", self.users)):
+        for table, named in (("presets", self.presets), ("users", self.users)):
             for name, caps in named.items():
                 self._check_inherited(table, name, caps)
         if self.noise is not None:
@@ -264,26 +284,29 @@ class Settings(BaseSettings):
         return self
 
     def _check_inherited(self, table: str, name: str, caps: CapsOverride) -> None:
-        at, path = (table, name), [name] if table == "profiles" else []
-        while caps.inherits is not None:
-            parent = plain_name(caps.inherits)
-            if parent not in self.profiles:
-                known = ", ".join(sorted(self.profiles)) or "none"
+        at, path = (table, name), [name] if table == "presets" else []
+        while caps.preset is not None:
+            parent = plain_name(caps.preset)
+            if parent not in self.presets:
+                defined = ", ".join(sorted(self.presets)) or "none"
                 raise _fault(
-                    (*at, "inherits"), f"no profile is named {caps.inherits}; those given: {known}"
+                    (*at, "preset"), f"no preset is named {caps.preset}; defined presets: {defined}"
                 )
             if parent in path:
-                circle = " -> ".join([*path[path.index(parent) :], parent])
-                raise _fault(("profiles", parent, "inherits"), f"a circle: {circle}: break it")
+                cycle = " -> ".join([*path[path.index(parent) :], parent])
+                raise _fault(
+                    ("presets", parent, "preset"),
+                    f"presets inherit in a cycle: {cycle}: break it",
+                )
             path.append(parent)
-            at, caps = ("profiles", parent), self.profiles[parent]
+            at, caps = ("presets", parent), self.presets[parent]
 
     def _check_noise(self, noise: NoiseSettings) -> None:
         if self.disclosure is Disclosure.TOKENS:
             raise _fault(
                 ("noise",),
-                "disclosure = tokens sends no state that noise could be added to: delete noise, "
-                "or disclose a summary",
+                "with disclosure = tokens no state is sent that noise could be added to: delete "
+                "noise, or set disclosure = summary",
             )
         if noise.epsilon is not None and self.states_per_caption is None:
             raise _fault(
@@ -301,14 +324,16 @@ class Settings(BaseSettings):
             raise PydanticCustomError("user_name", "{fault}", {"fault": str(error)}) from None
 
     def limits_for(self, user: str | None = None) -> BudgetLimits:
-        """The caps of ``user``, or of the one that these settings are for: everyone's, under those
-        of the profiles that they inherit, under their own. Raises :class:`UserNameRefused` for a
-        name that no user has."""
+        """Return the caps of ``user``, by default the user of these settings.
+
+        A user's own caps win over those of inherited presets, and these over ``limits``. Raises
+        :class:`UserNameRefused` for a name that is not a valid user name.
+        """
         caps = self.users.get(self.user if user is None else normal_user(user))
         chain = []
         while caps is not None:
             chain.append(caps.overrides)
-            caps = self.profiles[plain_name(caps.inherits)] if caps.inherits else None
+            caps = self.presets[plain_name(caps.preset)] if caps.preset else None
         limits = self.limits
         for given in reversed(chain):
             limits = limits.model_copy(update=given)
@@ -317,7 +342,7 @@ class Settings(BaseSettings):
     @property
     def sigma(self) -> float | None:
         """The noise's standard deviation in units of the clip norm; ``None`` without noise. Raises
-        :class:`ConfigError` where none makes the epsilon asked for."""
+        :class:`ConfigError` if no allowed sigma reaches the requested epsilon."""
         if self.noise is None or self.noise.epsilon is None:
             return None if self.noise is None else self.noise.sigma
         sigma = dp.sigma_from_epsilon(
@@ -327,12 +352,14 @@ class Settings(BaseSettings):
             releases=self.states_per_caption or 1,
         )
         if sigma > MAX_SIGMA:
-            raise ConfigError("setting noise.epsilon: no noise makes so small a one")
+            raise ConfigError(
+                "setting noise.epsilon: no supported noise reaches so small an epsilon: raise it"
+            )
         return sigma
 
     @property
     def states_per_caption(self) -> int | None:
-        """How many the disclosure lets a caption send at most; ``None`` for any number."""
+        """Most states that one caption may send at this disclosure; ``None`` means no limit."""
         if self.disclosure is Disclosure.TOKENS:
             return 0
         if self.disclosure is Disclosure.SUMMARY:
@@ -340,7 +367,7 @@ class Settings(BaseSettings):
         return self.limits_for().tokens_per_caption
 
     def __init__(self, **arguments: Any) -> None:
-        """Make settings from ``arguments`` alone; neither a file nor the environment is read.
+        """Create settings from ``arguments`` only; neither a file nor the environment is read.
 
         Raises :class:`ConfigError` as :meth:`load` does.
         """
@@ -358,11 +385,11 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
-        """Load settings from ``arguments``, the environment and the file at ``path``.
+        """Load settings from ``arguments``, the environment and the TOML file at ``path``.
 
-        The file is TOML. Raises :class:`ConfigError` that names file, line
-        and key at fault and what would be right; also for a ``UGSD_`` variable that names no
-        setting (``UGSD_SERVER_`` ones are the server's).
+        Raises :class:`ConfigError`, which names the file, line and key and says what to change. A
+        ``UGSD_`` variable that names no setting is an error too, except for the server's
+        ``UGSD_SERVER_`` variables.
         """
         check_variables(cls)
         file = None if path is None else SettingsFile.read(Path(path))
@@ -393,26 +420,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only arguments count, unless :meth:`load` says otherwise."""
+        """Use only the arguments as a source; :meth:`load` adds others."""
         return (init_settings,)
 
 
 _MAX_DIGITS = 20
-"""A cap has at most so many digits; longer text is not parsed, and refused as no number."""
+"""Most digits of a cap. Longer text is not parsed and is refused, because it is not a number."""
 
 
 def _plain_caps(caps: object) -> object:
-    """Text, as the environment gives it, becomes numbers; ``"none"`` lifts a cap."""
+    """Convert text, which the environment gives, to numbers; ``"none"`` lifts a cap."""
     if not isinstance(caps, Mapping):
         return caps
-    return {
-        name: value if name == "inherits" else _plain_cap(value) for name, value in caps.items()
-    }
+    return {name: value if name == "preset" else _plain_cap(value) for name, value in caps.items()}
 
 
 def _plain_cap(value: object) -> object:
     if isinstance(value, bool):
-        return str(value).lower()  # which is no number
+        return str(value).lower()  # text that is not a number, so that pydantic refuses it
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -422,10 +447,10 @@ def _plain_cap(value: object) -> object:
     return int(text) if is_number else value
 
 
-def _no_truth(value: object, annotation: object) -> object:
-    """``value``, unless it is true or false where pydantic would take it for 1 or 0."""
+def _refuse_bool(value: object, annotation: object) -> object:
+    """Return ``value``; refuse true and false as numbers, which pydantic reads as 1 and 0."""
     if isinstance(value, bool) and _is_number(annotation):
-        raise PydanticCustomError("truth", "a number is needed")
+        raise PydanticCustomError("truth", "must be a number")
     return value
 
 
@@ -434,7 +459,8 @@ def _is_number(annotation: object) -> bool:
 
 
 def _normal_name(table: str, name: object) -> object:
-    """The form of a profile's or user's name; what is no text is left for pydantic to refuse."""
+    """Return the normal form of a preset's or user's name; pydantic refuses a name that is not
+    text."""
     if not isinstance(name, str):
         return name
     try:
@@ -443,6 +469,6 @@ def _normal_name(table: str, name: object) -> object:
         raise _fault((table, name), str(error)) from None
 
 
-def _fault(keys: tuple[str, ...], told: str) -> PydanticCustomError:
-    """A fault of several settings together, found at ``keys``."""
-    return PydanticCustomError("together", "{told}", {"told": told, "keys": keys})
+def _fault(keys: tuple[str, ...], message: str) -> PydanticCustomError:
+    """Return the error for a conflict of several settings, reported at ``keys``."""
+    return PydanticCustomError("together", "{message}", {"message": message, "keys": keys})

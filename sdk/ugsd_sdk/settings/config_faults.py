@@ -1,4 +1,4 @@
-"""What is wrong with a setting, where it stands, and what would be right."""
+"""Error messages for settings: what is wrong, where it is, and what to change."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
 _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
 _MAX_SHOWN_CHARACTERS = 200
 _MAX_DEPTH = 64
-"""Above that of any table, and of any name's own brackets."""
+"""Deeper than any table, and than the brackets in any name."""
 _EXAMPLES = {
     "verifier": ("url", "embedded"),
     "noise": ("sigma", 1.0),
     "audit": ("level", "record"),
     "limits": ("tokens_per_day", 2000),
-    "profiles": ("tokens_per_day", 200),
+    "presets": ("tokens_per_day", 200),
     "users": ("tokens_per_day", 200),
 }
 _NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
@@ -34,7 +34,7 @@ Keys = tuple[str, ...]
 
 
 def check_variables(settings: type[BaseModel]) -> None:
-    """Raise :class:`ConfigError` for a variable that names no setting."""
+    """Raise :class:`ConfigError` for a ``UGSD_`` variable that names no setting."""
     for variable in sorted(os.environ):
         name = variable.upper()
         if not name.startswith(_PREFIX) or name.startswith(_SERVERS):
@@ -44,13 +44,15 @@ def check_variables(settings: type[BaseModel]) -> None:
         if not _is_setting(settings, keys):
             raise ConfigError(
                 f"environment variable {variable}: no such setting: did you mean "
-                f"{_nearest_variable(settings, keys)}? Correct its name or unset it"
+                f"{_nearest_variable(settings, keys)}? Correct the name, or unset it"
             )
 
 
 def _check_bounds(variable: str, value: str) -> None:
-    """Raise :class:`ConfigError` for what is longer or nested deeper than any setting: tables are
-    parsed as JSON, by a recursive parser."""
+    """Raise :class:`ConfigError` for a value that is longer or nested deeper than any setting.
+
+    Values of tables are parsed as JSON by a recursive parser.
+    """
     shown = variable[:_MAX_NAME_CHARACTERS]
     if len(variable) > _MAX_NAME_CHARACTERS or len(value) > _MAX_VALUE_CHARACTERS:
         raise ConfigError(
@@ -70,15 +72,15 @@ def _check_bounds(variable: str, value: str) -> None:
 def format_fault(
     fault: Any, settings: type[BaseModel], arguments: Mapping[str, Any], file: SettingsFile | None
 ) -> str:
-    """Of a fault that pydantic found: the first source, by precedence, that has its key, and what
-    to do."""
+    """Return the message for a fault that pydantic found: where its key comes from, and what to
+    do."""
     keys = tuple(str(part) for part in fault["loc"] if part != "[key]")
     keys = tuple(fault.get("ctx", {}).get("keys", keys))
     return f"{_origin(keys, arguments, file)}: {_fix(fault, keys, settings)}"
 
 
 def format_variable_fault(settings: type[BaseModel]) -> str:
-    """Of a table's variable that is no JSON."""
+    """Return the message for a table's variable that is not JSON."""
     tables = [f"{_PREFIX}{table.upper()}" for table in _EXAMPLES]
     name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
     return f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
@@ -107,7 +109,7 @@ def _origin(keys: Keys, arguments: Mapping[str, Any], file: SettingsFile | None)
 
 
 def _has(values: object, keys: Keys) -> bool:
-    """Whether ``values`` give the key; a model that is given whole gives all its keys."""
+    """Whether ``values`` contain the key; a model instance contains all its keys."""
     for key in keys:
         if not isinstance(values, Mapping):
             return isinstance(values, BaseModel)
@@ -126,7 +128,7 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
         and keys[0] in NAMED_TABLES
         and keys[-1] in _fields(settings, ("limits",))
     ):
-        return f"it belongs under a name: {_example(keys[:1])}"
+        return f"it belongs in a named table: {_example(keys[:1])}"
     if kind in _NOT_A_TABLE:
         return f"{keys[-1]} is a table: {_example(keys)}"
     if kind == "path_type":
@@ -139,29 +141,31 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
 
 
 def _shown(value: object) -> str:
-    """The beginning of ``value``, long enough to recognise it."""
+    """Return the beginning of ``value``, long enough to recognise it."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 
 
 def _example(keys: Keys) -> str:
-    key, value = _EXAMPLES.get(keys[0], ("inherits", "child"))
+    key, value = _EXAMPLES.get(keys[0], ("preset", "child"))
     table = keys if len(keys) > 1 or keys[0] not in NAMED_TABLES else (*keys, "NAME")
     return f"[{'.'.join(table)}] {key} = {json.dumps(value)}"
 
 
 def _nearest(settings: type[BaseModel], keys: Keys) -> str:
-    """What to do about a key that is no setting."""
+    """Return what to do about a key that is not a setting."""
     *table, key = keys
+    if keys == ("profiles",):
+        return "named sets of caps are presets: [presets.NAME]"
     if len(table) > 1 and key == "limits":
         return f"caps stand directly in {'.'.join(table)}: move them up"
     if table and key in settings.model_fields:
-        return "it belongs to no table: put it before the first one"
+        return "it belongs in no table: move it above the first table"
     for other in settings.model_fields:
         if other not in NAMED_TABLES and key in _fields(settings, (other,)):
-            return f"it belongs under {other}"
+            return f"it belongs in [{other}]"
     matches = get_close_matches(key, _fields(settings, tuple(table)), n=1)
-    return f"did you mean {matches[0]}?" if matches else "correct its name or delete it"
+    return f"did you mean {matches[0]}?" if matches else "correct the name, or delete it"
 
 
 def _nearest_variable(settings: type[BaseModel], keys: Keys) -> str:
@@ -183,7 +187,7 @@ def _is_setting(settings: type[BaseModel], keys: Keys) -> bool:
 
 
 def _fields(settings: type[BaseModel], table: Keys) -> tuple[str, ...]:
-    """The keys that a table may have; none where it may not be one, or any name will do."""
+    """Return the keys that a table may have; none if it is not a table or accepts any name."""
     if not table:
         return tuple(settings.model_fields)
     field = settings.model_fields.get(table[0])
@@ -193,7 +197,7 @@ def _fields(settings: type[BaseModel], table: Keys) -> tuple[str, ...]:
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, or may hold, or holds by name."""
+    """Return the model of a field's value, optional or by name; ``None`` if it has none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model(part))), None)

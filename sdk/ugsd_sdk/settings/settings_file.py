@@ -1,9 +1,9 @@
 """A settings file in TOML, with the line of each of its keys.
 
-The standard library's parser is plain Python, and slow or recursive on texts that nobody writes. A
-file's size, the number of its lines, commas and brackets, and the parts of its keys are therefore
-bounded before it is parsed, and the size of its numbers afterwards: the worst file that is allowed
-takes less than a second.
+The standard library's parser is plain Python, and slow or recursive on crafted input. The file's
+size, the number of its lines, commas and brackets, and the parts of its keys are therefore bounded
+before parsing, and the size of its numbers afterwards: the worst file that is allowed takes less
+than a second.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ugsd_sdk.settings.toml_lines import MAX_KEY_PARTS, KeyLine, key_lines
 __all__ = ["NAMED_TABLES", "SettingsFile", "name_given_twice", "plain_name", "with_lower_names"]
 
 MAX_SETTINGS_BYTES = 256 * 1024
-"""A file with about 8,000 users, each with a cap, is as large."""
+"""The size of a file with about 8,000 users that have one cap each."""
 MAX_PARTS = 10_000
-"""Lines, commas and opening brackets."""
+"""Most lines, commas and opening brackets in a file."""
 _PARTS = "\n,[{"
 _MAX_BITS = 64
 
-NAMED_TABLES = ("profiles", "users")
-"""Tables whose keys are names that people chose; neither case nor Unicode form tells two apart."""
+NAMED_TABLES = ("presets", "users")
+"""Tables whose keys are names, which are compared without regard to case and Unicode form."""
 
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _GIVEN_TWICE = re.compile("overwrite|twice|immutable|duplicate", re.I)
@@ -47,22 +47,22 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a file says, and where."""
+    """The settings of a file, and the lines on which they stand."""
 
     path: Path
     values: Mapping[str, Any]
     lines: Mapping[Keys, int]
-    """Line, from 1, of each key by its full path."""
+    """The line of each key by its full path, counted from 1."""
 
     @classmethod
     def read(cls, path: Path) -> SettingsFile:
         """Read and parse the file at ``path``.
 
-        Raises :class:`ConfigError`, which names the path and, where one is at fault, the line.
+        Raises :class:`ConfigError`, which names the path and, if possible, the line.
         """
         if path.suffix.lower() != ".toml":
             raise ConfigError(
-                f"{path}: settings are read from .toml files: rewrite this one in TOML"
+                f"{path}: settings are read from .toml files: convert this file to TOML"
             )
         try:
             data = read_regular(path, MAX_SETTINGS_BYTES, check=_require_trusted)
@@ -71,20 +71,20 @@ class SettingsFile:
             raise ConfigError(str(error)) from error
         except OSError as error:
             raise ConfigError(
-                f"{path}: cannot be read: {error.strerror}: check that it is there, a file of at "
-                f"most {MAX_SETTINGS_BYTES // 1024} KiB, and its permissions"
+                f"{path}: cannot be read: {error.strerror}: check that the file exists, has at "
+                f"most {MAX_SETTINGS_BYTES // 1024} KiB, and may be read"
             ) from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: cannot be read: save it as UTF-8") from error
         if sum(map(text.count, _PARTS)) > MAX_PARTS:
             raise ConfigError(
-                f"{path}: more than {MAX_PARTS} lines, commas and brackets: give users who share "
-                "their caps one profile, and let each device read its own users alone"
+                f"{path}: more than {MAX_PARTS} lines, commas and brackets: give users with the "
+                "same caps one preset, and give each device a file of its own users"
             )
         return _read_toml(path, text)
 
     def position_of(self, keys: Keys) -> str:
-        """``path:LINE`` of a key, or of the nearest table around it."""
+        """Return ``path:LINE`` of a key, or of the nearest table around it."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.lines:
                 return f"{self.path}:{self.lines[keys[:length]]}"
@@ -92,7 +92,7 @@ class SettingsFile:
 
 
 def name_given_twice(values: Mapping[str, Any]) -> Keys | None:
-    """The key of a profile or user whose name is another's too, in its normal form."""
+    """Return the key of the first preset or user whose normal name occurred before, if any."""
     for table in NAMED_TABLES:
         names = values.get(table)
         seen: set[str] = set()
@@ -104,7 +104,7 @@ def name_given_twice(values: Mapping[str, Any]) -> Keys | None:
 
 
 def plain_name(name: object) -> str:
-    """The normal form of a name; one that has none is left for the settings to refuse."""
+    """Return the normal form of a name. A name without one is lowered; the settings refuse it."""
     try:
         return normal_user(str(name))
     except UserNameRefused:
@@ -112,7 +112,7 @@ def plain_name(name: object) -> str:
 
 
 def with_lower_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the names of profiles and users in their normal form."""
+    """Return the settings with the names of presets and users in their normal form."""
     lower = {
         table: {plain_name(name): caps for name, caps in values[table].items()}
         for table in NAMED_TABLES
@@ -143,22 +143,22 @@ def _read_toml(path: Path, text: str) -> SettingsFile:
     for key in found:
         if len(key.path) > MAX_KEY_PARTS:
             raise ConfigError(
-                f"{path}:{key.line}: not settings: a key of more than {MAX_KEY_PARTS} parts; "
-                "tables are three deep at most"
+                f"{path}:{key.line}: a key of more than {MAX_KEY_PARTS} parts: tables of settings "
+                "are at most three deep"
             )
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        told = str(error)
-        place = _TOML_PLACE.search(told)
+        message = str(error)
+        place = _TOML_PLACE.search(message)
         line = int(place[1]) if place and place[1] else found[-1].line if found else 1
         twice = _given_twice(found)
-        if twice is not None and _GIVEN_TWICE.search(told):
+        if twice is not None and _GIVEN_TWICE.search(message):
             _refuse_twice(path, twice.path, twice.line)
-        fault = _TOML_PLACE.sub("", told)
+        fault = _TOML_PLACE.sub("", message)
         if fault == "Invalid value":
-            fault = "no value that TOML knows: put text in quotes"
-        raise ConfigError(f"{path}:{line}: not TOML: {fault}") from error
+            fault = "invalid value: put text in quotes"
+        raise ConfigError(f"{path}:{line}: not valid TOML: {fault}") from error
     lines: dict[Keys, int] = {}
     for key in found:
         for length in range(1, len(key.path) + 1):
@@ -168,8 +168,7 @@ def _read_toml(path: Path, text: str) -> SettingsFile:
 
 
 def _check_numbers(value: Any, keys: Keys, place: Callable[[Keys], str]) -> None:
-    """Raise :class:`ConfigError` for a number of thousands of digits, which not even a message can
-    show."""
+    """Raise :class:`ConfigError` for a huge number, which not even an error message can show."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _check_numbers(inner, (*keys, key), place)
@@ -178,12 +177,12 @@ def _check_numbers(value: Any, keys: Keys, place: Callable[[Keys], str]) -> None
             _check_numbers(inner, keys, place)
     elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise ConfigError(
-            f"{place(keys)}: key {'.'.join(keys)}: too large a number: `none` lifts a cap"
+            f"{place(keys)}: key {'.'.join(keys)}: the number is too large: `none` lifts a cap"
         )
 
 
 def _given_twice(found: list[KeyLine]) -> KeyLine | None:
-    """The first key that stands again where TOML does not let it."""
+    """Return the first key that is repeated although TOML forbids it."""
     ended: dict[Keys, bool] = {}
     for key in found:
         if key.path in ended and (key.ends or ended[key.path]):
@@ -193,6 +192,6 @@ def _given_twice(found: list[KeyLine]) -> KeyLine | None:
 
 
 def _require_trusted(path: Path, status: os.stat_result) -> None:
-    """Raise ``KeyFileError`` where somebody else than this user or root could have written it."""
+    """Raise ``KeyFileError`` if anyone except this user and root could have written the file."""
     require_owned_by_us(path, status, or_root=True)
     require_not_writable_by_others(path, status)

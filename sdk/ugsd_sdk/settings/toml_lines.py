@@ -1,7 +1,7 @@
-"""On which line of a TOML file each key stands, which the standard library's reader does not say.
+"""Find the line of each key in a TOML file, which the standard library's reader does not report.
 
-It reads what TOML 1.0 calls keys and tables, and of values only where they end. Of a text that is
-no TOML it finds what it can, and never raises.
+The scanner reads keys and tables (TOML 1.0), and skips values by finding where they end. In a text
+that is not valid TOML it finds the keys that it can, and never raises.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 __all__ = ["MAX_KEY_PARTS", "KeyLine", "key_lines"]
 
 MAX_KEY_PARTS = 16
-"""A dotted key has at most so many parts; one more is read, so that a longer key is noticed."""
+"""Most parts of a dotted key; one more is read, so that a longer key is noticed."""
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
@@ -31,16 +31,16 @@ Path = tuple[str, ...]
 
 
 class KeyLine(NamedTuple):
-    """A key's full path, and the line, from 1, that gives it."""
+    """A key's full path and its line, counted from 1."""
 
     path: Path
     line: int
     ends: bool
-    """Whether it heads a table or has a value; else it is part of a dotted key that has."""
+    """Whether it heads a table or has a value; otherwise it is the beginning of a dotted key."""
 
 
 def key_lines(text: str) -> Iterator[KeyLine]:
-    """Every key of ``text``, in the order in which they stand; twice what is given twice."""
+    """Yield every key of ``text`` in order; a repeated key is yielded each time."""
     return _Scanner(text).keys()
 
 
@@ -65,7 +65,7 @@ class _Scanner:
                 self._at += 1
 
     def _pair(self, table: Path, depth: int) -> Iterator[KeyLine]:
-        """A key, with those of an inline table that is its value."""
+        """Yield a key, then the keys of its inline tables."""
         line = self._line_of(self._at)
         path = self._dotted()
         if not path:
@@ -96,7 +96,7 @@ class _Scanner:
                     return
         elif self._text.startswith(_LONG_QUOTES, self._at):
             if len(self._take(_STRING) or "") < 2 * len(_LONG_QUOTES[0]):
-                self._at = len(self._text)  # it never ends
+                self._at = len(self._text)  # the string is not closed
         else:
             self._take(_STRING) or self._take(_SCALAR)
 
@@ -141,7 +141,7 @@ class _Scanner:
         self._at = len(self._text) if end < 0 else end
 
     def _line_of(self, at: int) -> int:
-        """Counted on from where it was counted last, for a long file's sake."""
+        """Return the line of a position, counting on from the last call to stay linear."""
         self._line += self._text.count("\n", self._counted, at)
         self._counted = at
         return self._line

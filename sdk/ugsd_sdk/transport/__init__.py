@@ -1,4 +1,4 @@
-"""How sealed frames reach a verifier. Transports carry :class:`SealedFrame` and nothing else."""
+"""Transports of sealed frames to a verifier. A transport sends only :class:`SealedFrame`."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from ugsd_privacy.egress import SealedFrame
 __all__ = ["MAX_FRAME_BYTES", "Transport", "frame_bytes"]
 
 MAX_FRAME_BYTES = 32_768
-"""The largest frame that is read from a verifier."""
+"""The largest frame that a transport reads from a verifier."""
 
 
 class Transport(Protocol):
-    """One connection to one verifier; used by one thread at a time, but for :meth:`close`.
+    """One connection to one verifier. Except for :meth:`close`, one thread at a time uses it.
 
-    Every method raises a :class:`~ugsd_sdk.errors.TransportError` and nothing else. None may wait
-    for longer than it is told to: captions are made in the caller's thread.
+    Methods raise only :class:`~ugsd_sdk.errors.TransportError`. None may wait longer than its
+    timeout, since captions are made in the caller's thread.
     """
 
     def connect(self, timeout_s: float) -> None:
         """Open the connection. Raises ``VerifierUnreachable``."""
 
     def send(self, frame: SealedFrame) -> None:
-        """Send one frame, or keep it until the peer reads; does not wait for the peer. Raises
-        ``VerifierUnreachable`` where the connection is lost."""
+        """Send one frame, or buffer it until the peer reads, without waiting for the peer. Raises
+        ``VerifierUnreachable`` if the connection was lost."""
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next frame. Raises ``VerifierTimeout`` after ``timeout_s``, ``VerifierUnreachable``
-        where the connection is lost, ``VerifierMisbehaved`` for a frame that is no frame of
-        ours."""
+        """Return the next frame. Raises ``VerifierTimeout`` after ``timeout_s``,
+        ``VerifierUnreachable`` if the connection was lost, and ``VerifierMisbehaved`` for an
+        invalid frame."""
 
     def close(self) -> None:
-        """Close the connection, within about a second; harmless if there is none. Another thread
-        may call it, which ends a ``connect`` or ``receive`` that is under way."""
+        """Close the connection, if there is one, within about a second. Another thread may call
+        this; it ends a running ``connect`` or ``receive``."""
 
 
 def frame_bytes(frame: SealedFrame) -> bytes:
-    """The bytes to send. ``TypeError`` for anything that did not pass through the egress: a fault
-    of the calling code, not of its input."""
+    """Return the bytes to send. Raises ``TypeError`` for anything that the egress did not seal,
+    which is a bug of the calling code."""
     if type(frame) is not SealedFrame:
-        raise TypeError("a transport carries SealedFrame only: what leaves goes through the egress")
+        raise TypeError("a transport sends only a SealedFrame: seal the data with the egress")
     return frame.data

@@ -1,4 +1,4 @@
-"""How much a peer may send that nobody asked for."""
+"""A limit on what a peer may send without being asked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["Allowance"]
 
 
 class Allowance:
-    """What a peer may send beside the frame that is waited for.
+    """What a peer may send in addition to the expected frame.
 
-    Each frame of ours renews it. While nothing is sent it grows with time, so that a verifier which
-    pings now and then keeps an idle connection.
+    Each frame that we send renews it. It also grows with time, so that an idle connection survives
+    occasional pings of the verifier.
     """
 
     _FRAMES, _FRAMES_PER_S = 64, 1.0
@@ -25,10 +25,10 @@ class Allowance:
         self._at_s = monotonic()
 
     def allows(self, *, frames: int, received_bytes: int) -> bool:
-        """Take from it; whether there was enough."""
+        """Subtract from the allowance; return whether it was enough."""
         now_s = monotonic()
-        passed_s, self._at_s = now_s - self._at_s, now_s
-        self._frames = min(self._frames + passed_s * self._FRAMES_PER_S, self._FRAMES) - frames
-        more_bytes = self._bytes + passed_s * self._BYTES_PER_S
+        elapsed_s, self._at_s = now_s - self._at_s, now_s
+        self._frames = min(self._frames + elapsed_s * self._FRAMES_PER_S, self._FRAMES) - frames
+        more_bytes = self._bytes + elapsed_s * self._BYTES_PER_S
         self._bytes = min(more_bytes, self._BYTES) - received_bytes
         return self._frames >= 0 and self._bytes >= 0

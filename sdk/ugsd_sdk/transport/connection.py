@@ -1,9 +1,9 @@
-"""One websocket connection (RFC 6455) on which no caller waits longer than it asked to.
+"""One websocket connection (RFC 6455) on which no caller waits longer than its timeout.
 
-A :class:`Conversation` says what is sent, over a :class:`ByteStream`; neither ever waits. A thread
-of the connection's own waits for the socket, answers pings and ends the connection; it is the only
-one that resolves names and connects. Callers wait for that thread on a condition, with a deadline.
-Whoever holds the condition's lock does a bounded amount of work and waits for nothing.
+A :class:`Conversation` implements the protocol over a :class:`ByteStream`; neither ever waits. A
+thread of the connection waits for the socket, answers pings and ends the connection; only this
+thread resolves names and connects. Callers wait for it on a condition, with a deadline. A holder of
+the condition's lock does a bounded amount of work and waits for nothing.
 
 ::
 
@@ -34,13 +34,13 @@ from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_conn
 __all__ = ["Connection"]
 
 _logger = logging.getLogger(__name__)
-_FAREWELL_S = 0.5
+_CLOSE_TIMEOUT_S = 0.5
 """How long a peer may take to end a connection that is being closed."""
 _MAX_PENDING_BYTES = 256 * 1024
-"""Bytes that wait until the peer reads: far more than all frames of a caption."""
+"""Most bytes buffered until the peer reads: far more than all frames of a caption."""
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""Neither has a descriptor of its own, which a forked process would share."""
+"""Neither selector has a file descriptor, which a forked process would share."""
 
 
 class _Phase(Enum):
@@ -51,34 +51,34 @@ class _Phase(Enum):
 
 
 class _Closing(Exception):
-    """The connection was closed meanwhile."""
+    """The connection was closed in the meantime."""
 
 
 class Connection:
-    """A connection to ``uri``, opened once by :meth:`open`. Every method raises a
-    :class:`TransportError` and nothing else; threads may call :meth:`close` at any time."""
+    """A connection to ``uri``, opened once by :meth:`open`. Methods raise only
+    :class:`TransportError`; any thread may call :meth:`close` at any time."""
 
     def __init__(self, uri: WebSocketURI) -> None:
         self._uri = uri
         self._changed = Condition()
-        """Guards all that follows; notified when a frame has arrived or the phase has changed."""
+        """Guards all attributes below; notified when a frame arrived or the phase changed."""
         self._phase = _Phase.CONNECTING
         self._failure: Callable[[], TransportError] | None = None
-        """Makes the error that callers get from now on."""
+        """Creates the error that callers get from now on."""
         self._conversation = Conversation(uri)
         self._stream: ByteStream | None = None
         self._connecting: socket.socket | None = None
-        self._linger_ends_s = 0.0
+        self._close_ends_s = 0.0
         self._wake_ends: tuple[socket.socket, ...] = ()
-        """What is sent to the second one wakes our thread, which waits for the first one too."""
+        """A socket pair: a byte sent to the second wakes the thread, which watches the first."""
         self._thread = Thread(target=self._run, daemon=True, name="ugsd-websocket")
         self._connect_ends_s = 0.0
         call_in_children(self._forget_in_child)
 
-    # -- what callers do
+    # -- called by the user's threads
 
     def open(self, timeout_s: float) -> None:
-        """Connect, with TLS where the address asks for it, and upgrade; within ``timeout_s``."""
+        """Connect, with TLS for a wss address, and upgrade, within ``timeout_s``."""
         self._connect_ends_s = monotonic() + timeout_s
         try:
             self._wake_ends = socket.socketpair()
@@ -90,53 +90,53 @@ class Connection:
             raise failures.no_resources() from error
         with self._changed:
             while self._phase is _Phase.CONNECTING:
-                left_s = self._connect_ends_s - monotonic()
-                if left_s <= 0:
+                remaining_s = self._connect_ends_s - monotonic()
+                if remaining_s <= 0:
                     self._fail(self._conversation.nobody_there)
                 else:
-                    self._changed.wait(left_s)
+                    self._changed.wait(remaining_s)
             self._require_open()
 
     def send(self, data: bytes) -> None:
-        """Send one binary message. What the peer does not read yet is sent when it does."""
+        """Send one binary message; buffer what the peer does not read yet."""
         with self._changed:
             self._require_open()
             self._conversation.send(data)
             self._write()
             self._require_open()
             if self._stream is not None and self._stream.pending_bytes:
-                self._awake()
+                self._wake_thread()
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next binary message. Raises :class:`VerifierTimeout` after ``timeout_s``."""
+        """Return the next binary message. Raises :class:`VerifierTimeout` after ``timeout_s``."""
         ends_s = monotonic() + max(timeout_s, 0)
         with self._changed:
             while True:
                 if not self._conversation.unread and self._phase is _Phase.OPEN:
-                    self._step()  # what has arrived counts, though our thread has yet to wake
+                    self._step()  # data may have arrived before the thread woke up
                 if self._conversation.unread:
                     return self._conversation.unread.popleft()
                 self._require_open()
-                left_s = ends_s - monotonic()
-                if left_s <= 0:
+                remaining_s = ends_s - monotonic()
+                if remaining_s <= 0:
                     raise VerifierTimeout(
-                        "the verifier did not answer in time: try again, or give it more"
+                        "the verifier did not answer in time: try again, or allow more time"
                     )
-                self._changed.wait(left_s)
+                self._changed.wait(remaining_s)
 
     def close(self) -> None:
-        """Say goodbye and close. Waits for at most a second, and only for a peer that reads."""
+        """Send a close frame and close; takes at most a second."""
         with self._changed:
             was_open = self._phase is _Phase.OPEN
             self._fail(failures.closed_here)
         if was_open:
-            self._thread.join(2 * _FAREWELL_S)
+            self._thread.join(2 * _CLOSE_TIMEOUT_S)
 
     def _require_open(self) -> None:
         if self._failure is not None:
             raise self._failure()
 
-    # -- what the thread does
+    # -- called by the connection's thread
 
     def _run(self) -> None:
         try:
@@ -161,7 +161,7 @@ class Connection:
                 self._wait(tcp, write=stream.pending_bytes > 0, ends_s=self._connect_ends_s)
         except ssl.SSLError as error:
             raise failures.without_tls(error, f"{host}:{port}") from error
-        except (OSError, UnicodeError, ValueError) as error:  # of the name, too
+        except (OSError, UnicodeError, ValueError) as error:  # an invalid name, too
             raise self._conversation.nobody_there() from error
         with self._changed:
             if self._phase is not _Phase.CONNECTING:
@@ -171,11 +171,12 @@ class Connection:
             self._write()
 
     def _first_of(self, addresses: list[tuple[int, tuple[object, ...]]]) -> socket.socket:
-        """Connected to the first address that answers, each for its share of the time left."""
+        """Return a socket connected to the first address that answers. Each address gets an equal
+        share of the remaining time."""
         for index, (family, address) in enumerate(addresses):
-            self._require_wanted()
-            left_s = max(self._connect_ends_s - monotonic(), 0)
-            ends_s = monotonic() + left_s / (len(addresses) - index)
+            self._require_not_closed()
+            remaining_s = max(self._connect_ends_s - monotonic(), 0)
+            ends_s = monotonic() + remaining_s / (len(addresses) - index)
             try:
                 self._connecting = tcp = begin_connecting(family, address)
                 self._wait(tcp, read=False, write=True, ends_s=ends_s)
@@ -198,7 +199,7 @@ class Connection:
                     return
                 ends_s = {
                     _Phase.CONNECTING: self._connect_ends_s,
-                    _Phase.CLOSING: self._linger_ends_s,
+                    _Phase.CLOSING: self._close_ends_s,
                 }.get(self._phase)
                 write = stream.pending_bytes > 0
             try:
@@ -209,10 +210,10 @@ class Connection:
     def _wait(
         self, tcp: socket.socket, *, read: bool = True, write: bool, ends_s: float | None
     ) -> None:
-        """Wait for the socket, or to be awoken. Raises ``TimeoutError``, and ``_Closing`` if the
-        connection is not wanted any more."""
+        """Wait for the socket or for :meth:`_wake_thread`. Raises ``TimeoutError``, and
+        ``_Closing`` if the connection was closed."""
         timeout_s = None if ends_s is None else ends_s - monotonic()
-        if timeout_s is not None and timeout_s <= 0:  # a peer that drips is always ready
+        if timeout_s is not None and timeout_s <= 0:  # a peer that sends slowly is always ready
             raise TimeoutError
         with _Selector() as selector:
             selector.register(self._wake_ends[0], selectors.EVENT_READ)
@@ -223,15 +224,15 @@ class Connection:
             raise TimeoutError
         with suppress(BlockingIOError):
             self._wake_ends[0].recv(64)
-        self._require_wanted()
+        self._require_not_closed()
 
-    def _require_wanted(self) -> None:
+    def _require_not_closed(self) -> None:
         with self._changed:
             if self._phase is _Phase.CLOSED:
                 raise _Closing
 
     def _end(self, failure: Callable[[], TransportError]) -> None:
-        """Let go of the socket; callers get ``failure`` unless there was one before."""
+        """Release the socket; callers get ``failure`` unless there was an earlier one."""
         with self._changed:
             self._failure = self._failure or failure
             self._phase = _Phase.CLOSED
@@ -248,15 +249,15 @@ class Connection:
             self._connecting.close()
             self._connecting = None
 
-    def _awake(self) -> None:
-        with suppress(OSError):  # awake already, or ended
+    def _wake_thread(self) -> None:
+        with suppress(OSError):  # it is awake already or has ended
             for end in self._wake_ends[1:]:
                 end.send(b"\0")
 
-    # -- the protocol; the lock is held, and nothing waits
+    # -- the protocol; called with the lock held, and nothing waits
 
     def _step(self) -> None:
-        """Take what has arrived, and send what waits."""
+        """Process received data and send buffered data."""
         stream = self._stream
         if stream is None or self._phase is _Phase.CLOSED:
             return
@@ -297,31 +298,31 @@ class Connection:
             self._break_off(failures.flooded)
 
     def _fail(self, failure: Callable[[], TransportError]) -> None:
-        """Begin to end the connection; callers get the first ``failure``."""
+        """Start closing the connection; callers get the first ``failure``."""
         if self._failure is None:
             self._failure = failure
         self._conversation.end()
         if self._phase is _Phase.CONNECTING:
             self._phase = _Phase.CLOSED
         elif self._phase is _Phase.OPEN:
-            self._phase, self._linger_ends_s = _Phase.CLOSING, monotonic() + _FAREWELL_S
+            self._phase, self._close_ends_s = _Phase.CLOSING, monotonic() + _CLOSE_TIMEOUT_S
             self._write()
-        self._awake()
+        self._wake_thread()
         self._changed.notify_all()
 
     def _break_off(self, failure: Callable[[], TransportError]) -> None:
-        """End the connection without a farewell; callers get the first ``failure``."""
+        """End the connection without a close frame; callers get the first ``failure``."""
         self._phase = _Phase.CLOSED
         self._fail(failure)
 
     def _lost(self) -> Callable[[], TransportError]:
-        """What it means that the socket has failed: before the upgrade, that nobody was there."""
+        """Return the error for a failed socket: before the upgrade, that no verifier answers."""
         return (
             self._conversation.nobody_there if self._phase is _Phase.CONNECTING else failures.lost
         )
 
     def _forget_in_child(self) -> None:
-        """The connection is the parent's: this process only lets go of its own descriptors."""
+        """Close this process's descriptors; the connection belongs to the parent."""
         self._changed = Condition()  # a thread of the parent may have held the other one
         self._failure, self._phase = failures.forked, _Phase.CLOSED
         tcp = self._connecting if self._stream is None else self._stream.socket

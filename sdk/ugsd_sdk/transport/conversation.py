@@ -1,15 +1,15 @@
-"""What is said over one websocket connection (RFC 6455), sans-I/O and within bounds.
+"""The protocol of one websocket connection (RFC 6455), sans-I/O and with limits.
 
-The caller moves bytes; it holds the lock of its connection, and nothing here waits::
+The caller moves bytes and holds the lock of its connection; nothing here waits::
 
     begin()                                    once, when the socket is connected
-    data_to_send()                             after each call that may have said something
-    receive(data), then all of events(count)   when bytes have arrived; b"" is their end
-    send(message), unread.popleft()            once an event said that it is upgraded
-    end()                                      to say goodbye; frames that arrive later are ignored
+    data_to_send()                             after each call that may have produced output
+    receive(data), then all of events(count)   when bytes have arrived; b"" is the end
+    send(message), unread.popleft()            after the event Upgraded
+    end()                                      to close; frames that arrive later are ignored
 
-What a peer may send is bounded: frames of :data:`MAX_FRAME_BYTES`, few unread ones, and, since our
-last frame, few bytes, control frames and fragments beside them; see :class:`Allowance`.
+Limits on the peer are frames of :data:`MAX_FRAME_BYTES`, few unread frames, and, since our last
+frame, few other bytes, control frames and fragments; see :class:`Allowance`.
 """
 
 from __future__ import annotations
@@ -31,89 +31,89 @@ from ugsd_sdk.transport.allowance import Allowance
 __all__ = ["Conversation", "Failed", "Upgraded"]
 
 _SILENT = logging.Logger("ugsd_sdk.transport.connection", logging.CRITICAL + 1)
-"""The library would log a peer's failures, which are not ours to keep."""
+"""A logger that drops everything: the library would log data of the peer."""
 _NORMAL = 1000  # RFC 6455 §7.4.1
 _MAX_UNREAD = 4
-"""Frames that nobody has read yet."""
+"""Most received frames that are not read yet."""
 
 
 @dataclass(frozen=True)
 class Upgraded:
-    """The peer speaks websocket: messages may be sent from now on."""
+    """The peer accepted the upgrade: messages may be sent from now on."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The peer has ended the conversation, or broken its rules."""
+    """The peer has closed the connection or violated the protocol."""
 
     make: Callable[[], TransportError]
-    """Makes the error that callers get."""
+    """Creates the error that callers get."""
     is_abrupt: bool = False
-    """Whether the peer gets no farewell."""
+    """Whether to end the connection without a close frame."""
 
 
 class Conversation:
-    """Our side of a conversation with the peer at ``uri``."""
+    """The client's side of a websocket connection to ``uri``."""
 
     def __init__(self, uri: WebSocketURI) -> None:
         self.unread: deque[bytes] = deque()
-        """Whole messages that have arrived."""
+        """Complete messages that have arrived."""
         self._uri = uri
         self._protocol = ClientProtocol(uri, max_size=MAX_FRAME_BYTES, logger=_SILENT)
         self._allowance = Allowance()
         self._parts: list[bytes] = []
-        """The parts of a fragmented message that have arrived."""
+        """Received parts of a fragmented message."""
         self._is_upgraded = False
         self._is_over = False
 
     def begin(self) -> None:
-        """Ask for the upgrade."""
+        """Request the upgrade."""
         self._protocol.send_request(self._protocol.connect())
 
     def send(self, message: bytes) -> None:
-        """Say one binary message."""
+        """Send one binary message."""
         self._allowance.renew()
         self._protocol.send_binary(message)
 
     def end(self) -> None:
-        """Say goodbye, if there is a conversation. May be called again."""
+        """Send a close frame if the connection is open. May be called again."""
         self._is_over = True
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(_NORMAL)
 
     def data_to_send(self) -> list[bytes]:
-        """What is to be sent now."""
-        # Empty data would half-close: we close when the peer has, or soon.
+        """Return the data to send now."""
+        # Empty data would mean a half-close: we close the socket ourselves.
         return [data for data in self._protocol.data_to_send() if data]
 
     def receive(self, data: bytes) -> None:
-        """Take what has arrived; ``b""`` is the end. Raises ``EOFError`` for bytes after it."""
+        """Process received bytes; ``b""`` is the end. Raises ``EOFError`` for bytes after it."""
         if data:
             self._protocol.receive_data(data)
         else:
             self._protocol.receive_eof()
 
     def events(self, received_bytes: int) -> Iterator[Upgraded | Failed]:
-        """What follows from all that was received, in order. ``received_bytes`` were read from the
-        socket for it. The caller acts on each event before it asks for the next one."""
-        beside = 0
+        """Yield the events of all received data in order; ``received_bytes`` is its size on the
+        socket. The caller handles each event before it requests the next one."""
+        extra_frames = 0
         for event in self._protocol.events_received():
             if not isinstance(event, Frame):  # the answer to the upgrade
                 continue
             if event.opcode in {Opcode.BINARY, Opcode.CONT}:
-                beside += not event.fin
+                extra_frames += not event.fin
                 yield from self._take(event)
             elif event.opcode is Opcode.TEXT:
                 yield Failed(failures.sent_text)
             elif event.opcode in {Opcode.PING, Opcode.PONG}:
-                beside += 1
+                extra_frames += 1
         yield from self._state_events()
-        if not self._allowance.allows(frames=beside, received_bytes=received_bytes):
+        if not self._allowance.allows(frames=extra_frames, received_bytes=received_bytes):
             flooded = failures.flooded if self._is_upgraded else self.nobody_there
             yield Failed(flooded, is_abrupt=True)
 
     def nobody_there(self) -> TransportError:
-        """The error of a peer that never answered as a verifier does."""
+        """Return the error for a peer that never answered like a verifier."""
         return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
 
     def _take(self, frame: Frame) -> Iterator[Failed]:
@@ -126,7 +126,7 @@ class Conversation:
             yield Failed(failures.flooded)
 
     def _state_events(self) -> Iterator[Upgraded | Failed]:
-        """What the bytes have made of the protocol's state."""
+        """Yield the events that follow from the protocol's state."""
         protocol = self._protocol
         if not self._is_upgraded:
             if protocol.handshake_exc is not None:

@@ -1,4 +1,4 @@
-"""What is said of a connection that fails; each call makes an error of its own."""
+"""The errors of a failed connection; each call creates a new one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHECK_PEER = "check that the address is a verifier's, or ask its operator"
 
 def nobody_at(where: str) -> VerifierUnreachable:
     return VerifierUnreachable(
-        f"no verifier answers at {where}: check its address and that it runs"
+        f"no verifier answers at {where}: check its address and whether it is running"
     )
 
 
@@ -50,7 +50,9 @@ def lost() -> TransportError:
 
 
 def no_resources() -> TransportError:
-    return VerifierUnreachable("this process cannot have another socket or thread: close some")
+    return VerifierUnreachable(
+        "this process cannot open another socket or thread: close some, or raise its limits"
+    )
 
 
 def closed_here() -> TransportError:
@@ -59,22 +61,23 @@ def closed_here() -> TransportError:
 
 def forked() -> TransportError:
     return VerifierUnreachable(
-        "the connection belongs to the process that this one was forked from: "
-        "make a captioner in this process"
+        "the connection belongs to the parent process: create a captioner after the fork"
     )
 
 
 def sent_text() -> TransportError:
-    return VerifierMisbehaved(f"the verifier sent text, and its frames are binary: {_CHECK_PEER}")
+    return VerifierMisbehaved(
+        f"the verifier sent a text message instead of a binary one: {_CHECK_PEER}"
+    )
 
 
 def broke_protocol() -> TransportError:
-    return VerifierMisbehaved(f"the verifier broke the websocket protocol: {_CHECK_PEER}")
+    return VerifierMisbehaved(f"the verifier violated the websocket protocol: {_CHECK_PEER}")
 
 
 def flooded() -> TransportError:
     return VerifierMisbehaved(
-        f"the verifier sends more than anybody asked for, or reads nothing: {_CHECK_PEER}"
+        f"the verifier sends too much unsolicited data, or reads nothing: {_CHECK_PEER}"
     )
 
 
@@ -82,8 +85,8 @@ def without_tls(error: ssl.SSLError, where: str) -> VerifierUnreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         message = (
             f"the TLS certificate of {where} is not trusted: check the address, "
-            "and that this machine knows who issued the certificate"
+            "and whether this machine trusts the certificate's issuer"
         )
     else:
-        message = f"no TLS with {where}: a verifier without TLS has a ws:// address"
+        message = f"TLS with {where} failed: if the verifier has no TLS, use a ws:// address"
     return VerifierUnreachable(message, reason=ReasonCode.TLS_FAILED)

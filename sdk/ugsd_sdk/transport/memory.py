@@ -1,4 +1,4 @@
-"""A verifier in the same process, for tests and for measuring without a network."""
+"""A transport to a verifier in the same process, for tests and benchmarks without a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MemoryTransport"]
 
 
 class MemoryTransport:
-    """Hands each frame to ``peer``, which answers at once; ``None`` stands for no answer."""
+    """Passes each frame to ``peer``, which returns its answer at once, or ``None`` for none."""
 
     def __init__(self, peer: Callable[[bytes], bytes | None]) -> None:
         self._peer = peer

@@ -1,8 +1,8 @@
-"""Bytes over one TCP connection, plain or under TLS, without ever waiting.
+"""A byte stream over one TCP connection, plain or with TLS, that never blocks.
 
 TLS runs in memory (:class:`ssl.SSLObject`) and the socket is non-blocking, so each call does a
-bounded amount of work and returns, whatever the peer does. Whoever calls decides how long to wait
-between two calls.
+bounded amount of work and returns, whatever the peer does. The caller decides how long to wait
+between calls.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import suppress
 __all__ = ["ByteStream", "begin_connecting", "require_connected"]
 
 _READ_BYTES = 4096
-"""Read at once; more would let a peer hold the lock of its connection for long."""
+"""Most bytes per read; more would let a peer keep the connection's lock busy for long."""
 _IN_PROGRESS = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 
 
 def begin_connecting(family: int, address: tuple[object, ...]) -> socket.socket:
-    """A non-blocking TCP socket that is connecting to ``address``, as ``getaddrinfo`` gave it. It
-    is writable when that has ended. Raises ``OSError``."""
+    """Start connecting to ``address``, a result of ``getaddrinfo``; return the non-blocking socket.
+    It becomes writable when the attempt has ended. Raises ``OSError``."""
     tcp = socket.socket(family, socket.SOCK_STREAM)
     try:
         tcp.setblocking(False)
@@ -35,7 +35,7 @@ def begin_connecting(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def require_connected(tcp: socket.socket) -> None:
-    """Raise ``OSError`` if connecting, which has ended, has failed."""
+    """Raise ``OSError`` if the attempt to connect, which has ended, failed."""
     _require(tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), {0})
 
 
@@ -50,10 +50,10 @@ class ByteStream:
     def __init__(
         self, tcp: socket.socket, *, tls: ssl.SSLContext | None = None, host: str = ""
     ) -> None:
-        """``host`` is the name that the peer's certificate must be for."""
+        """``host`` is the name that the peer's certificate must match."""
         self.socket = tcp
         self.received_bytes = 0
-        """Bytes read from the socket so far, those of TLS included."""
+        """Bytes read from the socket so far, including those of TLS."""
         self._outgoing: deque[memoryview] = deque()
         self._from_peer, self._to_peer = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -62,11 +62,11 @@ class ByteStream:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that wait until the peer reads."""
+        """Bytes that are buffered until the peer reads."""
         return sum(map(len, self._outgoing))
 
     def handshake(self) -> bool:
-        """One step of the TLS handshake; whether it is done. Raises ``OSError``."""
+        """Perform one step of the TLS handshake; return whether it is done. Raises ``OSError``."""
         if self._tls is None:
             return True
         self._read_socket()
@@ -76,14 +76,15 @@ class ByteStream:
             self._take_from_tls()
             return False
         except ssl.SSLError:
-            with suppress(OSError):  # the alert that says why
+            with suppress(OSError):  # send the alert with the reason
                 self._take_from_tls()
             raise
         self._take_from_tls()
         return True
 
     def receive(self) -> bytes | None:
-        """What has arrived, ``None`` if nothing has, nothing at the end. Raises ``OSError``."""
+        """Return received bytes, ``None`` if there are none yet, or ``b""`` at the end of the
+        stream. Raises ``OSError``."""
         data = self._read_socket()
         if self._tls is None:
             return data
@@ -96,20 +97,20 @@ class ByteStream:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
         finally:
-            self._take_from_tls()  # an answer of TLS's own
+            self._take_from_tls()  # TLS itself may answer
         return b"".join(parts)
 
     def send(self, data: bytes) -> None:
-        """Send what can be sent now; the rest waits for :meth:`flush`. Raises ``OSError``."""
+        """Send what is possible now; buffer the rest for :meth:`flush`. Raises ``OSError``."""
         if self._tls is None:
             self._outgoing.append(memoryview(data))
             self.flush()
         else:
-            self._tls.write(data)  # whole: its output is in memory
+            self._tls.write(data)  # always complete, since its output is in memory
             self._take_from_tls()
 
     def flush(self) -> None:
-        """Send what waits, as far as the peer reads. Raises ``OSError``."""
+        """Send buffered bytes as far as the peer reads. Raises ``OSError``."""
         while self._outgoing:
             first = self._outgoing[0]
             try:
@@ -122,7 +123,7 @@ class ByteStream:
                 self._outgoing.popleft()
 
     def close(self) -> None:
-        """End the connection, for processes that share the socket too."""
+        """End the connection, also for processes that share the socket."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()

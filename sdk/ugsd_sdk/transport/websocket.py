@@ -1,8 +1,8 @@
 """Sealed frames as binary websocket messages (RFC 6455).
 
-What the protocol itself sends is constant: an upgrade request without User-Agent, extensions or
-cookies, one close frame, and a pong for each ping. No proxy, no compression, no pings of our own,
-no redirects (a redirect is an answer like any other failure: the address was pinned).
+The protocol itself sends only constant data: an upgrade request without User-Agent, extensions or
+cookies, one close frame, and a pong for each ping. The transport uses no proxy and no compression,
+sends no pings, and follows no redirects, since the address is pinned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class WebSocketTransport:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the address is this machine's own: 127.0.0.0/8, ``::1`` or ``localhost``."""
+        """Whether the address is on this machine: 127.0.0.0/8, ``::1`` or ``localhost``."""
         host = self._address.hostname or ""
         try:
             return ipaddress.ip_address(host).is_loopback
@@ -41,9 +41,9 @@ class WebSocketTransport:
     def connect(self, timeout_s: float) -> None:
         try:
             uri = parse_uri(self._url)
-        except (ValueError, WebSocketException) as error:  # a name that IDNA does not know
+        except (ValueError, WebSocketException) as error:  # a name that is invalid in IDNA
             raise VerifierUnreachable(
-                f"no verifier can have the address {self._url!r}: mend it"
+                f"the verifier's address {self._url!r} is invalid: correct it"
             ) from error
         self._connection = Connection(uri)
         self._connection.open(timeout_s)
@@ -76,5 +76,5 @@ def _checked(url: str) -> SplitResult:
     if not usable:
         raise ConfigError(f"verifier {url!r}: give an address such as wss://captions.example.org")
     if address.username or address.password or address.query or address.fragment:
-        raise ConfigError("verifier: the address carries no credentials, query or fragment")
+        raise ConfigError("verifier: remove the credentials, query or fragment from its address")
     return address

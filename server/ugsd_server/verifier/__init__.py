@@ -1,4 +1,4 @@
-"""The verifier: a causal scorer of captions that reads tokens and states, never audio."""
+"""The verifier: a causal scorer of captions. Its input is tokens and states, never audio."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["Cache", "CausalScorer", "VerifierInfo"]
 
 @dataclass(frozen=True)
 class VerifierInfo:
-    """What others must know of a verifier's model."""
+    """Description of a verifier's model."""
 
     name: str
     licence: str
     vocabulary: bytes
     """SHA-256 of the vocabulary file."""
     projection: bytes
-    """SHA-256 that names the state projection the model was trained on."""
+    """SHA-256 of the state projection that the model was trained with."""
     bos: int
     eos: int
     vocabulary_size: int
     state_dim: int
     max_tokens: int
-    """Longest caption, in tokens, its end token included."""
+    """Longest caption, in tokens, including its end token."""
     content_tokens: frozenset[int]
-    """Tokens that state a fact about the voice; never overruled where no state was disclosed."""
+    """Tokens that describe the voice; the verifier corrects them only after a state."""
 
 
 class Cache(Protocol):
@@ -36,26 +36,26 @@ class Cache(Protocol):
 
     @property
     def length(self) -> int:
-        """Inputs held (the start token counts)."""
+        """Number of inputs in the cache, including the start token."""
 
     @property
     def nbytes(self) -> int:
-        """Memory held."""
+        """Memory that the cache takes."""
 
     def crop(self, length: int) -> None:
-        """Forget all but the first ``length`` inputs."""
+        """Keep only the first ``length`` inputs."""
 
 
 class CausalScorer(Protocol):
     """The model behind a verifier. Inputs are the start token, then the caption's tokens; the state
-    of position i enters with the input that predicts position i (the start token for i = 0).
+    of position i belongs to the input that predicts position i (the start token for i = 0).
 
-    Its methods are called by one thread at a time.
+    One thread at a time calls its methods.
     """
 
     @property
     def info(self) -> VerifierInfo:
-        """Known after :meth:`load`."""
+        """The model's description, available after :meth:`load`."""
 
     def load(self) -> None:
         """Read the weights. Raises :class:`~ugsd_server.errors.ModelError`."""
@@ -71,7 +71,7 @@ class CausalScorer(Protocol):
         states: NDArray[np.float32],
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Run ``tokens`` (T,) after what the cache holds, which grows by T.
+        """Run ``tokens`` (T,) after the cached inputs and add them to ``cache``.
 
-        ``states`` (T, B) count where ``has_state`` (T,) is 1. Returns logits (T, V), row t
-        predicting the token after input t. Raises :class:`~ugsd_server.errors.ModelFailed`."""
+        ``states`` (T, B) are used where ``has_state`` (T,) is 1. Returns logits (T, V); row t
+        predicts the token after input t. Raises :class:`~ugsd_server.errors.ModelFailed`."""

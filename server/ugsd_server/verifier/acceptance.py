@@ -1,6 +1,6 @@
-"""Which drafted tokens a verifier lets pass, given its own scores.
+"""Rules by which a verifier accepts drafted tokens, given its own scores.
 
-Every rule accepts the verifier's own first choice, so a correction always differs from the token
+Every rule accepts the verifier's most likely token, so a correction always differs from the token
 that it replaces.
 """
 
@@ -30,21 +30,21 @@ class Acceptance(Protocol):
     """A rule over the verifier's distribution at one position."""
 
     def accepts(self, p: Float64, token: int) -> bool:
-        """Whether ``token`` passes, ``p`` (V,) being the probabilities at its position."""
+        """Return whether ``token`` is accepted, given the probabilities ``p`` (V,) there."""
 
 
 @dataclass(frozen=True)
 class Typical:
     """Typical acceptance: ``p(x) >= min(epsilon, delta * exp(-H(p)))``, H in nats.
 
-    Lossy, and meant to be: where the verifier itself sees many good words, a synonym passes.
-    Source: Medusa (arXiv 2401.10774, section 2.3.1), after Hewitt et al. (arXiv 2210.15191).
+    It is lossy on purpose: if the verifier finds many words likely, it accepts a synonym. Source:
+    Medusa (arXiv 2401.10774, section 2.3.1), after Hewitt et al. (arXiv 2210.15191).
     """
 
     epsilon: float = 0.3
-    """Hard threshold, in (0, 1]: what is this likely always passes."""
+    """Probability that is always enough, in (0, 1]."""
     delta: float = 0.5
-    """Share of ``exp(-H)`` that suffices, in (0, 1]."""
+    """Share of ``exp(-H)`` that is enough, in (0, 1]."""
 
     def accepts(self, p: Float64, token: int) -> bool:
         entropy = -float(np.sum(p * np.log(np.maximum(p, _TINY))))
@@ -55,7 +55,7 @@ class Typical:
 
 @dataclass(frozen=True)
 class Greedy:
-    """Only the verifier's own first choice passes (the lowest id, where several tie)."""
+    """Accepts only the verifier's most likely token (the lowest id of a tie)."""
 
     def accepts(self, p: Float64, token: int) -> bool:
         return int(p.argmax()) == token
@@ -63,9 +63,9 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Rank:
-    """A token passes when fewer than ``rank`` others are likelier.
+    """Accepts a token if fewer than ``rank`` others are likelier.
 
-    The baseline of the authors' public experiments on UGSD (arXiv 2603.11397), rank 20.
+    With rank 20 it is the baseline of the authors' public experiments on UGSD (arXiv 2603.11397).
     """
 
     rank: int = 20
@@ -76,9 +76,9 @@ class Rank:
 
 @dataclass(frozen=True)
 class Probability:
-    """A token passes when it is at least this likely; so does the first choice, always.
+    """Accepts a token whose probability is at least ``least``, and always the most likely token.
 
-    The baseline of an earlier version of the authors' public experiments, probability 0.25.
+    With 0.25 it is the baseline of an earlier version of the authors' public experiments.
     """
 
     least: float = 0.25
@@ -90,18 +90,18 @@ class Probability:
 
 @dataclass(frozen=True)
 class Continuation:
-    """How far the verifier goes on, greedily, after a correction or a block that passed."""
+    """How far the verifier continues, greedily, after a correction or an accepted block."""
 
     max_tokens: int = 64
-    """At most so many tokens; 0 for none."""
+    """The most tokens that it writes; 0 disables continuations."""
     continue_above: float = 0.0
-    """It goes on while its first choice is at least this likely; 0 goes on to the end."""
+    """It continues while its most likely token has at least this probability; 0 never stops it."""
     after_acceptance: bool = True
-    """Whether it goes on after a block that passed whole, too, where it has heard a state."""
+    """Whether it also continues after a block that it accepted whole, if it has a state."""
 
 
 def probabilities(logits: NDArray[np.float32], masked: NDArray[np.bool_] | None) -> Float64:
-    """Softmax of ``logits`` (V,), tokens under ``masked`` (V,) left out."""
+    """Return the softmax of ``logits`` (V,), with probability 0 where ``masked`` (V,) is set."""
     scores = logits.astype(np.float64)
     if masked is not None:
         scores[masked] = -np.inf

@@ -1,8 +1,8 @@
-"""From a block to a verdict, with the model's cache kept between the blocks of a caption.
+"""Verification of blocks, with the model's cache kept between the blocks of a caption.
 
 A caption's inputs are the start token and then its tokens; input ``i`` predicts position ``i`` and
-carries the state of position ``i`` where one was disclosed. A block is verified in one forward pass
-over the inputs that the cache does not hold yet; each token of a continuation takes one more.
+includes the state of position ``i`` if one was disclosed. One forward pass over the inputs that are
+not cached yet verifies a block; each token of a continuation takes one more pass.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _DEFAULT_CACHE_BYTES = 256 * 2**20
 
 
 class CaptionState:
-    """One caption as the verifier holds it: its tokens, its states and the model's cache."""
+    """The verifier's state of one caption: its tokens, its states and the model's cache."""
 
     def __init__(self) -> None:
         self.tokens: tuple[int, ...] = ()
-        """What the device may ``keep`` a part of."""
+        """Tokens of the caption; a block may ``keep`` a prefix of them."""
         self.states: dict[int, bytes] = {}
-        """Disclosed states by position, as they came; each was computed from ``tokens``."""
+        """Disclosed states by position, as received; each was computed from ``tokens``."""
         self._cache: Cache | None = None
         self._inputs: list[_Input] = []
 
@@ -49,18 +49,18 @@ class CaptionState:
         return 0 if self._cache is None else self._cache.nbytes
 
     def drop_cache(self) -> None:
-        """Free the model's cache; the next block computes it anew from tokens and states."""
+        """Free the model's cache; the next block recomputes it from tokens and states."""
         self._cache = None
         self._inputs = []
 
     def run(self, scorer: CausalScorer, inputs: list[_Input], first: int) -> NDArray[np.float32]:
-        """Make the cache hold exactly ``inputs``; returns the logits (rows, V) of
+        """Make the cache contain exactly ``inputs``; return the logits (rows, V) of
         ``inputs[first:]``."""
         if self._cache is None:
             self._cache = scorer.new_cache()
         common = 0
-        for held, wanted in zip(self._inputs[:first], inputs, strict=False):
-            if held != wanted:
+        for cached, wanted in zip(self._inputs[:first], inputs, strict=False):
+            if cached != wanted:
                 break
             common += 1
         new = inputs[common:]
@@ -82,7 +82,7 @@ class CaptionState:
 
 
 class Verifier:
-    """A scorer, an acceptance rule and how far to continue. Called by one thread at a time."""
+    """A scorer with an acceptance rule and a continuation rule, for one thread at a time."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Verifier:
         continuation: Continuation | None = None,
         cache_bytes: int = _DEFAULT_CACHE_BYTES,
     ) -> None:
-        """``cache_bytes`` is the ceiling for the caches of all captions together; those used
-        longest ago are dropped first, which costs time and no verdict."""
+        """``cache_bytes`` limits the caches of all captions together; the least recently used are
+        dropped first, which costs time but changes no verdict."""
         self._scorer = scorer
         self._acceptance = acceptance or Typical()
         self._continuation = continuation or Continuation()
@@ -101,7 +101,7 @@ class Verifier:
 
     @property
     def info(self) -> VerifierInfo:
-        """The model's description, known after :meth:`load`."""
+        """The model's description, available after :meth:`load`."""
         return self._scorer.info
 
     def load(self) -> None:
@@ -112,11 +112,11 @@ class Verifier:
         self._content[sorted(info.content_tokens)] = True
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._scorer.close()
 
     def welcome(self) -> Welcome:
-        """What a device is told about this verifier."""
+        """Return the message that describes this verifier to a device."""
         info = self.info
         return Welcome(
             version=WIRE_VERSION,
@@ -127,16 +127,16 @@ class Verifier:
         )
 
     def verify(self, caption: CaptionState, block: Block) -> Verdict:
-        """Judge ``block`` and leave in ``caption`` the prefix, what was accepted, the correction
+        """Verify ``block``; store in ``caption`` the prefix, the accepted tokens, the correction
         and the continuation.
 
-        Where no state has been disclosed up to a position, words of content are neither rejected
-        nor proposed there: the verifier has heard nothing that it could overrule them with. Raises
-        :class:`BlockRefused`, ``caption`` being unchanged, or :class:`ModelFailed`.
+        Without a disclosed state up to a position, content words are neither rejected nor proposed
+        there: the verifier has no information about the voice. Raises :class:`BlockRefused`, which
+        leaves ``caption`` unchanged, or :class:`ModelFailed`.
         """
         self._check(caption, block)
         tokens = (*caption.tokens[: block.keep], *block.prefix, *block.tokens)
-        # A held state survives while every token that it was computed from does.
+        # A stored state stays valid while every token that it was computed from does.
         states = {i: s for i, s in caption.states.items() if i <= block.keep}
         for row, i in enumerate(block.state_positions):
             states[i] = block.states[row * block.state_dim : (row + 1) * block.state_dim]
@@ -145,7 +145,8 @@ class Verifier:
         correction = None
         accepted = 0
         for row, token in zip(logits, block.tokens, strict=True):
-            correction = self._judge(row, token, _heard(states, block.start + accepted))
+            has_state = _has_state(states, block.start + accepted)
+            correction = self._correction(row, token, has_state)
             if correction is not None:
                 break
             accepted += 1
@@ -182,23 +183,24 @@ class Verifier:
         ):
             raise BlockRefused(RefusalCode.BAD_MESSAGE)
 
-    def _judge(self, logits: NDArray[np.float32], token: int, heard: bool) -> int | None:
-        """``None`` where the token passes, else its correction."""
-        if not heard and self._content[token]:
+    def _correction(self, logits: NDArray[np.float32], token: int, has_state: bool) -> int | None:
+        """Return ``None`` if the token is accepted, else its correction."""
+        if not has_state and self._content[token]:
             return None
-        p = probabilities(logits, None if heard else self._content)
+        p = probabilities(logits, None if has_state else self._content)
         return None if self._acceptance.accepts(p, token) else int(p.argmax())
 
     def _continue(
         self, caption: CaptionState, inputs: list[_Input], states: dict[int, bytes]
     ) -> tuple[int, ...]:
         room = min(self._continuation.max_tokens, self.info.max_tokens - len(inputs) + 1)
-        heard = bool(states)
+        has_state = bool(states)
         chosen: list[int] = []
         while len(chosen) < room and inputs[-1][0] != self.info.eos:
             p = probabilities(caption.run(self._scorer, inputs, len(inputs) - 1)[0], None)
             token = int(p.argmax())
-            if p[token] < self._continuation.continue_above or (self._content[token] and not heard):
+            is_unfounded = self._content[token] and not has_state
+            if p[token] < self._continuation.continue_above or is_unfounded:
                 break
             chosen.append(token)
             inputs = [*inputs, (token, None)]
@@ -206,28 +208,28 @@ class Verifier:
 
 
 class _CacheCeiling:
-    """Drops the caches of the captions used longest ago once all together pass a ceiling."""
+    """Drops the least recently used caches when all together exceed a ceiling."""
 
     def __init__(self, ceiling_bytes: int) -> None:
         self._ceiling_bytes = ceiling_bytes
-        # Weak, since a closed session's captions must vanish with it.
+        # Weak references, so that a closed session's captions are freed.
         self._recent: OrderedDict[int, weakref.ref[CaptionState]] = OrderedDict()
 
     def touch(self, caption: CaptionState) -> None:
         self._recent.pop(id(caption), None)
         self._recent[id(caption)] = weakref.ref(caption)
-        alive = {key: held for key, ref in self._recent.items() if (held := ref()) is not None}
-        total = sum(held.cache_bytes for held in alive.values())
+        alive = {key: found for key, ref in self._recent.items() if (found := ref()) is not None}
+        total = sum(found.cache_bytes for found in alive.values())
         for key in list(self._recent):
-            held = alive.get(key)
-            if held is None:
+            oldest = alive.get(key)
+            if oldest is None:
                 del self._recent[key]
             elif total > self._ceiling_bytes:
-                total -= held.cache_bytes
-                held.drop_cache()
+                total -= oldest.cache_bytes
+                oldest.drop_cache()
                 del self._recent[key]
 
 
-def _heard(states: dict[int, bytes], position: int) -> bool:
-    """Whether the prediction of ``position`` saw a state."""
+def _has_state(states: dict[int, bytes], position: int) -> bool:
+    """Return whether a state is known at or before ``position``."""
     return any(i <= position for i in states)

@@ -1,6 +1,6 @@
-"""A verifier's model on ONNX Runtime: the embedded default, on CPU, without torch.
+"""A verifier's model on ONNX Runtime: the default, on CPU, without torch.
 
-The folder holds ``model.json`` (:class:`ModelDescription`) and ``verifier.onnx``, a graph with
+The folder contains ``model.json`` (:class:`ModelDescription`) and ``verifier.onnx``, a graph with
 
 - inputs ``tokens`` int64 (N, T), ``states`` float32 (N, T, B), ``has_state`` float32 (N, T) of 0
   and 1, ``past`` float32 (L, 2, N, H, P, Dh);
@@ -35,7 +35,7 @@ DESCRIPTION_FILE = "model.json"
 GRAPH_FILE = "verifier.onnx"
 _ORT_LOG_ERRORS = 3
 _MAX_GRAPH_BYTES = 2 * 2**30
-"""ONNX's own limit of a file."""
+"""Limit of the ONNX format for one file."""
 _MAX_ITEMS = 500_000
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,16 +69,16 @@ class ModelDescription(StrictModel):
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
         if max(self.bos, self.eos, *self.content_tokens) >= self.vocabulary_size:
-            raise ValueError("a token id lies beyond vocabulary_size")
+            raise ValueError("a token id is not below vocabulary_size")
         if self.eos in self.content_tokens:
             raise ValueError("eos cannot be a content token")
         if GRAPH_FILE not in self.files:
-            raise ValueError(f"files must name {GRAPH_FILE}")
+            raise ValueError(f"files must list {GRAPH_FILE}")
         return self
 
     @property
     def info(self) -> VerifierInfo:
-        """The part that others need."""
+        """The description of the model for the verifier."""
         return VerifierInfo(
             name=self.name,
             licence=self.licence,
@@ -94,7 +94,7 @@ class ModelDescription(StrictModel):
 
 
 class _OnnxCache:
-    """Keys and values of one caption, (L, 2, 1, H, P, Dh) float32."""
+    """Attention keys and values of one caption, (L, 2, 1, H, P, Dh) float32."""
 
     def __init__(self, past: NDArray[np.float32]) -> None:
         self.past = past
@@ -113,7 +113,7 @@ class _OnnxCache:
 
 
 class OnnxScorer:
-    """A :class:`~ugsd_server.verifier.CausalScorer` read from a folder."""
+    """A :class:`~ugsd_server.verifier.CausalScorer` that reads its model from a folder."""
 
     def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
         self._folder = Path(folder)
@@ -138,7 +138,7 @@ class OnnxScorer:
             name: _read_checked(self._folder / name, digest)
             for name, digest in description.files.items()
         }
-        # Builds from 1.29 on report usage unless told not to before they are loaded.
+        # Releases from 1.29 on report usage unless this is set before they are imported.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # noqa: PLC0415  # after the line above
 
@@ -148,13 +148,13 @@ class OnnxScorer:
         options.log_severity_level = _ORT_LOG_ERRORS
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            # From the bytes that were checked, so that no other file can be read in their place.
+            # Load the checked bytes, so that the file cannot be replaced after the check.
             self._session = onnxruntime.InferenceSession(
                 files[GRAPH_FILE], options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise ModelDamaged(
-                f"{self._folder / GRAPH_FILE}: not a graph that ONNX Runtime can run ({error}); "
+                f"{self._folder / GRAPH_FILE}: ONNX Runtime cannot run this graph ({error}); "
                 "export it again"
             ) from error
         d = description
@@ -177,7 +177,9 @@ class OnnxScorer:
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         if self._session is None or not isinstance(cache, _OnnxCache):
-            raise ModelError("the model is not loaded, or the cache belongs to another one")
+            raise ModelError(
+                "the model is not loaded, or the cache is another model's; call load() first"
+            )
         feeds = {
             "tokens": tokens[None],
             "states": states[None],
@@ -191,23 +193,23 @@ class OnnxScorer:
         length = cache.length + len(tokens)
         shape = (*cache.past.shape[:4], length, cache.past.shape[5])
         if present.shape != shape or logits.shape != (1, len(tokens), self.info.vocabulary_size):
-            raise ModelFailed("the graph's outputs are not shaped as model.json says")
+            raise ModelFailed("the shapes of the graph's outputs do not match model.json")
         if not np.isfinite(logits).all():
-            raise ModelFailed("the graph gave scores that are not finite")
+            raise ModelFailed("the graph returned scores that are not finite")
         cache.past = present
         rows: NDArray[np.float32] = logits[0]
         return rows
 
     def _check_graph(self) -> None:
-        """Run the start token once: the graph and its description must fit each other."""
+        """Run the start token once to check that the graph matches its description."""
         info = self.info
         states = np.zeros((1, info.state_dim), dtype=np.float32)
-        none = np.zeros(1, dtype=np.float32)
+        has_state = np.zeros(1, dtype=np.float32)
         try:
-            self.extend(self.new_cache(), np.array([info.bos], dtype=np.int64), states, none)
+            self.extend(self.new_cache(), np.array([info.bos], dtype=np.int64), states, has_state)
         except ModelFailed as error:
             raise ModelDamaged(
-                f"{self._folder}: {GRAPH_FILE} does not fit {DESCRIPTION_FILE}: {error}; "
+                f"{self._folder}: {GRAPH_FILE} does not match {DESCRIPTION_FILE}: {error}; "
                 "export both together again"
             ) from error
 
@@ -225,7 +227,7 @@ def _read_checked(path: Path, digest: str) -> bytes:
     data = _read(path)
     if hashlib.sha256(data).hexdigest() != digest:
         raise ModelDamaged(
-            f"{path}: its SHA-256 is not the one in {DESCRIPTION_FILE}; copy the model again"
+            f"{path}: its SHA-256 differs from {DESCRIPTION_FILE}; copy the model again"
         )
     return data
 
@@ -235,5 +237,5 @@ def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
         return read_regular(path, max_bytes)
     except OSError as error:
         raise ModelMissing(
-            f"{path}: {error.strerror}; name a folder with {DESCRIPTION_FILE} and {GRAPH_FILE}"
+            f"{path}: {error.strerror}; give a folder with {DESCRIPTION_FILE} and {GRAPH_FILE}"
         ) from error

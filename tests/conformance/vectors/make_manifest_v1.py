@@ -1,7 +1,6 @@
 """Makes manifest-v1.json, the golden vector of key manifests. Run it to write the file.
 
-ML-DSA's signatures are random, so a released file is kept, not made anew. The keys serve nothing
-else.
+ML-DSA's signatures are random, so a released file is not regenerated. The keys have no other use.
 """
 
 from __future__ import annotations

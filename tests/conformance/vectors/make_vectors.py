@@ -1,8 +1,8 @@
 """Makes wire-v1.json and channel-v2.json, the golden vectors. Run it to write the files.
 
-All but the handshake follows from what is written here and is made anew each time. The handshake's
-ciphertexts are random, so one handshake is recorded, with the private keys that open it, and kept:
-``--record`` replaces it, which no released version may do. The keys serve nothing else.
+Everything but the handshake is regenerated each time. The handshake's ciphertexts are random, so
+one handshake is recorded, together with the private keys that open it: ``--record`` replaces it,
+which no released version may do. The keys have no other use.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ _FRAMES = [
 
 
 def key_of(seeds: str) -> VerifierKey:
-    """The key of an ML-KEM-768 seed (64 bytes) and an X25519 private key (32 bytes), in hex."""
+    """Return the key of an ML-KEM-768 seed (64 bytes) and an X25519 private key (32 bytes), in
+    hex."""
     raw = bytes.fromhex(seeds)
     return VerifierKey(
         MLKEM768PrivateKey.from_seed_bytes(raw[:64]), X25519PrivateKey.from_private_bytes(raw[64:])
@@ -102,7 +103,7 @@ def key_of(seeds: str) -> VerifierKey:
 
 
 def record() -> dict[str, str]:
-    """Shake hands once, and keep what it takes to open the flights again."""
+    """Do a handshake once, and record what it takes to open the flights again."""
     key = VerifierKey.generate()
     device, verifier = ClientChannel(key.public), ServerChannel(key)
     hello = device.hello()
@@ -123,7 +124,7 @@ def record() -> dict[str, str]:
 
 
 def messages() -> dict[str, Any]:
-    """The content of wire-v1.json."""
+    """Return the content of wire-v1.json."""
     named = [
         _message(name, sender, message)
         for sender, named in (("device", _DEVICE), ("verifier", _VERIFIER))
@@ -133,7 +134,7 @@ def messages() -> dict[str, Any]:
 
 
 def session(recorded: dict[str, str]) -> dict[str, Any]:
-    """The content of channel-v2.json, around a recorded handshake."""
+    """Return the content of channel-v2.json for a recorded handshake."""
     key = key_of(recorded["verifier_private_key"])
     hello, answer = bytes.fromhex(recorded["hello"]), bytes.fromhex(recorded["answer"])
     salt = sha256(key.public.raw + hello + answer[:_ANSWER_HEAD_BYTES]).digest()
@@ -193,7 +194,7 @@ def _seeds(key: VerifierKey) -> str:
 
 
 def text(content: dict[str, Any]) -> str:
-    """A file's text."""
+    """Return a file's text."""
     return json.dumps(content, indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""``ugsd-lab attack`` as it is typed."""
+"""The command ``ugsd-lab attack``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ugsd_lab.cli import main
 
 
 @pytest.mark.timeout(900)
-def test_a_quick_look_from_a_fresh_clone(
+def test_quick_attack_runs_from_a_fresh_clone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cache = tmp_path / "evidence.npz"
+    cache = tmp_path / "embeddings.npz"
     assert main(["attack", "--drafter", "free", "--quick", "--json", "--cache", str(cache)]) == 0
     report = json.loads(capsys.readouterr().out)
     found = {(one["measure"], one["seen"], one["habit"]): one for one in report["findings"]}
@@ -34,7 +34,7 @@ def test_a_quick_look_from_a_fresh_clone(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--json", "--markdown"], "name one of them"),
         (["--plot", "a.svg"], "add --frontier"),
@@ -42,15 +42,15 @@ def test_a_quick_look_from_a_fresh_clone(
         (["--drafter", "nobody"], "no drafter in nobody"),
     ],
 )
-def test_what_cannot_be_is_told(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_are_reported(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["attack", *arguments]) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_another_file_is_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cache = tmp_path / "evidence.npz"
-    cache.write_bytes(b"no evidence")
+def test_foreign_cache_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "embeddings.npz"
+    cache.write_bytes(b"no embeddings")
     assert main(["attack", "--quick", "--cache", str(cache)]) == 1
-    assert "holds no evidence" in capsys.readouterr().err
+    assert "does not hold audio embeddings" in capsys.readouterr().err

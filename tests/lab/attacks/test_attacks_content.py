@@ -1,75 +1,38 @@
-"""Attributes, content and traffic: what is planted is found, what is not there is not."""
+"""Attribute, content and traffic attacks find planted information and nothing in noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import attack_attribute, balanced_accuracy
-from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_facts
+from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_attributes
 from ugsd_lab.attacks.findings import Report, as_json
 from ugsd_lab.attacks.leakage import leakage_of
 from ugsd_lab.attacks.learning import TrainingBudget, ridge
 from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.printing import as_markdown
 from ugsd_lab.attacks.traffic import ESCALATED, features_of, score_traffic
-from ugsd_lab.attacks.voices import Voices, folds_of
+from ugsd_lab.attacks.voices import folds_of
 from ugsd_lab.attacks.wiretap import Capture, Packet
-from ugsd_lab.data.corpora import Clip
 from ugsd_lab.errors import EvaluationError
+
+from tests.lab.attacks.planted_voices import planted, voices_of
 
 SHORT = TrainingBudget(steps=120)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def clips(speakers: int = 9, each: int = 24) -> Voices:
-    return Voices(
-        [
-            Clip(
-                path=Path(f"{speaker}-{number}.wav"),
-                corpus="nemo",
-                speaker=f"{speaker}",
-                gender="female" if speaker % 2 else "male",
-                language="Polish",
-                emotion=("angry", "sad", "happy")[number % 3],
-                intensity=None,
-                sentence=f"sentence {number % 4}",
-                split="train",
-            )
-            for speaker in range(speakers)
-            for number in range(each)
-        ]
-    )
-
-
-def features(voices: Voices, labels: NDArray[np.str_], strength: float) -> NDArray[np.float32]:
-    rng = np.random.default_rng(0)
-    names, which = np.unique(labels, return_inverse=True)
-    places = strength * rng.normal(size=(len(names), 8))
-    return (places[which] + rng.normal(size=(len(voices), 8))).astype(np.float32)
-
-
 @pytest.mark.parametrize("attribute", ["gender", "sentence"])
-def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
-    voices = clips()
+def test_planted_attribute_is_found_and_noise_is_not(attribute: str) -> None:
+    voices = voices_of(9, 24)
     labels = voices.gender if attribute == "gender" else voices.sentence
     folds = folds_of(voices, "nemo", ())
 
     def attacked(strength: float) -> tuple[float, float, float]:
-        seen = Observation("summary", "3", {"states": features(voices, labels, strength)})
+        seen = Observation("summary", "3", {"states": planted(labels, strength)})
         (found,) = attack_attribute(voices, attribute, "nemo", folds, seen, effort=SHORT)
         return found.value, found.permuted, found.chance
 
@@ -79,43 +42,45 @@ def test_a_planted_attribute_is_told_and_noise_is_not(attribute: str) -> None:
     assert abs(attacked(0.0)[0] - chance) < 0.12
 
 
-def test_where_there_is_one_value_only_nothing_is_attacked() -> None:
-    voices = clips()
-    seen = Observation("summary", "3", {"states": features(voices, voices.gender, 1.0)})
+def test_attribute_with_one_value_is_not_attacked() -> None:
+    voices = voices_of(9, 24)
+    seen = Observation("summary", "3", {"states": planted(voices.gender, 1.0)})
     folds = folds_of(voices, "nemo", ())
     assert attack_attribute(voices, "language", "nemo", folds, seen, effort=SHORT) == []
 
 
-def test_always_saying_the_commonest_is_chance() -> None:
+def test_always_guessing_the_commonest_is_chance() -> None:
     right = ["a"] * 9 + ["b"]
     assert balanced_accuracy(["s"] * 10, right, ["a"] * 10).value == 0.5
 
 
-def test_a_fact_that_left_is_not_counted_as_guessed() -> None:
+def test_sent_attribute_is_not_counted_as_guessed() -> None:
     drafts = ["A speaker sounds angry, speaking quickly in a low voice."] * 2
-    facts = {fact.attribute: fact for fact in unsent_facts(drafts, ["A speaker sounds angry", "A"])}
-    assert facts["emotion"].values.tolist() == ["", "angry"]
-    assert len(set(facts["pitch"].values.tolist())) == 1
-    assert "gender" not in facts
+    unsent = {
+        one.attribute: one for one in unsent_attributes(drafts, ["A speaker sounds angry", "A"])
+    }
+    assert unsent["emotion"].values.tolist() == ["", "angry"]
+    assert len(set(unsent["pitch"].values.tolist())) == 1
+    assert "gender" not in unsent
 
 
-def test_facts_that_stayed_are_guessed_from_states_that_tell_them() -> None:
-    voices = clips()
+def test_unsent_attributes_are_guessed_from_informative_states() -> None:
+    voices = voices_of(9, 24)
     words = {"angry": "angry", "sad": "sad", "happy": "happy"}
     drafts = [f"A speaker sounds {words[emotion]}." for emotion in voices.emotion.tolist()]
-    facts = unsent_facts(drafts, ["A speaker"] * len(voices))
+    unsent = unsent_attributes(drafts, ["A speaker"] * len(voices))
     folds = folds_of(voices, "nemo", ())
     blind = np.zeros((len(voices), 4), dtype=np.float32)
     for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.5)):
-        told = features(voices, voices.emotion, strength)
-        seen = Observation("summary", "3", {"tokens": blind, "states": told})
-        (found,) = attack_unsent(voices, "nemo", folds, seen, facts, effort=SHORT)
+        informative = planted(voices.emotion, strength)
+        seen = Observation("summary", "3", {"tokens": blind, "states": informative})
+        (found,) = attack_unsent(voices, "nemo", folds, seen, unsent, effort=SHORT)
         assert least <= found.value <= most
         assert found.chance < 0.5
 
 
-def test_frames_are_rebuilt_from_what_made_them_and_not_from_noise() -> None:
-    voices = clips()
+def test_frames_are_reconstructed_from_their_source_not_noise() -> None:
+    voices = voices_of(9, 24)
     rng = np.random.default_rng(1)
     source = rng.normal(size=(len(voices), 8)).astype(np.float32)
     mels = (source @ rng.normal(size=(8, 60))).astype(np.float16)
@@ -137,22 +102,22 @@ def test_ridge_without_penalty_is_least_squares() -> None:
     assert np.allclose(x @ weights + bias, y, atol=1e-3)
 
 
-def overheard(escalated: bool, *, constant: bool) -> Capture:
+def captured(escalated: bool, *, constant: bool) -> Capture:
     if constant:
         return Capture((Packet(True, 600, 0.05), Packet(False, 600, 0.2)), escalated)
     passed = (Packet(True, 300, 0.05), Packet(False, 200, 0.1)) if escalated else ()
     return Capture(passed, escalated)
 
 
-def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
-    voices = clips(speakers=8, each=12)
+def test_constant_frames_reveal_no_escalation() -> None:
+    voices = voices_of(8, 12)
     rng = np.random.default_rng(3)
     doubted = rng.random(len(voices)) < 0.5
     for constant in (False, True):
-        heard = [overheard(bool(one), constant=constant) for one in doubted]
-        assert features_of(heard).shape[0] == len(voices)
+        captures = [captured(bool(one), constant=constant) for one in doubted]
+        assert features_of(captures).shape[0] == len(voices)
         findings = score_traffic(
-            "constant" if constant else "padded", heard, voices.speaker, voices.emotion,
+            "constant" if constant else "padded", captures, voices.speaker, voices.emotion,
             effort=SHORT,
         )  # fmt: skip
         (area,) = [found for found in findings if found.measure == ESCALATED]
@@ -161,12 +126,12 @@ def test_frames_that_tell_are_read_and_constant_ones_are_not() -> None:
         assert abs(emotion.value - emotion.chance) < 0.15
 
 
-def test_a_report_is_printed_and_travels_with_the_drafter() -> None:
-    voices = clips()
+def test_report_is_printed_and_stored_with_the_drafter() -> None:
+    voices = voices_of(9, 24)
     folds = folds_of(voices, "nemo", ())
     findings = []
     for name, profile in (("evidence", ""), ("summary", "3 apart"), ("summary", "3 at once")):
-        seen = Observation(name, profile, {"states": features(voices, voices.gender, 3.0)})
+        seen = Observation(name, profile, {"states": planted(voices.gender, 3.0)})
         findings += attack_attribute(voices, "gender", "nemo", folds, seen, effort=SHORT)
     report = Report("free", ("emodb",), tuple(findings), ("a note",))
     assert len(as_json(report)["findings"]) == 3
@@ -176,7 +141,7 @@ def test_a_report_is_printed_and_travels_with_the_drafter() -> None:
     assert leak.control > 0.9
 
 
-def test_weights_of_another_embedder_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_embedder_are_refused(tmp_path: Path) -> None:
     torch.save({"model_state": {}}, tmp_path / "pretrained.pt")
     with pytest.raises(EvaluationError, match="reinstall"):
         embedder.embed_clips(tmp_path / "pretrained.pt", [], lambda *_: None)

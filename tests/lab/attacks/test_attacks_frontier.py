@@ -1,8 +1,7 @@
-"""The frontier: its rule on made rows, its erasure, and what its noise is worth."""
+"""The frontier: its selection rule, the erasure of labels, and the epsilon of its noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf, isfinite, sqrt
 from pathlib import Path
 
@@ -11,26 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_lab.attacks.candidates import BELIEFS_ONLY, Candidate, Material, candidates, epsilon
+from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY, Candidate, Material, candidates, epsilon
 from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick
 from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.printing import frontier_markdown
 from ugsd_lab.attacks.projections import KINDS, TrainingSet, leace
-from ugsd_lab.attacks.voices import Voices
-from ugsd_lab.data.corpora import Clip
+
+from tests.lab.attacks.planted_voices import voices_of
 
 SHORT = TrainingBudget(steps=60)
-E, BELIEFS = 20, 4
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+E, ATTRIBUTES = 20, 4
 
 
 def row(dim: int, emotion: float, leakage: float, *, bytes_: int = 10) -> Row:
@@ -38,7 +28,7 @@ def row(dim: int, emotion: float, leakage: float, *, bytes_: int = 10) -> Row:
     return Row(one, {"emodb": emotion}, leakage, leakage, leakage, bytes_, inf)
 
 
-def test_the_least_leakage_within_three_points_of_the_best_is_picked() -> None:
+def test_least_leakage_within_three_points_is_picked() -> None:
     best, close, far = row(112, 0.70, 0.9), row(16, 0.675, 0.2), row(4, 0.60, 0.0)
     assert pick([best, close, far]) is close
     assert pick([best, row(16, 0.66, 0.1)]) is best
@@ -52,7 +42,7 @@ rows = st.lists(
 
 
 @given(rows)
-def test_nothing_beats_the_front_and_everything_else_is_beaten(some: list[Row]) -> None:
+def test_front_holds_exactly_the_unbeaten_rows(some: list[Row]) -> None:
     front = pareto(some)
     assert front
 
@@ -66,19 +56,19 @@ def test_nothing_beats_the_front_and_everything_else_is_beaten(some: list[Row]) 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 5))
-def test_erased_labels_cannot_be_told_by_any_linear_classifier(seed: int, classes: int) -> None:
+def test_no_linear_classifier_finds_erased_labels(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.arange(120) % classes
     features = rng.normal(size=(120, 8)) + 3 * rng.normal(size=(classes, 8))[labels]
     mean, matrix = leace(features, labels)
     erased = features - (features - mean) @ matrix
-    # A linear classifier can tell nothing where each class has the same mean (theorem 3.1).
+    # A linear classifier finds nothing if each class has the same mean (theorem 3.1).
     means = np.stack([erased[labels == i].mean(axis=0) for i in range(classes)])
     assert np.allclose(means, means.mean(axis=0), atol=1e-6)
     assert np.linalg.matrix_rank(matrix, tol=1e-6) <= classes - 1
 
 
-def test_erasure_agrees_with_its_authors() -> None:
+def test_erasure_agrees_with_the_reference_implementation() -> None:
     concept_erasure = pytest.importorskip("concept_erasure")
     rng = np.random.default_rng(1)
     labels = np.arange(300) % 3
@@ -91,7 +81,7 @@ def test_erasure_agrees_with_its_authors() -> None:
     assert np.allclose(features - (features - mean) @ matrix, theirs, atol=1e-4)
 
 
-def test_what_noise_is_worth_solves_the_exact_profile() -> None:
+def test_epsilon_solves_the_exact_privacy_profile() -> None:
     from scipy.stats import norm
 
     assert epsilon(0) == inf
@@ -106,22 +96,8 @@ def test_what_noise_is_worth_solves_the_exact_profile() -> None:
 
 
 def material() -> Material:
-    voices = Voices(
-        [
-            Clip(
-                path=Path(f"{speaker}-{number}.wav"),
-                corpus="emodb",
-                speaker=f"{speaker}",
-                gender="female" if speaker % 2 else "male",
-                language="German",
-                emotion=("angry", "sad", "happy")[number % 3],
-                intensity=None,
-                sentence=f"sentence {number % 4}",
-                split="dev" if speaker > 6 else "train",
-            )
-            for speaker in range(9)
-            for number in range(24)
-        ]
+    voices = voices_of(
+        9, 24, corpus="emodb", split=lambda speaker: "dev" if speaker > 6 else "train"
     )
     rng = np.random.default_rng(0)
     which = np.unique(voices.emotion, return_inverse=True)[1]
@@ -136,28 +112,28 @@ def material() -> Material:
     )
     train = voices.split == "train"
     parts = embedding[train][:, None] + rng.normal(size=(train.sum(), 3, E))
-    lessons = TrainingSet(
+    training_set = TrainingSet(
         embedding[train], voices.speaker[train], voices.emotion[train], parts.astype(np.float32),
         own[train], voices.speaker[train], voices.emotion[train],
     )  # fmt: skip
-    beliefs = np.zeros((len(voices), BELIEFS), dtype=np.float32)
-    return Material(voices, embedding, own, own, beliefs, lessons)
+    attributes = np.zeros((len(voices), ATTRIBUTES), dtype=np.float32)
+    return Material(voices, embedding, own, own, attributes, training_set)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_every_kind_of_state_keeps_the_feeling_and_the_habit_hides_the_person(kind: str) -> None:
-    known, strange = measure_all(
+def test_states_keep_emotion_and_profile_hides_speaker(kind: str) -> None:
+    with_profile, without_profile = measure_all(
         material(), [Candidate(kind, 6), Candidate(kind, 6, habit=False)], lambda *_: None,
         effort=SHORT,
     )  # fmt: skip
-    assert known.emotion > 0.8
-    assert known.speaker < 0.3
+    assert with_profile.emotion > 0.8
+    assert with_profile.speaker < 0.3
     if kind not in ("LEACE, PCA", "adversarial"):
-        assert strange.speaker > known.speaker
-    assert known.bytes == 6 + BELIEFS
+        assert without_profile.speaker > with_profile.speaker
+    assert with_profile.bytes == 6 + ATTRIBUTES
 
 
-def test_noise_and_few_bits_cost_what_they_say() -> None:
+def test_noise_and_few_bits_change_states_as_declared() -> None:
     made = material()
     plain, noised, coarse, several = (
         made.states(Candidate("discriminant", 6, **more), effort=SHORT)  # type: ignore[arg-type]
@@ -168,11 +144,11 @@ def test_noise_and_few_bits_cost_what_they_say() -> None:
     assert np.std(several - plain) < np.std(noised - plain) < 0.6
 
 
-def test_the_frontier_is_drawn_printed_and_the_same_again(tmp_path: Path) -> None:
+def test_frontier_is_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
     some = [
         row(112, 0.7, 0.9),
         row(16, 0.68, 0.2),
-        Row(Candidate(BELIEFS_ONLY, 0, sigma=0.1), {"emodb": 0.6}, 0.1, 0.1, 0.1, 4, 3.0),
+        Row(Candidate(ATTRIBUTES_ONLY, 0, sigma=0.1), {"emodb": 0.6}, 0.1, 0.1, 0.1, 4, 3.0),
     ]
     pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for picture in pictures:

@@ -1,14 +1,11 @@
-"""Attackers find what is there, and nothing where nothing is."""
+"""Speaker attacks find planted voices and nothing in noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,47 +16,23 @@ from ugsd_lab.attacks.observations import Enrolment, Observation, drawn_profiles
 from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_positives
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
-from ugsd_lab.data.corpora import Clip
+
+from tests.lab.attacks import planted_voices
 
 SHORT = TrainingBudget(steps=120)
 DIM = 12
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products: more threads are slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def voices_of(speakers: int, clips: int, *, corpus: str = "nemo") -> Voices:
-    return Voices(
-        [
-            Clip(
-                path=Path(f"{corpus}-{speaker}-{number}.wav"),
-                corpus=corpus,
-                speaker=f"{speaker:02}",
-                gender="female" if speaker % 2 else "male",
-                language="Polish",
-                emotion=("angry", "sad")[number % 2],
-                intensity=None,
-                sentence=f"sentence {number % 3}",
-                split=("train", "dev", "test")[speaker % 3],  # type: ignore[arg-type]
-            )
-            for speaker in range(speakers)
-            for number in range(clips)
-        ]
-    )
+    """Return voices with speakers in all splits."""
+    return planted_voices.voices_of(
+        speakers, clips, corpus=corpus, emotions=("angry", "sad"), sentences=3,
+        split=lambda speaker: ("train", "dev", "test")[speaker % 3],  # type: ignore[arg-type,return-value]
+    )  # fmt: skip
 
 
-def planted(voices: Voices, strength: float, seed: int = 0) -> NDArray[np.float32]:
-    """Each speaker somewhere else, with noise of 1 around it."""
-    rng = np.random.default_rng(seed)
-    names, which = np.unique(voices.speaker, return_inverse=True)
-    places = strength * rng.normal(size=(len(names), DIM))
-    return (places[which] + rng.normal(size=(len(voices), DIM))).astype(np.float32)
+def planted(voices: Voices, strength: float) -> NDArray[np.float32]:
+    return planted_voices.planted(voices.speaker, strength, dim=DIM)
 
 
 def found(features: NDArray[np.float32], voices: Voices, name: str) -> dict[str, Finding]:
@@ -70,7 +43,7 @@ def found(features: NDArray[np.float32], voices: Voices, name: str) -> dict[str,
 
 
 @pytest.mark.parametrize("name", list(ATTACKERS))
-def test_every_attacker_succeeds_on_a_planted_voice(name: str) -> None:
+def test_every_attacker_finds_a_planted_voice(name: str) -> None:
     voices = voices_of(12, 30)
     findings = found(planted(voices, 2.0), voices, name)
     assert findings["identification"].value > 0.9
@@ -98,7 +71,7 @@ def test_permuted_labels_are_the_negative_control(name: str) -> None:
     assert abs(findings["EER"].permuted - 0.5) < 0.05
 
 
-def test_what_a_habit_gets_wrong_links_captions_made_at_once() -> None:
+def test_captions_with_one_profile_are_linkable() -> None:
     voices = voices_of(12, 30)
     embedding = planted(voices, 2.0)
 
@@ -113,7 +86,7 @@ def test_what_a_habit_gets_wrong_links_captions_made_at_once() -> None:
 
 
 @pytest.mark.parametrize("course", ["apart", "running", "at once"])
-def test_a_habit_is_of_other_clips_of_the_same_speaker(course: str) -> None:
+def test_profile_averages_other_clips_of_the_same_speaker(course: str) -> None:
     voices = voices_of(3, 8)
     numbers = np.unique(voices.speaker, return_inverse=True)[1]
     embedding = np.stack([100 * numbers, np.arange(len(voices))], axis=1).astype(np.float32)
@@ -125,15 +98,15 @@ def test_a_habit_is_of_other_clips_of_the_same_speaker(course: str) -> None:
     assert drawn_profiles(alone, embedding[:2], Enrolment(0))[0].count == 0
 
 
-def test_nobody_is_attacked_whom_attacker_or_states_knew() -> None:
+def test_no_speaker_known_from_training_is_attacked() -> None:
     both = Voices([*voices_of(9, 4).clips, *voices_of(9, 4, corpus="emodb").clips])
-    for corpus, home in (("nemo", ("emodb",)), ("emodb", ("emodb",)), ("nemo", ())):
-        folds = folds_of(both, corpus, home)
+    for corpus, in_domain in (("nemo", ("emodb",)), ("emodb", ("emodb",)), ("nemo", ())):
+        folds = folds_of(both, corpus, in_domain)
         tested = np.concatenate([fold.test for fold in folds])
         assert len(set(tested.tolist())) == len(tested)
         for fold in folds:
             assert not set(both.speaker[fold.train]) & set(both.speaker[fold.test])
-        if corpus in home:
+        if corpus in in_domain:
             assert set(both.split[tested].tolist()) == {"test"}
         else:
             assert set(both.speaker[tested]) == set(both.speaker[both.corpus == corpus])
@@ -142,7 +115,7 @@ def test_nobody_is_attacked_whom_attacker_or_states_knew() -> None:
     assert set(both.corpus[together.test].tolist()) == {"nemo", "emodb"}
 
 
-def test_choices_touch_no_test_speaker() -> None:
+def test_open_folds_contain_no_test_speaker() -> None:
     voices = voices_of(12, 4)
     for fold in open_folds(voices, "nemo"):
         rows = np.concatenate([fold.train, fold.test])
@@ -153,7 +126,7 @@ scores = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=30)
 
 
 def brute_rates(alike: list[float], unlike: list[float]) -> list[tuple[float, float]]:
-    """(missed, passed) at every threshold."""
+    """Return (missed, passed) at every threshold."""
     cuts = sorted({*alike, *unlike, float("inf")})
     return [
         (np.mean([s < cut for s in alike]), np.mean([s >= cut for s in unlike])) for cut in cuts
@@ -168,9 +141,7 @@ def counted(alike: list[float], unlike: list[float]) -> tuple[NDArray, NDArray]:
 
 
 @given(scores, scores)
-def test_the_equal_error_lies_where_the_brute_force_rates_cross(
-    alike: list[float], unlike: list[float]
-) -> None:
+def test_equal_error_agrees_with_brute_force(alike: list[float], unlike: list[float]) -> None:
     error = float(equal_error(*counted(alike, unlike))[0])
     rates = brute_rates(alike, unlike)
     before = max((r for r in rates if r[0] < r[1]), default=(0.0, 1.0))
@@ -186,14 +157,14 @@ def test_true_positives_agree_with_brute_force(alike: list[float], unlike: list[
     assert float(true_positives(*counted(alike, many))[0]) == pytest.approx(expected)
 
 
-def test_one_per_cent_of_a_few_trials_is_not_defined() -> None:
+def test_rates_of_too_few_trials_are_undefined() -> None:
     assert np.isnan(true_positives(*counted([1.0], [0.0] * 99))[0])
     assert np.isnan(equal_error(np.ones((1, 2)), np.zeros((1, 2)))[0])
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000))
-def test_trials_in_two_folds_are_taken_together_whatever_their_scale(seed: int) -> None:
+def test_trials_of_two_folds_pool_at_any_scale(seed: int) -> None:
     rng = np.random.default_rng(seed)
     left, right = map(np.array, zip(*combinations(range(40), 2), strict=True))
     owner = np.arange(40) % 4
@@ -205,7 +176,7 @@ def test_trials_in_two_folds_are_taken_together_whatever_their_scale(seed: int) 
     assert low <= measured([one], "EER") <= high + 0.02
 
 
-def test_the_strongest_is_shown_and_never_what_is_not_defined() -> None:
+def test_strongest_finding_is_never_an_undefined_one() -> None:
     def finding(value: float, *, error: bool = False) -> Finding:
         return Finding(
             "speaker", "EER", "nemo", "summary", "3", value, 0.5, "LDA", lower_is_stronger=error

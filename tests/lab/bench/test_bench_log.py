@@ -1,4 +1,4 @@
-"""The log that the bench measures is a sound one."""
+"""The log that the benchmark measures is valid."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from ugsd_lab.bench.log import BLOCK_TOKENS, write_log
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 
 
-def test_what_is_measured_is_the_verification_of_a_log_that_verifies(tmp_path: Path) -> None:
+def test_measured_log_verifies(tmp_path: Path) -> None:
     key = write_log(tmp_path / "home", 300, lambda *_: None)
     with Ledger(tmp_path / "home" / "ledger") as ledger:
         summary = verify_log(ledger, key.public)

@@ -14,7 +14,7 @@ CODECS = [augment._mu_law, augment._mp3, augment._opus]
 
 
 def voice(n: int = RATE, *, peak: float = 0.5) -> NDArray[np.float32]:
-    """Harmonics of 150 Hz that swell and fade four times a second."""
+    """Return harmonics of 150 Hz that swell and fade four times a second."""
     time_s = np.arange(n) / RATE
     wave: NDArray[np.float64] = 1.1 + np.sin(2 * np.pi * 4 * time_s)
     wave *= np.sum([np.sin(2 * np.pi * 150 * k * time_s) / k for k in range(1, 20)], axis=0)
@@ -35,7 +35,7 @@ def decibels(ratio: float) -> float:
 
 
 def band_power(samples: NDArray[np.float32], low_hz: float, high_hz: float) -> float:
-    """Mean power of the bins of a band."""
+    """Return the mean power of the bins of a band."""
     hz = np.fft.rfftfreq(len(samples), 1 / RATE)
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
     return float(spectrum[(hz >= low_hz) & (hz < high_hz)].mean())
@@ -54,21 +54,21 @@ def assert_sound(samples: NDArray[np.float32]) -> None:
     n=st.integers(1, 2 * RATE) | st.sampled_from([1, 2, 1600]),
     peak=st.sampled_from([0.0, 1e-30, 1e-4, 0.3, 1.0]),
 )
-def test_any_clip_stays_sound_within_the_bounds_of_speed(seed: int, n: int, peak: float) -> None:
+def test_augmented_clip_stays_valid_within_speed_bounds(seed: int, n: int, peak: float) -> None:
     clip = voice(n + 8, peak=peak)[8:]
-    heard = augmented(clip, np.random.default_rng(seed))
-    assert_sound(heard)
-    assert max(1, n / 1.2 - 1) <= len(heard) <= n / 0.8 + 1
+    output = augmented(clip, np.random.default_rng(seed))
+    assert_sound(output)
+    assert max(1, n / 1.2 - 1) <= len(output) <= n / 0.8 + 1
 
 
-def test_the_same_generator_gives_the_same_chain_and_another_gives_another() -> None:
+def test_augmentation_is_determined_by_its_generator() -> None:
     clip = voice()
     first, again, other = (augmented(clip, np.random.default_rng(seed)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
 
 
-def test_a_clip_is_never_changed_in_place_nor_handed_back() -> None:
+def test_augmentation_never_modifies_or_returns_its_input() -> None:
     clip = voice(1600)
     before = clip.copy()
     for seed in range(60):
@@ -76,7 +76,7 @@ def test_a_clip_is_never_changed_in_place_nor_handed_back() -> None:
     np.testing.assert_array_equal(clip, before)
 
 
-def test_each_step_happens_as_often_as_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_has_its_declared_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     count = np.zeros(len(STEPS))
 
     def counted(index: int) -> augment._Step:
@@ -97,17 +97,17 @@ def test_each_step_happens_as_often_as_the_table_says(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("n", [1, 2, 3, 1600, 1601])
-def test_each_step_takes_short_and_silent_clips(step: augment._Step, n: int) -> None:
+def test_each_step_accepts_short_and_silent_clips(step: augment._Step, n: int) -> None:
     silence = step(np.zeros(n, dtype=np.float32), np.random.default_rng(1))
     assert_sound(silence)
     assert np.abs(silence).max() < 1e-3
-    heard = step(noise(n), np.random.default_rng(1))
-    assert np.isfinite(heard).all()
-    assert heard.dtype == np.float32
-    assert len(heard) == n
+    output = step(noise(n), np.random.default_rng(1))
+    assert np.isfinite(output).all()
+    assert output.dtype == np.float32
+    assert len(output) == n
 
 
-def test_half_of_the_clips_keep_their_speed_and_the_others_are_spread_evenly() -> None:
+def test_half_of_the_clips_change_speed_uniformly() -> None:
     speeds = np.array([drawn_speed(np.random.default_rng(seed)) for seed in range(4000)])
     changed = speeds[speeds != 1]
     assert len(changed) / len(speeds) == pytest.approx(0.5, abs=0.03)
@@ -117,7 +117,7 @@ def test_half_of_the_clips_keep_their_speed_and_the_others_are_spread_evenly() -
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_reverberation_leaves_the_direct_sound_and_a_tail_that_decays_in_t60(seed: int) -> None:
+def test_reverberation_tail_decays_in_t60(seed: int) -> None:
     drawn = np.random.default_rng(seed)
     t60_s, direct_db = drawn.uniform(0.1, 0.6), drawn.uniform(-3, 15)
     click = np.zeros(RATE, dtype=np.float32)
@@ -133,7 +133,7 @@ def test_reverberation_leaves_the_direct_sound_and_a_tail_that_decays_in_t60(see
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_noise_has_the_snr_and_the_slope_that_were_drawn(seed: int) -> None:
+def test_noise_has_the_drawn_snr_and_slope(seed: int) -> None:
     drawn = np.random.default_rng(seed)
     slope, snr_db = drawn.uniform(0, 2), drawn.uniform(5, 35)
     clip = voice(8 * RATE)
@@ -143,13 +143,13 @@ def test_noise_has_the_snr_and_the_slope_that_were_drawn(seed: int) -> None:
     assert fall_db == pytest.approx(slope * decibels(16), abs=1)
 
 
-def test_the_microphone_colours_gently_and_each_time_otherwise() -> None:
+def test_microphone_filter_is_gentle_and_varies() -> None:
     clip = noise(RATE)
     tilts_db = []
     for seed in range(30):
-        heard = augment._microphone(clip, np.random.default_rng(seed))
+        output = augment._microphone(clip, np.random.default_rng(seed))
         gains_db = [
-            decibels(band_power(heard, low, low + 500) / band_power(clip, low, low + 500))
+            decibels(band_power(output, low, low + 500) / band_power(clip, low, low + 500))
             for low in range(0, 8000, 500)
         ]
         assert np.abs(gains_db).max() < 20
@@ -158,14 +158,14 @@ def test_the_microphone_colours_gently_and_each_time_otherwise() -> None:
     assert max(tilts_db) > 3
 
 
-def test_the_microphone_filter_is_the_recursion_that_it_stands_for() -> None:
+def test_microphone_filter_equals_its_recursion() -> None:
     (z1, z2), (p1, p2) = np.random.default_rng(5).uniform(-3 / 8, 3 / 8, (2, 2))
     x = np.concatenate([[0, 0], noise(400)])
     y = np.zeros_like(x)
     for n in range(2, len(x)):
         y[n] = x[n] + z1 * x[n - 1] + z2 * x[n - 2] - p1 * y[n - 1] - p2 * y[n - 2]
-    heard = augment._microphone(noise(400), np.random.default_rng(5))
-    np.testing.assert_allclose(heard, y[2:], atol=1e-6)
+    output = augment._microphone(noise(400), np.random.default_rng(5))
+    np.testing.assert_allclose(output, y[2:], atol=1e-6)
 
 
 @pytest.mark.parametrize("peak", [0.01, 0.9])
@@ -175,38 +175,38 @@ def test_level_scales_without_clipping(peak: float, monkeypatch: pytest.MonkeyPa
     clip = voice(peak=peak)
     gains = []
     for seed in range(60):
-        heard = augmented(clip, np.random.default_rng(seed))
-        gains.append(np.abs(heard).max() / peak)
-        np.testing.assert_allclose(heard, clip * gains[-1], atol=1e-6)
+        output = augmented(clip, np.random.default_rng(seed))
+        gains.append(np.abs(output).max() / peak)
+        np.testing.assert_allclose(output, clip * gains[-1], atol=1e-6)
     assert 0.1 - 1e-4 <= min(gains) < 0.2
     assert max(gains) == pytest.approx(min(2, 1 / peak), rel=0.1)
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_codec_keeps_time_and_voice_but_not_the_samples(codec: augment._Step) -> None:
+def test_codec_keeps_time_and_voice_not_samples(codec: augment._Step) -> None:
     clip = voice(2 * RATE)
-    heard = codec(clip, np.random.default_rng(2))
-    assert len(heard) == len(clip)
+    output = codec(clip, np.random.default_rng(2))
+    assert len(output) == len(clip)
     lags = range(-200, 201)
-    agreement = [float(np.dot(np.roll(heard, lag)[300:-300], clip[300:-300])) for lag in lags]
+    agreement = [float(np.dot(np.roll(output, lag)[300:-300], clip[300:-300])) for lag in lags]
     assert abs(lags[int(np.argmax(agreement))]) <= 2
-    assert np.corrcoef(heard, clip)[0, 1] > 0.9
-    assert power(heard - clip) > 1e-8
+    assert np.corrcoef(output, clip)[0, 1] > 0.9
+    assert power(output - clip) > 1e-8
 
 
-def test_mu_law_removes_what_is_above_4_khz() -> None:
+def test_mu_law_removes_frequencies_above_4_khz() -> None:
     clip = noise()
-    heard = augment._mu_law(clip, np.random.default_rng(0))
-    assert decibels(band_power(heard, 4200, 8000) / band_power(clip, 4200, 8000)) < -30
-    assert decibels(band_power(heard, 300, 3400) / band_power(clip, 300, 3400)) == pytest.approx(
+    output = augment._mu_law(clip, np.random.default_rng(0))
+    assert decibels(band_power(output, 4200, 8000) / band_power(clip, 4200, 8000)) < -30
+    assert decibels(band_power(output, 300, 3400) / band_power(clip, 300, 3400)) == pytest.approx(
         0, abs=0.5
     )
 
 
-def test_a_step_that_would_clip_is_turned_down_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_that_would_clip_is_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "_STEPS", ((lambda samples, _: samples * np.float32(3), 1.0),))
     monkeypatch.setattr(augment, "drawn_speed", lambda rng: 1.0)
     clip = voice(1600, peak=0.9)
-    heard = augmented(clip, np.random.default_rng(0))
-    assert np.abs(heard).max() == 1
-    np.testing.assert_allclose(heard, clip / 0.9, atol=1e-6)
+    output = augmented(clip, np.random.default_rng(0))
+    assert np.abs(output).max() == 1
+    np.testing.assert_allclose(output, clip / 0.9, atol=1e-6)

@@ -43,7 +43,7 @@ phrases = st.sampled_from(
 )
 between = st.sampled_from(["a", "an", "A", "voice", "speaks", "and", "very", ",", ";", "in", "the"])
 word_soup = st.lists(phrases | between, max_size=12).map(" ".join)
-"""What a drafter may say that has not learnt to."""
+"""What an untrained drafter may write."""
 
 ANGRY = Clip(
     Path("x/15a01Wa.opus"), "emodb", "15", "male", "German", "angry", None, "Guten Tag", "test"
@@ -60,72 +60,64 @@ def wrong_articles(text: str) -> list[str]:
 
 
 @given(known, seeds)
-def test_a_caption_states_the_facts_and_no_contradiction(facts: AttributeLabels, seed: int) -> None:
-    text = caption(facts, random.Random(seed))
+def test_caption_states_its_labels_without_contradiction(
+    labels: AttributeLabels, seed: int
+) -> None:
+    text = caption(labels, random.Random(seed))
     for attribute, values in named(text).items():
-        assert values <= {facts.value(attribute)}, attribute
+        assert values <= {labels.value(attribute)}, attribute
     for attribute in ("emotion", "pitch", "gender"):
         assert named(text)[attribute], attribute
     assert attributes_named(text, "pace") | attributes_named(text, "loudness")
 
 
 @given(known, seeds, st.booleans())
-def test_a_caption_is_a_sentence_of_12_to_40_words(
-    facts: AttributeLabels, seed: int, gender: bool
-) -> None:
-    text = caption(facts, random.Random(seed), gender=gender)
+def test_caption_has_12_to_40_words(labels: AttributeLabels, seed: int, gender: bool) -> None:
+    text = caption(labels, random.Random(seed), gender=gender)
     assert MIN_WORDS <= len(text.split()) <= MAX_WORDS
     assert re.fullmatch(r"[A-Z][a-z'-]*(?:[,;:]? [a-z'-]+)+\.", text)
     assert not wrong_articles(text)
 
 
 @given(known, seeds)
-def test_gender_can_be_left_out_and_is_where_it_is_not_known(
-    facts: AttributeLabels, seed: int
-) -> None:
+def test_unknown_or_omitted_gender_is_not_mentioned(labels: AttributeLabels, seed: int) -> None:
     for text in (
-        caption(facts, random.Random(seed), gender=False),
-        caption(replace(facts, gender=None), random.Random(seed)),
+        caption(labels, random.Random(seed), gender=False),
+        caption(replace(labels, gender=None), random.Random(seed)),
     ):
         assert not attributes_named(text, "gender")
         assert not re.search(r"\b(?:fe)?male|\b(?:wo)?m[ae]n\b|\b(?:s?he|his|hers?|him)\b", text)
 
 
 @given(known, seeds)
-def test_a_caption_with_gender_is_the_devices_wording_of_the_neutral_one(
-    facts: AttributeLabels, seed: int
-) -> None:
-    neutral = caption(facts, random.Random(seed), gender=False)
+def test_gendered_caption_is_the_devices_rewording(labels: AttributeLabels, seed: int) -> None:
+    neutral = caption(labels, random.Random(seed), gender=False)
     for gender in ("female", "male"):
-        some = replace(facts, gender=gender)
-        said = "".join(
+        some = replace(labels, gender=gender)
+        worded = "".join(
             with_gender([neutral], gender, [GenderedPhrase(**words) for words in GENDERED])
         )
-        assert said == caption(some, random.Random(seed))
+        assert worded == caption(some, random.Random(seed))
 
 
 @given(known, seeds)
-def test_a_neutral_caption_is_the_same_for_every_gender(facts: AttributeLabels, seed: int) -> None:
-    every = (replace(facts, gender=gender) for gender in ("female", "male", None))
+def test_neutral_caption_is_the_same_for_every_gender(labels: AttributeLabels, seed: int) -> None:
+    every = (replace(labels, gender=gender) for gender in ("female", "male", None))
     assert len({caption(some, random.Random(seed), gender=False) for some in every}) == 1
 
 
 @given(known, seeds)
-def test_a_clause_within_a_sentence_has_a_comma_on_either_side(
-    facts: AttributeLabels, seed: int
-) -> None:
-    text = caption(facts, random.Random(seed))
+def test_inner_clause_has_commas_on_both_sides(labels: AttributeLabels, seed: int) -> None:
+    text = caption(labels, random.Random(seed))
     for clause in (p for phrases in ATTRIBUTE_WORDS["pauses"].values() for p in phrases):
         if clause in text:
             assert re.search(rf", {clause}[,;:.]", text)
 
 
 @given(known, seeds)
-def test_there_is_no_little_and_no_much_of_neutral_and_calm(
-    facts: AttributeLabels, seed: int
-) -> None:
-    if facts.emotion in ("neutral", "calm"):
-        text = caption(facts, random.Random(seed))
+def test_neutral_and_calm_have_no_degrees(labels: AttributeLabels, seed: int) -> None:
+    if labels.emotion in ("neutral", "calm"):
+        text = caption(labels, random.Random(seed))
         assert not re.search(
             r"\b(?:slightly|somewhat|a little|very|deeply|intensely|clearly|rather|quite|a touch of"
             r"|some (?!melody)|mild|intense|great (?!deal|vocal))\b",
@@ -133,7 +125,7 @@ def test_there_is_no_little_and_no_much_of_neutral_and_calm(
         )
 
 
-def test_every_word_for_an_emotion_can_stand_before_a_noun() -> None:
+def test_emotion_words_can_stand_before_a_noun() -> None:
     """Neither "a put off speaker" nor "a tired of it all speaker"."""
     for forms in LEXICON["emotion"].values():
         for phrase in forms["adjective"] + forms["strong"]:
@@ -141,45 +133,47 @@ def test_every_word_for_an_emotion_can_stand_before_a_noun() -> None:
 
 
 @given(known)
-def test_only_a_strong_emotion_is_worded_as_one(facts: AttributeLabels) -> None:
-    strong = LEXICON["emotion"][facts.emotion]["strong"]
+def test_only_strong_emotions_get_strong_words(labels: AttributeLabels) -> None:
+    strong = LEXICON["emotion"][labels.emotion]["strong"]
     rng = random.Random(0)
-    texts = [caption(facts, rng) for _ in range(40)]
-    said = [text for text in texts if any(re.search(rf"\b{p}\b", text, re.I) for p in strong)]
-    assert not said or facts.intensity == "strong"
+    texts = [caption(labels, rng) for _ in range(40)]
+    strong_texts = [
+        text for text in texts if any(re.search(rf"\b{p}\b", text, re.I) for p in strong)
+    ]
+    assert not strong_texts or labels.intensity == "strong"
 
 
 @pytest.mark.parametrize("attribute", LEXICON)
-def test_every_value_of_the_lexicon_is_said_in_all_its_phrases(attribute: str) -> None:
-    """What nobody says, nobody learns."""
+def test_every_phrase_of_the_lexicon_is_used(attribute: str) -> None:
+    """A phrase that no caption uses is never learnt."""
     rng = random.Random(1)
     for value in LEXICON[attribute]:
-        unsaid = set(ATTRIBUTE_WORDS[attribute][value])
+        unused = set(ATTRIBUTE_WORDS[attribute][value])
         for _ in range(4000):
             text = caption(_with(attribute, value), rng)
-            unsaid -= {p for p in unsaid if re.search(rf"(?<![\w-]){p}(?![\w-])", text, re.I)}
-            if not unsaid:
+            unused -= {p for p in unused if re.search(rf"(?<![\w-]){p}(?![\w-])", text, re.I)}
+            if not unused:
                 break
-        assert not unsaid, (value, unsaid)
+        assert not unused, (value, unused)
 
 
 def _with(attribute: str, value: str) -> AttributeLabels:
-    facts = AttributeLabels("female", "sad", "strong", LOUD)
+    labels = AttributeLabels("female", "sad", "strong", LOUD)
     if attribute == "gender":
-        return replace(facts, gender=value)
+        return replace(labels, gender=value)
     if attribute == "emotion":
-        return replace(facts, emotion=value)
+        return replace(labels, emotion=value)
     if attribute == "quality":
         every = (
             replace(LOUD, loudness=loudness, clarity=clarity)
             for loudness in ("low", "mid", "high")
             for clarity in ("low", "mid", "high")
         )
-        return replace(facts, levels=next(some for some in every if some.quality == value))
-    return replace(facts, levels=Levels(**(vars(LOUD) | {attribute: value})))
+        return replace(labels, levels=next(some for some in every if some.quality == value))
+    return replace(labels, levels=Levels(**(vars(LOUD) | {attribute: value})))
 
 
-def test_no_phrase_stands_for_two_values_nor_within_another_attributes() -> None:
+def test_no_phrase_of_the_lexicon_is_ambiguous() -> None:
     meanings = [
         (attribute, value, phrase)
         for attribute, values in ATTRIBUTE_WORDS.items()
@@ -195,36 +189,34 @@ def test_no_phrase_stands_for_two_values_nor_within_another_attributes() -> None
 
 
 @given(known, word_soup, seeds)
-def test_a_draft_put_right_contradicts_nothing(
-    facts: AttributeLabels, draft: str, seed: int
+def test_corrected_draft_contradicts_no_label(
+    labels: AttributeLabels, draft: str, seed: int
 ) -> None:
-    pieces = corrected(draft, facts, random.Random(seed))
+    pieces = corrected(draft, labels, random.Random(seed))
     assert "".join(before for before, _ in pieces) == draft
     right = "".join(after for _, after in pieces)
     for attribute, values in named(right).items():
-        assert values <= {facts.value(attribute)}, attribute
+        assert values <= {labels.value(attribute)}, attribute
         assert bool(values) == bool(attributes_named(draft, attribute)), attribute
 
 
 @given(known, known, seeds)
-def test_a_caption_of_another_clip_put_right_is_a_caption_of_this_one(
-    facts: AttributeLabels, others: AttributeLabels, seed: int
+def test_caption_of_another_clip_is_fully_corrected(
+    labels: AttributeLabels, others: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
-    right = "".join(after for _, after in corrected(caption(others, rng), facts, rng))
-    assert attributes_named(right, "emotion") == {facts.emotion}
-    assert attributes_named(right, "gender") == {facts.gender}
+    right = "".join(after for _, after in corrected(caption(others, rng), labels, rng))
+    assert attributes_named(right, "emotion") == {labels.emotion}
+    assert attributes_named(right, "gender") == {labels.gender}
     assert right[0].isupper()
     assert right.endswith(".")
     assert not wrong_articles(right)
 
 
 @given(known, seeds, st.booleans())
-def test_what_is_right_already_stays_as_it_is(
-    facts: AttributeLabels, seed: int, gender: bool
-) -> None:
-    text = caption(facts, random.Random(seed), gender=gender)
-    assert corrected(text, facts, random.Random(0)) == [(text, text)]
+def test_correct_caption_is_not_changed(labels: AttributeLabels, seed: int, gender: bool) -> None:
+    text = caption(labels, random.Random(seed), gender=gender)
+    assert corrected(text, labels, random.Random(0)) == [(text, text)]
 
 
 @pytest.mark.parametrize(
@@ -237,18 +229,18 @@ def test_what_is_right_already_stays_as_it_is(
         ("Angry he sounds.", "sad", r"[A-Z][a-z]+ he sounds\."),
     ],
 )
-def test_articles_and_capitals_follow_the_word_that_was_put_right(
+def test_articles_and_capitals_follow_the_corrected_word(
     draft: str, emotion: str, right: str
 ) -> None:
     for seed in range(40):
-        facts = AttributeLabels("male", emotion, None, LOUD)
-        text = "".join(after for _, after in corrected(draft, facts, random.Random(seed)))
+        labels = AttributeLabels("male", emotion, None, LOUD)
+        text = "".join(after for _, after in corrected(draft, labels, random.Random(seed)))
         assert re.fullmatch(right, text)
         assert not wrong_articles(text)
 
 
 @pytest.mark.parametrize("attribute", LEXICON)
-def test_a_wrong_phrase_is_replaced_whole_by_one_that_fits_in_its_place(attribute: str) -> None:
+def test_wrong_phrase_is_replaced_by_the_same_form(attribute: str) -> None:
     for right, value in permutations(LEXICON[attribute], 2):
         forms = LEXICON[attribute][right]
         for form, some in LEXICON[attribute][value].items():
@@ -260,7 +252,7 @@ def test_a_wrong_phrase_is_replaced_whole_by_one_that_fits_in_its_place(attribut
                 assert changed[0][1] in (forms.get(form) or forms["adjective"])
 
 
-def test_references_are_different_and_the_same_again() -> None:
+def test_references_are_distinct_and_reproducible() -> None:
     first = references(ANGRY, LOUD)
     assert first == references(ANGRY, LOUD)
     assert len(set(first)) == 5
@@ -269,12 +261,12 @@ def test_references_are_different_and_the_same_again() -> None:
     assert not any(word in text.lower() for text in first for word in ("guten", "german"))
 
 
-def test_a_clip_without_a_label_has_no_references() -> None:
+def test_clip_without_a_label_has_no_references() -> None:
     with pytest.raises(CorpusError, match="15a01Wa has no emotion label"):
         references(replace(ANGRY, emotion=None), LOUD)
 
 
-def test_a_caption_that_names_two_emotions_is_seen_to() -> None:
+def test_caption_naming_two_emotions_is_detected() -> None:
     assert attributes_named("She sounds sad, and then furious.", "emotion") == {"sad", "angry"}
     assert attributes_named("A man sounds matter-of-fact.", "emotion") == {"neutral"}
     assert attributes_named("Saddened, he clearly resounds.", "emotion") == set()

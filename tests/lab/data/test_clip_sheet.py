@@ -1,4 +1,4 @@
-"""What ``ugsd-lab captions show`` tells of one clip."""
+"""``ugsd-lab captions show``."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def clips() -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def norms(clips: list[Clip]) -> Norms:
-    """Of a population that is all like MEASURES."""
+    """Norms of a population in which every clip measures MEASURES."""
     return Norms.fit(clips, dict.fromkeys((clip.id for clip in clips), MEASURES))
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Measures]:
-    """What measuring finds."""
+    """Replaces the measuring; holds what it returns."""
     found = [replace(MEASURES, pitch_st=9.0, pace=float("nan"))]
     monkeypatch.setattr(clip_sheet, "measure", lambda samples, syllables: found[0])
     return found
 
 
-def test_a_clip_is_found_by_id_by_name_and_by_recording(clips: list[Clip], tmp_path: Path) -> None:
+def test_clip_is_found_by_id_name_and_recording(clips: list[Clip], tmp_path: Path) -> None:
     wanted = clips[0]
     for name in ("emodb/03a01Fa", "03a01Fa", str(wanted.path)):
         assert find_clip(clips, name).id == wanted.id
@@ -53,25 +53,23 @@ def test_a_clip_is_found_by_id_by_name_and_by_recording(clips: list[Clip], tmp_p
     assert found.path == copied
 
 
-def test_a_recording_of_no_corpus_is_not_taken_for_a_clip_of_its_name(
-    clips: list[Clip], tmp_path: Path
-) -> None:
-    stranger = tmp_path / "mine" / "03a01Fa.opus"
-    stranger.parent.mkdir()
-    shutil.copy(clips[0].path, stranger)
-    with pytest.raises(CorpusError, match=r"of no corpus that was read: .*--data"):
-        find_clip(clips, str(stranger))
+def test_foreign_recording_is_not_mistaken_for_a_clip(clips: list[Clip], tmp_path: Path) -> None:
+    foreign = tmp_path / "mine" / "03a01Fa.opus"
+    foreign.parent.mkdir()
+    shutil.copy(clips[0].path, foreign)
+    with pytest.raises(CorpusError, match=r"belongs to none of the loaded corpora: .*--data"):
+        find_clip(clips, str(foreign))
 
 
-def test_a_name_that_is_nearly_right_is_told_what_is_near(clips: list[Clip]) -> None:
+def test_misspelt_clip_gets_similar_names(clips: list[Clip]) -> None:
     with pytest.raises(
-        CorpusError, match=r"'03a01Fx' in emodb; near it are .*emodb/03a01Fa.*--data"
+        CorpusError, match=r"'03a01Fx' in emodb; similar names: .*emodb/03a01Fa.*--data"
     ):
         find_clip(clips, "03a01Fx")
     with pytest.raises(CorpusError, match=r"no clip 'what' in emodb\. .*--data"):
         find_clip(clips, "what")
     twice = [clips[0], replace(clips[0], corpus="ravdess")]
-    with pytest.raises(CorpusError, match="say emodb/03a01Fa or ravdess/03a01Fa"):
+    with pytest.raises(CorpusError, match="use emodb/03a01Fa or ravdess/03a01Fa"):
         find_clip(twice, "03a01Fa")
 
 
@@ -87,7 +85,7 @@ def test_every_measure_and_level_is_shown(
     assert sheet.quality == levels.quality
 
 
-def test_the_captions_are_those_that_training_and_evaluation_take(
+def test_sheet_shows_the_captions_used_in_training(
     clips: list[Clip], norms: Norms, measured: list[Measures]
 ) -> None:
     levels = norms.levels(clips[0], measured[0])
@@ -104,22 +102,22 @@ def printed(sheet: ClipSheet) -> str:
     return console.file.getvalue()
 
 
-def test_what_is_printed_holds_all_that_is_known(
+def test_printed_sheet_holds_every_label(
     clips: list[Clip], norms: Norms, measured: list[Measures]
 ) -> None:
     votes = {"angry": 7, "happy": 2}
     clip = replace(clips[0], votes=votes, intensity="strong", gender=None)
     text = printed(sheet_of(clip, norms, seed=0, count=5, gender=True))
-    for told in ("emodb", "03", "not known", "German", "happy", "strong", "angry 7, happy 2"):
-        assert told in text
+    for label in ("emodb", "03", "not known", "German", "happy", "strong", "angry 7, happy 2"):
+        assert label in text
     assert "semitones above 100 Hz" in text
     assert "not measured" in text
-    assert "│ any " in text  # of unknown gender: held against all
+    assert "│ any " in text  # of unknown gender: reference group of all clips
     assert "pitch: high" in text
     assert "\n 5 " in text
 
 
-def test_json_is_one_object_and_has_null_for_what_was_not_measured(
+def test_json_has_null_for_unmeasured_values(
     monkeypatch: pytest.MonkeyPatch,
     norms: Norms,
     measured: list[Measures],
@@ -127,12 +125,12 @@ def test_json_is_one_object_and_has_null_for_what_was_not_measured(
 ) -> None:
     monkeypatch.setattr(starter, "load_norms", lambda: norms)
     assert main(["captions", "show", "03a01Fa", "--json", "--count", "7", "--no-gender"]) == 0
-    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert told["clip"] == "emodb/03a01Fa"
-    assert told["votes"] is None
-    assert told["quality"] in LEXICON["quality"]
-    assert len(told["references"]) == 7
-    by_attribute = {row["attribute"]: row for row in told["measures"]}
+    sheet = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert sheet["clip"] == "emodb/03a01Fa"
+    assert sheet["votes"] is None
+    assert sheet["quality"] in LEXICON["quality"]
+    assert len(sheet["references"]) == 7
+    by_attribute = {row["attribute"]: row for row in sheet["measures"]}
     assert by_attribute["pace"]["value"] is None
     assert by_attribute["pace"]["level"] == "mid"
     assert by_attribute["pitch"] == {
@@ -141,14 +139,14 @@ def test_json_is_one_object_and_has_null_for_what_was_not_measured(
     }  # fmt: skip
 
 
-def test_an_unknown_clip_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_clip_is_reported_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["captions", "show", "emodb/03a01Fx"]) == 1
-    told = capsys.readouterr()
-    assert not told.out
-    assert told.err.startswith("ugsd-lab: no clip 'emodb/03a01Fx' in emodb; near it are")
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert printed.err.startswith("ugsd-lab: no clip 'emodb/03a01Fx' in emodb; similar names:")
 
 
-def test_a_real_clip_is_measured(norms: Norms, clips: list[Clip]) -> None:
+def test_real_clip_is_measured(norms: Norms, clips: list[Clip]) -> None:
     sheet = sheet_of(clips[0], norms, seed=0, count=5, gender=True)
     assert 0 < sheet.measures[0].value < 15
     assert len(sheet.references) == 5

@@ -51,7 +51,7 @@ CREMAD_VOTES = '"","A","D","F","H","N","S","fileName","numResponses","agreement"
 
 
 def a_cremad(folder: Path) -> Path:
-    """Ten actors, a clip each, as the repository has them."""
+    """Write ten actors with a clip each, in the layout of the repository."""
     rows = ['"100001",0,0,0,1,10,0,"1001_IEO_NEU_XX",11,0.91,"N"']
     rows += [f'"1000{n}",2,0,0,6,2,0,"10{n}_TSI_HAP_HI",10,0.6,"H"' for n in range(11, 20)]
     rows += ['"200001",9,9,9,9,9,9,"1001_IEO_NEU_XX",54,1,"A"']
@@ -155,7 +155,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 
 
-def test_the_exported_names_are_these() -> None:
+def test_exported_names_are_stable() -> None:
     assert ugsd_lab.data.corpora.__all__ == [
         "BUNDLED_EMODB", "CORPORA", "EMOTIONS", "KNOWN_CORPORA", "SPLITS", "Clip", "Split",
         "load_corpora", "load_corpus", "read_samples",
@@ -164,7 +164,7 @@ def test_the_exported_names_are_these() -> None:
     assert (*CORPORA, *MADE) == KNOWN_CORPORA
 
 
-def test_bundled_emodb_is_whole() -> None:
+def test_bundled_emodb_is_complete() -> None:
     clips = load_corpora(None)
     assert len(clips) == 535
     assert len({clip.speaker for clip in clips}) == 10
@@ -177,7 +177,7 @@ def test_no_speaker_is_in_two_splits() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name != "meld"])
-def test_no_speaker_of_another_corpus_is_in_two_splits(name: str, tmp_path: Path) -> None:
+def test_no_speaker_crosses_splits_in_other_corpora(name: str, tmp_path: Path) -> None:
     clips = load_corpus(name, MADE[name](tmp_path))
     assert all(len(found) == 1 for found in splits_by_speaker(clips).values())
 
@@ -218,7 +218,7 @@ def test_nemo_rows_are_read_as_published(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_cremad_keeps_what_was_acted_beside_what_listeners_heard(tmp_path: Path) -> None:
+def test_cremad_keeps_acted_emotion_and_listeners_votes(tmp_path: Path) -> None:
     clips = by_name(load_corpus("cremad", a_cremad(tmp_path)))
     neutral, happy = clips["1001_IEO_NEU_XX"], clips["1011_TSI_HAP_HI"]
     assert len(clips) == 10  # the soundless 1076_MTI_SAD_XX is left out
@@ -235,7 +235,7 @@ def test_cremad_keeps_what_was_acted_beside_what_listeners_heard(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("level", "intensity"), [("LO", "normal"), ("MD", "normal")])
-def test_cremads_lower_levels_are_of_normal_intensity(
+def test_cremad_lower_levels_have_normal_intensity(
     level: str, intensity: str, tmp_path: Path
 ) -> None:
     a_cremad(tmp_path)
@@ -305,7 +305,7 @@ def test_mer2024_joins_labels_words_and_descriptions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["label-disdim.csv", "final-EMER-reason.csv"])
-def test_mer2024_and_emer_are_read_each_without_the_other(table: str, tmp_path: Path) -> None:
+def test_mer2024_and_emer_load_without_each_other(table: str, tmp_path: Path) -> None:
     a_mer2024(tmp_path)
     (tmp_path / table).unlink()
     assert len(load_corpus("mer2024", tmp_path)) == (
@@ -314,14 +314,14 @@ def test_mer2024_and_emer_are_read_each_without_the_other(table: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", KNOWN_CORPORA)
-def test_a_folder_of_another_layout_is_a_named_error(name: str, tmp_path: Path) -> None:
+def test_folder_with_another_layout_is_refused(name: str, tmp_path: Path) -> None:
     a_recording(tmp_path / name / "what.wav")
     with pytest.raises(CorpusError, match=name):
         load_corpus(name, tmp_path / name)
 
 
 @pytest.mark.parametrize("name", KNOWN_CORPORA)
-def test_an_empty_folder_is_a_named_error(name: str, tmp_path: Path) -> None:
+def test_empty_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(CorpusError, match=name):
         load_corpus(name, tmp_path / name)
@@ -340,7 +340,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize(("name", "table"), TABLES)
-def test_a_missing_table_is_a_named_error(name: str, table: str, tmp_path: Path) -> None:
+def test_missing_table_is_named_in_the_error(name: str, table: str, tmp_path: Path) -> None:
     if name in MADE:
         MADE[name](tmp_path)
         (tmp_path / table).unlink()
@@ -360,7 +360,7 @@ def test_a_missing_table_is_a_named_error(name: str, table: str, tmp_path: Path)
 @pytest.mark.parametrize(
     "content", [b"", b"\xff\xfe\x00", b'"' + b"a" * 200_000, b"a,b\n1\n", b"[[[[", b'{"a": 1}\n']
 )
-def test_a_damaged_table_is_a_named_error(
+def test_damaged_table_is_named_in_the_error(
     name: str, table: str, content: bytes, tmp_path: Path
 ) -> None:
     if name in MADE:
@@ -392,7 +392,7 @@ def test_a_damaged_table_is_a_named_error(
         ("mer2024", "label-disdim.csv", "sample_00000000,worried,-1.5", "sample_00000000"),
     ],
 )
-def test_a_damaged_row_is_a_named_error(
+def test_damaged_row_is_refused(
     name: str, table: str, published: str, damaged: str, tmp_path: Path
 ) -> None:
     MADE[name](tmp_path)
@@ -412,9 +412,7 @@ def test_a_damaged_row_is_a_named_error(
         ("mer2024", "audio/sample_00000648.wav"),
     ],
 )
-def test_a_listed_recording_that_is_missing_is_a_named_error(
-    name: str, file: str, tmp_path: Path
-) -> None:
+def test_missing_recording_is_named_in_the_error(name: str, file: str, tmp_path: Path) -> None:
     MADE[name](tmp_path)
     (tmp_path / file).unlink()
     with pytest.raises(CorpusError, match=Path(file).stem):
@@ -431,16 +429,14 @@ def test_a_listed_recording_that_is_missing_is_a_named_error(
         ("tess", "OAF_back.wav"),
     ],
 )
-def test_a_recording_of_an_unknown_code_is_a_named_error(
-    name: str, file: str, tmp_path: Path
-) -> None:
+def test_recording_with_unknown_code_is_named(name: str, file: str, tmp_path: Path) -> None:
     a_recording(tmp_path / file)
     with pytest.raises(CorpusError, match=Path(file).stem):
         load_corpus(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["savee", "tess"])
-def test_a_clip_that_is_there_twice_is_a_named_error(name: str, tmp_path: Path) -> None:
+def test_duplicate_clip_is_refused(name: str, tmp_path: Path) -> None:
     shutil.copytree(MADE[name](tmp_path / "once"), tmp_path / "twice")
     with pytest.raises(CorpusError, match="same clip"):
         load_corpus(name, tmp_path)
@@ -452,12 +448,12 @@ def test_every_known_corpus_with_a_folder_is_loaded(tmp_path: Path) -> None:
     assert {clip.corpus for clip in load_corpora(tmp_path)} == {"emodb", *MADE}
 
 
-def test_an_unknown_corpus_is_a_named_error(tmp_path: Path) -> None:
+def test_unknown_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="mer2024"):
         load_corpus("iemocap", tmp_path)
 
 
-def test_a_data_folder_without_corpora_is_a_named_error(tmp_path: Path) -> None:
+def test_data_folder_without_corpora_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="ravdess"):
         load_corpora(tmp_path)
 
@@ -473,7 +469,7 @@ def test_other_rates_are_resampled(tmp_path: Path) -> None:
     assert abs(len(read_samples(again)) - len(at_16k)) <= 1
 
 
-def test_a_damaged_recording_is_a_named_error(tmp_path: Path) -> None:
+def test_damaged_recording_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "15a01Wa.opus").write_bytes(b"OggS and no more")
     (clip,) = load_corpus("emodb", tmp_path)
     with pytest.raises(CorpusError, match="15a01Wa"):
@@ -481,14 +477,14 @@ def test_a_damaged_recording_is_a_named_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_damaged_sound_of_another_corpus_is_a_named_error(name: str, tmp_path: Path) -> None:
+def test_damaged_sound_of_other_corpora_is_named(name: str, tmp_path: Path) -> None:
     clip = load_corpus(name, MADE[name](tmp_path))[0]
     clip.path.write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(CorpusError, match=clip.path.stem):
         read_samples(clip)
 
 
-def test_a_recording_without_samples_is_a_named_error(tmp_path: Path) -> None:
+def test_recording_without_samples_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "15a01Wa.wav", np.zeros(0), 16_000)
     (clip,) = load_corpus("emodb", tmp_path)
     with pytest.raises(CorpusError, match="no sound"):

@@ -17,7 +17,7 @@ RATE = 16_000
 
 
 def buzz(hz: float, seconds: float = 1.0, amplitude: float = 0.3) -> NDArray[np.float32]:
-    """A harmonic tone, as voices are."""
+    """Return a harmonic tone, like a voice."""
     t = np.arange(int(seconds * RATE)) / RATE
     tone = np.sum([np.sin(2 * np.pi * k * hz * t) / k for k in range(1, 12)], axis=0)
     scaled: NDArray[np.float32] = (amplitude * tone / np.abs(tone).max()).astype(np.float32)
@@ -29,7 +29,7 @@ def test_pitch_is_in_semitones_above_100_hz() -> None:
     assert measure(buzz(100), 4).pitch_st == pytest.approx(0, abs=0.3)
 
 
-def test_a_steady_tone_has_no_melody_and_two_tones_do() -> None:
+def test_steady_tone_has_no_melody() -> None:
     steady = measure(buzz(150, 2), 4).pitch_sd_st
     moving = measure(np.concatenate([buzz(120), buzz(240)]), 4).pitch_sd_st
     assert steady < 0.5 < 4 < moving
@@ -54,13 +54,13 @@ def test_noise_is_less_clear_than_a_tone() -> None:
     assert measure(noise, 4).cpp_db < measure(buzz(150), 4).cpp_db
 
 
-def test_measures_are_kept_and_read_again(tmp_path: Path) -> None:
+def test_measures_are_cached(tmp_path: Path) -> None:
     clips = load_corpora(None)[:3]
     cache = tmp_path / "deep" / "measures.json"
     first = measure_all(clips, cache)
-    told: list[int] = []
-    assert measure_all(clips, cache, lambda done, of: told.append(done)) == first
-    assert not told
+    calls: list[int] = []
+    assert measure_all(clips, cache, lambda done, of: calls.append(done)) == first
+    assert not calls
 
 
 def random_measures(clips: Sequence[Clip], seed: int = 0) -> dict[str, Measures]:
@@ -68,9 +68,9 @@ def random_measures(clips: Sequence[Clip], seed: int = 0) -> dict[str, Measures]
     return {clip.id: Measures(*rng.normal(size=7)) for clip in clips}
 
 
-@pytest.mark.parametrize("held", ["{", "[]", '{"emodb/03a01Fa": {"loudness": 1}}'])
-def test_a_cache_of_something_else_is_a_named_error(tmp_path: Path, held: str) -> None:
-    (tmp_path / "measures.json").write_text(held)
+@pytest.mark.parametrize("content", ["{", "[]", '{"emodb/03a01Fa": {"loudness": 1}}'])
+def test_foreign_cache_of_measures_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "measures.json").write_text(content)
     with pytest.raises(CorpusError, match="delete it"):
         measure_all(load_corpora(None)[:1], tmp_path / "measures.json")
 
@@ -87,24 +87,24 @@ def test_norms_come_from_training_speakers_alone() -> None:
     assert pitched.count("high") == pytest.approx(len(train) / 4, abs=2)
 
 
-def test_who_is_of_no_known_group_is_held_against_everybody() -> None:
+def test_unknown_group_falls_back_to_all_clips() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "train"]
     values = random_measures(clips)
     norms = Norms.fit(clips, values)
-    stranger = replace(clips[0], corpus="cremad", language="English", gender=None)
+    unknown = replace(clips[0], corpus="cremad", language="English", gender=None)
     pooled = replace(clips[0], corpus="any", language="any")
     for name in ("pitch_st", "tilt_db", "pace", "cpp_db"):
-        group, quartiles = norms.population(stranger, name)
+        group, quartiles = norms.population(unknown, name)
         every = [getattr(value, name) for value in values.values()]
         assert group == "any"
         assert quartiles == pytest.approx(np.quantile(every, [0.25, 0.75]))
     assert norms.population(clips[0], "tilt_db")[0] == f"emodb/{clips[0].gender}"
     assert norms.population(pooled, "pitch_st")[0] == clips[0].gender
     high = Measures(*[9.0] * 7)
-    assert set(vars(norms.levels(stranger, high)).values()) == {"high"}
+    assert set(vars(norms.levels(unknown, high)).values()) == {"high"}
 
 
-def test_a_clip_without_a_pause_is_low_in_pauses_and_others_are_held_against_each_other() -> None:
+def test_clips_without_pauses_are_low_in_pauses() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "train"][:9]
     share = [0.0] * 4 + [0.05, 0.1, 0.2, 0.3, 0.4]
     values = {
@@ -116,17 +116,17 @@ def test_a_clip_without_a_pause_is_low_in_pauses_and_others_are_held_against_eac
     assert found == ["low"] * 4 + ["mid"] * 3 + ["high"] * 2
 
 
-def test_what_could_not_be_measured_is_mid_and_leaves_the_norms_alone() -> None:
+def test_unmeasured_value_is_mid_and_not_fitted() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "train"]
     values = random_measures(clips)
-    unheard = Measures(*[float("nan")] * 7)
+    unmeasured = Measures(*[float("nan")] * 7)
     norms = Norms.fit(clips, values)
-    assert set(vars(norms.levels(clips[0], unheard)).values()) == {"mid"}
-    fewer = Norms.fit(clips, values | {clips[0].id: unheard})
+    assert set(vars(norms.levels(clips[0], unmeasured)).values()) == {"mid"}
+    fewer = Norms.fit(clips, values | {clips[0].id: unmeasured})
     assert fewer == Norms.fit(clips[1:], values)
 
 
-def test_each_level_is_of_its_own_measure() -> None:
+def test_each_level_depends_on_its_own_measure() -> None:
     """A clip that is high in one measure alone is high in that level alone."""
     clips = [clip for clip in load_corpora(None) if clip.split == "train"]
     norms = Norms.fit(clips, random_measures(clips))
@@ -138,16 +138,18 @@ def test_each_level_is_of_its_own_measure() -> None:
         assert [name for name, value in vars(found).items() if value == "high"] == [level]
 
 
-def test_a_recording_played_faster_is_higher_and_quicker_as_it_measures_itself() -> None:
-    told = measure(buzz(150), 4).faster(1.2)
+def test_faster_measures_agree_with_a_faster_recording() -> None:
+    expected = measure(buzz(150), 4).faster(1.2)
     found = measure(soxr.resample(buzz(150), 1.2 * RATE, RATE), 4)
-    assert told.pitch_st == pytest.approx(found.pitch_st, abs=0.2)
-    assert told.pace == pytest.approx(found.pace, rel=0.05)
-    assert told == replace(measure(buzz(150), 4), pitch_st=told.pitch_st, pace=told.pace)
-    assert measure(buzz(150), None).faster(1.2).pace != told.pace  # NaN stays NaN
+    assert expected.pitch_st == pytest.approx(found.pitch_st, abs=0.2)
+    assert expected.pace == pytest.approx(found.pace, rel=0.05)
+    assert expected == replace(
+        measure(buzz(150), 4), pitch_st=expected.pitch_st, pace=expected.pace
+    )
+    assert measure(buzz(150), None).faster(1.2).pace != expected.pace  # NaN stays NaN
 
 
-def test_loudness_is_effort_and_not_gain() -> None:
+def test_loudness_measures_effort_and_not_gain() -> None:
     """More gain changes the level alone; more energy above 1 kHz is a louder voice."""
     quiet, loud = measure(buzz(150, amplitude=0.05), 4), measure(buzz(150, amplitude=0.5), 4)
     assert quiet.tilt_db == pytest.approx(loud.tilt_db, abs=0.01)
@@ -156,7 +158,7 @@ def test_loudness_is_effort_and_not_gain() -> None:
     assert measure(pressed, 4).tilt_db > loud.tilt_db + 3
 
 
-def test_noise_in_a_soft_voice_is_breath_and_in_a_forceful_one_roughness() -> None:
+def test_quality_depends_on_clarity_and_loudness() -> None:
     def quality(clarity: Level, loudness: Level) -> str:
         return Levels("mid", "mid", loudness, "mid", "mid", clarity).quality
 

@@ -21,7 +21,7 @@ EVERY = [
         ("female", "male", None), EMOTIONS, ("normal", "strong", None)
     )
 ]
-facts = st.sampled_from(EVERY)
+labels = st.sampled_from(EVERY)
 seeds = st.integers(0, 2**32)
 
 
@@ -35,25 +35,25 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.train(captions())
 
 
-@given(facts=facts, other=facts, seed=seeds)
-def test_captions_and_drafts_put_right_survive_the_round_trip(
-    vocabulary: Vocabulary, facts: AttributeLabels, other: AttributeLabels, seed: int
+@given(labels=labels, other=labels, seed=seeds)
+def test_captions_and_corrected_drafts_round_trip(
+    vocabulary: Vocabulary, labels: AttributeLabels, other: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
     draft = caption(other, rng, gender=False)
-    right = "".join(after for _, after in corrected(draft, facts, rng))
+    right = "".join(after for _, after in corrected(draft, labels, rng))
     for text in (draft, right):
         tokens = vocabulary.encode(text)
         assert UNKNOWN not in tokens
         assert vocabulary.decode([BOS, *tokens, EOS]) == text
 
 
-@given(facts=facts, other=facts, seed=seeds)
-def test_the_given_tokens_are_those_of_the_pieces_before(
-    vocabulary: Vocabulary, facts: AttributeLabels, other: AttributeLabels, seed: int
+@given(labels=labels, other=labels, seed=seeds)
+def test_given_tokens_cover_the_pieces_before(
+    vocabulary: Vocabulary, labels: AttributeLabels, other: AttributeLabels, seed: int
 ) -> None:
     rng = random.Random(seed)
-    pieces = corrected(caption(other, rng, gender=False), facts, rng)
+    pieces = corrected(caption(other, rng, gender=False), labels, rng)
     for cut in range(len(pieces) + 1):
         before = "".join(draft for draft, _ in pieces[:cut])
         whole = before + "".join(right for _, right in pieces[cut:])
@@ -63,7 +63,7 @@ def test_the_given_tokens_are_those_of_the_pieces_before(
 
 
 @pytest.mark.parametrize("attribute", sorted(ATTRIBUTE_WORDS.keys() - {"gender"}))
-def test_every_phrase_is_known_whatever_was_seen(attribute: str) -> None:
+def test_every_phrase_is_in_every_vocabulary(attribute: str) -> None:
     vocabulary = Vocabulary.train(["A speaker."])
     for phrases in ATTRIBUTE_WORDS[attribute].values():
         for phrase in phrases:
@@ -71,20 +71,20 @@ def test_every_phrase_is_known_whatever_was_seen(attribute: str) -> None:
                 assert UNKNOWN not in vocabulary.encode(text), text
 
 
-@given(facts=facts, seed=seeds)
-def test_neutral_tokens_worded_piece_by_piece_are_the_caption_with_gender(
-    vocabulary: Vocabulary, facts: AttributeLabels, seed: int
+@given(labels=labels, seed=seeds)
+def test_gendered_pieces_spell_the_gendered_caption(
+    vocabulary: Vocabulary, labels: AttributeLabels, seed: int
 ) -> None:
     pieces = json.loads(vocabulary.pieces_json)
-    tokens = vocabulary.encode(caption(facts, random.Random(seed), gender=False))
+    tokens = vocabulary.encode(caption(labels, random.Random(seed), gender=False))
     phrases = [GenderedPhrase(**words) for words in GENDERED]
-    said = with_gender([pieces[token] for token in tokens], facts.gender, phrases)  # type: ignore[arg-type]
-    assert len(said) == len(tokens)
-    assert "".join(said).strip() == caption(facts, random.Random(seed), gender=True)
+    worded = with_gender([pieces[token] for token in tokens], labels.gender, phrases)  # type: ignore[arg-type]
+    assert len(worded) == len(tokens)
+    assert "".join(worded).strip() == caption(labels, random.Random(seed), gender=True)
 
 
 def test_no_token_spells_a_gender(vocabulary: Vocabulary) -> None:
-    """What the vocabulary cannot say crosses no wire."""
+    """A word outside the vocabulary cannot be sent."""
     words = {piece.removeprefix("\u2581").lower() for piece in vocabulary.pieces}
     gendered = {p for phrases in ATTRIBUTE_WORDS["gender"].values() for p in phrases}
     assert gendered == {"woman", "man", "she", "he", "her", "his"}
@@ -92,7 +92,7 @@ def test_no_token_spells_a_gender(vocabulary: Vocabulary) -> None:
     assert {"speaker", "speaker's"} <= words
 
 
-def test_a_word_is_one_token_wherever_it_stands(vocabulary: Vocabulary) -> None:
+def test_word_is_one_token_in_any_position(vocabulary: Vocabulary) -> None:
     one, two = (
         vocabulary.encode(text) for text in ("a furious speaker, sad.", "a speaker, furious.")
     )
@@ -101,7 +101,7 @@ def test_a_word_is_one_token_wherever_it_stands(vocabulary: Vocabulary) -> None:
     assert len(vocabulary.encode("a matter-of-fact speaker")) == 3
 
 
-def test_the_device_needs_nothing_but_the_list_of_pieces(vocabulary: Vocabulary) -> None:
+def test_list_of_pieces_is_enough_to_decode(vocabulary: Vocabulary) -> None:
     pieces = json.loads(vocabulary.pieces_json)
     assert len(pieces) == len(vocabulary)
     assert pieces[:4] == [""] * 4
@@ -109,7 +109,7 @@ def test_the_device_needs_nothing_but_the_list_of_pieces(vocabulary: Vocabulary)
         assert "".join(pieces[token] for token in vocabulary.encode(text)).strip() == text
 
 
-def test_the_same_captions_give_the_same_vocabulary_and_it_can_be_kept(
+def test_vocabulary_is_reproducible_and_can_be_stored(
     vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     assert Vocabulary.train(captions()).sha256 == vocabulary.sha256
@@ -119,7 +119,7 @@ def test_the_same_captions_give_the_same_vocabulary_and_it_can_be_kept(
     assert read.encode("A speaker sounds sad.") == vocabulary.encode("A speaker sounds sad.")
 
 
-def test_content_is_what_states_a_fact_and_not_what_joins_it(vocabulary: Vocabulary) -> None:
+def test_content_tokens_state_attributes_only(vocabulary: Vocabulary) -> None:
     content = {vocabulary.pieces[t].removeprefix("\u2581") for t in vocabulary.content_tokens()}
     assert {"furious", "Furious", "low", "slowly", "pauses", "breathy"} <= content
     assert not {"the", "of", "in", "a", "A", "and", "voice", "speaks", ".", ","} & content

@@ -1,4 +1,4 @@
-"""What ``ugsd-lab captions audit`` finds, and that it finds it."""
+"""``ugsd-lab captions audit`` finds every kind of fault."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOOD = "A man sounds angry, speaking slowly and loudly in a low, flat and clear 
 
 
 def quiet(stage: str, done: int, of: int, note: str) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def norms(clips: list[Clip], measures: dict[str, Measures]) -> Norms:
     return Norms.fit(clips, measures)
 
 
-def of_captions(
+def audit_of(
     monkeypatch: pytest.MonkeyPatch,
     norms: Norms,
     clips: Sequence[Clip],
@@ -57,14 +57,14 @@ def of_captions(
     without: str = "The speaker sounds angry, speaking slowly and loudly in a low and flat voice.",
     vocabulary: Sequence[str] = (),
 ) -> CaptionAudit:
-    """An audit of clips, low in pitch, melody and pace, loud and clear, that all have ``texts``."""
-    heard = Measures(-9.0, -9.0, 0.0, -9.0, -9.0, 9.0, 9.0)
+    """Audit ``clips`` as low in pitch, melody and pace, loud and clear, each with ``texts``."""
+    values = Measures(-9.0, -9.0, 0.0, -9.0, -9.0, 9.0, 9.0)
 
     def references(*_: object, gender: bool = True, **__: object) -> list[str]:
         return list(texts) if gender else [without]
 
     monkeypatch.setattr(caption_audit, "references", references)
-    measured = dict.fromkeys((clip.id for clip in clips), heard)
+    measured = dict.fromkeys((clip.id for clip in clips), values)
     return audit(clips, measured, norms, vocabulary, quiet)
 
 
@@ -73,7 +73,7 @@ def angry(clips: list[Clip]) -> Clip:
     return replace(clips[0], emotion="angry", gender="male", sentence="Das klingt nun mal so low.")
 
 
-def test_the_grammars_own_captions_are_faultless(
+def test_captions_of_the_grammar_have_no_faults(
     clips: list[Clip], measures: dict[str, Measures], norms: Norms
 ) -> None:
     unlabelled = replace(clips[0], name="x", emotion=None)
@@ -102,36 +102,36 @@ def test_the_grammars_own_captions_are_faultless(
         (GOOD.replace("slowly", "slowly, with long pauses,"), "pauses: high"),
     ],
 )
-def test_a_caption_that_is_not_true_is_found(
+def test_untrue_caption_is_found(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip, text: str, what: str
 ) -> None:
-    result = of_captions(monkeypatch, norms, [angry], GOOD, text)
+    result = audit_of(monkeypatch, norms, [angry], GOOD, text)
     (fault,) = result.faults["contradiction"]
     assert (fault.clip, fault.text, fault.what) == (angry.id, text, what)
     assert verdict(result) == f"captions that {FAULTS['contradiction']}: 1"
 
 
-def test_gender_where_it_is_switched_off_is_found(
+def test_gender_is_found_although_switched_off(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
-    result = of_captions(monkeypatch, norms, [angry], GOOD, without=GOOD)
+    result = audit_of(monkeypatch, norms, [angry], GOOD, without=GOOD)
     assert [fault.what for fault in result.faults["gender"]] == ["gender: male"]
     assert not result.faults["contradiction"]
 
 
-def test_words_of_the_utterance_are_found_unless_they_are_the_grammars(
+def test_words_of_the_utterance_are_found(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
-    """ "low" is both said and worded."""
-    result = of_captions(monkeypatch, norms, [angry], GOOD, GOOD.replace("A man", "Nun, a man"))
+    """The word "low" of the utterance is not a fault, since the grammar has it too."""
+    result = audit_of(monkeypatch, norms, [angry], GOOD, GOOD.replace("A man", "Nun, a man"))
     assert [fault.what for fault in result.faults["utterance"]] == ["nun"]
 
 
-def test_captions_that_are_too_short_or_too_long_are_found(
+def test_too_short_or_long_captions_are_found(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
     long = GOOD.replace("sounds", "sounds " + "so " * 30)
-    result = of_captions(monkeypatch, norms, [angry], GOOD, "An angry man, low.", long)
+    result = audit_of(monkeypatch, norms, [angry], GOOD, "An angry man, low.", long)
     assert [fault.what for fault in result.faults["length"]] == ["4 words", "45 words"]
 
 
@@ -139,11 +139,11 @@ def test_repetition_and_variety_are_counted(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
     other = replace(angry, name="other")
-    variety = of_captions(monkeypatch, norms, [angry], GOOD, GOOD, "A b a b c.").variety
+    variety = audit_of(monkeypatch, norms, [angry], GOOD, GOOD, "A b a b c.").variety
     assert variety.repeated_within == pytest.approx(1 / 3)
     assert variety.repeated_across == 0
-    assert of_captions(monkeypatch, norms, [angry, other], GOOD).variety.repeated_across == 1
-    few = of_captions(monkeypatch, norms, [angry], "A b a b c.").variety
+    assert audit_of(monkeypatch, norms, [angry, other], GOOD).variety.repeated_across == 1
+    few = audit_of(monkeypatch, norms, [angry], "A b a b c.").variety
     assert few.words == 3
     assert few.distinct == {1: 3 / 5, 2: 3 / 4, 3: 1.0}
     assert few.openings == {"A b a": 1.0}
@@ -151,43 +151,43 @@ def test_repetition_and_variety_are_counted(
     assert variety.openings["A man sounds"] == pytest.approx(2 / 3)
 
 
-def test_words_that_the_models_cannot_say_are_listed(
+def test_words_outside_the_vocabulary_are_listed(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
-    result = of_captions(
+    result = audit_of(
         monkeypatch, norms, [angry], GOOD, without="A b a b matter-of-fact.",
         vocabulary=["a", "matter-of-fact"],
     )  # fmt: skip
     assert result.variety.not_in_vocabulary == {"b": 2, "A": 1}
 
 
-def test_what_is_printed_and_told_as_json_names_the_faults(
+def test_table_and_json_name_the_faults(
     monkeypatch: pytest.MonkeyPatch, norms: Norms, angry: Clip
 ) -> None:
     bad = GOOD.replace("angry", "happy")
-    result = of_captions(monkeypatch, norms, [angry], *[bad] * 9)
+    result = audit_of(monkeypatch, norms, [angry], *[bad] * 9)
     file = io.StringIO()
     print_audit(result, Console(file=file, width=200))
     assert f"emotion: happy: {bad}" in file.getvalue()
     assert "9, must be 0" in file.getvalue()
-    told = json.loads(json.dumps(as_json(result)))
-    assert told["faults"]["contradiction"]["count"] == 9
-    assert told["faults"]["contradiction"]["examples"][0]["what"] == "emotion: happy"
-    assert told["variety"]["captions"] == 9
+    report = json.loads(json.dumps(as_json(result)))
+    assert report["faults"]["contradiction"]["count"] == 9
+    assert report["faults"]["contradiction"]["examples"][0]["what"] == "emotion: happy"
+    assert report["variety"]["captions"] == 9
 
 
 @pytest.mark.parametrize("faulty", [False, True])
-def test_the_command_fails_with_a_line_where_captions_are_not_true(
+def test_command_fails_if_captions_are_not_true(
     monkeypatch: pytest.MonkeyPatch,
     norms: Norms,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     faulty: bool,
 ) -> None:
-    kept: list[Path] = []
+    caches: list[Path] = []
 
     def measure_all(clips: Sequence[Clip], cache: Path, progress: object) -> dict[str, Measures]:
-        kept.append(cache)
+        caches.append(cache)
         return {clip.id: Measures(*[0.0] * 7) for clip in clips}
 
     monkeypatch.setattr(prosody, "measure_all", measure_all)
@@ -196,8 +196,8 @@ def test_the_command_fails_with_a_line_where_captions_are_not_true(
         monkeypatch.setattr(caption_audit, "references", lambda *_, **__: [GOOD])
     cache = tmp_path / "measures.json"
     code = main(["captions", "audit", "--json", "--cache", str(cache)])
-    told = capsys.readouterr()
-    assert kept == [cache]
+    captured = capsys.readouterr()
+    assert caches == [cache]
     assert code == int(faulty)
-    assert ("ugsd-lab: " in told.err) is faulty
-    assert json.loads(told.out)["clips"] == 535
+    assert ("ugsd-lab: " in captured.err) is faulty
+    assert json.loads(captured.out)["clips"] == 535

@@ -1,4 +1,4 @@
-"""How sure the numbers of a table are."""
+"""Confidence intervals over speakers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ugsd_lab.evaluation.metrics import bleu
 
 
 def over_speakers(speakers: Sequence[str], values: Sequence[float]) -> tuple[float, float]:
-    """The interval that a table prints of a share."""
+    """Return the interval that a table prints for a share."""
     return interval(share_measure(speakers, values).redrawn(draws(len(set(speakers)))))
 
 
-def test_an_interval_over_speakers_is_wider_than_one_over_clips() -> None:
+def test_interval_over_speakers_is_wider_than_over_clips() -> None:
     speakers = [name for name in "abcdefgh" for _ in range(50)]
     by_speaker = [float(name in "abcd") for name in speakers]
     mixed = [float(i % 2) for i in range(len(speakers))]
@@ -38,14 +38,14 @@ def test_two_speakers_give_the_range_between_them() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(-9, 9)), min_size=1, max_size=20))
-def test_an_interval_lies_between_the_speakers_own_means(pairs: list[tuple[str, float]]) -> None:
+def test_interval_is_within_the_speakers_means(pairs: list[tuple[str, float]]) -> None:
     speakers, values = zip(*pairs, strict=True)
     own = [np.mean([v for s, v in pairs if s == name]) for name in set(speakers)]
     low, high = over_speakers(speakers, values)
     assert min(own) - 1e-9 <= low <= high <= max(own) + 1e-9
 
 
-def test_every_draw_has_as_many_speakers_as_there_are() -> None:
+def test_every_draw_has_as_many_speakers_as_given() -> None:
     weights = draws(3, count=500)
     assert weights.shape == (500, 3)
     assert set(weights.sum(axis=1)) == {3}
@@ -53,7 +53,7 @@ def test_every_draw_has_as_many_speakers_as_there_are() -> None:
     assert abs(weights.mean() - 1) < 0.1
 
 
-def test_labels_that_are_not_known_do_not_count() -> None:
+def test_unknown_labels_do_not_count() -> None:
     measure = share_measure(["a", "a", "b"], [1.0, float("nan"), 0.0])
     assert measure.value == 0.5
     assert over_speakers(["a", "b"], [float("nan")] * 2) == pytest.approx(
@@ -76,7 +76,7 @@ def shares(*values: float) -> list[float]:
     return list(values)
 
 
-def test_a_gap_is_closed_over_the_same_draws_of_speakers() -> None:
+def test_gap_uses_the_same_draws_of_speakers() -> None:
     speakers = ["a", "b", "c"]
     alone = share_measure(speakers, shares(0.1, 0.4, 0.7))
     verifier = share_measure(speakers, shares(0.3, 0.6, 0.9))
@@ -88,7 +88,7 @@ def test_a_gap_is_closed_over_the_same_draws_of_speakers() -> None:
     assert not gap.includes_zero
 
 
-def test_no_ratio_to_a_gap_that_may_be_none() -> None:
+def test_gap_that_includes_zero_has_no_ratio() -> None:
     speakers = ["a", "b"]
     alone = share_measure(speakers, shares(0.5, 0.5))
     verifier = share_measure(speakers, shares(0.4, 0.9))
@@ -98,7 +98,7 @@ def test_no_ratio_to_a_gap_that_may_be_none() -> None:
     assert gap_closed(alone, alone, alone, draws(2)).includes_zero
 
 
-def test_where_the_verifier_is_worse_there_is_nothing_to_close() -> None:
+def test_gap_of_a_worse_verifier_is_not_closed() -> None:
     alone = share_measure(["a", "b"], shares(0.5, 0.6))
     verifier = share_measure(["a", "b"], shares(0.4, 0.5))
     gap = gap_closed(verifier, alone, verifier, draws(2))

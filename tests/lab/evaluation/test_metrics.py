@@ -1,4 +1,4 @@
-"""The measures against cases worked out by hand, and what must always hold of them."""
+"""Metrics: cases computed by hand, and invariants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORDS = st.lists(
 )
 
 
-def test_bleu_is_sacrebleus_over_all_references() -> None:
+def test_bleu_equals_sacrebleu_over_all_references() -> None:
     import sacrebleu
 
     captions = ["a man speaks low", "she sounds very sad today"]
@@ -46,7 +46,7 @@ def test_bleu_is_sacrebleus_over_all_references() -> None:
 
 
 @given(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=2, max_size=6), st.integers(1, 5))
-def test_bleus_statistics_of_parts_add_up_to_those_of_the_whole(
+def test_bleu_statistics_of_parts_add_up(
     clips: list[tuple[list[str], list[str], list[str]]], cut: int
 ) -> None:
     captions = [" ".join(caption) for caption, _, _ in clips]
@@ -64,7 +64,7 @@ def test_chrf_counts_characters() -> None:
     assert 0 < chrf(["sadly"], [["sad"]]) < chrf(["sads"], [["sad"]]) < 100
 
 
-def test_rouge_l_takes_the_reference_that_fits_best() -> None:
+def test_rouge_l_uses_the_best_reference() -> None:
     # Common subsequence "a man speaks": 3 of 4 words each way, F1 = .75; the other shares nothing.
     score = rouge_l(["A man speaks softly."], [["a man who speaks", "nothing of it"]])
     assert score == pytest.approx(75)
@@ -88,12 +88,12 @@ def test_meteor_matches_words_and_stems_but_no_synonyms() -> None:
     assert meteor(["a sad man"], [["man a"]]) == pytest.approx(100 * 0.5 * (2 / 3) / 0.7)
 
 
-def test_meteor_of_nothing_is_nothing() -> None:
+def test_empty_caption_scores_zero() -> None:
     assert meteor([""], [["a man"]]) == 0
     assert rouge_l([""], [["a man"]]) == 0
 
 
-def test_no_measure_asks_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_do_not_use_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a socket was opened")
 
@@ -102,7 +102,7 @@ def test_no_measure_asks_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rouge_l(["a wholly new caption"], [["another wholly new caption"]]) > 0
 
 
-def test_signatures_name_versions_and_what_meteor_leaves_out() -> None:
+def test_signatures_name_versions_and_omissions() -> None:
     found = signatures(5)
     assert set(found) == {"BLEU", "chrF", "ROUGE-L", "METEOR"}
     assert "nrefs:5" in found["BLEU"]
@@ -110,13 +110,13 @@ def test_signatures_name_versions_and_what_meteor_leaves_out() -> None:
     assert "exact and stem matches" in found["METEOR"]
 
 
-def test_an_emotion_beside_another_is_wrong() -> None:
+def test_two_emotions_are_wrong() -> None:
     assert emotion_right("A man sounds sad.", "sad")
     assert not emotion_right("A man sounds sad and furious.", "sad")
     assert not emotion_right("A man speaks.", "sad")
 
 
-def test_a_level_that_is_not_said_is_mid_and_a_contradiction_is_none() -> None:
+def test_unnamed_level_is_mid_and_contradiction_is_wrong() -> None:
     assert attribute_right("A woman sounds calm.", "pace", "mid")
     assert not attribute_right("A woman sounds calm.", "pace", "high")
     assert attribute_right("A woman speaks quickly.", "pace", "high")
@@ -124,7 +124,7 @@ def test_a_level_that_is_not_said_is_mid_and_a_contradiction_is_none() -> None:
     assert not attribute_right("A voice.", "gender", "female")
 
 
-def test_every_reference_is_right_in_every_attribute() -> None:
+def test_references_are_right_in_every_attribute() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "test"][::8]
     values = np.random.default_rng(0).normal(size=(len(clips), len(fields(Measures))))
     measures = {c.id: Measures(*map(float, row)) for c, row in zip(clips, values, strict=True)}
@@ -137,7 +137,7 @@ def test_every_reference_is_right_in_every_attribute() -> None:
                 assert attribute_right(text, attribute, getattr(of, attribute)), (text, attribute)
 
 
-def test_confusion_counts_what_was_named() -> None:
+def test_confusion_counts_named_emotions() -> None:
     found = confusion(
         ["sounds sad", "sounds angry", "sounds sad and angry", "speaks", "sounds bored"],
         ["sad", "sad", "angry", "angry", "angry"],
@@ -147,7 +147,7 @@ def test_confusion_counts_what_was_named() -> None:
     assert found.counts.tolist() == [[0, 0, 1, 1, 1], [1, 1, 0, 0, 0]]
 
 
-def test_auroc_by_hand() -> None:
+def test_auroc_equals_values_computed_by_hand() -> None:
     assert auroc([1, 2], [3, 4]) == 1
     assert auroc([3, 4], [1, 2]) == 0
     assert auroc([1, 3], [2, 4]) == pytest.approx(3 / 4)
@@ -157,7 +157,7 @@ def test_auroc_by_hand() -> None:
 
 
 @given(SCORES, SCORES)
-def test_auroc_is_the_share_of_pairs_in_order(low: list[float], high: list[float]) -> None:
+def test_auroc_is_the_share_of_ordered_pairs(low: list[float], high: list[float]) -> None:
     pairs = [(b > a) + (b == a) / 2 for a in low for b in high]
     assert auroc(low, high) == pytest.approx(np.mean(pairs))
     assert auroc(low, high) + auroc(high, low) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Pictures: what they say, that they repeat, and what is refused."""
+"""Pictures: their text, their reproducibility, and rejected file names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_lab.evaluation.curves import CorpusCurves, Curve, Point
 from ugsd_lab.evaluation.metrics import Confusion, confusion
 from ugsd_lab.evaluation.plots import check_picture, draw_evaluation
 
-NAMES = ("UGSD's gate", "entropy gate", "random", "fixed block", "oracle")
+NAMES = ("rejection predictor", "entropy threshold", "random", "fixed block", "oracle")
 
 
 def curves(corpus: str, quality: float = 0.5) -> CorpusCurves:
@@ -21,7 +21,9 @@ def curves(corpus: str, quality: float = 0.5) -> CorpusCurves:
         Curve(name, (alone, Point(0.3, 0.3, 0.4 + i / 50), everything))
         for i, name in enumerate(NAMES)
     )
-    return CorpusCurves(corpus, "home", 40, alone, everything, Point(0.3, 0.3, 0.5), lines, quality)
+    return CorpusCurves(
+        corpus, "in-domain", 40, alone, everything, Point(0.3, 0.3, 0.5), lines, quality
+    )
 
 
 def confusions() -> dict[str, Confusion]:
@@ -35,18 +37,18 @@ def texts(path: Path) -> set[str]:
     return {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
 
 
-def test_the_svg_names_its_axes_lines_corpora_and_arms(tmp_path: Path) -> None:
+def test_svg_names_axes_lines_corpora_and_systems(tmp_path: Path) -> None:
     path = tmp_path / "curve.svg"
     both = [curves("emodb"), curves("nemo", float("nan"))]
     draw_evaluation(path, both, {"emodb": confusions(), "nemo": confusions()})
     found = texts(path)
     assert {*NAMES, "drafter alone", "UGSD as shipped", "escalate everything"} <= found
-    assert {"share of tokens that left the device", "captions with the right emotion"} <= found
+    assert {"share of tokens that were disclosed", "captions with the right emotion"} <= found
     assert {"emotion named", "label", "angry", "sad", "none"} <= found
-    assert "emodb (home), 40 clips; gate quality 0.50" in found
-    assert "nemo (home), 40 clips" in found  # no number where there is none
+    assert "emodb (in-domain), 40 clips; predictor quality 0.50" in found
+    assert "nemo (in-domain), 40 clips" in found  # NaN is not printed
     assert "nemo: verifier on every token" in found
-    assert not {"other", "several"} & found  # nothing was named so
+    assert not {"other", "several"} & found  # unused columns are omitted
 
 
 @pytest.mark.parametrize("name", ["curve.svg", "CURVE.PNG"])
@@ -61,18 +63,18 @@ def test_the_same_result_gives_the_same_bytes(tmp_path: Path, name: str) -> None
     assert pictures[0][:8] == b"\x89PNG\r\n\x1a\n" or pictures[0][:5] == b"<?xml"
 
 
-def test_an_empty_row_of_a_confusion_is_drawn_without_a_division_by_zero(tmp_path: Path) -> None:
+def test_empty_row_of_a_confusion_matrix_is_drawn(tmp_path: Path) -> None:
     nothing = Confusion(("sad",), ("sad", "other"), np.zeros((1, 2), dtype=np.int64))
     draw_evaluation(tmp_path / "a.png", [curves("x")], {"x": {"UGSD": nothing}})
 
 
 @pytest.mark.parametrize("name", ["curve.pdf", "curve", ".svg", "curve.svg.txt"])
-def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path: Path, name: str) -> None:
+def test_other_suffix_is_rejected_before_drawing(tmp_path: Path, name: str) -> None:
     with pytest.raises(EvaluationError, match=r"\.svg or \.png"):
         check_picture(tmp_path / name)
 
 
-def test_a_missing_folder_and_a_folder_in_the_way_are_told(tmp_path: Path) -> None:
+def test_unwritable_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="make it first"):
         check_picture(tmp_path / "none" / "curve.svg")
     (tmp_path / "curve.svg").mkdir()

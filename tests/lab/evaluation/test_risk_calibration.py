@@ -1,4 +1,4 @@
-"""``ugsd-lab quality`` on the bundled speech: what it counts, and what follows of itself."""
+"""``ugsd-lab calibrate-risk`` on the bundled speech."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ugsd_lab.evaluation.risk_calibration import (
     _Run,
     block_loss,
     measure,
-    write_quality,
+    write_risk_calibration,
 )
 from ugsd_lab.evaluation.risk_control import upper_bound
 from ugsd_lab.evaluation.study import limited
@@ -46,9 +46,13 @@ def quiet(*_: object) -> None:
 @pytest.fixture(scope="module")
 def measured() -> RiskCalibration:
     return measure(
-        load_corpora(None), Pair(STARTER_DRAFTER), command="ugsd-lab quality", progress=quiet,
-        limit=LIMIT, thresholds=FEW,
-    )  # fmt: skip
+        load_corpora(None),
+        Pair(STARTER_DRAFTER),
+        command="ugsd-lab calibrate-risk",
+        progress=quiet,
+        limit=LIMIT,
+        thresholds=FEW,
+    )
 
 
 def at(found: RiskCalibration, disclosure: Disclosure, threshold: float) -> CalibratedSetting:
@@ -56,7 +60,7 @@ def at(found: RiskCalibration, disclosure: Disclosure, threshold: float) -> Cali
     return one
 
 
-def test_a_block_counts_once_and_only_for_drafted_words_that_stand_and_are_rejected() -> None:
+def test_block_loss_counts_blocks_with_rejected_drafted_tokens() -> None:
     tokens = list(range(100, 112))  # three blocks: of five, five and two
     drafted = dict(enumerate(tokens))
     rejected = np.zeros(12, dtype=bool)
@@ -65,33 +69,35 @@ def test_a_block_counts_once_and_only_for_drafted_words_that_stand_and_are_rejec
     assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
     rejected[11] = True
     assert block_loss(tokens, drafted, rejected) == pytest.approx(2 / 3)
-    drafted[11] = 7  # the verifier put another in its place
+    drafted[11] = 7  # the verifier replaced it
     assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
-    del drafted[1], drafted[3]  # the verifier went on by itself
+    del drafted[1], drafted[3]  # the verifier wrote these tokens
     assert block_loss(tokens, drafted, rejected) == 0
 
 
-def test_what_is_judged_is_the_caption_that_was_made(tmp_path: Path) -> None:
-    bench = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
+def test_rejections_are_computed_for_the_final_caption(tmp_path: Path) -> None:
+    harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
     clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 4)
     stage = Stage(quiet, "captioning", 100)
-    heard = bench.drafter.encode_clips(clips, stage)
+    scored = harness.drafter.encode_clips(clips, stage)
     for policy in (AlwaysEscalate(Disclosure.TOKENS), UncertaintyPolicy(0.15), NeverEscalate()):
-        said = bench.run(System("any", lambda policy=policy: policy), heard, stage)  # type: ignore[misc]
-        for clip in heard:
-            one = said[clip.id]
-            assert one.tokens[-1] == bench.drafter.info.eos
-            assert bench.drafter.worded(clip, one.tokens) == one.text
-            assert bench.rejected(clip, one.tokens).shape == (len(one.tokens),)
+        outputs = harness.run(System("any", lambda policy=policy: policy), scored, stage)  # type: ignore[misc]
+        for clip in scored:
+            one = outputs[clip.id]
+            assert one.tokens[-1] == harness.drafter.info.eos
+            assert harness.drafter.worded(clip, one.tokens) == one.text
+            assert harness.rejected(clip, one.tokens).shape == (len(one.tokens),)
 
 
-def test_the_summary_sent_with_every_caption_leaves_no_risk(measured: RiskCalibration) -> None:
+def test_summary_with_every_caption_has_no_risk(measured: RiskCalibration) -> None:
     assert at(measured, Disclosure.SUMMARY, 0).risk == 0
     assert at(measured, Disclosure.SUMMARY, 0).frames == pytest.approx(1)
-    assert at(measured, Disclosure.TOKENS, 0).risk > 0, "it heard nothing: that is no opinion"
+    assert at(measured, Disclosure.TOKENS, 0).risk > 0, (
+        "without a state the verifier rejects nothing"
+    )
 
 
-def test_at_the_last_threshold_every_disclosure_is_the_drafter_alone(
+def test_last_threshold_equals_the_drafter_alone(
     measured: RiskCalibration,
 ) -> None:
     alone = {
@@ -105,13 +111,13 @@ def test_at_the_last_threshold_every_disclosure_is_the_drafter_alone(
     assert one.emotion == pooled.alone == home.alone
 
 
-def test_a_richer_disclosure_costs_what_its_name_says(measured: RiskCalibration) -> None:
+def test_higher_disclosure_sends_more_states(measured: RiskCalibration) -> None:
     tokens, summary, block, every = (at(measured, one, 0.16) for one in Disclosure)
     assert tokens.states_left == 0 < summary.states_left <= block.states_left <= every.states_left
     assert all(0 < one.tokens_left < 1 for one in (tokens, summary, block, every))
 
 
-def test_bounds_are_of_the_careful_thresholds_first_and_of_all_disclosures_together(
+def test_bounds_hold_jointly_and_grow_with_the_threshold(
     measured: RiskCalibration,
 ) -> None:
     assert measured.captions == LIMIT
@@ -122,21 +128,21 @@ def test_bounds_are_of_the_careful_thresholds_first_and_of_all_disclosures_toget
     assert first.risk_bound == pytest.approx(upper_bound(first.risk, LIMIT, DELTA / 4))
 
 
-def test_one_speaker_tells_of_no_gain(measured: RiskCalibration) -> None:
+def test_one_speaker_gives_no_gain(measured: RiskCalibration) -> None:
     assert measured.speakers == 1
     assert all(one.gain is one.gain_low is one.gain_high is None for one in measured.settings)
     assert all(gap.low is None or gap.low <= 0 for gap in measured.gaps)
-    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+    with pytest.raises(ConfigError, match="does not show that the verifier is better"):
         RiskControlledPolicy(measured, target_gain=0.1)
 
 
-def test_choices_are_checked_on_the_dev_speaker(measured: RiskCalibration) -> None:
+def test_chosen_settings_are_checked_on_dev_speakers(measured: RiskCalibration) -> None:
     assert [one.target for one in measured.checks] == list(TARGETS)
     assert {one.on for one in measured.checks} == {"dev speakers"}
     assert {one.captions for one in measured.checks} == {LIMIT // 2}
 
 
-def test_a_gap_away_is_told_apart_from_that_at_home() -> None:
+def test_gaps_in_and_out_of_domain_are_separate() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "train"][::40]
     run = _Run(clips)
     run.alone, run.verifier = [0.0] * len(clips), [1.0] * len(clips)
@@ -144,16 +150,17 @@ def test_a_gap_away_is_told_apart_from_that_at_home() -> None:
     assert [gap.where for gap in at_home] == ["pooled", "home"]
     assert at_home[0].low is not None
     assert at_home[0].low > 0
-    assert [gap.where for gap in _gaps(run, Pair(STARTER_DRAFTER, home=()))] == ["pooled", "away"]
+    assert [gap.where for gap in _gaps(run, Pair(STARTER_DRAFTER, in_domain=()))] == [
+        "pooled",
+        "away",
+    ]
 
 
-def test_figures_are_kept_beside_the_drafter_and_read_back(
-    measured: RiskCalibration, tmp_path: Path
-) -> None:
+def test_figures_are_written_beside_the_drafter(measured: RiskCalibration, tmp_path: Path) -> None:
     shutil.copytree(Path(ugsd_sdk.__file__).parent / "ears", tmp_path / "ears")
     folder = tmp_path / "drafter"
     shutil.copytree(STARTER_DRAFTER, folder, ignore=shutil.ignore_patterns("clips"))
-    write_quality(measured, folder)
+    write_risk_calibration(measured, folder)
     assert RiskCalibration.load(folder) == measured
     easy = Settings(target_risk=0.99)
     minimum = RiskControlledPolicy.from_settings(easy, folder)
@@ -161,14 +168,14 @@ def test_figures_are_kept_beside_the_drafter_and_read_back(
     assert minimum.chosen.tokens_left == 0
 
 
-def test_without_calibration_speakers_nothing_is_measured() -> None:
+def test_missing_calibration_speakers_are_an_error() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "test"]
     with pytest.raises(EvaluationError, match="no clips of calibration speakers"):
         measure(clips, Pair(STARTER_DRAFTER), command="", progress=quiet)
 
 
-def test_the_command_from_a_fresh_clone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["quality", "--drafter", "free", "--limit", "2", "--markdown"]) == 0
+def test_command_runs_on_the_bundled_speech(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate-risk", "--drafter", "free", "--limit", "2", "--markdown"]) == 0
     out, err = capsys.readouterr()
     assert "2 captions of 1 calibration speakers" in out
     assert "too few speakers for an interval" in out
@@ -177,12 +184,12 @@ def test_the_command_from_a_fresh_clone(capsys: pytest.CaptureFixture[str]) -> N
     assert len(tables) == 2
     for table in tables:
         assert {line.count("|") for line in table} == {table[0].count("|")}
-    assert main(["quality", "--json", "--markdown"]) == 1
+    assert main(["calibrate-risk", "--json", "--markdown"]) == 1
 
 
-def test_the_bundled_figures_are_those_of_the_command() -> None:
+def test_bundled_figures_come_from_the_command() -> None:
     found = RiskCalibration.load(STARTER_DRAFTER)
-    assert found.command == f"ugsd-lab quality --drafter starter --data DIR --limit {CLIPS}"
+    assert found.command == f"ugsd-lab calibrate-risk --drafter starter --data DIR --limit {CLIPS}"
     assert {one.threshold for one in found.settings} == set(THRESHOLDS)
     assert len(found.settings) == len(THRESHOLDS) * len(Disclosure)
     assert json.loads(found.model_dump_json())["delta"] == DELTA

@@ -27,25 +27,21 @@ def by_the_formula(risk: Fraction, n: int, target: Fraction) -> float:
 @pytest.mark.parametrize("n", [1, 7, 60, 300])
 @pytest.mark.parametrize("target", [Fraction(1, 50), Fraction(1, 5), Fraction(7, 10)])
 @pytest.mark.parametrize("part", [0, Fraction(1, 3), Fraction(4, 5), Fraction(99, 100)])
-def test_the_p_value_is_hoeffdings_or_bentkus_whichever_is_less(
-    n: int, target: Fraction, part: Fraction
-) -> None:
+def test_p_value_is_the_smaller_of_both_bounds(n: int, target: Fraction, part: Fraction) -> None:
     risk = target * part
     expected = by_the_formula(risk, n, target)
     assert p_value(float(risk), n, float(target)) == pytest.approx(expected, rel=1e-7)
 
 
 @given(st.integers(1, 400), st.integers(0, 100), st.integers(1, 99))
-def test_no_p_value_is_less_than_that_of_the_exact_binomial_test(
-    n: int, wrong: int, percent: int
-) -> None:
+def test_p_value_is_at_least_the_exact_one(n: int, wrong: int, percent: int) -> None:
     wrong = min(wrong, n)
     exact = tail(wrong, n, Fraction(percent, 100))
     assert p_value(wrong / n, n, percent / 100) >= float(exact) * (1 - 1e-9) - 1e-300
 
 
 @given(st.floats(0, 1), st.integers(1, 2000), st.floats(0.001, 0.5))
-def test_the_bound_is_where_the_test_begins_to_reject(risk: float, n: int, delta: float) -> None:
+def test_bound_is_the_smallest_rejected_target(risk: float, n: int, delta: float) -> None:
     bound = upper_bound(risk, n, delta)
     assert risk <= bound <= 1
     if bound < 1:
@@ -54,13 +50,13 @@ def test_the_bound_is_where_the_test_begins_to_reject(risk: float, n: int, delta
         assert p_value(risk, n, bound - 1e-5) > delta
 
 
-def test_a_whole_number_of_losses_is_not_rounded_up() -> None:
+def test_whole_number_of_losses_is_not_rounded_up() -> None:
     losses = np.array([0.1] * 30)  # their sum is a little more than 3
     assert p_value(float(losses.mean()), 30, 0.4) == pytest.approx(p_value(3 / 30, 30, 0.4))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(1, 500))
-def test_a_less_careful_threshold_is_never_promised_more(risks: list[float], n: int) -> None:
+def test_bounds_never_fall_with_the_threshold(risks: list[float], n: int) -> None:
     bounds = sequential_bounds(risks, n, 0.1)
     assert bounds == sorted(bounds)
     assert all(
@@ -80,9 +76,7 @@ SEQUENCES = (
 
 @pytest.mark.parametrize("n", [60, 300])
 @pytest.mark.parametrize("granularity", [1, 4])
-def test_what_is_chosen_exceeds_the_target_in_no_more_than_delta_of_the_draws(
-    n: int, granularity: int
-) -> None:
+def test_chosen_risk_exceeds_target_with_probability_delta(n: int, granularity: int) -> None:
     """The loss is a share of ``granularity`` blocks. Any of the certified may be chosen, here the
     one that is truly worst. A choice by the mean alone fails the same test."""
     bound_of = lru_cache(maxsize=None)(

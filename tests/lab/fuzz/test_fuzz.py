@@ -1,4 +1,4 @@
-"""Hostile frames: typed errors only, in bounded memory and time; and the fuzzer can fail."""
+"""The fuzzer gives only typed errors in bounded memory and time, and it can fail."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ugsd_lab.fuzz.targets import TARGETS, Case, Target
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import decode_record
 from ugsd_privacy.errors import LogTampered, PrivacyError
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 
 
-def test_ten_thousand_hostile_frames_meet_typed_errors_in_bounded_time_and_memory() -> None:
+def test_ten_thousand_hostile_inputs_give_no_finding() -> None:
     result = fuzz(frames=10_000, seed=1)
     assert not result.findings
     assert result.frames == 10_000
@@ -26,7 +26,7 @@ def test_ten_thousand_hostile_frames_meet_typed_errors_in_bounded_time_and_memor
         assert len(outcomes) > 1, f"{target.name}: some are refused and some pass: {outcomes}"
 
 
-def test_the_same_seed_makes_the_same_messages() -> None:
+def test_same_seed_makes_the_same_messages() -> None:
     decoder = next(t for t in TARGETS if t.name == "wire.decode_device_message")
     one, other = Random(5), Random(5)
     assert [decoder.case(one).data for _ in range(300)] == [
@@ -37,7 +37,7 @@ def test_the_same_seed_makes_the_same_messages() -> None:
 @pytest.mark.parametrize("target", [t for t in TARGETS if t.name.startswith(("wire", "audit.rec"))])
 @pytest.mark.parametrize("head", [0x5B, 0x7B, 0x9B, 0xBB])
 @pytest.mark.parametrize("count", [2**40, 2**64 - 1])
-def test_a_header_that_claims_a_trillion_items_allocates_one_chunk_of_the_decoders_at_most(
+def test_huge_item_count_allocates_at_most_one_chunk(
     monkeypatch: pytest.MonkeyPatch, target: Target, head: int, count: int
 ) -> None:
     from ugsd_lab.fuzz import targets
@@ -49,20 +49,20 @@ def test_a_header_that_claims_a_trillion_items_allocates_one_chunk_of_the_decode
     assert result.peak_bytes[target.name] < 72 * 1024
 
 
-def test_a_record_that_doubles_itself_by_reference_is_refused_at_once() -> None:
+def test_self_doubling_record_is_refused_at_once() -> None:
     """Hashing such a key took two to the power of its depth."""
     for doublings in (1, 20, 200):
         with pytest.raises(LogTampered):
             decode_record(_bomb(doublings))
 
 
-def test_a_note_with_half_a_surrogate_pair_is_refused() -> None:
+def test_note_with_a_lone_surrogate_is_refused() -> None:
     key = LogKey.generate()
     with pytest.raises(LogTampered, match="UTF-8"):
         open_checkpoint("\ud800" + sign_checkpoint(1, bytes(32), key), key.public)
 
 
-def test_what_is_no_receipt_is_refused_with_the_packages_own_error() -> None:
+def test_invalid_receipt_raises_the_packages_own_error() -> None:
     for text in ("", "{}", "[" * 9000, b"\xff", '{"index": 1e400}'):
         with pytest.raises(LogTampered, match="not a receipt"):
             Receipt.from_json(text)
@@ -93,16 +93,16 @@ def _spin() -> str:
         (lambda: str(len(bytearray(10**6))), "memory"),
     ],
 )
-def test_a_planted_fault_is_found(read: object, fault: str) -> None:
+def test_planted_fault_is_found(read: object, fault: str) -> None:
     (finding,) = fuzz(frames=1, targets=[_target(read)]).findings
     assert finding.fault.startswith(fault)
     assert finding.data == b"\xde\xad"
 
 
-def test_a_decoder_that_fails_on_some_input_is_found_and_its_bytes_are_printed(
+def test_failing_decoder_is_found_with_its_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the schema meets a block without tokens, it forgets to be typed."""
+    """A decoder that raises KeyError for a block without tokens."""
     from ugsd_privacy.protocol import messages as wire
 
     real = wire._parsed
@@ -121,7 +121,7 @@ def test_a_decoder_that_fails_on_some_input_is_found_and_its_bytes_are_printed(
     assert all(bytes.fromhex(f["data"]) for f in printed["findings"])
 
 
-def test_the_command_prints_a_table_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_a_table_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuzz", "--frames", "40", "--seed", "3"]) == 0
     out = capsys.readouterr().out
     assert "VerifierSession.receive" in out

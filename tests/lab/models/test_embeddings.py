@@ -21,7 +21,7 @@ class _Killed(Exception):
 
 
 def quiet(stage: str, done: int, of: int, note: str) -> None:
-    """Progress that nobody watches."""
+    """Progress that is ignored."""
 
 
 @pytest.fixture
@@ -33,11 +33,12 @@ def clips() -> list[Clip]:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Ears of two numbers, in this process; what they were asked to hear."""
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Install an encoder of two numbers, in this process; return the jobs that it was asked to
+    encode."""
     asked: list[tuple[str, int]] = []
 
-    def heard_here(
+    def embed_here(
         jobs: Sequence[tuple[Clip, int]], whisper: Path
     ) -> Iterator[NDArray[np.float32]]:
         for job in jobs:
@@ -47,19 +48,19 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     def length_and_power(_: object, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array([len(samples), samples.std()], dtype=np.float32)
 
-    monkeypatch.setattr(embeddings, "_embedded", heard_here)
-    monkeypatch.setattr(embeddings, "_ears", None, raising=False)
+    monkeypatch.setattr(embeddings, "_embedded", embed_here)
+    monkeypatch.setattr(embeddings, "_encoder", None, raising=False)
     monkeypatch.setattr(embeddings, "extract", length_and_power)
     return asked
 
 
-def test_training_clips_are_heard_with_their_copies_and_the_others_repeat_themselves(
-    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+def test_only_training_clips_have_augmented_copies(
+    clips: list[Clip], requested: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     embedding = embed_clips(clips, 2, WHISPER, tmp_path / "heard.npz", quiet)
     assert embedding.shape == (3, 3, 2)
     assert embedding.dtype == np.float32
-    assert len(heard) == 3 + 2 * 2
+    assert len(requested) == 3 + 2 * 2
     for row, clip in enumerate(clips):
         samples = read_samples(clip)
         assert embedding[row, 0, 0] == len(samples)
@@ -70,26 +71,26 @@ def test_training_clips_are_heard_with_their_copies_and_the_others_repeat_themse
     assert not (embedding[:2, 1:] == embedding[:2, :1]).all()
 
 
-def test_what_was_heard_is_not_heard_again_and_more_copies_add_to_it(
-    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+def test_cached_embeddings_are_reused_and_extended(
+    clips: list[Clip], requested: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     cache = tmp_path / "deep" / "heard.npz"
     first = embed_clips(clips, 1, WHISPER, cache, quiet)
-    del heard[:]
+    del requested[:]
     np.testing.assert_array_equal(embed_clips(clips, 1, WHISPER, cache, quiet), first)
-    assert not heard
+    assert not requested
     more = embed_clips(clips[::-1], 2, WHISPER, cache, quiet)
-    assert heard == [(clips[1].id, 2), (clips[0].id, 2)]
+    assert requested == [(clips[1].id, 2), (clips[0].id, 2)]
     np.testing.assert_array_equal(more[::-1, :2], first)
 
 
-def test_a_killed_listening_goes_on_where_it_stopped(
+def test_killed_encoding_resumes_from_its_cache(
     clips: list[Clip],
-    heard: list[tuple[str, int]],
+    requested: list[tuple[str, int]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(embeddings, "_KEEP_EVERY", 2)
+    monkeypatch.setattr(embeddings, "_STORE_EVERY", 2)
 
     def kill_at_five(stage: str, done: int, of: int, note: str) -> None:
         if done == 5:
@@ -98,28 +99,28 @@ def test_a_killed_listening_goes_on_where_it_stopped(
     whole = embed_clips(clips, 2, WHISPER, tmp_path / "whole.npz", quiet)
     with pytest.raises(_Killed):
         embed_clips(clips, 2, WHISPER, tmp_path / "killed.npz", kill_at_five)
-    del heard[:]
+    del requested[:]
     resumed = embed_clips(clips, 2, WHISPER, tmp_path / "killed.npz", quiet)
-    assert len(heard) == 3  # four of seven were kept
+    assert len(requested) == 3  # four of seven were cached
     np.testing.assert_array_equal(resumed, whole)
 
 
 def test_parts_are_some_words_of_each_clip(
-    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+    clips: list[Clip], requested: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     parts = embed_parts(clips, WHISPER, tmp_path / "parts.npz", quiet)
     assert parts.shape == (3, 8, 2)
     assert parts.dtype == np.float32
-    assert len(heard) == len(set(heard)) == 3 * 8
+    assert len(requested) == len(set(requested)) == 3 * 8
     for row, clip in enumerate(clips):
         whole_s = len(read_samples(clip)) / 16_000
         lengths_s = parts[row, :, 0] / 16_000
         assert (lengths_s >= min(0.7, whole_s) - 1e-4).all()
         assert (lengths_s <= min(1.4, whole_s) + 1e-4).all()
-        assert len({tuple(part) for part in parts[row]}) == 8, "other words"
+        assert len({tuple(part) for part in parts[row]}) == 8, "the parts differ"
 
 
-def test_a_part_is_cut_out_and_a_clip_that_is_shorter_is_heard_whole(clips: list[Clip]) -> None:
+def test_part_is_contiguous_or_the_whole_clip(clips: list[Clip]) -> None:
     for length in (40_000, 8_000):
         ramp = np.arange(length, dtype=np.float32)
         for number in range(1, 21):
@@ -129,27 +130,27 @@ def test_a_part_is_cut_out_and_a_clip_that_is_shorter_is_heard_whole(clips: list
 
 
 def test_parts_depend_on_the_clip_alone(
-    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+    clips: list[Clip], requested: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     first = embed_parts(clips, WHISPER, tmp_path / "first.npz", quiet)
     again = embed_parts(clips[::-1], WHISPER, tmp_path / "again.npz", quiet)
     np.testing.assert_array_equal(first, again[::-1])
 
 
-def test_parts_are_heard_once_and_those_of_other_clips_anew(
-    clips: list[Clip], heard: list[tuple[str, int]], tmp_path: Path
+def test_parts_are_cached_for_the_same_clips(
+    clips: list[Clip], requested: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     cache = tmp_path / "deep" / "parts.npz"
     first = embed_parts(clips, WHISPER, cache, quiet)
-    del heard[:]
+    del requested[:]
     np.testing.assert_array_equal(embed_parts(clips, WHISPER, cache, quiet), first)
-    assert not heard
+    assert not requested
     fewer = embed_parts(clips[1:], WHISPER, cache, quiet)
-    assert len(heard) == 2 * 8
+    assert len(requested) == 2 * 8
     np.testing.assert_array_equal(fewer, first[1:])
 
 
-def test_a_copy_depends_on_clip_and_number_alone(clips: list[Clip]) -> None:
+def test_copy_depends_on_clip_and_number_alone(clips: list[Clip]) -> None:
     draws = {
         (clip.id, copy): tuple(copy_rng(clip, copy).random(4)) for clip in clips for copy in (1, 2)
     }
@@ -158,19 +159,19 @@ def test_a_copy_depends_on_clip_and_number_alone(clips: list[Clip]) -> None:
 
 
 @pytest.mark.parametrize("copy", range(1, 7))
-def test_the_speed_that_labels_are_told_is_the_one_that_the_copy_has(
+def test_drawn_speed_is_the_copys_speed(
     clips: list[Clip], copy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(augment, "_STEPS", ())
     speed = drawn_speed(copy_rng(clips[0], copy))
     sine = np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000).astype(np.float32)
-    heard = augmented(sine, copy_rng(clips[0], copy))
-    assert len(heard) == pytest.approx(16_000 / speed, abs=1)
-    peak_hz = np.abs(np.fft.rfft(heard, 160_000)).argmax() / 10
+    output = augmented(sine, copy_rng(clips[0], copy))
+    assert len(output) == pytest.approx(16_000 / speed, abs=1)
+    peak_hz = np.abs(np.fft.rfft(output, 160_000)).argmax() / 10
     assert peak_hz == pytest.approx(400 * speed, abs=0.5)
 
 
-def test_foreign_weights_are_told_before_any_listening(clips: list[Clip], tmp_path: Path) -> None:
+def test_foreign_weights_are_refused_before_encoding(clips: list[Clip], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="cannot be read"):
         embed_clips(clips, 0, tmp_path / "none.safetensors", tmp_path / "heard.npz", quiet)
     assert not (tmp_path / "heard.npz").exists()

@@ -1,4 +1,4 @@
-"""What is exported is what was trained, and the pair fits together."""
+"""The exported models agree with the trained ones, and the pair fits together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ugsd_lab.models.audio_encoder import EMBEDDING_DIM, AudioEncoder
 from ugsd_lab.models.export import (
     AUDIO_ENCODER_FOLDER,
     OodScore,
+    export_audio_encoder,
     export_drafter,
-    export_ears,
     export_verifier,
     list_file,
 )
@@ -63,7 +63,7 @@ def pair(
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(0)
     verifier = VerifierModel(len(vocabulary), width=64, layers=2, heads=2).eval()
-    export_ears(folder / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
+    export_audio_encoder(folder / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
     export_drafter(
         folder / "drafter", name="tiny", licence="none", drafter=network, ood_score=ood_score,
         vocabulary=vocabulary,
@@ -82,11 +82,11 @@ def drafter(pair: Path) -> OnnxDrafter:
     return drafter
 
 
-def heard_by(drafter: OnnxDrafter) -> NDArray[np.float32]:
+def embedding_from(drafter: OnnxDrafter) -> NDArray[np.float32]:
     return drafter._model().run("ears.onnx", {"samples": SAMPLES[None]})[0]
 
 
-def test_the_exported_pair_fits_together(
+def test_exported_pair_fits_together(
     pair: Path, drafter: OnnxDrafter, vocabulary: Vocabulary
 ) -> None:
     scorer = OnnxScorer(pair / "verifier")
@@ -98,22 +98,22 @@ def test_the_exported_pair_fits_together(
     assert drafter.text(vocabulary.encode(text)) == text
 
 
-def test_the_ears_lie_beside_the_drafter_and_are_among_its_hashes(pair: Path) -> None:
+def test_audio_encoder_is_hashed_by_the_drafter(pair: Path) -> None:
     assert {path.name for path in (pair / AUDIO_ENCODER_FOLDER).iterdir()} == {"ears.onnx"}
     assert not (pair / "drafter" / "ears.onnx").exists()
     files = json.loads((pair / "drafter" / "model.json").read_text())["files"]
     assert set(files) == {"ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"}
 
 
-def test_a_drafter_refuses_ears_that_it_was_not_trained_with(pair: Path, tmp_path: Path) -> None:
+def test_drafter_refuses_another_audio_encoder(pair: Path, tmp_path: Path) -> None:
     shutil.copytree(pair / "drafter", tmp_path / "drafter")
     torch.manual_seed(5)
-    export_ears(tmp_path / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
+    export_audio_encoder(tmp_path / AUDIO_ENCODER_FOLDER, AudioEncoder().eval())
     with pytest.raises(ModelError, match=r"ears.*SHA-256"):
         OnnxDrafter(tmp_path / "drafter").load()
 
 
-def test_a_file_that_comes_later_is_checked_too(pair: Path, tmp_path: Path) -> None:
+def test_file_listed_later_is_checked_too(pair: Path, tmp_path: Path) -> None:
     folder = tmp_path / "drafter"
     shutil.copytree(pair, tmp_path, dirs_exist_ok=True)
     (folder / "gate.json").write_text("{}")
@@ -124,14 +124,16 @@ def test_a_file_that_comes_later_is_checked_too(pair: Path, tmp_path: Path) -> N
         OnnxDrafter(folder).load()
 
 
-def inputs(heard: NDArray[np.float32], profile: SpeakerProfile) -> tuple[Tensor, Tensor, Tensor]:
-    """What a network reads of (1, E) evidence."""
-    known = profile.mean[None] if profile.count else np.zeros_like(heard)
+def inputs(
+    embedding: NDArray[np.float32], profile: SpeakerProfile
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the inputs of the conditioning network for a (1, E) embedding."""
+    known = profile.mean[None] if profile.count else np.zeros_like(embedding)
     trust = torch.tensor([profile.weight], dtype=torch.float32)
-    return torch.from_numpy(heard), torch.from_numpy(known), trust
+    return torch.from_numpy(embedding), torch.from_numpy(known), trust
 
 
-def some_habit(count: int) -> SpeakerProfile:
+def some_profile(count: int) -> SpeakerProfile:
     if not count:
         return EMPTY_PROFILE
     return SpeakerProfile(
@@ -140,7 +142,7 @@ def some_habit(count: int) -> SpeakerProfile:
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_the_exact_reader_is_the_networks(
+def test_exported_conditioning_network_equals_the_trained_one(
     network: DrafterDecoder, ood_score: OodScore, tmp_path: Path, count: int
 ) -> None:
     import onnxruntime
@@ -148,7 +150,7 @@ def test_the_exact_reader_is_the_networks(
     names = ["condition", "state_base", "novelty", "femininity"]
     reader = export._ConditioningNetwork(network, ood_score).eval()
     embedding = np.random.default_rng(7).normal(size=(1, EMBEDDING_DIM)).astype(np.float32)
-    example, asked = inputs(embedding + 1, EMPTY_PROFILE), inputs(embedding, some_habit(count))
+    example, asked = inputs(embedding + 1, EMPTY_PROFILE), inputs(embedding, some_profile(count))
     export._to_onnx(
         reader, example, tmp_path / "reader.onnx", inputs=["evidence", "habit", "trust"],
         outputs=names, dynamic={},
@@ -163,15 +165,15 @@ def test_the_exact_reader_is_the_networks(
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_the_stored_drafter_says_what_the_network_says(
+def test_stored_drafter_agrees_with_the_network(
     drafter: OnnxDrafter, network: DrafterDecoder, count: int
 ) -> None:
-    profile = some_habit(count)
+    profile = some_profile(count)
     session = drafter.start(drafter.encode(SAMPLES, profile))
     tokens = [7, 9, 11]
     session.append(tokens)
     with torch.inference_mode():
-        read = inputs(heard_by(drafter), profile)
+        read = inputs(embedding_from(drafter), profile)
         logits, states = network(torch.tensor([[BOS, *tokens]]), *read)
     found, state = session.predict(), states[0, -1].numpy()
     assert np.corrcoef(found.logits, logits[0, -1].numpy())[0, 1] > 0.99
@@ -184,7 +186,7 @@ def test_the_stored_drafter_says_what_the_network_says(
     ("odds", "gender"),
     [(3.0, "female"), (1.5, "female"), (1.0, None), (-1.0, None), (-1.5, "male")],
 )
-def test_a_voice_that_is_clear_has_a_gender(
+def test_gender_needs_odds_of_four_to_one(
     pair: Path,
     ood_score: OodScore,
     vocabulary: Vocabulary,
@@ -192,7 +194,6 @@ def test_a_voice_that_is_clear_has_a_gender(
     odds: float,
     gender: str | None,
 ) -> None:
-    """From log-odds of four to one on."""
     torch.manual_seed(0)
     sure = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
     torch.nn.init.zeros_(sure.sounds_female.weight)
@@ -207,7 +208,7 @@ def test_a_voice_that_is_clear_has_a_gender(
     assert drafter.encode(SAMPLES).gender == gender
 
 
-def test_the_description_says_how_the_device_words_gender(pair: Path, drafter: OnnxDrafter) -> None:
+def test_description_holds_the_gender_phrases(pair: Path, drafter: OnnxDrafter) -> None:
     assert json.loads((pair / "drafter" / "model.json").read_text())["gendered"] == list(GENDERED)
     neutral = ["A speaker sounds sad; the speaker's voice is low and the speaker talks slowly."]
     assert with_gender(neutral, "female", drafter.info.gendered_phrases) == [
@@ -215,40 +216,40 @@ def test_the_description_says_how_the_device_words_gender(pair: Path, drafter: O
     ]
 
 
-def test_what_was_heard_is_told_to_the_device_whoever_speaks(drafter: OnnxDrafter) -> None:
-    """A habit is made of it, and changes what is read of it alone."""
-    strange, known = (drafter.encode(SAMPLES, some_habit(count)) for count in (0, 30))
-    assert strange.unnormalised is not None
+def test_unnormalised_embedding_does_not_depend_on_the_profile(drafter: OnnxDrafter) -> None:
+    """The profile is built from it, and changes only the conditioning."""
+    unenrolled, known = (drafter.encode(SAMPLES, some_profile(count)) for count in (0, 30))
+    assert unenrolled.unnormalised is not None
     assert known.unnormalised is not None
-    np.testing.assert_array_equal(strange.unnormalised, known.unnormalised)
-    np.testing.assert_array_equal(strange.unnormalised, heard_by(drafter)[0])
-    assert not np.allclose(strange.vector, known.vector)
-    assert strange.ood_score == known.ood_score
+    np.testing.assert_array_equal(unenrolled.unnormalised, known.unnormalised)
+    np.testing.assert_array_equal(unenrolled.unnormalised, embedding_from(drafter)[0])
+    assert not np.allclose(unenrolled.vector, known.vector)
+    assert unenrolled.ood_score == known.ood_score
     np.testing.assert_array_equal(
-        drafter.condition(known.unnormalised, some_habit(30)).vector, known.vector
+        drafter.condition(known.unnormalised, some_profile(30)).vector, known.vector
     )
 
 
-def test_a_habit_of_other_ears_is_refused(drafter: OnnxDrafter) -> None:
-    with pytest.raises(ModelError, match="other ears"):
+def test_profile_of_another_encoder_is_refused(drafter: OnnxDrafter) -> None:
+    with pytest.raises(ModelError, match="another audio encoder"):
         drafter.encode(SAMPLES, SpeakerProfile(3, np.zeros(EMBEDDING_DIM + 1, dtype=np.float32)))
 
 
-def test_the_stored_ears_hear_what_the_network_hears(pair: Path, tmp_path: Path) -> None:
-    """The seed decides the weights that a module is born with."""
+def test_stored_audio_encoder_agrees_with_the_network(pair: Path, tmp_path: Path) -> None:
+    """The seed decides the initial weights of a module."""
     torch.manual_seed(5)
-    ears = AudioEncoder().eval()
-    export_ears(tmp_path / AUDIO_ENCODER_FOLDER, ears)
+    encoder = AudioEncoder().eval()
+    export_audio_encoder(tmp_path / AUDIO_ENCODER_FOLDER, encoder)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(tmp_path / AUDIO_ENCODER_FOLDER / "ears.onnx")
     with torch.inference_mode():
-        exact = ears(torch.from_numpy(SAMPLES)[None])[0].numpy()
+        exact = encoder(torch.from_numpy(SAMPLES)[None])[0].numpy()
     stored = session.run(None, {"samples": SAMPLES[None]})[0][0]
     assert np.corrcoef(stored, exact)[0, 1] > 0.999
 
 
-def test_a_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
+def test_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
     session = drafter.start(drafter.encode(SAMPLES))
     session.append([7])
     before = session.predict()
@@ -260,7 +261,9 @@ def test_a_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
 
 
 @pytest.mark.parametrize("name", ["population", "projection", "projected_mean"])
-def test_a_projection_is_known_by_its_numbers(vocabulary: Vocabulary, name: str) -> None:
+def test_projection_id_depends_on_the_projections_numbers(
+    vocabulary: Vocabulary, name: str
+) -> None:
     torch.manual_seed(0)
     drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2)
     before = export.projection_id(drafter)
@@ -271,14 +274,16 @@ def test_a_projection_is_known_by_its_numbers(vocabulary: Vocabulary, name: str)
     assert export.projection_id(drafter) != before
 
 
-def test_the_verifiers_content_tokens_state_facts(pair: Path, vocabulary: Vocabulary) -> None:
+def test_content_tokens_of_the_verifier_state_attributes(
+    pair: Path, vocabulary: Vocabulary
+) -> None:
     content = json.loads((pair / "verifier" / "model.json").read_text())["content_tokens"]
     words = {vocabulary.decode([token]) for token in content}
     assert {*LEXICON["emotion"]["sad"]["strong"], "low", "softly"} <= words
     assert not {"a", "the", ".", "speaker"} & words
 
 
-def test_novelty_is_about_one_at_home_and_larger_away() -> None:
+def test_ood_score_is_one_in_domain_larger_outside() -> None:
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(40, 300))
 
@@ -291,6 +296,6 @@ def test_novelty_is_about_one_at_home_and_larger_away() -> None:
     assert float(ood_score(some(300, 3)).mean()) > 2
 
 
-def test_the_graph_finds_the_same_novelty(drafter: OnnxDrafter, ood_score: OodScore) -> None:
+def test_graph_computes_the_same_ood_score(drafter: OnnxDrafter, ood_score: OodScore) -> None:
     found = drafter.encode(SAMPLES).ood_score
-    assert found == pytest.approx(float(ood_score(heard_by(drafter))[0]), rel=0.02)
+    assert found == pytest.approx(float(ood_score(embedding_from(drafter))[0]), rel=0.02)

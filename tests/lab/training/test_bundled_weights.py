@@ -1,4 +1,4 @@
-"""What comes with the package: small weights with their cards, and the command that makes them."""
+"""The package's contents: small weights with their cards, and the command that makes them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MIB = 2**20
 DRAFTER_FOLDERS = [STARTER_DRAFTER.parent / name for name in BUNDLED]
 
 
-def test_the_bundled_weights_are_small_enough() -> None:
-    ears = [STARTER_DRAFTER.parent / "ears"]
+def test_bundled_weights_are_small_enough() -> None:
+    encoder = [STARTER_DRAFTER.parent / "ears"]
     shared, *drafters = (
         sum(path.stat().st_size for path in folder.glob("*.onnx"))
-        for folder in [*ears, *DRAFTER_FOLDERS]
+        for folder in [*encoder, *DRAFTER_FOLDERS]
     )
     assert shared
     assert all(shared + own <= 12 * MIB for own in drafters)
@@ -44,7 +44,7 @@ def test_every_weight_file_has_its_card_and_licence(folder: Path, licence: str) 
     assert described["licence"] == f"{licence} AND MIT"
 
 
-def test_train_refuses_missing_corpora_and_then_a_changed_recipe(
+def test_train_refuses_missing_corpora_and_changed_recipes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, whisper = tmp_path / "work", tmp_path / "whisper.safetensors"
@@ -52,7 +52,7 @@ def test_train_refuses_missing_corpora_and_then_a_changed_recipe(
     arguments = ["train", "--data", str(tmp_path), "--whisper", str(whisper), "--work", str(work)]
     assert main(arguments) == 1
     assert "corpus" in capsys.readouterr().err
-    assert not work.exists(), "nothing was begun"
+    assert not work.exists(), "training did not start"
     some = load_corpora(None)[:3]
     named = [replace(c, corpus=n) for c, n in zip(some, CORPORA, strict=True)]
     monkeypatch.setattr("ugsd_lab.training.starter.load_corpora", lambda data: named)
@@ -62,12 +62,12 @@ def test_train_refuses_missing_corpora_and_then_a_changed_recipe(
     assert "--work" in capsys.readouterr().err
 
 
-def test_installed_size_counts_ourselves_and_what_we_need() -> None:
+def test_installed_size_counts_package_and_dependencies() -> None:
     own = sum(p.stat().st_size for p in STARTER_DRAFTER.glob("*.onnx")) / 1e6
     assert own + 50 < installed_size_mb("ugsd")
 
 
-def test_a_figure_over_its_goal_is_marked_missed() -> None:
+def test_figure_over_its_goal_is_marked_missed() -> None:
     assert Figure("x", 2, "s", 1).mark == "missed"
     assert Figure("x", 1, "s", 1).mark == "met"
     assert Figure("x", 1, "s").mark == ""

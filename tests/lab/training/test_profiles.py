@@ -1,4 +1,4 @@
-"""Habits of recorded speakers: what a device knows before each clip, and what training draws."""
+"""Speaker profiles of recorded speakers: those before each clip, and those that training draws."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clips_of(speakers: Sequence[tuple[str, str]]) -> list[Clip]:
     return [clip(number, *of) for number, of in enumerate(speakers)]
 
 
-def some_evidence(count: int, seed: int = 0) -> NDArray[np.float32]:
+def some_embeddings(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
 
 
@@ -49,15 +49,15 @@ def speaker_of(clip: Clip) -> tuple[str, str]:
 
 
 @given(_SPEAKERS, st.data())
-def test_a_habit_depends_on_earlier_clips_of_the_same_speaker_alone(
+def test_profile_depends_on_earlier_clips_alone(
     speakers: list[tuple[str, str]], data: st.DataObject
 ) -> None:
     clips = clips_of(speakers)
     changed = data.draw(st.integers(0, len(clips) - 1))
-    heard = some_evidence(len(clips))
-    before = running_profiles(clips, heard)
-    heard[changed] += 1
-    after = running_profiles(clips, heard)
+    embeddings = some_embeddings(len(clips))
+    before = running_profiles(clips, embeddings)
+    embeddings[changed] += 1
+    after = running_profiles(clips, embeddings)
     place = {index: place for place, index in enumerate(in_recording_order(clips))}
     for index, of in enumerate(clips):
         later = speaker_of(of) == speaker_of(clips[changed]) and place[index] > place[changed]
@@ -65,9 +65,9 @@ def test_a_habit_depends_on_earlier_clips_of_the_same_speaker_alone(
 
 
 @given(_SPEAKERS)
-def test_a_habit_is_the_average_of_the_clips_before(speakers: list[tuple[str, str]]) -> None:
-    clips, heard = clips_of(speakers), some_evidence(len(speakers))
-    profiles = running_profiles(clips, heard)
+def test_profile_averages_the_clips_before(speakers: list[tuple[str, str]]) -> None:
+    clips, embeddings = clips_of(speakers), some_embeddings(len(speakers))
+    profiles = running_profiles(clips, embeddings)
     earlier: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     for index in in_recording_order(clips):
         own = earlier.setdefault(speaker_of(clips[index]), [])
@@ -76,11 +76,11 @@ def test_a_habit_is_the_average_of_the_clips_before(speakers: list[tuple[str, st
             np.testing.assert_allclose(profiles[index].mean, np.mean(own, axis=0), atol=1e-5)
         else:
             assert profiles[index] is EMPTY_PROFILE
-        own.append(heard[index])
+        own.append(embeddings[index])
 
 
 @given(_SPEAKERS, st.randoms(use_true_random=False))
-def test_the_order_of_hearing_depends_on_names_alone(
+def test_recording_order_depends_on_names_alone(
     speakers: list[tuple[str, str]], random: object
 ) -> None:
     clips = clips_of(speakers)
@@ -89,37 +89,37 @@ def test_the_order_of_hearing_depends_on_names_alone(
     assert [clips[i].id for i in in_recording_order(clips)] == [
         again[i].id for i in in_recording_order(again)
     ]
-    heard = some_evidence(len(clips))
-    profiles = running_profiles(clips, heard)
-    for index, profile in zip(shuffled, running_profiles(again, heard[shuffled]), strict=True):
+    embeddings = some_embeddings(len(clips))
+    profiles = running_profiles(clips, embeddings)
+    for index, profile in zip(shuffled, running_profiles(again, embeddings[shuffled]), strict=True):
         assert same(profile, profiles[index])
 
 
-def test_clips_are_not_heard_in_the_order_of_their_names() -> None:
-    """A corpus names its clips by sentence and feeling: a device hears them mixed."""
+def test_recording_order_is_not_sorted_by_name() -> None:
+    """A corpus names its clips by sentence and emotion, but a device meets them mixed."""
     clips = [clip(number) for number in range(40)]
     order = in_recording_order(clips)
     assert sorted(order) == list(range(40))
     assert abs(np.corrcoef(order, range(40))[0, 1]) < 0.4
 
 
-def test_without_clips_there_are_no_habits() -> None:
+def test_no_clips_give_no_profiles() -> None:
     assert running_profiles([], []) == []
 
 
-def test_the_acquaintance_is_the_devices() -> None:
+def test_minimum_enrolment_is_the_devices() -> None:
     assert Settings().min_enrolment == MIN_ENROLMENT > 0
 
 
 # -- what training draws
 
 _LONE = 60
-"""Row of a speaker of one clip."""
+"""Row of the only clip of a speaker."""
 
 
 @pytest.fixture(scope="module")
 def many() -> list[Clip]:
-    """Of three speakers twenty clips each, and of a fourth one."""
+    """Twenty clips each of three speakers, and one clip of a fourth."""
     names = [("emodb", "a"), ("emodb", "b"), ("nemo", "a")]
     return clips_of([names[number % 3] for number in range(_LONE)] + [("nemo", "c")])
 
@@ -127,25 +127,25 @@ def many() -> list[Clip]:
 def drawn(
     clips: Sequence[Clip], rows: Sequence[int], seed: int = 0, **options: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Habits whose numbers tell the share of each clip in them, and trust."""
+    """Return profiles whose numbers are the share of each clip in them, and their trust."""
     speakers = ProfileSampler(clips, np.eye(len(clips), dtype=np.float32))
     rng = np.random.default_rng(seed)
     return speakers.draw(np.array(rows, dtype=np.int64), rng, **options)
 
 
-def test_a_drawn_habit_is_of_other_clips_of_the_same_speaker(many: list[Clip]) -> None:
+def test_drawn_profile_averages_other_clips_of_the_speaker(many: list[Clip]) -> None:
     rows = list(range(_LONE)) * 4
     profiles, trust = drawn(many, rows)
     for row, profile, trusted in zip(rows, profiles, trust, strict=True):
-        heard = np.flatnonzero(profile)
-        assert row not in heard
-        assert {speaker_of(many[other]) for other in heard} <= {speaker_of(many[row])}
-        np.testing.assert_allclose(profile[heard], 1 / max(1, len(heard)), rtol=1e-6)
-        assert trusted == np.float32(SpeakerProfile(len(heard), profile).weight)
+        averaged = np.flatnonzero(profile)
+        assert row not in averaged
+        assert {speaker_of(many[other]) for other in averaged} <= {speaker_of(many[row])}
+        np.testing.assert_allclose(profile[averaged], 1 / max(1, len(averaged)), rtol=1e-6)
+        assert trusted == np.float32(SpeakerProfile(len(averaged), profile).weight)
 
 
-def test_drawn_habits_are_of_few_clips_and_of_many(many: list[Clip]) -> None:
-    profiles, _ = drawn(many, [0] * 600, strangers=0)
+def test_drawn_profiles_hold_few_and_many_clips(many: list[Clip]) -> None:
+    profiles, _ = drawn(many, [0] * 600, unenrolled_share=0)
     counts = Counter(np.count_nonzero(profiles, axis=1).tolist())
     assert min(counts) == MIN_ENROLMENT
     assert max(counts) == 19, "all others"
@@ -153,20 +153,20 @@ def test_drawn_habits_are_of_few_clips_and_of_many(many: list[Clip]) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 1.0])
-def test_of_a_share_nothing_is_known(many: list[Clip], share: float) -> None:
-    profiles, trust = drawn(many, list(range(_LONE)) * 50, strangers=share)
-    strange = ~profiles.any(axis=1)
-    np.testing.assert_array_equal(strange, trust == 0)
-    assert strange.mean() == pytest.approx(share, abs=0.03)
+def test_unenrolled_share_has_no_profile(many: list[Clip], share: float) -> None:
+    profiles, trust = drawn(many, list(range(_LONE)) * 50, unenrolled_share=share)
+    unenrolled = ~profiles.any(axis=1)
+    np.testing.assert_array_equal(unenrolled, trust == 0)
+    assert unenrolled.mean() == pytest.approx(share, abs=0.03)
 
 
-def test_of_a_speaker_of_one_clip_nothing_is_known(many: list[Clip]) -> None:
-    profiles, trust = drawn(many, [_LONE] * 20, strangers=0)
+def test_speaker_of_one_clip_has_no_profile(many: list[Clip]) -> None:
+    profiles, trust = drawn(many, [_LONE] * 20, unenrolled_share=0)
     assert not profiles.any()
     assert not trust.any()
 
 
-def test_the_same_randomness_draws_the_same(many: list[Clip]) -> None:
+def test_same_generator_draws_the_same_profiles(many: list[Clip]) -> None:
     rows = list(range(_LONE))
     first, again, other = drawn(many, rows), drawn(many, rows), drawn(many, rows, seed=1)
     for one, two in zip(first, again, strict=True):

@@ -24,14 +24,14 @@ from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 def judged(
     rng: np.random.Generator, x: NDArray[np.float64], bias: float = 0.5
 ) -> NDArray[np.bool_]:
-    """What happens to rows of two features whose weights are 2 and -1."""
+    """Draw events for rows of two features whose weights are 2 and -1."""
     rejected: NDArray[np.bool_] = rng.random(len(x)) < 1 / (
         1 + np.exp(-(2 * x[:, 0] - x[:, 1] + bias))
     )
     return rejected
 
 
-def test_the_logistic_fit_finds_the_weights_that_made_the_data() -> None:
+def test_logistic_fit_recovers_the_true_weights() -> None:
     rng = np.random.default_rng(0)
     pools = [rng.normal([at, 3], [1, 5], size=(10_000, 2)) for at in (0, 1)]
     weights, bias = fit_logistic(pools, [judged(rng, pool) for pool in pools])
@@ -39,8 +39,8 @@ def test_the_logistic_fit_finds_the_weights_that_made_the_data() -> None:
     assert bias == pytest.approx(0.5, abs=0.15)
 
 
-def test_pools_weigh_the_same_whatever_their_sizes() -> None:
-    """Two pools that disagree are answered half-way, also where one is ten times the other."""
+def test_pools_have_equal_weight_at_any_size() -> None:
+    """Two pools that disagree give the mean, also if one is ten times as large as the other."""
     rng = np.random.default_rng(0)
     constant = np.zeros((20_000, 1))
     often, seldom = rng.random(20_000) < 0.9, rng.random(2_000) < 0.1
@@ -48,7 +48,7 @@ def test_pools_weigh_the_same_whatever_their_sizes() -> None:
     assert 1 / (1 + np.exp(-bias)) == pytest.approx(0.5, abs=0.02)
 
 
-def test_calibration_error_tells_honest_from_boastful() -> None:
+def test_calibration_error_is_larger_for_overconfident_predictions() -> None:
     rng = np.random.default_rng(0)
     chance = rng.random(50_000)
     happened = rng.random(50_000) < chance
@@ -59,7 +59,7 @@ def test_calibration_error_tells_honest_from_boastful() -> None:
     assert expected_calibration_error(sure[:3], np.ones(3, dtype=bool)) == pytest.approx(0.1)
 
 
-def test_the_threshold_escalates_a_block_of_the_least_sure_captions() -> None:
+def test_threshold_escalates_the_declared_share_of_captions() -> None:
     rng = np.random.default_rng(0)
     chance = [rng.random(rng.integers(9, 30)) for _ in range(2000)]
     threshold = _threshold(chance)
@@ -68,7 +68,7 @@ def test_the_threshold_escalates_a_block_of_the_least_sure_captions() -> None:
 
 
 class _NoModel:
-    """Stands for a drafter or a verifier that nobody asks."""
+    """Stands in for a drafter or a verifier that is not used."""
 
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
@@ -83,7 +83,7 @@ def clip(corpus: str, number: int, speaker: str = "1") -> Clip:
     return Clip(path, corpus, speaker, "female", "German", "sad", None, "", "calibration")
 
 
-def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
+def test_predictors_share_weights_but_not_thresholds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: dict[str, list[set[str]]] = {}
@@ -91,44 +91,48 @@ def test_gates_share_their_weights_and_have_thresholds_of_their_own_home(
     def observe(
         drafter: _NoModel, scorer: _NoModel, clips: Sequence[Clip], progress: object
     ) -> list[Observed]:
-        """Three features of which the last, novelty, is 0 at home and 2 away."""
+        """Return three features; the last, the OOD score, is 0 in-domain and 2 out-of-domain."""
         asked.setdefault(drafter.name, []).append({clip.corpus for clip in clips})
         rng = np.random.default_rng([*drafter.name.encode(), len(asked[drafter.name])])
         out = []
         for clip in clips:
-            away = clip.corpus == "ravdess" and drafter.name == "free"
+            out_of_domain = clip.corpus == "ravdess" and drafter.name == "free"
             x = rng.normal(size=(12, 3))
-            x[:, 2] = 2 * away
+            x[:, 2] = 2 * out_of_domain
             chance = 1 / (1 + np.exp(-(x[:, 0] + 1.5 * x[:, 2] - 2)))
-            other = bool(rng.random() < (0.8 if away else 0.2))
-            out.append(Observed(x, rng.random(12), rng.random(12) < chance, 2.0 * away, other))
+            other = bool(rng.random() < (0.8 if out_of_domain else 0.2))
+            out.append(
+                Observed(x, rng.random(12), rng.random(12) < chance, 2.0 * out_of_domain, other)
+            )
         return out
 
     monkeypatch.setattr(rejection_predictor, "OnnxDrafter", _NoModel)
     monkeypatch.setattr(rejection_predictor, "OnnxScorer", _NoModel)
     monkeypatch.setattr(rejection_predictor, "observe", observe)
     clips = [clip(corpus, n) for corpus in ("emodb", "ravdess", "nemo") for n in range(200)]
-    home = {
+    corpora_of = {
         "starter": ("ravdess", "emodb"), "free": ("emodb",), "ceiling": ("emodb", "nemo"),
     }  # fmt: skip
-    gates = fit_rejection_predictors(Path(), Path(), clips, home, lambda *_: None)
+    fits = fit_rejection_predictors(Path(), Path(), clips, corpora_of, lambda *_: None)
     assert asked["free"] == [{"emodb"}, {"ravdess"}]
     assert not any("nemo" in corpora for name in ("starter", "free") for corpora in asked[name])
     assert asked["ceiling"] == [{"emodb", "nemo"}]
-    starter, free, ceiling = (gates[name] for name in home)
+    starter, free, ceiling = (fits[name] for name in corpora_of)
     assert starter.weights == free.weights == ceiling.weights
     assert starter.weights == pytest.approx([1, 0, 1.5], abs=0.2)
-    assert all(found.calibration_error < 0.05 for found in gates.values())
-    assert len({found.threshold for found in gates.values()}) == 3
+    assert all(found.calibration_error < 0.05 for found in fits.values())
+    assert len({found.threshold for found in fits.values()}) == 3
     assert 0 < free.entropy_threshold < 1
-    # Another feeling in a fifth of the clips at home and in four fifths away.
-    at_home, away = (free.clip["bias"] + free.clip["weight"] * ood_score for ood_score in (0, 2))
-    assert at_home == pytest.approx(-np.log(4), abs=0.4)
-    assert away == pytest.approx(np.log(4), abs=0.4)
+    # Another emotion in a fifth of the clips in-domain and in four fifths out-of-domain.
+    in_domain, out_of_domain = (
+        free.clip["bias"] + free.clip["weight"] * ood_score for ood_score in (0, 2)
+    )
+    assert in_domain == pytest.approx(-np.log(4), abs=0.4)
+    assert out_of_domain == pytest.approx(np.log(4), abs=0.4)
 
 
-class _Ears:
-    """Hears the number of a clip, and tells of the habit that it was read with."""
+class _Encoder:
+    """Encodes the number of a clip, and puts the profile into the embedding."""
 
     def encode(
         self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
@@ -136,12 +140,12 @@ class _Ears:
         return self.condition(samples, profile)
 
     def condition(
-        self, heard: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+        self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        return AudioEmbedding(np.array([profile.count, *profile.mean]), 1.0, unnormalised=heard)
+        return AudioEmbedding(np.array([profile.count, *profile.mean]), 1.0, unnormalised=embedding)
 
 
-def test_clips_are_judged_as_a_device_hears_them_that_knows_the_speaker(
+def test_clips_are_embedded_with_running_profiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def number(clip: Clip) -> NDArray[np.float32]:
@@ -150,7 +154,7 @@ def test_clips_are_judged_as_a_device_hears_them_that_knows_the_speaker(
     monkeypatch.setattr(profiles, "read_samples", number)
     clips = [clip("emodb", n, speaker="ab"[n % 2]) for n in range(12)]
     clips += [clip("emodb", 100 + n, speaker="c") for n in range(MIN_ENROLMENT)]
-    judged = rejection_predictor._evidence(_Ears(), clips)  # type: ignore[arg-type]
+    judged = rejection_predictor._enrolled_embeddings(_Encoder(), clips)  # type: ignore[arg-type]
     assert len(judged) == 2 * (6 - MIN_ENROLMENT)
     for speaker in "ab":
         order = [clips[i] for i in in_recording_order(clips) if clips[i].speaker == speaker]
@@ -164,6 +168,6 @@ def test_clips_are_judged_as_a_device_hears_them_that_knows_the_speaker(
             assert found.vector.tolist() == pytest.approx([count, np.mean(numbers[:count])])
 
 
-def test_where_there_is_no_away_nothing_is_observed() -> None:
-    """As for the drafter that knows all that the other one lacks."""
-    assert rejection_predictor.observe(_Ears(), _NoModel(Path()), [], lambda *_: None) == []  # type: ignore[arg-type]
+def test_no_clips_give_no_observations() -> None:
+    """The drafter that knows all corpora has no out-of-domain clips."""
+    assert rejection_predictor.observe(_Encoder(), _NoModel(Path()), [], lambda *_: None) == []  # type: ignore[arg-type]

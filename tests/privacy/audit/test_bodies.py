@@ -13,11 +13,11 @@ BLOCKS = 3
 
 @pytest.fixture
 def logged(world):
-    world.door = world.egress(user="ada")
-    world.caption = world.connect(world.door)
+    world.user_egress = world.egress(user="ada")
+    world.caption = world.connect(world.user_egress)
     world.messages = []
     for tokens in range(1, 1 + BLOCKS):
-        frame = world.door.seal_block(world.channel, world.caption, world.escalation(tokens))
+        frame = world.user_egress.seal_block(world.channel, world.caption, world.escalation(tokens))
         world.messages.append(world.server.open(frame.data))
     return world
 
@@ -33,12 +33,12 @@ def files_of(world) -> bytes:
     return b"".join(path.read_bytes() for path in world.ledger.path.parent.iterdir())
 
 
-def test_the_owner_reads_back_the_very_bytes_that_left(logged) -> None:
-    kept = [logged.record(index).message for index in range(1 + BLOCKS)]
-    assert kept == [None, *logged.messages]
+def test_owner_reads_exactly_the_sent_bytes(logged) -> None:
+    messages = [logged.record(index).message for index in range(1 + BLOCKS)]
+    assert messages == [None, *logged.messages]
 
 
-def test_at_level_record_states_are_not_kept(logged) -> None:
+def test_level_record_stores_no_states(logged) -> None:
     user_egress = logged.egress(level="record")
     frame = user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     record = logged.record(frame.record)
@@ -46,7 +46,7 @@ def test_at_level_record_states_are_not_kept(logged) -> None:
     assert logged.verified().size == 2 + BLOCKS
 
 
-def test_nothing_that_left_stands_in_the_files_in_the_clear(logged) -> None:
+def test_files_contain_no_plain_sent_data(logged) -> None:
     files = files_of(logged)
     for index, message in enumerate(logged.messages, 1):
         record = logged.record(index)
@@ -55,7 +55,7 @@ def test_nothing_that_left_stands_in_the_files_in_the_clear(logged) -> None:
             assert secret not in files
 
 
-def test_without_the_owners_key_all_but_the_bodies_is_verified(logged) -> None:
+def test_everything_but_bodies_verifies_without_owner_key(logged) -> None:
     with_key = logged.verified()
     without = verify_log(logged.ledger, logged.log_key.public)
     assert (with_key.unread, without.unread) == (0, 1 + BLOCKS)
@@ -77,26 +77,24 @@ def test_without_the_owners_key_all_but_the_bodies_is_verified(logged) -> None:
         "UPDATE leaves SET content = x'00' WHERE leaf = 3",
     ],
 )
-def test_without_the_owners_key_charges_are_held_against_leaves_and_totals(
-    logged, statement: str
-) -> None:
+def test_charges_are_checked_without_owner_key(logged, statement: str) -> None:
     edit(logged, statement)
     with pytest.raises(LogTampered):
         verify_log(logged.ledger, logged.log_key.public)
 
 
-def test_a_reset_is_understood_without_the_owners_key(logged) -> None:
-    logged.door.reset(["hour", "day"])
-    logged.door.seal_block(logged.channel, logged.caption, logged.escalation())
+def test_reset_is_readable_without_owner_key(logged) -> None:
+    logged.user_egress.reset(["hour", "day"])
+    logged.user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     assert verify_log(logged.ledger, logged.log_key.public).size == logged.verified().size == 6
 
 
-def test_another_owners_key_is_named_as_such(logged) -> None:
+def test_other_owners_key_is_reported(logged) -> None:
     with pytest.raises(KeyFileError, match="another key"):
         verify_log(logged.ledger, logged.log_key.public, owner=OwnerKey.generate())
 
 
-def test_any_flipped_bit_of_a_sealed_body_is_found_at_its_index(logged) -> None:
+def test_flipped_bit_in_sealed_body_is_detected(logged) -> None:
     with logged.ledger.reading() as view:
         row = list(view.rows())[2]
         reader = BodyReader(view, logged.owner)
@@ -111,14 +109,14 @@ def test_any_flipped_bit_of_a_sealed_body_is_found_at_its_index(logged) -> None:
                 reader.record(row._replace(sealed=row.sealed[:cut]))
 
 
-def test_swapped_bodies_are_found(logged) -> None:
+def test_swapped_bodies_are_detected(logged) -> None:
     db = sqlite3.connect(logged.ledger.path)
     one, two = (row[0] for row in db.execute("SELECT sealed FROM leaves WHERE leaf IN (1, 2)"))
     db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 2", (one,))
     db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 1", (two,))
     db.commit()
     db.close()
-    with pytest.raises(LogTampered, match="not the one of its leaf") as found:
+    with pytest.raises(LogTampered, match="does not belong to its leaf") as found:
         logged.verified()
     assert found.value.index == 1
 
@@ -130,16 +128,16 @@ def test_swapped_bodies_are_found(logged) -> None:
         ("UPDATE epochs SET sealed = zeroblob(1168)", "epoch 0 is damaged"),
     ],
 )
-def test_a_lost_or_damaged_epoch_is_named(logged, statement: str, what: str) -> None:
+def test_lost_or_damaged_epoch_is_reported(logged, statement: str, what: str) -> None:
     edit(logged, statement)
     with pytest.raises(LogTampered, match=what) as found:
         logged.verified()
     assert found.value.index == 0
 
 
-def test_each_door_has_an_epoch_of_its_own_and_no_record_costs_another(logged) -> None:
+def test_each_egress_creates_exactly_one_epoch(logged) -> None:
     other = logged.egress()
-    for user_egress in (other, logged.door, other):
+    for user_egress in (other, logged.user_egress, other):
         user_egress.seal_block(logged.channel, logged.caption, logged.escalation())
     db = sqlite3.connect(logged.ledger.path)
     assert db.execute("SELECT epoch FROM epochs ORDER BY epoch").fetchall() == [(0,), (4,)]
@@ -147,7 +145,7 @@ def test_each_door_has_an_epoch_of_its_own_and_no_record_costs_another(logged) -
     assert logged.verified().unread == 0
 
 
-def test_an_epoch_that_was_undone_seals_nothing_later(world) -> None:
+def test_rolled_back_epoch_is_not_reused(world) -> None:
     user_egress = world.egress()
     database = world.ledger._database
     real = database._connection
@@ -181,7 +179,7 @@ def test_one_key_seals_one_plaintext() -> None:
     assert len(streams) == 3
 
 
-def test_an_owners_key_is_kept_whole_and_private(tmp_path) -> None:
+def test_owner_key_file_is_complete_and_private(tmp_path) -> None:
     key = OwnerKey.generate()
     key.save(tmp_path / "owner.key")
     key.public.save(tmp_path / "owner.pub")

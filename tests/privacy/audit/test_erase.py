@@ -21,9 +21,9 @@ def logged(world):
     world.captions = []
     for _ in range(2):
         for user in ("ada", "ben"):
-            world.door = world.egress(user=user)
-            caption = world.connect(world.door)
-            world.door.seal_block(world.channel, caption, world.escalation())
+            world.user_egress = world.egress(user=user)
+            caption = world.connect(world.user_egress)
+            world.user_egress.seal_block(world.channel, caption, world.escalation())
             world.captions.append(caption.id)
         world.now_s += DAY_S
     return world
@@ -36,7 +36,7 @@ def edit(world, statement: str) -> None:
     db.close()
 
 
-def gone(world) -> list[int]:
+def erased_leaves(world) -> list[int]:
     with world.ledger.reading() as view:
         reader = BodyReader(view, world.owner)
         return [row.leaf for row in view.rows() if reader.record(row) is BodyUnavailable.ERASED]
@@ -53,27 +53,27 @@ def gone(world) -> list[int]:
         ({"user": "eve"}, []),
     ],
 )
-def test_what_is_chosen_is_erased_and_the_tree_still_stands(logged, choice, expected) -> None:
+def test_only_chosen_bodies_are_erased_and_tree_verifies(logged, choice, expected) -> None:
     before = logged.verified()
     given = {"user": choice.get("user")}
     if "caption" in choice:
         given["caption"] = logged.captions[choice["caption"]]
     if "days" in choice:
         given["before_s"] = logged.now_s - choice["days"] * DAY_S
-    count, leaf = logged.door.erase(**given)
+    count, leaf = logged.user_egress.erase(**given)
     assert (count, leaf) == (len(expected), 8 if expected else -1)
-    assert gone(logged) == expected
+    assert erased_leaves(logged) == expected
     for summary in (logged.verified(), verify_log(logged.ledger, logged.log_key.public)):
         assert summary.erased == len(expected)
         assert summary.total == before.total
     if expected:
         record = logged.record(leaf)
         assert [n for start, stop in record.erased for n in range(start, stop)] == expected
-    assert logged.door.erase(**given) == (0, -1), "it is erased once"
+    assert logged.user_egress.erase(**given) == (0, -1), "everything was erased already"
 
 
-def test_a_body_that_no_erasure_names_was_deleted_by_somebody(logged) -> None:
-    logged.door.erase(user="ada")
+def test_body_deleted_without_erasure_is_detected(logged) -> None:
+    logged.user_egress.erase(user="ada")
     edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 3")
     for owner in (logged.owner, None):
         with pytest.raises(LogTampered, match="no record says that you erased it") as found:
@@ -81,11 +81,11 @@ def test_a_body_that_no_erasure_names_was_deleted_by_somebody(logged) -> None:
         assert found.value.index == 3
 
 
-def test_a_body_that_was_put_back_is_found(logged) -> None:
+def test_restored_body_is_detected(logged) -> None:
     db = sqlite3.connect(logged.ledger.path)
     (body,) = db.execute("SELECT sealed FROM leaves WHERE leaf = 1").fetchone()
     db.close()
-    logged.door.erase(user="ada")
+    logged.user_egress.erase(user="ada")
     db = sqlite3.connect(logged.ledger.path)
     db.execute("UPDATE leaves SET sealed = ? WHERE leaf = 1", (body,))
     db.commit()
@@ -94,43 +94,43 @@ def test_a_body_that_was_put_back_is_found(logged) -> None:
         logged.verified()
 
 
-def test_the_record_of_an_erasure_cannot_be_lost(logged) -> None:
-    logged.door.erase()
+def test_missing_record_of_erasure_is_detected(logged) -> None:
+    logged.user_egress.erase()
     edit(logged, "UPDATE leaves SET sealed = x'' WHERE leaf = 8")
     with pytest.raises(LogTampered):
         logged.verified()
 
 
-def test_nothing_of_an_erased_body_is_left_in_the_files(logged) -> None:
-    logged.door = logged.egress(limits=BudgetLimits.without_caps())
-    for size in (40, 60, 80):  # of several pages, so that some overflow and some are moved
-        caption = logged.connect(logged.door)
+def test_erased_body_is_gone_from_all_files(logged) -> None:
+    logged.user_egress = logged.egress(limits=BudgetLimits.without_caps())
+    for size in (40, 60, 80):  # several pages, so that some overflow and some are moved
+        caption = logged.connect(logged.user_egress)
         for _ in range(20):
             block = logged.escalation(size, dim=128)
-            logged.door.seal_block(logged.channel, caption, block)
+            logged.user_egress.seal_block(logged.channel, caption, block)
     with logged.ledger.reading() as view:
         bodies = {row.leaf: row.sealed for row in view.rows()}
     files = b"".join(path.read_bytes() for path in logged.ledger.path.parent.iterdir())
     assert bodies[40][-30:] in files
-    logged.door.erase()
+    logged.user_egress.erase()
     files = b"".join(path.read_bytes() for path in logged.ledger.path.parent.iterdir())
     for leaf, body in bodies.items():
         assert not any(body[at : at + 24] in files for at in range(9, len(body) - 24, 200)), leaf
     assert logged.verified().erased == len(bodies)
 
 
-def test_a_reader_that_holds_old_bytes_is_told_of(logged) -> None:
+def test_reader_with_old_bytes_is_reported(logged) -> None:
     with logged.ledger.reading() as view:
         view.size()
         with pytest.raises(LedgerUnavailable, match="erase again"):
-            logged.door.erase()
-    assert logged.door.erase() == (0, -1)
+            logged.user_egress.erase()
+    assert logged.user_egress.erase() == (0, -1)
     assert logged.ledger.path.with_name("ledger.sqlite3-wal").stat().st_size == 0
     assert logged.verified().erased == 8
 
 
 @pytest.mark.parametrize("statement", ["UPDATE leaves", "INSERT INTO leaves", "COMMIT"])
-def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
+def test_failed_erasure_erases_nothing(logged, statement: str) -> None:
     database = logged.ledger._database
     real = database._connection
 
@@ -152,24 +152,24 @@ def test_an_erasure_that_fails_erases_nothing(logged, statement: str) -> None:
 
     database._connection = Full()
     with pytest.raises(LedgerUnavailable):
-        logged.door.erase()
+        logged.user_egress.erase()
     database._connection = real
-    assert gone(logged) == []
+    assert erased_leaves(logged) == []
     assert logged.verified().size == 8
 
 
-def test_an_erasure_of_very_many_pieces_is_told_by_several_records(
+def test_erasure_of_many_ranges_needs_several_records(
     logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ugsd_privacy.audit.owner_acts.MAX_RANGES", 1)
-    count, leaf = logged.door.erase(user="ada")
+    count, leaf = logged.user_egress.erase(user="ada")
     assert (count, leaf) == (4, 9)
-    assert gone(logged) == [0, 1, 4, 5]
+    assert erased_leaves(logged) == [0, 1, 4, 5]
     assert logged.verified().erased == 4
     assert [logged.record(index).erased for index in (8, 9)] == [((0, 2),), ((4, 6),)]
 
 
-def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
+def test_erasure_does_not_wait_for_readers(world) -> None:
     world.ledger.close()
     world.ledger = Ledger(world.ledger.path.parent, busy_timeout_s=30)
     with world.ledger:
@@ -182,10 +182,10 @@ def test_a_reader_does_not_keep_an_erasure_waiting(world) -> None:
             with pytest.raises(LedgerUnavailable, match="erase again"):
                 egress.erase()
             assert time.monotonic() - begun_s < 10
-        assert egress.erase() == (0, -1), "and now it is gone from the files"
+        assert egress.erase() == (0, -1), "the second erasure cleans the files"
 
 
-def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
+def test_erasure_limit_excludes_its_own_second(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
         BlockDecisionRow(
@@ -195,16 +195,14 @@ def test_notes_at_the_very_second_are_not_older_than_it(logged) -> None:
     ]
     with logged.ledger.as_owner() as owner:
         owner.append_decisions(notes)
-    logged.door.erase(before_s=hour_s + 5.0)
+    logged.user_egress.erase(before_s=hour_s + 5.0)
     with logged.ledger.reading() as view:
         assert [note.time_s for note in view.decisions("ada")] == [hour_s]
 
 
-def test_what_is_appended_meanwhile_is_not_run_after(
-    logged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another process may append without end."""
-    once, calls = OwnerActs._erased, []
+def test_erasure_ignores_concurrent_appends(logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may append forever."""
+    once, calls = OwnerActs._erase_batch, []
 
     def erased(self, **chosen):
         done = once(self, **chosen)
@@ -213,6 +211,6 @@ def test_what_is_appended_meanwhile_is_not_run_after(
         logged.connect(logged.egress())
         return done
 
-    monkeypatch.setattr(OwnerActs, "_erased", erased)
-    assert logged.door.erase() == (8, 8)
+    monkeypatch.setattr(OwnerActs, "_erase_batch", erased)
+    assert logged.user_egress.erase() == (8, 8)
     assert len(calls) == 1

@@ -1,4 +1,4 @@
-"""A log's name is made by its key, so nobody exports, reports or keeps a log in another's name."""
+"""A log's name is derived from its key, so nobody can use another log's name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ugsd_privacy.audit.offline import verify_export
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.tiles_folder import verify_tiles
 from ugsd_privacy.errors import KeyFileError, LogTampered, ReportRejected
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.reports.fleet import Device, header_of_export, name_of_log, verify_device
 from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
 from ugsd_privacy.tlog.witness_state import WitnessState
 
@@ -38,7 +38,7 @@ def forged(world, victim: LogPublicKey, tmp_path: Path) -> Iterator[Path]:
         yield forged_export(view, impostor_of(victim), tmp_path / "forged.ugsd")
 
 
-def test_an_export_in_anothers_name_is_refused(forged: Path) -> None:
+def test_export_under_another_logs_name_is_refused(forged: Path) -> None:
     with forged.open("rb") as file, pytest.raises(LogTampered, match="uses another log's name"):
         verify_export(file)
     with pytest.raises(LogTampered, match="uses another log's name"):
@@ -48,7 +48,7 @@ def test_an_export_in_anothers_name_is_refused(forged: Path) -> None:
     assert KnownLogs().updated([row]).logs == {}
 
 
-def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> None:
+def test_report_under_another_logs_name_is_refused(world, victim: LogPublicKey) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     fields = json.loads(report_of(world).model_dump_json())
@@ -58,18 +58,18 @@ def test_a_report_in_anothers_name_is_refused(world, victim: LogPublicKey) -> No
             read_report(json.dumps(fields | {"log": log}).encode())
 
 
-def test_a_kept_log_in_anothers_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
-    path = tmp_path / "kept.json"
+def test_known_log_under_another_name_is_refused(victim: LogPublicKey, tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
     for key in (impostor_of(victim), LogKey.generate()):
         log = KnownLog(
             key=key.public.to_text(), checkpoint=sign_checkpoint(1, bytes(32), key), size=1
         )
         KnownLogs(logs={victim.origin: log}).save(path)
-        with pytest.raises(ReportRejected, match="not of the log of that name"):
+        with pytest.raises(ReportRejected, match="belongs to another log"):
             KnownLogs.load(path)
 
 
-def test_two_keys_claiming_one_file_name_keep_nothing(
+def test_two_keys_for_one_file_store_nothing(
     world, new_world, victim: LogPublicKey, tmp_path: Path
 ) -> None:
     egress = world.egress()
@@ -83,10 +83,10 @@ def test_two_keys_claiming_one_file_name_keep_nothing(
     for order in (rows, rows[::-1]):
         assert KnownLogs(named_by="file").updated(order).logs == {}
         first = KnownLogs(named_by="file").updated(rows[:1])
-        assert first.updated(order) == first, "a known name stays its key's"
+        assert first.updated(order) == first, "a known name stays bound to its key"
 
 
-def test_no_reader_takes_a_key_in_anothers_name(
+def test_every_reader_refuses_another_logs_name(
     world, forged: Path, victim: LogPublicKey, tmp_path: Path
 ) -> None:
     key = impostor_of(victim)

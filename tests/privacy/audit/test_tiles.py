@@ -1,4 +1,4 @@
-"""Tiles as C2SP has them, and the folder that is published."""
+"""C2SP tiles, and publishing them in a folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ugsd_privacy.audit import publishing
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.files import file_lock
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 from ugsd_privacy.tlog.tiles import (
     Tile,
@@ -51,7 +51,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_paths_are_those_of_the_specification() -> None:
+def test_paths_match_specification() -> None:
     assert Tile(0, 1234067, 256).path == "tile/0/x001/x234/067"
     assert Tile(0, 1234067, 256).entries_path == "tile/entries/x001/x234/067"
     assert Tile(2, 0, 1).path == "tile/2/000.p/1"
@@ -60,7 +60,7 @@ def test_paths_are_those_of_the_specification() -> None:
     assert Tile(0, 1_000_000, 3).entries_path == "tile/entries/x001/x000/000.p/3"
 
 
-def test_the_tiles_of_a_tree_are_those_of_the_specification() -> None:
+def test_tiles_match_specification() -> None:
     tiles = list(new_tiles(0, 70_000))
     assert [tile for tile in tiles if not tile.is_full] == [
         Tile(0, 273, 112),
@@ -73,13 +73,13 @@ def test_the_tiles_of_a_tree_are_those_of_the_specification() -> None:
 
 
 @given(st.integers(0, 200_000), st.integers(0, 200_000))
-def test_what_is_new_is_what_the_larger_tree_has_and_the_smaller_has_not(a: int, b: int) -> None:
+def test_new_tiles_are_those_missing_from_smaller_tree(a: int, b: int) -> None:
     old, new = sorted((a, b))
     assert set(new_tiles(old, new)) == set(new_tiles(0, new)) - set(new_tiles(0, old))
 
 
 @given(st.integers(0, 200_000))
-def test_the_edge_of_a_tree_is_its_partial_tiles_and_all_have_their_width(size: int) -> None:
+def test_edge_tiles_are_partial_and_widths_match(size: int) -> None:
     tiles = list(new_tiles(0, size))
     assert list(edge_tiles(size)) == [tile for tile in tiles if not tile.is_full]
     assert all(width_in(size, tile.level, tile.index) == tile.width for tile in tiles)
@@ -87,7 +87,7 @@ def test_the_edge_of_a_tree_is_its_partial_tiles_and_all_have_their_width(size: 
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_a_bundle_has_its_entries_and_one_cut_short_has_none(contents: list[bytes]) -> None:
+def test_bundle_round_trips_and_truncated_bundle_is_refused(contents: list[bytes]) -> None:
     bundle = bundle_bytes(contents)
     assert entries(bundle) == contents
     for cut in range(1, min(3, len(bundle))):
@@ -95,14 +95,14 @@ def test_a_bundle_has_its_entries_and_one_cut_short_has_none(contents: list[byte
             entries(bundle[:-cut] if contents[-1] or cut == 1 else b"\0")
 
 
-def test_an_entry_that_is_too_long_is_refused() -> None:
+def test_too_long_entry_is_refused() -> None:
     assert entries(bundle_bytes([bytes(0xFFFF)])) == [bytes(0xFFFF)]
     with pytest.raises(LogTampered):
         bundle_bytes([bytes(0x1_0000)])
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 255, 256])
-def test_a_tile_with_any_hash_changed_is_found(width: int) -> None:
+def test_changed_hash_in_tile_is_detected(width: int) -> None:
     nodes, frontier = {}, list[bytes]()
     for index in range(width):
         frontier, new = extend_frontier(frontier, index, leaf_hash(bytes([index])))
@@ -119,9 +119,7 @@ def test_a_tile_with_any_hash_changed_is_found(width: int) -> None:
             check_tile(tile, [*hashes[:at], bytes(32), *hashes[at + 1 :]], node)
 
 
-def test_a_folder_grows_by_what_is_new_and_full_tiles_stay_as_they_were(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_export_adds_files_and_keeps_full_tiles(log: GrownLog, tmp_path: Path) -> None:
     folder = tmp_path / "public"
     assert publish(log, log.grow(0), folder) == 0
     assert set(files(folder)) == {"checkpoint"}
@@ -140,7 +138,7 @@ def test_a_folder_grows_by_what_is_new_and_full_tiles_stay_as_they_were(
     assert publish(log, log.grow(513), folder) == 0
 
 
-def test_a_crash_before_the_checkpoint_leaves_the_old_log_whole_and_the_next_run_goes_on(
+def test_crash_keeps_old_log_and_next_export_completes(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, note = tmp_path / "public", log.grow(300)
@@ -180,7 +178,7 @@ def test_a_crash_before_the_checkpoint_leaves_the_old_log_whole_and_the_next_run
         ("UPDATE nodes SET hash = zeroblob(32) WHERE level = 0 AND position = 257", 256),
     ],
 )
-def test_a_ledger_whose_tree_was_changed_is_not_published(
+def test_tampered_ledger_is_not_published(
     log: GrownLog, tmp_path: Path, statement: str, index: int
 ) -> None:
     note = log.grow(300)
@@ -191,15 +189,13 @@ def test_a_ledger_whose_tree_was_changed_is_not_published(
     assert "checkpoint" not in files(tmp_path / "public")
 
 
-def test_a_folder_of_another_log_or_of_more_of_this_one_is_left_as_it_is(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_folder_of_another_or_longer_log_is_unchanged(log: GrownLog, tmp_path: Path) -> None:
     folder, note = tmp_path / "public", log.grow(300)
     publish(log, note, folder)
     before = files(folder)
     with (
         grown_log(tmp_path / "other", LogKey.generate(), 400) as other,
-        pytest.raises(LogTampered, match="not of this log"),
+        pytest.raises(LogTampered, match="not from this log"),
     ):
         publish(other, other.grow(400), folder)
     with (
@@ -213,39 +209,39 @@ def test_a_folder_of_another_log_or_of_more_of_this_one_is_left_as_it_is(
         assert found.value.index == 200
     with (
         grown_log(tmp_path / "backup", log.key) as backup,
-        pytest.raises(LogTampered, match="not of this ledger"),
+        pytest.raises(LogTampered, match="does not match this ledger"),
     ):
         publish(backup, note, tmp_path / "new")
     assert files(folder) == before
 
 
-def test_a_file_that_holds_something_else_is_not_overwritten(log: GrownLog, tmp_path: Path) -> None:
+def test_file_with_other_content_is_not_overwritten(log: GrownLog, tmp_path: Path) -> None:
     folder = tmp_path / "public"
     (folder / "tile/0").mkdir(parents=True)
     (folder / "tile/0/000").write_bytes(b"mine")
-    with pytest.raises(LogTampered, match="something else"):
+    with pytest.raises(LogTampered, match="other content"):
         publish(log, log.grow(256), folder)
     assert (folder / "tile/0/000").read_bytes() == b"mine"
 
 
-def test_two_exports_at_once_end_with_the_larger_log(
+def test_concurrent_exports_end_with_larger_log(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, write = tmp_path / "public", publishing.write_atomically
-    older, told, last = log.grow(11), [], threading.Event()
+    older, errors, last = log.grow(11), [], threading.Event()
     publish(log, log.grow(11), tmp_path / "warm")
 
     def slow(path: Path, data: bytes) -> None:
         if path.name == "checkpoint" and threading.current_thread() is first:
             last.set()
-            time.sleep(0.3)  # the other export would end meanwhile, if it could begin
+            time.sleep(0.3)  # the other export would end meanwhile if it could start
         write(path, data)
 
     def export(note: str) -> None:
         try:
             publish(log, note, folder)
         except ExportFailed as error:
-            told.append(str(error))
+            errors.append(str(error))
 
     monkeypatch.setattr(publishing, "write_atomically", slow)
     first = threading.Thread(target=export, args=(older,))
@@ -257,13 +253,13 @@ def test_two_exports_at_once_end_with_the_larger_log(
     for thread in (first, second):
         thread.join()
     published = open_checkpoint((folder / "checkpoint").read_text("utf-8"), log.key.public)
-    assert (published.size, told) == (12, [])
+    assert (published.size, errors) == (12, [])
     export(older)
-    assert "export again" in told[0]
+    assert "export again" in errors[0]
     assert (folder / "checkpoint").read_text("utf-8") == newer
 
 
-def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
+def test_overtaken_export_without_locks_writes_no_checkpoint(
     log: GrownLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_lock, "fcntl", None)
@@ -281,25 +277,21 @@ def test_without_locks_an_export_that_was_overtaken_writes_no_checkpoint(
     assert (folder / "checkpoint").read_text("utf-8") == newer
 
 
-def test_the_right_edge_is_held_against_the_ledger_at_every_export(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_every_export_checks_the_right_edge(log: GrownLog, tmp_path: Path) -> None:
     folder, note = tmp_path / "public", log.grow(300)
     publish(log, note, folder)
     for name in ("tile/0/001.p/44", "tile/entries/001.p/44", "tile/1/000.p/1"):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         for later in (note, log.grow(301)):
-            with pytest.raises(LogTampered, match=f"{name} holds something else"):
+            with pytest.raises(LogTampered, match=f"{name} has other content"):
                 publish(log, later, folder)
         (folder / name).unlink()
         assert publish(log, note, folder) == 1
         assert (folder / name).read_bytes() == whole
 
 
-def test_a_folder_whose_checkpoint_went_is_not_taken_for_a_smaller_log(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_folder_without_checkpoint_is_not_a_smaller_log(log: GrownLog, tmp_path: Path) -> None:
     folder, note = tmp_path / "public", log.grow(300)
     publish(log, note, folder)
     before = files(folder)
@@ -312,9 +304,7 @@ def test_a_folder_whose_checkpoint_went_is_not_taken_for_a_smaller_log(
     assert files(folder) == before
 
 
-def test_a_pipe_or_a_link_in_the_folder_is_refused_and_neither_waited_for_nor_followed(
-    log: GrownLog, tmp_path: Path
-) -> None:
+def test_pipe_or_link_in_folder_is_refused(log: GrownLog, tmp_path: Path) -> None:
     note, folder = log.grow(5), tmp_path / "tiles"
     publish(log, note, folder)
     tile = folder / "tile" / "0" / "000.p" / "5"
@@ -333,5 +323,5 @@ def test_a_pipe_or_a_link_in_the_folder_is_refused_and_neither_waited_for_nor_fo
     assert files(elsewhere) == before
     (folder / "checkpoint").unlink()
     os.mkfifo(folder / "checkpoint")
-    with pytest.raises(LogTampered, match="is not of this log"):
+    with pytest.raises(LogTampered, match="is not from this log"):
         publish(log, note, folder)

@@ -1,4 +1,4 @@
-"""A folder of tiles verifies whole, and whatever is wrong in it is named."""
+"""Verification of a folder of tiles: every wrong file is reported."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.audit.tiles_folder import TilesSummary, verify_tiles
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
+from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes, entries, new_tiles, tile_hashes
 
@@ -33,7 +34,7 @@ def log(tmp_path: Path, log_key: LogKey) -> Iterator[GrownLog]:
 
 @pytest.fixture
 def folder(log: GrownLog, tmp_path: Path) -> Path:
-    """Of 300 leaves, once of 260 and of 200."""
+    """A folder of 300 leaves that had 200 and 260 leaves before."""
     for size in (200, 260, SIZE):
         published(log, size, tmp_path / "public")
     return tmp_path / "public"
@@ -61,9 +62,7 @@ def refused(folder: Path, public: LogPublicKey) -> LogTampered:
     return found.value
 
 
-def test_a_folder_verifies_at_every_size_it_has_had(
-    log: GrownLog, tmp_path: Path, public: LogPublicKey
-) -> None:
+def test_folder_verifies_at_every_size(log: GrownLog, tmp_path: Path, public: LogPublicKey) -> None:
     folder = tmp_path / "public"
     for size in (0, 1, 2, 255, 256, 257, 300, 512, 600):
         note = published(log, size, folder)
@@ -85,7 +84,7 @@ def test_a_folder_verifies_at_every_size_it_has_had(
 
 
 def wrong_leaf(name: str, data: bytes, byte: int) -> int:
-    """Which leaf a byte of a file is of."""
+    """Return the leaf to which a byte of a file belongs."""
     first = 256 * ("/001" in name)
     if name.startswith("tile/1"):
         return 256 * (byte // 32)
@@ -98,9 +97,7 @@ def wrong_leaf(name: str, data: bytes, byte: int) -> int:
     return first + next(index for index, end in enumerate(ends) if byte < end)
 
 
-def test_every_file_with_a_bit_flipped_is_named_with_the_leaf_that_is_wrong(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_flipped_bit_is_reported_with_file_and_leaf(folder: Path, public: LogPublicKey) -> None:
     assert names(folder) == [
         "checkpoint",
         *("tile/0/000", "tile/0/001.p/4", "tile/0/001.p/44", "tile/1/000.p/1"),
@@ -121,9 +118,7 @@ def test_every_file_with_a_bit_flipped_is_named_with_the_leaf_that_is_wrong(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_every_file_that_is_cut_lengthened_or_missing_is_named(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_truncated_extended_or_missing_file_is_reported(folder: Path, public: LogPublicKey) -> None:
     for name in names(folder):
         path, data = folder / name, (folder / name).read_bytes()
         for other in (b"", data[:-1], data[:32], data + b"\0", data + data):
@@ -132,16 +127,14 @@ def test_every_file_that_is_cut_lengthened_or_missing_is_named(
                 assert str(path) in str(refused(folder, public)), name
         path.unlink()
         if name.endswith(".p/4"):
-            assert verify_tiles(folder, public).size == SIZE, "only of a smaller tree"
+            assert verify_tiles(folder, public).size == SIZE, "the file belongs to a smaller tree"
         else:
             assert str(path) in str(refused(folder, public)), name
         path.write_bytes(data)
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_files_that_changed_places_are_named(
-    log: GrownLog, tmp_path: Path, public: LogPublicKey
-) -> None:
+def test_swapped_files_are_reported(log: GrownLog, tmp_path: Path, public: LogPublicKey) -> None:
     folder = tmp_path / "public"
     published(log, 512, folder)
     for kind, first in (("0", "000"), ("entries", "000")):
@@ -155,9 +148,7 @@ def test_files_that_changed_places_are_named(
         two.write_bytes(whole[1])
 
 
-def test_a_leaf_that_was_changed_together_with_its_tiles_is_found(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_changed_leaf_with_matching_tiles_is_detected(folder: Path, public: LogPublicKey) -> None:
     forged = [Leaf(bytes(32), FRAME_BYTES, 1, TOKENS).to_bytes()]
     for place, leaves in (("000", 256), ("001.p/44", 44)):
         bundle, tile = folder / f"tile/entries/{place}", folder / f"tile/0/{place}"
@@ -172,13 +163,13 @@ def test_a_leaf_that_was_changed_together_with_its_tiles_is_found(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_two_files_that_are_both_wrong_are_both_named(folder: Path, public: LogPublicKey) -> None:
+def test_two_wrong_files_are_both_reported(folder: Path, public: LogPublicKey) -> None:
     for name in ("tile/0/000", "tile/1/000.p/1"):
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    told = str(refused(folder, public))
-    assert "tile/0/000" in told
-    assert "tile/entries/000 differ" in told
+    message = str(refused(folder, public))
+    assert "tile/0/000" in message
+    assert "tile/entries/000 differ" in message
 
 
 @pytest.mark.parametrize(
@@ -191,14 +182,12 @@ def test_two_files_that_are_both_wrong_are_both_named(folder: Path, public: LogP
         *("tile/0/000.q/1", "tile/\x1b[31m", "tile/0/٠٠٠"),
     ],
 )
-def test_a_file_that_is_not_of_the_log_is_named(
-    folder: Path, public: LogPublicKey, name: str
-) -> None:
+def test_file_outside_the_log_is_reported(folder: Path, public: LogPublicKey, name: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"")
-    told = str(refused(folder, public))
-    assert any(repr(str(part))[1:-1] in told for part in (Path(name), Path(name).parent))
-    assert told.isprintable()
+    message = str(refused(folder, public))
+    assert any(repr(str(part))[1:-1] in message for part in (Path(name), Path(name).parent))
+    assert message.isprintable()
 
 
 def test_links_pipes_and_endless_files_are_refused(
@@ -227,15 +216,13 @@ def test_links_pipes_and_endless_files_are_refused(
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_what_a_server_has_beside_the_log_and_drafts_of_a_crash_are_passed_over(
-    folder: Path, public: LogPublicKey
-) -> None:
+def test_other_server_files_and_old_drafts_are_ignored(folder: Path, public: LogPublicKey) -> None:
     (folder / "index.html").write_text("hello")
     (folder / "tile/0/.002.0123456789abcdef").write_bytes(b"half")
     assert verify_tiles(folder, public).size == SIZE
 
 
-def test_a_folder_that_is_none_and_a_checkpoint_of_more_are_refused(
+def test_missing_folder_or_wrong_checkpoint_size_is_refused(
     folder: Path, public: LogPublicKey, log_key: LogKey, tmp_path: Path
 ) -> None:
     assert "nothing/checkpoint" in str(refused(tmp_path / "nothing", public))
@@ -245,10 +232,10 @@ def test_a_folder_that_is_none_and_a_checkpoint_of_more_are_refused(
         assert "tile/" in str(refused(folder, public))
     for size in (0, 299):
         (folder / "checkpoint").write_text(sign_checkpoint(size, bytes(32), log_key), "utf-8")
-        assert f"not of a log of {size} leaves" in str(refused(folder, public))
+        assert f"not part of a log of {size} leaves" in str(refused(folder, public))
 
 
-def test_a_log_that_does_not_extend_what_was_kept_of_it_is_refused(
+def test_log_not_extending_trusted_checkpoint_is_refused(
     log: GrownLog, folder: Path, public: LogPublicKey, tmp_path: Path
 ) -> None:
     with grown_log(tmp_path / "other", log.key, 100, name=b"fork") as fork:
@@ -271,7 +258,7 @@ def test_each_witness_must_have_cosigned(folder: Path, public: LogPublicKey, log
     key, time_s = WitnessKey.generate(), 1_700_000_000
     note = (folder / "checkpoint").read_text("utf-8")
     line = cosign(note.partition("\n\n")[0] + "\n", key, time_s)
-    with pytest.raises(LogTampered, match="cosigned no checkpoint"):
+    with pytest.raises(LogTampered, match="cosigned none"):
         verify_tiles(folder, public, witnesses=[key.public])
     (folder / "checkpoint").write_text(note + line, "utf-8")
     found = verify_tiles(folder, public, witnesses=[key.public]).witnessed
@@ -283,7 +270,7 @@ def test_each_witness_must_have_cosigned(folder: Path, public: LogPublicKey, log
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LogKey]:
-    """A folder of a full tile of tiles, and somewhat more."""
+    """A folder with a full tile of tiles and some more leaves."""
     folder, key, size = tmp_path_factory.mktemp("large"), LogKey.generate(), 65_536 + 257
     contents = [Leaf(sha256(b"%d" % i).digest(), 1, 1, 1).to_bytes() for i in range(size)]
     nodes: dict[tuple[int, int], bytes] = {}
@@ -303,7 +290,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LogKey]:
     return folder, key
 
 
-def test_a_large_log_is_read_tile_by_tile_and_a_wrong_hash_of_any_level_is_named(
+def test_large_log_reports_wrong_hash_of_any_level(
     large: tuple[Path, LogKey],
 ) -> None:
     folder, key = large

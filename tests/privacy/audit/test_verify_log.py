@@ -15,10 +15,10 @@ from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Uptime
 from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 
 LEAVES = 7
@@ -44,7 +44,7 @@ def edit(world, *statements: str) -> None:
 
 
 def rebuild_nodes(world) -> None:
-    """What a tamperer does who knows the format: recompute the tree over what is there."""
+    """Recompute the tree over the stored leaves, as an attacker who knows the format would."""
     db = sqlite3.connect(world.ledger.path)
     db.execute("DELETE FROM nodes")
     frontier: list[bytes] = []
@@ -57,7 +57,7 @@ def rebuild_nodes(world) -> None:
     db.close()
 
 
-def test_an_honest_log_verifies_and_adds_up(logged) -> None:
+def test_untampered_log_verifies_with_correct_totals(logged) -> None:
     summary = verify_log(
         logged.ledger, logged.log_key.public, owner=logged.owner, trusted=[logged.note]
     )
@@ -65,7 +65,7 @@ def test_an_honest_log_verifies_and_adds_up(logged) -> None:
     assert (summary.total.blocks, summary.total.tokens) == (6, 21)
 
 
-def test_an_empty_log_verifies(world) -> None:
+def test_empty_log_verifies(world) -> None:
     assert world.verified().total == Usage()
 
 
@@ -79,7 +79,7 @@ SWAP_CHARGES = [statement.replace("leaves", "charges") for statement in SWAP]
 TAMPERING = {
     "a changed leaf": ([FLIP.format(table="leaves", column="content")], 3, "record 3"),
     "a changed body": ([FLIP.format(table="leaves", column="sealed")], 3, "record 3"),
-    "a deleted body": (["UPDATE leaves SET sealed = x'' WHERE leaf = 3"], 3, "body 3 is gone"),
+    "a deleted body": (["UPDATE leaves SET sealed = x'' WHERE leaf = 3"], 3, "body 3 is missing"),
     "a smaller charge": (["UPDATE charges SET bytes = 1 WHERE leaf = 3"], 3, "charge 3"),
     "a free block": (["UPDATE charges SET blocks = 0 WHERE leaf = 3"], 3, "charge 3"),
     "a smaller epsilon": (["UPDATE charges SET spend = 0 WHERE leaf = 3"], 3, "charge 3"),
@@ -110,7 +110,7 @@ TAMPERING = {
     ),
     "a truncated log": (
         ["DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4"],
-        5, "truncated: 7 leaves were signed, 5 are here",
+        5, "truncated: 7 leaves were signed, but only 5 are here",
     ),
     "an emptied log": (["DELETE FROM leaves", "DELETE FROM charges"], 0, "truncated"),
     "a smaller total": (
@@ -129,12 +129,14 @@ TAMPERING = {
         ["UPDATE checkpoints SET note = replace(note, char(10) || '7', char(10) || '6')"],
         None, "does not verify",
     ),
-    "a checkpoint of another size": (["UPDATE checkpoints SET size = 6"], None, "about size 7"),
+    "a checkpoint of another size": (
+        ["UPDATE checkpoints SET size = 6"], None, "of 6 leaves has size 7",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("statements", "index", "what"), TAMPERING.values(), ids=TAMPERING)
-def test_tampering_is_found_and_named(
+def test_tampering_is_detected_and_located(
     logged, statements: list[str], index: int | None, what: str
 ) -> None:
     edit(logged, *statements)
@@ -143,15 +145,15 @@ def test_tampering_is_found_and_named(
     assert found.value.index == index
 
 
-def test_a_truncation_that_fits_together_breaks_the_checkpoint(logged) -> None:
+def test_consistent_truncation_breaks_checkpoint(logged) -> None:
     edit(logged, "DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4")
     rebuild_nodes(logged)
     with pytest.raises(LogTampered, match="truncated"):
         logged.verified()
 
 
-def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(logged) -> None:
-    """By one who knows the epoch's secret."""
+def test_consistently_rewritten_record_breaks_checkpoint(logged) -> None:
+    """The attacker knows the epoch's secret."""
     with logged.ledger.reading() as view:
         digest, sealed = view.epoch(0) or (b"", b"")
     assert digest == logged.owner.public.digest
@@ -170,28 +172,28 @@ def test_a_record_rewritten_with_all_that_follows_from_it_breaks_the_checkpoint(
         logged.verified()
     assert found.value.index == leaf
     rebuild_nodes(logged)
-    with pytest.raises(LogTampered, match="not those that were signed"):
+    with pytest.raises(LogTampered, match="differ from those that were signed"):
         logged.verified()
 
 
-def test_a_record_of_an_earlier_hour_is_found_though_it_adds_up(logged) -> None:
+def test_record_of_earlier_hour_is_detected(logged) -> None:
     logged.egress().reset(["hour"])
     fields = logged.record(LEAVES).model_dump()
     before = fields["before"] | dict.fromkeys(("hour", "day"), (0,) * 5)
     earlier = EgressRecord.model_validate(fields | {"hour": fields["hour"] - 48, "before": before})
     salt = bytes(32)
-    with logged.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
-        passage.hour = earlier.hour
-        passage.before = {window: Usage(*used) for window, used in before.items()}
+    with logged.ledger.begin_egress(user="", caption=None, now_s=0.0) as transaction:
+        transaction.hour = earlier.hour
+        transaction.before = {window: Usage(*used) for window, used in before.items()}
         body, charge = earlier.to_bytes(), earlier.charge
         content = Leaf.from_body(body, charge, salt).to_bytes()
-        passage.record(charge, content=content, sealed=plain_body(salt, body))
+        transaction.record(charge, content=content, sealed=plain_body(salt, body))
     with pytest.raises(LogTampered, match="earlier hour") as found:
         logged.verified()
     assert found.value.index == LEAVES + 1
 
 
-def test_a_log_restored_from_a_backup_is_found_by_a_checkpoint_kept_elsewhere(
+def test_trusted_checkpoint_detects_log_from_backup(
     tmp_path: Path, new_world: Callable[[Path], object]
 ) -> None:
     world = new_world(tmp_path / "ledger")
@@ -211,12 +213,12 @@ def test_a_log_restored_from_a_backup_is_found_by_a_checkpoint_kept_elsewhere(
             verify_log(world.ledger, world.log_key.public, trusted=[receipt.checkpoint])
 
 
-def test_a_log_signed_by_another_key_is_refused(logged) -> None:
+def test_log_signed_by_another_key_is_refused(logged) -> None:
     with pytest.raises(LogTampered):
         verify_log(logged.ledger, LogKey.generate().public)
 
 
-def test_a_door_on_a_tampered_log_signs_nothing(logged) -> None:
+def test_tampered_log_is_not_signed(logged) -> None:
     egress = logged.egress()
     edit(logged, "UPDATE nodes SET hash = zeroblob(32) WHERE level = 0 AND position = 6")
     with pytest.raises(LogTampered):
@@ -270,12 +272,12 @@ def test_altered_tables_are_refused(logged, statement: str) -> None:
         b"\x81" * 5000,
     ],
 )
-def test_bodies_that_are_no_records_are_refused(body: bytes) -> None:
+def test_malformed_bodies_are_refused(body: bytes) -> None:
     with pytest.raises(LogTampered):
         decode_record(body)
 
 
-def test_a_record_has_one_body(logged) -> None:
+def test_record_has_one_encoding(logged) -> None:
     for index in range(LEAVES):
         body = logged.record(index).to_bytes()
         assert decode_record(body) == logged.record(index)
@@ -283,7 +285,7 @@ def test_a_record_has_one_body(logged) -> None:
             decode_record(cbor2.dumps(cbor2.loads(body) | {"user": "é"}, canonical=False))
 
 
-def test_the_door_works_while_the_log_is_being_read(logged) -> None:
+def test_egress_works_during_verification(logged) -> None:
     egress = logged.egress()
     caption = logged.connect(egress)
     with logged.ledger.reading() as view:
@@ -292,7 +294,7 @@ def test_the_door_works_while_the_log_is_being_read(logged) -> None:
 
 
 def resealed(logged, leaf: int, **changes: object) -> None:
-    """By one who has the epoch's secret, and mends leaf, charge and tree, but not the signature."""
+    """The attacker has the epoch's secret and repairs everything but the signature."""
     with logged.ledger.reading() as view:
         _, sealed = view.epoch(0) or (b"", b"")
     epoch, salt = Epoch.open_sealed(0, sealed, logged.owner), bytes(32)
@@ -310,31 +312,31 @@ def resealed(logged, leaf: int, **changes: object) -> None:
     rebuild_nodes(logged)
 
 
-def test_a_record_that_tells_of_another_message_than_it_keeps_is_found(logged) -> None:
+def test_record_differing_from_its_message_is_detected(logged) -> None:
     tokens = tuple(token + 1 for token in logged.record(3).tokens)
     resealed(logged, 3, tokens=tokens)
-    with pytest.raises(LogTampered, match="its message is not the one") as found:
+    with pytest.raises(LogTampered, match="its message does not match") as found:
         logged.verified()
     assert found.value.index == 3
 
 
 @pytest.mark.parametrize("message", [b"\xa0", b"", b"\xa1\x64kind\x65cover"])
-def test_a_record_that_keeps_no_message_of_its_own_is_found(logged, message: bytes) -> None:
+def test_record_with_wrong_kind_of_message_is_detected(logged, message: bytes) -> None:
     resealed(logged, 3, message=message)
-    with pytest.raises(LogTampered, match="record 3: its message is"):
+    with pytest.raises(LogTampered, match="record 3: its message"):
         logged.verified()
 
 
-def test_a_record_that_tells_of_another_use_before_it_is_found(logged) -> None:
+def test_record_with_wrong_prior_usage_is_detected(logged) -> None:
     before = dict(logged.record(3).before)
     before["day"] = tuple(count + 1 for count in before["day"])
     resealed(logged, 3, before=before)
-    with pytest.raises(LogTampered, match="record 3 does not add up") as found:
+    with pytest.raises(LogTampered, match="before record 3 is not the sum") as found:
         logged.verified()
     assert found.value.index == 3
 
 
-def test_a_block_that_is_stored_in_plain_is_found(logged) -> None:
+def test_plain_block_body_is_detected(logged) -> None:
     body, salt = logged.record(3).to_bytes(), bytes(32)
     content = Leaf.from_body(body, logged.record(3).charge, salt).to_bytes()
     with closing(sqlite3.connect(logged.ledger.path)) as db:
@@ -345,11 +347,11 @@ def test_a_block_that_is_stored_in_plain_is_found(logged) -> None:
         db.execute("DELETE FROM checkpoints")
         db.commit()
     rebuild_nodes(logged)
-    with pytest.raises(LogTampered, match="record 3 is not sealed as its kind is"):
+    with pytest.raises(LogTampered, match="record 3 has the wrong form for its kind"):
         logged.verified()
 
 
-def test_an_epoch_that_names_another_key_than_it_is_sealed_to_is_found(logged) -> None:
+def test_epoch_naming_the_wrong_key_is_detected(logged) -> None:
     other = OwnerKey.generate().public.digest.hex()
     edit(logged, f"UPDATE epochs SET owner = x'{other}'")
     with pytest.raises(LogTampered, match="names another key") as found:
@@ -357,15 +359,15 @@ def test_an_epoch_that_names_another_key_than_it_is_sealed_to_is_found(logged) -
     assert found.value.index == 0
 
 
-def test_charges_that_cannot_be_read_are_held_to_the_order_of_hours(logged) -> None:
-    """Without the owner's key."""
+def test_unreadable_charges_must_be_in_hour_order(logged) -> None:
+    """The owner's key is not given."""
     edit(logged, "UPDATE charges SET hour = hour - 1 WHERE leaf = 3")
-    with pytest.raises(LogTampered, match="charge 3 goes back to an earlier hour") as found:
+    with pytest.raises(LogTampered, match="charge 3 is for an earlier hour") as found:
         verify_log(logged.ledger, logged.log_key.public)
     assert found.value.index == 3
 
 
-def test_an_erasure_of_what_comes_after_it_is_found(logged) -> None:
+def test_erasure_of_later_leaves_is_detected(logged) -> None:
     egress = logged.egress()
     egress.erase()
     record = logged.record(LEAVES)
@@ -381,12 +383,12 @@ def test_an_erasure_of_what_comes_after_it_is_found(logged) -> None:
             db.execute("DELETE FROM checkpoints")
             db.commit()
         rebuild_nodes(logged)
-        with pytest.raises(LogTampered, match="erases what is not before it") as found:
+        with pytest.raises(LogTampered, match="erases leaves that are not before it") as found:
             logged.verified()
         assert found.value.index == LEAVES
 
 
-def test_leaves_after_the_last_signature_are_counted(logged) -> None:
+def test_leaves_after_last_signature_are_counted(logged) -> None:
     assert logged.verified().unsigned == 0
     edit(logged, f"DELETE FROM checkpoints WHERE size > {LEAVES - 1}")
     assert logged.verified().unsigned in {1, LEAVES}
@@ -395,16 +397,16 @@ def test_leaves_after_the_last_signature_are_counted(logged) -> None:
     note = verify_log(
         logged.ledger, logged.log_key.public, owner=logged.owner, trusted=[logged.note]
     )
-    assert note.unsigned == 0, "one kept elsewhere holds them too"
+    assert note.unsigned == 0, "a trusted checkpoint covers them too"
 
 
-def test_progress_is_told(logged) -> None:
-    told: list[tuple[int, int]] = []
-    verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: told.append(done))
-    assert told == [(0, LEAVES)]
+def test_progress_is_reported(logged) -> None:
+    calls: list[tuple[int, int]] = []
+    verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: calls.append(done))
+    assert calls == [(0, LEAVES)]
 
 
-def test_the_latest_checkpoints_are_kept_and_no_more(world) -> None:
+def test_only_latest_checkpoints_are_stored(world) -> None:
     egress = world.egress()
     for _ in range(MAX_CHECKPOINTS + 9):
         egress.reset(["hour"])
@@ -416,17 +418,17 @@ def test_the_latest_checkpoints_are_kept_and_no_more(world) -> None:
     assert world.verified().checkpoints == MAX_CHECKPOINTS
 
 
-def test_a_checkpoint_costs_no_look_at_each_leaf(world, monkeypatch) -> None:
-    """So that a ledger with one for each caption is verified in linear time."""
+def test_checkpoint_does_not_read_every_leaf(world, monkeypatch) -> None:
+    """So a ledger with a checkpoint per caption is verified in linear time."""
     egress = world.egress()
     for _ in range(6):
         egress.reset(["hour"])
         egress.checkpoint()
-    looked: list[int] = []
+    calculated: list[int] = []
     roots = verify.frontier_root
-    monkeypatch.setattr(verify, "frontier_root", lambda f: looked.append(len(f)) or roots(f))
+    monkeypatch.setattr(verify, "frontier_root", lambda f: calculated.append(len(f)) or roots(f))
     assert world.verified().size == 6
-    assert len(looked) == 6 + 1, "one for each that is signed, and the last"
+    assert len(calculated) == 6 + 1, "one for each checkpoint, and the last one"
 
 
 BOMB = b"\x9a" + (20_000_000).to_bytes(4, "big") + b"\xa0" * 20_000_000
@@ -440,9 +442,7 @@ BOMB = b"\x9a" + (20_000_000).to_bytes(4, "big") + b"\xa0" * 20_000_000
         ("sealed", b"\x00" + bytes(32) + b"\xba\x01\x00\x00\x00" + b"\x60\xa0" * 10_000_000),
     ],
 )
-def test_a_ledger_that_is_a_bomb_is_refused_before_it_goes_off(
-    logged, column: str, data: bytes
-) -> None:
+def test_ledger_with_cbor_bomb_is_refused_cheaply(logged, column: str, data: bytes) -> None:
     with closing(sqlite3.connect(logged.ledger.path)) as db:
         db.execute(f"UPDATE leaves SET {column} = ? WHERE leaf = 3", (data,))
         db.commit()
@@ -452,11 +452,11 @@ def test_a_ledger_that_is_a_bomb_is_refused_before_it_goes_off(
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.value.index == 3
-    assert most < 8 * len(data), "copies of it, and nothing made of it"
+    assert most < 8 * len(data), "the data is copied but not decoded"
 
 
 @pytest.mark.parametrize("statement", ["time_s = 9e999", "time_s = 1e308", "uptime_s = -9e999"])
-def test_a_start_of_the_clock_that_is_none_is_refused(logged, statement: str) -> None:
+def test_invalid_clock_start_is_refused(logged, statement: str) -> None:
     logged.uptime = Uptime("boot", 5.0)
     logged.egress().reset(["hour"])
     edit(logged, f"UPDATE start SET {statement}")
@@ -465,7 +465,7 @@ def test_a_start_of_the_clock_that_is_none_is_refused(logged, statement: str) ->
 
 
 @pytest.mark.parametrize("hour", [-5, 70_389_528, 2**62])
-def test_an_hour_that_is_none_is_no_end_of_an_export(logged, hour: int) -> None:
+def test_invalid_hours_are_reported(logged, hour: int) -> None:
     edit(logged, f"UPDATE charges SET hour = {hour} WHERE leaf = 3")
     with logged.ledger.reading() as view, pytest.raises(LedgerCorrupt, match="hour"):
         view.hours()

@@ -37,25 +37,25 @@ def exact_epsilon(mu: float, delta: float) -> mpmath.mpf:
 
 
 @pytest.mark.parametrize(("mu", "delta"), GRID)
-def test_epsilon_and_delta_are_those_of_sixty_digits(mu: float, delta: float) -> None:
-    due = exact_epsilon(mu, delta)
+def test_epsilon_and_delta_match_sixty_digits(mu: float, delta: float) -> None:
+    expected = exact_epsilon(mu, delta)
     found = dp.epsilon_from_mu(mu=mu, delta=delta)
-    assert found >= due, "a claim below the truth"
-    assert found <= due * (1 + 1e-6) + 1e-300
-    for epsilon in (float(due) * 0.5, float(due), float(due) * 1.5 + 1e-3):
+    assert found >= expected, "the claim is below the true epsilon"
+    assert found <= expected * (1 + 1e-6) + 1e-300
+    for epsilon in (float(expected) * 0.5, float(expected), float(expected) * 1.5 + 1e-3):
         due_delta = exact_delta(epsilon, mu)
         found_delta = dp.delta_from_mu(epsilon=epsilon, mu=mu)
         assert abs(found_delta - due_delta) <= 1e-6 * due_delta + mpmath.mpf(10) ** -300
 
 
 @pytest.mark.parametrize(("mu", "delta"), GRID)
-def test_calibration_is_that_of_sixty_digits(mu: float, delta: float) -> None:
+def test_calibration_matches_sixty_digits(mu: float, delta: float) -> None:
     epsilon = float(exact_epsilon(mu, delta))
     if epsilon == 0:
         return
     sigma = dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=9)
-    assert exact_delta(epsilon, 6 / sigma) <= delta, "a calibration that spends too much"
-    if mu > 0.1:  # below that a spend's billionths show
+    assert exact_delta(epsilon, 6 / sigma) <= delta, "the calibration costs too much"
+    if mu > 0.1:  # below that, rounding to billionths is visible
         assert abs(sigma / (6 / mu) - 1) <= 1e-6
 
 
@@ -68,15 +68,13 @@ def test_calibration_is_that_of_sixty_digits(mu: float, delta: float) -> None:
         (1, 0.6, 20.7812),
     ],
 )
-def test_the_price_of_noise_that_the_documents_name(
-    vectors: int, sigma: float, epsilon: float
-) -> None:
-    spent = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
-    assert math.isclose(dp.epsilon_of_privacy_cost(spent, 1e-6), epsilon, rel_tol=1e-5)
+def test_documented_cost_of_noise_is_correct(vectors: int, sigma: float, epsilon: float) -> None:
+    cost = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
+    assert math.isclose(dp.epsilon_of_privacy_cost(cost, 1e-6), epsilon, rel_tol=1e-5)
     assert math.isclose(exact_epsilon(2 / sigma * math.sqrt(vectors), 1e-6), epsilon, rel_tol=1e-5)
 
 
-def test_balle_and_wangs_classical_bound_is_never_better() -> None:
+def test_classical_bound_is_never_better() -> None:
     for epsilon in (0.1, 0.5, 0.99):
         for delta in (1e-9, 1e-5, 1e-2):
             classical = math.sqrt(2 * math.log(1.25 / delta)) / epsilon
@@ -84,19 +82,19 @@ def test_balle_and_wangs_classical_bound_is_never_better() -> None:
 
 
 @given(mus, mus, deltas)
-def test_more_noise_and_more_delta_never_cost_more(a: float, b: float, delta: float) -> None:
+def test_more_noise_or_delta_never_cost_more(a: float, b: float, delta: float) -> None:
     low, high = sorted((a, b))
     assert dp.epsilon_from_mu(mu=low, delta=delta) <= dp.epsilon_from_mu(mu=high, delta=delta)
     assert dp.epsilon_from_mu(mu=high, delta=2 * delta) <= dp.epsilon_from_mu(mu=high, delta=delta)
 
 
 @given(st.lists(st.floats(1e-1, 20), min_size=1, max_size=30))
-def test_composition_is_the_root_of_the_sum_of_squares(parts: list[float]) -> None:
-    due = mpmath.sqrt(mpmath.fsum(mpmath.mpf(mu) ** 2 for mu in parts))
-    spent = sum(dp.privacy_cost(sensitivity=mu, sigma=1.0, vectors=1) for mu in parts)
+def test_composition_is_root_of_sum_of_squares(parts: list[float]) -> None:
+    expected = mpmath.sqrt(mpmath.fsum(mpmath.mpf(mu) ** 2 for mu in parts))
+    cost = sum(dp.privacy_cost(sensitivity=mu, sigma=1.0, vectors=1) for mu in parts)
     composed, exact = (
-        dp.epsilon_of_privacy_cost(spent, 1e-6),
-        dp.epsilon_from_mu(mu=float(due), delta=1e-6),
+        dp.epsilon_of_privacy_cost(cost, 1e-6),
+        dp.epsilon_from_mu(mu=float(expected), delta=1e-6),
     )
     assert math.isclose(composed, exact, rel_tol=1e-6)
     assert dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=4) == 10**9
@@ -108,7 +106,7 @@ def test_composition_is_the_root_of_the_sum_of_squares(parts: list[float]) -> No
     st.integers(1, 500),
     deltas,
 )
-def test_spends_add_up_and_never_round_down(sigma: float, a: int, b: int, delta: float) -> None:
+def test_costs_add_up_and_never_round_down(sigma: float, a: int, b: int, delta: float) -> None:
     parts = [dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=n) for n in (a, b)]
     both = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=a + b)
     assert both <= sum(parts) <= both + 1
@@ -120,14 +118,14 @@ def test_spends_add_up_and_never_round_down(sigma: float, a: int, b: int, delta:
 
 
 @given(st.floats(0, 1e4), deltas)
-def test_a_cap_is_the_most_that_may_be_spent(epsilon: float, delta: float) -> None:
+def test_cap_is_the_largest_allowed_cost(epsilon: float, delta: float) -> None:
     most = dp.privacy_cost_of_epsilon(epsilon, delta)
     assert dp.epsilon_of_privacy_cost(most, delta) <= epsilon
     assert dp.epsilon_of_privacy_cost(most + 1, delta) > epsilon
     assert most < dp.UNBOUNDED_COST
 
 
-def test_what_cannot_be_bounded_is_infinite() -> None:
+def test_unbounded_cost_gives_infinite_epsilon() -> None:
     assert dp.epsilon_of_privacy_cost(dp.UNBOUNDED_COST, 1e-6) == math.inf
     assert dp.epsilon_from_mu(mu=math.inf, delta=1e-6) == math.inf
     assert dp.delta_from_mu(epsilon=5.0, mu=math.inf) == 1.0
@@ -137,9 +135,9 @@ def test_what_cannot_be_bounded_is_infinite() -> None:
     assert dp.delta_from_mu(epsilon=0.0, mu=0.0) == 0.0
 
 
-def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None:
-    spent = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
-    private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in spent.values())
+def test_label_is_privacy_only_up_to_ten() -> None:
+    cost = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
+    private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in cost.values())
     assert (private.word, noisy.word) == ("privacy", "noise")
     assert private.epsilon is not None
     assert private.epsilon < 10 < (noisy.epsilon or 0)
@@ -153,12 +151,12 @@ def test_above_ten_the_word_is_noise_and_without_a_bound_there_is_none() -> None
     assert none.text() == "no guarantee (no noise)"
     assert '"epsilon":null' in none.model_dump_json()
     for lie in ({"epsilon": 10.1}, {"epsilon": None}):
-        with pytest.raises(ValueError, match="called privacy"):
+        with pytest.raises(ValueError, match="word does not match"):
             dp.Guarantee.model_validate(private.model_dump() | lie)
 
 
 @given(st.floats(1e-3, 1e4), deltas)
-def test_what_is_printed_is_never_less_than_the_claim(epsilon: float, delta: float) -> None:
+def test_printed_epsilon_is_never_below_the_bound(epsilon: float, delta: float) -> None:
     guarantee = dp.Guarantee.from_privacy_cost(dp.privacy_cost_of_epsilon(epsilon, delta), delta)
     assert guarantee.epsilon is not None
     shown = float(guarantee.text().split()[1])
@@ -166,7 +164,7 @@ def test_what_is_printed_is_never_less_than_the_claim(epsilon: float, delta: flo
 
 
 @given(st.floats(0.01, 300), deltas, st.integers(1, 100))
-def test_noise_made_for_an_epsilon_fits_a_cap_of_it(
+def test_noise_calibrated_for_epsilon_fits_its_cap(
     epsilon: float, delta: float, releases: int
 ) -> None:
     sigma = dp.sigma_from_epsilon(epsilon=epsilon, delta=delta, sensitivity=2.0, releases=releases)

@@ -24,20 +24,20 @@ TRIALS, DELTA, DOUBT = 1_000_000, 1e-6, 1e-3
 def sent_bytes(side: float, sigma: float, vectors: int) -> NDArray[np.float64]:
     """``(TRIALS,)``: how much the released bytes speak for the input of ``side`` 1. No two inputs
     are further apart than those of both sides, which are much longer than the clip norm of 1."""
-    # A coordinate that was cut at the range's end stands for all beyond it.
+    # A coordinate clamped at the end of the range stands for all values beyond it.
     beyond = sigma * float(norm.pdf(1 / sigma) / norm.sf(1 / sigma))
     noise, batch = noise_of(side, sigma, vectors), np.full((50_000, 4), 9 * side, np.float32)
 
     def score() -> NDArray[np.float64]:
         sent = dequantise(noised(clip(batch, 1.0), 1.0, noise), 4).astype(np.float64)
-        told: NDArray[np.float64] = np.where(np.abs(sent) == 1, np.sign(sent) * beyond, sent)
-        return told.sum(axis=1)
+        evidence: NDArray[np.float64] = np.where(np.abs(sent) == 1, np.sign(sent) * beyond, sent)
+        return evidence.sum(axis=1)
 
     return summed(score, len(batch), vectors)
 
 
 def before_the_cut(side: float, sigma: float, vectors: int) -> NDArray[np.float64]:
-    """The same of the numbers before they are cut to the range of a byte, which tell most."""
+    """The same for the sums before they are clamped to a byte, which reveal the most."""
     noise, batch = noise_of(side, sigma, vectors), np.full((50_000, 1), 9 * side, np.float32)
     return summed(
         lambda: noised_units(clip(batch, 1.0), 1.0, noise)[:, 0].astype(np.float64),
@@ -53,7 +53,7 @@ def noise_of(side: float, sigma: float, vectors: int) -> RoundedGaussian:
 def summed(
     score: Callable[[], NDArray[np.float64]], batch: int, vectors: int
 ) -> NDArray[np.float64]:
-    """Over the vectors of each trial."""
+    """Sum over the vectors of each trial."""
     rows = [np.concatenate([score() for _ in range(TRIALS // batch)]) for _ in range(vectors)]
     total: NDArray[np.float64] = np.sum(rows, axis=0)
     return total
@@ -82,23 +82,23 @@ def lower_bound(attack: Callable[..., NDArray[np.float64]], sigma: float, vector
 
 
 def claim(sigma: float, vectors: int, sensitivity: float = dp.STATE_SENSITIVITY) -> float:
-    spent = dp.privacy_cost(sensitivity=sensitivity, sigma=sigma, vectors=vectors)
-    return dp.epsilon_of_privacy_cost(spent, DELTA)
+    cost = dp.privacy_cost(sensitivity=sensitivity, sigma=sigma, vectors=vectors)
+    return dp.epsilon_of_privacy_cost(cost, DELTA)
 
 
 @attacks
 @pytest.mark.parametrize(("sigma", "vectors"), [(4.0, 1), (2.0, 1), (1.0, 1), (2.5, 3)])
-def test_no_attacker_exceeds_the_claim(attack, sigma: float, vectors: int) -> None:
+def test_no_attacker_exceeds_claimed_epsilon(attack, sigma: float, vectors: int) -> None:
     found = lower_bound(attack, sigma, vectors)
     assert found <= claim(sigma, vectors)
-    assert found > claim(sigma, vectors) / 3, "an attacker too weak to find a fault"
+    assert found > claim(sigma, vectors) / 3, "the attacker is too weak to find a mistake"
 
 
 @pytest.mark.parametrize(("sigma", "vectors"), [(2.0, 1), (1.0, 1), (2.5, 3)])
-def test_a_claim_with_half_the_sensitivity_is_caught(sigma: float, vectors: int) -> None:
+def test_half_sensitivity_is_detected(sigma: float, vectors: int) -> None:
     wrong = claim(sigma, vectors, sensitivity=1.0)
     assert lower_bound(before_the_cut, sigma, vectors) > wrong
 
 
-def test_a_claim_with_half_the_sensitivity_is_caught_from_the_bytes_alone() -> None:
+def test_half_sensitivity_is_detected_from_bytes_alone() -> None:
     assert lower_bound(sent_bytes, 2.5, 3) > claim(2.5, 3, sensitivity=1.0)

@@ -29,22 +29,20 @@ norms = st.floats(0.01, 100)
 
 
 @given(states, norms)
-def test_clipping_bounds_the_norm_and_never_scales_up(x: NDArray[np.float32], norm: float) -> None:
+def test_clipping_bounds_norm_and_never_scales_up(x: NDArray[np.float32], norm: float) -> None:
     clipped = clip(x, norm)
     assert (np.linalg.norm(clipped, axis=1) <= norm * (1 + 1e-9)).all()
     assert (np.abs(clipped) <= np.abs(x.astype(np.float64))).all()
 
 
 @given(states, norms)
-def test_a_short_vector_is_left_as_it_is(x: NDArray[np.float32], norm: float) -> None:
+def test_short_vector_is_unchanged(x: NDArray[np.float32], norm: float) -> None:
     short = (clip(x, norm) / 2).astype(np.float32)
     assert (clip(short, norm) == short).all()
 
 
 @given(states, norms)
-def test_the_quantised_norm_stays_below_its_stated_bound(
-    x: NDArray[np.float32], norm: float
-) -> None:
+def test_quantised_norm_is_below_documented_bound(x: NDArray[np.float32], norm: float) -> None:
     quantised = np.frombuffer(quantise(clip(x, norm), norm), np.int8).reshape(x.shape)
     bound = QUANTISATION_STEPS + np.sqrt(x.shape[1]) / 2
     assert (np.linalg.norm(quantised.astype(float), axis=1) <= bound * (1 + 1e-9)).all()
@@ -52,14 +50,14 @@ def test_the_quantised_norm_stays_below_its_stated_bound(
 
 
 @given(states, norms)
-def test_dequantising_undoes_it_but_for_half_a_step(x: NDArray[np.float32], norm: float) -> None:
+def test_dequantising_is_within_half_a_step(x: NDArray[np.float32], norm: float) -> None:
     clipped = clip(x, norm)
     back = dequantise(quantise(clipped, norm), x.shape[1])
     assert back.dtype == np.float32
     assert np.abs(back - clipped / norm).max() <= 0.5 / QUANTISATION_STEPS + 1e-6
 
 
-def test_no_states_are_no_rows() -> None:
+def test_no_states_give_no_rows() -> None:
     assert quantise(clip(np.zeros((0, 4), np.float32), 1.0), 1.0) == b""
     assert dequantise(b"", 0).shape == (0, 0)
     assert dequantise(b"", 4).shape == (0, 4)
@@ -70,7 +68,7 @@ def test_minus_128_reads_as_minus_one() -> None:
 
 
 @pytest.mark.parametrize(("data", "dim"), [(b"abc", 2), (b"a", 0), (b"a", -1)])
-def test_ragged_states_are_a_wire_error(data: bytes, dim: int) -> None:
+def test_ragged_states_raise_wire_error(data: bytes, dim: int) -> None:
     with pytest.raises(WireError):
         dequantise(data, dim)
 
@@ -86,24 +84,24 @@ class MuchNoise:
 
 
 @given(states, norms)
-def test_rows_that_get_noise_are_whole_numbers_within_the_clip_norm(
-    x: NDArray[np.float32], norm: float
-) -> None:
+def test_noised_rows_are_integers_within_clip_norm(x: NDArray[np.float32], norm: float) -> None:
     units = noised_units(clip(x, norm), norm, NoNoise())  # type: ignore[arg-type]
     assert units.dtype == np.int64
-    assert (np.square(units).sum(axis=1) <= QUANTISATION_STEPS**2).all(), "more than was charged"
+    assert (np.square(units).sum(axis=1) <= QUANTISATION_STEPS**2).all(), (
+        "the norm is larger than what was charged"
+    )
     exact = clip(x, norm) / norm * QUANTISATION_STEPS
     assert (np.abs(units - exact) < 1 + 1e-6).all()
 
 
 @given(states, norms)
-def test_what_noise_carries_beyond_the_range_is_cut(x: NDArray[np.float32], norm: float) -> None:
+def test_noise_beyond_the_range_is_clamped(x: NDArray[np.float32], norm: float) -> None:
     sent = np.frombuffer(noised(clip(x, norm), norm, MuchNoise()), np.int8)  # type: ignore[arg-type]
     assert set(sent.tolist()) <= {QUANTISATION_STEPS, -QUANTISATION_STEPS}
 
 
 def test_neighbours_release_the_same_set_of_values() -> None:
-    """Of noise made of floats, their last bits would tell which input it was added to."""
+    """With floating-point noise, the last bits would reveal the input."""
     noise = RoundedGaussian(Fraction(2), os.urandom)
     supports = []
     for value in (0.5, 0.5000001, -1 / 3):

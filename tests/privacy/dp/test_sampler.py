@@ -1,4 +1,4 @@
-"""The sampler: exactly the rounded normal distribution, whatever the bits."""
+"""The sampler has exactly the rounded normal distribution, whatever the random bits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE = 2**64
 
 
 def stream(seed: bytes) -> Callable[[int], bytes]:
-    """Random bytes that are the same in every run, however they are asked for."""
+    """Return random bytes that are the same in every run, whatever the sizes of requests."""
     taken = 0
 
     def read(n: int) -> bytes:
@@ -32,7 +32,7 @@ def stream(seed: bytes) -> Callable[[int], bytes]:
 
 
 def scripted(*chunks: bytes) -> Callable[[int], bytes]:
-    """These bytes, each chunk as it is asked for; then noise that is the same in every run."""
+    """Return these chunks on request, and then noise that is the same in every run."""
     waiting, rest = list(chunks), stream(b"rest")
 
     def read(n: int) -> bytes:
@@ -69,7 +69,7 @@ def reference(drawn: int, sigma: Fraction, digits: int = 90, *, halves: int = 1)
 
 @pytest.mark.parametrize("bits", [64, 128, 512, 2048])
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
-def test_thresholds_lie_between_their_integers(sigma: Fraction, bits: int) -> None:
+def test_thresholds_lie_between_their_bounds(sigma: Fraction, bits: int) -> None:
     digits = bits // 3 + 40
     far = math.ceil(float(sigma) * math.sqrt(bits)) + 2
     for k in {0, -1, 1, 7, -9, far // 3, far // 2, -far // 2, far, -far}:
@@ -80,7 +80,7 @@ def test_thresholds_lie_between_their_integers(sigma: Fraction, bits: int) -> No
 
 
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
-def test_every_word_that_is_decided_at_once_is_decided_rightly(sigma: Fraction) -> None:
+def test_immediately_decided_words_are_correct(sigma: Fraction) -> None:
     noise = RoundedGaussian(sigma, stream(b"decided"))
     thresholds = range(noise._least, noise._least + len(noise._certain))
     step = max(1, len(thresholds) // 40)
@@ -93,9 +93,9 @@ def test_every_word_that_is_decided_at_once_is_decided_rightly(sigma: Fraction) 
 
 
 @given(st.integers(0, WHOLE - 1), st.sampled_from(SIGMAS[:4]), st.binary(min_size=8, max_size=8))
-def test_any_bits_give_what_sixty_digits_give(word: int, sigma: Fraction, more: bytes) -> None:
+def test_any_bits_match_sixty_digits(word: int, sigma: Fraction, more: bytes) -> None:
     drawn = (word << 64) | int.from_bytes(more, "big")
-    # Else 128 bits do not decide it, and the sampler rightly draws more.
+    # Otherwise 128 bits are not decisive, and the sampler correctly draws more.
     assume(reference(drawn, sigma, halves=0) == reference(drawn, sigma, halves=2))
     found = RoundedGaussian(sigma, scripted(word.to_bytes(8, "big"), more)).sample(1)[0]
     assert found == reference(drawn, sigma)
@@ -103,16 +103,16 @@ def test_any_bits_give_what_sixty_digits_give(word: int, sigma: Fraction, more: 
 
 @pytest.mark.parametrize("sigma", SIGMAS[1:4], ids=str)
 @pytest.mark.parametrize("k", [0, -1, 2, -40])
-def test_a_tie_with_a_threshold_is_broken_by_further_bits_alone(sigma: Fraction, k: int) -> None:
+def test_ties_are_broken_only_by_further_bits(sigma: Fraction, k: int) -> None:
     word, above = divmod(_cdf(k, sigma, 192)[0], 2**128)
     if not 0 < word < WHOLE - 1:
         pytest.skip("beyond the reach of 64 bits")
     second, third = divmod(above, 2**64)
     chunks = [word.to_bytes(8, "big"), second.to_bytes(8, "big")]
-    for bump, due in ((-2, k), (2, k + 1)):
+    for bump, expected in ((-2, k), (2, k + 1)):
         last = ((third << 64) + bump * 2**64) % 2**128
         noise = RoundedGaussian(sigma, scripted(*chunks, last.to_bytes(16, "big")))
-        assert noise.sample(1)[0] == due
+        assert noise.sample(1)[0] == expected
 
 
 @pytest.mark.parametrize("sigma", SIGMAS, ids=str)
@@ -124,7 +124,7 @@ def test_both_tails_are_resolved_exactly(sigma: Fraction) -> None:
             assert found == reference((word << 64) | more, sigma)
 
 
-def test_a_source_that_is_none_is_told() -> None:
+def test_broken_randomness_source_is_reported() -> None:
     with pytest.raises(RuntimeError, match="randomness"):
         RoundedGaussian(Fraction(1), lambda n: b"\xff" * n).sample(1)
 
@@ -137,22 +137,22 @@ def test_a_million_samples_fit_the_distribution(sigma: Fraction) -> None:
     step = max(1, reach // 20)
     edges = [*range(-reach, reach + 1, step)]
     cumulative = [0.0, *(float(exact_cdf(k, sigma, 20)) for k in edges), 1.0]
-    due = count * np.diff(cumulative)
+    expected = count * np.diff(cumulative)
     found = np.histogram(samples, bins=[-np.inf, *(k + 0.5 for k in edges), np.inf])[0]
-    keep = due >= 5
-    statistic = float(((found - due)[keep] ** 2 / due[keep]).sum())
+    keep = expected >= 5
+    statistic = float(((found - expected)[keep] ** 2 / expected[keep]).sum())
     from scipy.stats import chi2
 
     assert chi2.sf(statistic, int(keep.sum()) - 1) > 1e-4
     assert abs(samples.mean()) < 5 * max(float(sigma), 0.3) / 1000
 
 
-def test_sixteen_threads_share_one() -> None:
+def test_sixteen_threads_share_one_sampler() -> None:
     noise = RoundedGaussian(Fraction(0.6) * 127, lambda n: hashlib.shake_256(b"same").digest(n))
-    due, wrong = noise.sample(500), []
+    expected, wrong = noise.sample(500), []
 
     def draw() -> None:
-        if not (noise.sample(500) == due).all():
+        if not (noise.sample(500) == expected).all():
             wrong.append(1)
 
     threads = [threading.Thread(target=draw) for _ in range(16)]
@@ -164,6 +164,6 @@ def test_sixteen_threads_share_one() -> None:
 
 
 @pytest.mark.parametrize("sigma", [Fraction(0), Fraction(-1)])
-def test_noise_of_no_size_is_refused(sigma: Fraction) -> None:
+def test_nonpositive_sigma_is_refused(sigma: Fraction) -> None:
     with pytest.raises(ValueError, match="above 0"):
         RoundedGaussian(sigma, stream(b""))

@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and what a crash left goes."""
+"""Files are written whole or not at all, and stale drafts are deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ugsd_privacy.files.atomic_files import (
 )
 
 
-def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(
+def test_data_is_synced_before_rename_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, done = tmp_path / "file", []
@@ -46,7 +46,7 @@ def test_the_data_is_synced_before_it_takes_its_place_and_the_folder_after(
     assert done == [("synced", 4), ("replaced", 4), ("folder", 4)]
 
 
-def test_a_failed_write_leaves_what_was_there_and_no_draft(tmp_path: Path) -> None:
+def test_failed_write_keeps_old_file_without_draft(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     with pytest.raises(TypeError), atomic_writer(path) as file:
@@ -57,16 +57,16 @@ def test_a_failed_write_leaves_what_was_there_and_no_draft(tmp_path: Path) -> No
         write_atomically(path / "below", b"")
 
 
-def test_a_draft_that_a_crash_left_goes_and_nothing_else(tmp_path: Path) -> None:
+def test_only_stale_drafts_are_deleted(tmp_path: Path) -> None:
     stale, name = "0123456789abcdef", "log[1].ugsd"
-    kept = [
+    others = [
         f".{name}.{stale[:-1]}",
         f".{name}.{stale[:-1]}x",
         f".other.{stale}",
         f"{name}.{stale}",
         f".{name}.{stale}.bak",
     ]
-    for old in (*kept, f".{name}.{stale}"):
+    for old in (*others, f".{name}.{stale}"):
         (tmp_path / old).write_bytes(b"x")
         os.utime(tmp_path / old, (1, 1))
     fresh = f".{name}.{stale[::-1]}"
@@ -75,27 +75,27 @@ def test_a_draft_that_a_crash_left_goes_and_nothing_else(tmp_path: Path) -> None
     os.utime(tmp_path / f".{name}.{'0' * 16}", (1, 1))
     write_atomically(tmp_path / name, b"data")
     found = {path.name for path in tmp_path.iterdir()}
-    assert found == {*kept, fresh, name, f".{name}.{'0' * 16}"}
+    assert found == {*others, fresh, name, f".{name}.{'0' * 16}"}
 
 
-def test_drafts_are_told_by_their_names() -> None:
+def test_drafts_are_recognised_by_name() -> None:
     assert is_temporary(".checkpoint.0123456789abcdef")
     for name in ("checkpoint", ".checkpoint", "checkpoint.0123456789abcdef", ".x.0123", "000"):
         assert not is_temporary(name)
 
 
-def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
-    folder, done, begun = tmp_path / "made", [], threading.Event()
+def test_folder_lock_is_exclusive(tmp_path: Path) -> None:
+    folder, done, started = tmp_path / "made", [], threading.Event()
 
     def second() -> None:
-        begun.set()
+        started.set()
         with exclusive_folder(folder, 5):
             done.append("second")
 
     thread = threading.Thread(target=second)
     with exclusive_folder(folder, 5):
         thread.start()
-        begun.wait()
+        started.wait()
         thread.join(0.2)
         done.append("first")
     thread.join()
@@ -105,7 +105,7 @@ def test_one_at_a_time_has_a_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_system_without_locks_is_written_to_and_a_lock_that_fails_is_told(
+def test_missing_locks_are_ignored_failing_locks_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = errno.EBADF

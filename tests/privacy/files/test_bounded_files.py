@@ -1,4 +1,4 @@
-"""Files and JSON of others are read within bounds, and what is no file is not waited for."""
+"""Foreign files and JSON are read within bounds; pipes and devices are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ugsd_privacy.reports.known_logs import KnownLogs
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "linked device", "nothing", "nul"])
-def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
+def test_only_regular_files_are_opened(kind: str, tmp_path: Path) -> None:
     path = tmp_path / kind
     if kind == "pipe":
         os.mkfifo(path)
@@ -37,7 +37,7 @@ def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
         read_bounded(path, 10)
 
 
-def test_links_are_followed_only_where_asked(tmp_path: Path) -> None:
+def test_links_are_followed_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert read_regular(tmp_path / "link", 3) == b"abc"
@@ -46,7 +46,9 @@ def test_links_are_followed_only_where_asked(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
-def test_a_bound_is_exact(tmp_path_factory: pytest.TempPathFactory, size: int, most: int) -> None:
+def test_size_limit_is_exact(
+    tmp_path_factory: pytest.TempPathFactory, size: int, most: int
+) -> None:
     path = tmp_path_factory.mktemp("bound") / "file"
     path.write_bytes(b"a" * size)
     if size <= most:
@@ -57,14 +59,14 @@ def test_a_bound_is_exact(tmp_path_factory: pytest.TempPathFactory, size: int, m
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_a_file_without_a_size_is_read_whole() -> None:
+def test_file_without_size_is_read_completely() -> None:
     assert b"VmHWM" in read_regular("/proc/self/status", 100_000)
     with pytest.raises(OSError, match="larger than 10 bytes"):
         read_regular("/proc/self/status", 10)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"[" + b"0," * 11 + b"0]", "more than 10 values"),
         (json.dumps({str(n): 0 for n in range(6)}).encode(), "more than 5 keys"),
@@ -74,19 +76,19 @@ def test_a_file_without_a_size_is_read_whole() -> None:
         (b"{", "EOF"),
     ],
 )
-def test_json_beyond_its_bounds_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_json_beyond_bounds_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         check_json(data, max_items=10, max_keys=5)
 
 
-def test_json_within_its_bounds_passes() -> None:
+def test_json_within_bounds_is_accepted() -> None:
     check_json(json.dumps({str(n): [0, 0] for n in range(5)}).encode(), max_items=10, max_keys=5)
     check_json(b"[" * 31 + b"]" * 31, max_items=0)
     check_json(b'"a,b,c"', max_items=2)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"{", "EOF"),
         (b"[1,2,3,4]", "more than 2 values"),
@@ -95,20 +97,20 @@ def test_json_within_its_bounds_passes() -> None:
         ("\ud800", "surrogates not allowed"),
     ],
 )
-def test_no_other_json_is_read(data: bytes | str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as refused:
+def test_json_with_other_content_is_refused(data: bytes | str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
         read_json(list[int], data, max_items=2)
     assert not isinstance(refused.value, ValidationError)
     assert "secret" not in str(refused.value)
 
 
-def test_json_of_its_kind_is_read() -> None:
+def test_matching_json_is_read() -> None:
     assert read_json(list[int], "[1,2]", max_items=2) == [1, 2]
     assert read_json(TypeAdapter(int | str), b"1", max_items=0) == 1
 
 
-def test_kept_logs_of_a_million_keys_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "kept.json"
+def test_known_logs_with_million_keys_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
     path.write_bytes(b"{" + b",".join(b'"%x":0' % n for n in range(10**6)) + b"}")
-    with pytest.raises(ReportRejected, match="not what an earlier fleet report kept"):
+    with pytest.raises(ReportRejected, match="not a file of known logs"):
         KnownLogs.load(path)

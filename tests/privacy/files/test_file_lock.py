@@ -1,4 +1,4 @@
-"""A lock that somebody keeps costs a bounded wait, and one that is deleted keeps nobody out."""
+"""A held lock costs a bounded wait, and a deleted lock file still excludes others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ugsd_privacy.audit.cosigned import CosignedNotes
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.errors import ExportFailed, FileLocked
 from ugsd_privacy.files.file_lock import file_lock
-from ugsd_privacy.tlog.cosignature import WitnessKey, cosign
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
+from ugsd_privacy.tlog.cosignature import cosign
 
 from tests.doubles.lock_holder import Hold
 from tests.privacy.audit.grown_log import grown_log
@@ -26,7 +27,7 @@ TIMEOUT_S, NOISE_S = 0.2, 1.0
 NEXT_STEP = "wait until it has ended, or end it, and try again"
 
 
-def test_a_held_file_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
+def test_locked_file_is_refused_within_timeout(tmp_path: Path, hold: Hold) -> None:
     end = hold("file", tmp_path / "profile.lock")
     started_s = time.monotonic()
     with pytest.raises(FileLocked, match=NEXT_STEP), file_lock(tmp_path / "profile.npz", TIMEOUT_S):
@@ -37,7 +38,7 @@ def test_a_held_file_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["profile.lock"]
 
 
-def test_a_held_folder_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
+def test_locked_folder_is_refused_within_timeout(tmp_path: Path, hold: Hold) -> None:
     end = hold("folder", tmp_path)
     started_s = time.monotonic()
     with pytest.raises(FileLocked, match=NEXT_STEP), file_lock(tmp_path, TIMEOUT_S, is_folder=True):
@@ -48,8 +49,8 @@ def test_a_held_folder_is_refused_in_time(tmp_path: Path, hold: Hold) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_deleted_lock_admits_one(tmp_path: Path) -> None:
-    """Whoever waited for the file that was deleted must wait for the next one, too."""
+def test_deleted_lock_file_admits_only_one(tmp_path: Path) -> None:
+    """A process that waited for a deleted lock file must wait for the next one too."""
     path, inside, most = tmp_path / "profile.npz", [], []
 
     def enter() -> None:
@@ -71,7 +72,7 @@ def test_a_deleted_lock_admits_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_child_keeps_no_lock(tmp_path: Path) -> None:
+def test_forked_child_holds_no_lock(tmp_path: Path) -> None:
     with file_lock(tmp_path, TIMEOUT_S, is_folder=True):
         child = os.fork()
         if child == 0:
@@ -85,7 +86,7 @@ def test_a_forked_child_keeps_no_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
-def test_held_cosigned_notes_are_refused_in_time(
+def test_locked_cosigned_notes_are_refused_within_timeout(
     tmp_path: Path, log_key: LogKey, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cosigned, "_LOCK_TIMEOUT_S", TIMEOUT_S)
@@ -102,7 +103,7 @@ def test_held_cosigned_notes_are_refused_in_time(
     assert CosignedNotes(folder).store(note, key.public, log_key.public).size == 5
 
 
-def test_a_held_tiles_folder_is_refused_in_time(
+def test_locked_tiles_folder_is_refused_within_timeout(
     tmp_path: Path, log_key: LogKey, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "_LOCK_TIMEOUT_S", TIMEOUT_S)

@@ -12,11 +12,11 @@ from ugsd_privacy.files.file_owners import (
     require_not_writable,
     require_owned_by_us,
 )
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
 from ugsd_privacy.keys.manifest import read_manifest_file
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.keys.root import RootKey, RootPin
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
@@ -26,7 +26,7 @@ _STRANGER = 12345
 
 
 @pytest.mark.parametrize("kind", [LogKey, VerifierKey, OwnerKey, RootKey])
-def test_a_planted_secret_key_is_refused(
+def test_secret_key_of_another_user_is_refused(
     tmp_path: Path, kind: type[LogKey] | type[VerifierKey] | type[OwnerKey] | type[RootKey]
 ) -> None:
     path = tmp_path / "planted.key"
@@ -37,7 +37,7 @@ def test_a_planted_secret_key_is_refused(
         kind.load(path)
 
 
-def test_planted_public_files_are_refused(tmp_path: Path) -> None:
+def test_public_files_of_another_user_are_refused(tmp_path: Path) -> None:
     owner, verifier, log, pin, manifest = (tmp_path / name for name in "ovlpm")
     OwnerKey.generate().public.save(owner)
     verifier.write_text(VerifierKey.generate().public.to_text())
@@ -59,7 +59,7 @@ def test_planted_public_files_are_refused(tmp_path: Path) -> None:
         read_manifest_file(manifest)
 
 
-def test_a_public_key_others_may_write_is_refused(tmp_path: Path) -> None:
+def test_public_key_writable_by_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "verifier.pub"
     path.write_text(VerifierKey.generate().public.to_text())
     path.chmod(0o666)
@@ -68,7 +68,7 @@ def test_a_public_key_others_may_write_is_refused(tmp_path: Path) -> None:
         VerifierPublicKey.load(path)
 
 
-def test_what_a_link_leads_to_must_be_ours(tmp_path: Path) -> None:
+def test_link_target_must_belong_to_us(tmp_path: Path) -> None:
     target, link = tmp_path / "theirs", tmp_path / "log.key"
     LogKey.generate().save(target)
     os.chown(target, _STRANGER, _STRANGER)
@@ -80,7 +80,7 @@ def test_what_a_link_leads_to_must_be_ours(tmp_path: Path) -> None:
         require_owned_by_us(link)
 
 
-def test_a_planted_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
     require_not_writable(folder)
@@ -90,16 +90,16 @@ def test_a_planted_folder_is_refused(tmp_path: Path) -> None:
         require_not_writable(folder)
 
 
-def test_a_folder_in_a_strangers_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_inside_another_users_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "theirs" / "home"
     folder.mkdir(mode=0o700, parents=True)
     os.chown(folder.parent, _STRANGER, _STRANGER)
 
-    with pytest.raises(KeyFileError, match=r"theirs belongs to user id 12345, who can exchange"):
+    with pytest.raises(KeyFileError, match=r"theirs belongs to user id 12345, who can replace"):
         require_not_writable(folder)
 
 
-def test_a_strangers_link_to_our_folder_is_refused(tmp_path: Path) -> None:
+def test_another_users_link_to_our_folder_is_refused(tmp_path: Path) -> None:
     folder, link = tmp_path / "ours", tmp_path / "home"
     folder.mkdir(mode=0o700)
     link.symlink_to(folder)
@@ -112,26 +112,26 @@ def test_a_strangers_link_to_our_folder_is_refused(tmp_path: Path) -> None:
         require_not_writable(link / ".." / "home" / ".")
 
 
-def test_a_folder_in_an_open_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_inside_writable_folder_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "open" / "home"
     folder.mkdir(mode=0o700, parents=True)
     folder.parent.chmod(0o777)
 
-    with pytest.raises(KeyFileError, match=r"others may write in .*open, and so exchange"):
+    with pytest.raises(KeyFileError, match=r"others may write in .*open, and so replace"):
         require_not_writable(folder)
     folder.parent.chmod(0o1777)
     require_not_writable(folder)
 
 
-def test_a_ring_of_links_ends(tmp_path: Path) -> None:
+def test_cyclic_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
 
-    with pytest.raises(KeyFileError, match="cannot be looked up"):
+    with pytest.raises(KeyFileError, match="cannot look up"):
         require_not_writable(tmp_path / "a" / "home")
 
 
-def test_id_maps_are_read_for_foreign_owners_only(
+def test_id_maps_are_read_only_for_foreign_owners(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
@@ -154,7 +154,7 @@ def test_id_maps_are_read_for_foreign_owners_only(
 
 
 @pytest.mark.parametrize("depth", [("home",), ("home", "habits"), ("home", "a", "b")])
-def test_nothing_is_made_in_anothers_folder(tmp_path: Path, depth: tuple[str, ...]) -> None:
+def test_nothing_is_created_in_another_users_folder(tmp_path: Path, depth: tuple[str, ...]) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir(mode=0o755)
     os.chown(theirs, _STRANGER, _STRANGER)
@@ -162,10 +162,10 @@ def test_nothing_is_made_in_anothers_folder(tmp_path: Path, depth: tuple[str, ..
         make_private_folder(theirs.joinpath(*depth))
     assert not list(theirs.iterdir())
     theirs.joinpath("old").mkdir()
-    make_private_folder(theirs / "old")  # one that exists stays as it is
+    make_private_folder(theirs / "old")  # an existing folder is unchanged
 
 
-def test_nothing_is_made_where_others_may_write(tmp_path: Path) -> None:
+def test_nothing_is_created_where_others_may_write(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -176,7 +176,9 @@ def test_nothing_is_made_where_others_may_write(tmp_path: Path) -> None:
     make_private_folder(shared / "home")
 
 
-def test_no_message_sends_a_user_to_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_tells_users_to_become_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: _STRANGER)
     with pytest.raises(KeyFileError, match=r"run: chown -R user id 12345 .*\(as root\)") as raised:
         require_owned_by_us(tmp_path)
@@ -186,6 +188,6 @@ def test_no_message_sends_a_user_to_root(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("number", "what"), [(errno.EACCES, "chown -R"), (errno.ENOSPC, "free some space")]
 )
-def test_a_remedy_is_of_its_error(tmp_path: Path, number: int, what: str) -> None:
+def test_remedy_matches_its_error(tmp_path: Path, number: int, what: str) -> None:
     assert what in remedy_of(OSError(number, "no"), tmp_path)
     assert ("space" in what) == ("space" in remedy_of(OSError(number, "no"), tmp_path))

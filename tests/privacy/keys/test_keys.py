@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered
+from ugsd_privacy.keys.log import LogKey, LogPublicKey, NotePublicKey
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey, NotePublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -19,7 +19,7 @@ kinds = pytest.mark.parametrize("kind", [VerifierKey, LogKey])
 
 
 @kinds
-def test_a_saved_key_is_the_same_key(
+def test_saved_key_loads_as_the_same_key(
     kind: type[VerifierKey] | type[LogKey], tmp_path: Path
 ) -> None:
     key = kind.generate()
@@ -29,9 +29,7 @@ def test_a_saved_key_is_the_same_key(
 
 
 @kinds
-def test_a_key_file_is_its_owners_alone(
-    kind: type[VerifierKey] | type[LogKey], tmp_path: Path
-) -> None:
+def test_key_file_is_private(kind: type[VerifierKey] | type[LogKey], tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         kind.generate().save(tmp_path / "key")
@@ -42,7 +40,7 @@ def test_a_key_file_is_its_owners_alone(
 
 @kinds
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644])
-def test_a_key_that_others_may_use_is_refused(
+def test_key_accessible_to_others_is_refused(
     kind: type[VerifierKey] | type[LogKey], mode: int, tmp_path: Path
 ) -> None:
     kind.generate().save(tmp_path / "key")
@@ -52,7 +50,7 @@ def test_a_key_that_others_may_use_is_refused(
 
 
 @kinds
-def test_a_key_file_is_never_overwritten(
+def test_key_file_is_never_overwritten(
     kind: type[VerifierKey] | type[LogKey], tmp_path: Path
 ) -> None:
     kind.generate().save(tmp_path / "key")
@@ -65,7 +63,7 @@ def test_a_key_file_is_never_overwritten(
 
 @kinds
 @pytest.mark.parametrize("damage", ["", "x", "ugsd-vk1:", "\x00\xff", "A" * 9000, "cut", "longer"])
-def test_a_malformed_key_file_is_refused(
+def test_malformed_key_file_is_refused(
     kind: type[VerifierKey] | type[LogKey], damage: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "key"
@@ -77,7 +75,7 @@ def test_a_malformed_key_file_is_refused(
 
 
 @kinds
-def test_missing_keys_directories_and_pipes_are_named_errors(
+def test_missing_keys_directories_and_pipes_are_reported(
     kind: type[VerifierKey] | type[LogKey], tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
@@ -89,14 +87,14 @@ def test_missing_keys_directories_and_pipes_are_named_errors(
             kind.generate().save(tmp_path / name)
 
 
-def test_a_private_key_never_shows_itself(tmp_path: Path) -> None:
+def test_repr_hides_the_private_key(tmp_path: Path) -> None:
     for key in (VerifierKey.generate(), LogKey.generate()):
         key.save(tmp_path / type(key).__name__)
         secret = (tmp_path / type(key).__name__).read_text().strip().split(":")[1]
         assert secret[:12] not in repr(key)
 
 
-def test_a_public_key_loads_from_its_text_and_from_a_file(tmp_path: Path) -> None:
+def test_public_key_loads_from_text_and_file(tmp_path: Path) -> None:
     public = VerifierKey.generate().public
     (tmp_path / "public").write_text(public.to_text() + "\n")
     for given in (public.to_text(), f" {public.to_text()}\n", str(tmp_path / "public")):
@@ -113,7 +111,7 @@ def test_malformed_public_keys_are_refused(text: str) -> None:
         VerifierPublicKey.from_text(text)
 
 
-def test_a_public_key_has_one_text(verifier_key: VerifierKey) -> None:
+def test_public_key_has_one_text_form(verifier_key: VerifierKey) -> None:
     text = verifier_key.public.to_text()
     last = chr(ord(text[-1]) + 1)  # other stray bits, the same bytes
     for other in (
@@ -126,7 +124,7 @@ def test_a_public_key_has_one_text(verifier_key: VerifierKey) -> None:
             VerifierPublicKey.from_text(other)
 
 
-def test_fingerprints_tell_keys_apart() -> None:
+def test_fingerprints_distinguish_keys() -> None:
     prints = {VerifierKey.generate().public.fingerprint for _ in range(3)}
     assert len(prints) == 3
     assert all([len(group) for group in text.split("-")] == [5] * 5 for text in prints)
@@ -155,14 +153,14 @@ def test_malformed_log_keys_are_refused(text: str) -> None:
         NotePublicKey.from_text(text)
 
 
-def test_a_key_takes_no_other_logs_name(log_key: LogKey) -> None:
+def test_key_cannot_use_another_logs_name(log_key: LogKey) -> None:
     theirs = NotePublicKey(log_key.public.origin, LogKey.generate().public.raw).to_text()
-    with pytest.raises(KeyFileError, match="is not the name that the log's key makes"):
+    with pytest.raises(KeyFileError, match="is not the name of this log key"):
         LogPublicKey.from_text(theirs)
     assert LogPublicKey.from_text(log_key.public.to_text()).raw == log_key.public.raw
 
 
-def test_a_log_key_signs_for_itself_alone(log_key: LogKey) -> None:
+def test_log_key_signature_fails_for_another_key(log_key: LogKey) -> None:
     signature = log_key.sign(b"text")
     log_key.public.verify(signature, b"text")
     for key, message in ((log_key.public, b"test"), (LogKey.generate().public, b"text")):
@@ -170,13 +168,13 @@ def test_a_log_key_signs_for_itself_alone(log_key: LogKey) -> None:
             key.verify(signature, message)
 
 
-def test_racing_creators_end_up_with_one_log_key(tmp_path: Path) -> None:
+def test_racing_creators_get_one_log_key(tmp_path: Path) -> None:
     path = tmp_path / "log.key"
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(lambda _: LogKey.open_or_create(path).public.to_text(), range(16)))
     assert len(set(keys)) == 1
     program = (
-        "import sys; from ugsd_privacy.tlog.log_keys import LogKey;"
+        "import sys; from ugsd_privacy.keys.log import LogKey;"
         "print(LogKey.open_or_create(sys.argv[1]).public.to_text())"
     )
     other = subprocess.run(
@@ -185,7 +183,7 @@ def test_racing_creators_end_up_with_one_log_key(tmp_path: Path) -> None:
     assert other.stdout.strip() == keys[0]
 
 
-def test_a_damaged_log_key_is_not_replaced(tmp_path: Path) -> None:
+def test_damaged_log_key_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "log.key"
     path.write_text("damaged")
     path.chmod(0o600)

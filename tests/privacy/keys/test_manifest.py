@@ -1,4 +1,4 @@
-"""Manifests: whatever is not exactly what the root signed, or not for now, is refused."""
+"""Manifests are refused unless they are exactly what the root signed, and valid now."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def root() -> RootKey:
 
 @pytest.fixture(scope="module")
 def signed(root: RootKey) -> bytes:
-    """The bytes that the text spells."""
+    """Decode the bytes of the text form."""
     return raw_of(sign(manifest(), root))
 
 
@@ -78,23 +78,23 @@ def text_of(raw: bytes) -> str:
 
 
 def resigned(data: bytes, root: RootKey) -> str:
-    """Bytes that the root signed, whatever they are."""
+    """Sign arbitrary bytes with the root."""
     return text_of(root.public.raw + root.sign(data, label=LABEL) + data)
 
 
-def refused(text: str, root: RootKey, told: str = ".", now_s: float = BEGIN) -> None:
-    with pytest.raises(ManifestRejected, match=told):
+def refused(text: str, root: RootKey, message: str = ".", now_s: float = BEGIN) -> None:
+    with pytest.raises(ManifestRejected, match=message):
         open_manifest(text, pin=root.public.pin, now_s=now_s, least_serial=0)
 
 
-def test_what_was_signed_is_read_as_it_was_stated(root: RootKey) -> None:
+def test_signed_manifest_round_trips(root: RootKey) -> None:
     text = sign(manifest(), root)
     for line in (text, f"{text}\n"):
         opened = open_manifest(line, pin=root.public.pin, now_s=BEGIN, least_serial=7)
         assert opened == manifest()
 
 
-def test_every_flipped_byte_of_a_signed_manifest_is_refused(root: RootKey, signed: bytes) -> None:
+def test_flipped_byte_in_signed_manifest_is_refused(root: RootKey, signed: bytes) -> None:
     for at in range(len(signed)):
         flipped = bytearray(signed)
         flipped[at] ^= 1 << at % 8
@@ -103,10 +103,10 @@ def test_every_flipped_byte_of_a_signed_manifest_is_refused(root: RootKey, signe
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_changed_text_is_refused(root: RootKey, data: st.DataObject) -> None:
+def test_changed_text_is_refused(root: RootKey, data: st.DataObject) -> None:
     text = sign(manifest(), root)
     at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.characters())  # signatures differ from run to run: not to be drawn by
+    other = data.draw(st.characters())  # signatures differ between runs, so do not draw from them
     if other != text[at]:
         refused(text[:at] + other + text[at + 1 :], root)
     cut = data.draw(st.integers(0, len(text) - 1))
@@ -114,40 +114,40 @@ def test_a_changed_text_is_refused(root: RootKey, data: st.DataObject) -> None:
 
 
 @given(text=st.one_of(st.text(), st.binary().map(text_of), st.text().map(PREFIX.__add__)))
-def test_any_text_is_refused_by_name(root: RootKey, text: str) -> None:
+def test_arbitrary_text_is_refused(root: RootKey, text: str) -> None:
     refused(text, root)
 
 
-def test_neither_signature_is_enough(root: RootKey, signed: bytes) -> None:
-    """Without one, with another root's, with one of other bytes, or in the other's place."""
-    stranger = raw_of(sign(manifest(), RootKey.generate()))
+def test_neither_signature_is_sufficient_alone(root: RootKey, signed: bytes) -> None:
+    """Replace a signature by zeros, another root's, or one over other bytes."""
+    foreign = raw_of(sign(manifest(), RootKey.generate()))
     newer = raw_of(sign(manifest(serial=8), root))
     ed25519, mldsa = (PUBLIC, PUBLIC + 64), (PUBLIC + 64, SIGNED)
-    for (start, end), told in ((ed25519, "Ed25519"), (mldsa, "ML-DSA-65")):
-        for other in (bytes(len(signed)), stranger, newer):
+    for (start, end), algorithm in ((ed25519, "Ed25519"), (mldsa, "ML-DSA-65")):
+        for other in (bytes(len(signed)), foreign, newer):
             forged = signed[:start] + other[start:end] + signed[end:]
-            refused(text_of(forged), root, f"{told} signature does not verify")
+            refused(text_of(forged), root, f"{algorithm} signature does not verify")
         refused(text_of(signed[:start] + signed[end:]), root)
     swapped = signed[:PUBLIC] + signed[PUBLIC + 64 : SIGNED] + signed[PUBLIC : PUBLIC + 64]
     refused(text_of(swapped + signed[SIGNED:]), root, "does not verify")
-    refused(text_of(signed[SIGNED:]), root, "lacks a signature")
-    refused(text_of(signed[:SIGNED]), root, "lacks a signature, or is cut")
+    refused(text_of(signed[SIGNED:]), root, "is truncated")
+    refused(text_of(signed[:SIGNED]), root, "is truncated")
 
 
-def test_a_root_of_which_one_key_is_the_forgers_is_another_root(root: RootKey) -> None:
+def test_root_with_one_forged_key_is_another_root(root: RootKey) -> None:
     ours, forger = (Ed25519PrivateKey.generate(), MLDSA65PrivateKey.generate()), RootKey.generate()
     honest = RootKey(*ours)
     half = RootKey(ours[0], MLDSA65PrivateKey.generate())
     other_half = RootKey(Ed25519PrivateKey.generate(), ours[1])
     for liar in (forger, half, other_half):
-        refused(sign(manifest(), liar), honest, "the root that signed the manifest is ugsd-root1:")
-        # With our public keys in front, though not our signatures:
+        refused(sign(manifest(), liar), honest, "the manifest was signed by root ugsd-root1:")
+        # With our public keys, but without our signatures:
         forged = honest.public.raw + raw_of(sign(manifest(), liar))[PUBLIC:]
         refused(text_of(forged), honest, "does not verify")
 
 
-def test_a_signature_of_half_a_root_counts_for_no_other_root() -> None:
-    """Ed25519's keys are shared by two roots; what one signed must not serve the other."""
+def test_half_signatures_fail_for_another_root() -> None:
+    """Two roots share an Ed25519 key; the signature of one must not be valid for the other."""
     shared = Ed25519PrivateKey.generate()
     one, two = (RootKey(shared, MLDSA65PrivateKey.generate()) for _ in range(2))
     first, second = raw_of(sign(manifest(), one)), raw_of(sign(manifest(), two))
@@ -155,34 +155,34 @@ def test_a_signature_of_half_a_root_counts_for_no_other_root() -> None:
     refused(text_of(mixed), two, "Ed25519 signature")
 
 
-def test_what_a_root_signs_for_another_purpose_is_no_manifest(root: RootKey) -> None:
+def test_root_signature_for_another_purpose_is_refused(root: RootKey) -> None:
     data = manifest().to_bytes()
     for label in (b"", b"ugsd key manifest\x02", LABEL[:-1]):
         other = text_of(root.public.raw + root.sign(data, label=label) + data)
         refused(other, root, "does not verify")
 
 
-def test_it_is_used_from_its_first_second_to_before_its_last(root: RootKey) -> None:
+def test_manifest_validity_includes_start_excludes_end(root: RootKey) -> None:
     text = sign(manifest(), root)
     for now_s in (BEGIN, BEGIN + 0.5, END - 1, END - 0.001):
         open_manifest(text, pin=root.public.pin, now_s=now_s, least_serial=0)
     refused(text, root, "expired at 2027-01-16 08:00:00 UTC: ask", now_s=END)
     refused(text, root, "expired", now_s=10**18)
-    refused(text, root, "here it is 2027-01-15 07:59:59 UTC: check", now_s=BEGIN - 1)
+    refused(text, root, "this clock says 2027-01-15 07:59:59 UTC: check", now_s=BEGIN - 1)
     refused(text, root, "check this clock", now_s=-(10**18))
 
 
 @given(serial=st.integers(1, 2**53 - 1), ahead=st.integers(-3, 3))
-def test_an_older_serial_than_one_seen_is_refused(serial: int, ahead: int) -> None:
+def test_serial_older_than_seen_is_refused(serial: int, ahead: int) -> None:
     one, seen = manifest(serial=serial), serial + ahead
     if serial >= seen:
         one.check(now_s=BEGIN, least_serial=seen)
     else:
-        with pytest.raises(ManifestRejected, match=f"{serial}, and {seen} was seen already"):
+        with pytest.raises(ManifestRejected, match=f"{serial}, but this device has seen {seen}"):
             one.check(now_s=BEGIN, least_serial=seen)
 
 
-def test_the_newest_key_whose_time_it_is_is_the_one_to_use() -> None:
+def test_newest_valid_key_is_used() -> None:
     both = manifest()
     for now_s, index in ((BEGIN - 100, 0), (BEGIN + 299, 0), (BEGIN + 300, 1), (END - 1, 1)):
         assert both.key_at(now_s) == KEYS[index]
@@ -190,7 +190,7 @@ def test_the_newest_key_whose_time_it_is_is_the_one_to_use() -> None:
         with pytest.raises(ManifestRejected, match=r"none of the manifest's keys"):
             both.key_at(now_s)
     together = manifest(keys=tuple(k.model_copy(update={"not_before_s": 5}) for k in both.keys))
-    assert together.key_at(BEGIN) == KEYS[1], "of keys that begin together, the last"
+    assert together.key_at(BEGIN) == KEYS[1], "the last of keys that start together"
 
 
 windows = st.tuples(st.integers(0, 50), st.integers(1, 50)).map(lambda w: (w[0], w[0] + w[1]))
@@ -198,7 +198,7 @@ windows = st.tuples(st.integers(0, 50), st.integers(1, 50)).map(lambda w: (w[0],
 
 @settings(deadline=None)
 @given(held=st.lists(windows, min_size=1, max_size=3), now_s=st.integers(0, 110))
-def test_a_key_is_used_within_its_own_time_alone(held: list[tuple[int, int]], now_s: int) -> None:
+def test_key_is_used_only_while_valid(held: list[tuple[int, int]], now_s: int) -> None:
     held.sort(key=lambda window: window[0])
     keys = tuple(
         ManifestKey(public=key.raw, not_before_s=begins, not_after_s=ends)
@@ -240,22 +240,20 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_manifest_that_states_nonsense_is_refused_though_signed(
-    root: RootKey, fault: str
-) -> None:
+def test_invalid_manifest_is_refused_though_signed(root: RootKey, fault: str) -> None:
     fields = manifest().model_dump() | {"keys": [key_fields()]}
     refused_though_signed = resigned(cbor2.dumps(fields | FAULTS[fault], canonical=True), root)
-    refused(refused_though_signed, root, "what was signed is no manifest")
+    refused(refused_though_signed, root, "the signed data is not a manifest")
     opened = open_manifest(
         resigned(cbor2.dumps(fields, canonical=True), root),
         pin=root.public.pin,
         now_s=BEGIN,
         least_serial=0,
     )
-    assert opened.serial == 7, "without the fault it is read"
+    assert opened.serial == 7, "without the mistake it is accepted"
 
 
-def test_bytes_that_are_not_the_canonical_ones_are_refused_though_signed(root: RootKey) -> None:
+def test_noncanonical_bytes_are_refused_though_signed(root: RootKey) -> None:
     fields = manifest().model_dump()
     data = manifest().to_bytes()
     long_serial = data.replace(b"serial\x07", b"serial\x18\x07")
@@ -266,17 +264,15 @@ def test_bytes_that_are_not_the_canonical_ones_are_refused_though_signed(root: R
     others = [cbor2.dumps(dict(sorted(fields.items())[::-1])), long_serial, indefinite, twice]
     refused(resigned(tagged, root), root, "CBOR tag 35")
     for other in [*others, data + b"\0", b"\x80", b"\x07", b"\xf6", b"\x9f" * 500]:
-        refused(resigned(other, root), root, "what was signed is no manifest")
+        refused(resigned(other, root), root, "the signed data is not a manifest")
 
 
 @given(data=st.binary(max_size=200))
-def test_any_bytes_are_refused_though_signed(root: RootKey, data: bytes) -> None:
+def test_arbitrary_bytes_are_refused_though_signed(root: RootKey, data: bytes) -> None:
     refused(resigned(data, root), root)
 
 
-def test_the_largest_manifest_fits_and_a_longer_text_is_not_decoded(
-    root: RootKey, tmp_path: Path
-) -> None:
+def test_largest_manifest_fits_and_longer_is_refused(root: RootKey, tmp_path: Path) -> None:
     last = 253_402_300_799
     keys = tuple(
         ManifestKey(public=VerifierKey.generate().public.raw, not_before_s=0, not_after_s=last)
@@ -288,13 +284,13 @@ def test_the_largest_manifest_fits_and_a_longer_text_is_not_decoded(
     (tmp_path / "manifest").write_text(text + "\n")
     read = read_manifest_file(tmp_path / "manifest")
     assert verify_manifest(read, pin=root.public.pin) == largest
-    refused(resigned(bytes(MAX_MANIFEST_BYTES + 1), root), root, "too long for a key manifest")
+    refused(resigned(bytes(MAX_MANIFEST_BYTES + 1), root), root, "the key manifest is too long")
     (tmp_path / "manifest").write_text("A" * 30_000)
     with pytest.raises(ManifestRejected, match="is not a manifest"):
         read_manifest_file(tmp_path / "manifest")
 
 
-def test_missing_files_folders_and_pipes_are_named_errors(tmp_path: Path) -> None:
+def test_missing_files_folders_and_pipes_are_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "binary").write_bytes(b"\xff")
     for name in ("nothing", ".", "pipe", "binary", "a\0b"):
@@ -302,7 +298,7 @@ def test_missing_files_folders_and_pipes_are_named_errors(tmp_path: Path) -> Non
             read_manifest_file(tmp_path / name)
 
 
-def test_what_signs_cannot_state_nonsense_either() -> None:
+def test_invalid_manifest_cannot_be_signed() -> None:
     many = tuple(
         ManifestKey(public=VerifierKey.generate().public.raw, not_before_s=0, not_after_s=END)
         for _ in range(MAX_KEYS + 1)
@@ -314,7 +310,7 @@ def test_what_signs_cannot_state_nonsense_either() -> None:
 
 
 class TestRootKeys:
-    def test_a_saved_root_is_the_same_and_its_owners_alone(self, tmp_path: Path) -> None:
+    def test_saved_root_is_the_same_and_private(self, tmp_path: Path) -> None:
         root = RootKey.generate()
         old = os.umask(0)
         try:
@@ -329,32 +325,28 @@ class TestRootKeys:
             root.save(tmp_path / "root.key")
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o644])
-    def test_a_root_that_others_may_use_is_refused(self, mode: int, tmp_path: Path) -> None:
+    def test_root_accessible_to_others_is_refused(self, mode: int, tmp_path: Path) -> None:
         RootKey.generate().save(tmp_path / "root.key")
         (tmp_path / "root.key").chmod(mode)
         with pytest.raises(KeyFileError, match="chmod 600"):
             RootKey.load(tmp_path / "root.key")
 
     @pytest.mark.parametrize("change", [lambda t: "", lambda t: t[:-4], lambda t: t + "AAAA"])
-    def test_a_malformed_root_is_refused(
-        self, change: Callable[[str], str], tmp_path: Path
-    ) -> None:
+    def test_malformed_root_is_refused(self, change: Callable[[str], str], tmp_path: Path) -> None:
         path = tmp_path / "root.key"
         RootKey.generate().save(path)
         path.write_text(change(path.read_text().strip()))
         with pytest.raises(KeyFileError):
             RootKey.load(path)
 
-    def test_a_root_never_shows_itself(self, tmp_path: Path) -> None:
+    def test_repr_hides_the_root(self, tmp_path: Path) -> None:
         root = RootKey.generate()
         root.save(tmp_path / "root.key")
         secret = (tmp_path / "root.key").read_text().strip().split(":")[1]
         assert secret[:12] not in repr(root)
         assert root.public.pin.to_text() in repr(root)
 
-    def test_a_pin_is_the_hash_of_both_keys_and_loads_from_text_or_file(
-        self, root: RootKey, tmp_path: Path
-    ) -> None:
+    def test_pin_hashes_both_keys_and_loads(self, root: RootKey, tmp_path: Path) -> None:
         pin = root.public.pin
         assert pin.digest == hashlib.sha256(b"ugsd root pin\x01" + root.public.raw).digest()
         (tmp_path / "root.key.pin").write_text(pin.to_text() + "\n")
@@ -368,7 +360,7 @@ class TestRootKeys:
             RootPin.load(text)
 
 
-def test_the_golden_vector_reads_as_it_was_written() -> None:
+def test_golden_vector_round_trips() -> None:
     path = Path(__file__).parents[2] / "conformance" / "vectors" / "manifest-v1.json"
     vector = json.loads(path.read_text("utf-8"))
     read = verify_manifest(vector["signed"], pin=RootPin.load(vector["pin"]))

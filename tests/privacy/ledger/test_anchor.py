@@ -1,4 +1,4 @@
-"""A ledger restored from a backup is found and refused."""
+"""A ledger that was restored from a backup is detected and refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ugsd_privacy.ledger.anchor import Anchor, Mark
 
 @pytest.fixture
 def anchored(tmp_path: Path, new_world: Callable[[Path], object]):
-    """A world whose ledger has an anchor; three passages were made."""
+    """A world whose ledger has an anchor and three records."""
     world = new_world(tmp_path / "home" / "ledger")
     world.anchor = tmp_path / "home" / "anchor"
     (tmp_path / "home").mkdir()
@@ -47,7 +47,7 @@ def restore(world, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "backup", tmp_path / "home" / "ledger")
 
 
-def test_an_honest_ledger_opens_again_and_again(anchored) -> None:
+def test_honest_ledger_can_be_reopened(anchored) -> None:
     for _ in range(3):
         anchored.ledger.close()
         anchored.ledger.open()
@@ -56,7 +56,7 @@ def test_an_honest_ledger_opens_again_and_again(anchored) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, 5])
-def test_a_restored_backup_is_refused(anchored, tmp_path: Path, blocks: int) -> None:
+def test_restored_backup_is_refused(anchored, tmp_path: Path, blocks: int) -> None:
     back_up(anchored, tmp_path)
     use(anchored, blocks)
     restore(anchored, tmp_path)
@@ -64,11 +64,11 @@ def test_a_restored_backup_is_refused(anchored, tmp_path: Path, blocks: int) -> 
         anchored.ledger.open()
 
 
-def test_a_restored_backup_that_went_on_elsewhere_is_refused(anchored, tmp_path: Path) -> None:
+def test_restored_backup_that_grew_is_refused(anchored, tmp_path: Path) -> None:
     back_up(anchored, tmp_path)
     use(anchored, 2)
     restore(anchored, tmp_path)
-    anchored.ledger = Ledger(tmp_path / "home" / "ledger")  # past the anchor: as long as it was
+    anchored.ledger = Ledger(tmp_path / "home" / "ledger")  # opened without the anchor
     anchored.ledger.open()
     use(anchored, 9)
     anchored.ledger.close()
@@ -77,10 +77,10 @@ def test_a_restored_backup_that_went_on_elsewhere_is_refused(anchored, tmp_path:
         anchored.ledger.open()
 
 
-def test_a_ledger_rolled_back_under_an_open_door_lets_nothing_out(anchored) -> None:
+def test_ledger_rolled_back_while_open_sends_nothing(anchored) -> None:
     egress = anchored.egress(limits=BudgetLimits.without_caps())
     caption = anchored.connect(egress)
-    other = Anchor(anchored.anchor)  # what another process that went further wrote
+    other = Anchor(anchored.anchor)  # as if another process had written one more record
     mark = other.read()
     other.write(Mark(mark.size + 1, mark.last))
     other.close()
@@ -89,7 +89,7 @@ def test_a_ledger_rolled_back_under_an_open_door_lets_nothing_out(anchored) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"", b"short", bytes(41)])
-def test_a_removed_or_damaged_anchor_is_refused(anchored, content: bytes | None) -> None:
+def test_removed_or_damaged_anchor_is_refused(anchored, content: bytes | None) -> None:
     anchored.ledger.close()
     if content is None:
         anchored.anchor.unlink()
@@ -99,7 +99,7 @@ def test_a_removed_or_damaged_anchor_is_refused(anchored, content: bytes | None)
         anchored.ledger.open()
 
 
-def test_an_anchor_that_a_crash_left_behind_is_no_fault(anchored, tmp_path: Path) -> None:
+def test_anchor_behind_after_a_crash_is_accepted(anchored, tmp_path: Path) -> None:
     before = anchored.anchor.read_bytes()
     use(anchored)
     anchored.ledger.close()
@@ -109,7 +109,7 @@ def test_an_anchor_that_a_crash_left_behind_is_no_fault(anchored, tmp_path: Path
     assert int.from_bytes(anchored.anchor.read_bytes()[:8], "big") == 9
 
 
-def test_an_anchor_that_cannot_be_written_stops_the_frame(anchored) -> None:
+def test_unwritable_anchor_stops_the_frame(anchored) -> None:
     egress = anchored.egress(limits=BudgetLimits.without_caps())
     caption = anchored.connect(egress)
     real = anchored.ledger._anchor._descriptor
@@ -122,10 +122,10 @@ def test_an_anchor_that_cannot_be_written_stops_the_frame(anchored) -> None:
         anchored.ledger._anchor._descriptor = real
     with pytest.raises(ChannelClosed):
         anchored.channel.seal(b"")
-    assert anchored.verified().total.blocks == 3, "charged"
+    assert anchored.verified().total.blocks == 3, "the block is charged"
 
 
-def test_an_anchor_is_its_owners_alone_and_never_runs_ahead(anchored) -> None:
+def test_anchor_is_private_and_never_ahead(anchored) -> None:
     assert stat.S_IMODE(anchored.anchor.stat().st_mode) == 0o600
     for _ in range(4):
         use(anchored, 1)
@@ -133,58 +133,58 @@ def test_an_anchor_is_its_owners_alone_and_never_runs_ahead(anchored) -> None:
             assert int.from_bytes(anchored.anchor.read_bytes()[:8], "big") == view.size()
 
 
-def test_an_anchor_that_others_may_use_is_refused(anchored) -> None:
+def test_anchor_accessible_to_others_is_refused(anchored) -> None:
     anchored.ledger.close()
     anchored.anchor.chmod(0o640)
     with pytest.raises(LedgerUnavailable, match="chmod 600"):
         anchored.ledger.open()
 
 
-def test_an_anchor_in_no_folder_is_unavailable(tmp_path: Path) -> None:
+def test_anchor_in_missing_folder_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="permissions"):
         Ledger(tmp_path / "ledger", anchor=tmp_path / "none" / "anchor").open()
 
 
-@pytest.mark.parametrize("looked_at", ["mark", "ledger"])
-def test_a_passage_while_another_process_opens_is_no_rollback(
-    anchored, monkeypatch: pytest.MonkeyPatch, looked_at: str
+@pytest.mark.parametrize("read_first", ["mark", "ledger"])
+def test_egress_while_another_process_opens_is_no_rollback(
+    anchored, monkeypatch: pytest.MonkeyPatch, read_first: str
 ) -> None:
-    """Whichever of the two it looked at first."""
-    cls, name = (Anchor, "read") if looked_at == "mark" else (LedgerView, "size")
-    look, again = getattr(cls, name), [True]
+    """Whichever of the two the other process reads first."""
+    cls, name = (Anchor, "read") if read_first == "mark" else (LedgerView, "size")
+    read, pending = getattr(cls, name), [True]
 
-    def looked(self):
-        seen = look(self)
-        if again.pop() if again else False:
+    def interrupted(self):
+        value = read(self)
+        if pending and pending.pop():
             use(anchored, blocks=1)
-        return seen
+        return value
 
-    monkeypatch.setattr(cls, name, looked)
+    monkeypatch.setattr(cls, name, interrupted)
     other = Ledger(anchored.ledger.path.parent, anchor=anchored.anchor)
     other.open()
     other.close()
-    assert not again
+    assert not pending
 
 
-def test_two_that_make_a_ledger_at_once_both_open_it(
+def test_concurrent_creation_opens_in_both_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, again = Anchor.read, [True]
+    read, pending = Anchor.read, [True]
 
-    def looked(self):
-        seen = look(self)
-        if again.pop() if again else False:
+    def interrupted(self):
+        value = read(self)
+        if pending and pending.pop():
             with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
                 pass
-        return seen
+        return value
 
-    monkeypatch.setattr(Anchor, "read", looked)
+    monkeypatch.setattr(Anchor, "read", interrupted)
     with Ledger(tmp_path / "ledger", anchor=tmp_path / "anchor"):
         pass
-    assert not again
+    assert not pending
 
 
-def test_the_first_mark_is_on_disk_before_there_is_a_leaf(
+def test_first_mark_is_synced_before_any_leaf(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -193,19 +193,17 @@ def test_the_first_mark_is_on_disk_before_there_is_a_leaf(
         assert len(synced) == 1
 
 
-def test_a_passage_between_two_looks_of_an_open_is_no_damage(
-    anchored, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_egress_between_two_reads_is_no_damage(anchored, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves and charges are counted in one view."""
-    look, again = LedgerView._one, [True]
+    read, pending = LedgerView._one, [True]
 
-    def looked(self, query: str, *values: object):
-        seen = look(self, query, *values)
-        if "max(leaf)" in query and again and again.pop():
+    def interrupted(self, query: str, *values: object):
+        value = read(self, query, *values)
+        if "max(leaf)" in query and pending and pending.pop():
             use(anchored, blocks=1)
-        return seen
+        return value
 
-    monkeypatch.setattr(LedgerView, "_one", looked)
+    monkeypatch.setattr(LedgerView, "_one", interrupted)
     with Ledger(anchored.ledger.path.parent, anchor=anchored.anchor):
         pass
-    assert not again
+    assert not pending

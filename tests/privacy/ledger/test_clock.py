@@ -1,4 +1,4 @@
-"""Hours: what a clock that is set back or forward buys."""
+"""Setting the clock back or forward gains no hours."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def test_hours_never_move_backwards(
 
 
 @given(times, st.lists(st.tuples(st.floats(0, 1e6), times), min_size=1))
-def test_while_the_machine_runs_its_clock_changes_no_hour(
+def test_clock_change_without_reboot_changes_no_hour(
     first_s: float, later: list[tuple[float, float]]
 ) -> None:
     hour, start = hour_of(first_s, Uptime("boot", 100.0), None, 0)
     assert (hour, start) == (int(first_s // HOUR_S), Start("boot", 100.0, first_s))
     for elapsed_s, clock_s in later:
-        now, begun = hour_of(clock_s, Uptime("boot", 100.0 + elapsed_s), start, hour)
-        assert begun is None
+        now, new_start = hour_of(clock_s, Uptime("boot", 100.0 + elapsed_s), start, hour)
+        assert new_start is None
         assert 0 <= now - hour <= elapsed_s // SECONDS_PER_HOUR + 1
 
 
-def test_after_a_start_the_clock_is_believed_where_it_is_later() -> None:
+def test_after_a_boot_a_later_clock_is_trusted() -> None:
     start = Start("one", 10.0, 50 * HOUR_S)
-    later, begun = hour_of(70 * HOUR_S, Uptime("two", 3.0), start, 50)
-    assert (later, begun) == (70, Start("two", 3.0, 70 * HOUR_S))
-    earlier, begun = hour_of(0.0, Uptime("two", 3.0), start, 50)
-    assert (earlier, begun) == (50, Start("two", 3.0, 50 * HOUR_S))
+    later, new_start = hour_of(70 * HOUR_S, Uptime("two", 3.0), start, 50)
+    assert (later, new_start) == (70, Start("two", 3.0, 70 * HOUR_S))
+    earlier, new_start = hour_of(0.0, Uptime("two", 3.0), start, 50)
+    assert (earlier, new_start) == (50, Start("two", 3.0, 50 * HOUR_S))
 
 
 @pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="not Linux")
-def test_the_system_tells_how_long_it_has_been_running() -> None:
+def test_system_reports_its_uptime() -> None:
     first, second = system_uptime(), system_uptime()
     assert first is not None
     assert second is not None
@@ -56,7 +56,7 @@ def test_the_system_tells_how_long_it_has_been_running() -> None:
     assert first.seconds <= second.seconds <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_a_clock_set_forward_buys_nothing_while_the_machine_runs(world) -> None:
+def test_clock_set_forward_gains_nothing_without_reboot(world) -> None:
     world.uptime = Uptime("boot", 100.0)
     egress = world.egress(limits=ONE_A_DAY)
     caption = world.connect(egress)
@@ -66,28 +66,28 @@ def test_a_clock_set_forward_buys_nothing_while_the_machine_runs(world) -> None:
         world.uptime = Uptime("boot", world.uptime.seconds + 60)
         with pytest.raises(BudgetExceeded, match="blocks_per_day"):
             egress.seal_block(world.channel, caption, world.escalation())
-    world.uptime = Uptime("boot", 100.0 + DAY_S)  # a day later in truth
+    world.uptime = Uptime("boot", 100.0 + DAY_S)  # a day has really passed
     egress.seal_block(world.channel, caption, world.escalation())
     assert world.verified().total.blocks == 2
 
 
-def test_a_clock_that_ran_ahead_does_not_close_the_door_for_good(world) -> None:
-    right_s, world.now_s = world.now_s, world.now_s + 4000 * DAY_S
+def test_clock_that_was_ahead_blocks_only_temporarily(world) -> None:
+    true_s, world.now_s = world.now_s, world.now_s + 4000 * DAY_S
     world.uptime = Uptime("boot", 100.0)
     egress = world.egress(limits=ONE_A_DAY)
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, world.escalation())
-    world.now_s = right_s
+    world.now_s = true_s
     world.uptime = Uptime("boot", 100.0 + DAY_S)
     egress.seal_block(world.channel, caption, world.escalation())
-    world.uptime = Uptime("another boot", 1.0)  # the latest hour stays the least
+    world.uptime = Uptime("another boot", 1.0)  # the latest hour is still the minimum
     with pytest.raises(BudgetExceeded, match="blocks_per_day"):
         egress.seal_block(world.channel, caption, world.escalation())
     world.uptime = Uptime("another boot", 1.0 + DAY_S)
     egress.seal_block(world.channel, caption, world.escalation())
 
 
-def test_a_lifetime_holds_whatever_the_clock_and_the_machine_do(world) -> None:
+def test_lifetime_cap_holds_across_clock_changes_and_reboots(world) -> None:
     egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_lifetime=3))
     caption = world.connect(egress)
     sealed, refused = 0, set()
@@ -102,7 +102,7 @@ def test_a_lifetime_holds_whatever_the_clock_and_the_machine_do(world) -> None:
     assert (sealed, refused) == (3, {"blocks_per_lifetime"})
 
 
-def test_without_an_uptime_the_later_of_clock_and_last_passage_counts(world) -> None:
+def test_without_uptime_the_clock_never_goes_back(world) -> None:
     egress = world.egress(limits=ONE_A_DAY)
     caption = world.connect(egress)
     egress.seal_block(world.channel, caption, world.escalation())

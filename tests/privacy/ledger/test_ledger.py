@@ -24,14 +24,14 @@ from ugsd_privacy.errors import (
     LedgerUnavailable,
     LogTampered,
 )
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.protocol.channel import ClientChannel
-from ugsd_privacy.tlog.log_keys import LogKey
 
 DAY_S = 86_400
 
-# A device in a process of its own: it prints the index of each frame that it may send.
+# A device in a separate process: it prints the index of each frame that it may send.
 DEVICE = """
 import os, resource, sys, threading
 import numpy as np
@@ -39,13 +39,13 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded, LedgerUnavailable
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.protocol.messages import Disclosure
 
-directory, cap, passages, threads, file_limit, covers = sys.argv[1], *map(int, sys.argv[2:])
+directory, cap, num_frames, threads, file_limit, covers = sys.argv[1], *map(int, sys.argv[2:])
 states = np.zeros((1, 4), np.float32)
 block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), states)
 key = VerifierKey.generate()
@@ -62,7 +62,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
         channel, server = ClientChannel(key.public), ServerChannel(key)
         channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
         caption = egress.begin_caption(channel)
-        for number in range(passages):
+        for number in range(num_frames):
             try:
                 if covers and number % 2:
                     frame = egress.seal_cover_frame(channel, caption)
@@ -70,7 +70,7 @@ with Ledger(directory, busy_timeout_s=30) as ledger:
                     frame = egress.seal_block(channel, caption, block)
             except BudgetExceeded:
                 return
-            os.write(1, b"%d\\n" % frame.record)  # whole: threads share the pipe
+            os.write(1, b"%d\\n" % frame.record)  # in one write, because threads share the pipe
 
     if file_limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
@@ -89,12 +89,12 @@ def start_device(
     directory: Path,
     *,
     cap: int,
-    passages: int = 10_000,
+    num_frames: int = 10_000,
     threads: int = 1,
     file_limit: int = 0,
     covers: bool = False,
 ) -> subprocess.Popen[str]:
-    numbers = map(str, (cap, passages, threads, file_limit, int(covers)))
+    numbers = map(str, (cap, num_frames, threads, file_limit, int(covers)))
     command = [sys.executable, "-c", DEVICE, str(directory), *numbers]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -107,7 +107,7 @@ def records_of(device: subprocess.Popen[str]) -> list[str]:
     return lines
 
 
-def test_the_ledgers_files_are_its_owners_alone(tmp_path: Path) -> None:
+def test_ledger_files_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         with Ledger(tmp_path / "deep" / "ledger") as ledger:
@@ -126,7 +126,7 @@ def test_the_ledgers_files_are_its_owners_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["directory", "file"])
-def test_a_ledger_that_others_may_use_is_refused(tmp_path: Path, target: str) -> None:
+def test_ledger_accessible_to_others_is_refused(tmp_path: Path, target: str) -> None:
     ledger = Ledger(tmp_path / "ledger")
     with ledger:
         pass
@@ -136,7 +136,7 @@ def test_a_ledger_that_others_may_use_is_refused(tmp_path: Path, target: str) ->
         ledger.open()
 
 
-def test_a_constructor_touches_nothing_and_a_closed_ledger_says_so(tmp_path: Path) -> None:
+def test_constructor_creates_nothing_and_closed_ledger_is_unavailable(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     assert not (tmp_path / "ledger").exists()
     for use in (ledger.begin_egress(user="", caption=None, now_s=0.0), ledger.reading()):
@@ -147,14 +147,14 @@ def test_a_constructor_touches_nothing_and_a_closed_ledger_says_so(tmp_path: Pat
 
 
 @pytest.mark.parametrize("place", ["file", "file/inside"])
-def test_a_path_that_cannot_be_a_ledger_is_unavailable(tmp_path: Path, place: str) -> None:
+def test_path_that_cannot_be_a_ledger_is_unavailable(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerUnavailable):
         Ledger(tmp_path / place).open()
 
 
 @pytest.mark.parametrize("content", [b"no database" * 200, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_file_that_is_no_ledger_is_corrupt(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_ledger_is_corrupt(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ledger").mkdir(0o700)
     ledger = Ledger(tmp_path / "ledger")
     ledger.path.write_bytes(content)
@@ -164,9 +164,7 @@ def test_a_file_that_is_no_ledger_is_corrupt(tmp_path: Path, content: bytes) -> 
 
 
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_ledger_that_must_be_there_is_not_made_anew(
-    tmp_path: Path, content: bytes | None
-) -> None:
+def test_lost_ledger_is_not_replaced_by_an_empty(tmp_path: Path, content: bytes | None) -> None:
     ledger = Ledger(tmp_path / "ledger", create=False)
     if content is not None:
         (tmp_path / "ledger").mkdir(mode=0o700)
@@ -183,7 +181,7 @@ def test_a_ledger_that_must_be_there_is_not_made_anew(
     ("pragma", "error"),
     [("user_version = 9", LedgerUnavailable), ("application_id = 9", LedgerCorrupt)],
 )
-def test_other_programs_databases_and_other_formats_are_refused(
+def test_foreign_databases_and_other_formats_are_refused(
     tmp_path: Path, pragma: str, error: type[LedgerError]
 ) -> None:
     ledger = Ledger(tmp_path / "ledger")
@@ -196,13 +194,13 @@ def test_other_programs_databases_and_other_formats_are_refused(
         ledger.open()
 
 
-def test_a_passage_that_records_nothing_charges_nothing(world) -> None:
-    with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
-        assert passage.index == 0
+def test_egress_without_a_record_charges_nothing(world) -> None:
+    with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as egress:
+        assert egress.index == 0
 
     def fail() -> None:
-        with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as passage:
-            passage.record(Usage(), content=b"x", sealed=b"y")
+        with world.ledger.begin_egress(user="", caption=None, now_s=0.0) as egress:
+            egress.record(Usage(), content=b"x", sealed=b"y")
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -223,7 +221,7 @@ def test_usage_survives_a_restart(world) -> None:
     assert world.egress().used() == dict.fromkeys(("hour", "day", "lifetime"), hello + used)
 
 
-def test_a_clock_set_back_buys_nothing(world) -> None:
+def test_clock_set_back_gains_nothing(world) -> None:
     egress = world.egress(limits=BudgetLimits(blocks_per_day=2))
     caption = world.connect(egress)
     for _ in range(2):
@@ -251,7 +249,7 @@ def test_budgets_are_per_user(world) -> None:
             egress.seal_block(world.channel, caption, world.escalation())
 
 
-def test_a_locked_ledger_is_unavailable_and_harms_no_channel(world) -> None:
+def test_locked_ledger_is_unavailable_and_harms_no_channel(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     other = sqlite3.connect(world.ledger.path, isolation_level=None)
@@ -264,7 +262,7 @@ def test_a_locked_ledger_is_unavailable_and_harms_no_channel(world) -> None:
     assert world.server.open(frame.data)
 
 
-def test_a_full_ledger_fails_closed_and_works_again_once_there_is_room(world) -> None:
+def test_full_ledger_fails_closed_and_recovers(world) -> None:
     egress = world.egress(limits=BudgetLimits(bytes_per_caption=None, tokens_per_caption=None))
     caption = world.connect(egress)
     world.ledger._database._connection.execute("PRAGMA max_page_count = 1")
@@ -284,7 +282,7 @@ def test_a_full_ledger_fails_closed_and_works_again_once_there_is_room(world) ->
     assert egress.seal_block(world.channel, caption, world.escalation()).record == size + 1
 
 
-def test_a_readonly_ledger_is_unavailable_and_charges_nothing(world) -> None:
+def test_readonly_ledger_is_unavailable_and_charges_nothing(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     world.ledger._database._connection.execute("PRAGMA query_only = ON")
@@ -316,7 +314,7 @@ def seal_cover(egress: Egress, world, caption: CaptionHandle) -> SealedFrame:
 
 
 @pytest.mark.parametrize("seal", [seal_block, seal_cover])
-def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world, seal) -> None:
+def test_failed_commit_sends_nothing_and_closes_the_channel(world, seal) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     database = world.ledger._database
@@ -336,14 +334,14 @@ def test_a_failed_commit_lets_no_byte_out_and_closes_the_channel(world, seal) ->
     assert world.verified().size == 1
 
 
-def test_a_real_write_limit_fails_closed(tmp_path: Path) -> None:
+def test_file_size_limit_fails_closed(tmp_path: Path) -> None:
     lines = records_of(start_device(tmp_path / "ledger", cap=10**6, file_limit=300_000))
     assert lines[-1] == "unavailable"
     with Ledger(tmp_path / "ledger") as ledger:
         assert verify_log(ledger, LogKey.generate().public).size >= len(lines)
 
 
-def test_processes_and_threads_never_overspend_one_ledger(tmp_path: Path) -> None:
+def test_processes_and_threads_never_exceed_a_cap(tmp_path: Path) -> None:
     devices = [start_device(tmp_path / "ledger", cap=120, threads=3) for _ in range(2)]
     records = [int(line) for device in devices for line in records_of(device)]
     assert len(set(records)) == len(records) == 120
@@ -360,8 +358,8 @@ def test_threads_share_one_ledger_object(world) -> None:
         egress.seal_hello(channel)
         for _ in range(10):
             try:
-                with world.ledger.begin_egress(user="", caption=None, now_s=world.now_s) as passage:
-                    assert passage.before["day"].blocks == 0
+                with world.ledger.begin_egress(user="", caption=None, now_s=world.now_s) as used:
+                    assert used.before["day"].blocks == 0
                 done += 1
                 egress.used()
             except LedgerError:
@@ -374,7 +372,7 @@ def test_threads_share_one_ledger_object(world) -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 20, 45])
-def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int) -> None:
+def test_log_of_killed_device_verifies(tmp_path: Path, frames: int) -> None:
     device = start_device(tmp_path / "ledger", cap=10**6, covers=True)
     assert device.stdout is not None
     sent = [int(device.stdout.readline()) for _ in range(frames)]
@@ -388,7 +386,7 @@ def test_a_killed_device_leaves_a_log_that_verifies(tmp_path: Path, frames: int)
     assert summary.size > max(sent)
 
 
-def test_leaves_without_charges_stop_the_door(world) -> None:
+def test_leaves_without_charges_stop_egress(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     db = sqlite3.connect(world.ledger.path)
@@ -399,7 +397,7 @@ def test_leaves_without_charges_stop_the_door(world) -> None:
         egress.seal_block(world.channel, caption, world.escalation())
 
 
-def test_damage_anywhere_in_the_file_is_a_typed_error(
+def test_damage_anywhere_in_the_file_is_detected(
     tmp_path: Path, new_world: Callable[[Path], object]
 ) -> None:
     world = new_world(tmp_path / "ledger")
@@ -410,7 +408,7 @@ def test_damage_anywhere_in_the_file_is_a_typed_error(
             egress.seal_block(world.channel, caption, world.escalation())
         egress.receipts(caption)
     sound = world.ledger.path.read_bytes()
-    choose, found = random.Random(1), 0
+    choose, detected = random.Random(1), 0
     for _ in range(60):
         damaged = bytearray(sound)
         for _ in range(choose.choice((1, 1, 64))):
@@ -420,12 +418,12 @@ def test_damage_anywhere_in_the_file_is_a_typed_error(
             with world.ledger:
                 world.verified()
         except (LedgerError, LogTampered):
-            found += 1
+            detected += 1
         finally:
             world.ledger.close()
-    assert found > 20
+    assert detected > 20
 
 
-def test_the_verifiers_key_is_named_in_each_record(world, verifier_key: VerifierKey) -> None:
+def test_each_record_names_the_verifier_key(world, verifier_key: VerifierKey) -> None:
     world.connect(world.egress())
     assert world.record(0).verifier == verifier_key.public.fingerprint

@@ -1,4 +1,4 @@
-"""What the owner of a device does with its ledger: caps, resets, and why blocks were kept."""
+"""Caps and resets of the device's owner, and the journal of decisions."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def seal(world, egress, caption):
     return egress.seal_block(world.channel, caption, world.escalation())
 
 
-@pytest.mark.parametrize("whose", ["ada", ALL_USERS])
-def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(world, whose) -> None:
+@pytest.mark.parametrize("user", ["ada", ALL_USERS])
+def test_owner_cap_overrides_application_limits(world, user) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     caption = world.connect(egress)
     seal(world, egress, caption)
-    set_cap(world, whose, "blocks_per_day", 2)
+    set_cap(world, user, "blocks_per_day", 2)
     assert egress.limits().blocks_per_day == 2
     seal(world, egress, caption)
     with pytest.raises(BudgetExceeded, match="blocks_per_day") as refusal:
         seal(world, egress, caption)
     assert refusal.value.limit == 2
-    set_cap(world, whose, "blocks_per_day", None)
+    set_cap(world, user, "blocks_per_day", None)
     seal(world, egress, caption)
 
 
-def test_a_cap_set_on_the_device_never_loosens_and_is_its_users_alone(world) -> None:
+def test_owner_cap_only_tightens_and_only_its_user(world) -> None:
     egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_day=1), user="ada")
     set_cap(world, "ada", "blocks_per_day", 50)
     set_cap(world, "ben", "blocks_per_day", 0)
@@ -54,7 +54,7 @@ def test_a_cap_set_on_the_device_never_loosens_and_is_its_users_alone(world) -> 
         assert view.caps(ALL_USERS) == {"blocks_per_day": 40}
 
 
-def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world) -> None:
+def test_owner_epsilon_cap_blocks_states_without_noise(world) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     caption = world.connect(egress)
     set_cap(world, "ada", "epsilon_per_lifetime", 8.5)
@@ -63,9 +63,7 @@ def test_a_cap_on_epsilon_set_on_the_device_keeps_states_without_noise_in(world)
 
 
 @pytest.mark.parametrize("delta", [1e-12, 1e-6, 1e-3, 0.1])
-def test_an_owners_cap_on_epsilon_holds_at_whatever_delta_an_application_configures(
-    world, delta: float
-) -> None:
+def test_owner_epsilon_cap_holds_at_any_configured_delta(world, delta: float) -> None:
     egress = world.egress(limits=BudgetLimits.without_caps(delta=delta), user="ada", sigma=20.0)
     set_cap(world, ALL_USERS, "epsilon_per_day", 1.5)
     caption = world.connect(egress)
@@ -76,12 +74,12 @@ def test_an_owners_cap_on_epsilon_holds_at_whatever_delta_an_application_configu
 
     with pytest.raises(BudgetExceeded, match="epsilon_per_day"):
         send_sixty()
-    spent = egress.used()["day"].spend
-    assert dp.epsilon_of_privacy_cost(spent, 1e-6) <= 1.5
+    privacy_cost = egress.used()["day"].privacy_cost
+    assert dp.epsilon_of_privacy_cost(privacy_cost, 1e-6) <= 1.5
     assert egress.limits().delta == min(delta, 1e-6)
 
 
-def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:
+def test_reset_clears_windows_and_is_logged(world) -> None:
     egress = world.egress(limits=BudgetLimits.without_caps(blocks_per_day=1, blocks_per_lifetime=3))
     caption = world.connect(egress)
     seal(world, egress, caption)
@@ -101,7 +99,7 @@ def test_a_reset_begins_windows_anew_and_stands_in_the_log(world) -> None:
     assert (summary.size, summary.total.blocks) == (4, 2)
 
 
-def test_a_reset_is_of_one_user(world) -> None:
+def test_reset_affects_only_its_user(world) -> None:
     for user in ("ada", "ben"):
         egress = world.egress(limits=LOOSE, user=user)
         seal(world, egress, world.connect(egress))
@@ -111,7 +109,7 @@ def test_a_reset_is_of_one_user(world) -> None:
     world.verified()
 
 
-def test_totals_put_back_without_a_record_are_found_and_named(world) -> None:
+def test_totals_changed_without_a_record_are_detected(world) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     seal(world, egress, world.connect(egress))
     with world.ledger.as_owner() as own:
@@ -124,7 +122,7 @@ def decision(number: int, user: str = "ada") -> BlockDecisionRow:
     return BlockDecisionRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", SURE)
 
 
-def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
+def test_decisions_are_stored_outside_the_log(world) -> None:
     with world.ledger.as_owner() as own:
         own.append_decisions([decision(1), decision(2), decision(3, "ben")])
         own.append_decisions([])
@@ -136,25 +134,25 @@ def test_decisions_are_kept_for_the_owner_and_not_in_the_log(world) -> None:
     assert world.verified().size == 0
 
 
-def test_the_oldest_decisions_are_forgotten(world) -> None:
+def test_oldest_decisions_are_deleted(world) -> None:
     with world.ledger.as_owner() as own:
         own.append_decisions([decision(n) for n in range(MAX_DECISIONS)])
         own.append_decisions([decision(10**6), decision(10**6 + 1)])
     with world.ledger.reading() as view:
-        kept = view.decisions("ada", limit=2 * MAX_DECISIONS)
-    assert len(kept) == MAX_DECISIONS
-    assert (kept[0], kept[-1]) == (decision(2), decision(10**6 + 1))
+        stored = view.decisions("ada", limit=2 * MAX_DECISIONS)
+    assert len(stored) == MAX_DECISIONS
+    assert (stored[0], stored[-1]) == (decision(2), decision(10**6 + 1))
 
 
-def test_what_remains_is_read_at_once(world, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remaining_budget_is_read_in_one_view(world, monkeypatch: pytest.MonkeyPatch) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     caption = world.connect(egress)
     seal(world, egress, caption)
     set_cap(world, "ada", "blocks_per_caption", 7)
-    for begun in (caption, None):
+    for current in (caption, None):
         used = dict(egress.used())
-        if begun is not None:
-            used["caption"] = egress.usage(begun)
+        if current is not None:
+            used["caption"] = egress.usage(current)
         expected = egress.limits().remaining(used)
         opened, connect = [], database._connect
 
@@ -164,7 +162,7 @@ def test_what_remains_is_read_at_once(world, monkeypatch: pytest.MonkeyPatch) ->
 
         with monkeypatch.context() as patch:
             patch.setattr(database, "_connect", counted)
-            assert egress.remaining(begun) == expected
+            assert egress.remaining(current) == expected
         assert len(opened) == 1
-        assert expected["blocks_per_caption"] == (7 if begun is None else 6)
+        assert expected["blocks_per_caption"] == (7 if current is None else 6)
         assert expected["blocks_per_day"] == 99

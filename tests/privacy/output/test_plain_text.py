@@ -1,4 +1,4 @@
-"""Foreign text is shown so that every character is seen and none is obeyed."""
+"""Foreign text is shown with every character visible, and none controls the terminal."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ HIDDEN = (
 
 
 @pytest.mark.parametrize("character", HIDDEN, ids=ascii)
-def test_hidden_characters_are_written_out(character: str) -> None:
+def test_hidden_characters_are_escaped(character: str) -> None:
     assert not is_visible(character)
-    written = plain_line(f"a{character}b")
-    assert written == f"a{ascii(character)[1:-1]}b"
-    assert written.isascii()
+    escaped = plain_line(f"a{character}b")
+    assert escaped == f"a{ascii(character)[1:-1]}b"
+    assert escaped.isascii()
 
 
 @pytest.mark.parametrize("text", ["Ada O'Hara", "josé", "Ζωή", "李小龍", "עדה", "e\u0301", "🎤"])
-def test_readable_text_stays_as_it_is(text: str) -> None:
+def test_readable_text_is_unchanged(text: str) -> None:
     assert plain_line(text) == plain_text(text) == plain_json(text) == text
 
 
 @given(TEXTS)
-def test_a_shown_line_is_visible_and_bounded(text: str) -> None:
+def test_line_is_visible_and_bounded(text: str) -> None:
     line = plain_line(text, most=20)
     assert all(map(is_visible, line))
     assert len(line) <= 20 * len("\\U000e0001") + 1
@@ -47,14 +47,14 @@ def test_a_shown_line_is_visible_and_bounded(text: str) -> None:
 
 
 @given(TEXTS)
-def test_shown_text_keeps_its_lines(text: str) -> None:
+def test_text_keeps_its_lines(text: str) -> None:
     assert plain_text(text).count("\n") == text.count("\n")
 
 
-def test_piles_of_accents_are_written_out() -> None:
+def test_stacked_accents_are_escaped() -> None:
     line = plain_line("e" + "\u0301" * 50)
     assert sum(unicodedata.combining(c) > 0 for c in line) == 4
-    assert plain_line("\u0301a") == "\\u0301a", "it would sit on what stands before"
+    assert plain_line("\u0301a") == "\\u0301a", "it would modify the text before it"
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Whoever holds the wire: whatever it does, a receiver gets what was sent, in order, or closes."""
+"""Whatever a network attacker does, a receiver gets what was sent in order, or closes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def damaged(draw: st.DataObject, data: bytes) -> bytes:
 
 
 class Attacker(RuleBasedStateMachine):
-    """Both channels, with an attacker in between who keeps all frames of all sessions."""
+    """Both channels, with an attacker in between who stores all frames of all sessions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Attacker(RuleBasedStateMachine):
 
     @initialize()
     def connect(self) -> None:
-        """A handshake that is let through."""
+        """Complete a handshake without interference."""
         device, verifier = ClientChannel(KEY.public), ServerChannel(OTHER, KEY)
         hello = device.hello()
         answer = verifier.receive_hello(hello, b"welcome")

@@ -74,12 +74,12 @@ BLOCK = Block(
 
 
 @given(blocks() | st.just(Cover()))
-def test_a_devices_message_survives_the_wire(message: Block | Cover) -> None:
+def test_device_message_round_trips(message: Block | Cover) -> None:
     assert decode_device_message(encode(message)) == message
 
 
 @given(verdicts | welcomes | refusals | st.just(Cover()))
-def test_a_verifiers_message_survives_the_wire(
+def test_verifier_message_round_trips(
     message: Verdict | Welcome | Refusal | Cover,
 ) -> None:
     assert decode_server_message(encode(message)) == message
@@ -93,7 +93,7 @@ COVERED = st.dictionaries(
 
 
 @given(COVERED)
-def test_a_cover_carries_nothing(fields: dict[str, object]) -> None:
+def test_cover_has_no_content(fields: dict[str, object]) -> None:
     for decode in (decode_device_message, decode_server_message):
         data = cbor2.dumps(fields | {"kind": "cover"}, canonical=True)
         if fields.keys() == {"kind"}:
@@ -107,9 +107,7 @@ def test_a_cover_carries_nothing(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "others", [{}, {"vocabularies": [bytes(32)]}, {"max_tokens": "many"}, {"features": {"a": 1}}]
 )
-def test_a_welcome_of_another_version_is_told_whatever_else_it_holds(
-    version: int, others: dict[str, object]
-) -> None:
+def test_welcome_of_another_version_is_reported(version: int, others: dict[str, object]) -> None:
     data = cbor2.dumps({"kind": "welcome", "version": version} | others, canonical=True)
     with pytest.raises(UnknownVersion, match=str(version)) as unknown:
         decode_server_message(data)
@@ -120,14 +118,14 @@ def test_a_welcome_of_another_version_is_told_whatever_else_it_holds(
 
 
 @pytest.mark.parametrize("version", [-1, 256, WIRE_VERSION, "2", None])
-def test_a_welcome_of_no_version_is_no_message(version: object) -> None:
+def test_welcome_without_valid_version_is_refused(version: object) -> None:
     data = cbor2.dumps({"kind": "welcome", "version": version}, canonical=True)
     with pytest.raises(WireError) as strange:
         decode_server_message(data)
     assert not isinstance(strange.value, UnknownVersion)
 
 
-def test_the_canonical_bytes_of_a_block_are_fixed() -> None:
+def test_canonical_bytes_of_block_are_unchanged() -> None:
     assert encode(BLOCK).hex() == (
         "a8646b65657001646b696e6465626c6f636b66707265666978810566737461746573420102"
         "66746f6b656e738206076763617074696f6e036973746174655f64696d02"
@@ -136,7 +134,7 @@ def test_the_canonical_bytes_of_a_block_are_fixed() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
+def test_arbitrary_bytes_parse_or_raise_wire_error(data: bytes) -> None:
     for decode in (decode_device_message, decode_server_message):
         try:
             message = decode(data)
@@ -146,7 +144,7 @@ def test_any_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
 
 
 @given(st.data())
-def test_a_damaged_message_is_another_message_or_a_wire_error(data: st.DataObject) -> None:
+def test_damaged_message_parses_or_raises_wire_error(data: st.DataObject) -> None:
     sound = encode(BLOCK)
     at = data.draw(st.integers(0, len(sound) - 1))
     piece = data.draw(st.binary(max_size=4))
@@ -164,7 +162,7 @@ FIELDS = sorted(Block.model_fields)
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "user", "audio"]), plain), st.booleans())
-def test_any_well_formed_cbor_is_a_message_or_a_wire_error(
+def test_arbitrary_cbor_parses_or_raises_wire_error(
     fields: dict[str, object], canonical: bool
 ) -> None:
     sound = {name: getattr(BLOCK, name) for name in FIELDS}
@@ -206,7 +204,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_bytes_cost_neither_time_nor_memory(data: bytes) -> None:
+def test_hostile_bytes_are_refused_cheaply(data: bytes) -> None:
     tracemalloc.start()
     start_s = time.process_time()
     for decode in (decode_device_message, decode_server_message):
@@ -219,7 +217,7 @@ def test_hostile_bytes_cost_neither_time_nor_memory(data: bytes) -> None:
     assert peak_bytes < 2**20
 
 
-def test_a_message_that_no_peer_would_read_is_not_written() -> None:
+def test_too_long_message_is_not_encoded() -> None:
     positions = tuple(range(MAX_CAPTION_TOKENS))
     block = Block(
         caption=0,
@@ -234,7 +232,7 @@ def test_a_message_that_no_peer_would_read_is_not_written() -> None:
         encode(block)
 
 
-def test_what_the_schema_does_not_name_cannot_leave() -> None:
+def test_fields_outside_the_schema_cannot_be_sent() -> None:
     assert set(Block.model_fields) == {
         *("kind", "caption", "keep", "prefix", "tokens", "state_positions", "state_dim", "states")
     }

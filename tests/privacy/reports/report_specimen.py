@@ -1,8 +1,9 @@
-"""Reports of which every number is another one."""
+"""Reports in which all numbers are different."""
 
 from __future__ import annotations
 
 from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.keys.log import LogPublicKey, log_origin
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
@@ -20,7 +21,6 @@ from ugsd_privacy.reports.model import (
     Word,
 )
 from ugsd_privacy.reports.parts import Amounts, Verification
-from ugsd_privacy.tlog.log_keys import LogPublicKey, log_origin
 
 NOON = 1_767_009_600
 """2025-12-29 12:00 UTC."""
@@ -41,7 +41,7 @@ def word(position: int, token: int, disclosure: str, *, state: bool = False, **m
 
 
 def amounts(first: int, *, hidden: int = 0) -> Amounts:
-    """All different, and different from those of others."""
+    """Return amounts that differ from each other and from those of other calls."""
     return Amounts(frames=first, blocks=first + 1, tokens=first + 2, states=first + 3,
                    bytes=first + 4, hidden=hidden)  # fmt: skip
 
@@ -121,11 +121,11 @@ REPORT = Report(
     ),
     never=("the recording",),
     protections=(
-        Protection(title="Of blocks that left as summary", bound=("epsilon",), learnt=("a guess",),
+        Protection(title="Of blocks sent as summary", bound=("epsilon",), learnt=("a guess",),
                    source="measured"),
         Protection(title="Under the settings", leaves=("words",), bound=("nothing",)),
     ),
-    unprotected=("which words left",),
+    unprotected=("which words were sent",),
 )  # fmt: skip
 
 

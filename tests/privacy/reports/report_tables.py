@@ -1,4 +1,4 @@
-"""The tables of a page or a Markdown text, read without the code that wrote them."""
+"""Read the tables of a page or a Markdown text, independently of the code that writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Table = list[dict[str, str]]
 
 
 def html_tables(page: str) -> dict[str, Table]:
-    """By their captions, the texts of their cells by column."""
+    """Return the tables by their captions; each row maps columns to texts."""
     parser = _Tables()
     parser.feed(page)
     return {title: [dict(zip(head, row, strict=True)) for row in rows]
@@ -19,7 +19,7 @@ def html_tables(page: str) -> dict[str, Table]:
 
 
 def markdown_tables(text: str) -> dict[str, Table]:
-    """By the heading before them."""
+    """Return the tables by the heading before them."""
     found: dict[str, Table] = {}
     heading, rows = "", list[list[str]]()
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)

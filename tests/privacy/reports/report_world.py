@@ -1,4 +1,4 @@
-"""A small world's log as a report."""
+"""Build a report of a small world's log."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def report_of(
     subject="",
     **changes,
 ):
-    """All that left in a world, three days around its noon."""
+    """Build the report of the last three days of a world."""
     now = int(world.now_s)
     with world.ledger.reading() as view:
         entries = read_entries(view, world.owner if owner else None, user)
         used = view.used(user, view.hour_of(world.now_s, None))
     key = world.log_key.public.to_text()
-    given = {
+    arguments = {
         "user": user,
         "period": Period(now - 3 * DAY_S, now + 1),
         "made_s": now,
@@ -38,7 +38,7 @@ def report_of(
         "words": lambda token: f" w{token}",
         "vocabulary": "test",
     } | changes
-    return build_report(entries, **given)
+    return build_report(entries, **arguments)
 
 
 def send(world, egress, caption, *, keep=0, prefix=(), tokens=(7, 8)):

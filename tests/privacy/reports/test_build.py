@@ -1,4 +1,4 @@
-"""What a report counts: whose, when, and what cannot be known."""
+"""What a report counts: for which user, at which time, and what is unknown."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
 
 
 def epsilon(vectors: int, *, sigma: float = 2.0) -> float:
-    spend = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
-    return dp.epsilon_of_privacy_cost(spend, 1e-6)
+    cost = dp.privacy_cost(sensitivity=2.0, sigma=sigma, vectors=vectors)
+    return dp.epsilon_of_privacy_cost(cost, 1e-6)
 
 
 def send_tokens(world, egress, caption, *, keep: int = 0) -> None:
@@ -38,7 +38,7 @@ def last_day(world) -> Period:
     return Period(now - DAY_S // 4, now + 1)
 
 
-def test_a_lifetimes_epsilon_counts_what_left_before_the_period(world) -> None:
+def test_lifetime_epsilon_includes_egress_before_the_period(world) -> None:
     egress = world.egress(sigma=2.0)
     send(world, egress, world.connect(egress))
     world.now_s += DAY_S
@@ -52,7 +52,7 @@ def test_a_lifetimes_epsilon_counts_what_left_before_the_period(world) -> None:
     assert found.lifetime == day.lifetime
 
 
-def test_a_captions_epsilon_composes_its_blocks(world) -> None:
+def test_epsilon_of_caption_composes_its_blocks(world) -> None:
     egress = world.egress(sigma=2.0)
     caption = world.connect(egress)
     send(world, egress, caption)
@@ -62,7 +62,7 @@ def test_a_captions_epsilon_composes_its_blocks(world) -> None:
     assert row.epsilon.epsilon == epsilon(5)
 
 
-def test_a_caption_counts_whole_where_its_first_frame_left(world) -> None:
+def test_caption_is_listed_where_its_first_frame_is(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption)
@@ -73,10 +73,10 @@ def test_a_caption_counts_whole_where_its_first_frame_left(world) -> None:
     before = report_of(world, period=Period(0, int(world.now_s) - DAY_S + 1))
     assert [row.amounts.blocks for row in before.captions] == [2]
     assert (before.total.blocks, before.earlier, before.later) == (1, 0, 1)
-    assert "Not told of here: 1 frame after this time." in report_html(before)
+    assert "Not included here: 1 frame after this period." in report_html(before)
 
 
-def test_what_left_while_the_clock_ran_ahead_is_said_to_be_untold(world) -> None:
+def test_egress_after_the_period_is_counted_as_later(world) -> None:
     egress = world.egress()
     world.now_s += 20 * DAY_S
     send(world, egress, world.connect(egress))
@@ -85,7 +85,7 @@ def test_what_left_while_the_clock_ran_ahead_is_said_to_be_untold(world) -> None
     assert (found.total.frames, found.later) == (0, 2)
 
 
-def test_resets_of_other_times_are_left_out(world) -> None:
+def test_resets_outside_the_period_are_omitted(world) -> None:
     egress = world.egress()
     egress.reset(["day"])
     world.now_s += DAY_S
@@ -94,7 +94,7 @@ def test_resets_of_other_times_are_left_out(world) -> None:
     assert (row.record, row.windows, row.time_s) == (1, ("hour",), int(world.now_s))
 
 
-def test_each_disclosure_of_a_caption_and_of_its_words_is_told(world) -> None:
+def test_disclosure_of_caption_and_words_is_reported(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption)
@@ -106,18 +106,18 @@ def test_each_disclosure_of_a_caption_and_of_its_words_is_told(world) -> None:
     assert [word.has_state for word in words] == [True, True, False, False]
 
 
-def test_reasons_turn_and_colour_nothing() -> None:
-    given = {"user": "", "period": Period(0, 9), "made_s": 9, "log": ReportedLog(VERIFIED)}
-    why = as_reason("\x1b[31mred\u202e: 1")
-    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "kept", why)
+def test_reason_with_control_characters_is_escaped() -> None:
+    arguments = {"user": "", "period": Period(0, 9), "made_s": 9, "log": ReportedLog(VERIFIED)}
+    reason = as_reason("\x1b[31mred\u202e: 1")
+    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "kept", reason)
     (reason,) = build_report(
-        (), **given, budget=BudgetState(BudgetLimits()), decisions=[decision]
+        (), **arguments, budget=BudgetState(BudgetLimits()), decisions=[decision]
     ).reasons
     assert reason.reason == "\\x1b[31mred\\u202e"
 
 
 @pytest.mark.parametrize("noise", [None, 2.0])
-def test_vectors_of_records_that_cannot_be_read_are_not_taken_for_none(world, noise) -> None:
+def test_vectors_in_unreadable_records_are_a_lower_bound(world, noise) -> None:
     egress = world.egress(sigma=noise)
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
@@ -135,13 +135,13 @@ def test_vectors_of_records_that_cannot_be_read_are_not_taken_for_none(world, no
     assert erased.captions[0].time_s % 3600 == 0
 
 
-def test_a_block_of_tokens_alone_hides_no_vectors(world) -> None:
+def test_block_of_tokens_alone_hides_no_vectors(world) -> None:
     egress = world.egress()
     send_tokens(world, egress, world.connect(egress))
     assert vectors(report_of(world, owner=False).total) == "0"
 
 
-def test_impossible_charges_of_a_tampered_ledger_are_read_as_none(world) -> None:
+def test_negative_charges_of_tampered_ledger_count_as_zero(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     db = sqlite3.connect(world.ledger.path)
@@ -162,7 +162,7 @@ def test_impossible_charges_of_a_tampered_ledger_are_read_as_none(world) -> None
         "INSERT INTO decisions VALUES (1, -1, '', x'00', 0, 5, 0.1, 'kept', 'sure')",
     ],
 )
-def test_caps_and_notes_that_are_none_are_refused(world, statement: str) -> None:
+def test_invalid_cap_or_journal_entry_is_refused(world, statement: str) -> None:
     egress = world.egress()
     world.connect(egress)
     db = sqlite3.connect(world.ledger.path)
@@ -177,7 +177,7 @@ def test_caps_and_notes_that_are_none_are_refused(world, statement: str) -> None
             world.egress().seal_hello(world.channel)
 
 
-def test_only_the_users_own_entries_are_read(world) -> None:
+def test_entries_of_other_users_are_not_read(world) -> None:
     for user in ("ada", "ben"):
         egress = world.egress(user=user)
         send(world, egress, world.connect(egress))
@@ -190,7 +190,7 @@ def gaps(row) -> list[tuple[int, str]]:
     return [(part.tokens, part.origin) for part in row.content if part.kind == "gap"]
 
 
-def test_what_left_and_cannot_be_read_is_not_called_the_verifiers_own(world) -> None:
+def test_unreadable_tokens_are_not_attributed_to_the_verifier(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8))
@@ -200,12 +200,12 @@ def test_what_left_and_cannot_be_read_is_not_called_the_verifiers_own(world) -> 
     egress.erase(before_s=world.now_s - 3600)
     (row,) = report_of(world).captions
     assert gaps(row) == [(5, "unknown")]
-    assert "5 tokens that left and cannot be read, or are the verifier's own" in report_html(
+    assert "5 tokens sent but unreadable, or written by the verifier" in report_html(
         report_of(world)
     ).replace("&#39;", "'")
 
 
-def test_only_what_was_kept_after_the_last_token_that_left_is_counted(world) -> None:
+def test_kept_tokens_are_counted_after_the_last_sent(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
@@ -219,14 +219,14 @@ def test_only_what_was_kept_after_the_last_token_that_left_is_counted(world) -> 
     assert gaps(row) == [(8, "kept")]
 
 
-def test_words_of_a_vocabulary_turn_and_colour_nothing(world) -> None:
+def test_word_with_control_characters_is_escaped(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress), tokens=(7,))
     (row,) = report_of(world, words=lambda token: "\x1b[31m\u202e").captions
     assert [part.text for part in row.content] == ["\\x1b[31m\\u202e"]
 
 
-def test_resets_and_erasures_are_no_handshakes_and_no_captions(world) -> None:
+def test_resets_and_erasures_are_no_handshakes_or_captions(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     egress.reset(["hour"])
@@ -236,7 +236,7 @@ def test_resets_and_erasures_are_no_handshakes_and_no_captions(world) -> None:
     assert [day.captions for day in found.days] == [1]
 
 
-def test_only_a_reset_of_the_lifetime_begins_its_epsilon_anew(world) -> None:
+def test_only_a_lifetime_reset_resets_lifetime_epsilon(world) -> None:
     egress = world.egress(sigma=2.0)
     send(world, egress, world.connect(egress))
     egress.reset(["hour", "day"])
@@ -246,7 +246,7 @@ def test_only_a_reset_of_the_lifetime_begins_its_epsilon_anew(world) -> None:
     assert day.lifetime.epsilon == epsilon(4)
 
 
-def test_a_frame_in_the_first_second_after_the_period_is_later(world) -> None:
+def test_frame_at_the_end_of_period_is_later(world) -> None:
     egress = world.egress()
     world.connect(egress)
     now = int(world.now_s)
@@ -254,7 +254,7 @@ def test_a_frame_in_the_first_second_after_the_period_is_later(world) -> None:
     assert (found.total.frames, found.earlier, found.later) == (0, 0, 1)
 
 
-def test_a_cap_is_met_when_nothing_is_left_and_unbounded_use_has_no_number(world) -> None:
+def test_cap_without_remainder_is_met(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress), tokens=(7, 8))
     with world.ledger.reading() as view:
@@ -264,14 +264,14 @@ def test_a_cap_is_met_when_nothing_is_left_and_unbounded_use_has_no_number(world
     assert caps["tokens_per_day"].is_met
     assert not caps["tokens_per_hour"].is_met
     assert not caps["tokens_per_caption"].is_met
-    assert caps["epsilon_per_day"].used is None, "states left without noise"
+    assert caps["epsilon_per_day"].used is None, "states were sent without noise"
     assert caps["epsilon_per_day"].is_met
     page = report_html(report_of(world, budget=BudgetState(limits, {}, used)))
-    assert "0: met" in page
+    assert "0 (reached)" in page
     assert "unbounded" in page
 
 
-def test_the_whole_amount_of_vectors_is_a_least_one_where_records_are_gone(world) -> None:
+def test_total_of_erased_vectors_is_a_lower_bound(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     egress.erase()
@@ -280,7 +280,7 @@ def test_the_whole_amount_of_vectors_is_a_least_one_where_records_are_gone(world
 
 
 @pytest.mark.parametrize("amount", [1e15, 1e300, 1.7e308])
-def test_a_cap_without_end_has_a_short_number(world, amount: float) -> None:
+def test_huge_cap_is_written_short(world, amount: float) -> None:
     limits = BudgetLimits(epsilon_per_lifetime=amount)
     found = report_of(world, budget=BudgetState(limits, {"epsilon_per_day": amount}))
     page = report_html(found)

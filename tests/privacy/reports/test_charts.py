@@ -1,4 +1,4 @@
-"""Charts tell what the days tell: no bound is no number, idle days have their place."""
+"""Charts show what the days contain: no number without a bound, and space for idle days."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ugsd_privacy.reports.model import DayRow
 from ugsd_privacy.reports.parts import Amounts
 
 FREE = -1.0
-"""Of a lifetime that nothing bounds."""
+"""Marks a lifetime without a bound."""
 FIRST = date(2025, 12, 29)
 _NUMBER = re.compile(r"[\d,.]+")
 _DATE = re.compile(r"\d{1,2} [A-Z][a-z]{2}")
@@ -37,7 +37,7 @@ def day(at: int, epsilon: float | None = None, size: int = 1024) -> DayRow:
 
 
 def texts(svg: str) -> dict[str, tuple[float, float]]:
-    """What is written, and where it begins."""
+    """Texts of the chart, with their positions."""
     found = {}
     for element in ET.fromstring(svg).iter("text"):
         move = re.search(r"translate\(([\d.-]+)[ ,]+([\d.-]+)\)", element.get("transform", ""))
@@ -58,7 +58,7 @@ def paths(svg: str, **attributes: str) -> list[list[tuple[float, float]]]:
 
 
 def bars(svg: str) -> list[tuple[float, float]]:
-    """Left and right."""
+    """Left and right edges of the bars."""
     found = [box for box in ET.fromstring(svg).iter("rect") if box.get("fill") == "var(--bar)"]
     lefts = [float(box.get("x", "nan")) for box in found]
     widths = [float(box.get("width", "nan")) for box in found]
@@ -77,31 +77,34 @@ def test_without_noise_no_number_is_drawn(count: int, cap: float | None) -> None
     assert "no guarantee (no noise)" in chart.description
 
 
-def test_days_without_a_bound_stand_in_a_strip_below_the_scale() -> None:
+def test_unbounded_days_are_drawn_below_the_scale() -> None:
     chart = epsilon_chart([day(0, 1.0), day(1, 2.0), day(2, FREE), day(5, FREE), day(8, 0.5)], None)
     written = texts(chart.svg)
     assert written["no bound (no noise)"][1] > written["0"][1]
     strip = [e for e in ET.fromstring(chart.svg).iter("rect") if "url(#" in e.get("fill", "")]
-    assert len(strip) == 1, "of both days and the idle ones between"
+    assert len(strip) == 1, "it covers both days and the idle ones between"
     lines = paths(chart.svg, stroke="var(--line)", fill="none")
     assert not [y for line in lines for _, y in line if y > written["0"][1]]
-    assert "Without a bound, for want of noise, on 2 of 5 days" in chart.description
+    assert "On 2 of 5 days it has no bound, because there was no noise" in chart.description
 
 
-def test_epsilon_is_drawn_in_steps_that_hold_until_the_next_day_that_is_told_of() -> None:
+def test_epsilon_is_constant_until_the_next_reported_day() -> None:
     svg = epsilon_chart([day(0, 1.0), day(1, 2.0), day(7, 4.0)], None).svg
     lines = paths(svg, stroke="var(--line)", fill="none")
     (line,) = [line for line in lines if len(line) > 4]
     moves = [(a, b) for a, b in pairwise(line) if a != b]
-    assert all(a[0] == b[0] or a[1] == b[1] for a, b in moves), "a slope"
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in moves), "the line has a slope"
     level = [b[0] - a[0] for a, b in moves if a[1] == b[1]]
     assert level == pytest.approx([level[0], 6 * level[0], level[0]], rel=1e-3)
 
 
-def test_a_fall_of_epsilon_is_explained() -> None:
-    assert "begin anew" in epsilon_chart([day(0, 3.0), day(1, 1.0)], None).description
-    assert "begin anew" in epsilon_chart([day(0, FREE), day(1)], None).description
-    assert "begin anew" not in epsilon_chart([day(0, 1.0), day(1, FREE)], None).description
+def test_decrease_of_epsilon_is_explained() -> None:
+    assert "when the owner resets it" in epsilon_chart([day(0, 3.0), day(1, 1.0)], None).description
+    assert "when the owner resets it" in epsilon_chart([day(0, FREE), day(1)], None).description
+    assert (
+        "when the owner resets it"
+        not in epsilon_chart([day(0, 1.0), day(1, FREE)], None).description
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_a_fall_of_epsilon_is_explained() -> None:
     ],
     ids=["epsilon", "bytes"],
 )
-def test_a_cap_is_named_with_its_value_at_its_line(chart, label: str) -> None:
+def test_cap_line_is_labelled_with_its_value(chart, label: str) -> None:
     dashed = [e for e in ET.fromstring(chart.svg).iter("path") if e.get("stroke-dasharray")]
     assert [e.get("stroke") for e in dashed] == ["var(--limit)"]
     (_, y), (end, _) = [
@@ -124,19 +127,19 @@ def test_a_cap_is_named_with_its_value_at_its_line(chart, label: str) -> None:
     assert label.removeprefix("cap ") in chart.description
 
 
-def test_a_cap_far_above_is_told_and_flattens_nothing() -> None:
+def test_distant_cap_is_text_and_leaves_the_scale() -> None:
     chart = epsilon_chart([day(0, 3.0), day(1, 4.0)], 1000.0)
     assert "cap 1,000, above this scale" in texts(chart.svg)
     assert "stroke-dasharray" not in chart.svg
-    assert "No cap is set" in epsilon_chart([day(0, 3.0)], None).description
+    assert "No cap per lifetime is set" in epsilon_chart([day(0, 3.0)], None).description
 
 
-def test_idle_days_have_their_place() -> None:
+def test_days_without_egress_take_up_space() -> None:
     (a, _), (b, _), (c, _) = bars(bytes_chart([day(0), day(1), day(11)], None).svg)
     assert (c - b) / (b - a) == pytest.approx(10, rel=1e-3)
 
 
-def test_one_day_is_no_slab() -> None:
+def test_bar_of_single_day_is_narrow() -> None:
     svg = bytes_chart([day(0)], None).svg
     ((left, right),) = bars(svg)
     width = float(ET.fromstring(svg).get("viewBox", "").split()[2])
@@ -144,7 +147,7 @@ def test_one_day_is_no_slab() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 8, 14, 31, 32, 91, 200, 365, 800, 3650])
-def test_a_few_dates_are_written_whatever_the_span(count: int) -> None:
+def test_axis_has_few_dates_for_any_span(count: int) -> None:
     days = [day(at) for at in range(0, count, 1 if count < 400 else 97)]
     written = texts(bytes_chart(days, None).svg)
     dates = [text for text in written if _DATE.match(text)]
@@ -153,15 +156,19 @@ def test_a_few_dates_are_written_whatever_the_span(count: int) -> None:
     assert "day (UTC)" in written
 
 
-def test_a_day_on_which_only_a_window_began_anew_is_none_that_bytes_left_on() -> None:
+def test_day_with_only_a_reset_has_no_bytes() -> None:
     chart = bytes_chart([day(0), day(1, size=0), day(2, size=4096)], None)
-    assert chart.description.startswith("5,120 bytes left on 2 days; most on 2025-12-31, 4,096.")
-    assert bytes_chart([day(0, size=0)], None).description.startswith("0 bytes left on 0 days.")
+    assert chart.description.startswith(
+        "5,120 bytes were sent on 2 days; most on 2025-12-31, 4,096."
+    )
+    assert bytes_chart([day(0, size=0)], None).description.startswith(
+        "0 bytes were sent on 0 days."
+    )
 
 
-def test_a_chart_leaves_nothing_changed_in_the_process(monkeypatch) -> None:
+def test_chart_changes_no_global_xml_state(monkeypatch) -> None:
     def register(*_: object) -> None:
-        raise AssertionError("of the whole process")
+        raise AssertionError("this changes the whole process")
 
     monkeypatch.setattr(ET, "register_namespace", register)
     first = bytes_chart([day(0)], None)
@@ -175,7 +182,7 @@ def test_charts_need_no_drawing_library(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 999, 1024, 10**6, 10**12])
-def test_the_height_of_a_bar_is_its_value(size: int) -> None:
+def test_height_of_bar_is_proportional_to_its_value(size: int) -> None:
     chart = bytes_chart([day(0, size=size), day(1, size=4 * size)], 5.0 * size)
     low, high = [e for e in ET.fromstring(chart.svg).iter("rect") if e.get("fill") == "var(--bar)"]
     assert float(high.get("height", "nan")) == pytest.approx(
@@ -186,7 +193,7 @@ def test_the_height_of_a_bar_is_its_value(size: int) -> None:
     assert floor - cap[0][1] == pytest.approx(5 * float(low.get("height", "nan")), abs=0.05)
 
 
-def test_written_values_stand_where_they_are() -> None:
+def test_tick_labels_are_at_their_values() -> None:
     chart = epsilon_chart([day(0, 3.0), day(1, 4.0)], 5.0)
     written = texts(chart.svg)
     ticks = {float(text): y for text, (_, y) in written.items() if re.fullmatch(r"[\d.]+", text)}
@@ -199,7 +206,7 @@ def test_written_values_stand_where_they_are() -> None:
     assert ticks[0.0] - written["cap 5"][1] == pytest.approx(5 * unit, abs=0.05)
 
 
-def test_a_chart_has_its_own_names_and_no_style() -> None:
+def test_chart_has_unique_ids_and_no_style() -> None:
     days = [day(0, 1.0), day(1, FREE)]
     charts = bytes_chart(days, 2000), epsilon_chart(days, 20.0)
     names = [set(re.findall(r'\bid="([^"]+)"', chart.svg)) for chart in charts]

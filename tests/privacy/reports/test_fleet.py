@@ -1,4 +1,4 @@
-"""Many devices on one page: what is proven here, and what each device merely says."""
+"""A fleet report separates what is proven here from what devices only claim."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from ugsd_privacy.audit.export import export_log
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.errors import ReportRejected
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.fleet import (
     Device,
@@ -29,30 +31,28 @@ from ugsd_privacy.reports.markdown import fleet_markdown
 from ugsd_privacy.reports.model import Report
 from ugsd_privacy.reports.parts import Amounts, Verification
 from ugsd_privacy.reports.wording import fleet_verdict
-from ugsd_privacy.tlog.cosignature import WitnessKey
-from ugsd_privacy.tlog.log_keys import LogKey
 
 from tests.privacy.reports.report_world import report_of, send
 
-FAILED = Verification(outcome="failed", message="charge 1 is not what record 1 says", index=1)
+FAILED = Verification(outcome="failed", message="charge 1 differs from record 1", index=1)
 
 
-class Sender:
+class FakeDevice:
     """A device that reports and exports."""
 
     def __init__(self, world, folder: Path) -> None:
         self.world, self.folder = world, folder
-        self.leave()
+        self.send_block()
 
-    def leave(self) -> None:
+    def send_block(self) -> None:
         egress = self.world.egress()
         send(self.world, egress, self.world.connect(egress))
         with self.world.ledger.signing() as log:
             self.note = LogSigner(self.world.log_key).sign(log)[1]
 
     def report(self, **changes: object) -> Report:
-        made = report_of(self.world, checkpoint=self.note)
-        return made.model_copy(update=changes).redacted()
+        report = report_of(self.world, checkpoint=self.note)
+        return report.model_copy(update=changes).redacted()
 
     def export(self, name: str = "log.ugsd") -> Path:
         path = self.folder / name
@@ -60,22 +60,22 @@ class Sender:
             export_log(view, self.note, self.world.log_key, file)
         return path
 
-    def kept(self) -> KnownLog:
+    def known(self) -> KnownLog:
         row = verify_device(Device("hall", export=self.export()))
         return KnownLogs().updated([row]).logs["hall"]
 
 
 @pytest.fixture
-def hall(world, tmp_path: Path) -> Sender:
-    return Sender(world, tmp_path)
+def hall(world, tmp_path: Path) -> FakeDevice:
+    return FakeDevice(world, tmp_path)
 
 
 @pytest.fixture
-def elsewhere(new_world, tmp_path: Path) -> Iterator[Sender]:
+def elsewhere(new_world, tmp_path: Path) -> Iterator[FakeDevice]:
     world = new_world(tmp_path / "other" / "ledger")
     world.log_key = LogKey.generate()
     with world.ledger:
-        yield Sender(world, tmp_path / "other")
+        yield FakeDevice(world, tmp_path / "other")
 
 
 def failed(device: Device, what: str, index: int | None = None) -> FleetRow:
@@ -85,19 +85,19 @@ def failed(device: Device, what: str, index: int | None = None) -> FleetRow:
     return row
 
 
-def test_an_export_is_verified_here_and_extends_what_was_kept(hall: Sender) -> None:
-    kept = hall.kept()
-    hall.leave()
-    row = verify_device(Device("hall", hall.report(), hall.export(), kept))
+def test_verified_export_extends_the_known_log(hall: FakeDevice) -> None:
+    known = hall.known()
+    hall.send_block()
+    row = verify_device(Device("hall", hall.report(), hall.export(), known))
     assert (row.verification.outcome, row.verified_by) == ("verified", "reader")
     assert (row.earlier, row.verification.size) == (2, 4)
     assert row.logged == Amounts(blocks=2, tokens=4, bytes=row.total.bytes)
     assert row.log == hall.world.log_key.public.to_text()
-    again = KnownLogs(logs={"hall": kept}).updated([row]).logs["hall"]
-    assert (again.size, again.key) == (4, kept.key)
+    again = KnownLogs(logs={"hall": known}).updated([row]).logs["hall"]
+    assert (again.size, again.key) == (4, known.key)
 
 
-def test_a_report_alone_is_the_devices_own_word(hall: Sender) -> None:
+def test_report_without_export_is_unverified(hall: FakeDevice) -> None:
     row = verify_device(Device("hall", hall.report()))
     assert (row.verification.outcome, row.verified_by) == ("unverified", "device")
     assert "reported by the device, not verified" in row.verification.message
@@ -105,141 +105,144 @@ def test_a_report_alone_is_the_devices_own_word(hall: Sender) -> None:
     assert KnownLogs().updated([row]).logs == {}, "nothing was proven"
 
 
-def test_an_export_alone_counts_the_whole_log(hall: Sender) -> None:
+def test_export_without_report_counts_the_whole_log(hall: FakeDevice) -> None:
     fleet = merge_rows([verify_device(Device("hall", export=hall.export()))])
     (row,) = fleet.devices
     assert (row.total, row.logged and row.logged.blocks) == (Amounts(), 1)
     assert fleet.until_s - fleet.since_s == 3600, "the hours in the export"
 
 
-def test_a_tampered_export_is_named_with_its_leaf(hall: Sender) -> None:
-    kept, export = KnownLogs(logs={"hall": hall.kept()}), hall.export()
+def test_tampered_export_is_reported_with_its_leaf(hall: FakeDevice) -> None:
+    known, export = KnownLogs(logs={"hall": hall.known()}), hall.export()
     with hall.world.ledger.reading() as view:
         ((leaf, _),) = view.leaves(1, 2)
     smaller = leaf[:-5] + bytes([leaf[-5] - 1]) + leaf[-4:]
     export.write_bytes(export.read_bytes().replace(leaf, smaller))
-    row = failed(Device("hall", hall.report(), export, kept.logs["hall"]), "leaf 1", 1)
+    row = failed(Device("hall", hall.report(), export, known.logs["hall"]), "leaf 1", 1)
     assert row.verified_by == "reader"
-    assert kept.updated([row]) == kept
+    assert known.updated([row]) == known
 
 
-def test_last_weeks_export_sent_again_is_told_from_this_weeks(hall: Sender) -> None:
+def test_replayed_older_export_is_detected(hall: FakeDevice) -> None:
     old = hall.export("old.ugsd")
-    hall.leave()
-    failed(Device("hall", export=old, known=hall.kept()), "truncated: 4 leaves", 2)
+    hall.send_block()
+    failed(Device("hall", export=old, known=hall.known()), "truncated: 4 leaves", 2)
 
 
-def test_a_report_and_an_export_of_another_time_are_told(hall: Sender) -> None:
-    old, report, kept = hall.export("old.ugsd"), hall.report(), hall.kept()
-    hall.leave()
-    failed(Device("hall", hall.report(), old), "truncated: 4 leaves were signed, 2 are here", 2)
+def test_report_and_export_of_different_times_are_detected(hall: FakeDevice) -> None:
+    old, report, known = hall.export("old.ugsd"), hall.report(), hall.known()
+    hall.send_block()
     failed(
-        Device("hall", report, known=hall.kept()), "rolled back: 4 records were kept, 2 are here"
+        Device("hall", hall.report(), old),
+        "truncated: 4 leaves were signed, but only 2 are here",
+        2,
     )
     failed(
-        Device("hall", hall.report(log="", checkpoint=""), known=kept), "the report is of no log"
+        Device("hall", report, known=hall.known()), "rolled back: 4 records were known, 2 are here"
     )
-    row = verify_device(Device("hall", hall.report(), known=kept))
+    failed(
+        Device("hall", hall.report(log="", checkpoint=""), known=known),
+        "the report belongs to no log",
+    )
+    row = verify_device(Device("hall", hall.report(), known=known))
     assert row.verification.outcome == "missing", "it could be withheld"
-    assert row.verification.message == "2 records of it kept, and no export came"
+    assert row.verification.message == "2 records known before, but no export was given"
 
 
 @pytest.mark.parametrize("measure", ["frames", "blocks", "tokens", "bytes"])
-def test_a_report_that_tells_of_more_than_the_log_holds_is_told(hall: Sender, measure: str) -> None:
+def test_report_that_exceeds_the_log_is_detected(hall: FakeDevice, measure: str) -> None:
     report, export = hall.report(), hall.export()
     most = report.total.model_copy(update={"frames": 2})
     sound = verify_device(Device("hall", report.model_copy(update={"total": most}), export))
     assert sound.verification.outcome == "verified"
     more = most.model_copy(update={measure: getattr(most, measure) + 1})
-    told = report.model_copy(update={"total": more})
-    failed(Device("hall", told, export), "more than the log holds")
+    exceeding = report.model_copy(update={"total": more})
+    failed(Device("hall", exceeding, export), "counts more than the log holds")
     empty = Verification(outcome="empty", message="nothing")
-    failed(Device("hall", hall.report(verification=empty)), "says that nothing left")
+    failed(Device("hall", hall.report(verification=empty)), "says that nothing was sent")
 
 
 @pytest.fixture
-def forked(new_world, hall: Sender, tmp_path: Path) -> Iterator[Sender]:
-    """A copy of the hall's log that went another way; both have four leaves."""
+def forked(new_world, hall: FakeDevice, tmp_path: Path) -> Iterator[FakeDevice]:
+    """A fork of the hall's log; both have four leaves."""
     (tmp_path / "fork").mkdir()
     hall.world.ledger.close()
     shutil.copytree(hall.world.ledger.path.parent, tmp_path / "fork" / "ledger")
     hall.world.ledger.open()
     world = new_world(tmp_path / "fork" / "ledger")
     with world.ledger:
-        yield Sender(world, tmp_path / "fork")
+        yield FakeDevice(world, tmp_path / "fork")
 
 
-def test_forks_are_told(hall: Sender, forked: Sender) -> None:
-    hall.leave()
-    export, kept = hall.export("mine.ugsd"), hall.kept()
-    assert verify_device(Device("hall", hall.report(), export, kept)).verification.size == 4
-    failed(Device("hall", forked.report(), export), "not all those that were signed", 0)
-    failed(Device("hall", export=forked.export(), known=kept), "not all those that were signed", 0)
-    failed(Device("hall", forked.report(), known=kept), "forked: another log of 4 records")
-    failed(Device("hall", export=export, others=(forked.note,)), "not all those that were", 0)
+def test_forked_log_is_detected(hall: FakeDevice, forked: FakeDevice) -> None:
+    hall.send_block()
+    export, known = hall.export("mine.ugsd"), hall.known()
+    assert verify_device(Device("hall", hall.report(), export, known)).verification.size == 4
+    failed(Device("hall", forked.report(), export), "differ from what was signed", 0)
+    failed(Device("hall", export=forked.export(), known=known), "differ from what was signed", 0)
+    failed(Device("hall", forked.report(), known=known), "forked: another log of 4 records")
+    failed(Device("hall", export=export, others=(forked.note,)), "differ from what was", 0)
 
 
-def test_of_several_exports_the_longest_is_kept(hall: Sender) -> None:
+def test_longest_of_several_exports_becomes_known(hall: FakeDevice) -> None:
     old = verify_device(Device("hall", export=hall.export("old.ugsd")))
-    hall.leave()
+    hall.send_block()
     new = verify_device(Device("hall", export=hall.export("new.ugsd")))
     for rows in ([old, new], [new, old]):
         assert KnownLogs().updated(rows).logs["hall"].size == 4
-    assert KnownLogs(logs={"hall": hall.kept()}).updated([old]).logs["hall"].size == 4
+    assert KnownLogs(logs={"hall": hall.known()}).updated([old]).logs["hall"].size == 4
 
 
-def test_another_log_in_a_devices_place_is_told(hall: Sender, elsewhere: Sender) -> None:
-    kept = hall.kept()
-    failed(Device("hall", export=elsewhere.export(), known=kept), "the export is of")
-    failed(Device("hall", elsewhere.report(), known=kept), "the report is of")
-    failed(Device("hall", elsewhere.report(), hall.export()), "the export is of")
-    failed(Device("hall", elsewhere.report(), hall.export(), kept), "the report is of")
+def test_log_of_another_device_is_detected(hall: FakeDevice, elsewhere: FakeDevice) -> None:
+    known = hall.known()
+    failed(Device("hall", export=elsewhere.export(), known=known), "the export belongs to")
+    failed(Device("hall", elsewhere.report(), known=known), "the report belongs to")
+    failed(Device("hall", elsewhere.report(), hall.export()), "the export belongs to")
+    failed(Device("hall", elsewhere.report(), hall.export(), known), "the report belongs to")
 
 
-def test_a_report_whose_checkpoint_is_not_signed_is_told(hall: Sender) -> None:
+def test_report_with_forged_checkpoint_is_detected(hall: FakeDevice) -> None:
     forged = hall.note.replace("\n2\n", "\n9\n")
     failed(Device("hall", hall.report(checkpoint=forged)), "does not verify")
     failed(Device("hall", hall.report(log="nobody")), "the log's key")
 
 
-def test_what_a_device_finds_wrong_itself_stands_though_its_export_is_sound(hall: Sender) -> None:
+def test_failure_reported_by_device_outweighs_sound_export(hall: FakeDevice) -> None:
     row = verify_device(Device("hall", hall.report(verification=FAILED), hall.export()))
     assert (row.verification, row.verified_by) == (FAILED, "device")
     assert row.logged is not None
     assert KnownLogs().updated([row]).logs == {}
 
 
-def test_a_log_that_did_not_come_is_missed(hall: Sender) -> None:
-    row = verify_device(Device("hall", known=hall.kept()))
+def test_known_log_that_was_not_given_is_missing(hall: FakeDevice) -> None:
+    row = verify_device(Device("hall", known=hall.known()))
     assert row.verification.outcome == "missing"
     fleet = merge_rows([row])
     assert fleet.failed == (row,)
     for text in (fleet_html(fleet), fleet_markdown(fleet)):
-        assert "1 of 1 log did not come" in text
+        assert "1 of 1 log is missing" in text
         assert "1969" not in text
 
 
-def test_what_cannot_be_read_is_a_row_of_its_own(hall: Sender) -> None:
+def test_unreadable_export_gets_a_failed_row(hall: FakeDevice) -> None:
     broken = hall.folder / "broken.ugsd"
     for data in (b"", b"\x00", b"\xff" * 99, hall.export().read_bytes()[:40]):
         broken.write_bytes(data)
         assert header_of_export(broken) is None
         failed(Device("hall", export=broken), "export|file|item")
     failed(Device("hall", fault="hall.json: no report"), "no report")
-    said = header_of_export(hall.export())
-    assert said is not None
-    assert (said.key, said.size) == (hall.world.log_key.public.to_text(), 2)
+    header = header_of_export(hall.export())
+    assert header is not None
+    assert (header.key, header.size) == (hall.world.log_key.public.to_text(), 2)
 
 
-def test_a_witness_that_is_asked_for_must_have_cosigned(hall: Sender) -> None:
-    stranger = WitnessKey.generate().public
-    row = verify_device(Device("hall", export=hall.export()), [stranger])
-    assert "cosigned no checkpoint" in row.verification.message
+def test_requested_witness_must_have_cosigned(hall: FakeDevice) -> None:
+    other = WitnessKey.generate().public
+    row = verify_device(Device("hall", export=hall.export()), [other])
+    assert "cosigned none" in row.verification.message
 
 
-def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
-    hall: Sender, elsewhere: Sender
-) -> None:
+def test_fleet_adds_up_and_names_the_failed_log(hall: FakeDevice, elsewhere: FakeDevice) -> None:
     sound = verify_device(Device("hall", hall.report()))
     broken = verify_device(Device("kitchen", elsewhere.report(verification=FAILED)))
     fleet = merge_rows([sound, broken])
@@ -249,13 +252,13 @@ def test_a_fleet_adds_up_and_tells_which_log_fails_and_where(
     for text in (fleet_html(fleet), fleet_markdown(fleet).replace("\\", "")):
         assert "1 unverified report of a log that does NOT verify" in text
         plain = re.sub("<.*?>", "", text)
-        assert "which nothing proves, are: does NOT verify at record 1: charge 1 is not" in plain
+        assert "without proof, that its log does NOT verify at record 1: charge 1 differs" in plain
     assert name_of_log(sound.claims) == hall.world.log_key.public.origin
     with pytest.raises(ReportRejected, match="neither"):
         merge_rows([])
 
 
-def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: Sender) -> None:
+def test_overlapping_reports_of_one_user_are_disputed(hall: FakeDevice) -> None:
     row = verify_device(Device("hall", hall.report(subject="0" * 16)))
     other = row.model_copy(update={"subject": "1" * 16})
     both = merge_rows([row, other])
@@ -266,35 +269,33 @@ def test_two_users_of_a_device_are_two_rows_and_no_time_is_counted_twice(hall: S
     for late in (row.since_s, row.until_s - 1):
         again = row.model_copy(update={"since_s": late, "until_s": row.until_s + 9})
         fleet = merge_rows([row, other, again])
-        assert [told.verification.outcome for told in fleet.failed] == ["disputed"] * 2
-        for told in fleet.failed:
-            assert "tells of the same user and time" in told.verification.message
+        assert [row.verification.outcome for row in fleet.failed] == ["disputed"] * 2
+        for disputed in fleet.failed:
+            assert "covers the same user and time" in disputed.verification.message
         assert fleet.total.bytes == other.total.bytes
 
 
-def test_what_was_kept_is_saved_whole_and_anything_else_refused(
-    hall: Sender, tmp_path: Path
-) -> None:
+def test_damaged_file_of_known_logs_is_refused(hall: FakeDevice, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     assert KnownLogs.load(path).logs == {}
-    kept = KnownLogs(named_by="file", logs={"hall": hall.kept()})
-    kept.save(path)
-    assert KnownLogs.load(path) == kept
-    for text in ("", "{", '{"format": "ugsd-kept/2"}', kept.model_dump_json()[:-9]):
+    known = KnownLogs(named_by="file", logs={"hall": hall.known()})
+    known.save(path)
+    assert KnownLogs.load(path) == known
+    for text in ("", "{", '{"format": "ugsd-kept/2"}', known.model_dump_json()[:-9]):
         path.write_text(text)
         with pytest.raises(ReportRejected, match="earlier fleet report"):
             KnownLogs.load(path)
     other = LogKey.generate().public.to_text()
     for change in ({"key": "nobody"}, {"key": other}, {"checkpoint": "x"}, {"size": 99}):
-        damaged = kept.logs["hall"].model_copy(update=change)
+        damaged = known.logs["hall"].model_copy(update=change)
         KnownLogs(named_by="file", logs={"hall": damaged}).save(path)
-        with pytest.raises(ReportRejected, match="what was kept of hall is damaged"):
+        with pytest.raises(ReportRejected, match="the entry of hall is damaged"):
             KnownLogs.load(path)
 
 
-def test_another_key_than_was_kept_is_told(hall: Sender) -> None:
-    other = hall.kept().model_copy(update={"key": LogKey.generate().public.to_text()})
-    failed(Device("hall", export=hall.export(), known=other), "the export is of")
+def test_changed_key_of_known_log_is_detected(hall: FakeDevice) -> None:
+    other = hall.known().model_copy(update={"key": LogKey.generate().public.to_text()})
+    failed(Device("hall", export=hall.export(), known=other), "the export belongs to")
 
 
 MARKUP = (
@@ -306,7 +307,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampl
 
 
 @given(name=NAMES)
-def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
+def test_hostile_name_is_plain_text_in_markdown(name: str) -> None:
     name = plain_line(name)
     assume(name.strip())
     found = Verification(outcome="failed", message=name)
@@ -323,23 +324,25 @@ def test_in_markdown_a_name_is_text_and_nothing_more(name: str) -> None:
     assert words in ["".join(child.content for child in token.children or ()) for token in inline]
 
 
-def test_a_hostile_name_or_message_turns_and_colours_nothing(hall: Sender) -> None:
-    told = Verification(outcome="failed", message="\x1b[31m\u202eevil", index=1)
-    row = verify_device(Device("\x1b[2Jhall", hall.report(verification=told)))
+def test_control_characters_in_name_or_message_are_escaped(hall: FakeDevice) -> None:
+    found = Verification(outcome="failed", message="\x1b[31m\u202eevil", index=1)
+    row = verify_device(Device("\x1b[2Jhall", hall.report(verification=found)))
     assert row.device == "\\x1b[2Jhall"
     assert row.verification.message.endswith("\\x1b[31m\\u202eevil")
 
 
-def test_the_headline_says_whose_word_it_is(hall: Sender, elsewhere: Sender) -> None:
+def test_headline_distinguishes_verified_from_reported(
+    hall: FakeDevice, elsewhere: FakeDevice
+) -> None:
     proven = verify_device(Device("hall", hall.report(), hall.export()))
-    told = verify_device(Device("kitchen", elsewhere.report()))
+    reported = verify_device(Device("kitchen", elsewhere.report()))
     assert fleet_verdict(merge_rows([proven])) == "Every log verifies"
-    assert fleet_verdict(merge_rows([proven, told])) == (
-        "Nothing is known to be wrong; 1 of 2 logs reported by the device, not verified"
+    assert fleet_verdict(merge_rows([proven, reported])) == (
+        "No fault was found; 1 of 2 logs reported by the device, not verified"
     )
 
 
-def test_the_time_of_a_fleet_is_that_of_its_reports(hall: Sender, elsewhere: Sender) -> None:
+def test_period_of_fleet_is_that_of_its_reports(hall: FakeDevice, elsewhere: FakeDevice) -> None:
     report = hall.report()
     rows = [
         verify_device(Device("hall", report)),
@@ -349,13 +352,13 @@ def test_the_time_of_a_fleet_is_that_of_its_reports(hall: Sender, elsewhere: Sen
     assert (fleet.since_s, fleet.until_s) == (report.since_s, report.until_s)
 
 
-def test_only_caps_that_are_met_are_named(hall: Sender) -> None:
+def test_only_caps_without_remainder_are_listed(hall: FakeDevice) -> None:
     caps = tuple(cap.model_copy(update={"is_met": cap.cap == "bytes_per_day"})
                  for cap in hall.report().caps)  # fmt: skip
     assert verify_device(Device("hall", hall.report(caps=caps))).caps_met == ("bytes_per_day",)
 
 
-def test_an_export_that_is_gone_or_a_folder_costs_no_other_its_row(hall: Sender) -> None:
+def test_missing_export_or_folder_gets_a_failed_row(hall: FakeDevice) -> None:
     for path in (hall.folder / "gone.ugsd", hall.folder):
         assert header_of_export(path) is None
         failed(Device("hall", hall.report(), path), "its export cannot be read")

@@ -1,4 +1,4 @@
-"""What a report says is what the log has: words, gaps, amounts, epsilon and faults."""
+"""A report shows what is in the log: words, gaps, amounts, epsilon and faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def words(row) -> list[tuple[int, int]]:
     return [(part.position, part.token) for part in row.content if isinstance(part, Word)]
 
 
-def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world) -> None:
+def test_sent_words_keep_positions_and_gaps_are_shown(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8))
@@ -59,7 +59,7 @@ def test_words_stand_where_they_left_and_what_the_verifier_wrote_is_a_gap(world)
     assert row.caption == caption.id.hex()
 
 
-def test_a_place_that_was_sent_again_tells_both_words(world) -> None:
+def test_replaced_word_is_listed_with_its_successor(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8))
@@ -69,11 +69,11 @@ def test_a_place_that_was_sent_again_tells_both_words(world) -> None:
     sent = Sent(token=8, text=" w8", disclosure=Disclosure.BLOCK_STATES, has_state=True)
     assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (sent,), ()]
     assert [w.has_state for w in row.content if isinstance(w, Word)] == [True, False, True], (
-        "what left again keeps its vector, what came in another's place has none"
+        "a repeated token keeps its vector, and a replacement has none"
     )
 
 
-def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
+def test_amounts_match_the_ledger_for_this_user_only(world) -> None:
     ada, ben = world.egress(user="ada"), world.egress(user="ben")
     for egress in (ada, ben, ada):
         send(world, egress, world.connect(egress))
@@ -90,7 +90,7 @@ def test_amounts_are_those_of_the_ledger_and_of_nobody_else(world) -> None:
     assert {cap.cap: cap.used for cap in found.caps}["tokens_per_day"] == 4
 
 
-def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(world) -> None:
+def test_epsilon_composes_over_days_until_a_reset(world) -> None:
     egress = world.egress(sigma=2.0)
     one = dp.privacy_cost(sensitivity=2.0, sigma=2.0, vectors=2)
     world.now_s -= 2 * DAY_S
@@ -101,7 +101,7 @@ def test_epsilon_of_days_and_lifetime_composes_and_begins_anew_with_a_reset(worl
     egress.reset(["lifetime"])
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    epsilon = [dp.epsilon_of_privacy_cost(spend, 1e-6) for spend in (one, 2 * one, one)]
+    epsilon = [dp.epsilon_of_privacy_cost(cost, 1e-6) for cost in (one, 2 * one, one)]
     assert [day.lifetime.epsilon for day in found.days if day.lifetime] == epsilon
     assert [day.epsilon.epsilon for day in found.days if day.epsilon] == [epsilon[0]] * 3
     assert found.lifetime is not None
@@ -118,7 +118,7 @@ def test_without_noise_there_is_no_bound(world) -> None:
     assert "no guarantee (no noise)" in report_html(found)
 
 
-def test_what_left_before_or_after_is_left_out(world) -> None:
+def test_egress_outside_the_period_is_omitted(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     now = int(world.now_s)
@@ -128,7 +128,7 @@ def test_what_left_before_or_after_is_left_out(world) -> None:
     assert report_of(world, period=Period(now, now + 1)).total.frames == 2
 
 
-def test_without_the_owners_key_amounts_stay_and_words_do_not(world) -> None:
+def test_without_owner_key_only_amounts_are_reported(world) -> None:
     egress = world.egress(user="ada")
     send(world, egress, world.connect(egress), tokens=(7, 8, 9))
     found = report_of(world, "ada", owner=False)
@@ -138,7 +138,7 @@ def test_without_the_owners_key_amounts_stay_and_words_do_not(world) -> None:
     assert "1 frame sealed or damaged" in report_html(found)
 
 
-def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
+def test_damaged_record_does_not_hide_the_others(world) -> None:
     egress = world.egress()
     caption = world.connect(egress)
     send(world, egress, caption)
@@ -151,7 +151,7 @@ def test_a_damaged_record_is_left_untold_and_the_others_are_told(world) -> None:
     assert (words(row), row.unread, row.erased) == ([(2, 9)], 1, 0)
 
 
-def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
+def test_reasons_are_counted_without_their_numbers() -> None:
     def decision(outcome: str, reason: Reason) -> BlockDecisionRow:
         return BlockDecisionRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
@@ -187,7 +187,7 @@ def test_reasons_are_counted_by_cap_and_without_their_numbers() -> None:
     assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
 
 
-def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None:
+def test_published_schema_matches_models_and_accepts_reports(world) -> None:
     assert SCHEMA.read_text("utf-8") == report_schema()
     schema = json.loads(report_schema())
     egress = world.egress(sigma=1.0)
@@ -204,19 +204,23 @@ def test_the_published_schema_is_the_models_and_reports_follow_it(world) -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"format": "ugsd-report/2"}'])
-def test_what_is_no_report_is_rejected_by_name(data: bytes) -> None:
-    with pytest.raises(ReportRejected, match="no report of this release"):
+def test_malformed_report_is_rejected(data: bytes) -> None:
+    with pytest.raises(ReportRejected, match="not a report that this release can read"):
         read_report(data)
 
 
-def test_others_see_neither_words_nor_user_nor_path(world) -> None:
+def test_redacted_report_has_no_words_user_or_path(world) -> None:
     user, path = "ada@home", "/home/ada@home/drafter"
     egress = world.egress(user=user)
     send(world, egress, world.connect(egress))
-    told = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
+    failed = Verification(outcome="failed", message=f"a total of {user}'s day, in {path}")
     way = Protection(title=path, leaves=(path,), bound=(path,), learnt=(path,), source=path)
     found = report_of(
-        world, user, verification=told, vocabulary=path, protections=Protections(disclosures=(way,))
+        world,
+        user,
+        verification=failed,
+        vocabulary=path,
+        protections=Protections(disclosures=(way,)),
     )
     shared = found.redacted()
     fleet = merge_rows([verify_device(Device("one", found))])
@@ -229,8 +233,8 @@ def test_others_see_neither_words_nor_user_nor_path(world) -> None:
     for secret in (user, path, " w7", found.captions[0].caption):
         assert all(secret not in text for text in texts)
     located = Verification(outcome="failed", message="charge 3 is not", index=3)
-    kept = report_of(world, user, verification=located).redacted()
-    assert kept.verification == located
+    shared = report_of(world, user, verification=located).redacted()
+    assert shared.verification == located
 
 
 ALLOWED = {
@@ -240,7 +244,7 @@ ALLOWED = {
 }  # fmt: skip
 
 
-def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(world) -> None:
+def test_new_field_is_redacted_unless_allowed_here(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     shared = report_of(world).redacted()
@@ -250,7 +254,7 @@ def test_whatever_is_added_to_a_report_is_not_for_others_unless_it_is_said_here(
     }  # fmt: skip
 
 
-def test_hostile_names_and_words_stay_text(world) -> None:
+def test_hostile_names_and_words_are_escaped(world) -> None:
     egress = world.egress(user=HOSTILE)
     send(world, egress, world.connect(egress))
     found = report_of(world, HOSTILE, words=lambda token: f" {HOSTILE}\u202e\n{token}")
@@ -272,7 +276,7 @@ def test_the_same_report_gives_the_same_bytes(world) -> None:
     assert report_markdown(found) == report_markdown(found)
 
 
-def test_a_page_has_no_name_twice_and_asks_for_nothing(world) -> None:
+def test_page_has_unique_ids_and_loads_nothing(world) -> None:
     egress = world.egress(sigma=1.0)
     send(world, egress, world.connect(egress))
     html = report_html(report_of(world))
@@ -288,7 +292,7 @@ def test_a_page_has_no_name_twice_and_asks_for_nothing(world) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_without_the_extra_html_says_what_to_install(world, monkeypatch) -> None:
+def test_html_without_jinja_names_the_extra_to_install(world, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     found = report_of(world)
     with pytest.raises(ReportRejected, match=r"pip install 'ugsd\[report\]'"):
@@ -297,7 +301,7 @@ def test_without_the_extra_html_says_what_to_install(world, monkeypatch) -> None
     assert report_markdown(found)
 
 
-def test_what_is_told_of_an_epsilon_is_never_less_than_it_is(world) -> None:
+def test_rounding_never_understates_epsilon(world) -> None:
     egress = world.egress(sigma=1.0)
     send(world, egress, world.connect(egress))
     with world.ledger.reading() as view:
@@ -324,7 +328,7 @@ def egress_hour(world) -> int:
         (ReasonCode.OTHER, True),
     ],
 )
-def test_words_beside_a_code_are_not_shared(world, code: ReasonCode, is_cap: bool) -> None:
+def test_redacted_reasons_have_no_foreign_words(world, code: ReasonCode, is_cap: bool) -> None:
     secret = "Ada Smith wants it kept"
     row = ReasonRow(outcome="kept", reason=secret, code=code, is_cap=is_cap, blocks=1)
     report = report_of(world).model_copy(update={"reasons": (row,)})
@@ -333,7 +337,7 @@ def test_words_beside_a_code_are_not_shared(world, code: ReasonCode, is_cap: boo
     assert (shared.reasons[0].is_cap, shared.reasons[0].blocks) == (False, 1)
 
 
-def test_sentences_of_earlier_releases_are_not_shared(world) -> None:
+def test_sentences_of_earlier_releases_are_redacted(world) -> None:
     old = Reason.from_note("after the block at 5: Ada Smith wants it kept")
     decisions = [BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "alone", old)]
     found = report_of(world, decisions=decisions)
@@ -341,13 +345,13 @@ def test_sentences_of_earlier_releases_are_not_shared(world) -> None:
     assert "Smith" not in found.redacted().model_dump_json()
 
 
-def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
+def test_redacted_reasons_are_labels_of_this_software(world) -> None:
     secret = "Ada Smith wants /home/ada/secret.wav kept"
     egress = world.egress()
     world.connect(egress)
     decisions = [
-        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *told)
-        for told in (
+        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *entry)
+        for entry in (
             ("kept", as_reason(secret)), ("kept", as_reason("her own")),
             ("kept", as_reason(ReasonCode.BELOW_THRESHOLD)),
             ("withheld", Reason(code=ReasonCode.CAP_EXCEEDED, cap="bytes_per_day")),
@@ -358,8 +362,8 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
     assert secret in found.model_dump_json()
     shared = found.redacted()
     assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
-        ("kept", "a reason of the application's own", 2), ("kept", "sure", 1),
-        ("withheld", "bytes_per_day", 1), ("alone", "a reason of the application's own", 1),
+        ("kept", "the application's own reason", 2), ("kept", "sure", 1),
+        ("withheld", "bytes_per_day", 1), ("alone", "the application's own reason", 1),
     }  # fmt: skip
     for form in (report_html, report_markdown):
         assert secret in form(found).replace("\\", "")
@@ -367,16 +371,16 @@ def test_for_others_reasons_are_those_of_this_software_alone(world) -> None:
 
 
 @pytest.mark.parametrize("form", [report_html, report_markdown])
-def test_what_is_left_out_is_said_to_be(world, form) -> None:
+def test_redacted_report_states_what_is_omitted(world, form) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world)
-    said = "Left out: what left, in words, is for its owner."
-    assert said in form(found.redacted())
-    assert said not in form(found)
+    notice = "Left out: only the owner may read the words that were sent."
+    assert notice in form(found.redacted())
+    assert notice not in form(found)
 
 
-def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
+def test_faults_outside_the_log_are_shown_separately(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world)
@@ -386,7 +390,7 @@ def test_what_beside_the_log_is_damaged_is_told_apart(world) -> None:
         assert "Not part of the log" not in form(found.redacted())
 
 
-def test_a_report_that_ends_before_it_begins_is_rejected(world) -> None:
+def test_report_that_ends_before_it_begins_is_rejected(world) -> None:
     world.connect(world.egress())
     fields = json.loads(report_of(world).model_dump_json())
     for change in ({"since_s": 9, "until_s": 9}, {"since_s": 9, "until_s": 5}, {"until_s": 10**15}):

@@ -1,4 +1,4 @@
-"""Every number of a report stands in its own cell, on the page and in Markdown."""
+"""Every number of a report is in its own table cell, on the page and in Markdown."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def one(found: dict[str, Table], *titles: str) -> Table:
 
 
 @FORMS
-def test_captions(form: str) -> None:
+def test_captions_table_shows_every_number(form: str) -> None:
     first, second, third = one(tables(form), "Captions")
     if form == "html":
         first = {name.lower(): cell for name, cell in first.items()}
         second = {name.lower(): cell for name, cell in second.items()}
         third = {name.lower(): cell for name, cell in third.items()}
-    said = first.pop("what left")
+    content = first.pop("what was sent")
     assert first == {
         "time (utc)" if form == "html" else "time (UTC)": "2025-12-29 12:01:01",
-        "records": "3-5, 9", "discloses": "summary, tokens", "tokens": "1,402",
+        "records": "3-5, 9", "disclosure": "summary, tokens", "tokens": "1,402",
         "vectors": "1,403", "bytes": "1,404",
         "guarantee": "epsilon 2.50 at delta 1e-06 per caption (privacy)",
     }  # fmt: skip
     if form == "md":
-        said = said.replace("°", " (with a vector)")
-        said = said.replace(" w71", " (replaced later) w71")
-    assert said == (
-        "w7 (with a vector) … 3 tokens of the verifier's own … w70 (with a vector) "
-        "(replaced later) w71 w72 … 1 token stayed here …"
+        content = content.replace("°", " (with a vector)")
+        content = content.replace(" w71", " (replaced later) w71")
+    assert content == (
+        "w7 (with a vector) … 3 tokens written by the verifier … w70 (with a vector) "
+        "(replaced later) w71 w72 … 1 token kept on the device …"
     )
     assert next(iter(second.values())) == "2025-12-29 12:..:.."
-    assert second["what left"] == "2 frames erased by the owner, 1 frame sealed or damaged"
+    assert second["what was sent"] == "2 frames erased by the owner, 1 frame sealed or damaged"
     assert (second["records"], second["vectors"]) == ("11-13", "at least 1,505")
     assert second["guarantee"] == "no guarantee (no noise)"
-    assert third["what left"] == "a cover, which carries nothing"
+    assert third["what was sent"] == "a cover frame, without content"
     assert third["guarantee"] == "no vectors"
 
 
-def test_words_are_marked_by_how_they_left() -> None:
+def test_words_are_marked_by_their_disclosure() -> None:
     page = report_html(REPORT)
     row = page[page.index('id="caption-aaaa') :].partition("</tr>")[0]
     marks = re.findall(r'<mark class="([^"]*)"(?: data-position="(\d+)")? data-token="(\d+)"', row)
@@ -75,8 +75,8 @@ def test_words_are_marked_by_how_they_left() -> None:
 
 
 @FORMS
-def test_days(form: str) -> None:
-    first, second = one(tables(form), "Days", "What left, by day")
+def test_days_table_shows_every_number(form: str) -> None:
+    first, second = one(tables(form), "Days", "What was sent, by day")
     assert list(first.values()) == [
         "2025-12-28", "77", "1,201", "1,202", "at least 1,205", "1,204",
         "epsilon 3.25 at delta 1e-06 per day (privacy)",
@@ -88,80 +88,82 @@ def test_days(form: str) -> None:
 
 
 @FORMS
-def test_caps(form: str) -> None:
+def test_caps_table_shows_every_number(form: str) -> None:
     rows = [list(row.values()) for row in one(tables(form), "Budget", "Caps")]
     none = "none" if form == "html" else ""
     assert [[row[0].replace(" ", "_"), *row[1:]] for row in rows] == [
         ["bytes_per_day", "9,000", "8,000", "1,304", "6,696"],
-        ["blocks_per_caption", "8", none, "each", "each"],
+        ["blocks_per_caption", "8", none, "per caption", "per caption"],
         ["epsilon_per_lifetime", "20", none, "12.6", "7.49"],
     ]
 
 
 @FORMS
-def test_reasons_handshakes_and_resets(form: str) -> None:
+def test_reasons_handshakes_and_resets_are_shown(form: str) -> None:
     found = tables(form)
     reasons = [list(row.values()) for row in one(found, "Blocks")]
     cap = (lambda name: f"cap: {name}".replace("_", " ")) if form == "html" else str
     assert reasons == [
-        ["kept here by the policy", "sure", "31"],
-        ["wanted, and withheld", cap("blocks_per_day"), "32"],
-        ["not judged, after such a block", cap("blocks_per_hour"), "33"],
-        ["left, and no answer was used", "deadline", "34"],
+        ["kept on the device by the policy", "sure", "31"],
+        ["blocked", cap("blocks_per_day"), "32"],
+        ["not tried, after a blocked or unanswered block", cap("blocks_per_hour"), "33"],
+        ["sent but unanswered", "deadline", "34"],
     ]
     keys = [list(row.values()) for row in one(found, "Keys")]
     assert keys == [
         [KEY, "21", "2025-12-29 12:00:00", "2025-12-29 12:01:00", "1,701"],
-        ["not known: erased, sealed or damaged", "1"] + ["2025-12-29 12:00:00"] * 2 + ["1,702"],
+        ["unknown: the record is erased, sealed or damaged", "1"]
+        + ["2025-12-29 12:00:00"] * 2
+        + ["1,702"],
     ]
     resets = [list(row.values()) for row in one(found, "Resets")]
     assert resets == [["17", "2025-12-29 12:00:05", "day, hour"]]
 
 
 @FORMS
-def test_what_stands_around_the_tables(form: str) -> None:
+def test_numbers_outside_the_tables_are_shown(form: str) -> None:
     text = report_html(REPORT) if form == "html" else report_markdown(REPORT).replace("\\", "")
     text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", text.partition("<body>")[2] or text))
-    for said in (
+    for text_part in (
         "2025-12-28 to 2025-12-29", "The log verifies", "all adds up", "1,100", "1,101", "1,102",
         "1,103", "1,104", "epsilon 12.5 at delta 1e-06 per lifetime (noise)",
-        "Not told of here: 41 frames before and 1 frame after this time.", "1,207 records",
+        "Not included here: 41 frames before and 1 frame after this period.", "1,207 records",
         "3 signed checkpoints", LOG, "the recording", "a guess", "measured",
-        "Of blocks that left as summary", "Under the settings", "which words left",
+        "Of blocks sent as summary", "Under the settings", "which words were sent",
     ):  # fmt: skip
-        assert said in text, said
+        assert text_part in text
     for count in ("5", "6"):
-        assert re.search(rf"(Of {count} the owner erased|{count} erased by the owner)", text) or (
-            re.search(rf"{count} (left|stayed) sealed", text)
-        )
+        assert re.search(
+            rf"(erased the content of {count} of them|{count} erased by the owner)", text
+        ) or (re.search(rf"{count} (still|stayed) sealed", text))
     assert "does NOT verify" not in text
-    assert "nothing proves it" not in text.partition("Captions")[0]
+    assert "is not proven" not in text.partition("Captions")[0]
 
 
 @FORMS
-def test_a_failure_is_told_first_and_that_nothing_below_is_proven(form: str) -> None:
+def test_failure_comes_first_with_a_warning(form: str) -> None:
     failed = Verification(outcome="failed", message="charge 3 differs", index=3)
     report = REPORT.model_copy(update={"verification": failed})
     text = report_html(report) if form == "html" else report_markdown(report)
-    assert text.index("does NOT verify at record 3") < text.index("nothing proves it")
-    assert text.index("nothing proves it") < text.index("1,104")
+    assert text.index("does NOT verify at record 3") < text.index("is not proven")
+    assert text.index("is not proven") < text.index("1,104")
     if form == "html":
         assert '<p class="verdict failed">' in text
         assert '<p class="verdict verified">' in report_html(REPORT)
 
 
-def test_a_page_of_very_many_captions_has_the_latest_and_says_so(
+def test_page_with_many_captions_shows_only_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "told in the JSON form" not in report_html(REPORT)
+    assert "shown in the JSON form" not in report_html(REPORT)
     monkeypatch.setattr("ugsd_privacy.reports.html.MOST_CAPTIONS", 2)
     page = report_html(REPORT)
     rows = [row["Time (UTC)"] for row in one(html_tables(page), "Captions")]
     assert rows == ["2025-12-29 12:..:..", "2025-12-29 12:00:03"]
-    assert "The latest 2 are here. 1 caption before them is counted above" in page
+    assert "This page shows the latest 2. 1 earlier caption is counted above" in page
 
 
-def test_the_page_allows_itself_nothing() -> None:
+def test_page_policy_forbids_everything_external() -> None:
     page = report_html(REPORT)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
     parts = dict(part.strip().partition(" ")[::2] for part in unescape(policy).split(";"))
@@ -176,18 +178,18 @@ def test_the_page_allows_itself_nothing() -> None:
 
 @pytest.mark.parametrize(("write", "read"), [(fleet_html, html_tables),
                                              (fleet_markdown, markdown_tables)])  # fmt: skip
-def test_a_fleet(
+def test_fleet_tables_show_every_number(
     write: Callable[[FleetReport], str], read: Callable[[str], dict[str, Table]]
 ) -> None:
     text = write(FLEET)
     found = read(text)
     kitchen, office, hall, _ = [list(row.values()) for row in one(found, "Logs")]
-    known = "here, from its export; known before with 1,205 records"
+    known = "here, from its export; 1,205 records known before"
     assert hall[2:] == [known, "1,209", "1,214"]
-    assert kitchen[2:] == ["by itself; known before with 12 records", "0", "not proven"]
+    assert kitchen[2:] == ["by the device; 12 records known before", "0", "not proven"]
     is_html = write is fleet_html
     assert kitchen[1] == ("The log does NOT verify at record 2" if is_html else "failed")
-    assert office[2] == "nobody"
+    assert office[2] == "not verified"
     reported = {row[0]: row[1:] for row in map(list, map(dict.values, one(found, "What")))}
     assert reported["hall"] == [
         "2025-12-29 to 2025-12-30", "1,201", "1,202", "1,204",
@@ -195,15 +197,15 @@ def test_a_fleet(
         "bytes_per_day, blocks_per_hour", "1,230",
     ]  # fmt: skip
     assert "office" not in reported, "it sent no report"
-    assert "1 of 4 logs does NOT verify; 1 of 4 logs did not come" in text
+    assert "1 of 4 logs does NOT verify; 1 of 4 logs is missing" in text
     assert [row.device for row in FLEET.failed] == ["kitchen", "office"]
-    told = re.sub(r"\\|<[^>]+>", "", text)
-    assert "leaf 2 differs" in told
-    assert "nothing came" in told
+    plain = re.sub(r"\\|<[^>]+>", "", text)
+    assert "leaf 2 differs" in plain
+    assert "nothing came" in plain
     assert not is_html or "note of hall" in text
 
 
-def test_charts_show_the_cap_that_is_in_force() -> None:
+def test_charts_show_the_smaller_cap() -> None:
     page = unescape(report_html(REPORT))
-    assert "A day's cap is 8,000" in page, "the owner's, which is smaller"
-    assert "A lifetime's cap is 20" in page
+    assert "The cap per day is 8,000" in page, "the owner's, which is smaller"
+    assert "The cap per lifetime is 20" in page

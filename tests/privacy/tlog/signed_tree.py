@@ -1,9 +1,9 @@
-"""A log's tree without a ledger, for tests of who signs it."""
+"""A log's tree without a ledger, for tests of signatures."""
 
 from __future__ import annotations
 
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import (
     EMPTY_ROOT,
     consistency_proof,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.errors import LogTampered
+from ugsd_privacy.keys.log import LogKey, NotePublicKey
 from ugsd_privacy.tlog.checkpoint import (
     Checkpoint,
     open_checkpoint,
@@ -13,7 +14,6 @@ from ugsd_privacy.tlog.checkpoint import (
     sign_checkpoint,
     sign_note,
 )
-from ugsd_privacy.tlog.log_keys import LogKey, NotePublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -29,11 +29,11 @@ GO_NOTE = (
 ROOT = bytes(range(32))
 
 
-def test_a_go_note_opens() -> None:
+def test_note_written_by_go_opens() -> None:
     assert open_note(GO_NOTE, NotePublicKey.from_text(GO_KEY)) == GO_TEXT
 
 
-def test_a_checkpoint_opens_as_signed(log_key: LogKey) -> None:
+def test_checkpoint_opens_as_signed(log_key: LogKey) -> None:
     note = sign_checkpoint(7, ROOT, log_key)
     origin = log_key.public.origin
     assert open_checkpoint(note, log_key.public) == Checkpoint(origin, 7, ROOT)
@@ -43,7 +43,7 @@ def test_a_checkpoint_opens_as_signed(log_key: LogKey) -> None:
 
 
 @given(st.data())
-def test_no_changed_checkpoint_opens(log_key: LogKey, data: st.DataObject) -> None:
+def test_changed_checkpoints_are_refused(log_key: LogKey, data: st.DataObject) -> None:
     note = sign_checkpoint(7, ROOT, log_key)
     at = data.draw(st.integers(0, len(note) - 1))
     changed = note[:at] + data.draw(st.text(max_size=3)) + note[at + 1 :]
@@ -52,7 +52,7 @@ def test_no_changed_checkpoint_opens(log_key: LogKey, data: st.DataObject) -> No
             open_checkpoint(changed, log_key.public)
 
 
-def test_a_signature_has_one_text(log_key: LogKey) -> None:
+def test_signature_has_one_encoding(log_key: LogKey) -> None:
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
     note = sign_checkpoint(7, ROOT, log_key)
     last = note[-3]  # before "=" and a newline: two of its bits are stray
@@ -63,12 +63,12 @@ def test_a_signature_has_one_text(log_key: LogKey) -> None:
 
 
 @given(st.text())
-def test_any_text_is_no_checkpoint(log_key: LogKey, text: str) -> None:
+def test_arbitrary_text_is_refused(log_key: LogKey, text: str) -> None:
     with pytest.raises(LogTampered):
         open_checkpoint(text, log_key.public)
 
 
-def test_a_witness_may_sign_too(log_key: LogKey) -> None:
+def test_additional_witness_signature_is_accepted(log_key: LogKey) -> None:
     note = sign_checkpoint(7, ROOT, log_key)
     witness = sign_note(note.split("\n\n")[0] + "\n", LogKey.generate()).split("\n\n")[1]
     assert open_checkpoint(note + witness, log_key.public).size == 7
@@ -90,7 +90,7 @@ def test_a_witness_may_sign_too(log_key: LogKey) -> None:
         "{origin}\n99999999999999999999\n{root}\n",
     ],
 )
-def test_signed_notes_that_are_no_checkpoint_are_refused(log_key: LogKey, body: str) -> None:
+def test_signed_notes_without_checkpoint_are_refused(log_key: LogKey, body: str) -> None:
     root = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     text = body.format(origin=log_key.public.origin, root=root)
     with pytest.raises(LogTampered):

@@ -131,9 +131,7 @@ leaves = st.lists(st.binary(max_size=8), min_size=1, max_size=70)
 
 
 @given(leaves, st.data())
-def test_roots_and_proofs_are_those_of_the_rfcs_recursion(
-    d: list[bytes], data: st.DataObject
-) -> None:
+def test_roots_and_proofs_match_the_rfc_recursion(d: list[bytes], data: st.DataObject) -> None:
     node, size = reader(d), len(d)
     index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
     root = tree_root(size, node)
@@ -148,7 +146,7 @@ def test_roots_and_proofs_are_those_of_the_rfcs_recursion(
 
 
 @given(leaves, st.data())
-def test_no_damaged_proof_verifies(d: list[bytes], data: st.DataObject) -> None:
+def test_damaged_proofs_do_not_verify(d: list[bytes], data: st.DataObject) -> None:
     size = len(d)
     index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
     root, old_root, leaf = mth(d), mth(d[:old]), leaf_hash(d[index])
@@ -189,7 +187,7 @@ def test_empty_and_impossible_trees() -> None:
             verify_inclusion(root, index, 8, [], root)
 
 
-def test_a_sound_proof_under_another_size_does_not_verify() -> None:
+def test_valid_proof_fails_for_another_size() -> None:
     d = LEAVES[:2]
     root, left, right = mth(d), mth(d[:1]), mth(d[1:])
     verify_inclusion(left, 0, 2, [right], root)

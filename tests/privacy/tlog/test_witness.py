@@ -1,4 +1,4 @@
-"""A witness signs no smaller and no forked tree, whatever is asked and whenever it dies."""
+"""A witness never signs a smaller or forked tree, whatever the requests and even if killed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey, open_witness
 from ugsd_privacy.tlog import witness_state as module
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
-from ugsd_privacy.tlog.cosignature import (
-    WitnessKey,
-    WitnessPublicKey,
-    cosign,
-    verify_cosignature,
-    with_cosignatures,
-)
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import cosign, verify_cosignature, with_cosignatures
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
 from tests.privacy.tlog.signed_tree import Tree
 
@@ -63,7 +58,7 @@ def witness(key: WitnessKey, log_key: LogKey, state: WitnessState) -> Witness:
     return Witness(key, [log_key.public], state, clock=lambda: NOW_S)
 
 
-def test_a_cosignature_is_of_the_form_of_the_specification() -> None:
+def test_cosignature_matches_specification() -> None:
     _, log, cosigned = SPEC_NOTE.rstrip("\n").rsplit("\n", 2)
     blob = base64.b64decode(cosigned.split(" ")[-1])
     assert int.from_bytes(blob[4:12], "big") == 1679315147
@@ -79,9 +74,7 @@ def test_a_cosignature_is_of_the_form_of_the_specification() -> None:
     assert verify_cosignature(f"{text}\n{log}\n{line}", key.public) == 1679315147
 
 
-def test_a_cosignature_holds_for_its_text_time_and_witness_alone(
-    tree: Tree, key: WitnessKey
-) -> None:
+def test_cosignature_binds_text_time_and_witness(tree: Tree, key: WitnessKey) -> None:
     note = tree.note(5)
     text = note.partition("\n\n")[0] + "\n"
     line = cosign(text, key, NOW_S)
@@ -97,14 +90,14 @@ def test_a_cosignature_holds_for_its_text_time_and_witness_alone(
         with pytest.raises(LogTampered):
             verify_cosignature(f"{note}{name} {base64.b64encode(changed).decode()}\n", key.public)
     assert with_cosignatures(note, line * 2, key.public) == note + line
-    strangers = cosign(text, WitnessKey.generate(), NOW_S)
-    assert with_cosignatures(note, strangers + line, key.public) == note + line
-    for lines in ("", strangers, "— x\n", line[:-1]):
+    foreign_line = cosign(text, WitnessKey.generate(), NOW_S)
+    assert with_cosignatures(note, foreign_line + line, key.public) == note + line
+    for lines in ("", foreign_line, "— x\n", line[:-1]):
         with pytest.raises(LogTampered):
             with_cosignatures(note, lines, key.public)
 
 
-def test_a_witnesss_key_is_read_as_it_was_written_and_nothing_else(
+def test_witness_key_text_round_trips_strictly(
     tmp_path: Path, key: WitnessKey, log_key: LogKey
 ) -> None:
     path = tmp_path / "key"
@@ -123,7 +116,7 @@ def test_a_witnesss_key_is_read_as_it_was_written_and_nothing_else(
         WitnessKey.load(path)
 
 
-def test_a_log_that_grows_is_cosigned_step_by_step(
+def test_growing_log_is_cosigned_step_by_step(
     witness: Witness, tree: Tree, key: WitnessKey
 ) -> None:
     at = 0
@@ -139,7 +132,7 @@ def test_a_log_that_grows_is_cosigned_step_by_step(
     assert witness.checkpoint("00" * 32).status == 404
 
 
-def test_another_old_size_is_answered_with_the_right_one(witness: Witness, tree: Tree) -> None:
+def test_wrong_old_size_is_answered_with_right_one(witness: Witness, tree: Tree) -> None:
     assert witness.add_checkpoint(tree.ask(0, 9)).status == 200
     for old, size in ((0, 20), (8, 20), (10, 20), (3, 3), (20, 20), (0, 0)):
         answer = witness.add_checkpoint(tree.ask(old, size))
@@ -147,12 +140,12 @@ def test_another_old_size_is_answered_with_the_right_one(witness: Witness, tree:
         assert answer.content_type == "text/x.tlog.size"
 
 
-def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
+def test_smaller_forked_and_malformed_trees_are_refused(
     witness: Witness, tree: Tree, log_key: LogKey
 ) -> None:
     assert witness.add_checkpoint(tree.ask(0, 9)).status == 200
     fork = Tree(log_key, "fork", fork=5)
-    stranger = Tree(LogKey.generate())
+    unknown = Tree(LogKey.generate())
     good = AddCheckpoint.from_bytes(tree.ask(9, 20))
 
     def changed(**fields: object) -> bytes:
@@ -160,7 +153,7 @@ def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
         return AddCheckpoint(**given).to_bytes()  # type: ignore[arg-type]
 
     text = good.note.partition("\n\n")[0] + "\n"
-    forged = stranger.note(20).replace(stranger.key.public.origin, log_key.public.origin)
+    forged = unknown.note(20).replace(unknown.key.public.origin, log_key.public.origin)
     name = log_key.public.origin
     key_id = base64.b64encode(log_key.public.key_id + bytes(64)).decode()
     for status, body in [
@@ -172,7 +165,7 @@ def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
         (422, changed(proof=good.proof[:-1])),
         (422, changed(proof=(*good.proof, bytes(32)))),
         (422, changed(proof=good.proof[::-1])),
-        (404, stranger.ask(9, 20)),
+        (404, unknown.ask(9, 20)),
         (403, changed(note=forged)),
         (403, changed(note=good.note + f"— {name} {key_id}\n")),
         (403, changed(note=text + "\n— other AAAAAAAA\n")),
@@ -191,7 +184,7 @@ def test_a_smaller_a_forked_and_a_malformed_tree_are_refused_by_status(
     assert witness.add_checkpoint(good.to_bytes()).status == 200
 
 
-def test_an_empty_tree_has_one_root_and_needs_no_proof(
+def test_empty_tree_has_one_root_without_proof(
     witness: Witness, tree: Tree, log_key: LogKey
 ) -> None:
     note = sign_checkpoint(0, bytes(32), log_key)
@@ -201,7 +194,7 @@ def test_an_empty_tree_has_one_root_and_needs_no_proof(
 
 
 @given(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 40), st.integers(0, 2)), max_size=25))
-def test_whatever_is_asked_all_that_was_cosigned_is_one_growing_log(
+def test_all_cosigned_checkpoints_form_one_growing_log(
     steps: list[tuple[int, int, int]],
 ) -> None:
     import tempfile
@@ -231,7 +224,7 @@ _TREES = [Tree(_LOG), Tree(_LOG, "a", fork=13), Tree(_LOG, "b", fork=2)]
 
 
 def _race(folder: Path, vkey_file: Path, seed: int, out: object) -> None:
-    """One process of a witness, asked at random for two trees that fork."""
+    """Run one process of a witness, with random requests for two forked trees."""
     log_key = LogKey.load(vkey_file)
     trees = [Tree(log_key), Tree(log_key, "fork", fork=3)]
     key, state = open_witness(folder)
@@ -247,9 +240,7 @@ def _race(folder: Path, vkey_file: Path, seed: int, out: object) -> None:
     out.put(signed)  # type: ignore[attr-defined]
 
 
-def test_two_processes_and_two_threads_in_each_cosign_one_log(
-    tmp_path: Path, log_key: LogKey
-) -> None:
+def test_threads_and_processes_cosign_one_log(tmp_path: Path, log_key: LogKey) -> None:
     log_key.save(tmp_path / "log.key")
     open_witness(tmp_path / "w")
     context = multiprocessing.get_context("spawn")
@@ -267,7 +258,7 @@ def test_two_processes_and_two_threads_in_each_cosign_one_log(
     for size, root in signed:
         roots.setdefault(size, set()).add(root)
     assert max(roots) > 3
-    assert all(len(found) == 1 for found in roots.values()), "two roots of one size"
+    assert all(len(found) == 1 for found in roots.values()), "two roots were cosigned for one size"
     trees = [Tree(log_key), Tree(log_key, "fork", fork=3)]
     assert any(
         all(root == open_checkpoint(tree.note(size), log_key.public).root for size, root in signed)
@@ -298,13 +289,13 @@ def _die_at(folder: Path, vkey_file: Path, point: str) -> None:
 
         module._Latest.replace = dying  # type: ignore[method-assign]
     Witness(key, [log_key.public], state).add_checkpoint(Tree(log_key).ask(9, 20))
-    os.kill(os.getpid(), signal.SIGKILL)  # after it is on disk, before it answers
+    os.kill(os.getpid(), signal.SIGKILL)  # once the state is on disk, before the answer
 
 
 @pytest.mark.parametrize(
     ("point", "remembered"), [("before it is on disk", 9), ("before it answers", 20)]
 )
-def test_one_killed_at_any_point_remembers_all_that_it_may_have_answered(
+def test_killed_witness_remembers_every_possible_answer(
     tmp_path: Path, log_key: LogKey, point: str, remembered: int
 ) -> None:
     log_key.save(tmp_path / "log.key")
@@ -325,7 +316,7 @@ def test_one_killed_at_any_point_remembers_all_that_it_may_have_answered(
     assert again.add_checkpoint(fork.ask(20, 30)).status == 422
 
 
-def test_a_state_that_was_lost_damaged_or_locked_signs_nothing(
+def test_lost_damaged_or_locked_state_signs_nothing(
     tmp_path: Path, log_key: LogKey, tree: Tree
 ) -> None:
     key, state = open_witness(tmp_path)
@@ -343,13 +334,13 @@ def test_a_state_that_was_lost_damaged_or_locked_signs_nothing(
     with pytest.raises(WitnessUnavailable):
         witness.add_checkpoint(tree.ask(9, 20))
     path.unlink()
-    with pytest.raises(WitnessUnavailable, match="forgot what it cosigned"):
+    with pytest.raises(WitnessUnavailable, match="no longer knows what it cosigned"):
         open_witness(tmp_path)
     with pytest.raises(WitnessUnavailable):
         witness.add_checkpoint(tree.ask(9, 20))
 
 
-def test_a_failed_commit_is_no_cosignature(
+def test_failed_commit_gives_no_cosignature(
     witness: Witness, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self, *given) -> None:  # type: ignore[no-untyped-def]

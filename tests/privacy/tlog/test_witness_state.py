@@ -1,4 +1,4 @@
-"""A witness that forgot, or is not the one it was, signs nothing."""
+"""A witness that lost its state, or has another key, signs nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered, WitnessUnavailable
+from ugsd_privacy.keys.log import LogKey
+from ugsd_privacy.keys.witness import WitnessKey, open_witness
 from ugsd_privacy.tlog import witness_state
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_privacy.tlog.cosignature import (
-    END_OF_TIME_S,
-    WitnessKey,
-    cosign,
-    verify_cosignature,
-)
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.tlog.cosignature import END_OF_TIME_S, cosign, verify_cosignature
 from ugsd_privacy.tlog.witness import AddCheckpoint, Witness
-from ugsd_privacy.tlog.witness_state import WitnessState, open_witness
+from ugsd_privacy.tlog.witness_state import WitnessState
 
 from tests.privacy.tlog.signed_tree import Tree
 
@@ -34,7 +30,7 @@ def tree(log_key: LogKey) -> Tree:
 
 @pytest.fixture
 def folder(tmp_path: Path, tree: Tree) -> Path:
-    """Of a witness that cosigned three leaves."""
+    """The folder of a witness that cosigned three leaves."""
     folder = tmp_path / "w"
     assert answered(folder, tree.ask(0, 3), tree) == 200
     return folder
@@ -61,18 +57,18 @@ def without_its_tables(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [emptied, another_database, without_its_tables, Path.unlink])
-def test_a_state_that_lost_what_it_held_is_refused_and_stays_so(
+def test_state_that_lost_data_stays_refused(
     folder: Path, tree: Tree, log_key: LogKey, harm: Callable[[Path], None]
 ) -> None:
     harm(folder / "witness.sqlite3")
     fork = Tree(log_key, "fork")
     for _ in range(2):
-        with pytest.raises(WitnessUnavailable, match="forgot what it cosigned"):
+        with pytest.raises(WitnessUnavailable, match="no longer knows what it cosigned"):
             answered(folder, fork.ask(0, 3), tree)
     mistyped = folder / "other.key"
     with pytest.raises(WitnessUnavailable) if harm not in FRESH else nothing():
         open_witness(folder, mistyped)
-    with pytest.raises(WitnessUnavailable, match=r"forgot|another witness"):
+    with pytest.raises(WitnessUnavailable, match=r"no longer knows|another witness"):
         answered(folder, fork.ask(0, 3), tree)
 
 
@@ -81,12 +77,10 @@ def nothing() -> closing:  # type: ignore[type-arg]
 
 
 FRESH = (emptied, Path.unlink)
-"""What is there then may be made anew, for another key."""
+"""After these, the state may be created again for another key."""
 
 
-def test_a_running_witness_whose_state_went_signs_nothing_and_makes_none(
-    folder: Path, tree: Tree
-) -> None:
+def test_running_witness_without_state_signs_nothing(folder: Path, tree: Tree) -> None:
     key, state = open_witness(folder)
     witness = Witness(key, [tree.key.public], state)
     for harm in (emptied, Path.unlink):
@@ -96,17 +90,15 @@ def test_a_running_witness_whose_state_went_signs_nothing_and_makes_none(
     assert not (folder / "witness.sqlite3").exists()
 
 
-def test_no_key_is_made_beside_a_state_that_is_another_keys(folder: Path, tree: Tree) -> None:
+def test_no_key_is_created_beside_foreign_state(folder: Path, tree: Tree) -> None:
     mistyped = folder / "witness.kye"
-    with pytest.raises(KeyFileError, match="name its key file"):
+    with pytest.raises(KeyFileError, match="give the path of its key"):
         open_witness(folder, mistyped)
     assert not mistyped.exists()
     assert answered(folder, tree.ask(3, 9), tree) == 200
 
 
-def test_a_key_does_not_sign_by_the_state_of_another_witness(
-    folder: Path, tree: Tree, tmp_path: Path
-) -> None:
+def test_key_does_not_use_another_witness_state(folder: Path, tree: Tree, tmp_path: Path) -> None:
     open_witness(tmp_path / "v")
     with pytest.raises(WitnessUnavailable, match="another witness"):
         answered(tmp_path / "v", tree.ask(0, 2), tree, folder / "witness.key")
@@ -115,9 +107,7 @@ def test_a_key_does_not_sign_by_the_state_of_another_witness(
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_one_killed_between_its_state_and_its_key_begins_where_it_was(
-    tmp_path: Path, tree: Tree, whole: bool
-) -> None:
+def test_kill_between_state_and_key_is_recoverable(tmp_path: Path, tree: Tree, whole: bool) -> None:
     path = tmp_path / "witness.sqlite3"
     if whole:
         WitnessState(path, create=True).open()
@@ -127,7 +117,7 @@ def test_one_killed_between_its_state_and_its_key_begins_where_it_was(
     assert answered(tmp_path, tree.ask(3, 9), tree) == 200
 
 
-def test_many_that_begin_at_once_are_one_witness(tmp_path: Path) -> None:
+def test_concurrent_first_starts_give_one_witness(tmp_path: Path) -> None:
     keys = []
     threads = [
         threading.Thread(target=lambda: keys.append(open_witness(tmp_path / "w")[0].public.name))
@@ -140,7 +130,7 @@ def test_many_that_begin_at_once_are_one_witness(tmp_path: Path) -> None:
     assert (len(keys), len(set(keys))) == (8, 1)
 
 
-def test_what_is_cosigned_is_synced_with_the_removal_of_its_journal(
+def test_cosigned_state_and_journal_removal_are_synced(
     folder: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
@@ -161,28 +151,28 @@ def test_what_is_cosigned_is_synced_with_the_removal_of_its_journal(
     assert found
 
 
-def test_who_decides_waits_for_who_decided_first(folder: Path, tree: Tree) -> None:
+def test_concurrent_decisions_are_serialized(folder: Path, tree: Tree) -> None:
     _, state = open_witness(folder)
-    origin, sizes, begun = tree.key.public.origin, [], threading.Event()
+    origin, sizes, started = tree.key.public.origin, [], threading.Event()
 
     def second() -> None:
-        begun.set()
+        started.set()
         with state.transaction(origin) as latest:
             sizes.append(latest.size)
 
     thread = threading.Thread(target=second)
     with state.transaction(origin) as latest:
         thread.start()
-        begun.wait()
+        started.wait()
         thread.join(0.3)
-        assert not sizes, "it looked at what the first is about to replace"
+        assert not sizes, "it read the state that the first was replacing"
         latest.replace(tree.checkpoint(9), tree.note(9))
     thread.join()
     assert sizes == [9]
 
 
 @pytest.mark.parametrize("clock_s", [0.0, 0.9, -1.0, float(END_OF_TIME_S), 2.0**62])
-def test_a_clock_that_tells_no_time_signs_nothing(folder: Path, tree: Tree, clock_s: float) -> None:
+def test_invalid_clock_signs_nothing(folder: Path, tree: Tree, clock_s: float) -> None:
     key, state = open_witness(folder)
     with pytest.raises(WitnessUnavailable, match="clock"):
         Witness(key, [tree.key.public], state, clock=lambda: clock_s).add_checkpoint(tree.ask(3, 9))
@@ -193,7 +183,7 @@ def test_a_clock_that_tells_no_time_signs_nothing(folder: Path, tree: Tree, cloc
 
 
 @pytest.mark.parametrize("time_s", [0, END_OF_TIME_S, 2**62, 2**63, 2**64 - 1])
-def test_a_cosignature_of_a_time_that_no_calendar_has_is_refused(tree: Tree, time_s: int) -> None:
+def test_cosignature_with_time_after_9999_is_refused(tree: Tree, time_s: int) -> None:
     key, note = WitnessKey.generate(), tree.note(5)
     line = cosign(note.partition("\n\n")[0] + "\n", key, time_s)
     with pytest.raises(LogTampered, match="time"):
@@ -201,7 +191,7 @@ def test_a_cosignature_of_a_time_that_no_calendar_has_is_refused(tree: Tree, tim
 
 
 @pytest.mark.parametrize("size", [2**63, 9_999_999_999_999_999_999])
-def test_a_size_that_no_state_holds_is_malformed(folder: Path, tree: Tree, size: int) -> None:
+def test_size_beyond_sqlite_is_malformed(folder: Path, tree: Tree, size: int) -> None:
     note = sign_checkpoint(size, bytes(32), tree.key)
     assert answered(folder, AddCheckpoint(3, (bytes(32),), note).to_bytes(), tree) == 400
     note = sign_checkpoint(2**63 - 1, bytes(32), tree.key)

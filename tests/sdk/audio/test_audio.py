@@ -1,4 +1,4 @@
-"""Clips in every usual form, and every unusable one as a typed error."""
+"""Clips in every supported form are read, and every unusable clip is a typed error."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def assert_is_tone(samples: Voice, *, seconds: float = 1.0, tolerance: float = 0
         (44_100, "AIFF", "PCM_16"),
     ],
 )
-def test_every_usual_format_and_rate_is_heard_alike(rate: int, kind: str, subtype: str) -> None:
+def test_every_format_and_rate_reads_alike(rate: int, kind: str, subtype: str) -> None:
     assert_is_tone(read_clip(encoded(tone(rate), rate, kind, subtype)))
 
 
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_lossy_formats_are_heard(kind: str, subtype: str) -> None:
+def test_lossy_formats_are_read(kind: str, subtype: str) -> None:
     samples = read_clip(encoded(tone(48_000), 48_000, kind, subtype))
     assert samples.dtype == np.float32
     assert 15_000 < len(samples) < 18_500
@@ -100,13 +100,13 @@ def test_arrays_of_every_type_are_scaled_to_one(dtype: type, scale: float, offse
     assert_is_tone(read_clip(np.stack([samples, samples], 1), 16_000))
 
 
-def test_floats_beyond_one_are_scaled_down_as_a_whole() -> None:
+def test_floats_beyond_one_are_scaled_down() -> None:
     samples = read_clip(tone(16_000) * 32_768, 16_000)
     assert np.abs(samples).max() == pytest.approx(1)
     np.testing.assert_allclose(samples, 2 * tone(16_000), atol=1e-3)
 
 
-def test_clean_samples_at_the_right_rate_are_not_touched() -> None:
+def test_samples_at_target_rate_are_not_changed() -> None:
     samples = tone(16_000).astype(np.float32)
     np.testing.assert_array_equal(read_clip(samples, 16_000), samples)
 
@@ -118,13 +118,13 @@ def test_paths_may_be_text_or_path_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
-def test_a_file_whose_name_is_no_text_is_heard(tmp_path: Path) -> None:
+def test_file_with_undecodable_name_is_read(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
     Path(path).write_bytes(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
     assert_is_tone(read_clip(path))
 
 
-def test_a_two_hour_file_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_two_hour_file_is_refused_before_decoding(tmp_path: Path) -> None:
     path, seconds = tmp_path / "long.wav", 7200
     frames = 8_000 * seconds
     with path.open("wb") as file:  # a sparse mu-law file
@@ -138,7 +138,7 @@ def test_a_two_hour_file_is_refused_before_it_is_decoded(tmp_path: Path) -> None
     assert time.monotonic() - started < 0.1
 
 
-def test_a_long_compressed_file_is_refused_quickly(tmp_path: Path) -> None:
+def test_long_compressed_file_is_refused_quickly(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     soundfile.write(path, np.zeros(8_000 * 600, np.int16), 8_000)
     started = time.monotonic()
@@ -147,7 +147,7 @@ def test_a_long_compressed_file_is_refused_quickly(tmp_path: Path) -> None:
     assert time.monotonic() - started < 0.1
 
 
-def test_a_stream_of_unknown_length_is_read_up_to_the_limit() -> None:
+def test_stream_of_unknown_length_is_read() -> None:
     header = bytearray(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
     header[4:8] = header[40:44] = b"\xff\xff\xff\xff"
     assert_is_tone(read_clip(bytes(header)))
@@ -196,7 +196,7 @@ def nan_at(samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
         pytest.param(memoryview(b""), None, EmptyAudio, id="an empty view"),
     ],
 )
-def test_an_unusable_clip_is_a_typed_error(
+def test_unusable_clip_is_a_typed_error(
     clip: object, rate: object, error: type[AudioError]
 ) -> None:
     with pytest.raises(error) as raised:
@@ -214,32 +214,32 @@ def test_an_unusable_clip_is_a_typed_error(
         (nan_at(tone(16_000), np.nan), BadSamples),
     ],
 )
-def test_an_unusable_file_is_a_typed_error(
+def test_unusable_file_is_a_typed_error(
     samples: NDArray[np.generic], error: type[AudioError]
 ) -> None:
     with pytest.raises(error):
         read_clip(encoded(samples, 16_000, "WAV", "FLOAT"))
 
 
-def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
+def test_empty_file_is_a_typed_error(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     with pytest.raises(EmptyAudio):
         read_clip(tmp_path / "empty.wav")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(UnreadableAudio):
         read_clip(tmp_path / "pipe.wav")
 
 
-def test_a_file_name_that_promises_headerless_audio_is_a_typed_error(tmp_path: Path) -> None:
+def test_headerless_audio_is_a_typed_error(tmp_path: Path) -> None:
     (tmp_path / "clip.raw").write_bytes(bytes(1000))
     with pytest.raises(UnreadableAudio):
         read_clip(tmp_path / "clip.raw")
 
 
-def test_a_wav_that_was_cut_short_is_captioned_as_the_shorter_clip() -> None:
+def test_truncated_wav_reads_as_shorter_clip() -> None:
     whole = encoded(tone(16_000), 16_000, "WAV", "PCM_16")
     assert_is_tone(read_clip(whole[: len(whole) // 2]), seconds=0.5)
 
@@ -247,20 +247,18 @@ def test_a_wav_that_was_cut_short_is_captioned_as_the_shorter_clip() -> None:
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_a_compressed_file_that_was_cut_short_is_refused_or_the_shorter_clip(
-    kind: str, subtype: str
-) -> None:
+def test_truncated_compressed_file_is_refused_or_shorter(kind: str, subtype: str) -> None:
     whole = encoded(tone(48_000, 2), 48_000, kind, subtype)
     for share in (0.02, 0.3, 0.6, 0.9):
         try:
             samples = read_clip(whole[: int(len(whole) * share)])
         except AudioError:
             continue
-        assert kind != "FLAC", "its header promised more"
+        assert kind != "FLAC", "its header declares more"
         assert len(samples) < 32_000
 
 
-def test_a_header_that_claims_many_channels_takes_no_memory() -> None:
+def test_header_with_many_channels_takes_no_memory() -> None:
     header = bytearray(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
     header[22:24] = struct.pack("<H", 1024)
     with pytest.raises(AudioError):

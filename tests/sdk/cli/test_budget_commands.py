@@ -1,4 +1,4 @@
-"""From a cap that was met to the command that tells of it: captions, journal and command line."""
+"""Budgets from an exceeded cap to its explanation: captions, journal and commands."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ FRAME = 256
 TWO_BLOCKS = dp.epsilon_of_privacy_cost(
     dp.privacy_cost(sensitivity=2.0, sigma=1.0, vectors=12), 1e-6
 )
-"""An epsilon that ten states fit in, and fifteen do not."""
-MET = {
+"""An epsilon that suffices for ten states but not for fifteen."""
+REACHED = {
     "blocks_per_caption": 2,
     "tokens_per_caption": 12,
     "frames_per_caption": 2,
@@ -65,10 +65,10 @@ MET = {
     "bytes_per_lifetime": HELLO_BYTES + 3 * FRAME - 1,
     "epsilon_per_lifetime": TWO_BLOCKS,
 }
-"""A value of every cap that is met before a caption of five blocks is sent."""
+"""A value of each cap that a caption of five blocks exceeds."""
 
 
-def told(capsys: Capsys, *arguments: str, code: int = 0) -> str:
+def output(capsys: Capsys, *arguments: str, code: int = 0) -> str:
     assert main(["budget", *arguments]) == code
     printed = capsys.readouterr()
     return printed.out if code == 0 else printed.err
@@ -84,11 +84,11 @@ def at(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("cap", CAPS)
-def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
+def test_exceeded_cap_is_explained_with_numbers_and_advice(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys, cap: str
 ) -> None:
     settings = Settings(
-        limits=BudgetLimits.without_caps(**{cap: MET[cap]}), noise={"sigma": 1.0}, user="ada"
+        limits=BudgetLimits.without_caps(**{cap: REACHED[cap]}), noise={"sigma": 1.0}, user="ada"
     )
     policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
     with new_captioner(config=settings, policy=policy) as captioner:
@@ -96,20 +96,20 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
     sent = len(fake.blocks)
     assert 0 < sent < 5
     assert why_of(caption.unverified_reason) == f"cap_exceeded: {cap}"
-    alone = [Outcome.VERIFIER_DISABLED] * (4 - sent)
-    assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.BLOCKED, *alone]
+    disabled = [Outcome.VERIFIER_DISABLED] * (4 - sent)
+    assert outcomes(caption) == [Outcome.SENT] * sent + [Outcome.BLOCKED, *disabled]
     refused = caption.decisions[sent]
     assert refused.reason == caption.unverified_reason
     assert re.fullmatch(rf"{cap}: \S+ used of \S+, \S+ more wanted", str(refused.reason))
     assert refused.start == 5 * sent
     assert all(refused.reason == after.reason.failure for after in caption.decisions[sent + 1 :])
-    out = told(capsys, "explain", "--user", "ada", *at)
+    out = output(capsys, "explain", "--user", "ada", *at)
     assert f"caption {caption.id} of ada" in out
-    assert f"withheld  {refused.reason}\n" in out
+    assert f"blocked    {refused.reason}\n" in out
     window = cap.rpartition("_")[2]
-    cure = {"caption": "each caption has its own: raise", "lifetime": "--window lifetime"}
-    assert cure.get(window, f"the {window} begins anew at 20") in out
-    (line,) = told(capsys, "explain", "--user", "ada", "--json", *at).splitlines()
+    advice = {"caption": "applies to each caption: raise", "lifetime": "--window lifetime"}
+    assert advice.get(window, f"the {window} resets at 20") in out
+    (line,) = output(capsys, "explain", "--user", "ada", "--json", *at).splitlines()
     blocks = json.loads(line)["blocks"]
     assert [{name: b[name] for name in BlockDecision.model_fields} for b in blocks] == [
         decision.model_dump(mode="json") for decision in caption.decisions
@@ -121,7 +121,7 @@ def test_every_cap_that_is_met_is_told_with_its_numbers_and_what_to_do(
         assert 0 < datetime.fromisoformat(frees_up).timestamp() - time.time() <= seconds
 
 
-def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
+def test_epsilon_cap_blocks_states_without_noise(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     settings = Settings(limits={"epsilon_per_day": 1000.0})
@@ -130,30 +130,30 @@ def test_states_without_noise_meet_a_cap_on_epsilon_at_once(
     assert caption.decisions[0].reason == Reason(
         code=ReasonCode.CAP_EXCEEDED, cap="epsilon_per_day", limit=1000, used=0, wanted=math.inf
     )
-    assert "epsilon_per_day: 0 used of 1000, inf more wanted" in told(capsys, "explain", *at)
-    assert caption.usage.guarantee is None, "no state left"
+    assert "epsilon_per_day: 0 used of 1000, inf more wanted" in output(capsys, "explain", *at)
+    assert caption.usage.guarantee is None, "no state was sent"
     assert not fake.blocks
-    out = told(capsys, "explain", *at)
-    assert "-> no state without noise fits epsilon_per_day: set noise, or lift the cap" in out
+    out = output(capsys, "explain", *at)
+    assert "-> epsilon_per_day allows no state without noise: set noise, or lift the cap" in out
 
 
-def test_nobody_is_told_to_wait_for_a_cap_that_no_block_fits(
+def test_advice_for_too_small_cap_is_not_waiting(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     with new_captioner(config=Settings(limits={"tokens_per_day": 4})) as captioner:
         captioner.caption(voice, 16_000)
-    out = told(capsys, "explain", *at)
-    assert "-> this block alone wants more than tokens_per_day ever allows: raise it" in out
-    assert "begins anew" not in out
+    out = output(capsys, "explain", *at)
+    assert "-> this block alone needs more than tokens_per_day allows: raise it" in out
+    assert "resets" not in out
 
 
-def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Voice) -> None:
-    words = {}
+def test_guarantee_is_labelled_privacy_or_noise(new_captioner: New, voice: Voice) -> None:
+    guarantees = {}
     for name, sigma in (("little", 0.5), ("much", 2.0)):
         settings = Settings(noise={"sigma": sigma}, user=name)
         with new_captioner(config=settings) as captioner:
-            words[name] = captioner.caption(voice, 16_000).usage.guarantee
-    little, much = words["little"], words["much"]
+            guarantees[name] = captioner.caption(voice, 16_000).usage.guarantee
+    little, much = guarantees["little"], guarantees["much"]
     assert (little.word, much.word) == ("noise", "privacy")
     assert much.epsilon < 10 < little.epsilon
     assert (little.unit, little.delta) == ("caption", 1e-6)
@@ -161,9 +161,7 @@ def test_a_guarantee_is_told_and_called_what_it_is(new_captioner: New, voice: Vo
     assert re.fullmatch(r"epsilon \S+ at delta 1e-06 per caption \(noise\)", little.text())
 
 
-def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
-    new_captioner: New, voice: Voice
-) -> None:
+def test_noise_for_an_epsilon_fits_that_cap(new_captioner: New, voice: Voice) -> None:
     settings = Settings(
         noise={"epsilon": 4.0},
         disclosure="all_states",
@@ -180,19 +178,19 @@ def test_noise_made_for_an_epsilon_fits_a_cap_of_that_epsilon(
     assert 3.999 < guarantee.epsilon <= 4
 
 
-def test_each_user_is_held_to_their_own_caps(
+def test_each_user_has_their_own_caps(
     new_captioner: New, fake: Any, voice: Voice, tmp_path: Path
 ) -> None:
     path = tmp_path / "ugsd.toml"
     path.write_text(
         """
         limits = {blocks_per_day = 4}
-        [profiles]
-        child = {inherits = "guest", tokens_per_day = 12}
+        [presets]
+        child = {preset = "guest", tokens_per_day = 12}
         guest = {blocks_per_day = 1, tokens_per_day = 5}
         [users]
-        ada = {inherits = "child", blocks_per_day = 3}
-        ben = {inherits = "guest"}
+        ada = {preset = "child", blocks_per_day = 3}
+        ben = {preset = "guest"}
         cleo = {blocks_per_day = "none"}
         """
     )
@@ -211,27 +209,27 @@ def test_each_user_is_held_to_their_own_caps(
     }
 
 
-def test_what_a_policy_keeps_is_told_with_uncertainty_and_threshold(
+def test_block_below_threshold_is_explained(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     with new_captioner(policy=UncertaintyPolicy(0.9)) as captioner:
-        captioner.wait_until_connected()  # nothing is noted before the ledger is open
+        captioner.wait_until_connected()  # nothing is journalled before the ledger is open
         caption = captioner.caption(voice, 16_000)
     assert set(outcomes(caption)) == {Outcome.LOCAL}
     for block in caption.decisions:
         assert block.reason == Reason(
             code=ReasonCode.BELOW_THRESHOLD, value=block.uncertainty, threshold=0.9
         )
-    assert "a lower threshold would send it" in told(capsys, "explain", *at)
+    assert "a lower threshold would send it" in output(capsys, "explain", *at)
 
 
-def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, drafter: Any) -> None:
+def test_unenrolled_speaker_is_explained(new_captioner: New, voice: Voice, drafter: Any) -> None:
     from dataclasses import replace
 
-    heard = drafter.encode
+    plain_encode = drafter.encode
 
     def encode(samples: Any, profile: Any) -> Any:
-        return replace(heard(samples, profile), unnormalised=np.zeros(3, dtype=np.float32))
+        return replace(plain_encode(samples, profile), unnormalised=np.zeros(3, dtype=np.float32))
 
     drafter.encode = encode
     with new_captioner() as captioner:
@@ -240,13 +238,13 @@ def test_a_voice_that_is_not_known_is_told(new_captioner: New, voice: Voice, dra
     assert set(outcomes(caption)) == {Outcome.LOCAL}
 
 
-def test_a_verdict_that_never_came_is_told(
+def test_missing_verdict_is_explained(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     fake.answer = lambda block: None
     settings = Settings(verifier={"deadline_s": 0.5})
     with new_captioner(config=settings) as captioner:
-        captioner.wait_until_connected()  # so that the deadline is the block's alone
+        captioner.wait_until_connected()  # so that only the block counts against the deadline
         caption = captioner.caption(voice, 16_000)
     assert outcomes(caption) == [Outcome.SENT, *[Outcome.VERIFIER_DISABLED] * 4]
     late = Reason(code=ReasonCode.DEADLINE)
@@ -254,10 +252,12 @@ def test_a_verdict_that_never_came_is_told(
         Reason(code=ReasonCode.POLICY_ESCALATES, failure=late),
         Reason(code=ReasonCode.AFTER_BLOCK, start=0, failure=late),
     ]
-    assert "raise verifier.deadline_s" in told(capsys, "explain", *at)
+    assert "raise verifier.deadline_s" in output(capsys, "explain", *at)
 
 
-def test_without_a_verifier_nothing_is_noted(drafter: Any, voice: Voice, tmp_path: Path) -> None:
+def test_nothing_is_journalled_without_a_verifier(
+    drafter: Any, voice: Voice, tmp_path: Path
+) -> None:
     with Captioner(drafter, home=tmp_path / "home") as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.id is None
@@ -265,7 +265,7 @@ def test_without_a_verifier_nothing_is_noted(drafter: Any, voice: Voice, tmp_pat
     assert not (tmp_path / "home").exists()
 
 
-def test_a_journal_that_cannot_be_written_costs_no_caption(
+def test_unwritable_journal_costs_no_caption(
     new_captioner: New, voice: Voice, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     def full(self: Ledger, **_: object) -> None:
@@ -275,41 +275,43 @@ def test_a_journal_that_cannot_be_written_costs_no_caption(
     with new_captioner() as captioner:
         caption = captioner.caption(voice, 16_000)
     assert caption.unverified_reason is None
-    assert "decisions were not noted: LedgerUnavailable" in caplog.text
+    assert "decisions were not written to the journal: LedgerUnavailable" in caplog.text
 
 
-def test_captions_are_found_by_id_and_by_number(
+def test_captions_are_found_by_id_or_count(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     with new_captioner(user="ada") as captioner:
         ids = [captioner.caption(voice, 16_000).id for _ in range(3)]
-    lines = told(capsys, "explain", "--user", "ada", "--last", "2", "--json", *at).splitlines()
+    lines = output(capsys, "explain", "--user", "ada", "--last", "2", "--json", *at).splitlines()
     assert [json.loads(line)["caption"] for line in lines] == ids[1:]
-    (line,) = told(
+    (line,) = output(
         capsys, "explain", "--user", "ada", "--caption", str(ids[0])[:12], "--json", *at
     ).splitlines()
     assert json.loads(line)["caption"] == ids[0]
-    assert told(capsys, "explain", "--user", "ben", *at) == "", "another's are not shown"
-    assert "no caption ffffff of ada" in told(
+    assert output(capsys, "explain", "--user", "ben", *at) == "", (
+        "captions of other users are not shown"
+    )
+    assert "no caption ffffff of ada" in output(
         capsys, "explain", "--user", "ada", "--caption", "ffffff", *at, code=1
     )
 
 
-def test_a_window_that_passed_is_no_longer_waited_for() -> None:
+def test_advice_on_a_past_window_is_not_waiting() -> None:
     hour = 500_000
     for window, hours in (("hour", 1), ("day", 24)):
         cap = f"tokens_per_{window}"
         reason = Reason(code=ReasonCode.CAP_EXCEEDED, cap=cap, limit=9, used=9, wanted=1)
         refused = BlockDecisionRow(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason)
-        anew = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
+        reset_hour = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
         now = Advice.on(refused, hour)
-        assert now.available_at == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * anew))
+        assert now.available_at == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * reset_hour))
         assert "--user 'a b'" in now.text, "to be pasted into a shell"
         assert Advice.on(refused, hour + hours).available_at is None
-        assert "has begun anew since" in Advice.on(refused, hour + hours).text
+        assert "was reset since" in Advice.on(refused, hour + hours).text
 
 
-def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
+def test_windows_reset_on_utc_hours_and_days(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "nowhere")
     start_s = datetime(2026, 3, 28, 22, 59, 59, tzinfo=UTC).timestamp()
     for later_s, hour, day in (
@@ -318,19 +320,19 @@ def test_windows_begin_anew_on_utc_hours_and_days(tmp_path: Path) -> None:
         (3601, "29T01", "30T00"),
     ):
         report = budget_report(settings, clock=lambda s=start_s + later_s: s, uptime=lambda: None)
-        anew = {row.cap: row.resets_at for row in report.rows}
-        assert anew["blocks_per_hour"] == f"2026-03-{hour}:00Z"
-        assert anew["blocks_per_day"] == f"2026-03-{day}:00Z"
-        assert anew["blocks_per_caption"] is None
+        resets = {row.cap: row.resets_at for row in report.rows}
+        assert resets["blocks_per_hour"] == f"2026-03-{hour}:00Z"
+        assert resets["blocks_per_day"] == f"2026-03-{day}:00Z"
+        assert resets["blocks_per_caption"] is None
 
 
-def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
+def test_device_cap_overrides_application_settings(
     new_captioner: New, fake: Any, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
-    assert "ada: tokens_per_day: at most 12; in force for ada: 12" in told(
+    assert "ada: tokens_per_day: at most 12; in force for ada: 12" in output(
         capsys, "set", "tokens_per_day=12", "--user", "ada", *at
     )
-    told(capsys, "set", "blocks_per_day=1", "--everyone", *at)
+    output(capsys, "set", "blocks_per_day=1", "--everyone", *at)
     lavish = Settings(limits=BudgetLimits.without_caps())
     for user, expected in (("ada", 1), ("ben", 1)):
         before = len(fake.blocks)
@@ -338,23 +340,23 @@ def test_a_cap_set_on_the_device_holds_whatever_an_application_configures(
             caption = captioner.caption(voice, 16_000)
         assert len(fake.blocks) - before == expected
         assert why_of(caption.unverified_reason) == "cap_exceeded: blocks_per_day"
-    told(capsys, "set", "blocks_per_day=none", "--everyone", *at)
+    output(capsys, "set", "blocks_per_day=none", "--everyone", *at)
     with new_captioner(config=lavish, user="ada") as captioner:
         caption = captioner.caption(voice, 16_000)
         assert why_of(caption.unverified_reason) == "cap_exceeded: tokens_per_day"
-        assert caption.usage.num_blocks == 1, "7 of 12 tokens were left"
-        told(capsys, "set", "tokens_per_day=none", "--user", "ada", *at)
+        assert caption.usage.num_blocks == 1, "7 of 12 tokens remained"
+        output(capsys, "set", "tokens_per_day=none", "--user", "ada", *at)
         assert captioner.caption(voice, 16_000).unverified_reason is None, (
             "in a running process too"
         )
 
 
-def test_where_the_settings_allow_less_that_is_said(at: list[str], capsys: Capsys) -> None:
-    out = told(capsys, "set", "blocks_per_caption=50", *at)
+def test_smaller_cap_of_settings_is_shown(at: list[str], capsys: Capsys) -> None:
+    out = output(capsys, "set", "blocks_per_caption=50", *at)
     assert out == "default: blocks_per_caption: at most 50; in force for default: 8\n"
 
 
-def test_a_reset_begins_windows_anew_and_is_in_the_log(
+def test_reset_renews_windows_and_is_logged(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     settings = Settings(limits=BudgetLimits.without_caps(blocks_per_day=5, blocks_per_lifetime=10))
@@ -364,19 +366,19 @@ def test_a_reset_begins_windows_anew_and_is_in_the_log(
             None,
             "cap_exceeded: blocks_per_day",
         ]
-        out = told(capsys, "reset", "--user", "ada", "--yes", *at)
-        assert out == "ada: hour and day begun anew; record 6 of the log says so\n"
+        out = output(capsys, "reset", "--user", "ada", "--yes", *at)
+        assert out == "ada: hour and day reset; logged as record 6\n"
         captions = [captioner.caption(voice, 16_000) for _ in range(2)]
         assert [why_of(c.unverified_reason) for c in captions] == [
             None,
             "cap_exceeded: blocks_per_day",
         ]
-        told(capsys, "reset", "--user", "ada", "--yes", *at)
+        output(capsys, "reset", "--user", "ada", "--yes", *at)
         assert (
             why_of(captioner.caption(voice, 16_000).unverified_reason)
             == "cap_exceeded: blocks_per_lifetime"
         )
-        told(capsys, "reset", "--user", "ada", "--window", "lifetime", "--yes", *at)
+        output(capsys, "reset", "--user", "ada", "--window", "lifetime", "--yes", *at)
         assert captioner.caption(voice, 16_000).unverified_reason is None
     assert main(["audit", "show", *at]) == 0
     shown = capsys.readouterr().out
@@ -385,20 +387,20 @@ def test_a_reset_begins_windows_anew_and_is_in_the_log(
     assert main(["audit", "verify", *at]) == 0
 
 
-def test_a_reset_asks_first(
+def test_reset_asks_for_confirmation(
     new_captioner: New,
     voice: Voice,
     at: list[str],
     capsys: Capsys,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "nothing was used yet" in told(capsys, "reset", "--yes", *at)
+    assert "no budget was used yet" in output(capsys, "reset", "--yes", *at)
     with new_captioner() as captioner:
         captioner.caption(voice, 16_000)
-    assert "nobody to ask: repeat it with --yes" in told(capsys, "reset", *at, code=2)
+    assert "cannot ask for confirmation here: add --yes" in output(capsys, "reset", *at, code=2)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: exec("import typer; raise typer.Abort"))
-    assert "Aborted" in told(capsys, "reset", *at, code=1)
+    assert "Aborted" in output(capsys, "reset", *at, code=1)
     assert main(["audit", "show", *at]) == 0
     assert "reset" not in capsys.readouterr().out
 
@@ -407,40 +409,43 @@ def test_a_reset_asks_first(
     ("arguments", "message"),
     [
         (["tokens_per_dya=5"], "tokens_per_dya: no such cap: did you mean tokens_per_day?"),
-        (["colour=5"], "colour: no such cap: blocks_per_caption, "),
+        (["colour=5"], "colour: no such cap: give one of blocks_per_caption, "),
         (["tokens_per_day"], "give it a value: tokens_per_day=100"),
-        (["tokens_per_day=1.5"], "a whole number, 0 or more, or none; not '1.5'"),
-        (["tokens_per_day=-1"], "a whole number, 0 or more"),
+        (["tokens_per_day=1.5"], "give a whole number of 0 or more, or none; not '1.5'"),
+        (["tokens_per_day=-1"], "a whole number of 0 or more"),
         (["tokens_per_day=9999999999999999999"], "a whole number"),
-        (["epsilon_per_day=inf"], "a number, 0 or more, or none; not 'inf'"),
+        (["epsilon_per_day=inf"], "give a number of 0 or more, or none; not 'inf'"),
         (["tokens_per_day=1", "tokens_per_day=2"], "given twice"),
-        (["tokens_per_day=1", "--everyone", "--user", "ada"], "--everyone or --user, not both"),
+        (
+            ["tokens_per_day=1", "--everyone", "--user", "ada"],
+            "give only one of --everyone and --user",
+        ),
         ([], "Missing argument"),
     ],
 )
-def test_a_cap_that_cannot_be_set_is_told_and_sets_nothing(
+def test_invalid_cap_is_an_error_and_changes_nothing(
     arguments: list[str], message: str, at: list[str], capsys: Capsys, tmp_path: Path
 ) -> None:
-    assert message in " ".join(told(capsys, "set", *arguments, *at, code=2).split())
+    assert message in " ".join(output(capsys, "set", *arguments, *at, code=2).split())
     assert not (tmp_path / "home").exists()
 
 
-def test_the_budget_is_shown_with_epsilon_and_its_word(
+def test_budget_shows_epsilon_with_its_label(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
     users: list[tuple[str, float | None, str | None]] = [
         ("bare", None, "none"), ("little", 0.5, "noise"), ("much", 2.0, "privacy"),
     ]  # fmt: skip
-    for user, sigma, word in users:
+    for user, sigma, label in users:
         noise = None if sigma is None else {"sigma": sigma}
         with new_captioner(config=Settings(noise=noise, user=user)) as captioner:
             captioner.caption(voice, 16_000)
-        told(capsys, "set", "epsilon_per_lifetime=50", "--user", user, *at)
-        report = json.loads(told(capsys, "show", "--user", user, "--json", *at))
+        output(capsys, "set", "epsilon_per_lifetime=50", "--user", user, *at)
+        report = json.loads(output(capsys, "show", "--user", user, "--json", *at))
         rows = {row["cap"]: row for row in report["rows"]}
         epsilon = rows["epsilon_per_lifetime"]
         assert (epsilon["label"], epsilon["set_on_device"], epsilon["configured"]) == (
-            word,
+            label,
             50,
             None,
         )
@@ -451,12 +456,12 @@ def test_the_budget_is_shown_with_epsilon_and_its_word(
         assert rows["tokens_per_day"]["remaining"] == 20_000 - 24
         assert rows["tokens_per_caption"]["used"] is None
         assert "tokens_per_lifetime" not in rows, "no cap is set"
-        shown = told(capsys, "show", "--user", user, *at)
-        assert "epsilon at delta 1e-06: privacy up to 10, noise above" in shown
-        assert ("unbounded" if sigma is None else f"({word})") in shown
+        shown = output(capsys, "show", "--user", user, *at)
+        assert "epsilon at delta 1e-06: called privacy up to 10, and noise above" in shown
+        assert ("unbounded" if sigma is None else f"({label})") in shown
 
 
-def test_noting_takes_less_than_a_millisecond(tmp_path: Path) -> None:
+def test_journal_write_takes_less_than_a_millisecond(tmp_path: Path) -> None:
     from ugsd_sdk.decoding.events import BlockOutcome
 
     user_egress = UserEgress(Home.from_path(tmp_path), BudgetLimits(), "ada")

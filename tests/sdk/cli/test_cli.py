@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
@@ -39,18 +39,18 @@ def clip(tmp_path: Path, voice: NDArray[np.float32]) -> str:
 
 @pytest.fixture
 def used_home(new_captioner: New, voice: NDArray[np.float32], tmp_path: Path) -> Path:
-    """A home from which one caption's five blocks left."""
+    """A home from which one caption's five blocks were sent."""
     with new_captioner(user="ada") as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home"
 
 
-def test_a_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["caption", clip]) == 0
     out = capsys.readouterr().out
     assert clip in out
     assert "no block was sent" in out
-    assert "written by the verifier" not in out, "there is nothing to explain"
+    assert "written by the verifier" not in out, "no legend is needed"
     assert "w" in out.splitlines()[1]
 
 
@@ -60,7 +60,7 @@ def test_json_is_one_object_per_line(clip: str, capsys: pytest.CaptureFixture[st
     assert [json.loads(line)["path"] for line in lines] == [clip, clip]
 
 
-def test_one_bad_clip_does_not_stop_the_others(
+def test_bad_clip_does_not_stop_the_others(
     clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.wav"
@@ -75,7 +75,7 @@ def test_one_bad_clip_does_not_stop_the_others(
     assert "bad.wav" in printed.err
 
 
-def test_a_dead_verifier_degrades_and_is_told(
+def test_dead_verifier_leaves_caption_unverified(
     clip: str, new_captioner: New, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = tmp_path / "verifier.pub"
@@ -86,12 +86,12 @@ def test_a_dead_verifier_degrades_and_is_told(
     arguments += ["--home", str(tmp_path / "home"), "--config", str(config)]
     assert main(["caption", *arguments, clip]) == 0
     printed = capsys.readouterr()
-    assert "going on without the verifier" in printed.err
+    assert "continuing without the verifier" in printed.err
     assert "not fully verified: verifier unreachable" in printed.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["caption"], "Missing argument"),
         (["caption", "--offline", "--verifier", "embedded", "a.wav"], "--offline uses no verifier"),
@@ -102,14 +102,14 @@ def test_a_dead_verifier_degrades_and_is_told(
         (["nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage_is_told_and_ends_with_two(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_exits_with_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_silent_verifier_holds_a_caption_up_no_longer_than_a_block(
+def test_silent_verifier_delays_caption_by_one_deadline(
     clip: str, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "ugsd.toml"
@@ -125,7 +125,7 @@ def test_a_silent_verifier_holds_a_caption_up_no_longer_than_a_block(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
-def test_a_path_that_is_no_text_is_captioned_and_harms_no_terminal(
+def test_undecodable_path_is_captioned_and_escaped(
     clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\x1b[2J\nb.wav")
@@ -156,21 +156,19 @@ def test_a_path_that_is_no_text_is_captioned_and_harms_no_terminal(
         ["demo"],
     ],
 )
-def test_help_is_given_with_an_example(
-    command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out
     assert "Usage: ugsd" in out
     assert " ".join(["ugsd", *command]) in out[out.index("Example") :]
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("ugsd 0.")
 
 
-def test_the_log_is_listed(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_is_listed(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "show", "--home", str(used_home)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 6, "a header, the hello and five blocks"
@@ -183,40 +181,38 @@ def test_the_log_is_listed(used_home: Path, capsys: pytest.CaptureFixture[str]) 
     assert len(records[1]["tokens"]) == 5
 
 
-def test_a_sound_log_verifies(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_intact_log_verifies(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "verify", "--home", str(used_home)]) == 0
-    assert "verifies: 6 passages (5 blocks, 24 tokens" in capsys.readouterr().out
+    assert "verifies: 6 records (5 blocks, 24 tokens" in capsys.readouterr().out
 
 
-def test_a_tampered_log_does_not_verify(
-    used_home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tampered_log_does_not_verify(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import sqlite3
 
     with sqlite3.connect(Ledger(used_home / "ledger").path) as db:
         db.execute("UPDATE leaves SET sealed = x'0100000000000000000000' WHERE leaf = 2")
     db.close()
     assert main(["audit", "verify", "--home", str(used_home)]) == 1
-    told = capsys.readouterr().err
-    assert "does NOT verify" in told
-    assert str(used_home / "ledger") in told
-    assert "restore a backup, or move the home folder away" in told
+    error = capsys.readouterr().err
+    assert "does NOT verify" in error
+    assert str(used_home / "ledger") in error
+    assert "restore a backup, or move the home folder away" in error
 
 
-def test_a_log_that_cannot_be_read_is_named_with_what_to_do(
+def test_damaged_log_error_names_file_and_remedy(
     used_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Ledger(used_home / "ledger").path
     path.write_bytes(b"\xff" * 8192)
     for command in (["audit", "verify"], ["audit", "show"], ["budget", "show"]):
         assert main([*command, "--home", str(used_home)]) == 1
-        told = capsys.readouterr().err
-        assert f"{path} is damaged" in told
-        assert "restore a backup, or move the home folder away" in told
-        assert "verify the log" not in told
+        error = capsys.readouterr().err
+        assert f"{path} is damaged" in error
+        assert "restore a backup, or move the home folder away" in error
+        assert "verify the log" not in error
 
 
-def test_one_bad_record_does_not_hide_the_sound_ones(
+def test_damaged_record_does_not_hide_others(
     used_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import sqlite3
@@ -231,17 +227,15 @@ def test_one_bad_record_does_not_hide_the_sound_ones(
     assert "restore a backup" in printed.err
 
 
-def test_a_lost_ledger_is_told_and_its_budget_is_not_new(
-    used_home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lost_ledger_is_an_error(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Ledger(used_home / "ledger").path.unlink()
     for command in (["audit", "verify"], ["audit", "show"], ["budget", "show"]):
         assert main([*command, "--home", str(used_home)]) == 1
         assert "removed or emptied; restore it, or move the home" in capsys.readouterr().err
-    assert not Ledger(used_home / "ledger").path.exists(), "reading makes none"
+    assert not Ledger(used_home / "ledger").path.exists(), "reading creates none"
 
 
-def test_a_log_signed_by_another_key_does_not_verify(
+def test_log_signed_by_another_key_fails(
     used_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (used_home / "log.key").unlink()
@@ -250,30 +244,28 @@ def test_a_log_signed_by_another_key_does_not_verify(
     assert capsys.readouterr().err
 
 
-def test_reading_a_home_that_is_not_there_creates_nothing(
+def test_reading_a_missing_home_creates_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = ["--home", str(tmp_path / "nowhere")]
     assert main(["audit", "show", *nowhere]) == 0
-    assert "nothing has left" in capsys.readouterr().out
+    assert "nothing was sent from this home yet" in capsys.readouterr().out
     assert main(["budget", "show", *nowhere]) == 0
     assert main(["audit", "verify", *nowhere]) == 0
-    assert "nothing has left yet" in capsys.readouterr().out
+    assert "nothing was sent from this home yet" in capsys.readouterr().out
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_the_budget_is_shown_per_user(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_budget_is_shown_per_user(used_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for user, used in [("ada", "24"), ("eve", "0")]:
         assert main(["budget", "show", "--home", str(used_home), "--user", user]) == 0
         rows = [line.split() for line in capsys.readouterr().out.splitlines()]
         row = next(row for row in rows if row and row[0] == "tokens_per_day")
-        left = str(20_000 - int(used))
-        assert row[:-1] == ["tokens_per_day", "20000", "20000", used, left]
+        remaining = str(20_000 - int(used))
+        assert row[:-1] == ["tokens_per_day", "20000", "20000", used, remaining]
 
 
-def test_words_that_left_and_were_replaced_are_shown(
-    new_captioner: New, fake: Any, voice: Any
-) -> None:
+def test_sent_and_replaced_words_are_shown(new_captioner: New, fake: Any, voice: Any) -> None:
     from ugsd_privacy.protocol.messages import Verdict
     from ugsd_sdk.cli.caption_output import caption_text
 
@@ -292,7 +284,7 @@ def test_words_that_left_and_were_replaced_are_shown(
     assert replaced.strip() in caption_text(caption, colour=True).plain
 
 
-def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, voice: Any) -> None:
+def test_sent_words_are_marked_on_a_terminal(new_captioner: New, fake: Any, voice: Any) -> None:
     import io
 
     from rich.console import Console
@@ -308,29 +300,29 @@ def test_words_that_left_stand_out_on_a_terminal(new_captioner: New, fake: Any, 
     assert "5 blocks sent: 24 tokens, 1 state" in plain.getvalue()
 
 
-def test_exactly_what_left_is_printed_with_its_words(
+def test_sent_content_is_printed_exactly(
     used_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["audit", "show", "--content", "--home", str(used_home)]) == 0
     printed = capsys.readouterr().out
-    assert "passage 1: summary, no noise" in printed
+    assert "record 1: summary, no noise" in printed
     assert "  state   0  " in printed
     assert main(["audit", "show", "--content", "--json", "--home", str(used_home)]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert records[0]["content"] is None, "a hello carries nothing"
+    assert records[0]["content"] is None, "a hello has no content"
     assert [token["id"] for token in records[1]["content"]["tokens"]] == records[1]["tokens"]
 
 
-def test_without_the_owners_key_the_log_is_listed_and_verified_and_says_what_is_missing(
+def test_log_without_owner_key_is_listed_and_verified(
     used_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = (used_home / "owner.key").rename(tmp_path / "owner.key")
     assert main(["audit", "show", "--home", str(used_home)]) == 0
-    told = capsys.readouterr()
-    assert told.out.count("sealed") == 1 + 6
-    assert "6 records are sealed to their owner: give --owner-key" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count("sealed") == 1 + 6
+    assert "6 records are sealed to the owner's key: give --owner-key" in printed.err
     assert main(["audit", "verify", "--home", str(used_home)]) == 0
-    assert "not read for want of the owner's key: 6" in capsys.readouterr().out
+    assert "not read without the owner's key: 6" in capsys.readouterr().out
     given = ["--owner-key", str(key), "--home", str(used_home)]
     assert main(["audit", "show", *given]) == 0
     assert "summary" in capsys.readouterr().out
@@ -341,30 +333,30 @@ def test_without_the_owners_key_the_log_is_listed_and_verified_and_says_what_is_
     assert "owner.pub was removed" in capsys.readouterr().err
 
 
-def test_what_left_is_erased_and_the_log_says_so(
+def test_erasure_removes_content_and_is_logged(
     used_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = ["--home", str(used_home)]
-    assert main(["audit", "erase", *home]) != 0, "nobody was asked"
+    assert main(["audit", "erase", *home]) != 0, "no confirmation was given"
     assert main(["audit", "erase", "--older-than", "1", "--yes", *home]) == 0
     assert "0 bodies erased" in capsys.readouterr().out
     assert main(["audit", "erase", "--user", "adda", "--yes", *home]) == 1
-    assert "has nothing of 'adda'; it knows 'ada'" in capsys.readouterr().err
+    assert "has no records of 'adda'; it has records of 'ada'" in capsys.readouterr().err
     assert main(["audit", "erase", "--caption", "0" * 32, "--yes", *home]) == 1
     assert "no such caption" in capsys.readouterr().err
     assert main(["budget", "explain", "--user", "ada", *home]) == 0
-    assert "the policy sends it" in capsys.readouterr().out
+    assert "sent by the policy" in capsys.readouterr().out
     assert main(["audit", "erase", "--user", "ADA", "--yes", *home]) == 0
-    assert "6 bodies erased; record 6 of the log says so" in capsys.readouterr().out
+    assert "6 bodies erased; logged as record 6" in capsys.readouterr().out
     assert main(["audit", "verify", *home]) == 0
     assert "6 erased by owner" in capsys.readouterr().out
     assert main(["audit", "show", *home]) == 0
     assert capsys.readouterr().out.count("erased") == 6
     assert main(["budget", "explain", "--user", "ada", *home]) == 0
-    assert "the policy sends it" not in capsys.readouterr().out, "the notes are gone too"
+    assert "sent by the policy" not in capsys.readouterr().out, "the journal is erased too"
 
 
-def test_only_the_caption_that_is_named_and_what_is_old_enough_is_erased(
+def test_erasure_is_limited_by_caption_and_age(
     used_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = ["--home", str(used_home)]
@@ -378,7 +370,7 @@ def test_only_the_caption_that_is_named_and_what_is_old_enough_is_erased(
     captions = [record["caption_id"] for record in records if record["caption_id"]]
     day_s, hour_s = 86_400, records[-1]["hour"] * 3600
     monkeypatch.setattr(time, "time", lambda: hour_s + 2 * day_s + 3599.0)
-    assert erased("--older-than", "2") == 0, "the hour has not ended two days ago"
+    assert erased("--older-than", "2") == 0, "the hour ended less than two days ago"
     tomorrow = datetime.fromtimestamp(hour_s, UTC).date() + timedelta(days=1)
     assert erased("--before", str(tomorrow - timedelta(days=1))) == 0
     assert erased("--caption", captions[0]) == captions.count(captions[0])

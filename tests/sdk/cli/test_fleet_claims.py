@@ -1,4 +1,4 @@
-"""``ugsd audit fleet``: reports that anyone may have written, beside a log that its key sealed."""
+"""``ugsd audit fleet``: reports, which anyone can forge, beside an export signed by its log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ugsd_privacy.keys.log import LogKey, LogPublicKey
 from ugsd_privacy.reports import claims
-from ugsd_privacy.tlog.log_keys import LogKey, LogPublicKey
 from ugsd_sdk.cli import main
 
 from tests.sdk.cli.test_foreign_numbers import KEY, LEAF, MOST, TOTAL, export_bytes, report_of
@@ -21,7 +21,7 @@ SUBJECT = "a" * 16
 TAMPERED = {"outcome": "failed", "message": "the owner tampered with it", "index": 0}
 FORGERIES: dict[str, dict[str, Any]] = {
     "same user": {},
-    "same user, nothing left": {"total": dict.fromkeys(dict(TOTAL), 0)},
+    "same user, nothing sent": {"total": dict.fromkeys(dict(TOTAL), 0)},
     "failure": {"subject": "b" * 16, "verification": TAMPERED},
     "too much": {"subject": "c" * 16, "total": dict.fromkeys(dict(TOTAL), MOST)},
     "too much of the same user": {"total": dict.fromkeys(dict(TOTAL), MOST)},
@@ -50,7 +50,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
-def test_a_forged_report_fails_no_proven_log(kind: str, files: list[Path], tmp_path: Path) -> None:
+def test_forged_report_fails_no_proven_log(kind: str, files: list[Path], tmp_path: Path) -> None:
     forged = tmp_path / "a-forged.json"
     forged.write_text(json.dumps(report(**FORGERIES[kind])))
     seen = []
@@ -63,15 +63,15 @@ def test_a_forged_report_fails_no_proven_log(kind: str, files: list[Path], tmp_p
         assert ORIGIN in claim["verification"]["message"]
         assert (claim["log"], claim["claims"], code) == ("", KEY.public.to_text(), 1)
         seen.append({name: (r["verification"]["outcome"], r["total"]) for name, r in rows.items()})
-    assert all(found == seen[0] for found in seen), "the order of files decides nothing"
+    assert all(found == seen[0] for found in seen), "the order of files does not matter"
     if kind.startswith("same user"):
-        assert seen[0]["file honest"][0] == "disputed", "nothing tells which of them is honest"
+        assert seen[0]["file honest"][0] == "disputed", "nothing shows which report is honest"
     else:
         assert seen[0][ORIGIN][1] == report()["total"], "the victim's report stays joined"
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
-def test_reports_alone_take_no_logs_name(kind: str, files: list[Path], tmp_path: Path) -> None:
+def test_report_alone_cannot_take_log_name(kind: str, files: list[Path], tmp_path: Path) -> None:
     forged = tmp_path / "a-forged.json"
     forged.write_text(json.dumps(report(**FORGERIES[kind])))
     for order in ([forged, files[0]], [files[0], forged]):
@@ -83,16 +83,16 @@ def test_reports_alone_take_no_logs_name(kind: str, files: list[Path], tmp_path:
             assert "not verified" in row["verification"]["message"] or same
 
 
-def test_a_report_keeps_no_known_log_company(files: list[Path], tmp_path: Path) -> None:
-    kept = ("--known", str(tmp_path / "kept.json"))
-    assert page(*files, options=kept)[0] == 0
-    code, rows = page(files[0], options=kept)
+def test_report_does_not_replace_a_missing_log(files: list[Path], tmp_path: Path) -> None:
+    known = ("--known", str(tmp_path / "known.json"))
+    assert page(*files, options=known)[0] == 0
+    code, rows = page(files[0], options=known)
     assert code == 1
     assert rows[ORIGIN]["verification"]["outcome"] == "missing"
     assert rows["file honest"]["verification"]["outcome"] == "unverified"
 
 
-def test_reports_together_tell_no_more_than_logs(files: list[Path], tmp_path: Path) -> None:
+def test_reports_together_cannot_exceed_their_log(files: list[Path], tmp_path: Path) -> None:
     reports = []
     for number in range(3):
         reports.append(tmp_path / f"{number}.json")
@@ -102,7 +102,7 @@ def test_reports_together_tell_no_more_than_logs(files: list[Path], tmp_path: Pa
     assert {rows[f"file {n}"]["verification"]["outcome"] for n in range(3)} == {"disputed"}
 
 
-def test_a_damaged_export_takes_no_logs_name(files: list[Path]) -> None:
+def test_damaged_export_cannot_take_log_name(files: list[Path]) -> None:
     data = files[1].read_bytes()
     files[1].write_bytes(data[:-30] + bytes(30))
     _, rows = page(files[1])

@@ -1,4 +1,4 @@
-"""``ugsd audit fleet``: nobody takes another device's place in the table or among known logs."""
+"""``ugsd audit fleet``: no file can take another device's place in the table or known logs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.cli import main
 
 from tests.doubles.impostor import forged_export, impostor_of
@@ -33,29 +33,29 @@ def forged(honest: Path, tmp_path: Path) -> Path:
         return forged_export(view, key, tmp_path / "forged.ugsd")
 
 
-def rows_of(capsys: Capsys, *files: Path, kept: Path, code: int) -> dict[str, str]:
+def rows_of(capsys: Capsys, *files: Path, known: Path, code: int) -> dict[str, str]:
     capsys.readouterr()
     names = map(str, files)
-    arguments = ["audit", "fleet", *names, "--known", str(kept), "--format", "json"]
+    arguments = ["audit", "fleet", *names, "--known", str(known), "--format", "json"]
     assert main(arguments) == code
     rows = json.loads(capsys.readouterr().out)["devices"]
     return {row["device"]: row["verification"]["outcome"] for row in rows}
 
 
-def test_a_false_export_displaces_no_honest_one(
+def test_forged_export_displaces_no_honest_one(
     honest: Path, forged: Path, tmp_path: Path, capsys: Capsys
 ) -> None:
     origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
-    kept = tmp_path / "kept.json"
-    assert rows_of(capsys, forged, kept=kept, code=1) == {"file forged": "failed"}
+    known = tmp_path / "known.json"
+    assert rows_of(capsys, forged, known=known, code=1) == {"file forged": "failed"}
     for files in ([forged, honest], [honest, forged]):
-        found = rows_of(capsys, *files, kept=kept, code=1)
+        found = rows_of(capsys, *files, known=known, code=1)
         assert found == {origin: "verified", "file forged": "failed"}
-    assert list(json.loads(kept.read_text())["logs"]) == [origin]
-    assert rows_of(capsys, honest, kept=kept, code=0) == {origin: "verified"}
+    assert list(json.loads(known.read_text())["logs"]) == [origin]
+    assert rows_of(capsys, honest, known=known, code=0) == {origin: "verified"}
 
 
-def test_an_unsealed_claim_to_a_log_fails(honest: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_unsealed_claim_to_a_log_fails(honest: Path, tmp_path: Path, capsys: Capsys) -> None:
     """A log's key and its checkpoints are public: anyone can put them into a file."""
     origin = LogKey.load(tmp_path / "home" / "log.key").public.origin
     copied = tmp_path / "copied.ugsd"
@@ -65,5 +65,5 @@ def test_an_unsealed_claim_to_a_log_fails(honest: Path, tmp_path: Path, capsys: 
     assert main(["audit", "report", *options]) == 0
     for files in ([copied, honest], [honest, copied]):
         for more in ([], [report]):
-            found = rows_of(capsys, *files, *more, kept=tmp_path / "kept.json", code=1)
+            found = rows_of(capsys, *files, *more, known=tmp_path / "known.json", code=1)
             assert found == {origin: "verified", "file copied": "failed"}

@@ -1,4 +1,4 @@
-"""Numbers that a hostile device chose: typed errors alone, and no other device loses its row."""
+"""Numbers from a hostile device cause only typed errors, and no other device loses its row."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, read_item, seal_text
 from ugsd_privacy.cbor import encode_item
 from ugsd_privacy.errors import PrivacyError, ReportRejected
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import LedgerRow
 from ugsd_privacy.reports import fleet as fleet_module
 from ugsd_privacy.reports.entries import Entry, total_of
@@ -28,7 +29,6 @@ from ugsd_privacy.reports.model import ReasonRow
 from ugsd_privacy.reports.parts import Amounts
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint, sign_note
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_privacy.tlog.merkle import extend_frontier, frontier_root, leaf_hash
 from ugsd_privacy.tlog.tiles import bundle_bytes
 from ugsd_sdk.cli import main
@@ -37,7 +37,7 @@ from tests.privacy.reports.report_specimen import REPORT
 
 KEY, HOSTILE_KEY = LogKey.generate(), LogKey.generate()
 LEAF = (5000, 1000, 2000)
-"""Bytes, blocks and tokens; more than the specimen's report tells of."""
+"""Bytes, blocks and tokens; more than the specimen report has."""
 TOTAL = Amounts(frames=2, blocks=1001, tokens=1002, states=3, bytes=1104)
 MOST = 2**63 - 1
 EXTREMES: list[Any] = [
@@ -52,7 +52,7 @@ def export_bytes(
     sums: Any = None,
     header: dict[str, Any] | None = None,
 ) -> bytes:
-    """An export that ``key``'s owner made up, signed and sealed."""
+    """Return an export with invented content, signed and sealed by ``key``."""
     contents = [
         encode_item([3, hashlib.sha256(b"%d" % n).digest(), size, [blocks, tokens]])
         for n, (size, blocks, tokens) in enumerate(leaves)
@@ -88,7 +88,7 @@ HOSTILE_REPORT = report_of(HOSTILE_KEY, subject="1" * 16)
 
 
 def numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where numbers stand in decoded JSON."""
+    """Yield the paths of all numbers in decoded JSON."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from numbers(inner, (*path, key))
@@ -114,7 +114,7 @@ NUMBERS = list(numbers(HOSTILE_REPORT))
 def fleet(
     folder: Path, *hostile: tuple[str, bytes], forms: tuple[str, ...] = ("html", "md", "json")
 ) -> tuple[dict[str, Any], str]:
-    """The page of an honest device and hostile ones, in JSON, which is the last of ``forms``."""
+    """Return the page of an honest and hostile devices in JSON, the last of ``forms``."""
     files = [("honest.json", json.dumps(HONEST_REPORT).encode()), ("honest.ugsd", HONEST_EXPORT)]
     for name, data in (*files, *hostile):
         (folder / name).write_bytes(data)
@@ -142,7 +142,7 @@ def assert_honest_row_stays(page: dict[str, Any]) -> None:
     assert page["total"]["bytes"] == sum(row["total"]["bytes"] for row in page["devices"])
 
 
-def test_the_largest_counts_of_reports_are_added(tmp_path: Path) -> None:
+def test_largest_counts_of_reports_are_added(tmp_path: Path) -> None:
     most = dict.fromkeys(HOSTILE_REPORT["total"], MOST)
     reports = [
         json.dumps(report_of(LogKey.generate(), subject=f"{n:016x}") | {"total": most}).encode()
@@ -159,7 +159,7 @@ def test_leaves_beyond_any_ledger_fail_their_own_log(tmp_path: Path) -> None:
     assert "leaf 0: not a leaf" in err
 
 
-def test_leaves_of_the_most_are_added_up(tmp_path: Path) -> None:
+def test_largest_leaves_are_added_up(tmp_path: Path) -> None:
     leaves = [(MOST, MOST, MOST)] * 2
     page, _ = fleet(tmp_path, ("hostile.ugsd", export_bytes(HOSTILE_KEY, leaves)))
     assert_honest_row_stays(page)
@@ -171,12 +171,12 @@ def test_leaves_of_the_most_are_added_up(tmp_path: Path) -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(NUMBERS), st.sampled_from(EXTREMES)), min_size=1, max_size=3)
 )
-def test_extreme_numbers_in_reports_meet_typed_errors(
+def test_extreme_numbers_in_reports_are_typed_errors(
     changes: list[tuple[tuple[Any, ...], Any]],
 ) -> None:
     fields = HOSTILE_REPORT
     for path, value in changes:
-        with contextlib.suppress(TypeError, KeyError, IndexError):  # an earlier change took it away
+        with contextlib.suppress(TypeError, KeyError, IndexError):  # an earlier change removed it
             fields = changed(fields, path, value)
     data = json.dumps(fields).encode()
     try:
@@ -196,7 +196,7 @@ def test_extreme_numbers_in_reports_meet_typed_errors(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(NUMBERS), st.sampled_from(EXTREMES))
-def test_extreme_reports_leave_the_page_whole(
+def test_extreme_reports_do_not_damage_the_page(
     tmp_path_factory: pytest.TempPathFactory, path: tuple[Any, ...], value: Any
 ) -> None:
     data = json.dumps(changed(HOSTILE_REPORT, path, value)).encode()
@@ -223,7 +223,7 @@ EXPORT_PLACES = [
         max_size=3,
     )
 )
-def test_extreme_numbers_in_exports_leave_the_page_whole(
+def test_extreme_exports_do_not_damage_the_page(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]
 ) -> None:
     leaves, sums, header = [list(LEAF), list(LEAF)], [2000, 4000, 10_000], {}
@@ -258,7 +258,7 @@ def test_extreme_numbers_in_exports_leave_the_page_whole(
     ],
     ids=["empty objects", "numbers", "keys", "keys inside", "arrays", "nested objects"],
 )
-def test_a_million_faults_are_not_listed(filling: bytes) -> None:
+def test_million_faults_are_refused_soon(filling: bytes) -> None:
     data = json.dumps(HOSTILE_REPORT).encode()[:-1] + b"," + filling + b"}"
     started = time.process_time()
     with pytest.raises(ReportRejected):
@@ -266,13 +266,13 @@ def test_a_million_faults_are_not_listed(filling: bytes) -> None:
     assert time.process_time() - started < 5
 
 
-def test_a_report_of_many_values_is_not_parsed() -> None:
+def test_report_with_many_values_is_not_parsed() -> None:
     with pytest.raises(ReportRejected, match="more than 4000000 values"):
         read_report(b'{"days":[' + b"0," * 10**7 + b"0]}")
 
 
 @pytest.mark.parametrize("error", [ValueError, OverflowError, RecursionError, MemoryError])
-def test_an_unforeseen_fault_costs_one_row(
+def test_unexpected_error_costs_one_row(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -283,11 +283,11 @@ def test_an_unforeseen_fault_costs_one_row(
         verify_device(Device("hostile", read_report(json.dumps(HOSTILE_REPORT).encode()))),
         verify_device(Device("silent")),
     ]
-    told = {row.device: row.verification for row in merge_rows(rows).devices}
-    assert told["hostile"].outcome == "failed"
-    assert error.__name__ in told["hostile"].message
-    assert "secret" not in told["hostile"].message
-    assert told["silent"].outcome == "missing"
+    found = {row.device: row.verification for row in merge_rows(rows).devices}
+    assert found["hostile"].outcome == "failed"
+    assert error.__name__ in found["hostile"].message
+    assert "secret" not in found["hostile"].message
+    assert found["silent"].outcome == "missing"
 
 
 def test_pipes_and_folders_among_files_cost_one_row(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_pipes_and_folders_among_files_cost_one_row(tmp_path: Path) -> None:
     assert main(["audit", "verify", names[0]]) == 1
 
 
-def test_a_tampered_ledger_counts_to_a_bound() -> None:
+def test_counts_of_tampered_ledger_are_bounded() -> None:
     fields = dict.fromkeys(LedgerRow._fields, MOST) | {"caption": None}
     entries = [Entry(LedgerRow(**fields), None)] * 3
     assert total_of(entries).bytes == MOST

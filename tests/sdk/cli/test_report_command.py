@@ -1,4 +1,4 @@
-"""``ugsd audit report`` and ``ugsd audit fleet``, over homes that captions left from."""
+"""``ugsd audit report`` and ``ugsd audit fleet``, with homes from which captions were sent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.reports.schema import read_report
-from ugsd_privacy.tlog.log_keys import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import AlwaysEscalate
@@ -29,12 +29,12 @@ from tests.doubles.reasons import why_of
 Capsys = pytest.CaptureFixture[str]
 DAY_S = 86_400
 USER = "ada@home"
-"""No hash or key looks like it by chance."""
+"""A name that occurs in no hash or key by chance."""
 
 
 @pytest.fixture
 def used(new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path) -> Path:
-    """A home from which one caption of ada's left."""
+    """A home from which one caption of ada's was sent."""
     with new_captioner(user=USER) as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
     return tmp_path / "home"
@@ -53,7 +53,7 @@ def written(home: Path, *arguments: str, code: int = 0, out: Path) -> str:
     return out.read_text("utf-8")
 
 
-def test_the_report_tells_of_what_the_log_has(used: Path, tmp_path: Path, fake: Any) -> None:
+def test_report_contains_what_was_logged(used: Path, tmp_path: Path, fake: Any) -> None:
     text = written(used, "--format", "json", "--since", "1d", out=tmp_path / "r.json")
     report = read_report(text.encode())
     sent = [token for block in fake.blocks for token in (*block.prefix, *block.tokens)]
@@ -63,25 +63,21 @@ def test_the_report_tells_of_what_the_log_has(used: Path, tmp_path: Path, fake: 
     assert report.verification.outcome == "verified"
     assert report.never
     assert "summary, without noise" in report.protections[0].title
-    assert report.protections[0].learnt, "something left: its figures are told"
+    assert report.protections[0].learnt, "blocks were sent, so figures are shown"
     assert report.checkpoint.startswith(report.log.partition("+")[0])
 
 
-def test_each_form_is_written_and_an_empty_home_stays_untouched(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_each_format_is_written(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     assert written(used, out=tmp_path / "r.html").startswith("<!DOCTYPE html>")
     markdown = written(used, "--format", "md", out=tmp_path / "r.md")
-    assert f"# What left of {USER}" in markdown.replace("\\", "")
+    assert f"# What was sent for {USER}" in markdown.replace("\\", "")
     empty = tmp_path / "empty"
     assert main(["audit", "report", "--home", str(empty), "--format", "md"]) == 0
-    assert "nothing has left yet" in capsys.readouterr().out
+    assert "nothing was sent yet" in capsys.readouterr().out
     assert not empty.exists()
 
 
-def test_a_log_that_fails_is_reported_all_the_same_and_told_by_the_exit_code(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_failed_log_is_reported_with_exit_code(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     tamper(used)
     out = tmp_path / "r.json"
     report = read_report(written(used, "--format", "json", code=1, out=out).encode())
@@ -91,13 +87,13 @@ def test_a_log_that_fails_is_reported_all_the_same_and_told_by_the_exit_code(
     assert "The log does NOT verify at record 2" in page
 
 
-def test_a_lost_ledger_is_reported_as_a_failure(used: Path, tmp_path: Path) -> None:
+def test_lost_ledger_is_reported_as_failure(used: Path, tmp_path: Path) -> None:
     Ledger(used / "ledger").path.unlink()
     text = written(used, "--format", "json", code=1, out=tmp_path / "r.json")
     assert "removed" in read_report(text.encode()).verification.message
 
 
-def test_without_the_owners_key_the_report_still_counts(used: Path, tmp_path: Path) -> None:
+def test_report_counts_without_owner_key(used: Path, tmp_path: Path) -> None:
     (used / "owner.key").rename(tmp_path / "stick.key")
     out = tmp_path / "r.json"
     report = read_report(written(used, "--format", "json", out=out).encode())
@@ -109,9 +105,7 @@ def test_without_the_owners_key_the_report_still_counts(used: Path, tmp_path: Pa
     assert whole.captions[0].content
 
 
-def test_a_fleet_names_the_log_that_fails_and_no_user(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_fleet_names_failed_log_but_no_user(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     share = ("--format", "json", "--without-content")
     good, bad = tmp_path / "hall.json", tmp_path / "kitchen.json"
     assert USER not in written(used, *share, "--since", "0d", out=good)
@@ -122,19 +116,19 @@ def test_a_fleet_names_the_log_that_fails_and_no_user(
     assert main([*command, "json"]) == 1
     printed = capsys.readouterr()
     names = {row["device"] for row in json.loads(printed.out)["devices"]}
-    assert names == {"file hall", "file kitchen"}, "nothing proves whose reports they are"
+    assert names == {"file hall", "file kitchen"}, "nothing proves which device sent a report"
     assert "does NOT verify at record 2" in printed.err
     assert main([*command, "md", "--by-file"]) == 1
-    assert "nothing proves, are: does NOT verify at record 2" in capsys.readouterr().err
+    assert "without proof, that its log does NOT verify at record 2" in capsys.readouterr().err
     assert main([*command, "html", "--out", str(tmp_path / "f.html")]) == 1
     assert main(["audit", "fleet", str(good), "--format", "md"]) == 0
 
 
-def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
+def test_fleet_verifies_exports_against_known_logs(
     used: Path, tmp_path: Path, new_captioner: Any, voice: NDArray[Any], capsys: Capsys
 ) -> None:
-    kept, files = (
-        tmp_path / "kept.json",
+    known, files = (
+        tmp_path / "known.json",
         [str(tmp_path / f"hall.{kind}") for kind in ("json", "ugsd")],
     )
 
@@ -144,11 +138,11 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
         capsys.readouterr()
 
     def fleet(*options: str, code: int = 0) -> dict[str, Any]:
-        named = ["--by-file", "--known", str(kept), "--format", "json", *options]
+        named = ["--by-file", "--known", str(known), "--format", "json", *options]
         assert main(["audit", "fleet", *files, *named]) == code
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        assert USER not in json.dumps(told)
-        return told
+        page: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert USER not in json.dumps(page)
+        return page
 
     sent()
     (row,) = fleet()["devices"]
@@ -165,23 +159,23 @@ def test_a_fleet_verifies_exports_and_holds_them_to_what_was_kept(
     for found in (row, claim):
         assert "truncated" in found["verification"]["message"]
     sent()
-    assert fleet()["devices"][0]["verification"]["outcome"] == "verified", "what was kept stayed"
+    assert fleet()["devices"][0]["verification"]["outcome"] == "verified", (
+        "the known logs are unchanged"
+    )
     Path(files[0]).write_text("{}")
     outcomes = [row["verification"] for row in fleet(code=1)["devices"]]
     assert [found["outcome"] for found in outcomes] == ["failed", "verified"]
-    assert "hall.json: no report" in outcomes[0]["message"]
+    assert "hall.json: not a report" in outcomes[0]["message"]
     files[:] = [str(tmp_path / "office.ugsd")]
     Path(files[0]).write_bytes(b"damaged")
-    told = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
-    assert told == {"office": "failed", "hall": "missing"}
-    kept.write_text("[]")
-    assert main(["audit", "fleet", files[0], "--known", str(kept)]) == 1
-    assert "not what an earlier fleet report kept" in capsys.readouterr().err
+    by_device = {row["device"]: row["verification"]["outcome"] for row in fleet(code=1)["devices"]}
+    assert by_device == {"office": "failed", "hall": "missing"}
+    known.write_text("[]")
+    assert main(["audit", "fleet", files[0], "--known", str(known)]) == 1
+    assert "not a file of known logs from an earlier fleet report" in capsys.readouterr().err
 
 
-def test_an_export_and_a_report_of_one_log_are_one_device_whatever_their_names(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_export_and_report_join_by_log(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     report, export = tmp_path / "a.json", tmp_path / "b.ugsd"
     written(used, "--format", "json", "--without-content", out=report)
     assert main(["audit", "export", str(export), "--home", str(used)]) == 0
@@ -205,7 +199,7 @@ def read(home: Path, *arguments: str, out: Path, code: int = 0) -> Any:
         (["--since", "99999d"], -99999, 0),
     ],
 )
-def test_a_report_is_of_whole_days(
+def test_report_covers_whole_days(
     used: Path, tmp_path: Path, options: list[str], first: int | None, last: int | None
 ) -> None:
     today = int(time.time()) // DAY_S
@@ -216,19 +210,17 @@ def test_a_report_is_of_whole_days(
     assert bool(report.earlier or report.later) == (end != today)
 
 
-def test_a_user_or_home_that_the_log_does_not_know_is_told(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_unknown_user_or_home_is_noted(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     assert main(["audit", "report", "--home", str(used), "--user", "adda", "--format", "md"]) == 0
-    assert f"has nothing of 'adda'; it knows '{USER}'" in capsys.readouterr().err
+    assert f"has no records of 'adda'; it has records of '{USER}'" in capsys.readouterr().err
     nowhere = tmp_path / "nowhere"
     assert main(["audit", "report", "--home", str(nowhere), "--format", "md"]) == 0
-    assert f"the log at {nowhere / 'ledger'} has nothing of 'default'" in capsys.readouterr().err
+    assert f"the log at {nowhere / 'ledger'} has no records of 'default'" in capsys.readouterr().err
     written(used, "--until", "1d", out=tmp_path / "r.html")
-    assert "has nothing" not in capsys.readouterr().err, "it has something of other days"
+    assert "has no records" not in capsys.readouterr().err, "it has records of other days"
 
 
-def test_words_are_written_for_their_owner_alone(used: Path, tmp_path: Path) -> None:
+def test_report_with_words_is_private(used: Path, tmp_path: Path) -> None:
     mine, shared = tmp_path / "mine.html", tmp_path / "shared.html"
     mine.write_text("old")
     mine.chmod(0o644)
@@ -238,9 +230,7 @@ def test_words_are_written_for_their_owner_alone(used: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
-    used: Path, tmp_path: Path
-) -> None:
+def test_cosigned_checkpoint_exposes_a_lost_ledger(used: Path, tmp_path: Path) -> None:
     home = Home.from_path(used)
     with home.open_ledger() as ledger, ledger.signing() as log:
         note = LogSigner(LogKey.load(home.log_key)).sign(log)[1]
@@ -256,38 +246,38 @@ def test_a_ledger_that_is_gone_is_told_by_what_a_witness_cosigned(
     assert main(["audit", "verify", "--home", str(used)]) == 1
 
 
-def test_what_left_is_told_as_it_left_whatever_the_settings_are_now(
+def test_protections_are_those_of_sent_blocks(
     new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path
 ) -> None:
-    left = {
+    sent = {
         USER: {"noise": {"sigma": 2.0}, "disclosure": "summary"},
         "ben": {"disclosure": "block_states"},
         "cyd": {"disclosure": "tokens"},
     }
     home = tmp_path / "home"
-    for user, settings in left.items():
+    for user, settings in sent.items():
         config = Settings.model_validate({"home": home, "user": user, **settings})
         with new_captioner(config=config, policy=AlwaysEscalate(config.disclosure)) as captioner:
             captioner.caption(voice, 16_000)
     ada = read(home, out=tmp_path / "r.json")
     way, configured = ada.protections
-    assert way.title == "Of blocks that left as summary, with noise of sigma 2"
-    assert "the epsilon that stands with" in way.bound[0]
+    assert way.title == "Blocks sent as summary, with noise of sigma 2"
+    assert "the epsilon that is shown with" in way.bound[0]
     assert "noise = none" in configured.title
-    told = {}
+    others = {}
     for user in ("ben", "cyd"):
         ways = read(home, "--user", user, out=tmp_path / "r.json").protections
-        told[user] = [(way.title.partition("as ")[2], way.bound[0]) for way in ways[:-1]]
-    assert told == {
-        "ben": [("block_states, without noise", "nothing: they left without noise")],
+        others[user] = [(way.title.partition("as ")[2], way.bound[0]) for way in ways[:-1]]
+    assert others == {
+        "ben": [("block_states, without noise", "nothing: the states were sent without noise")],
         "cyd": [
-            ("tokens, no vectors with them",
-             "nothing: no vectors left, and words are never noised"),
+            ("tokens, without states",
+             "nothing: no states were sent, and words never have noise"),
         ],
     }  # fmt: skip
 
 
-def test_nothing_of_the_settings_is_in_a_report_for_others(used: Path, tmp_path: Path) -> None:
+def test_report_for_others_contains_no_settings(used: Path, tmp_path: Path) -> None:
     config = tmp_path / "ugsd.toml"
     config.write_text('[verifier]\nurl = "wss://ada-smith:hunter2@captions.example.org/ada"\n')
     for form in ("json", "md", "html"):
@@ -296,12 +286,10 @@ def test_nothing_of_the_settings_is_in_a_report_for_others(used: Path, tmp_path:
         mine = written(used, *options, out=tmp_path / "r")
         for secret in ("hunter2", "example.org", "ada-smith"):
             assert secret not in shared
-            assert secret not in mine, "a password stands in no report"
+            assert secret not in mine, "a report never contains a password"
 
 
-def test_caps_are_those_of_the_user_and_of_the_owner_on_this_device(
-    used: Path, tmp_path: Path
-) -> None:
+def test_report_has_caps_of_user_and_device(used: Path, tmp_path: Path) -> None:
     config = tmp_path / "ugsd.toml"
     config.write_text(f'[users."{USER}"]\nblocks_per_day = 77\n')
     home = ["--home", str(used), "--user", USER]
@@ -312,17 +300,19 @@ def test_caps_are_those_of_the_user_and_of_the_owner_on_this_device(
     assert caps["bytes_per_day"].used == read(used, out=tmp_path / "r").total.bytes
 
 
-def test_every_block_that_was_decided_on_is_counted(
+def test_every_decision_is_counted(
     new_captioner: Callable[..., Captioner], voice: NDArray[Any], tmp_path: Path
 ) -> None:
     limits = {"blocks_per_day": 1}
     config = Settings.model_validate({"home": tmp_path / "home", "user": USER, "limits": limits})
     with new_captioner(config=config) as captioner:
-        degraded = [why_of(captioner.caption(voice, 16_000).unverified_reason) for _ in range(3)]
-    assert any(degraded)
+        reasons_given = [
+            why_of(captioner.caption(voice, 16_000).unverified_reason) for _ in range(3)
+        ]
+    assert any(reasons_given)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
-    withheld = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
-    assert withheld["blocks_per_day"] >= 2
+    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
+    assert blocked["blocks_per_day"] >= 2
 
 
 TAMPERING = [
@@ -347,7 +337,7 @@ BESIDE = [
 
 
 @pytest.mark.parametrize("statement", [*TAMPERING, *BESIDE])
-def test_whatever_was_tampered_with_a_report_finds_what_verify_finds(
+def test_report_finds_the_faults_that_verify_finds(
     used: Path, tmp_path: Path, statement: str
 ) -> None:
     db = sqlite3.connect(used / "ledger" / "ledger.sqlite3")
@@ -365,7 +355,7 @@ def test_whatever_was_tampered_with_a_report_finds_what_verify_finds(
         )
 
 
-def test_what_is_beside_the_log_hides_no_fault_of_the_log(used: Path, tmp_path: Path) -> None:
+def test_faults_outside_the_log_hide_none_inside(used: Path, tmp_path: Path) -> None:
     tamper(used)
     db = sqlite3.connect(used / "ledger" / "ledger.sqlite3")
     db.execute(BESIDE[2])
@@ -374,10 +364,10 @@ def test_what_is_beside_the_log_hides_no_fault_of_the_log(used: Path, tmp_path: 
     report = read(used, out=tmp_path / "r.json", code=1)
     assert report.verification.index == 2
     assert report.faults == ("a cap that was set on this device is invalid",)
-    assert report.total.frames, "what the log says is told all the same"
+    assert report.total.frames, "the content of the log is still shown"
 
 
-def test_another_users_name_is_in_nobodys_report(
+def test_report_never_names_another_user(
     used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path
 ) -> None:
     with new_captioner(user="ben@home") as captioner:
@@ -388,12 +378,12 @@ def test_another_users_name_is_in_nobodys_report(
     db.close()
     text = written(used, "--format", "json", out=tmp_path / "r.json", code=1)
     assert "ben@home" not in text
-    assert "the totals of another user do not add up" in text
+    assert "the totals of another user are wrong" in text
     own = read(used, "--user", "ben@home", out=tmp_path / "r.json", code=1)
     assert "the total of ben@home's day" in own.verification.message
 
 
-def test_each_user_has_a_subject_of_their_own_that_stays(
+def test_each_user_has_a_stable_subject(
     used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path
 ) -> None:
     with new_captioner(user="ben") as captioner:
@@ -405,28 +395,26 @@ def test_each_user_has_a_subject_of_their_own_that_stays(
     assert all(len(subject) == 16 for subject in subjects)
 
 
-def test_what_cannot_be_read_is_not_said_to_be_protected_as_settings_say(
-    used: Path, tmp_path: Path
-) -> None:
+def test_unreadable_records_claim_no_protection(used: Path, tmp_path: Path) -> None:
     (used / "owner.key").unlink()
     unread, configured = read(used, out=tmp_path / "r.json").protections
     assert "blocks whose records cannot be read" in unread.title
-    assert "not known" in unread.learnt[0]
-    assert configured.title.startswith("Under the settings")
+    assert "unknown" in unread.learnt[0]
+    assert configured.title.startswith("With the settings")
 
 
-def test_figures_are_told_once_and_whatever_target_is_set_now(used: Path, tmp_path: Path) -> None:
+def test_figures_appear_once_whatever_the_target(used: Path, tmp_path: Path) -> None:
     config = tmp_path / "ugsd.toml"
     config.write_text("target_risk = 0.3\n")
     for options in ([], ["--config", str(config)]):
         way, configured = read(used, *options, out=tmp_path / "r.json").protections
         assert "summary" in way.title
-        assert way.learnt[0] != "nothing", "no verifier is set now, and one was then"
+        assert way.learnt[0] != "nothing", "a verifier was set when they were sent"
         if not options:
             assert configured.learnt == ()
 
 
-def test_devices_that_send_folders_of_their_own_are_told_apart(
+def test_devices_with_equal_file_names_stay_apart(
     used: Path, new_captioner: Any, voice: NDArray[Any], tmp_path: Path, capsys: Capsys
 ) -> None:
     with new_captioner(user=USER, home=tmp_path / "other") as captioner:
@@ -437,17 +425,19 @@ def test_devices_that_send_folders_of_their_own_are_told_apart(
         written(home, "--format", "json", "--without-content", out=report)
         assert main(["audit", "export", str(export), "--home", str(home)]) == 0
         files += [str(report), str(export)]
-    kept = ["--known", str(tmp_path / "kept.json"), "--format", "json"]
+    known = ["--known", str(tmp_path / "known.json"), "--format", "json"]
     capsys.readouterr()
     for _ in range(2):
-        assert main(["audit", "fleet", *files, "--by-file", *kept]) == 0
+        assert main(["audit", "fleet", *files, "--by-file", *known]) == 0
         rows = json.loads(capsys.readouterr().out)["devices"]
         assert [(row["device"], row["verified_by"]) for row in rows] == [
             ("a/report", "reader"), ("b/report", "reader")
         ]  # fmt: skip
-    assert main(["audit", "fleet", *files, *kept]) == 2
+    assert main(["audit", "fleet", *files, *known]) == 2
     assert "names devices by their files: give --by-file" in capsys.readouterr().err
-    assert main(["audit", "fleet", *files, files[0], "--format", "json"]) == 0, "once is enough"
+    assert main(["audit", "fleet", *files, files[0], "--format", "json"]) == 0, (
+        "a file given twice counts once"
+    )
     linked = tmp_path / "again.json"
     linked.symlink_to(files[0])
     assert main(["audit", "fleet", *files, str(linked), "--format", "json"]) == 0
@@ -461,9 +451,7 @@ def test_devices_that_send_folders_of_their_own_are_told_apart(
     assert fleet["total"]["bytes"] == rows[1]["total"]["bytes"]
 
 
-def test_two_exports_of_one_log_that_went_apart_are_told(
-    used: Path, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_forked_exports_of_one_log_fail(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     shutil.copytree(used, tmp_path / "fork")
     files = []
     for name, home in (("one", used), ("two", tmp_path / "fork")):
@@ -478,20 +466,20 @@ def test_two_exports_of_one_log_that_went_apart_are_told(
     assert [row["verification"]["outcome"] for row in rows] == ["failed", "failed"]
 
 
-def test_faults_are_told_by_name(used: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_faulty_files_are_named(used: Path, tmp_path: Path, capsys: Capsys) -> None:
     for arguments in (["--since", "soon"], ["--since", "2030-01-01", "--until", "2029-01-01"]):
         assert main(["audit", "report", "--home", str(used), *arguments]) == 2
     capsys.readouterr()
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     assert main(["audit", "fleet", str(broken)]) == 1
-    assert "no report of this release" in capsys.readouterr().err
+    assert "not a report that this release can read" in capsys.readouterr().err
     assert main(["audit", "fleet", str(tmp_path / "none.json")]) == 1
     nowhere = str(broken / "r.json")
     assert main(["audit", "report", "--home", str(used), "--format", "json", "--out", nowhere]) == 1
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_the_schema_is_printed(capsys: Capsys) -> None:
+def test_schema_is_printed(capsys: Capsys) -> None:
     assert main(["audit", "report", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "UGSD reports"

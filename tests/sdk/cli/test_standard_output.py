@@ -1,4 +1,4 @@
-"""What native code prints on standard output never mixes with what a command prints there."""
+"""Output of native code never mixes with a command's own standard output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _planted(*arguments: object, **options: object) -> subprocess.CompletedProce
     return subprocess.run(command, check=False, **({"capture_output": True} | options))
 
 
-def test_prints_of_native_code_spare_json(tmp_path: Path) -> None:
+def test_native_prints_do_not_mix_with_json(tmp_path: Path) -> None:
     done = _planted("caption", "--json", "--offline", "--home", tmp_path, _CLIP)
     assert done.returncode == 0, done.stderr
     caption, after = done.stdout.decode().splitlines()
@@ -46,7 +46,7 @@ def test_prints_of_native_code_spare_json(tmp_path: Path) -> None:
     assert b"native, unbuffered" in done.stderr
 
 
-def test_prints_of_native_code_spare_the_announcement(tmp_path: Path) -> None:
+def test_native_prints_do_not_mix_with_announcement(tmp_path: Path) -> None:
     code = _PLANTED.replace("ugsd_sdk.cli", "ugsd_server.cli").replace(
         "soundfile.SoundFile = Printing",
         "import onnxruntime\nold = onnxruntime.InferenceSession\n"
@@ -64,7 +64,7 @@ def test_prints_of_native_code_spare_the_announcement(tmp_path: Path) -> None:
     assert done.stderr.count(b"native\n") == 2
 
 
-def test_a_closed_standard_error_hides_native_prints(tmp_path: Path) -> None:
+def test_closed_stderr_hides_native_prints(tmp_path: Path) -> None:
     done = _planted(
         "caption", "--json", "--offline", "--home", tmp_path, _CLIP,
         stderr=None, stdout=subprocess.PIPE, capture_output=False,
@@ -73,14 +73,14 @@ def test_a_closed_standard_error_hides_native_prints(tmp_path: Path) -> None:
     assert [line[:1] for line in done.stdout.splitlines()] == [b"{", b"a"]
 
 
-def test_a_replaced_stdout_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_stdout_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     own = io.StringIO()
     monkeypatch.setattr(sys, "stdout", own)
     with reserved_stdout():
         assert sys.stdout is own
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+def test_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "ugsd_sdk", "caption", "--offline", "--home", str(tmp_path)]

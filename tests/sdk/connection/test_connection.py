@@ -1,4 +1,4 @@
-"""The life of the connection under a captioner: late answers, losses, and coming back."""
+"""A captioner's connection: late answers, losses, and reconnecting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 
 
-def test_a_late_answer_is_dropped_and_the_next_caption_verified(
+def test_late_answer_is_dropped_and_next_caption_verified(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     late: list[MemoryTransport] = []
@@ -36,11 +36,11 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
     with new_captioner(verifier=holding) as captioner:
         captioner.wait_until_connected()
         answers = late[0]._answers
-        held: list[bytes] = []
+        delayed: list[bytes] = []
 
         class Slow:
             def append(self, answer: bytes) -> None:
-                held.append(answer)
+                delayed.append(answer)
 
             def __bool__(self) -> bool:
                 return False
@@ -50,15 +50,15 @@ def test_a_late_answer_is_dropped_and_the_next_caption_verified(
         late[0]._answers = Slow()  # type: ignore[assignment]
         assert why_of(captioner.caption(voice, 16_000).unverified_reason) == "deadline"
         assert why_of(captioner.caption(voice, 16_000).unverified_reason) == "deadline"
-        assert len(fake.blocks) == 1, "nothing more leaves while an answer is owed"
-        answers.extend(held)
+        assert len(fake.blocks) == 1, "nothing more is sent before the late answer"
+        answers.extend(delayed)
         late[0]._answers = answers
         caption = captioner.caption(voice, 16_000)
     assert caption.unverified_reason is None
     assert fake.connections == 1
 
 
-def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
+def test_connection_lost_while_idle_is_replaced_without_charge(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     transports = []
@@ -75,7 +75,7 @@ def test_a_connection_lost_while_idle_is_replaced_before_anything_is_charged(
     assert fake.connections == 2
 
 
-def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
+def test_connection_lost_during_caption_sends_nothing_more(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     def closing_after_one_verdict() -> MemoryTransport:
@@ -94,8 +94,8 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
     with new_captioner(verifier=closing_after_one_verdict) as captioner:
         caption = captioner.caption(voice, 16_000)
         captioner.wait_until_connected()
-        assert len(fake.blocks) == 1, "a new session holds nothing that a block could build on"
-        assert fake.connections == 2, "and is made for the next caption"
+        assert len(fake.blocks) == 1, "a new session does not know the caption's tokens"
+        assert fake.connections == 2, "the next caption gets a new session"
         assert captioner.caption(voice, 16_000).unverified_reason is None
     assert why_of(caption.unverified_reason) == "verifier_unreachable"
     assert caption.usage.num_blocks == caption.usage.num_frames == len(caption.receipts) == 1
@@ -103,7 +103,7 @@ def test_a_connection_lost_in_mid_caption_lets_nothing_more_of_that_caption_out(
     assert sources == [TokenSource.VERIFIED] * 5 + [TokenSource.DRAFTED] * (len(sources) - 5)
 
 
-def test_it_reconnects_on_a_later_caption_after_a_lie(
+def test_reconnects_after_verifier_misbehaved(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ugsd_sdk.connection.verifier_connection._FIRST_BACK_OFF_S", 0.0)
@@ -117,7 +117,7 @@ def test_it_reconnects_on_a_later_caption_after_a_lie(
 
 
 @pytest.mark.parametrize("version", [0, 2, 255], ids=["older", "newer", "newest"])
-def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
+def test_other_wire_version_is_refused_naming_both(
     new_captioner: New, fake: Any, voice: Voice, version: int
 ) -> None:
     welcome = cbor2.dumps(
@@ -135,8 +135,8 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
         return MemoryTransport(peer)
 
     with new_captioner(verifier=transport) as captioner:
-        told = f"speaks wire version {version}, this device 1"
-        with pytest.raises(VerifierMismatch, match=told) as refused:
+        message = f"uses wire version {version}, this device 1"
+        with pytest.raises(VerifierMismatch, match=message) as refused:
             captioner.wait_until_connected(5)
         caption = captioner.caption(voice, 16_000)
     assert why_of(caption.unverified_reason) == why_of(refused.value.reason) == "other_version"
@@ -144,7 +144,7 @@ def test_a_welcome_of_another_wire_version_is_refused_and_both_are_named(
 
 
 @pytest.mark.parametrize("version", [b"\1", b"\3"], ids=["older", "newer"])
-def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
+def test_other_channel_version_is_refused_naming_ours(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch, version: bytes
 ) -> None:
     real = ServerChannel.receive_hello
@@ -162,7 +162,7 @@ def test_a_verifier_of_another_channel_version_is_refused_and_ours_is_named(
     assert not fake.blocks
 
 
-def test_each_wait_raises_an_error_of_its_own(new_captioner: New) -> None:
+def test_each_wait_raises_a_new_error(new_captioner: New) -> None:
     def broken() -> MemoryTransport:
         raise VerifierUnreachable("nobody there: check the address")
 

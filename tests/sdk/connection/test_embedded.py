@@ -1,4 +1,4 @@
-"""The child process: started, believed only if it announces itself, and always ended."""
+"""The embedded verifier's process: its announcement, its log and its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Child(EmbeddedVerifier):
         return self._process
 
 
-def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
+def test_embedded_verifier_ends_with_its_standard_input(tmp_path: Path) -> None:
     child = Child(tmp_path / "home", f"{ANNOUNCE}\nimport sys; sys.stdin.read()")
     announced = child.start(20)
     process = child.process
@@ -41,7 +41,7 @@ def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
     child.close()
 
 
-def test_it_is_killed_where_it_does_not_listen(
+def test_child_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ugsd_sdk.connection.embedded._STOP_TIMEOUTS_S", (0.2, 0.2, 2.0))
@@ -65,7 +65,7 @@ def test_it_is_killed_where_it_does_not_listen(
         "import time; time.sleep(60)",
     ],
 )
-def test_a_child_that_announces_nothing_is_ended(tmp_path: Path, code: str) -> None:
+def test_child_without_valid_announcement_is_ended(tmp_path: Path, code: str) -> None:
     child = Child(tmp_path / "home", code)
     started = time.monotonic()
     with pytest.raises(VerifierUnreachable, match=r"embedded-verifier\.log"):
@@ -74,7 +74,7 @@ def test_a_child_that_announces_nothing_is_ended(tmp_path: Path, code: str) -> N
     assert time.monotonic() - started < 5
 
 
-def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
+def test_standard_error_of_child_is_logged(tmp_path: Path) -> None:
     with pytest.raises(VerifierUnreachable):
         Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
     log = tmp_path / "home" / "embedded-verifier.log"
@@ -82,22 +82,22 @@ def test_what_it_wrote_to_its_standard_error_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_what_it_wrote_is_its_owners_alone(tmp_path: Path) -> None:
+def test_log_of_child_is_private(tmp_path: Path) -> None:
     log = tmp_path / "home" / "embedded-verifier.log"
     for _ in range(2):
         with pytest.raises(VerifierUnreachable):
             Child(tmp_path / "home", "raise SystemExit('no model')").start(10)
         assert log.stat().st_mode & 0o777 == 0o600
-        log.chmod(0o644)  # as an earlier release left it
+        log.chmod(0o644)  # the mode of an earlier release
 
 
-def test_a_home_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+def test_unusable_home_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(ConfigError, match="home"):
         EmbeddedVerifier(tmp_path / "home").start(1)
 
 
-def test_it_runs_our_interpreter_and_ignores_the_working_directory(
+def test_child_ignores_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ugsd_server.py").write_text('print(\'{"url": "ws://evil", "public_key": ""}\')')

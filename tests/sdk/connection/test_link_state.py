@@ -1,4 +1,4 @@
-"""The link is in one state at a time, and only the drawn transitions happen."""
+"""The link's states follow only the transitions in the diagram."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ New = Callable[..., Captioner]
 
 @pytest.fixture
 def states(monkeypatch: pytest.MonkeyPatch) -> list[LinkState]:
-    """Every state that a link comes into, in order."""
+    """Every state that a link enters, in order."""
     seen: list[LinkState] = []
     become = VerifierConnection._become
 
-    def noting(self: VerifierConnection, state: LinkState) -> None:
+    def recording(self: VerifierConnection, state: LinkState) -> None:
         become(self, state)
         seen.append(self.state)
 
-    monkeypatch.setattr(VerifierConnection, "_become", noting)
+    monkeypatch.setattr(VerifierConnection, "_become", recording)
     return seen
 
 
@@ -38,7 +38,7 @@ def link_of(captioner: Captioner) -> VerifierConnection:
     return link
 
 
-def test_a_link_connects_and_closes(new_captioner: New, states: list[LinkState]) -> None:
+def test_link_connects_and_closes(new_captioner: New, states: list[LinkState]) -> None:
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         assert link_of(captioner).state is LinkState.READY
@@ -46,7 +46,7 @@ def test_a_link_connects_and_closes(new_captioner: New, states: list[LinkState])
     assert states[:2] == [LinkState.CONNECTING, LinkState.READY]
 
 
-def test_a_failed_attempt_backs_off(new_captioner: New, states: list[LinkState]) -> None:
+def test_failed_attempt_backs_off(new_captioner: New, states: list[LinkState]) -> None:
     def nobody() -> Any:
         raise VerifierUnreachable("nobody is there")
 
@@ -64,7 +64,7 @@ def test_a_failed_attempt_backs_off(new_captioner: New, states: list[LinkState])
         assert states.count(LinkState.CONNECTING) >= 2
 
 
-def test_a_dropped_session_backs_off(new_captioner: New) -> None:
+def test_dropped_session_backs_off(new_captioner: New) -> None:
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
@@ -74,7 +74,7 @@ def test_a_dropped_session_backs_off(new_captioner: New) -> None:
         assert link.state is LinkState.READY
 
 
-def test_a_worn_session_is_replaced_from_idle(
+def test_old_session_is_replaced_from_idle(
     new_captioner: New, states: list[LinkState], voice: Voice
 ) -> None:
     with new_captioner() as captioner:
@@ -85,7 +85,7 @@ def test_a_worn_session_is_replaced_from_idle(
         assert states == [LinkState.IDLE, LinkState.CONNECTING, LinkState.READY]
 
 
-def test_a_closed_link_stays_closed(new_captioner: New) -> None:
+def test_closed_link_stays_closed(new_captioner: New) -> None:
     captioner = new_captioner()
     captioner.wait_until_connected()
     link = link_of(captioner)
@@ -95,7 +95,7 @@ def test_a_closed_link_stays_closed(new_captioner: New) -> None:
     assert link.state is LinkState.CLOSED
 
 
-def test_the_drawing_has_every_state() -> None:
+def test_diagram_has_every_state() -> None:
     assert set(TRANSITIONS) == set(LinkState)
-    drawn = (link_state.__doc__ or "") + "CLOSED"
-    assert all(state.name in drawn for state in LinkState)
+    diagram = link_state.__doc__ or ""
+    assert all(state.name in diagram for state in LinkState)

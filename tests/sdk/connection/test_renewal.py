@@ -1,4 +1,4 @@
-"""A session that is too old gives way to a new handshake, and no caption suffers for it."""
+"""Old sessions are replaced by a new handshake, without effect on captions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection import session as session_module
 from ugsd_sdk.connection import verifier_connection as link_module
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.errors import VerifierUnreachable
@@ -22,11 +23,11 @@ from tests.doubles.reasons import why_of
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 BLOCKS = 5
-"""Of each of the scripted drafter's captions."""
+"""Blocks of each caption of the scripted drafter."""
 
 
 class Clock:
-    """``monotonic`` for a link, which a test sets forward."""
+    """``monotonic`` for the connection, which a test can set forward."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -39,7 +40,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(link_module, "monotonic", clock)
+    for module in (link_module, session_module):
+        monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
 
@@ -53,7 +55,7 @@ def hellos(fake: Any) -> list[bytes]:
     return [frame for frame in fake.frames if len(frame) == HELLO_BYTES]
 
 
-def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_both_sides(
+def test_session_is_renewed_with_new_secrets_after_hour(
     new_captioner: New, fake: Any, voice: Voice, clock: Clock
 ) -> None:
     with new_captioner() as captioner:
@@ -61,35 +63,37 @@ def test_after_an_hour_the_next_caption_shakes_hands_anew_with_fresh_secrets_of_
         old = link_of(captioner).session(1.0)
         clock.ahead_s = 3590.0
         assert captioner.caption(voice, 16_000).unverified_reason is None
-        assert fake.connections == 1, "a session of less than an hour goes on"
+        assert fake.connections == 1, "a session younger than an hour remains"
         clock.ahead_s = 3610.0
         renewed = captioner.caption(voice, 16_000)
         assert captioner.caption(voice, 16_000).unverified_reason is None
     assert renewed.unverified_reason is None
-    assert fake.connections == 2, "and the new one is young again"
+    assert fake.connections == 2, "the renewed session remains, too"
     assert len(fake.blocks) == 3 * BLOCKS
     info = channel_module._HELLO_INFO
     first, second = (
         channel_module._SUITE.decrypt(hello[2:], fake.key.hpke, info=info) for hello in hellos(fake)
     )
     assert first[:32] != second[:32]
-    assert first[32:] != second[32:], "the verifier's secret comes back to another ephemeral key"
-    assert old.channel.frames_remaining == 0, "of the old session no key is kept"
+    assert first[32:] != second[32:], "the verifier encrypts its secret to a new ephemeral key"
+    assert old.channel.frames_remaining == 0, "no key of the old session remains"
 
 
-def test_no_session_is_replaced_in_mid_caption(new_captioner: New, fake: Any, voice: Voice) -> None:
+def test_no_session_is_replaced_during_a_caption(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
     with new_captioner() as captioner:
         captioner.wait_until_connected()
-        link_of(captioner)._session_lifetime_s = 0.0  # older than that at every block
+        link_of(captioner)._session_lifetime_s = 0.0  # the session is too old at every block
         for made in (1, 2, 3):
             caption = captioner.caption(voice, 16_000)
             assert caption.unverified_reason is None
             assert caption.usage.num_blocks == BLOCKS
-            assert fake.connections == 1 + made, "one new session to each caption"
+            assert fake.connections == 1 + made, "one new session for each caption"
             assert {block.caption for block in fake.blocks[-BLOCKS:]} == {0}
 
 
-def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_come_back(
+def test_failed_renewal_does_not_restore_old_session(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     down = False
@@ -114,13 +118,13 @@ def test_a_renewal_that_fails_is_a_lost_connection_and_the_old_session_does_not_
         assert len(fake.blocks) == blocks
         down = False
         assert captioner.caption(voice, 16_000).unverified_reason is not None, (
-            "it backs off as ever"
+            "it backs off as usual"
         )
         captioner.wait_until_connected()
         assert captioner.caption(voice, 16_000).unverified_reason is None
 
 
-def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
+def test_session_low_on_frames_is_replaced_before_caption(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel_module, "_MAX_FRAMES", MAX_CAPTION_TOKENS + BLOCKS + 1)
@@ -132,11 +136,15 @@ def test_a_session_that_might_be_used_up_in_mid_caption_is_replaced_before(
     assert connections == [1, 1, 2, 2]
 
 
-def test_the_lifetime_is_an_argument_and_an_hour_by_default(new_captioner: New) -> None:
+def test_session_lifetime_is_one_hour_by_default(new_captioner: New) -> None:
     with new_captioner() as captioner:
         link = link_of(captioner)
         assert link._session_lifetime_s == 3600.0
         other = VerifierConnection(
-            link._dialer, link._door, link._info, connect_timeout_s=1.0, session_lifetime_s=5.0
+            link._endpoint,
+            link._user_egress,
+            link._drafter,
+            connect_timeout_s=1.0,
+            session_lifetime_s=5.0,
         )
         assert other._session_lifetime_s == 5.0

@@ -1,4 +1,4 @@
-"""Policies decide as they are named."""
+"""The decisions of each policy."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ugsd_sdk.decoding.policy import (
 BLOCK = BlockView(start=0, tokens=(1, 2), uncertainties=(0.1, 0.6), verifier_has_summary=False)
 
 
-def test_a_block_leaves_up_to_its_first_doubtful_token() -> None:
+def test_block_is_sent_up_to_first_uncertain_token() -> None:
     assert UncertaintyPolicy(0.6)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 2)
     assert UncertaintyPolicy(0.61)(BLOCK, BudgetView()) == KeepLocal()
     assert UncertaintyPolicy(0.0)(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY, 1)
 
 
-def test_the_whole_block_leaves_if_asked_and_where_the_verifier_will_not_go_on() -> None:
-    deaf = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
-    assert deaf == Escalate(Disclosure.TOKENS)
+def test_whole_block_on_request_or_without_state() -> None:
+    without_state = UncertaintyPolicy(0.1, Disclosure.TOKENS)(BLOCK, BudgetView())
+    assert without_state == Escalate(Disclosure.TOKENS)
     policy = UncertaintyPolicy(0.1, whole_block=True)
     assert policy(BLOCK, BudgetView()) == Escalate(Disclosure.SUMMARY)
     assert UncertaintyPolicy(0.7, whole_block=True)(BLOCK, BudgetView()) == KeepLocal()
 
 
-def test_always_and_never() -> None:
+def test_always_and_never_policies() -> None:
     assert isinstance(AlwaysEscalate()(BLOCK, BudgetView()), Escalate)
     assert isinstance(NeverEscalate()(BLOCK, BudgetView()), KeepLocal)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 1000), (0.3, 300)])
-def test_random_escalates_its_share_and_repeats_by_seed(rate: float, expected: int) -> None:
+def test_random_policy_escalates_its_share_reproducibly(rate: float, expected: int) -> None:
     runs = []
     for _ in range(2):
         policy = RandomPolicy(rate, seed=1)
@@ -47,7 +47,7 @@ def test_random_escalates_its_share_and_repeats_by_seed(rate: float, expected: i
     assert abs(sum(runs[0]) - expected) < 50
 
 
-def test_the_budget_is_read_once_and_only_when_asked() -> None:
+def test_budget_is_read_once_and_only_if_used() -> None:
     reads = []
     view = BudgetView(lambda: reads.append(1) or {"blocks_per_day": 3.0})  # type: ignore[func-returns-value]
     UncertaintyPolicy(0.5)(BLOCK, view)
@@ -56,7 +56,7 @@ def test_the_budget_is_read_once_and_only_when_asked() -> None:
     assert len(reads) == 1
 
 
-def test_a_decision_says_why_and_is_the_same_whatever_it_says() -> None:
+def test_decision_has_reason_that_equality_ignores() -> None:
     kept, sent = (
         UncertaintyPolicy(0.61)(BLOCK, BudgetView()),
         UncertaintyPolicy(0.6)(BLOCK, BudgetView()),

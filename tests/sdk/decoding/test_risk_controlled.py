@@ -1,4 +1,4 @@
-"""Minimum escalation: never more leaves than the target needs, and what it rests on is checked."""
+"""The risk-controlled policy sends no more than its target needs, and checks its table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-LADDER = list(Disclosure)
+LEVELS = list(Disclosure)
 New = Callable[..., Captioner]
 
 
@@ -53,18 +53,18 @@ def setting(
     )  # fmt: skip
 
 
-def quality(
+def table_of(
     *settings: CalibratedSetting, parts: dict[str, str] | None = None, **changes: object
 ) -> RiskCalibration:
     fields: dict[str, object] = {
-        "format": 1, "command": "ugsd-lab quality", "weights": parts or {}, "verifier": "0" * 64,
-        "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4, "settings": settings,
-        "gaps": (), "checks": (),
+        "format": 1, "command": "ugsd-lab calibrate-risk", "weights": parts or {},
+        "verifier": "0" * 64, "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4,
+        "settings": settings, "gaps": (), "checks": (),
     }  # fmt: skip
     return RiskCalibration(**(fields | changes))
 
 
-MEASURED = quality(
+MEASURED = table_of(
     setting("tokens", 0.0, 0.3, 0.0, tokens_left=1.0),
     setting("tokens", 1.0, 0.4, -0.1, tokens_left=0.0),
     setting("summary", 0.0, 0.02, 0.8, tokens_left=0.1),
@@ -86,18 +86,18 @@ tables = st.lists(
     min_size=1,
     max_size=20,
 )
-ceilings = st.sampled_from(LADDER)
+ceilings = st.sampled_from(LEVELS)
 
 
 def price(one: CalibratedSetting) -> tuple[int, float, float]:
-    return LADDER.index(one.disclosure), one.states_left, one.tokens_left
+    return LEVELS.index(one.disclosure), one.states_left, one.tokens_left
 
 
 @given(tables, shares, ceilings)
-def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
+def test_least_disclosure_is_cheapest_for_target_risk(
     table: list[CalibratedSetting], target: float, ceiling: Disclosure
 ) -> None:
-    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
     chosen = least_disclosure(table, target, ceiling=ceiling)
     if chosen is None:
         assert all(one.risk_bound > target for one in allowed)
@@ -108,13 +108,13 @@ def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_risk(
 
 
 @given(tables, st.floats(-1, 1), ceilings)
-def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
+def test_least_disclosure_is_cheapest_for_target_gain(
     table: list[CalibratedSetting], target: float, ceiling: Disclosure
 ) -> None:
     def reaches(one: CalibratedSetting) -> bool:
         return one.gain_low is not None and one.gain_low >= target
 
-    allowed = [one for one in table if LADDER.index(one.disclosure) <= LADDER.index(ceiling)]
+    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
     chosen = least_disclosure(table, None, target, ceiling=ceiling)
     if chosen is None:
         assert not any(map(reaches, allowed))
@@ -125,7 +125,7 @@ def test_no_cheaper_setting_below_the_ceiling_would_have_reached_the_gain(
 
 
 @given(tables, shares, shares, ceilings)
-def test_an_easier_target_never_discloses_more(
+def test_easier_target_never_discloses_more(
     table: list[CalibratedSetting], one: float, other: float, ceiling: Disclosure
 ) -> None:
     strict, lax = sorted((one, other))
@@ -149,28 +149,28 @@ def test_an_easier_target_never_discloses_more(
     [(0.5, ("tokens", 1.0)), (0.35, ("tokens", 0.0)), (0.2, ("summary", 0.2)),
      (0.05, ("summary", 0.0)), (0.01, ("block_states", 0.0))],
 )  # fmt: skip
-def test_each_risk_takes_the_rung_that_it_needs(target: float, expected: tuple[str, float]) -> None:
+def test_each_risk_uses_the_level_it_needs(target: float, expected: tuple[str, float]) -> None:
     chosen = RiskControlledPolicy(MEASURED, target_risk=target).chosen
     assert (chosen.disclosure, chosen.threshold) == expected
 
 
-def test_states_that_leave_weigh_more_than_tokens() -> None:
-    """Else a state of every caption would leave, to spare some words before a doubtful one."""
-    asks_always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
-    asks_in_doubt = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
-    assert least_disclosure([asks_always, asks_in_doubt], 0.1) == asks_in_doubt
-    assert least_disclosure([asks_always, asks_in_doubt], 0.05) == asks_always
+def test_sent_states_weigh_more_than_tokens() -> None:
+    """Otherwise every caption would send a state to avoid sending some words."""
+    always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
+    if_uncertain = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
+    assert least_disclosure([always, if_uncertain], 0.1) == if_uncertain
+    assert least_disclosure([always, if_uncertain], 0.05) == always
 
 
-def test_it_decides_as_the_uncertainty_policy_of_what_it_chose() -> None:
-    minimum = RiskControlledPolicy(MEASURED, target_risk=0.2)
+def test_risk_controlled_policy_decides_like_uncertainty_policy() -> None:
+    policy = RiskControlledPolicy(MEASURED, target_risk=0.2)
     for uncertainties in ((0.1, 0.19), (0.1, 0.2), (0.5, 0.1)):
         block = BlockView(0, (1, 2), uncertainties, verifier_has_summary=False)
         expected = UncertaintyPolicy(0.2, Disclosure.SUMMARY)(block, BudgetView())
-        assert minimum(block, BudgetView()) == expected
+        assert policy(block, BudgetView()) == expected
 
 
-def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
+def test_unreachable_target_names_reachable_ones() -> None:
     with pytest.raises(ConfigError, match=r"target_risk = 0.01 .* summary or less") as raised:
         RiskControlledPolicy(MEASURED, target_risk=0.01, ceiling=Disclosure.SUMMARY)
     assert "target_risk >= 0.300 with tokens" in str(raised.value)
@@ -178,13 +178,13 @@ def test_what_cannot_be_reached_is_refused_and_what_can_be_is_named() -> None:
     assert "target_risk >= 0.010 with block_states" in str(raised.value)
     with pytest.raises(ConfigError, match=r"target_gain <= 0.80 with summary"):
         RiskControlledPolicy(MEASURED, target_gain=0.95)
-    unknown = quality(setting("summary", 0.0, 0.02))
-    with pytest.raises(ConfigError, match="not measured that the verifier is surely better"):
+    unknown = table_of(setting("summary", 0.0, 0.02))
+    with pytest.raises(ConfigError, match="does not show that the verifier is better"):
         RiskControlledPolicy(unknown, target_gain=0.1)
 
 
 @pytest.mark.parametrize("targets", [{}, {"target_risk": 0.2, "target_gain": 0.2}])
-def test_a_target_is_one_target(targets: dict[str, float]) -> None:
+def test_exactly_one_target_is_required(targets: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="not both"):
         RiskControlledPolicy(MEASURED, **targets)
 
@@ -206,12 +206,12 @@ def test_threshold_and_targets_exclude_each_other(given_: dict[str, float]) -> N
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, float("nan"), "much"])
-def test_a_target_risk_is_a_share(value: object) -> None:
+def test_target_risk_is_between_0_and_1(value: object) -> None:
     with pytest.raises(ConfigError, match="target_risk"):
         Settings(target_risk=value)
 
 
-def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_is_read_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_TARGET_GAIN", "0.5")
     assert Settings.load().target_gain == 0.5
     with pytest.raises(ConfigError, match="only one of"):
@@ -223,7 +223,7 @@ def test_a_target_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The starter with figures that are made up."""
+    """The starter with an invented risk calibration table."""
     shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
@@ -232,26 +232,26 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
-def test_a_choice_never_passes_the_configured_disclosure(folder: Path) -> None:
-    for ceiling, target, told in (
+def test_choice_never_exceeds_configured_disclosure(folder: Path) -> None:
+    for ceiling, target, expected in (
         ("summary", 0.05, ("summary", 0.0)),
         ("all_states", 0.01, ("block_states", 0.0)),
         ("tokens", 0.35, ("tokens", 0.0)),
     ):
         settings = Settings(target_risk=target, disclosure=ceiling)
-        minimum = RiskControlledPolicy.from_settings(settings, folder)
-        assert minimum is not None
-        assert (minimum.chosen.disclosure, minimum.chosen.threshold) == told
+        policy = RiskControlledPolicy.from_settings(settings, folder)
+        assert policy is not None
+        assert (policy.chosen.disclosure, policy.chosen.threshold) == expected
     with pytest.raises(ConfigError, match="tokens or less"):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.05, disclosure="tokens"), folder)
     assert RiskControlledPolicy.from_settings(Settings(threshold=0.1), folder) is None
 
 
-def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> None:
+def test_calibration_of_other_weights_or_predictor_is_refused(folder: Path) -> None:
     settings = Settings(target_risk=0.2)
-    gate = json.loads((folder / "gate.json").read_text())
-    (folder / "gate.json").write_text(json.dumps(gate | {"bias": 0.0}))
-    with pytest.raises(ConfigError, match="another gate"):
+    predictor = json.loads((folder / "gate.json").read_text())
+    (folder / "gate.json").write_text(json.dumps(predictor | {"bias": 0.0}))
+    with pytest.raises(ConfigError, match="another rejection predictor"):
         RiskControlledPolicy.from_settings(settings, folder)
     (folder / "gate.json").write_bytes((STARTER / "gate.json").read_bytes())
     assert RiskControlledPolicy.from_settings(settings, folder) is not None
@@ -262,50 +262,50 @@ def test_figures_of_other_weights_or_another_gate_are_refused(folder: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 2}', "\N{BELL}"])
-def test_without_figures_a_target_is_refused(folder: Path, damage: str | None) -> None:
+def test_target_without_calibration_table_is_refused(folder: Path, damage: str | None) -> None:
     path = folder / RISK_CALIBRATION_FILE
     path.unlink() if damage is None else path.write_text(damage)
-    with pytest.raises(ConfigError, match="nobody measured"):
+    with pytest.raises(ConfigError, match="no usable risk calibration table"):
         Captioner(folder, config=Settings(target_risk=0.2)).load()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"block_tokens": 3}, "block_tokens = 5"),
         ({"traffic_shape": "constant"}, "constant shape"),
         ({"noise": {"sigma": 2.0}}, "without noise"),
     ],
 )
-def test_what_was_not_measured_is_refused(
-    folder: Path, changes: dict[str, object], told: str
+def test_target_with_unmeasured_settings_is_refused(
+    folder: Path, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.2, **changes), folder)
 
 
-def test_a_target_needs_the_gate_that_it_was_measured_with(
+def test_target_needs_its_measured_rejection_predictor(
     folder: Path, drafter: ScriptedDrafter
 ) -> None:
     settings = Settings(target_risk=0.2)
     with pytest.raises(ConfigError, match="a drafter from a folder"):
         Captioner(drafter, config=settings).load()
-    with pytest.raises(ConfigError, match="the gate that it brings"):
+    with pytest.raises(ConfigError, match="its rejection predictor"):
         Captioner(folder, config=settings, uncertainty=EntropyUncertainty()).load()
 
 
-# -- through the facade
+# -- with a captioner
 
 
-def test_a_captioner_sends_what_was_chosen_and_no_more(
+def test_captioner_sends_only_the_chosen_disclosure(
     new_captioner: New, fake: object, voice: NDArray[np.float32]
 ) -> None:
     sent = {}
     generous = Settings(limits={"blocks_per_caption": None, "frames_per_caption": None})
     for target in (0.5, 0.35, 0.05, 0.01):
         fake.blocks.clear()  # type: ignore[attr-defined]
-        minimum = RiskControlledPolicy(MEASURED, target_risk=target)
-        with new_captioner(policy=minimum, config=generous) as captioner:
+        policy = RiskControlledPolicy(MEASURED, target_risk=target)
+        with new_captioner(policy=policy, config=generous) as captioner:
             captioner.wait_until_connected()
             caption = captioner.caption(voice, 16_000)
             assert caption.unverified_reason is None
@@ -318,7 +318,7 @@ def test_a_captioner_sends_what_was_chosen_and_no_more(
     assert set(sent[0.01]) == {1}
 
 
-def test_settings_with_a_target_make_the_policy(
+def test_settings_with_target_create_risk_controlled_policy(
     folder: Path, verifier_key: VerifierKey, tmp_path: Path, voice: NDArray[np.float32]
 ) -> None:
     from tests.doubles.device import FakeVerifier
@@ -339,13 +339,13 @@ def test_settings_with_a_target_make_the_policy(
         assert caption.usage.num_disclosed_states == frames
 
 
-def test_a_voice_that_is_not_known_voids_the_target_and_the_caption_says_so() -> None:
-    reserved = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
-    reserved(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
-    assert reserved.has_blocked
+def test_enrolment_guard_reports_block_under_target() -> None:
+    guard = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
+    guard(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
+    assert guard.has_blocked
 
 
-def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_shows_the_chosen_setting(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
     explained = explain(settings, str(folder))
     assert explained.settings["disclosure"] == "tokens"
@@ -360,7 +360,7 @@ def test_the_choice_is_explained(folder: Path, capsys: pytest.CaptureFixture[str
     assert "cannot be reached" in capsys.readouterr().err
 
 
-def test_the_bundled_figures_are_of_the_bundled_weights() -> None:
+def test_bundled_calibration_matches_bundled_weights() -> None:
     found = RiskCalibration.load(STARTER)
     assert {one.disclosure for one in found.settings} == set(Disclosure)
     assert found.checks

@@ -1,4 +1,4 @@
-"""Scores that are numbers whatever the logits, and a gate file that is read or refused."""
+"""Uncertainty scores for any logits, and the file of the rejection predictor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ugsd_sdk.decoding.uncertainty import (
 )
 from ugsd_sdk.errors import ModelError
 
-GATE = {
+PREDICTOR = {
     "format": 1,
     "features": ["entropy", "1-top1", "margin", "log-odds", "log1p(novelty)"],
     "weights": [0.5, 2.0, -1.0, 0.75, 0.25],
@@ -32,7 +32,7 @@ logits = hnp.arrays(
 )
 
 
-def test_the_spread_of_known_distributions() -> None:
+def test_spread_of_known_distributions() -> None:
     even = spread_of(np.zeros(8, np.float32))
     assert even.entropy == pytest.approx(math.log(8))
     assert even.top1 == pytest.approx(1 / 8)
@@ -44,7 +44,7 @@ def test_the_spread_of_known_distributions() -> None:
 
 
 @given(logits)
-def test_scores_are_in_range_for_any_finite_logits(values: NDArray[np.float32]) -> None:
+def test_scores_are_in_range_for_finite_logits(values: NDArray[np.float32]) -> None:
     spread = spread_of(values)
     assert 0 <= spread.entropy <= math.log(len(values)) + 1e-9
     assert 0 < spread.top1 <= 1
@@ -53,7 +53,7 @@ def test_scores_are_in_range_for_any_finite_logits(values: NDArray[np.float32]) 
 
 
 @given(logits, st.floats(-50, 50))
-def test_adding_a_constant_to_all_logits_changes_nothing(
+def test_adding_constant_to_logits_changes_nothing(
     values: NDArray[np.float32], constant: float
 ) -> None:
     values = np.clip(values, -100, 100).astype(np.float64)
@@ -62,7 +62,7 @@ def test_adding_a_constant_to_all_logits_changes_nothing(
     )
 
 
-def test_an_impossible_token_has_no_weight() -> None:
+def test_impossible_token_has_no_weight() -> None:
     assert spread_of(np.array([0.0, 0.0, -np.inf])).entropy == pytest.approx(math.log(2))
 
 
@@ -71,49 +71,51 @@ def test_an_impossible_token_has_no_weight() -> None:
     [[np.nan, 0], [np.inf, 0], [-np.inf, -np.inf], [], [[0.0, 1.0]]],
     ids=["nan", "infinite", "nothing possible", "empty", "two axes"],
 )
-def test_logits_that_are_no_distribution_are_a_model_error(values: list[float]) -> None:
+def test_invalid_logits_raise_model_error(values: list[float]) -> None:
     with pytest.raises(ModelError):
         spread_of(np.array(values))
 
 
-def test_the_entropy_gate_speaks_nats_if_asked() -> None:
+def test_entropy_can_be_in_nats() -> None:
     assert EntropyUncertainty("nats")(np.zeros(8, np.float32), 0) == pytest.approx(math.log(8))
 
 
-def test_the_calibrator_is_the_logistic_of_its_features(tmp_path: Path) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE))
-    calibrator = RejectionPredictor.load(tmp_path / "gate.json")
+def test_rejection_predictor_is_logistic_in_its_features(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(PREDICTOR))
+    predictor = RejectionPredictor.load(tmp_path / "gate.json")
     values, ood_score = np.array([2.0, 1.0, 0.0]), 3.0
     p = np.exp(values) / np.exp(values).sum()
     odds = (1 - p[0] + 1e-6) / p[0]
     features = [-(p * np.log(p)).sum(), 1 - p[0], p[0] - p[1], math.log(odds), math.log(4)]
-    z = np.dot(features, GATE["weights"]) + GATE["bias"]  # type: ignore[arg-type]
-    assert calibrator(values, ood_score) == pytest.approx(1 / (1 + math.exp(-z)))
-    assert calibrator.threshold == 0.3
+    z = np.dot(features, PREDICTOR["weights"]) + PREDICTOR["bias"]  # type: ignore[arg-type]
+    assert predictor(values, ood_score) == pytest.approx(1 / (1 + math.exp(-z)))
+    assert predictor.threshold == 0.3
 
 
-def test_a_clip_is_doubted_as_such_where_that_is_the_larger_doubt(tmp_path: Path) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE | {"clip": {"weight": 2.0, "bias": -3.0}}))
+def test_larger_of_clip_and_token_score_is_used(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text(
+        json.dumps(PREDICTOR | {"clip": {"weight": 2.0, "bias": -3.0}})
+    )
     plain = RejectionPredictor(("1-top1",), (4.0,), -4.0, 0.3)
-    calibrator = RejectionPredictor(
+    predictor = RejectionPredictor(
         ("1-top1",), (4.0,), -4.0, 0.3, RejectionPredictor.load(tmp_path / "gate.json").clip
     )
-    sure, unsure = np.array([9.0, 0.0]), np.array([0.1, 0.0])
-    of_clip = 1 / (1 + math.exp(3 - 2 * math.log(4)))
-    assert calibrator(sure, 3.0) == pytest.approx(of_clip)
-    assert calibrator(unsure, 0.0) == plain(unsure, 0.0) > calibrator(sure, 0.0)
+    certain, uncertain = np.array([9.0, 0.0]), np.array([0.1, 0.0])
+    clip_score = 1 / (1 + math.exp(3 - 2 * math.log(4)))
+    assert predictor(certain, 3.0) == pytest.approx(clip_score)
+    assert predictor(uncertain, 0.0) == plain(uncertain, 0.0) > predictor(certain, 0.0)
 
 
 @given(logits, st.floats(0, 1e300))
-def test_the_calibrator_is_a_probability_however_wild_its_input(
+def test_rejection_predictor_returns_probability_for_extreme_input(
     values: NDArray[np.float32], ood_score: float
 ) -> None:
-    calibrator = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
-    assert 0 <= calibrator(values, ood_score) <= 1
+    predictor = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
+    assert 0 <= predictor(values, ood_score) <= 1
 
 
 @pytest.mark.parametrize("ood_score", [np.nan, -1.0, np.inf])
-def test_a_novelty_that_is_no_distance_is_a_model_error(ood_score: float) -> None:
+def test_invalid_ood_score_raises_model_error(ood_score: float) -> None:
     with pytest.raises(ModelError):
         RejectionPredictor(("entropy",), (1.0,), 0.0, 0.5)(np.zeros(3), ood_score)
 
@@ -130,19 +132,21 @@ def test_a_novelty_that_is_no_distance_is_a_model_error(ood_score: float) -> Non
         {"features": []},
     ],
 )
-def test_a_malformed_gate_is_a_model_error(tmp_path: Path, change: dict[str, object]) -> None:
-    (tmp_path / "gate.json").write_text(json.dumps(GATE | change))
+def test_malformed_rejection_predictor_raises_model_error(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    (tmp_path / "gate.json").write_text(json.dumps(PREDICTOR | change))
     with pytest.raises(ModelError):
         RejectionPredictor.load(tmp_path / "gate.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_a_gate_that_is_no_json_object_is_a_model_error(tmp_path: Path, content: bytes) -> None:
+def test_non_json_rejection_predictor_raises_model_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "gate.json").write_bytes(content)
     with pytest.raises(ModelError):
         RejectionPredictor.load(tmp_path / "gate.json")
 
 
-def test_a_missing_gate_is_a_model_error(tmp_path: Path) -> None:
+def test_missing_rejection_predictor_raises_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="missing"):
         RejectionPredictor.load(tmp_path / "gate.json")

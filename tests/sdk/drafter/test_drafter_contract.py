@@ -1,4 +1,4 @@
-"""What every drafter promises; the scripted one and the starter pass the same suite."""
+"""The contract of every drafter, run for the scripted drafter and the starter."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def same(session: DraftSession, other: DraftSession) -> None:
     np.testing.assert_allclose(first.state, second.state, rtol=1e-3, atol=1e-3)
 
 
-def test_a_prediction_has_the_shapes_and_bounds_that_are_promised(
+def test_prediction_has_promised_shapes_and_bounds(
     drafter: Drafter, embedding: AudioEmbedding
 ) -> None:
     session = drafter.start(embedding)
@@ -73,9 +73,7 @@ def test_a_prediction_has_the_shapes_and_bounds_that_are_promised(
     assert len(drafter.info.vocabulary) == len(drafter.info.projection) == 32
 
 
-def test_several_tokens_in_one_step_are_as_one_by_one(
-    drafter: Drafter, embedding: AudioEmbedding
-) -> None:
+def test_tokens_in_one_step_equal_one_by_one(drafter: Drafter, embedding: AudioEmbedding) -> None:
     one, many = drafter.start(embedding), drafter.start(embedding)
     for token in [1, 2, 3, 4]:
         one.append([token])
@@ -83,7 +81,7 @@ def test_several_tokens_in_one_step_are_as_one_by_one(
     same(one, many)
 
 
-def test_cropping_leaves_no_trace(drafter: Drafter, embedding: AudioEmbedding) -> None:
+def test_cropped_session_equals_fresh_session(drafter: Drafter, embedding: AudioEmbedding) -> None:
     cropped, fresh = drafter.start(embedding), drafter.start(embedding)
     cropped.append([1, 2, 3, 4, 5])
     cropped.crop(2)
@@ -96,20 +94,20 @@ def test_cropping_leaves_no_trace(drafter: Drafter, embedding: AudioEmbedding) -
     same(cropped, drafter.start(embedding))
 
 
-def test_sessions_do_not_share_what_they_hold(drafter: Drafter, embedding: AudioEmbedding) -> None:
+def test_sessions_share_no_state(drafter: Drafter, embedding: AudioEmbedding) -> None:
     first, second = drafter.start(embedding), drafter.start(embedding)
     first.append([3, 2, 1])
     same(second, drafter.start(embedding))
     assert greedy(second, 4) == greedy(drafter.start(embedding), 4)
 
 
-def test_a_session_holds_the_longest_caption(drafter: Drafter, embedding: AudioEmbedding) -> None:
+def test_session_accepts_the_longest_caption(drafter: Drafter, embedding: AudioEmbedding) -> None:
     session = drafter.start(embedding)
     session.append([1] * drafter.info.max_tokens)
     assert len(session.tokens) == drafter.info.max_tokens
 
 
-def test_pieces_make_the_text_and_the_end_marker_has_none(drafter: Drafter) -> None:
+def test_pieces_make_the_text_without_end_marker(drafter: Drafter) -> None:
     tokens = [1, 2, 3]
     assert drafter.piece(drafter.info.eos) == ""
     assert drafter.text([*tokens, drafter.info.eos]) == drafter.text(tokens)
@@ -118,5 +116,5 @@ def test_pieces_make_the_text_and_the_end_marker_has_none(drafter: Drafter) -> N
 
 
 @needs_starter
-def test_the_starters_gate_is_one_that_the_sdk_reads() -> None:
+def test_starter_has_a_valid_rejection_predictor() -> None:
     assert 0 <= RejectionPredictor.load(STARTER / "gate.json").threshold <= 1

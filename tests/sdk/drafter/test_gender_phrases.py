@@ -1,4 +1,4 @@
-"""Gender is worded on the device, and tokens and frames know nothing of it."""
+"""Gender is worded on the device; tokens and frames do not depend on it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def text(neutral: str, gender: Gender, phrases: Sequence[GenderedPhrase] = PHRAS
         ([], [], []),
     ],
 )  # fmt: skip
-def test_each_piece_keeps_its_place_and_the_first_of_a_phrase_its_words(
+def test_first_piece_of_phrase_gets_the_words(
     pieces: list[str], female: list[str], male: list[str]
 ) -> None:
     assert with_gender(pieces, "female", PHRASES) == female
@@ -74,11 +74,11 @@ def test_each_piece_keeps_its_place_and_the_first_of_a_phrase_its_words(
 
 
 @pytest.mark.parametrize("neutral", ["speakers", "loudspeaker", "speaker-like", "a speaker's", "s"])
-def test_nothing_but_whole_words_is_worded(neutral: str) -> None:
+def test_only_whole_words_are_replaced(neutral: str) -> None:
     assert text(neutral, "female") == neutral
 
 
-def test_the_article_is_that_of_the_word_that_follows() -> None:
+def test_article_matches_the_following_word() -> None:
     assert text("A player and a player", "female", ACTING) == "An actress and an actress"
     assert text("a player", "male", ACTING) == "a male player"
     assert text("An officer", "female", OFFICER) == "A policewoman"
@@ -88,15 +88,13 @@ def test_the_article_is_that_of_the_word_that_follows() -> None:
 
 
 @given(st.lists(soup))
-def test_without_gender_or_phrases_a_caption_stays_neutral(pieces: list[str]) -> None:
+def test_without_gender_or_phrases_caption_stays_neutral(pieces: list[str]) -> None:
     assert with_gender(pieces, None, PHRASES) == pieces
     assert with_gender(pieces, "female", []) == pieces
 
 
 @given(soup, st.lists(st.integers(0, 60)), st.sampled_from(["female", "male"]))
-def test_however_a_text_is_cut_its_wording_is_the_same(
-    neutral: str, cuts: list[int], gender: Gender
-) -> None:
+def test_wording_does_not_depend_on_cuts(neutral: str, cuts: list[int], gender: Gender) -> None:
     ends = [0, *sorted(min(cut, len(neutral)) for cut in cuts), len(neutral)]
     pieces = [neutral[start:end] for start, end in pairwise(ends)]
     out = with_gender(pieces, gender, PHRASES)
@@ -105,20 +103,20 @@ def test_however_a_text_is_cut_its_wording_is_the_same(
 
 
 @given(soup)
-def test_the_genders_are_worded_alike(neutral: str) -> None:
-    """What one has, the other has; only the words differ."""
+def test_both_genders_replace_the_same_phrases(neutral: str) -> None:
+    """Only the words differ between the genders."""
     female, male = (with_gender(neutral.split(), gender, PHRASES) for gender in ("female", "male"))
     assert [bool(piece) for piece in female] == [bool(piece) for piece in male]
 
 
 @pytest.mark.parametrize("phrase", ["", " the speaker", "she "])
-def test_a_phrase_is_words_without_space_around_them(phrase: str) -> None:
+def test_phrase_with_surrounding_space_is_invalid(phrase: str) -> None:
     with pytest.raises(ValidationError):
         GenderedPhrase(neutral=phrase, female="she", male="he")
 
 
 class _Voiced(ScriptedDrafter):
-    """Hears the gender that it is told to, and talks nonsense of speakers."""
+    """A drafter that reports a given gender and drafts random words about speakers."""
 
     gender: Gender | None = None
 
@@ -144,7 +142,7 @@ def drafter() -> ScriptedDrafter:
     return _Voiced(seed=3, vocabulary_size=400)
 
 
-def test_gender_is_in_the_caption_and_changes_nothing_that_leaves(
+def test_gender_changes_caption_but_nothing_sent(
     new_captioner: Callable[..., Captioner], fake: Any, drafter: _Voiced, voice: Voice
 ) -> None:
     accept = fake.answer
@@ -156,68 +154,64 @@ def test_gender_is_in_the_caption_and_changes_nothing_that_leaves(
         return verdict.model_copy(update={"accepted": 0, "correction": 9, "continuation": (7,)})
 
     fake.answer = correct_the_first
-    said, sent = {}, {}
+    captions, sent = {}, {}
     for gender in ("female", "male", None):
         drafter.gender = gender
         fake.blocks.clear()
         with new_captioner(config=Settings(min_enrolment=0)) as captioner:
-            said[gender] = captioner.caption(voice, 16_000)
+            captions[gender] = captioner.caption(voice, 16_000)
         sent[gender] = [
             (block.start, block.tokens, np.asarray(block.states).tobytes()) for block in fake.blocks
         ]
-        caption = said[gender]
+        caption = captions[gender]
         assert caption.unverified_reason is None
         assert caption.text == "".join(token.text for token in caption.tokens).strip()
         caption_text(caption, colour=False)
     assert sent["female"] == sent["male"] == sent[None] != []
-    words = {gender: set(caption.text.lower().split()) for gender, caption in said.items()}
+    words = {gender: set(caption.text.lower().split()) for gender, caption in captions.items()}
     assert {"she", "woman"} <= words["female"]
     assert {"he", "man"} <= words["male"]
     assert words[None] == {"the", "speaker", "speaks"}
-    assert said[None].tokens[0].replaced
-    for caption in said.values():
+    assert captions[None].tokens[0].replaced
+    for caption in captions.values():
         assert [(t.source, t.disclosed, t.replaced) for t in caption.tokens] == [
-            (t.source, t.disclosed, t.replaced) for t in said[None].tokens
+            (t.source, t.disclosed, t.replaced) for t in captions[None].tokens
         ]
 
 
-def test_who_does_not_want_gender_worded_gets_neutral_captions(
-    drafter: _Voiced, voice: Voice
-) -> None:
+def test_gender_can_be_switched_off(drafter: _Voiced, voice: Voice) -> None:
     drafter.gender = "female"
     with Captioner(drafter, config=Settings(gender=False)) as captioner:
         words = captioner.caption(voice, 16_000).text.lower().split()
     assert not {"she", "woman"} & set(words)
 
 
-def test_a_word_is_shown_as_having_left_if_any_token_behind_it_did(
-    drafter: _Voiced, voice: Voice
-) -> None:
+def test_word_is_shown_sent_if_any_token_was(drafter: _Voiced, voice: Voice) -> None:
     drafter.gender = "female"
     with Captioner(drafter) as captioner:
         caption = captioner.caption(voice, 16_000)
     merged = next(i for i, token in enumerate(caption.tokens) if not token.text)
-    left = [
+    tokens = [
         token.model_copy(update={"disclosed": i == merged})
         for i, token in enumerate(caption.tokens)
     ]
-    shown = caption_text(caption.model_copy(update={"tokens": tuple(left)}), colour=False).plain
+    shown = caption_text(caption.model_copy(update={"tokens": tuple(tokens)}), colour=False).plain
     assert shown.lower().count("[she]") == 1
 
 
 @pytest.mark.skipif(not (STARTER / "gate.json").exists(), reason="needs the starter's files")
-def test_a_drafter_says_how_it_is_worded_and_an_older_one_is_left_neutral(tmp_path: Path) -> None:
+def test_drafter_without_phrases_stays_neutral(tmp_path: Path) -> None:
     folder = tmp_path / "drafter"
     shutil.copytree(STARTER, folder, ignore=shutil.ignore_patterns("clips"))
     shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
     path = folder / "model.json"
     description = json.loads(path.read_text())
     phrases = [phrase.model_dump() for phrase in PHRASES]
-    for given_phrases, told in (([], ()), (phrases, tuple(PHRASES))):
+    for given_phrases, expected in (([], ()), (phrases, tuple(PHRASES))):
         path.write_text(json.dumps({**description, "gendered": given_phrases}))
         drafter = OnnxDrafter(folder)
         drafter.load()
-        assert drafter.info.gendered_phrases == told
+        assert drafter.info.gendered_phrases == expected
     description.pop("gendered", None)
     path.write_text(json.dumps(description))
     drafter = OnnxDrafter(folder)

@@ -1,4 +1,4 @@
-"""A drafter's folder that is not what it should be."""
+"""Missing, damaged and shared files of a drafter's folder."""
 
 from __future__ import annotations
 
@@ -15,31 +15,29 @@ from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.errors import ModelError
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-
-
-EARS = "ears.onnx"
+ENCODER = "ears.onnx"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A drafter with ears of its own."""
+    """A drafter with its own audio encoder."""
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
-    if not (copy / EARS).exists():
-        shutil.copy(STARTER.parent / "ears" / EARS, copy)
+    if not (copy / ENCODER).exists():
+        shutil.copy(STARTER.parent / "ears" / ENCODER, copy)
     return copy
 
 
 @pytest.fixture
 def sharing(folder: Path) -> Path:
-    """A drafter whose ears lie beside it."""
-    ears = folder.parent / "ears"
-    ears.mkdir()
-    (folder / EARS).rename(ears / EARS)
+    """A drafter whose audio encoder is in the folder beside it."""
+    shared = folder.parent / "ears"
+    shared.mkdir()
+    (folder / ENCODER).rename(shared / ENCODER)
     return folder
 
 
-def spoil(path: Path) -> None:
+def damage(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -53,57 +51,57 @@ def describe(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     "name", ["model.json", "ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"]
 )
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+def test_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=name):
         OnnxDrafter(folder).load()
 
 
 @pytest.mark.parametrize("name", ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"])
-def test_a_flipped_bit_is_found(folder: Path, name: str) -> None:
-    spoil(folder / name)
+def test_flipped_bit_is_detected(folder: Path, name: str) -> None:
+    damage(folder / name)
     with pytest.raises(ModelError, match=f"{name}.*SHA-256"):
         OnnxDrafter(folder).load()
 
 
-def test_drafters_share_the_ears_beside_them(sharing: Path) -> None:
+def test_drafters_share_encoder_beside_them(sharing: Path) -> None:
     shutil.copytree(sharing, sharing.parent / "another")
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    heard = []
+    vectors = []
     for folder in (sharing, sharing.parent / "another", STARTER):
         drafter = OnnxDrafter(folder)
         drafter.load()
-        heard.append(drafter.encode(samples).vector)
-    np.testing.assert_array_equal(heard[0], heard[1])
-    np.testing.assert_array_equal(heard[0], heard[2])
+        vectors.append(drafter.encode(samples).vector)
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    np.testing.assert_array_equal(vectors[0], vectors[2])
 
 
-def test_a_drafters_own_ears_win(sharing: Path) -> None:
-    shared = sharing.parent / "ears" / EARS
+def test_own_encoder_takes_precedence(sharing: Path) -> None:
+    shared = sharing.parent / "ears" / ENCODER
     shutil.copy(shared, sharing)
-    spoil(shared)
+    damage(shared)
     OnnxDrafter(sharing).load()
 
 
-def test_own_ears_that_are_spoilt_are_not_passed_over_for_the_shared_ones(sharing: Path) -> None:
-    (sharing / EARS).write_bytes(b"other ears")
-    with pytest.raises(ModelError, match=f"drafter/{EARS}.*SHA-256"):
+def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> None:
+    (sharing / ENCODER).write_bytes(b"another encoder")
+    with pytest.raises(ModelError, match=f"drafter/{ENCODER}.*SHA-256"):
         OnnxDrafter(sharing).load()
 
 
-def test_shared_ears_are_refused_that_the_drafter_was_not_trained_with(sharing: Path) -> None:
-    spoil(sharing.parent / "ears" / EARS)
-    with pytest.raises(ModelError, match=f"ears/{EARS}.*SHA-256"):
+def test_shared_encoder_with_other_hash_is_refused(sharing: Path) -> None:
+    damage(sharing.parent / "ears" / ENCODER)
+    with pytest.raises(ModelError, match=f"ears/{ENCODER}.*SHA-256"):
         OnnxDrafter(sharing).load()
 
 
-def test_ears_that_are_nowhere_are_named(sharing: Path) -> None:
-    (sharing.parent / "ears" / EARS).unlink()
-    with pytest.raises(ModelError, match=f"ears/{EARS}: No such file"):
+def test_missing_shared_encoder_is_named(sharing: Path) -> None:
+    (sharing.parent / "ears" / ENCODER).unlink()
+    with pytest.raises(ModelError, match=f"ears/{ENCODER}: No such file"):
         OnnxDrafter(sharing).load()
 
 
-def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> None:
+def test_invalid_graph_with_matching_hash_is_reported(folder: Path) -> None:
     (folder / "decoder.onnx").write_bytes(b"no graph")
     digest = hashlib.sha256(b"no graph").hexdigest()
     files = json.loads((folder / "model.json").read_text())["files"]
@@ -113,7 +111,7 @@ def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"format": 2}, "format"),
         ({"state_dim": 0}, "state_dim"),
@@ -121,15 +119,15 @@ def test_a_graph_that_is_none_is_told_even_with_the_right_hash(folder: Path) -> 
         ({"files": {}}, "ears.onnx"),
     ],
 )
-def test_a_description_that_is_wrong_is_told(
-    folder: Path, changes: dict[str, object], told: str
+def test_wrong_description_is_reported(
+    folder: Path, changes: dict[str, object], message: str
 ) -> None:
     describe(folder, **changes)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         OnnxDrafter(folder).load()
 
 
-def test_a_vocabulary_that_is_no_list_is_told(folder: Path) -> None:
+def test_invalid_vocabulary_is_reported(folder: Path) -> None:
     data = b'{"a": 1}'
     (folder / "vocabulary.json").write_bytes(data)
     files = json.loads((folder / "model.json").read_text())["files"]
@@ -138,13 +136,13 @@ def test_a_vocabulary_that_is_no_list_is_told(folder: Path) -> None:
         OnnxDrafter(folder).load()
 
 
-def test_nothing_is_read_before_load() -> None:
+def test_drafter_must_be_loaded_before_use() -> None:
     drafter = OnnxDrafter("/no/such/folder")
     with pytest.raises(ModelError, match="load"):
         drafter.encode(np.zeros(16_000, dtype=np.float32))
 
 
-def test_the_licence_of_the_weights_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_licence_of_weights_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     drafter = OnnxDrafter(STARTER)
     with caplog.at_level(logging.INFO, logger="ugsd_sdk.drafter.onnx"):
         drafter.load()

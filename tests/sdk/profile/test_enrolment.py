@@ -1,4 +1,4 @@
-"""No state of a voice leaves before the device knows the voice."""
+"""No state of a speaker is sent before the speaker is enrolled."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.doubles.reasons import why_of
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
-STRANGE = "not_enrolled"
+NOT_ENROLLED = "not_enrolled"
 
 
 @pytest.fixture
 def drafter() -> ScriptedDrafter:
-    """One that lets the device get acquainted; it drafts captions of five blocks."""
+    """A drafter that uses speaker profiles; its captions have five blocks."""
     return ScriptedDrafter(seed=3, vocabulary_size=400, profiles=True)
 
 
@@ -42,35 +42,36 @@ def captions(captioner: Captioner, voice: Voice, count: int) -> list[Caption]:
         return [captioner.caption(voice, 16_000) for _ in range(count)]
 
 
-def degraded(captioner: Captioner, voice: Voice, count: int) -> list[str | None]:
+def reasons(captioner: Captioner, voice: Voice, count: int) -> list[str | None]:
     return [why_of(caption.unverified_reason) for caption in captions(captioner, voice, count)]
 
 
-def test_the_first_three_clips_of_a_voice_stay_here_and_the_fourth_may_leave(
+def test_three_clips_enrol_before_states_are_sent(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
-    *strange, known = captions(new_captioner(), voice, 4)
-    assert [why_of(caption.unverified_reason) for caption in strange] == [STRANGE] * 3
-    for caption in strange:
-        cost = caption.usage
-        assert (
-            cost.num_blocks == cost.num_frames == cost.bytes_sent == cost.num_disclosed_states == 0
-        )
+    *unenrolled, enrolled = captions(new_captioner(), voice, 4)
+    assert [why_of(caption.unverified_reason) for caption in unenrolled] == [NOT_ENROLLED] * 3
+    for caption in unenrolled:
+        usage = caption.usage
+        assert usage.num_blocks == usage.num_frames == usage.num_disclosed_states == 0
+        assert usage.bytes_sent == 0
         assert caption.receipts == ()
-    assert known.unverified_reason is None
-    assert known.usage.num_disclosed_states > 0
-    assert {block.caption for block in fake.blocks} == {0}, "the first that the verifier heard of"
+    assert enrolled.unverified_reason is None
+    assert enrolled.usage.num_disclosed_states > 0
+    assert {block.caption for block in fake.blocks} == {0}, (
+        "the first caption that the verifier received"
+    )
 
 
-def test_a_strange_voices_caption_is_the_drafters(
+def test_caption_of_unenrolled_speaker_is_the_drafters(
     new_captioner: New, drafter: ScriptedDrafter, voice: Voice
 ) -> None:
     alone = captions(Captioner(drafter), voice, 1)[0]
-    assert alone.unverified_reason is None, "without a verifier nothing was to be verified"
+    assert alone.unverified_reason is None, "without a verifier nothing has to be verified"
     assert captions(new_captioner(), voice, 1)[0].text == alone.text
 
 
-def test_tokens_without_a_state_leave_also_of_a_strange_voice(
+def test_tokens_of_unenrolled_speaker_may_be_sent(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     (caption,) = captions(new_captioner(policy=AlwaysEscalate(Disclosure.TOKENS)), voice, 1)
@@ -80,56 +81,54 @@ def test_tokens_without_a_state_leave_also_of_a_strange_voice(
 
 
 @pytest.mark.parametrize("min_enrolment", [0, 1, 5])
-def test_how_many_clips_it_takes_is_set(
-    new_captioner: New, voice: Voice, min_enrolment: int
-) -> None:
+def test_min_enrolment_is_respected(new_captioner: New, voice: Voice, min_enrolment: int) -> None:
     captioner = new_captioner(config=Settings(min_enrolment=min_enrolment))
-    expected = [STRANGE] * min_enrolment + [None]
-    assert degraded(captioner, voice, min_enrolment + 1) == expected
+    expected = [NOT_ENROLLED] * min_enrolment + [None]
+    assert reasons(captioner, voice, min_enrolment + 1) == expected
 
 
-def test_a_habit_outlives_its_captioner_and_grows(
+def test_profile_outlives_its_captioner_and_grows(
     new_captioner: New, voice: Voice, profiles: Path
 ) -> None:
     for count in (1, 2, 3):
-        assert degraded(new_captioner(), voice, 1) == [STRANGE]
+        assert reasons(new_captioner(), voice, 1) == [NOT_ENROLLED]
         assert num_enrolled_clips(profiles, "default") == count
-    assert degraded(new_captioner(), voice, 1) == [None]
+    assert reasons(new_captioner(), voice, 1) == [None]
     assert num_enrolled_clips(profiles, "default") == 4
 
 
-def test_another_user_is_another_voice(new_captioner: New, voice: Voice, profiles: Path) -> None:
-    assert degraded(new_captioner(user="ada"), voice, 4)[-1] is None
-    assert degraded(new_captioner(user="bob"), voice, 1) == [STRANGE]
+def test_users_have_separate_profiles(new_captioner: New, voice: Voice, profiles: Path) -> None:
+    assert reasons(new_captioner(user="ada"), voice, 4)[-1] is None
+    assert reasons(new_captioner(user="bob"), voice, 1) == [NOT_ENROLLED]
     assert [num_enrolled_clips(profiles, user) for user in ("ada", "bob", "default")] == [4, 1, 0]
 
 
-def test_a_forgotten_voice_is_strange_again(
+def test_deleted_profile_needs_enrolment_again(
     new_captioner: New, voice: Voice, profiles: Path
 ) -> None:
-    assert degraded(new_captioner(), voice, 4)[-1] is None
+    assert reasons(new_captioner(), voice, 4)[-1] is None
     assert delete_profile(profiles, "default")
-    assert degraded(new_captioner(), voice, 1) == [STRANGE]
+    assert reasons(new_captioner(), voice, 1) == [NOT_ENROLLED]
 
 
-def test_what_is_not_to_be_remembered_lasts_as_long_as_the_process(
+def test_unkept_profile_lasts_for_one_process(
     new_captioner: New, voice: Voice, profiles: Path
 ) -> None:
     settings = Settings(keep_profile=False)
-    assert degraded(new_captioner(config=settings), voice, 4) == [STRANGE] * 3 + [None]
+    assert reasons(new_captioner(config=settings), voice, 4) == [NOT_ENROLLED] * 3 + [None]
     assert not profiles.exists()
-    assert degraded(new_captioner(config=settings), voice, 1) == [STRANGE]
+    assert reasons(new_captioner(config=settings), voice, 1) == [NOT_ENROLLED]
 
 
 def test_without_a_verifier_home_is_untouched(
     drafter: ScriptedDrafter, voice: Voice, tmp_path: Path
 ) -> None:
     captioner = Captioner(drafter, home=tmp_path / "home", policy=AlwaysEscalate())
-    assert degraded(captioner, voice, 4) == [None] * 4
+    assert reasons(captioner, voice, 4) == [None] * 4
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_drafter_that_makes_nothing_of_habits_is_not_held_back(
+def test_drafter_without_profiles_needs_no_enrolment(
     fake: Any, voice: Voice, tmp_path: Path, profiles: Path
 ) -> None:
     captioner = Captioner(
@@ -145,15 +144,13 @@ def test_a_drafter_that_makes_nothing_of_habits_is_not_held_back(
     assert not profiles.exists()
 
 
-def test_a_confident_draft_of_a_strange_voice_is_not_degraded(
-    new_captioner: New, voice: Voice
-) -> None:
+def test_confident_unenrolled_caption_is_not_unverified(new_captioner: New, voice: Voice) -> None:
     captioner = new_captioner(policy=None, config=Settings(threshold=1e9))
-    assert degraded(captioner, voice, 1) == [None]
+    assert reasons(captioner, voice, 1) == [None]
 
 
-def test_a_habit_never_makes_a_home_that_others_can_read(tmp_path: Path) -> None:
-    """Also where it comes first, before a ledger has made the home."""
+def test_profile_never_creates_a_readable_home(tmp_path: Path) -> None:
+    """Also if the profile creates the home before a ledger does."""
     home = tmp_path / "new" / "home"
     old = os.umask(0)
     try:
@@ -161,5 +158,5 @@ def test_a_habit_never_makes_a_home_that_others_can_read(tmp_path: Path) -> None
     finally:
         os.umask(old)
     places = [home, *home.rglob("*")]
-    assert len(places) == 4, "home, habits, a habit and its lock"
+    assert len(places) == 4, "home, folder of profiles, a profile and its lock"
     assert not [place for place in places if place.stat().st_mode & 0o077]

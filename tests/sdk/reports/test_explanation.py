@@ -1,4 +1,4 @@
-"""What `ugsd privacy explain` tells, under which settings, and from which figures."""
+"""``ugsd privacy explain``: its statements by settings and figures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _leak(**changes: object) -> LeakageFigure:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A drafter with figures of its own."""
+    """A drafter with its own figures."""
     shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips", LEAKAGE_FILE))
@@ -57,20 +57,20 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
-def _told(settings: Settings, folder: Path) -> str:
+def _results(settings: Settings, folder: Path) -> str:
     return " ".join(explain(settings, str(folder)).attacker_results)
 
 
-def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
-    known = _told(_settings(), folder)
-    assert "right 20 times in 100, guessing 17 times in 100" in known
-    assert "from all that the ears heard 98 times in 100" in known
+def test_only_figures_of_these_settings_are_shown(folder: Path) -> None:
+    known = _results(_settings(), folder)
+    assert "right 20 times in 100, by guessing 17 times in 100" in known
+    assert "from the whole audio embedding 98 times in 100" in known
     assert "wrong 50 times in 100" in known
     assert "99 times" in known, "the padded shape shows whether it escalated"
     assert "60 times" not in known
-    assert "60 times" in _told(_settings(min_enrolment=0), folder)
-    assert "40 times" in _told(_settings(disclosure="all_states"), folder)
-    constant = _told(_settings(traffic_shape="constant"), folder)
+    assert "60 times" in _results(_settings(min_enrolment=0), folder)
+    assert "40 times" in _results(_settings(disclosure="all_states"), folder)
+    constant = _results(_settings(traffic_shape="constant"), folder)
     assert "51 times" in constant
     assert "99 times" not in constant
 
@@ -83,60 +83,62 @@ def test_only_the_figures_of_these_settings_are_told(folder: Path) -> None:
         {"disclosure": "block_states"},
     ],
 )
-def test_what_was_not_measured_is_said_to_be_so(folder: Path, changes: dict[str, object]) -> None:
-    told = explain(_settings(**changes), str(folder)).attacker_results
-    assert told[0] == "of the words and numbers: not measured under these settings"
-    assert not any("which of a few people" in line for line in told)
+def test_unmeasured_settings_are_called_unmeasured(
+    folder: Path, changes: dict[str, object]
+) -> None:
+    results = explain(_settings(**changes), str(folder)).attacker_results
+    assert results[0] == "from the words and numbers: not measured with these settings"
+    assert not any("which of a few people" in line for line in results)
 
 
-def test_constant_shape_names_the_pace_that_it_needs(folder: Path) -> None:
+def test_constant_shape_names_the_required_pace(folder: Path) -> None:
     assert "reply_after_ms" in explain(_settings(traffic_shape="constant"), str(folder)).source
     assert "reply_after_ms" not in explain(_settings(), str(folder)).source
 
 
-def test_what_leaves_follows_the_settings(folder: Path) -> None:
-    def leaves(**changes: object) -> str:
+def test_sent_part_follows_the_settings(folder: Path) -> None:
+    def sent(**changes: object) -> str:
         return " ".join(explain(_settings(**changes), str(folder)).sent)
 
-    assert "numbers about the clip" in leaves()
-    assert "before 3 clips of you were heard" in leaves()
-    assert "before" not in leaves(min_enrolment=0)
-    assert "no numbers about the clip" in leaves(disclosure="tokens")
-    assert "one frame of one size" in leaves(traffic_shape="constant")
+    assert "numbers about the clip" in sent()
+    assert "before 3 clips have enrolled you" in sent()
+    assert "before" not in sent(min_enrolment=0)
+    assert "no numbers about the clip" in sent(disclosure="tokens")
+    assert "one frame of one size" in sent(traffic_shape="constant")
     assert explain(Settings(), str(folder)).sent == ("nothing: no verifier is set",)
 
 
-def test_what_noise_guarantees_is_told_with_epsilon_and_its_word(folder: Path) -> None:
-    def bound(**changes: object) -> str:
+def test_noise_guarantee_has_epsilon_and_label(folder: Path) -> None:
+    def guarantee(**changes: object) -> str:
         return " ".join(explain(_settings(**changes), str(folder)).noise_guarantee)
 
-    assert bound() == "nothing: they leave without noise"
-    assert "no such numbers leave" in bound(disclosure="tokens")
-    private, noisy = bound(noise={"sigma": 2.0}), bound(noise={"sigma": 0.5})
-    told = r"epsilon \S+ at delta 1e-06 per caption \({}\); .*it holds for: two inputs that give"
-    assert re.match(told.format("privacy"), private)
-    assert re.match(told.format("noise"), noisy)
-    assert "above epsilon 10 that is noise, not privacy" in noisy
-    assert bound(noise={"epsilon": 4.0}).startswith("epsilon 4.00 ")
+    assert guarantee() == "nothing: they are sent without noise"
+    assert "no such numbers are sent" in guarantee(disclosure="tokens")
+    private, noisy = guarantee(noise={"sigma": 2.0}), guarantee(noise={"sigma": 0.5})
+    text = r"epsilon \S+ at delta 1e-06 per caption \({}\); .*it holds for: two inputs that give"
+    assert re.match(text.format("privacy"), private)
+    assert re.match(text.format("noise"), noisy)
+    assert "above epsilon 10 this is noise, not privacy" in noisy
+    assert guarantee(noise={"epsilon": 4.0}).startswith("epsilon 4.00 ")
     per_token: dict[str, object] = {"noise": {"sigma": 2.0}, "disclosure": "all_states"}
-    assert "(noise)" in bound(**per_token), "96 states in a caption"
+    assert "(noise)" in guarantee(**per_token), "96 states in a caption"
     lifted = {"tokens_per_caption": "none"}
-    assert "any number of them: set a cap" in bound(**per_token, limits=lifted)
-    capped = bound(**per_token, limits=lifted | {"epsilon_per_caption": 3.0})
+    assert "any number of them: set a cap" in guarantee(**per_token, limits=lifted)
+    capped = guarantee(**per_token, limits=lifted | {"epsilon_per_caption": 3.0})
     assert capped.startswith("epsilon 3.00 "), "the cap is the guarantee"
-    assert "none of them leaves" in bound(limits={"epsilon_per_day": 3.0})
+    assert "none of them is sent" in guarantee(limits={"epsilon_per_day": 3.0})
 
 
-def test_figures_without_noise_are_not_told_as_if_they_had_it(folder: Path) -> None:
+def test_figures_without_noise_are_marked(folder: Path) -> None:
     noised = explain(_settings(noise={"sigma": 2.0}), str(folder))
     assert noised.settings["noise"] == "sigma 2"
-    assert "The figures are of numbers without noise" in noised.source
+    assert "The figures are for numbers without noise" in noised.source
     plain = explain(_settings(), str(folder))
     assert plain.settings["noise"] == "none"
     assert "without noise" not in plain.source
 
 
-def test_of_each_attack_the_worst_is_told_and_two_people_only_in_need(folder: Path) -> None:
+def test_worst_attack_is_shown_preferring_large_corpora(folder: Path) -> None:
     figures = json.loads((folder / LEAKAGE_FILE).read_text())
     more = [
         _leak(corpus="nemo", value=0.7, chance=0.33, speakers=9),
@@ -145,18 +147,18 @@ def test_of_each_attack_the_worst_is_told_and_two_people_only_in_need(folder: Pa
     ]
     figures["leaks"] += [leak.model_dump() for leak in more]
     (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
-    told = _told(_settings(), folder)
-    assert "right 70 times" in told
-    assert "right 20 times" not in told
-    assert "right 95 times" not in told
-    assert "right 90 times" in told
+    results = _results(_settings(), folder)
+    assert "right 70 times" in results
+    assert "right 20 times" not in results
+    assert "right 95 times" not in results
+    assert "right 90 times" in results
 
 
-def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
+def test_figures_of_other_weights_are_refused(folder: Path) -> None:
     figures = json.loads((folder / LEAKAGE_FILE).read_text())
     figures["weights"]["reader.onnx"] = "0" * 64
     (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
-    assert explain(_settings(), str(folder)).attacker_results == ("nobody measured it",)
+    assert explain(_settings(), str(folder)).attacker_results == ("not measured",)
     for other in ({}, {"reader.onnx": "0" * 64}):
         with pytest.raises(LeakageNotMeasured, match="other weights"):
             Leakage.load(folder, other)
@@ -165,24 +167,25 @@ def test_figures_of_other_weights_are_not_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 2}'])
-def test_damaged_figures_are_no_figures(folder: Path, damage: str) -> None:
+def test_damaged_figures_are_ignored(folder: Path, damage: str) -> None:
     (folder / LEAKAGE_FILE).write_text(damage)
-    assert explain(_settings(), str(folder)).attacker_results == ("nobody measured it",)
+    assert explain(_settings(), str(folder)).attacker_results == ("not measured",)
 
 
-def test_a_folder_without_a_drafter_is_told(tmp_path: Path) -> None:
+def test_folder_without_drafter_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         explain(_settings(), str(tmp_path))
 
 
-def test_the_command_line_explains_the_bundled_drafter(
+def test_command_explains_the_bundled_drafter(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ["privacy", "explain", "--verifier", "embedded"]
     assert main(options) == 0
-    told = capsys.readouterr().out
-    assert "nobody measured it" not in told
-    assert "which of a known list of sentences was spoken" in told
-    assert max(map(len, told.splitlines())) <= 80
+    text = capsys.readouterr().out
+    assert "not measured" not in text
+    assert "min_enrolment = 3" in text
+    assert "which of a known list of sentences was spoken" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert main([*options, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["disclosure"] == "summary"

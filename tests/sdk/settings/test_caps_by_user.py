@@ -1,4 +1,4 @@
-"""Caps of everyone, of profiles and of users: who is held to what, and faults in saying so."""
+"""Caps of everyone, of presets and of users: which apply, and errors in their settings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ user = "Ada"
 [limits]
 tokens_per_day = 1000
 blocks_per_day = 100
-[profiles.child]
-inherits = "guest"
+[presets.child]
+preset = "guest"
 tokens_per_day = 200
-[profiles.guest]
+[presets.guest]
 blocks_per_day = 10
 tokens_per_day = 20
 bytes_per_day = "none"
 [users.ada]
-inherits = "Child"
+preset = "Child"
 epsilon_per_day = 4
 [users.Ben]
 tokens_per_day = 2000
@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ugsd.toml"
 
 
-def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Path) -> None:
+def test_caps_of_user_win_over_preset_and_limits(file: Path) -> None:
     settings = Settings.load(file)
     ada, ben, eve = (settings.limits_for(user) for user in ("ada", "BEN", "eve"))
     assert settings.limits_for() == ada, "the settings' own user, whatever the case"
@@ -46,50 +46,52 @@ def test_a_users_caps_stand_over_the_profiles_and_those_over_everyones(file: Pat
     assert eve == settings.limits
 
 
-def test_variables_and_arguments_reach_a_users_cap(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_and_arguments_set_user_caps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "7")
-    monkeypatch.setenv("UGSD_USERS__EVE__INHERITS", "guest")
-    monkeypatch.setenv("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "none")
+    monkeypatch.setenv("UGSD_USERS__EVE__PRESET", "guest")
+    monkeypatch.setenv("UGSD_PRESETS__GUEST__BLOCKS_PER_DAY", "none")
     settings = Settings.load(file, users={"BEN": {"blocks_per_day": 5}})
     ben, eve = settings.limits_for("Ben"), settings.limits_for("eve")
     assert (ben.tokens_per_day, ben.blocks_per_day) == (7, 5)
     assert (eve.tokens_per_day, eve.blocks_per_day) == (20, None)
 
 
-def test_settings_survive_their_own_dump(file: Path) -> None:
+def test_settings_round_trip_through_their_dump(file: Path) -> None:
     settings = Settings.load(file)
     again = Settings(**settings.model_dump())
-    assert again.limits_for() == settings.limits_for(), "what was not given is not given again"
+    assert again.limits_for() == settings.limits_for(), "the dump contains only what was given"
     assert Settings(**dict(settings)).limits_for("ben") == settings.limits_for("ben")
 
 
 def test_caps_may_be_given_in_python() -> None:
     settings = Settings(
         user="ada",
-        profiles={"child": CapsOverride(tokens_per_day=9)},
-        users={"ada": {"inherits": "child"}},
+        presets={"child": CapsOverride(tokens_per_day=9)},
+        users={"ada": {"preset": "child"}},
     )
     assert settings.limits_for().tokens_per_day == 9
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         (
             "[limits]\n\nblocks_per_dya = 1",
             ":3: key limits.blocks_per_dya: no such setting: did you mean blocks_per_day?",
         ),
-        ("tokens_per_day = 5", ":1: key tokens_per_day: no such setting: it belongs under limits"),
+        ("tokens_per_day = 5", ":1: key tokens_per_day: no such setting: it belongs in [limits]"),
         (
             "[limits]\nuser = 'x'",
-            ":2: key limits.user: no such setting: it belongs to no table: put it before",
+            ":2: key limits.user: no such setting: it belongs in no table: move it above",
         ),
-        ("deadline_s = 5", "it belongs under verifier"),
+        ("deadline_s = 5", "it belongs in [verifier]"),
         (
-            "[profiles]\ntokens_per_day = 5",
-            "tokens_per_day: it belongs under a name: [profiles.NAME] tokens_per_day = 200",
+            "[presets]\ntokens_per_day = 5",
+            "tokens_per_day: it belongs in a named table: [presets.NAME] tokens_per_day = 200",
+        ),
+        (
+            "[profiles.child]\ntokens_per_day = 5",
+            ":1: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
         ),
         (
             "[users.ada.limits]\nbytes_per_day = 5",
@@ -98,14 +100,17 @@ def test_caps_may_be_given_in_python() -> None:
         ("[users]\nada = 5", ":2: key users.ada: ada is a table: [users.ada] tokens_per_day = 200"),
         ("users = 5", ":1: key users: users is a table: [users.NAME] tokens_per_day = 200"),
         (
-            "[users.ada]\ninherits = 'chld'\n[profiles.child]",
-            ":2: key users.ada.inherits: no profile is named chld; those given: child",
+            "[users.ada]\npreset = 'chld'\n[presets.child]",
+            ":2: key users.ada.preset: no preset is named chld; defined presets: child",
         ),
         (
-            "[users.a]\ninherits = 'x'\n[profiles.x]\ninherits = 'y'\n[profiles.y]\ninherits = 'x'",
-            ":4: key profiles.x.inherits: a circle: x -> y -> x: break it",
+            "[users.a]\npreset = 'x'\n[presets.x]\npreset = 'y'\n[presets.y]\npreset = 'x'",
+            ":4: key presets.x.preset: presets inherit in a cycle: x -> y -> x: break it",
         ),
-        ("[profiles.x]\ninherits = 'x'", ":2: key profiles.x.inherits: a circle: x -> x: break it"),
+        (
+            "[presets.x]\npreset = 'x'",
+            ":2: key presets.x.preset: presets inherit in a cycle: x -> x: break it",
+        ),
         ("[users.ada]\n[users.ADA]", ":2: key users.ADA: given twice: delete one"),
         (
             "[limits]\ntokens_per_day = 5\ntokens_per_day = 6",
@@ -125,10 +130,10 @@ def test_caps_may_be_given_in_python() -> None:
             ":2: key limits.epsilon_per_day: input should be a finite number",
         ),
         ("\nuser = 5", ":2: key user: input should be a valid string, not 5: put it in quotes"),
-        ("\nuser = ada", ":2: not TOML: no value that TOML knows: put text in quotes"),
-        ("\nuser = 'ada", ":2: not TOML"),
-        ("\nuser = '''ada\nb = 1\n", ":2: not TOML"),
-        ('\nuser = """ada\nb = 1\n', ":2: not TOML"),
+        ("\nuser = ada", ":2: not valid TOML: invalid value: put text in quotes"),
+        ("\nuser = 'ada", ":2: not valid TOML"),
+        ("\nuser = '''ada\nb = 1\n", ":2: not valid TOML"),
+        ('\nuser = """ada\nb = 1\n', ":2: not valid TOML"),
         ("[noise]\nsigma = 0", ":2: key noise.sigma: input should be greater than 0"),
         (
             "[noise]\nsigma = 1\nepsilon = 1",
@@ -137,7 +142,7 @@ def test_caps_may_be_given_in_python() -> None:
         ("\n[noise]", ":2: key noise: give sigma or epsilon, one of the two"),
         (
             "disclosure = 'tokens'\n[noise]\nsigma = 1",
-            ":2: key noise: disclosure = tokens sends no state",
+            ":2: key noise: with disclosure = tokens no state is sent",
         ),
         (
             "disclosure = 'all_states'\n[noise]\nepsilon = 1\n[limits]\ntokens_per_caption='none'",
@@ -145,22 +150,22 @@ def test_caps_may_be_given_in_python() -> None:
         ),
     ],
 )
-def test_a_fault_in_toml_is_told_with_line_and_cure(tmp_path: Path, toml: str, told: str) -> None:
+def test_fault_in_toml_names_line_and_fix(tmp_path: Path, toml: str, message: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(toml)
     with pytest.raises(ConfigError) as raised:
         Settings.load(path)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["ugsd.json", "ugsd.yaml", "ugsd.yml", "ugsd"])
-def test_settings_are_read_from_toml_alone(name: str, tmp_path: Path) -> None:
+def test_only_toml_files_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("user = 'ada'")
     with pytest.raises(ConfigError, match=r"read from \.toml files"):
         Settings.load(tmp_path / name)
 
 
-def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
+def test_faulty_variable_is_named_before_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS__BEN__TOKENS_PER_DAY", "many")
@@ -172,11 +177,11 @@ def test_a_faulty_variable_is_told_where_a_file_has_the_key_too(
         Settings(users={"ada": {}, "ADA": {}})
 
 
-def test_two_names_that_are_one_are_told_wherever_they_come_from(
+def test_two_spellings_across_sources_are_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UGSD_USERS", '{"Ben": {"tokens_per_day": 1}}')
-    with pytest.raises(ConfigError, match=r"UGSD_USERS: two names are one"):
+    with pytest.raises(ConfigError, match=r"UGSD_USERS: two spellings of the same name"):
         Settings.load(file)
 
 
@@ -187,9 +192,10 @@ def test_two_names_that_are_one_are_told_wherever_they_come_from(
         ("UGSD_USER__ADA__TOKENS_PER_DAY", "UGSD_USERS__ADA__TOKENS_PER_DAY"),
         ("UGSD_USERS__TOKENS_PER_DAY", "UGSD_USERS__NAME__TOKENS_PER_DAY"),
         ("UGSD_NOISE__SIGMAS", "UGSD_NOISE__SIGMA"),
+        ("UGSD_PROFILES__GUEST__BLOCKS_PER_DAY", "UGSD_PRESETS__GUEST__BLOCKS_PER_DAY"),
     ],
 )
-def test_a_mistyped_variable_of_a_user_is_told(
+def test_mistyped_user_variable_is_refused(
     variable: str, nearest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "0")
@@ -205,21 +211,19 @@ def test_a_mistyped_variable_of_a_user_is_told(
         ({"disclosure": "all_states", "users": {"default": {"tokens_per_caption": 5}}}, 5),
     ],
 )
-def test_noise_is_made_to_fit_an_epsilon_of_one_caption(
-    changes: dict[str, object], releases: int
-) -> None:
+def test_sigma_follows_from_epsilon_of_a_caption(changes: dict[str, object], releases: int) -> None:
     settings = Settings(noise={"epsilon": 8.0}, **changes)
     assert settings.sigma is not None
     spend = releases * dp.privacy_cost(sensitivity=2.0, sigma=settings.sigma, vectors=1)
     assert 7.999 < dp.epsilon_of_privacy_cost(spend, settings.limits.delta) <= 8
 
 
-def test_an_epsilon_that_no_noise_makes_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match=r"noise\.epsilon: no noise makes so small a one"):
+def test_unreachable_epsilon_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"noise\.epsilon: no supported noise reaches so small"):
         _ = Settings(noise={"epsilon": 1e-8}, limits={"delta": 1e-12}).sigma
 
 
-def test_noise_is_sigma_where_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_sigma_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().sigma is None
     monkeypatch.setenv("UGSD_NOISE__SIGMA", "1.5")
     assert Settings.load().sigma == 1.5
@@ -231,6 +235,6 @@ def test_the_example_file_gives_ben_caps() -> None:
 
 
 @pytest.mark.parametrize("noise", [{"sigma": 1e6}, {"epsilon": 1e-9}, {"epsilon": 1e-4}])
-def test_noise_that_would_leave_nothing_of_a_state_is_refused(noise: dict[str, float]) -> None:
+def test_too_large_sigma_is_refused(noise: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="noise"):
         _ = Settings(noise=noise).sigma

@@ -1,4 +1,4 @@
-"""Settings from file, environment and Python, and faults that are named where they are."""
+"""Settings from file, environment and Python, and errors that name the place of the fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ugsd.toml"
 
 
-def test_a_file_is_read(file: Path) -> None:
+def test_file_is_read(file: Path) -> None:
     settings = Settings.load(file)
     assert settings.user == "ada"
     assert settings.disclosure is Disclosure.BLOCK_STATES
@@ -47,18 +47,18 @@ def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.Monk
     settings = Settings.load(file)
     assert settings.user == "eve"
     assert settings.verifier.key == "ugsd-vk1:x"
-    assert settings.verifier.url == "wss://captions.example.org", "the file's part is kept"
+    assert settings.verifier.url == "wss://captions.example.org", "the rest of the file counts"
     assert settings.limits.tokens_per_day == 7
 
 
 def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_USER", "eve")
     assert Settings.load(file, user="bob").user == "bob"
-    assert Settings().user == "default", "of() reads neither"
+    assert Settings().user == "default", "the constructor reads neither"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('usr = "x"', "key usr: no such setting"),
         ("user = 3", "key user: .*string"),
@@ -70,31 +70,31 @@ def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ('verifier = "embedded"', r"verifier is a table: \[verifier\] url = "),
         ("limits = 5", r"limits is a table: \[limits\] tokens_per_day = "),
         ("home = 4", "key home: a path is text, .*not 4"),
-        ("user = ", "not TOML"),
+        ("user = ", "not valid TOML"),
     ],
 )
-def test_a_fault_in_a_file_names_file_key_and_fix(tmp_path: Path, text: str, told: str) -> None:
+def test_fault_in_file_names_key_and_fix(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         Settings.load(path)
     assert "bad.toml" in str(raised.value)
 
 
-def test_a_fault_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_in_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_VERIFIER__DEADLINE_S", "soon")
     with pytest.raises(ConfigError, match=r"variable UGSD_VERIFIER__DEADLINE_S: .*number"):
         Settings.load()
 
 
-def test_a_variable_that_is_no_json_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_with_invalid_json_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_LIMITS", "{")
     with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: set UGSD_LIMITS__"):
         Settings.load()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xff"])
-def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | None) -> None:
+def test_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ugsd.toml"
     if content is not None:
         path.write_bytes(content)
@@ -111,21 +111,21 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, content: bytes | N
         ("ugsd_tresholds", "UGSD_THRESHOLD"),
     ],
 )
-def test_a_mistyped_variable_is_told_with_the_right_name(
+def test_mistyped_variable_error_suggests_a_name(
     variable: str, nearest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "0")
     with pytest.raises(ConfigError, match=f"{variable}: no such setting.*{nearest}"):
         Settings.load()
-    assert Settings().user == "default", "of() reads no environment"
+    assert Settings().user == "default", "the constructor reads no environment"
 
 
-def test_the_servers_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_SERVER_MODEL", "folder")
     assert Settings.load().user == "default"
 
 
-def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traffic_shape_is_padded_or_constant(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().traffic_shape is TrafficShape.PADDED
     assert Settings(traffic_shape="constant").traffic_shape is TrafficShape.CONSTANT
     monkeypatch.setenv("UGSD_TRAFFIC_SHAPE", "constant")
@@ -136,7 +136,7 @@ def test_the_shape_is_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("user", ["Ada", "ADA", " ada "])
-def test_case_makes_no_other_user(user: str) -> None:
+def test_case_does_not_distinguish_users(user: str) -> None:
     settings = Settings(user=user, users={"Ada": {"blocks_per_day": 3}})
     assert settings.user == "ada"
     assert settings.limits_for().blocks_per_day == 3
@@ -144,26 +144,26 @@ def test_case_makes_no_other_user(user: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["\u202eevil", "a\u200db", "a\nb", "İ" * 40])
-def test_a_user_whose_name_is_not_seen_as_it_is_is_refused(user: str) -> None:
-    with pytest.raises(ConfigError, match=r"which is not seen|has more than 64"):
+def test_user_name_with_hidden_characters_is_refused(user: str) -> None:
+    with pytest.raises(ConfigError, match=r"the invisible character|has more than 64"):
         Settings(user=user)
 
 
-def test_one_user_in_several_writings_has_one_budget() -> None:
+def test_spellings_of_one_user_share_a_budget() -> None:
     settings = Settings(users={"Jose\u0301": {"blocks_per_day": 3}}, user="\uff2aos\u00e9")
     assert settings.limits_for().blocks_per_day == 3
     assert settings.limits_for("JOS\u00c9 ").blocks_per_day == 3
-    with pytest.raises(ConfigError, match=r"given twice|two names are one"):
+    with pytest.raises(ConfigError, match=r"given twice|same name"):
         Settings(users={"STRASSE": {}, "stra\u00dfe": {}})
-    profiles = {"Ma\u00dfe": {"blocks_per_day": 2}}
-    inheriting = Settings(profiles=profiles, users={"ben": {"inherits": "MASSE"}}, user="Ben")
+    presets = {"Ma\u00dfe": {"blocks_per_day": 2}}
+    inheriting = Settings(presets=presets, users={"ben": {"preset": "MASSE"}}, user="Ben")
     assert inheriting.limits_for().blocks_per_day == 2
 
 
-@pytest.mark.parametrize("table", ["users", "profiles"])
+@pytest.mark.parametrize("table", ["users", "presets"])
 @pytest.mark.parametrize("name", ["a\u200bb", " ", "a\x1b[1m"])
-def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"which is not seen|the name is blank"):
+def test_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"the invisible character|the name is blank"):
         Settings(**{table: {name: {}}})
 
 
@@ -180,6 +180,6 @@ def test_a_hidden_character_in_a_table_is_refused(table: str, name: str) -> None
         {"users": {"ada": {"tokens_per_day": True}}},
     ],
 )
-def test_true_is_no_number(given: dict[str, Any]) -> None:
+def test_boolean_is_not_a_number(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
         Settings(**given)

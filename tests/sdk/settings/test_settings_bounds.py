@@ -1,4 +1,4 @@
-"""Settings, model files and tables that would cost minutes or gigabytes: refused soon, by name."""
+"""Settings and model files that would cost minutes or gigabytes are refused soon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ugsd_sdk.settings.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, Setti
 
 SIZE = MAX_SETTINGS_BYTES - 100
 CPU_S = 2.0
-"""The worst takes about half a second of an idle processor; these took minutes, or memory."""
+"""The worst case takes about half a second on an idle processor."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def test_hostile_settings_are_refused_soon(name: str, tmp_path: Path) -> None:
     assert len(str(raised.value)) < 1000
 
 
-def test_a_settings_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+def test_huge_settings_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "big.toml"
     path.touch()
     os.truncate(path, 3 << 30)
@@ -72,7 +72,7 @@ def test_a_settings_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_settings_are_read_from_files_alone(kind: str, tmp_path: Path) -> None:
+def test_only_regular_settings_files_are_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     if kind == "pipe":
         os.mkfifo(path)
@@ -92,7 +92,7 @@ def test_two_thousand_users_are_read_soon(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("UGSD_LIMITS", "[" * 60_000, "nested too deeply: set UGSD_LIMITS__"),
         ("UGSD_USERS", '{"a":' * 10_000, "nested too deeply"),
@@ -105,12 +105,12 @@ def test_two_thousand_users_are_read_soon(tmp_path: Path) -> None:
     ],
 )
 def test_hostile_variables_are_refused_soon(
-    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
     with soon(), pytest.raises(ConfigError, match="environment variable UGSD_") as raised:
         Settings.load()
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert len(str(raised.value)) < 1000
 
 
@@ -153,14 +153,14 @@ def test_hostile_model_files_are_refused_soon(
         read(tmp_path)
 
 
-def test_a_pipe_as_gate_is_not_hashed(tmp_path: Path) -> None:
+def test_huge_rejection_predictor_is_not_hashed(tmp_path: Path) -> None:
     (tmp_path / "gate.json").touch()
     os.truncate(tmp_path / "gate.json", 3 << 30)
     with soon(), pytest.raises(ModelError, match="larger than"):
         weight_hashes(tmp_path)
 
 
-def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
+def test_nested_vocabulary_is_a_model_error(tmp_path: Path) -> None:
     starter = DrafterBundle.of("starter").folder
     (tmp_path / "model.json").write_bytes((starter / "model.json").read_bytes())
     (tmp_path / "vocabulary.json").write_bytes(b"[" * 100_000)
@@ -168,7 +168,7 @@ def test_a_vocabulary_of_nested_arrays_is_no_crash(tmp_path: Path) -> None:
         DrafterBundle(tmp_path).pieces()
 
 
-def test_a_pipe_as_habit_is_not_awaited(tmp_path: Path) -> None:
+def test_pipe_as_speaker_profile_does_not_block(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path, "ada", b"ears")
     os.mkfifo(file.path)
     assert file.read() is EMPTY_PROFILE

@@ -1,4 +1,4 @@
-"""Settings files: the same from TOML as from Python, and every fault told with its line."""
+"""Settings files: TOML gives the same settings as Python, and every fault has its line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SECONDS = st.floats(0.001, 3600)
 
 @st.composite
 def valid(draw: st.DrawFn) -> dict[str, Any]:
-    """Settings as a file gives them."""
+    """Generate the values of a valid settings file."""
     values: dict[str, Any] = draw(
         st.fixed_dictionaries(
             {},
@@ -60,27 +60,27 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     names = draw(st.lists(NAME, unique_by=str.lower, max_size=3))
-    profiles: dict[str, Any] = {}
+    presets: dict[str, Any] = {}
     for name in names:
-        profiles[name] = draw(CAPS_OVER)
-        parents = [other for other in profiles if other != name]
+        presets[name] = draw(CAPS_OVER)
+        parents = [other for other in presets if other != name]
         if parents and draw(st.booleans()):
-            profiles[name]["inherits"] = draw(st.sampled_from(parents))
+            presets[name]["preset"] = draw(st.sampled_from(parents))
     users = draw(st.dictionaries(NAME, CAPS_OVER, max_size=3))
     users = {name: users[name] for name in {name.lower(): name for name in users}.values()}
     for caps in users.values():
         if names and draw(st.booleans()):
-            caps["inherits"] = draw(st.sampled_from(names))
-    return values | {k: v for k, v in {"profiles": profiles, "users": users}.items() if v}
+            caps["preset"] = draw(st.sampled_from(names))
+    return values | {k: v for k, v in {"presets": presets, "users": users}.items() if v}
 
 
 @dataclass
 class Written:
-    """A file's text as it is written, with the line of every key."""
+    """The text of a generated file, with the line of every key."""
 
     random: Random
     twice: Keys = ()
-    """A key to give twice; ``lines`` then has the second one."""
+    """A key to repeat; ``lines`` then has its second line."""
     text: list[str] = field(default_factory=list)
     lines: dict[Keys, int] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class Written:
 
 
 def paths(value: Any, path: Keys) -> list[Keys]:
-    """The path itself, and those of all keys within."""
+    """Return the path and those of all keys inside."""
     inner = value.items() if isinstance(value, dict) else ()
     return [path, *(found for k, v in inner for found in paths(v, (*path, k)))]
 
@@ -161,7 +161,7 @@ over_one_folder = settings(
 
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
-def test_the_same_settings_come_of_toml_and_python(
+def test_toml_and_python_give_equal_settings(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
     by_python = Settings(**copy.deepcopy(values))
@@ -176,7 +176,7 @@ def test_the_same_settings_come_of_toml_and_python(
 
 
 def fault_of_value(random: Random, values: dict[str, Any], path: Keys) -> Keys:
-    """Put what no setting takes in the place of one."""
+    """Replace a setting by a value that none accepts."""
     table = values
     for key in path[:-1]:
         table = table[key]
@@ -187,7 +187,7 @@ def fault_of_value(random: Random, values: dict[str, Any], path: Keys) -> Keys:
 
 
 def fault_of_name(random: Random, values: dict[str, Any], path: Keys) -> Keys:
-    """Misspell a key that stands in a table of fixed keys."""
+    """Misspell a key of a table with fixed keys."""
     table = values
     for key in path[:-1]:
         table = table[key]
@@ -198,28 +198,31 @@ def fault_of_name(random: Random, values: dict[str, Any], path: Keys) -> Keys:
 @pytest.mark.parametrize("spoil", [fault_of_value, fault_of_name])
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
-def test_a_single_fault_is_told_with_its_line_and_key(
+def test_fault_is_reported_with_line_and_key(
     tmp_path: Path,
     spoil: Callable[[Random, dict[str, Any], Keys], Keys],
     values: dict[str, Any],
     seed: int,
 ) -> None:
     random = Random(seed)
-    free = [p for p in paths(values, ())[1:] if not (len(p) == 2 and p[0] in {"profiles", "users"})]
+    free = [p for p in paths(values, ())[1:] if not (len(p) == 2 and p[0] in {"presets", "users"})]
     if not free:
         return
     path = spoil(random, values, random.choice(free))
     file = written(values, seed)
     with pytest.raises(ConfigError) as raised:
         read(tmp_path, file.text)
-    told, name = str(raised.value), tmp_path / "ugsd.toml"
+    message, name = str(raised.value), tmp_path / "ugsd.toml"
     named = path[:1] + tuple(k.lower() for k in path[1:2]) + path[2:]
-    assert told.startswith(f"{name}:{file.lines[path]}: key {'.'.join(named)}: "), (told, file.text)
+    assert message.startswith(f"{name}:{file.lines[path]}: key {'.'.join(named)}: "), (
+        message,
+        file.text,
+    )
 
 
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
-def test_a_key_given_twice_is_told_with_the_second_ones_line(
+def test_repeated_key_is_reported_with_its_line(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
     whole = written(values, seed)
@@ -236,13 +239,13 @@ def test_a_key_given_twice_is_told_with_the_second_ones_line(
 
 @over_one_folder
 @given(values=valid(), seed=st.integers(0, 2**32))
-def test_broken_syntax_is_told_with_its_line(
+def test_broken_syntax_is_reported_with_line(
     tmp_path: Path, values: dict[str, Any], seed: int
 ) -> None:
     file = written(values, seed)
     at = Random(seed).randrange(len(file.text) + 1)
     file.text.insert(at, "}")
-    with pytest.raises(ConfigError, match="not TOML: ") as raised:
+    with pytest.raises(ConfigError, match="not valid TOML: ") as raised:
         read(tmp_path, file.text)
     assert f".toml:{at + 1}: " in str(raised.value), file.text
 
@@ -255,6 +258,6 @@ def _at(values: dict[str, Any], path: Keys) -> Any:
 
 @over_one_folder
 @given(text=st.text(st.sampled_from('ab"\'=.[]{}#,\\ \n\r\tu0"')))
-def test_the_scanner_of_toml_neither_raises_nor_hangs(text: str) -> None:
+def test_toml_scanner_neither_raises_nor_hangs(text: str) -> None:
     for key in key_lines(text):
         assert 1 <= key.line <= text.count("\n") + 1

@@ -1,4 +1,4 @@
-"""A conversation is bytes in, events and bytes out: what each kind of bytes leads to."""
+"""The websocket protocol without I/O: which events each kind of bytes causes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ URI = parse_uri("ws://verifier.example:8700")
 
 
 def answer_to(request: bytes) -> bytes:
-    """The upgrade, as a server that accepts every request sends it."""
+    """Return the upgrade response of a server that accepts every request."""
     server = ServerProtocol()
     server.receive_data(request)
-    (asked,) = server.events_received()
-    assert isinstance(asked, Request)
-    server.send_response(server.accept(asked))
+    (upgrade,) = server.events_received()
+    assert isinstance(upgrade, Request)
+    server.send_response(server.accept(upgrade))
     return b"".join(server.data_to_send())
 
 
@@ -40,7 +40,7 @@ def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
     return Frame(opcode, data, fin).serialize(mask=False)
 
 
-def test_binary_messages_are_taken_whole() -> None:
+def test_fragmented_messages_are_joined() -> None:
     conversation = upgraded()
     assert events(conversation, frame(Opcode.BINARY, b"one")) == []
     assert events(conversation, frame(Opcode.BINARY, b"tw", fin=False)) == []
@@ -49,26 +49,26 @@ def test_binary_messages_are_taken_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "said"),
+    ("data", "kind", "message"),
     [
-        (frame(Opcode.TEXT, b"text"), VerifierMisbehaved, "sent text"),
-        (b"\xff\xff", VerifierMisbehaved, "broke the websocket protocol"),
+        (frame(Opcode.TEXT, b"text"), VerifierMisbehaved, "sent a text message"),
+        (b"\xff\xff", VerifierMisbehaved, "violated the websocket protocol"),
         (
             frame(Opcode.CLOSE, Close(1008, "").serialize()),
             VerifierUnreachable,
             "closed the connection",
         ),
         (b"", VerifierUnreachable, "was lost"),
-        (5 * frame(Opcode.BINARY, b"x"), VerifierMisbehaved, "more than anybody asked for"),
-        (500 * frame(Opcode.PING), VerifierMisbehaved, "more than anybody asked for"),
+        (5 * frame(Opcode.BINARY, b"x"), VerifierMisbehaved, "too much unsolicited data"),
+        (500 * frame(Opcode.PING), VerifierMisbehaved, "too much unsolicited data"),
     ],
     ids=["text", "garbage", "close", "end", "unread", "pings"],
 )
-def test_faults_of_a_peer_are_named(data: bytes, kind: type[TransportError], said: str) -> None:
+def test_peer_faults_are_named(data: bytes, kind: type[TransportError], message: str) -> None:
     (event, *_) = events(upgraded(), data)
     assert isinstance(event, Failed)
     assert isinstance(event.make(), kind)
-    assert said in str(event.make())
+    assert message in str(event.make())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_faults_of_a_peer_are_named(data: bytes, kind: type[TransportError], sai
     [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n\r\n"],
     ids=["http", "ssh"],
 )
-def test_another_server_is_no_verifier(data: bytes) -> None:
+def test_non_websocket_server_is_no_verifier(data: bytes) -> None:
     conversation = Conversation(URI)
     conversation.begin()
     event = events(conversation, data)[0]
@@ -85,7 +85,7 @@ def test_another_server_is_no_verifier(data: bytes) -> None:
     assert "no verifier answers at verifier.example:8700" in str(event.make())
 
 
-def test_frames_after_the_end_are_ignored() -> None:
+def test_frames_after_end_are_ignored() -> None:
     conversation = upgraded()
     conversation.end()
     (goodbye,) = conversation.data_to_send()

@@ -1,4 +1,4 @@
-"""Errors of a connection: each caller gets one of its own, which says what to do next."""
+"""Errors of a connection: each caller gets a new one, which names the next step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ugsd_sdk.transport import failures
 from ugsd_sdk.transport.connection import Connection
 from websockets.uri import parse_uri
 
-MADE = {
+MAKERS = {
     "broke_protocol": failures.broke_protocol,
     "closed_here": failures.closed_here,
     "closed_there": lambda: failures.closed_there(1000),
@@ -26,13 +26,13 @@ MADE = {
 }
 
 
-def test_every_failure_is_looked_at() -> None:
-    assert set(failures.__all__) == {*MADE, "always"}
+def test_every_failure_is_tested() -> None:
+    assert set(failures.__all__) == {*MAKERS, "always"}
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", MAKERS)
 def test_every_failure_names_the_next_step(name: str) -> None:
-    cause, colon, step = str(MADE[name]()).partition(": ")
+    cause, colon, step = str(MAKERS[name]()).partition(": ")
     assert all((cause, colon, step))
 
 
@@ -47,7 +47,7 @@ def test_every_failure_names_the_next_step(name: str) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_fresh_error_says_the_same(error: Exception) -> None:
+def test_fresh_error_equals_the_original(error: Exception) -> None:
     error.__cause__ = ValueError("why")
     new = fresh(error)
     assert new is not error
@@ -56,7 +56,7 @@ def test_a_fresh_error_says_the_same(error: Exception) -> None:
     assert new.__traceback__ is None
 
 
-def test_no_two_callers_share_an_error() -> None:
+def test_callers_never_share_an_error() -> None:
     connection = Connection(parse_uri("ws://127.0.0.1:1"))
     raised = []
     for call in (lambda: connection.open(5), lambda: connection.send(b""), connection.close):

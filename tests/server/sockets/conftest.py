@@ -30,7 +30,7 @@ class Device:
         self.welcome: Welcome
 
     async def closed(self) -> tuple[int, str]:
-        """The code and reason with which the server closes the connection."""
+        """Return the code and reason with which the server closes the connection."""
         try:
             while True:
                 await self.socket.recv()
@@ -58,7 +58,7 @@ class Device:
 
 @pytest.fixture(scope="session")
 def dial() -> Callable[..., Any]:
-    """Connect and, unless told not to, shake hands."""
+    """Connect and, by default, perform the handshake."""
 
     async def dial(url: str, public: VerifierPublicKey, *, greet: bool = True) -> Device:
         device = Device(await connect(url, compression=None, proxy=None), public)

@@ -1,4 +1,4 @@
-"""The server over real sockets: it answers, it caps, it drains."""
+"""The server over real sockets: answers, limits and shutdown."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ugsd_server.verifier.engine import Verifier
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
-TURNED_AWAY = (OSError, InvalidMessage)
+REFUSED = (OSError, InvalidMessage)
 
 
-def test_a_device_over_loopback_is_welcomed_and_answered(
+def test_device_over_loopback_gets_welcome_and_answers(
     run: Any, dial: Any, make_block: Any
 ) -> None:
     async def scenario(server: RunningServer) -> None:
@@ -46,7 +46,7 @@ def test_a_device_over_loopback_is_welcomed_and_answered(
     run(scenario)
 
 
-def test_the_upgrade_answer_carries_nothing_but_what_the_protocol_needs(run: Any) -> None:
+def test_upgrade_response_has_only_required_headers(run: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         connection = await connect(server.url, proxy=None)  # offers compression
         assert connection.response is not None
@@ -56,7 +56,7 @@ def test_the_upgrade_answer_carries_nothing_but_what_the_protocol_needs(run: Any
     run(scenario)
 
 
-def test_fifty_devices_at_once_are_all_answered(run: Any, dial: Any, make_block: Any) -> None:
+def test_fifty_concurrent_devices_are_all_answered(run: Any, dial: Any, make_block: Any) -> None:
     async def one(server: RunningServer) -> None:
         device = await dial(server.url, server.public_key)
         for turn in range(3):
@@ -71,13 +71,13 @@ def test_fifty_devices_at_once_are_all_answered(run: Any, dial: Any, make_block:
     run(scenario)
 
 
-def test_a_connection_too_many_is_turned_away_and_a_freed_place_is_given_again(
+def test_connection_beyond_limit_is_refused_until_one_closes(
     run: Any, dial: Any, make_block: Any
 ) -> None:
     async def scenario(server: RunningServer) -> None:
         first = await dial(server.url, server.public_key)
         second = socket.create_connection(("127.0.0.1", server.port))  # silent, but it counts
-        with pytest.raises(TURNED_AWAY):
+        with pytest.raises(REFUSED):
             await dial(server.url, server.public_key)
         assert server.metrics.connections_refused == 1
         assert isinstance(await first.ask(make_block()), Verdict)
@@ -87,7 +87,7 @@ def test_a_connection_too_many_is_turned_away_and_a_freed_place_is_given_again(
             try:
                 third = await dial(server.url, server.public_key)
                 break
-            except TURNED_AWAY:
+            except REFUSED:
                 continue
         assert isinstance(await third.ask(make_block()), Verdict)
 
@@ -95,7 +95,7 @@ def test_a_connection_too_many_is_turned_away_and_a_freed_place_is_given_again(
 
 
 class Gate:
-    """Holds a scorer's passes until it is opened."""
+    """Blocks a scorer's forward passes until ``open`` is set."""
 
     def __init__(self, scorer: Any) -> None:
         self.entered, self.open = threading.Event(), threading.Event()
@@ -109,7 +109,7 @@ class Gate:
         scorer.extend = wait
 
 
-def test_a_busy_model_holds_up_neither_handshakes_nor_refusals(
+def test_busy_model_delays_neither_handshakes_nor_refusals(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
@@ -129,7 +129,7 @@ def test_a_busy_model_holds_up_neither_handshakes_nor_refusals(
     run(scenario, scorer=scorer, max_pending=1)
 
 
-def test_a_device_that_vanishes_while_its_block_is_verified_frees_its_place(
+def test_device_lost_during_verification_frees_its_slot(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
@@ -150,7 +150,7 @@ def test_a_device_that_vanishes_while_its_block_is_verified_frees_its_place(
     run(scenario, scorer=scorer, max_pending=1)
 
 
-def test_closing_answers_the_block_in_hand_and_bids_everyone_farewell(
+def test_closing_answers_pending_block_and_closes_all_connections(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
@@ -178,7 +178,7 @@ def test_closing_answers_the_block_in_hand_and_bids_everyone_farewell(
     run(scenario, scorer=scorer)
 
 
-def test_closing_waits_no_longer_than_it_was_told(
+def test_closing_takes_no_longer_than_drain_timeout(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
@@ -198,7 +198,7 @@ def test_closing_waits_no_longer_than_it_was_told(
     run(scenario, scorer=scorer, drain_timeout_s=0.2)
 
 
-def test_a_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) -> None:
+def test_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         config = Settings(port=server.port, key_file=Path("unused"))
         with pytest.raises(ListenFailed, match=rf"port {server.port}: Address already in use"):
@@ -211,7 +211,7 @@ def test_a_port_in_use_is_named(run: Any, key: VerifierKey, make_scorer: Any) ->
 
 
 async def timed(device: Any, message: bytes, shape: TrafficShape) -> tuple[Any, int, float]:
-    """The answer, its frame's size, and after how many seconds it came."""
+    """Return the answer, its frame's size and the seconds until it arrived."""
     started_s = asyncio.get_running_loop().time()
     await device.socket.send(device.channel.seal(message, shape))
     frame = await device.socket.recv()
@@ -219,7 +219,7 @@ async def timed(device: Any, message: bytes, shape: TrafficShape) -> tuple[Any, 
     return decode_server_message(device.channel.open(frame)), len(frame), elapsed_s
 
 
-def test_answers_to_constant_frames_leave_at_the_pace_whatever_they_are(
+def test_constant_frames_are_answered_at_one_pace(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
@@ -248,20 +248,20 @@ def test_answers_to_constant_frames_leave_at_the_pace_whatever_they_are(
         _, size, elapsed_s = await timed(
             device, encode(make_block((3,), caption=1)), TrafficShape.PADDED
         )
-        assert (size, elapsed_s < pace_s) == (128, True), "the padded shape is not held up"
+        assert (size, elapsed_s < pace_s) == (128, True), "an answer in padded shape is not delayed"
         delay_s = 1.3 * pace_s
         answer, _, elapsed_s = await timed(
             device, encode(make_block((3,), caption=2)), TrafficShape.CONSTANT
         )
         assert isinstance(answer, Verdict)
-        assert elapsed_s >= 2 * pace_s - 0.01, "one that is not ready waits for the next beat"
+        assert elapsed_s >= 2 * pace_s - 0.01, "a late answer waits for the next period"
         assert server.metrics.late_answers == 1
 
     delay_s = 0.0
     run(scenario, scorer=scorer, reply_after_ms=1000 * pace_s)
 
 
-def test_without_a_pace_answers_leave_at_once(run: Any, dial: Any) -> None:
+def test_without_reply_delay_answers_are_immediate(run: Any, dial: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         device = await dial(server.url, server.public_key)
         for _ in range(3):

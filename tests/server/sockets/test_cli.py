@@ -1,4 +1,4 @@
-"""The command line, as people and the SDK's embedded mode run it."""
+"""The server's command line, run by operators and by the SDK's embedded mode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def test_keygen_writes_a_private_file_and_prints_what_to_pin(
+def test_keygen_writes_private_file_and_prints_public_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "verifier.key"
@@ -40,13 +40,11 @@ def test_keygen_writes_a_private_file_and_prints_what_to_pin(
     assert VerifierPublicKey.from_text(printed) == VerifierKey.load(file).public
     before = file.read_bytes()
     assert main(["keygen", "--key-file", str(file)]) == 1
-    assert "verifier.key exists; name another --key-file or remove it" in capsys.readouterr().err
+    assert "verifier.key exists; choose another --key-file or remove it" in capsys.readouterr().err
     assert file.read_bytes() == before
 
 
-def test_keygen_into_a_folder_that_is_not_there_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keygen_reports_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "no" / "verifier.key"
     assert main(["keygen", "--key-file", str(file)]) == 1
     assert f"ugsd-server: cannot create the key file {file}" in capsys.readouterr().err
@@ -64,7 +62,7 @@ def test_keygen_into_a_folder_that_is_not_there_says_so(
         (["--key-file", "nowhere.key"], 1, "ugsd-server keygen --key-file nowhere.key"),
     ],
 )
-def test_wrong_usage_and_a_missing_key_say_what_to_do(
+def test_wrong_usage_and_missing_key_name_next_step(
     argv: list[str],
     code: int,
     message: str,
@@ -79,7 +77,7 @@ def test_wrong_usage_and_a_missing_key_say_what_to_do(
     assert "Traceback" not in error
 
 
-def test_a_variable_out_of_range_is_named(
+def test_variable_out_of_range_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("UGSD_SERVER_TYPICAL_DELTA", "1.5")
@@ -87,7 +85,7 @@ def test_a_variable_out_of_range_is_named(
     assert "UGSD_SERVER_TYPICAL_DELTA" in capsys.readouterr().err
 
 
-def test_a_key_readable_by_others_a_taken_port_and_a_missing_model_stop_the_start(
+def test_unusable_key_port_or_model_prevents_start(
     tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "verifier.key"
@@ -97,24 +95,26 @@ def test_a_key_readable_by_others_a_taken_port_and_a_missing_model_stop_the_star
         assert main(["--port", port, "--key-file", str(file), "--model", str(tiny_model)]) == 1
     assert f"port {port}: Address already in use; choose another" in capsys.readouterr().err
     assert main(["--key-file", str(file), "--model", str(tmp_path / "none")]) == 1
-    assert "name a folder with model.json and verifier.onnx" in capsys.readouterr().err
+    assert "give a folder with model.json and verifier.onnx" in capsys.readouterr().err
     file.chmod(0o644)
     assert main(["--key-file", str(file), "--model", str(tiny_model)]) == 1
     assert f"chmod 600 {file}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["keygen", "--help"], ["rotate", "--help"]])
-def test_help_explains_itself(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_examples_and_exit_codes(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(argv) == 0
     text = capsys.readouterr().out
     assert "--key-file" in text
     if argv == ["--help"]:
         assert "  ugsd-server --port 8765 --key-file verifier.key\n" in text
-        assert "Exit codes: 0 stopped as asked" in text
+        assert "Exit codes: 0 stopped on request" in text
 
 
 class Child:
-    """``python -m ugsd_server``, embedded as the SDK embeds it."""
+    """``python -m ugsd_server`` as a child process, started as the SDK starts it."""
 
     def __init__(self, folder: Path, model: Path, *options: str) -> None:
         self.key_file = folder / "verifier.key"
@@ -142,18 +142,18 @@ def child(tmp_path: Path, tiny_model: Path) -> Iterator[Child]:
     child.process.communicate()
 
 
-def test_an_embedded_server_announces_itself_answers_and_stops_with_its_parent(
+def test_embedded_server_announces_answers_and_stops_with_stdin(
     child: Child, dial: Any, make_block: Any
 ) -> None:
-    told = child.announcement()
-    assert sorted(told) == ["public_key", "url"]
-    assert re.fullmatch(r"ws://127\.0\.0\.1:\d+", told["url"])
-    public = VerifierPublicKey.from_text(told["public_key"])
+    announced = child.announcement()
+    assert sorted(announced) == ["public_key", "url"]
+    assert re.fullmatch(r"ws://127\.0\.0\.1:\d+", announced["url"])
+    public = VerifierPublicKey.from_text(announced["public_key"])
     assert public == VerifierKey.load(child.key_file).public
     assert stat.S_IMODE(child.key_file.stat().st_mode) == 0o600
 
     async def ask() -> None:
-        device = await dial(told["url"], public)
+        device = await dial(announced["url"], public)
         assert isinstance(await device.ask(make_block((2, 3), states={0: (9, 9, 9)})), Verdict)
         await device.socket.close()
 
@@ -165,13 +165,13 @@ def test_an_embedded_server_announces_itself_answers_and_stops_with_its_parent(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_closes_every_connection_and_ends_the_process_well(
+def test_signal_closes_connections_and_exits_with_zero(
     child: Child, dial: Any, number: signal.Signals
 ) -> None:
-    told = child.announcement()
+    announced = child.announcement()
 
     async def scenario() -> None:
-        device = await dial(told["url"], VerifierPublicKey.from_text(told["public_key"]))
+        device = await dial(announced["url"], VerifierPublicKey.from_text(announced["public_key"]))
         child.process.send_signal(number)
         with pytest.raises(ConnectionClosed) as closed:
             await device.socket.recv()
@@ -182,36 +182,34 @@ def test_a_signal_closes_every_connection_and_ends_the_process_well(
     assert child.process.wait(timeout=10) == 0
 
 
-def test_a_running_process_opens_hellos_to_the_next_key_and_to_the_one_before(
+def test_running_server_accepts_new_and_previous_key(
     child: Child, dial: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = child.announcement()
-    before = VerifierPublicKey.from_text(told["public_key"])
+    announced = child.announcement()
+    previous = VerifierPublicKey.from_text(announced["public_key"])
     assert main(["rotate", "--key-file", str(child.key_file)]) == 0
-    following = VerifierPublicKey.from_text(capsys.readouterr().out)
+    new = VerifierPublicKey.from_text(capsys.readouterr().out)
 
     async def scenario() -> None:
-        for public in (following, before):
-            device = await dial(told["url"], public)
+        for public in (new, previous):
+            device = await dial(announced["url"], public)
             assert device.welcome.max_tokens == 20
             await device.socket.close()
-        stranger = await dial(told["url"], VerifierKey.generate().public, greet=False)
-        await stranger.socket.send(stranger.channel.hello())
-        assert await stranger.closed() == (1008, "")
+        unknown = await dial(announced["url"], VerifierKey.generate().public, greet=False)
+        await unknown.socket.send(unknown.channel.hello())
+        assert await unknown.closed() == (1008, "")
 
     asyncio.run(scenario())
 
 
-def test_a_server_for_people_prints_the_key_and_where_it_listens(
-    tmp_path: Path, tiny_model: Path
-) -> None:
+def test_server_prints_its_key_and_address(tmp_path: Path, tiny_model: Path) -> None:
     child = Child(tmp_path, tiny_model)
     try:
         assert child.process.stdout is not None
         lines = [child.process.stdout.readline() for _ in range(3)]
         public = VerifierKey.load(child.key_file).public
         assert lines[0] == f"public key to pin: {public.to_text()}\n"
-        assert lines[1] == f"its fingerprint: {public.fingerprint}\n"
+        assert lines[1] == f"fingerprint: {public.fingerprint}\n"
         assert lines[2].startswith("listening on ws://127.0.0.1:")
     finally:
         child.process.terminate()
@@ -219,7 +217,7 @@ def test_a_server_for_people_prints_the_key_and_where_it_listens(
     assert child.process.returncode == 0
 
 
-def test_the_server_loads_no_torch_and_keygen_no_model_runtime() -> None:
+def test_server_imports_no_torch_and_keygen_no_onnxruntime() -> None:
     probe = (
         "import sys, ugsd_server.cli; a = set(sys.modules); import ugsd_server.app;"
         "b = set(sys.modules); print('onnxruntime' in a, 'torch' in b, 'rich' in b)"

@@ -1,4 +1,4 @@
-"""The server outlives every bad peer, tells it nothing but a code, and serves the next device."""
+"""The server survives bad peers, sends them only a close code, and serves the next device."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def _forged_frame(device: Any) -> None:
         (_oversized, 1009),
     ],
 )
-def test_a_hostile_peer_learns_a_code_and_the_next_device_is_served(
+def test_hostile_peer_gets_only_a_close_code(
     run: Any, dial: Any, make_block: Any, caplog: pytest.LogCaptureFixture, attack: Any, code: int
 ) -> None:
     async def scenario(server: RunningServer) -> None:
@@ -89,7 +89,7 @@ def _reset(raw: socket.socket) -> None:
     raw.close()
 
 
-def test_peers_that_speak_no_websocket_or_vanish_do_no_harm(
+def test_non_websocket_and_vanishing_peers_are_harmless(
     run: Any, dial: Any, make_block: Any
 ) -> None:
     upgrade = (
@@ -127,7 +127,7 @@ def test_peers_that_speak_no_websocket_or_vanish_do_no_harm(
     run(scenario)
 
 
-def test_a_peer_that_dallies_before_its_hello_is_closed(run: Any, dial: Any) -> None:
+def test_peer_without_hello_is_closed_after_timeout(run: Any, dial: Any) -> None:
     async def fragments() -> Any:
         while True:
             yield b"\x01"
@@ -147,7 +147,7 @@ def test_a_peer_that_dallies_before_its_hello_is_closed(run: Any, dial: Any) -> 
     run(scenario, handshake_timeout_s=0.2)
 
 
-def test_an_idle_session_is_closed(run: Any, dial: Any) -> None:
+def test_idle_session_is_closed(run: Any, dial: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         device = await dial(server.url, server.public_key)
         assert await device.closed() == (1001, "")

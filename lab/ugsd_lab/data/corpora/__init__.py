@@ -1,7 +1,7 @@
 """Corpora of emotional speech: clips, labels, and the split by speaker.
 
-EMO-DB (CC0) travels with the package as Opus; other corpora are read from a folder the user gives,
-in the layout that they are published in, which each loader's docstring tells.
+EMO-DB (CC0) is bundled with the package as Opus. Other corpora are read from a folder that the user
+names, in the layout in which they are published; each loader's docstring describes it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 BUNDLED_EMODB = Path(__file__).parents[1] / "emodb"
 
 CORPORA = ("emodb", "ravdess", "nemo")
-"""What the bundled pair is trained on."""
+"""The corpora that the bundled pair is trained on."""
 
 _LOADERS: dict[str, Callable[[Path], Iterator[Clip]]] = {
     "emodb": load_emodb,
@@ -51,12 +51,12 @@ _LOADERS: dict[str, Callable[[Path], Iterator[Clip]]] = {
     "mer2024": load_mer2024,
 }
 KNOWN_CORPORA = tuple(_LOADERS)
-"""Every corpus that can be read; each name is also that of its folder."""
+"""Every corpus that can be read; each name is also the name of its folder."""
 
 
 def load_corpus(name: str, folder: Path) -> list[Clip]:
-    """Every clip of a corpus below ``folder``. Raises :class:`CorpusError` where its layout is not
-    the published one."""
+    """Return every clip of a corpus below ``folder``. Raises :class:`CorpusError` if its layout is
+    not the published one."""
     if name not in _LOADERS:
         raise CorpusError(f"unknown corpus {name!r}; known: {', '.join(KNOWN_CORPORA)}")
     try:
@@ -71,8 +71,8 @@ def load_corpus(name: str, folder: Path) -> list[Clip]:
 
 
 def load_corpora(data: Path | None) -> list[Clip]:
-    """EMO-DB as bundled and, where ``data`` is given, each other known corpus in a folder of its
-    name below it."""
+    """Return the bundled EMO-DB and, if ``data`` is given, each other known corpus in a folder of
+    its name below it. Raises :class:`CorpusError` if ``data`` contains none."""
     clips = load_corpus("emodb", BUNDLED_EMODB)
     if data is None:
         return clips

@@ -19,7 +19,7 @@ __all__ = ["EMOTIONS", "SPLITS", "Clip", "Split", "read_samples"]
 EMOTIONS = (
     "neutral", "calm", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "bored",
 )  # fmt: skip
-"""Every emotion that some corpus names; each corpus has its own subset."""
+"""The union of the corpora's emotions; each corpus has its own subset."""
 
 Split = Literal["train", "dev", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "calibration", "test")
@@ -30,38 +30,38 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording and what its corpus says of it."""
+    """One recording and its labels."""
 
     path: Path
     corpus: str
     speaker: str
-    """Who speaks; in corpora that do not say, what their loader puts in its place."""
+    """The speaker; for corpora without speaker labels, the loader's substitute."""
     gender: Literal["female", "male"] | None
-    """None where the corpus does not say."""
+    """None if the corpus does not give it."""
     language: str
     emotion: str | None
-    """One of :data:`EMOTIONS`; None where the corpus has no classes."""
+    """One of :data:`EMOTIONS`; None if the corpus has no classes."""
     intensity: Literal["normal", "strong"] | None
     sentence: str
-    """What was said, empty where the corpus does not say. It measures pace and groups clips; it
-    never enters a caption."""
+    """The words spoken; empty if the corpus does not give them. They measure pace and group clips,
+    and never enter a caption."""
     split: Split
     votes: Mapping[str, int] | None = field(default=None, hash=False)
-    """Listeners' answers by emotion, where the corpus has them."""
+    """Listeners' answers by emotion, if the corpus has them."""
     captions: tuple[str, ...] = ()
-    """Descriptions as published, where the corpus has them; its loader says in what language."""
+    """Published descriptions, if the corpus has them; its loader documents their language."""
     name: str = ""
-    """Name within the corpus where the file's own is not unique."""
+    """Name within the corpus if the file's own is not unique."""
 
     @property
     def id(self) -> str:
-        """Name within the corpora: ``emodb/03a01Fa``."""
+        """Name across corpora: ``emodb/03a01Fa``."""
         return f"{self.corpus}/{self.name or self.path.stem}"
 
     @property
     def syllables(self) -> int | None:
-        """Vowel groups of the sentence, the usual estimate of its syllables; in Chinese its Han
-        characters, a syllable each. None where the sentence is not known."""
+        """Number of vowel groups in the sentence, the usual estimate of its syllables; in Chinese,
+        number of Han characters. None if the sentence is not known."""
         if not self.sentence:
             return None
         if self.language == "Chinese":
@@ -70,7 +70,7 @@ class Clip:
 
 
 def read_samples(clip: Clip) -> NDArray[np.float32]:
-    """(n,) mono samples at 16 kHz in [-1, 1], n > 0; other rates are resampled.
+    """Return (n,) mono samples at 16 kHz in [-1, 1], n > 0; other rates are resampled.
 
     Raises :class:`CorpusError` for a damaged or empty recording.
     """

@@ -1,4 +1,4 @@
-"""CREMA-D: English, 91 actors, six emotions, and what listeners heard in each clip."""
+"""CREMA-D: English, 91 actors, six emotions, and listeners' votes on each clip."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _WITHOUT_SOUND = {"1076_MTI_SAD_XX"}
 
 
 def load_cremad(folder: Path) -> Iterator[Clip]:
-    """Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244. ``folder`` is a copy of the repository
-    CheyneyComputerScience/CREMA-D, of which three parts are read.
+    """Load CREMA-D, Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244. ``folder`` is a copy of the
+    repository CheyneyComputerScience/CREMA-D; three parts of it are read.
 
     - ``AudioWAV/1001_IEO_ANG_HI.wav``: actor, sentence, acted emotion, level. HI is strong, LO and
-      MD are normal, XX is unspecified. One clip that the release calls soundless is left out.
+      MD are normal, XX is unspecified. One clip that the release lists as soundless is skipped.
     - ``VideoDemographics.csv``: an actor's sex.
-    - ``processedResults/tabulatedVotes.csv``: answers per clip. Its row labels are 100000 times
-      the kind of presentation plus the clip's number; only the kind 1, voice alone, is read. The
-      table counts final answers whose first click came within ten seconds.
+    - ``processedResults/tabulatedVotes.csv``: answers per clip. Its row labels are 100000 times the
+      kind of presentation plus the clip's number; only kind 1, voice alone, is read. The table
+      counts final answers whose first click came within ten seconds.
 
-    ``emotion`` is what was acted, also where most listeners heard another.
+    ``emotion`` is the acted one, even if most listeners chose another.
 
     Split by the last digit of the actor's number: 9 and 0 test, 8 calibration, 7 dev.
     """
@@ -85,7 +85,9 @@ def load_cremad(folder: Path) -> Iterator[Clip]:
 
 def _by_voice_alone(label: str, table: Path) -> bool:
     if len(label) != 6 or not label.isdecimal():
-        raise CorpusError(f"{table}: {label!r} is not a row label; copy the table from the corpus")
+        raise CorpusError(
+            f"{table}: {label!r} is not a row label; copy the table again from the corpus"
+        )
     return label[0] == "1"
 
 

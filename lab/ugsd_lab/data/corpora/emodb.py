@@ -30,7 +30,7 @@ _SENTENCES = {
 
 
 def load_emodb(folder: Path) -> Iterator[Clip]:
-    """Burkhardt et al. 2005. ``03a01Fa``: speaker, text, emotion, version."""
+    """Load EMO-DB, Burkhardt et al. 2005. ``03a01Fa``: speaker, text, emotion, version."""
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".wav", ".flac", ".opus"}):
         name = path.stem
         speaker, text, emotion = name[:2], name[2:5], name[5]

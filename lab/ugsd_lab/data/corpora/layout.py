@@ -1,4 +1,4 @@
-"""Reading what a corpus is published as: tables, file names, recordings."""
+"""Reads the published form of a corpus: tables, file names, recordings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 def read_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
-    """The rows of a UTF-8 table, of which ``columns`` are kept, blanks at their ends removed.
+    """Return the rows of a UTF-8 table with the ``columns`` named, stripped of surrounding blanks.
 
     Raises :class:`CorpusError` for a table that is missing, damaged or lacks a column or a cell.
     """
@@ -42,15 +42,15 @@ def read_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> l
 
 
 def meaning(code: str, of: Mapping[str, _T], where: Path) -> _T:
-    """What a code of a file name or a table stands for. Raises :class:`CorpusError` naming
-    ``where`` for an unknown one."""
+    """Return the meaning of a code in a file name or a table. Raises :class:`CorpusError` naming
+    ``where`` for an unknown code."""
     if code not in of:
         raise CorpusError(f"{where}: unknown code {code!r}; known: {', '.join(of)}")
     return of[code]
 
 
 def name_parts(name: str, pattern: str, where: Path) -> list[str]:
-    """The parts of a name such as ``speaker_word_emotion``, as many as ``pattern`` has."""
+    """Split a name such as ``speaker_word_emotion`` into as many parts as ``pattern`` has."""
     parts = name.split("_")
     if len(parts) != pattern.count("_") + 1:
         raise CorpusError(f"{where}: {name!r} is not of the form {pattern}")
@@ -58,8 +58,8 @@ def name_parts(name: str, pattern: str, where: Path) -> list[str]:
 
 
 def find_recording(folder: Path, name: str) -> Path:
-    """The recording called ``name``, whatever its format. Raises :class:`CorpusError` where there
-    is none."""
+    """Return the recording called ``name``, in any known format. Raises :class:`CorpusError` if
+    there is none."""
     if not name or Path(name).name != name:
         raise CorpusError(f"{folder}: {name!r} is not the name of a recording")
     for suffix in _SUFFIXES:
@@ -75,8 +75,8 @@ def find_recording(folder: Path, name: str) -> Path:
 def recordings(
     folder: Path, name_of: Callable[[Path], str] = lambda path: path.stem
 ) -> dict[str, Path]:
-    """Every recording below ``folder`` by name. Raises :class:`CorpusError` where two have one
-    name."""
+    """Return every recording below ``folder`` by name. Raises :class:`CorpusError` if two have the
+    same name."""
     found: dict[str, Path] = {}
     for path in sorted(p for p in folder.rglob("[!.]*") if p.suffix in _SUFFIXES):
         name = name_of(path)

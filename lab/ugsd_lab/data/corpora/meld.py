@@ -28,22 +28,21 @@ _WITHOUT_SOUND = {"train_dia125_utt3", "dev_dia110_utt7"}
 
 
 def load_meld(folder: Path) -> Iterator[Clip]:
-    """Poria et al. 2019, doi:10.18653/v1/P19-1050. The release (declare-lab/MELD) holds video:
-    take its sound out as WAV or FLAC, names kept, for example
+    """Load MELD, Poria et al. 2019, doi:10.18653/v1/P19-1050. The release (declare-lab/MELD) holds
+    video: extract its sound as WAV or FLAC under the same names, for example with
     ``ffmpeg -i dia0_utt0.mp4 -vn -ac 1 -ar 16000 dia0_utt0.wav``.
 
     - ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv``: words, speaker, emotion,
       numbers of dialogue and utterance.
     - ``train_splits/dia0_utt0.wav``, ``dev_splits_complete/``, ``output_repeated_splits_test/``,
       the release's own folders; ``train/``, ``dev/`` and ``test/`` are read too. Two clips, one
-      damaged and one absent in the release, are left out, and recordings without a row are not
-      read.
+      damaged and one absent in the release, are skipped, and recordings without a row are not read.
 
     Expect laughter, music and clips that are cut wrongly. Perceived gender is known for the six
-    leads, five clips in six. A name such as "All" or "Waiter" is not one person.
+    leads, who speak five clips in six. A name such as "All" or "Waiter" is not one person.
 
-    Split as published, except that dev dialogues of odd number are calibration. The published
-    split is by dialogue: the six leads speak in every part, so results on MELD are not of unheard
+    Split as published, except that dev dialogues of odd number are calibration. The published split
+    is by dialogue: the six leads speak in every part, so results on MELD are not on unknown
     speakers.
     """
     for part in _FOLDERS:

@@ -21,23 +21,24 @@ _PARTS = 20
 
 
 def load_mer2024(folder: Path) -> Iterator[Clip]:
-    """Lian et al. 2024, arXiv:2404.17113 (MER2024), and Lian et al. 2023, arXiv:2306.15401 (EMER).
-    ``folder`` holds the labelled part of the MER2024 release, EMER, or both.
+    """Load MER2024, Lian et al. 2024, arXiv:2404.17113, and EMER, Lian et al. 2023,
+    arXiv:2306.15401. ``folder`` holds the labelled part of the MER2024 release, EMER, or both.
 
     - ``label-disdim.csv``: ``name`` and ``discrete``, the emotion.
-    - ``label-transcription.csv``, where present: ``name`` and ``chinese``, the checked words.
+    - ``label-transcription.csv``, if present: ``name`` and ``chinese``, the checked words.
     - ``final-EMER-reason.csv``, the second version of EMER (zeroQiaoba/AffectGPT): ``name`` and
-      ``english``, the description that becomes the caption. It was drafted by a language model
-      and checked by people, tells of face and scene as well as of voice, and quotes what is said:
-      choose from it before a voice captioner learns from it.
-    - ``audio/sample_00000000.wav``: the sound of the release's videos, names kept, as its own
-      preprocessing takes it out: ``ffmpeg -i sample_00000000.mp4 -ar 16000 -ac 1``.
+      ``english``, the description that becomes the caption. It was drafted by a language model and
+      checked by people. It describes face and scene as well as voice, and quotes the words spoken:
+      filter it before a voice captioner learns from it.
+    - ``audio/sample_00000000.wav``: the sound of the release's videos under the same names,
+      extracted as in its own preprocessing: ``ffmpeg -i sample_00000000.mp4 -ar 16000 -ac 1``.
 
-    "worried" is read as fearful, whose captions say "anxious" too: :data:`EMOTIONS` has no nearer
+    "worried" is read as fearful, whose captions also say "anxious": :data:`EMOTIONS` has no closer
     name. A clip that only EMER has is without emotion.
 
-    Speakers are not named: each clip stands for its own. So the split, a twentieth each for dev
-    and calibration and a tenth for test by SHA-256 of the name, may part clips of one actor.
+    Speakers are not named, so each clip counts as its own speaker. The split, by SHA-256 of the
+    name, a twentieth each for dev and calibration and a tenth for test, may therefore separate
+    clips of one actor.
     """
     labels, emer = folder / "label-disdim.csv", folder / "final-EMER-reason.csv"
     if not labels.is_file() and not emer.is_file():

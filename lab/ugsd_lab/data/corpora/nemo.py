@@ -21,7 +21,7 @@ _COLUMNS = ("file_id", "emotion", "normalized_text", "speaker_id", "gender")
 
 
 def load_nemo(folder: Path) -> Iterator[Clip]:
-    """Christop 2024. ``data.tsv`` names file, emotion, text, speaker, gender and age."""
+    """Load nEMO, Christop 2024. ``data.tsv`` holds file, emotion, text, speaker, gender and age."""
     table = read_table(folder / "data.tsv", _COLUMNS, delimiter="\t")
     rows = {row["file_id"].removesuffix(".wav"): row for row in table}
     for path in sorted(p for p in folder.iterdir() if p.suffix in {".wav", ".opus"}):

@@ -21,7 +21,8 @@ _SENTENCES = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by 
 
 
 def load_ravdess(folder: Path) -> Iterator[Clip]:
-    """Livingstone & Russo 2018, speech. ``03-01-EM-INT-ST-REP-ACT``; odd actors are male."""
+    """Load RAVDESS, Livingstone & Russo 2018, speech. ``03-01-EM-INT-ST-REP-ACT``; odd actors are
+    male."""
     for path in sorted(p for p in folder.rglob("03-01-*") if p.suffix in {".wav", ".flac"}):
         _, _, emotion, intensity, statement, _, actor = path.stem.split("-")
         yield Clip(

@@ -20,7 +20,7 @@ _NAME = re.compile(r"(DC|JE|JK|KL)_([a-z]+)\d\d")
 
 
 def load_savee(folder: Path) -> Iterator[Clip]:
-    """Haq & Jackson, "Multimodal Emotion Recognition", 2010; layout as in the release's
+    """Load SAVEE, Haq & Jackson, "Multimodal Emotion Recognition", 2010; layout as in the release's
     ``AudioData/Info.txt``. ``AudioData/DC/sa03.wav``: speaker, emotion, number of the sentence;
     ``DC_sa03.wav``, in one folder, is read too.
 

@@ -1,4 +1,4 @@
-"""SECap: Mandarin, captions of emotion by human listeners."""
+"""SECap: Mandarin, captions of emotion written by human listeners."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _SERIES = re.compile(r"tx_(?:emotion_\d{3}|xiao_\d{5}|emulate_\d{2}_\d{3})")
 
 
 def load_secap(folder: Path) -> Iterator[Clip]:
-    """Xu et al. 2024, doi:10.1609/aaai.v38i17.29902. ``folder`` is a copy of the repository
-    thuhcsi/SECap or of its folder ``dataset``, of which three parts are read.
+    """Load SECap, Xu et al. 2024, doi:10.1609/aaai.v38i17.29902. ``folder`` is a copy of the
+    repository thuhcsi/SECap or of its folder ``dataset``; three parts of it are read.
 
     - ``fid2captions.json``: a Chinese caption per clip.
     - ``text.txt``: a clip's name, then its words.
     - ``wav/tx_emotion_00201000015.wav``.
 
-    There are no classes of emotion. Speakers are not named: the recording series that a clip's
-    name begins with stands for its speaker (``tx_emotion_002``), else its whole name.
+    There are no emotion classes. Speakers are not named: the recording series with which a clip's
+    name begins stands for its speaker (``tx_emotion_002``), else its whole name.
 
-    What is published is the paper's test set: all clips are test.
+    The release is the paper's test set: all clips are test.
     """
     base = folder / "dataset" if (folder / "dataset").is_dir() else folder
     sentences = _sentences(base / "text.txt")

@@ -18,10 +18,10 @@ _SPEAKERS = {"OAF": "OAF", "YAF": "YAF", "OA": "OAF"}
 
 
 def load_tess(folder: Path) -> Iterator[Clip]:
-    """Pichora-Fuller & Dupuis 2020, doi:10.5683/SP2/E8H2MF. ``OAF_back_ps.wav``: actress, word,
-    emotion, in whatever folders; ``ps`` is pleasant surprise. One file is published as
-    ``OA_bite_neutral`` and is the older actress's. The word is said in the phrase "Say the word
-    back".
+    """Load TESS, Pichora-Fuller & Dupuis 2020, doi:10.5683/SP2/E8H2MF. ``OAF_back_ps.wav``:
+    actress, word, emotion, in any folders; ``ps`` is pleasant surprise. One file, published as
+    ``OA_bite_neutral``, belongs to the older actress. The word is spoken in the phrase "Say the
+    word back".
 
     Two speakers cannot be split: both are test.
     """

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters tables that are all there already; without it they are read as they stand.
+// Sorts and filters tables. The page is complete without this script.
 const spoken = document.createElement("p");
 spoken.className = "vh";
 spoken.setAttribute("role", "status");
@@ -46,7 +46,7 @@ for (const table of document.querySelectorAll("table")) {
   table.closest(".scroll").before(bar);
 }
 
-// What does not overflow needs no scrolling by keyboard.
+// A region that does not overflow needs no keyboard scrolling.
 const measure = () => {
   for (const region of document.querySelectorAll(".scroll")) {
     if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;

@@ -1,4 +1,4 @@
-"""``ugsd audit`` as it is typed, and what is carried between a home and a witness."""
+"""Runs ``ugsd audit``, and exchanges files between a home and a witness."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def audit(*arguments: str | Path, home: Path | None = None) -> int:
     return main(["audit", *map(str, arguments), *place])
 
 
-class Carrier:
-    """Carries requests and answers between a home and a witness, as files."""
+class FileExchange:
+    """Requests and answers between a home and a witness, as files."""
 
     def __init__(self, folder: Path, log_key: str, out: Out) -> None:
         self.request, self.response = folder / "ask", folder / "answer"
@@ -26,26 +26,26 @@ class Carrier:
         folder.mkdir(exist_ok=True)
         self.key = ""
 
-    def witnessed(self) -> int:
+    def run_witness(self) -> int:
         return audit(
             "witness", "--state", self._state, "--log-key", self._log_key,
             "--request", self.request, "--response", self.response,
         )  # fmt: skip
 
-    def learn_key(self) -> None:
+    def read_key(self) -> None:
         self._out.readouterr()
         assert audit("witness", "--state", self._state) == 0
         self.key = self._out.readouterr().out.strip().split(": ")[1]
 
-    def asking(self, key: str | None = None) -> list[str | Path]:
+    def request_command(self, key: str | None = None) -> list[str | Path]:
         return ["cosign", "--witness-key", key or self.key, "--request", self.request]
 
-    def taking(self) -> list[str | Path]:
-        return [*self.asking(), "--response", self.response]
+    def response_command(self) -> list[str | Path]:
+        return [*self.request_command(), "--response", self.response]
 
 
-def leave_from(home: Path) -> None:
-    """Eight more passages of a home: resets, which need no verifier."""
+def add_records(home: Path) -> None:
+    """Add eight records to a home's log: resets, which need no verifier."""
     user_egress = UserEgress(Home.from_path(home), BudgetLimits(), "ada")
     acts = user_egress.open().acts
     for _ in range(8):

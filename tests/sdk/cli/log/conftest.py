@@ -1,4 +1,4 @@
-"""A home from which a caption left."""
+"""A home from which a caption was sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.tlog.log_keys import LogKey
+from ugsd_privacy.keys.log import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
@@ -22,8 +22,8 @@ def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None
 
 
 @pytest.fixture
-def leave(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
-    """Let a caption's hello and five blocks leave the home."""
+def send_caption(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
+    """Send a caption's hello and five blocks from the home."""
 
     def one() -> None:
         with new_captioner(user="ada") as captioner:
@@ -33,8 +33,8 @@ def leave(new_captioner: New, voice: NDArray[np.float32]) -> Callable[[], None]:
 
 
 @pytest.fixture
-def home(leave: Callable[[], None], tmp_path: Path) -> Path:
-    leave()
+def home(send_caption: Callable[[], None], tmp_path: Path) -> Path:
+    send_caption()
     return tmp_path / "home"
 
 
@@ -45,5 +45,5 @@ def log_key(home: Path) -> str:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A home of another machine, from which nothing left."""
+    """A home of another machine, from which nothing was sent."""
     return tmp_path / "elsewhere"

@@ -1,4 +1,5 @@
-"""Captioning without a verifier, watched from outside Python: native code passes by its hooks."""
+"""Captioning without a verifier, watched from outside Python, whose hooks do not see native
+code."""
 
 from __future__ import annotations
 
@@ -36,19 +37,19 @@ with Captioner() as captioner:
             time.sleep(0.01)
 import onnxruntime
 version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-told = os.environ.get("ORT_DISABLE_TELEMETRY")
-print(json.dumps({"sockets": sorted(seen), "version": version, "told": told}))
+disabled = os.environ.get("ORT_DISABLE_TELEMETRY")
+print(json.dumps({"sockets": sorted(seen), "version": version, "telemetry_disabled": disabled}))
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads Linux's /proc")
-def test_the_bundled_drafter_opens_no_socket_and_writes_no_file(tmp_path: Path) -> None:
+def test_drafter_opens_no_socket_and_writes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_", "UGSD_"))}
+    passed = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_", "UGSD_"))}
     done = subprocess.run(
         [sys.executable, "-c", _DEVICE],
-        env={**kept, "HOME": str(home), "TMPDIR": str(home)},
+        env={**passed, "HOME": str(home), "TMPDIR": str(home)},
         cwd=home,
         capture_output=True,
         text=True,
@@ -58,4 +59,4 @@ def test_the_bundled_drafter_opens_no_socket_and_writes_no_file(tmp_path: Path) 
     assert found["sockets"] == []
     assert list(home.rglob("*")) == []
     assert found["version"] < [1, 29], "builds from 1.29 on report usage: see docs/decisions/007"
-    assert found["told"] == "1"
+    assert found["telemetry_disabled"] == "1"

@@ -1,4 +1,4 @@
-"""The Ed25519 key that signs a log's checkpoints, and its public half (C2SP signed-note)."""
+"""The key that signs a log's checkpoints, and its public key (C2SP signed-note with Ed25519)."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _ORIGIN_DIGITS = 16
 
 
 class NotePublicKey:
-    """Who signs a note: a name and an Ed25519 public key (C2SP signed-note).
+    """The verifier of a note: a name and an Ed25519 public key (C2SP signed-note).
 
-    The name is whatever the signer chose, so it says nothing of whose log a note is of: logs are
-    read by :class:`LogPublicKey`. Its text is a verifier key, ``name+key id+base64``.
+    The signer may choose any name, so it does not identify a log: use :class:`LogPublicKey` for
+    logs. The text form is a verifier key, ``name+key id+base64``.
     """
 
     __slots__ = ("_key", "origin", "raw")
 
     def __init__(self, origin: str, raw: bytes) -> None:
-        """Raises :class:`KeyFileError` for a name that a note cannot hold or a malformed key."""
+        """Raises :class:`KeyFileError` for a malformed key or a name that is invalid in notes."""
         if not origin or "+" in origin or any(c.isspace() or not c.isprintable() for c in origin):
-            raise KeyFileError("a log's name has no plus sign, space or control character")
+            raise KeyFileError("a log's name must not have a plus sign, space or control character")
         try:
             self._key = Ed25519PublicKey.from_public_bytes(raw)
         except ValueError:
@@ -52,17 +52,17 @@ class NotePublicKey:
             origin, key_id, encoded = parts
             blob = base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error):
-            raise KeyFileError("not a log's verifier key: name+id+base64 expected") from None
+            raise KeyFileError("not a log's verifier key: expected name+id+base64") from None
         if blob[:1] != _NOTE_ED25519:
             raise KeyFileError("not an Ed25519 log key")
         key = cls(origin, blob[1:])
         if key.key_id.hex() != key_id:
-            raise KeyFileError("the log key's id does not match it; copy it again")
+            raise KeyFileError("the log key does not match its id; copy it again")
         return key
 
     @classmethod
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
-        """Take the text itself, or the path of a file that holds it. Raises KeyFileError."""
+        """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         is_text = given.count("+") > 1  # name+id+base64
         return cls.from_text(given if is_text else read_text(Path(given), secret=False))
@@ -74,11 +74,11 @@ class NotePublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """125 bits of SHA-256 in base32, five groups of five: for people to compare."""
+        """125 bits of SHA-256 in base32, five groups of five, for people to compare."""
         return fingerprint(self.raw)
 
     def to_text(self) -> str:
-        """The signed note's verifier key, which auditors keep."""
+        """Return the verifier key, as auditors store it."""
         blob = base64.b64encode(_NOTE_ED25519 + self.raw).decode()
         return f"{self.origin}+{self.key_id.hex()}+{blob}"
 
@@ -94,22 +94,21 @@ class NotePublicKey:
 
 
 class LogPublicKey(NotePublicKey):
-    """Who signs a log: an Ed25519 public key and the log's origin, which the key makes.
+    """A log's Ed25519 public key and its origin, which is derived from the key.
 
-    Nobody chooses an origin, so no key signs in the name of another key's log: it is
-    ``ugsd.local/`` and the first 16 hexadecimal digits of the SHA-256 of the key.
+    The origin is ``ugsd.local/`` and the first 16 hexadecimal digits of the SHA-256 of the key.
+    Nobody can choose it, so no key can sign in the name of another key's log.
     """
 
     __slots__ = ()
 
     def __init__(self, origin: str, raw: bytes) -> None:
-        """Raises :class:`KeyFileError` for a malformed key, and for any other origin than the one
-        that the key makes."""
+        """Raises :class:`KeyFileError` for a malformed key, and for any origin but the key's."""
         super().__init__(origin, raw)
         if origin != log_origin(raw):
             raise KeyFileError(
-                f"{origin} is not the name that the log's key makes, which is {log_origin(raw)}: "
-                "whoever wrote it uses another log's name; take the key from the device itself "
+                f"{origin} is not the name of this log key, which is {log_origin(raw)}: "
+                "somebody uses another log's name; get the key from the device itself "
                 "(`ugsd audit key`)"
             )
 
@@ -126,25 +125,25 @@ class LogKey:
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a fresh key from the operating system's randomness."""
+        """Generate a key from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
         seed = from_text(read_text(Path(path), secret=True), _LOG_SECRET_PREFIX, "a log key")
         if len(seed) != _ED25519_BYTES:
-            raise KeyFileError(f"{path}: not a whole log key; restore it from your backup")
+            raise KeyFileError(f"{path}: the log key is incomplete; restore it from your backup")
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
     def open_or_create(cls, path: str | os.PathLike[str]) -> Self:
-        """Load ``path``, or create it with a fresh key. Raises :class:`KeyFileError`.
+        """Load ``path``, or create it with a new key. Raises :class:`KeyFileError`.
 
-        Where two processes create it at once, both end up with the same key.
+        If two processes create it at the same time, both get the same key.
         """
         if not Path(path).exists():
             try:
@@ -160,11 +159,11 @@ class LogKey:
 
     @property
     def public(self) -> LogPublicKey:
-        """What auditors keep. The log's name is derived from the key, so it says nothing else."""
+        """The public key, which auditors store. It reveals nothing else about the device."""
         return self._public
 
     def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature (RFC 8032), 64 bytes."""
+        """Return an Ed25519 signature (RFC 8032) of 64 bytes."""
         return self._key.sign(message)
 
     def __repr__(self) -> str:
@@ -172,5 +171,5 @@ class LogKey:
 
 
 def log_origin(raw: bytes) -> str:
-    """The origin of the log whose Ed25519 public key is ``raw``, 32 bytes."""
+    """Return the origin of the log with the Ed25519 public key ``raw`` (32 bytes)."""
     return f"ugsd.local/{hashlib.sha256(raw).hexdigest()[:_ORIGIN_DIGITS]}"
