@@ -11,18 +11,25 @@ from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.reasons import Reason, reason_text
 
+from ugsd_sdk.audio.speech import Speech
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
 
 __all__ = [
+    "NO_SPEECH",
     "BlockDecision",
     "Caption",
+    "CaptionSpeech",
     "CaptionToken",
     "CaptionUsage",
     "Latency",
     "escaped_path",
 ]
 
+NO_SPEECH = "No speech."
+"""The text for a recording without a voice."""
+
 _Count = Annotated[int, Field(ge=0)]
+_Seconds = Annotated[float, Field(ge=0)]
 _Milliseconds = Annotated[float, Field(ge=0)]
 
 
@@ -112,6 +119,22 @@ class CaptionUsage(_Result):
     """The differential privacy of the states that were sent; ``None`` if no state was sent."""
 
 
+class CaptionSpeech(_Result):
+    """Where the recording holds speech; the rest of it is not captioned."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    """Share of the recording that is speech."""
+    duration_s: _Seconds
+    """Seconds of speech."""
+    spans: tuple[tuple[_Seconds, _Seconds], ...]
+    """Start and end of each utterance in seconds, in order. Short pauses are part of it."""
+
+    @classmethod
+    def of(cls, speech: Speech) -> Self:
+        """Return what the voice activity detector found."""
+        return cls(share=speech.share, duration_s=speech.duration_s, spans=speech.spans_s)
+
+
 class Latency(_Result):
     """Wall time in milliseconds."""
 
@@ -136,6 +159,10 @@ class Caption(_Result):
     text: str
     tokens: tuple[CaptionToken, ...]
     """The tokens of ``text``, without special tokens except those that replaced sent words."""
+    is_truncated: bool
+    """Whether the caption was cut at the drafter's longest caption."""
+    speech: CaptionSpeech
+    """What was captioned of the recording. Without a voice in it, ``text`` is "No speech."."""
     usage: CaptionUsage
     latency_ms: Latency
     receipts: tuple[Receipt, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -12,11 +13,21 @@ from types import TracebackType
 from typing import Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
+from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.audio.samples import Clip, read_clip
-from ugsd_sdk.caption import BlockDecision, Caption, Latency, escaped_path
+from ugsd_sdk.audio.speech import Speech
+from ugsd_sdk.audio.speech_reader import SpeechDetector, SpeechReader
+from ugsd_sdk.caption import (
+    NO_SPEECH,
+    BlockDecision,
+    Caption,
+    CaptionSpeech,
+    Latency,
+    escaped_path,
+)
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
@@ -24,7 +35,7 @@ from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.session import PairIdentity
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.decoder import Decoder
-from ugsd_sdk.decoding.events import Finished
+from ugsd_sdk.decoding.events import DecodingCounts, Finished
 from ugsd_sdk.decoding.policy import (
     EnrolmentGuard,
     NeverEscalate,
@@ -35,7 +46,7 @@ from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import AudioEmbedding, Drafter
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
-from ugsd_sdk.driver import budget_of, drive, text_of, tokens_of, usage_of
+from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
 from ugsd_sdk.errors import ConfigError, VerifierTimeout
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.profile.speaker_profile import ProfileFile, ProfileTracker, SpeakerProfile
@@ -62,7 +73,10 @@ class Captioner:
 
     ``config`` is a :class:`Settings`, or a TOML file, which is read with the environment; arguments
     override it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those of
-    the drafter and the settings.
+    the drafter and the settings; ``detector`` replaces the voice activity detector.
+
+    A recording without a voice gets the text "No speech.": nothing is sent, and the speaker profile
+    stays as it is.
 
     The constructor does no work; :meth:`load` or the first caption does. Threads may share a
     captioner, which makes one caption at a time. A caption waits at most
@@ -86,6 +100,7 @@ class Captioner:
         config: Settings | str | os.PathLike[str] | None = None,
         uncertainty: Uncertainty | None = None,
         policy: Policy | None = None,
+        detector: SpeechDetector | None = None,
     ) -> None:
         self._given_drafter = drafter
         self._given_verifier = verifier
@@ -96,6 +111,7 @@ class Captioner:
         self._config = config
         self._given_uncertainty = uncertainty
         self._given_policy = policy
+        self._given_detector = detector
         self._lock = Lock()
         self._loaded: _Loaded | None = None
         call_in_children(self._forget_in_child)
@@ -152,11 +168,14 @@ class Captioner:
         with self._lock:
             loaded = self._load()
             loaded_s = monotonic()
-            load_s = loaded.load_s
             drafter = loaded.drafter
-            samples = read_clip(clip, sample_rate, target_rate=drafter.info.sample_rate)
+            reader = SpeechReader([read_clip(clip, sample_rate)], loaded.detector)
+            pieces = iter(reader)
+            first = next(pieces, None)
+            if first is None:
+                return loaded.caption_without_speech(_path_of(clip), reader.speech, loaded_s)
             tracker = loaded.profile_tracker
-            embedding = drafter.encode(samples, tracker.profile)
+            embedding = drafter.encode(chain([first], pieces), tracker.profile)
             policy = loaded.policy_for(embedding, tracker.profile)
             encoded_s = monotonic()
             exchange = loaded.exchange()
@@ -180,19 +199,14 @@ class Captioner:
             else:
                 tracker.add_clip(embedding.unnormalised)
             caption_id = loaded.record_decisions(finished, exchange)
-            loaded.load_s = 0.0
             return Caption(
-                path=escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
+                path=_path_of(clip),
                 text=text_of(finished, drafter, gender),
+                is_truncated=is_truncated(finished, drafter.info.eos),
+                speech=CaptionSpeech.of(reader.speech),
                 tokens=tokens_of(finished, drafter, gender),
                 usage=usage_of(finished, exchange, loaded.limits.delta),
-                latency_ms=Latency(
-                    load=_milliseconds(load_s),
-                    encode=_milliseconds(encoded_s - loaded_s),
-                    draft=_milliseconds(draft_s),
-                    wait=_milliseconds(0 if exchange is None else exchange.waited_s),
-                    total=_milliseconds(load_s + monotonic() - loaded_s),
-                ),
+                latency_ms=loaded.latency(loaded_s, encoded_s, draft_s, exchange),
                 receipts=receipts,
                 unverified_reason=None
                 if exchange is None
@@ -233,12 +247,14 @@ class Captioner:
             settings = self._settings()
             endpoint = self._endpoint(settings)  # reports a wrong address or key before loading
             drafter, predictor_file = self._drafter()
-            drafter.load()
-            try:
-                self._loaded = self._assemble(settings, endpoint, drafter, predictor_file)
-            except BaseException:
-                drafter.close()
-                raise
+            detector = self._detector()
+            with ExitStack() as closing:
+                closing.callback(drafter.close)
+                closing.callback(detector.close)
+                drafter.load()
+                detector.load()
+                self._loaded = self._assemble(settings, endpoint, drafter, predictor_file, detector)
+                closing.pop_all()
             self._loaded.load_s = monotonic() - started_s
             if self._loaded.link is not None:
                 self._loaded.link.start_connecting()
@@ -275,12 +291,20 @@ class Captioner:
         bundle = DrafterBundle.of(given)
         return OnnxDrafter(bundle.folder), bundle.rejection_predictor_file
 
+    def _detector(self) -> SpeechDetector:
+        if self._given_detector is not None:
+            return self._given_detector
+        from ugsd_sdk.audio.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
+
+        return VoiceActivityDetector()
+
     def _assemble(
         self,
         settings: Settings,
         endpoint: PinnedEndpoint | EmbeddedEndpoint | None,
         drafter: Drafter,
         predictor_file: Path | None,
+        detector: SpeechDetector,
     ) -> _Loaded:
         uncertainty, threshold = self._given_uncertainty, settings.threshold
         if uncertainty is None and predictor_file is not None:
@@ -309,6 +333,7 @@ class Captioner:
             link=link,
             user_egress=user_egress,
             profile_tracker=_profile_tracker(settings, drafter, is_stored=user_egress is not None),
+            detector=detector,
         )
 
     def _policy(self, settings: Settings, threshold: float, predictor_file: Path | None) -> Policy:
@@ -335,6 +360,7 @@ class _Loaded:
         link: VerifierConnection | None,
         user_egress: UserEgress | None,
         profile_tracker: ProfileTracker,
+        detector: SpeechDetector,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits_for()
@@ -343,6 +369,7 @@ class _Loaded:
         self.policy = policy
         self.link = link
         self.profile_tracker = profile_tracker
+        self.detector = detector
         self.load_s = 0.0
         """How long loading took; 0 after a caption has reported it."""
         self._user_egress = user_egress
@@ -374,9 +401,43 @@ class _Loaded:
             self._user_egress.record_decisions(caption_id, finished.blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
+    def caption_without_speech(self, path: str | None, speech: Speech, started_s: float) -> Caption:
+        """Return the caption of a recording that holds no voice. In constant shape a cover frame is
+        sent, as for any caption; otherwise nothing."""
+        exchange = self.exchange() if self.settings.traffic_shape is TrafficShape.CONSTANT else None
+        if exchange is not None:
+            exchange.send_cover_if_due()
+        return Caption(
+            path=path,
+            text=NO_SPEECH,
+            tokens=(),
+            is_truncated=False,
+            speech=CaptionSpeech.of(speech),
+            usage=usage_of(Finished((), DecodingCounts.none()), exchange, self.limits.delta),
+            latency_ms=self.latency(started_s, monotonic(), 0.0, exchange),
+            receipts=() if exchange is None else exchange.receipts(),
+            unverified_reason=None,
+            id=None,
+            decisions=(),
+        )
+
+    def latency(
+        self, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
+    ) -> Latency:
+        """Return the times of a caption that ends now. The first one reports loading as well."""
+        load_s, self.load_s = self.load_s, 0.0
+        return Latency(
+            load=_milliseconds(load_s),
+            encode=_milliseconds(encoded_s - started_s),
+            draft=_milliseconds(draft_s),
+            wait=_milliseconds(0 if exchange is None else exchange.waited_s),
+            total=_milliseconds(load_s + monotonic() - started_s),
+        )
+
     def close(self) -> None:
         with ExitStack() as closing:  # closes all of them even if one fails
             closing.callback(self.drafter.close)
+            closing.callback(self.detector.close)
             if self._user_egress is not None:
                 closing.callback(self._user_egress.close)
             if self.link is not None:
@@ -386,6 +447,10 @@ class _Loaded:
 def _pair_identity(drafter: Drafter) -> PairIdentity:
     info = drafter.info
     return PairIdentity(info.vocabulary, info.projection, info.state_dim)
+
+
+def _path_of(clip: Clip) -> str | None:
+    return escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None
 
 
 def _profile_tracker(settings: Settings, drafter: Drafter, *, is_stored: bool) -> ProfileTracker:

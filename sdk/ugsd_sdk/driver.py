@@ -20,7 +20,7 @@ from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.gender_phrases import Gender, with_gender
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved
 
-__all__ = ["budget_of", "drive", "text_of", "tokens_of", "usage_of"]
+__all__ = ["budget_of", "drive", "is_truncated", "text_of", "tokens_of", "usage_of"]
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
@@ -79,6 +79,11 @@ def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:
     """Return the caption's text, worded for ``gender``."""
     neutral = drafter.text([token.token for token in finished.tokens])
     return "".join(with_gender([neutral], gender, drafter.info.gendered_phrases))
+
+
+def is_truncated(finished: Finished, eos: int) -> bool:
+    """Return whether the caption was cut before its end marker ``eos``."""
+    return bool(finished.tokens) and finished.tokens[-1].token != eos
 
 
 def tokens_of(

@@ -48,6 +48,11 @@ class Speech:
         return sum(end - start for start, end in self.spans) / SAMPLE_RATE
 
     @property
+    def spans_s(self) -> tuple[tuple[float, float], ...]:
+        """:attr:`spans` in seconds."""
+        return tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in self.spans)
+
+    @property
     def share(self) -> float:
         """Share of the recording that is speech, from 0 to 1."""
         return self.duration_s * SAMPLE_RATE / self.num_samples if self.num_samples else 0.0

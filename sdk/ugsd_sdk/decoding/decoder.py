@@ -44,6 +44,7 @@ from ugsd_sdk.decoding.events import (
     VerdictAwaited,
 )
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
+from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.decoding.verdict_check import require_valid_verdict, written_tokens
 from ugsd_sdk.drafter import DraftSession
@@ -227,7 +228,7 @@ class Decoder:
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
             score = self._uncertainty(prediction.logits, self._ood_score)
-            token = int(np.argmax(prediction.logits))
+            token = greedy_token(prediction.logits, self._session.tokens, eos=self._eos)
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
                 raise ModelError("the drafter's state is not finite: reinstall its weights")

@@ -91,6 +91,11 @@ class DecodingCounts:
     num_disclosed_states: int
     """Distinct positions whose state was sent."""
 
+    @classmethod
+    def none(cls) -> DecodingCounts:
+        """Return the counts of a caption for which nothing was drafted."""
+        return cls(0, 0, 0, 0, 0)
+
 
 @dataclass(frozen=True)
 class EscalationRequested:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,9 +92,11 @@ class Drafter(Protocol):
 
     def close(self) -> None: ...
 
-    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
-        """Return the embedding of ``samples``, mono (n,) at ``info.sample_rate`` in [-1, 1], of a
-        speaker with ``profile``."""
+    def encode(
+        self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        """Return the embedding of ``speech``: one or more consecutive pieces, each mono (n,) at
+        ``info.sample_rate`` in [-1, 1] and of at most 30 s, of a speaker with ``profile``."""
 
     def start(self, embedding: AudioEmbedding) -> DraftSession: ...
 

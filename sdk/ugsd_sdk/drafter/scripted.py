@@ -6,7 +6,7 @@ token, so that a wrong crop, a missing token or a stale cache changes the captio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -106,7 +106,10 @@ class ScriptedDrafter:
     def close(self) -> None:
         return
 
-    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
+    def encode(
+        self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        samples = np.concatenate(list(speech))
         loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
         vector = np.array([loudness], dtype=np.float32)
         unnormalised = vector if self._profiles else None
