@@ -1,4 +1,4 @@
-"""A second of voice-like sound, and a verifier whose every answer a test can choose."""
+"""A second of speech, and a verifier whose every answer a test can choose."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import VerifierUnreachable
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
+
+from tests.doubles.speech import recorded_speech
 
 Answer = Callable[[Block], Verdict | Refusal | Cover | Welcome | bytes | None]
 CoverAnswer = Callable[[Cover], Cover | Verdict | bytes | None]
@@ -106,9 +108,8 @@ class FakeVerifier:
 
 @pytest.fixture
 def voice() -> NDArray[np.float32]:
-    """(16000,) float32: one second at 16 kHz."""
-    t = np.arange(16_000) / 16_000
-    return (0.3 * np.sin(2 * np.pi * 220 * t) * np.sin(3 * t)).astype(np.float32)
+    """(16000,) float32: one second of speech at 16 kHz."""
+    return recorded_speech(1.0)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
@@ -25,9 +24,10 @@ from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
+from tests.doubles.speech import recorded_speech
+
 USERS = ("ada", "bob")
-_TIME = np.arange(8_000) / 16_000
-VOICE = (0.3 * np.sin(2 * np.pi * 220 * _TIME)).astype(np.float32)
+VOICE = recorded_speech(0.5)
 
 
 def always(block: BlockView, budget: BudgetView) -> Escalate:

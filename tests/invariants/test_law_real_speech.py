@@ -94,7 +94,7 @@ def derived_pieces(world: World) -> Iterator[bytes]:
         yield from waveforms(samples)
         yield from as_chunks(samples, every=50)
         yield from as_chunks(mel(samples), every=5)
-        embedding = drafter.encode(samples, profile)
+        embedding = drafter.encode([samples], profile)
         assert embedding.unnormalised is not None
         yield from as_chunks(embedding.unnormalised)
         profile = profile.updated(embedding.unnormalised)

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import TrafficShape
-from ugsd_sdk.audio.samples import MIN_DURATION_S
+from ugsd_sdk.audio.speech import MIN_SPEECH_S
+from ugsd_sdk.audio.speech_reader import WholeRecording
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
@@ -86,6 +87,7 @@ def capture(
         _Relay(port) as relay,
         Captioner(
             device,
+            detector=WholeRecording(),
             verifier=f"ws://127.0.0.1:{relay.port}",
             verifier_key=key.public.to_text(),
             uncertainty=predictor,
@@ -126,11 +128,14 @@ class _TicketDrafter(Drafter):
         """Does nothing: the drafter stays loaded."""
 
     def ticket(self, row: int) -> Float32:
-        samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
+        samples = np.zeros(int(MIN_SPEECH_S * self.info.sample_rate), dtype=np.float32)
         samples[0], samples[1] = (row + 1) / _LARGEST, 1
         return samples
 
-    def encode(self, samples: Float32, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
+    def encode(
+        self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        (samples,) = speech
         embedded, own = self._embedded[round(float(samples[0]) * _LARGEST) - 1]
         return replace(self._drafter.condition(embedded, own), unnormalised=None)
 

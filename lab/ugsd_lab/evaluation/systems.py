@@ -8,7 +8,7 @@ once per clip: its measured time is added to the latency of each system.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,8 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.mechanism import clip as clipped
 from ugsd_privacy.dp.mechanism import dequantise, quantise
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_sdk.audio.samples import MIN_DURATION_S, read_clip
+from ugsd_sdk.audio.speech import MIN_SPEECH_S
+from ugsd_sdk.audio.speech_reader import WholeRecording
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import Policy
@@ -39,7 +40,7 @@ from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.pairs import Pair
-from ugsd_lab.training.profiles import MIN_ENROLMENT, running_profiles
+from ugsd_lab.training.profiles import MIN_ENROLMENT, clip_embedding, running_profiles
 from ugsd_lab.training.verifier_decoding import decode_with_verifier, rejections
 
 if TYPE_CHECKING:
@@ -142,9 +143,7 @@ class CachedDrafter(Drafter):
         embeddings: list[NDArray[np.float32]] = []
         for clip in clips:
             started_s = perf_counter()
-            samples = read_clip(clip.path, target_rate=self.info.sample_rate)
-            embedding = self._drafter.encode(samples).unnormalised
-            assert embedding is not None, "an ONNX drafter always returns it"  # noqa: S101
+            embedding = clip_embedding(self._drafter, clip)
             self._encoding_ms.append(1000 * (perf_counter() - started_s))
             self._number[clip.id] = len(self._embeddings) + len(embeddings)
             embeddings.append(embedding)
@@ -164,13 +163,14 @@ class CachedDrafter(Drafter):
 
     def placeholder_for(self, clip: Clip) -> NDArray[np.float32]:
         """Return samples that stand for ``clip``."""
-        samples = np.zeros(int(MIN_DURATION_S * self.info.sample_rate), dtype=np.float32)
+        samples = np.zeros(int(MIN_SPEECH_S * self.info.sample_rate), dtype=np.float32)
         samples[0], samples[1] = (self._number[clip.id] + 1) / self._LARGEST, 1
         return samples
 
     def encode(
-        self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
+        self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
+        (samples,) = speech
         return self._embeddings[round(float(samples[0]) * self._LARGEST) - 1]
 
     def start(self, embedding: AudioEmbedding) -> DraftSession:
@@ -224,6 +224,7 @@ class EvaluationHarness:
             connect = in_memory(self.engine(system.acceptance, system.continuation), self._key)
         captioner = Captioner(
             self.drafter,
+            detector=WholeRecording(),
             verifier=connect,
             verifier_key=self._key.public.to_text(),
             uncertainty=system.uncertainty or self.rejection_predictor,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.audio.speech import Speech
 
-__all__ = ["SpeechDetector", "SpeechReader"]
+__all__ = ["SpeechDetector", "SpeechReader", "WholeRecording"]
 
 Float32 = NDArray[np.float32]
 
@@ -27,6 +27,18 @@ class SpeechDetector(Protocol):
 
     def find(self, recording: Float32) -> Speech:
         """Return where ``recording``, mono (n,) at 16 kHz, holds speech."""
+
+    def close(self) -> None: ...
+
+
+class WholeRecording:
+    """A detector that takes everything for speech: for recordings that were cut to it before."""
+
+    def load(self) -> None: ...
+
+    def find(self, recording: Float32) -> Speech:
+        """Return one span that holds all of ``recording``."""
+        return Speech(((0, len(recording)),), len(recording))
 
     def close(self) -> None: ...
 

@@ -132,12 +132,10 @@ def test_predictors_share_weights_but_not_thresholds(
 
 
 class _Encoder:
-    """Encodes the number of a clip, and puts the profile into the embedding."""
+    """Embeds the number of a clip, and puts the profile into the result."""
 
-    def encode(
-        self, samples: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
-        return self.condition(samples, profile)
+    def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        return speech
 
     def condition(
         self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
@@ -151,7 +149,7 @@ def test_clips_are_embedded_with_running_profiles(
     def number(clip: Clip) -> NDArray[np.float32]:
         return np.array([int(clip.path.stem)], dtype=np.float32)
 
-    monkeypatch.setattr(profiles, "read_samples", number)
+    monkeypatch.setattr(profiles, "read_speech", number)
     clips = [clip("emodb", n, speaker="ab"[n % 2]) for n in range(12)]
     clips += [clip("emodb", 100 + n, speaker="c") for n in range(MIN_ENROLMENT)]
     judged = rejection_predictor._enrolled_embeddings(_Encoder(), clips)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def drafter(request: pytest.FixtureRequest) -> Iterator[Drafter]:
 
 @pytest.fixture
 def embedding(drafter: Drafter, voice: NDArray[np.float32]) -> AudioEmbedding:
-    return drafter.encode(voice)
+    return drafter.encode([voice])
 
 
 def greedy(session: DraftSession, count: int) -> list[int]:

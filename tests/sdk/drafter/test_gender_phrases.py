@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -128,8 +128,10 @@ class _Voiced(ScriptedDrafter):
         )
         return replace(super().info, gendered_phrases=phrases)
 
-    def encode(self, samples: Voice, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
-        return replace(super().encode(samples, profile), gender=self.gender)
+    def encode(
+        self, speech: Iterable[Voice], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> AudioEmbedding:
+        return replace(super().encode(speech, profile), gender=self.gender)
 
     def piece(self, token: int) -> str:
         if token == self.info.eos:

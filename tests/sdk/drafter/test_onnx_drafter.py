@@ -71,7 +71,7 @@ def test_drafters_share_encoder_beside_them(sharing: Path) -> None:
     for folder in (sharing, sharing.parent / "another", STARTER):
         drafter = OnnxDrafter(folder)
         drafter.load()
-        vectors.append(drafter.encode(samples).vector)
+        vectors.append(drafter.encode([samples]).vector)
     np.testing.assert_array_equal(vectors[0], vectors[1])
     np.testing.assert_array_equal(vectors[0], vectors[2])
 
@@ -139,7 +139,7 @@ def test_invalid_vocabulary_is_reported(folder: Path) -> None:
 def test_drafter_must_be_loaded_before_use() -> None:
     drafter = OnnxDrafter("/no/such/folder")
     with pytest.raises(ModelError, match="load"):
-        drafter.encode(np.zeros(16_000, dtype=np.float32))
+        drafter.encode([np.zeros(16_000, dtype=np.float32)])
 
 
 def test_licence_of_weights_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,18 @@
+"""Recorded speech for tests that need a voice and not a corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
+
+__all__ = ["recorded_speech"]
+
+
+def recorded_speech(seconds: float) -> NDArray[np.float32]:
+    """Return (n,) float32 at 16 kHz from a clip of the demonstration, at most 1.5 s."""
+    file = DrafterBundle.of(STARTER).folder / "clips" / "16a01Nc.opus"
+    samples, rate = soundfile.read(file, dtype="float32")
+    assert rate == 16_000
+    return np.ascontiguousarray(samples[4_000 : 4_000 + round(16_000 * seconds)])
