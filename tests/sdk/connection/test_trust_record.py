@@ -55,7 +55,7 @@ def test_damaged_record_is_refused_until_accept(device: Device, damage: str) -> 
     device.record.write_text(damage, encoding="latin-1")
     device.refuses("the record of the verifier's manifests", signed(4, KEYS[1]))
     assert device.record.read_text(encoding="latin-1") == damage
-    with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
+    with pytest.raises(VerifierUntrusted, match="serial 4, but this device has seen 5"):
         device.new_root().accept()
     device.manifest.write_text(signed(5, KEYS[1]))
     assert device.new_root().accept().serial == 5
@@ -77,14 +77,14 @@ def test_lost_record_is_detected(device: Device, loss: str) -> None:
         device.refuses(r"was lost.*run: ugsd trust accept", signed(serial, KEYS[1]))
     assert device.new_root().accept().serial == 6
     assert device.key() == KEYS[1]
-    device.refuses("6 was seen already", signed(5, KEYS[0]))
+    device.refuses("this device has seen 6", signed(5, KEYS[0]))
 
 
 def test_marks_survive_a_lost_record(device: Device) -> None:
     device.key(signed(5, KEYS[0]))
     shutil.rmtree(device.home / "trust")
     device.manifest.write_text(signed(4, KEYS[0]))
-    with pytest.raises(VerifierUntrusted, match="serial 4, and 5 was seen already"):
+    with pytest.raises(VerifierUntrusted, match="serial 4, but this device has seen 5"):
         device.new_root().accept()
 
 
@@ -93,7 +93,7 @@ def test_record_restored_from_backup_is_detected(device: Device) -> None:
     old = device.record.read_bytes()
     device.key(signed(5, KEYS[1]))
     device.record.write_bytes(old)
-    device.refuses("serial 4, and 5 was seen already", signed(4, KEYS[0]))
+    device.refuses("serial 4, but this device has seen 5", signed(4, KEYS[0]))
 
 
 def test_losing_record_and_marks_is_detected(device: Device) -> None:
@@ -137,7 +137,7 @@ def test_trust_command_accepts_what_it_shows(
     with pytest.raises(VerifierUntrusted, match="was lost"):
         root.key()
     assert main(["trust", "accept", *options]) == 2
-    assert "repeat it with --yes" in capsys.readouterr().err
+    assert "cannot ask for confirmation here: add --yes" in capsys.readouterr().err
     assert main(["trust", "accept", "--yes", *options]) == 0
     assert root.key() == KEYS[0]
     assert main(["trust", "show", "--home", str(home)]) == 2
@@ -175,7 +175,7 @@ def test_record_is_written_before_key_is_returned(
         crashing.setattr(KeyManifest, "key_at", crash)
         with pytest.raises(KeyboardInterrupt):
             device.key()
-    device.refuses("3 was seen already", signed(2, KEYS[0]))
+    device.refuses("this device has seen 3", signed(2, KEYS[0]))
 
 
 _READ_MANIFESTS = """
@@ -192,7 +192,7 @@ for manifest in manifests:
     try:
         root.key()
     except VerifierUntrusted as error:
-        assert "was seen already" in str(error), error
+        assert "this device has seen" in str(error), error
         refused += 1
 print(refused)
 """

@@ -177,7 +177,7 @@ def test_command_line_identifies_verifier_by_root(
     clip = str(tmp_path / "a.wav")
     assert main(["caption", *options, "--verifier-manifest", str(tmp_path / "m"), clip]) == 0
     printed = capsys.readouterr()
-    assert "going on without the verifier" in printed.err
+    assert "continuing without the verifier" in printed.err
     assert "the manifest expired at" in printed.err
     assert "not fully verified: verifier key not trusted" in printed.out
     assert main(["caption", *options[:2], "--verifier-key", KEYS[0].to_text(), clip]) == 2
