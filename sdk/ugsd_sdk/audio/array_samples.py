@@ -174,9 +174,11 @@ def _unsigned_scale(
         return float(low), 2.0 ** (width - 1)
     held = next(bits for bits in (8, 16, 24, 32, 64) if high < 2**bits)
     half = 2.0 ** (held - 1)
-    if float(np.median(np.abs(samples.astype(np.float64) - half))) > 0.75 * half:
+    values = samples[:, 0].astype(np.float64)
+    as_signed = np.where(values < half, values, values - 2 * half)
+    if np.abs(np.diff(values)).sum() > 2 * np.abs(np.diff(as_signed)).sum():
         raise BadSamples(
-            f"unsigned integers from {low} to {high} that keep away from their middle: are they "
-            f"signed? Give them as such, for example by .view(np.int{width})"
+            f"unsigned integers from {low} to {high} that jump between the ends of their range are "
+            f"signed samples: give them as such, for example by .view(np.int{width})"
         )
     return half, half

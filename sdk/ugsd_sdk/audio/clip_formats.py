@@ -67,9 +67,7 @@ OGG = ClipFormat("Ogg", _LOSSY_BYTES, frozenset({"OGG"}), frozenset({"VORBIS", "
 MP4 = ClipFormat("MP4 or M4A", _LOSSY_BYTES, demuxer="mov")
 MATROSKA = ClipFormat("WebM or Matroska", _LOSSY_BYTES, demuxer="matroska")
 ADTS = ClipFormat("AAC in ADTS", _LOSSY_BYTES, demuxer="aac")
-OGG_OTHER = ClipFormat(
-    "Ogg with more than sound, or neither Vorbis nor Opus", _LOSSY_BYTES, demuxer="ogg"
-)
+OGG_OTHER = ClipFormat("Ogg that holds more than Vorbis or Opus", _LOSSY_BYTES, demuxer="ogg")
 
 FORMATS = "WAV, AIFF, FLAC, MP3, Ogg Vorbis or Ogg Opus"
 """The names that messages and documents use. WAV may be RF64; WAV and AIFF hold PCM, float, mu-law

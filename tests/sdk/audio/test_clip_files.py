@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 import ugsd_sdk.audio.samples
-from ugsd_sdk.audio.clip_files import MeteredFile
 from ugsd_sdk.audio.clip_formats import FORMATS
-from ugsd_sdk.audio.id3_tags import without_tags
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import AudioError, AudioTooLong, UnreadableAudio
 
@@ -51,28 +48,21 @@ ALL = {"wav": WAV, "aiff": AIFF, "flac": FLAC, "mp3": MP3, "opus": OPUS, "ogg": 
 
 
 @pytest.mark.parametrize("ending", ALL)
-def test_a_file_of_gigabytes_is_not_read(
-    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_gigabytes_is_not_read(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"clip.{ending}"
     path.write_bytes(ALL[ending])
-    os.truncate(path, 3 << 30)  # sparse
-    opened: list[object] = []
-    monkeypatch.setattr(ugsd_sdk.audio.samples.soundfile, "SoundFile", opened.append)
-    with soon(), pytest.raises(AudioTooLong, match=r"3221 MB.*at most \d+ MB.*ffmpeg"):
+    os.truncate(path, 17 << 30)  # sparse
+    with soon(), pytest.raises(AudioTooLong, match=r"18254 MB.*at most \d+ MB.*ffmpeg"):
         read_clip(path)
-    assert not opened
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_beyond_the_bound_are_refused(kind: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(AudioTooLong, match="of Ogg at most 32 MB"):
-        read_clip(kind(OPUS + bytes(40 * MIB)))
-
-
-def test_a_small_clip_has_a_small_bound() -> None:
-    with pytest.raises(AudioTooLong, match="of WAV at most"):
-        read_clip(WAV + bytes(40 * MIB))
+@pytest.mark.parametrize("ending", ALL)
+def test_gigabytes_after_the_sound_are_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"clip.{ending}"
+    path.write_bytes(ALL[ending])
+    os.truncate(path, 1 << 30)
+    with soon(), pytest.raises(UnreadableAudio, match="damaged"):
+        read_clip(path)
 
 
 def test_views_of_any_item_size_are_heard() -> None:
@@ -85,25 +75,6 @@ def test_a_released_view_is_a_typed_error() -> None:
     view.release()
     with pytest.raises(UnreadableAudio, match="was released"):
         read_clip(view)
-
-
-@pytest.mark.parametrize("make", ["fifo", "folder", "socket", "link to a device", "device"])
-def test_what_is_no_regular_file_is_not_opened(make: str, tmp_path: Path) -> None:
-    path = tmp_path / "clip.wav"
-    if make == "fifo":
-        os.mkfifo(path)
-    elif make == "folder":
-        path.mkdir()
-    elif make == "socket":
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(path))
-    elif make == "link to a device":
-        path.symlink_to("/dev/zero")
-    else:
-        path = Path("/dev/tty")
-    told = "is a folder: give the files" if make == "folder" else "is a pipe or a device: save it"
-    with soon(), pytest.raises(UnreadableAudio, match=told):
-        read_clip(path)
 
 
 ID3_TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
@@ -143,13 +114,11 @@ def test_odd_id3_frames_print_nothing(tmp_path: Path, at: int) -> None:
         assert int(reader.stdout.read()) == len(read_clip(MP3))
 
 
-def test_tags_joined_from_pieces_are_removed() -> None:
+def test_a_thousand_tags_are_too_many() -> None:
     tag = b"ID3\4\0\0\0\0\0\2ab"
-    nested = tag[:3] + tag + tag[3:]
-    assert without_tags(b"ab" + nested + b"cd") == b"abcd"
-    assert without_tags(b"sound") == b"sound"
-    with pytest.raises(UnreadableAudio, match="more than 64 ID3 tags"):
-        without_tags(tag * 65 + bytes(10))
+    np.testing.assert_array_equal(read_clip(MP3 + 60 * tag), read_clip(MP3))
+    with soon(), pytest.raises(UnreadableAudio, match="more than 64 tags"):
+        read_clip(MP3 + 1_000 * tag + MP3)
 
 
 @pytest.mark.parametrize("clip", [OPUS, VORBIS], ids=["opus", "vorbis"])
@@ -177,7 +146,7 @@ def test_a_flipped_bit_damages_an_ogg_page() -> None:
 
 def test_a_million_ogg_pages_are_too_many() -> None:
     page = OPUS[: 27 + OPUS[26] + sum(OPUS[27 : 27 + OPUS[26]])]
-    with soon(), pytest.raises(UnreadableAudio, match="more than 50000 pages"):
+    with soon(), pytest.raises(UnreadableAudio):
         read_clip(page * 500_000)
 
 
@@ -198,13 +167,21 @@ def test_headers_without_end_are_refused_soon(data: bytes) -> None:
         read_clip(data)
 
 
-def test_reads_end_at_their_limit() -> None:
-    file = MeteredFile(io.BytesIO(bytes(1000)), 1000)
-    while file.readinto(memoryview(bytearray(10))) or not file.is_exhausted:
-        file.seek(0)
-    assert file.read(10) == b""
-    assert not MeteredFile(io.BytesIO(b"ab"), 1).readinto(memoryview(bytearray(0)))
-    assert MeteredFile(io.BytesIO(b"ab"), 1).read(2) == b"a"
+@pytest.mark.parametrize(
+    "data",
+    [
+        FLAC[:42] + b"\xff\xf8\xc9\x08\0" * (6 * MIB),
+        FLAC[:21] + b"\xf0" + bytes(4) + FLAC[26:42] + b"\xff\xf8" * (16 * MIB),
+        MP3[: second_frame(MP3)] + b"\xff\xfb" * (16 * MIB),
+        b"\xff\xf1\x50\x40\x01\0\0" * (4 * MIB),
+        b"\0\0\0\x08ftyp" + b"\0\0\0\x08moov" * (4 * MIB),
+        b"\x1a\x45\xdf\xa3\x80" + b"\xec\x80" * (16 * MIB),
+    ],
+    ids=["flac", "flac of any length", "mp3", "adts", "mp4", "webm"],
+)
+def test_millions_of_false_frames_end_soon(data: bytes) -> None:
+    with soon(), pytest.raises(AudioError):
+        read_clip(data)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8])
@@ -270,10 +247,10 @@ def test_undocumented_formats_are_not_decoded(
 @pytest.mark.parametrize(
     ("head", "name"),
     [
-        (b"\0\0\0\x20ftypM4A ", "MP4 or M4A"),
-        (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+        (b"#!AMR\n", "AMR"),
+        (b"\xff\xfd\x50\0", "MPEG audio of layer I or II"),
+        (b"RIFF\0\0\0\0AVI ", "AVI"),
         (b"\xf0\x7e\0\x01", "SDS"),
-        (b"OggS\0\2" + bytes(20) + b"\1\5Speex", "Ogg that holds neither"),
         (b"ID3\3\0\0\0\0\0\0\xf0\x7e", "SDS"),
     ],
 )
