@@ -37,7 +37,7 @@ def array_segment(clip: object, sample_rate: float | None) -> Segment:
         for at in range(0, len(samples), BLOCK_FRAMES):
             block = samples[at : at + BLOCK_FRAMES]
             if block.dtype == np.float32:
-                yield block
+                yield block.astype(np.float32, copy=False)
             else:
                 yield (block.astype(np.float64) - centre) / full_scale
 
@@ -142,7 +142,7 @@ def _scale(samples: NDArray[np.generic]) -> tuple[float, float]:
     kind, width = samples.dtype.kind, 8 * samples.dtype.itemsize
     if kind == "f":
         return 0.0, 1.0
-    low, high = int(samples.min()), int(samples.max())  # type: ignore[call-overload]
+    low, high = int(samples.min()), int(samples.max())
     if kind == "u":
         return _unsigned_scale(samples, low, high, width)
     if width > 16:

@@ -99,7 +99,7 @@ def anonymous_file(size: int) -> BinaryIO:
     if size <= _MEMORY_BYTES and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):  # some sandboxes forbid it
             return os.fdopen(os.memfd_create("ugsd-clip"), "w+b")
-    return tempfile.TemporaryFile(prefix="ugsd-clip-")  # type: ignore[return-value]
+    return tempfile.TemporaryFile(prefix="ugsd-clip-")
 
 
 def descriptor(file: BinaryIO, start: int, stack: contextlib.ExitStack) -> int:

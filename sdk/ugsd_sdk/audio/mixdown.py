@@ -17,9 +17,9 @@ from ugsd_sdk.errors import BadSamples
 
 __all__ = ["ChannelStatistics", "Mix"]
 
-_OFFSET_SHARE = 0.01
+_OFFSET_SHARE = 0.05
 """An offset below this share of the sound's rms is left, so that clean samples are not touched; the
-largest in EMO-DB is a fifth of it."""
+largest in EMO-DB is 0.002."""
 _SILENT_SHARE = 1e-4
 """A channel with less than this share of the loudest one's energy (-40 dB) is not mixed in."""
 _OPPOSED = -0.5
@@ -37,6 +37,16 @@ class Mix:
     peak: float
     """The largest absolute sample of a channel that is mixed in."""
 
+    @classmethod
+    def plain(cls, channels: int) -> Mix:
+        """The mean of the channels, as they are."""
+        return cls(np.zeros(channels), np.full(channels, 1 / channels), 0.0)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the mean of the channels, as they are."""
+        return not self.offsets.any() and bool((self.weights == 1 / len(self.weights)).all())
+
     def of(self, block: Block) -> Float32:
         """``block`` as mono (n,)."""
         if self.offsets.any():
@@ -44,7 +54,7 @@ class Mix:
         if block.shape[1] == 1:
             return block[:, 0].astype(np.float32, copy=False)
         mono = np.einsum("nc,c->n", block, self.weights.astype(block.dtype))
-        return mono.astype(np.float32, copy=False)
+        return np.asarray(mono, np.float32)
 
 
 class ChannelStatistics:

@@ -7,8 +7,8 @@ tensors, series or lists. What is promised:
 * All of a recording is read, or an :class:`~ugsd_sdk.errors.AudioError` says why not and what to do
   about it. Nothing of it is left out in silence.
 * Whatever its length, up to 12 h, only the piece in hand is in memory, if it comes from a file.
-* A recording longer than a piece is decoded twice or three times: first to see that it is sound and
-  to measure its channels and level, then to hand it on.
+* A recording longer than a piece is decoded twice: first to see that it is sound and to measure its
+  channels and level, then to hand it on. One more time is needed if channels cancel or are offset.
 * Channels are averaged. One that is silent beside the others is left out, and one that would cancel
   another is turned over. A constant offset is removed.
 * Nothing is cut off: a recording that goes beyond [-1, 1], before or after it is resampled, is
@@ -22,7 +22,8 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from itertools import chain
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import soxr
@@ -69,7 +70,7 @@ def read_pieces(
         raise ValueError("piece_s and target_rate are above 0")
     try:
         with _opened(clip, sample_rate) as segments:
-            parts = _measured(segments, piece_s + _JOIN_S)
+            parts = _measured(segments, piece_s + _JOIN_S, target_rate)
             blocks = _scaled(parts, target_rate)
             yield from _cut(blocks, int(piece_s * target_rate), int(_JOIN_S * target_rate))
     except OSError as error:
@@ -102,27 +103,35 @@ def _opened(clip: Clip, sample_rate: float | None) -> Iterator[Sequence[Segment]
         yield segments
 
 
-_Part = tuple[Segment, Mix]
+class _Part(NamedTuple):
+    """A segment, and what was learned of it while it was decoded for the first time."""
+
+    segment: Segment
+    mix: Mix
+    peak: float | None
+    """The largest absolute sample at the target rate, if it was measured."""
 
 
-def _measured(segments: Sequence[Segment], kept_s: float) -> list[_Part]:
-    """The segments that hold sound, each with its mix; one that was decoded to its end within
-    ``kept_s`` of the recording is not decoded again."""
+def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> list[_Part]:
+    """The parts that hold sound. A segment that was decoded to its end within ``kept_s`` of the
+    recording is not decoded again."""
     parts, duration_s = [], 0.0
     for segment in segments:
-        channels, kept = ChannelStatistics(segment), list[Block]()
+        channels = ChannelStatistics(segment)
+        kept: list[Block] | None = []
+        meter = _PeakMeter(segment, target_rate)
         for block in segment.read():
             channels.add(block, duration_s)
             read_s = duration_s + channels.frames / segment.rate
             check_duration(read_s)
-            if read_s <= kept_s:
+            if kept is not None:
                 kept.append(block)
-            else:
-                kept.clear()
+            if read_s > kept_s:
+                meter.add(kept if kept is not None else [block])
+                kept = None
         duration_s += channels.frames / segment.rate
         if channels.frames:
-            is_kept = duration_s <= kept_s
-            parts.append((_of_blocks(segment, kept) if is_kept else segment, channels.mix()))
+            parts.append(_part(segment, channels.mix(), kept, meter))
     if not parts:
         raise EmptyAudio("the clip holds no samples: record again")
     if duration_s < MIN_DURATION_S:
@@ -133,29 +142,61 @@ def _measured(segments: Sequence[Segment], kept_s: float) -> list[_Part]:
     return parts
 
 
-def _of_blocks(segment: Segment, blocks: list[Block]) -> Segment:
-    return replace(segment, read=lambda: iter(blocks))
+def _part(segment: Segment, mix: Mix, kept: list[Block] | None, meter: _PeakMeter) -> _Part:
+    if kept is not None:
+        return _Part(replace(segment, read=lambda: iter(kept)), mix, None)
+    return _Part(segment, mix, meter.peak() if mix.is_plain else None)
+
+
+class _PeakMeter:
+    """Measures how loud a segment becomes at the target rate if its channels are averaged, as those
+    of nearly all recordings are: then it need not be decoded once more to see that."""
+
+    def __init__(self, segment: Segment, target_rate: int) -> None:
+        self._mix = Mix.plain(segment.channels)
+        self._stream: soxr.ResampleStream | None = None
+        self._peak = 0.0
+        if segment.rate != target_rate:
+            self._stream = soxr.ResampleStream(segment.rate, target_rate, 1, dtype="float32")
+
+    def add(self, blocks: list[Block]) -> None:
+        """Measure more of the segment."""
+        for block in blocks:
+            self._measure(self._mix.of(block), is_last=False)
+
+    def peak(self) -> float:
+        """The largest absolute sample; nothing can be added any more."""
+        self._measure(np.zeros(0, np.float32), is_last=True)
+        return self._peak
+
+    def _measure(self, block: Float32, *, is_last: bool) -> None:
+        if self._stream is not None:
+            block = self._stream.resample_chunk(block, last=is_last)
+        self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
 
 
 def _scaled(parts: list[_Part], target_rate: int) -> Iterator[Float32]:
     """The mono sound of all parts, scaled down where it would go beyond 1."""
-    peak = max(mix.peak for _, mix in parts)
-    is_resampled = any(segment.rate != target_rate for segment, _ in parts)
-    is_mono = all(segment.channels == 1 for segment, _ in parts)
-    if peak > (_SAFE_PEAK if is_resampled else 1) and (is_resampled or not is_mono):
-        peak = max(float(np.abs(block).max()) for block in _mono(parts, target_rate))
-    gain = np.float32(1 / peak) if peak > 1 else np.float32(1)
-    for block in _mono(parts, target_rate):
-        yield np.clip(block * gain, -1, 1) if peak > 1 else block
+    peak = max(_peak(part, target_rate) for part in parts)
+    for block in chain.from_iterable(_mono(part, target_rate) for part in parts):
+        yield np.clip(block * np.float32(1 / peak), -1, 1) if peak > 1 else block
 
 
-def _mono(parts: list[_Part], target_rate: int) -> Iterator[Float32]:
-    for segment, mix in parts:
-        blocks = map(mix.of, segment.read())
-        if segment.rate == target_rate:
-            yield from blocks
-        else:
-            yield from _resampled(blocks, segment.rate, target_rate)
+def _peak(part: _Part, target_rate: int) -> float:
+    """The largest absolute sample at the target rate, or less than 1 if none is beyond it."""
+    is_resampled, is_mono = part.segment.rate != target_rate, part.segment.channels == 1
+    if part.mix.peak <= (_SAFE_PEAK if is_resampled else 1) or (is_mono and not is_resampled):
+        return part.mix.peak
+    if part.peak is not None:
+        return part.peak
+    return max(float(np.abs(block).max()) for block in _mono(part, target_rate))
+
+
+def _mono(part: _Part, target_rate: int) -> Iterator[Float32]:
+    blocks = map(part.mix.of, part.segment.read())
+    if part.segment.rate == target_rate:
+        return blocks
+    return _resampled(blocks, part.segment.rate, target_rate)
 
 
 def _resampled(blocks: Iterator[Float32], rate: int, target_rate: int) -> Iterator[Float32]:

@@ -93,7 +93,8 @@ def _form(form: bytes) -> tuple[int, int, int, _Decode]:
 
 
 def _scaled(samples: NDArray[np.signedinteger], bits: int) -> Float32:
-    return np.multiply(samples, np.float32(2.0**-bits), dtype=np.float32, casting="unsafe")
+    scale = np.float32(2.0**-bits)
+    return np.asarray(np.multiply(samples, scale, dtype=np.float32, casting="unsafe"))
 
 
 def _pcm8(data: bytes) -> Float32:
