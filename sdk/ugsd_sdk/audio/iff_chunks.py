@@ -43,12 +43,21 @@ def chunks(file: BinaryIO, at: int, end: int, order: Literal["little", "big"]) -
             return
         file.seek(at)
         head = file.read(_HEAD_BYTES)
-        if not all(0x20 <= byte < 0x7F for byte in head[:4]):
+        if not _is_name(head[:4]):
             return
         chunk = Chunk(head[:4], at + _HEAD_BYTES, int.from_bytes(head[4:], order))
         yield chunk
-        at = chunk.at + chunk.size + chunk.size % 2
+        at = chunk.at + chunk.size
+        if chunk.size % 2:
+            file.seek(at)
+            ahead = file.read(5)
+            at += _is_name(ahead[1:]) or not _is_name(ahead[:4])  # some writers do not pad
     raise refused(f"a file of more than {_MAX_CHUNKS} chunks")
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether a chunk can be called so: four printable characters."""
+    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def samples_bytes(

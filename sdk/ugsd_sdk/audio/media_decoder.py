@@ -29,7 +29,6 @@ _DECODERS = (
 )
 _MISSING_S = 0.2
 """How much shorter than its header says a recording may be: an encoder's delay is less."""
-_FULL_SCALE = {"i": 1, "u": 1, "f": 0}
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, EOFError)
 
 
@@ -41,8 +40,12 @@ def media_segment(file: int, found: ClipFormat) -> Segment:
     """
     with _opened(file, found) as container:
         stream = _sound_of(container, found)
-        rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         stated_s = _stated_s(container, stream, found)
+        first = _next_frame(container.decode(stream))
+    if first is None:
+        raise EmptyAudio(f"the {found.name} file holds no sound: record again")
+    # Not those of its header: HE-AAC may have twice the rate and the channels that it states.
+    rate, channels = first.sample_rate, first.layout.nb_channels
 
     def read() -> Iterator[Block]:
         decoded = 0
@@ -88,20 +91,24 @@ def _stated_s(container: InputContainer, stream: AudioStream, found: ClipFormat)
     return 0.0
 
 
-def _next_block(frames: Iterator[AudioFrame], rate: int, channels: int) -> Block | None:
+def _next_frame(frames: Iterator[AudioFrame]) -> AudioFrame | None:
     try:
-        frame = next(frames, None)
-        if frame is None:
-            return None
-        samples = frame.to_ndarray()
+        return next(frames, None)
     except _FAILURES as error:
         raise UnreadableAudio(
             "damaged: a part of the sound cannot be decoded; copy or record the file again"
         ) from error
+
+
+def _next_block(frames: Iterator[AudioFrame], rate: int, channels: int) -> Block | None:
+    frame = _next_frame(frames)
+    if frame is None:
+        return None
     if frame.sample_rate != rate or frame.layout.nb_channels != channels:
         raise UnreadableAudio(
             f"the sound changes its sample rate or channels in the middle: {TO_CONVERT}"
         )
+    samples = frame.to_ndarray()
     if frame.format.is_planar:
         samples = samples.T
     return _as_float(samples.reshape(-1, channels))

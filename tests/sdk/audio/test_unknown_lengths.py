@@ -11,6 +11,7 @@ from ugsd_sdk.errors import AudioError, EmptyAudio, UnreadableAudio
 
 from tests.sdk.audio.clips import assert_is_tone, by_ffmpeg, encoded, tone
 
+RATE = 16_000
 SECONDS = 3.0
 DELAY_SAMPLES = 2_400
 """An MP3 without a heading does not say how much silence its encoder put in front: 0.15 s here."""
@@ -130,6 +131,12 @@ def test_wav_may_end_in_chunks_or_padding() -> None:
         assert_is_tone(read_clip(whole + tail))
 
 
+@pytest.mark.parametrize("padding", [b"", b"\0"], ids=["not padded", "padded"])
+def test_odd_chunks_need_no_padding(padding: bytes) -> None:
+    whole = encoded(tone(16_000), 16_000, "WAV", "PCM_16")
+    assert_is_tone(read_clip(whole[:36] + b"note\3\0\0\0abc" + padding + whole[36:]))
+
+
 def test_wav_without_samples_is_empty() -> None:
     whole = encoded(np.zeros(0, np.int16), 16_000, "WAV", "PCM_16")
     for data in (whole, whole + b"LIST\4\0\0\0INFO"):
@@ -152,6 +159,17 @@ def test_chained_ogg_is_heard_to_the_end(subtype: str) -> None:
     samples = read_clip(b"".join(chain))
     parts = [read_clip(link) for link in chain]
     np.testing.assert_allclose(samples, np.concatenate(parts), atol=1e-6)
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_ogg_recorded_from_a_broadcast_is_read(subtype: str) -> None:
+    sound = tone(48_000, 20) + np.random.default_rng(0).normal(0, 0.05, 20 * 48_000)
+    whole = encoded(sound, 48_000, "OGG", subtype)
+    pages = [at for at in range(len(whole)) if whole.startswith(b"OggS\0", at)]
+    headers, sounds = pages[2], pages[5]
+    samples = read_clip(whole[:headers] + whole[sounds:])
+    assert 0.5 < len(samples) / RATE < 20
+    assert np.abs(samples[-8_000:]).max() > 0.3
 
 
 def test_ogg_that_ends_within_a_page_is_refused() -> None:
