@@ -17,9 +17,10 @@ from ugsd_sdk.errors import BadSamples
 
 __all__ = ["ChannelStatistics", "Mix"]
 
-_OFFSET_SHARE = 0.05
-"""An offset below this share of the sound's rms is left, so that clean samples are not touched; the
-largest in EMO-DB is 0.002."""
+_OFFSET_SHARE = 0.01
+"""A mean below this share of the sound's rms is left, so that clean samples are not touched; the
+largest in EMO-DB is 0.002, and 0.05 changes captions. A mean is an offset only if most samples lie
+beyond half of it: one click in silence has a mean, too."""
 _SILENT_SHARE = 1e-4
 """A channel with less than this share of the loudest one's energy (-40 dB) is not mixed in."""
 _OPPOSED = -0.5
@@ -67,6 +68,7 @@ class ChannelStatistics:
         self._shift = np.zeros(channels)
         self._sum = np.zeros(channels)
         self._products = np.zeros((channels, channels))
+        self._beyond = np.zeros(channels)
         self._low, self._high = np.full(channels, np.inf), np.full(channels, -np.inf)
 
     def add(self, block: Block, before_s: float) -> None:
@@ -82,7 +84,11 @@ class ChannelStatistics:
             self._shift = block[0].astype(np.float64)  # keeps the small beside a large offset
         centred = block - self._shift
         self.frames += len(block)
-        self._sum += _over_frames(np.sum, centred)
+        sums = _over_frames(np.sum, centred)
+        self._sum += sums
+        half = (self._shift + sums / len(block)) / 2
+        above = _over_frames(np.count_nonzero, block > half)
+        self._beyond += np.where(half > 0, above, _over_frames(np.count_nonzero, block < half))
         self._products += np.einsum("ni,nj->ij", centred, centred)  # `@` starts threads
 
     def mix(self) -> Mix:
@@ -91,7 +97,8 @@ class ChannelStatistics:
         covariance = self._products / self.frames - np.outer(mean, mean)
         energy = np.maximum(np.diag(covariance), 0)
         offsets = self._shift + mean
-        offsets[np.abs(offsets) <= _OFFSET_SHARE * np.sqrt(energy)] = 0
+        is_small = np.abs(offsets) <= _OFFSET_SHARE * np.sqrt(energy)
+        offsets[is_small | (2 * self._beyond <= self.frames)] = 0
         loudest = int(np.argmax(energy))
         is_mixed = energy >= _SILENT_SHARE * energy[loudest]
         scale = np.sqrt(energy * energy[loudest])
@@ -108,7 +115,7 @@ class ChannelStatistics:
         )
 
 
-def _over_frames(reduce: Callable[..., Any], block: Block) -> NDArray[np.floating]:
+def _over_frames(reduce: Callable[..., Any], block: NDArray[Any]) -> NDArray[Any]:
     """``reduce`` over the first axis; several times as fast for one channel as with an axis."""
     if block.shape[1] == 1:
         return np.atleast_1d(reduce(block[:, 0]))

@@ -61,6 +61,19 @@ def test_a_constant_offset_is_removed(offset: float) -> None:
     np.testing.assert_allclose(read_clip(two, RATE), voice, atol=1e-5)
 
 
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_a_small_offset_is_removed(seconds: int) -> None:
+    voice = noise(seconds) * np.repeat([1, 0.01, 0.3, 0], int(RATE * seconds) // 4)
+    voice -= voice.mean()
+    np.testing.assert_allclose(read_clip(voice + 0.03 * voice.std(), RATE), voice, atol=1e-5)
+
+
+def test_a_click_in_silence_is_no_offset() -> None:
+    click = np.zeros(RATE, np.float32)
+    click[100:140] = 0.5
+    np.testing.assert_array_equal(read_clip(click, RATE), click)
+
+
 def test_an_offset_of_integers_is_removed() -> None:
     samples = (tone(RATE) * 2**15 + 5_000).astype(np.int16)
     assert_is_tone(read_clip(samples, RATE))
