@@ -64,10 +64,12 @@ def _as_array(clip: object) -> NDArray[np.generic]:
         return np.asarray(clip)
     try:
         array = _converted(clip)
+    except BadSamples:
+        raise
     except Exception as error:
         raise BadSamples(
             f"a {type(clip).__name__} that cannot be made an array ({type(error).__name__}): "
-            "give a NumPy array of numbers, of a tensor that is on the CPU"
+            "give a NumPy array of numbers; move a tensor to the CPU first"
         ) from error
     if array is None:
         raise BadSamples(

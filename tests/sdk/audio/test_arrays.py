@@ -203,6 +203,11 @@ def test_what_is_no_samples_is_refused(samples: Any, error: type[AudioError]) ->
         read_clip(samples, RATE)
 
 
+def test_a_list_of_pieces_names_the_way() -> None:
+    with pytest.raises(BadSamples, match=r"list of ndarray: join the pieces.*np\.concatenate"):
+        read_clip([tone(RATE), tone(RATE)], RATE)
+
+
 @pytest.mark.parametrize("at", [0, 7_000, 15_999])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_bad_samples_are_named_by_time(at: int, value: float) -> None:
