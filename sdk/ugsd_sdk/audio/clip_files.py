@@ -29,6 +29,7 @@ from ugsd_sdk.audio.clip_formats import (
 )
 from ugsd_sdk.audio.clip_sources import EncodedClip, anonymous_file, descriptor, opened, size_of
 from ugsd_sdk.audio.flac_blocks import check_flac
+from ugsd_sdk.audio.media_boxes import check_boxes
 from ugsd_sdk.audio.mp3_frames import write_counted_frames
 from ugsd_sdk.audio.ogg_pages import Link, links
 from ugsd_sdk.audio.segments import Segment
@@ -113,6 +114,8 @@ def _media_segment(
             copy.write(frame)
         copy.flush()
         file, start = copy, 0
+    else:
+        check_boxes(file, start, end, found)
     return media_segment(descriptor(file, start, stack), found)
 
 

@@ -27,7 +27,7 @@ _DECODERS = (
     "libopencore_amrnb,libopencore_amrwb,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,"
     "pcm_f32le,pcm_f64le,pcm_u8,pcm_mulaw,pcm_alaw"
 )
-_MISSING_S = 0.2
+_MISSING_S = 0.06
 """How much shorter than its header says a recording may be: an encoder's delay is less."""
 _FAILURES = (av.error.FFmpegError, ValueError, RuntimeError, OSError, EOFError)
 
@@ -76,6 +76,8 @@ def _sound_of(container: InputContainer, found: ClipFormat) -> AudioStream:
     if not container.streams.audio:
         raise EmptyAudio(f"the {found.name} file has no sound track: record again")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise UnreadableAudio(f"{found.name} with sound of this encoding is not read: {TO_CONVERT}")
     stream.codec_context.options = {"err_detect": "explode", "xerror": "1"}
     return stream
 

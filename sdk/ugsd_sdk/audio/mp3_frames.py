@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ugsd_sdk.audio.clip_formats import TO_CONVERT
-from ugsd_sdk.audio.whole_frames import whole_frames
+from ugsd_sdk.audio.whole_frames import CutFrame, whole_frames
 from ugsd_sdk.errors import EmptyAudio, UnreadableAudio
 
 __all__ = ["write_counted_frames"]
@@ -39,15 +39,19 @@ def write_counted_frames(file: BinaryIO, start: int, end: int, copy: BinaryIO) -
     if not first.frame_size(first.head):
         raise UnreadableAudio(f"MP3 of free format, or damaged, is not read: {TO_CONVERT}")
     stated, found, at = 0, 0, first.count_at
-    for frame in whole_frames(file, start, end, first.frame_size, "MP3"):
-        if not copy.tell():
-            stated = _stated(frame, at)
-            is_heading = frame[at : at + 4] in _COUNTED and stated > 0
-            copy.write(frame if is_heading else first.counting())
-            if stated or frame[at : at + 4] in _COUNTED:
-                continue
-        found += 1
-        copy.write(frame)
+    try:
+        for frame in whole_frames(file, start, end, first.frame_size, "MP3"):
+            if not copy.tell():
+                stated = _stated(frame, at)
+                is_heading = frame[at : at + 4] in _COUNTED and stated > 0
+                copy.write(frame if is_heading else first.counting())
+                if stated or frame[at : at + 4] in _COUNTED:
+                    continue
+            found += 1
+            copy.write(frame)
+    except CutFrame:
+        if not found or found != stated:  # else it is junk after the last frame
+            raise
     if not found:
         raise EmptyAudio("the MP3 file holds no whole frame of sound: record again")
     if found + 1 < stated:

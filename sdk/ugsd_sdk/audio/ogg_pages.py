@@ -24,7 +24,7 @@ _MAX_EMPTY_PAGES = 1_000
 _CAPTURE = b"OggS\0"
 _HEAD_BYTES = 27
 _CHECKSUM = slice(22, 26)
-_FIRST = 0x02
+_FIRST, _LAST = 0x02, 0x04
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CODECS = (b"\x01vorbis", b"OpusHead")
 _JUNK_BYTES = 2**20
@@ -52,10 +52,10 @@ def links(file: BinaryIO, start: int, end: int) -> list[Link] | None:
     its checksum is wrong, or there are too many of them.
     """
     starts: list[int] = []
-    serial, at, empty, has_sound = b"", start, 0, False
+    serial, at, empty, has_sound, is_last = b"", start, 0, False, False
     file.seek(at)
     for _ in range(MAX_PAGES):
-        page = _next_page(file, at, end, is_first=at == start)
+        page = _next_page(file, at, end, may_end=is_last)
         if page is None:
             edges = [*starts, at]
             return [Link(*edge) for edge in pairwise(edges)]
@@ -68,6 +68,7 @@ def links(file: BinaryIO, start: int, end: int) -> list[Link] | None:
             return None
         else:
             has_sound = True
+        is_last = bool(page.data[5] & _LAST)
         empty += page.body_at == page.size
         if empty > _MAX_EMPTY_PAGES or len(starts) > MAX_LINKS:
             raise UnreadableAudio(
@@ -78,13 +79,14 @@ def links(file: BinaryIO, start: int, end: int) -> list[Link] | None:
     raise UnreadableAudio(f"an Ogg file of more than {MAX_PAGES} pages: cut it to 12 h")
 
 
-def _next_page(file: BinaryIO, at: int, end: int, *, is_first: bool) -> _Page | None:
-    """The page at ``at``, where ``file`` stands; ``None`` at the end or before trailing bytes."""
+def _next_page(file: BinaryIO, at: int, end: int, *, may_end: bool) -> _Page | None:
+    """The page at ``at``, where ``file`` stands; ``None`` at the end, and before trailing bytes if
+    the page before was marked as the last."""
     head = file.read(min(_HEAD_BYTES, end - at))
     if not head:
         return None
     if not head.startswith(_CAPTURE[: len(head)]):
-        if not is_first and _is_junk(file, at, end):
+        if may_end and _is_junk(file, at, end):
             return None
         raise _damaged(at)
     lengths = file.read(head[26]) if len(head) == _HEAD_BYTES else b""

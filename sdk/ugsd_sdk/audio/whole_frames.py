@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ugsd_sdk.audio.id3_tags import ID3, ID3_HEAD_BYTES, tag_bytes
 from ugsd_sdk.errors import UnreadableAudio
 
-__all__ = ["FrameSize", "whole_frames"]
+__all__ = ["CutFrame", "FrameSize", "whole_frames"]
 
 FrameSize = Callable[[bytes], int]
 """The length in bytes of the frame that begins with these bytes, 8 or more; 0 if none does."""
@@ -25,14 +25,18 @@ _APE, _APE_HEAD_BYTES = b"APETAGEX", 32
 _JUNK_BYTES = 2**20
 
 
+class CutFrame(UnreadableAudio):
+    """The file ends within a frame."""
+
+
 def whole_frames(
     file: BinaryIO, at: int, end: int, frame_size: FrameSize, name: str
 ) -> Iterator[bytes]:
     """Every frame from ``at`` to ``end``. Tags between frames are skipped, and so is what follows
-    the last frame: a tag, padding, or a frame that was cut.
+    the last frame: a tag or padding.
 
-    Raises :class:`UnreadableAudio` where something else stands between frames, for more than 64
-    tags, and for more than 1 MiB of something else at the end.
+    Raises :class:`CutFrame`, and :class:`UnreadableAudio` where something else stands between
+    frames, for more than 64 tags, and for more than 1 MiB of something else at the end.
     """
     tags = 0
     file.seek(at)
@@ -41,7 +45,10 @@ def whole_frames(
         size = frame_size(head)
         if size > _HEAD_BYTES:
             if at + size > end:
-                return
+                raise CutFrame(
+                    f"damaged: the file ends within the {name} frame at byte {at}; copy or record "
+                    "it again"
+                )
             yield head + file.read(size - _HEAD_BYTES)
             at += size
             continue

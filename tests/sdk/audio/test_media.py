@@ -108,6 +108,11 @@ def test_m4a_that_was_cut_is_refused(tmp_path: Path, m4a: bytes) -> None:
             read_clip(data[: len(data) * 2 // 3])
 
 
+def test_adts_that_ends_within_a_frame_is_refused() -> None:
+    with pytest.raises(UnreadableAudio, match="ends within the AAC frame"):
+        read_clip(clip("AAC in ADTS")[:-5])
+
+
 def test_adts_with_damage_between_frames_is_refused() -> None:
     data = clip("AAC in ADTS")
     middle = data.index(data[:3], len(data) // 2)
@@ -143,3 +148,19 @@ def test_an_address_in_a_media_file_is_not_followed() -> None:
     for data in (playlist, b"ffconcat version 1.0\nfile /etc/hostname\n"):
         with pytest.raises(AudioError, match="not audio of a format that is read here"):
             read_clip(data)
+
+
+@pytest.mark.parametrize("kind", ["M4A with AAC", "WebM with Opus", "Matroska with FLAC"])
+@pytest.mark.parametrize("change", ["cut", "hole", "twice", "joined"])
+def test_media_with_a_part_too_few_is_refused(kind: str, change: str) -> None:
+    whole = clip(kind)
+    middle, later = len(whole) // 2, len(whole) * 2 // 3
+    data = {
+        "cut": whole[:-50],
+        "hole": whole[:middle] + whole[later:],
+        "twice": whole[:later] + whole[middle:],
+        "joined": whole + whole[len(whole) // 3 :],
+    }[change]
+    with pytest.raises(UnreadableAudio, match="damaged"):
+        read_clip(data)
+    np.testing.assert_array_equal(read_clip(whole + bytes(100)), read_clip(whole))

@@ -51,9 +51,11 @@ def test_joined_mp3_files_are_heard_to_the_end() -> None:
 
 
 def test_mp3_shorter_than_its_heading_is_refused() -> None:
-    one = encoded(tone(44_100, 2), 44_100, "MP3")
+    one = bytearray(encoded(tone(44_100, 2), 44_100, "MP3"))
+    at = max(one.find(b"Info", 0, 100), one.find(b"Xing", 0, 100)) + 8
+    one[at : at + 4] = struct.pack(">I", struct.unpack(">I", one[at : at + 4])[0] + 5)
     with pytest.raises(UnreadableAudio, match=r"damaged: \d+ of \d+ MP3 frames"):
-        read_clip(one[: len(one) // 2])
+        read_clip(bytes(one))
 
 
 def test_mp3_with_a_damaged_frame_head_is_refused() -> None:
@@ -62,6 +64,13 @@ def test_mp3_with_a_damaged_frame_head_is_refused() -> None:
     whole[at + 1] = 0
     with pytest.raises(UnreadableAudio, match="damaged: no MP3 frame at byte"):
         read_clip(bytes(whole))
+
+
+def test_mp3_that_ends_within_a_frame_is_refused() -> None:
+    whole = mp3(44_100, qscale=True)
+    for missing in (1, 100, len(whole) // 2):
+        with pytest.raises(UnreadableAudio, match="ends within the MP3 frame"):
+            read_clip(whole[:-missing])
 
 
 @pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(5_000), b"junk" * 100])
