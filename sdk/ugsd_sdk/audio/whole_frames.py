@@ -45,13 +45,12 @@ def whole_frames(
         size = frame_size(head)
         if size > _HEAD_BYTES:
             if at + size > end:
-                raise CutFrame(
-                    f"damaged: the file ends within the {name} frame at byte {at}; copy or record "
-                    "it again"
-                )
+                raise _cut(name, at)
             yield head + file.read(size - _HEAD_BYTES)
             at += size
             continue
+        if len(head) < _HEAD_BYTES and head[0] == 0xFF:
+            raise _cut(name, at)
         file.seek(at)
         skipped = _tag_size(file.read(_APE_HEAD_BYTES))
         tags += 1
@@ -63,6 +62,12 @@ def whole_frames(
             skipped = _next_frame(file, at, end, frame_size, name)
         at += skipped
         file.seek(at)
+
+
+def _cut(name: str, at: int) -> CutFrame:
+    return CutFrame(
+        f"damaged: the file ends within the {name} frame at byte {at}; copy or record it again"
+    )
 
 
 def _tag_size(head: bytes) -> int:
