@@ -145,7 +145,7 @@ def test_damaged_media_prints_nothing(kind: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_an_address_in_a_media_file_is_not_followed() -> None:
+def test_addresses_in_files_are_not_followed() -> None:
     playlist = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
     for data in (playlist, b"ffconcat version 1.0\nfile /etc/hostname\n"):
         with pytest.raises(AudioError, match="not audio of a format that is read here"):

@@ -151,7 +151,7 @@ def test_beyond_12_hours_is_refused_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - started < 0.5
 
 
-def test_a_recording_of_false_length_ends_at_12_hours() -> None:
+def test_samples_beyond_12_hours_are_refused() -> None:
     long = np.lib.stride_tricks.as_strided(np.zeros(1), (13 * HOUR_S * 4_000,), (0,))
     with pytest.raises(AudioTooLong, match="give at most 12 h"):
         next(read_pieces(long, 4_000))

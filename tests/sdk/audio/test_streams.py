@@ -92,12 +92,12 @@ def test_unusable_file_objects_say_why(answer: Any, message: str) -> None:
         read_clip(Answering(answer))
 
 
-def test_ctrl_c_in_a_file_object_is_ctrl_c() -> None:
+def test_ctrl_c_in_a_file_object_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
         read_clip(Answering(KeyboardInterrupt()))
 
 
-def test_a_file_object_at_its_end_is_named_so() -> None:
+def test_a_file_object_at_its_end_is_named() -> None:
     file = io.BytesIO(CLIPS["WAV"])
     file.seek(0, os.SEEK_END)
     with pytest.raises(EmptyAudio, match=r"after its position: call seek\(0\)"):
