@@ -1,196 +1,128 @@
-"""Open encoded clips, and bound how much of them is read.
+"""Encoded clips: what is checked before a decoder sees them, and which decoder does.
 
-A clip's first bytes must be those of a documented format, and libsndfile must find the same format
-and a documented encoding. Before decoding, the clip must be no larger than 30 s of audio can be in
-its format. While decoding, the number of reads is bounded too, so that no combination of headers,
-tags and garbage takes longer than a second or two.
+A clip's first bytes must be of a documented format, and so must the format and encoding that the
+decoder finds. A decoder never searches: WAV, AIFF and FLAC have bounded headers, and Ogg, MP3 and
+AAC are given as whole pages and frames, so that no arrangement of headers, tags and garbage costs
+more than reading it.
 """
 
 from __future__ import annotations
 
-import io
-import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
-from ugsd_privacy.files.bounded_files import open_regular
-
+from ugsd_sdk.audio.adts_frames import adts_frames
+from ugsd_sdk.audio.aiff_chunks import aiff_frames
 from ugsd_sdk.audio.clip_formats import (
+    ADTS,
+    AIFF,
     FLAC,
-    FLAC_MAGIC,
-    MAX_DURATION_S,
     MP3,
     OGG,
-    TAGS_BYTES,
+    OGG_OTHER,
+    TO_CONVERT,
     WAV,
     ClipFormat,
+    check_size,
     format_of,
-    unsupported,
 )
-from ugsd_sdk.audio.id3_tags import without_tags
-from ugsd_sdk.audio.ogg_pages import valid_pages
-from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
+from ugsd_sdk.audio.clip_sources import EncodedClip, anonymous_file, descriptor, opened, size_of
+from ugsd_sdk.audio.flac_blocks import check_flac
+from ugsd_sdk.audio.media_boxes import check_boxes
+from ugsd_sdk.audio.mp3_frames import write_counted_frames
+from ugsd_sdk.audio.ogg_pages import Link, links
+from ugsd_sdk.audio.segments import Segment
+from ugsd_sdk.audio.wav_samples import wav_segment
+from ugsd_sdk.errors import UnreadableAudio
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["opened_segments"]
 
-__all__ = ["EncodedClip", "MeteredFile", "check_size", "open_clip"]
-
-EncodedClip = str | os.PathLike[str] | bytes | bytearray | memoryview
-
-_MAX_FLAC_BLOCKS = 128
+_COPY_BYTES = 2**20
 
 
-class MeteredFile:
-    """A file for libsndfile that counts reads and ends at a limit.
+@contextlib.contextmanager
+def opened_segments(clip: EncodedClip) -> Iterator[Sequence[Segment]]:
+    """The clip's segments, which can be read as long as the context lasts.
 
-    libsndfile calls it from C, where it cannot raise: past the limit it behaves like a file that
-    has ended, and :attr:`is_exhausted` is true afterwards.
+    Raises an :class:`~ugsd_sdk.errors.AudioError` for a clip that cannot be opened, and for one
+    that need not be decoded to see that it is damaged.
     """
-
-    def __init__(self, file: BinaryIO, size: int, start: int = 0) -> None:
-        """Read ``size`` bytes of ``file`` from ``start`` on."""
-        self._file = file
-        self._start = start
-        self._size = size
-        self._at = 0
-        # Measured for every format: decoding reads at most 2.1 times the size, with fewer than
-        # 2,000 calls or fewer than one call for each 3,800 bytes.
-        self._remaining_bytes = 4 * size + 2**20
-        self._remaining_calls = 20_000 + size // 1024
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether more was read than any valid file needs."""
-        return self._remaining_calls < 0 or self._remaining_bytes < 0
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill ``buffer`` with the available data, and return the number of bytes."""
-        wanted = min(len(buffer), max(self._size - self._at, 0))
-        self._remaining_calls -= 1
-        self._remaining_bytes -= wanted
-        if self.is_exhausted or not wanted:
-            return 0
-        self._file.seek(self._start + self._at)
-        data = self._file.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def read(self, count: int) -> bytes:
-        """Return at most ``count`` bytes."""
-        buffer = bytearray(max(min(count, self._size - self._at), 0))
-        return bytes(buffer[: self.readinto(memoryview(buffer))])
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to ``offset``, but not before the start, and return the position."""
-        self._remaining_calls -= 1
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(start + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self._at
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(opened(clip))
+        size = size_of(file)
+        found, start = format_of(file)
+        check_size(found, size)
+        if found is WAV:
+            yield [wav_segment(file, start, size)]
+        elif found is OGG:
+            yield _ogg_segments(file, start, size, stack)
+        elif found.demuxer:
+            yield [_media_segment(file, start, size, found, stack)]
+        else:
+            yield [_segment(file, start, size, found, stack)]
 
 
-@contextmanager
-def open_clip(clip: EncodedClip) -> Iterator[tuple[MeteredFile, ClipFormat, int]]:
-    """Open a clip. Yields the file to read from, its format by the first bytes, and its size in
-    bytes.
+def _segment(
+    file: BinaryIO, start: int, end: int, found: ClipFormat, stack: contextlib.ExitStack
+) -> Segment:
+    from ugsd_sdk.audio.libsndfile_decoder import libsndfile_segment  # noqa: PLC0415  # not for WAV
 
-    Raises :class:`EmptyAudio`; :class:`UnreadableAudio` if it is not a regular file or has another
-    format; and :class:`AudioTooLong` if it is larger than 30 s can be.
-    """
-    if isinstance(clip, (bytes, bytearray, memoryview)):
-        data = _checked_bytes(clip)
-        yield _checked(io.BytesIO(data), len(data))
-        return
-    # The path is opened here, because libsndfile accepts only names in UTF-8.
-    name = os.fsdecode(clip)
-    try:
-        file = open_regular(name)
-    except OSError as error:
-        raise _unreadable(name, error) from error
-    with file:
-        try:
-            size = os.fstat(file.fileno()).st_size
-            checked = _checked(file, size) if size else None
-        except OSError as error:
-            raise _unreadable(name, error) from error
-        if checked is None:
-            raise EmptyAudio(f"{name!r} is empty: record the clip again")
-        yield checked
-
-
-def check_size(found: ClipFormat, size: int, rate: int, channels: int) -> None:
-    """Raise :class:`AudioTooLong` if 30 s at this rate and number of channels would be smaller."""
-    if found.sample_bytes:
-        longest = int(MAX_DURATION_S * rate) * channels * found.sample_bytes
-        _check_size(size, longest + TAGS_BYTES, found)
-
-
-def _checked(file: BinaryIO, size: int) -> tuple[MeteredFile, ClipFormat, int]:
-    found, start = format_of(file)
-    _check_size(size, found.max_bytes, found)
-    size -= start
-    if found is OGG:
-        file.seek(start)
-        pages = valid_pages(file.read(size))
-        return MeteredFile(io.BytesIO(pages), len(pages)), found, len(pages)
-    if found is MP3:
-        file.seek(start)
-        sound = without_tags(file.read(size))
-        return MeteredFile(io.BytesIO(sound), len(sound)), found, len(sound)
+    frames = None
     if found is FLAC:
-        _check_flac_blocks(file, start)
-    return MeteredFile(file, size, start), found, size
+        check_flac(file, start, end)
+    elif found is AIFF:
+        frames = aiff_frames(file, start, end)
+    elif found is MP3:
+        copy = stack.enter_context(anonymous_file(end - start))
+        write_counted_frames(file, start, end, copy)
+        file, start = copy, 0
+    return libsndfile_segment(descriptor(file, start, stack), found, frames=frames)
 
 
-def _check_flac_blocks(file: BinaryIO, start: int) -> None:
-    """Raise :class:`UnreadableAudio` for more metadata than any encoder writes (RFC 9639 §8)."""
-    at = start + len(FLAC_MAGIC)
-    for _ in range(_MAX_FLAC_BLOCKS):
-        file.seek(at)
-        head = file.read(4)
-        at += 4 + int.from_bytes(head[1:], "big")
-        if len(head) < 4 or head[0] & 0x80:
-            break
-    else:
-        raise unsupported(f"FLAC with more than {_MAX_FLAC_BLOCKS} blocks of metadata")
-    if at - start > TAGS_BYTES:
-        raise unsupported(f"FLAC with more than {TAGS_BYTES} bytes of metadata")
+def _ogg_segments(
+    file: BinaryIO, start: int, end: int, stack: contextlib.ExitStack
+) -> Sequence[Segment]:
+    from ugsd_sdk.audio.libsndfile_decoder import libsndfile_segment  # noqa: PLC0415  # not for WAV
+
+    found = links(file, start, end)
+    if found is None:
+        return [_media_segment(file, start, end, OGG_OTHER, stack)]
+    segments = []
+    for link in found:
+        if link == Link(0, end):
+            copy, at = file, 0
+        else:
+            copy, at = stack.enter_context(anonymous_file(link.end - link.start)), 0
+            _copy(file, link, copy)
+        segments.append(libsndfile_segment(descriptor(copy, at, stack), OGG))
+    return segments
 
 
-def _checked_bytes(clip: bytes | bytearray | memoryview) -> bytes:
-    """Return the clip as bytes; check its size before copying it. ``bytes`` are not copied."""
+def _media_segment(
+    file: BinaryIO, start: int, end: int, found: ClipFormat, stack: contextlib.ExitStack
+) -> Segment:
     try:
-        view = memoryview(clip)
-        size = view.nbytes
-    except ValueError as error:
-        raise UnreadableAudio("the memoryview was released: pass the bytes themselves") from error
-    if not size:
-        raise EmptyAudio("the clip has no bytes: check that the upload is complete")
-    _check_size(size, WAV.max_bytes, WAV)
-    return clip if isinstance(clip, bytes) else bytes(view)
+        from ugsd_sdk.audio.media_decoder import media_segment  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise UnreadableAudio(
+            f"{found.name} is read with PyAV: `pip install ugsd[media]`; or {TO_CONVERT}"
+        ) from error
+    if found is ADTS:
+        copy = stack.enter_context(anonymous_file(end - start))
+        for frame in adts_frames(file, start, end):
+            copy.write(frame)
+        copy.flush()
+        file, start = copy, 0
+    else:
+        check_boxes(file, start, end, found)
+    return media_segment(descriptor(file, start, stack), found)
 
 
-def _unreadable(name: str, error: OSError) -> UnreadableAudio:
-    if os.path.isdir(name):  # noqa: PTH112  # Path refuses a name that contains NUL
-        return UnreadableAudio(f"{name!r} is a folder: give the files in it")
-    if os.path.exists(name) and not os.path.isfile(name):  # noqa: PTH110, PTH113
-        return UnreadableAudio(
-            f"{name!r} is a pipe or a device: save it to a file first, or pass its bytes in Python"
-        )
-    return UnreadableAudio(
-        f"{name!r} cannot be opened: {error.strerror}: check the path and its permissions"
-    )
-
-
-def _check_size(size: int, most: int, found: ClipFormat) -> None:
-    if size > most:
-        raise AudioTooLong(
-            f"the file has {size / 1e6:.0f} MB, but {MAX_DURATION_S:.0f} s of {found.name} have at "
-            f"most {most / 1e6:.0f} MB: cut it, for example with "
-            "`ffmpeg -ss 0 -t 30 -i long.wav clip.wav`"
-        )
+def _copy(file: BinaryIO, link: Link, copy: BinaryIO) -> None:
+    file.seek(link.start)
+    remaining = link.end - link.start
+    while remaining and (data := file.read(min(remaining, _COPY_BYTES))):
+        copy.write(data)
+        remaining -= len(data)
+    copy.flush()

@@ -1,196 +1,226 @@
-"""Read a clip, from a file, bytes or an array, as mono float32 at the drafter's sample rate.
+"""A clip in any usual form -> mono float32 at the drafter's sample rate, in pieces of 30 s.
 
-libsndfile decodes paths and bytes. It is given only WAV (including RF64), AIFF, FLAC, MP3, Ogg
-Vorbis and Ogg Opus; WAV and AIFF with PCM, float, mu-law or A-law samples. An array holds samples
-with the channels last. The rules:
+Files are WAV (also RF64) and AIFF with PCM, float, mu-law or A-law samples, FLAC, MP3, Ogg Vorbis
+and Ogg Opus; with the extra ``media`` also M4A, MP4, AAC, WebM and Matroska. Samples are arrays,
+tensors, series or lists. What is promised:
 
-* A file's size is checked before it is read, by its format: docs/decisions/031 has the limits. A
-  pipe, device or folder is refused at once.
-* The length is checked in the header before decoding, and again on the decoded samples.
-* Channels are averaged; integers are scaled by their type's range; unsigned 8-bit is centred.
-* Floats beyond [-1, 1] are scaled down together, so that the loudest sample is 1: nothing is
-  clipped, and arrays that hold 16-bit values as floats are read as intended.
-* A file whose data end before its header says is refused. A truncated WAV cannot be recognised
-  (libsndfile uses the file's size) and is captioned as the shorter clip.
-* Every fault is an :class:`~ugsd_sdk.errors.AudioError`.
+* All of a recording is read, or an :class:`~ugsd_sdk.errors.AudioError` says why not and what to do
+  about it. Nothing of it is left out in silence.
+* Whatever its length, up to 12 h, only the piece in hand is in memory, if it comes from a file.
+* A recording longer than a piece is decoded twice: first to see that it is sound and to measure its
+  channels and level, then to hand it on. One more time is needed if channels cancel or are offset.
+* Channels are averaged. One that is silent beside the others is left out, and one that would cancel
+  another is turned over. A constant offset is removed.
+* Nothing is cut off: a recording that goes beyond [-1, 1], before or after it is resampled, is
+  scaled down as a whole, so that its loudest sample is 1.
+* Ctrl-C is a :class:`KeyboardInterrupt`; reading needs no executable memory.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TypeAlias
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import soundfile
 import soxr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from ugsd_sdk.audio.clip_files import EncodedClip, check_size, open_clip
-from ugsd_sdk.audio.clip_formats import (
-    FORMATS,
-    MAX_CHANNELS,
-    MAX_DURATION_S,
-    MAX_RATE,
-    ClipFormat,
-    check_found,
-)
-from ugsd_sdk.errors import (
-    AudioTooLong,
-    AudioTooShort,
-    BadSamples,
-    EmptyAudio,
-    SilentAudio,
-    UnreadableAudio,
-)
+from ugsd_sdk.audio.array_samples import array_segment
+from ugsd_sdk.audio.clip_files import opened_segments
+from ugsd_sdk.audio.clip_sources import EncodedClip, is_encoded
+from ugsd_sdk.audio.mixdown import ChannelStatistics, Mix
+from ugsd_sdk.audio.segments import MAX_DURATION_S, Block, Float32, Segment, check_duration
+from ugsd_sdk.errors import AudioTooShort, BadSamples, EmptyAudio, UnreadableAudio
 
-__all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "Clip", "read_clip"]
+__all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "PIECE_S", "Clip", "read_clip", "read_pieces"]
 
-Float32 = NDArray[np.float32]
-Clip: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.generic]
+Clip: TypeAlias = EncodedClip | ArrayLike
+"""A path, the bytes of an audio file, an open file, or samples: an array (n,), (n, channels) or
+(channels, n), a tensor, a series or a list."""
 
 MIN_DURATION_S = 0.1
-MIN_RATE = 4_000
-SILENCE = 2.0**-15
-"""A clip is silent if all its samples lie within one 16-bit step."""
+PIECE_S = 30.0
+_JOIN_S = 1.0
+"""A last piece that is shorter than this is joined to the one before."""
+_SAFE_PEAK = 0.5
+"""Resampling makes no sound twice as loud: below this its result need not be measured."""
 
 
-def read_clip(clip: Clip, sample_rate: int | None = None, *, target_rate: int = 16_000) -> Float32:
-    """Return mono samples (n,) float32 in [-1, 1] at ``target_rate``.
+def read_pieces(
+    clip: Clip,
+    sample_rate: float | None = None,
+    *,
+    target_rate: int = 16_000,
+    piece_s: float = PIECE_S,
+) -> Iterator[Float32]:
+    """Yield the recording as mono pieces (n,) float32 in [-1, 1] at ``target_rate``, in order.
 
-    ``clip`` is a path, the bytes of an encoded file, or an array (n,) or (n, channels).
-    ``sample_rate`` in Hz is required with an array and refused with a file, which has its own.
-    Raises only :class:`~ugsd_sdk.errors.AudioError`.
+    A piece has ``piece_s`` seconds, and the last one at most 1 s more: what would be a shorter
+    piece is joined to it. ``sample_rate`` in Hz is needed with samples, and refused with files,
+    which name their own. A file must not change meanwhile.
+
+    Raises an :class:`~ugsd_sdk.errors.AudioError` and nothing else; for most damage before the
+    first piece.
     """
-    if isinstance(clip, np.ndarray):
-        samples, rate = _from_array(clip, sample_rate)
-    elif isinstance(clip, (str, os.PathLike, bytes, bytearray, memoryview)):
-        if sample_rate is not None:
-            raise BadSamples(
-                "sample_rate is only for arrays, since a file has its own: leave it out"
-            )
-        samples, rate = _from_file(clip)
-    else:
-        raise BadSamples(f"a clip must be a path, bytes or an array, not {type(clip).__name__}")
-    _check_samples(samples, rate)
-    peak = float(np.max(np.abs(samples)))
-    if peak > 1:
-        samples = (samples / np.float32(peak)).astype(np.float32)
-    if rate != target_rate:
-        samples = soxr.resample(samples, rate, target_rate)
-    return np.clip(samples, -1, 1).astype(np.float32, copy=False)
-
-
-def _check_samples(samples: Float32, rate: int) -> None:
-    if samples.size == 0:
-        raise EmptyAudio("the clip has no samples: record it again")
-    if not np.isfinite(samples).all():
-        raise BadSamples("the clip has NaN or infinite samples: check how it was recorded")
-    _check_duration(samples.size / rate)
-    if samples.size < MIN_DURATION_S * rate:
-        raise AudioTooShort(
-            f"the clip lasts {1000 * samples.size / rate:.0f} ms: "
-            f"give at least {1000 * MIN_DURATION_S:.0f} ms"
-        )
-    if float(np.ptp(samples)) < SILENCE:
-        raise SilentAudio("the clip is digital silence: check the microphone or the file")
-
-
-def _check_duration(duration_s: float) -> None:
-    if duration_s > MAX_DURATION_S:
-        raise AudioTooLong(
-            f"the clip lasts {duration_s:.0f} s: give at most {MAX_DURATION_S:.0f} s, "
-            "cut for example with `ffmpeg -ss 0 -t 30 -i long.wav clip.wav`"
-        )
-
-
-def _check_rate(rate: int) -> None:
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise BadSamples(f"the sample rate is {rate} Hz: use {MIN_RATE} to {MAX_RATE} Hz")
-
-
-def _check_channels(channels: int) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise BadSamples(
-            f"{channels} channels are not supported: give 1 to {MAX_CHANNELS}, shaped "
-            "(samples, channels)"
-        )
-
-
-def _from_array(samples: NDArray[np.generic], sample_rate: int | None) -> tuple[Float32, int]:
-    if sample_rate is None:
-        raise BadSamples("an array needs a sample_rate in Hz: give it")
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)):
-        raise BadSamples("sample_rate must be a whole number of Hz")
-    _check_rate(int(sample_rate))
-    if samples.ndim not in {1, 2}:
-        raise BadSamples(f"the array has {samples.ndim} dimensions: give (n,) or (n, channels)")
-    if samples.shape[0] == 0:
-        raise EmptyAudio("the array has no samples: check how it was recorded")
-    if samples.ndim == 2:
-        _check_channels(samples.shape[1])
-    _check_duration(samples.shape[0] / sample_rate)
-    mono = _as_float(samples)
-    if mono.ndim == 2:
-        mono = mono.mean(axis=1)
-    return np.ascontiguousarray(mono, dtype=np.float32), int(sample_rate)
-
-
-def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float64]:
-    kind, limits = samples.dtype.kind, np.finfo(np.float32)
-    if kind == "f":
-        values = samples.astype(np.float64)
-        if np.any(np.abs(values) > limits.max):  # also infinity; NaN is found later
-            raise BadSamples("the clip has infinite samples: check how it was recorded")
-        return values
-    if kind == "i":
-        return samples.astype(np.float64) / 2.0 ** (8 * samples.dtype.itemsize - 1)
-    if kind == "u":
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        return (samples.astype(np.float64) - half) / half
-    raise BadSamples(f"the samples have type {samples.dtype}: give integers or floats")
-
-
-def _from_file(clip: EncodedClip) -> tuple[Float32, int]:
-    with open_clip(clip) as (source, found, size):
-        try:
-            with soundfile.SoundFile(source) as file:
-                check_found(found, file.format, file.subtype)
-                samples, rate = _decode(file, found, size), int(file.samplerate)
-        except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
-            raise _undecodable() from error
-        if source.is_exhausted:
-            raise _undecodable()
-        return samples, rate
-
-
-def _undecodable() -> UnreadableAudio:
-    return UnreadableAudio(
-        f"damaged, or not the format that its first bytes indicate: give {FORMATS}, converted for "
-        "example with `ffmpeg -i clip.m4a clip.wav`"
-    )
-
-
-def _decode(file: soundfile.SoundFile, found: ClipFormat, size: int) -> Float32:
-    """Decode an open file to mono, in bounded time and memory whatever its header says."""
-    rate, declared = int(file.samplerate), int(file.frames)
-    _check_rate(rate)
-    _check_channels(int(file.channels))
-    is_stream = declared > 2**40  # written without knowing its length
-    if not is_stream:
-        _check_duration(declared / rate)
-    check_size(found, size, rate, int(file.channels))
-    most = int(MAX_DURATION_S * rate) + 1
-    chunks: list[Float32] = []
-    decoded = 0
-    while decoded < most:
-        chunk = file.read(min(rate, most - decoded), dtype="float32", always_2d=True)
-        if not len(chunk):
-            break
-        chunks.append(chunk.mean(axis=1, dtype=np.float32))
-        decoded += len(chunk)
-    if not is_stream and decoded < declared:
+    if not (math.isfinite(piece_s) and piece_s > 0 and target_rate > 0):
+        raise ValueError("piece_s and target_rate are above 0")
+    try:
+        with _opened(clip, sample_rate) as segments:
+            parts = _measured(segments, piece_s + _JOIN_S, target_rate)
+            blocks = _scaled(parts, target_rate)
+            yield from _cut(blocks, int(piece_s * target_rate), int(_JOIN_S * target_rate))
+    except OSError as error:
         raise UnreadableAudio(
-            f"damaged: only {decoded / rate:.2f} s of {declared / rate:.2f} s could be decoded: "
-            "copy or record the file again"
+            f"the clip cannot be read: {error.strerror or type(error).__name__}: check that its "
+            "disk works and that the folder for temporary files has room"
+        ) from error
+
+
+def read_clip(
+    clip: Clip, sample_rate: float | None = None, *, target_rate: int = 16_000
+) -> Float32:
+    """All of the recording as mono (n,) float32 in [-1, 1] at ``target_rate``: the pieces of
+    :func:`read_pieces`, joined. Raises an :class:`~ugsd_sdk.errors.AudioError`."""
+    pieces = list(read_pieces(clip, sample_rate, target_rate=target_rate))
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+@contextlib.contextmanager
+def _opened(clip: Clip, sample_rate: float | None) -> Iterator[Sequence[Segment]]:
+    if not is_encoded(clip):
+        yield [array_segment(clip, sample_rate)]
+        return
+    if sample_rate is not None:
+        raise BadSamples(
+            "sample_rate goes with samples; a file names its own: leave it out, or make an array "
+            "of raw bytes by np.frombuffer(data, np.int16)"
         )
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    with opened_segments(clip) as segments:  # type: ignore[arg-type]
+        yield segments
+
+
+class _Part(NamedTuple):
+    """A segment, and what was learned of it while it was decoded for the first time."""
+
+    segment: Segment
+    mix: Mix
+    peak: float | None
+    """The largest absolute sample at the target rate, if it was measured."""
+
+
+def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> list[_Part]:
+    """The parts that hold sound. A segment that was decoded to its end within ``kept_s`` of the
+    recording is not decoded again."""
+    parts, duration_s = [], 0.0
+    for segment in segments:
+        channels = ChannelStatistics(segment)
+        kept: list[Block] | None = []
+        meter = _PeakMeter(segment, target_rate)
+        for block in segment.read():
+            channels.add(block, duration_s)
+            read_s = duration_s + channels.frames / segment.rate
+            check_duration(read_s)
+            if kept is not None:
+                kept.append(block)
+            if read_s > kept_s:
+                meter.add(kept if kept is not None else [block])
+                kept = None
+        duration_s += channels.frames / segment.rate
+        if channels.frames:
+            parts.append(_part(segment, channels.mix(), kept, meter))
+    if not parts:
+        raise EmptyAudio("the clip holds no samples: record again")
+    if duration_s < MIN_DURATION_S:
+        raise AudioTooShort(
+            f"the clip lasts {1000 * duration_s:.0f} ms: give at least "
+            f"{1000 * MIN_DURATION_S:.0f} ms"
+        )
+    return parts
+
+
+def _part(segment: Segment, mix: Mix, kept: list[Block] | None, meter: _PeakMeter) -> _Part:
+    if kept is not None:
+        return _Part(replace(segment, read=lambda: iter(kept)), mix, None)
+    return _Part(segment, mix, meter.peak() if mix.is_plain else None)
+
+
+class _PeakMeter:
+    """Measures how loud a segment becomes at the target rate if its channels are averaged, as those
+    of nearly all recordings are: then it need not be decoded once more to see that."""
+
+    def __init__(self, segment: Segment, target_rate: int) -> None:
+        self._mix = Mix.plain(segment.channels)
+        self._stream: soxr.ResampleStream | None = None
+        self._peak = 0.0
+        if segment.rate != target_rate:
+            self._stream = soxr.ResampleStream(segment.rate, target_rate, 1, dtype="float32")
+
+    def add(self, blocks: list[Block]) -> None:
+        """Measure more of the segment."""
+        for block in blocks:
+            self._measure(self._mix.of(block), is_last=False)
+
+    def peak(self) -> float:
+        """The largest absolute sample; nothing can be added any more."""
+        self._measure(np.zeros(0, np.float32), is_last=True)
+        return self._peak
+
+    def _measure(self, block: Float32, *, is_last: bool) -> None:
+        if self._stream is not None:
+            block = self._stream.resample_chunk(block, last=is_last)
+        self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
+
+
+def _scaled(parts: list[_Part], target_rate: int) -> Iterator[Float32]:
+    """The mono sound of all parts, scaled down where it would go beyond 1."""
+    peak = max(_peak(part, target_rate) for part in parts)
+    for block in chain.from_iterable(_mono(part, target_rate) for part in parts):
+        yield np.clip(block * np.float32(1 / peak), -1, 1) if peak > 1 else block
+
+
+def _peak(part: _Part, target_rate: int) -> float:
+    """The largest absolute sample at the target rate, or less than 1 if none is beyond it."""
+    is_resampled, is_mono = part.segment.rate != target_rate, part.segment.channels == 1
+    if part.mix.peak <= (_SAFE_PEAK if is_resampled else 1) or (is_mono and not is_resampled):
+        return part.mix.peak
+    if part.peak is not None:
+        return part.peak
+    return max(float(np.abs(block).max()) for block in _mono(part, target_rate))
+
+
+def _mono(part: _Part, target_rate: int) -> Iterator[Float32]:
+    blocks = map(part.mix.of, part.segment.read())
+    if part.segment.rate == target_rate:
+        return blocks
+    return _resampled(blocks, part.segment.rate, target_rate)
+
+
+def _resampled(blocks: Iterator[Float32], rate: int, target_rate: int) -> Iterator[Float32]:
+    """The same sound at ``target_rate``; soxr keeps what it needs from block to block."""
+    stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32")
+    for block in blocks:
+        resampled = stream.resample_chunk(block)
+        if len(resampled):
+            yield resampled
+    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    if len(rest):
+        yield rest
+
+
+def _cut(blocks: Iterator[Float32], size: int, join: int) -> Iterator[Float32]:
+    """``blocks`` as pieces of ``size`` samples, the last with fewer than ``join`` more."""
+    size = max(size, 1)
+    held, waiting = list[Float32](), 0
+    for block in blocks:
+        held.append(block)
+        waiting += len(block)
+        while waiting >= size + join:
+            joined = np.concatenate(held)
+            yield joined[:size].copy()
+            held, waiting = [joined[size:]], waiting - size
+    if waiting:
+        yield np.concatenate(held)  # a copy: a block may be the samples that were given

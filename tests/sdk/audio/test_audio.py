@@ -1,17 +1,12 @@
-"""Clips in every supported form are read, and every unusable clip is a typed error."""
+"""Clips in every usual form, and every unusable one as a typed error."""
 
 from __future__ import annotations
 
-import io
-import os
 import struct
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,36 +14,13 @@ from numpy.typing import NDArray
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import (
     AudioError,
-    AudioTooLong,
     AudioTooShort,
     BadSamples,
     EmptyAudio,
-    SilentAudio,
     UnreadableAudio,
 )
 
-Voice = NDArray[np.float32]
-
-
-def tone(rate: int, seconds: float = 1.0, amplitude: float = 0.5) -> NDArray[np.float64]:
-    t = np.arange(int(rate * seconds)) / rate
-    return amplitude * np.sin(2 * np.pi * 300 * t)
-
-
-def encoded(samples: NDArray[np.generic], rate: int, kind: str, subtype: str) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
-    return buffer.getvalue()
-
-
-def assert_is_tone(samples: Voice, *, seconds: float = 1.0, tolerance: float = 0.03) -> None:
-    assert samples.dtype == np.float32
-    assert samples.ndim == 1
-    assert abs(len(samples) - 16_000 * seconds) <= 16
-    assert np.abs(samples).max() <= 1
-    middle = slice(1000, len(samples) - 1000)
-    expected = tone(16_000, seconds)[: len(samples)]
-    assert np.abs(samples - expected)[middle].max() < tolerance
+from tests.sdk.audio.clips import assert_is_tone, encoded, tone
 
 
 @pytest.mark.parametrize(
@@ -64,93 +36,18 @@ def assert_is_tone(samples: Voice, *, seconds: float = 1.0, tolerance: float = 0
         (44_100, "AIFF", "PCM_16"),
     ],
 )
-def test_every_format_and_rate_reads_alike(rate: int, kind: str, subtype: str) -> None:
+def test_every_format_and_rate_is_heard_alike(rate: int, kind: str, subtype: str) -> None:
     assert_is_tone(read_clip(encoded(tone(rate), rate, kind, subtype)))
 
 
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_lossy_formats_are_read(kind: str, subtype: str) -> None:
+def test_lossy_formats_are_heard(kind: str, subtype: str) -> None:
     samples = read_clip(encoded(tone(48_000), 48_000, kind, subtype))
     assert samples.dtype == np.float32
     assert 15_000 < len(samples) < 18_500
     assert 0.3 < np.abs(samples).max() <= 1
-
-
-def test_stereo_at_96_khz_is_averaged_and_resampled() -> None:
-    left = tone(96_000, amplitude=0.8)
-    right = tone(96_000, amplitude=0.2)
-    assert_is_tone(read_clip(encoded(np.stack([left, right], 1), 96_000, "WAV", "PCM_16")))
-
-
-@pytest.mark.parametrize(
-    ("dtype", "scale", "offset"),
-    [
-        (np.float64, 1.0, 0),
-        (np.float32, 1.0, 0),
-        (np.int16, 2**15, 0),
-        (np.int32, 2**31, 0),
-        (np.uint8, 2**7, 2**7),
-    ],
-)
-def test_arrays_of_every_type_are_scaled_to_one(dtype: type, scale: float, offset: int) -> None:
-    samples = (tone(16_000) * scale + offset).astype(dtype)
-    assert_is_tone(read_clip(samples, 16_000))
-    assert_is_tone(read_clip(np.stack([samples, samples], 1), 16_000))
-
-
-def test_floats_beyond_one_are_scaled_down() -> None:
-    samples = read_clip(tone(16_000) * 32_768, 16_000)
-    assert np.abs(samples).max() == pytest.approx(1)
-    np.testing.assert_allclose(samples, 2 * tone(16_000), atol=1e-3)
-
-
-def test_samples_at_target_rate_are_not_changed() -> None:
-    samples = tone(16_000).astype(np.float32)
-    np.testing.assert_array_equal(read_clip(samples, 16_000), samples)
-
-
-def test_paths_may_be_text_or_path_objects(tmp_path: Path) -> None:
-    path = tmp_path / "clip.wav"
-    soundfile.write(path, tone(16_000), 16_000)
-    np.testing.assert_array_equal(read_clip(path), read_clip(str(path)))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
-def test_file_with_undecodable_name_is_read(tmp_path: Path) -> None:
-    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
-    Path(path).write_bytes(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
-    assert_is_tone(read_clip(path))
-
-
-def test_two_hour_file_is_refused_before_decoding(tmp_path: Path) -> None:
-    path, seconds = tmp_path / "long.wav", 7200
-    frames = 8_000 * seconds
-    with path.open("wb") as file:  # a sparse mu-law file
-        data = struct.pack("<HHIIHH", 7, 1, 8_000, 8_000, 1, 8)
-        file.write(b"RIFF" + struct.pack("<I", 36 + frames) + b"WAVEfmt " + struct.pack("<I", 16))
-        file.write(data + b"data" + struct.pack("<I", frames))
-        file.truncate(44 + frames)
-    started = time.monotonic()
-    with pytest.raises(AudioTooLong, match=r"7200 s.*ffmpeg"):
-        read_clip(path)
-    assert time.monotonic() - started < 0.1
-
-
-def test_long_compressed_file_is_refused_quickly(tmp_path: Path) -> None:
-    path = tmp_path / "long.flac"
-    soundfile.write(path, np.zeros(8_000 * 600, np.int16), 8_000)
-    started = time.monotonic()
-    with pytest.raises(AudioTooLong):
-        read_clip(path)
-    assert time.monotonic() - started < 0.1
-
-
-def test_stream_of_unknown_length_is_read() -> None:
-    header = bytearray(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
-    header[4:8] = header[40:44] = b"\xff\xff\xff\xff"
-    assert_is_tone(read_clip(bytes(header)))
 
 
 def nan_at(samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
@@ -170,13 +67,9 @@ def nan_at(samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
         pytest.param(np.zeros(0), 16_000, EmptyAudio, id="no samples"),
         pytest.param(np.zeros((0, 2)), 16_000, EmptyAudio, id="no stereo samples"),
         pytest.param(tone(16_000, 0.01), 16_000, AudioTooShort, id="10 ms"),
-        pytest.param(np.zeros(16_000), 16_000, SilentAudio, id="silence"),
-        pytest.param(np.full(16_000, 0.5), 16_000, SilentAudio, id="constant"),
-        pytest.param(np.full(16_000, 128, np.uint8), 16_000, SilentAudio, id="8-bit silence"),
         pytest.param(nan_at(tone(16_000), np.nan), 16_000, BadSamples, id="nan"),
         pytest.param(nan_at(tone(16_000), -np.inf), 16_000, BadSamples, id="infinity"),
         pytest.param(nan_at(tone(16_000), 1e300), 16_000, BadSamples, id="beyond float32"),
-        pytest.param(tone(16_000, 31), 16_000, AudioTooLong, id="31 s"),
         pytest.param(tone(16_000), None, BadSamples, id="no rate"),
         pytest.param(tone(16_000), 0, BadSamples, id="rate 0"),
         pytest.param(tone(16_000), -16_000, BadSamples, id="negative rate"),
@@ -186,17 +79,15 @@ def nan_at(samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
         pytest.param(tone(16_000) + 1j, 16_000, BadSamples, id="complex"),
         pytest.param(np.array(["a"] * 16_000), 16_000, BadSamples, id="text"),
         pytest.param(np.array([None] * 16_000), 16_000, BadSamples, id="objects"),
-        pytest.param(tone(16_000).reshape(2, -1), 16_000, BadSamples, id="channels first"),
         pytest.param(tone(16_000).reshape(10, 10, -1), 16_000, BadSamples, id="three axes"),
         pytest.param(np.float32(1), 16_000, BadSamples, id="a number"),
         pytest.param(np.array(1.0), 16_000, BadSamples, id="no axis"),
-        pytest.param([0.0] * 16_000, 16_000, BadSamples, id="a list"),
-        pytest.param(None, None, BadSamples, id="nothing"),
+        pytest.param(None, 16_000, BadSamples, id="nothing"),
         pytest.param(b"RIFF", 16_000, BadSamples, id="rate with a file"),
         pytest.param(memoryview(b""), None, EmptyAudio, id="an empty view"),
     ],
 )
-def test_unusable_clip_is_a_typed_error(
+def test_an_unusable_clip_is_a_typed_error(
     clip: object, rate: object, error: type[AudioError]
 ) -> None:
     with pytest.raises(error) as raised:
@@ -209,28 +100,21 @@ def test_unusable_clip_is_a_typed_error(
     ("samples", "error"),
     [
         (np.zeros(0, np.int16), EmptyAudio),
-        (np.zeros(16_000, np.int16), SilentAudio),
         (tone(16_000, 0.05), AudioTooShort),
         (nan_at(tone(16_000), np.nan), BadSamples),
     ],
 )
-def test_unusable_file_is_a_typed_error(
+def test_an_unusable_file_is_a_typed_error(
     samples: NDArray[np.generic], error: type[AudioError]
 ) -> None:
     with pytest.raises(error):
         read_clip(encoded(samples, 16_000, "WAV", "FLOAT"))
 
 
-def test_empty_file_is_a_typed_error(tmp_path: Path) -> None:
+def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     with pytest.raises(EmptyAudio):
         read_clip(tmp_path / "empty.wav")
-
-
-def test_pipe_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.wav")
-    with pytest.raises(UnreadableAudio):
-        read_clip(tmp_path / "pipe.wav")
 
 
 def test_headerless_audio_is_a_typed_error(tmp_path: Path) -> None:
@@ -239,26 +123,21 @@ def test_headerless_audio_is_a_typed_error(tmp_path: Path) -> None:
         read_clip(tmp_path / "clip.raw")
 
 
-def test_truncated_wav_reads_as_shorter_clip() -> None:
-    whole = encoded(tone(16_000), 16_000, "WAV", "PCM_16")
-    assert_is_tone(read_clip(whole[: len(whole) // 2]), seconds=0.5)
-
-
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_truncated_compressed_file_is_refused_or_shorter(kind: str, subtype: str) -> None:
+def test_a_cut_compressed_file_is_refused_or_shorter(kind: str, subtype: str) -> None:
     whole = encoded(tone(48_000, 2), 48_000, kind, subtype)
     for share in (0.02, 0.3, 0.6, 0.9):
         try:
             samples = read_clip(whole[: int(len(whole) * share)])
         except AudioError:
             continue
-        assert kind != "FLAC", "its header declares more"
+        assert kind != "FLAC", "its header promised more"
         assert len(samples) < 32_000
 
 
-def test_header_with_many_channels_takes_no_memory() -> None:
+def test_a_header_of_many_channels_is_refused() -> None:
     header = bytearray(encoded(tone(16_000), 16_000, "WAV", "PCM_16"))
     header[22:24] = struct.pack("<H", 1024)
     with pytest.raises(AudioError):
@@ -298,7 +177,6 @@ def test_damaged_files_raise_nothing_but_audio_errors(
         return
     assert np.isfinite(samples).all()
     assert np.abs(samples).max() <= 1
-    assert len(samples) <= 16_000 * 30 + 16
 
 
 @settings(max_examples=100, deadline=None)

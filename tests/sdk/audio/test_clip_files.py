@@ -1,16 +1,15 @@
-"""Clips that would cost more than 30 s of audio, and files of undocumented formats."""
+"""Clips that would cost more than 30 s of sound, and files of no documented format."""
 
 from __future__ import annotations
 
 import io
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 import ugsd_sdk.audio.samples
-from ugsd_sdk.audio.clip_files import MeteredFile
 from ugsd_sdk.audio.clip_formats import FORMATS
-from ugsd_sdk.audio.id3_tags import without_tags
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.errors import AudioError, AudioTooLong, UnreadableAudio
 
@@ -28,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 MIB = 2**20
 DOCUMENTED = ("WAV", "AIFF", "FLAC", "MP3", "Ogg Vorbis", "Ogg Opus")
 PATIENCE_S = 5.0
-"""The cases once took minutes or did not end; now none takes this long on a busy machine."""
+"""The cases took minutes, or for ever; on a busy machine none takes so long any more."""
 
 
 @contextmanager
@@ -51,68 +48,40 @@ ALL = {"wav": WAV, "aiff": AIFF, "flac": FLAC, "mp3": MP3, "opus": OPUS, "ogg": 
 
 
 @pytest.mark.parametrize("ending", ALL)
-def test_huge_file_is_not_read(
-    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_gigabytes_is_not_read(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"clip.{ending}"
     path.write_bytes(ALL[ending])
-    os.truncate(path, 3 << 30)  # sparse
-    opened: list[object] = []
-    monkeypatch.setattr(ugsd_sdk.audio.samples.soundfile, "SoundFile", opened.append)
-    with soon(), pytest.raises(AudioTooLong, match=r"3221 MB.*at most \d+ MB.*ffmpeg"):
+    os.truncate(path, 17 << 30)  # sparse
+    with soon(), pytest.raises(AudioTooLong, match=r"18254 MB.*at most \d+ MB.*ffmpeg"):
         read_clip(path)
-    assert not opened
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_beyond_the_bound_are_refused(kind: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(AudioTooLong, match="of Ogg have at most 32 MB"):
-        read_clip(kind(OPUS + bytes(40 * MIB)))
+@pytest.mark.parametrize("ending", ALL)
+def test_gigabytes_after_the_sound_are_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"clip.{ending}"
+    path.write_bytes(ALL[ending])
+    os.truncate(path, 1 << 30)
+    with soon(), pytest.raises(UnreadableAudio, match="damaged"):
+        read_clip(path)
 
 
-def test_small_clip_has_a_small_bound() -> None:
-    with pytest.raises(AudioTooLong, match="of WAV have at most"):
-        read_clip(WAV + bytes(40 * MIB))
-
-
-def test_views_of_any_item_size_are_read() -> None:
+def test_views_of_any_item_size_are_heard() -> None:
     view = memoryview(np.frombuffer(WAV[: len(WAV) // 4 * 4], np.float32))
     np.testing.assert_array_equal(read_clip(view), read_clip(WAV[: len(WAV) // 4 * 4]))
 
 
-def test_released_view_is_a_typed_error() -> None:
+def test_a_released_view_is_a_typed_error() -> None:
     view = memoryview(WAV)
     view.release()
     with pytest.raises(UnreadableAudio, match="was released"):
         read_clip(view)
 
 
-@pytest.mark.parametrize("make", ["fifo", "folder", "socket", "link to a device", "device"])
-def test_irregular_file_is_not_opened(make: str, tmp_path: Path) -> None:
-    path = tmp_path / "clip.wav"
-    if make == "fifo":
-        os.mkfifo(path)
-    elif make == "folder":
-        path.mkdir()
-    elif make == "socket":
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(path))
-    elif make == "link to a device":
-        path.symlink_to("/dev/zero")
-    else:
-        path = Path("/dev/tty")
-    message = (
-        "is a folder: give the files" if make == "folder" else "is a pipe or a device: save it"
-    )
-    with soon(), pytest.raises(UnreadableAudio, match=message):
-        read_clip(path)
-
-
 ID3_TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
 
 
 @pytest.mark.parametrize("clip", [WAV, FLAC, AIFF, MP3], ids=["WAV", "FLAC", "AIFF", "MP3"])
-def test_leading_id3_tag_changes_nothing(clip: bytes) -> None:
+def test_an_id3_tag_in_front_changes_nothing(clip: bytes) -> None:
     np.testing.assert_array_equal(read_clip(ID3_TAG + clip), read_clip(clip))
 
 
@@ -127,7 +96,7 @@ print(len(read_clip(Path(sys.argv[1]))))
 
 
 def second_frame(clip: bytes) -> int:
-    """Return the position of the second frame of an MP3 clip."""
+    """Where the second frame of an MP3 clip starts."""
     return clip.index(clip[:2], 2)
 
 
@@ -138,25 +107,23 @@ def test_odd_id3_frames_print_nothing(tmp_path: Path, at: int) -> None:
     command = [sys.executable, "-c", READER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
         try:
-            assert reader.wait(60) == 0, "it blocks until its standard error is read"
+            assert reader.wait(60) == 0, "it waits for somebody to read its standard error"
         finally:
             reader.kill()
         assert reader.stdout is not None
         assert int(reader.stdout.read()) == len(read_clip(MP3))
 
 
-def test_tags_joined_from_pieces_are_removed() -> None:
+def test_a_thousand_tags_are_too_many() -> None:
     tag = b"ID3\4\0\0\0\0\0\2ab"
-    nested = tag[:3] + tag + tag[3:]
-    assert without_tags(b"ab" + nested + b"cd") == b"abcd"
-    assert without_tags(b"sound") == b"sound"
-    with pytest.raises(UnreadableAudio, match="more than 64 ID3 tags"):
-        without_tags(tag * 65 + bytes(10))
+    np.testing.assert_array_equal(read_clip(MP3 + 60 * tag), read_clip(MP3))
+    with soon(), pytest.raises(UnreadableAudio, match="more than 64 tags"):
+        read_clip(MP3 + 1_000 * tag + MP3)
 
 
 @pytest.mark.parametrize("clip", [OPUS, VORBIS], ids=["opus", "vorbis"])
 @pytest.mark.parametrize("tail", [b"TAG" + bytes(125), b"junk", bytes(100)])
-def test_data_after_last_ogg_page_is_ignored(clip: bytes, tail: bytes) -> None:
+def test_what_follows_the_last_ogg_page_is_ignored(clip: bytes, tail: bytes) -> None:
     np.testing.assert_array_equal(read_clip(clip + tail), read_clip(clip))
 
 
@@ -167,19 +134,19 @@ def test_data_after_last_ogg_page_is_ignored(clip: bytes, tail: bytes) -> None:
     ids=["markers", "zeros", "torn pages"],
 )
 def test_garbage_between_ogg_pages_is_not_searched(whole: bytes, filling: bytes) -> None:
-    with soon(), pytest.raises(UnreadableAudio, match="no valid Ogg page at byte"):
+    with soon(), pytest.raises(UnreadableAudio, match="no whole Ogg page at byte"):
         read_clip(whole + filling + whole)
 
 
-def test_flipped_bit_in_ogg_page_is_detected() -> None:
+def test_a_flipped_bit_damages_an_ogg_page() -> None:
     for at in range(40, len(OPUS), 997):
         with pytest.raises(UnreadableAudio):
             read_clip(OPUS[:at] + bytes([OPUS[at] ^ 1]) + OPUS[at + 1 :])
 
 
-def test_million_ogg_pages_are_refused() -> None:
+def test_a_million_ogg_pages_are_too_many() -> None:
     page = OPUS[: 27 + OPUS[26] + sum(OPUS[27 : 27 + OPUS[26]])]
-    with soon(), pytest.raises(UnreadableAudio, match="more than 50000 pages"):
+    with soon(), pytest.raises(UnreadableAudio):
         read_clip(page * 500_000)
 
 
@@ -200,13 +167,21 @@ def test_headers_without_end_are_refused_soon(data: bytes) -> None:
         read_clip(data)
 
 
-def test_reads_end_at_their_limit() -> None:
-    file = MeteredFile(io.BytesIO(bytes(1000)), 1000)
-    while file.readinto(memoryview(bytearray(10))) or not file.is_exhausted:
-        file.seek(0)
-    assert file.read(10) == b""
-    assert not MeteredFile(io.BytesIO(b"ab"), 1).readinto(memoryview(bytearray(0)))
-    assert MeteredFile(io.BytesIO(b"ab"), 1).read(2) == b"a"
+@pytest.mark.parametrize(
+    "data",
+    [
+        FLAC[:42] + b"\xff\xf8\xc9\x08\0" * (6 * MIB),
+        FLAC[:21] + b"\xf0" + bytes(4) + FLAC[26:42] + b"\xff\xf8" * (16 * MIB),
+        MP3[: second_frame(MP3)] + b"\xff\xfb" * (16 * MIB),
+        b"\xff\xf1\x50\x40\x01\0\0" * (4 * MIB),
+        b"\0\0\0\x08ftyp" + b"\0\0\0\x08moov" * (4 * MIB),
+        b"\x1a\x45\xdf\xa3\x80" + b"\xec\x80" * (16 * MIB),
+    ],
+    ids=["flac", "flac of any length", "mp3", "adts", "mp4", "webm"],
+)
+def test_millions_of_false_frames_end_soon(data: bytes) -> None:
+    with soon(), pytest.raises(AudioError):
+        read_clip(data)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8])
@@ -224,13 +199,15 @@ def test_reads_end_at_their_limit() -> None:
         ("MP3", "MPEG_LAYER_III", 44_100),
     ],
 )
-def test_large_valid_clips_are_read(kind: str, subtype: str, rate: int, channels: int) -> None:
+def test_demanding_but_honest_clips_are_heard(
+    kind: str, subtype: str, rate: int, channels: int
+) -> None:
     if kind == "MP3" and channels > 2:
         pytest.skip("MP3 has at most two")
     assert 15_000 < len(read_clip(encoded(kind, subtype, rate, channels))) < 19_000
 
 
-def test_tags_and_pictures_do_not_count_as_audio() -> None:
+def test_tags_and_pictures_do_not_count_as_sound() -> None:
     tag = b"ID3\4\0\0" + bytes([2, 0, 0, 0]) + bytes(2 << 21)  # 4 MiB, in 7 bits a byte
     assert 15_000 < len(read_clip(tag + MP3)) < 19_000
     padding = b"\x01" + (3 * MIB).to_bytes(3, "big") + bytes(3 * MIB)
@@ -241,7 +218,7 @@ UNDOCUMENTED = [
     (kind, subtype)
     for kind in soundfile.available_formats()
     if kind
-    not in {"MPEG", "RAW", "SD2"}  # the first two are not containers; writing SD2 leaves "._"
+    not in {"MPEG", "RAW", "SD2"}  # the first two are no containers; writing SD2 leaves "._"
     for subtype in [soundfile.default_subtype(kind)]
     if kind not in {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "MP3", "OGG"}
 ] + [
@@ -270,29 +247,29 @@ def test_undocumented_formats_are_not_decoded(
 @pytest.mark.parametrize(
     ("head", "name"),
     [
-        (b"\0\0\0\x20ftypM4A ", "MP4 or M4A"),
-        (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+        (b"#!AMR\n", "AMR"),
+        (b"\xff\xfd\x50\0", "MPEG audio of layer I or II"),
+        (b"RIFF\0\0\0\0AVI ", "AVI"),
         (b"\xf0\x7e\0\x01", "SDS"),
-        (b"OggS\0\2" + bytes(20) + b"\1\5Speex", "Ogg with neither"),
         (b"ID3\3\0\0\0\0\0\0\xf0\x7e", "SDS"),
     ],
 )
-def test_refused_format_is_named(head: bytes, name: str) -> None:
-    with pytest.raises(UnreadableAudio, match=f"{re.escape(name)}.* is not supported"):
+def test_a_refused_format_is_named(head: bytes, name: str) -> None:
+    with pytest.raises(UnreadableAudio, match=f"{re.escape(name)}.* is not read"):
         read_clip(head + bytes(1000))
 
 
 def test_formats_are_one_list_everywhere() -> None:
     assert re.split(", | or ", FORMATS) == list(DOCUMENTED)
-    text = ugsd_sdk.audio.samples.__doc__ or ""
+    said = ugsd_sdk.audio.samples.__doc__ or ""
     for word in ("WAV", "AIFF", "FLAC", "MP3", "Ogg Vorbis", "Ogg Opus"):
-        assert word in " ".join(text.split())
+        assert word in " ".join(said.split())
 
 
 _SDS = b"\xf0\x7e\0\x01\0\0\x10\x7f\x7f\x7f\x7f\x7f\x7f" + bytes(range(128)) * 40
 
 
-def test_damaged_dump_prints_nothing_from_libsndfile(tmp_path: Path) -> None:
+def test_a_damaged_dump_prints_nothing_of_libsndfile(tmp_path: Path) -> None:
     (tmp_path / "clip.sds").write_bytes(_SDS)
     code = "import sys; from ugsd_sdk.audio.samples import read_clip; read_clip(sys.argv[1])"
     done = subprocess.run(
