@@ -11,8 +11,8 @@ from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.reasons import Reason, reason_text
 
-from ugsd_sdk.audio.speech import Speech
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
+from ugsd_sdk.speech.spans import Speech
 
 __all__ = [
     "NO_SPEECH",

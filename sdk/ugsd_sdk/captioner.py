@@ -17,9 +17,7 @@ from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_privacy.reasons import Reason, ReasonCode
 
-from ugsd_sdk.audio.samples import Clip, read_clip
-from ugsd_sdk.audio.speech import Speech
-from ugsd_sdk.audio.speech_reader import SpeechDetector, SpeechReader
+from ugsd_sdk.audio.samples import Clip, read_pieces
 from ugsd_sdk.caption import (
     NO_SPEECH,
     BlockDecision,
@@ -51,6 +49,8 @@ from ugsd_sdk.errors import ConfigError, VerifierTimeout
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.profile.speaker_profile import ProfileFile, ProfileTracker, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.speech.reader import SpeechDetector, SpeechReader
+from ugsd_sdk.speech.spans import Speech
 from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -169,7 +169,7 @@ class Captioner:
             loaded = self._load()
             loaded_s = monotonic()
             drafter = loaded.drafter
-            reader = SpeechReader([read_clip(clip, sample_rate)], loaded.detector)
+            reader = SpeechReader(read_pieces(clip, sample_rate), loaded.detector)
             pieces = iter(reader)
             first = next(pieces, None)
             if first is None:
@@ -294,7 +294,7 @@ class Captioner:
     def _detector(self) -> SpeechDetector:
         if self._given_detector is not None:
             return self._given_detector
-        from ugsd_sdk.audio.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
+        from ugsd_sdk.speech.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
 
         return VoiceActivityDetector()
 

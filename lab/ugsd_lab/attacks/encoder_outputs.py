@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from ugsd_sdk.audio.windows import encoder_windows
+from ugsd_sdk.speech.windows import encoder_windows
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.speech import read_speech

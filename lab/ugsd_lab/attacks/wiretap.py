@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import TrafficShape
-from ugsd_sdk.audio.speech import MIN_SPEECH_S
-from ugsd_sdk.audio.speech_reader import WholeRecording
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.speech.reader import WholeRecording
+from ugsd_sdk.speech.spans import MIN_SPEECH_S
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.settings import Settings as ServerSettings

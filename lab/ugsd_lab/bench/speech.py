@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.audio.speech import Speech
-from ugsd_sdk.audio.voice_activity import VoiceActivityDetector
+from ugsd_sdk.speech.spans import Speech
+from ugsd_sdk.speech.voice_activity import VoiceActivityDetector
 
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.data.sounds import SOUNDS, draw_sound, with_noise

@@ -7,6 +7,7 @@ They stand for what microphones pick up when nobody speaks. Each is drawn by a s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ def coloured_noise(num_samples: int, slope: float, rng: _Rng) -> Float32:
     spectrum = rng.standard_normal((len(hz), 2)) @ [1, 1j]
     spectrum *= np.maximum(hz, _LOWEST_HZ) ** (-slope / 2)
     noise = np.fft.irfft(spectrum, size)[:num_samples]
-    return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    unit: Float32 = (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    return unit
 
 
 def with_noise(
@@ -51,25 +53,27 @@ def draw_sound(kind: str, duration_s: float, rng: _Rng) -> Float32:
 
 
 _Time = NDArray[np.float64]
-_Sound = Callable[[_Time, _Rng], NDArray[np.float64]]
+_Sound = Callable[[_Time, _Rng], NDArray[Any]]
 
 
 def _noise(slope: float) -> _Sound:
-    return lambda t, rng: coloured_noise(len(t), slope, rng).astype(np.float64)
+    return lambda t, rng: coloured_noise(len(t), slope, rng)
 
 
-def _hum(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _hum(t: _Time, rng: _Rng) -> NDArray[Any]:
     """Mains hum of 50 or 60 Hz with its harmonics, and a little hiss."""
     base = rng.choice([50.0, 60.0])
     parts = [rng.uniform(0, 1) / n * np.sin(2 * np.pi * n * base * t) for n in range(1, 9)]
-    return np.sum(parts, axis=0) + 0.02 * rng.standard_normal(len(t))
+    hum: NDArray[Any] = np.sum(parts, axis=0) + 0.02 * rng.standard_normal(len(t))
+    return hum
 
 
-def _tone(t: _Time, rng: _Rng) -> NDArray[np.float64]:
-    return np.sin(2 * np.pi * rng.uniform(80, 4000) * t)
+def _tone(t: _Time, rng: _Rng) -> NDArray[Any]:
+    tone: NDArray[Any] = np.sin(2 * np.pi * rng.uniform(80, 4000) * t)
+    return tone
 
 
-def _dialling(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _dialling(t: _Time, rng: _Rng) -> NDArray[Any]:
     """Keys of a telephone, 0.1 to 0.3 s each (ITU-T Q.23)."""
     low, high = (697, 770, 852, 941), (1209, 1336, 1477)
     sound, at = np.zeros(len(t)), 0
@@ -82,13 +86,13 @@ def _dialling(t: _Time, rng: _Rng) -> NDArray[np.float64]:
     return sound
 
 
-def _clicks(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _clicks(t: _Time, rng: _Rng) -> NDArray[Any]:
     sound = np.zeros(len(t))
     sound[rng.integers(len(t), size=rng.integers(1, 2 + len(t) // 4000))] = 1
     return sound
 
 
-def _hits(t: _Time, rng: _Rng, rate_hz: float, ring_s: float) -> NDArray[np.float64]:
+def _hits(t: _Time, rng: _Rng, rate_hz: float, ring_s: float) -> NDArray[Any]:
     """Bursts of noise that ring out, at random times."""
     ring = np.arange(int(5 * ring_s * SAMPLE_RATE)) / SAMPLE_RATE
     sound = np.zeros(len(t) + len(ring))
@@ -98,19 +102,20 @@ def _hits(t: _Time, rng: _Rng, rate_hz: float, ring_s: float) -> NDArray[np.floa
     return sound[: len(t)]
 
 
-def _door(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _door(t: _Time, rng: _Rng) -> NDArray[Any]:
     """A thump below 200 Hz with a knock of the lock."""
     thump = np.sin(2 * np.pi * rng.uniform(50, 150) * t)
     at = rng.uniform(0, max(t[-1] - 0.5, 0.01))
     after = np.maximum(t - at, 0)
-    return (t >= at) * (np.exp(-after / 0.12) * thump) + 0.3 * _hits(t, rng, 0.3, 0.02)
+    sound: NDArray[Any] = (t >= at) * np.exp(-after / 0.12) * thump
+    return sound + 0.3 * _hits(t, rng, 0.3, 0.02)
 
 
-def _applause(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _applause(t: _Time, rng: _Rng) -> NDArray[Any]:
     return _hits(t, rng, rng.uniform(20, 200), 0.008)
 
 
-def _music(t: _Time, rng: _Rng) -> NDArray[np.float64]:
+def _music(t: _Time, rng: _Rng) -> NDArray[Any]:
     """Notes of a plucked instrument in chords, with a drum now and then."""
     sound, at = np.zeros(len(t)), 0
     root = rng.uniform(110, 330)
@@ -123,7 +128,8 @@ def _music(t: _Time, rng: _Rng) -> NDArray[np.float64]:
                 decay = np.exp(-part * (2 + overtone))
                 sound[at : at + length] += decay * np.sin(2 * np.pi * hz * overtone * part)
         at += length
-    return sound + 0.5 * np.abs(sound).max() * _hits(t, rng, 2, 0.03)
+    drums: NDArray[Any] = np.abs(sound).max() * _hits(t, rng, 2, 0.03)
+    return sound + 0.5 * drums
 
 
 SOUNDS: Mapping[str, _Sound] = {

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.audio.voice_activity import VoiceActivityDetector
+from ugsd_sdk.speech.voice_activity import VoiceActivityDetector
 
 from ugsd_lab.data.corpora import Clip, read_samples
 

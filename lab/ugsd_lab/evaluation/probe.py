@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from ugsd_sdk.audio.windows import encoder_windows
+from ugsd_sdk.speech.windows import encoder_windows
 
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.speech import read_speech

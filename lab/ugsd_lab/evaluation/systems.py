@@ -21,8 +21,6 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.mechanism import clip as clipped
 from ugsd_privacy.dp.mechanism import dequantise, quantise
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_sdk.audio.speech import MIN_SPEECH_S
-from ugsd_sdk.audio.speech_reader import WholeRecording
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import Policy
@@ -32,6 +30,8 @@ from ugsd_sdk.drafter.gender_phrases import with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.speech.reader import WholeRecording
+from ugsd_sdk.speech.spans import MIN_SPEECH_S
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_server.session import Reply, VerifierSession, Work
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical

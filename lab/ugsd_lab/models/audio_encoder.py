@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from ugsd_sdk.audio.windows import WINDOW_S, encoder_windows
+from ugsd_sdk.speech.windows import WINDOW_S, encoder_windows
 
 from ugsd_lab.errors import TrainingError
 

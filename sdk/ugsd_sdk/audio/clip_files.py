@@ -12,8 +12,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from ugsd_sdk.audio.adts_frames import adts_frames
-from ugsd_sdk.audio.aiff_chunks import aiff_frames
 from ugsd_sdk.audio.clip_formats import (
     ADTS,
     AIFF,
@@ -28,10 +26,12 @@ from ugsd_sdk.audio.clip_formats import (
     format_of,
 )
 from ugsd_sdk.audio.clip_sources import EncodedClip, anonymous_file, descriptor, opened, size_of
-from ugsd_sdk.audio.flac_blocks import check_flac
-from ugsd_sdk.audio.media_boxes import check_boxes
-from ugsd_sdk.audio.mp3_frames import write_counted_frames
-from ugsd_sdk.audio.ogg_pages import Link, links
+from ugsd_sdk.audio.containers.adts_frames import adts_frames
+from ugsd_sdk.audio.containers.aiff_chunks import aiff_frames
+from ugsd_sdk.audio.containers.flac_blocks import check_flac
+from ugsd_sdk.audio.containers.media_boxes import check_boxes
+from ugsd_sdk.audio.containers.mp3_frames import write_counted_frames
+from ugsd_sdk.audio.containers.ogg_pages import Link, links
 from ugsd_sdk.audio.segments import Segment
 from ugsd_sdk.audio.wav_samples import wav_segment
 from ugsd_sdk.errors import UnreadableAudio

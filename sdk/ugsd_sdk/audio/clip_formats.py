@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple
 
-from ugsd_sdk.audio.id3_tags import ID3, ID3_HEAD_BYTES, tag_bytes
+from ugsd_sdk.audio.containers.id3_tags import ID3, ID3_HEAD_BYTES, tag_bytes
 from ugsd_sdk.errors import AudioTooLong, UnreadableAudio
 
 __all__ = [

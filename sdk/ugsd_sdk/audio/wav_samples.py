@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.audio.clip_formats import refused
-from ugsd_sdk.audio.iff_chunks import Chunk, chunks, samples_bytes
+from ugsd_sdk.audio.containers.iff_chunks import Chunk, chunks, samples_bytes
 from ugsd_sdk.audio.segments import BLOCK_FRAMES, Block, Float32, Segment
 from ugsd_sdk.errors import EmptyAudio, UnreadableAudio
 

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
-from ugsd_sdk.audio.windows import encoder_windows, pooled
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
@@ -38,6 +37,7 @@ from ugsd_sdk.drafter.gender_phrases import Gender
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.speech.windows import encoder_windows, pooled
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ugsd_sdk.audio.iff_chunks import Chunk, chunks, samples_bytes
+from ugsd_sdk.audio.containers.iff_chunks import Chunk, chunks, samples_bytes
 from ugsd_sdk.errors import EmptyAudio, UnreadableAudio
 
 __all__ = ["aiff_frames"]

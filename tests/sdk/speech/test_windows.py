@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_sdk.audio.windows import LEVEL_RMS, WINDOW_S, encoder_windows, pooled
+from ugsd_sdk.speech.windows import LEVEL_RMS, WINDOW_S, encoder_windows, pooled
 
 
 def noise(num_samples: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.audio.speech import Speech
+from ugsd_sdk.speech.spans import Speech
 
 __all__ = ["SpeechDetector", "SpeechReader", "WholeRecording"]
 
@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 class SpeechDetector(Protocol):
     """Finds speech in recordings.
 
-    :class:`~ugsd_sdk.audio.voice_activity.VoiceActivityDetector` is the one that is used unless an
+    :class:`~ugsd_sdk.speech.voice_activity.VoiceActivityDetector` is the one that is used unless an
     application brings its own.
     """
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
-from ugsd_sdk.audio.speech import WINDOW_SAMPLES, Speech, find_spans
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
+from ugsd_sdk.speech.spans import WINDOW_SAMPLES, Speech, find_spans
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,7 +28,7 @@ __all__ = ["DETECTOR_FILE", "VoiceActivityDetector"]
 
 Float32 = NDArray[np.float32]
 
-DETECTOR_FILE = Path(__file__).parents[1] / "voice_activity" / "silero_vad_16k.onnx"
+DETECTOR_FILE = Path(__file__).with_name("silero_vad_16k.onnx")
 _SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
 _MAX_BYTES = 8 * 2**20
 _CONTEXT_SAMPLES = 64

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ugsd_lab.data.corpora import load_corpora, read_samples
 from ugsd_lab.data.sounds import SOUNDS, draw_sound
-from ugsd_sdk.audio.voice_activity import DETECTOR_FILE, VoiceActivityDetector
 from ugsd_sdk.errors import ModelError
+from ugsd_sdk.speech.voice_activity import DETECTOR_FILE, VoiceActivityDetector
 
 CLIPS = [clip for clip in load_corpora(None) if clip.split == "test"][::20]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from ugsd_sdk.audio.id3_tags import ID3, ID3_HEAD_BYTES, tag_bytes
+from ugsd_sdk.audio.containers.id3_tags import ID3, ID3_HEAD_BYTES, tag_bytes
 from ugsd_sdk.errors import UnreadableAudio
 
 __all__ = ["CutFrame", "FrameSize", "whole_frames"]

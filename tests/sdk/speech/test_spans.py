@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_sdk.audio.speech import WINDOW_SAMPLES, Speech, find_spans
+from ugsd_sdk.speech.spans import WINDOW_SAMPLES, Speech, find_spans
 
 
 def probabilities(*runs: tuple[float, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ugsd_sdk.audio.whole_frames import whole_frames
+from ugsd_sdk.audio.containers.whole_frames import whole_frames
 
 __all__ = ["adts_frames"]
 

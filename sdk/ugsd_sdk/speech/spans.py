@@ -1,6 +1,6 @@
 """Speech as spans of a recording, and the samples in them.
 
-A voice activity detector (:mod:`~ugsd_sdk.audio.voice_activity`) gives a probability of speech for
+A voice activity detector (:mod:`~ugsd_sdk.speech.voice_activity`) gives a probability of speech for
 each window of 32 ms. Here they become spans, with hysteresis, and the samples of the spans are
 joined: silence and noise before, after and between utterances are dropped, pauses within one stay.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ugsd_sdk.audio.clip_formats import TO_CONVERT
-from ugsd_sdk.audio.whole_frames import CutFrame, whole_frames
+from ugsd_sdk.audio.containers.whole_frames import CutFrame, whole_frames
 from ugsd_sdk.errors import EmptyAudio, UnreadableAudio
 
 __all__ = ["write_counted_frames"]

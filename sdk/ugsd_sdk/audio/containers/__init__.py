@@ -1,0 +1,1 @@
+"""Containers of encoded audio, read far enough to know that a recording is whole."""
