@@ -11,7 +11,14 @@ from pydantic import ValidationError
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST, Guarantee
 from ugsd_privacy.reasons import ReasonCode, as_reason
-from ugsd_sdk.caption import BlockDecision, Caption, CaptionToken, CaptionUsage, Latency
+from ugsd_sdk.caption import (
+    BlockDecision,
+    Caption,
+    CaptionSpeech,
+    CaptionToken,
+    CaptionUsage,
+    Latency,
+)
 from ugsd_sdk.decoding.events import Outcome, TokenSource
 
 from tests.doubles.reasons import reasons
@@ -52,8 +59,16 @@ DECISIONS = st.builds(
     outcome=st.sampled_from(Outcome),
     reason=reasons(),
 )
+SPEECH = st.builds(
+    CaptionSpeech,
+    share=st.floats(0, 1),
+    duration_s=AMOUNTS,
+    spans=st.lists(st.tuples(AMOUNTS, AMOUNTS), max_size=2).map(tuple),
+)
 CAPTIONS = st.builds(
     Caption,
+    is_truncated=st.booleans(),
+    speech=SPEECH,
     path=st.none() | st.text(),
     text=st.text(),
     tokens=st.lists(TOKENS, max_size=3).map(tuple),

@@ -49,6 +49,8 @@ def test_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voice) 
         "path",
         "text",
         "tokens",
+        "is_truncated",
+        "speech",
         "usage",
         "latency_ms",
         "receipts",

@@ -5,8 +5,6 @@ Encoding takes longer than everything else, so its results are cached in a file 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from ugsd_sdk.speech.windows import encoder_windows
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.speech import read_speech
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.models.audio_encoder import N_MELS, AudioEncoder
+from ugsd_lab.models.device_encoder import DeviceEncoder
 from ugsd_lab.models.embeddings import PARTS, Progress, part_of
 
 if TYPE_CHECKING:
-    import onnxruntime
+    pass
 
 __all__ = ["FRAMES", "EncoderOutputs", "encode_clips", "encode_parts"]
 
@@ -57,14 +55,15 @@ def encode_clips(
 
     Raises :class:`EvaluationError` if the cache file holds something else.
     """
-    digest = hashlib.sha256(encoder.read_bytes()).hexdigest()
+    device_encoder = DeviceEncoder(encoder)
+    digest = device_encoder.sha256
     known = _read(cache, digest) if cache is not None and cache.exists() else {}
     missing = [clip for clip in clips if clip.id not in known]
     if missing:
-        session, frames = _session(encoder), AudioEncoder()
+        frames = AudioEncoder()
         for done, clip in enumerate(missing, 1):
             samples = read_speech(clip)
-            embedding = session.run(None, {"samples": encoder_windows(samples)})[0][0]
+            embedding = device_encoder.embed(samples)
             known[clip.id] = embedding, mel_frames(frames, samples)
             if cache is not None and (done % _STORE_EVERY == 0 or done == len(missing)):
                 _store(cache, known, digest)
@@ -78,7 +77,8 @@ def encode_parts(
 ) -> Float32:
     """Return (n, PARTS, E) embeddings of random parts of each clip, which share its voice and
     emotion but not its words. They depend on the clip alone and are cached in ``cache``."""
-    names = [hashlib.sha256(encoder.read_bytes()).hexdigest(), *(clip.id for clip in clips)]
+    device_encoder = DeviceEncoder(encoder)
+    names = [device_encoder.sha256, *(clip.id for clip in clips)]
     if cache is not None and cache.exists():
         try:
             with np.load(cache, allow_pickle=False) as stored:
@@ -89,12 +89,12 @@ def encode_parts(
             raise EvaluationError(
                 f"{cache} does not hold audio embeddings: name another --cache"
             ) from error
-    session, embeddings = _session(encoder), []
+    embeddings = []
     for done, clip in enumerate(clips, 1):
         samples = read_speech(clip)
         for number in range(1, PARTS + 1):
             part = part_of(clip, samples, number)
-            embeddings.append(session.run(None, {"samples": encoder_windows(part)})[0][0])
+            embeddings.append(device_encoder.embed(part))
         progress("encoding parts", done, len(clips), "")
     embedding = np.stack(embeddings).reshape(len(clips), PARTS, -1)
     if cache is not None:
@@ -143,12 +143,3 @@ def _store(cache: Path, known: _Known, encoder_sha256: str) -> None:
             ears=encoder_sha256,
         )
     temporary.replace(cache)
-
-
-def _session(encoder: Path) -> onnxruntime.InferenceSession:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(encoder), options, providers=["CPUExecutionProvider"])

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.speech.spans import Speech
 from ugsd_sdk.speech.voice_activity import VoiceActivityDetector
 
-from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
 from ugsd_lab.data.sounds import SOUNDS, draw_sound, with_noise
 from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.tables import TextTable
 
-__all__ = ["SNRS_DB", "FalseAlarms", "Misses", "measure_false_alarms", "measure_misses"]
+__all__ = ["SNRS_DB", "FalseAlarms", "Misses", "SpeechBench", "bench_speech", "tables"]
 
 SNRS_DB = (0, 5, 10, 15, 20)
 _NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}
@@ -50,6 +52,52 @@ class FalseAlarms:
     """Recordings that are taken for speech."""
     share: float
     """Mean share of a recording that is."""
+
+
+@dataclass(frozen=True)
+class SpeechBench:
+    """What the detector misses and what it takes for speech."""
+
+    misses: Sequence[Misses]
+    false_alarms: Sequence[FalseAlarms]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+def bench_speech(data: Path | None, clips: int, recordings: int, progress: Progress) -> SpeechBench:
+    """Measure on at most ``clips`` test clips of each corpus in ``data``, evenly drawn, and on
+    ``recordings`` sounds of each kind. Without ``data`` only the bundled EMO-DB is used."""
+    by_corpus: dict[str, list[Clip]] = {}
+    for clip in load_corpora(data):
+        if clip.split == "test":
+            by_corpus.setdefault(clip.corpus, []).append(clip)
+    chosen = [clip for own in by_corpus.values() for clip in own[:: -(-len(own) // clips)]]
+    return SpeechBench(measure_misses(chosen, progress), measure_false_alarms(recordings, progress))
+
+
+def tables(found: SpeechBench) -> list[TextTable]:
+    """Return both results as tables."""
+    header = ("noise", "SNR in dB", "clips", "clips missed", "speech missed", "noise added")
+    misses = [
+        (
+            row.noise, f"{row.snr_db:g}", str(row.clips), str(row.missed_clips),
+            f"{row.missed_share:.3f}", f"{row.added_share:.3f}",
+        )
+        for row in found.misses
+    ]  # fmt: skip
+    alarms = [
+        (row.sound, str(row.recordings), str(row.false_alarms), f"{row.share:.4f}")
+        for row in found.false_alarms
+    ]
+    return [
+        TextTable(header, misses, "Speech in noise", left=("noise",)),
+        TextTable(
+            ("sound", "recordings", "false alarms", "share taken for speech"), alarms,
+            "Sounds without a voice", left=("sound",),
+        ),
+    ]  # fmt: skip
 
 
 def measure_misses(clips: Sequence[Clip], progress: Progress) -> list[Misses]:

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")(bench_device)
     bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")(bench_privacy)
     bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")(bench_log)
+    bench.command("speech", epilog="Example: ugsd-lab bench speech --data corpora")(bench_speech)
     app.add_typer(bench, name="bench")
 
 
@@ -94,3 +95,31 @@ def _print_figures(figures: list[Figure], *, as_json: bool) -> None:
         for figure in figures
     ]
     print_tables([TextTable(("measure", "value", "goal", ""), rows)], console())
+
+
+def bench_speech(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False,
+            help="Folder with corpora.  [default: EMO-DB alone, which is bundled]",
+        ),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Test clips per corpus at most.")] = 100,
+    recordings: Annotated[int, typer.Option(min=1, help="Recordings of each kind of sound.")] = 60,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Missed speech in noise from 0 to 20 dB, and false alarms by kind of sound."""
+    from ugsd_lab.bench.speech import bench_speech as measure
+    from ugsd_lab.bench.speech import tables
+
+    with shown_progress() as progress:
+        found = measure(data, clips, recordings, progress)
+    if as_json:
+        print_json(json.dumps(found.as_dict(), indent=1))
+        return
+    from ugsd_privacy.output.consoles import console
+
+    from ugsd_lab.tables import print_tables
+
+    print_tables(tables(found), console())

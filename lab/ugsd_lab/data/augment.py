@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["augmented", "drawn_speed", "shortened"]
+__all__ = ["augmented", "drawn_speed"]
 
 SAMPLE_RATE = 16_000
 
@@ -30,22 +30,6 @@ def drawn_speed(rng: np.random.Generator) -> float:
     """Draw the speed factor at which :func:`augmented` plays a clip; it is the first thing that it
     draws. Pitch and formants change with it (Ko et al. 2015)."""
     return float(rng.uniform(0.8, 1.2)) if rng.random() < 0.5 else 1.0
-
-
-def _in_silence(samples: _Samples, rng: np.random.Generator) -> _Samples:
-    """Half of the clips with up to 0.7 s of silence on each side, which later steps fill with the
-    room and its noise, as in recordings that nobody trimmed."""
-    before, after = (round(SAMPLE_RATE * rng.uniform(0, 0.7)) for _ in range(2))
-    return np.pad(samples, (before, after)) if rng.random() < 0.5 else samples
-
-
-def shortened(speech: _Samples, rng: np.random.Generator) -> _Samples:
-    """Return ``speech`` (n,), in three cases of ten only a part of 0.5 to 2 s of it."""
-    length = round(SAMPLE_RATE * rng.uniform(0.5, 2.0))
-    if rng.random() >= 0.3 or length >= len(speech):
-        return speech
-    start = int(rng.integers(len(speech) - length + 1))
-    return speech[start : start + length]
 
 
 def _reverberation(samples: _Samples, rng: np.random.Generator) -> _Samples:
@@ -124,12 +108,10 @@ likely."""
 def augmented(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Apply one random chain of steps to (n,) samples at 16 kHz in [-1, 1], n >= 1.
 
-    The same samples and state of ``rng`` give the same chain. The result is again in [-1, 1], at
-    least n / 1.2 samples long and at most n / 0.8 plus 1.4 s; a step that would clip has its peak
-    set to 1.
+    The same samples and state of ``rng`` give the same chain. The result is again in [-1, 1] and
+    between n / 1.2 and n / 0.8 samples long; a step that would clip has its peak scaled to 1.
     """
     samples = _within_one(soxr.resample(samples, SAMPLE_RATE * drawn_speed(rng), SAMPLE_RATE))
-    samples = _in_silence(samples, rng)
     for step, probability in _STEPS:
         if rng.random() < probability:
             samples = _within_one(step(samples, rng))

@@ -6,7 +6,6 @@ often as a classifier that is trained on the same clips and reads the same audio
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from ugsd_sdk.speech.windows import encoder_windows
 
 from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.speech import read_speech
+from ugsd_lab.models.device_encoder import DeviceEncoder
 from ugsd_lab.models.embeddings import Progress
 from ugsd_lab.training.profiles import running_profiles
 
@@ -66,17 +65,10 @@ def _profile_offsets(
 def _embeddings(
     audio_encoder: Path, clips: Sequence[Clip], progress: Progress
 ) -> NDArray[np.float32]:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as the device does: docs/decisions/007
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        str(audio_encoder), options, providers=["CPUExecutionProvider"]
-    )
+    encoder = DeviceEncoder(audio_encoder)
     embeddings = []
     for done, clip in enumerate(clips, 1):
-        embeddings.append(session.run(None, {"samples": encoder_windows(read_speech(clip))})[0][0])
+        embeddings.append(encoder.embed(read_speech(clip)))
         progress("probing", done, len(clips), "")
     return np.stack(embeddings)
 

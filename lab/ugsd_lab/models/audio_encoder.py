@@ -1,8 +1,8 @@
-"""The drafter's audio encoder: log-mel and the first layers of Whisper base's encoder, pooled.
+"""The drafter's audio encoder: log-mel and the first layers of Whisper tiny.en's encoder, pooled.
 
-Windows of speech go in and one audio embedding comes out, so that the exported graph needs no front
-end in the host language. Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms frames
-every 10 ms, 80 Slaney mel bands, log10 clamped 8 decades below the peak; nothing is padded to 30 s.
+It maps samples to one audio embedding, so that the exported graph needs no front end in the host
+language. Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms windows every 10 ms, 80
+Slaney mel bands, log10 clamped 8 decades below the clip's peak; clips are not padded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from ugsd_sdk.speech.windows import WINDOW_S, encoder_windows
 
 from ugsd_lab.errors import TrainingError
 
@@ -25,10 +24,9 @@ SAMPLE_RATE = 16_000
 N_FFT = 400
 HOP = 160
 N_MELS = 80
-WIDTH = 512
-HEADS = 8
-MAX_FRAMES = round(WINDOW_S * SAMPLE_RATE) // (2 * HOP)
-"""Outputs of the encoder for one window; it has as many positions."""
+WIDTH = 384
+HEADS = 6
+MAX_FRAMES = 1500
 ENCODER_LAYERS = 2
 """Transformer layers used: deeper ones lose the voice (docs/decisions)."""
 EMBEDDING_DIM = 2 * WIDTH
@@ -53,23 +51,25 @@ class _Layer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (K, T, D): K windows, each attended to by itself."""
-        windows, frames, _ = x.shape
+        frames = x.shape[1]
         normed = self.self_attn_layer_norm(x)
         query, key, value = (
-            self.self_attn[name](normed).view(windows, frames, HEADS, -1).transpose(1, 2)
+            self.self_attn[name](normed).view(frames, HEADS, -1).unbind(1)  # H of (T, Dh)
             for name in ("q_proj", "k_proj", "v_proj")
-        )  # (K, H, T, Dh)
-        scores = query @ key.transpose(2, 3) / math.sqrt(WIDTH // HEADS)
-        mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(windows, frames, WIDTH)
-        x = x + self.self_attn["out_proj"](mixed)
+        )
+        # One head after another: all scores of a 30 s clip at once would take 54 MB, twice.
+        mixed = [
+            (q @ k.T / math.sqrt(WIDTH // HEADS)).softmax(-1) @ v
+            for q, k, v in zip(query, key, value, strict=True)
+        ]
+        x = x + self.self_attn["out_proj"](torch.cat(mixed, dim=1)[None])
         fed: Tensor = self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
         return x + fed
 
 
 class AudioEncoder(nn.Module):
-    """(K, m) windows of one clip's speech at 16 kHz to its (1, EMBEDDING_DIM) embedding: mean and
-    standard deviation, over the time of all windows, of the last kept layer's output."""
+    """Maps (1, n) samples at 16 kHz in [-1, 1] to (1, EMBEDDING_DIM) audio embeddings: mean and
+    standard deviation over time of the last used layer's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,8 +88,9 @@ class AudioEncoder(nn.Module):
 
     @classmethod
     def from_whisper(cls, weights: Path) -> AudioEncoder:
-        """Return an encoder with the published weights, a safetensors file in the names of
-        ``transformers``. Raises :class:`TrainingError` if the file is not that.
+        """Load the published weights from safetensors with the parameter names of ``transformers``.
+
+        Raises :class:`TrainingError` if the file is something else.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -98,25 +99,23 @@ class AudioEncoder(nn.Module):
         own = encoder.state_dict()
         try:
             state = {k: v.float() for k, v in load_file(weights).items() if k in own}
-            positions = "embed_positions.weight"
-            state[positions] = state[positions][:MAX_FRAMES]
-        except (OSError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError) as error:
             raise TrainingError(f"{weights} cannot be read as safetensors: {error}") from error
         missing = sorted(set(own) - set(state) - {"mel", "basis"})
         if missing:
             raise TrainingError(
-                f"{weights} does not hold the encoder of Whisper base: it lacks {missing[0]}"
+                f"{weights} does not hold the encoder of Whisper tiny.en: it lacks {missing[0]}"
             )
         try:
             encoder.load_state_dict(own | state)
         except RuntimeError as error:
             raise TrainingError(
-                f"{weights} does not hold the encoder of Whisper base: {error}"
+                f"{weights} does not hold the encoder of Whisper tiny.en: {error}"
             ) from error
         return encoder.eval()
 
     def log_mel(self, samples: Tensor) -> Tensor:
-        """(K, m) samples to (K, 80, m // 160) log-mel, clamped by the loudest of all windows."""
+        """Map (1, n) samples to (1, 80, n // 160) log-mel."""
         padded = functional.pad(samples[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")
         spectrum = functional.conv1d(padded, self.get_buffer("basis"), stride=HOP)
         real, imaginary = spectrum[:, :, :-1].chunk(2, dim=1)
@@ -126,17 +125,15 @@ class AudioEncoder(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         x = functional.gelu(self.conv1(self.log_mel(samples)))
-        x = functional.gelu(self.conv2(x)).transpose(1, 2)  # (K, T, D)
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)  # (1, T, 384)
         x = x + self.embed_positions.weight[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)
-        x = x.reshape(1, -1, WIDTH)
         mean = x.mean(1, keepdim=True)
         return torch.cat([mean[:, 0], ((x - mean) ** 2).mean(1).sqrt()], dim=1)
 
 
 @torch.inference_mode()
-def extract(encoder: AudioEncoder, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) samples of speech to their (EMBEDDING_DIM,) embedding."""
-    windows = torch.from_numpy(encoder_windows(speech))
-    return encoder(windows)[0].numpy().astype(np.float32)  # type: ignore[no-any-return]
+def extract(encoder: AudioEncoder, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (EMBEDDING_DIM,) audio embedding of (n,) samples."""
+    return encoder(torch.from_numpy(samples)[None])[0].numpy().astype(np.float32)  # type: ignore[no-any-return]

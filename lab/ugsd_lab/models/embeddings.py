@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ugsd_lab.data.augment import augmented, shortened
+from ugsd_lab.data.augment import augmented
 from ugsd_lab.data.corpora import Clip, read_samples
-from ugsd_lab.data.speech import speech_in
 from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder, extract
 
 __all__ = ["PARTS", "Progress", "copy_key", "copy_rng", "embed_clips", "embed_parts", "part_of"]
@@ -131,15 +130,11 @@ def _start_worker(whisper: Path) -> None:
 def _work(job: _Job) -> NDArray[np.float32]:
     clip, copy = job
     samples = read_samples(clip)
-    if copy > 0:
-        rng = copy_rng(clip, copy)
-        samples = augmented(samples, rng)
-    speech = speech_in(samples)
     if copy < 0:
-        speech = part_of(clip, speech, -copy)
+        samples = part_of(clip, samples, -copy)
     elif copy:
-        speech = shortened(speech, rng)
-    return extract(_encoder, speech)
+        samples = augmented(samples, copy_rng(clip, copy))
+    return extract(_encoder, samples)
 
 
 def _embedded(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:

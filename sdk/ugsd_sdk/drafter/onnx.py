@@ -3,8 +3,8 @@
 The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) contains three graphs. The names of
 files, inputs and outputs are part of the model format:
 
-- ``ears.onnx``, the audio encoder, once per piece of speech: ``samples`` float32 (K, m), K windows
-  -> ``evidence`` (1, E), the unnormalised audio embedding;
+- ``ears.onnx``, the audio encoder, once per window of speech: ``samples`` float32 (1, m) ->
+  ``evidence`` (1, E), which are pooled to the unnormalised audio embedding;
 - ``reader.onnx``, the conditioning network, once per clip: ``evidence``, ``habit`` (1, E), the
   speaker profile, ``trust`` (1,), the profile's weight, 0 to 1 -> ``condition`` (1, D),
   ``state_base`` (1, B), ``novelty`` (1,), the OOD score, and ``femininity`` (1,), the log-odds that
@@ -37,7 +37,7 @@ from ugsd_sdk.drafter.gender_phrases import Gender
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
-from ugsd_sdk.speech.windows import encoder_windows, pooled
+from ugsd_sdk.speech.windows import embed_in_windows, pooled
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -95,9 +95,10 @@ class OnnxDrafter:
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the audio embedding (E,) of one piece of speech (n,), n >= 1, whoever speaks."""
-        feeds = {"samples": encoder_windows(speech)}
-        embedding: NDArray[np.float32] = self._model().run(AUDIO_ENCODER_GRAPH, feeds)[0][0]
-        return embedding
+        model = self._model()
+        return embed_in_windows(
+            lambda window: model.run(AUDIO_ENCODER_GRAPH, {"samples": window[None]})[0][0], speech
+        )
 
     def condition(
         self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE

@@ -1,8 +1,10 @@
 """Speech as spans of a recording, and the samples in them.
 
 A voice activity detector (:mod:`~ugsd_sdk.speech.voice_activity`) gives a probability of speech for
-each window of 32 ms. Here they become spans, with hysteresis, and the samples of the spans are
-joined: silence and noise before, after and between utterances are dropped, pauses within one stay.
+each window of 32 ms. Here they become spans, with hysteresis, whose edges move inwards to where the
+sound is loud enough to matter: so the same utterance gives the same samples wherever it stands in a
+recording. Silence and noise before, after and between utterances are dropped; short pauses within
+one stay.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_SPEECH_S", "WINDOW_SAMPLES", "Speech", "find_spans"]
+__all__ = ["MIN_SPEECH_S", "SAMPLE_RATE", "WINDOW_SAMPLES", "Speech", "find_spans", "tightened"]
 
 Float32 = NDArray[np.float32]
 
@@ -25,10 +27,14 @@ MIN_SPEECH_S = 0.2
 
 _ONSET, _RELEASE = 0.5, 0.35
 """Speech starts at one probability and goes on until it falls below the other."""
-_MIN_WINDOWS = 3
-"""A shorter run is a click or a knock."""
+_CERTAIN, _MIN_CERTAIN_WINDOWS = 0.8, 4
+"""A run with fewer windows of that probability is no voice, but a click, a knock, or the onset of a
+tone, of hum or of music, which reach about 0.7."""
 _MARGIN_WINDOWS = 3
 """Kept on both sides of a run, since quiet consonants begin and end words."""
+_EDGE_SAMPLES = 160
+_EDGE_LEVEL = 0.03
+"""A span begins and ends with 10 ms that have this share, -30 dB, of the loudest ones' level."""
 _MAX_PAUSE_WINDOWS = 10
 """Runs that are closer than this, margins taken off, are one utterance with a pause in it."""
 
@@ -62,6 +68,11 @@ class Speech:
         """Whether there is enough speech to describe."""
         return self.duration_s >= MIN_SPEECH_S
 
+    def within(self, start: int, num_samples: int) -> Speech:
+        """Return the speech in ``num_samples`` samples from ``start`` on, counted from there."""
+        cut = ((max(begin - start, 0), min(end - start, num_samples)) for begin, end in self.spans)
+        return Speech(tuple(span for span in cut if span[0] < span[1]), num_samples)
+
     def samples(self, recording: Float32) -> Float32:
         """Return the speech of ``recording`` (n,), its utterances joined."""
         if not self.spans:
@@ -73,7 +84,7 @@ def find_spans(probabilities: NDArray[np.float32], num_samples: int) -> Speech:
     """Turn the probabilities (m,) of consecutive windows of ``num_samples`` samples into spans."""
     spans: list[tuple[int, int]] = []
     for start, end in _runs(probabilities):
-        if end - start < _MIN_WINDOWS:
+        if np.count_nonzero(probabilities[start:end] >= _CERTAIN) < _MIN_CERTAIN_WINDOWS:
             continue
         begin, stop = max(start - _MARGIN_WINDOWS, 0), end + _MARGIN_WINDOWS
         if spans and begin - spans[-1][1] < _MAX_PAUSE_WINDOWS:
@@ -85,6 +96,30 @@ def find_spans(probabilities: NDArray[np.float32], num_samples: int) -> Speech:
         ),
         num_samples,
     )
+
+
+def tightened(speech: Speech, recording: Float32) -> Speech:
+    """Move the edges of the spans inwards to the first and last loud 10 ms of ``recording`` (n,).
+
+    In steady noise that is louder than that, they stay where they are.
+    """
+    levels = [_levels(recording[start:end]) for start, end in speech.spans]
+    loudest = max((float(level.max()) for level in levels if len(level)), default=0.0)
+    spans = []
+    for (start, end), level in zip(speech.spans, levels, strict=True):
+        loud = np.flatnonzero(level >= _EDGE_LEVEL * loudest)
+        if len(loud):
+            stop = start + (int(loud[-1]) + 1) * _EDGE_SAMPLES
+            spans.append((start + int(loud[0]) * _EDGE_SAMPLES, min(stop, end)))
+    return Speech(tuple(spans), speech.num_samples)
+
+
+def _levels(samples: Float32) -> Float32:
+    """Return the root mean square (m,) of consecutive 10 ms, the last of which may be shorter."""
+    padded = np.zeros(-(-len(samples) // _EDGE_SAMPLES) * _EDGE_SAMPLES, dtype=np.float32)
+    padded[: len(samples)] = samples
+    levels: Float32 = np.sqrt(np.mean(np.square(padded.reshape(-1, _EDGE_SAMPLES)), axis=1))
+    return levels
 
 
 def _runs(probabilities: Sequence[float] | NDArray[np.float32]) -> list[tuple[int, int]]:

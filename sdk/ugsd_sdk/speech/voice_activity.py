@@ -19,7 +19,7 @@ from ugsd_privacy.forks import call_in_children, keep_for_good
 
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
-from ugsd_sdk.speech.spans import WINDOW_SAMPLES, Speech, find_spans
+from ugsd_sdk.speech.spans import WINDOW_SAMPLES, Speech, find_spans, tightened
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -33,6 +33,8 @@ _SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
 _MAX_BYTES = 8 * 2**20
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
+_WARM_UP_WINDOWS = 16
+"""Silence before and after a recording, so that speech at its very start is heard as anywhere."""
 _LOUDEST_WINDOW_RMS = 0.1
 """A recording is scaled so that its loudest window has this root mean square."""
 
@@ -72,7 +74,10 @@ class VoiceActivityDetector:
 
         Raises :class:`ModelError`.
         """
-        return find_spans(self.probabilities(recording), len(recording))
+        silence = np.zeros(_WARM_UP_WINDOWS * WINDOW_SAMPLES, dtype=np.float32)
+        padded = np.concatenate([silence, recording, silence])
+        found = find_spans(self.probabilities(padded), len(padded))
+        return tightened(found.within(len(silence), len(recording)), recording)
 
     def probabilities(self, recording: Float32) -> Float32:
         """Return the probability of speech (m,) in each window of 512 samples.

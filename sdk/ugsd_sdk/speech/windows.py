@@ -1,42 +1,55 @@
-"""Speech cut into the windows that an audio encoder reads.
+"""Speech cut into the windows that an audio encoder reads, and their embeddings pooled.
 
-An encoder whose result depends on how long a clip is, and on where in it a sound stands, hears
-length instead of the voice. So speech of any length is brought to one level and read in windows of
-about the same length, whose outputs are pooled together.
+An encoder that was trained on clips of a few seconds hears length instead of the voice in longer
+ones. So speech of any length is read in windows of about the same length, whose outputs are pooled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEVEL_RMS", "WINDOW_S", "encoder_windows", "pooled"]
+__all__ = [
+    "LEVEL_RMS", "WINDOW_S", "embed_in_windows", "encoder_windows", "levelled", "pooled",
+]  # fmt: skip
 
 Float32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
-WINDOW_S = 2.0
-"""A window is no longer; speech of more is cut into windows of equal length."""
-LEVEL_RMS = 0.05
-"""Root mean square to which speech is scaled: loudness is in the voice's effort, which the spectrum
-shows, and not in the gain of a microphone."""
+WINDOW_S = 3.0
+"""Longer speech is cut into windows of at most this and of equal length."""
+LEVEL_RMS = 0.02
+"""Root mean square to which speech is scaled: -34 dBFS, as quiet recordings have it."""
 
 
-def encoder_windows(speech: Float32) -> Float32:
-    """Cut speech (n,) at 16 kHz, n >= 1, into (k, m) windows of at most :data:`WINDOW_S` seconds,
-    in order and at one level. Up to k - 1 samples at the end are dropped.
+def embed_in_windows(encode: Callable[[Float32], Float32], speech: Float32) -> Float32:
+    """Return the embedding (E,) of speech (n,) at 16 kHz, n >= 1, of which ``encode`` embeds one
+    window (m,) at a time.
+
+    The speech is scaled to one level: how loud a recording is says more about the microphone than
+    about the voice, whose effort shows in its spectrum.
     """
+    windows = encoder_windows(levelled(speech))
+    return pooled([encode(window) for window in windows], [len(window) for window in windows])
+
+
+def levelled(speech: Float32) -> Float32:
+    """Scale speech (n,) to a root mean square of :data:`LEVEL_RMS`; silence stays silent."""
     rms = float(np.sqrt(np.mean(np.square(speech, dtype=np.float64))))
-    levelled = speech * np.float32(LEVEL_RMS / rms) if rms > 0 else speech
+    return speech * np.float32(LEVEL_RMS / rms) if rms > 0 else speech
+
+
+def encoder_windows(speech: Float32) -> list[Float32]:
+    """Cut speech (n,) at 16 kHz, n >= 1, into consecutive windows of equal length, up to a sample,
+    of at most :data:`WINDOW_S` seconds."""
     count = max(1, -(-len(speech) // round(WINDOW_S * SAMPLE_RATE)))
-    length = len(speech) // count
-    return np.ascontiguousarray(levelled[: count * length].reshape(count, length))
+    return np.array_split(speech, count)
 
 
-def pooled(embeddings: Sequence[Float32], durations_s: Sequence[float]) -> Float32:
-    """Join the embeddings (E,) of pieces of one recording, weighted by their ``durations_s``.
+def pooled(embeddings: Sequence[Float32], weights: Sequence[float]) -> Float32:
+    """Join the embeddings (E,) of parts of one recording by ``weights``, such as their lengths.
 
     An embedding is the mean and the standard deviation of the encoder's outputs over time, E / 2
     numbers each; so is the result.
@@ -45,8 +58,7 @@ def pooled(embeddings: Sequence[Float32], durations_s: Sequence[float]) -> Float
         return embeddings[0]
     stacked = np.stack(embeddings).astype(np.float64)
     means, deviations = np.split(stacked, 2, axis=1)
-    weights = np.asarray(durations_s, dtype=np.float64)
-    weights = weights[:, None] / weights.sum()
-    mean = (weights * means).sum(0)
-    variance = (weights * (deviations**2 + means**2)).sum(0) - mean**2
+    shares = np.asarray(weights, dtype=np.float64)[:, None] / np.sum(weights)
+    mean = (shares * means).sum(0)
+    variance = (shares * (deviations**2 + means**2)).sum(0) - mean**2
     return np.concatenate([mean, np.sqrt(np.maximum(variance, 0))]).astype(np.float32)

@@ -20,6 +20,7 @@ from ugsd_sdk.decoding.policy import (
     Escalate,
     KeepLocal,
 )
+from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter import AudioEmbedding
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
@@ -133,7 +134,7 @@ def greedy(drafter: ScriptedDrafter, context: list[int], count: int) -> list[int
         tokens = context + drafted
         if len(tokens) >= drafter.info.max_tokens or (tokens and tokens[-1] == EOS):
             break
-        drafted.append(int(np.argmax(fresh(drafter, tokens).predict().logits)))
+        drafted.append(greedy_token(fresh(drafter, tokens).predict().logits, tokens, eos=EOS))
     return drafted
 
 

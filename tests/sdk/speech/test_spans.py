@@ -32,8 +32,9 @@ def test_long_pause_is_dropped() -> None:
     assert speech.duration_s < 50 * 0.032
 
 
-def test_click_is_no_speech() -> None:
-    speech = find_spans(probabilities((0, 20), (1, 2), (0, 20)), 42 * WINDOW_SAMPLES)
+@pytest.mark.parametrize("run", [(1, 3), (0.75, 20)], ids=["click", "onset of a tone"])
+def test_click_or_tone_is_no_speech(run: tuple[float, int]) -> None:
+    speech = find_spans(probabilities((0, 20), run, (0, 20)), 60 * WINDOW_SAMPLES)
 
     assert speech.spans == ()
     assert not speech.is_enough
