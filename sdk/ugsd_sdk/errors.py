@@ -7,9 +7,8 @@
     │   ├── UnreadableAudio        no such file, not audio, or damaged
     │   ├── EmptyAudio             no samples at all
     │   ├── AudioTooShort          under 0.1 s
-    │   ├── AudioTooLong           over 30 s
-    │   ├── BadSamples             NaN, infinity, wrong type, shape or sample rate
-    │   └── SilentAudio            digital silence: there is no voice to describe
+    │   ├── AudioTooLong           over 12 hours
+    │   └── BadSamples             NaN, infinity, wrong type, shape or sample rate
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
@@ -40,7 +39,6 @@ __all__ = [
     "EmptyAudio",
     "ModelError",
     "ProfileError",
-    "SilentAudio",
     "TransportError",
     "UgsdError",
     "UnreadableAudio",
@@ -74,15 +72,11 @@ class AudioTooShort(AudioError):
 
 
 class AudioTooLong(AudioError):
-    """The clip is longer than 30 s."""
+    """The recording is longer than 12 hours."""
 
 
 class BadSamples(AudioError):
     """Samples are NaN or infinite, or have a wrong type, shape or sample rate."""
-
-
-class SilentAudio(AudioError):
-    """The clip is digital silence."""
 
 
 class ModelError(UgsdError):

@@ -43,7 +43,7 @@ EXPORTS = [
 ]
 ERRORS = (
     "AudioError AudioTooLong AudioTooShort BadSamples ConfigError EmptyAudio ModelError "
-    "ProfileError SilentAudio TransportError UgsdError UnreadableAudio VerifierMisbehaved "
+    "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
     "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
 )
 HEAVY = [
@@ -90,7 +90,8 @@ def test_captioning_loads_neither_torch_nor_server_nor_lab() -> None:
 import sys, numpy
 from ugsd_sdk import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-with Captioner(ScriptedDrafter()) as captioner:
+from ugsd_sdk.speech.reader import WholeRecording
+with Captioner(ScriptedDrafter(), detector=WholeRecording()) as captioner:
     captioner.caption(numpy.sin(numpy.arange(16000) / 10), 16000)
 print([m for m in {ABSENT} if m in sys.modules])
 """

@@ -34,7 +34,7 @@ _MARGIN_WINDOWS = 3
 """Kept on both sides of a run, since quiet consonants begin and end words."""
 _EDGE_SAMPLES = 160
 _EDGE_LEVEL = 0.03
-"""A span begins and ends with 10 ms that have this share, -30 dB, of the loudest ones' level."""
+"""A span begins and ends where 10 ms have this share, -30 dB, of the loudest ones' level."""
 _MAX_PAUSE_WINDOWS = 10
 """Runs that are closer than this, margins taken off, are one utterance with a pause in it."""
 
@@ -99,26 +99,27 @@ def find_spans(probabilities: NDArray[np.float32], num_samples: int) -> Speech:
 
 
 def tightened(speech: Speech, recording: Float32) -> Speech:
-    """Move the edges of the spans inwards to the first and last loud 10 ms of ``recording`` (n,).
+    """Move the edges of the spans inwards to the first and last loud moment of ``recording`` (n,).
 
     In steady noise that is louder than that, they stay where they are.
     """
-    levels = [_levels(recording[start:end]) for start, end in speech.spans]
-    loudest = max((float(level.max()) for level in levels if len(level)), default=0.0)
+    levels = _levels(recording)
+    loudest = max((float(levels[start:end].max()) for start, end in speech.spans), default=0.0)
     spans = []
-    for (start, end), level in zip(speech.spans, levels, strict=True):
-        loud = np.flatnonzero(level >= _EDGE_LEVEL * loudest)
+    for start, end in speech.spans:
+        loud = np.flatnonzero(levels[start:end] >= _EDGE_LEVEL * loudest)
         if len(loud):
-            stop = start + (int(loud[-1]) + 1) * _EDGE_SAMPLES
-            spans.append((start + int(loud[0]) * _EDGE_SAMPLES, min(stop, end)))
+            spans.append((start + int(loud[0]), start + int(loud[-1]) + 1))
     return Speech(tuple(spans), speech.num_samples)
 
 
-def _levels(samples: Float32) -> Float32:
-    """Return the root mean square (m,) of consecutive 10 ms, the last of which may be shorter."""
-    padded = np.zeros(-(-len(samples) // _EDGE_SAMPLES) * _EDGE_SAMPLES, dtype=np.float32)
-    padded[: len(samples)] = samples
-    levels: Float32 = np.sqrt(np.mean(np.square(padded.reshape(-1, _EDGE_SAMPLES)), axis=1))
+def _levels(recording: Float32) -> NDArray[np.float64]:
+    """Return the root mean square (n,) of the 10 ms around each sample, silence being outside."""
+    half = _EDGE_SAMPLES // 2
+    padded = np.pad(np.square(recording, dtype=np.float64), half)
+    sums = np.concatenate([[0.0], np.cumsum(padded)])
+    means = (sums[_EDGE_SAMPLES:] - sums[:-_EDGE_SAMPLES])[: len(recording)] / _EDGE_SAMPLES
+    levels: NDArray[np.float64] = np.sqrt(np.maximum(means, 0))
     return levels
 
 
