@@ -40,7 +40,7 @@ EXAMPLES = {
     "weekly_privacy_report.py": [
         "Every log verifies",
         "kitchen: The log does NOT verify at record 2",
-        "4 records known before",
+        "records known before",
         "1 of 3 logs does NOT verify",
     ],
     "own_verifier.py": ["ugsd-vk1:", "bytes sent to ws://127.0.0.1:"],
