@@ -24,18 +24,18 @@ from tests.docs.documents import CARDS, PAGES, README, ROOT, name_of, prose_of, 
 
 APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}
 LABELS = {"ugsd channel answer", "ugsd channel hello", "ugsd log export 1"}
-"""Bytes of the wire and of notes that look like commands."""
+"""These labels of the wire and of notes look like commands."""
 OTHERS_OPTIONS = {"--no-build-isolation", "--no-deps", "--require-hashes"}
-"""Options of pip."""
+"""These options are those of pip."""
 OTHERS_NAMES = {"fork", "tlog.Tile.Path"}
-"""Functions of the C library and of Go."""
+"""These functions are those of the C library and of Go."""
 INSTANCES = {
     "caption": ugsd_sdk.Caption,
     "captioner": ugsd_sdk.Captioner,
     "token": ugsd_sdk.CaptionToken,
     "verifier": ugsd_sdk.VerifierSettings,
 }
-"""Objects by the name that the documents give them."""
+"""Maps the names that documents give to objects to their types."""
 FILE_SUFFIXES = r"anchor|in|json|key|lock|manifest|md|onnx|pin|py|sh|svg|toml|txt|ugsd"
 FOR_USERS = {
     page
@@ -43,7 +43,7 @@ FOR_USERS = {
     if page in {README, ROOT / "CHANGELOG.md", *CARDS}
     or name_of(page).startswith(("docs/quickstart", "docs/guides/", "docs/concepts/"))
 }
-"""Pages that may only call what ``ugsd_sdk`` exports."""
+"""These pages may only call what ``ugsd_sdk`` exports."""
 
 _COMMAND = re.compile(r"(?:ugsd|ugsd-lab|ugsd-server)(?: .*)?", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*(?:\(.*\))?", re.DOTALL)
