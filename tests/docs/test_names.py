@@ -57,7 +57,11 @@ def spans(page: Path) -> list[str]:
 
 def commands_of(page: Path) -> Iterator[str]:
     """Yield the commands in a page's inline code and in all of its code blocks."""
-    yield from (code for code in spans(page) if _COMMAND.fullmatch(code) and code not in LABELS)
+    for code in spans(page):
+        if _COMMAND.fullmatch(code) and code not in LABELS:
+            yield code
+        elif code.partition(" ")[0] in groups() and " " in code:  # without the program's name
+            yield f"{groups()[code.partition(' ')[0]]} {code}"
     for block in re.findall(r"^```\w*\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             command = line.removeprefix("$ ")
@@ -102,6 +106,17 @@ def app_of(name: str) -> Any:
 
 
 @cache
+def groups() -> dict[str, str]:
+    """Return the program of each command that has commands of its own."""
+    return {
+        name: program
+        for program in APPS
+        for name, command in app_of(program).commands.items()
+        if hasattr(command, "commands")
+    }
+
+
+@cache
 def modules() -> dict[str, str]:
     """Return the source text of every module of the packages."""
     found = {}
@@ -123,6 +138,7 @@ def classes() -> dict[str, list[str]]:
     return found
 
 
+@cache
 def parameters(function: str) -> list[set[str]]:
     """Return the parameters of every function and method of that name."""
     defined = re.compile(rf"\bdef {function}\b")
