@@ -1,4 +1,4 @@
-"""Docstrings are written with a few marks of reStructuredText; the site reads Markdown."""
+"""Converts docstrings, which contain some reStructuredText, to the Markdown of the site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LITERAL = re.compile(r"::$", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
-    """Turns roles into plain code, and the mark of a literal block into a colon."""
+    """Turn roles into plain code, and the mark of a literal block into a colon."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Rewrite the docstrings of a package once it is loaded."""

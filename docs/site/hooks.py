@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds the site: pages that are generated, and links between pages."""
+"""Adds generated pages and converts links, when mkdocs calls these hooks during a build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The repository's documents as the site needs them: links between pages, lists set apart."""
+"""Converts the repository's documents for the site: links between pages, and lists."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TOP_LEVEL = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
-"""Documents outside docs/ that the site shows, and as which page."""
+"""Maps documents outside docs/ to the pages of the site that show them."""
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _LIST_IN_PARAGRAPH = re.compile(r"^(?!\s|[-|#>]|\* |\d+\. )(.+)\n(?=- )", re.MULTILINE)
 _FENCED = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def for_the_site(markdown: str, source: str, page: str) -> str:
-    """Markdown of the repository's file ``source``, for the site's page ``page``.
+    """Return Markdown of the repository's file ``source``, for the site's page ``page``.
 
     Links to other documents lead to their pages. Links to files that the site does not have, such
     as source code, become their text. A list may follow a paragraph without a blank line, as code
@@ -49,7 +49,7 @@ def for_the_site(markdown: str, source: str, page: str) -> str:
 
 
 def page_of(path: str) -> str | None:
-    """The page or file of the site that shows the repository's ``path``; none for other files."""
+    """Return the page or file of the site that shows the repository's ``path``, or ``None``."""
     if path in TOP_LEVEL:
         return TOP_LEVEL[path]
     if not path.startswith(DOCS):

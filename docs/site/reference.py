@@ -1,4 +1,4 @@
-"""Pages that are generated from the code, so that they cannot say anything else than it does."""
+"""Generates pages from the code, so that they always agree with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STATUS = re.compile(r"^Status: (.+?)\. Area: (.+?)\.$", re.MULTILINE)
 
 
 def pages() -> dict[str, str]:
-    """Every generated page: its path in docs/, and its Markdown."""
+    """Return the Markdown of every generated page by its path in docs/."""
     return {
         "reference/settings.md": settings_page(),
         "reference/cli.md": commands_page(),
@@ -43,7 +43,7 @@ def pages() -> dict[str, str]:
 
 
 def settings_page() -> str:
-    """Every setting of the device and of the verifier, from the pydantic models."""
+    """Describe every setting of the device and of the verifier, from the pydantic models."""
     return "\n".join(
         [
             "# Settings",
@@ -110,7 +110,7 @@ def _caps() -> Iterator[str]:
 
 
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Name of a field -> the text below it, for the class and those that it extends."""
+    """Return the text below each field of a class and of its base classes, by the field's name."""
     found: dict[str, str] = {}
     for owner in reversed(model.__mro__):
         if owner is BaseModel or not issubclass(owner, BaseModel):
@@ -142,7 +142,7 @@ def _default(value: object) -> str:
 
 
 def _values(described: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """The type and range of a value, in words."""
+    """Describe the type and range of a value in words."""
     if "$ref" in described:
         return _values(definitions[described["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in described:
@@ -170,7 +170,7 @@ _BOUNDS = {
 
 
 def commands_page() -> str:
-    """The help of every command, as the commands print it."""
+    """Show the help of every command, as the commands print it."""
     lines = [
         "# Command line",
         "",
@@ -197,7 +197,7 @@ def _command(command: Any, context: Any, level: int) -> Iterator[str]:
 
 
 def python_page() -> str:
-    """The public names of the SDK, which mkdocstrings describes from their docstrings."""
+    """List the public names of the SDK, which mkdocstrings describes from their docstrings."""
     lines = [
         "# Python",
         "",
@@ -226,7 +226,7 @@ _CHAPTERS = {
 
 
 def errors_page() -> str:
-    """The trees of errors, and what each error means."""
+    """Show the trees of errors and the meaning of each error."""
     lines = [
         "# Errors",
         "",
@@ -250,7 +250,7 @@ def errors_page() -> str:
 
 
 def schema_page() -> str:
-    """The fields of both kinds of report, from the published JSON Schema."""
+    """Describe the fields of both kinds of report, from the published JSON Schema."""
     schema = json.loads((DOCS / "report.schema.json").read_text(encoding="utf-8"))
     lines = [
         "# Schema of the reports",
@@ -294,7 +294,7 @@ def _schema_type(kind: dict[str, Any]) -> str:
 
 
 def decisions_page() -> str:
-    """The index of decisions: number, title, area and status, from the pages themselves."""
+    """List number, title, area and status of each decision, from the pages themselves."""
     lines = [
         "# Decisions",
         "",
@@ -310,8 +310,10 @@ def decisions_page() -> str:
 
 
 def decisions() -> Iterator[tuple[str, str, str, str, str]]:
-    """Number, title, status, area and file name of each decision. Raises ValueError for a page
-    that lacks one of them."""
+    """Yield number, title, status, area and file name of each decision.
+
+    Raises ValueError for a page that lacks one of them.
+    """
     for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
         text = path.read_text(encoding="utf-8")
         title = re.match(r"# (\d{3}): (.+)\n", text)
@@ -322,6 +324,6 @@ def decisions() -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def _plain(text: str) -> str:
-    """A docstring within a table's cell."""
+    """Convert a docstring for a table's cell."""
     text = re.sub(r":(?:class|meth|func|mod|data|attr|exc):`~?(?:\w+\.)*(\w+)`", r"`\1`", text)
     return " ".join(text.replace("``", "`").split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""The documents for people, and what is in them."""
+"""Reads the documents for people: their text, code, commands, links and headings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOP_LEVEL = [README, SECURITY, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 CARDS = sorted(
     path for package in ("sdk", "server") for path in (ROOT / package).glob("*/*/README.md")
 )
-"""Model cards."""
+"""These pages describe models."""
 PAGES = [*TOP_LEVEL, *CARDS, *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,32 +20,32 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def name_of(page: Path) -> str:
-    """Its path within the repository."""
+    """Return the path of a page within the repository."""
     return page.relative_to(ROOT).as_posix()
 
 
 def text_of(page: Path) -> str:
-    """All of the page."""
+    """Return the whole text of a page."""
     return page.read_text(encoding="utf-8")
 
 
 def prose_of(page: Path) -> str:
-    """The page without its code blocks."""
+    """Return the text of a page without its code blocks."""
     return _FENCE.sub("", text_of(page))
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Code blocks of one language, in their order."""
+    """Return the code blocks of one language, in their order."""
     return [code for found, code in _FENCE.findall(text_of(page)) if found == language]
 
 
 def blocks_of_all(language: str) -> list[tuple[str, str]]:
-    """Code blocks of one language in all pages, each with the name of its page."""
+    """Return the code blocks of one language in all pages, each with the name of its page."""
     return [(name_of(page), code) for page in PAGES for code in blocks(page, language)]
 
 
 def commands() -> list[str]:
-    """Command lines in console blocks, and those that are said to have printed a measured table."""
+    """Return the commands in console blocks, and those that printed a measured table."""
     lines = [line for _, code in blocks_of_all("console") for line in code.split("\n")]
     for page in PAGES:
         lines += re.findall(r"<!-- measured: (.*?) -->", text_of(page))
@@ -53,12 +53,12 @@ def commands() -> list[str]:
 
 
 def links(page: Path) -> list[str]:
-    """Targets within the repository of the page's links and pictures."""
+    """Return the targets of a page's links and pictures within the repository."""
     return [found for found in _LINK.findall(prose_of(page)) if "://" not in found]
 
 
 def anchors(page: Path) -> set[str]:
-    """Of the page's headings, as the site and code hosts make them."""
+    """Return the anchors of a page's headings, as the site and code hosts make them."""
     found: dict[str, int] = {}
     for heading in re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()

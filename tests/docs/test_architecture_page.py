@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of rooms, files and threads is what the code has."""
+"""The rooms, files and threads in docs/architecture.md are those of the code."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ THREADS = {"Thread", "ThreadPoolExecutor"}
 
 
 def rooms_of(package: str) -> set[str]:
-    """Folders and files of a package, without the folders of models."""
+    """Return the folders and files of a package, without the folders of models."""
     folder = ROOT / package
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
     return modules | {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
 def listed(package: str) -> set[str]:
-    """Rooms that the page's table of the package has."""
+    """Return the rooms in the page's table of a package."""
     section = text_of(PAGE).partition(f"`{package}/`\n")[2].partition("\n### ")[0]
     return set(re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE))
 
 
 def statement(what: str) -> set[str]:
-    """Files that the page's table of threads names for it."""
+    """Return the files that the page's table of threads names for ``what``."""
     (found,) = re.findall(rf"^\| {what} \| (.*) \|$", text_of(PAGE), re.MULTILINE)
     return set(re.findall(r"`([^`]+)`", found))
 
@@ -57,12 +57,12 @@ def imports_asyncio(tree: ast.Module) -> bool:
 
 
 @pytest.mark.parametrize("package", ["sdk/ugsd_sdk", "privacy/ugsd_privacy", "lab/ugsd_lab"])
-def test_the_page_has_every_room(package: str) -> None:
+def test_page_lists_every_room(package: str) -> None:
     assert listed(package) == rooms_of(package)
 
 
 @pytest.mark.parametrize("package", ["ugsd_sdk", "ugsd_privacy"])
-def test_the_picture_has_every_room(package: str) -> None:
+def test_picture_shows_every_room(package: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = [
         one
@@ -73,20 +73,20 @@ def test_the_picture_has_every_room(package: str) -> None:
     assert {room for layer in contract["layers"] for room in layer.split(" | ")} <= drawn
 
 
-def test_threads_start_only_where_the_page_says() -> None:
+def test_threads_start_only_in_listed_files() -> None:
     for where, package in (("on the device", PACKAGES[0]), ("in the server", PACKAGES[2])):
         found = {name for name, tree in trees(package) if starts_threads(tree)}
         assert statement(f"starts threads {where}") == found
     assert not any(starts_threads(tree) for _, tree in trees(PACKAGES[1]))
 
 
-def test_asyncio_is_only_where_the_page_says() -> None:
+def test_asyncio_is_used_only_in_listed_files() -> None:
     found = {name for one in PACKAGES[:3] for name, tree in trees(one) if imports_asyncio(tree)}
     assert statement("uses asyncio") == found
 
 
 @pytest.mark.parametrize("page", [PAGE, CONTRIBUTING], ids=lambda path: path.name)
-def test_every_file_that_the_page_names_exists(page: Path) -> None:
+def test_named_files_exist(page: Path) -> None:
     named = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|json|toml))`", prose_of(page))
     for name in named:
         places = [ROOT, *(ROOT / package for package in PACKAGES)]

@@ -1,4 +1,4 @@
-"""What the documents show works: code, commands, settings, examples, and all that they name."""
+"""Code, commands, settings, examples and links in the documents work."""
 
 from __future__ import annotations
 
@@ -55,26 +55,32 @@ GENERATED = {
     "reference/report-schema.md": set(),
     "decisions/index.md": set(),
 }
-"""Pages that only the site has, with the headings that others link to."""
+"""Maps pages that only the site has to the headings that others link to."""
 HARMLESS = r"ugsd (audit (show|verify)|budget|profile|privacy explain)( |$)|ugsd-server keygen"
-"""Commands that can run by themselves in an empty home folder."""
+"""Matches commands that can run by themselves in an empty home folder."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
-def run(*command: str, home: Path) -> str:
-    """Run with a home folder of its own, and no settings from the environment."""
+def run(*command: str, home: Path, folder: Path | None = None) -> str:
+    """Return what a command prints, run in ``folder`` without settings from the environment."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("UGSD_")}
     environment |= {"HOME": str(home), "USERPROFILE": str(home), "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=100
+        command,
+        cwd=folder or home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def without_effect(command: Any) -> Any:
-    """The command, which now parses and does nothing."""
+    """Make a command parse its arguments and do nothing, and return it."""
     command.callback = lambda **_: None
     for child in getattr(command, "commands", {}).values():
         without_effect(child)
@@ -82,7 +88,7 @@ def without_effect(command: Any) -> Any:
 
 
 def codes(language: str) -> list[Any]:
-    """Code blocks of a language, each once, named after the first page that has it."""
+    """Return the code blocks of a language, each once, named after the first page with it."""
     once = {code: page for page, code in reversed(blocks_of_all(language))}
     return [
         pytest.param(code, id=f"{page}:{code.split(chr(10))[0]}") for code, page in once.items()
@@ -90,12 +96,12 @@ def codes(language: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("code", codes("python"))
-def test_python_in_a_document_runs(code: str, tmp_path: Path) -> None:
+def test_python_in_document_runs(code: str, tmp_path: Path) -> None:
     run(sys.executable, "-c", code, home=tmp_path)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_in_documents_are_understood(
+def test_commands_in_documents_parse(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, *arguments = shlex.split(command)
@@ -116,7 +122,7 @@ def test_commands_in_documents_are_understood(
         app(args=arguments, prog_name=name, standalone_mode=False)
 
 
-def test_commands_that_only_read_run(tmp_path: Path) -> None:
+def test_read_only_commands_run(tmp_path: Path) -> None:
     harmless = [one for one in commands() if re.match(HARMLESS, one) and "." not in one]
     for command in harmless:
         name, *arguments = shlex.split(command)
@@ -128,7 +134,7 @@ def test_commands_that_only_read_run(tmp_path: Path) -> None:
     assert shown >= {"ugsd audit show", "ugsd budget set", "ugsd budget reset", "ugsd profile show"}
 
 
-def test_a_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
+def test_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
     shown = [
         line.removeprefix("ugsd-server ")
         for code in blocks(OWN_VERIFIER, "console")
@@ -144,57 +150,61 @@ def test_a_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", codes("toml"))
-def test_settings_in_a_document_are_settings(code: str, tmp_path: Path) -> None:
+def test_settings_in_document_load(code: str, tmp_path: Path) -> None:
     path = tmp_path / "ugsd.toml"
     path.write_text(code, encoding="utf-8")
     assert Settings.load(path).model_fields_set
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs(example: str, tmp_path: Path) -> None:
+def test_example_runs(example: str, tmp_path: Path) -> None:
     printed = run(sys.executable, str(ROOT / "examples" / example), home=tmp_path)
     assert [text for text in EXAMPLES[example] if text not in printed] == []
 
 
-def test_no_example_is_left_out() -> None:
+def test_every_example_is_tested() -> None:
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
 
 
-def test_the_output_shown_is_what_is_printed(tmp_path: Path) -> None:
-    (shown,) = [code for code in blocks(README, "text") if code.startswith("$ ugsd caption")]
-    command, clip, *output = shown.splitlines()
-    clips = ROOT / "sdk" / "ugsd_sdk" / "starter" / "clips"
+def test_output_in_readme_is_printed(tmp_path: Path) -> None:
+    (shown,) = [code for code in blocks(README, "text") if "$ ugsd caption" in code]
+    folder, command, *output = shown.splitlines()
+    assert output.pop(0) == output.pop() == "..."  # other clips
+    clips = ROOT / folder.removeprefix("$ cd ")
     name, *arguments = shlex.split(command.removeprefix("$ "))
     assert name == "ugsd"
-    files = sorted(map(str, clips.glob(arguments.pop())))
-    printed = run(sys.executable, "-m", "ugsd_sdk", *arguments, *files, home=tmp_path)
-    _, _, after = printed.partition(f"{clip}\n")
-    assert after.splitlines()[0] == output[0]
-    timeless = output[1].rpartition(";")[0]
-    assert after.splitlines()[1].startswith(timeless)
+    files = sorted(path.name for path in clips.glob(arguments.pop()))  # as a shell would
+    printed = run(sys.executable, "-m", "ugsd_sdk", *arguments, *files, home=tmp_path, folder=clips)
+    lines = printed.splitlines()
+    start = lines.index(output[0])
+    assert 0 < start < len(lines) - len(output)
+    assert lines[start + 1] == output[1]
+    assert len(output) == 3
+    without_time = output[2].rpartition(";")[0]
+    assert lines[start + 2].startswith(without_time)
 
 
 @pytest.mark.parametrize("page", MAX_LINES, ids=name_of)
-def test_a_top_level_document_stays_short(page: Path) -> None:
+def test_top_level_document_stays_short(page: Path) -> None:
     assert len(text_of(page).splitlines()) <= MAX_LINES[page]
 
 
 @pages
-def test_every_test_that_a_document_names_exists(page: Path) -> None:
+def test_named_tests_exist(page: Path) -> None:
     for name, test in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", text_of(page)):
         source = (ROOT / name).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in source, f"{name}::{test}"
 
 
 @pages
-def test_every_decision_that_a_document_cites_exists(page: Path) -> None:
+def test_decisions_cited_in_documents_exist(page: Path) -> None:
     cited = re.findall(r"[Dd]ecisions? (\d{3}(?:(?:, | and )\d{3})*)", prose_of(page))
     numbers = {number for group in cited for number in re.findall(r"\d{3}", group)}
     assert numbers <= {path.name[:3] for path in DECISIONS.glob("*.md")}
 
 
 @pages
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     for link in links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page

@@ -1,4 +1,4 @@
-"""The tables of results: those of EMO-DB, which comes with the package, equal a run's."""
+"""The results for EMO-DB, which is bundled, equal those of a run; all tables are complete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table_of(corpus: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.timeout(900)
 def test_results_equal_a_run(tmp_path: Path) -> None:
-    """Tolerances, since another processor may round differently and then choose other words."""
+    """Other processors may round differently and then choose other words, hence the tolerances."""
     result = evaluate(
         load_corpora(None),
         Pair(STARTER_DRAFTER),
@@ -77,7 +77,7 @@ def test_readme_quotes_the_results() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_measured_tables_are_marked(page: Path) -> None:
-    """Only measured sections, the README and model cards have tables with decimal shares."""
+    """Only measured sections, the README and model cards may have tables with decimal shares."""
     text = text_of(page)
     marks = re.findall(r"<!-- (measured: .*?|end measured) -->", text)
     assert all(mark.startswith("measured") for mark in marks[::2])

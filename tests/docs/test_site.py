@@ -49,7 +49,7 @@ def generated() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_site_builds_without_warning_or_network(tmp_path: Path) -> None:
+def test_site_builds_without_warning_or_network(tmp_path: Path) -> None:
     if find_spec("mkdocs") is None and not os.environ.get("CI"):
         pytest.skip("mkdocs is not installed: pip install '.[docs]'")
     done = subprocess.run(
@@ -71,13 +71,13 @@ def test_the_site_builds_without_warning_or_network(tmp_path: Path) -> None:
 
 
 def unrendered(html: str) -> list[str]:
-    """Lines of a page's text that still are Markdown: of lists, tables or links."""
+    """Return the lines of a page's text that are still Markdown: lists, tables or links."""
     article = html.partition("<article")[2].partition("</article>")[0]
     text = re.sub(r"<(pre|code)\b.*?</\1>|<[^>]+>", "", article, flags=re.DOTALL)
     return re.findall(r"^\s*(?:- |\| ).*$|.*\]\(.*", text, re.MULTILINE)
 
 
-def test_the_settings_page_has_every_setting(generated: dict[str, str]) -> None:
+def test_settings_page_has_every_setting(generated: dict[str, str]) -> None:
     page = generated["reference/settings.md"]
     tables = {"verifier", "noise", "audit", "limits"}
     for model in (Settings, VerifierSettings, NoiseSettings, ServerSettings):
@@ -96,7 +96,7 @@ def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
     assert {name for name in fields if not meanings.get(name)} == set()
 
 
-def test_the_command_page_has_every_command(generated: dict[str, str]) -> None:
+def test_command_page_has_every_command(generated: dict[str, str]) -> None:
     page = generated["reference/cli.md"]
     for command in ("ugsd audit verify", "ugsd budget set", "ugsd-server rotate", "ugsd-lab bench"):
         assert re.search(rf"^#+ `{command}`$", page, re.MULTILINE)
@@ -132,7 +132,5 @@ def test_every_decision_has_number_title_and_status(generated: dict[str, str]) -
         ("```\n[a](b)\n```", "README.md", "index.md", "```\n[a](b)\n```"),
     ],
 )
-def test_links_lead_to_the_sites_pages(
-    markdown: str, source: str, page: str, expected: str
-) -> None:
+def test_links_lead_to_site_pages(markdown: str, source: str, page: str, expected: str) -> None:
     assert links.for_the_site(markdown, source, page) == expected
