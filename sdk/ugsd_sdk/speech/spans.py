@@ -30,12 +30,12 @@ _ONSET, _RELEASE = 0.5, 0.35
 _CERTAIN, _MIN_CERTAIN_WINDOWS = 0.8, 4
 """A run with fewer windows of that probability is no voice, but a click, a knock, or the onset of a
 tone, of hum or of music, which reach about 0.7."""
-_MARGIN_WINDOWS = 3
-"""Kept on both sides of a run, since quiet consonants begin and end words."""
+_MARGIN_WINDOWS = 8
+"""Kept on both sides of a run, a quarter of a second: breaths and quiet consonants belong to a voice."""
 _EDGE_SAMPLES = 160
-_EDGE_LEVEL = 0.03
-"""A span begins and ends where 10 ms have this share, -30 dB, of the loudest ones' level."""
-_MAX_PAUSE_WINDOWS = 10
+_EDGE_LEVEL = 0.001
+"""A span begins and ends where 10 ms have this share, -60 dB, of the loudest ones' level."""
+_MAX_PAUSE_WINDOWS = 4
 """Runs that are closer than this, margins taken off, are one utterance with a pause in it."""
 
 

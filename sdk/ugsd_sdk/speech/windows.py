@@ -12,33 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "LEVEL_RMS", "WINDOW_S", "embed_in_windows", "encoder_windows", "levelled", "pooled",
+    "LEVELS_RMS", "WINDOW_S", "embed_in_windows", "encoder_windows", "levelled", "pooled",
 ]  # fmt: skip
 
 Float32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
-WINDOW_S = 3.0
+WINDOW_S = 4.5
 """Longer speech is cut into windows of at most this and of equal length."""
-LEVEL_RMS = 0.02
-"""Root mean square to which speech is scaled: -34 dBFS, as quiet recordings have it."""
+LEVELS_RMS = (0.005, 0.2)
+"""Least and greatest root mean square of speech that is read as it is, -46 and -14 dBFS."""
 
 
 def embed_in_windows(encode: Callable[[Float32], Float32], speech: Float32) -> Float32:
     """Return the embedding (E,) of speech (n,) at 16 kHz, n >= 1, of which ``encode`` embeds one
     window (m,) at a time.
 
-    The speech is scaled to one level: how loud a recording is says more about the microphone than
-    about the voice, whose effort shows in its spectrum.
+    Speech outside of the levels at which people record is scaled first: how loud it is says more
+    about the microphone than about the voice, whose effort shows in its spectrum.
     """
     windows = encoder_windows(levelled(speech))
     return pooled([encode(window) for window in windows], [len(window) for window in windows])
 
 
 def levelled(speech: Float32) -> Float32:
-    """Scale speech (n,) to a root mean square of :data:`LEVEL_RMS`; silence stays silent."""
+    """Scale speech (n,) to within :data:`LEVELS_RMS`; silence stays silent."""
     rms = float(np.sqrt(np.mean(np.square(speech, dtype=np.float64))))
-    return speech * np.float32(LEVEL_RMS / rms) if rms > 0 else speech
+    wanted = min(max(rms, LEVELS_RMS[0]), LEVELS_RMS[1])
+    return speech if rms in (0, wanted) else speech * np.float32(wanted / rms)
 
 
 def encoder_windows(speech: Float32) -> list[Float32]:
