@@ -43,7 +43,8 @@ def show(
     enrolled = num_enrolled_clips(Home.from_path(settings.home).profiles, settings.user)
     missing = max(0, settings.min_enrolment - enrolled)
     if as_json:
-        print_json(json.dumps({"user": settings.user, "heard": enrolled, "lacking": missing}))
+        fields = {"user": settings.user, "num_enrolled": enrolled, "num_missing": missing}
+        print_json(json.dumps(fields))
         return
     print_line(f"{settings.user}: {enrolled} clips enrolled; their average stays on this device")
     more = "1 more clip is" if missing == 1 else f"{missing} more clips are"
