@@ -39,7 +39,7 @@ class ReasonCode(StrEnum):
     NOT_ENROLLED = "not_enrolled"
     """The speaker's profile has too few clips to send a state."""
     AFTER_BLOCK = "after_block"
-    """The block at ``start`` was not verified because of ``failure``; later ones are not tried."""
+    """The block at ``start`` was not verified because of ``failure``; later ones are not judged."""
     CAP_EXCEEDED = "cap_exceeded"
     """``wanted`` in addition to ``used`` would exceed the ``limit`` of ``cap``."""
     CONSTANT_SHAPE = "constant_shape"

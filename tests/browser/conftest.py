@@ -57,11 +57,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             states = np.ones((1, 8), np.float32)
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
-            decision = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
+            decision = (len(tokens), 6, 0.1, "local", as_reason(ReasonCode.BELOW_THRESHOLD))
             decisions.append(BlockDecisionRow(int(clock[0]), USER, caption.id, *decision))
             clock[0] += DAY_S
         why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
-        cap = (0, 5, 0.9, "withheld", why)
+        cap = (0, 5, 0.9, "blocked", why)
         decisions.append(BlockDecisionRow(NOW_S, USER, bytes(16), *cap))
         note = Checkpoints(ledger=ledger, log_key=LogKey.generate()).checkpoint()
         with ledger.reading() as view:

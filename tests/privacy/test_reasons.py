@@ -94,7 +94,7 @@ def test_sentences_in_older_ledger_stay_readable(world) -> None:
     reason = Reason(code=ReasonCode.DEADLINE)
     with world.ledger.as_owner() as owner:
         owner.append_decisions(
-            [BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2
+            [BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "local", reason)] * 2
         )
     db = sqlite3.connect(world.ledger.path)
     old = "unsure: 0.9 reaches 0.2; in vain: deadline"

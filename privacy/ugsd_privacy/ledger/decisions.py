@@ -15,6 +15,7 @@ from ugsd_privacy.reasons import Reason
 
 __all__ = [
     "MAX_DECISIONS",
+    "NOT_JUDGED",
     "BlockDecisionRow",
     "append_decisions",
     "delete_decisions",
@@ -23,6 +24,12 @@ __all__ = [
 
 MAX_DECISIONS = 10_000
 """Maximum number of entries; older ones are deleted."""
+NOT_JUDGED = "not judged"
+"""How people read the outcome ``verifier_disabled``."""
+
+_STORED = {"local": "kept", "blocked": "withheld", "verifier_disabled": "alone"}
+"""The words on disk of the outcomes that were renamed since; journals of all releases are read."""
+_READ = {stored: outcome for outcome, stored in _STORED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,8 @@ class BlockDecisionRow:
     tokens: int
     uncertainty: float
     outcome: str
-    """``kept``, ``sent``, ``withheld`` (blocked), or ``alone`` (not tried after such a block)."""
+    """``local``, ``sent``, ``blocked``, or ``verifier_disabled``: not judged, because an earlier
+    block was blocked or unanswered."""
     reason: Reason
     """Stored as JSON; a sentence of an earlier release is read as ``OTHER``."""
 
@@ -87,10 +95,10 @@ def _decision(
     start: int,
     tokens: int,
     uncertainty: float,
-    outcome: str,
+    stored: str,
     note: str,
 ) -> BlockDecisionRow:
-    reason = Reason.from_note(note)
+    outcome, reason = _READ.get(stored, stored), Reason.from_note(note)
     return BlockDecisionRow(time_s, user, caption, start, tokens, uncertainty, outcome, reason)
 
 
@@ -102,6 +110,6 @@ def _row(decision: BlockDecisionRow) -> tuple[int, str, bytes, int, int, float, 
         decision.start,
         decision.tokens,
         decision.uncertainty,
-        decision.outcome,
+        _STORED.get(decision.outcome, decision.outcome),
         decision.reason.to_json(),
     )

@@ -182,7 +182,7 @@ def _reasons(decisions: Sequence[BlockDecisionRow]) -> Iterator[ReasonRow]:
         yield ReasonRow(outcome=outcome, reason=reason, code=code, is_cap=is_cap, blocks=blocks)
 
 
-_Found = tuple[Literal["kept", "withheld", "alone", "unanswered"], str, ReasonCode]
+_Found = tuple[Literal["local", "blocked", "verifier_disabled", "unanswered"], str, ReasonCode]
 
 
 def _row_of(decision: BlockDecisionRow) -> _Found | None:
@@ -190,9 +190,9 @@ def _row_of(decision: BlockDecisionRow) -> _Found | None:
     match decision.outcome:
         case "sent":
             return None if reason.failure is None else ("unanswered", *_brief(reason.failure))
-        case "alone":
-            return "alone", *_brief(reason.failure or reason)
-        case "kept" | "withheld" as outcome:
+        case "verifier_disabled":
+            return "verifier_disabled", *_brief(reason.failure or reason)
+        case "local" | "blocked" as outcome:
             return outcome, *_brief(reason)
         case _:
             return None

@@ -168,9 +168,9 @@ class ResetRow(Part):
 class ReasonRow(Part):
     """Why blocks were not sent, or sent but not answered, as the device noted outside the log."""
 
-    outcome: Literal["kept", "withheld", "alone", "unanswered"]
-    """`kept` by the policy; `withheld`, that is blocked by a cap or a fault; `alone`, that is not
-    tried after a blocked or unanswered block; or sent but `unanswered`."""
+    outcome: Literal["local", "blocked", "verifier_disabled", "unanswered"]
+    """`local`, that is kept by the policy; `blocked` by a cap or a fault; `verifier_disabled`, that
+    is not judged, because an earlier block was blocked or unanswered; or sent but `unanswered`."""
     reason: str
     """Name of the cap that blocked it, else the code in words, or an application's own words."""
     code: ReasonCode = ReasonCode.OTHER

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.ledger.decisions import NOT_JUDGED
 from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report
@@ -40,9 +41,9 @@ __all__ = [
 ]
 
 OUTCOMES: Mapping[str, str] = {
-    "kept": "kept on the device by the policy",
-    "withheld": "blocked",
-    "alone": "not tried, after a blocked or unanswered block",
+    "local": "kept on the device by the policy",
+    "blocked": "blocked",
+    "verifier_disabled": f"{NOT_JUDGED}, because an earlier block was blocked or unanswered",
     "unanswered": "sent but unanswered",
 }
 """A block's outcome in words."""
@@ -76,7 +77,7 @@ def plural(count: int, noun: str) -> str:
 
 def num_refused(reasons: Sequence[ReasonRow]) -> int:
     """Count the blocks that the policy chose to send, and that were not sent or not answered."""
-    return sum(reason.blocks for reason in reasons if reason.outcome != "kept")
+    return sum(reason.blocks for reason in reasons if reason.outcome != "local")
 
 
 def date(time_s: int) -> str:

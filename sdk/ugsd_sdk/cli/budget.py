@@ -59,8 +59,6 @@ _RESET_EPILOG = """Examples:
 """
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
-_OUTCOME_LABELS = {"withheld": "blocked", "alone": "not judged"}
-"""How people read outcomes whose stored names are not clear by themselves."""
 
 
 class ResetWindow(StrEnum):
@@ -300,13 +298,16 @@ def _caption_fields(
 def _print_decisions(decisions: Sequence[BlockDecisionRow], advice: Sequence[Advice]) -> None:
     from datetime import UTC, datetime
 
+    from ugsd_privacy.ledger.decisions import NOT_JUDGED
+
+    labels = {"local": "kept", "verifier_disabled": NOT_JUDGED}
     first = decisions[0]
     when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     print_line(f"caption {first.caption.hex()} of {first.user}, {when}")
     last_text = ""
     for decision, hint in zip(decisions, advice, strict=True):
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
-        outcome = _OUTCOME_LABELS.get(decision.outcome, decision.outcome)
+        outcome = labels.get(decision.outcome, decision.outcome)
         print_line(f"  {positions:<14} {outcome:<10} {plain_line(str(decision.reason))}")
         if hint.text and hint.text != last_text:
             print_line(f"  {'':<14} {'':<10} -> {hint.text}")

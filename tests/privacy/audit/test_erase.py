@@ -189,7 +189,7 @@ def test_erasure_limit_excludes_its_own_second(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
         BlockDecisionRow(
-            at, "ada", bytes(16), 0, 5, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD)
+            at, "ada", bytes(16), 0, 5, 0.1, "local", Reason(code=ReasonCode.BELOW_THRESHOLD)
         )
         for at in (hour_s - 1, hour_s)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
@@ -119,7 +121,7 @@ def test_totals_changed_without_a_record_are_detected(world) -> None:
 
 
 def decision(number: int, user: str = "ada") -> BlockDecisionRow:
-    return BlockDecisionRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", SURE)
+    return BlockDecisionRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "local", SURE)
 
 
 def test_decisions_are_stored_outside_the_log(world) -> None:
@@ -132,6 +134,31 @@ def test_decisions_are_stored_outside_the_log(world) -> None:
         assert view.decisions("ada", caption=bytes([1]) * 16) == [decision(1)]
         assert view.decisions("eve") == []
     assert world.verified().size == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "outcome"),
+    [
+        ("kept", "local"),
+        ("sent", "sent"),
+        ("withheld", "blocked"),
+        ("alone", "verifier_disabled"),
+        ("an app's own", "an app's own"),
+    ],
+)
+def test_stored_outcomes_of_old_journals_are_read(world, stored: str, outcome: str) -> None:
+    new = dataclasses.replace(decision(2), outcome=outcome)
+    with world.ledger.as_owner() as own:
+        own._db.execute(
+            "INSERT INTO decisions VALUES (1, 1, 'ada', zeroblob(16), 5, 3, 0.25, ?, 'sure')",
+            (stored,),
+        )
+        own.append_decisions([new])
+    with world.ledger.reading() as view:
+        assert [row.outcome for row in view.decisions("ada")] == [outcome, outcome]
+        assert view.decisions("ada")[1] == new
+        words = view._db.execute("SELECT outcome FROM decisions").fetchall()
+    assert words == [(stored,), (stored,)]
 
 
 def test_oldest_decisions_are_deleted(world) -> None:

@@ -109,7 +109,7 @@ def test_disclosure_of_caption_and_words_is_reported(world) -> None:
 def test_reason_with_control_characters_is_escaped() -> None:
     arguments = {"user": "", "period": Period(0, 9), "made_s": 9, "log": ReportedLog(VERIFIED)}
     reason = as_reason("\x1b[31mred\u202e: 1")
-    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "kept", reason)
+    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "local", reason)
     (reason,) = build_report(
         (), **arguments, budget=BudgetState(BudgetLimits()), decisions=[decision]
     ).reasons
@@ -211,7 +211,7 @@ def test_kept_tokens_are_counted_after_the_last_sent(world) -> None:
     send(world, egress, caption, tokens=(7, 8, 9))
     decisions = [
         BlockDecisionRow(
-            1, "", caption.id, start, 4, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD)
+            1, "", caption.id, start, 4, 0.1, "local", Reason(code=ReasonCode.BELOW_THRESHOLD)
         )
         for start in (0, 2, 3, 7)
     ]

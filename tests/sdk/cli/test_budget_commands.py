@@ -302,7 +302,7 @@ def test_advice_on_a_past_window_is_not_waiting() -> None:
     for window, hours in (("hour", 1), ("day", 24)):
         cap = f"tokens_per_{window}"
         reason = Reason(code=ReasonCode.CAP_EXCEEDED, cap=cap, limit=9, used=9, wanted=1)
-        refused = BlockDecisionRow(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason)
+        refused = BlockDecisionRow(3600 * hour, "a b", b"c", 0, 5, 0.5, "blocked", reason)
         reset_hour = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
         now = Advice.on(refused, hour)
         assert now.available_at == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * reset_hour))

@@ -311,7 +311,7 @@ def test_every_decision_is_counted(
         ]
     assert any(reasons_given)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
-    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
+    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "blocked"}
     assert blocked["blocks_per_day"] >= 2
 
 
