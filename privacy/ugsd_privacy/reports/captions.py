@@ -104,7 +104,7 @@ def _sent(position: int, token: int, record: EgressRecord, words: Words) -> Sent
 
 
 def _word(position: int, sent: Sent, before: Word | None) -> Word:
-    """Return the word at ``position`` now. A token that is sent again keeps its earlier vector."""
+    """Return the word at ``position`` now. A token that is sent again keeps its earlier state."""
     fields = sent.model_dump()
     if before is None:
         return Word(**fields, position=position)

@@ -32,10 +32,10 @@ __all__ = [
     "period",
     "plural",
     "remaining_text",
+    "states",
     "time",
     "unreported",
     "used_text",
-    "vectors",
     "verdict",
     "witness_of",
 ]
@@ -107,8 +107,8 @@ def number(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
 
 
-def vectors(amounts: Amounts) -> str:
-    """Format how many vectors were sent; a lower bound if some records cannot be read."""
+def states(amounts: Amounts) -> str:
+    """Format how many states were sent; a lower bound if some records cannot be read."""
     if not amounts.hidden:
         return number(amounts.states)
     return f"at least {number(amounts.states + amounts.hidden)}"
@@ -176,8 +176,8 @@ def remaining_text(cap: CapRow) -> str:
 
 
 def bound(guarantee: Guarantee | None) -> str:
-    """Format a guarantee; ``None`` means that no vector was sent."""
-    return "no vectors" if guarantee is None else guarantee.text()
+    """Format a guarantee; ``None`` means that no state was sent."""
+    return "no states" if guarantee is None else guarantee.text()
 
 
 def fleet_verdict(fleet: FleetReport) -> str:

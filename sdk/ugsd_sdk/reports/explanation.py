@@ -192,7 +192,7 @@ def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
         "privacy": "a guarantee of privacy",
         "noise": f"above epsilon {_MOST_PRIVATE} this is noise, not privacy",
         "none": "no guarantee",
-    }[guarantee.word]
+    }[guarantee.label]
     return (
         f"{guarantee.text()}; {called}",
         f"it holds for: {guarantee.relation}",

@@ -69,7 +69,7 @@ def test_replaced_word_is_listed_with_its_successor(world) -> None:
     sent = Sent(token=8, text=" w8", disclosure=Disclosure.BLOCK_STATES, has_state=True)
     assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (sent,), ()]
     assert [w.has_state for w in row.content if isinstance(w, Word)] == [True, False, True], (
-        "a repeated token keeps its vector, and a replacement has none"
+        "a repeated token keeps its state, and a replacement has none"
     )
 
 

@@ -154,7 +154,7 @@ def test_guarantee_is_labelled_privacy_or_noise(new_captioner: New, voice: Voice
         with new_captioner(config=settings) as captioner:
             guarantees[name] = captioner.caption(voice, 16_000).usage.guarantee
     little, much = guarantees["little"], guarantees["much"]
-    assert (little.word, much.word) == ("noise", "privacy")
+    assert (little.label, much.label) == ("noise", "privacy")
     assert much.epsilon < 10 < little.epsilon
     assert (little.unit, little.delta) == ("caption", 1e-6)
     assert little.relation
