@@ -56,12 +56,16 @@ def register(app: typer.Typer) -> None:
 
 def keygen(
     key_file: Annotated[
-        Path, typer.Option(help="Where to write the private key; the public key goes to FILE.pub.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="Where to write the private key; the public key goes to FILE.pub."
+        ),
     ],
 ) -> None:
-    """Create a verifier's key: FILE (readable only by you) and FILE.pub, the public key.
+    """Create a verifier's key.
 
-    Prints the public key. Never overwrites a file.
+    Writes FILE, which only you can read, and FILE.pub, the public key. Prints the public key. Never
+    overwrites a file.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.verifier import VerifierKey
@@ -76,14 +80,20 @@ def keygen(
 
 
 def rotate(
-    key_file: Annotated[Path, typer.Option(help="The verifier's private key; see `keygen`.")],
+    key_file: Annotated[
+        Path, typer.Option(metavar="FILE", help="The verifier's private key; see `keygen`.")
+    ],
     overlap_days: Annotated[
-        float, typer.Option(min=0, max=3650, help="How long the previous key is still accepted.")
+        float,
+        typer.Option(
+            min=0, max=3650, metavar="N", help="How long the previous key is still accepted."
+        ),
     ] = 30.0,
 ) -> None:
-    """Replace a verifier's key. Devices that know the previous one are served during the overlap.
+    """Replace a verifier's key.
 
-    Prints the new public key. A running server needs no restart.
+    Devices that know the previous one are served during the overlap. Prints the new public key. A
+    running server needs no restart.
     """
     from ugsd_server.keyring import rotate as rotated
 
@@ -94,13 +104,17 @@ def rotate(
 
 def root(
     key_file: Annotated[
-        Path, typer.Option(help="Where to write the private keys; the pin goes to FILE.pin.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="Where to write the private keys; the pin goes to FILE.pin."
+        ),
     ],
 ) -> None:
-    """Create a root, the offline key that signs manifests: FILE (private) and FILE.pin.
+    """Create a root, the offline key that signs manifests.
 
-    Prints the pin to install on devices. Store FILE offline, not on the verifier's machine, and
-    keep a copy: without it devices cannot learn of another key.
+    Writes FILE, which is private, and FILE.pin. Prints the pin to install on devices. Store FILE
+    offline, not on the verifier's machine, and keep a copy: without it devices cannot learn of
+    another key.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.root import RootKey
@@ -118,30 +132,43 @@ def manifest(
     keys: Annotated[
         list[str],
         typer.Argument(
-            metavar="KEY...",
+            metavar="KEY",
             help="Public keys to list, as files or text; the last of several new keys is newest.",
         ),
     ],
     *,
-    root_key: Annotated[Path, typer.Option(help="The root's private keys; see `root`.")],
-    out: Annotated[Path, typer.Option(help="Manifest to write; an existing one is replaced.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it expires.")] = 90,
+    root_key: Annotated[
+        Path, typer.Option(metavar="FILE", help="The root's private keys; see `root`.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Manifest to write; an existing one is replaced.")
+    ],
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, metavar="N", help="Days until it expires.")
+    ] = 90,
     not_before: Annotated[
         datetime | None,
-        typer.Option(formats=_MOMENT, help="When new keys become valid, UTC.  [default: now]"),
+        typer.Option(
+            metavar="TIME",
+            formats=_MOMENT,
+            help="When new keys become valid, UTC: 2026-01-31 or 2026-01-31T12:00:00Z.  "
+            "[default: now]",
+        ),
     ] = None,
     serial: Annotated[
         int | None,
         typer.Option(
             min=1,
+            metavar="N",
             help="Serial number; if the last manifest was lost, give a higher one than it had.",
         ),
     ] = None,
 ) -> None:
-    """Sign a manifest: the verifier's keys and when devices may use each.
+    """Sign a manifest of the verifier's keys.
 
-    A key that the existing manifest lists keeps its start. A key that `rotate` retained ends at the
-    time in its file name; the others end with the manifest.
+    It lists the keys and when devices may use each. A key that the existing manifest lists keeps
+    its start. A key that `rotate` retained ends at the time in its file name; the others end with
+    the manifest.
     """
     from ugsd_privacy.files.key_files import replace_text
     from ugsd_privacy.keys.manifest import read_manifest_file, sign, verify_manifest
@@ -175,7 +202,10 @@ def manifest_show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A signed manifest.")],
     root: Annotated[str, typer.Option(metavar="FILE|TEXT", help="The pin of the root.")],
 ) -> None:
-    """Verify a manifest and print its contents. Fails if a device would not use it now."""
+    """Verify a manifest and print its contents.
+
+    Fails if a device would not use it now.
+    """
     from ugsd_privacy.keys.manifest import read_manifest_file, verify_manifest
     from ugsd_privacy.keys.root import RootPin
 

@@ -80,7 +80,10 @@ def show(
     ] = False,
     as_json: _JsonOption = False,
 ) -> None:
-    """List every record of the log: what was sent, when, and how much. `verify` proves it."""
+    """List the records of what was sent, when, and how much.
+
+    `verify` proves that they are complete and unchanged.
+    """
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import owner_of
 

@@ -50,10 +50,11 @@ def erase(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase the logged content of what was sent, for good: all of it, or what the options select.
+    """Erase the logged content of what was sent, for good.
 
-    The journal's notes on why blocks were sent or kept are erased too. Charges, counts and proofs
-    stay, and a record of the log shows the erasure. Ages count in whole hours, as charges do.
+    All of it is erased, or what the options select. The journal's notes on why blocks were sent or
+    kept are erased too. Charges, counts and proofs stay, and a record of the log shows the erasure.
+    Ages count in whole hours, as charges do.
     """
     from ugsd_sdk.home import Home, UserEgress
 

@@ -78,7 +78,10 @@ def verify(
     witness_key: WitnessKeyOption = None,
     owner_key: OwnerKeyOption = None,
 ) -> None:
-    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
+    """Verify the whole log.
+
+    Every record, charge, hash and signed checkpoint is recomputed.
+    """
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys.log import LogPublicKey
     from ugsd_privacy.keys.witness import WitnessPublicKey

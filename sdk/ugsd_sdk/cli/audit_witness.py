@@ -45,10 +45,10 @@ def cosign(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Have a witness cosign the log: write a request, or read the answer to it.
+    """Have a witness cosign the log.
 
-    The device makes no connection: send the request by any means, for example with
-    `curl --data-binary @ask https://witness/add-checkpoint > answer`.
+    Write a request, or read the answer to it. The device makes no connection: send the request by
+    any means, for example with `curl --data-binary @ask https://witness/add-checkpoint > answer`.
     """
     from ugsd_privacy.keys.witness import WitnessPublicKey
 
@@ -103,11 +103,11 @@ def witness(
         typer.Option(metavar="FILE", help="Its private key.  [default: witness.key in --state]"),
     ] = None,
 ) -> None:
-    """Act as a witness, by files: cosign a log that extends what was cosigned before.
+    """Act as a witness that exchanges files.
 
-    Without --request it only prints the witness's public key, which devices need, and creates the
-    key if there is none. Do not run it on the device itself. `ugsd-server witness` does the same
-    over HTTP.
+    It cosigns a log that extends what it cosigned before. Without --request it only prints the
+    witness's public key, which devices need, and creates the key if there is none. Do not run it on
+    the device itself. `ugsd-server witness` does the same over HTTP.
     """
     from ugsd_privacy.files.atomic_files import read_bounded, write_atomically
     from ugsd_privacy.keys.log import LogPublicKey

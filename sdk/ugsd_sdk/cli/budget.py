@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     budget = typer.Typer(
         no_args_is_help=True,
-        help="What may still be sent, the owner's caps, and why blocks were sent or not.",
+        help="Show and set budgets, and explain what was sent.",
         epilog=_EPILOG,
     )
     budget.command("show", epilog="Example: ugsd budget show --user ada")(show)
@@ -89,7 +89,10 @@ def show(
     *,
     as_json: _JsonOption = False,
 ) -> None:
-    """Show every cap, from the settings or set on this device, and what was used of it."""
+    """Show every cap and what was used of it.
+
+    Caps come from the settings, or were set on this device.
+    """
     from ugsd_sdk.reports.budget import budget_report
 
     report = budget_report(settings_from(config, home=home, user=user))
@@ -100,9 +103,7 @@ def show(
 
 
 def set_caps(
-    caps: Annotated[
-        list[str], typer.Argument(metavar="CAP=VALUE...", help="`none` removes a cap.")
-    ],
+    caps: Annotated[list[str], typer.Argument(metavar="CAP=VALUE", help="`none` removes a cap.")],
     *,
     user: UserOption = None,
     everyone: Annotated[
@@ -187,7 +188,10 @@ def explain(
     *,
     as_json: _JsonOption = False,
 ) -> None:
-    """Show for each block of a caption why it was sent or not, and what would change that."""
+    """Explain why each block of a caption was sent or not.
+
+    Also print what would change that.
+    """
     from ugsd_sdk.reports.decisions import Advice, DecisionJournal
 
     settings = settings_from(config, home=home, user=user)

@@ -68,7 +68,7 @@ def export(
         typer.Option("--with-bodies", help="Include the records' sealed bodies in FILE."),
     ] = False,
 ) -> None:
-    """Write the log so that others can verify it without this device.
+    """Write the log so that others can verify it.
 
     The export shows how much was sent and when, by hours; what was sent is only in the bodies.
     """
@@ -114,7 +114,10 @@ def _refuse_home(place: Home, *targets: Path | None) -> None:
 
 
 def key(home: HomeOption = None, config: ConfigOption = None) -> None:
-    """Print the log's public key, which verifiers of the log should get from the device itself."""
+    """Print the log's public key.
+
+    Whoever verifies the log should get it from the device itself.
+    """
     with open_log(home, config) as log:
         print_line(log.key.public.to_text())
         print_line(f"key fingerprint: {log.key.public.fingerprint}", err=True)
@@ -131,7 +134,10 @@ def receipt(
         str | None, typer.Option(metavar="ID", help="All records of the caption with this id.")
     ] = None,
 ) -> None:
-    """Print receipts as JSON lines: proofs that records are in the log, for `verify`."""
+    """Print receipts, which prove that records are logged.
+
+    They are JSON lines, which `verify` reads.
+    """
     from ugsd_privacy.audit.receipts import Receipt
     from ugsd_privacy.tlog.checkpoint import open_checkpoint
 
@@ -167,7 +173,10 @@ def prove(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print the proof as JSON that the log extends an earlier checkpoint, for `verify`."""
+    """Print, as JSON, the proof that the log only grew.
+
+    `verify` reads it. It proves that the log extends an earlier checkpoint.
+    """
     from ugsd_privacy.audit.receipts import Consistency
     from ugsd_privacy.tlog.checkpoint import open_checkpoint
     from ugsd_privacy.tlog.note_files import read_note

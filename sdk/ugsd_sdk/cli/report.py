@@ -71,9 +71,10 @@ def report(
         bool, typer.Option("--schema", help="Print the schema of the JSON form instead.")
     ] = False,
 ) -> None:
-    """Report what was sent for a user, in words, under which budget, and whether the log verifies.
+    """Report in words what was sent for a user.
 
-    The exit code is 1 if the log does not verify; the report shows where.
+    Also report under which budget, and whether the log verifies. The exit code is 1 if the log does
+    not verify; the report shows where.
     """
     from ugsd_privacy.reports.schema import report_schema
 
