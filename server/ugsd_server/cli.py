@@ -1,4 +1,4 @@
-"""``ugsd-server``: run a verifier. The commands in `key_commands` create its keys."""
+"""``ugsd-server``: run a verifier. The commands in `key_commands` make its keys."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def demo(
     is a separate user and is enrolled first. The demonstration shows which words and how many bytes
     were sent, and verifies the log.
     """
-    from ugsd_sdk.cli.audit_verify import describe
+    from ugsd_sdk.cli.audit.verify import describe
     from ugsd_sdk.cli.caption_output import legend, stdout
     from ugsd_sdk.cli.clips import read_clips
     from ugsd_sdk.home import Home

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
-from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.report_output import (
+from ugsd_sdk.cli.audit.open_log import fail
+from ugsd_sdk.cli.audit.report_output import (
     FormatOption,
     OutOption,
     ReportFormat,
     render_report,
     write_report,
 )
+from ugsd_sdk.cli.audit.verify import WitnessKeyOption, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

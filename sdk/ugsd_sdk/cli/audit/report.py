@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
-from ugsd_sdk.cli.report_output import (
+from ugsd_sdk.cli.audit.report_output import (
     FormatOption,
     OutOption,
     ReportFormat,
     render_report,
     write_report,
 )
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
 
 if TYPE_CHECKING:
     from pathlib import Path

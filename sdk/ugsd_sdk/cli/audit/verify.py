@@ -10,7 +10,7 @@ import typer
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error, print_line
 
-from ugsd_sdk.cli.log import NoteOption, fail
+from ugsd_sdk.cli.audit.open_log import NoteOption, fail
 from ugsd_sdk.cli.options import (
     ConfigOption,
     HomeOption,
