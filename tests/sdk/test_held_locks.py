@@ -109,7 +109,7 @@ def test_waits_of_a_caption_share_one_deadline(
     captioner.caption(voice, 16_000)
     (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
     hold("profile", profile.with_suffix(".lock"))
-    monkeypatch.setattr(UserEgress, "record_decisions", held_note)
+    monkeypatch.setattr(UserEgress, "write_journal", held_note)
     for owner, name in (
         (Checkpoints, "receipts"),
         (UserBudget, "usage"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger.decisions import NOT_JUDGED
+from ugsd_privacy.ledger.journal import NOT_JUDGED
 from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report

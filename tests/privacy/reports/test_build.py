@@ -10,7 +10,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerCorrupt
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, ReportedLog, build_report
@@ -109,7 +109,7 @@ def test_disclosure_of_caption_and_words_is_reported(world) -> None:
 def test_reason_with_control_characters_is_escaped() -> None:
     arguments = {"user": "", "period": Period(0, 9), "made_s": 9, "log": ReportedLog(VERIFIED)}
     reason = as_reason("\x1b[31mred\u202e: 1")
-    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "local", reason)
+    decision = JournalRow(5, "", bytes(16), 0, 5, 0.1, "local", reason)
     (reason,) = build_report(
         (), **arguments, budget=BudgetState(BudgetLimits()), decisions=[decision]
     ).reasons
@@ -171,7 +171,7 @@ def test_invalid_cap_or_journal_entry_is_refused(world, statement: str) -> None:
     db.close()
     is_cap = "caps" in statement
     with world.ledger.reading() as view, pytest.raises(LedgerCorrupt):
-        view.caps("") if is_cap else view.decisions("")
+        view.caps("") if is_cap else view.journal("")
     if is_cap:
         with pytest.raises(LedgerCorrupt):
             world.egress().seal_hello(world.channel)
@@ -210,7 +210,7 @@ def test_kept_tokens_are_counted_after_the_last_sent(world) -> None:
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
     decisions = [
-        BlockDecisionRow(
+        JournalRow(
             1, "", caption.id, start, 4, 0.1, "local", Reason(code=ReasonCode.BELOW_THRESHOLD)
         )
         for start in (0, 2, 3, 7)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
@@ -44,7 +44,7 @@ def test_sent_words_keep_positions_and_gaps_are_shown(world) -> None:
     send(world, egress, caption, tokens=(7, 8))
     send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
     decisions = [
-        BlockDecisionRow(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
+        JournalRow(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
         for start, outcome in ((0, "sent"), (8, "local"), (12, "verifier_disabled"))
     ]
     (row,) = report_of(world, decisions=decisions).captions
@@ -152,8 +152,8 @@ def test_damaged_record_does_not_hide_the_others(world) -> None:
 
 
 def test_reasons_are_counted_without_their_numbers() -> None:
-    def decision(outcome: str, reason: Reason) -> BlockDecisionRow:
-        return BlockDecisionRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+    def decision(outcome: str, reason: Reason) -> JournalRow:
+        return JournalRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
     cap = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
     sure = [
@@ -340,10 +340,8 @@ def test_redacted_reasons_have_no_foreign_words(world, code: ReasonCode, is_cap:
 
 
 def test_sentences_of_earlier_releases_are_redacted(world) -> None:
-    old = Reason.from_note("after the block at 5: Ada Smith wants it kept")
-    decisions = [
-        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "verifier_disabled", old)
-    ]
+    old = Reason.from_journal("after the block at 5: Ada Smith wants it kept")
+    decisions = [JournalRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "verifier_disabled", old)]
     found = report_of(world, decisions=decisions)
     assert [(row.code, row.blocks) for row in found.reasons] == [(ReasonCode.OTHER, 1)]
     assert "Smith" not in found.redacted().model_dump_json()
@@ -355,7 +353,7 @@ def test_redacted_reasons_are_labels_of_this_software(world) -> None:
     world.connect(egress)
     after_secret = Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=as_reason(secret))
     decisions = [
-        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *entry)
+        JournalRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *entry)
         for entry in (
             ("local", as_reason(secret)), ("local", as_reason("her own")),
             ("local", as_reason(ReasonCode.BELOW_THRESHOLD)),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey

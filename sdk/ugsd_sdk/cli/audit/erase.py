@@ -57,8 +57,8 @@ def erase(
 ) -> None:
     """Erase the logged content of what was sent, for good.
 
-    All of it is erased, or what the options select. The journal's notes on why blocks were sent or
-    kept are erased too. Charges, counts and proofs stay, and a record of the log shows the erasure.
+    All of it is erased, or what the options select. The journal of why blocks were sent or
+    kept is erased too. Charges, counts and proofs stay, and a record of the log shows the erasure.
     Ages count in whole hours, as charges do.
     """
     from ugsd_sdk.home import Home, UserEgress

@@ -45,7 +45,7 @@ class OpenLog:
 
     def signed(self) -> str:
         """Return a signed checkpoint of the log as it is now."""
-        from ugsd_privacy.audit.signing import LogSigner
+        from ugsd_privacy.audit.log_signer import LogSigner
 
         with self.ledger.signing() as log:
             return LogSigner(self.key).sign(log)[1]

@@ -20,7 +20,7 @@ from ugsd_sdk.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ugsd_privacy.ledger import BlockDecisionRow
+    from ugsd_privacy.ledger import JournalRow
 
     from ugsd_sdk.reports.decisions import Advice
 
@@ -76,9 +76,7 @@ def explain(
             _print_decisions(decisions, advice)
 
 
-def _caption_fields(
-    decisions: Sequence[BlockDecisionRow], advice: Sequence[Advice]
-) -> dict[str, object]:
+def _caption_fields(decisions: Sequence[JournalRow], advice: Sequence[Advice]) -> dict[str, object]:
     blocks = [
         {
             "start": decision.start,
@@ -100,10 +98,10 @@ def _caption_fields(
     }
 
 
-def _print_decisions(decisions: Sequence[BlockDecisionRow], advice: Sequence[Advice]) -> None:
+def _print_decisions(decisions: Sequence[JournalRow], advice: Sequence[Advice]) -> None:
     from datetime import UTC, datetime
 
-    from ugsd_privacy.ledger.decisions import NOT_JUDGED
+    from ugsd_privacy.ledger.journal import NOT_JUDGED
 
     labels = {"local": "kept", "verifier_disabled": NOT_JUDGED}
     first = decisions[0]
