@@ -371,7 +371,7 @@ class _Loaded:
             return None
         caption_id = exchange.caption_id or os.urandom(16)
         with exchange.ledger_time(_STORING_S) as timeout_s:
-            self._user_egress.record_decisions(caption_id, finished.blocks, timeout_s=timeout_s)
+            self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
     def close(self) -> None:

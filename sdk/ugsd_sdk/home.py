@@ -18,12 +18,12 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import BlockDecisionRow, Ledger, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Home", "NotedBlock", "OpenHome", "UserEgress"]
+__all__ = ["Home", "JournalBlock", "OpenHome", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class Home:
             )
 
 
-class NotedBlock(Protocol):
+class JournalBlock(Protocol):
     """What the journal stores about a drafted block, as the decoder judged it."""
 
     @property
@@ -274,16 +274,16 @@ class UserEgress:
         else:
             self._erased_day = today
 
-    def record_decisions(
-        self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
+    def write_journal(
+        self, caption: bytes, blocks: Sequence[JournalBlock], *, timeout_s: float | None = None
     ) -> None:
         """Write the outcomes of a caption's blocks to the journal, if the ledger is open; wait for
-        it for at most ``timeout_s``. Never raises, because a note must not cost a caption."""
+        it for at most ``timeout_s``. Never raises, because the journal must not cost a caption."""
         ledger, now_s = self._ledger, int(self._clock())
         if ledger is None:
             return
         decisions = [
-            BlockDecisionRow(
+            JournalRow(
                 time_s=now_s,
                 user=self._user,
                 caption=caption,
@@ -297,7 +297,7 @@ class UserEgress:
         ]
         try:
             with ledger.as_owner(timeout_s=timeout_s) as owner:
-                owner.append_decisions(decisions)
+                owner.append_to_journal(decisions)
         except LedgerError as error:
             _logger.warning("decisions were not written to the journal: %s", type(error).__name__)
 

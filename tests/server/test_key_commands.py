@@ -185,7 +185,8 @@ def test_expired_manifest_is_reported_and_can_be_replaced(
     made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later_s = time.time() + 91 * DAY
-    monkeypatch.setattr("ugsd_server.key_commands.time", lambda: later_s)
+    for command in ("manifest", "manifest_show"):
+        monkeypatch.setattr(f"ugsd_server.key_commands.{command}.time", lambda: later_s)
     code, out, error = made("manifest-show verifier.manifest --root root.key.pin")
     assert (code, "in use now" in out) == (1, False)
     assert out.startswith("serial 1")

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def caption(
     clips: Annotated[
-        list[str], typer.Argument(metavar="CLIP...", help="Audio files of at most 30 s.")
+        list[str], typer.Argument(metavar="CLIP", help="Audio files of at most 30 s.")
     ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,

@@ -66,7 +66,10 @@ def _key(settings: VerifierSettings, home: Home) -> Key:
 def trusted_root(settings: VerifierSettings, home: Home) -> TrustedRoot:
     """Return the root that the settings pin. Raises :class:`ConfigError` if they pin none."""
     if settings.root is None:
-        raise ConfigError("no root is pinned: set verifier_root and verifier_manifest")
+        raise ConfigError(
+            "no root is pinned: set verifier_root and verifier_manifest, or give --verifier-root "
+            "and --verifier-manifest"
+        )
     return _trusted(settings.root, settings, home)
 
 

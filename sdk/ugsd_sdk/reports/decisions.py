@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Self
 
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.ledger import BlockDecisionRow, Uptime, system_uptime
+from ugsd_privacy.ledger import JournalRow, Uptime, system_uptime
 from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.decoding.events import Outcome
@@ -41,7 +41,7 @@ _ADVICE: Mapping[ReasonCode, str] = {
 class DecisionJournal:
     """The outcomes of the blocks of some captions, oldest first."""
 
-    captions: tuple[tuple[BlockDecisionRow, ...], ...]
+    captions: tuple[tuple[JournalRow, ...], ...]
     hour: int
     """The ledger's current hour."""
 
@@ -62,7 +62,7 @@ class DecisionJournal:
             return cls((), 0)
         with place.open_ledger() as ledger, ledger.reading() as view:
             hour = view.hour_of(clock(), uptime())
-            decisions = view.decisions(settings.user, limit=_ALL)
+            decisions = view.journal(settings.user, limit=_ALL)
         captions = [tuple(group) for _, group in groupby(decisions, key=attrgetter("caption"))]
         if caption is None:
             return cls(tuple(captions[-last:]), hour)
@@ -82,7 +82,7 @@ class Advice:
     """What to do; empty if nothing can be done."""
 
     @classmethod
-    def on(cls, decision: BlockDecisionRow, hour: int) -> Self:
+    def on(cls, decision: JournalRow, hour: int) -> Self:
         """Return the advice on ``decision``; ``hour`` is the ledger's current hour."""
         reason = decision.reason
         if decision.outcome == Outcome.BLOCKED and reason.cap in CAPS:
@@ -94,7 +94,7 @@ class Advice:
         return cls(None, _ADVICE.get((reason.failure or reason).code, ""))
 
     @classmethod
-    def _on_cap(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
+    def _on_cap(cls, decision: JournalRow, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
         wanted, limit = decision.reason.wanted or 0.0, decision.reason.limit
         if math.isinf(wanted):

@@ -255,7 +255,7 @@ def test_command_shows_and_deletes_the_profile(
     assert main(["profile", "delete", *options]) == 0
     assert "speaker profile deleted" in capsys.readouterr().out
     assert main(["profile", "show", "--json", *options]) == 0
-    assert '"heard": 0, "lacking": 3' in capsys.readouterr().out
+    assert '"num_enrolled": 0, "num_missing": 3' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("disclosure", list(Disclosure))

@@ -12,7 +12,7 @@ from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.witness import AddCheckpoint
 
-from tests.sdk.cli.log.commands import FileExchange, Out, add_records, audit
+from tests.sdk.cli.audit.commands import FileExchange, Out, add_records, audit
 
 
 def test_export_contains_cosignatures(

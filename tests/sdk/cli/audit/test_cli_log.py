@@ -20,7 +20,7 @@ from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 from ugsd_sdk.cli import main
 from ugsd_sdk.home import Home
 
-from tests.sdk.cli.log.commands import Out, audit
+from tests.sdk.cli.audit.commands import Out, audit
 
 
 @pytest.mark.parametrize("bodies", [False, True])
