@@ -15,10 +15,11 @@ from typing import Any, TextIO
 
 import typer
 
-from ugsd_privacy.output.plain_text import plain_json, plain_line, plain_text
+from ugsd_privacy.output.plain_text import encodable, plain_json, plain_line, plain_text
 
 __all__ = [
     "configure_logging",
+    "confirm",
     "print_document",
     "print_error",
     "print_json",
@@ -54,6 +55,12 @@ def print_json(text: str) -> None:
 def print_document(text: str) -> None:
     """Write a document of many lines, without an added line end."""
     _write(plain_text(text))
+
+
+def confirm(question: str) -> None:
+    """Ask a question that the user must answer with yes; otherwise the command is aborted."""
+    shown = plain_line(question, most=_MOST_OF_ERROR)
+    typer.confirm(encodable(shown, getattr(sys.stdout, "encoding", None)), abort=True)
 
 
 def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -> int:
@@ -105,6 +112,5 @@ class _PlainFormatter(logging.Formatter):
 
 def _write(text: str, *, err: bool = False) -> None:
     stream: TextIO = sys.stderr if err else sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.write(encodable(text, getattr(stream, "encoding", None)))
     stream.flush()

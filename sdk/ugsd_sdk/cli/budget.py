@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.output.terminal import print_error, print_json, print_line
+from ugsd_privacy.output.terminal import confirm, print_error, print_json, print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -167,7 +167,7 @@ def reset(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("cannot ask for confirmation here: add --yes")
-        typer.confirm(f"Reset {names} of {settings.user}?", abort=True)
+        confirm(f"Reset {names} of {settings.user}?")
     user_egress = UserEgress(place, settings.limits_for(), settings.user)
     try:
         record = user_egress.open().acts.reset(windows)
