@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import typer
 
 from ugsd_privacy.output.plain_text import encodable, plain_json, plain_line, plain_text
+from ugsd_privacy.output.standard_output import StandardOutputFailed
 
 __all__ = [
     "configure_logging",
@@ -72,6 +73,11 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
         code = app(
             args=None if argv is None else list(argv), prog_name=program, standalone_mode=False
         )
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except StandardOutputFailed as fault:
+        print_error(program, fault)
+        return _FAILED
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else _FAILED
     except typer.Abort:
