@@ -94,6 +94,14 @@ def test_caps_may_be_given_in_python() -> None:
             ":1: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
         ),
         (
+            "[users.ada]\ninherits = 'child'\n[presets.child]",
+            ":2: key users.ada.inherits: no such setting: the key is now `preset`: rename it",
+        ),
+        (
+            "[users.ada]\ninherits = 'child'\n[profiles.child]",
+            ":3: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
+        ),
+        (
             "[users.ada.limits]\nbytes_per_day = 5",
             ":1: key users.ada.limits: no such setting: caps stand directly in users.ada",
         ),
@@ -238,3 +246,18 @@ def test_the_example_file_gives_ben_caps() -> None:
 def test_too_large_sigma_is_refused(noise: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="noise"):
         _ = Settings(noise=noise).sigma
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("UGSD_USERS__BEN__INHERITS", "UGSD_USERS__BEN__PRESET"),
+        ("UGSD_PROFILES__CHILD__TOKENS_PER_DAY", "UGSD_PRESETS__CHILD__TOKENS_PER_DAY"),
+    ],
+)
+def test_former_variable_names_its_new_name(
+    former: str, now: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(former, "5")
+    with pytest.raises(ConfigError, match=f"no such setting: it is now {now}: rename it"):
+        Settings.load()
