@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 __all__ = ["StandardOutputFailed", "reserved_stdout"]
@@ -102,7 +103,7 @@ def _open_missing_streams() -> None:
 
 
 def _discarding() -> Any:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _stderr_or_devnull() -> int:

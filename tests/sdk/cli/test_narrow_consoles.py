@@ -1,4 +1,4 @@
-"""Names that a console's encoding does not have are escaped, and no command fails because of them."""
+"""Names that a console's encoding does not have are escaped, and cost no command."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _run(command: str, folder: Path, **options: Any) -> subprocess.CompletedProc
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_full_stdout_is_reported(command: str, tmp_path: Path) -> None:
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = _run(command, tmp_path, stdout=full)
     said = done.stderr.decode()
     assert done.returncode == 1, said
