@@ -234,7 +234,7 @@ class UserEgress:
             except OSError as error:
                 remedy = remedy_of(error, self._home.path.parent)
                 raise LedgerUnavailable(
-                    f"cannot create a home folder at {self._home.path}: {remedy}"
+                    f"cannot create a home folder at {self._home.path}: {error.strerror}: {remedy}"
                 ) from error
             except KeyFileError as error:
                 raise LedgerUnavailable(str(error)) from error

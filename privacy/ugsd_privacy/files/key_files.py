@@ -72,7 +72,7 @@ def create_private(path: Path, text: str) -> None:
     except FileExistsError:
         raise KeyFileError(f"{path} exists; move it away to replace the key") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot create the key file {path}; check the path") from error
+        raise KeyFileError(f"cannot create the key file {path}: {_remedy(error, path)}") from error
 
 
 def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -89,8 +89,14 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             draft.unlink(missing_ok=True)
         sync_directory(path.parent)
     except (OSError, ValueError) as error:
-        remedy = remedy_of(error, path.parent) if isinstance(error, OSError) else "check the path"
-        raise KeyFileError(f"cannot write {path}: {remedy}") from error
+        raise KeyFileError(f"cannot write {path}: {_remedy(error, path)}") from error
+
+
+def _remedy(error: OSError | ValueError, path: Path) -> str:
+    """Return the cause of the ``error`` at ``path``, and what to do."""
+    if not isinstance(error, OSError):
+        return "check the path"
+    return f"{error.strerror}: {remedy_of(error, path.parent)}"
 
 
 def sync_directory(path: Path) -> None:

@@ -139,7 +139,7 @@ class TrustedRoot:
         except OSError as error:
             raise VerifierUntrusted(
                 f"the record of the verifier's manifests, {self._record}, cannot be written: "
-                f"{remedy_of(error, self._record.parent)}"
+                f"{error.strerror}: {remedy_of(error, self._record.parent)}"
             ) from error
 
     def _verified(self) -> KeyManifest:
