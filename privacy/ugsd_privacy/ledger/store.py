@@ -42,7 +42,7 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "another process has locked it: end that process, or try again",
     sqlite3.SQLITE_LOCKED: "another process has locked it: end that process, or try again",
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_CANTOPEN: "SQLite cannot open it: allow writing in its folder, or use another home",
+    sqlite3.SQLITE_CANTOPEN: "it did not open: allow writing in its folder, or use another home",
 }
 """Cause and next step of SQLite's other errors, by primary code."""
 

@@ -436,7 +436,7 @@ def test_each_record_names_the_verifier_key(world, verifier_key: VerifierKey) ->
         ("SQLITE_BUSY", "another process has locked it: end that process, or try again"),
         ("SQLITE_LOCKED", "another process has locked it"),
         ("SQLITE_FULL", "the disk is full: free some space"),
-        ("SQLITE_CANTOPEN", "SQLite cannot open it: allow writing in its folder, or use"),
+        ("SQLITE_CANTOPEN", "it did not open: allow writing in its folder, or use"),
         ("SQLITE_IOERR", "SQLite reports SQLITE_IOERR: check the disk"),
     ],
 )
