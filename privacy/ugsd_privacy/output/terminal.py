@@ -17,6 +17,7 @@ import typer
 
 from ugsd_privacy.output.plain_text import encodable, plain_json, plain_line, plain_text
 from ugsd_privacy.output.standard_output import StandardOutputFailed
+from ugsd_privacy.output.usage_faults import plain_fault
 
 __all__ = [
     "configure_logging",
@@ -90,11 +91,14 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
 
 
 def _shown(fault: Any) -> str:
-    """Return what typer prints for a usage error, with the message escaped on one line."""
+    """Return what typer prints for a usage error, with the message in plain words, escaped, on one
+    line."""
     shown = io.StringIO()
     fault.show(shown)
     message = fault.format_message()
-    return shown.getvalue().replace(f"Error: {message}", f"Error: {plain_line(message)}")
+    return shown.getvalue().replace(
+        f"Error: {message}", f"Error: {plain_line(plain_fault(message))}"
+    )
 
 
 def configure_logging(level: int, form: str) -> None:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from ugsd_privacy.output.usage_faults import plain_fault
 
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.settings_file import NAMED_TABLES, SettingsFile
@@ -140,7 +141,8 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
         return f"{keys[-1]} is a table: {_example(keys)}"
     if kind == "path_type":
         return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
-    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    message = plain_fault(fault["msg"])
+    message = f"{message[:1].lower()}{message[1:]}"
     if kind == "together":
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))

@@ -127,22 +127,22 @@ def test_caps_may_be_given_in_python() -> None:
         ("[limits]\n[noise]\nsigma = 1\n[limits]", ":4: key limits: given twice: delete one"),
         (
             "[limits]\ntokens_per_day = true",
-            ":2: key limits.tokens_per_day: input should be a valid integer",
+            ":2: key limits.tokens_per_day: must be a whole number",
         ),
         (
             "[limits]\nepsilon_per_day = true",
-            ":2: key limits.epsilon_per_day: input should be a valid number",
+            ":2: key limits.epsilon_per_day: must be a number",
         ),
         (
             "[limits]\nepsilon_per_day = inf",
-            ":2: key limits.epsilon_per_day: input should be a finite number",
+            ":2: key limits.epsilon_per_day: must be a finite number",
         ),
-        ("\nuser = 5", ":2: key user: input should be a valid string, not 5: put it in quotes"),
+        ("\nuser = 5", ":2: key user: must be text, not 5: put it in quotes"),
         ("\nuser = ada", ":2: not valid TOML: invalid value: put text in quotes"),
         ("\nuser = 'ada", ":2: not valid TOML"),
         ("\nuser = '''ada\nb = 1\n", ":2: not valid TOML"),
         ('\nuser = """ada\nb = 1\n', ":2: not valid TOML"),
-        ("[noise]\nsigma = 0", ":2: key noise.sigma: input should be greater than 0"),
+        ("[noise]\nsigma = 0", ":2: key noise.sigma: must be more than 0"),
         (
             "[noise]\nsigma = 1\nepsilon = 1",
             ":3: key noise.epsilon: give sigma or epsilon, one of the two",
