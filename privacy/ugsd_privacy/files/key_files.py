@@ -155,13 +155,19 @@ def _refuse_half(path: Path, text: str, other_half: str, *, is_private: bool = F
 
 
 def read_text(
-    path: Path, *, secret: bool, what: str = "key file", max_bytes: int = _MAX_FILE_BYTES
+    path: Path,
+    *,
+    secret: bool,
+    what: str = "key file",
+    max_bytes: int = _MAX_FILE_BYTES,
+    missing: str | None = None,
 ) -> str:
     """Return the ASCII text of ``path``, of at most ``max_bytes``.
 
     Raises :class:`KeyFileError` if it is missing or not such a file; if it belongs to another user
     (root is accepted unless the file is ``secret``); if others may write to it; or if it is
-    ``secret`` and others may read it. The message names ``what`` was expected.
+    ``secret`` and others may read it. The message names ``what`` was expected, and ``missing`` is
+    what to do if there is no file.
     """
 
     def check(path: Path, status: os.stat_result) -> None:
@@ -173,8 +179,8 @@ def read_text(
     try:
         content = read_regular(path, max_bytes, check=check)
     except FileNotFoundError:
-        create = "create one or " if secret else ""
-        raise KeyFileError(f"no {what} at {path}; {create}check the path") from None
+        remedy = missing or ("create one or check the path" if secret else "check the path")
+        raise KeyFileError(f"no {what} at {path}; {remedy}") from None
     except OSError as error:
         if error.errno in {errno.EFBIG, errno.EINVAL}:
             raise KeyFileError(f"{path} is not a {what}: {error.strerror}: {_RESTORE}") from error

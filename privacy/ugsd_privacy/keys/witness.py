@@ -143,6 +143,8 @@ def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey
     Raises :class:`KeyFileError` or :class:`WitnessUnavailable`, also if the state is lost and the
     key is not, or if the key is missing and the state is not new.
     """
+    if folder.exists() and not folder.is_dir():
+        raise KeyFileError(f"{folder} is a file: give a folder for the witness's state")
     path = folder / "witness.key" if key_file is None else key_file
     create = not path.exists()
     # The state comes first: after a crash between the two, the folder is still usable.

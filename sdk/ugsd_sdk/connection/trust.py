@@ -133,7 +133,9 @@ class TrustedRoot:
         try:
             yield
         except ManifestRejected as error:
-            raise VerifierUntrusted(f"{self._manifest}: {error}") from error
+            path, message = str(self._manifest), str(error)
+            named = message if path in message else f"{path}: {message}"
+            raise VerifierUntrusted(named) from error
         except (FileLocked, KeyFileError) as error:
             raise VerifierUntrusted(f"the record of the verifier's manifests: {error}") from error
         except OSError as error:

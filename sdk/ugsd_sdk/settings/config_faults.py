@@ -89,9 +89,13 @@ def format_fault(
 
 def format_variable_fault(settings: type[BaseModel]) -> str:
     """Return the message for a table's variable that is not JSON."""
-    tables = [f"{_PREFIX}{table.upper()}" for table in _EXAMPLES]
-    name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
-    return f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
+    variables = {f"{_PREFIX}{table.upper()}": table for table in _EXAMPLES}
+    given = (variable for variable in variables if not _is_json(os.environ.get(variable)))
+    variable = next(given, next(iter(variables)))
+    table = variables[variable]
+    named = "__NAME" if table in NAMED_TABLES else ""
+    key = f"{variable}{named}__{_EXAMPLES[table][0].upper()}"
+    return f"environment variable {variable}: not JSON: set its keys instead, such as {key}"
 
 
 def _is_json(text: str | None) -> bool:
@@ -143,7 +147,7 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
         return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
     message = plain_fault(fault["msg"])
     message = f"{message[:1].lower()}{message[1:]}"
-    if kind == "together":
+    if kind in {"together", "excluded"}:
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
     return f"{message}, not {_shown(value)}" + (": put it in quotes" if in_quotes else "")

@@ -89,7 +89,7 @@ def test_fault_in_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch
 
 def test_variable_with_invalid_json_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_LIMITS", "{")
-    with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: set UGSD_LIMITS__"):
+    with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: .*UGSD_LIMITS__TOKENS_PER_DAY"):
         Settings.load()
 
 
@@ -183,3 +183,24 @@ def test_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
 def test_boolean_is_not_a_number(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
         Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("VERIFIER", "VERIFIER__URL"), ("USERS", "USERS__NAME__TOKENS_PER_DAY")]
+)
+def test_text_for_a_table_names_its_key(
+    table: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"UGSD_{table}", "embedded")
+    with pytest.raises(ConfigError, match=f"not JSON: set its keys instead, such as UGSD_{key}$"):
+        Settings.load()
+
+
+def test_conflict_of_targets_names_no_value() -> None:
+    with pytest.raises(ConfigError, match=r"set only one of threshold, .* and target_gain$"):
+        Settings(threshold=0.5, target_risk=0.1)
+
+
+def test_settings_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder: give the settings file"):
+        Settings.load(tmp_path)
