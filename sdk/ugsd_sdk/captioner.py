@@ -87,6 +87,11 @@ class Captioner:
         uncertainty: Uncertainty | None = None,
         policy: Policy | None = None,
     ) -> None:
+        if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
+            raise TypeError(
+                "verifier must be text, or a function that returns a transport, not "
+                f"{type(verifier).__name__}"
+            )
         self._given_drafter = drafter
         self._given_verifier = verifier
         self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)

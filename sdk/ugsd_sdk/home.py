@@ -87,7 +87,13 @@ class Home:
 
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever created here. Raises ``LedgerUnavailable``."""
+        self.require_folder()
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
+
+    def require_folder(self) -> None:
+        """Raise ``LedgerUnavailable`` if the home's path holds something that is not a folder."""
+        if _exists(self.path) and not self.path.is_dir():
+            raise LedgerUnavailable(f"{self.path} is not a folder: move it away")
 
     def open_ledger(self, *, timeout_s: float | None = None) -> Ledger:
         """Open the ledger; create it if neither it nor the log key exists. Wait for other threads
@@ -222,12 +228,13 @@ class UserEgress:
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
         if self._open is None:
+            self._home.require_folder()
             try:
                 make_private_folder(self._home.path)
             except OSError as error:
                 remedy = remedy_of(error, self._home.path.parent)
                 raise LedgerUnavailable(
-                    f"cannot create a home folder at {self._home.path}: {remedy}"
+                    f"cannot create a home folder at {self._home.path}: {error.strerror}: {remedy}"
                 ) from error
             except KeyFileError as error:
                 raise LedgerUnavailable(str(error)) from error

@@ -148,6 +148,7 @@ witness_command.register(_app)
 
 def _settings(**options: object) -> Settings:
     from pydantic import ValidationError
+    from ugsd_privacy.output.usage_faults import plain_fault
 
     from ugsd_server.settings import Settings
 
@@ -163,7 +164,7 @@ def _settings(**options: object) -> Settings:
                 "create a key with `ugsd-server keygen --key-file FILE`",
                 _WRONG_USAGE,
             )
-        _fail(f"{option} (or {variable}): {first['msg']}", _WRONG_USAGE)
+        _fail(f"{option} (or {variable}): {plain_fault(first['msg'])}", _WRONG_USAGE)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -129,7 +129,11 @@ def test_new_keys_may_start_later(made: Run, tmp_path: Path) -> None:
         ("manifest --root-key root.key --out m", 2, "KEY"),
         ("manifest --root-key none.key --out m verifier.key.pub", 1, "no key file"),
         ("manifest --root-key verifier.key --out m verifier.key.pub", 1, "not a root key"),
-        ("manifest --root-key root.key --out m verifier.key", 1, "not a verifier's public key"),
+        (
+            "manifest --root-key root.key --out m verifier.key",
+            1,
+            "verifier.key: this is a private key: give verifier.key.pub",
+        ),
         ("manifest --root-key root.key --out m none.pub", 1, "no key file"),
         ("manifest --root-key root.key --out no/m verifier.key.pub", 1, "cannot write"),
         ("manifest --root-key root.key --out root.key.pin verifier.key.pub", 1, "not a signed"),

@@ -101,15 +101,22 @@ class Advice:
             return cls(None, f"{cap} allows no state without noise: set noise, or lift the cap")
         if limit is not None and wanted > limit:
             return cls(None, f"this block alone needs more than {cap} allows: raise it")
-        reset = f"`ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
         if window == "caption":
             return cls(None, f"the cap applies to each caption: raise {cap} to send more of one")
-        if window == "lifetime":
-            return cls(None, f"it does not reset by itself: raise {cap}, or run {reset}")
         length = 1 if window == "hour" else _HOURS_PER_DAY
-        if decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
+        if window != "lifetime" and decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} was reset since; raise {cap} to send more")
+        return cls._until_reset(decision, cap, hour)
+
+    @classmethod
+    def _until_reset(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
+        """Return the advice on a cap of a window that was not reset since."""
+        window = cap.rpartition("_")[2]
         reset_at = resets_at(window, hour)
-        return cls(
-            reset_at, f"the {window} resets at {reset_at}: wait, raise {cap}, or run {reset}"
-        )
+        run = f"run `ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
+        if math.isinf(decision.reason.used or 0.0):  # then no higher cap helps
+            until = "" if reset_at is None else f"it resets at {reset_at}, or "
+            return cls(reset_at, f"states were sent without noise in this {window}: {until}{run}")
+        if reset_at is None:
+            return cls(None, f"it does not reset by itself: raise {cap}, or {run}")
+        return cls(reset_at, f"the {window} resets at {reset_at}: wait, raise {cap}, or {run}")

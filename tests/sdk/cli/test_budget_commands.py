@@ -137,6 +137,32 @@ def test_epsilon_cap_blocks_states_without_noise(
     assert "-> epsilon_per_day allows no state without noise: set noise, or lift the cap" in out
 
 
+@pytest.mark.parametrize(
+    ("window", "advice"),
+    [
+        ("hour", "in this hour: it resets at 20"),
+        ("day", "in this day: it resets at 20"),
+        ("lifetime", "in this lifetime: run `ugsd budget reset --user ada --window lifetime`"),
+    ],
+)
+def test_earlier_states_without_noise_are_the_cause(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys, window: str, advice: str
+) -> None:
+    policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
+    with new_captioner(config=Settings(user="ada"), policy=policy) as captioner:
+        captioner.caption(voice, 16_000)
+    settings = Settings(limits={f"epsilon_per_{window}": 20.0}, noise={"sigma": 2.0}, user="ada")
+    with new_captioner(config=settings, policy=policy) as captioner:
+        reason = captioner.caption(voice, 16_000).decisions[0].reason
+    assert reason.used == math.inf
+    assert reason.wanted is not None
+    assert 0 < reason.wanted < 20
+    out = output(capsys, "explain", "--user", "ada", *at)
+    assert f"-> states were sent without noise {advice}" in out
+    assert f"`ugsd budget reset --user ada --window {window}`" in out
+    assert "set noise" not in out
+
+
 def test_advice_for_too_small_cap_is_not_waiting(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:

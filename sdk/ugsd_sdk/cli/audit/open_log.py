@@ -59,9 +59,11 @@ def open_log(home: Path | None, config: Path | None) -> Iterator[OpenLog]:
     from ugsd_sdk.home import Home
 
     place = Home.from_path(settings_from(config, home=home).home)
-    if not place.is_used() or not place.log_key.exists():
+    if not place.is_used():
         fail(nothing_sent(place))
-    with place.open_ledger() as ledger:
+    with place.open_ledger() as ledger:  # refuses a log whose key was lost
+        if not place.log_key.exists():
+            fail(nothing_sent(place))
         yield OpenLog(place, ledger, LogKey.load(place.log_key))
 
 

@@ -223,6 +223,8 @@ def _verify_tiles(
 ) -> None:
     from ugsd_privacy.audit.tiles_folder import verify_tiles
 
+    if not (folder / "checkpoint").exists():
+        fail(f"{folder} holds no checkpoint: give an export or a folder of tiles")
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
     print_line(
         f"the log verifies: {summary.size} records ({summary.blocks} blocks, {summary.tokens} "

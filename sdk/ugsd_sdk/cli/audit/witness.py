@@ -64,7 +64,8 @@ def witness(
     if request is not None and (response is None or not log_key):
         raise typer.BadParameter("--request needs --response and --log-key: give them too")
     key, store = open_witness(state, key_file)
-    print_line(f"witness key: {key.public.to_text()}")
+    print_line(key.public.to_text())
+    print_line(f"public key of witness {key.public.name}", err=True)
     if request is None or response is None:
         return
     asked = read_bounded(request, MAX_REQUEST_BYTES)

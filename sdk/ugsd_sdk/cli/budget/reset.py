@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, get_args
 
 import typer
-from ugsd_privacy.output.terminal import print_line
+from ugsd_privacy.output.terminal import confirm, print_line
 
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
@@ -65,7 +65,7 @@ def reset(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("cannot ask for confirmation here: add --yes")
-        typer.confirm(f"Reset {names} of {settings.user}?", abort=True)
+        confirm(f"Reset {names} of {settings.user}?")
     user_egress = UserEgress(place, settings.limits_for(), settings.user)
     try:
         record = user_egress.open().acts.reset(windows)
