@@ -109,7 +109,7 @@ class Advice:
         return cls._until_reset(decision, cap, hour)
 
     @classmethod
-    def _until_reset(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
+    def _until_reset(cls, decision: JournalRow, cap: str, hour: int) -> Self:
         """Return the advice on a cap of a window that was not reset since."""
         window = cap.rpartition("_")[2]
         reset_at = resets_at(window, hour)
