@@ -81,7 +81,7 @@ def offenders(package: str, forbidden: set[str], but: str = "") -> Iterator[tupl
             yield f"{package}/{within}", found
 
 
-def test_imports_go_one_way_only() -> None:
+def test_imports_go_one_way() -> None:
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -91,15 +91,15 @@ def test_imports_go_one_way_only() -> None:
 
 
 @pytest.mark.parametrize("package", BASE)
-def test_what_the_base_installs_imports_nothing_of_research(package: str) -> None:
+def test_installed_packages_import_no_research_libraries(package: str) -> None:
     assert list(offenders(package, RESEARCH)) == []
 
 
-def test_the_privacy_layer_imports_nothing_that_speaks_to_a_network() -> None:
+def test_privacy_layer_imports_no_network_libraries() -> None:
     assert list(offenders("ugsd_privacy", NETWORK)) == []
 
 
-def test_on_the_device_only_the_transports_speak_to_a_network() -> None:
+def test_only_transports_import_network_libraries() -> None:
     assert list(offenders("ugsd_sdk", NETWORK, but="transport")) == []
 
 
@@ -111,7 +111,7 @@ ONE_PLACE = {
 
 
 @pytest.mark.parametrize("call", ONE_PLACE)
-def test_system_calls_stand_in_one_place(call: str) -> None:
+def test_system_calls_are_in_one_place(call: str) -> None:
     sources = (path for folder in PACKAGES.values() for path in folder.rglob("*.py"))
     users = {str(path.relative_to(ROOT)) for path in sources if call in path.read_text("utf-8")}
     assert users == {ONE_PLACE[call]}
@@ -123,7 +123,7 @@ def test_every_package_is_typed(package: str) -> None:
 
 
 @pytest.mark.timeout(300)  # pip may have to fetch the build backend
-def test_the_wheel_carries_the_starter_and_no_tests_within_its_size(tmp_path: Path) -> None:
+def test_wheel_has_the_starter_and_no_tests(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*command, str(tmp_path), str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("ugsd-*.whl")

@@ -168,5 +168,6 @@ def _exceeded(
 ) -> BudgetExceeded:
     used = before.measured(measure, delta)
     after = (before + wanted).measured(measure, delta)
-    more = after - used if math.isfinite(after) else after
+    # What was sent without noise before does not make the wanted amount unbounded.
+    more = after - used if math.isfinite(after) else wanted.measured(measure, delta)
     return BudgetExceeded(cap, limit=limit, used=used, wanted=more)

@@ -39,7 +39,7 @@ class ReasonCode(StrEnum):
     NOT_ENROLLED = "not_enrolled"
     """The speaker's profile has too few clips to send a state."""
     AFTER_BLOCK = "after_block"
-    """The block at ``start`` was not verified because of ``failure``; later ones are not tried."""
+    """The block at ``start`` was not verified because of ``failure``; later ones are not judged."""
     CAP_EXCEEDED = "cap_exceeded"
     """``wanted`` in addition to ``used`` would exceed the ``limit`` of ``cap``."""
     CONSTANT_SHAPE = "constant_shape"
@@ -81,7 +81,7 @@ class ReasonCode(StrEnum):
     APPLICATION = "application"
     """A policy or transport of the application gave the reason in ``words``."""
     OTHER = "other"
-    """An earlier release stored ``words``, or the note cannot be read."""
+    """An earlier release stored ``words``, or the text cannot be read."""
 
     @property
     def has_foreign_words(self) -> bool:
@@ -184,16 +184,16 @@ class Reason:
         return json.dumps(self.to_fields(), separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
-    def from_note(cls, note: str) -> Self:
-        """Read a note of the journal.
+    def from_journal(cls, text: str) -> Self:
+        """Read a reason from the journal.
 
-        A note that :meth:`to_json` did not write, such as a sentence of an earlier release, becomes
-        a reason with the code ``OTHER`` and the note as its words.
+        A text that :meth:`to_json` did not write, such as a sentence of an earlier release, becomes
+        a reason with the code ``OTHER`` and the text as its words.
         """
         try:
-            return cls.from_fields(json.loads(note))
+            return cls.from_fields(json.loads(text))
         except (ValueError, RecursionError):
-            return cls(code=ReasonCode.OTHER, words=note)
+            return cls(code=ReasonCode.OTHER, words=text)
 
     @classmethod
     def _read(cls, given: object, depth: int) -> Self:

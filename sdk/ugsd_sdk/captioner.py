@@ -102,6 +102,11 @@ class Captioner:
         policy: Policy | None = None,
         detector: SpeechDetector | None = None,
     ) -> None:
+        if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
+            raise TypeError(
+                "verifier must be text, or a function that returns a transport, not "
+                f"{type(verifier).__name__}"
+            )
         self._given_drafter = drafter
         self._given_verifier = verifier
         self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
@@ -398,7 +403,7 @@ class _Loaded:
             return None
         caption_id = exchange.caption_id or os.urandom(16)
         with exchange.ledger_time(_STORING_S) as timeout_s:
-            self._user_egress.record_decisions(caption_id, finished.blocks, timeout_s=timeout_s)
+            self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
     def caption_without_speech(self, path: str | None, speech: Speech, started_s: float) -> Caption:

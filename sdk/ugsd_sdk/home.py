@@ -18,12 +18,12 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import BlockDecisionRow, Ledger, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
 
-__all__ = ["Home", "NotedBlock", "OpenHome", "UserEgress"]
+__all__ = ["Home", "JournalBlock", "OpenHome", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
 _logger = logging.getLogger(__name__)
@@ -87,7 +87,13 @@ class Home:
 
     def is_used(self) -> bool:
         """Whether a ledger or a log key was ever created here. Raises ``LedgerUnavailable``."""
+        self.require_folder()
         return _exists(Ledger(self.ledger).path) or _exists(self.log_key)
+
+    def require_folder(self) -> None:
+        """Raise ``LedgerUnavailable`` if the home's path holds something that is not a folder."""
+        if _exists(self.path) and not self.path.is_dir():
+            raise LedgerUnavailable(f"{self.path} is not a folder: move it away")
 
     def open_ledger(self, *, timeout_s: float | None = None) -> Ledger:
         """Open the ledger; create it if neither it nor the log key exists. Wait for other threads
@@ -158,7 +164,7 @@ class Home:
             )
 
 
-class NotedBlock(Protocol):
+class JournalBlock(Protocol):
     """What the journal stores about a drafted block, as the decoder judged it."""
 
     @property
@@ -222,12 +228,13 @@ class UserEgress:
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
         if self._open is None:
+            self._home.require_folder()
             try:
                 make_private_folder(self._home.path)
             except OSError as error:
                 remedy = remedy_of(error, self._home.path.parent)
                 raise LedgerUnavailable(
-                    f"cannot create a home folder at {self._home.path}: {remedy}"
+                    f"cannot create a home folder at {self._home.path}: {error.strerror}: {remedy}"
                 ) from error
             except KeyFileError as error:
                 raise LedgerUnavailable(str(error)) from error
@@ -274,16 +281,16 @@ class UserEgress:
         else:
             self._erased_day = today
 
-    def record_decisions(
-        self, caption: bytes, blocks: Sequence[NotedBlock], *, timeout_s: float | None = None
+    def write_journal(
+        self, caption: bytes, blocks: Sequence[JournalBlock], *, timeout_s: float | None = None
     ) -> None:
         """Write the outcomes of a caption's blocks to the journal, if the ledger is open; wait for
-        it for at most ``timeout_s``. Never raises, because a note must not cost a caption."""
+        it for at most ``timeout_s``. Never raises, because the journal must not cost a caption."""
         ledger, now_s = self._ledger, int(self._clock())
         if ledger is None:
             return
         decisions = [
-            BlockDecisionRow(
+            JournalRow(
                 time_s=now_s,
                 user=self._user,
                 caption=caption,
@@ -297,7 +304,7 @@ class UserEgress:
         ]
         try:
             with ledger.as_owner(timeout_s=timeout_s) as owner:
-                owner.append_decisions(decisions)
+                owner.append_to_journal(decisions)
         except LedgerError as error:
             _logger.warning("decisions were not written to the journal: %s", type(error).__name__)
 

@@ -1,4 +1,4 @@
-"""``ugsd-server``: run a verifier. The commands in `key_commands` create its keys."""
+"""``ugsd-server``: run a verifier. The commands in `key_commands` make its keys."""
 
 from __future__ import annotations
 
@@ -80,23 +80,28 @@ def run(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, help="Port to listen on; 0 for any free port.  [default: 8765]"
+            min=0,
+            max=65_535,
+            metavar="N",
+            help="Port to listen on; 0 for any free port.  [default: 8765]",
         ),
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="The verifier's private key; see `keygen`.")
+        Path | None, typer.Option(metavar="FILE", help="The verifier's private key; see `keygen`.")
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")
+        str | None, typer.Option(metavar="NAME", help="Address to listen on.  [default: 127.0.0.1]")
     ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with model.json and verifier.onnx.  [default: the bundled model]"
+            metavar="DIR",
+            help="Folder with model.json and verifier.onnx.  [default: the bundled model]",
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for one forward pass.  [default: 1]")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads for one forward pass.  [default: 1]"),
     ] = None,
     create_key: Annotated[
         bool, typer.Option("--create-key", help="Create the key file if it is missing.")
@@ -143,6 +148,7 @@ witness_command.register(_app)
 
 def _settings(**options: object) -> Settings:
     from pydantic import ValidationError
+    from ugsd_privacy.output.usage_faults import plain_fault
 
     from ugsd_server.settings import Settings
 
@@ -158,7 +164,7 @@ def _settings(**options: object) -> Settings:
                 "create a key with `ugsd-server keygen --key-file FILE`",
                 _WRONG_USAGE,
             )
-        _fail(f"{option} (or {variable}): {first['msg']}", _WRONG_USAGE)
+        _fail(f"{option} (or {variable}): {plain_fault(first['msg'])}", _WRONG_USAGE)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -42,15 +42,18 @@ def run(
             metavar="FILE", help="The witness's private key.  [default: witness.key in --state]"
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="NAME", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for any free port.")
+        int,
+        typer.Option(
+            min=0, max=65_535, metavar="N", help="Port to listen on; 0 for any free port."
+        ),
     ] = 8766,
 ) -> None:
-    """Witness logs over HTTP: cosign checkpoints that extend those cosigned before.
+    """Witness logs over HTTP.
 
-    Prints the witness's public key for devices and auditors, and the address it listens on. Stops
-    on SIGINT or SIGTERM.
+    Cosigns checkpoints that extend those that it cosigned before. Prints the witness's public key
+    for devices and auditors, and the address it listens on. Stops on SIGINT or SIGTERM.
     """
     from ugsd_privacy.errors import PrivacyError
     from ugsd_privacy.keys.log import LogPublicKey

@@ -15,7 +15,7 @@ from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.ledger import BlockDecisionRow, Ledger
+from ugsd_privacy.ledger import JournalRow, Ledger
 from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
@@ -57,12 +57,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             states = np.ones((1, 8), np.float32)
             block = Escalation(Disclosure.SUMMARY, 0, (), tokens, (0,), states)
             egress.seal_block(channel, caption, block)
-            decision = (len(tokens), 6, 0.1, "kept", as_reason(ReasonCode.BELOW_THRESHOLD))
-            decisions.append(BlockDecisionRow(int(clock[0]), USER, caption.id, *decision))
+            decision = (len(tokens), 6, 0.1, "local", as_reason(ReasonCode.BELOW_THRESHOLD))
+            decisions.append(JournalRow(int(clock[0]), USER, caption.id, *decision))
             clock[0] += DAY_S
         why = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
-        cap = (0, 5, 0.9, "withheld", why)
-        decisions.append(BlockDecisionRow(NOW_S, USER, bytes(16), *cap))
+        cap = (0, 5, 0.9, "blocked", why)
+        decisions.append(JournalRow(NOW_S, USER, bytes(16), *cap))
         note = Checkpoints(ledger=ledger, log_key=LogKey.generate()).checkpoint()
         with ledger.reading() as view:
             entries, used = read_entries(view, owner, USER), view.used(USER, int(clock[0]) // 3600)

@@ -27,7 +27,7 @@ def over(report: Report, span: int, *, has_noise: bool) -> Report:
         without = not has_noise or span // 3 <= at < span // 2
         epsilon = None if without else 9 * (at + 1) / span
         bound = Guarantee(
-            epsilon=epsilon, delta=1e-6, unit="lifetime", word="none" if without else "privacy"
+            epsilon=epsilon, delta=1e-6, unit="lifetime", label="none" if without else "privacy"
         )
         day = str(date(2025, 10, 27) + timedelta(at))
         amounts = Amounts(bytes=1024 * (1 + at % 7))

@@ -18,9 +18,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.audit.publishing import publish_tiles
 from ugsd_privacy.audit.records import Leaf
-from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys.log import LogKey

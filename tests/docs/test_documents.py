@@ -141,12 +141,26 @@ def test_verifier_is_set_up_as_shown(tmp_path: Path) -> None:
         for line in code.splitlines()
         if re.match(r"ugsd-server [a-z]", line)
     ]
+    (trust,) = [one for one in commands() if one.startswith("ugsd trust show --verifier-root")]
     for arguments in shown:
         run(sys.executable, "-m", "ugsd_server", *shlex.split(arguments), home=tmp_path)
     done = {arguments.split()[0] for arguments in shown}
     assert done == {"keygen", "root", "manifest", "manifest-show", "rotate"}
     assert (tmp_path / "verifier.key.pub").exists()
     assert (tmp_path / "verifier.manifest").exists()
+    command = shlex.split(trust)[1:]
+    assert "digest " in run(sys.executable, "-m", "ugsd_sdk", *command, home=tmp_path)
+
+
+def test_quick_start_shows_what_is_printed(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "quickstart.md"
+    (command,) = [c for c in blocks(page, "console") if re.match(r"ugsd caption [^-]", c)]
+    (shown,) = blocks(page, "text")
+    clip = shlex.split(command)[-1]
+    printed = run(sys.executable, "-m", "ugsd_sdk", "caption", str(ROOT / clip), home=tmp_path)
+    path, *lines = (line.rpartition(";")[0] or line for line in shown.splitlines())
+    assert path == clip
+    assert [line.rpartition(";")[0] or line for line in printed.splitlines()[1:]] == lines
 
 
 @pytest.mark.parametrize("code", codes("toml"))

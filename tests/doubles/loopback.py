@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
@@ -21,67 +18,26 @@ from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
+from tests.doubles.fake_scorer import FakeScorer
+
 BOS = 399
 """The last of the drafter's 400 words is the start token."""
 
 
-class FakeCache:
-    def __init__(self) -> None:
-        self.inputs: list[tuple[int, bytes]] = []
-
-    @property
-    def length(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.inputs)
-
-    def crop(self, length: int) -> None:
-        del self.inputs[length:]
-
-
-class FakeScorer:
-    """Scores are a hash of the tokens so far; ``delay_s`` makes it slow."""
-
-    def __init__(self, drafter: ScriptedDrafter, *, delay_s: float = 0.0) -> None:
-        self._delay_s = delay_s
-        self.stop = threading.Event()
-        self.info = VerifierInfo(
-            name="fake",
-            licence="none",
-            vocabulary=drafter.info.vocabulary,
-            projection=drafter.info.projection,
-            bos=BOS,
-            eos=EOS,
-            vocabulary_size=drafter.vocabulary_size,
-            state_dim=drafter.info.state_dim,
-            max_tokens=drafter.info.max_tokens,
-            content_tokens=frozenset(),
-        )
-
-    def load(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def new_cache(self) -> FakeCache:
-        return FakeCache()
-
-    def extend(
-        self,
-        cache: FakeCache,
-        tokens: NDArray[np.int64],
-        states: NDArray[np.float32],
-        has_state: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        self.stop.wait(self._delay_s)
-        rows = []
-        for token, state in zip(tokens, states, strict=True):
-            cache.inputs.append((int(token), state.tobytes()))
-            digest = hashlib.sha256(repr(cache.inputs).encode()).digest()
-            noise = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-            rows.append(noise.normal(size=self.info.vocabulary_size).astype(np.float32))
-        return np.stack(rows)
+def fake_info(drafter: ScriptedDrafter) -> VerifierInfo:
+    """Describe a verifier with the drafter's vocabulary and states."""
+    return VerifierInfo(
+        name="fake",
+        licence="none",
+        vocabulary=drafter.info.vocabulary,
+        projection=drafter.info.projection,
+        bos=BOS,
+        eos=EOS,
+        vocabulary_size=drafter.vocabulary_size,
+        state_dim=drafter.info.state_dim,
+        max_tokens=drafter.info.max_tokens,
+        content_tokens=frozenset(),
+    )
 
 
 class Running:
@@ -139,7 +95,11 @@ def run_server(drafter: ScriptedDrafter) -> Iterator[Callable[..., Running]]:
             key: VerifierKey | Path | None = None,
             starter: bool = False,
         ) -> Running:
-            scorer = OnnxScorer(STARTER_FOLDER) if starter else FakeScorer(drafter, delay_s=delay_s)
+            scorer = (
+                OnnxScorer(STARTER_FOLDER)
+                if starter
+                else FakeScorer(fake_info(drafter), delay_s=delay_s)
+            )
             key = key or VerifierKey.generate()
             return stack.enter_context(Running(scorer, key, Rank(rank=rank)))
 

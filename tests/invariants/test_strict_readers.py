@@ -44,7 +44,7 @@ from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
-from ugsd_sdk.cli.audit_verify import _proof_of
+from ugsd_sdk.cli.audit.verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import sqlite3
 
 import numpy as np
@@ -356,9 +357,30 @@ def test_egress_only_seals() -> None:
     assert methods == {"begin_caption", "seal_block", "seal_cover_frame", "seal_hello"}
 
 
-def test_egress_constructor_is_cheap(tmp_path, world) -> None:
-    Egress(ledger=world.ledger, owner=world.owner.public, limits=BudgetLimits())
-    ClientChannel(world.verifier.public)
+def test_constructors_touch_no_file_and_draw_no_entropy(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> object:
+            pytest.fail(f"the ledger's {name} was used")
+
+    def used(*_: object, **__: object) -> object:
+        pytest.fail("a file was touched, or entropy was drawn")
+
+    with monkeypatch.context() as patched:
+        for name in ("urandom", "open", "stat", "mkdir"):
+            patched.setattr(os, name, used)
+        patched.setattr("builtins.open", used)
+        Egress(
+            ledger=Untouched(),
+            owner=world.owner.public,
+            limits=BudgetLimits(),
+            sigma=1.0,
+            clock=used,
+            uptime=used,
+            entropy=used,
+        )
+        ClientChannel(world.verifier.public)
 
 
 def test_charges_wait_for_disk_checkpoints_do_not(world) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason, reason_label, reason_text
 
 from tests.doubles.reasons import reasons
@@ -37,7 +37,7 @@ WORDS = {
 
 @given(reasons())
 def test_reason_survives_a_round_trip(reason: Reason) -> None:
-    assert Reason.from_note(reason.to_json()) == reason
+    assert Reason.from_journal(reason.to_json()) == reason
     assert Reason.from_fields(reason.to_fields()) == reason
 
 
@@ -74,33 +74,31 @@ def test_every_code_has_a_unique_label(code: ReasonCode) -> None:
     ],
 )
 def test_unknown_note_becomes_words(note: str) -> None:
-    assert Reason.from_note(note) == Reason(code=ReasonCode.OTHER, words=note)
+    assert Reason.from_journal(note) == Reason(code=ReasonCode.OTHER, words=note)
 
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_words_of_an_application_can_be_stored(words: str) -> None:
     reason = as_reason(words)
     reason.to_json().encode()
-    assert Reason.from_note(reason.to_json()) == reason
+    assert Reason.from_journal(reason.to_json()) == reason
 
 
 def test_numpy_numbers_become_python_numbers() -> None:
     reason = Reason(code=ReasonCode.BELOW_THRESHOLD, value=np.float32(0.5), threshold=1)  # type: ignore[arg-type]
-    assert Reason.from_note(reason.to_json()) == reason
+    assert Reason.from_journal(reason.to_json()) == reason
     assert str(reason) == "sure: 0.5 below 1"
 
 
 def test_sentences_in_older_ledger_stay_readable(world) -> None:
     reason = Reason(code=ReasonCode.DEADLINE)
     with world.ledger.as_owner() as owner:
-        owner.append_decisions(
-            [BlockDecisionRow(1, "ada", bytes(16), 0, 5, 0.5, "kept", reason)] * 2
-        )
+        owner.append_to_journal([JournalRow(1, "ada", bytes(16), 0, 5, 0.5, "local", reason)] * 2)
     db = sqlite3.connect(world.ledger.path)
     old = "unsure: 0.9 reaches 0.2; in vain: deadline"
     db.execute("UPDATE decisions SET reason = ? WHERE id = 1", (old,))
     db.commit()
     db.close()
     with world.ledger.reading() as view:
-        found = [decision.reason for decision in view.decisions("ada")]
+        found = [decision.reason for decision in view.journal("ada")]
     assert found == [Reason(code=ReasonCode.OTHER, words=old), reason]

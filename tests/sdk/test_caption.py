@@ -96,7 +96,7 @@ def test_caption_round_trips_through_fields(caption: Caption) -> None:
 
 @pytest.mark.parametrize("reason", ["deadline", {}, {"code": "none such"}, {"text": "deadline"}])
 def test_reason_is_not_guessed_from_text(reason: object) -> None:
-    fields = {"start": 0, "tokens": 1, "uncertainty": 0.5, "outcome": "kept", "reason": reason}
+    fields = {"start": 0, "tokens": 1, "uncertainty": 0.5, "outcome": "local", "reason": reason}
     with pytest.raises(ValidationError):
         BlockDecision.model_validate_json(json.dumps(fields))
 

@@ -77,7 +77,7 @@ def test_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voice) 
         "delta",
         "unit",
         "relation",
-        "word",
+        "label",
     ]
     assert list(fields["decisions"][0]) == [
         "start",
@@ -122,7 +122,7 @@ def test_usage_matches_verifier_and_log(
     )
     assert cost.bytes_received > 0
     assert cost.guarantee is not None, "a state was sent"
-    assert (cost.guarantee.epsilon, cost.guarantee.word) == (None, "none")
+    assert (cost.guarantee.epsilon, cost.guarantee.label) == (None, "none")
     log_key = LogKey.load(tmp_path / "home" / "log.key").public
     for receipt in caption.receipts:
         receipt.verify(log_key)

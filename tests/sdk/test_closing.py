@@ -63,9 +63,7 @@ def closes_in_time(captioner: Captioner) -> None:
     assert time.monotonic() - started_s < CLOSE_S
 
 
-def test_closing_ends_the_waits_of_another_threads_caption(
-    new_captioner: New, fake: Any, voice: Voice
-) -> None:
+def test_close_ends_waits_of_other_threads(new_captioner: New, fake: Any, voice: Voice) -> None:
     fake.answer = lambda block: None
     transport = Silent(fake.transport(), connects=True)
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
@@ -82,7 +80,7 @@ def test_closing_ends_the_waits_of_another_threads_caption(
     assert [why_of(caption.unverified_reason) for caption in captions] == ["verifier_unreachable"]
 
 
-def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> None:
+def test_close_ends_a_waiting_connect(new_captioner: New, fake: Any) -> None:
     transport = Silent(fake.transport(), connects=False)
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
     failures: list[Exception] = []
@@ -101,7 +99,7 @@ def test_closing_ends_a_connect_that_waits(new_captioner: New, fake: Any) -> Non
     assert len(failures) == 1
 
 
-def test_a_drafter_that_hangs_keeps_nobody_from_closing(new_captioner: New, voice: Voice) -> None:
+def test_hanging_drafter_does_not_block_close(new_captioner: New, voice: Voice) -> None:
     within, go_on = threading.Event(), threading.Event()
 
     class Hanging(ScriptedDrafter):
@@ -119,7 +117,7 @@ def test_a_drafter_that_hangs_keeps_nobody_from_closing(new_captioner: New, voic
     captioning.join(10)
 
 
-def test_connecting_waits_no_longer_for_another_threads_caption(
+def test_connect_timeout_includes_other_threads(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     fake.answer = lambda block: None
@@ -138,7 +136,7 @@ def test_connecting_waits_no_longer_for_another_threads_caption(
     captioning.join(10)
 
 
-def test_closing_while_it_loads_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_during_loading_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     within, go_on = threading.Event(), threading.Event()
     closed = []
 
@@ -172,7 +170,7 @@ def test_closing_while_it_loads_leaves_nothing_loaded(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
-def test_a_stopped_child_is_ended_in_time(tmp_path: Path) -> None:
+def test_stopped_child_is_ended_in_time(tmp_path: Path) -> None:
     verifier = EmbeddedVerifier(tmp_path / "home")
     verifier.start(60)
     process = verifier._process
@@ -184,7 +182,7 @@ def test_a_stopped_child_is_ended_in_time(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_grandchild_with_the_pipe_blocks_no_close(
+def test_grandchild_with_the_pipe_blocks_no_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (

@@ -98,7 +98,7 @@ CASES: dict[str, tuple[dict[str, Any], Any, int, str | None]] = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_each_caption_sends_one_frame_of_one_size_and_gets_one_back(
+def test_each_caption_sends_and_receives_one_frame(
     new_captioner: New, fake: Any, drafter: Any, voice: Voice, case: Any
 ) -> None:
     changes, answer, blocks, reason = case
@@ -143,7 +143,7 @@ def disclose_much(drafter: Any, fake: Any, dim: int) -> None:
     fake.welcome = fake.welcome.model_copy(update={"state_dim": info.state_dim})
 
 
-def test_whatever_leaves_does_so_after_the_whole_draft(
+def test_frames_are_sent_after_the_whole_draft(
     new_captioner: New, fake: Any, drafter: Any, voice: Voice
 ) -> None:
     sessions, drafted = [], []
@@ -172,9 +172,7 @@ def test_whatever_leaves_does_so_after_the_whole_draft(
     assert fake.covers == 1
 
 
-def test_what_later_blocks_wanted_stays_here_and_is_told(
-    new_captioner: New, fake: Any, voice: Voice
-) -> None:
+def test_later_blocks_stay_local_with_a_reason(new_captioner: New, fake: Any, voice: Voice) -> None:
     with new_captioner(config=constant()) as captioner:
         caption = captioner.caption(voice, 16_000)
     sources = [token.source for token in caption.tokens]
@@ -185,7 +183,7 @@ def test_what_later_blocks_wanted_stays_here_and_is_told(
     assert why_of(caption.unverified_reason) == "constant_shape"
 
 
-def test_without_a_session_nothing_is_sent_for_either(new_captioner: New, voice: Voice) -> None:
+def test_nothing_is_sent_without_a_session(new_captioner: New, voice: Voice) -> None:
     sent: list[bytes] = []
 
     def deaf() -> MemoryTransport:
@@ -199,7 +197,9 @@ def test_without_a_session_nothing_is_sent_for_either(new_captioner: New, voice:
     assert {len(data) for data in sent} == {HELLO_BYTES}
 
 
-def test_a_spent_budget_of_bytes_silences_both(new_captioner: New, fake: Any, voice: Voice) -> None:
+def test_exhausted_byte_budget_stops_blocks_and_covers(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
     limits = BudgetLimits(bytes_per_day=HELLO_BYTES + CONSTANT_FRAME_BYTES)
     for user, policy in (("ada", AlwaysEscalate()), ("bob", NeverEscalate())):
         settings = constant(user=user, limits=limits)
@@ -219,7 +219,7 @@ def test_a_spent_budget_of_bytes_silences_both(new_captioner: New, fake: Any, vo
         ),
     ],
 )
-def test_a_wrong_answer_to_a_cover_costs_the_session_and_no_caption(
+def test_wrong_cover_answer_ends_only_the_session(
     new_captioner: New, fake: Any, voice: Voice, answer: Any
 ) -> None:
     fake.answer_to_cover = answer
@@ -233,7 +233,7 @@ def test_a_wrong_answer_to_a_cover_costs_the_session_and_no_caption(
     assert fake.connections == 2
 
 
-def test_a_cover_is_waited_for_as_a_block_is(new_captioner: New, fake: Any, voice: Voice) -> None:
+def test_cover_frames_are_awaited_like_blocks(new_captioner: New, fake: Any, voice: Voice) -> None:
     waits: list[float] = []
 
     class Patient(MemoryTransport):
@@ -253,9 +253,7 @@ def test_a_cover_is_waited_for_as_a_block_is(new_captioner: New, fake: Any, voic
     assert 1.5 < block_s <= 2.0, "the deadline of one block"
 
 
-def test_a_late_answer_to_a_cover_is_dropped_and_the_next_caption_verified(
-    new_captioner: New, fake: Any, voice: Voice
-) -> None:
+def test_late_cover_answer_is_dropped(new_captioner: New, fake: Any, voice: Voice) -> None:
     class Late(MemoryTransport):
         late = True
 
@@ -282,7 +280,7 @@ def test_a_late_answer_to_a_cover_is_dropped_and_the_next_caption_verified(
     assert fake.connections == 1
 
 
-def test_a_verifier_that_breaks_the_shape_is_left(
+def test_verifier_that_breaks_the_shape_is_disconnected(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TrafficShape, "of", staticmethod(lambda frame: TrafficShape.PADDED))

@@ -44,7 +44,7 @@ def timed(captioner: Captioner, voice: Voice) -> tuple[str | None, float]:
     return why_of(caption.unverified_reason), time.monotonic() - started_s
 
 
-def test_a_held_ledger_costs_only_the_deadline(
+def test_held_ledger_delays_only_to_the_deadline(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     captioner = new_captioner(config=QUICK)
@@ -59,7 +59,7 @@ def test_a_held_ledger_costs_only_the_deadline(
     assert time.monotonic() - started_s < 3
 
 
-def test_a_held_profile_costs_only_the_deadline(
+def test_held_profile_delays_only_to_the_deadline(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     with new_captioner(config=QUICK) as captioner:
@@ -72,7 +72,7 @@ def test_a_held_profile_costs_only_the_deadline(
             assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
 
 
-def test_a_freed_profile_is_kept_again(
+def test_freed_profile_is_stored_again(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
@@ -86,7 +86,7 @@ def test_a_freed_profile_is_kept_again(
     assert num_enrolled_clips(tmp_path / "home" / "habits", "default") == 2
 
 
-def test_all_waits_of_a_caption_share_one_budget(
+def test_waits_of_a_caption_share_one_deadline(
     new_captioner: New,
     fake: Any,
     voice: Voice,
@@ -109,7 +109,7 @@ def test_all_waits_of_a_caption_share_one_budget(
     captioner.caption(voice, 16_000)
     (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
     hold("profile", profile.with_suffix(".lock"))
-    monkeypatch.setattr(UserEgress, "record_decisions", held_note)
+    monkeypatch.setattr(UserEgress, "write_journal", held_note)
     for owner, name in (
         (Checkpoints, "receipts"),
         (UserBudget, "usage"),

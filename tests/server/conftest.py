@@ -1,4 +1,4 @@
-"""A scorer that exposes cache faults, and a tiny model with the real signature."""
+"""A fake scorer, and a tiny model with the real signature."""
 
 from __future__ import annotations
 
@@ -16,37 +16,16 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.messages import Block
 from ugsd_server.verifier import VerifierInfo
 
+from tests.doubles.fake_scorer import FakeScorer
 from tests.doubles.lock_holder import hold
 
 __all__ = ["hold"]
 
-Input = tuple[int, tuple[float, ...] | None]
 
-
-class FakeCache:
-    """A cache that stores the inputs themselves."""
-
-    def __init__(self) -> None:
-        self.inputs: list[Input] = []
-
-    @property
-    def length(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.inputs)
-
-    def crop(self, length: int) -> None:
-        assert 0 <= length <= len(self.inputs)
-        del self.inputs[length:]
-
-
-class FakeScorer:
-    """Logits are a hash of all inputs up to their row, so one wrong cached input changes them."""
-
-    def __init__(self, *, content: frozenset[int] = frozenset(), sharpness: float = 2.0) -> None:
-        self.info = VerifierInfo(
+@pytest.fixture(scope="session")
+def make_scorer() -> Callable[..., FakeScorer]:
+    def make(*, content: frozenset[int] = frozenset(), sharpness: float = 2.0) -> FakeScorer:
+        info = VerifierInfo(
             name="fake",
             licence="none",
             vocabulary=bytes(32),
@@ -58,53 +37,9 @@ class FakeScorer:
             max_tokens=20,
             content_tokens=content,
         )
-        self.sharpness = sharpness
-        self.passes = 0
-        self.inputs_run = 0
-        self.loaded = False
-        self.fail_next = False
+        return FakeScorer(info, sharpness=sharpness)
 
-    def load(self) -> None:
-        self.loaded = True
-
-    def close(self) -> None:
-        self.loaded = False
-
-    def new_cache(self) -> FakeCache:
-        return FakeCache()
-
-    def logits(self, inputs: list[Input]) -> NDArray[np.float32]:
-        """Return the logits after ``inputs``, computed from scratch."""
-        digest = hashlib.blake2b(repr(inputs).encode(), digest_size=8).digest()
-        noise = np.random.default_rng(int.from_bytes(digest, "big"))
-        scores = noise.normal(size=self.info.vocabulary_size) * self.sharpness
-        return scores.astype(np.float32)
-
-    def extend(
-        self,
-        cache: FakeCache,
-        tokens: NDArray[np.int64],
-        states: NDArray[np.float32],
-        has_state: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        assert tokens.shape == has_state.shape
-        assert states.shape == (len(tokens), self.info.state_dim)
-        assert cache.length + len(tokens) <= self.info.max_tokens
-        self.passes += 1
-        self.inputs_run += len(tokens)
-        rows = []
-        for token, state, has in zip(tokens, states, has_state, strict=True):
-            cache.inputs.append((int(token), tuple(map(float, state)) if has else None))
-            rows.append(self.logits(cache.inputs))
-        if self.fail_next:
-            self.fail_next = False
-            raise RuntimeError("the accelerator caught fire")
-        return np.stack(rows)
-
-
-@pytest.fixture(scope="session")
-def make_scorer() -> Callable[..., FakeScorer]:
-    return FakeScorer
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,11 @@ def test_new_keys_may_start_later(made: Run, tmp_path: Path) -> None:
         ("manifest --root-key root.key --out m", 2, "KEY"),
         ("manifest --root-key none.key --out m verifier.key.pub", 1, "no key file"),
         ("manifest --root-key verifier.key --out m verifier.key.pub", 1, "not a root key"),
-        ("manifest --root-key root.key --out m verifier.key", 1, "not a verifier's public key"),
+        (
+            "manifest --root-key root.key --out m verifier.key",
+            1,
+            "verifier.key: this is a private key: give verifier.key.pub",
+        ),
         ("manifest --root-key root.key --out m none.pub", 1, "no key file"),
         ("manifest --root-key root.key --out no/m verifier.key.pub", 1, "cannot write"),
         ("manifest --root-key root.key --out root.key.pin verifier.key.pub", 1, "not a signed"),
@@ -185,7 +189,8 @@ def test_expired_manifest_is_reported_and_can_be_replaced(
     made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later_s = time.time() + 91 * DAY
-    monkeypatch.setattr("ugsd_server.key_commands.time", lambda: later_s)
+    for command in ("manifest", "manifest_show"):
+        monkeypatch.setattr(f"ugsd_server.key_commands.{command}.time", lambda: later_s)
     code, out, error = made("manifest-show verifier.manifest --root root.key.pin")
     assert (code, "in use now" in out) == (1, False)
     assert out.startswith("serial 1")

@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.attacks.embeddings import ATTACKERS, Comparison, unit
 from ugsd_lab.attacks.findings import Finding, strongest
 from ugsd_lab.attacks.learning import FULL, TrainingBudget
 from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.scores import FALSE_POSITIVES, Trials, bounds, measured
+from ugsd_lab.attacks.speaker_attackers import ATTACKERS, Comparison, unit
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.evaluation.intervals import draws, interval
 

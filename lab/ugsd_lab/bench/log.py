@@ -21,8 +21,8 @@ from pathlib import Path
 from time import perf_counter
 
 from ugsd_privacy.audit.bodies import Epoch
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.audit.records import BLOCK_FIELDS, EgressRecord, Leaf
-from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys.log import LogKey

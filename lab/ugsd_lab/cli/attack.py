@@ -60,12 +60,12 @@ def attack(
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Attack what is sent: infer the speaker, attributes of the speaker and the content of the
-    speech, and analyse the network traffic.
+    """Attack what is sent.
 
-    The speakers were used to train neither the states nor the attackers. The strongest of several
-    attackers is reported, beside the same attackers on audio embeddings, which are never sent, and
-    on permuted labels.
+    Infer the speaker, attributes of the speaker and the content of the speech, and analyse the
+    network traffic. The speakers were used to train neither the states nor the attackers. The
+    strongest of several attackers is reported, beside the same attackers on audio embeddings, which
+    are never sent, and on permuted labels.
     """
     from ugsd_privacy.output.consoles import console
 

@@ -29,10 +29,15 @@ def register(app: typer.Typer) -> None:
 
 
 def bench_device(
-    runs: Annotated[int, typer.Option(min=5, help="Number of warm captions to time.")] = 40,
+    runs: Annotated[
+        int, typer.Option(min=5, metavar="N", help="Number of warm captions to time.")
+    ] = 40,
     as_json: AsJson = False,
 ) -> None:
-    """Measure import time, cold start, warm latency, memory, bytes sent and installed size."""
+    """Measure the device.
+
+    Measures import time, cold start, warm latency, memory, bytes sent and installed size.
+    """
     from ugsd_lab.bench.device import measure_device
 
     with shown_progress() as progress:
@@ -41,7 +46,9 @@ def bench_device(
 
 
 def bench_privacy(
-    runs: Annotated[int, typer.Option(min=20, help="Number of blocks to time.")] = 1000,
+    runs: Annotated[
+        int, typer.Option(min=20, metavar="N", help="Number of blocks to time.")
+    ] = 1000,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -50,8 +57,10 @@ def bench_privacy(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the egress with its durable commit, the handshake, noise, and overhead on the
-    wire."""
+    """Measure the egress.
+
+    Measures its durable commit, the handshake, noise, and overhead on the wire.
+    """
     from ugsd_lab.bench.privacy import measure_privacy
 
     with shown_progress() as progress:
@@ -61,10 +70,10 @@ def bench_privacy(
 
 def bench_log(
     records: Annotated[
-        int, typer.Option(min=256, help="Number of records in the log to verify.")
+        int, typer.Option(min=256, metavar="N", help="Number of records in the log to verify.")
     ] = 100_000,
     appends: Annotated[
-        int, typer.Option(min=100, help="Number of durable appends to time.")
+        int, typer.Option(min=100, metavar="N", help="Number of durable appends to time.")
     ] = 4000,
     folder: Annotated[
         Path | None,
@@ -74,7 +83,10 @@ def bench_log(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure durable appends to the log, its verification, its export and its tiles."""
+    """Measure the log.
+
+    Measures durable appends, verification, export and tiles.
+    """
     from ugsd_lab.bench.log import measure_log
 
     with shown_progress() as progress:

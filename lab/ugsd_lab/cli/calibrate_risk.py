@@ -33,19 +33,20 @@ def calibrate_risk(
     limit: Annotated[
         int,
         typer.Option(
-            min=2, help="Caption at most this many clips per speaker; half as many for the checks."
+            min=2,
+            metavar="N",
+            help="Caption at most this many clips per speaker; half as many for the checks.",
         ),
     ] = 120,
     write: WriteBeside = False,
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Measure the risk, gain and cost of each disclosure at each threshold, on calibration
-    speakers.
+    """Measure risk, gain and cost of each disclosure.
 
-    From these figures, target_risk and target_gain in the settings choose the least disclosure.
-    Runs on EMO-DB's calibration speaker, who comes with the package, and on those of every corpus
-    in --data.
+    They are measured at each threshold, on calibration speakers. From these figures, target_risk
+    and target_gain in the settings choose the least disclosure. Runs on EMO-DB's calibration
+    speaker, who comes with the package, and on those of every corpus in --data.
     """
     from ugsd_privacy.output.consoles import console
 

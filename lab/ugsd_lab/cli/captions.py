@@ -14,7 +14,7 @@ from ugsd_lab.cli.progress import shown_progress
 
 __all__ = ["register"]
 
-_Seed = Annotated[int, typer.Option(help="Random seed of the wording.")]
+_Seed = Annotated[int, typer.Option(metavar="N", help="Random seed of the wording.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,13 +40,18 @@ def captions_show(
     ],
     data: DataFolder = None,
     seed: _Seed = 0,
-    count: Annotated[int, typer.Option(min=5, max=100, help="Number of captions.")] = 5,
+    count: Annotated[
+        int, typer.Option(min=5, max=100, metavar="N", help="Number of captions.")
+    ] = 5,
     no_gender: Annotated[
         bool, typer.Option("--no-gender", help='Write "the speaker" instead of a gendered word.')
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a clip's captions and what they are generated from: labels, measures and levels."""
+    """Show a clip's captions and their sources.
+
+    They are generated from labels, measures and levels.
+    """
     from rich.text import Text
     from ugsd_privacy.output.consoles import console
 
@@ -71,11 +76,11 @@ def captions_audit(
     cache: MeasuresFile = Path("runs/starter/measures.json"),
     as_json: AsJson = False,
 ) -> None:
-    """Check that all references are true and disclose nothing forbidden, and measure how varied
-    they are.
+    """Check and measure all reference captions.
 
-    Fails if a caption contradicts its labels or measures, is too short or too long, mentions
-    gender although it is switched off, or contains a word of the utterance.
+    Checks that they are true and disclose nothing forbidden, and measures how varied they are.
+    Fails if a caption contradicts its labels or measures, is too short or too long, mentions gender
+    although it is switched off, or contains a word of the utterance.
     """
     from ugsd_privacy.output.consoles import console
 

@@ -51,7 +51,8 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Speakers to evaluate: dev for choices, test for tables.  [default: test]"
+            metavar="NAME",
+            help="Speakers to evaluate: dev for choices, test for tables.  [default: test]",
         ),
     ] = None,
     system: Annotated[
@@ -59,7 +60,8 @@ def evaluate(
         typer.Option(metavar="NAME", help="Run only this system; may be repeated."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Score at most this many clips per speaker.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Score at most this many clips per speaker."),
     ] = None,
     tune: Annotated[
         bool,
@@ -73,10 +75,11 @@ def evaluate(
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Compare UGSD with the drafter alone, the verifier alone, and baselines.
+    """Compare UGSD with other systems.
 
-    Runs on EMO-DB's test speakers, which come with the package, and on those of every corpus in
-    --data. Reference captions are generated.
+    These are the drafter alone, the verifier alone, and baselines. Runs on EMO-DB's test speakers,
+    which come with the package, and on those of every corpus in --data. Reference captions are
+    generated.
     """
     from ugsd_privacy.output.consoles import console
 

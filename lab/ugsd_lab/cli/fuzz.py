@@ -20,16 +20,20 @@ def register(app: typer.Typer) -> None:
 
 def fuzz(
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Number of inputs.  [default: 100000]")
+        int | None, typer.Option(min=1, metavar="N", help="Number of inputs.  [default: 100000]")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Duration of the run.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the messages and their faults.")] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, metavar="N", help="Duration of the run.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed of the messages and their faults.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Feed hostile frames, messages, records and manifests to every parser of them.
+    """Feed hostile bytes to every parser of untrusted input.
 
-    Fails and prints the bytes if a parser raises an untyped error, takes more than a second, or
-    uses memory out of proportion to its input.
+    These are frames, messages, records and manifests. Fails and prints the bytes if a parser raises
+    an untyped error, takes more than a second, or uses memory out of proportion to its input.
     """
     from ugsd_privacy.output.consoles import console
 

@@ -42,24 +42,25 @@ def train(
             metavar="DIR", help="Folder of checkpoints and results; run again to resume."
         ),
     ] = Path("runs/starter"),
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     drafter_steps: Annotated[
-        int, typer.Option(min=1, help="Training steps of a drafter.")
+        int, typer.Option(min=1, metavar="N", help="Training steps of a drafter.")
     ] = Recipe.drafter_steps,
     verifier_steps: Annotated[
-        int, typer.Option(min=1, help="Training steps of the verifier.")
+        int, typer.Option(min=1, metavar="N", help="Training steps of the verifier.")
     ] = Recipe.verifier_steps,
     copies: Annotated[
-        int, typer.Option(min=0, help="Number of augmented copies of each training clip.")
+        int, typer.Option(min=0, metavar="N", help="Augmented copies of each training clip.")
     ] = Recipe.copies,
     ceiling: Annotated[
         bool, typer.Option("--ceiling", help="Also train a drafter on all corpora.")
     ] = False,
 ) -> None:  # fmt: skip
-    """Train the drafters and their verifier, fit the rejection predictors, export all to ONNX.
+    """Train the drafters and their verifier.
 
-    Resumes from the last checkpoint in --work. The same seed, steps and data give the same weights
-    on the same machine with the same versions.
+    Also fits the rejection predictors, and exports all to ONNX. Resumes from the last checkpoint in
+    --work. The same seed, steps and data give the same weights on the same machine with the same
+    versions.
     """
     from ugsd_lab.training.starter import train_starter_pair
 

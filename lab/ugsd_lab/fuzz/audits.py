@@ -57,7 +57,7 @@ def _report() -> str:
         captions=(), handshakes=(HandshakeRow(verifier="", handshakes=1, first_s=_NOON_S,
                                               last_s=_NOON_S, bytes=256),),
         resets=(ResetRow(record=1, time_s=_NOON_S, windows=("day",)),),
-        reasons=(ReasonRow(outcome="kept", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
+        reasons=(ReasonRow(outcome="local", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
                            is_cap=False, blocks=4),),
         never=(), protections=(), unprotected=(),
     ).model_dump_json()  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 

@@ -188,8 +188,8 @@ def accept_cosignature(
     lines = body.decode(errors="replace")
     if not lines.startswith("— "):
         raise LogTampered(
-            "the witness did not cosign the checkpoint: it does not know this log, or the log does "
-            "not extend what it cosigned before"
+            "not a witness's answer: give the file with its cosignature; if this is its answer, it "
+            "refused: it does not know this log, or the log does not extend what it cosigned before"
         )
     return with_cosignatures(request.note, lines, witness)
 

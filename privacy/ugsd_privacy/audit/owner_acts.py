@@ -81,7 +81,7 @@ class OwnerActs:
         before_hour = None if before_s is None else int(before_s // _SECONDS_PER_HOUR)
         with self._ledger.as_owner() as owner:
             until_s = None if before_hour is None else before_hour * _SECONDS_PER_HOUR
-            owner.delete_decisions(before_s=until_s, user=user, caption=caption)
+            owner.delete_from_journal(before_s=until_s, user=user, caption=caption)
         chosen = {"before_hour": before_hour, "user": user, "caption": caption}
         count, leaf, has_more = self._erase_batch(**chosen)
         while has_more:  # not until none remain: another process may append forever

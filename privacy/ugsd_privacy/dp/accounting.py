@@ -77,7 +77,7 @@ class Guarantee(BaseModel):
     """The unit over whose states the guarantee holds."""
     relation: str = RELATION
     """The neighbouring relation."""
-    word: Literal["privacy", "noise", "none"]
+    label: Literal["privacy", "noise", "none"]
     """Label of the guarantee: `privacy` up to epsilon 10, `noise` above, `none` without a bound."""
 
     @classmethod
@@ -85,13 +85,13 @@ class Guarantee(BaseModel):
         """Return the guarantee for the total privacy cost of a unit's states."""
         epsilon = epsilon_of_privacy_cost(cost, delta)
         if math.isinf(epsilon):
-            return cls(epsilon=None, delta=delta, unit=unit, word="none")
-        return cls(epsilon=epsilon, delta=delta, unit=unit, word=_label(epsilon))
+            return cls(epsilon=None, delta=delta, unit=unit, label="none")
+        return cls(epsilon=epsilon, delta=delta, unit=unit, label=_label(epsilon))
 
     @model_validator(mode="after")
     def _check_label(self) -> Self:
-        if self.word != ("none" if self.epsilon is None else _label(self.epsilon)):
-            raise ValueError("the word does not match epsilon: only up to 10 is it privacy")
+        if self.label != ("none" if self.epsilon is None else _label(self.epsilon)):
+            raise ValueError("the label does not match epsilon: only up to 10 is it privacy")
         return self
 
     def text(self) -> str:
@@ -99,7 +99,7 @@ class Guarantee(BaseModel):
         if self.epsilon is None:
             return "no guarantee (no noise)"
         epsilon = _rounded_up(self.epsilon)
-        return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.word})"
+        return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.label})"
 
 
 def delta_from_mu(*, epsilon: float, mu: float) -> float:

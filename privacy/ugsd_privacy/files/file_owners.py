@@ -108,9 +108,13 @@ def require_not_writable(folder: Path) -> None:
 
 def remedy_of(error: OSError, path: Path) -> str:
     """Return what to do about an ``error`` at ``path``, as the end of a message."""
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+    if error.errno == errno.EROFS:
+        return "use another folder, or remount the file system to be written"
+    if error.errno in {errno.EACCES, errno.EPERM}:
         we = _name(os.geteuid()) if os.name == "posix" else "your user"
         return f"{we} may not write there; check its permissions, or run: chown -R {we} {path}"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return f"create the folder {path}, or correct the path"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "free some space"
     return f"check {path}, or free some space"

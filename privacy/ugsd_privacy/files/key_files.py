@@ -11,8 +11,12 @@ import base64
 import binascii
 import errno
 import os
+import re
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.bounded_files import read_regular
@@ -25,13 +29,18 @@ from ugsd_privacy.files.file_owners import (
 __all__ = [
     "create_private",
     "from_text",
+    "read_key",
     "read_text",
     "replace_text",
     "sync_directory",
     "to_text",
 ]
 
+_Key = TypeVar("_Key")
 _MAX_FILE_BYTES = 4096
+_RESTORE = "give the right file, or restore it from a backup"
+_PRIVATE_TEXT = re.compile(r"ugsd-[a-z]sk1:")
+_PUBLIC_TEXT = re.compile(r"ugsd-(vk1|ok1|root1):|[^\s+]+\+[0-9a-f]{8}\+[\w/=+-]+$")
 
 
 def to_text(raw: bytes, prefix: str) -> str:
@@ -46,7 +55,7 @@ def from_text(text: str, prefix: str, what: str) -> bytes:
     """
     text = text.strip()
     if not text.startswith(prefix):
-        raise KeyFileError(f"not {what}: expected text that starts with {prefix}")
+        raise KeyFileError(f"not {what}, whose text starts with {prefix!r}")
     encoded = text.removeprefix(prefix)
     try:
         raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
@@ -72,7 +81,7 @@ def create_private(path: Path, text: str) -> None:
     except FileExistsError:
         raise KeyFileError(f"{path} exists; move it away to replace the key") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot create the key file {path}; check the path") from error
+        raise KeyFileError(f"cannot create the key file {path}: {_remedy(error, path)}") from error
 
 
 def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -89,8 +98,14 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             draft.unlink(missing_ok=True)
         sync_directory(path.parent)
     except (OSError, ValueError) as error:
-        remedy = remedy_of(error, path.parent) if isinstance(error, OSError) else "check the path"
-        raise KeyFileError(f"cannot write {path}: {remedy}") from error
+        raise KeyFileError(f"cannot write {path}: {_remedy(error, path)}") from error
+
+
+def _remedy(error: OSError | ValueError, path: Path) -> str:
+    """Return the cause of the ``error`` at ``path``, and what to do."""
+    if not isinstance(error, OSError):
+        return "check the path"
+    return f"{error.strerror}: {remedy_of(error, path.parent)}"
 
 
 def sync_directory(path: Path) -> None:
@@ -104,14 +119,55 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def read_key(
+    path: Path,
+    parse: Callable[[str], _Key],
+    *,
+    secret: bool,
+    other_half: str,
+    what: str = "key file",
+) -> _Key:
+    """Return what ``parse`` makes of the text of a key file.
+
+    Raises :class:`KeyFileError` like :func:`read_text`, and with the path for each fault that
+    ``parse`` raises. If the file holds the public key where the private one is wanted, or the
+    reverse, the message says to give ``other_half``.
+    """
+    try:
+        text = read_text(path, secret=secret, what=what)
+    except KeyFileError:
+        if secret:  # a public key may be read by others, which is not its fault
+            with suppress(OSError, UnicodeDecodeError):
+                _refuse_half(path, read_regular(path, _MAX_FILE_BYTES).decode("ascii"), other_half)
+        raise
+    _refuse_half(path, text, other_half, is_private=not secret)
+    try:
+        return parse(text)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}: {_RESTORE}") from error
+
+
+def _refuse_half(path: Path, text: str, other_half: str, *, is_private: bool = False) -> None:
+    """Raise :class:`KeyFileError` for a private key or, by default, for a public one."""
+    if (_PRIVATE_TEXT if is_private else _PUBLIC_TEXT).match(text.strip()):
+        kind = "private" if is_private else "public"
+        raise KeyFileError(f"{path}: this is a {kind} key: give {other_half}")
+
+
 def read_text(
-    path: Path, *, secret: bool, what: str = "key file", max_bytes: int = _MAX_FILE_BYTES
+    path: Path,
+    *,
+    secret: bool,
+    what: str = "key file",
+    max_bytes: int = _MAX_FILE_BYTES,
+    missing: str | None = None,
 ) -> str:
     """Return the ASCII text of ``path``, of at most ``max_bytes``.
 
     Raises :class:`KeyFileError` if it is missing or not such a file; if it belongs to another user
     (root is accepted unless the file is ``secret``); if others may write to it; or if it is
-    ``secret`` and others may read it. The message names ``what`` was expected.
+    ``secret`` and others may read it. The message names ``what`` was expected, and ``missing`` is
+    what to do if there is no file.
     """
 
     def check(path: Path, status: os.stat_result) -> None:
@@ -123,13 +179,14 @@ def read_text(
     try:
         content = read_regular(path, max_bytes, check=check)
     except FileNotFoundError:
-        raise KeyFileError(f"no {what} at {path}; create one or check the path") from None
+        remedy = missing or ("create one or check the path" if secret else "check the path")
+        raise KeyFileError(f"no {what} at {path}; {remedy}") from None
     except OSError as error:
         if error.errno in {errno.EFBIG, errno.EINVAL}:
-            raise KeyFileError(f"{path} is not a {what}: {error.strerror}") from error
+            raise KeyFileError(f"{path} is not a {what}: {error.strerror}: {_RESTORE}") from error
         raise KeyFileError(f"cannot read the {what} {path}: {error.strerror}") from error
     if not content.isascii():
-        raise KeyFileError(f"{path} is not a {what}: it has non-ASCII characters")
+        raise KeyFileError(f"{path} is not a {what}: it has non-ASCII characters: {_RESTORE}")
     return content.decode("ascii")
 
 

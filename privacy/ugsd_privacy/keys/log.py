@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.files.fingerprint import fingerprint
-from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+from ugsd_privacy.files.key_files import create_private, from_text, read_key, to_text
 
 __all__ = ["LogKey", "LogPublicKey", "NotePublicKey", "log_origin"]
 
@@ -65,7 +65,10 @@ class NotePublicKey:
         """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         is_text = given.count("+") > 1  # name+id+base64
-        return cls.from_text(given if is_text else read_text(Path(given), secret=False))
+        if is_text:
+            return cls.from_text(given)
+        other_half = "what `ugsd audit key` prints"
+        return read_key(Path(given), cls.from_text, secret=False, other_half=other_half)
 
     @property
     def key_id(self) -> bytes:
@@ -134,9 +137,15 @@ class LogKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        seed = from_text(read_text(Path(path), secret=True), _LOG_SECRET_PREFIX, "a log key")
+        return read_key(
+            Path(path), cls._from_text, secret=True, other_half="the log.key of the home"
+        )
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
+        seed = from_text(text, _LOG_SECRET_PREFIX, "a log key")
         if len(seed) != _ED25519_BYTES:
-            raise KeyFileError(f"{path}: the log key is incomplete; restore it from your backup")
+            raise KeyFileError("the log key is incomplete")
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod

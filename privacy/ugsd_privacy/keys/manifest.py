@@ -198,7 +198,13 @@ def open_manifest(text: str, *, pin: RootPin, now_s: float, least_serial: int) -
 def read_manifest_file(path: Path) -> str:
     """Return the text of a file with a signed manifest. Raises :class:`ManifestRejected`."""
     try:
-        return read_text(path, secret=False, what="manifest", max_bytes=_MAX_TEXT_BYTES)
+        return read_text(
+            path,
+            secret=False,
+            what="manifest",
+            max_bytes=_MAX_TEXT_BYTES,
+            missing="check the path, or ask the verifier's operator for it",
+        )
     except KeyFileError as error:
         raise ManifestRejected(str(error)) from error
 

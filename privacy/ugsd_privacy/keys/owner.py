@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
 
 from ugsd_privacy.errors import KeyFileError
-from ugsd_privacy.files.key_files import create_private, from_text, read_text, replace_text, to_text
+from ugsd_privacy.files.key_files import create_private, from_text, read_key, replace_text, to_text
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
 __all__ = ["OwnerKey", "OwnerPublicKey"]
@@ -35,12 +35,15 @@ class OwnerPublicKey:
         try:
             self._key = VerifierPublicKey(raw)
         except KeyFileError:
-            raise KeyFileError("not an owner's public key; restore owner.pub") from None
+            raise KeyFileError("not an owner's public key") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Load a file written by :meth:`save`. Raises :class:`KeyFileError`."""
-        text = read_text(Path(path), secret=False)
+        return read_key(Path(path), cls._from_text, secret=False, other_half="owner.pub")
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
         return cls(from_text(text, _PUBLIC_PREFIX, "an owner's public key"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -80,7 +83,7 @@ class OwnerKey:
     def __init__(self, seeds: bytes) -> None:
         """``seeds`` are the 64 bytes of ML-KEM-768, then the 32 bytes of X25519."""
         if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
-            raise KeyFileError("the owner's key is incomplete; restore it from your backup")
+            raise KeyFileError("the owner's key is incomplete")
         mlkem = MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED_BYTES])
         x25519 = X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED_BYTES:])
         self._seeds = seeds
@@ -99,7 +102,12 @@ class OwnerKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        text = read_text(Path(path), secret=True, what="owner's key")
+        return read_key(
+            Path(path), cls._from_text, secret=True, other_half="owner.key", what="owner's key"
+        )
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
         return cls(from_text(text, _SECRET_PREFIX, "an owner's private key"))
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
 from ugsd_privacy.errors import KeyFileError, ManifestRejected
-from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+from ugsd_privacy.files.key_files import create_private, from_text, read_key, to_text
 
 __all__ = ["ROOT_PUBLIC_BYTES", "ROOT_SIGNATURE_BYTES", "RootKey", "RootPin", "RootPublicKey"]
 
@@ -49,9 +49,19 @@ class RootPin:
     def load(cls, path_or_text: str | os.PathLike[str]) -> Self:
         """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
-        if not given.strip().startswith(_PIN_PREFIX):
-            given = read_text(Path(given), secret=False, what="root's pin")
-        return cls(from_text(given, _PIN_PREFIX, "a root's pin"))
+        if given.strip().startswith(_PIN_PREFIX):
+            return cls._from_text(given)
+        return read_key(
+            Path(given),
+            cls._from_text,
+            secret=False,
+            other_half=f"{given}.pin",
+            what="root's pin",
+        )
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
+        return cls(from_text(text, _PIN_PREFIX, "a root's pin"))
 
     def to_text(self) -> str:
         """Return ``ugsd-root1:`` and unpadded base64url, 54 characters in total."""
@@ -130,9 +140,16 @@ class RootKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        seeds = from_text(read_text(Path(path), secret=True), _SECRET_PREFIX, "a root key")
+        other_half = os.fspath(path).removesuffix(".pin")
+        if other_half == os.fspath(path):
+            other_half = "the private keys that `ugsd-server root` wrote"
+        return read_key(Path(path), cls._from_text, secret=True, other_half=other_half)
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
+        seeds = from_text(text, _SECRET_PREFIX, "a root key")
         if len(seeds) != 2 * _SEED_BYTES:
-            raise KeyFileError(f"{path}: the root key is incomplete; restore it from your backup")
+            raise KeyFileError("the root key is incomplete")
         return cls(
             Ed25519PrivateKey.from_private_bytes(seeds[:_SEED_BYTES]),
             MLDSA65PrivateKey.from_seed_bytes(seeds[_SEED_BYTES:]),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM7
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.files.fingerprint import fingerprint
-from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+from ugsd_privacy.files.key_files import create_private, from_text, read_key, to_text
 
 __all__ = ["VerifierKey", "VerifierPublicKey"]
 
@@ -58,7 +58,7 @@ class VerifierPublicKey:
         given = os.fspath(path_or_text)
         if given.strip().startswith(_VERIFIER_PUBLIC_PREFIX):
             return cls.from_text(given)
-        return cls.from_text(read_text(Path(given), secret=False))
+        return read_key(Path(given), cls.from_text, secret=False, other_half=f"{given}.pub")
 
     @property
     def raw(self) -> bytes:
@@ -109,12 +109,16 @@ class VerifierKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        text = read_text(Path(path), secret=True)
+        other_half = os.fspath(path).removesuffix(".pub")
+        if other_half == os.fspath(path):
+            other_half = "the private key that `ugsd-server keygen` wrote"
+        return read_key(Path(path), cls._from_text, secret=True, other_half=other_half)
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
         seeds = from_text(text, _VERIFIER_SECRET_PREFIX, "a verifier's private key")
         if len(seeds) != _MLKEM_SEED_BYTES + _X25519_BYTES:
-            raise KeyFileError(
-                f"{path}: the private key is incomplete; restore it from your backup"
-            )
+            raise KeyFileError("the private key is incomplete")
         return cls(
             MLKEM768PrivateKey.from_seed_bytes(seeds[:_MLKEM_SEED_BYTES]),
             X25519PrivateKey.from_private_bytes(seeds[_MLKEM_SEED_BYTES:]),

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ugsd_privacy.errors import KeyFileError, LogTampered
-from ugsd_privacy.files.key_files import create_private, from_text, read_text, to_text
+from ugsd_privacy.files.key_files import create_private, from_text, read_key, to_text
 from ugsd_privacy.tlog.witness_state import WitnessState
 
 __all__ = ["WitnessKey", "WitnessPublicKey", "open_witness"]
@@ -61,7 +61,10 @@ class WitnessPublicKey:
         """Load from the text itself or from the path of a file. Raises :class:`KeyFileError`."""
         given = os.fspath(path_or_text)
         is_text = given.count("+") > 1  # name+id+base64
-        return cls.from_text(given if is_text else read_text(Path(given), secret=False))
+        if is_text:
+            return cls.from_text(given)
+        other_half = "the public key that the witness prints"
+        return read_key(Path(given), cls.from_text, secret=False, other_half=other_half)
 
     @property
     def key_id(self) -> bytes:
@@ -106,12 +109,15 @@ class WitnessKey:
 
         Raises :class:`KeyFileError` if it is missing, malformed, or readable by others.
         """
-        text = read_text(Path(path), secret=True)
+        return read_key(
+            Path(path), cls._from_text, secret=True, other_half="the witness's private key"
+        )
+
+    @classmethod
+    def _from_text(cls, text: str) -> Self:
         seed = from_text(text, _SECRET_PREFIX, "a witness's private key")
         if len(seed) != _SEED_BYTES:
-            raise KeyFileError(
-                f"{path}: the private key is incomplete; restore it from your backup"
-            )
+            raise KeyFileError("the private key is incomplete")
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,6 +143,8 @@ def open_witness(folder: Path, key_file: Path | None = None) -> tuple[WitnessKey
     Raises :class:`KeyFileError` or :class:`WitnessUnavailable`, also if the state is lost and the
     key is not, or if the key is missing and the state is not new.
     """
+    if folder.exists() and not folder.is_dir():
+        raise KeyFileError(f"{folder} is a file: give a folder for the witness's state")
     path = folder / "witness.key" if key_file is None else key_file
     create = not path.exists()
     # The state comes first: after a crash between the two, the folder is still usable.

@@ -13,7 +13,7 @@ so they happen one after the other.
 from __future__ import annotations
 
 from ugsd_privacy.ledger.clock import Uptime, system_uptime
-from ugsd_privacy.ledger.decisions import BlockDecisionRow
+from ugsd_privacy.ledger.journal import JournalRow
 from ugsd_privacy.ledger.store import Ledger
 from ugsd_privacy.ledger.user_budget import UserBudget
 from ugsd_privacy.ledger.views import (
@@ -29,8 +29,8 @@ from ugsd_privacy.ledger.views import (
 
 __all__ = [
     "ALL_USERS",
-    "BlockDecisionRow",
     "EgressTransaction",
+    "JournalRow",
     "Ledger",
     "LedgerRow",
     "LedgerView",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
+from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.files.reserved_files import FileId
 from ugsd_privacy.ledger.files import require_in_place, require_private
 
@@ -42,7 +43,9 @@ class Anchor:
         try:
             self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            raise LedgerUnavailable(f"cannot open {path}; check its permissions") from error
+            raise LedgerUnavailable(
+                f"{path} cannot be used: {error.strerror}: {remedy_of(error, path.parent)}"
+            ) from error
         status = os.fstat(self._descriptor)
         self._files = {path: FileId.of(status)}
         if not stat.S_ISREG(status.st_mode):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
+from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
 from ugsd_privacy.ledger.database import Database
@@ -35,6 +36,15 @@ _CORRUPT = {
     sqlite3.SQLITE_ERROR,  # our statements are fixed, so a table or column is missing
     sqlite3.SQLITE_MISMATCH,
 }
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_READONLY: "read-only file or file system: allow writing, or use another home",
+    sqlite3.SQLITE_BUSY: "another process has locked it: end that process, or try again",
+    sqlite3.SQLITE_LOCKED: "another process has locked it: end that process, or try again",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_CANTOPEN: "it did not open: allow writing in its folder, or use another home",
+}
+"""Cause and next step of SQLite's other errors, by primary code."""
 
 
 class Ledger:
@@ -286,8 +296,9 @@ def _typed_errors(path: Path) -> Iterator[None]:
             "use the file that is there now"
         ) from error
     except OSError as error:  # raised by the anchor
+        anchor = error.filename or "the ledger's anchor"
         raise LedgerUnavailable(
-            "the ledger's anchor cannot be used; nothing may be sent"
+            f"{anchor} cannot be used: {error.strerror}: {remedy_of(error, path.parent.parent)}"
         ) from error
     except UnicodeDecodeError as error:  # SQLite's message quotes a damaged schema
         raise _corrupt(path, "it cannot be read") from error
@@ -295,9 +306,11 @@ def _typed_errors(path: Path) -> Iterator[None]:
         primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
         if primary in _CORRUPT:
             raise _corrupt(path, "it cannot be read") from error
-        raise LedgerUnavailable(
-            "the ledger cannot be used (locked, full or unreadable); nothing may be sent"
-        ) from error
+        name = getattr(error, "sqlite_errorname", "an error")
+        remedy = _UNAVAILABLE.get(
+            primary, f"SQLite reports {name}: check the disk and the file's permissions"
+        )
+        raise LedgerUnavailable(f"{path} cannot be used: {remedy}") from error
 
 
 def _corrupt(path: Path, fault: str) -> LedgerCorrupt:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
-from ugsd_privacy.ledger.decisions import (
-    BlockDecisionRow,
-    append_decisions,
-    delete_decisions,
-    read_decisions,
+from ugsd_privacy.ledger.journal import (
+    JournalRow,
+    append_to_journal,
+    delete_from_journal,
+    read_journal,
 )
 from ugsd_privacy.tlog.merkle import (
     completed_nodes,
@@ -243,11 +243,11 @@ class LedgerView:
         row: tuple[int, str] | None = self._db.execute(query).fetchone()
         return row
 
-    def decisions(
+    def journal(
         self, user: str, *, caption: bytes | None = None, limit: int = 100
-    ) -> list[BlockDecisionRow]:
+    ) -> list[JournalRow]:
         """Return the latest journal entries of ``user``, or of one caption."""
-        return read_decisions(self._db, user, caption, limit)
+        return read_journal(self._db, user, caption, limit)
 
     def check_pages(self) -> None:
         """Raise :class:`LedgerCorrupt` unless SQLite's integrity check passes."""
@@ -381,11 +381,11 @@ class OwnerTransaction(LedgerView):
             return
         self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?)", (user, cap, value))
 
-    def append_decisions(self, decisions: Sequence[BlockDecisionRow]) -> None:
+    def append_to_journal(self, decisions: Sequence[JournalRow]) -> None:
         """Add journal entries: why blocks were escalated or not."""
-        append_decisions(self._db, decisions)
+        append_to_journal(self._db, decisions)
 
-    def delete_decisions(
+    def delete_from_journal(
         self,
         *,
         before_s: int | None = None,
@@ -393,4 +393,4 @@ class OwnerTransaction(LedgerView):
         caption: bytes | None = None,
     ) -> None:
         """Delete journal entries: all, or those before a time, of a user, or of a caption."""
-        delete_decisions(self._db, before_s=before_s, user=user, caption=caption)
+        delete_from_journal(self._db, before_s=before_s, user=user, caption=caption)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.segment import Segment
 from rich.text import Text
 
-from ugsd_privacy.output.plain_text import plain_text
+from ugsd_privacy.output.plain_text import encodable, plain_text
 
 __all__ = ["bars", "console"]
 
@@ -28,14 +28,16 @@ class _PlainConsole(Console):
     def render_str(self, text: str, *given: Any, **options: Any) -> Text:
         """Render text without interpreting markup or emoji codes, even if a caller asks for it."""
         off = {"markup": False, "emoji": False, "highlight": False}
-        return super().render_str(plain_text(text), *given, **(options | off))
+        shown = encodable(plain_text(text), self.encoding)  # now, so that its width is known
+        return super().render_str(shown, *given, **(options | off))
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         """Escape all text; everything that is printed passes through here."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else plain_text(text), style, control)
+            shown = text if control else encodable(plain_text(text), self.encoding)
+            yield Segment(shown, style, control)
 
 
 def console(**options: Any) -> Console:

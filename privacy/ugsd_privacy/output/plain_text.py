@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from itertools import chain
 
-__all__ = ["MOST_CHARACTERS", "is_visible", "plain_json", "plain_line", "plain_text"]
+__all__ = ["MOST_CHARACTERS", "encodable", "is_visible", "plain_json", "plain_line", "plain_text"]
 
 MOST_CHARACTERS = 500
 """A line of foreign text is cut after this number of characters."""
@@ -56,6 +56,12 @@ def plain_json(text: str) -> str:
     """Return JSON with the same meaning as ``text``, in which all characters but line breaks are
     visible: others can occur only in strings, which allow escapes (RFC 8259 §7)."""
     return "".join(c if is_visible(c) or c == "\n" else _json_escape(c) for c in text)
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Return ``text`` with Python's escapes for what a stream of ``encoding`` cannot show."""
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
 
 
 def _escaped(text: str) -> str:

@@ -15,10 +15,13 @@ from typing import Any, TextIO
 
 import typer
 
-from ugsd_privacy.output.plain_text import plain_json, plain_line, plain_text
+from ugsd_privacy.output.plain_text import encodable, plain_json, plain_line, plain_text
+from ugsd_privacy.output.standard_output import StandardOutputFailed
+from ugsd_privacy.output.usage_faults import plain_fault
 
 __all__ = [
     "configure_logging",
+    "confirm",
     "print_document",
     "print_error",
     "print_json",
@@ -56,6 +59,12 @@ def print_document(text: str) -> None:
     _write(plain_text(text))
 
 
+def confirm(question: str) -> None:
+    """Ask a question that the user must answer with yes; otherwise the command is aborted."""
+    shown = plain_line(question, most=_MOST_OF_ERROR)
+    typer.confirm(encodable(shown, getattr(sys.stdout, "encoding", None)), abort=True)
+
+
 def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -> int:
     """Run a typer application and return its exit code.
 
@@ -65,6 +74,11 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
         code = app(
             args=None if argv is None else list(argv), prog_name=program, standalone_mode=False
         )
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except StandardOutputFailed as fault:
+        print_error(program, fault)
+        return _FAILED
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else _FAILED
     except typer.Abort:
@@ -77,11 +91,14 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
 
 
 def _shown(fault: Any) -> str:
-    """Return what typer prints for a usage error, with the message escaped on one line."""
+    """Return what typer prints for a usage error, with the message in plain words, escaped, on one
+    line."""
     shown = io.StringIO()
     fault.show(shown)
     message = fault.format_message()
-    return shown.getvalue().replace(f"Error: {message}", f"Error: {plain_line(message)}")
+    return shown.getvalue().replace(
+        f"Error: {message}", f"Error: {plain_line(plain_fault(message))}"
+    )
 
 
 def configure_logging(level: int, form: str) -> None:
@@ -105,6 +122,5 @@ class _PlainFormatter(logging.Formatter):
 
 def _write(text: str, *, err: bool = False) -> None:
     stream: TextIO = sys.stderr if err else sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.write(encodable(text, getattr(stream, "encoding", None)))
     stream.flush()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
 from ugsd_privacy.dp.accounting import Guarantee, Unit
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reasons import Reason, ReasonCode, reason_label
 from ugsd_privacy.reports.captions import caption_rows
@@ -89,7 +89,7 @@ def build_report(
     made_s: int,
     log: ReportedLog,
     budget: BudgetState,
-    decisions: Sequence[BlockDecisionRow] = (),
+    decisions: Sequence[JournalRow] = (),
     protections: Protections = Protections(),  # frozen
     words: Callable[[int], str] = lambda token: "",
     vocabulary: str = "",
@@ -173,7 +173,7 @@ def _handshakes(within: Sequence[Entry]) -> Iterator[HandshakeRow]:
         )
 
 
-def _reasons(decisions: Sequence[BlockDecisionRow]) -> Iterator[ReasonRow]:
+def _reasons(decisions: Sequence[JournalRow]) -> Iterator[ReasonRow]:
     """Count the blocks for each reason, the most frequent first, without the reasons' numbers."""
     counts = Counter(found for decision in decisions if (found := _row_of(decision)) is not None)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -182,17 +182,17 @@ def _reasons(decisions: Sequence[BlockDecisionRow]) -> Iterator[ReasonRow]:
         yield ReasonRow(outcome=outcome, reason=reason, code=code, is_cap=is_cap, blocks=blocks)
 
 
-_Found = tuple[Literal["kept", "withheld", "alone", "unanswered"], str, ReasonCode]
+_Found = tuple[Literal["local", "blocked", "verifier_disabled", "unanswered"], str, ReasonCode]
 
 
-def _row_of(decision: BlockDecisionRow) -> _Found | None:
+def _row_of(decision: JournalRow) -> _Found | None:
     reason = decision.reason
     match decision.outcome:
         case "sent":
             return None if reason.failure is None else ("unanswered", *_brief(reason.failure))
-        case "alone":
-            return "alone", *_brief(reason.failure or reason)
-        case "kept" | "withheld" as outcome:
+        case "verifier_disabled":
+            return "verifier_disabled", *_brief(reason.failure or reason)
+        case "local" | "blocked" as outcome:
             return outcome, *_brief(reason)
         case _:
             return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.entries import Entry, Period, total_of
 from ugsd_privacy.reports.model import CaptionRow, Gap, Sent, Word
@@ -20,7 +20,7 @@ Words = Callable[[int], str]
 def caption_rows(
     entries: Sequence[Entry],
     period: Period,
-    decisions: Sequence[BlockDecisionRow],
+    decisions: Sequence[JournalRow],
     delta: float,
     words: Words,
 ) -> Iterator[CaptionRow]:
@@ -29,7 +29,7 @@ def caption_rows(
     for entry in entries:
         if entry.row.caption is not None:
             by_caption[entry.row.caption].append(entry)
-    noted: defaultdict[bytes, list[BlockDecisionRow]] = defaultdict(list)
+    noted: defaultdict[bytes, list[JournalRow]] = defaultdict(list)
     for decision in decisions:
         noted[decision.caption].append(decision)
     for caption, own in by_caption.items():
@@ -40,7 +40,7 @@ def caption_rows(
 def _caption(
     caption: bytes,
     entries: Sequence[Entry],
-    decisions: Sequence[BlockDecisionRow],
+    decisions: Sequence[JournalRow],
     delta: float,
     words: Words,
 ) -> CaptionRow:
@@ -66,7 +66,7 @@ def _caption(
 
 def _content(
     records: Sequence[EgressRecord],
-    decisions: Sequence[BlockDecisionRow],
+    decisions: Sequence[JournalRow],
     words: Words,
     *,
     whole: bool,
@@ -104,7 +104,7 @@ def _sent(position: int, token: int, record: EgressRecord, words: Words) -> Sent
 
 
 def _word(position: int, sent: Sent, before: Word | None) -> Word:
-    """Return the word at ``position`` now. A token that is sent again keeps its earlier vector."""
+    """Return the word at ``position`` now. A token that is sent again keeps its earlier state."""
     fields = sent.model_dump()
     if before is None:
         return Word(**fields, position=position)

@@ -162,7 +162,7 @@ class _Axes:
 
 def _epsilon_text(days: Sequence[DayRow], cap: float | None) -> str:
     end = days[-1].lifetime
-    text = f"On {days[-1].day}: {'no vectors were sent' if end is None else end.text()}. "
+    text = f"On {days[-1].day}: {'no states were sent' if end is None else end.text()}. "
     text += _cap_text("lifetime", cap)
     values = [_lifetime(day) for day in days]
     if without := values.count(None):

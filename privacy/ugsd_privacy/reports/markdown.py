@@ -37,20 +37,21 @@ from ugsd_privacy.reports.wording import (
     period,
     plural,
     remaining_text,
+    states,
     time,
     unreported,
     used_text,
-    vectors,
     verdict,
     witness_of,
 )
 
 __all__ = ["fleet_markdown", "report_markdown"]
 
-VECTOR_MARK = "°"
+STATE_MARK = "°"
 LEGEND = (
-    f"Words in **bold** were sent; a {VECTOR_MARK} marks one that was sent with a vector of "
-    "numbers about the clip. Words ~~struck through~~ were sent too, and later replaced by others."
+    f"Words in **bold** were sent; a {STATE_MARK} marks one that was sent with a state, "
+    "which is numbers about the clip. Words ~~struck through~~ were sent too, and later replaced "
+    "by others."
 )
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")
@@ -76,7 +77,7 @@ def report_markdown(report: Report) -> str:
                 "captions",
                 "blocks",
                 "tokens",
-                "vectors",
+                "states",
                 "bytes",
                 "guarantee of the day",
                 "lifetime guarantee so far",
@@ -171,7 +172,7 @@ def _amounts(report: Report) -> str:
     return (
         f"This device sent {plural(total.frames, 'frame')} with {plural(total.bytes, 'byte')}. "
         f"They contain {plural(total.blocks, 'block')} with {plural(total.tokens, 'token')}, and "
-        f"vectors of numbers: {vectors(total)}. "
+        f"states: {states(total)}. "
         f"Lifetime guarantee: {_plain(bound(report.lifetime))}. "
         f"{outside_period(report)}"
     ).strip()
@@ -181,7 +182,7 @@ def _captions(report: Report) -> tuple[str, ...]:
     if report.content == "left out":
         return ("Left out: only the owner may read the words that were sent.",)
     head = (
-        "time (UTC)", "records", "what was sent", "disclosure", "tokens", "vectors", "bytes",
+        "time (UTC)", "records", "what was sent", "disclosure", "tokens", "states", "bytes",
         "guarantee",
     )  # fmt: skip
     table = _table(head, map(_caption, report.captions))
@@ -195,7 +196,7 @@ def _caption(row: CaptionRow) -> list[str | Cell]:
         Cell(" ".join(filter(None, (_content(row.content), _plain(unreported(row)))))),
         ", ".join(row.disclosures),
         number(row.amounts.tokens),
-        vectors(row.amounts),
+        states(row.amounts),
         number(row.amounts.bytes),
         bound(row.epsilon),
     ]
@@ -206,7 +207,7 @@ def _day(day: DayRow) -> list[str]:
     return [
         day.day,
         *map(number, (day.captions, found.blocks, found.tokens)),
-        vectors(found),
+        states(found),
         number(found.bytes),
         bound(day.epsilon),
         bound(day.lifetime),
@@ -228,7 +229,7 @@ def _protection(way: Protection) -> str:
     parts = [f"### {_plain(way.title)}"]
     for title, lines in (
         ("What is sent when the device is unsure:", way.leaves),
-        ("What the noise guarantees for the vectors:", way.bound),
+        ("What the noise guarantees for the states:", way.bound),
         ("What attackers learnt from it in the lab:", way.learnt),
     ):
         if lines:
@@ -247,7 +248,7 @@ def _word(word: Word) -> str:
 
 def _text(sent: Sent) -> str:
     text = _plain(sent.text.strip()) or ("end" if not sent.text else "space")
-    return text + VECTOR_MARK if sent.has_state else text
+    return text + STATE_MARK if sent.has_state else text
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:

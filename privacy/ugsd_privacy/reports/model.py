@@ -51,9 +51,9 @@ class DayRow(Part):
     captions: Count
     """Number of captions for which something was sent on this day."""
     epsilon: Guarantee | None
-    """Guarantee for the vectors of this day; null if none were sent."""
+    """Guarantee for the states of this day; null if none were sent."""
     lifetime: Guarantee | None
-    """Guarantee at the end of the day for all vectors since the last reset of the lifetime."""
+    """Guarantee at the end of the day for all states since the last reset of the lifetime."""
 
 
 class CapRow(Part):
@@ -67,7 +67,7 @@ class CapRow(Part):
     """The limit that the owner set on the device; the smaller of both applies."""
     used: float | None
     """How much of it was used. Null for a cap per caption, which applies to each caption
-    separately, and for epsilon if vectors were sent without noise."""
+    separately, and for epsilon if states were sent without noise."""
     left: float | None
     """How much remains; null for a cap per caption."""
     is_met: bool
@@ -85,7 +85,7 @@ class Sent(Part):
     disclosure: Disclosure
     """Disclosure level of the block that it was sent in."""
     has_state: bool
-    """Whether a vector for this position was sent with it."""
+    """Whether a state for this position was sent with it."""
 
 
 class Word(Sent):
@@ -129,7 +129,7 @@ class CaptionRow(Part):
     amounts: Counted
     """What was sent for it."""
     epsilon: Guarantee | None
-    """Guarantee for its vectors; null if none were sent."""
+    """Guarantee for its states; null if none were sent."""
     verifiers: Several[str]
     """Fingerprints of the keys for which its frames were sealed."""
     erased: Count
@@ -168,9 +168,9 @@ class ResetRow(Part):
 class ReasonRow(Part):
     """Why blocks were not sent, or sent but not answered, as the device noted outside the log."""
 
-    outcome: Literal["kept", "withheld", "alone", "unanswered"]
-    """`kept` by the policy; `withheld`, that is blocked by a cap or a fault; `alone`, that is not
-    tried after a blocked or unanswered block; or sent but `unanswered`."""
+    outcome: Literal["local", "blocked", "verifier_disabled", "unanswered"]
+    """`local`, that is kept by the policy; `blocked` by a cap or a fault; `verifier_disabled`, that
+    is not judged, because an earlier block was blocked or unanswered; or sent but `unanswered`."""
     reason: str
     """Name of the cap that blocked it, else the code in words, or an application's own words."""
     code: ReasonCode = ReasonCode.OTHER
@@ -232,7 +232,7 @@ class Report(Part):
     later: Count
     """Frames after the period, for example while the device's clock was ahead."""
     lifetime: Guarantee | None
-    """Guarantee for all vectors since the last reset of the lifetime; null if none were sent."""
+    """Guarantee for all states since the last reset of the lifetime; null if none were sent."""
     days: Several[DayRow]
     """The days on which something was sent."""
     caps: Several[CapRow]

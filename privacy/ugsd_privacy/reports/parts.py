@@ -48,9 +48,9 @@ class Amounts(Part):
     tokens: Sum = 0
     """Number of token positions that frames disclosed for the first time."""
     states: Sum = 0
-    """Number of vectors of numbers about the clip, in the records that can be read."""
+    """Number of states, numbers about the clip, in the records that can be read."""
     hidden: Sum = 0
-    """Number of frames with an unknown number of vectors: their records are erased or sealed."""
+    """Number of frames with an unknown number of states: their records are erased or sealed."""
     bytes: Sum = 0
     """Size of all frames, including padding and cover frames."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.ledger.journal import NOT_JUDGED
 from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report
@@ -31,18 +32,18 @@ __all__ = [
     "period",
     "plural",
     "remaining_text",
+    "states",
     "time",
     "unreported",
     "used_text",
-    "vectors",
     "verdict",
     "witness_of",
 ]
 
 OUTCOMES: Mapping[str, str] = {
-    "kept": "kept on the device by the policy",
-    "withheld": "blocked",
-    "alone": "not tried, after a blocked or unanswered block",
+    "local": "kept on the device by the policy",
+    "blocked": "blocked",
+    "verifier_disabled": f"{NOT_JUDGED}, because an earlier block was blocked or unanswered",
     "unanswered": "sent but unanswered",
 }
 """A block's outcome in words."""
@@ -76,7 +77,7 @@ def plural(count: int, noun: str) -> str:
 
 def num_refused(reasons: Sequence[ReasonRow]) -> int:
     """Count the blocks that the policy chose to send, and that were not sent or not answered."""
-    return sum(reason.blocks for reason in reasons if reason.outcome != "kept")
+    return sum(reason.blocks for reason in reasons if reason.outcome != "local")
 
 
 def date(time_s: int) -> str:
@@ -106,8 +107,8 @@ def number(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
 
 
-def vectors(amounts: Amounts) -> str:
-    """Format how many vectors were sent; a lower bound if some records cannot be read."""
+def states(amounts: Amounts) -> str:
+    """Format how many states were sent; a lower bound if some records cannot be read."""
     if not amounts.hidden:
         return number(amounts.states)
     return f"at least {number(amounts.states + amounts.hidden)}"
@@ -175,8 +176,8 @@ def remaining_text(cap: CapRow) -> str:
 
 
 def bound(guarantee: Guarantee | None) -> str:
-    """Format a guarantee; ``None`` means that no vector was sent."""
-    return "no vectors" if guarantee is None else guarantee.text()
+    """Format a guarantee; ``None`` means that no state was sent."""
+    return "no states" if guarantee is None else guarantee.text()
 
 
 def fleet_verdict(fleet: FleetReport) -> str:

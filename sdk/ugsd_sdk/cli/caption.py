@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def caption(
-    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Audio files.")],
+    clips: Annotated[list[str], typer.Argument(metavar="CLIP", help="Audio files.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     offline: Annotated[
@@ -88,6 +88,8 @@ def caption(
         verifier_key=verifier_key,
         offline=offline,
     )
+    if settings.verifier.url is None and (verifier_root or verifier_manifest or verifier_key):
+        print_error("ugsd", "no verifier is used, although its key is given: add --verifier")
     failed = _caption_all(clips, drafter, settings, as_json=as_json)
     raise typer.Exit(1 if failed else 0)
 
@@ -107,7 +109,7 @@ def _caption_all(clips: list[str], drafter: str, settings: Settings, *, as_json:
                 caption = captioner.caption(clip)
             except AudioError as error:
                 failed += 1
-                print_error("ugsd", f"{plain_line(clip)}: {error}")
+                print_error("ugsd", f"{plain_line(clip)}: {str(error).removeprefix(f'{clip!r} ')}")
                 if as_json:
                     fault = {"type": type(error).__name__, "message": str(error)}
                     print_json(json.dumps({"path": escaped_path(clip), "error": fault}))

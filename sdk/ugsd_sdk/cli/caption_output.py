@@ -109,7 +109,7 @@ def print_caption(on: Console, caption: Caption) -> None:
 def _provenance(sources: Iterable[TokenSource]) -> list[str]:
     every = list(sources)
     counts = [(source, every.count(source)) for source in TokenSource]
-    return [" ".join(f"{count} {source}" for source, count in counts if count)]
+    return [", ".join(f"{count} {source}" for source, count in counts if count)]
 
 
 def _count(number: int, noun: str) -> str:

@@ -42,12 +42,13 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Caption bundled clips on this device alone, then with a verifier on this machine.
+    """Caption bundled clips, without and with a verifier.
 
-    Each speaker is a separate user and is enrolled first. The demonstration shows which words and
-    how many bytes were sent, and verifies the log.
+    Each clip is captioned on this device alone, then with a verifier on this machine. Each speaker
+    is a separate user and is enrolled first. The demonstration shows which words and how many bytes
+    were sent, and verifies the log.
     """
-    from ugsd_sdk.cli.audit_verify import describe
+    from ugsd_sdk.cli.audit.verify import describe
     from ugsd_sdk.cli.caption_output import legend, stdout
     from ugsd_sdk.cli.clips import read_clips
     from ugsd_sdk.home import Home

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigOption",
     "HomeOption",
+    "JsonLinesOption",
     "OwnerKeyOption",
     "UserOption",
     "nothing_sent",
@@ -27,6 +28,7 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Folder of ledger and log.  [default: ~/.ugsd]"),
 ]
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 OwnerKeyOption = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from ugsd_privacy.output.terminal import print_document, print_json
 
-from ugsd_sdk.cli.options import ConfigOption, UserOption, settings_from
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
 __all__ = ["register"]
 
@@ -32,6 +32,7 @@ def explain(
         str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
     ] = "starter",
     user: UserOption = None,
+    home: HomeOption = None,
     config: ConfigOption = None,
     *,
     verifier: Annotated[
@@ -40,10 +41,13 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Explain for these settings what is sent, what never is, and what attackers learnt from it."""
+    """Explain what is sent with these settings.
+
+    Also print what is never sent, and what attackers learnt from what is.
+    """
     from ugsd_sdk.reports.explanation import explain as explained
 
-    settings = settings_from(config, user=user, verifier=verifier)
+    settings = settings_from(config, home=home, user=user, verifier=verifier)
     explanation = explained(settings, drafter)
     if as_json:
         print_json(json.dumps(explanation.as_dict(), indent=1))

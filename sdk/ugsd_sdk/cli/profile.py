@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     profile = typer.Typer(
         no_args_is_help=True,
-        help="The speaker profile of a user's voice, which is never sent.",
+        help="Show or delete a speaker profile, which is never sent.",
         epilog="Example: ugsd profile show --user ada",
     )
     profile.command("show", epilog="Example: ugsd profile show --user ada")(show)
@@ -35,7 +35,10 @@ def show(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show how many clips enrolled the user, and whether their states may be sent yet."""
+    """Show how many clips enrolled a user.
+
+    Also print whether the user's states may be sent yet.
+    """
     from ugsd_sdk.home import Home
     from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
 
@@ -43,7 +46,8 @@ def show(
     enrolled = num_enrolled_clips(Home.from_path(settings.home).profiles, settings.user)
     missing = max(0, settings.min_enrolment - enrolled)
     if as_json:
-        print_json(json.dumps({"user": settings.user, "heard": enrolled, "lacking": missing}))
+        fields = {"user": settings.user, "num_enrolled": enrolled, "num_missing": missing}
+        print_json(json.dumps(fields))
         return
     print_line(f"{settings.user}: {enrolled} clips enrolled; their average stays on this device")
     more = "1 more clip is" if missing == 1 else f"{missing} more clips are"

@@ -57,10 +57,11 @@ def show(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print the content of the manifest and its digest, which is the same for every device.
+    """Print the manifest and its digest.
 
-    Compare the digest with the operator's or another owner's: an operator who signs a different
-    manifest for each device could recognise devices by it. This command stores nothing.
+    The digest is the same for every device. Compare the digest with the operator's or another
+    owner's: an operator who signs a different manifest for each device could recognise devices by
+    it. This command stores nothing.
     """
     _print_manifest(_root(verifier_root, verifier_manifest, home, config).manifest())
 
@@ -73,10 +74,11 @@ def accept(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Accept the present manifest as the newest one, if this device lost its record of manifests.
+    """Accept the present manifest as the newest one.
 
-    Until then no manifest is used, since an older one with a stolen key could be accepted. Ask the
-    operator for the digest of the newest manifest first.
+    This is for a device that lost its record of manifests. Until then no manifest is used, since an
+    older one with a stolen key could be accepted. Ask the operator for the digest of the newest
+    manifest first.
     """
     root = _root(verifier_root, verifier_manifest, home, config)
     _print_manifest(root.manifest())

@@ -66,7 +66,10 @@ def _key(settings: VerifierSettings, home: Home) -> Key:
 def trusted_root(settings: VerifierSettings, home: Home) -> TrustedRoot:
     """Return the root that the settings pin. Raises :class:`ConfigError` if they pin none."""
     if settings.root is None:
-        raise ConfigError("no root is pinned: set verifier_root and verifier_manifest")
+        raise ConfigError(
+            "no root is pinned: set verifier_root and verifier_manifest (--verifier-root and "
+            "--verifier-manifest)"
+        )
     return _trusted(settings.root, settings, home)
 
 
@@ -74,7 +77,9 @@ def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
     if settings.key is not None:
         raise ConfigError("both verifier_key and verifier_root are set: remove one of them")
     if settings.manifest is None:
-        raise ConfigError("the root's keys are listed in a manifest: set verifier_manifest")
+        raise ConfigError(
+            "the root's keys are listed in a manifest: set verifier_manifest (--verifier-manifest)"
+        )
     try:
         pin = RootPin.load(root)
     except KeyFileError as error:

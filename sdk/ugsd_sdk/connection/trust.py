@@ -133,13 +133,15 @@ class TrustedRoot:
         try:
             yield
         except ManifestRejected as error:
-            raise VerifierUntrusted(f"{self._manifest}: {error}") from error
+            path, message = str(self._manifest), str(error)
+            named = message if path in message else f"{path}: {message}"
+            raise VerifierUntrusted(named) from error
         except (FileLocked, KeyFileError) as error:
             raise VerifierUntrusted(f"the record of the verifier's manifests: {error}") from error
         except OSError as error:
             raise VerifierUntrusted(
                 f"the record of the verifier's manifests, {self._record}, cannot be written: "
-                f"{remedy_of(error, self._record.parent)}"
+                f"{error.strerror}: {remedy_of(error, self._record.parent)}"
             ) from error
 
     def _verified(self) -> KeyManifest:

@@ -38,14 +38,14 @@ class TokenSource(StrEnum):
 class Outcome(StrEnum):
     """The outcome of a drafted block."""
 
-    LOCAL = "kept"
+    LOCAL = "local"
     """The policy kept the block on the device."""
     SENT = "sent"
     """The block was sent, whether or not a verdict came back."""
-    BLOCKED = "withheld"
+    BLOCKED = "blocked"
     """The policy escalated the block, but a cap, a deadline or a fault blocked it."""
-    VERIFIER_DISABLED = "alone"
-    """The policy was not asked: an earlier block was blocked or stayed unanswered."""
+    VERIFIER_DISABLED = "verifier_disabled"
+    """The policy was not asked, because an earlier block was blocked or unanswered."""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def delete_profile(folder: Path, user: str) -> bool:
     except FileLocked as error:
         raise ProfileError(str(error)) from error
     except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}: delete the file yourself") from error
+        raise ProfileError(f"{path}: {error.strerror}: {remedy_of(error, path.parent)}") from error
     return bool(existing)
 
 

@@ -15,8 +15,8 @@ from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.dp.accounting import RELATION
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys.log import LogKey
-from ugsd_privacy.ledger import BlockDecisionRow, LedgerView, Uptime, system_uptime
-from ugsd_privacy.ledger.decisions import MAX_DECISIONS
+from ugsd_privacy.ledger import JournalRow, LedgerView, Uptime, system_uptime
+from ugsd_privacy.ledger.journal import MAX_JOURNAL_ROWS
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Entry, Period, read_entries
@@ -41,7 +41,7 @@ _UNPROTECTED = (
     "a log that is rolled back, together with its signed checkpoints, by someone who controls the "
     "device: compare this report's checkpoint with one that was stored elsewhere",
     "why blocks were not sent: the journal has that for the last "
-    f"{MAX_DECISIONS} blocks of all users, outside the log, and nothing proves it",
+    f"{MAX_JOURNAL_ROWS} blocks of all users, outside the log, and nothing proves it",
 )
 
 
@@ -102,7 +102,7 @@ class _LedgerContent:
     """What could be read from a ledger."""
 
     entries: list[Entry] = field(default_factory=list)
-    decisions: list[BlockDecisionRow] = field(default_factory=list)
+    decisions: list[JournalRow] = field(default_factory=list)
     on_device: dict[str, float] = field(default_factory=dict)
     used: dict[Window, Usage] = field(default_factory=dict)
     checkpoint: str = ""
@@ -115,7 +115,7 @@ class _LedgerContent:
         last = view.last_checkpoint()
         self.checkpoint = "" if last is None else last[1]
         with self._collecting_faults():
-            self.decisions = view.decisions(user, limit=MAX_DECISIONS)
+            self.decisions = view.journal(user, limit=MAX_JOURNAL_ROWS)
         with self._collecting_faults():
             self.on_device = view.caps(user)
         with self._collecting_faults():

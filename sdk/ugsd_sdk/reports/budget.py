@@ -121,4 +121,4 @@ def _rows(
 def _label(usage: Usage | None, delta: float) -> str:
     return Guarantee.from_privacy_cost(
         dp.UNBOUNDED_COST if usage is None else usage.privacy_cost, delta
-    ).word
+    ).label

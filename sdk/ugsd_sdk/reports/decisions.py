@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Self
 
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.ledger import BlockDecisionRow, Uptime, system_uptime
+from ugsd_privacy.ledger import JournalRow, Uptime, system_uptime
 from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.decoding.events import Outcome
@@ -41,7 +41,7 @@ _ADVICE: Mapping[ReasonCode, str] = {
 class DecisionJournal:
     """The outcomes of the blocks of some captions, oldest first."""
 
-    captions: tuple[tuple[BlockDecisionRow, ...], ...]
+    captions: tuple[tuple[JournalRow, ...], ...]
     hour: int
     """The ledger's current hour."""
 
@@ -62,7 +62,7 @@ class DecisionJournal:
             return cls((), 0)
         with place.open_ledger() as ledger, ledger.reading() as view:
             hour = view.hour_of(clock(), uptime())
-            decisions = view.decisions(settings.user, limit=_ALL)
+            decisions = view.journal(settings.user, limit=_ALL)
         captions = [tuple(group) for _, group in groupby(decisions, key=attrgetter("caption"))]
         if caption is None:
             return cls(tuple(captions[-last:]), hour)
@@ -82,7 +82,7 @@ class Advice:
     """What to do; empty if nothing can be done."""
 
     @classmethod
-    def on(cls, decision: BlockDecisionRow, hour: int) -> Self:
+    def on(cls, decision: JournalRow, hour: int) -> Self:
         """Return the advice on ``decision``; ``hour`` is the ledger's current hour."""
         reason = decision.reason
         if decision.outcome == Outcome.BLOCKED and reason.cap in CAPS:
@@ -94,22 +94,29 @@ class Advice:
         return cls(None, _ADVICE.get((reason.failure or reason).code, ""))
 
     @classmethod
-    def _on_cap(cls, decision: BlockDecisionRow, cap: str, hour: int) -> Self:
+    def _on_cap(cls, decision: JournalRow, cap: str, hour: int) -> Self:
         window = cap.rpartition("_")[2]
         wanted, limit = decision.reason.wanted or 0.0, decision.reason.limit
         if math.isinf(wanted):
             return cls(None, f"{cap} allows no state without noise: set noise, or lift the cap")
         if limit is not None and wanted > limit:
             return cls(None, f"this block alone needs more than {cap} allows: raise it")
-        reset = f"`ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
         if window == "caption":
             return cls(None, f"the cap applies to each caption: raise {cap} to send more of one")
-        if window == "lifetime":
-            return cls(None, f"it does not reset by itself: raise {cap}, or run {reset}")
         length = 1 if window == "hour" else _HOURS_PER_DAY
-        if decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
+        if window != "lifetime" and decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} was reset since; raise {cap} to send more")
+        return cls._until_reset(decision, cap, hour)
+
+    @classmethod
+    def _until_reset(cls, decision: JournalRow, cap: str, hour: int) -> Self:
+        """Return the advice on a cap of a window that was not reset since."""
+        window = cap.rpartition("_")[2]
         reset_at = resets_at(window, hour)
-        return cls(
-            reset_at, f"the {window} resets at {reset_at}: wait, raise {cap}, or run {reset}"
-        )
+        run = f"run `ugsd budget reset --user {shlex.quote(decision.user)} --window {window}`"
+        if math.isinf(decision.reason.used or 0.0):  # then no higher cap helps
+            until = "" if reset_at is None else f"it resets at {reset_at}, or "
+            return cls(reset_at, f"states were sent without noise in this {window}: {until}{run}")
+        if reset_at is None:
+            return cls(None, f"it does not reset by itself: raise {cap}, or {run}")
+        return cls(reset_at, f"the {window} resets at {reset_at}: wait, raise {cap}, or {run}")

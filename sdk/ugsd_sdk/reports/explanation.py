@@ -26,8 +26,7 @@ _MOST_PRIVATE = 10
 """Epsilon above which a guarantee is called noise."""
 _DEFAULT_ENROLMENT: int = Settings.model_fields["min_enrolment"].default
 
-_SETTING_NAMES = {"shape": "traffic_shape", "acquaintance": "min_enrolment"}
-"""Names in the settings file for keys of the JSON form that differ from them."""
+_NO_VERIFIER = "no such numbers are sent: no verifier is set"
 
 _NEVER = (
     "the recording, its spectrogram, or the audio embedding",
@@ -96,9 +95,7 @@ class Explanation:
     def settings_text(self, *, without: str = "") -> str:
         """Return the settings by the names that the settings file uses."""
         return ", ".join(
-            f"{_SETTING_NAMES.get(name, name)} = {value}"
-            for name, value in self.settings.items()
-            if name != without
+            f"{name} = {value}" for name, value in self.settings.items() if name != without
         )
 
 
@@ -118,8 +115,8 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "verifier": settings.verifier.url or "none",
             **_target(given, policy),
             "disclosure": str(settings.disclosure),
-            "shape": str(settings.traffic_shape),
-            "acquaintance": str(settings.min_enrolment),
+            "traffic_shape": str(settings.traffic_shape),
+            "min_enrolment": str(settings.min_enrolment),
             "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
         sent=_sent(settings, bundle.description().state_dim),
@@ -172,6 +169,8 @@ def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
 
 
 def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
+    if settings.verifier.url is None:
+        return (_NO_VERIFIER,)
     limits, sigma, states = settings.limits_for(), settings.sigma, settings.states_per_caption
     if settings.disclosure is Disclosure.TOKENS:
         return ("nothing, but no such numbers are sent; words never have noise",)
@@ -193,7 +192,7 @@ def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
         "privacy": "a guarantee of privacy",
         "noise": f"above epsilon {_MOST_PRIVATE} this is noise, not privacy",
         "none": "no guarantee",
-    }[guarantee.word]
+    }[guarantee.label]
     return (
         f"{guarantee.text()}; {called}",
         f"it holds for: {guarantee.relation}",
@@ -203,7 +202,7 @@ def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
 
 def _attacker_results(bundle: DrafterBundle, settings: Settings) -> tuple[tuple[str, ...], str]:
     if settings.verifier.url is None:
-        return ("nothing",), "Set a verifier to see what it would learn."
+        return (_NO_VERIFIER,), "Set a verifier to see what it would learn."
     try:
         leakage = Leakage.load(bundle.folder, bundle.weights())
     except LeakageNotMeasured as error:
@@ -255,7 +254,8 @@ def _sentence(leak: LeakageFigure) -> str:
 
 
 def _hundred(share: float) -> str:
-    return f"{100 * share:.0f} times in 100"
+    times = f"{100 * share:.0f}"
+    return f"{times} {'time' if times == '1' else 'times'} in 100"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

@@ -68,7 +68,12 @@ from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
 
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.config_faults import check_variables, format_fault, format_variable_fault
+from ugsd_sdk.settings.config_faults import (
+    check_variables,
+    first_fault,
+    format_fault,
+    format_variable_fault,
+)
 from ugsd_sdk.settings.settings_file import (
     SettingsFile,
     name_given_twice,
@@ -380,7 +385,7 @@ class Settings(BaseSettings):
         except (SettingsError, RecursionError):
             raise ConfigError(format_variable_fault(Settings)) from None
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
+            fault = first_fault(error.errors(include_url=False))
             raise ConfigError(format_fault(fault, Settings, given, self._file)) from None
 
     @classmethod

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from ugsd_privacy.output.usage_faults import plain_fault
 
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.settings_file import NAMED_TABLES, SettingsFile
 
-__all__ = ["check_variables", "format_fault", "format_variable_fault"]
+__all__ = ["check_variables", "first_fault", "format_fault", "format_variable_fault"]
 
 _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
 _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
@@ -28,6 +29,8 @@ _EXAMPLES = {
     "presets": ("tokens_per_day", 200),
     "users": ("tokens_per_day", 200),
 }
+_FORMER_TABLE, _FORMER_KEY = "profiles", "inherits"
+"""Former names of the table ``presets`` and of the key ``preset`` of a user."""
 _NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
 
 Keys = tuple[str, ...]
@@ -43,8 +46,8 @@ def check_variables(settings: type[BaseModel]) -> None:
         keys = tuple(name.removeprefix(_PREFIX).lower().split("__"))
         if not _is_setting(settings, keys):
             raise ConfigError(
-                f"environment variable {variable}: no such setting: did you mean "
-                f"{_nearest_variable(settings, keys)}? Correct the name, or unset it"
+                f"environment variable {variable}: no such setting: "
+                f"{_renamed_variable(keys) or _nearest_variable(settings, keys)}"
             )
 
 
@@ -69,6 +72,11 @@ def _check_bounds(variable: str, value: str) -> None:
         )
 
 
+def first_fault(faults: Sequence[Any]) -> Any:
+    """Return the fault to report first: a table's former name causes faults of other keys."""
+    return min(faults, key=lambda fault: fault["loc"][:1] != (_FORMER_TABLE,))
+
+
 def format_fault(
     fault: Any, settings: type[BaseModel], arguments: Mapping[str, Any], file: SettingsFile | None
 ) -> str:
@@ -81,9 +89,13 @@ def format_fault(
 
 def format_variable_fault(settings: type[BaseModel]) -> str:
     """Return the message for a table's variable that is not JSON."""
-    tables = [f"{_PREFIX}{table.upper()}" for table in _EXAMPLES]
-    name = next((table for table in tables if not _is_json(os.environ.get(table))), tables[0])
-    return f"environment variable {name}: not JSON: set {name}__ and a key of it instead"
+    variables = {f"{_PREFIX}{table.upper()}": table for table in _EXAMPLES}
+    given = (variable for variable in variables if not _is_json(os.environ.get(variable)))
+    variable = next(given, next(iter(variables)))
+    table = variables[variable]
+    named = "__NAME" if table in NAMED_TABLES else ""
+    key = f"{variable}{named}__{_EXAMPLES[table][0].upper()}"
+    return f"environment variable {variable}: not JSON: set its keys instead, such as {key}"
 
 
 def _is_json(text: str | None) -> bool:
@@ -133,8 +145,9 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
         return f"{keys[-1]} is a table: {_example(keys)}"
     if kind == "path_type":
         return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
-    message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
-    if kind == "together":
+    message = plain_fault(fault["msg"])
+    message = f"{message[:1].lower()}{message[1:]}"
+    if kind in {"together", "excluded"}:
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
     return f"{message}, not {_shown(value)}" + (": put it in quotes" if in_quotes else "")
@@ -155,8 +168,10 @@ def _example(keys: Keys) -> str:
 def _nearest(settings: type[BaseModel], keys: Keys) -> str:
     """Return what to do about a key that is not a setting."""
     *table, key = keys
-    if keys == ("profiles",):
+    if keys == (_FORMER_TABLE,):
         return "named sets of caps are presets: [presets.NAME]"
+    if table[:1] == ["users"] and key == _FORMER_KEY:
+        return "the key is now `preset`: rename it"
     if len(table) > 1 and key == "limits":
         return f"caps stand directly in {'.'.join(table)}: move them up"
     if table and key in settings.model_fields:
@@ -168,7 +183,16 @@ def _nearest(settings: type[BaseModel], keys: Keys) -> str:
     return f"did you mean {matches[0]}?" if matches else "correct the name, or delete it"
 
 
+def _renamed_variable(keys: Keys) -> str | None:
+    """Return what to do about a variable of a former name, or ``None`` for any other."""
+    now = (*keys[:-1], "preset") if keys[0] == "users" and keys[-1] == _FORMER_KEY else keys
+    if keys[0] == _FORMER_TABLE:
+        now = ("presets", *keys[1:])
+    return None if now == keys else f"it is now {(_PREFIX + '__'.join(now)).upper()}: rename it"
+
+
 def _nearest_variable(settings: type[BaseModel], keys: Keys) -> str:
+    """Return the question whether a variable of a similar name was meant."""
     name = keys[1] if len(keys) > 2 else "name"
     known = [(field,) for field in settings.model_fields] + [
         (field, *named, key)
@@ -177,7 +201,8 @@ def _nearest_variable(settings: type[BaseModel], keys: Keys) -> str:
         for key in _fields(settings, (field, *named))
     ]
     names = sorted((_PREFIX + "__".join(path)).upper() for path in known)
-    return get_close_matches((_PREFIX + "__".join(keys)).upper(), names, n=1, cutoff=0.0)[0]
+    near = get_close_matches((_PREFIX + "__".join(keys)).upper(), names, n=1, cutoff=0.0)[0]
+    return f"did you mean {near}? Correct the name, or unset it"
 
 
 def _is_setting(settings: type[BaseModel], keys: Keys) -> bool:

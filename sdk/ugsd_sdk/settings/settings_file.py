@@ -60,6 +60,8 @@ class SettingsFile:
 
         Raises :class:`ConfigError`, which names the path and, if possible, the line.
         """
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder: give the settings file (.toml) in it")
         if path.suffix.lower() != ".toml":
             raise ConfigError(
                 f"{path}: settings are read from .toml files: convert this file to TOML"

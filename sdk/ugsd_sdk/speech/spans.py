@@ -35,7 +35,7 @@ _MARGIN_WINDOWS = 8
 _EDGE_SAMPLES = 160
 _EDGE_LEVEL = 0.001
 """A span begins and ends where 10 ms have this share, -60 dB, of the loudest ones' level."""
-_MAX_PAUSE_WINDOWS = 4
+_MAX_PAUSE_WINDOWS = 10
 """Runs that are closer than this, margins taken off, are one utterance with a pause in it."""
 
 

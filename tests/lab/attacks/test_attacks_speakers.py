@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ugsd_lab.attacks.embeddings import ATTACKERS
 from ugsd_lab.attacks.findings import Finding, strongest
 from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.observations import Enrolment, Observation, drawn_profiles
 from ugsd_lab.attacks.scores import Trials, bounds, equal_error, measured, true_positives
+from ugsd_lab.attacks.speaker_attackers import ATTACKERS
 from ugsd_lab.attacks.speakers import attack_speakers
 from ugsd_lab.attacks.voices import Voices, folds_of, folds_together, open_folds
 

@@ -65,7 +65,9 @@ def test_the_same_result_gives_the_same_bytes(tmp_path: Path, name: str) -> None
 
 def test_empty_row_of_a_confusion_matrix_is_drawn(tmp_path: Path) -> None:
     nothing = Confusion(("sad",), ("sad", "other"), np.zeros((1, 2), dtype=np.int64))
-    draw_evaluation(tmp_path / "a.png", [curves("x")], {"x": {"UGSD": nothing}})
+    path = tmp_path / "a.png"
+    draw_evaluation(path, [curves("x")], {"x": {"UGSD": nothing}})
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("name", ["curve.pdf", "curve", ".svg", "curve.svg.txt"])

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.audit.records import Leaf
-from ugsd_privacy.audit.signing import LogSigner
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, LedgerView

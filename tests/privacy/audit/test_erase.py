@@ -9,7 +9,7 @@ from ugsd_privacy.audit.owner_acts import OwnerActs
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import LedgerUnavailable, LogTampered
-from ugsd_privacy.ledger import BlockDecisionRow, Ledger
+from ugsd_privacy.ledger import JournalRow, Ledger
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 DAY_S = 86_400.0
@@ -188,16 +188,16 @@ def test_erasure_does_not_wait_for_readers(world) -> None:
 def test_erasure_limit_excludes_its_own_second(logged) -> None:
     hour_s = int(logged.now_s // 3600) * 3600
     notes = [
-        BlockDecisionRow(
-            at, "ada", bytes(16), 0, 5, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD)
+        JournalRow(
+            at, "ada", bytes(16), 0, 5, 0.1, "local", Reason(code=ReasonCode.BELOW_THRESHOLD)
         )
         for at in (hour_s - 1, hour_s)
     ]
     with logged.ledger.as_owner() as owner:
-        owner.append_decisions(notes)
+        owner.append_to_journal(notes)
     logged.user_egress.erase(before_s=hour_s + 5.0)
     with logged.ledger.reading() as view:
-        assert [note.time_s for note in view.decisions("ada")] == [hour_s]
+        assert [note.time_s for note in view.journal("ada")] == [hour_s]
 
 
 def test_erasure_ignores_concurrent_appends(logged, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_unbounded_cost_gives_infinite_epsilon() -> None:
 def test_label_is_privacy_only_up_to_ten() -> None:
     cost = {mu: int(mu * mu * 10**9) for mu in (1.0, 3.0)}
     private, noisy = (dp.Guarantee.from_privacy_cost(s, 1e-6, "caption") for s in cost.values())
-    assert (private.word, noisy.word) == ("privacy", "noise")
+    assert (private.label, noisy.label) == ("privacy", "noise")
     assert private.epsilon is not None
     assert private.epsilon < 10 < (noisy.epsilon or 0)
     assert private.text() == "epsilon 4.89 at delta 1e-06 per caption (privacy)"
@@ -147,11 +147,11 @@ def test_label_is_privacy_only_up_to_ten() -> None:
         assert guarantee.relation == dp.RELATION
         assert type(guarantee).model_validate_json(guarantee.model_dump_json()) == guarantee
     none = dp.Guarantee.from_privacy_cost(dp.UNBOUNDED_COST, 1e-6, "day")
-    assert (none.word, none.epsilon) == ("none", None)
+    assert (none.label, none.epsilon) == ("none", None)
     assert none.text() == "no guarantee (no noise)"
     assert '"epsilon":null' in none.model_dump_json()
     for lie in ({"epsilon": 10.1}, {"epsilon": None}):
-        with pytest.raises(ValueError, match="word does not match"):
+        with pytest.raises(ValueError, match="label does not match"):
             dp.Guarantee.model_validate(private.model_dump() | lie)
 
 

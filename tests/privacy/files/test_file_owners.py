@@ -186,7 +186,13 @@ def test_no_message_tells_users_to_become_root(
 
 
 @pytest.mark.parametrize(
-    ("number", "what"), [(errno.EACCES, "chown -R"), (errno.ENOSPC, "free some space")]
+    ("number", "what"),
+    [
+        (errno.EACCES, "chown -R"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "use another folder, or remount"),
+        (errno.ENOENT, "create the folder"),
+    ],
 )
 def test_remedy_matches_its_error(tmp_path: Path, number: int, what: str) -> None:
     assert what in remedy_of(OSError(number, "no"), tmp_path)

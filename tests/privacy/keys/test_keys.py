@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ugsd_privacy.errors import KeyFileError, LogTampered
 from ugsd_privacy.keys.log import LogKey, LogPublicKey, NotePublicKey
+from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
+from ugsd_privacy.keys.root import RootKey, RootPin
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey
 
 # The example of golang.org/x/mod/sumdb/note's documentation.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -190,3 +195,57 @@ def test_damaged_log_key_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError):
         LogKey.open_or_create(path)
     assert path.read_text() == "damaged"
+
+
+_LOG, _WITNESS = LogKey.generate(), WitnessKey.generate()
+_VERIFIER, _OWNER, _ROOT = VerifierKey.generate(), OwnerKey.generate(), RootKey.generate()
+_LOADS: dict[str, tuple[Any, Any, Any]] = {
+    "log": (LogKey, LogPublicKey, _LOG),
+    "witness": (WitnessKey, WitnessPublicKey, _WITNESS),
+    "verifier": (VerifierKey, VerifierPublicKey, _VERIFIER),
+    "owner": (OwnerKey, OwnerPublicKey, _OWNER),
+    "root": (RootKey, RootPin, _ROOT),
+}
+_INSTEAD = {
+    "log": ("what `ugsd audit key` prints", "the log.key of the home"),
+    "witness": ("the public key that the witness prints", "the witness's private key"),
+    "verifier": ("key.pub", "key"),
+    "owner": ("owner.pub", "owner.key"),
+    "root": ("key.pin", "key"),
+}
+
+
+@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("kind", _LOADS)
+@pytest.mark.parametrize("content", ["garbage", "", "\xff\xfe", "ugsd-vk1:AAAA", "A" * 9000])
+def test_garbage_key_file_is_named(kind: str, half: int, content: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError) as raised:
+        _LOADS[kind][half].load(path)
+    assert str(path) in str(raised.value)
+    assert re.search("give |restore it from a backup", str(raised.value))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+@pytest.mark.parametrize("kind", _LOADS)
+def test_other_half_of_a_key_is_recognised(
+    kind: str, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    private, public, key = _LOADS[kind]
+    key.save("key")
+    file = {"root": "key.pin"}.get(kind, "key.pub")
+    if kind == "owner":
+        key.public.save(file)
+    else:
+        Path(file).write_text((key.public.pin if kind == "root" else key.public).to_text() + "\n")
+    Path(file).chmod(mode)
+    wants_public, wants_private = _INSTEAD[kind]
+    with pytest.raises(KeyFileError) as raised:
+        public.load("key")
+    assert str(raised.value) == f"key: this is a private key: give {wants_public}"
+    with pytest.raises(KeyFileError) as raised:
+        private.load(file)
+    assert str(raised.value) == f"{file}: this is a public key: give {wants_private}"

@@ -141,7 +141,7 @@ def test_anchor_accessible_to_others_is_refused(anchored) -> None:
 
 
 def test_anchor_in_missing_folder_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match="permissions"):
+    with pytest.raises(LedgerUnavailable, match="create the folder"):
         Ledger(tmp_path / "ledger", anchor=tmp_path / "none" / "anchor").open()
 
 

@@ -427,3 +427,29 @@ def test_damage_anywhere_in_the_file_is_detected(
 def test_each_record_names_the_verifier_key(world, verifier_key: VerifierKey) -> None:
     world.connect(world.egress())
     assert world.record(0).verifier == verifier_key.public.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("SQLITE_READONLY", "read-only file or file system: allow writing, or use another home"),
+        ("SQLITE_BUSY", "another process has locked it: end that process, or try again"),
+        ("SQLITE_LOCKED", "another process has locked it"),
+        ("SQLITE_FULL", "the disk is full: free some space"),
+        ("SQLITE_CANTOPEN", "it did not open: allow writing in its folder, or use"),
+        ("SQLITE_IOERR", "SQLite reports SQLITE_IOERR: check the disk"),
+    ],
+)
+def test_unusable_ledger_names_cause_and_remedy(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("refused")
+        error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, code), code
+        raise error
+
+    monkeypatch.setattr("ugsd_privacy.ledger.store.open_database", refuse)
+    ledger = Ledger(tmp_path, create=True)
+    with pytest.raises(LedgerUnavailable) as raised:
+        ledger.open()
+    assert str(raised.value).startswith(f"{ledger.path} cannot be used: {message}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import BudgetExceeded, LogTampered
-from ugsd_privacy.ledger import ALL_USERS, BlockDecisionRow, database
-from ugsd_privacy.ledger.decisions import MAX_DECISIONS
+from ugsd_privacy.ledger import ALL_USERS, JournalRow, database
+from ugsd_privacy.ledger.journal import MAX_JOURNAL_ROWS
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 SURE = Reason(code=ReasonCode.BELOW_THRESHOLD, value=0.25, threshold=0.5)
@@ -118,29 +120,54 @@ def test_totals_changed_without_a_record_are_detected(world) -> None:
         world.verified()
 
 
-def decision(number: int, user: str = "ada") -> BlockDecisionRow:
-    return BlockDecisionRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "kept", SURE)
+def decision(number: int, user: str = "ada") -> JournalRow:
+    return JournalRow(number, user, bytes([number % 256]) * 16, 5, 3, 0.25, "local", SURE)
 
 
 def test_decisions_are_stored_outside_the_log(world) -> None:
     with world.ledger.as_owner() as own:
-        own.append_decisions([decision(1), decision(2), decision(3, "ben")])
-        own.append_decisions([])
+        own.append_to_journal([decision(1), decision(2), decision(3, "ben")])
+        own.append_to_journal([])
     with world.ledger.reading() as view:
-        assert view.decisions("ada") == [decision(1), decision(2)]
-        assert view.decisions("ada", limit=1) == [decision(2)]
-        assert view.decisions("ada", caption=bytes([1]) * 16) == [decision(1)]
-        assert view.decisions("eve") == []
+        assert view.journal("ada") == [decision(1), decision(2)]
+        assert view.journal("ada", limit=1) == [decision(2)]
+        assert view.journal("ada", caption=bytes([1]) * 16) == [decision(1)]
+        assert view.journal("eve") == []
     assert world.verified().size == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "outcome"),
+    [
+        ("kept", "local"),
+        ("sent", "sent"),
+        ("withheld", "blocked"),
+        ("alone", "verifier_disabled"),
+        ("an app's own", "an app's own"),
+    ],
+)
+def test_stored_outcomes_of_old_journals_are_read(world, stored: str, outcome: str) -> None:
+    new = dataclasses.replace(decision(2), outcome=outcome)
+    with world.ledger.as_owner() as own:
+        own._db.execute(
+            "INSERT INTO decisions VALUES (1, 1, 'ada', zeroblob(16), 5, 3, 0.25, ?, 'sure')",
+            (stored,),
+        )
+        own.append_to_journal([new])
+    with world.ledger.reading() as view:
+        assert [row.outcome for row in view.journal("ada")] == [outcome, outcome]
+        assert view.journal("ada")[1] == new
+        words = view._db.execute("SELECT outcome FROM decisions").fetchall()
+    assert words == [(stored,), (stored,)]
 
 
 def test_oldest_decisions_are_deleted(world) -> None:
     with world.ledger.as_owner() as own:
-        own.append_decisions([decision(n) for n in range(MAX_DECISIONS)])
-        own.append_decisions([decision(10**6), decision(10**6 + 1)])
+        own.append_to_journal([decision(n) for n in range(MAX_JOURNAL_ROWS)])
+        own.append_to_journal([decision(10**6), decision(10**6 + 1)])
     with world.ledger.reading() as view:
-        stored = view.decisions("ada", limit=2 * MAX_DECISIONS)
-    assert len(stored) == MAX_DECISIONS
+        stored = view.journal("ada", limit=2 * MAX_JOURNAL_ROWS)
+    assert len(stored) == MAX_JOURNAL_ROWS
     assert (stored[0], stored[-1]) == (decision(2), decision(10**6 + 1))
 
 

@@ -29,8 +29,10 @@ LOG = LogPublicKey(log_origin(bytes(32)), bytes(32)).to_text()
 
 
 def bounded(epsilon: float | None, unit: str) -> Guarantee:
-    word = "none" if epsilon is None else "privacy" if epsilon <= 10 else "noise"
-    return Guarantee.model_validate({"epsilon": epsilon, "delta": 1e-6, "unit": unit, "word": word})
+    label = "none" if epsilon is None else "privacy" if epsilon <= 10 else "noise"
+    return Guarantee.model_validate(
+        {"epsilon": epsilon, "delta": 1e-6, "unit": unit, "label": label}
+    )
 
 
 def word(position: int, token: int, disclosure: str, *, state: bool = False, **more) -> Word:
@@ -110,12 +112,12 @@ REPORT = Report(
     ),
     resets=(ResetRow(record=17, time_s=NOON + 5, windows=("day", "hour")),),
     reasons=(
-        ReasonRow(outcome="kept", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
+        ReasonRow(outcome="local", reason="sure", code=ReasonCode.BELOW_THRESHOLD,
                   is_cap=False, blocks=31),
-        ReasonRow(outcome="withheld", reason="blocks_per_day", code=ReasonCode.CAP_EXCEEDED,
+        ReasonRow(outcome="blocked", reason="blocks_per_day", code=ReasonCode.CAP_EXCEEDED,
                   is_cap=True, blocks=32),
-        ReasonRow(outcome="alone", reason="blocks_per_hour", code=ReasonCode.CAP_EXCEEDED,
-                  is_cap=True, blocks=33),
+        ReasonRow(outcome="verifier_disabled", reason="blocks_per_hour",
+                  code=ReasonCode.CAP_EXCEEDED, is_cap=True, blocks=33),
         ReasonRow(outcome="unanswered", reason="deadline", code=ReasonCode.DEADLINE,
                   is_cap=False, blocks=34),
     ),

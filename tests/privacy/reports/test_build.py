@@ -10,13 +10,13 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerCorrupt
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.html import report_html
-from ugsd_privacy.reports.wording import vectors
+from ugsd_privacy.reports.wording import states
 
 from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
 
@@ -27,7 +27,7 @@ def epsilon(vectors: int, *, sigma: float = 2.0) -> float:
 
 
 def send_tokens(world, egress, caption, *, keep: int = 0) -> None:
-    """A block without vectors."""
+    """A block without states."""
     tokens, nothing = world.escalation(2, start=keep), np.zeros((0, 0), np.float32)
     changes = {"disclosure": Disclosure.TOKENS, "state_positions": (), "states": nothing}
     egress.seal_block(world.channel, caption, dataclasses.replace(tokens, **changes))
@@ -109,7 +109,7 @@ def test_disclosure_of_caption_and_words_is_reported(world) -> None:
 def test_reason_with_control_characters_is_escaped() -> None:
     arguments = {"user": "", "period": Period(0, 9), "made_s": 9, "log": ReportedLog(VERIFIED)}
     reason = as_reason("\x1b[31mred\u202e: 1")
-    decision = BlockDecisionRow(5, "", bytes(16), 0, 5, 0.1, "kept", reason)
+    decision = JournalRow(5, "", bytes(16), 0, 5, 0.1, "local", reason)
     (reason,) = build_report(
         (), **arguments, budget=BudgetState(BudgetLimits()), decisions=[decision]
     ).reasons
@@ -117,28 +117,28 @@ def test_reason_with_control_characters_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("noise", [None, 2.0])
-def test_vectors_in_unreadable_records_are_a_lower_bound(world, noise) -> None:
+def test_states_in_unreadable_records_are_a_lower_bound(world, noise) -> None:
     egress = world.egress(sigma=noise)
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
     send(world, egress, caption, keep=3, tokens=(10,))
-    assert vectors(report_of(world).total) == "4"
+    assert states(report_of(world).total) == "4"
     sealed = report_of(world, owner=False)
     assert (sealed.total.states, sealed.total.hidden) == (0, 2)
     for amounts in (sealed.total, sealed.days[0].amounts, sealed.captions[0].amounts):
-        assert vectors(amounts) == "at least 2"
+        assert states(amounts) == "at least 2"
     egress.erase()
     erased = report_of(world)
-    assert vectors(erased.total) == "at least 2"
+    assert states(erased.total) == "at least 2"
     assert (erased.captions[0].erased, erased.captions[0].unread) == (2, 0)
     assert erased.captions[0].to_the_hour
     assert erased.captions[0].time_s % 3600 == 0
 
 
-def test_block_of_tokens_alone_hides_no_vectors(world) -> None:
+def test_block_of_tokens_alone_hides_no_states(world) -> None:
     egress = world.egress()
     send_tokens(world, egress, world.connect(egress))
-    assert vectors(report_of(world, owner=False).total) == "0"
+    assert states(report_of(world, owner=False).total) == "0"
 
 
 def test_negative_charges_of_tampered_ledger_count_as_zero(world) -> None:
@@ -171,7 +171,7 @@ def test_invalid_cap_or_journal_entry_is_refused(world, statement: str) -> None:
     db.close()
     is_cap = "caps" in statement
     with world.ledger.reading() as view, pytest.raises(LedgerCorrupt):
-        view.caps("") if is_cap else view.decisions("")
+        view.caps("") if is_cap else view.journal("")
     if is_cap:
         with pytest.raises(LedgerCorrupt):
             world.egress().seal_hello(world.channel)
@@ -210,8 +210,8 @@ def test_kept_tokens_are_counted_after_the_last_sent(world) -> None:
     caption = world.connect(egress)
     send(world, egress, caption, tokens=(7, 8, 9))
     decisions = [
-        BlockDecisionRow(
-            1, "", caption.id, start, 4, 0.1, "kept", Reason(code=ReasonCode.BELOW_THRESHOLD)
+        JournalRow(
+            1, "", caption.id, start, 4, 0.1, "local", Reason(code=ReasonCode.BELOW_THRESHOLD)
         )
         for start in (0, 2, 3, 7)
     ]
@@ -271,12 +271,12 @@ def test_cap_without_remainder_is_met(world) -> None:
     assert "unbounded" in page
 
 
-def test_total_of_erased_vectors_is_a_lower_bound(world) -> None:
+def test_total_of_erased_states_is_a_lower_bound(world) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     egress.erase()
     page = report_html(report_of(world))
-    assert "<dt>vectors of numbers</dt><dd>at least 1</dd>" in page
+    assert "<dt>states</dt><dd>at least 1</dd>" in page
 
 
 @pytest.mark.parametrize("amount", [1e15, 1e300, 1.7e308])

@@ -25,8 +25,8 @@ def day(at: int, epsilon: float | None = None, size: int = 1024) -> DayRow:
     lifetime = None
     if epsilon is not None:
         bound = None if epsilon == FREE else epsilon
-        word = "none" if bound is None else "privacy" if bound <= 10 else "noise"
-        lifetime = Guarantee(epsilon=bound, delta=1e-6, unit="lifetime", word=word)
+        label = "none" if bound is None else "privacy" if bound <= 10 else "noise"
+        lifetime = Guarantee(epsilon=bound, delta=1e-6, unit="lifetime", label=label)
     return DayRow(
         day=str(FIRST + timedelta(at)),
         amounts=Amounts(bytes=size),

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from ugsd_privacy.audit.export import export_log
-from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.witness import WitnessKey

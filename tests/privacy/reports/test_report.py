@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import ReportRejected
-from ugsd_privacy.ledger import BlockDecisionRow
+from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
@@ -44,8 +44,8 @@ def test_sent_words_keep_positions_and_gaps_are_shown(world) -> None:
     send(world, egress, caption, tokens=(7, 8))
     send(world, egress, caption, keep=5, prefix=(20, 21), tokens=(22,))
     decisions = [
-        BlockDecisionRow(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
-        for start, outcome in ((0, "sent"), (8, "kept"), (12, "alone"))
+        JournalRow(0, "", caption.id, start, 4, 0.1, outcome, as_reason("mine"))
+        for start, outcome in ((0, "sent"), (8, "local"), (12, "verifier_disabled"))
     ]
     (row,) = report_of(world, decisions=decisions).captions
     assert words(row) == [(0, 7), (1, 8), (5, 20), (6, 21), (7, 22)]
@@ -69,7 +69,7 @@ def test_replaced_word_is_listed_with_its_successor(world) -> None:
     sent = Sent(token=8, text=" w8", disclosure=Disclosure.BLOCK_STATES, has_state=True)
     assert [w.replaced for w in row.content if isinstance(w, Word)] == [(), (sent,), ()]
     assert [w.has_state for w in row.content if isinstance(w, Word)] == [True, False, True], (
-        "a repeated token keeps its vector, and a replacement has none"
+        "a repeated token keeps its state, and a replacement has none"
     )
 
 
@@ -152,8 +152,8 @@ def test_damaged_record_does_not_hide_the_others(world) -> None:
 
 
 def test_reasons_are_counted_without_their_numbers() -> None:
-    def decision(outcome: str, reason: Reason) -> BlockDecisionRow:
-        return BlockDecisionRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
+    def decision(outcome: str, reason: Reason) -> JournalRow:
+        return JournalRow(5, "ada", bytes(16), 0, 5, 0.1, outcome, reason)
 
     cap = Reason(code=ReasonCode.CAP_EXCEEDED, cap="blocks_per_day", limit=2, used=2, wanted=1)
     sure = [
@@ -168,20 +168,22 @@ def test_reasons_are_counted_without_their_numbers() -> None:
         made_s=10,
         budget=BudgetState(BudgetLimits(), {"blocks_per_day": 2}, {"day": Usage(blocks=2)}),
         decisions=[
-            *(decision("kept", reason) for reason in sure),
-            decision("withheld", cap),
-            decision("alone", Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=cap)),
+            *(decision("local", reason) for reason in sure),
+            decision("blocked", cap),
+            decision(
+                "verifier_disabled", Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=cap)
+            ),
             decision("sent", dataclasses.replace(unsure, accepted=5, offered=5)),
             decision("sent", dataclasses.replace(unsure, failure=late)),
-            dataclasses.replace(decision("withheld", cap), time_s=10),
+            dataclasses.replace(decision("blocked", cap), time_s=10),
         ],
         log=ReportedLog(VERIFIED),
     )
     assert [(r.outcome, r.reason, r.code, r.is_cap, r.blocks) for r in found.reasons] == [
-        ("kept", "sure", "below_threshold", False, 2),
-        ("alone", "blocks_per_day", "cap_exceeded", True, 1),
+        ("local", "sure", "below_threshold", False, 2),
+        ("blocked", "blocks_per_day", "cap_exceeded", True, 1),
         ("unanswered", "deadline", "deadline", False, 1),
-        ("withheld", "blocks_per_day", "cap_exceeded", True, 1),
+        ("verifier_disabled", "blocks_per_day", "cap_exceeded", True, 1),
     ]
     (met,) = [row for row in found.caps if row.is_met]
     assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
@@ -330,7 +332,7 @@ def egress_hour(world) -> int:
 )
 def test_redacted_reasons_have_no_foreign_words(world, code: ReasonCode, is_cap: bool) -> None:
     secret = "Ada Smith wants it kept"
-    row = ReasonRow(outcome="kept", reason=secret, code=code, is_cap=is_cap, blocks=1)
+    row = ReasonRow(outcome="local", reason=secret, code=code, is_cap=is_cap, blocks=1)
     report = report_of(world).model_copy(update={"reasons": (row,)})
     shared = report.redacted()
     assert secret not in shared.model_dump_json()
@@ -338,8 +340,8 @@ def test_redacted_reasons_have_no_foreign_words(world, code: ReasonCode, is_cap:
 
 
 def test_sentences_of_earlier_releases_are_redacted(world) -> None:
-    old = Reason.from_note("after the block at 5: Ada Smith wants it kept")
-    decisions = [BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "alone", old)]
+    old = Reason.from_journal("after the block at 5: Ada Smith wants it kept")
+    decisions = [JournalRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, "verifier_disabled", old)]
     found = report_of(world, decisions=decisions)
     assert [(row.code, row.blocks) for row in found.reasons] == [(ReasonCode.OTHER, 1)]
     assert "Smith" not in found.redacted().model_dump_json()
@@ -349,21 +351,22 @@ def test_redacted_reasons_are_labels_of_this_software(world) -> None:
     secret = "Ada Smith wants /home/ada/secret.wav kept"
     egress = world.egress()
     world.connect(egress)
+    after_secret = Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=as_reason(secret))
     decisions = [
-        BlockDecisionRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *entry)
+        JournalRow(int(world.now_s), "", bytes(16), 0, 1, 0.1, *entry)
         for entry in (
-            ("kept", as_reason(secret)), ("kept", as_reason("her own")),
-            ("kept", as_reason(ReasonCode.BELOW_THRESHOLD)),
-            ("withheld", Reason(code=ReasonCode.CAP_EXCEEDED, cap="bytes_per_day")),
-            ("alone", Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=as_reason(secret))),
+            ("local", as_reason(secret)), ("local", as_reason("her own")),
+            ("local", as_reason(ReasonCode.BELOW_THRESHOLD)),
+            ("blocked", Reason(code=ReasonCode.CAP_EXCEEDED, cap="bytes_per_day")),
+            ("verifier_disabled", after_secret),
         )
     ]  # fmt: skip
     found = report_of(world, decisions=decisions)
     assert secret in found.model_dump_json()
     shared = found.redacted()
     assert {(r.outcome, r.reason, r.blocks) for r in shared.reasons} == {
-        ("kept", "the application's own reason", 2), ("kept", "sure", 1),
-        ("withheld", "bytes_per_day", 1), ("alone", "the application's own reason", 1),
+        ("local", "the application's own reason", 2), ("local", "sure", 1),
+        ("blocked", "bytes_per_day", 1), ("verifier_disabled", "the application's own reason", 1),
     }  # fmt: skip
     for form in (report_html, report_markdown):
         assert secret in form(found).replace("\\", "")

@@ -41,22 +41,22 @@ def test_captions_table_shows_every_number(form: str) -> None:
     assert first == {
         "time (utc)" if form == "html" else "time (UTC)": "2025-12-29 12:01:01",
         "records": "3-5, 9", "disclosure": "summary, tokens", "tokens": "1,402",
-        "vectors": "1,403", "bytes": "1,404",
+        "states": "1,403", "bytes": "1,404",
         "guarantee": "epsilon 2.50 at delta 1e-06 per caption (privacy)",
     }  # fmt: skip
     if form == "md":
-        content = content.replace("°", " (with a vector)")
+        content = content.replace("°", " (with a state)")
         content = content.replace(" w71", " (replaced later) w71")
     assert content == (
-        "w7 (with a vector) … 3 tokens written by the verifier … w70 (with a vector) "
+        "w7 (with a state) … 3 tokens written by the verifier … w70 (with a state) "
         "(replaced later) w71 w72 … 1 token kept on the device …"
     )
     assert next(iter(second.values())) == "2025-12-29 12:..:.."
     assert second["what was sent"] == "2 frames erased by the owner, 1 frame sealed or damaged"
-    assert (second["records"], second["vectors"]) == ("11-13", "at least 1,505")
+    assert (second["records"], second["states"]) == ("11-13", "at least 1,505")
     assert second["guarantee"] == "no guarantee (no noise)"
     assert third["what was sent"] == "a cover frame, without content"
-    assert third["guarantee"] == "no vectors"
+    assert third["guarantee"] == "no states"
 
 
 def test_words_are_marked_by_their_disclosure() -> None:
@@ -83,7 +83,7 @@ def test_days_table_shows_every_number(form: str) -> None:
         "epsilon 7.50 at delta 1e-06 per lifetime (privacy)",
     ]  # fmt: skip
     assert list(second.values())[4:] == [
-        "1,303", "1,304", "no vectors", "no guarantee (no noise)"
+        "1,303", "1,304", "no states", "no guarantee (no noise)"
     ]  # fmt: skip
 
 
@@ -106,7 +106,11 @@ def test_reasons_handshakes_and_resets_are_shown(form: str) -> None:
     assert reasons == [
         ["kept on the device by the policy", "sure", "31"],
         ["blocked", cap("blocks_per_day"), "32"],
-        ["not tried, after a blocked or unanswered block", cap("blocks_per_hour"), "33"],
+        [
+            "not judged, because an earlier block was blocked or unanswered",
+            cap("blocks_per_hour"),
+            "33",
+        ],
         ["sent but unanswered", "deadline", "34"],
     ]
     keys = [list(row.values()) for row in one(found, "Keys")]

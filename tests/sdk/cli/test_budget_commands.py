@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import CAPS, BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.errors import LedgerUnavailable
-from ugsd_privacy.ledger import BlockDecisionRow, Ledger
-from ugsd_privacy.ledger.decisions import MAX_DECISIONS
+from ugsd_privacy.ledger import JournalRow, Ledger
+from ugsd_privacy.ledger.journal import MAX_JOURNAL_ROWS
 from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
@@ -137,6 +137,32 @@ def test_epsilon_cap_blocks_states_without_noise(
     assert "-> epsilon_per_day allows no state without noise: set noise, or lift the cap" in out
 
 
+@pytest.mark.parametrize(
+    ("window", "advice"),
+    [
+        ("hour", "in this hour: it resets at 20"),
+        ("day", "in this day: it resets at 20"),
+        ("lifetime", "in this lifetime: run `ugsd budget reset --user ada --window lifetime`"),
+    ],
+)
+def test_earlier_states_without_noise_are_the_cause(
+    new_captioner: New, voice: Voice, at: list[str], capsys: Capsys, window: str, advice: str
+) -> None:
+    policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
+    with new_captioner(config=Settings(user="ada"), policy=policy) as captioner:
+        captioner.caption(voice, 16_000)
+    settings = Settings(limits={f"epsilon_per_{window}": 20.0}, noise={"sigma": 2.0}, user="ada")
+    with new_captioner(config=settings, policy=policy) as captioner:
+        reason = captioner.caption(voice, 16_000).decisions[0].reason
+    assert reason.used == math.inf
+    assert reason.wanted is not None
+    assert 0 < reason.wanted < 20
+    out = output(capsys, "explain", "--user", "ada", *at)
+    assert f"-> states were sent without noise {advice}" in out
+    assert f"`ugsd budget reset --user ada --window {window}`" in out
+    assert "set noise" not in out
+
+
 def test_advice_for_too_small_cap_is_not_waiting(
     new_captioner: New, voice: Voice, at: list[str], capsys: Capsys
 ) -> None:
@@ -154,7 +180,7 @@ def test_guarantee_is_labelled_privacy_or_noise(new_captioner: New, voice: Voice
         with new_captioner(config=settings) as captioner:
             guarantees[name] = captioner.caption(voice, 16_000).usage.guarantee
     little, much = guarantees["little"], guarantees["much"]
-    assert (little.word, much.word) == ("noise", "privacy")
+    assert (little.label, much.label) == ("noise", "privacy")
     assert much.epsilon < 10 < little.epsilon
     assert (little.unit, little.delta) == ("caption", 1e-6)
     assert little.relation
@@ -302,7 +328,7 @@ def test_advice_on_a_past_window_is_not_waiting() -> None:
     for window, hours in (("hour", 1), ("day", 24)):
         cap = f"tokens_per_{window}"
         reason = Reason(code=ReasonCode.CAP_EXCEEDED, cap=cap, limit=9, used=9, wanted=1)
-        refused = BlockDecisionRow(3600 * hour, "a b", b"c", 0, 5, 0.5, "withheld", reason)
+        refused = JournalRow(3600 * hour, "a b", b"c", 0, 5, 0.5, "blocked", reason)
         reset_hour = hour + 1 if window == "hour" else (hour // 24 + 1) * 24
         now = Advice.on(refused, hour)
         assert now.available_at == time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(3600 * reset_hour))
@@ -471,9 +497,9 @@ def test_journal_write_takes_less_than_a_millisecond(tmp_path: Path) -> None:
     seconds = []
     for number in range(200):
         started_s = time.perf_counter()
-        user_egress.record_decisions(number.to_bytes(16), blocks)
+        user_egress.write_journal(number.to_bytes(16), blocks)
         seconds.append(time.perf_counter() - started_s)
     user_egress.close()
     assert np.median(seconds) < 1e-3
     with Ledger(tmp_path / "ledger", create=False) as ledger, ledger.reading() as view:
-        assert len(view.decisions("ada", limit=MAX_DECISIONS)) == 1000
+        assert len(view.journal("ada", limit=MAX_JOURNAL_ROWS)) == 1000

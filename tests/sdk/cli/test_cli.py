@@ -375,3 +375,30 @@ def test_erasure_is_limited_by_caption_and_age(
     assert erased("--before", str(tomorrow - timedelta(days=1))) == 0
     assert erased("--caption", captions[0]) == captions.count(captions[0])
     assert erased("--before", str(tomorrow)) == len(records) - captions.count(captions[0])
+
+
+def test_missing_clip_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = str(tmp_path / "none.wav")
+    assert main(["caption", clip, str(tmp_path)]) == 1
+    missing, folder = capsys.readouterr().err.splitlines()
+    assert missing.startswith(f"ugsd: {clip}: cannot be opened: No such file or directory")
+    assert folder == f"ugsd: {tmp_path}: is a folder: give the files in it"
+
+
+def test_key_without_verifier_is_reported(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["caption", "--verifier-root", "root.pin", clip]) == 0
+    assert "no verifier is used, although its key is given: add" in capsys.readouterr().err
+
+
+def test_missing_manifest_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, manifest = "ugsd-root1:" + "A" * 43, tmp_path / "verifier.manifest"
+    options = ["--verifier-root", root, "--verifier-manifest", str(manifest)]
+    assert main(["trust", "show", *options]) == 1
+    assert capsys.readouterr().err == (
+        f"ugsd: no manifest at {manifest}; check the path, or ask the verifier's operator for it\n"
+    )
+
+
+def test_verifier_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"verifier must be text, or a function .*, not int"):
+        Captioner(verifier=5)  # type: ignore[arg-type]

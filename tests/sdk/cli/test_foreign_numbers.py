@@ -312,7 +312,7 @@ def test_counts_of_tampered_ledger_are_bounded() -> None:
 
 def test_reasons_of_applications_are_counted_within_bounds() -> None:
     rows = tuple(
-        ReasonRow(outcome="kept", reason=word, is_cap=False, blocks=MOST)
+        ReasonRow(outcome="local", reason=word, is_cap=False, blocks=MOST)
         for word in ("mine", "yours")
     )
     shared = REPORT.model_copy(update={"reasons": rows, "log": ""}).redacted()

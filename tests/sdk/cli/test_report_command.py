@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
-from ugsd_privacy.audit.signing import LogSigner
+from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
@@ -311,7 +311,7 @@ def test_every_decision_is_counted(
         ]
     assert any(reasons_given)
     reasons = read(tmp_path / "home", out=tmp_path / "r").reasons
-    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "withheld"}
+    blocked = {r.reason: r.blocks for r in reasons if r.outcome == "blocked"}
     assert blocked["blocks_per_day"] >= 2
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ugsd_privacy.output.standard_output import reserved_stdout
@@ -87,3 +88,46 @@ def test_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     done = subprocess.run([*command, str(_CLIP)], stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+_COMMANDS: dict[str, tuple[str, ...]] = {
+    "version": ("ugsd_sdk", "--version"),
+    "help": ("ugsd_sdk", "--help"),
+    "caption": ("ugsd_sdk", "caption", "--offline", str(_CLIP)),
+    "caption json": ("ugsd_sdk", "caption", "--json", "--offline", str(_CLIP)),
+    "log": ("ugsd_sdk", "audit", "show"),
+    "report": ("ugsd_sdk", "audit", "report"),
+    "verify": ("ugsd_sdk", "audit", "verify"),
+    "privacy": ("ugsd_sdk", "privacy", "explain"),
+    "budget json": ("ugsd_sdk", "budget", "show", "--json"),
+    "root": ("ugsd_server", "root", "--key-file", "root.key"),
+}
+
+
+def _run(command: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    module, *arguments = _COMMANDS[command]
+    environment = os.environ | {"UGSD_HOME": str(folder / "home")}
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder, env=environment, stderr=subprocess.PIPE, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_full_stdout_is_reported(command: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = _run(command, tmp_path, stdout=full)
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert "cannot write to standard output: No space left on device" in said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no preexec_fn")
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_closed_stdout_is_no_error(command: str, tmp_path: Path) -> None:
+    done = _run(command, tmp_path, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr

@@ -141,7 +141,9 @@ def test_trust_command_accepts_what_it_shows(
     assert main(["trust", "accept", "--yes", *options]) == 0
     assert root.key() == KEYS[0]
     assert main(["trust", "show", "--home", str(home)]) == 2
-    assert "no root is pinned" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no root is pinned" in error
+    assert "--verifier-root" in error
 
 
 def test_unwritable_record_gives_no_key(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,12 @@ def test_own_encoder_takes_precedence(sharing: Path) -> None:
     shared = sharing.parent / "ears" / ENCODER
     shutil.copy(shared, sharing)
     damage(shared)
-    OnnxDrafter(sharing).load()
+    own, starter = OnnxDrafter(sharing), OnnxDrafter(STARTER)
+    for drafter in (own, starter):
+        drafter.load()
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    assert own.info == starter.info
+    np.testing.assert_array_equal(own.encode(samples).vector, starter.encode(samples).vector)
 
 
 def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import threading
@@ -255,7 +256,7 @@ def test_command_shows_and_deletes_the_profile(
     assert main(["profile", "delete", *options]) == 0
     assert "speaker profile deleted" in capsys.readouterr().out
     assert main(["profile", "show", "--json", *options]) == 0
-    assert '"heard": 0, "lacking": 3' in capsys.readouterr().out
+    assert '"num_enrolled": 0, "num_missing": 3' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("disclosure", list(Disclosure))
@@ -268,3 +269,16 @@ def test_no_policy_sends_unenrolled_states(disclosure: Disclosure) -> None:
     else:
         assert decision == KeepLocal()
     assert policy.has_blocked is (disclosure is not Disclosure.TOKENS)
+
+
+def test_undeletable_profile_names_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(ProfileFile(tmp_path, "ada", ENCODER), 3, np.ones(4))
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(ProfileError, match="Read-only file system: use another folder, or remount"):
+        delete_profile(tmp_path, "ada")

@@ -105,7 +105,25 @@ def test_sent_part_follows_the_settings(folder: Path) -> None:
     assert "before" not in sent(min_enrolment=0)
     assert "no numbers about the clip" in sent(disclosure="tokens")
     assert "one frame of one size" in sent(traffic_shape="constant")
-    assert explain(Settings(), str(folder)).sent == ("nothing: no verifier is set",)
+
+
+def test_explanation_without_verifier_says_none_is_set(folder: Path) -> None:
+    explanation = explain(Settings(), str(folder))
+    assert explanation.sent == ("nothing: no verifier is set",)
+    nothing = ("no such numbers are sent: no verifier is set",)
+    assert explanation.noise_guarantee == explanation.attacker_results == nothing
+
+
+def test_explanation_uses_names_of_the_settings_file(folder: Path) -> None:
+    explained = explain(_settings(traffic_shape="constant", min_enrolment=5), str(folder)).settings
+    assert (explained["traffic_shape"], explained["min_enrolment"]) == ("constant", "5")
+
+
+def test_one_in_a_hundred_is_singular(folder: Path) -> None:
+    figures = json.loads((folder / LEAKAGE_FILE).read_text())
+    figures["leaks"] = [_leak(value=0.01, chance=0.014).model_dump()]
+    (folder / LEAKAGE_FILE).write_text(json.dumps(figures))
+    assert "right 1 time in 100, by guessing 1 time in 100" in _results(_settings(), folder)
 
 
 def test_noise_guarantee_has_epsilon_and_label(folder: Path) -> None:

@@ -94,6 +94,14 @@ def test_caps_may_be_given_in_python() -> None:
             ":1: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
         ),
         (
+            "[users.ada]\ninherits = 'child'\n[presets.child]",
+            ":2: key users.ada.inherits: no such setting: the key is now `preset`: rename it",
+        ),
+        (
+            "[users.ada]\ninherits = 'child'\n[profiles.child]",
+            ":3: key profiles: no such setting: named sets of caps are presets: [presets.NAME]",
+        ),
+        (
             "[users.ada.limits]\nbytes_per_day = 5",
             ":1: key users.ada.limits: no such setting: caps stand directly in users.ada",
         ),
@@ -119,22 +127,22 @@ def test_caps_may_be_given_in_python() -> None:
         ("[limits]\n[noise]\nsigma = 1\n[limits]", ":4: key limits: given twice: delete one"),
         (
             "[limits]\ntokens_per_day = true",
-            ":2: key limits.tokens_per_day: input should be a valid integer",
+            ":2: key limits.tokens_per_day: must be a whole number",
         ),
         (
             "[limits]\nepsilon_per_day = true",
-            ":2: key limits.epsilon_per_day: input should be a valid number",
+            ":2: key limits.epsilon_per_day: must be a number",
         ),
         (
             "[limits]\nepsilon_per_day = inf",
-            ":2: key limits.epsilon_per_day: input should be a finite number",
+            ":2: key limits.epsilon_per_day: must be a finite number",
         ),
-        ("\nuser = 5", ":2: key user: input should be a valid string, not 5: put it in quotes"),
+        ("\nuser = 5", ":2: key user: must be text, not 5: put it in quotes"),
         ("\nuser = ada", ":2: not valid TOML: invalid value: put text in quotes"),
         ("\nuser = 'ada", ":2: not valid TOML"),
         ("\nuser = '''ada\nb = 1\n", ":2: not valid TOML"),
         ('\nuser = """ada\nb = 1\n', ":2: not valid TOML"),
-        ("[noise]\nsigma = 0", ":2: key noise.sigma: input should be greater than 0"),
+        ("[noise]\nsigma = 0", ":2: key noise.sigma: must be more than 0"),
         (
             "[noise]\nsigma = 1\nepsilon = 1",
             ":3: key noise.epsilon: give sigma or epsilon, one of the two",
@@ -238,3 +246,18 @@ def test_the_example_file_gives_ben_caps() -> None:
 def test_too_large_sigma_is_refused(noise: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="noise"):
         _ = Settings(noise=noise).sigma
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("UGSD_USERS__BEN__INHERITS", "UGSD_USERS__BEN__PRESET"),
+        ("UGSD_PROFILES__CHILD__TOKENS_PER_DAY", "UGSD_PRESETS__CHILD__TOKENS_PER_DAY"),
+    ],
+)
+def test_former_variable_names_its_new_name(
+    former: str, now: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(former, "5")
+    with pytest.raises(ConfigError, match=f"no such setting: it is now {now}: rename it"):
+        Settings.load()

@@ -61,11 +61,11 @@ def test_python_wins_over_both(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("text", "message"),
     [
         ('usr = "x"', "key usr: no such setting"),
-        ("user = 3", "key user: .*string"),
-        ("[verifier]\ndeadline_s = -1", "key verifier.deadline_s: .*greater than 0"),
+        ("user = 3", "key user: must be text"),
+        ("[verifier]\ndeadline_s = -1", "key verifier.deadline_s: must be more than 0"),
         ("[verifier]\ndeadline_s = nan", "key verifier.deadline_s: .*finite"),
         ("[limits]\nblocks_per_week = 1", "bad.toml:2: key limits.blocks_per_week: no such"),
-        ("[limits]\nblocks_per_day = -1", "key limits.blocks_per_day: .*greater"),
+        ("[limits]\nblocks_per_day = -1", "key limits.blocks_per_day: must be 0 or more"),
         ('disclosure = "everything"', "key disclosure: .*'tokens', 'summary'"),
         ('verifier = "embedded"', r"verifier is a table: \[verifier\] url = "),
         ("limits = 5", r"limits is a table: \[limits\] tokens_per_day = "),
@@ -89,7 +89,7 @@ def test_fault_in_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch
 
 def test_variable_with_invalid_json_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UGSD_LIMITS", "{")
-    with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: set UGSD_LIMITS__"):
+    with pytest.raises(ConfigError, match=r"UGSD_LIMITS: not JSON: .*UGSD_LIMITS__TOKENS_PER_DAY"):
         Settings.load()
 
 
@@ -183,3 +183,24 @@ def test_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
 def test_boolean_is_not_a_number(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"not True|not False|not 'true'"):
         Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("VERIFIER", "VERIFIER__URL"), ("USERS", "USERS__NAME__TOKENS_PER_DAY")]
+)
+def test_text_for_a_table_names_its_key(
+    table: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"UGSD_{table}", "embedded")
+    with pytest.raises(ConfigError, match=f"not JSON: set its keys instead, such as UGSD_{key}$"):
+        Settings.load()
+
+
+def test_conflict_of_targets_names_no_value() -> None:
+    with pytest.raises(ConfigError, match=r"set only one of threshold, .* and target_gain$"):
+        Settings(threshold=0.5, target_risk=0.1)
+
+
+def test_settings_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder: give the settings file"):
+        Settings.load(tmp_path)

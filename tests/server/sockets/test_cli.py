@@ -47,7 +47,9 @@ def test_keygen_writes_private_file_and_prints_public_key(
 def test_keygen_reports_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "no" / "verifier.key"
     assert main(["keygen", "--key-file", str(file)]) == 1
-    assert f"ugsd-server: cannot create the key file {file}" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"ugsd-server: cannot create the key file {file}: No such file or directory" in printed
+    assert f"create the folder {file.parent}, or correct the path" in printed
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class FileExchange:
     def read_key(self) -> None:
         self._out.readouterr()
         assert audit("witness", "--state", self._state) == 0
-        self.key = self._out.readouterr().out.strip().split(": ")[1]
+        self.key = self._out.readouterr().out.strip()
 
     def request_command(self, key: str | None = None) -> list[str | Path]:
         return ["cosign", "--witness-key", key or self.key, "--request", self.request]

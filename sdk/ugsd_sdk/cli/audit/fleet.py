@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.cli.audit_verify import WitnessKeyOption, is_json
-from ugsd_sdk.cli.log import fail
-from ugsd_sdk.cli.report_output import (
+from ugsd_sdk.cli.audit.open_log import fail
+from ugsd_sdk.cli.audit.report_output import (
     FormatOption,
     OutOption,
     ReportFormat,
     render_report,
     write_report,
 )
+from ugsd_sdk.cli.audit.verify import WitnessKeyOption, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,7 +55,7 @@ def fleet(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="Files from the devices: reports as JSON, and exports of their logs.",
         ),
     ],
@@ -75,12 +75,12 @@ def fleet(
     ] = None,
     witness_key: WitnessKeyOption = None,
 ) -> None:
-    """Verify exports of many devices, merge their reports without content, and list the faults.
+    """Verify the logs of many devices, and list the faults.
 
-    Only an export proves anything about a log. A report is a claim; it is joined to the export of
-    the log that it names if the two agree. The exit code is 1 if a log does not verify, if no
-    export came of a log in the --known file, or if a report is contradicted or says that its log
-    does not verify.
+    Reports without content are merged into one page. Only an export proves anything about a log. A
+    report is a claim; it is joined to the export of the log that it names if the two agree. The
+    exit code is 1 if a log does not verify, if a log in the --known file has no export, or if a
+    report is contradicted or says that its log does not verify.
     """
     from ugsd_privacy.keys.witness import WitnessPublicKey
     from ugsd_privacy.reports.fleet import merge_rows, verify_device

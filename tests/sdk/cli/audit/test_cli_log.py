@@ -20,7 +20,7 @@ from ugsd_privacy.tlog.merkle import EMPTY_ROOT
 from ugsd_sdk.cli import main
 from ugsd_sdk.home import Home
 
-from tests.sdk.cli.log.commands import Out, audit
+from tests.sdk.cli.audit.commands import Out, audit
 
 
 @pytest.mark.parametrize("bodies", [False, True])
@@ -305,3 +305,25 @@ def test_erase_before_a_day_uses_utc(
         monkeypatch.undo()
         time.tzset()
     assert asked[-1]["before_s"] == 1_767_312_000  # 2026-01-02 00:00 UTC
+
+
+@pytest.mark.parametrize("command", [["key"], ["receipt", "1"], ["export", "log.ugsd"]])
+def test_lost_log_key_is_not_an_unused_home(home: Path, capsys: Out, command: list[str]) -> None:
+    (home / "log.key").unlink()
+    assert audit("verify", home=home) == 1
+    verified = capsys.readouterr().err
+    assert audit(*command, home=home) == 1
+    assert capsys.readouterr().err == verified
+    assert "log.key was removed, but its log has records: restore it" in verified
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["audit", "verify"], ["audit", "key"], ["budget", "show"], ["budget", "explain"],
+     ["budget", "set", "tokens_per_day=1"], ["audit", "show"]],
+)  # fmt: skip
+def test_home_that_is_a_file_fails(command: list[str], tmp_path: Path, capsys: Out) -> None:
+    home = tmp_path / "home"
+    home.write_text("no folder")
+    assert main([*command, "--home", str(home)]) == 1
+    assert capsys.readouterr().err == f"ugsd: {home} is not a folder: move it away\n"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
-from ugsd_sdk.cli.report_output import (
+from ugsd_sdk.cli.audit.report_output import (
     FormatOption,
     OutOption,
     ReportFormat,
     render_report,
     write_report,
 )
+from ugsd_sdk.cli.options import ConfigOption, HomeOption, OwnerKeyOption, UserOption, settings_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +71,10 @@ def report(
         bool, typer.Option("--schema", help="Print the schema of the JSON form instead.")
     ] = False,
 ) -> None:
-    """Report what was sent for a user, in words, under which budget, and whether the log verifies.
+    """Report in words what was sent for a user.
 
-    The exit code is 1 if the log does not verify; the report shows where.
+    Also report under which budget, and whether the log verifies. The exit code is 1 if the log does
+    not verify; the report shows where.
     """
     from ugsd_privacy.reports.schema import report_schema
 

@@ -1,4 +1,4 @@
-"""``ugsd audit``: the log of what was sent, and its verification."""
+"""``ugsd audit show``: the records of the log."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
-from ugsd_sdk.cli import audit_verify, audit_witness, fleet, log, report
-from ugsd_sdk.cli.audit_erase import erase
+from ugsd_sdk.cli.audit.record_content import content_lines, content_of, words_of
+from ugsd_sdk.cli.audit.verify import REMEDY
 from ugsd_sdk.cli.options import (
     ConfigOption,
     HomeOption,
+    JsonLinesOption,
     OwnerKeyOption,
     nothing_sent,
     settings_from,
 )
-from ugsd_sdk.cli.record_content import content_lines, content_of, words_of
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.bodies import BodyUnavailable
@@ -34,37 +34,13 @@ __all__ = ["register"]
 # Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
-_AUDIT_EPILOG = """Examples:
-
-\b
-  ugsd audit show
-  ugsd audit show --json --home ~/.ugsd
-  ugsd audit show --content --owner-key /media/stick/owner.key
-  ugsd audit verify
-  ugsd audit export log.ugsd
-  ugsd audit verify log.ugsd
-  ugsd audit erase --older-than 30
-"""
-
 _LAST_HOUR = 70_389_528  # the end of the year 9999
-_JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
-
-
 _HOW_TO_READ = "{count} records are sealed to the owner's key: give --owner-key FILE to read them"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    audit = typer.Typer(
-        no_args_is_help=True,
-        help="Read and verify the log of everything that was sent.",
-        epilog=_AUDIT_EPILOG,
-    )
+def register(audit: typer.Typer) -> None:
+    """Add the command to ``ugsd audit``."""
     audit.command("show", epilog="Example: ugsd audit show --json")(show)
-    audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
-    for group in (audit_verify, log, audit_witness, report, fleet):
-        group.register(audit)
-    app.add_typer(audit, name="audit")
 
 
 def show(
@@ -78,9 +54,12 @@ def show(
     content: Annotated[
         bool, typer.Option("--content", help="Print exactly what was sent, all numbers included.")
     ] = False,
-    as_json: _JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
-    """List every record of the log: what was sent, when, and how much. `verify` proves it."""
+    """List the records of what was sent, when, and how much.
+
+    `verify` proves that they are complete and unchanged.
+    """
     from ugsd_sdk.home import Home
     from ugsd_sdk.reports.verification import owner_of
 
@@ -105,7 +84,7 @@ def show(
     for index, fault in faults:
         print_error("ugsd", f"record {index} in {ledger.path} is damaged: {fault}")
     if faults:
-        print_error("ugsd", audit_verify.REMEDY)
+        print_error("ugsd", REMEDY)
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ import typer
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error, print_line
 
-from ugsd_sdk.cli.log import NoteOption, fail
+from ugsd_sdk.cli.audit.open_log import NoteOption, fail
 from ugsd_sdk.cli.options import (
     ConfigOption,
     HomeOption,
@@ -78,7 +78,10 @@ def verify(
     witness_key: WitnessKeyOption = None,
     owner_key: OwnerKeyOption = None,
 ) -> None:
-    """Recompute the whole log: every record, charge, hash and signed checkpoint."""
+    """Verify the whole log.
+
+    Every record, charge, hash and signed checkpoint is recomputed.
+    """
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys.log import LogPublicKey
     from ugsd_privacy.keys.witness import WitnessPublicKey
@@ -220,6 +223,8 @@ def _verify_tiles(
 ) -> None:
     from ugsd_privacy.audit.tiles_folder import verify_tiles
 
+    if not (folder / "checkpoint").exists():
+        fail(f"{folder} holds no checkpoint: give an export or a folder of tiles")
     summary = verify_tiles(folder, public, trusted=trusted, witnesses=witnesses)
     print_line(
         f"the log verifies: {summary.size} records ({summary.blocks} blocks, {summary.tokens} "

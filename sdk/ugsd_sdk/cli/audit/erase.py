@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import print_line
 
-from ugsd_sdk.cli.log import fail
+from ugsd_sdk.cli.audit.open_log import fail
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, nothing_sent, settings_from
 
 if TYPE_CHECKING:
     from ugsd_sdk.home import Home
 
-__all__ = ["erase"]
+__all__ = ["register"]
 
 # Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
@@ -24,6 +24,11 @@ __all__ = ["erase"]
 _SECONDS_PER_DAY = 86_400
 _MOST_DAYS = 36_500
 _CAPTION_HEX = 32
+
+
+def register(audit: typer.Typer) -> None:
+    """Add the command to ``ugsd audit``."""
+    audit.command("erase", epilog="Example: ugsd audit erase --older-than 30 --yes")(erase)
 
 
 def erase(
@@ -50,10 +55,11 @@ def erase(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase the logged content of what was sent, for good: all of it, or what the options select.
+    """Erase the logged content of what was sent, for good.
 
-    The journal's notes on why blocks were sent or kept are erased too. Charges, counts and proofs
-    stay, and a record of the log shows the erasure. Ages count in whole hours, as charges do.
+    All of it is erased, or what the options select. The journal of why blocks were sent or
+    kept is erased too. Charges, counts and proofs stay, and a record of the log shows the erasure.
+    Ages count in whole hours, as charges do.
     """
     from ugsd_sdk.home import Home, UserEgress
 

@@ -14,19 +14,26 @@ from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.reasons import Reason
 
 __all__ = [
-    "MAX_DECISIONS",
-    "BlockDecisionRow",
-    "append_decisions",
-    "delete_decisions",
-    "read_decisions",
+    "MAX_JOURNAL_ROWS",
+    "NOT_JUDGED",
+    "JournalRow",
+    "append_to_journal",
+    "delete_from_journal",
+    "read_journal",
 ]
 
-MAX_DECISIONS = 10_000
+MAX_JOURNAL_ROWS = 10_000
 """Maximum number of entries; older ones are deleted."""
+NOT_JUDGED = "not judged"
+"""How people read the outcome ``verifier_disabled``."""
+
+_STORED = {"local": "kept", "blocked": "withheld", "verifier_disabled": "alone"}
+"""The words on disk of the outcomes that were renamed since; journals of all releases are read."""
+_READ = {stored: outcome for outcome, stored in _STORED.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class BlockDecisionRow:
+class JournalRow:
     """The decision on one block of a caption, and its outcome."""
 
     time_s: int
@@ -39,22 +46,23 @@ class BlockDecisionRow:
     tokens: int
     uncertainty: float
     outcome: str
-    """``kept``, ``sent``, ``withheld`` (blocked), or ``alone`` (not tried after such a block)."""
+    """``local``, ``sent``, ``blocked``, or ``verifier_disabled``: not judged, because an earlier
+    block was blocked or unanswered."""
     reason: Reason
     """Stored as JSON; a sentence of an earlier release is read as ``OTHER``."""
 
 
-def append_decisions(db: sqlite3.Connection, decisions: Sequence[BlockDecisionRow]) -> None:
+def append_to_journal(db: sqlite3.Connection, decisions: Sequence[JournalRow]) -> None:
     """Add entries and delete the oldest ones, within a transaction."""
     db.executemany(
         "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, decisions)
     )
     db.execute(
-        "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?", (MAX_DECISIONS,)
+        "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?", (MAX_JOURNAL_ROWS,)
     )
 
 
-def delete_decisions(
+def delete_from_journal(
     db: sqlite3.Connection, *, before_s: int | None, user: str | None, caption: bytes | None
 ) -> None:
     """Delete the entries that match all given conditions, within a transaction."""
@@ -65,9 +73,9 @@ def delete_decisions(
     )
 
 
-def read_decisions(
+def read_journal(
     db: sqlite3.Connection, user: str, caption: bytes | None, limit: int
-) -> list[BlockDecisionRow]:
+) -> list[JournalRow]:
     """Return the latest ``limit`` entries of a user, or of one caption, oldest first. Raises
     :class:`LedgerCorrupt`."""
     rows = db.execute(
@@ -87,14 +95,14 @@ def _decision(
     start: int,
     tokens: int,
     uncertainty: float,
-    outcome: str,
-    note: str,
-) -> BlockDecisionRow:
-    reason = Reason.from_note(note)
-    return BlockDecisionRow(time_s, user, caption, start, tokens, uncertainty, outcome, reason)
+    stored: str,
+    reason_json: str,
+) -> JournalRow:
+    outcome, reason = _READ.get(stored, stored), Reason.from_journal(reason_json)
+    return JournalRow(time_s, user, caption, start, tokens, uncertainty, outcome, reason)
 
 
-def _row(decision: BlockDecisionRow) -> tuple[int, str, bytes, int, int, float, str, str]:
+def _row(decision: JournalRow) -> tuple[int, str, bytes, int, int, float, str, str]:
     return (
         decision.time_s,
         decision.user,
@@ -102,6 +110,6 @@ def _row(decision: BlockDecisionRow) -> tuple[int, str, bytes, int, int, float, 
         decision.start,
         decision.tokens,
         decision.uncertainty,
-        decision.outcome,
+        _STORED.get(decision.outcome, decision.outcome),
         decision.reason.to_json(),
     )

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ugsd_privacy.keys.log import LogKey
-from ugsd_privacy.keys.witness import WitnessKey
+from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
 from ugsd_privacy.tlog.cosignature import cosign
 from ugsd_privacy.tlog.witness import AddCheckpoint
 
-from tests.sdk.cli.log.commands import FileExchange, Out, add_records, audit
+from tests.sdk.cli.audit.commands import FileExchange, Out, add_records, audit
 
 
 def test_export_contains_cosignatures(
@@ -115,9 +115,10 @@ def test_witness_creates_key_and_requires_all_options(
     printed = []
     for _ in range(2):
         assert audit("witness", *state) == 0
-        printed.append(capsys.readouterr().out)
+        printed.append(capsys.readouterr())
     assert printed[0] == printed[1]
-    assert printed[0].startswith("witness key: ugsd.witness/")
+    key = WitnessPublicKey.from_text(printed[0].out)  # the bare key, for a file
+    assert printed[0].err == f"public key of witness {key.name}\n"
     back, key = ["--response", tmp_path / "answer"], ["--log-key", log_key]
     for given in (ask, [*ask, *back], [*ask, *key], back):
         assert audit("witness", *state, *given) == 2
@@ -154,3 +155,30 @@ def test_missing_log_fails_a_required_witness(elsewhere: Path, capsys: Out) -> N
     witness = WitnessKey.generate().public.to_text()
     assert audit("verify", "--witness-key", witness, home=elsewhere) == 1
     assert "cosigned" in capsys.readouterr().err
+
+
+def test_garbage_is_no_answer_of_a_witness(
+    home: Path, log_key: str, tmp_path: Path, capsys: Out
+) -> None:
+    exchange = FileExchange(tmp_path / "carried", log_key, capsys)
+    exchange.read_key()
+    assert audit(*exchange.request_command(), home=home) == 0
+    exchange.response.write_text("<html>502 Bad Gateway</html>")
+    assert audit(*exchange.response_command(), home=home) == 1
+    assert "not a witness's answer: give the file with its" in capsys.readouterr().err
+
+
+def test_witness_state_that_is_a_file_fails(tmp_path: Path, capsys: Out) -> None:
+    state = tmp_path / "state"
+    state.write_text("no folder")
+    assert audit("witness", "--state", state) == 1
+    assert capsys.readouterr().err == (
+        f"ugsd: {state} is a file: give a folder for the witness's state\n"
+    )
+
+
+def test_folder_without_checkpoint_is_no_log(tmp_path: Path, capsys: Out) -> None:
+    assert audit("verify", tmp_path) == 1
+    assert capsys.readouterr().err == (
+        f"ugsd: {tmp_path} holds no checkpoint: give an export or a folder of tiles\n"
+    )

@@ -1,0 +1,95 @@
+"""Names that a console's encoding does not have are escaped, and cost no command."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from ugsd_privacy.output.plain_text import encodable
+from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.cli import main
+from ugsd_sdk.drafter.scripted import ScriptedDrafter
+
+USER, CLIP = "ада", "наш.wav"
+COMMANDS: dict[str, list[str]] = {
+    "caption": ["caption", CLIP, "--user", USER],
+    "caption json": ["caption", "--json", CLIP, "--user", USER],
+    "caption of no file": ["caption", "нет.wav"],
+    "log": ["audit", "show"],
+    "log content": ["audit", "show", "--content"],
+    "log json": ["audit", "show", "--json"],
+    "verify": ["audit", "verify"],
+    "verify no file": ["audit", "verify", "нет.ugsd"],
+    "export": ["audit", "export", "вон.ugsd"],
+    "report": ["audit", "report", "--user", USER, "--format", "md"],
+    "report page": ["audit", "report", "--user", USER, "--format", "html"],
+    "fleet": ["audit", "fleet", "нет.json"],
+    "erase": ["audit", "erase", "--before", "1h", "--yes"],
+    "budget": ["budget", "show", "--user", USER],
+    "budget json": ["budget", "show", "--user", USER, "--json"],
+    "caps": ["budget", "set", "tokens_per_day=9", "--user", USER],
+    "explain": ["budget", "explain", "--user", USER],
+    "reset": ["budget", "reset", "--user", USER, "--yes"],
+    "profile": ["profile", "show", "--user", USER],
+    "no profile": ["profile", "delete", "--user", "нет", "--yes"],
+    "privacy": ["privacy", "explain", "--user", USER],
+    "settings": ["budget", "show", "--config", "нет.toml"],
+    "usage": ["budget", USER],
+}
+
+
+@pytest.fixture
+def used(
+    new_captioner: Any,
+    voice: NDArray[np.float32],
+    drafter: ScriptedDrafter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A home of a user with a Cyrillic name, from which a caption was sent."""
+    with new_captioner(user=USER) as captioner:
+        assert captioner.caption(voice, 16_000).unverified_reason is None
+    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    soundfile.write(tmp_path / CLIP, voice, 16_000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UGSD_LIMITS__TOKENS_PER_DAY", "100")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_narrow_console_costs_no_command(
+    command: str, encoding: str, used: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("UGSD_HOME", str(used))
+    code = main(COMMANDS[command])
+    stream.flush()
+    assert code in {0, 1, 2}
+    if command in {"caption", "log", "budget"}:
+        name = CLIP if command == "caption" else USER
+        assert encodable(name, encoding).encode() in shown.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_asked_name_is_escaped(encoding: str, used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stdin", _Typed("y\n"))
+    assert main(["budget", "reset", "--home", str(used), "--user", USER]) == 0
+    stream.flush()
+    assert encodable(USER, encoding).encode() in shown.getvalue()
+
+
+class _Typed(io.StringIO):
+    def isatty(self) -> bool:
+        return True
