@@ -31,7 +31,7 @@ _CERTAIN, _MIN_CERTAIN_WINDOWS = 0.8, 4
 """A run with fewer windows of that probability is no voice, but a click, a knock, or the onset of a
 tone, of hum or of music, which reach about 0.7."""
 _MARGIN_WINDOWS = 8
-"""Kept on both sides of a run, a quarter of a second: breaths and quiet consonants belong to a voice."""
+"""Kept on both sides of a run, a quarter of a second, for quiet consonants and breaths."""
 _EDGE_SAMPLES = 160
 _EDGE_LEVEL = 0.001
 """A span begins and ends where 10 ms have this share, -60 dB, of the loudest ones' level."""

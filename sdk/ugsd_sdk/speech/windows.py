@@ -12,16 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "LEVELS_RMS", "WINDOW_S", "embed_in_windows", "encoder_windows", "levelled", "pooled",
-]  # fmt: skip
+    "SCALED_RMS",
+    "USUAL_RMS",
+    "WINDOW_S",
+    "embed_in_windows",
+    "encoder_windows",
+    "levelled",
+    "pooled",
+]
 
 Float32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
 WINDOW_S = 4.5
 """Longer speech is cut into windows of at most this and of equal length."""
-LEVELS_RMS = (0.005, 0.2)
-"""Least and greatest root mean square of speech that is read as it is, -46 and -14 dBFS."""
+USUAL_RMS = (0.005, 0.2)
+"""Least and greatest level of speech, as root mean square, that is read as it is: -46, -14 dBFS."""
+SCALED_RMS = 0.05
+"""Level to which other speech is scaled."""
 
 
 def embed_in_windows(encode: Callable[[Float32], Float32], speech: Float32) -> Float32:
@@ -36,10 +44,12 @@ def embed_in_windows(encode: Callable[[Float32], Float32], speech: Float32) -> F
 
 
 def levelled(speech: Float32) -> Float32:
-    """Scale speech (n,) to within :data:`LEVELS_RMS`; silence stays silent."""
+    """Scale speech (n,) to :data:`SCALED_RMS` if its level is outside of :data:`USUAL_RMS`; silence
+    stays silent."""
     rms = float(np.sqrt(np.mean(np.square(speech, dtype=np.float64))))
-    wanted = min(max(rms, LEVELS_RMS[0]), LEVELS_RMS[1])
-    return speech if rms in (0, wanted) else speech * np.float32(wanted / rms)
+    if rms == 0 or USUAL_RMS[0] <= rms <= USUAL_RMS[1]:
+        return speech
+    return speech * np.float32(SCALED_RMS / rms)
 
 
 def encoder_windows(speech: Float32) -> list[Float32]:

@@ -36,12 +36,11 @@ def test_windows_hold_all_speech_in_order(num_samples: int) -> None:
     assert np.array_equal(np.concatenate(windows), speech)
 
 
-@pytest.mark.parametrize("gain", [1e-4, 0.1, 3.0])
-def test_gain_of_the_recording_changes_nothing(gain: float) -> None:
-    speech = noise(50_000)
+@pytest.mark.parametrize(("rms", "expected"), [(1e-6, 0.05), (0.02, 0.02), (3.0, 0.05)])
+def test_only_unusual_levels_are_changed(rms: float, expected: float) -> None:
+    speech = noise(50_000) * np.float32(rms)
 
-    assert np.allclose(levelled(speech * np.float32(gain)), levelled(speech), atol=1e-6)
-    assert np.isclose(levelled(speech).std(), rtol=1e-2)
+    assert np.isclose(levelled(speech).std(), expected, rtol=2e-2)
 
 
 def test_silence_is_not_amplified() -> None:
