@@ -71,7 +71,7 @@ def commands_of(page: Path) -> Iterator[str]:
 
 def fault_of_command(command: str) -> str | None:
     """Return what no app knows about a command, or ``None``."""
-    name, *words = shlex.split(command)
+    name, *words = shlex.split(command.partition(" > ")[0])
     app = app_of(name)
     while words:
         word = words.pop(0)

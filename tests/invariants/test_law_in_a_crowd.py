@@ -153,6 +153,7 @@ class Crowd:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )
         return self._device
 

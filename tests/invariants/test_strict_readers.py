@@ -283,7 +283,8 @@ def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
 OWN = {
     "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings", "WithEnvironment",
-    "CaptionToken", "Latency", "CaptionUsage", "_Result", "Caption", "BlockDecision",  # results
+    "CaptionToken", "CaptionSpeech", "Latency", "CaptionUsage", "_Result", "Caption",  # results
+    "BlockDecision",
 }  # fmt: skip
 """Models that read nobody else's data: settings are text if they come from the environment."""
 

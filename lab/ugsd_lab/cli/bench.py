@@ -117,11 +117,15 @@ def bench_speech(
             help="Folder with corpora.  [default: EMO-DB alone, which is bundled]",
         ),
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="Test clips per corpus at most.")] = 100,
-    recordings: Annotated[int, typer.Option(min=1, help="Recordings of each kind of sound.")] = 60,
+    clips: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Test clips per corpus at most.")
+    ] = 100,
+    recordings: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Recordings of each kind of sound.")
+    ] = 60,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Missed speech in noise from 0 to 20 dB, and false alarms by kind of sound."""
+    """Missed speech by noise, and false alarms by sound."""
     from ugsd_lab.bench.speech import bench_speech as measure
     from ugsd_lab.bench.speech import tables
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -55,6 +56,7 @@ class Database:
         self._size = 0
         """Size in bytes of the database file at the last check; it never shrinks."""
         self._log: WriteAheadLog | None = None
+        self._reservation = weakref.finalize(self, free, {})
         self._readers: set[sqlite3.Connection] = set()
         self._users = 0
         """Number of ledgers that opened it and have not closed it."""
@@ -177,6 +179,9 @@ class Database:
             raise
         self._connection, self._files, self._log = connection, files, log
         reserve(files)
+        # Also for a handle that nobody closes, whose descriptors end with it.
+        self._reservation = weakref.finalize(self, free, files)
+        self._reservation.atexit = False
         self._timeout_ms, self._synchronous = -1, ""
         return connection
 
@@ -185,10 +190,10 @@ class Database:
         does not touch the files there."""
         connection, self._connection = self._connection, None
         log, self._log = self._log, None
-        files, self._files = self._files, {self.path: self._file}
+        self._files = {self.path: self._file}
         if connection is not None:
             connection.close()  # SQLite may delete the companions now
-            free(files)
+            self._reservation()
         if log is not None:
             log.close()
 

@@ -15,6 +15,7 @@ from ugsd_lab.evaluation.systems import CachedDrafter, Stage
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
 from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.speech.reader import WholeRecording
 
 FREE = Path(ugsd_sdk.__file__).parent / "free"
 AUDIO_ENCODER = DrafterBundle(FREE).find(AUDIO_ENCODER_GRAPH)
@@ -40,7 +41,7 @@ def test_free_drafter_nearly_reaches_the_probe(
         split("test"), Stage(lambda *_: None, "encoding", len(split("test")))
     )
     probe = np.mean([predicted[clip.id] == clip.emotion for clip in clips])
-    with Captioner(drafter) as captioner:
+    with Captioner(drafter, detector=WholeRecording()) as captioner:
         texts = [
             captioner.caption(drafter.placeholder_for(c), drafter.info.sample_rate).text
             for c in clips

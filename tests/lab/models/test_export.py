@@ -169,7 +169,7 @@ def test_stored_drafter_agrees_with_the_network(
     drafter: OnnxDrafter, network: DrafterDecoder, count: int
 ) -> None:
     profile = some_profile(count)
-    session = drafter.start(drafter.encode(SAMPLES, profile))
+    session = drafter.start(drafter.encode([SAMPLES], profile))
     tokens = [7, 9, 11]
     session.append(tokens)
     with torch.inference_mode():
@@ -205,7 +205,7 @@ def test_gender_needs_odds_of_four_to_one(
     )  # fmt: skip
     drafter = OnnxDrafter(tmp_path / "sure")
     drafter.load()
-    assert drafter.encode(SAMPLES).gender == gender
+    assert drafter.encode([SAMPLES]).gender == gender
 
 
 def test_description_holds_the_gender_phrases(pair: Path, drafter: OnnxDrafter) -> None:
@@ -218,7 +218,7 @@ def test_description_holds_the_gender_phrases(pair: Path, drafter: OnnxDrafter) 
 
 def test_unnormalised_embedding_does_not_depend_on_the_profile(drafter: OnnxDrafter) -> None:
     """The profile is built from it, and changes only the conditioning."""
-    unenrolled, known = (drafter.encode(SAMPLES, some_profile(count)) for count in (0, 30))
+    unenrolled, known = (drafter.encode([SAMPLES], some_profile(count)) for count in (0, 30))
     assert unenrolled.unnormalised is not None
     assert known.unnormalised is not None
     np.testing.assert_array_equal(unenrolled.unnormalised, known.unnormalised)
@@ -232,7 +232,7 @@ def test_unnormalised_embedding_does_not_depend_on_the_profile(drafter: OnnxDraf
 
 def test_profile_of_another_encoder_is_refused(drafter: OnnxDrafter) -> None:
     with pytest.raises(ModelError, match="another audio encoder"):
-        drafter.encode(SAMPLES, SpeakerProfile(3, np.zeros(EMBEDDING_DIM + 1, dtype=np.float32)))
+        drafter.encode([SAMPLES], SpeakerProfile(3, np.zeros(EMBEDDING_DIM + 1, dtype=np.float32)))
 
 
 def test_stored_audio_encoder_agrees_with_the_network(pair: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_stored_audio_encoder_agrees_with_the_network(pair: Path, tmp_path: Path
 
 
 def test_cropped_session_predicts_as_before(drafter: OnnxDrafter) -> None:
-    session = drafter.start(drafter.encode(SAMPLES))
+    session = drafter.start(drafter.encode([SAMPLES]))
     session.append([7])
     before = session.predict()
     session.append([9])
@@ -297,5 +297,5 @@ def test_ood_score_is_one_in_domain_larger_outside() -> None:
 
 
 def test_graph_computes_the_same_ood_score(drafter: OnnxDrafter, ood_score: OodScore) -> None:
-    found = drafter.encode(SAMPLES).ood_score
+    found = drafter.encode([SAMPLES]).ood_score
     assert found == pytest.approx(float(ood_score(embedding_from(drafter))[0]), rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.errors import ChannelClosed, LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.files.bounded_files import open_regular
+from ugsd_privacy.files.reserved_files import is_reserved
 from ugsd_privacy.ledger import Ledger
 
 from tests.doubles.lock_holder import in_another_thread
@@ -383,3 +385,14 @@ def test_busy_thread_costs_only_the_timeout(connected, call: str) -> None:
         assert monotonic() - started_s < 1.0
         connected.ledger.close()
         assert monotonic() - started_s < 3.0, "close() must not wait for the busy thread"
+
+
+def test_handle_that_nobody_closes_frees_its_files(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger").open()
+    status = ledger.path.stat()
+    assert is_reserved(status)
+
+    del ledger
+    gc.collect()
+
+    assert not is_reserved(status)

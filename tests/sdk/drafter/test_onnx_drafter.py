@@ -85,7 +85,7 @@ def test_own_encoder_takes_precedence(sharing: Path) -> None:
         drafter.load()
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     assert own.info == starter.info
-    np.testing.assert_array_equal(own.encode(samples).vector, starter.encode(samples).vector)
+    np.testing.assert_array_equal(own.encode([samples]).vector, starter.encode([samples]).vector)
 
 
 def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.errors import LeakageNotMeasured
 from ugsd_privacy.reports.leakage import Leakage
-from ugsd_sdk.cli.record_content import words_of
+from ugsd_sdk.cli.audit.record_content import words_of
 from ugsd_sdk.decoding.risk_calibration import RiskCalibration, weight_hashes
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
