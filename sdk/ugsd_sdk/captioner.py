@@ -164,8 +164,9 @@ class Captioner:
         finally:
             self._lock.release()
 
-    def caption(self, clip: Clip, sample_rate: int | None = None) -> Caption:
-        """Caption a path, the bytes of an encoded file, or an array (n,) or (n, channels).
+    def caption(self, clip: Clip, sample_rate: float | None = None) -> Caption:
+        """Caption a path, an open file, the bytes of an encoded file, or samples: an array, a list or
+        a tensor (n,), (n, channels) or (channels, n).
 
         ``sample_rate`` in Hz is required for an array. Raises :class:`AudioError` for an unusable
         clip, :class:`ModelError` or :class:`ConfigError`, but no error of the network.
