@@ -165,8 +165,8 @@ class Captioner:
             self._lock.release()
 
     def caption(self, clip: Clip, sample_rate: float | None = None) -> Caption:
-        """Caption a path, an open file, the bytes of an encoded file, or samples: an array, a list or
-        a tensor (n,), (n, channels) or (channels, n).
+        """Caption a path, an open file, the bytes of an encoded file, or samples: an array, list or
+        tensor (n,), (n, channels) or (channels, n).
 
         ``sample_rate`` in Hz is required for an array. Raises :class:`AudioError` for an unusable
         clip, :class:`ModelError` or :class:`ConfigError`, but no error of the network.
