@@ -45,12 +45,12 @@ from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor
 from ugsd_sdk.drafter import AudioEmbedding, Drafter
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
-from ugsd_sdk.errors import ConfigError, VerifierTimeout
+from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.profile.speaker_profile import ProfileFile, ProfileTracker, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.speech.reader import SpeechDetector, SpeechReader
-from ugsd_sdk.speech.spans import Speech
+from ugsd_sdk.speech.spans import SAMPLE_RATE, Speech
 from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -258,6 +258,11 @@ class Captioner:
                 closing.callback(drafter.close)
                 closing.callback(detector.close)
                 drafter.load()
+                if drafter.info.sample_rate != SAMPLE_RATE:
+                    raise ModelError(
+                        f"the drafter reads {drafter.info.sample_rate} Hz, but recordings are "
+                        f"read at {SAMPLE_RATE} Hz: use a drafter for that rate, or resample in it"
+                    )
                 detector.load()
                 self._loaded = self._assemble(settings, endpoint, drafter, predictor_file, detector)
                 closing.pop_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import ModelError
 from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
 from ugsd_sdk.settings.config import Settings
 
@@ -68,6 +70,13 @@ def test_two_hours_of_silence_are_read_in_pieces(drafter: Any, tmp_path: Path) -
         caption = captioner.caption(file)
 
     assert caption.text == "No speech."
+
+
+def test_drafter_of_another_sample_rate_is_refused(drafter: ScriptedDrafter) -> None:
+    drafter._info = replace(drafter.info, sample_rate=8_000)
+
+    with pytest.raises(ModelError, match=r"reads 8000 Hz.*at 16000 Hz"):
+        Captioner(drafter).load()
 
 
 def test_spans_count_from_the_start_of_the_recording(drafter: Any, voice: Voice) -> None:

@@ -1,10 +1,9 @@
 """Speech as spans of a recording, and the samples in them.
 
 A voice activity detector (:mod:`~ugsd_sdk.speech.voice_activity`) gives a probability of speech for
-each window of 32 ms. Here they become spans, with hysteresis, whose edges move inwards to where the
-sound is loud enough to matter: so the same utterance gives the same samples wherever it stands in a
-recording. Silence and noise before, after and between utterances are dropped; short pauses within
-one stay.
+each window of 32 ms. Here they become spans, with hysteresis and a margin, from whose edges digital
+silence is cut. Silence and noise farther before, after and between utterances are dropped; short
+pauses within one stay.
 """
 
 from __future__ import annotations
