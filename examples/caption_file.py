@@ -24,7 +24,7 @@ def main() -> None:
         for clip in clips:
             print("device:  ", captioner.caption(clip).text)
 
-    with Captioner(verifier="embedded") as captioner:
+    with Captioner(verifier="embedded", user="ada") as captioner:
         captioner.wait_until_connected()  # otherwise the first captions may be unverified
         for clip in clips:
             caption = captioner.caption(clip)

@@ -50,7 +50,7 @@ def main() -> None:
         public_key = Path(f"{key}.pub")  # the file to give to devices
         with (
             verifier(key) as url,
-            Captioner(verifier=url, verifier_key=public_key, home=home) as captioner,
+            Captioner(verifier=url, verifier_key=public_key, home=home, user="ada") as captioner,
         ):
             captioner.wait_until_connected()
             for clip in sorted(BUNDLED.glob("16*.opus")):

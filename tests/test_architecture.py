@@ -47,10 +47,13 @@ NETWORK = {
     "xmlrpc",
 }
 MAX_WHEEL_BYTES = 40 * 2**20
-DRAFTER_FILES = ("decoder.onnx", "gate.json", "model.json", "reader.onnx", "vocabulary.json")
+DRAFTER_FILES = (
+    "decoder.onnx", "gate.json", "model.json", "reader.onnx", "vocabulary.json", "voice.onnx",
+)  # fmt: skip
 STARTER_FILES = {
     *(f"ugsd_sdk/{name}/{file}" for name in ("free", "starter") for file in DRAFTER_FILES),
-    "ugsd_sdk/ears/ears.onnx",
+    "ugsd_sdk/starter/state_reading.json",
+    "ugsd_sdk/audio_encoder/audio_encoder.onnx",
     "ugsd_sdk/starter/clips/clips.json",
     "ugsd_privacy/reports/pages/report.html.j2",
     "ugsd_privacy/reports/pages/tables.js",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,6 +14,7 @@ from typing import Any
 import typer
 import ugsd_sdk
 from pydantic import BaseModel
+from schemas import caption_schema_page, plain_cell, report_schema_page
 from ugsd_lab import cli as lab
 from ugsd_privacy import errors as privacy_errors
 from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits
@@ -37,7 +37,8 @@ def pages() -> dict[str, str]:
         "reference/cli.md": commands_page(),
         "reference/errors.md": errors_page(),
         "reference/python.md": python_page(),
-        "reference/report-schema.md": schema_page(),
+        "reference/caption-schema.md": caption_schema_page(),
+        "reference/report-schema.md": report_schema_page(),
         "decisions/index.md": decisions_page(),
     }
 
@@ -93,7 +94,7 @@ def _table(model: type[BaseModel], skip: set[str] | None = None) -> Iterator[str
             described = schema["properties"][name]
             default = "required" if field.is_required() else _default(described.get("default"))
             values = _values(described, schema.get("$defs", {}))
-            meaning = _plain(meanings.get(name, ""))
+            meaning = plain_cell(meanings.get(name, ""))
             yield f"| `{name}` | {values} | {default} | {meaning} |"
     yield ""
 
@@ -219,7 +220,14 @@ def python_page() -> str:
 
 _CHAPTERS = {
     "The captioner": ("ugsd_sdk.captioner",),
-    "The result": ("ugsd_sdk.caption", "ugsd_privacy.dp", "ugsd_privacy.reasons"),
+    "The result": (
+        "ugsd_sdk.caption",
+        "ugsd_sdk.attributes",
+        "ugsd_sdk.prosody",
+        "ugsd_privacy.dp",
+        "ugsd_privacy.reasons",
+    ),
+    "Speaker profiles": ("ugsd_sdk.profile",),
     "Settings": ("ugsd_sdk.settings", "ugsd_privacy.budget", "ugsd_privacy.protocol"),
     "What decides about escalation": ("ugsd_sdk.decoding",),
 }
@@ -244,53 +252,11 @@ def errors_page() -> str:
         lines += [f"## {title}", "", f"```text\n{dedent(tree).rstrip()}\n```", ""]
         lines += ["| error | meaning |", "|---|---|"]
         for name in module.__all__:
-            lines.append(f"| `{name}` | {_plain(inspect.getdoc(getattr(module, name)) or '')} |")
+            lines.append(
+                f"| `{name}` | {plain_cell(inspect.getdoc(getattr(module, name)) or '')} |"
+            )
         lines.append("")
     return "\n".join(lines)
-
-
-def schema_page() -> str:
-    """Describe the fields of both kinds of report, from the published JSON Schema."""
-    schema = json.loads((DOCS / "report.schema.json").read_text(encoding="utf-8"))
-    lines = [
-        "# Schema of the reports",
-        "",
-        "Generated from [report.schema.json](../report.schema.json), which `ugsd audit report "
-        "--format json` and `ugsd audit fleet --format json` follow.",
-        "",
-    ]
-    for name, part in sorted(schema["$defs"].items()):
-        described = _plain(part.get("description", ""))
-        lines += [f"## `{name}`", ""]
-        if described:
-            lines += [described, ""]
-        if "properties" not in part:
-            lines += [_schema_type(part), ""]
-            continue
-        required = set(part.get("required", ()))
-        lines += ["| field | type | always there | meaning |", "|---|---|---|---|"]
-        for field, kind in part["properties"].items():
-            always = "yes" if field in required else "no"
-            meaning = _plain(kind.get("description", ""))
-            lines.append(f"| `{field}` | {_schema_type(kind)} | {always} | {meaning} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _schema_type(kind: dict[str, Any]) -> str:
-    if "$ref" in kind:
-        name = kind["$ref"].rpartition("/")[2]
-        return f"[`{name}`](#{name.lower()})"
-    for key in ("anyOf", "oneOf"):
-        if key in kind:
-            return " or ".join(dict.fromkeys(map(_schema_type, kind[key])))
-    if "enum" in kind:
-        return ", ".join(f"`{value}`" for value in kind["enum"])
-    if "const" in kind:
-        return f"`{kind['const']}`"
-    if kind.get("type") == "array" and isinstance(kind.get("items"), dict):
-        return f"list of {_schema_type(kind['items'])}"
-    return str(kind.get("type", "any"))
 
 
 def decisions_page() -> str:
@@ -321,9 +287,3 @@ def decisions() -> Iterator[tuple[str, str, str, str, str]]:
         if title is None or status is None:
             raise ValueError(f"{path}: needs a title '# NNN: ...' and 'Status: ... Area: ...'")
         yield title[1], title[2], status[1], status[2], path.name
-
-
-def _plain(text: str) -> str:
-    """Convert a docstring for a table's cell."""
-    text = re.sub(r":(?:class|meth|func|mod|data|attr|exc):`~?(?:\w+\.)*(\w+)`", r"`\1`", text)
-    return " ".join(text.replace("``", "`").split()).replace("|", "\\|")

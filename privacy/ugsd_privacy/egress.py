@@ -28,11 +28,12 @@ from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.recording import record_of
 from ugsd_privacy.audit.records import BLOCK_FIELDS, SALT_BYTES, Leaf, LogLevel
 from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
-from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.dp.accounting import block_privacy_cost
 from ugsd_privacy.dp.mechanism import (
     MAX_SIGMA,
     QUANTISATION_STEPS,
     clip,
+    exponent_of,
     noised,
     quantise,
 )
@@ -44,7 +45,9 @@ from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, TrafficSha
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
+    AskedSlot,
     Block,
+    ContinueTo,
     Cover,
     Disclosure,
     encode,
@@ -90,8 +93,9 @@ class Escalation:
 
     ``states`` is float32 ``(len(state_positions), B)``, with B at most ``MAX_STATE_DIM``, as the
     drafter computed them. The positions are those that ``disclosure`` allows, or fewer: none for
-    ``tokens``, 0 for ``summary``, those of the block for ``block_states``, all from ``keep`` on for
-    ``all_states``.
+    ``tokens``, 0 for ``summary`` and ``distributions``, those of the block for ``block_states``,
+    all from ``keep`` on for ``all_states``. ``projection`` is the index of the states' projection
+    in the verifier's welcome. ``distributions`` has ``weights``, and no other level does.
     """
 
     disclosure: Disclosure
@@ -100,6 +104,13 @@ class Escalation:
     tokens: tuple[int, ...]
     state_positions: tuple[int, ...]
     states: NDArray[np.float32]
+    slot: AskedSlot = AskedSlot.CAPTION
+    continue_to: ContinueTo = ContinueTo.NOTHING
+    projection: int = 0
+    projection_id: bytes = b""
+    """SHA-256 of that projection. It is logged, so that the owner's tools know what the numbers
+    are, and not sent."""
+    weights: bytes = b""
 
 
 class Egress:
@@ -184,6 +195,7 @@ class Egress:
     ) -> SealedFrame:
         """Clip, noise and quantise a block's states, then charge, seal and log it atomically.
 
+        Weights have no noise: a block with weights has an unbounded privacy cost, whatever sigma.
         Raises :class:`WireError` if the schema, ``disclosure`` or the frames of ``shape`` do not
         allow the block, and :class:`BudgetExceeded` if a cap does not; the channel is unchanged.
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and closes the channel if the
@@ -192,16 +204,24 @@ class Egress:
         """
         _check(channel, caption)
         _check_states(escalation)
-        block = _block(caption, escalation, self._encoded_states(escalation.states))
+        block = _block(caption, escalation, *self._encoded_states(escalation.states))
         fields: dict[str, Any] = {name: getattr(block, name) for name in BLOCK_FIELDS}
-        fields |= {"kind": "block", "disclosure": escalation.disclosure}
+        fields |= {
+            "kind": "block",
+            "disclosure": escalation.disclosure,
+            "num_weights": len(block.weights),
+            "spend": block_privacy_cost(
+                self._sigma,
+                num_states=len(block.state_positions),
+                has_weights=bool(block.weights),
+            ),
+        }
         if block.state_positions:
-            cost = self._privacy_cost(len(block.state_positions))
-            fields |= {"sigma": self._sigma, "spend": cost}
+            fields |= {"sigma": self._sigma, "projection_id": escalation.projection_id}
         disclosed = Usage(
             blocks=1,
             tokens=len(block.prefix) + len(block.tokens),
-            privacy_cost=fields.get("spend", 0),
+            privacy_cost=fields["spend"],
         )
         return self._seal(channel, caption, encode(block), shape, disclosed, fields, timeout_s)
 
@@ -220,20 +240,17 @@ class Egress:
             channel, caption, message, TrafficShape.CONSTANT, Usage(), fields, timeout_s
         )
 
-    def _encoded_states(self, states: NDArray[np.float32]) -> bytes:
-        """Clip ``states``, add noise if it is configured, and quantise them to int8."""
+    def _encoded_states(self, states: NDArray[np.float32]) -> tuple[bytes, int]:
+        """Clip ``states``, add noise if it is configured, and quantise them to int8; return them
+        with their exponent."""
         clipped = clip(states, self._clip_norm)
         if self._sigma is None or not len(states):
-            return quantise(clipped, self._clip_norm)
+            return quantise(clipped, self._clip_norm), 0
         if self._noise is None:
             units = Fraction(self._sigma) * QUANTISATION_STEPS
             self._noise = RoundedGaussian(units, self._entropy)
-        return noised(clipped, self._clip_norm, self._noise)
-
-    def _privacy_cost(self, vectors: int) -> int:
-        if self._sigma is None:
-            return dp.UNBOUNDED_COST
-        return dp.privacy_cost(sensitivity=dp.STATE_SENSITIVITY, sigma=self._sigma, vectors=vectors)
+        exponent = exponent_of(self._sigma)
+        return noised(clipped, self._clip_norm, self._noise, exponent), exponent
 
     def _seal(
         self,
@@ -353,16 +370,22 @@ def _check_states(escalation: Escalation) -> None:
         raise WireError("a state has a coordinate that is not finite")
 
 
-def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> Block:
+def _block(
+    caption: CaptionHandle, escalation: Escalation, quantised: bytes, exponent: int
+) -> Block:
     try:
         block = Block(
             caption=caption.ordinal,
-            keep=exact_int(escalation.keep),
-            prefix=tuple(map(exact_int, escalation.prefix)),
+            slot=escalation.slot,
             tokens=tuple(map(exact_int, escalation.tokens)),
             state_positions=tuple(map(exact_int, escalation.state_positions)),
-            state_dim=escalation.states.shape[1] if quantised else 0,
             states=quantised,
+            projection=exact_int(escalation.projection),
+            keep=exact_int(escalation.keep),
+            prefix=tuple(map(exact_int, escalation.prefix)),
+            continue_to=escalation.continue_to,
+            exponent=exponent,
+            weights=escalation.weights,
         )
     except (TypeError, ValidationError):
         raise WireError(
@@ -373,7 +396,10 @@ def _block(caption: CaptionHandle, escalation: Escalation, quantised: bytes) -> 
         Disclosure.SUMMARY: range(1),
         Disclosure.BLOCK_STATES: range(block.start, block.end),
         Disclosure.ALL_STATES: range(block.keep, block.end),
+        Disclosure.DISTRIBUTIONS: range(1),
     }[escalation.disclosure]
     if any(position not in allowed for position in block.state_positions):
         raise WireError(f"a state at a position that {escalation.disclosure} does not disclose")
+    if bool(block.weights) != (escalation.disclosure is Disclosure.DISTRIBUTIONS):
+        raise WireError(f"weights belong to {Disclosure.DISTRIBUTIONS}, which must have them")
     return block

@@ -15,6 +15,7 @@
     │   │   └── LedgerMoved      moved, deleted, replaced or linked while it was in use
     │   └── LedgerCorrupt        lost, damaged, or its records do not add up
     ├── LogTampered              the audit log does not verify; ``.index`` is the record, if known
+    │   └── LogOfAnotherVersion  written by another release: nothing can be verified by this one
     ├── ExportFailed             an export cannot be written to a file or folder
     ├── FileLocked               another process or thread has locked a file or folder
     ├── WitnessUnavailable       a witness's state is lost, locked or damaged: it signs nothing
@@ -41,6 +42,7 @@ __all__ = [
     "LedgerError",
     "LedgerMoved",
     "LedgerUnavailable",
+    "LogOfAnotherVersion",
     "LogTampered",
     "ManifestRejected",
     "PrivacyError",
@@ -122,6 +124,13 @@ class LogTampered(PrivacyError):
         super().__init__(message)
         self.index = index
         self.user = user
+
+
+class LogOfAnotherVersion(LogTampered):
+    """A log, a leaf or a record has the version of another release, which alone can verify it.
+
+    Whoever alters a log can alter its version too, so it counts as one that does not verify.
+    """
 
 
 class ExportFailed(PrivacyError):

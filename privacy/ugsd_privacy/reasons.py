@@ -28,6 +28,8 @@ class ReasonCode(StrEnum):
     """The drafter is sure: ``value`` is below ``threshold``."""
     ABOVE_THRESHOLD = "above_threshold"
     """The drafter is unsure: ``value`` reaches ``threshold``."""
+    MEASURED = "measured"
+    """The device measured what the block says, so no verifier is asked about it."""
     POLICY_COMMITS = "policy_commits"
     """A policy kept the block and gave no reason."""
     POLICY_ESCALATES = "policy_escalates"
@@ -38,6 +40,12 @@ class ReasonCode(StrEnum):
     """No verifier is set."""
     NOT_ENROLLED = "not_enrolled"
     """The speaker's profile has too few clips to send a state."""
+    NO_PROFILE = "no_profile"
+    """There is no speaker profile, which a state needs: the user is not named."""
+    DIFFERENT_SPEAKER = "different_speaker"
+    """The clip does not sound like the profile's speaker, so no state was sent."""
+    SEVERAL_SPEAKERS = "several_speakers"
+    """The clip sounds like several speakers, so no state was sent."""
     AFTER_BLOCK = "after_block"
     """The block at ``start`` was not verified because of ``failure``; later ones are not judged."""
     CAP_EXCEEDED = "cap_exceeded"
@@ -92,11 +100,15 @@ class ReasonCode(StrEnum):
 _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.BELOW_THRESHOLD: "sure",
     ReasonCode.ABOVE_THRESHOLD: "unsure",
+    ReasonCode.MEASURED: "measured on the device",
     ReasonCode.POLICY_COMMITS: "kept by the policy",
     ReasonCode.POLICY_ESCALATES: "sent by the policy",
     ReasonCode.NEVER_ESCALATES: "the policy sends nothing",
     ReasonCode.NO_VERIFIER: "no verifier is set",
     ReasonCode.NOT_ENROLLED: "speaker not enrolled",
+    ReasonCode.NO_PROFILE: "no speaker profile",
+    ReasonCode.DIFFERENT_SPEAKER: "another speaker than the profile's",
+    ReasonCode.SEVERAL_SPEAKERS: "several speakers in the clip",
     ReasonCode.AFTER_BLOCK: "after an unverified block",
     ReasonCode.CAP_EXCEEDED: "a cap would be exceeded",
     ReasonCode.CONSTANT_SHAPE: "constant traffic shape",
@@ -119,6 +131,12 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.NO_VERDICT: "no verdict",
     ReasonCode.APPLICATION: "the application's own reason",
     ReasonCode.OTHER: "noted by an earlier release",
+}
+
+_REMEDIES: Mapping[ReasonCode, str] = {
+    ReasonCode.NO_PROFILE: "name the user, or pass a profile",
+    ReasonCode.DIFFERENT_SPEAKER: "use one profile for each speaker, or reset this one",
+    ReasonCode.SEVERAL_SPEAKERS: "caption each speaker's part by itself",
 }
 
 
@@ -258,6 +276,8 @@ def _cause_text(reason: Reason) -> str:
             text += f": {value:.3g} below {bound:.3g}"
         case Reason(code=ReasonCode.ABOVE_THRESHOLD, value=float(value), threshold=float(bound)):
             text += f": {value:.3g} reaches {bound:.3g}"
+        case Reason(code=code) if code in _REMEDIES:
+            text += f": {_REMEDIES[code]}"
         case Reason(code=ReasonCode.VERIFIER_REFUSED, refusal=str(refusal)):
             text += f": {refusal}"
         case Reason(code=ReasonCode.AFTER_BLOCK, start=int(start), failure=Reason() as failure):

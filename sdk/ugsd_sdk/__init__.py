@@ -1,4 +1,4 @@
-"""Describe in words how a voice sounds, on the device.
+"""Describe how a voice sounds, in words and as data, on the device.
 
 Importing this package loads nothing heavy: each name is imported from its module on first use.
 """
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from ugsd_privacy.protocol.messages import Disclosure
     from ugsd_privacy.reasons import Reason, ReasonCode
 
+    from ugsd_sdk.attributes.attribute import Attribute, DecidedBy
+    from ugsd_sdk.attributes.attributes import Attributes
+    from ugsd_sdk.attributes.length import CaptionLength
+    from ugsd_sdk.attributes.slots import Slot
     from ugsd_sdk.caption import (
         BlockDecision,
         Caption,
+        CaptionProfile,
         CaptionToken,
         CaptionUsage,
         Latency,
@@ -36,22 +41,32 @@ if TYPE_CHECKING:
         AudioError,
         ConfigError,
         ModelError,
+        ProfileError,
         TransportError,
         UgsdError,
     )
+    from ugsd_sdk.profile.clip_profile import ProfileUse
+    from ugsd_sdk.profile.matching import ProfileChange
+    from ugsd_sdk.profile.profile import Profile
+    from ugsd_sdk.prosody.recording_quality import RecordingNote
     from ugsd_sdk.settings.config import CapsOverride, NoiseSettings, Settings, VerifierSettings
 
 __all__ = [
     "AlwaysEscalate",
+    "Attribute",
+    "Attributes",
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
     "CapsOverride",
     "Caption",
+    "CaptionLength",
+    "CaptionProfile",
     "CaptionToken",
     "CaptionUsage",
     "Captioner",
     "ConfigError",
+    "DecidedBy",
     "Disclosure",
     "EntropyUncertainty",
     "Guarantee",
@@ -60,13 +75,19 @@ __all__ = [
     "NeverEscalate",
     "NoiseSettings",
     "Policy",
+    "Profile",
+    "ProfileChange",
+    "ProfileError",
+    "ProfileUse",
     "RandomPolicy",
     "Reason",
     "ReasonCode",
+    "RecordingNote",
     "RejectionPredictor",
     "RiskCalibration",
     "RiskControlledPolicy",
     "Settings",
+    "Slot",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -79,16 +100,32 @@ _NAMES_BY_MODULE = {
     "ugsd_privacy.dp.accounting": ("Guarantee",),
     "ugsd_privacy.protocol.messages": ("Disclosure",),
     "ugsd_privacy.reasons": ("Reason", "ReasonCode"),
+    "ugsd_sdk.attributes.attribute": ("Attribute", "DecidedBy"),
+    "ugsd_sdk.attributes.attributes": ("Attributes",),
+    "ugsd_sdk.attributes.length": ("CaptionLength",),
+    "ugsd_sdk.attributes.slots": ("Slot",),
     "ugsd_sdk.caption": (
         "BlockDecision",
         "Caption",
+        "CaptionProfile",
         "CaptionToken",
         "CaptionUsage",
         "Latency",
     ),
     "ugsd_sdk.captioner": ("Captioner",),
     "ugsd_sdk.settings.config": ("CapsOverride", "NoiseSettings", "Settings", "VerifierSettings"),
-    "ugsd_sdk.errors": ("AudioError", "ConfigError", "ModelError", "TransportError", "UgsdError"),
+    "ugsd_sdk.profile.clip_profile": ("ProfileUse",),
+    "ugsd_sdk.profile.matching": ("ProfileChange",),
+    "ugsd_sdk.profile.profile": ("Profile",),
+    "ugsd_sdk.prosody.recording_quality": ("RecordingNote",),
+    "ugsd_sdk.errors": (
+        "AudioError",
+        "ConfigError",
+        "ModelError",
+        "ProfileError",
+        "TransportError",
+        "UgsdError",
+    ),
     "ugsd_sdk.decoding.risk_controlled": ("RiskControlledPolicy",),
     "ugsd_sdk.decoding.policy": (
         "AlwaysEscalate",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -13,44 +12,33 @@ from types import TracebackType
 from typing import Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
-from ugsd_privacy.protocol.channel import TrafficShape
-from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
-from ugsd_privacy.reasons import Reason, ReasonCode
 
-from ugsd_sdk.audio.samples import Clip, read_pieces
+from ugsd_sdk.attributes.length import CaptionLength
+from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.caption import (
-    NO_SPEECH,
-    BlockDecision,
     Caption,
-    CaptionSpeech,
-    Latency,
-    escaped_path,
 )
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
-from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.session import PairIdentity
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
-from ugsd_sdk.decoding.decoder import Decoder
-from ugsd_sdk.decoding.events import DecodingCounts, Finished
 from ugsd_sdk.decoding.policy import (
-    EnrolmentGuard,
-    NeverEscalate,
     Policy,
     UncertaintyPolicy,
 )
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
-from ugsd_sdk.drafter import AudioEmbedding, Drafter
+from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
-from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
 from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout
 from ugsd_sdk.home import Home, UserEgress
-from ugsd_sdk.profile.speaker_profile import ProfileFile, ProfileTracker, SpeakerProfile
-from ugsd_sdk.settings.config import Settings
-from ugsd_sdk.speech.reader import SpeechDetector, SpeechReader
-from ugsd_sdk.speech.spans import SAMPLE_RATE, Speech
+from ugsd_sdk.pipeline import CaptionPipeline
+from ugsd_sdk.profile.profile import Profile
+from ugsd_sdk.profile.user_profile import UserProfile
+from ugsd_sdk.prosody.meter import ProsodyMeter
+from ugsd_sdk.settings.config import ANONYMOUS, Settings
+from ugsd_sdk.speech.reader import Meter, SpeechDetector
+from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -73,10 +61,16 @@ class Captioner:
 
     ``config`` is a :class:`Settings`, or a TOML file, which is read with the environment; arguments
     override it. Without it only arguments count. ``uncertainty`` and ``policy`` replace those of
-    the drafter and the settings; ``detector`` replaces the voice activity detector.
+    the drafter and the settings; ``detector`` replaces the voice activity detector, and ``meter``
+    makes what measures the prosody of a recording.
 
     A recording without a voice gets the text "No speech.": nothing is sent, and the speaker profile
     stays as it is.
+
+    A named ``user`` has a speaker profile, which their clips update; after a few clips states of
+    them may be sent. Without a name, and without a profile passed to :meth:`caption`, no caption
+    depends on an earlier one, nothing of a voice is kept, and by default (``min_enrolment``) no
+    state is sent. :class:`~ugsd_sdk.ProfileUse` says what happens to a clip that does not fit.
 
     The constructor does no work; :meth:`load` or the first caption does. Threads may share a
     captioner, which makes one caption at a time. A caption waits at most
@@ -101,6 +95,7 @@ class Captioner:
         uncertainty: Uncertainty | None = None,
         policy: Policy | None = None,
         detector: SpeechDetector | None = None,
+        meter: Callable[[], Meter] | None = None,
     ) -> None:
         if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
             raise TypeError(
@@ -117,8 +112,9 @@ class Captioner:
         self._given_uncertainty = uncertainty
         self._given_policy = policy
         self._given_detector = detector
+        self._given_meter = meter
         self._lock = Lock()
-        self._loaded: _Loaded | None = None
+        self._loaded: CaptionPipeline | None = None
         call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
@@ -164,61 +160,41 @@ class Captioner:
         finally:
             self._lock.release()
 
-    def caption(self, clip: Clip, sample_rate: float | None = None) -> Caption:
+    @property
+    def profile(self) -> Profile | None:
+        """The speaker profile of ``user``, which every caption updates; ``None`` if the user is not
+        named. With a verifier it is stored in ``home``; otherwise it lasts until :meth:`close`.
+        Loads the captioner, and raises as :meth:`load` does."""
+        with self._lock:
+            return self._load().user_profile
+
+    def caption(
+        self,
+        clip: Clip,
+        sample_rate: float | None = None,
+        *,
+        profile: Profile | None = None,
+        length: CaptionLength | str | None = None,
+        seed: int | None = None,
+    ) -> Caption:
         """Caption a path, an open file, the bytes of an encoded file, or samples: an array, list or
         tensor (n,), (n, channels) or (channels, n).
 
-        ``sample_rate`` in Hz is required for an array. Raises :class:`AudioError` for an unusable
-        clip, :class:`ModelError` or :class:`ConfigError`, but no error of the network.
+        ``sample_rate`` in Hz is required for an array. ``profile`` is the speaker's, instead of
+        that of ``user``. ``length``, one of ``"short"``, ``"normal"`` and ``"rich"``, and ``seed``,
+        from which the wording is drawn, replace those of the settings.
+
+        Raises :class:`AudioError` for an unusable clip, :class:`ModelError` or
+        :class:`ConfigError`, but no error of the network.
         """
+        if not (profile is None or isinstance(profile, Profile)):
+            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
+        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
+            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
+        wanted = None if length is None else _length(length)
         with self._lock:
-            loaded = self._load()
-            loaded_s = monotonic()
-            drafter = loaded.drafter
-            reader = SpeechReader(read_pieces(clip, sample_rate), loaded.detector)
-            pieces = iter(reader)
-            first = next(pieces, None)
-            if first is None:
-                return loaded.caption_without_speech(_path_of(clip), reader.speech, loaded_s)
-            tracker = loaded.profile_tracker
-            embedding = drafter.encode(chain([first], pieces), tracker.profile)
-            policy = loaded.policy_for(embedding, tracker.profile)
-            encoded_s = monotonic()
-            exchange = loaded.exchange()
-            decoder = Decoder(
-                drafter.start(embedding),
-                eos=drafter.info.eos,
-                max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
-                ood_score=embedding.ood_score,
-                uncertainty=loaded.uncertainty,
-                policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
-                piece=drafter.piece,
-                budget=lambda: budget_of(exchange, loaded.limits),
-                block_tokens=loaded.settings.block_tokens,
-            )
-            finished, draft_s = drive(decoder, exchange)
-            gender = embedding.gender if loaded.settings.gender else None
-            receipts = () if exchange is None else exchange.receipts()
-            if exchange is not None:
-                with exchange.waiting.for_lock(_STORING_S) as timeout_s:
-                    tracker.add_clip(embedding.unnormalised, timeout_s=timeout_s)
-            else:
-                tracker.add_clip(embedding.unnormalised)
-            caption_id = loaded.record_decisions(finished, exchange)
-            return Caption(
-                path=_path_of(clip),
-                text=text_of(finished, drafter, gender),
-                is_truncated=is_truncated(finished, drafter.info.eos),
-                speech=CaptionSpeech.of(reader.speech),
-                tokens=tokens_of(finished, drafter, gender),
-                usage=usage_of(finished, exchange, loaded.limits.delta),
-                latency_ms=loaded.latency(loaded_s, encoded_s, draft_s, exchange),
-                receipts=receipts,
-                unverified_reason=None
-                if exchange is None
-                else exchange.unverified_reason or _enrolment_reason(policy),
-                id=caption_id,
-                decisions=tuple(map(BlockDecision.of, finished.blocks)),
+            return self._load().caption(
+                clip, sample_rate, profile=profile, length=wanted, seed=seed
             )
 
     def close(self) -> None:
@@ -247,7 +223,7 @@ class Captioner:
         if loaded is not None:
             keep_for_good(loaded)
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> CaptionPipeline:
         if self._loaded is None:
             started_s = monotonic()
             settings = self._settings()
@@ -316,7 +292,7 @@ class Captioner:
         drafter: Drafter,
         predictor_file: Path | None,
         detector: SpeechDetector,
-    ) -> _Loaded:
+    ) -> CaptionPipeline:
         uncertainty, threshold = self._given_uncertainty, settings.threshold
         if uncertainty is None and predictor_file is not None:
             predictor = RejectionPredictor.load(predictor_file)
@@ -324,7 +300,7 @@ class Captioner:
             threshold = predictor.threshold if threshold is None else threshold
         if threshold is None:
             threshold = _ENTROPY_THRESHOLD
-        link = user_egress = None
+        link = user_egress = profiles = None
         if endpoint is not None:
             home, limits = Home.from_path(settings.home), settings.limits_for()
             user_egress = UserEgress(
@@ -336,15 +312,19 @@ class Captioner:
                 lambda: _pair_identity(drafter),
                 connect_timeout_s=settings.verifier.connect_timeout_s,
             )
-        return _Loaded(
+            profiles = home.profiles if settings.keep_profile else None
+        return CaptionPipeline(
             settings=settings,
             drafter=drafter,
             uncertainty=uncertainty or EntropyUncertainty(),
             policy=self._policy(settings, threshold, predictor_file),
             link=link,
             user_egress=user_egress,
-            profile_tracker=_profile_tracker(settings, drafter, is_stored=user_egress is not None),
+            user_profile=None
+            if settings.user == ANONYMOUS
+            else UserProfile.of(settings.user, drafter.info.profile_encoder, profiles),
             detector=detector,
+            meter=self._given_meter or ProsodyMeter,
         )
 
     def _policy(self, settings: Settings, threshold: float, predictor_file: Path | None) -> Policy:
@@ -358,125 +338,13 @@ class Captioner:
         return risk_controlled or UncertaintyPolicy(threshold, settings.disclosure)
 
 
-class _Loaded:
-    """The objects of a loaded captioner."""
-
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        drafter: Drafter,
-        uncertainty: Uncertainty,
-        policy: Policy,
-        link: VerifierConnection | None,
-        user_egress: UserEgress | None,
-        profile_tracker: ProfileTracker,
-        detector: SpeechDetector,
-    ) -> None:
-        self.settings = settings
-        self.limits = settings.limits_for()
-        self.drafter = drafter
-        self.uncertainty = uncertainty
-        self.policy = policy
-        self.link = link
-        self.profile_tracker = profile_tracker
-        self.detector = detector
-        self.load_s = 0.0
-        """How long loading took; 0 after a caption has reported it."""
-        self._user_egress = user_egress
-
-    def policy_for(self, embedding: AudioEmbedding, profile: SpeakerProfile) -> Policy:
-        """Return the policy for a user with ``profile``. A drafter that uses no profile needs no
-        enrolment: its states would reveal as much after it."""
-        is_enrolled = embedding.unnormalised is None or profile.count >= self.settings.min_enrolment
-        return self.policy if is_enrolled else EnrolmentGuard(self.policy)
-
-    def exchange(self) -> Exchange | None:
-        """Return the exchange of a new caption, or ``None`` without a verifier."""
-        if self.link is None:
-            return None
-        verifier = self.settings.verifier
-        return Exchange(
-            self.link,
-            deadline_s=verifier.deadline_s,
-            waiting=WaitingTime(verifier.caption_deadline_s),
-            traffic_shape=self.settings.traffic_shape,
-        )
-
-    def record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
-        """Write to the journal why each block was escalated or not. Returns the caption's id."""
-        if exchange is None or self._user_egress is None:
-            return None
-        caption_id = exchange.caption_id or os.urandom(16)
-        with exchange.ledger_time(_STORING_S) as timeout_s:
-            self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
-        return caption_id.hex()
-
-    def caption_without_speech(self, path: str | None, speech: Speech, started_s: float) -> Caption:
-        """Return the caption of a recording that holds no voice. In constant shape a cover frame is
-        sent, as for any caption; otherwise nothing."""
-        exchange = self.exchange() if self.settings.traffic_shape is TrafficShape.CONSTANT else None
-        if exchange is not None:
-            exchange.send_cover_if_due()
-        return Caption(
-            path=path,
-            text=NO_SPEECH,
-            tokens=(),
-            is_truncated=False,
-            speech=CaptionSpeech.of(speech),
-            usage=usage_of(Finished((), DecodingCounts.none()), exchange, self.limits.delta),
-            latency_ms=self.latency(started_s, monotonic(), 0.0, exchange),
-            receipts=() if exchange is None else exchange.receipts(),
-            unverified_reason=None,
-            id=None,
-            decisions=(),
-        )
-
-    def latency(
-        self, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
-    ) -> Latency:
-        """Return the times of a caption that ends now. The first one reports loading as well."""
-        load_s, self.load_s = self.load_s, 0.0
-        return Latency(
-            load=_milliseconds(load_s),
-            encode=_milliseconds(encoded_s - started_s),
-            draft=_milliseconds(draft_s),
-            wait=_milliseconds(0 if exchange is None else exchange.waited_s),
-            total=_milliseconds(load_s + monotonic() - started_s),
-        )
-
-    def close(self) -> None:
-        with ExitStack() as closing:  # closes all of them even if one fails
-            closing.callback(self.drafter.close)
-            closing.callback(self.detector.close)
-            if self._user_egress is not None:
-                closing.callback(self._user_egress.close)
-            if self.link is not None:
-                closing.callback(self.link.close)
+def _length(length: str) -> CaptionLength:
+    try:
+        return CaptionLength(length)
+    except ValueError:
+        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
 
 
 def _pair_identity(drafter: Drafter) -> PairIdentity:
     info = drafter.info
     return PairIdentity(info.vocabulary, info.projection, info.state_dim)
-
-
-def _path_of(clip: Clip) -> str | None:
-    return escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None
-
-
-def _profile_tracker(settings: Settings, drafter: Drafter, *, is_stored: bool) -> ProfileTracker:
-    """Return the tracker of the user's profile, which is stored only if there is a verifier."""
-    encoder = drafter.info.audio_encoder
-    if not (is_stored and settings.keep_profile and encoder):
-        return ProfileTracker(None)
-    profiles = Home.from_path(settings.home).profiles
-    return ProfileTracker(ProfileFile(profiles, settings.user, encoder))
-
-
-def _enrolment_reason(policy: Policy) -> Reason | None:
-    is_blocked = isinstance(policy, EnrolmentGuard) and policy.has_blocked
-    return Reason(code=ReasonCode.NOT_ENROLLED) if is_blocked else None
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(1000 * seconds, 3)

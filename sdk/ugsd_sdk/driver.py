@@ -93,6 +93,7 @@ def tokens_of(
     Replaced text stays neutral, as it was sent."""
     pieces = [drafter.piece(token.token) for token in finished.tokens]
     texts = with_gender(pieces, gender, drafter.info.gendered_phrases)
+    table = drafter.info.slot_table
     return tuple(
         CaptionToken(
             text=text,
@@ -100,20 +101,30 @@ def tokens_of(
             uncertainty=token.uncertainty,
             disclosed=token.disclosed,
             replaced="".join(map(drafter.piece, token.replaced)),
+            slot=None if table is None else table.slots[token.token],
         )
         for piece, text, token in zip(pieces, texts, finished.tokens, strict=True)
         if piece or token.replaced
     )
 
 
-def usage_of(finished: Finished, exchange: Exchange | None, delta: float) -> CaptionUsage:
-    """Combine the counts of decoder and exchange; epsilon is reported at ``delta``."""
-    has_cost = exchange is not None and finished.counts.num_disclosed_states > 0
+def usage_of(
+    finished: Finished, exchange: Exchange | None, delta: float, *, has_noise: bool
+) -> CaptionUsage:
+    """Combine the counts of decoder and exchange; epsilon is reported at ``delta``. ``has_noise``
+    says whether states get noise."""
+    has_cost = finished.counts.num_disclosed_states > 0 or finished.has_sent_weights
     privacy_cost = exchange.privacy_cost() if exchange is not None and has_cost else 0
     return CaptionUsage(
         **asdict(finished.counts),
         num_frames=0 if exchange is None else exchange.frames,
         bytes_sent=0 if exchange is None else exchange.bytes_sent,
         bytes_received=0 if exchange is None else exchange.bytes_received,
-        guarantee=Guarantee.from_privacy_cost(privacy_cost, delta) if privacy_cost else None,
+        guarantee=Guarantee.from_privacy_cost(
+            privacy_cost,
+            delta,
+            only_states_have_noise=has_noise and finished.has_sent_weights,
+        )
+        if privacy_cost
+        else None,
     )

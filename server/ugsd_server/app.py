@@ -257,7 +257,8 @@ async def serve(
     keys = _keys(settings) if key is None else lambda: (key,)
     verifier = verifier or Verifier(
         OnnxScorer(settings.model, threads=settings.threads),
-        acceptance=settings.acceptance_rule(),
+        acceptance=settings.acceptance_rule(settings.acceptance),
+        question_acceptance=settings.acceptance_rule(settings.question_acceptance),
         continuation=settings.continuation(),
         cache_bytes=settings.cache_mib * 2**20,
     )

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_server.session import SessionLimits
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Rank, Typical
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Typical
 
 __all__ = ["STARTER_FOLDER", "Settings"]
 
@@ -45,10 +45,12 @@ class Settings(BaseSettings):
     cache_mib: _Count = 256
     """Most memory in MiB, at least 1, for the model's caches of all captions together."""
 
-    acceptance: Literal["typical", "greedy", "rank"] = "typical"
+    acceptance: Literal["typical", "greedy"] = "typical"
     """Rule by which a drafted token is accepted. ``typical``: its probability reaches a threshold
-    that falls with the entropy of the verifier's distribution. ``greedy``: it is the verifier's
-    first choice. ``rank``: it is among the verifier's first choices."""
+    that falls with the entropy of the verifier's distribution, so that synonyms pass. ``greedy``:
+    it is the verifier's first choice."""
+    question_acceptance: Literal["typical", "greedy"] = "greedy"
+    """The same for the value of a slot that a device asks about, such as an emotion."""
     typical_epsilon: _Threshold = 0.3
     """With ``typical`` acceptance: the probability, above 0 and up to 1, that is always
     sufficient."""
@@ -56,12 +58,9 @@ class Settings(BaseSettings):
     """With ``typical`` acceptance: the factor, above 0 and up to 1, of the threshold that
     falls with the entropy. A token's probability must reach
     ``min(epsilon, delta * exp(-entropy))``."""
-    rank: _Count = 20
-    """With ``rank`` acceptance: number of the verifier's first choices, at least 1, among which a
-    token must be."""
     max_continuation: Annotated[int, Field(ge=0, le=MAX_CAPTION_TOKENS)] = 64
-    """Most tokens that the verifier writes after a correction or an accepted block; 0 writes
-    none."""
+    """Most tokens that the verifier writes after a correction or an accepted block, if the device
+    asks for it; 0 writes none."""
     after_acceptance: bool = True
     """Whether the verifier also continues after an accepted block; it does so only if a state was
     disclosed."""
@@ -93,15 +92,13 @@ class Settings(BaseSettings):
     drain_timeout_s: _Seconds = 10
     """Longest time in seconds, above 0, for which a stopping server waits for pending blocks."""
 
-    def acceptance_rule(self) -> Acceptance:
-        """Return the rule that ``acceptance`` names."""
-        match self.acceptance:
+    def acceptance_rule(self, name: Literal["typical", "greedy"]) -> Acceptance:
+        """Return the rule of this name."""
+        match name:
             case "typical":
                 return Typical(epsilon=self.typical_epsilon, delta=self.typical_delta)
             case "greedy":
                 return Greedy()
-            case "rank":
-                return Rank(rank=self.rank)
 
     def continuation(self) -> Continuation:
         """Return how far the verifier continues after a correction or an accepted block."""

@@ -16,7 +16,7 @@ from ugsd_privacy.protocol.channel import (
     ServerChannel,
     TrafficShape,
 )
-from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES
+from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES, RefusalCode
 
 from tests.conformance.conftest import GoPeer, Rejected
 
@@ -182,7 +182,7 @@ def test_peer_of_another_version_is_rejected(
 def test_go_reproduces_the_recorded_session(
     go_peer: GoPeer,
 ) -> None:
-    wire: dict[str, Any] = json.loads((VECTORS / "wire-v1.json").read_text("utf-8"))
+    wire: dict[str, Any] = json.loads((VECTORS / "wire-v2.json").read_text("utf-8"))
     channel: dict[str, Any] = json.loads((VECTORS / "channel-v2.json").read_text("utf-8"))
     cbor = {message["name"]: bytes.fromhex(message["cbor"]) for message in wire["messages"]}
     assert go_peer.ask("replay", **channel["recorded_handshake"]) == cbor["welcome"]
@@ -193,3 +193,20 @@ def test_go_reproduces_the_recorded_session(
         else:
             constant = vector["shape"] == "constant"
             assert go_peer.ask("seal", data=message, constant=constant) == frame
+
+
+def test_go_reads_the_recorded_messages(go_peer: GoPeer) -> None:
+    wire: dict[str, Any] = json.loads((VECTORS / "wire-v2.json").read_text("utf-8"))
+    for vector in wire["messages"]:
+        data, fields = bytes.fromhex(vector["cbor"]), vector["fields"]
+        if fields["kind"] == "welcome":
+            continue
+        if fields["kind"] == "refusal":
+            fields = fields | {"code": list(RefusalCode).index(fields["code"])}
+        assert json.loads(go_peer.ask("decode", data=data)) == fields
+        for wrong in set(cut_and_grown(data)) - {data}:
+            with pytest.raises(Rejected):
+                go_peer.ask("decode", data=wrong)
+    for wrong in ("8104", "8203", "850000008107" + "80", "8402000000" + "f6", "a0", "9800"):
+        with pytest.raises(Rejected):
+            go_peer.ask("decode", data=bytes.fromhex(wrong))

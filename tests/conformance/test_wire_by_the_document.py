@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hmac
 import json
+import re
 from hashlib import sha3_256, sha256
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,26 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 TESTS = Path(__file__).parents[1]
 VECTORS = TESTS / "conformance" / "vectors"
-WIRE = json.loads((VECTORS / "wire-v1.json").read_text("utf-8"))
+WIRE = json.loads((VECTORS / "wire-v2.json").read_text("utf-8"))
 CHANNEL = json.loads((VECTORS / "channel-v2.json").read_text("utf-8"))
 XWING_LABEL = bytes.fromhex("5c2e2f2f5e5c")
+KINDS = {0: "block", 1: "cover", 2: "verdict", 3: "refusal"}
+REQUIRED = "required"
+FIELDS: dict[str, dict[str, Any]] = {
+    "block": {
+        **{"caption": REQUIRED, "slot": REQUIRED, "tokens": REQUIRED, "state_positions": []},
+        **{"states": b"", "projection": 0, "keep": 0, "prefix": [], "continue_to": 0},
+        **{"exponent": 0, "weights": b""},
+    },
+    "cover": {},
+    "verdict": {
+        **{"caption": REQUIRED, "start": REQUIRED, "accepted": REQUIRED, "correction": None},
+        "continuation": [],
+    },
+    "refusal": {"code": REQUIRED},
+}
+"""Kind -> field -> default, in the order of the document's tables."""
+REFUSALS = ("bad_message", "unknown_prefix", "too_large", "overloaded", "internal")
 SIZES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
 CONSTANT, OVERHEAD, HELLO, ANSWER_HEAD = 1024, 19, 2386, 1170
 
@@ -70,7 +88,24 @@ class Cbor:
 
     def message(self) -> dict[str, Any]:
         major, count = self.head()
-        assert major == 5, "not a map"
+        if major == 5:
+            return self.welcome(count)
+        assert major == 4, "neither an array nor a map"
+        kind = KINDS[self.item()]
+        values = [self.item() for _ in range(count - 1)]
+        assert self.at == len(self.data), "more than one item"
+        defaults = FIELDS[kind]
+        assert len(values) <= len(defaults), "more items than the kind has fields"
+        fields = {**defaults, **dict(zip(defaults, values, strict=False))}
+        assert REQUIRED not in fields.values(), "a required field is missing"
+        if values:
+            last = defaults[list(defaults)[len(values) - 1]]
+            assert values[-1] != last, "a default at the end is not left out"
+        if kind == "refusal":
+            fields["code"] = REFUSALS[fields["code"]]
+        return {"kind": kind, **fields}
+
+    def welcome(self, count: int) -> dict[str, Any]:
         fields, keys = {}, []
         for _ in range(count):
             start = self.at
@@ -187,8 +222,52 @@ def test_independent_reader_imports_nothing_of_ours() -> None:
 @pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
 def test_messages_decode_as_documented(vector: dict[str, Any]) -> None:
     fields = Cbor(bytes.fromhex(vector["cbor"])).message()
-    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
+    plain = {k: in_hex(v) for k, v in fields.items()}
     assert plain == vector["fields"]
+    if fields["kind"] == "block" and fields["states"]:
+        rows, rest = divmod(len(fields["states"]), len(fields["state_positions"]))
+        assert 1 <= rows <= 128
+        assert not rest
+
+
+def in_hex(value: Any) -> Any:
+    if isinstance(value, list):
+        return [in_hex(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def test_every_field_is_in_the_document_in_order() -> None:
+    document = (TESTS.parent / "docs" / "wire.md").read_text("utf-8")
+    for number, kind in KINDS.items():
+        section = document.partition(f"**{kind}** ({number})")[2].partition("\n**")[0]
+        rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
+        assert rows == [(str(at), name) for at, name in enumerate(FIELDS[kind], 1)]
+    for number, code in enumerate(REFUSALS):
+        assert f"{number} `{code}`" in document
+
+
+def test_example_of_the_document_is_a_block() -> None:
+    document = (TESTS.parent / "docs" / "wire.md").read_text("utf-8")
+    example = document.partition("are these 22 bytes:\n\n```\n")[2].partition("```")[0]
+    data = bytes.fromhex("".join(line.strip().split("  ")[0] for line in example.splitlines()))
+    block = Cbor(data).message()
+    assert (len(data), block["slot"], block["tokens"]) == (22, 1, [12, 7, 300, 21, 94])
+    assert (block["state_positions"], len(block["states"])) == ([0], 6)
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        ("8201f6", "more items"),
+        ("8103", "required"),
+        ("85000000810780", "default at the end"),
+        ("8402000000f6", "more than one item"),
+        ("a0f6", "more than one item"),
+    ],
+)
+def test_reader_refuses_what_the_document_does(message: str, fault: str) -> None:
+    with pytest.raises(AssertionError, match=fault):
+        Cbor(bytes.fromhex(message)).message()
 
 
 def test_recorded_handshake_gives_the_documented_secrets() -> None:
@@ -201,8 +280,8 @@ def test_recorded_answer_carries_a_welcome_in_frame_0() -> None:
     key, _ = ratcheted(first_secrets()["verifier"], 0)
     welcome = Cbor(open_frame(key, 0, frame)).message()
     assert len(frame) == 256
-    assert (welcome["kind"], welcome["version"]) == ("welcome", 1)
-    assert {len(welcome["vocabulary"]), len(welcome["projection"])} == {32}
+    assert (welcome["kind"], welcome["version"]) == ("welcome", 2)
+    assert set(map(len, [welcome["vocabulary"], *welcome["projections"]])) == {32}
     first = next(vector for vector in CHANNEL["frames"] if vector["sender"] == "verifier")
     assert (first["number"], first["frame"]) == (0, frame.hex())
 

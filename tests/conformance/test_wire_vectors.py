@@ -29,11 +29,11 @@ from ugsd_privacy.protocol.messages import (
 )
 
 FOLDER = Path(__file__).parent / "vectors"
-WIRE: dict[str, Any] = json.loads((FOLDER / "wire-v1.json").read_text("utf-8"))
+WIRE: dict[str, Any] = json.loads((FOLDER / "wire-v2.json").read_text("utf-8"))
 CHANNEL: dict[str, Any] = json.loads((FOLDER / "channel-v2.json").read_text("utf-8"))
 KINDS = {kind.model_fields["kind"].default: kind for kind in (Block, Cover, Verdict, Refusal)}
 KINDS["welcome"] = Welcome
-BYTES = {"states", "vocabulary", "projection"}
+BYTES = {"states", "vocabulary", "weights"}
 
 messages = pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
 
@@ -51,7 +51,7 @@ def message_of(vector: dict[str, Any]) -> Any:
     fields = {
         name: bytes.fromhex(value)
         if name in BYTES
-        else tuple(value)
+        else tuple(map(bytes.fromhex, value) if name == "projections" else value)
         if isinstance(value, list)
         else value
         for name, value in vector["fields"].items()
@@ -65,8 +65,8 @@ def cbor_of(name: str) -> bytes:
 
 
 def test_vectors_are_of_the_current_versions() -> None:
-    assert (WIRE_VERSION, CHANNEL_VERSION) == (1, 2)
-    assert (WIRE["wire_version"], CHANNEL["channel_version"]) == (1, 2)
+    assert (WIRE_VERSION, CHANNEL_VERSION) == (2, 2)
+    assert (WIRE["wire_version"], CHANNEL["channel_version"]) == (2, 2)
 
 
 def test_every_kind_and_every_refusal_has_a_vector() -> None:
@@ -129,4 +129,4 @@ def test_recorded_frames_are_consecutive_with_distinct_keys() -> None:
 def test_generator_reproduces_the_vectors() -> None:
     session = maker().session(CHANNEL["recorded_handshake"])
     assert maker().text(session) == (FOLDER / "channel-v2.json").read_text("utf-8")
-    assert maker().text(maker().messages()) == (FOLDER / "wire-v1.json").read_text("utf-8")
+    assert maker().text(maker().messages()) == (FOLDER / "wire-v2.json").read_text("utf-8")

@@ -53,7 +53,7 @@ def welcome_for(drafter: ScriptedDrafter) -> Welcome:
     return Welcome(
         version=WIRE_VERSION,
         vocabulary=info.vocabulary,
-        projection=info.projection,
+        projections=(info.projection,),
         state_dim=info.state_dim,
         max_tokens=info.max_tokens,
     )

@@ -73,7 +73,7 @@ class FakeScorer:
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         assert tokens.shape == has_state.shape
-        assert states.shape == (len(tokens), self.info.state_dim)
+        assert states.shape == (len(tokens), self.info.input_dim)
         assert cache.length + len(tokens) <= self.info.max_tokens
         if self._delay_s:
             self.stop.wait(self._delay_s)

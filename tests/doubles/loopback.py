@@ -30,7 +30,7 @@ def fake_info(drafter: ScriptedDrafter) -> VerifierInfo:
         name="fake",
         licence="none",
         vocabulary=drafter.info.vocabulary,
-        projection=drafter.info.projection,
+        projections=(drafter.info.projection,),
         bos=BOS,
         eos=EOS,
         vocabulary_size=drafter.vocabulary_size,

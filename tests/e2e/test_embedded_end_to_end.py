@@ -70,17 +70,18 @@ def _model(tmp_path: Path, drafter: ScriptedDrafter, monkeypatch: pytest.MonkeyP
     model = graph(drafter.vocabulary_size, info.state_dim)
     (folder / "verifier.onnx").write_bytes(model)
     description = {
-        "format": 1,
+        "format": 2,
         "name": "last token",
         "licence": "test data",
         "vocabulary": info.vocabulary.hex(),
-        "projection": info.projection.hex(),
+        "projections": [info.projection.hex()],
         "bos": drafter.vocabulary_size - 1,
         "eos": EOS,
         "vocabulary_size": drafter.vocabulary_size,
         "state_dim": info.state_dim,
         "max_tokens": info.max_tokens,
         "content_tokens": [],
+        "slots": {},
         "layers": 1,
         "heads": 1,
         "head_dim": WIDTH,

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from ugsd_lab.data.captions import attributes_named
 from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.data.lexicon import attributes_named
 from ugsd_sdk import Captioner
 
 Voice = NDArray[np.float32]
@@ -49,7 +49,7 @@ def test_silence_around_a_voice_changes_few_captions(
     padded = emotions([in_silence(clip, before_s, after_s, noise) for clip in CLIPS])
 
     same = np.mean([one == other for one, other in zip(plain, padded, strict=True)])
-    assert same >= (0.7 if noise else 0.85)
+    assert same >= (0.9 if noise else 0.97)
 
 
 @pytest.mark.parametrize("seconds", [6, 12, 29])
@@ -61,12 +61,11 @@ def test_repeated_clip_keeps_its_emotion(plain: list[str], seconds: int) -> None
 
     right = [clip.emotion for clip in CLIPS]
     accuracy = np.mean([a == b for a, b in zip(emotions(repeated), right, strict=True)])
-    assert accuracy >= np.mean([a == b for a, b in zip(plain, right, strict=True)]) - 0.1
+    assert accuracy >= np.mean([a == b for a, b in zip(plain, right, strict=True)]) - 0.05
     assert "unclear" not in plain
 
 
 def test_gain_changes_few_emotions(plain: list[str]) -> None:
     quiet = emotions([read_samples(clip) * np.float32(1e-4) for clip in CLIPS])
 
-    same = np.mean([one == other for one, other in zip(plain, quiet, strict=True)])
-    assert same >= 0.85
+    assert quiet == plain

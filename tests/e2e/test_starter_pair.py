@@ -37,7 +37,7 @@ def test_bundled_clips_are_captioned_with_embedded_verifier(
     clips = sorted(map(str, CLIPS.glob("*.opus")))[:2]
     config = tmp_path / "ugsd.toml"
     config.write_text("threshold = 0.0\nmin_enrolment = 0\n")
-    options = ["--json", "--verifier", "embedded", "--home", str(tmp_path / "home")]
+    options = ["--json", "--details", "--verifier", "embedded", "--home", str(tmp_path / "home")]
     assert main(["caption", *options, "--config", str(config), *clips]) == 0
     captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [caption["path"] for caption in captions] == clips

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
 import ugsd_sdk
 from numpy.typing import NDArray
+from ugsd_lab.data.compiled_librosa import compiled_librosa
 from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
 from ugsd_sdk.audio.samples import read_clip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
@@ -51,7 +51,7 @@ def as_chunks(values: NDArray[Any], every: int = 1) -> Iterator[bytes]:
 
 def mel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return Whisper's log-mel spectrogram: 80 bands, windows of 25 ms every 10 ms."""
-    power = librosa.feature.melspectrogram(
+    power = compiled_librosa().feature.melspectrogram(
         y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=80
     )
     logs = np.log10(np.maximum(power, 1e-10))
@@ -95,9 +95,9 @@ def derived_pieces(world: World) -> Iterator[bytes]:
         yield from as_chunks(samples, every=50)
         yield from as_chunks(mel(samples), every=5)
         embedding = drafter.encode([samples], profile)
-        assert embedding.unnormalised is not None
-        yield from as_chunks(embedding.unnormalised)
-        profile = profile.updated(embedding.unnormalised)
+        assert embedding.voice is not None
+        yield from as_chunks(embedding.voice.embedding)
+        profile = profile.updated(embedding.voice)
         yield from as_chunks(profile.mean)
     drafter.close()
 
@@ -115,7 +115,7 @@ def test_nothing_derived_from_audio_is_sent(world: World) -> None:
     records = world.verified_records()
     assert [frame.record for frame in conversation.of(BINARY)] == records
     with_states = [record for record in records if record.state_positions]
-    assert len(with_states) >= 4
+    assert len(with_states) >= 3, "one caption in four discloses tokens alone"
     sent = bytes(conversation.raw) + b"".join(world.messages)
     for text in (USER, "canary", TITLE, ARTIST, *(text for text in report["texts"])):
         assert text.encode() not in sent

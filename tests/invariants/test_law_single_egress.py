@@ -75,7 +75,8 @@ def test_every_byte_sent_was_logged_before(world: World, voice: Voice) -> None:
     assert [record.kind for record in records] == (["hello"] + ["block"] * 15) * 2
     assert sum(len(frame.payload) for frame in sent) == sum(r.frame_bytes for r in records)
     blocks = [decode_device_message(message) for message in world.messages]
-    carried = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
+    carried = ("slot", "tokens", "state_positions", "state_dim", "projection", "exponent")
+    carried += ("caption", "keep", "prefix", "continue_to")
     assert [[getattr(block, name) for name in carried] for block in blocks] == [
         [getattr(record, name) for name in carried] for record in records if record.kind == "block"
     ], "the server reads what the log records"

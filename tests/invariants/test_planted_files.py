@@ -14,7 +14,9 @@ from ugsd_privacy.keys.witness import open_witness
 from ugsd_privacy.reports.known_logs import KnownLogs
 from ugsd_sdk.cli import main
 from ugsd_sdk.errors import ConfigError, ProfileError
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile
+from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT
+from ugsd_sdk.profile.profile_file import ProfileFile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice
 from ugsd_sdk.settings.config import Settings
 
 pytestmark = pytest.mark.skipif(
@@ -62,13 +64,14 @@ def test_planted_settings_are_refused(tmp_path: Path) -> None:
 
 def test_planted_speaker_profile_is_not_used(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path / "habits", "ada", b"ears")
-    file.add(np.ones(3, dtype=np.float32))
-    assert file.read().count == 1
+    clip = ClipVoice(np.ones(3, dtype=np.float32))
+    file.add(clip, DEFAULT_ENROLMENT)
+    assert file.open().count == 1
     plant(file.path)
-    assert file.read() is EMPTY_PROFILE
+    assert file.open() is EMPTY_PROFILE
     plant(tmp_path / "habits")
     with pytest.raises(ProfileError, match=PLANTED):
-        ProfileFile(tmp_path / "habits", "ada", b"ears").add(np.ones(3, dtype=np.float32))
+        ProfileFile(tmp_path / "habits", "ada", b"ears").add(clip, DEFAULT_ENROLMENT)
 
 
 def test_planted_witness_is_refused(tmp_path: Path) -> None:

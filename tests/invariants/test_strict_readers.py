@@ -15,9 +15,9 @@ import pytest
 from pydantic import BaseModel, Field
 from ugsd_privacy.audit.export import ExportHeader
 from ugsd_privacy.audit.receipts import Consistency, Receipt
-from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
-from ugsd_privacy.cbor import encode_item
-from ugsd_privacy.dp.accounting import Guarantee
+from ugsd_privacy.audit.records import RECORD_VERSION, EgressRecord, Leaf, decode_record
+from ugsd_privacy.cbor import decode_item, encode_item
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST, Guarantee
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.files.key_files import to_text
 from ugsd_privacy.files.marks import MarkFile
@@ -32,11 +32,15 @@ from ugsd_privacy.keys.manifest import (
 from ugsd_privacy.keys.root import RootKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.messages import (
+    AskedSlot,
     Block,
+    ContinueTo,
+    Disclosure,
     Verdict,
     Welcome,
     decode_device_message,
     decode_server_message,
+    encode,
 )
 from ugsd_privacy.reports.known_logs import KnownLog, KnownLogs
 from ugsd_privacy.reports.leakage import Leakage
@@ -51,12 +55,15 @@ from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.decoding.risk_calibration import RiskCalibration
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, _RejectionPredictorFile
 from ugsd_sdk.drafter.bundle import DrafterBundle, DrafterDescription
+from ugsd_sdk.drafter.state_reading import StateReading
 from ugsd_sdk.errors import UgsdError
 from ugsd_server.errors import ServerError
 from ugsd_server.verifier.onnx import ModelDescription, _read_description
 
+from tests.doubles.state_readings import drafter_folder, reading_fields
 from tests.privacy.reports.report_specimen import REPORT
 
+_MOST_ELEMENTS = 12
 KEY = LogKey.generate()
 NOTE = sign_checkpoint(1, bytes(32), KEY)
 HASH = "0" * 64
@@ -77,9 +84,46 @@ RECORD = EgressRecord(
     user="ada",
     time_s=1,
 )
-BLOCK = Block(
-    caption=1, keep=1, prefix=(1,), tokens=(1,), state_positions=(1,), state_dim=1, states=b"\1"
+BLOCK_RECORD = EgressRecord(
+    kind="block",
+    caption=1,
+    caption_id=bytes(16),
+    disclosure=Disclosure.DISTRIBUTIONS,
+    slot=AskedSlot.EMOTION,
+    tokens=(1,),
+    state_positions=(1,),
+    state_dim=1,
+    projection=1,
+    keep=1,
+    prefix=(1,),
+    continue_to=ContinueTo.CLAUSE,
+    exponent=1,
+    num_weights=1,
+    clip_norm=1.0,
+    sigma=0.25,
+    spend=UNBOUNDED_COST,
+    delta=1e-6,
+    frame_bytes=1,
+    frame_sha256=bytes(32),
+    before=dict.fromkeys(("caption", "hour", "day", "lifetime"), (1,) * 5),
+    hour=1,
+    user="ada",
+    time_s=1,
 )
+BLOCK = Block(
+    caption=1,
+    slot=AskedSlot.EMOTION,
+    tokens=(1,),
+    state_positions=(1,),
+    states=b"\1",
+    projection=1,
+    keep=1,
+    prefix=(1,),
+    continue_to=ContinueTo.CLAUSE,
+    exponent=1,
+    weights=b"\1",
+)
+VERDICT = Verdict(caption=1, start=1, accepted=1, correction=1, continuation=(1,))
 MANIFEST = KeyManifest(
     serial=1,
     issued_s=1,
@@ -158,16 +202,18 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
         lambda item: read_report(json.dumps(item).encode()),
     ),
     "record": (RECORD.model_dump(), from_cbor(decode_record)),
-    "leaf": ([3, bytes(32), 1, [1, 1]], from_cbor(Leaf.from_bytes)),
+    "leaf": ([RECORD_VERSION, bytes(32), 1, [1, 1]], from_cbor(Leaf.from_bytes)),
     "manifest": (MANIFEST.model_dump(), from_cbor(signed_and_read)),
-    "block": (BLOCK.model_dump(), from_cbor(decode_device_message)),
-    "verdict": (
-        Verdict(caption=1, start=1, accepted=1, correction=1, continuation=(1,)).model_dump(),
-        from_cbor(decode_server_message),
+    "block record": (
+        dict(decode_item(BLOCK_RECORD.to_bytes(), max_depth=3)),
+        from_cbor(decode_record),
     ),
+    "block": (list(decode_item(encode(BLOCK), max_depth=2)), from_cbor(decode_device_message)),
+    "verdict": (list(decode_item(encode(VERDICT), max_depth=2)), from_cbor(decode_server_message)),
+    "refusal": ([3, 1], from_cbor(decode_server_message)),
     "welcome": (
         Welcome(
-            version=1, vocabulary=bytes(32), projection=bytes(32), state_dim=1, max_tokens=1
+            version=2, vocabulary=bytes(32), projections=(bytes(32),), state_dim=1, max_tokens=1
         ).model_dump(),
         from_cbor(decode_server_message),
     ),
@@ -190,6 +236,12 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
     "rejection predictor": (
         file_of(STARTER, "gate.json", _RejectionPredictorFile),
         from_file(RejectionPredictor.load, "gate.json"),
+    ),
+    "state reading": (
+        reading_fields(2),
+        lambda item, folder: StateReading.load(
+            DrafterBundle(drafter_folder(folder, item, state_dim=2))
+        ),
     ),
     "leakage": (
         file_of(STARTER, "leakage.json", Leakage),
@@ -243,12 +295,12 @@ def lookalikes(value: object) -> list[Any]:
 
 def changed(item: Any) -> Iterator[tuple[str, Any]]:
     """Yield ``item`` with one scalar at a time replaced by each of its look-alikes, and only in the
-    first elements of long arrays."""
+    first elements of long arrays. No message has so many fields."""
     if isinstance(item, dict):
         for key, value in item.items():
             yield from ((f".{key}{at}", {**item, key: new}) for at, new in changed(value))
     elif isinstance(item, list | tuple):
-        for index, value in enumerate(item[:2]):
+        for index, value in enumerate(item[:_MOST_ELEMENTS]):
             for at, new in changed(value):
                 yield f"[{index}]{at}", [*item[:index], new, *item[index + 1 :]]
     else:
@@ -283,8 +335,8 @@ def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
 OWN = {
     "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings", "WithEnvironment",
-    "CaptionToken", "CaptionSpeech", "Latency", "CaptionUsage", "_Result", "Caption",  # results
-    "BlockDecision",
+    "CaptionToken", "CaptionSpeech", "CaptionProfile", "Latency", "CaptionUsage",  # results
+    "Result", "Caption", "BlockDecision", "Attribute", "Attributes",
 }  # fmt: skip
 """Models that read nobody else's data: settings are text if they come from the environment."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from ugsd_privacy.audit.bodies import Epoch
-from ugsd_privacy.audit.records import EgressRecord, Leaf
+from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.dp.mechanism import dequantise
@@ -24,7 +24,10 @@ from ugsd_privacy.protocol.channel import (
 )
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
+    MAX_PROJECTIONS,
     MAX_STATE_DIM,
+    AskedSlot,
+    ContinueTo,
     Cover,
     Disclosure,
     decode_device_message,
@@ -87,7 +90,7 @@ def test_tokens_disclosure_sends_no_states(world) -> None:
     "cap", ["blocks_per_caption", "tokens_per_caption", "frames_per_caption", "bytes_per_caption"]
 )
 def test_refused_block_changes_no_channel_or_ledger(world, cap: str) -> None:
-    limit = {"blocks": 1, "tokens": 5, "frames": 1, "bytes": 256}[cap.split("_", maxsplit=1)[0]]
+    limit = {"blocks": 1, "tokens": 5, "frames": 1, "bytes": 128}[cap.split("_", maxsplit=1)[0]]
     egress = world.egress(limits=NO_LIMITS.model_copy(update={cap: limit}))
     caption = world.connect(egress)
     egress_frame = egress.seal_block(world.channel, caption, world.escalation())
@@ -212,6 +215,11 @@ def test_cover_needs_a_caption_of_its_session(world) -> None:
         {"disclosure": Disclosure.TOKENS},
         {"caption": None},
         {"before": {"hour": (0,) * 5, "day": (0,) * 5, "lifetime": (0,) * 5}},
+        {"slot": AskedSlot.EMOTION},
+        {"slot": AskedSlot.EMOTION, "continue_to": ContinueTo.NOTHING},
+        {"num_weights": 1},
+        {"projection": 1},
+        {"exponent": 1},
         {"spend": 1},
         {"sigma": 1.0},
         {"resets": ("day",)},
@@ -252,6 +260,22 @@ WRONG = {
     "a keep that is no integer": {"keep": 2.0},
     "a negative keep": {"keep": -1, "state_positions": (0,)},
     "a caption too long": {"tokens": (1,) * MAX_CAPTION_TOKENS},
+    "a slot that is none": {"slot": 2},
+    "a continuation that is none": {"continue_to": 3},
+    "a projection out of range": {"projection": MAX_PROJECTIONS},
+    "a projection that is no integer": {"projection": 0.0},
+    "a projection without states": {"projection": 1, "state_positions": (), "states": one[:0]},
+    "weights beyond the level": {"slot": AskedSlot.EMOTION, "weights": b"\1"},
+    "distributions without weights": {"disclosure": Disclosure.DISTRIBUTIONS, "keep": 0}
+    | {"state_positions": (0,), "slot": AskedSlot.EMOTION},
+    "distributions of block states": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1"}
+    | {"slot": AskedSlot.EMOTION},
+    "weights of no slot": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1", "keep": 0}
+    | {"state_positions": (0,)},
+    "weights that are all zero": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\0"}
+    | {"keep": 0, "state_positions": (0,), "slot": AskedSlot.EMOTION},
+    "too many weights": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1" * 65}
+    | {"keep": 0, "state_positions": (0,), "slot": AskedSlot.EMOTION},
 }
 
 
@@ -262,6 +286,33 @@ def test_escalation_beyond_schema_or_disclosure_is_refused(world, change) -> Non
     with pytest.raises(WireError):
         egress.seal_block(world.channel, caption, dataclasses.replace(BLOCK, **change))
     assert world.server.open(egress.seal_block(world.channel, caption, BLOCK).data)
+
+
+def test_question_is_sent_and_recorded_as_asked(world) -> None:
+    egress = world.egress(limits=NO_LIMITS)
+    caption = world.connect(egress)
+    question = dataclasses.replace(
+        BLOCK,
+        disclosure=Disclosure.DISTRIBUTIONS,
+        keep=0,
+        state_positions=(0,),
+        slot=AskedSlot.EMOTION,
+        continue_to=ContinueTo.CLAUSE,
+        projection=3,
+        weights=bytes([1, 254]),
+    )
+    frame = egress.seal_block(world.channel, caption, question)
+    block = decode_device_message(world.server.open(frame.data))
+    record = world.record(frame.record)
+    for sent in (block, record):
+        asked = (sent.slot, sent.continue_to, sent.projection)
+        assert asked == (AskedSlot.EMOTION, ContinueTo.CLAUSE, 3)
+    assert (block.weights, record.num_weights) == (question.weights, 2)
+    others = {"slot": AskedSlot.CAPTION, "continue_to": ContinueTo.CAPTION, "projection": 0}
+    for change in (*({name: value} for name, value in others.items()), {"num_weights": 1}):
+        body = EgressRecord(**record.model_dump() | change).to_bytes()
+        with pytest.raises(LogTampered, match="does not match"):
+            decode_record(body)
 
 
 def test_numpy_integers_are_accepted(world) -> None:

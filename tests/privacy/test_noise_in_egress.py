@@ -7,18 +7,32 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
-from ugsd_privacy.dp.mechanism import dequantise
+from ugsd_privacy.dp.mechanism import dequantise, exponent_of
 from ugsd_privacy.egress import Egress, Escalation
 from ugsd_privacy.errors import BudgetExceeded
-from ugsd_privacy.protocol.messages import Disclosure, decode_device_message
+from ugsd_privacy.protocol.messages import (
+    MAX_EXPONENT,
+    AskedSlot,
+    Disclosure,
+    decode_device_message,
+)
 
 DELTA = 1e-6
 ONE = dp.privacy_cost(sensitivity=2.0, sigma=4.0, vectors=1)
 STATE = np.full((1, 16), 0.1, np.float32)
 SUMMARY = Escalation(Disclosure.SUMMARY, 0, (), (7,), (0,), STATE)
+WEIGHTS = dataclasses.replace(
+    SUMMARY,
+    disclosure=Disclosure.DISTRIBUTIONS,
+    slot=AskedSlot.EMOTION,
+    weights=bytes([3, 0, 252]),
+)
 TOKENS = dataclasses.replace(
     SUMMARY, disclosure=Disclosure.TOKENS, state_positions=(), states=STATE[:0]
 )
@@ -27,7 +41,7 @@ TOKENS = dataclasses.replace(
 def sent_states(world, egress: Egress, caption, escalation: Escalation = SUMMARY):
     frame = egress.seal_block(world.channel, caption, escalation)
     block = decode_device_message(world.server.open(frame.data))
-    return dequantise(block.states, block.state_dim)
+    return dequantise(block.states, block.state_dim, block.exponent)
 
 
 def last_record(world) -> EgressRecord:
@@ -45,6 +59,43 @@ def test_states_are_sent_with_fresh_charged_noise(world) -> None:
     record = last_record(world)
     assert record.sigma == 0.25
     assert record.spend == dp.privacy_cost(sensitivity=2.0, sigma=0.25, vectors=1)
+
+
+def test_strong_noise_is_neither_clamped_nor_biased(world) -> None:
+    egress = world.egress(sigma=8.0, limits=BudgetLimits.without_caps())
+    caption = world.connect(egress)
+    states = np.concatenate([sent_states(world, egress, caption) for _ in range(200)])
+    assert last_record(world).exponent == exponent_of(8.0) == 6
+    assert np.mean(np.abs(states) >= 2**6) < 0.01
+    assert abs(states.mean() - 0.1) < 4 * 8 / math.sqrt(states.size)
+    assert abs(states.std() - 8) < 0.5
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(state=arrays(np.float32, (1, 4), elements=st.floats(-1, 1, width=32)))
+def test_exponent_depends_on_sigma_alone(world, state) -> None:
+    found = set()
+    for sigma in (None, 0.5, 128.0):
+        egress = world.egress(sigma=sigma, limits=BudgetLimits.without_caps())
+        caption = world.connect(egress)
+        sent_states(world, egress, caption, dataclasses.replace(SUMMARY, states=state))
+        found.add((sigma, last_record(world).exponent))
+    assert found == {(None, 0), (0.5, 2), (128.0, MAX_EXPONENT)}
+
+
+def test_weights_remove_the_bound_despite_noise(world) -> None:
+    egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps(epsilon_per_day=100))
+    caption = world.connect(egress)
+    with pytest.raises(BudgetExceeded, match="epsilon_per_day"):
+        egress.seal_block(world.channel, caption, WEIGHTS)
+    egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps())
+    egress.seal_block(world.channel, caption, WEIGHTS)
+    without_states = dataclasses.replace(WEIGHTS, state_positions=(), states=STATE[:0])
+    for escalation, sigma in ((WEIGHTS, 4.0), (without_states, None)):
+        egress.seal_block(world.channel, caption, escalation)
+        record = last_record(world)
+        assert (record.spend, record.sigma) == (dp.UNBOUNDED_COST, sigma)
+    assert world.egress().used()["day"].measured("epsilon", DELTA) == math.inf
 
 
 def test_noise_uses_only_the_callers_randomness(world) -> None:

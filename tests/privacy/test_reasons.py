@@ -46,11 +46,20 @@ def test_reason_text_has_words_and_numbers(reason: Reason) -> None:
     assert str(reason) == WORDS[reason]
 
 
+WITH_REMEDY = {
+    ReasonCode.NO_PROFILE,
+    ReasonCode.DIFFERENT_SPEAKER,
+    ReasonCode.SEVERAL_SPEAKERS,
+}
+
+
 @pytest.mark.parametrize("code", ReasonCode)
 def test_every_code_has_a_unique_label(code: ReasonCode) -> None:
     labels = [reason_label(other) for other in ReasonCode]
     assert labels.count(reason_label(code)) == 1
-    assert reason_text(as_reason(code)) == reason_label(code)
+    text, _, remedy = reason_text(as_reason(code)).partition(": ")
+    assert text == reason_label(code)
+    assert bool(remedy) == (code in WITH_REMEDY)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ SURFACE = {
     ".errors": (
         "BudgetExceeded ChannelClosed ChannelError ExportFailed FileLocked "
         "FrameRejected HandshakeFailed KeyFileError LeakageNotMeasured LedgerCorrupt "
-        "LedgerError LedgerMoved LedgerUnavailable LogTampered ManifestRejected "
-        "PrivacyError ReportRejected UnknownVersion UserNameRefused WireError "
+        "LedgerError LedgerMoved LedgerUnavailable LogOfAnotherVersion LogTampered "
+        "ManifestRejected PrivacyError ReportRejected UnknownVersion UserNameRefused WireError "
         "WitnessUnavailable"
     ),
 }

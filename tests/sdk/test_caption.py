@@ -1,87 +1,27 @@
-"""A caption's JSON contains the whole caption."""
+"""A caption in words and in JSON: nothing is lost, and the small form is small."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
-from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.dp.accounting import UNBOUNDED_COST, Guarantee
 from ugsd_privacy.reasons import ReasonCode, as_reason
-from ugsd_sdk.caption import (
-    BlockDecision,
-    Caption,
-    CaptionSpeech,
-    CaptionToken,
-    CaptionUsage,
-    Latency,
-)
-from ugsd_sdk.decoding.events import Outcome, TokenSource
+from ugsd_sdk.attributes.attributes import Attributes
+from ugsd_sdk.caption import BlockDecision, Caption
+from ugsd_sdk.caption.schema import caption_schema
+from ugsd_sdk.decoding.events import Outcome
 
-from tests.doubles.reasons import reasons
+from tests.doubles.captions import captions, sample_caption
 
-COUNTS = st.integers(min_value=0, max_value=2**63 - 1)
-AMOUNTS = st.floats(min_value=0)
-HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
-TOKENS = st.builds(
-    CaptionToken,
-    text=st.text(),
-    source=st.sampled_from(TokenSource),
-    uncertainty=st.none() | AMOUNTS,
-    disclosed=st.booleans(),
-    replaced=st.text(),
-)
-GUARANTEES = st.builds(
-    Guarantee.from_privacy_cost, st.sampled_from((1, 10**6, 10**12, UNBOUNDED_COST)), st.just(1e-6)
-)
-USAGES = st.builds(
-    CaptionUsage,
-    **{name: COUNTS for name in CaptionUsage.model_fields if name != "guarantee"},
-    guarantee=st.none() | GUARANTEES,
-)
-RECEIPTS = st.builds(
-    Receipt,
-    index=COUNTS,
-    leaf_hash=HASHES,
-    tree_size=COUNTS,
-    root=HASHES,
-    proof=st.lists(HASHES, max_size=3).map(tuple),
-    checkpoint=st.text(),
-)
-DECISIONS = st.builds(
-    BlockDecision,
-    start=COUNTS,
-    num_tokens=COUNTS,
-    uncertainty=st.floats(allow_nan=False),
-    outcome=st.sampled_from(Outcome),
-    reason=reasons(),
-)
-SPEECH = st.builds(
-    CaptionSpeech,
-    share=st.floats(0, 1),
-    duration_s=AMOUNTS,
-    spans=st.lists(st.tuples(AMOUNTS, AMOUNTS), max_size=2).map(tuple),
-)
-CAPTIONS = st.builds(
-    Caption,
-    is_truncated=st.booleans(),
-    speech=SPEECH,
-    path=st.none() | st.text(),
-    text=st.text(),
-    tokens=st.lists(TOKENS, max_size=3).map(tuple),
-    usage=USAGES,
-    latency_ms=st.builds(Latency, **dict.fromkeys(Latency.model_fields, AMOUNTS)),
-    receipts=st.lists(RECEIPTS, max_size=2).map(tuple),
-    unverified_reason=st.none() | reasons(),
-    id=st.none() | st.text(),
-    decisions=st.lists(DECISIONS, max_size=2).map(tuple),
-)
+SCHEMA = Path(__file__).parents[2] / "docs" / "caption.schema.json"
+MAX_SMALL_BYTES = 1200
 
 
-@given(CAPTIONS)
+@given(captions())
 def test_caption_round_trips_through_json(caption: Caption) -> None:
     text = caption.model_dump_json()
     assert Caption.model_validate_json(text) == caption
@@ -89,14 +29,85 @@ def test_caption_round_trips_through_json(caption: Caption) -> None:
     json.loads(text, parse_constant=pytest.fail)
 
 
-@given(CAPTIONS)
+@given(captions())
 def test_caption_round_trips_through_fields(caption: Caption) -> None:
     assert Caption.model_validate(caption.model_dump()) == caption
 
 
+@given(captions())
+def test_json_with_details_loses_nothing(caption: Caption) -> None:
+    assert Caption.from_json(caption.to_json(details=True)) == caption
+
+
+@given(captions())
+def test_small_json_reads_back_the_same(caption: Caption) -> None:
+    small = caption.to_json()
+    again = Caption.from_json(small)
+    assert again.to_json() == small
+    assert again == Caption.model_validate_json(small)
+    assert again.attributes.emotion == caption.attributes.emotion
+    kept = caption.model_dump(exclude={"tokens", "decisions", "receipts", "attributes"})
+    assert again.model_dump(include=set(kept)) == kept
+
+
+@given(captions())
+def test_small_json_has_a_part_of_all(caption: Caption) -> None:
+    small, details = json.loads(caption.to_json()), json.loads(caption.to_json(details=True))
+    assert not {"tokens", "decisions", "receipts"} & set(small)
+    assert is_part(small, details)
+
+
+def is_part(small: object, whole: object) -> bool:
+    if isinstance(small, dict) and isinstance(whole, dict):
+        return all(name in whole and is_part(one, whole[name]) for name, one in small.items())
+    return small == whole
+
+
+def test_usual_caption_has_a_kilobyte_of_json() -> None:
+    assert len(sample_caption().to_json().encode()) <= MAX_SMALL_BYTES
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"text": 1}', b"\xff", "[" * 100, '{"text": "a", "more": 1}']
+)
+def test_other_text_is_no_caption(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        Caption.from_json(text)
+
+
+def test_caption_prints_as_its_sentence() -> None:
+    caption = sample_caption()
+    assert str(caption) == f"{caption}" == caption.text
+    assert repr(caption) == (
+        f"Caption({caption.text!r}, sent='1 block sent: 2 tokens, 0 states, 1046 bytes')"
+    )
+
+
+@given(captions())
+def test_representation_is_one_line(caption: Caption) -> None:
+    assert len(repr(caption).splitlines()) == 1
+
+
+def test_equal_captions_have_one_hash() -> None:
+    assert len({sample_caption(), sample_caption()}) == 1
+
+
+def test_published_schema_is_current() -> None:
+    assert SCHEMA.read_text("utf-8") == caption_schema()
+
+
+@given(captions())
+def test_both_forms_follow_the_schema(caption: Caption) -> None:
+    check = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    for text in (caption.to_json(), caption.to_json(details=True)):
+        fields = json.loads(text)
+        check.validate(fields)
+        assert not check.is_valid(fields | {"more": 1})
+
+
 @pytest.mark.parametrize("reason", ["deadline", {}, {"code": "none such"}, {"text": "deadline"}])
 def test_reason_is_not_guessed_from_text(reason: object) -> None:
-    fields = {"start": 0, "tokens": 1, "uncertainty": 0.5, "outcome": "local", "reason": reason}
+    fields = {"start": 0, "num_tokens": 1, "uncertainty": 0.5, "outcome": "local", "reason": reason}
     with pytest.raises(ValidationError):
         BlockDecision.model_validate_json(json.dumps(fields))
 
@@ -112,3 +123,11 @@ def test_text_of_a_reason_is_ignored() -> None:
     fields = json.loads(decision.model_dump_json())
     fields["reason"]["text"] = "other words"
     assert BlockDecision.model_validate_json(json.dumps(fields)) == decision
+
+
+def test_confidence_is_that_of_all_claims() -> None:
+    caption = sample_caption()
+    said = [one for one in caption.attributes.by_name().values() if one.is_said]
+    assert caption.confidence is not None
+    assert 0 < caption.confidence < min(one.confidence or 0 for one in said)
+    assert Attributes.unknown().joint_confidence() is None

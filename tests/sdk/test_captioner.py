@@ -48,18 +48,24 @@ def test_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voice) 
     assert list(fields) == [
         "path",
         "text",
-        "tokens",
+        "length",
+        "seed",
+        "attributes",
+        "confidence",
+        "audio_quality",
         "is_truncated",
         "speech",
+        "profile",
         "usage",
         "latency_ms",
-        "receipts",
         "unverified_reason",
         "id",
+        "tokens",
         "decisions",
+        "receipts",
     ]
     assert {tuple(token) for token in fields["tokens"]} == {
-        ("text", "source", "uncertainty", "disclosed", "replaced")
+        ("text", "source", "uncertainty", "disclosed", "replaced", "slot")
     }
     assert list(fields["usage"]) == [
         "num_blocks",
@@ -78,6 +84,7 @@ def test_json_has_exactly_the_documented_keys(new_captioner: New, voice: Voice) 
         "unit",
         "relation",
         "label",
+        "only_states_have_noise",
     ]
     assert list(fields["decisions"][0]) == [
         "start",

@@ -71,7 +71,7 @@ def silence(block: Block) -> None:
         pytest.param(lambda block: Cover(), "verifier_misbehaved", id="cover"),
         pytest.param(
             lambda block: Welcome(
-                version=0, vocabulary=bytes(32), projection=bytes(32), state_dim=4, max_tokens=9
+                version=0, vocabulary=bytes(32), projections=(), state_dim=4, max_tokens=9
             ),
             "verifier_misbehaved",
             id="welcome",
@@ -97,7 +97,8 @@ def test_caption_survives_verifier_failure(
     ("field", "value", "reason"),
     [
         ("vocabulary", bytes(32), "other_vocabulary"),
-        ("projection", bytes(32), "other_projection"),
+        ("projections", (bytes(32), bytes(32)), "other_projection"),
+        ("projections", (), "other_projection"),
         ("state_dim", 5, "other_projection"),
         ("version", 9, "other_version"),
         ("max_tokens", 3, "beyond_verifier"),

@@ -17,17 +17,20 @@ from ugsd_privacy.ledger.user_budget import UserBudget
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.home import UserEgress
-from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
+from ugsd_sdk.profile.profile_file import stored_profile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.doubles.lock_holder import Hold
 from tests.doubles.reasons import why_of
+from tests.doubles.speech import recorded_clips
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 DEADLINE_S = 1.0
 QUICK = Settings(
-    verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S), min_enrolment=0
+    user="ada",
+    verifier=VerifierSettings(deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S),
+    min_enrolment=0,
 )
 NOISE_S = 0.3
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
@@ -72,18 +75,17 @@ def test_held_profile_delays_only_to_the_deadline(
             assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
 
 
-def test_freed_profile_is_stored_again(
-    new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
-) -> None:
+def test_freed_profile_is_stored_again(new_captioner: New, tmp_path: Path, hold: Hold) -> None:
+    first, second, third, *_ = recorded_clips()
     fcntl = pytest.importorskip("fcntl")
     with new_captioner(config=QUICK) as captioner:
-        captioner.caption(voice, 16_000)
+        captioner.caption(first, 16_000)
         (profile,) = (tmp_path / "home" / "habits").glob("*.npz")
         with profile.with_suffix(".lock").open("a") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            captioner.caption(voice, 16_000)
-        captioner.caption(voice, 16_000)
-    assert num_enrolled_clips(tmp_path / "home" / "habits", "default") == 2
+            captioner.caption(second, 16_000)
+        captioner.caption(third, 16_000)
+    assert stored_profile(tmp_path / "home" / "habits", "ada").count == 2
 
 
 def test_waits_of_a_caption_share_one_deadline(

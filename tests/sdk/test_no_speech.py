@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.profile.speaker_profile import num_enrolled_clips
+from ugsd_sdk.profile.profile_file import stored_profile
 from ugsd_sdk.settings.config import Settings
 
 Voice = NDArray[np.float32]
@@ -41,7 +42,7 @@ def test_noise_does_not_enrol_a_speaker(
 ) -> None:
     drafter._profiles = True
     noise = (0.1 * np.random.default_rng(0).standard_normal(48_000)).astype(np.float32)
-    with new_captioner(config=Settings(min_enrolment=3)) as captioner:
+    with new_captioner(user="ada", config=Settings(min_enrolment=3)) as captioner:
         for _ in range(3):
             captioner.caption(noise, 16_000)
         caption = captioner.caption(voice, 16_000)
@@ -49,7 +50,7 @@ def test_noise_does_not_enrol_a_speaker(
     assert caption.unverified_reason is not None
     assert caption.unverified_reason.code == "not_enrolled"
     assert fake.blocks == []
-    assert num_enrolled_clips(tmp_path / "home" / "habits", "default") <= 1
+    assert stored_profile(tmp_path / "home" / "habits", "ada").count == 1
 
 
 def test_constant_shape_covers_a_silent_recording(new_captioner: New, fake: Any) -> None:
@@ -61,6 +62,8 @@ def test_constant_shape_covers_a_silent_recording(new_captioner: New, fake: Any)
     assert caption.text == "No speech."
     assert (caption.usage.num_frames, caption.usage.num_blocks) == (1, 0)
     assert fake.covers == 1
+    assert caption.id is not None, "the log has the frame under this name"
+    assert {receipt.index for receipt in caption.receipts} == {1}, "after the hello"
 
 
 def test_two_hours_of_silence_are_read_in_pieces(drafter: Any, tmp_path: Path) -> None:
@@ -98,7 +101,9 @@ def test_command_prints_that_there_is_no_speech(
     header_and_silence(file, seconds=2)
 
     assert main(["caption", str(file)]) == 0
-    assert "No speech." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "No speech." in printed
+    assert re.search(r"^  no block was sent; \d+ ms$", printed, re.MULTILINE)
 
 
 def header_and_silence(file: Path, *, seconds: int) -> None:

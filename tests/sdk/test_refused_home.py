@@ -12,7 +12,9 @@ from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.errors import ProfileError
 from ugsd_sdk.home import Home, UserEgress
-from ugsd_sdk.profile.speaker_profile import ProfileFile
+from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT
+from ugsd_sdk.profile.profile_file import ProfileFile
+from ugsd_sdk.profile.speaker_profile import ClipVoice
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() != 0, reason="only root can give files to other users"
@@ -36,5 +38,7 @@ def test_refused_run_creates_no_home(theirs: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="run this as user id 12345"):
         Ledger(home / "ledger", create=True).open()
     with pytest.raises(ProfileError, match="run this as user id 12345"):
-        ProfileFile(home / "habits", "ada", b"ears").add(np.zeros(3, dtype=np.float32))
+        ProfileFile(home / "habits", "ada", b"ears").add(
+            ClipVoice(np.zeros(3, dtype=np.float32)), DEFAULT_ENROLMENT
+        )
     assert not list(theirs.iterdir())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.messages import Block
+from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo
 from ugsd_server.verifier import VerifierInfo
 
 from tests.doubles.fake_scorer import FakeScorer
@@ -24,18 +24,25 @@ __all__ = ["hold"]
 
 @pytest.fixture(scope="session")
 def make_scorer() -> Callable[..., FakeScorer]:
-    def make(*, content: frozenset[int] = frozenset(), sharpness: float = 2.0) -> FakeScorer:
+    def make(
+        *,
+        content: frozenset[int] = frozenset(),
+        sharpness: float = 2.0,
+        projections: int = 1,
+        values: Mapping[AskedSlot, Sequence[Sequence[int]]] | None = None,
+    ) -> FakeScorer:
         info = VerifierInfo(
             name="fake",
             licence="none",
             vocabulary=bytes(32),
-            projection=bytes(32),
+            projections=tuple(bytes([number]) * 32 for number in range(projections)),
             bos=0,
             eos=1,
             vocabulary_size=12,
             state_dim=3,
             max_tokens=20,
             content_tokens=content,
+            values=values or {},
         )
         return FakeScorer(info, sharpness=sharpness)
 
@@ -51,17 +58,23 @@ def make_block() -> Callable[..., Block]:
         keep: int = 0,
         prefix: tuple[int, ...] = (),
         states: dict[int, tuple[int, ...]] | None = None,
-        state_dim: int = 3,
+        slot: AskedSlot = AskedSlot.CAPTION,
+        continue_to: ContinueTo = ContinueTo.CAPTION,
+        projection: int = 0,
+        exponent: int = 0,
     ) -> Block:
         rows = sorted((states or {}).items())
         return Block(
             caption=caption,
-            keep=keep,
-            prefix=prefix,
+            slot=slot,
             tokens=tokens,
             state_positions=tuple(i for i, _ in rows),
-            state_dim=state_dim if rows else 0,
             states=b"".join(np.array(row, dtype=np.int8).tobytes() for _, row in rows),
+            keep=keep,
+            prefix=prefix,
+            continue_to=continue_to,
+            projection=projection if rows else 0,
+            exponent=exponent if rows else 0,
         )
 
     return make
@@ -74,22 +87,23 @@ def key() -> VerifierKey:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random transformer that has the real signature."""
+    """A folder with a random transformer that has the real signature and reads two projections."""
     folder = tmp_path_factory.mktemp("tiny-model")
-    graph = _tiny_graph(layers=2, heads=2, head_dim=4, vocabulary=12, state_dim=3, positions=20)
+    graph = _tiny_graph(layers=2, heads=2, head_dim=4, vocabulary=12, input_dim=6, positions=20)
     (folder / "verifier.onnx").write_bytes(graph)
     description = {
-        "format": 1,
+        "format": 2,
         "name": "tiny",
         "licence": "test data",
         "vocabulary": "11" * 32,
-        "projection": "22" * 32,
+        "projections": ["22" * 32, "33" * 32],
         "bos": 0,
         "eos": 1,
         "vocabulary_size": 12,
         "state_dim": 3,
         "max_tokens": 20,
-        "content_tokens": [5, 6],
+        "content_tokens": [5, 6, 7],
+        "slots": {"emotion": {"calm": [5], "sad": [6, 7]}},
         "layers": 2,
         "heads": 2,
         "head_dim": 4,
@@ -100,14 +114,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tiny_graph(
-    *, layers: int, heads: int, head_dim: int, vocabulary: int, state_dim: int, positions: int
+    *, layers: int, heads: int, head_dim: int, vocabulary: int, input_dim: int, positions: int
 ) -> bytes:
     width = heads * head_dim
     noise = np.random.default_rng(0)
     constants: dict[str, NDArray[Any]] = {
         "embedding": noise.normal(size=(vocabulary, width)),
         "position": noise.normal(size=(positions, width)),
-        "from_state": noise.normal(size=(state_dim, width)),
+        "from_state": noise.normal(size=(input_dim, width)),
         "out": noise.normal(size=(width, vocabulary)),
         "scale": np.array(head_dim**-0.5),
         "zero_f": np.array(0.0),
@@ -186,7 +200,7 @@ def _tiny_graph(
         "tiny",
         [
             tensor("tokens", TensorProto.INT64, "N", "T"),
-            tensor("states", single, "N", "T", state_dim),
+            tensor("states", single, "N", "T", input_dim),
             tensor("has_state", single, "N", "T"),
             tensor("past", single, layers, 2, "N", heads, "P", head_dim),
         ],

@@ -7,90 +7,23 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_privacy.protocol.messages import Block, RefusalCode, Verdict
-from ugsd_server.errors import BlockRefused
-from ugsd_server.verifier.acceptance import (
-    Acceptance,
-    Continuation,
-    Greedy,
-    Rank,
-    Typical,
-    probabilities,
+from ugsd_privacy.dp.mechanism import MAX_EXPONENT
+from ugsd_privacy.protocol.messages import (
+    AskedSlot,
+    Block,
+    ContinueTo,
+    RefusalCode,
 )
+from ugsd_server.errors import BlockRefused
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Rank, Typical
 from ugsd_server.verifier.engine import CaptionState, Verifier
 
-CONTENT = frozenset({4, 5, 6})
+from tests.server.reference_verifier import CONTENT, VALUES, ReferenceVerifier
+
 RULES: list[Acceptance] = [Typical(), Greedy(), Rank(rank=3), Rank(rank=11)]
-
-
-class Reference:
-    """A simple, slow definition of a verdict."""
-
-    def __init__(self, scorer: Any, rule: Acceptance, continuation: Continuation) -> None:
-        self.scorer, self.rule, self.continuation = scorer, rule, continuation
-        self.tokens: list[int] = []
-        self.states: dict[int, bytes] = {}
-
-    def p(self, tokens: list[int], *, without_content: bool) -> np.ndarray:
-        inputs = []
-        for i, token in enumerate([self.scorer.info.bos, *tokens]):
-            state = self.states.get(i)
-            row = None
-            if state is not None:
-                units = np.maximum(np.frombuffer(state, dtype=np.int8), -127)
-                row = tuple(map(float, units.astype(np.float32) / 127))
-            inputs.append((token, row))
-        masked = np.isin(np.arange(self.scorer.info.vocabulary_size), list(CONTENT))
-        return probabilities(self.scorer.logits(inputs), masked if without_content else None)
-
-    def verify(self, block: Block) -> Verdict:
-        committed = self.tokens[: block.keep] + list(block.prefix)
-        self.states = {i: s for i, s in self.states.items() if i <= block.keep}
-        for row, i in enumerate(block.state_positions):
-            self.states[i] = block.states[row * block.state_dim :][: block.state_dim]
-        accepted, correction, more = 0, None, []
-        for token in block.tokens:
-            at = len(committed)
-            has_state = any(i <= at for i in self.states)
-            if has_state or token not in CONTENT:
-                p = self.p(committed, without_content=not has_state)
-                if not self.rule.accepts(p, token):
-                    correction = int(p.argmax())
-                    break
-            committed.append(token)
-            accepted += 1
-        self.states = {i: s for i, s in self.states.items() if i <= len(committed)}
-        if correction is not None:
-            committed.append(correction)
-        if correction is not None or (self.continuation.after_acceptance and self.states):
-            info = self.scorer.info
-            while (
-                committed[-1] != info.eos
-                and len(committed) < info.max_tokens
-                and len(more) < self.continuation.max_tokens
-            ):
-                p = self.p(committed, without_content=False)
-                token = int(p.argmax())
-                if p[token] < self.continuation.continue_above or (
-                    not self.states and token in CONTENT
-                ):
-                    break
-                committed.append(token)
-                more.append(token)
-        self.tokens = committed
-        return Verdict(
-            caption=block.caption,
-            start=block.start,
-            accepted=accepted,
-            correction=correction,
-            continuation=tuple(more),
-        )
-
-
 NO_CONTINUATION = Continuation(after_acceptance=False)
 """Writes nothing after an accepted block."""
 
@@ -111,6 +44,10 @@ def _turns(draw: st.DrawFn) -> list[dict[str, Any]]:
                         st.tuples(st.integers(0, 19), st.tuples(*[st.integers(-127, 127)] * 3)),
                         max_size=4,
                     ),
+                    "slot": st.sampled_from(AskedSlot),
+                    "continue_to": st.sampled_from(ContinueTo),
+                    "projection": st.integers(0, 1),
+                    "exponent": st.integers(0, MAX_EXPONENT),
                 }
             ),
             min_size=1,
@@ -128,7 +65,8 @@ def _concrete(turn: dict[str, Any], known: tuple[int, ...], make_block: Any) -> 
         tokens = (*tokens[:-1], 1)
     end = keep + len(prefix) + len(tokens)
     states = {i: row for i, row in turn["states"] if i < end}
-    block: Block = make_block(tokens, keep=keep, prefix=prefix, states=states)
+    asked = {name: turn[name] for name in ("slot", "continue_to", "projection", "exponent")}
+    block: Block = make_block(tokens, keep=keep, prefix=prefix, states=states, **asked)
     return block
 
 
@@ -149,10 +87,17 @@ def test_cached_verdicts_equal_uncached_after_any_rollbacks(
     more: Continuation,
     cache_bytes: int,
 ) -> None:
-    scorer = make_scorer(content=CONTENT)
-    verifier = Verifier(scorer, acceptance=rule, continuation=more, cache_bytes=cache_bytes)
+    model = {"content": CONTENT, "projections": 2, "values": VALUES}
+    scorer = make_scorer(**model)
+    verifier = Verifier(
+        scorer,
+        acceptance=rule,
+        question_acceptance=rule,
+        continuation=more,
+        cache_bytes=cache_bytes,
+    )
     verifier.load()
-    reference = Reference(make_scorer(content=CONTENT), rule, more)
+    reference = ReferenceVerifier(make_scorer(**model), rule, more)
     caption = CaptionState()
     for turn in turns:
         block = _concrete(turn, caption.tokens, make_block)
@@ -161,7 +106,9 @@ def test_cached_verdicts_equal_uncached_after_any_rollbacks(
         assert verdict == reference.verify(block)
         assert list(caption.tokens) == reference.tokens
         assert caption.states == reference.states
-        continues = verdict.correction is not None or (more.after_acceptance and caption.states)
+        continues = block.continue_to is not ContinueTo.NOTHING and (
+            verdict.correction is not None or (more.after_acceptance and caption.states)
+        )
         stopped_early = bool(continues) and len(verdict.continuation) < more.max_tokens
         assert scorer.passes - before <= 1 + len(verdict.continuation) + stopped_early
         if verdict.correction is not None:
@@ -211,7 +158,7 @@ def test_later_state_reruns_from_its_position(
     engine.verify(caption, make_block((2, 3, 4)))
     engine.verify(caption, make_block((5,), keep=3, states={1: (1, 2, 3)}))
     assert scorer.inputs_run == 3 + 3
-    assert caption.states == {1: bytes([1, 2, 3])}
+    assert caption.states == {1: (0, 0, bytes([1, 2, 3]))}
 
 
 def test_rollback_drops_states_of_dropped_tokens(
@@ -257,8 +204,10 @@ def test_without_state_verifier_writes_no_content_words(make_scorer: Any, make_b
         ({"prefix": (2**20 - 1,)}, RefusalCode.BAD_MESSAGE),
         ({"tokens": (2, 1, 3)}, RefusalCode.BAD_MESSAGE),
         ({"prefix": (1,)}, RefusalCode.BAD_MESSAGE),
-        ({"states": {0: (1, 2)}, "state_dim": 2}, RefusalCode.BAD_MESSAGE),
-        ({"states": {0: ()}, "state_dim": 0}, RefusalCode.BAD_MESSAGE),
+        ({"states": {0: (1, 2)}}, RefusalCode.BAD_MESSAGE),
+        ({"states": {0: (1, 2, 3, 4)}}, RefusalCode.BAD_MESSAGE),
+        ({"states": {0: (1, 2, 3)}, "projection": 1}, RefusalCode.BAD_MESSAGE),
+        ({"slot": AskedSlot.EMOTION}, RefusalCode.BAD_MESSAGE),
     ],
 )
 def test_invalid_block_is_refused_and_changes_nothing(

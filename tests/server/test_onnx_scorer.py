@@ -30,7 +30,7 @@ def _inputs(scorer: OnnxScorer, length: int) -> tuple[Any, NDArray[Any], NDArray
     info = scorer.info
     tokens = noise.integers(0, info.vocabulary_size, length)
     tokens[0] = info.bos
-    states = noise.normal(size=(length, info.state_dim)).astype(np.float32)
+    states = noise.normal(size=(length, info.input_dim)).astype(np.float32)
     states /= np.linalg.norm(states, axis=1, keepdims=True)
     return tokens, states, noise.integers(0, 2, length).astype(np.float32)
 
@@ -109,7 +109,7 @@ def test_flipped_bit_in_graph_is_detected(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"eos": None}, "eos"),
         ({"eos": 12}, "not below vocabulary_size"),
         ({"content_tokens": [1]}, "eos cannot be a content token"),
@@ -123,6 +123,18 @@ def test_flipped_bit_in_graph_is_detected(copy: Path) -> None:
         ({"layers": 3}, "does not match"),
         ({"head_dim": 5}, "does not match"),
         ({"state_dim": 4}, "does not match"),
+        ({"projections": ["22" * 32]}, "does not match"),
+        ({"projections": ["22" * 32] * 17}, "projections"),
+        ({"projections": ["22"]}, "projections"),
+        ({"slots": None}, "slots"),
+        ({"slots": {"pace": {"fast": [5], "slow": [6]}}}, "slots"),
+        ({"slots": {"emotion": {"sad": [5]}}}, "slots"),
+        ({"slots": {"emotion": {"sad": [5], "calm": []}}}, "no token"),
+        ({"slots": {"emotion": {"sad": [5, 6], "calm": [6]}}}, "two values of a slot share"),
+        ({"slots": {"emotion": {"sad": [5, 5], "calm": [6]}}}, "lists it twice"),
+        ({"slots": {"emotion": {"sad": [5], "calm": [8]}}}, "no content token"),
+        ({"slots": {"emotion": {"sad": [5], "calm": [1]}}}, "no content token"),
+        ({"slots": {"emotion": {"sad": [5], "calm": [-1]}}}, "slots"),
     ],
 )
 def test_wrong_or_mismatched_description_is_refused(

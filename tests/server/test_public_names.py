@@ -32,6 +32,7 @@ EXPORTS = {
         "Greedy",
         "Probability",
         "Rank",
+        "Speculative",
         "Typical",
         "probabilities",
     ],

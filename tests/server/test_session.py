@@ -18,6 +18,8 @@ from ugsd_privacy.protocol.channel import (
     TrafficShape,
 )
 from ugsd_privacy.protocol.messages import (
+    AskedSlot,
+    ContinueTo,
     Cover,
     Refusal,
     RefusalCode,
@@ -159,19 +161,21 @@ def test_sealed_non_block_is_refused_and_session_continues(
                 "prefix": st.lists(st.integers(0, 14), max_size=9).map(tuple),
                 "keep": st.integers(0, 22),
                 "caption": st.integers(0, 4),
-                "state_dim": st.integers(1, 4),
+                "slot": st.sampled_from(AskedSlot),
+                "continue_to": st.sampled_from(ContinueTo),
+                "projection": st.integers(0, 2),
             }
         ),
         max_size=8,
     ),
-    states=st.booleans(),
+    dim=st.integers(0, 4),
 )
 def test_well_formed_blocks_get_verdict_or_refusal(
-    key: VerifierKey, make_scorer: Any, make_block: Any, blocks: list[Any], states: bool
+    key: VerifierKey, make_scorer: Any, make_block: Any, blocks: list[Any], dim: int
 ) -> None:
     pair = Pair(key, make_scorer(), max_captions=2).greet()
     for fields in blocks:
-        row = {0: (1,) * fields["state_dim"]} if states else None
+        row = {0: (1,) * dim} if dim else None
         answer = pair.send(encode(make_block(states=row, **fields)))
         assert isinstance(answer, (Verdict, Refusal))
         assert answer != Refusal(code=RefusalCode.INTERNAL)
@@ -280,6 +284,15 @@ def test_answer_exceeding_constant_frame_becomes_too_large(pair: Pair, make_bloc
         constant = shape is TrafficShape.CONSTANT
         assert answer == (Refusal(code=RefusalCode.TOO_LARGE) if constant else long)
         assert len(step.frame) == (CONSTANT_FRAME_BYTES if constant else 2048)
+
+
+def test_block_of_wire_version_1_is_bad_message(pair: Pair, make_block: Any) -> None:
+    block = {"kind": "block", "caption": 0, "keep": 0, "prefix": [], "tokens": [2, 3]}
+    block |= {"state_positions": [0], "state_dim": 3, "states": bytes(3)}
+    for message in (block, {"kind": "cover"}):
+        answer = pair.send(cbor2.dumps(message, canonical=True))
+        assert answer == Refusal(code=RefusalCode.BAD_MESSAGE)
+    assert isinstance(pair.send(encode(make_block((2,)))), Verdict), "the session goes on"
 
 
 @pytest.mark.parametrize("version", [1, 3, 255], ids=["older", "newer", "newest"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ugsd_lab.attacks.findings import Finding, strongest
 from ugsd_lab.attacks.learning import CLASSIFIERS, FULL, TrainingBudget, fit_network
-from ugsd_lab.attacks.observations import Observation
+from ugsd_lab.attacks.observations import Observation, Tried
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.evaluation.intervals import Measure, draws, interval
 
@@ -59,6 +60,7 @@ def attack_attribute(
     *,
     effort: TrainingBudget = FULL,
     control: bool = True,
+    tried: Tried | None = None,
 ) -> list[Finding]:
     """Return the strongest attacker's balanced accuracy, or nothing if there are fewer than two
     values.
@@ -75,9 +77,16 @@ def attack_attribute(
         return []
     values, _ = named(np.concatenate([labels[fold.train] for fold in usable]))
     classes = len(set(values.tolist()))
+    tried = tried or Tried()
+
+    def attempt(reading: str, name: str, *, permuted: bool = False) -> Measure:
+        features = seen.readings[reading]
+        run = partial(_attempt, voices, labels, usable, features, name, effort, permuted=permuted)
+        return tried.result(seen, reading, (attribute, corpus, name, str(permuted)), run)
+
     results: dict[str, tuple[Measure, str, str]] = {
-        f"{name} on {reading}": (_attempt(voices, labels, usable, x, name, effort), name, reading)
-        for reading, x in seen.readings.items()
+        f"{name} on {reading}": (attempt(reading, name), name, reading)
+        for reading in seen.readings
         for name in CLASSIFIERS
     }
     found = strongest(
@@ -99,8 +108,7 @@ def attack_attribute(
     low, high = interval(measure.redrawn(draws(len(measure.sums))))
     if not control:
         return [replace(found, low=low, high=high)]
-    features = seen.readings[reading]
-    permuted = _attempt(voices, labels, usable, features, name, effort, permuted=True)
+    permuted = attempt(reading, name, permuted=True)
     return [replace(found, low=low, high=high, permuted=permuted.value)]
 
 

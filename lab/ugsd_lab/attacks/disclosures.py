@@ -1,34 +1,53 @@
-"""What the device discloses, computed by the product's own code: the decoder, the policy, clip and
-quantise.
+"""What the device discloses, computed by the product's own code: the decoder, its questions, and
+the egress's clipping, noise and quantisation.
 
-This is the worst case: every caption escalates. There are two kinds of verifier. One continues to
-the caption's end, as the bundled one does, and gets nothing more. The other wants to learn: it
-accepts whatever it is sent and never continues, so the device sends every doubtful block.
+This is the worst case: every question is asked. A caption has one, about its emotion; the rest of
+the draft is committed as it is, whatever a verifier answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.dp.mechanism import clip, dequantise, quantise
+from ugsd_privacy.dp.mechanism import (
+    QUANTISATION_STEPS,
+    clip,
+    dequantise,
+    exponent_of,
+    noised,
+    quantise,
+)
+from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.protocol.messages import Block, Disclosure, Verdict, encode
+from ugsd_privacy.protocol.messages import Disclosure, Verdict
+from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished
-from ugsd_sdk.decoding.policy import UncertaintyPolicy
-from ugsd_sdk.decoding.uncertainty import RejectionPredictor
+from ugsd_sdk.decoding.policy import AlwaysEscalate
+from ugsd_sdk.decoding.questions import Questions
+from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
+from ugsd_sdk.settings.asking import Verification
 
-__all__ = ["Disclosed", "EmbeddingDrafter", "ReplayedDraft", "disclosures_of", "draft_of"]
+__all__ = [
+    "Disclosed",
+    "EmbeddingDrafter",
+    "ReplayedDraft",
+    "StateEncoder",
+    "disclosed_of",
+    "draft_of",
+]
 
 Float32 = NDArray[np.float32]
 _CLIP_NORM = 1.0
 """The egress default."""
+_IMPOSSIBLE = np.float32(-1e4)
 
 
 class EmbeddingDrafter(Protocol):
@@ -39,86 +58,113 @@ class EmbeddingDrafter(Protocol):
 
     def condition(self, unnormalised: Float32, profile: SpeakerProfile = ...) -> AudioEmbedding: ...
 
-    def start(self, embedding: AudioEmbedding) -> DraftSession: ...
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession: ...
 
     def text(self, tokens: Sequence[int]) -> str: ...
 
 
+class StateEncoder:
+    """States as a verifier reads them, after the egress has encoded them with noise of ``sigma``
+    clip norms, or none."""
+
+    def __init__(self, sigma: float | None = None, *, seed: int = 0) -> None:
+        self.sigma = sigma
+        self.rng = np.random.default_rng(seed)
+        """Draws the noise, and the values that are sent with their weights."""
+        self._exponent = exponent_of(sigma)
+        self._noise = None
+        if sigma is not None:
+            self._noise = RoundedGaussian(Fraction(sigma) * QUANTISATION_STEPS, self.rng.bytes)
+
+    def __call__(self, states: Float32) -> Float32:
+        """Map (k, B) states as the drafter computes them to (k, B) as they are read."""
+        clipped = clip(states, _CLIP_NORM)
+        if self._noise is None:
+            return dequantise(quantise(clipped, _CLIP_NORM), states.shape[1])
+        encoded = noised(clipped, _CLIP_NORM, self._noise, self._exponent)
+        return dequantise(encoded, states.shape[1], self._exponent)
+
+
 @dataclass(frozen=True)
 class ReplayedDraft:
-    """A caption that the drafter wrote on its own, and its predictions at each position."""
+    """The beginning of a caption that the drafter wrote on its own, up to the end of what a
+    verifier may be asked about."""
 
     tokens: tuple[int, ...]
     predictions: tuple[Prediction, ...]
     """One for each token."""
-    uncertainties: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Disclosed:
-    """What was disclosed of one clip, in all of its frames together."""
+    """What was disclosed of one clip, in all of its questions together."""
 
     tokens: tuple[int, ...]
     """In order; each position once."""
     states: Float32
     """(k, B) as the verifier reads them, by position; empty at disclosure level ``tokens``."""
-    bytes: int
-    """Size of the encoded blocks, before they are sealed and padded."""
+    weights: bytes = b""
+    """Weights of the asked slot's values; empty unless the disclosure level sends them."""
 
 
-def draft_of(
-    drafter: EmbeddingDrafter, embedding: AudioEmbedding, predictor: RejectionPredictor
-) -> ReplayedDraft:
-    """Return the greedy draft of a clip."""
+def draft_of(drafter: EmbeddingDrafter, embedding: AudioEmbedding) -> ReplayedDraft:
+    """Return the beginning of a clip's draft; the whole one if the drafter has no slots."""
     session, info = drafter.start(embedding), drafter.info
     tokens: list[int] = []
     predictions: list[Prediction] = []
-    while len(tokens) < info.max_tokens and (not tokens or tokens[-1] != info.eos):
+    while len(tokens) < info.max_tokens and (not tokens or _may_be_asked(tokens[-1], info)):
         predictions.append(session.predict())
-        tokens.append(int(np.argmax(predictions[-1].logits)))
+        tokens.append(greedy_token(predictions[-1].choices, tokens, eos=info.eos))
         session.append(tokens[-1:])
-    doubts = tuple(predictor(prediction.logits, embedding.ood_score) for prediction in predictions)
-    return ReplayedDraft(tuple(tokens), tuple(predictions), doubts)
+    return ReplayedDraft(tuple(tokens), tuple(predictions))
 
 
-def disclosures_of(
-    draft: ReplayedDraft,
-    info: DrafterInfo,
-    threshold: float,
-    disclosures: Sequence[Disclosure],
-    *,
-    continues: bool = False,
-) -> Mapping[Disclosure, Disclosed]:
-    """Return what a draft discloses at each disclosure level, to a verifier that ``continues`` or
-    not.
+def _may_be_asked(token: int, info: DrafterInfo) -> bool:
+    if info.slot_table is None:
+        return token != info.eos
+    return info.slot_table.slots[token] is Slot.EMOTION
 
-    Blocks escalate at the rejection predictor's ``threshold``; if it would let the whole caption
-    pass, the most doubtful token escalates.
-    """
-    threshold = min(threshold, max(draft.uncertainties))
-    return {
-        disclosure: _combined(
-            _escalations(draft, info, UncertaintyPolicy(threshold, disclosure), continues)
-        )
-        for disclosure in disclosures
-    }
+
+def disclosed_of(
+    draft: ReplayedDraft, info: DrafterInfo, disclosure: Disclosure, encode: StateEncoder
+) -> Disclosed:
+    """Return what is disclosed of a draft whose every question is asked."""
+    sent = _escalations(draft, info, disclosure, encode.rng)
+    tokens: dict[int, int] = {}
+    states: dict[int, Float32] = {}
+    for escalation in sent:
+        tokens |= dict(enumerate((*escalation.prefix, *escalation.tokens), escalation.keep))
+        if escalation.state_positions:
+            read = encode(escalation.states)
+            states |= dict(zip(escalation.state_positions, read, strict=True))
+    rows = [states[position] for position in sorted(states)]
+    return Disclosed(
+        tuple(tokens[position] for position in sorted(tokens)),
+        np.stack(rows) if rows else np.zeros((0, info.state_dim), dtype=np.float32),
+        b"".join(escalation.weights for escalation in sent),
+    )
 
 
 def _escalations(
-    draft: ReplayedDraft, info: DrafterInfo, policy: UncertaintyPolicy, continues: bool
+    draft: ReplayedDraft, info: DrafterInfo, disclosure: Disclosure, rng: np.random.Generator
 ) -> list[Escalation]:
-    doubts = {
-        id(prediction.logits): doubt
-        for prediction, doubt in zip(draft.predictions, draft.uncertainties, strict=True)
-    }
+    """Return the questions about a draft, each of which is accepted. Weights are sent if the device
+    draws the value of the question from them, for speculative verification."""
+    draws = disclosure is Disclosure.DISTRIBUTIONS
+    questions = Questions(
+        info.slot_table,
+        verification=Verification.SPECULATIVE if draws else Verification.VERIFIER,
+        random_below=lambda end: int(rng.integers(end)),
+    )
     decoder = Decoder(
-        _ReplayedSession(draft),
+        _ReplayedSession(draft, info.eos),
         eos=info.eos,
         max_tokens=info.max_tokens,
         ood_score=0.0,
-        uncertainty=lambda logits, _: doubts[id(logits)],
-        policy=policy,
+        uncertainty=lambda *_: 1.0,
+        policy=AlwaysEscalate(disclosure),
         piece=str,  # the caption's text is not used here
+        questions=questions,
     )
     sent = []
     while not isinstance(event := decoder.advance(), Finished):
@@ -126,52 +172,16 @@ def _escalations(
             block = event.escalation
             sent.append(block)
             start = block.keep + len(block.prefix)
-            end = start + len(block.tokens)
-            decoder.receive_verdict(
-                Verdict(
-                    caption=0, start=start, accepted=len(block.tokens), correction=None,
-                    continuation=draft.tokens[end:] if continues else (),
-                )
-            )  # fmt: skip
+            accepted = Verdict(caption=0, start=start, accepted=len(block.tokens))
+            decoder.receive_verdict(accepted)
     return sent
 
 
-def _combined(sent: Sequence[Escalation]) -> Disclosed:
-    tokens: dict[int, int] = {}
-    states: dict[int, Float32] = {}
-    size = 0
-    for escalation in sent:
-        tokens |= dict(enumerate((*escalation.prefix, *escalation.tokens), escalation.keep))
-        dim = escalation.states.shape[1]
-        quantised = quantise(clip(escalation.states, _CLIP_NORM), _CLIP_NORM)
-        states |= dict(zip(escalation.state_positions, dequantise(quantised, dim), strict=True))
-        size += len(encode(_block(escalation, quantised)))
-    dim = sent[0].states.shape[1] if sent else 0
-    rows = [states[position] for position in sorted(states)]
-    return Disclosed(
-        tuple(tokens[position] for position in sorted(tokens)),
-        np.stack(rows) if rows else np.zeros((0, dim), dtype=np.float32),
-        size,
-    )
-
-
-def _block(escalation: Escalation, quantised: bytes) -> Block:
-    return Block(
-        caption=0,
-        keep=escalation.keep,
-        prefix=escalation.prefix,
-        tokens=escalation.tokens,
-        state_positions=escalation.state_positions,
-        state_dim=escalation.states.shape[1] if quantised else 0,
-        states=quantised,
-    )
-
-
 class _ReplayedSession:
-    """A draft session that repeats a known draft."""
+    """A draft session that repeats a known draft, and then ends."""
 
-    def __init__(self, draft: ReplayedDraft) -> None:
-        self._draft = draft
+    def __init__(self, draft: ReplayedDraft, eos: int) -> None:
+        self._draft, self._eos = draft, eos
         self._tokens: list[int] = []
 
     @property
@@ -179,7 +189,12 @@ class _ReplayedSession:
         return self._tokens
 
     def predict(self) -> Prediction:
-        return self._draft.predictions[len(self._tokens)]
+        known = self._draft.predictions
+        if len(self._tokens) < len(known):
+            return known[len(self._tokens)]
+        logits = np.full_like(known[-1].logits, _IMPOSSIBLE)
+        logits[self._eos] = 0
+        return Prediction(logits, known[-1].state)
 
     def append(self, tokens: Sequence[int]) -> None:
         self._tokens.extend(tokens)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ugsd_lab.data.compiled_librosa import compiled_librosa
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.models.embeddings import Progress
@@ -83,8 +84,7 @@ def embed_clips(weights: Path, clips: Sequence[Clip], progress: Progress) -> Flo
 
 @torch.inference_mode()
 def _embed(encoder: _Encoder, samples: Float32) -> Float32:
-    import librosa
-
+    librosa = compiled_librosa()
     rms = float(np.sqrt(np.mean(samples**2)))
     louder = samples * max(1.0, _LOUDNESS / max(rms, 1e-6))
     least = _FRAMES * _HOP

@@ -19,7 +19,7 @@ from torch.nn import functional
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.speech import read_speech
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.models.audio_encoder import N_MELS, AudioEncoder
+from ugsd_lab.models.audio_encoder import N_MELS, LogMel
 from ugsd_lab.models.device_encoder import DeviceEncoder
 from ugsd_lab.models.embeddings import PARTS, Progress, part_of
 
@@ -60,11 +60,11 @@ def encode_clips(
     known = _read(cache, digest) if cache is not None and cache.exists() else {}
     missing = [clip for clip in clips if clip.id not in known]
     if missing:
-        frames = AudioEncoder()
+        log_mel = LogMel()
         for done, clip in enumerate(missing, 1):
             samples = read_speech(clip)
             embedding = device_encoder.embed(samples)
-            known[clip.id] = embedding, mel_frames(frames, samples)
+            known[clip.id] = embedding, mel_frames(log_mel, samples)
             if cache is not None and (done % _STORE_EVERY == 0 or done == len(missing)):
                 _store(cache, known, digest)
             progress("encoding clips", done, len(missing), "")
@@ -83,7 +83,7 @@ def encode_parts(
         try:
             with np.load(cache, allow_pickle=False) as stored:
                 if stored["names"].tolist() == names:
-                    known: Float32 = stored["evidence"]
+                    known: Float32 = stored["embeddings"]
                     return known
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise EvaluationError(
@@ -99,15 +99,15 @@ def encode_parts(
     embedding = np.stack(embeddings).reshape(len(clips), PARTS, -1)
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(cache, names=np.array(names), evidence=embedding)
+        np.savez(cache, names=np.array(names), embeddings=embedding)
     return embedding
 
 
 @torch.inference_mode()
-def mel_frames(encoder: AudioEncoder, samples: Float32) -> NDArray[np.float16]:
+def mel_frames(log_mel: LogMel, samples: Float32) -> NDArray[np.float16]:
     """Return the (FRAMES * N_MELS,) log-mel frames of ``samples`` (n,), averaged over time to
     FRAMES frames of N_MELS bands."""
-    mel = encoder.log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
+    mel = log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
     even: torch.Tensor = functional.adaptive_avg_pool1d(mel, FRAMES)[0].T
     return even.reshape(FRAMES * N_MELS).numpy().astype(np.float16)
 
@@ -118,8 +118,8 @@ _Known = dict[str, tuple[Float32, NDArray[np.float16]]]
 def _read(cache: Path, encoder_sha256: str) -> _Known:
     try:
         with np.load(cache, allow_pickle=False) as stored:
-            ids, embedding, mels = stored["ids"], stored["evidence"], stored["mels"]
-            same_encoder = str(stored["ears"]) == encoder_sha256
+            ids, embedding, mels = stored["ids"], stored["embeddings"], stored["mels"]
+            same_encoder = str(stored["encoder"]) == encoder_sha256
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise EvaluationError(
             f"{cache} does not hold audio embeddings: name another --cache"
@@ -138,8 +138,8 @@ def _store(cache: Path, known: _Known, encoder_sha256: str) -> None:
         np.savez(
             part,
             ids=np.array(list(known)),
-            evidence=np.stack([embedding for embedding, _ in known.values()]),
+            embeddings=np.stack([embedding for embedding, _ in known.values()]),
             mels=np.stack([mels for _, mels in known.values()]),
-            ears=encoder_sha256,
+            encoder=encoder_sha256,
         )
     temporary.replace(cache)

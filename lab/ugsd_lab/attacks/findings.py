@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from math import isnan
 from typing import Any, Literal
 
-__all__ = ["Finding", "Report", "as_json", "strongest"]
+from ugsd_lab.evaluation.intervals import Measure, draws, interval
+
+__all__ = ["Finding", "Report", "as_json", "strongest", "with_interval"]
 
 Attack = Literal["speaker", "attribute", "content", "traffic"]
 
@@ -47,8 +49,11 @@ class Finding:
     def advantage(self) -> float:
         """0 at chance, 1 if the attacker is always right, below 0 if it is worse than chance.
 
-        For an error rate: the share of the chance error that is gone.
+        For an error rate: the share of the chance error that is gone. 0 if guessing is always
+        right, so that there is nothing to learn.
         """
+        if self.chance == 1:
+            return 0.0
         if self.lower_is_stronger:
             return 1 - self.value / self.chance
         return (self.value - self.chance) / (1 - self.chance)
@@ -63,6 +68,12 @@ def strongest(findings: Iterable[Finding]) -> Finding:
     return max(findings, key=strength)
 
 
+def with_interval(finding: Finding, measure: Measure) -> Finding:
+    """Return the finding with the 95 % interval of its measure."""
+    low, high = interval(measure.redrawn(draws(len(measure.sums))))
+    return replace(finding, low=low, high=high)
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that ``ugsd-lab attack`` found for one drafter."""
@@ -73,6 +84,8 @@ class Report:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     quick: bool = False
+    sigma: float | None = None
+    """Standard deviation of the noise on states, in units of the clip norm; ``None``: no noise."""
 
     def of(self, attack: Attack) -> list[Finding]:
         """Return the findings of one attack."""
@@ -93,6 +106,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "drafter": report.drafter,
         "home": list(report.in_domain),
         "quick": report.quick,
+        "noise": report.sigma,
         "findings": findings,
         "notes": list(report.notes),
     }

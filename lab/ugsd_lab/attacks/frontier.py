@@ -2,9 +2,9 @@
 
 Utility is how often a network that reads states, trained on every corpus, names the right emotion
 of dev and calibration speakers. Leakage is how far attackers get from chance when they guess the
-speaker and the sentence, on corpora that no closed form was fitted on. Some kinds, and all
-predicted attributes, are trained on the in-domain corpora and so have met RAVDESS' training
-speakers, which flatters them. Test speakers are left out, because choices are made here.
+speaker and the sentence: on corpora that the projection was not fitted on, of all speakers but the
+test speakers; on the corpora that it was fitted on, of dev and calibration speakers. Test speakers
+are left out, because choices are made here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.attacks.attributes import attack_attribute
-from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY, Candidate, Material, epsilon
+from ugsd_lab.attacks.candidates import SCORES_ONLY, Candidate, Material, epsilon
 from ugsd_lab.attacks.findings import Finding
 from ugsd_lab.attacks.learning import FULL, TrainingBudget, fit_network
 from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.speakers import IDENTIFICATION, attack_speakers
 from ugsd_lab.attacks.voices import Fold, Voices, named, open_folds
-from ugsd_lab.data.recipe import PROJECTED
 from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["Row", "as_json", "measure_all", "pareto", "pick"]
+__all__ = ["Row", "as_json", "measure_all", "pareto", "pick", "picks"]
 
 Float32 = NDArray[np.float32]
 
@@ -84,11 +83,11 @@ def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
     voices = material.voices
     states = material.states(one, effort=effort)
     linked = material.states(one, one_profile=True, effort=effort) if one.habit else states
+    known = material.known_corpora(one)
     folds = {
         name: some
         for name in voices.corpora
-        if (name not in PROJECTED or len(voices.corpora) == 1)
-        and (some := open_folds(voices, name))
+        if (some := open_folds(voices, name, is_known=name in known))
     }
     dim = states.shape[1]
     return Row(
@@ -97,8 +96,8 @@ def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
         _speaker(voices, folds, states, effort, _SPEAKER_ATTACKERS),
         _sentence(voices, folds, states, effort),
         _speaker(voices, folds, linked, effort, _SPEAKER_ATTACKERS),
-        -(-dim * one.bits // 8) * one.vectors,
-        epsilon(one.sigma, one.vectors),
+        -(-dim * one.bits // 8),
+        epsilon(one.sigma),
     )
 
 
@@ -135,17 +134,17 @@ def _mean_advantage(found: Iterable[Sequence[Finding]]) -> float:
 def _emotion_accuracy(
     material: Material, states: Float32, one: Candidate, effort: TrainingBudget
 ) -> dict[str, float]:
-    """Return the accuracy, by corpus, of a network trained on the states of every corpus. Half of
-    its training states hide the predicted attributes: the drafter is surer of clips that it was
+    """Return the accuracy, by corpus, of a network trained on the states of every corpus. If states
+    have scores, half of the training states hide them: the drafter is surer of clips that it was
     trained on than of any that it will meet."""
     voices = material.voices
     emotions, _ = named(voices.emotion)
     train = np.flatnonzero((voices.split == "train") & (voices.emotion != ""))
     shown = states.copy()
-    if one.beliefs and one.kind != ATTRIBUTES_ONLY:
+    if one.scores and one.kind != SCORES_ONLY:
         rng = np.random.default_rng(effort.seed)
         hidden = rng.permutation(train)[: len(train) // 2]
-        shown[hidden, -material.attributes.shape[1] :] = 0
+        shown[hidden, -material.scores.shape[1] :] = 0
     names, numbers = np.unique(voices.corpus[train], return_inverse=True)
     weights = 1 / np.bincount(numbers)[numbers]
     held = np.isin(voices.split, ["dev", "calibration"]) & (voices.emotion != "")
@@ -186,9 +185,18 @@ def pick(rows: Sequence[Row]) -> Row:
     return min(good, key=lambda row: (row.leakage, row.bytes))
 
 
+def picks(rows: Sequence[Row]) -> list[Row]:
+    """Return the picked row of each projection's corpora; states with scores are never picked."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if not row.candidate.scores:
+            groups.setdefault(row.candidate.corpora, []).append(row)
+    return [pick(group) for group in groups.values()]
+
+
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """Return one JSON object; an infinite epsilon becomes null."""
-    front, chosen = pareto(rows), pick(rows)
+    front, chosen = pareto(rows), picks(rows)
     return {
         "rows": [
             asdict(row)
@@ -197,7 +205,7 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
                 "leakage": row.leakage,
                 "epsilon": None if row.epsilon == inf else row.epsilon,
                 "pareto": row in front,
-                "picked": row is chosen,
+                "picked": row in chosen,
             }
             for row in rows
         ]

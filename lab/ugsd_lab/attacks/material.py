@@ -6,66 +6,75 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
+from ugsd_sdk.attributes.slots import EMOTIONS
+from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, STARTER, DrafterBundle
+from ugsd_sdk.profile.speaker_profile import SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 
-from ugsd_lab.attacks.candidates import Material
+from ugsd_lab.attacks.candidates import FittedOn, Material
 from ugsd_lab.attacks.encoder_outputs import encode_parts
 from ugsd_lab.attacks.observations import Enrolment, drawn_profiles
 from ugsd_lab.attacks.projections import TrainingSet
 from ugsd_lab.attacks.study import Target
-from ugsd_lab.data.recipe import PROJECTED
+from ugsd_lab.data.recipe import DRAFTERS, PROJECTIONS
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.models.embeddings import Progress
-from ugsd_lab.models.networks import ATTRIBUTE_DIM
 
 __all__ = ["material_of"]
 
 Float32 = NDArray[np.float32]
+_LEAST_PROBABILITY = 1e-7
 
 
 def material_of(target: Target, cache: Path | None, progress: Progress) -> Material:
-    """Return audio embeddings with and without profiles of minimum enrolment, and predicted
-    attributes.
+    """Return audio embeddings with and without profiles of minimum enrolment, for each projection
+    of the recipe whose corpora are there, and the drafter's emotions.
 
-    Raises :class:`EvaluationError` if a corpus that projections are fitted on is missing.
+    Raises :class:`EvaluationError` if a corpus of the drafter's own projection is missing.
     """
     voices, embedding = target.voices, target.outputs.embeddings
-    training = voices.split == "train"
-    fitted = training & np.isin(voices.corpus, PROJECTED)
-    in_domain = training & np.isin(voices.corpus, list(target.in_domain))
-    missing = sorted({*PROJECTED, *target.in_domain} - set(voices.corpora))
+    own = DRAFTERS.get(target.folder.name, DRAFTERS[STARTER]).projected
+    missing = sorted({*own} - set(voices.corpora))
     if missing:
         raise EvaluationError(
             f"the frontier needs {', '.join(missing)}: name the folder with --data"
         )
-    population = embedding[fitted].mean(axis=0)
-    least = Settings().min_enrolment
-    profile_removed = _profile_removed(target, Enrolment(least, "running"), population)
-    rows = np.flatnonzero(fitted).tolist()
+    fitted = [some for some in PROJECTIONS if set(some) <= set(voices.corpora)]
+    rows = np.flatnonzero(
+        (voices.split == "train") & np.isin(voices.corpus, sorted({x for y in fitted for x in y}))
+    )
     parts = encode_parts(
-        DrafterBundle(target.folder).find(AUDIO_ENCODER_GRAPH), [voices.clips[row] for row in rows],
+        DrafterBundle(target.folder).find(AUDIO_ENCODER_GRAPH),
+        [voices.clips[row] for row in rows.tolist()],
         None if cache is None else cache.with_name(f"parts-{cache.name}"), progress,
     )  # fmt: skip
-    training_set = TrainingSet(
-        embedding[fitted], voices.speaker[fitted], voices.emotion[fitted], parts,
-        profile_removed[in_domain], voices.speaker[in_domain], voices.emotion[in_domain],
-    )  # fmt: skip
-    one_profile = _profile_removed(target, Enrolment(least, "at once"), population)
-    return Material(
-        voices,
-        embedding,
-        profile_removed,
-        one_profile,
-        _predicted_attributes(target, least, progress),
-        training_set,
+    least = Settings().min_enrolment
+    running, at_once = (
+        drawn_profiles(voices, embedding, Enrolment(least, order))
+        for order in ("running", "at once")
     )
+    fitted_on = {}
+    for corpora in fitted:
+        kept = np.isin(voices.corpus[rows], corpora)
+        used = rows[kept]
+        population = embedding[used].mean(axis=0)
+        removed = _less_profile(embedding, running, population)
+        fitted_on[corpora] = FittedOn(
+            TrainingSet(
+                embedding[used], removed[used], voices.speaker[used], voices.emotion[used],
+                parts[kept],
+            ),
+            removed,
+            _less_profile(embedding, at_once, population),
+        )  # fmt: skip
+    emotion = _emotions(target, running)
+    return Material(voices, embedding, emotion, fitted_on, target.in_domain)
 
 
-def _profile_removed(target: Target, known: Enrolment, population: Float32) -> Float32:
+def _less_profile(
+    embedding: Float32, profiles: list[SpeakerProfile], population: Float32
+) -> Float32:
     """Return (n, E) embeddings with the profile subtracted, as the conditioning network does it."""
-    embedding = target.outputs.embeddings
-    profiles = drawn_profiles(target.voices, embedding, known)
     return np.stack(
         [
             embedded - profile.weight * (profile.mean - population) if profile.count else embedded
@@ -74,13 +83,11 @@ def _profile_removed(target: Target, known: Enrolment, population: Float32) -> F
     ).astype(np.float32)
 
 
-def _predicted_attributes(target: Target, least: int, progress: Progress) -> Float32:
-    """Return the (n, ATTRIBUTE_DIM) last part of the state at the first position."""
-    embedding = target.outputs.embeddings
-    profiles = drawn_profiles(target.voices, embedding, Enrolment(least))
-    attributes = []
-    for done, (embedded, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
-        session = target.drafter.start(target.drafter.condition(embedded, profile))
-        attributes.append(session.predict().state[-ATTRIBUTE_DIM:])
-        progress("predicting attributes", done, len(embedding), "")
-    return np.stack(attributes).astype(np.float32)
+def _emotions(target: Target, profiles: list[SpeakerProfile]) -> Float32:
+    """Return the (n, K) log-probabilities of the emotions; all alike if the drafter reads none."""
+    rows = []
+    for embedded, profile in zip(target.outputs.embeddings, profiles, strict=True):
+        emotion = target.drafter.condition(embedded, profile).emotion or {}
+        rows.append([emotion.get(name, 0.0) for name in EMOTIONS])
+    likely: Float32 = np.maximum(np.array(rows, dtype=np.float32), np.float32(_LEAST_PROBABILITY))
+    return np.log(likely)

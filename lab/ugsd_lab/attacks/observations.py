@@ -3,21 +3,39 @@ disclosed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoding.uncertainty import RejectionPredictor
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.drafter import DrafterInfo
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
-from ugsd_lab.attacks.disclosures import Disclosed, EmbeddingDrafter, disclosures_of, draft_of
+from ugsd_lab.attacks.disclosures import (
+    Disclosed,
+    EmbeddingDrafter,
+    StateEncoder,
+    disclosed_of,
+    draft_of,
+)
+from ugsd_lab.attacks.said import Measured, plans_of
 from ugsd_lab.attacks.voices import Voices
 from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["EMBEDDING", "Disclosures", "Enrolment", "Observation", "disclose", "drawn_profiles"]
+__all__ = [
+    "EMBEDDING",
+    "Disclosures",
+    "Enrolment",
+    "Observation",
+    "Tried",
+    "disclose",
+    "drawn_profiles",
+]
 
 Float32 = NDArray[np.float32]
 EMBEDDING = "evidence"
@@ -34,6 +52,41 @@ class Observation:
     """The enrolment with which it was made; empty if it cannot matter."""
     readings: Mapping[str, Float32]
     """Name -> (n, d) features."""
+
+    @cached_property
+    def digests(self) -> Mapping[str, bytes]:
+        """Name -> SHA-256 of the features: equal for readings that say the same."""
+        return {
+            name: hashlib.sha256(
+                f"{features.shape}".encode() + np.ascontiguousarray(features).tobytes()
+            ).digest()
+            for name, features in self.readings.items()
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """Equal for observations that say the same."""
+        return b"".join(name.encode() + digest for name, digest in self.digests.items())
+
+
+_Result = TypeVar("_Result")
+
+
+class Tried:
+    """Results of attackers on readings, so that no reading is attacked twice in the same way."""
+
+    def __init__(self) -> None:
+        self._results: dict[tuple[object, ...], Any] = {}
+
+    def result(
+        self, seen: Observation, reading: str, attack: tuple[str, ...], run: Callable[[], _Result]
+    ) -> _Result:
+        """Return the result of ``attack`` on one reading; ``run`` it only the first time."""
+        key = (*attack, seen.digests[reading])
+        if key not in self._results:
+            self._results[key] = run()
+        result: _Result = self._results[key]
+        return result
 
 
 EnrolmentOrder = Literal["apart", "running", "at once"]
@@ -70,7 +123,7 @@ def drawn_profiles(
         running = _profile(embedding[before])
         for row in own.tolist():
             if known.course == "running":
-                profiles[row], running = running, running.updated(embedding[row])
+                profiles[row], running = running, running.updated(ClipVoice(embedding[row]))
                 continue
             others = own if known.course == "at once" else rng.permutation(own)
             profiles[row] = _profile(embedding[others[others != row][: known.clips]])
@@ -85,70 +138,89 @@ def _profile(embedding: Float32) -> SpeakerProfile:
 
 @dataclass(frozen=True)
 class Disclosures:
-    """Everything that was disclosed of every clip with one enrolment, and the drafts."""
+    """Everything that was disclosed of every clip with one enrolment, and what its caption says."""
 
     known: Enrolment
-    drafts: Sequence[tuple[int, ...]]
+    said: Sequence[Mapping[Slot, str]]
+    """The value of each slot that the whole caption states."""
+    sent: Mapping[Disclosure, Sequence[Mapping[Slot, str]]]
+    """The value of each slot that the question states."""
     disclosed: Mapping[Disclosure, Sequence[Disclosed]]
-    """Disclosed to a verifier that wants to learn."""
-    disclosed_first: Mapping[Disclosure, Sequence[Disclosed]]
-    """Disclosed to a verifier that continues after the first block."""
-    summaries: Float32
-    """(n, B) the state of position 0, as it is on the device."""
 
-    def observation(
-        self, disclosure: Disclosure, vocabulary: int, *, first_only: bool = False
-    ) -> Observation:
+    def observation(self, disclosure: Disclosure, vocabulary: int) -> Observation:
         """Return what an attacker sees. ``vocabulary`` is the number of token ids."""
-        disclosed = (self.disclosed_first if first_only else self.disclosed)[disclosure]
+        disclosed = self.disclosed[disclosure]
         tokens = _bags([clip.tokens for clip in disclosed], vocabulary)
+        numbers = np.hstack([_states_of(disclosed), _weights_of(disclosed)])
         readings = {"tokens": tokens}
-        if disclosure is not Disclosure.TOKENS:
-            several = disclosure is not Disclosure.SUMMARY
-            states = np.stack([_states_of(clip, several=several) for clip in disclosed])
-            readings = {"states": states, "tokens and states": np.hstack([tokens, states])}
+        if numbers.shape[1]:
+            readings = {
+                "states": numbers, "tokens": tokens,
+                "tokens and states": np.hstack([tokens, numbers]),
+            }  # fmt: skip
         return Observation(str(disclosure), str(self.known), readings)
 
 
 def disclose(
     drafter: EmbeddingDrafter,
-    predictor: RejectionPredictor,
     voices: Voices,
+    measured: Measured,
     embedding: Float32,
     known: Enrolment,
     disclosures: Sequence[Disclosure],
     progress: Progress,
+    *,
+    sigma: float | None = None,
 ) -> Disclosures:
-    """Draft every clip and compute what it discloses at each of ``disclosures``."""
+    """Draft every clip and compute what it discloses at each of ``disclosures``, with noise of
+    ``sigma`` on states, or none."""
+    info, encode = drafter.info, StateEncoder(sigma)
     profiles = drawn_profiles(voices, embedding, known)
-    drafts: list[tuple[int, ...]] = []
-    summaries = []
-    disclosed, disclosed_first = (
-        {disclosure: list[Disclosed]() for disclosure in disclosures} for _ in range(2)
-    )
-    for done, (embedded, profile) in enumerate(zip(embedding, profiles, strict=True), 1):
-        draft = draft_of(drafter, drafter.condition(embedded, profile), predictor)
-        drafts.append(draft.tokens)
-        summaries.append(draft.predictions[0].state)
-        for continues, collected in ((False, disclosed), (True, disclosed_first)):
-            sent = disclosures_of(
-                draft, drafter.info, predictor.threshold, disclosures, continues=continues
-            )
-            for disclosure, clip in sent.items():
-                collected[disclosure].append(clip)
+    embedded = list(map(drafter.condition, embedding, profiles))
+    plans = plans_of(voices, measured, embedded, enrolled=known.clips > 0)
+    said: list[Mapping[Slot, str]] = []
+    sent: dict[Disclosure, list[Mapping[Slot, str]]] = {one: [] for one in disclosures}
+    disclosed: dict[Disclosure, list[Disclosed]] = {disclosure: [] for disclosure in disclosures}
+    for done, (one, plan) in enumerate(zip(embedded, plans, strict=True), 1):
+        draft = draft_of(drafter, replace(one, plan=plan))
+        for disclosure, clips in disclosed.items():
+            clips.append(disclosed_of(draft, info, disclosure, encode))
+            sent[disclosure].append(_emotion_in(clips[-1].tokens, info))
+        said.append({**_emotion_in(draft.tokens, info), **plan.values})
         progress(f"drafting, profile {known}", done, len(profiles), "")
-    return Disclosures(known, drafts, disclosed, disclosed_first, np.stack(summaries))
+    return Disclosures(known, said, sent, disclosed)
+
+
+def _emotion_in(tokens: Sequence[int], info: DrafterInfo) -> dict[Slot, str]:
+    emotion = None if info.slot_table is None else info.slot_table.emotion_in(tokens)
+    return {} if emotion is None else {Slot.EMOTION: emotion}
 
 
 def _bags(tokens: Sequence[Sequence[int]], vocabulary: int) -> Float32:
-    """Return (n, V) counts of each token among those of a clip."""
+    """Return (n, v) counts of each token among those of a clip; tokens of no clip are left out."""
     bags = np.zeros((len(tokens), vocabulary), dtype=np.float32)
     for row, some in enumerate(tokens):
         np.add.at(bags[row], list(some), 1)
-    return bags
+    return bags[:, bags.any(axis=0)]
 
 
-def _states_of(clip: Disclosed, *, several: bool) -> Float32:
-    """Return the (B,) first disclosed state; with ``several``, (2 B,) with the mean appended."""
-    first: Float32 = clip.states[0]
-    return np.concatenate([first, clip.states.mean(axis=0)]) if several else first
+def _states_of(disclosed: Sequence[Disclosed]) -> Float32:
+    """Return the (n, B) first states; (n, 2 B) with the means if the states of a clip differ, and
+    (n, 0) if none are disclosed. A clip without a state has zeros."""
+    dim = disclosed[0].states.shape[1]
+    if not any(len(clip.states) for clip in disclosed):
+        return np.zeros((len(disclosed), 0), dtype=np.float32)
+    first, mean = (np.zeros((len(disclosed), dim), dtype=np.float32) for _ in range(2))
+    for row, clip in enumerate(disclosed):
+        if len(clip.states):
+            first[row], mean[row] = clip.states[0], clip.states.mean(axis=0)
+    is_one = all((clip.states == clip.states[:1]).all() for clip in disclosed)
+    return first if is_one else np.hstack([first, mean])
+
+
+def _weights_of(disclosed: Sequence[Disclosed]) -> Float32:
+    """Return the (n, W) weights of the asked slot's values; (n, 0) if none are disclosed."""
+    weights = np.zeros((len(disclosed), max(len(clip.weights) for clip in disclosed)), np.float32)
+    for row, clip in enumerate(disclosed):
+        weights[row, : len(clip.weights)] = np.frombuffer(clip.weights, dtype=np.uint8)
+    return weights / np.float32(255)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY
-from ugsd_lab.attacks.frontier import Row, pareto, pick
+from ugsd_lab.attacks.candidates import SCORES_ONLY
+from ugsd_lab.attacks.frontier import Row, pareto, picks
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.plots import METADATA, STYLE, check_picture
 
@@ -20,14 +20,15 @@ _MARKS: dict[str, dict[str, Any]] = {
     "discriminant, not words": {"color": "#009E73", "marker": "^"},
     "trained": {"color": "#CC79A7", "marker": "D"},
     "adversarial": {"color": "#E69F00", "marker": "P"},
-    ATTRIBUTES_ONLY: {"color": "#000000", "marker": "*"},
+    SCORES_ONLY: {"color": "#000000", "marker": "*"},
 }
 _SIZE_INCHES = (10.0, 6.0)
 
 
 def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
-    """Draw the rows. Filled markers have the profile subtracted, hollow ones do not; the number is
-    the number of coordinates.
+    """Draw the rows. Filled markers have the profile subtracted, hollow ones do not; black edges
+    mean that the state contains scores, and small markers a projection that is fitted on other
+    corpora than the first row's. The number is the number of coordinates.
 
     Raises :class:`EvaluationError` if ``path`` cannot be written.
     """
@@ -41,13 +42,17 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         labelled: set[str] = set()
+        first = next((row.candidate.corpora for row in rows if row.candidate.corpora), ())
         for row in rows:
             one = row.candidate
             style = dict(_MARKS[one.kind])
             if not one.habit:
                 style["markerfacecolor"] = "white"
-            label = "_" if one.kind in labelled else one.kind_label
-            axes.plot(row.leakage, row.emotion, linestyle="", label=label, markersize=7, **style)
+            if one.scores:
+                style["markeredgecolor"] = "black"
+            style["markersize"] = 7 if one.corpora in ((), first) else 5
+            label = "_" if one.kind in labelled else one.kind
+            axes.plot(row.leakage, row.emotion, linestyle="", label=label, **style)
             note = "".join([str(one.dim) if one.dim else "", f" σ{one.sigma}" if one.sigma else ""])
             axes.annotate(
                 note, (row.leakage, row.emotion), xytext=(4, 3), textcoords="offset points",
@@ -59,11 +64,12 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
             [row.leakage for row in front], [row.emotion for row in front],
             color="#555555", linewidth=1.0, linestyle="--", label="Pareto front", zorder=0,
         )  # fmt: skip
-        chosen = pick(rows)
-        axes.plot(
-            chosen.leakage, chosen.emotion, linestyle="", marker="o", markersize=15,
-            markerfacecolor="none", markeredgecolor="black", label=f"picked: {chosen.candidate}",
-        )  # fmt: skip
+        for chosen in picks(rows):
+            axes.plot(
+                chosen.leakage, chosen.emotion, linestyle="", marker="o", markersize=15,
+                markerfacecolor="none", markeredgecolor="black",
+                label=f"picked: {chosen.candidate}",
+            )  # fmt: skip
         axes.set_xlabel("leakage: attackers' mean advantage, speaker and sentence (0 is chance)")
         axes.set_ylabel("accuracy of emotion from states")
         axes.grid(color="#dddddd", linewidth=0.6)

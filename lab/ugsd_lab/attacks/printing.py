@@ -7,10 +7,10 @@ from math import isinf, isnan
 
 from rich.console import Console
 
-from ugsd_lab.attacks.content import UNSENT_ATTRIBUTES
 from ugsd_lab.attacks.findings import Attack, Finding, Report
-from ugsd_lab.attacks.frontier import Row, pareto, pick
+from ugsd_lab.attacks.frontier import Row, pareto, picks
 from ugsd_lab.attacks.observations import EMBEDDING
+from ugsd_lab.attacks.unsent import UNSENT_ATTRIBUTES
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
 __all__ = ["as_markdown", "frontier_markdown", "print_frontier", "print_report"]
@@ -29,7 +29,6 @@ _HEADER = (
 _TEXT_COLUMNS = {"what is guessed", "corpus", "attacker sees", "profile", "strongest attacker"}
 _LABELS = {
     EMBEDDING: "audio embedding",
-    UNSENT_ATTRIBUTES: "attributes drafted, not sent",
 }
 """Value in a report -> the same as printed."""
 
@@ -61,7 +60,7 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 def _cells(found: Finding) -> tuple[str, ...]:
     return (
-        _LABELS.get(found.measure, found.measure),
+        found.measure.replace(UNSENT_ATTRIBUTES, "attributes drafted, not sent"),
         found.corpus,
         _LABELS.get(found.seen, found.seen),
         found.habit or "-",
@@ -103,13 +102,14 @@ _FRONTIER_NOTES = (
     "by captions made with the same speaker profile.",
     "Epsilon: privacy cost of a caption's states with Gaussian noise, sensitivity 2, delta 1e-6. "
     "Above 10 the noise gives no useful privacy.",
-    "Picked: the least leakage within .03 of the best emotion accuracy. Front: no other row is "
-    "better in one and as good in the other.",
+    "Picked: for each projection's corpora the least leakage within .03 of the best emotion "
+    "accuracy, states with the emotion's scores left out. Front: no other row is better in one and "
+    "as good in the other.",
 )
 
 
 def _frontier_table(title: str, rows: Sequence[Row]) -> TextTable:
-    front, chosen = pareto(rows), pick(rows)
+    front, chosen = pareto(rows), picks(rows)
     cells = [
         (
             str(row.candidate),
@@ -120,7 +120,7 @@ def _frontier_table(title: str, rows: Sequence[Row]) -> TextTable:
             _number(row.at_once),
             str(row.bytes),
             "-" if isinf(row.epsilon) else f"{row.epsilon:.1f}",
-            "picked" if row is chosen else "front" if row in front else "",
+            "picked" if row in chosen else "front" if row in front else "",
         )
         for row in sorted(rows, key=lambda row: row.leakage)
     ]

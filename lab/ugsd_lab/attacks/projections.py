@@ -1,6 +1,7 @@
-"""Ways of making the audio part of a state: projections of the audio embedding to a few numbers.
+"""Ways of making states: projections of the audio embedding to a few numbers.
 
-All but the trained ones are fitted on the data of the shipped projection, which has a free licence.
+Each is fitted on the training speakers of a drafter's corpora and on nothing else, so that its
+licence is theirs.
 """
 
 from __future__ import annotations
@@ -39,16 +40,13 @@ class TrainingSet:
 
     embeddings: Float32
     """(n, E)"""
+    profile_removed: Float32
+    """(n, E) the same minus the speaker profile."""
     speakers: NDArray[np.str_]
     emotions: NDArray[np.str_]
     parts: Float32
     """(n, P, E) embeddings of random parts of each clip: the same voice and emotion, other
     words."""
-    in_domain: Float32
-    """(m, E) embeddings of all in-domain training speakers, for kinds that need more than a few
-    speakers."""
-    in_domain_speakers: NDArray[np.str_]
-    in_domain_emotions: NDArray[np.str_]
 
     @property
     def scaled(self) -> tuple[Float64, Float64, Float64]:
@@ -123,8 +121,8 @@ def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float6
 
 def _erased(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
     """Erase the speaker in closed form, then take the components within speakers."""
-    numbers, _ = named(training_set.in_domain_speakers)
-    centre, erase = leace(training_set.in_domain.astype(np.float64), numbers)
+    numbers, _ = named(training_set.speakers)
+    centre, erase = leace(training_set.profile_removed.astype(np.float64), numbers)
     mean, scale, _ = training_set.scaled
 
     def erased(embedding: Float32) -> Float64:
@@ -136,7 +134,7 @@ def _erased(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Proj
 
 
 def _trained(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
-    """Return a network trained on all in-domain clips to predict the emotion."""
+    """Return a network trained to predict the emotion."""
     return _network(training_set, dim, effort, against=0.0)
 
 
@@ -163,10 +161,11 @@ def _network(
     training_set: TrainingSet, dim: int, effort: TrainingBudget, *, against: float
 ) -> Projector:
     torch.manual_seed(effort.seed)
-    mean, scale = training_set.in_domain.mean(axis=0), training_set.in_domain.std(axis=0) + 1e-6
-    inputs = torch.from_numpy(((training_set.in_domain - mean) / scale).astype(np.float32))
+    known = training_set.profile_removed
+    mean, scale = known.mean(axis=0), known.std(axis=0) + 1e-6
+    inputs = torch.from_numpy(((known - mean) / scale).astype(np.float32))
     (emotions, emotion_names), (speakers, speaker_names) = map(
-        named, (training_set.in_domain_emotions, training_set.in_domain_speakers)
+        named, (training_set.emotions, training_set.speakers)
     )
     body = nn.Sequential(
         nn.Dropout(0.5), nn.Linear(inputs.shape[1], 256), nn.GELU(), nn.Dropout(0.2),

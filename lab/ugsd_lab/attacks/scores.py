@@ -23,11 +23,14 @@ __all__ = [
     "bounds",
     "equal_error",
     "measured",
+    "ranks_of",
     "true_positives",
 ]
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 _BINS = 2000
+_MOST_SORTED = 100_000
 _DRAWS = 1000
 FALSE_POSITIVES = 0.01
 FEW_TRIALS = 100
@@ -47,8 +50,13 @@ class Trials:
     ) -> Trials:
         """Count ``scores`` (T,) of trials between the speakers numbered ``left`` and ``right``
         (T,)."""
-        edges = np.quantile(scores, np.linspace(0, 1, _BINS + 1)[1:-1])
-        ranks = np.searchsorted(edges, scores, side="right")
+        return cls.of_ranks(ranks_of(scores), left, right, speakers)
+
+    @classmethod
+    def of_ranks(
+        cls, ranks: Int64, left: NDArray[np.int64], right: NDArray[np.int64], speakers: int
+    ) -> Trials:
+        """Count trials whose scores have these ranks."""
         place = (left * speakers + right) * _BINS + ranks
         counts = np.bincount(place, minlength=speakers * speakers * _BINS).astype(np.float64)
         return cls(counts.reshape(speakers, speakers, _BINS))
@@ -62,6 +70,14 @@ class Trials:
         pairs[:, range(speakers), range(speakers)] = 0
         unlike = pairs.reshape(len(weights), -1) @ self.counts.reshape(speakers**2, -1)
         return alike, unlike
+
+
+def ranks_of(scores: Float64) -> Int64:
+    """Return the (T,) ranks of scores, from 0 to the number of bins - 1. The borders of the bins
+    are quantiles of some of the scores if there are many."""
+    some = scores[:: max(1, len(scores) // _MOST_SORTED)]
+    edges = np.quantile(some, np.linspace(0, 1, _BINS + 1)[1:-1])
+    return np.searchsorted(edges, scores, side="right")
 
 
 def equal_error(alike: Float64, unlike: Float64) -> Float64:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isnan
 from types import MappingProxyType
 from typing import Literal
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 from ugsd_lab.attacks.findings import Finding, strongest
 from ugsd_lab.attacks.learning import FULL, TrainingBudget
-from ugsd_lab.attacks.observations import Observation
-from ugsd_lab.attacks.scores import FALSE_POSITIVES, Trials, bounds, measured
+from ugsd_lab.attacks.observations import Observation, Tried
+from ugsd_lab.attacks.scores import FALSE_POSITIVES, Trials, bounds, measured, ranks_of
 from ugsd_lab.attacks.speaker_attackers import ATTACKERS, Comparison, unit
 from ugsd_lab.attacks.voices import Fold, Voices, named
 from ugsd_lab.evaluation.intervals import draws, interval
@@ -50,6 +51,7 @@ def attack_speakers(
     attackers: Collection[str] = tuple(ATTACKERS),
     only: Collection[str] | None = None,
     effort: TrainingBudget = FULL,
+    tried: Tried | None = None,
 ) -> list[Finding]:
     """Return the strongest attacker's result over all readings of the observation, for each
     measure.
@@ -60,8 +62,14 @@ def attack_speakers(
     Measures without trials are left out: a woman and a man have no pair of one gender.
     """
     wanted = [name for name in (IDENTIFICATION, *_FROM) if only is None or name in only]
+    tried = tried or Tried()
     attempts = {
-        f"{name} on {reading}": _attempt(voices, folds, features, name, effort, wanted)
+        f"{name} on {reading}": tried.result(
+            seen,
+            reading,
+            ("speaker", corpus, name),
+            partial(_attempt, voices, folds, features, name, effort, wanted),
+        )
         for reading, features in seen.readings.items()
         for name in attackers
     }
@@ -187,18 +195,25 @@ def _add_trials(
     alike = genders[left] == genders[right]
     enrolled = _enrolled(comparison, embedded, speakers, rng)
     sets = _sets(comparison, embedded, speakers, rng)
-    for measure, some in {
-        LINKAGE: (scores, speakers[left], speakers[right]),
-        SAME_GENDER: (scores[alike], speakers[left][alike], speakers[right][alike]),
-        _PERMUTED: (scores, shuffled[left], shuffled[right]),
-        ENROLLED: enrolled,
-        SETS: sets,
+    ranks = ranks_of(scores) if len(scores) else np.zeros(0, dtype=np.int64)
+    for measure, trials in {
+        LINKAGE: (ranks, speakers[left], speakers[right]),
+        SAME_GENDER: (ranks[alike], speakers[left][alike], speakers[right][alike]),
+        _PERMUTED: (ranks, shuffled[left], shuffled[right]),
+        ENROLLED: _ranked(enrolled),
+        SETS: _ranked(sets),
     }.items():
-        if len(some[0]):
-            attempt.trials.setdefault(measure, []).append(Trials.of(*some, speakers=count))
+        if len(trials[0]):
+            counted = Trials.of_ranks(*trials, speakers=count)
+            attempt.trials.setdefault(measure, []).append(counted)
 
 
 _Scored = tuple[Float64, Int64, Int64]
+
+
+def _ranked(scored: _Scored) -> tuple[Int64, Int64, Int64]:
+    scores, left, right = scored
+    return ranks_of(scores) if len(scores) else left, left, right
 
 
 def _enrolments(

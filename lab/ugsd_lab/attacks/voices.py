@@ -89,11 +89,15 @@ def folds_of(voices: Voices, corpus: str, in_domain: Collection[str]) -> list[Fo
     return _folds(voices, groups, used)
 
 
-def open_folds(voices: Voices, corpus: str) -> list[Fold]:
+def open_folds(voices: Voices, corpus: str, *, is_known: bool = False) -> list[Fold]:
     """Return folds for making choices: over the speakers of ``corpus`` who are no test speakers,
-    with attackers who know no test speaker either."""
+    with attackers who know no test speaker either. If ``is_known``, the states were made from the
+    corpus' training speakers, and only the others are attacked."""
     used = voices.split != "test"
-    return _folds(voices, _by_turns(voices, used & (voices.corpus == corpus)), used)
+    if not is_known:
+        return _folds(voices, _by_turns(voices, used & (voices.corpus == corpus)), used)
+    held_out = np.isin(voices.split, ["dev", "calibration"]) & (voices.corpus == corpus)
+    return _folds(voices, [sorted(set(voices.speaker[held_out].tolist()))], used)
 
 
 def folds_together(folds: Sequence[Sequence[Fold]]) -> list[Fold]:

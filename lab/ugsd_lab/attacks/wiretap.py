@@ -137,10 +137,10 @@ class _TicketDrafter(Drafter):
     ) -> AudioEmbedding:
         (samples,) = speech
         embedded, own = self._embedded[round(float(samples[0]) * _LARGEST) - 1]
-        return replace(self._drafter.condition(embedded, own), unnormalised=None)
+        return replace(self._drafter.condition(embedded, own), voice=None)
 
-    def start(self, embedding: AudioEmbedding) -> DraftSession:
-        return self._drafter.start(embedding)
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
+        return self._drafter.start(embedding, emotion=emotion)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)

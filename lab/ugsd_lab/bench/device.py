@@ -18,8 +18,9 @@ from packaging.requirements import Requirement
 from ugsd_lab.bench.figures import Figure, percentile
 from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.data.speech import measure_prosody
 from ugsd_lab.evaluation import in_memory
-from ugsd_lab.training.train import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["installed_size_mb", "measure_device"]
 
@@ -36,6 +37,7 @@ def measure_device(runs: int, progress: Progress) -> list[Figure]:
         four = _clip_of(CLIP_SECONDS, clips, Path(folder) / "four.wav")
         return [
             *_warm(four, runs, progress),
+            *_by_length(four, runs, progress),
             *_verified(four, runs, Path(folder) / "home", progress),
             *_fresh_processes(
                 four, _clip_of(LONGEST_SECONDS, clips, Path(folder) / "30.wav"), progress
@@ -67,8 +69,37 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
     return [
         Figure("4 s clip offline, p50", percentile(times["total"], 50), "ms", 150),
         Figure("4 s clip offline, p95", percentile(times["total"], 95), "ms"),
-        Figure("  audio encoder, p50", percentile(times["encode"], 50), "ms"),
+        Figure("  reading, audio encoder and prosody, p50", percentile(times["encode"], 50), "ms"),
         Figure("  drafting, p50", percentile(times["draft"], 50), "ms"),
+    ]
+
+
+def _by_length(clip: Path, runs: int, progress: Progress) -> list[Figure]:
+    """Time the captions of each length in turn, so that all meet the same machine, and the prosody
+    by itself."""
+    from ugsd_sdk.attributes.length import CaptionLength
+    from ugsd_sdk.captioner import Captioner
+
+    draft_ms: dict[CaptionLength, list[float]] = {length: [] for length in CaptionLength}
+    num_tokens, prosody_ms = 0, []
+    samples, _ = soundfile.read(clip, dtype="float32")
+    with Captioner() as captioner:
+        captioner.caption(clip)
+        for done in range(1, runs + 1):
+            for length, times in draft_ms.items():
+                caption = captioner.caption(clip, length=length)
+                times.append(caption.latency_ms.draft)
+                num_tokens += len(caption.tokens) + 1
+            prosody_ms.append(1000 * _timed(lambda: measure_prosody(samples)))
+            progress("warm, lengths", done, runs, "")
+    seconds = sum(map(sum, draft_ms.values())) / 1000
+    return [
+        Figure("  speech detection and prosody alone, p50", percentile(prosody_ms, 50), "ms"),
+        *(
+            Figure(f"  drafting a {length} caption, p50", percentile(times, 50), "ms")
+            for length, times in draft_ms.items()
+        ),
+        Figure("  drafting", num_tokens / seconds, "tokens/s"),
     ]
 
 
@@ -77,7 +108,7 @@ def _verified(clip: Path, runs: int, home: Path, progress: Progress) -> list[Fig
     from ugsd_sdk.decoding.policy import AlwaysEscalate
     from ugsd_sdk.settings.config import Settings
 
-    settings = Settings(home=home)
+    settings = Settings(home=home, min_enrolment=0)
     times: list[float] = []
     with Captioner(verifier="embedded", config=settings, policy=AlwaysEscalate()) as captioner:
         captioner.wait_until_connected()
@@ -142,7 +173,7 @@ def _bytes_sent(clips: list[Clip], folder: Path, progress: Progress) -> Figure:
     with Captioner(
         verifier=in_memory(verifier, key),
         verifier_key=key.public.to_text(),
-        config=Settings(home=folder / "bytes"),
+        config=Settings(home=folder / "bytes", min_enrolment=0),
     ) as captioner:
         captioner.wait_until_connected()
         for done, clip in enumerate(clips, 1):

@@ -25,22 +25,24 @@ from ugsd_privacy.audit.log_signer import LogSigner
 from ugsd_privacy.audit.records import BLOCK_FIELDS, EgressRecord, Leaf
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
+from ugsd_privacy.dp.accounting import block_privacy_cost
+from ugsd_privacy.dp.mechanism import exponent_of
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, SigningTransaction
 from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
-from ugsd_privacy.protocol.messages import Block, Disclosure, encode
+from ugsd_privacy.protocol.messages import AskedSlot, Block, Disclosure, encode
 
 from ugsd_lab.bench.figures import Figure
 from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.errors import LabError
-from ugsd_lab.training.train import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["measure_log", "write_log"]
 
 WORKERS = 4
 NOW_S = 1.7e9
-BLOCK_TOKENS, STATE_DIM, FRAME_BYTES = 8, 31, 256
+BLOCK_TOKENS, STATE_DIM, FRAME_BYTES = 8, 25, 256
 BLOCKS_PER_CAPTION = 2
 _LAUNCHER = """
 import resource, subprocess, sys, time
@@ -50,7 +52,14 @@ print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN
 """
 """A small process in between, because the kernel reports a child's peak memory as at least its
 parent's at the fork."""
-_CHARGE = Usage(blocks=1, tokens=BLOCK_TOKENS, frames=1, bytes=FRAME_BYTES, privacy_cost=1)
+_SIGMA = 1.0
+_CHARGE = Usage(
+    blocks=1,
+    tokens=BLOCK_TOKENS,
+    frames=1,
+    bytes=FRAME_BYTES,
+    privacy_cost=block_privacy_cost(_SIGMA, num_states=1, has_weights=False),
+)
 
 
 def measure_log(
@@ -100,12 +109,11 @@ def _record(
     egress = EgressTransaction(db, "ada", caption, now_s, None)
     message = Block(
         caption=0,
-        keep=0,
-        prefix=(),
+        slot=AskedSlot.EMOTION,
         tokens=tuple(range(200, 200 + BLOCK_TOKENS)),
         state_positions=(0,),
-        state_dim=STATE_DIM,
         states=os.urandom(STATE_DIM),
+        exponent=exponent_of(_SIGMA),
     )
     record = EgressRecord(
         kind="block",
@@ -114,7 +122,7 @@ def _record(
         **{name: getattr(message, name) for name in BLOCK_FIELDS},
         message=encode(message),
         clip_norm=1.0,
-        sigma=1.0,
+        sigma=_SIGMA,
         spend=_CHARGE.privacy_cost,
         delta=1e-6,
         frame_bytes=FRAME_BYTES,

@@ -1,8 +1,9 @@
 """``ugsd-lab bench privacy``: measures the egress, the handshake and the noise on this machine.
 
 The egress is measured end to end, including its durable commit to a real disk, for a block of eight
-tokens with a state of sixteen numbers each. Sealing alone and committing alone are measured in the
-same run, for comparison.
+tokens with a state of sixteen numbers each. That is an upper example: the question of a bundled
+drafter has about five tokens and one state of six numbers. Sealing alone and committing alone are
+measured in the same run, for comparison.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ugsd_privacy.protocol.messages import Disclosure
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile
-from ugsd_lab.training.train import Progress
+from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["measure_privacy"]
 

@@ -52,10 +52,19 @@ def attack(
         list[str] | None,
         typer.Option(metavar="NAME", help="Attack only this disclosure; may be repeated."),
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SIGMA", help="Attack states with noise, as `sigma` in the settings adds it."
+        ),
+    ] = None,
     write: WriteBeside = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the clips' audio embeddings here between runs."),
+        typer.Option(
+            metavar="FILE",
+            help="Keep the clips' audio embeddings here between runs, and prosody beside them.",
+        ),
     ] = None,
     as_json: AsJson = False,
     markdown: Markdown = False,
@@ -82,16 +91,10 @@ def attack(
     from ugsd_lab.attacks.traffic import TRAFFIC_NOTE, attack_traffic
     from ugsd_lab.data.corpora import load_corpora
     from ugsd_lab.evaluation import pair_of
-    from ugsd_lab.evaluation.plots import check_picture
 
     disclosures = _disclosures_named(disclosure or ())
     require_one_output(as_json=as_json, markdown=markdown)
-    if plot is not None and not frontier:
-        raise EvaluationError("--plot draws the frontier: add --frontier")
-    if write and frontier:
-        raise EvaluationError("--write stores the results of attacks: leave out --frontier")
-    if plot is not None:
-        check_picture(plot)
+    _require_consistent(frontier=frontier, plot=plot, write=write, noise=noise)
     pair = pair_of(drafter)
     with shown_progress() as progress:
         clips = load_corpora(None if quick else data)
@@ -100,9 +103,10 @@ def attack(
             # Each of the many ways trains its own attackers and conditioning network.
             effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
             material = material_of(target, cache, progress)
-            rows = ways.measure_all(material, candidates(quick=quick), progress, effort=effort)
+            some = candidates(tuple(material.fitted_on), quick=quick)
+            rows = ways.measure_all(material, some, progress, effort=effort)
         else:
-            report = attack_all(target, progress, disclosures=disclosures, quick=quick)
+            report = attack_all(target, progress, disclosures=disclosures, quick=quick, sigma=noise)
             traffic = (
                 attack_traffic(target, progress, effort=QUICK, per_speaker=4)
                 if quick
@@ -123,6 +127,31 @@ def attack(
         printing.print_frontier(rows, console())
     else:
         printing.print_report(report, console())
+
+
+def _require_consistent(
+    *, frontier: bool, plot: Path | None, write: bool, noise: float | None
+) -> None:
+    """Raise :class:`EvaluationError` for options that exclude each other, and for noise that the
+    device cannot add."""
+    from ugsd_privacy.dp.mechanism import MAX_SIGMA
+
+    from ugsd_lab.evaluation.plots import check_picture
+
+    if plot is not None and not frontier:
+        raise EvaluationError("--plot draws the frontier: add --frontier")
+    if write and frontier:
+        raise EvaluationError("--write stores the results of attacks: leave out --frontier")
+    if plot is not None:
+        check_picture(plot)
+    if noise is None:
+        return
+    if not 0 < noise <= MAX_SIGMA:
+        raise EvaluationError(f"--noise: {noise:g} is not above 0 and at most {MAX_SIGMA:g}")
+    if frontier:
+        raise EvaluationError("--frontier compares several noises: leave out --noise")
+    if write:
+        raise EvaluationError("--write stores the results without noise: leave out --noise")
 
 
 def _disclosures_named(names: Sequence[str]) -> tuple[Disclosure, ...]:

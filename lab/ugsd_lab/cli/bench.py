@@ -1,4 +1,4 @@
-"""``ugsd-lab bench``: measures speed and size."""
+"""``ugsd-lab bench``: measures speed, size, what captions depend on, and speaker profiles."""
 
 from __future__ import annotations
 
@@ -7,24 +7,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import print_json
+from ugsd_privacy.output.terminal import print_document, print_json
 
-from ugsd_lab.cli.options import AsJson
+from ugsd_lab.cli.options import (
+    AsJson,
+    DataFolder,
+    DrafterName,
+    Markdown,
+    require_one_output,
+)
 from ugsd_lab.cli.progress import shown_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ugsd_lab.bench.figures import Figure
+    from ugsd_lab.tables import TextTable
 
 __all__ = ["register"]
+
+_HELP = "Measure speed, size, and what captions depend on."
+_COLUMNS = 150
+"""Width of tables with many columns."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure speed and size.")
+    bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=_HELP)
     bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")(bench_device)
     bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")(bench_privacy)
     bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")(bench_log)
     bench.command("speech", epilog="Example: ugsd-lab bench speech --data corpora")(bench_speech)
+    bench.command("robustness", epilog="Example: ugsd-lab bench robustness --limit 20")(
+        bench_robustness
+    )
+    bench.command("speakers", epilog="Example: ugsd-lab bench speakers --data corpora")(
+        bench_speakers
+    )
+    bench.command(
+        "encoders", epilog="Example: ugsd-lab bench encoders --whisper whisper-tiny-en.safetensors"
+    )(bench_encoders)
     app.add_typer(bench, name="bench")
 
 
@@ -131,11 +153,144 @@ def bench_speech(
 
     with shown_progress() as progress:
         found = measure(data, clips, recordings, progress)
+    _print_tables(tables(found), (), found.as_dict(), as_json=as_json, markdown=False)
+
+
+def bench_robustness(
+    data: DataFolder = None,
+    drafter: DrafterName = "starter",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Caption at most this many clips per speaker."),
+    ] = None,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Captions under silence, noise, repetition and level.
+
+    The drafter alone captions clips of test speakers as recorded, with silence or a quiet room
+    around them, repeated, in noise, at a low level and in a simulated room. Runs on EMO-DB, which
+    comes with the package, and on every corpus in --data.
+    """
+    from ugsd_sdk.drafter.onnx import OnnxDrafter
+
+    from ugsd_lab.bench.robustness import bench_robustness as measure
+    from ugsd_lab.bench.robustness import notes, tables
+    from ugsd_lab.data.corpora import load_corpora
+    from ugsd_lab.evaluation import pair_of
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    folder = pair_of(drafter).drafter
+    clips = load_corpora(data)
+    with shown_progress() as progress:
+        found = measure(clips, OnnxDrafter(folder), progress, limit=limit)
+    _print_tables(tables(found), notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
+
+
+def bench_speakers(
+    data: DataFolder = None,
+    drafter: DrafterName = "starter",
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Speakers to measure: calibration for thresholds, dev for choices, test for "
+            "tables.",
+        ),
+    ] = "test",
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Use at most this many clips per speaker.")
+    ] = 60,
+    distances: Annotated[
+        bool, typer.Option("--distances", help="Print quantiles of the distances, too.")
+    ] = False,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """How well a device tells speakers apart.
+
+    Counts clips that a speaker profile refuses, profiles that people enrol alone and in turns,
+    recordings of two speakers that are noticed, and repeated recordings that are. Runs on EMO-DB,
+    which comes with the package, and on every corpus in --data. JSON always has the distances.
+    """
+    from ugsd_sdk.drafter.onnx import OnnxDrafter
+
+    from ugsd_lab.bench.speaker_tables import distance_tables, notes, tables
+    from ugsd_lab.bench.speakers import bench_speakers as measure
+    from ugsd_lab.data.corpora import load_corpora
+    from ugsd_lab.evaluation import pair_of
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    folder = pair_of(drafter).drafter
+    clips = load_corpora(data)
+    with shown_progress() as progress:
+        found = measure(clips, OnnxDrafter(folder), progress, split=split, limit=limit)
+    printed = [*tables(found), *(distance_tables(found) if distances else ())]
+    _print_tables(printed, notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
+
+
+def bench_encoders(
+    whisper: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False,
+            help="Encoder of a Whisper model as safetensors, with the names of transformers; may "
+            "be repeated.",
+        ),
+    ],
+    data: DataFolder = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Use at most this many clips per speaker."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep audio embeddings here between runs.")
+    ] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of clips to time.")
+    ] = 20,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that encode clips.")
+    ] = 2,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:  # fmt: skip
+    """Audio encoders: emotion against time and size.
+
+    One or two of the first layers of each Whisper encoder are pooled, in windows of two lengths. A
+    linear read-out of its audio embedding names the emotions of development speakers.
+    """
+    from ugsd_lab.bench.encoders import bench_encoders as measure
+    from ugsd_lab.bench.encoders import notes, tables
+    from ugsd_lab.data.corpora import load_corpora
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    clips = load_corpora(data)
+    with shown_progress() as progress:
+        rows = measure(
+            clips, whisper, progress, limit=limit, cache=cache, runs=runs, workers=workers
+        )
+    document: dict[str, object] = {"encoders": [row.as_dict() for row in rows]}
+    _print_tables(tables(rows), notes(), document, as_json=as_json, markdown=markdown)
+
+
+def _print_tables(
+    tables: Sequence[TextTable],
+    notes: Sequence[str],
+    document: dict[str, object],
+    *,
+    as_json: bool,
+    markdown: bool,
+) -> None:
     if as_json:
-        print_json(json.dumps(found.as_dict(), indent=1))
+        print_json(json.dumps(document, indent=1))
         return
     from ugsd_privacy.output.consoles import console
 
-    from ugsd_lab.tables import print_tables
+    from ugsd_lab import tables as printed
 
-    print_tables(tables(found), console())
+    if markdown:
+        print_document(f"{printed.markdown(tables, notes)}\n")
+        return
+    printed.print_tables(tables, console(), notes, columns=_COLUMNS)

@@ -1,4 +1,4 @@
-"""``ugsd-lab calibrate-risk``: measures risk, gain and cost of each disclosure and threshold."""
+"""``ugsd-lab calibrate-risk``: measures risk, gain and cost of each threshold of a question."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def calibrate_risk(
     as_json: AsJson = False,
     markdown: Markdown = False,
 ) -> None:
-    """Measure risk, gain and cost of each disclosure.
+    """Measure risk, gain and cost of each threshold.
 
-    They are measured at each threshold, on calibration speakers. From these figures, target_risk
-    and target_gain in the settings choose the least disclosure. Runs on EMO-DB's calibration
+    They are measured per question, on calibration speakers. From these figures, target_risk and
+    target_gain in the settings choose the threshold that asks least. Runs on EMO-DB's calibration
     speaker, who comes with the package, and on those of every corpus in --data.
     """
     from ugsd_privacy.output.consoles import console

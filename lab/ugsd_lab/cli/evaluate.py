@@ -23,7 +23,7 @@ from ugsd_lab.cli.progress import shown_progress
 if TYPE_CHECKING:
     from ugsd_lab.data.corpora import Clip
     from ugsd_lab.evaluation import Pair
-    from ugsd_lab.training.train import Progress
+    from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["register"]
 
@@ -67,6 +67,12 @@ def evaluate(
         bool,
         typer.Option("--tune", help="Compare the candidates for the baselines, on dev speakers."),
     ] = False,
+    no_profiles: Annotated[
+        bool,
+        typer.Option(
+            "--no-profiles", help="Caption each clip as the first one of an unknown speaker."
+        ),
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw curves and confusion matrices: .svg or .png."),
@@ -102,7 +108,8 @@ def evaluate(
         result = evaluation.evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
             systems=system, tune=tune, limit=limit, curves=plot is not None,
-            probe=None if tune or limit else _probe(pair, clips, split, progress),
+            probe=None if tune or limit or no_profiles else _probe(pair, clips, split, progress),
+            profiles=not no_profiles,
         )  # fmt: skip
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)
@@ -110,9 +117,11 @@ def evaluate(
         print_json(json.dumps(evaluation.as_json(result), indent=1))
         return
     if markdown:
-        print_document(f"{as_markdown(result, split=split, limit=limit)}\n")
+        print_document(
+            f"{as_markdown(result, split=split, limit=limit, profiles=not no_profiles)}\n"
+        )
         return
-    print_result(result, console(), split=split, limit=limit)
+    print_result(result, console(), split=split, limit=limit, profiles=not no_profiles)
     if tune:
         print_document(f"{ranking(result)}\n")
 

@@ -11,7 +11,7 @@ from ugsd_privacy.output.terminal import print_line
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from ugsd_lab.training.train import Progress
+    from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["shown_progress"]
 

@@ -16,9 +16,9 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(
-        epilog="Example: ugsd-lab train --data corpora --whisper whisper-tiny-en.safetensors"
-    )(train)
+    app.command(epilog="Example: ugsd-lab train --data corpora --whisper whisper-base.safetensors")(
+        train
+    )
 
 
 def train(
@@ -33,7 +33,7 @@ def train(
         Path,
         typer.Option(
             metavar="FILE", exists=True, dir_okay=False,
-            help="Encoder of Whisper tiny.en as safetensors, with the names of transformers.",
+            help="Encoder of Whisper base as safetensors, with the names of transformers.",
         ),
     ],
     work: Annotated[
@@ -43,9 +43,12 @@ def train(
         ),
     ] = Path("runs/starter"),
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
-    drafter_steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Training steps of a drafter.")
-    ] = Recipe.drafter_steps,
+    reader_steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Training steps of a reader of the emotion.")
+    ] = Recipe.reader_steps,
+    decoder_steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Training steps of the decoder.")
+    ] = Recipe.decoder_steps,
     verifier_steps: Annotated[
         int, typer.Option(min=1, metavar="N", help="Training steps of the verifier.")
     ] = Recipe.verifier_steps,
@@ -64,7 +67,7 @@ def train(
     """
     from ugsd_lab.training.starter import train_starter_pair
 
-    recipe = Recipe(seed, copies, drafter_steps, verifier_steps)
+    recipe = Recipe(seed, copies, reader_steps, decoder_steps, verifier_steps)
     with shown_progress() as progress:
         folders = train_starter_pair(data, whisper, work, recipe, progress, ceiling=ceiling)
     print_line(*map(str, folders))

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["augmented", "drawn_speed"]
+__all__ = ["augmented", "drawn_speed", "reverberation"]
 
 SAMPLE_RATE = 16_000
 
@@ -32,7 +32,7 @@ def drawn_speed(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.8, 1.2)) if rng.random() < 0.5 else 1.0
 
 
-def _reverberation(samples: _Samples, rng: np.random.Generator) -> _Samples:
+def reverberation(samples: _Samples, rng: np.random.Generator) -> _Samples:
     """Simulate a room as gaussian noise that decays by 60 dB in T60 (Polack 1988), with T60 0.1 to
     0.6 s and the direct sound -3 to 15 dB above the rest. Reverberation after the clip's end is
     cut."""
@@ -97,7 +97,7 @@ def _opus(samples: _Samples, rng: np.random.Generator) -> _Samples:
 
 
 _STEPS: tuple[tuple[_Step, float], ...] = (
-    (_reverberation, 0.4), (_noise, 0.6), (_microphone, 0.5), (_level, 0.5),
+    (reverberation, 0.4), (_noise, 0.6), (_microphone, 0.5), (_level, 0.5),
     (_mu_law, 0.15), (_mp3, 0.1), (_opus, 0.05),
 )  # fmt: skip
 """Steps and their probabilities, in the order in which they affect a real recording. Codecs may

@@ -21,7 +21,7 @@ __all__ = ["ClipSheet", "MeasureRow", "as_json", "find_clip", "print_sheet", "sh
 
 _WORDED = {
     "pitch_st": ("pitch", "median pitch", "semitones above 100 Hz"),
-    "pitch_sd_st": ("melody", "variation of pitch", "semitones"),
+    "pitch_sd_st": ("variation", "variation of pitch", "semitones"),
     "tilt_db": ("loudness", "energy above 1 kHz", "dB over energy below"),
     "pace": ("pace", "rate of speech", "syllables/s without pauses"),
     "pause_share": ("pauses", "pauses", "share of the time"),

@@ -1,8 +1,8 @@
 """Voice measurements: pitch, its variation, loudness, pace, pauses, voice quality.
 
-Levels are relative to population norms: pitch by perceived gender over all corpora (one clip does
-not reveal its speaker's usual pitch), pace by language, spectra by recording chain, that is, by
-corpus.
+Levels are relative to population norms over all corpora: pitch by perceived gender, since one clip
+does not reveal its speaker's usual pitch, and everything else over all speakers, since a device
+knows neither the language nor the recording chain.
 
 Loudness means the speaker's perceived effort, not the gain of a microphone: a louder voice has
 relatively more energy above 1 kHz (Traunmüller and Eriksson 2000), which survives the levelling of
@@ -12,15 +12,17 @@ recordings and of devices. The level in dB is measured and shown, but captions d
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_lab.data.compiled_librosa import compiled_librosa
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.errors import CorpusError
 
@@ -63,6 +65,17 @@ class Measures:
             pace=self.pace * factor,
         )
 
+    def joined(self, other: Measures) -> Measures:
+        """Return the measures of both recordings one after the other: their average, or the value
+        of the one in which it could be measured."""
+        both = zip(astuple(self), astuple(other), strict=True)
+        return Measures(*(_average(own, others) for own, others in both))
+
+
+def _average(own: float, others: float) -> float:
+    measured = [value for value in (own, others) if not math.isnan(value)]
+    return sum(measured) / len(measured) if measured else math.nan
+
 
 Quality = Literal["breathy", "rough", "husky", "strained", "clear", "mellow", "muffled", "modal"]
 
@@ -72,7 +85,7 @@ class Levels:
     """Measures as levels relative to the norms."""
 
     pitch: Level
-    melody: Level
+    variation: Level
     loudness: Level
     """Level of vocal effort."""
     pace: Level
@@ -96,8 +109,7 @@ _QUALITIES: dict[tuple[Level, Level], Quality] = {
 
 def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
     """Measure (n,) samples at 16 kHz. ``syllables`` is the number spoken, if known."""
-    import librosa
-
+    librosa = compiled_librosa()
     frames = librosa.util.frame(np.pad(samples, FRAME // 2), frame_length=FRAME, hop_length=HOP)
     window = np.hanning(FRAME)[:, None]
     power = np.abs(np.fft.rfft(frames * window, axis=0)) ** 2  # (513, n_frames)
@@ -194,10 +206,10 @@ def measure_all(
 _GROUPS: dict[str, Callable[[Clip], str]] = {
     "pitch_st": lambda clip: str(clip.gender),
     "pitch_sd_st": lambda clip: "all",
-    "tilt_db": lambda clip: f"{clip.corpus}/{clip.gender}",
-    "pace": lambda clip: clip.language,
-    "pause_share": lambda clip: clip.corpus,
-    "cpp_db": lambda clip: f"{clip.corpus}/{clip.gender}",
+    "tilt_db": lambda clip: "all",
+    "pace": lambda clip: "all",
+    "pause_share": lambda clip: "all",
+    "cpp_db": lambda clip: "all",
 }
 _BORDERS = {"pause_share": (0.0, 0.5)}
 """Quantiles of the upper end of "low" and the lower end of "high". Most clips have no pause at all,

@@ -4,6 +4,10 @@
 compared with; ``matching`` gives them UGSD's disclosure; ``study`` runs them all; ``rows`` defines
 the numbers of a table and ``intervals`` their confidence intervals; ``curves`` varies the
 threshold; ``printing`` writes the tables.
+
+``ugsd-lab claims`` judges captions by what they state: ``claim_study`` makes and judges them,
+``claim_truth`` and ``relation_truth`` say what may be claimed, from labels and
+``independent_prosody``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The baselines that UGSD is compared with, each made as strong as possible.
 
-Candidates are compared on the dev speakers by ``ugsd-lab evaluate --tune``, by emotion accuracy and
-then BLEU; the constants below are the best ones.
+All of them ask by blocks of tokens, as in the paper, and their verifier goes on to the end of the
+clause unless stated otherwise. Candidates are compared on the dev speakers by ``ugsd-lab evaluate
+--tune``, by emotion accuracy and then BLEU; the constants below are the best ones.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ugsd_sdk.decoding.policy import (
     UncertaintyPolicy,
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
+from ugsd_sdk.settings.asking import Asking
 from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
 
 from ugsd_lab.data.captions import references
@@ -59,7 +61,7 @@ RECIPES: Mapping[str, tuple[Acceptance, float]] = MappingProxyType(
 RECIPE = "p .25, tau 1.0"
 """The best of :data:`RECIPES` on the dev speakers."""
 
-BLOCKS = (0, 1, 2, 3)
+BLOCKS = (0, 1)
 FIXED_BLOCK = 0
 """The best of :data:`BLOCKS` to escalate at UGSD's disclosure, on dev speakers of out-of-domain
 corpora; in-domain, all of them equal the drafter alone."""
@@ -71,7 +73,8 @@ _SEED = 0
 
 
 class BlockPolicy:
-    """A policy that escalates at most one block per caption, chosen beforehand."""
+    """A policy that escalates at most one block per caption, chosen beforehand. A caption without
+    any block does not count."""
 
     def __init__(self, blocks: Iterable[int | None]) -> None:
         """``blocks`` has the index of a block for each caption in turn; ``None`` escalates none."""
@@ -97,12 +100,15 @@ def paper_recipe(name: str, recipe: str) -> System:
         EntropyUncertainty("nats"),
         acceptance,
         Continuation(max_tokens=0),
+        Asking.TOKENS,
     )
 
 
 def entropy_system(name: str, threshold: float) -> System:
-    """Return UGSD with the drafter's entropy, as a share of ln V, for the rejection predictor."""
-    return System(name, lambda: UncertaintyPolicy(threshold), EntropyUncertainty())
+    """Return a system that sends blocks of tokens by the drafter's entropy, as a share of ln V."""
+    return System(
+        name, lambda: UncertaintyPolicy(threshold), EntropyUncertainty(), asking=Asking.TOKENS
+    )
 
 
 def entropy_threshold(drafter: Path) -> float | None:
@@ -127,13 +133,13 @@ def fixed_block(name: str, block: int, rate: float, captions: int) -> System:
     which are drawn at random. ``captions`` is their number."""
     drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
     blocks = [block if number in drawn else None for number in range(captions)]
-    return System(name, lambda: BlockPolicy(blocks))
+    return System(name, lambda: BlockPolicy(blocks), asking=Asking.TOKENS)
 
 
 def first_token(name: str) -> System:
     """Return a system that sends the first token of every caption with the summary; the verifier
     writes the rest. This is the least disclosure that is possible without a rejection predictor."""
-    return System(name, lambda: _first_token)
+    return System(name, lambda: _first_token, asking=Asking.TOKENS)
 
 
 def _first_token(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:

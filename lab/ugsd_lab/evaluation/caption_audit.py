@@ -16,16 +16,14 @@ from rich.console import Console
 from ugsd_sdk.drafter.bundle import VOCABULARY_FILE
 
 from ugsd_lab.data.captions import (
-    ATTRIBUTE_WORDS,
-    LEXICON,
     MAX_WORDS,
     MIN_WORDS,
     AttributeLabels,
-    attributes_named,
     caption,
     references,
 )
 from ugsd_lab.data.corpora import EMOTIONS, Clip
+from ugsd_lab.data.lexicon import ATTRIBUTE_WORDS, LEXICON, attributes_named
 from ugsd_lab.data.prosody import Levels, Measures, Norms
 from ugsd_lab.models.embeddings import Progress
 from ugsd_lab.tables import TextTable, print_tables
@@ -49,7 +47,7 @@ FAULTS = {
     "utterance": "contain a word of the utterance that is not a word of the grammar",
 }
 """The faults of captions, by name."""
-_ALWAYS_NAMED = ("emotion", "gender", "pitch")
+_ALWAYS_NAMED = ("emotion",)
 _QUANTILES = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _OPENING_WORDS, _OPENINGS, _EXAMPLES, _SHOWN_WORDS = 3, 5, 3, 8
 

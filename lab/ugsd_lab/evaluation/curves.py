@@ -1,4 +1,8 @@
-"""Emotion accuracy against disclosure and escalation, as the threshold of a system falls."""
+"""Emotion accuracy against disclosure and escalation, as the threshold of a system falls.
+
+The rejection predictor, chance and the oracle decide about the same questions. The entropy and the
+fixed block decide about blocks of tokens, as the baselines do.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.dp.mechanism import clip as clipped
-from ugsd_privacy.dp.mechanism import quantise
-from ugsd_privacy.protocol.messages import Block
-from ugsd_sdk.decoding.decoder import BLOCK_TOKENS
-from ugsd_sdk.decoding.policy import (
-    AlwaysEscalate,
-    BlockView,
-    BudgetView,
-    KeepLocal,
-    UncertaintyPolicy,
-)
+from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, Uncertainty
-from ugsd_server.verifier.acceptance import Continuation, Typical
-from ugsd_server.verifier.engine import CaptionState
+from ugsd_sdk.settings.asking import Asking
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
@@ -47,9 +40,9 @@ __all__ = [
 CURVE_CLIPS = 120
 """Number of clips per corpus: enough for a picture; the tables have the numbers."""
 _ESCALATED = (0.05, 0.12, 0.25, 0.4, 0.6, 0.8)
-"""Shares of the drafted blocks whose uncertainty reaches the thresholds of a curve."""
+"""Shares of the captions whose uncertainty reaches the thresholds of a curve."""
 _RATES = (0.1, 0.25, 0.5, 0.75)
-_RUNS = 3 + 2 + 1 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
+_RUNS = 4 + 2 + 1 + 2 * len(_ESCALATED) + len(_RATES) + len(BLOCKS)
 _LEAST_CAPTIONS = 0.5
 """If the oracle gains less than this, predictor quality is undefined."""
 _GRID = np.linspace(0, 1, 501)
@@ -95,24 +88,11 @@ class CorpusCurves:
     alone: Point
     everything: Point
     shipped: Point
-    """UGSD as shipped: at the drafter's own threshold, with blocks cut short."""
+    """UGSD as shipped: at the drafter's own threshold."""
     curves: tuple[Curve, ...]
     """Rejection predictor, entropy threshold, random, fixed block, oracle."""
     predictor_quality: float
     """See :func:`predictor_quality`."""
-
-
-class _RecordBlocks:
-    """A policy that keeps every block local and records it, caption by caption."""
-
-    def __init__(self) -> None:
-        self.captions: list[list[BlockView]] = []
-
-    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal:
-        if block.start == 0:
-            self.captions.append([])
-        self.captions[-1].append(block)
-        return KeepLocal()
 
 
 def curves_total(corpora: Sequence[Sequence[Clip]]) -> int:
@@ -129,23 +109,28 @@ def curves_of(
     def point(system: System) -> Point:
         return _point(chosen, harness.run(system, chosen, stage))
 
-    alone, everything = (
+    alone, asked, everything = (
         point(System("drafter alone", None)),
-        point(System("everything", AlwaysEscalate)),
+        point(System("always ask", AlwaysEscalate)),
+        point(System("everything", AlwaysEscalate, asking=Asking.TOKENS)),
     )
-    shipped = point(
-        _threshold_system(harness.rejection_predictor, harness.rejection_predictor.threshold)
-    )
+    predictor = harness.rejection_predictor
+    shipped = point(_threshold_system(predictor, predictor.threshold, Asking.SLOTS))
 
     def curve(name: str, systems: Sequence[System], *last: Point) -> Curve:
         return Curve(name, (alone, *map(point, systems), *last))
 
-    drafts = drafts_of(harness, chosen, harness.rejection_predictor, stage)
-    entropy = drafts_of(harness, chosen, EntropyUncertainty(), stage)
+    drafts = drafts_of(harness, chosen, predictor, Asking.SLOTS, stage)
+    entropy = drafts_of(harness, chosen, EntropyUncertainty(), Asking.TOKENS, stage)
+    at_random = [random_system("random", rate, Asking.SLOTS) for rate in _RATES]
     curves = (
-        curve("rejection predictor", _thresholds(drafts, harness.rejection_predictor), everything),
-        curve("entropy threshold", _thresholds(entropy, EntropyUncertainty()), everything),
-        curve("random", [random_system("random", rate) for rate in _RATES], everything),
+        curve("rejection predictor", _thresholds(drafts, predictor, Asking.SLOTS), asked),
+        curve(
+            "entropy threshold",
+            _thresholds(entropy, EntropyUncertainty(), Asking.TOKENS),
+            everything,
+        ),
+        curve("random", at_random, asked),
         curve("fixed block", [fixed_block("blocks", b, 1.0, len(chosen)) for b in BLOCKS]),
         curve("oracle", [oracle_system(harness, chosen, drafts)]),
     )
@@ -172,69 +157,61 @@ def predictor_quality(
 def matched_entropy(
     harness: EvaluationHarness, corpora: Sequence[Sequence[Clip]], progress: Progress
 ) -> float:
-    """Return the entropy threshold that escalates the same share of drafted blocks as the rejection
+    """Return the entropy threshold that escalates in the same share of captions as the rejection
     predictor, for drafters whose folder has none."""
     clips = [clip for corpus in corpora for clip in sample(corpus, CURVE_CLIPS)]
     stage = Stage(progress, "matching the entropy threshold", 2 * len(clips))
-    predicted = _uncertainties(drafts_of(harness, clips, harness.rejection_predictor, stage))
-    share = float(np.mean(predicted >= harness.rejection_predictor.threshold))
-    return _threshold(drafts_of(harness, clips, EntropyUncertainty(), stage), share)
+    predictor = harness.rejection_predictor
+    predicted = drafts_of(harness, clips, predictor, Asking.SLOTS, stage)
+    share = np.mean([draft.uncertainty >= predictor.threshold for draft in predicted])
+    entropy = drafts_of(harness, clips, EntropyUncertainty(), Asking.TOKENS, stage)
+    return _threshold(entropy, float(share))
 
 
 def drafts_of(
-    harness: EvaluationHarness, clips: Sequence[Clip], uncertainty: Uncertainty, stage: Stage
-) -> list[list[BlockView]]:
-    """Return the blocks that the drafter alone makes of each clip, with their ``uncertainty``."""
-    policy = _RecordBlocks()
-    harness.run(System("drafts", lambda: policy, uncertainty), clips, stage)
-    return policy.captions
+    harness: EvaluationHarness,
+    clips: Sequence[Clip],
+    uncertainty: Uncertainty,
+    asking: Asking,
+    stage: Stage,
+) -> list[SystemOutput]:
+    """Return the drafter's own caption of each clip, with its ``uncertainty``."""
+    outputs = harness.run(System("drafts", NeverEscalate, uncertainty, asking=asking), clips, stage)
+    return [outputs[clip.id] for clip in clips]
 
 
-def _uncertainties(drafts: Sequence[Sequence[BlockView]]) -> NDArray[np.float64]:
-    return np.array([block.uncertainty for caption in drafts for block in caption])
+def _threshold(drafts: Sequence[SystemOutput], share: float) -> float:
+    """Return the uncertainty that a share of the captions reaches."""
+    return float(np.quantile([draft.uncertainty for draft in drafts], 1 - share))
 
 
-def _threshold(drafts: Sequence[Sequence[BlockView]], share: float) -> float:
-    """Return the uncertainty that a share of the blocks reaches."""
-    return float(np.quantile(_uncertainties(drafts), 1 - share))
-
-
-def _thresholds(drafts: Sequence[Sequence[BlockView]], uncertainty: Uncertainty) -> list[System]:
-    """Return a system for each point of a curve. They send whole blocks, as random escalation and
-    the oracle do: only then are shares of escalated tokens comparable."""
+def _thresholds(
+    drafts: Sequence[SystemOutput], uncertainty: Uncertainty, asking: Asking
+) -> list[System]:
+    """Return a system for each point of a curve."""
     return [
-        _threshold_system(uncertainty, _threshold(drafts, share), whole=True)
-        for share in _ESCALATED
+        _threshold_system(uncertainty, _threshold(drafts, share), asking) for share in _ESCALATED
     ]
 
 
-def _threshold_system(uncertainty: Uncertainty, threshold: float, *, whole: bool = False) -> System:
+def _threshold_system(uncertainty: Uncertainty, threshold: float, asking: Asking) -> System:
     return System(
-        "thresholds", lambda: UncertaintyPolicy(threshold, whole_block=whole), uncertainty
+        "thresholds",
+        lambda: UncertaintyPolicy(threshold, whole_block=asking is Asking.TOKENS),
+        uncertainty,
+        asking=asking,
     )
 
 
 def oracle_system(
-    harness: EvaluationHarness, clips: Sequence[Clip], drafts: Sequence[Sequence[BlockView]]
+    harness: EvaluationHarness, clips: Sequence[Clip], drafts: Sequence[SystemOutput]
 ) -> System:
-    """Return a system that escalates only the block with the first token that the verifier rejects.
-    The verifier continues to the end from there, so no later block remains to escalate."""
-    engine = harness.engine(Typical(), Continuation())
-    blocks: list[int | None] = []
-    for clip, draft in zip(clips, drafts, strict=True):
-        tokens = tuple(token for block in draft for token in block.tokens)
-        summary = harness.drafter.start(harness.drafter.embedding(clip)).predict().state[None]
-        block = Block(
-            caption=0,
-            keep=0,
-            prefix=(),
-            tokens=tokens,
-            state_positions=(0,),
-            state_dim=summary.shape[1],
-            states=quantise(clipped(summary, 1.0), 1.0),
-        )
-        accepted = engine.verify(CaptionState(), block).accepted
-        blocks.append(accepted // BLOCK_TOKENS if accepted < len(tokens) else None)
+    """Return a system that asks exactly the questions whose draft the verifier rejects."""
+    blocks = [
+        0 if harness.is_rejected(clip, draft.question) else None
+        for clip, draft in zip(clips, drafts, strict=True)
+        if draft.question
+    ]
     return System("oracle", lambda: BlockPolicy(blocks))
 
 

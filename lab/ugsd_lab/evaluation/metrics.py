@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.data.captions import attributes_named
+from ugsd_lab.data.lexicon import attributes_named
 
 __all__ = [
     "ATTRIBUTES",
@@ -36,8 +36,8 @@ __all__ = [
 ATTRIBUTES = ("emotion", "pitch", "loudness", "pace", "gender")
 """The attributes whose accuracy is measured."""
 
-_UNNAMED = "mid"
-"""The level that a caption claims if it names none, since references often do not name it."""
+_UNNAMED = ("moderate", "medium")
+"""The values that a caption claims if it names none, since it words what is remarkable."""
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _CACHED_TEXTS = 100_000
 
@@ -106,11 +106,11 @@ def signatures(references: int) -> dict[str, str]:
 def attribute_right(caption: str, attribute: str, value: str) -> bool:
     """Return whether the caption names ``value`` and no other value of ``attribute``.
 
-    A caption that does not name pitch, loudness or pace counts as ``mid``, since references often
-    do not name that level.
+    A caption that does not name pitch, loudness or pace counts as one that names the ordinary
+    value.
     """
     named = attributes_named(caption, attribute)
-    return named == {value} or (value == _UNNAMED and not named)
+    return named == {value} or (value in _UNNAMED and not named)
 
 
 def emotion_right(caption: str, emotion: str) -> bool:

@@ -9,6 +9,7 @@ from statistics import fmean
 from rich.console import Console
 
 from ugsd_lab.evaluation.intervals import Gap
+from ugsd_lab.evaluation.predictor_calibration import PredictorCalibration
 from ugsd_lab.evaluation.rows import Difference, Result, Row
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
@@ -17,30 +18,40 @@ __all__ = ["as_markdown", "print_result", "ranking"]
 _COLUMNS = 165
 _FEW_SPEAKERS = 2
 
+_CALIBRATION = [
+    "corpus", "questions", "predicted", "rejected", "asked", "ECE", "95 %", "AUROC",
+]  # fmt: skip
+
 _Cells = dict[str, Callable[[Row], str]]
 
 
-def print_result(result: Result, console: Console, *, split: str, limit: int | None = None) -> None:
+def print_result(
+    result: Result, console: Console, *, split: str, limit: int | None = None, profiles: bool = True
+) -> None:
     """Print two tables for each corpus, a table of differences, and notes."""
     tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
-        tables.append(_table(_title(rows[0], split, limit), rows, _QUALITY))
+        tables.append(_table(_title(rows[0], split, limit, profiles), rows, _QUALITY))
         tables.append(_table(f"{corpus}: cost", rows, _COST))
     tables.append(_differences("emotion accuracy, difference (95 %)", result.differences))
+    tables.append(_calibration(result.calibration))
     print_tables(tables, console, _notes(result, split), columns=_COLUMNS)
 
 
-def as_markdown(result: Result, *, split: str, limit: int | None = None) -> str:
+def as_markdown(
+    result: Result, *, split: str, limit: int | None = None, profiles: bool = True
+) -> str:
     """Return the same as Markdown: one table for each corpus, one of differences, and notes."""
     cells = {name: cell for name, cell in (_QUALITY | _COST).items() if name not in _ONLY_ON_SCREEN}
     tables = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
         rows = [row for row in result.rows if row.corpus == corpus]
-        tables.append(_table(_title(rows[0], split, limit), rows, cells))
+        tables.append(_table(_title(rows[0], split, limit, profiles), rows, cells))
     tables.append(
         _differences("emotion accuracy, UGSD minus another system (95 %)", result.differences)
     )
+    tables.append(_calibration(result.calibration))
     return markdown(tables, _notes(result, split))
 
 
@@ -111,10 +122,12 @@ _ONLY_ON_SCREEN = ("pitch", "loud", "pace", "gender", "frames")
 """Columns that do not fit into a Markdown table."""
 
 
-def _title(row: Row, split: str, limit: int | None) -> str:
+def _title(row: Row, split: str, limit: int | None, profiles: bool) -> str:
     quick = "" if limit is None else f", at most {limit} clips of each"
+    unknown = "" if profiles else ", without speaker profiles"
     return (
-        f"{row.corpus} ({row.domain}): {row.clips} clips of {row.speakers} {split} speakers{quick}"
+        f"{row.corpus} ({row.domain}): {row.clips} clips of {row.speakers} {split} speakers"
+        f"{quick}{unknown}"
     )
 
 
@@ -137,10 +150,24 @@ def _differences(title: str, differences: Sequence[Difference]) -> TextTable:
     return TextTable(["UGSD minus", *corpora.values()], rows, title, left={"UGSD minus"})
 
 
+def _calibration(corpora: Sequence[PredictorCalibration]) -> TextTable:
+    """Return a table with a row for each corpus: the rejection predictor against the verdicts."""
+    rows = [
+        [
+            f"{one.corpus} ({one.domain})", str(one.questions), _number(one.predicted),
+            _number(one.rejected), _number(one.asked), _number(one.error, 3),
+            f"{_number(one.low, 3)} to {_number(one.high, 3)}", _number(one.auroc),
+        ]
+        for one in corpora
+    ]  # fmt: skip
+    return TextTable(_CALIBRATION, rows, "the rejection predictor", left={"corpus"})
+
+
 def _notes(result: Result, split: str) -> Iterator[str]:
     yield (
         "References are generated. Emotion, pitch, loudness, pace, gender: share of captions that "
-        "name the right value and no other; a level that is not named counts as mid. Times are "
+        "name the right value and no other; a value that is not named counts as "
+        "moderate or medium. Times are "
         "without a network."
     )
     if len({row.corpus for row in result.rows}) > 1:
@@ -161,6 +188,12 @@ def _notes(result: Result, split: str) -> Iterator[str]:
         )
     for corpus, count in result.unlabelled.items():
         yield f"{corpus}: {count} clips without an emotion label were skipped."
+    yield (
+        "Rejection predictor: mean predicted and observed share of drafts that the verifier "
+        "rejects, share that reaches the threshold, expected calibration error in ten bins of "
+        "equal size with its interval over speakers, and AUROC of rejected against accepted "
+        "drafts."
+    )
     if not isnan(result.auroc):
         yield (
             "AUROC of a caption's largest uncertainty, clips of other corpora against in-domain "

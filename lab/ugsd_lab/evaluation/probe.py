@@ -42,9 +42,7 @@ def probe_emotions(
     embeddings = _embeddings(audio_encoder, [*train, *clips], progress)
     mean, scale = embeddings[: len(train)].mean(0), embeddings[: len(train)].std(0) + 1e-6
     own = embeddings - _profile_offsets([*train, *clips], embeddings, mean)
-    inputs = torch.from_numpy(
-        np.concatenate([(embeddings - mean) / scale, (own - mean) / scale], 1)
-    )
+    inputs = torch.from_numpy((own - mean) / scale)
     network = _fitted(inputs[: len(train)], train, seed)
     with torch.inference_mode():
         predicted = network(inputs[len(train) :]).argmax(1)

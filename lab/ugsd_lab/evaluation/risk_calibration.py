@@ -1,8 +1,10 @@
-"""``ugsd-lab calibrate-risk``: measures each disclosure at each threshold, on calibration speakers.
+"""``ugsd-lab calibrate-risk``: measures the question at each threshold, on calibration speakers.
 
-Captions run through the whole system, as in ``ugsd-lab evaluate``, once for each setting. The risk
-bounds hold for all disclosures and thresholds jointly, so that a policy may choose among them:
-Learn-then-Test along the thresholds, Bonferroni's correction over the disclosures.
+Captions run through the whole system, as in ``ugsd-lab evaluate``, twice: never asked and always
+asked. A caption has one question, so that the outcome at each threshold is that of one of the two.
+The loss of a caption is 1 if its question is kept on the device although the verifier would have
+rejected the draft. The risk bounds hold for all thresholds jointly, so that a policy may choose
+among them: Learn-then-Test.
 """
 
 from __future__ import annotations
@@ -11,22 +13,14 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isnan
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoding.decoder import BLOCK_TOKENS
-from ugsd_sdk.decoding.policy import (
-    BlockView,
-    BudgetView,
-    Escalate,
-    KeepLocal,
-    Policy,
-    UncertaintyPolicy,
-)
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.decoding.risk_calibration import (
     RISK_CALIBRATION_FILE,
     CalibratedSetting,
@@ -55,15 +49,16 @@ __all__ = [
     "DELTA",
     "TARGETS",
     "THRESHOLDS",
-    "block_loss",
+    "kept_rejected",
     "measure",
     "write_risk_calibration",
 ]
 
-THRESHOLDS = (0.0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.27, 0.3, 0.35, 0.4, 1.0)
-"""The most careful first; at 1 only tokens that are certainly wrong are escalated. Chosen on dev
-speakers, between the smallest and the largest uncertainty in their captions, because the test
-requires that the calibration speakers have no influence on them."""
+THRESHOLDS = tuple(step / 50 for step in range(51))
+"""The most careful first. An even grid, on which the calibration speakers have no influence, as the
+test requires."""
+_DISCLOSURE = Disclosure.SUMMARY
+"""With less, a verifier has nothing to judge by; with more, it gets the same state again."""
 DELTA = 0.1
 TARGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25)
 """Target risks whose settings are checked on captions that were not used to choose them."""
@@ -72,8 +67,6 @@ CLIPS = 120
 _ENOUGH_SPEAKERS = 3
 """With fewer speakers, an interval over them is meaningless."""
 _VERIFIER_GRAPH = "verifier.onnx"
-
-_Key = tuple[Disclosure, float]
 
 
 def measure(
@@ -85,8 +78,7 @@ def measure(
     limit: int = CLIPS,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> RiskCalibration:
-    """Measure all disclosures at all thresholds on at most ``limit`` clips of each calibration
-    speaker.
+    """Measure all thresholds on at most ``limit`` clips of each calibration speaker.
 
     The settings that would be chosen are checked on half as many clips of each dev speaker, and on
     each corpus after choosing on the other corpora. Raises :class:`EvaluationError` if there are no
@@ -94,21 +86,22 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="ugsd-quality-") as home:
         harness = EvaluationHarness(pair, Path(home))
-        run = _run(harness, clips, "calibration", limit, thresholds, progress)
-        other = _run(harness, clips, "dev", max(1, limit // 2), thresholds, progress)
-    bounds = run.bounds(DELTA, range(len(run.clips)))
+        run = _run(harness, clips, "calibration", limit, progress)
+        other = _run(harness, clips, "dev", max(1, limit // 2), progress)
+    every = range(len(run.clips))
+    bounds = zip(thresholds, run.bounds(thresholds, every), strict=True)
     return RiskCalibration(
-        format=1,
+        format=2,
         command=command,
         weights=weight_hashes(pair.drafter),
         verifier=hashlib.sha256((pair.verifier / _VERIFIER_GRAPH).read_bytes()).hexdigest(),
-        block_tokens=BLOCK_TOKENS,
+        slot="emotion",
         delta=DELTA,
         captions=len(run.clips),
         speakers=len(set(run.speakers)),
-        settings=tuple(run.setting(key, bounds[key]) for key in run.outcomes),
+        settings=tuple(run.setting(threshold, bound, every) for threshold, bound in bounds),
         gaps=tuple(_gaps(run, pair)),
-        checks=tuple(_checks(run, other)),
+        checks=tuple(_checks(run, other, thresholds)),
     )
 
 
@@ -122,104 +115,100 @@ def write_risk_calibration(measured: RiskCalibration, folder: Path) -> Path:
 # -- running
 
 
-class _RecordDrafts:
-    """A policy that records, caption by caption, which token was drafted at which position."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self.captions: list[dict[int, int]] = []
-
-    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
-        if block.start == 0:
-            self.captions.append({})
-        self.captions[-1].update(enumerate(block.tokens, block.start))
-        return self._policy(block, budget)
-
-
-def block_loss(
-    tokens: Sequence[int], drafted: Mapping[int, int], rejected: Sequence[bool] | NDArray[np.bool_]
-) -> float:
-    """Return the share of a caption's blocks, counted from its start, with at least one token that
-    is still the ``drafted`` one (position -> token) and would have been ``rejected``."""
-    wrong = {
-        position // BLOCK_TOKENS
-        for position, token in enumerate(tokens)
-        if rejected[position] and drafted.get(position) == token
-    }
-    return len(wrong) / ceil(len(tokens) / BLOCK_TOKENS)
-
-
 @dataclass(frozen=True)
-class _Outcomes:
-    """The outcomes of one setting, clip by clip."""
+class _Emotions:
+    """1 or 0 for each clip: whether a caption names the right emotion."""
 
-    outputs: list[SystemOutput]
-    losses: NDArray[np.float64]
-    right: list[float]
+    alone: list[float]
+    asked: list[float]
+    """Of a caption that asks."""
+    verifier: list[float]
+
+
+def kept_rejected(
+    uncertainty: NDArray[np.float64], is_rejected: NDArray[np.bool_], threshold: float
+) -> NDArray[np.bool_]:
+    """Return (n,) the losses at ``threshold``: which captions keep their draft on the device
+    although the verifier would have rejected it."""
+    return (uncertainty < threshold) & is_rejected
 
 
 class _Run:
-    """All settings on the same clips."""
+    """The same clips never asked and always asked."""
 
-    def __init__(self, clips: Sequence[Clip]) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        never: Sequence[SystemOutput],
+        always: Sequence[SystemOutput],
+        is_rejected: Sequence[bool],
+        emotions: _Emotions,
+    ) -> None:
+        """``is_rejected`` says of each clip whether the verifier rejects its draft; a caption that
+        states no emotion has nothing to reject."""
         self.clips = clips
         self.speakers = [f"{clip.corpus}/{clip.speaker}" for clip in clips]
-        self.outcomes: dict[_Key, _Outcomes] = {}
-        """By disclosure, with the thresholds in the order in which they are tested."""
-        self.alone: list[float] = []
-        self.verifier: list[float] = []
-        """1 or 0 for each clip: the drafter alone, and the verifier, name the right emotion."""
+        self.emotions = emotions
+        self._never, self._always = never, always
+        self._uncertainty = np.array([one.uncertainty for one in never])
+        self._is_rejected = np.array(is_rejected, dtype=bool)
 
-    def bounds(self, delta: float, clips: Sequence[int]) -> dict[_Key, float]:
-        """Return the risk bound of each setting, from the clips with these indices."""
-        chosen = list(clips)
-        found: dict[_Key, float] = {}
-        for disclosure in Disclosure:
-            keys = [key for key in self.outcomes if key[0] is disclosure]
-            means = [float(self.outcomes[key].losses[chosen].mean()) for key in keys]
-            share = delta / len(Disclosure)
-            found |= zip(keys, sequential_bounds(means, len(chosen), share), strict=True)
-        return found
+    def losses(self, threshold: float) -> NDArray[np.bool_]:
+        """Return (n,) the loss of each caption at a threshold."""
+        return kept_rejected(self._uncertainty, self._is_rejected, threshold)
 
-    def setting(self, key: _Key, bound: float) -> CalibratedSetting:
-        outcomes = self.outcomes[key]
-        usages = [one.caption.usage for one in outcomes.outputs if one.caption is not None]
-        gain, low, high = self._gain(outcomes)
+    def bounds(self, thresholds: Sequence[float], clips: Sequence[int]) -> list[float]:
+        """Return the risk bound of each threshold, from the clips with these indices."""
+        losses = [int(self.losses(one)[list(clips)].sum()) for one in thresholds]
+        return sequential_bounds(losses, len(clips), DELTA)
+
+    def setting(self, threshold: float, bound: float, clips: Sequence[int]) -> CalibratedSetting:
+        """Return what a threshold reaches and costs. Risk and bound are of the clips with these
+        indices, all else of all clips."""
+        is_asked = self._uncertainty >= threshold
+        outputs = np.where(is_asked, self._objects(self._always), self._objects(self._never))
+        usages = [one.caption.usage for one in outputs if one.caption is not None]
+        right = np.where(is_asked, self.emotions.asked, self.emotions.alone)
+        gain, low, high = self._gain(right.tolist())
         return CalibratedSetting(
-            disclosure=key[0],
-            threshold=key[1],
-            risk=float(outcomes.losses.mean()),
+            disclosure=_DISCLOSURE,
+            threshold=threshold,
+            risk=float(self.losses(threshold)[list(clips)].mean()),
             risk_bound=bound,
             gain=gain,
             gain_low=low,
             gain_high=high,
-            emotion=float(np.mean(outcomes.right)),
-            tokens_left=disclosed_share(outcomes.outputs),
+            emotion=float(np.mean(right)),
+            tokens_left=disclosed_share(list(outputs)),
             states_left=sum(c.num_disclosed_states for c in usages)
-            / sum(len(one.tokens) for one in outcomes.outputs),
+            / sum(len(one.tokens) for one in outputs),
             frames=float(np.mean([c.num_frames for c in usages])),
             bytes_sent=float(np.mean([c.bytes_sent for c in usages])),
         )
 
-    def _gain(self, outcomes: _Outcomes) -> tuple[float | None, float | None, float | None]:
+    @staticmethod
+    def _objects(outputs: Sequence[SystemOutput]) -> NDArray[np.object_]:
+        array = np.empty(len(outputs), dtype=object)
+        array[:] = outputs
+        return array
+
+    def _gain(self, right: list[float]) -> tuple[float | None, float | None, float | None]:
         """Return the share of the gap that a setting closes and its interval; ``None`` for each if
         the gap is not significant."""
         speakers = len(set(self.speakers))
         if speakers < _ENOUGH_SPEAKERS:
             return None, None, None
-        rights = (outcomes.right, self.alone, self.verifier)
-        system, alone, verifier = (share_measure(self.speakers, right) for right in rights)
+        system, alone, verifier = (
+            share_measure(self.speakers, one)
+            for one in (right, self.emotions.alone, self.emotions.verifier)
+        )
         gap = gap_closed(system, alone, verifier, draws(speakers))
         return (None, None, None) if isnan(gap.closed) else (gap.closed, gap.low, gap.high)
 
 
 def _run(
-    harness: EvaluationHarness,
-    clips: Sequence[Clip],
-    split: str,
-    limit: int,
-    thresholds: Sequence[float],
-    progress: Progress,
+    harness: EvaluationHarness, clips: Sequence[Clip], split: str, limit: int, progress: Progress
 ) -> _Run:
     chosen = limited([c for c in clips if c.split == split and c.emotion is not None], limit)
     if not chosen:
@@ -227,31 +216,22 @@ def _run(
     scored = harness.drafter.encode_clips(
         chosen, Stage(progress, f"encoding, {split}", len(chosen))
     )
-    run = _Run(scored)
-    settings = [(disclosure, threshold) for disclosure in Disclosure for threshold in thresholds]
-    stage = Stage(progress, f"captioning, {split}", (len(settings) + 2) * len(scored))
+    stage = Stage(progress, f"captioning, {split}", 3 * len(scored))
+    never = harness.run(System("never asked", None), scored, stage)
+    always = harness.run(System("always asked", AlwaysEscalate), scored, stage)
+    own = harness.verifier_only(scored, "verifier", stage)
+    questions = [never[clip.id].question for clip in scored]
     right = _emotions(scored)
-    run.alone = right(harness.run(System("drafter alone", None), scored, stage))
-    run.verifier = right(harness.verifier_only(scored, "verifier", stage))
-    judged: dict[tuple[str, tuple[int, ...]], NDArray[np.bool_]] = {}
-
-    def rejected(clip: Clip, tokens: tuple[int, ...]) -> NDArray[np.bool_]:
-        if (clip.id, tokens) not in judged:
-            judged[clip.id, tokens] = harness.rejected(clip, tokens)
-        return judged[clip.id, tokens]
-
-    for disclosure, threshold in settings:
-        policy = _RecordDrafts(UncertaintyPolicy(threshold, disclosure))
-        system = System(f"{disclosure} {threshold}", lambda p=policy: p)  # type: ignore[misc]
-        outputs = harness.run(system, scored, stage)
-        losses = [
-            block_loss(outputs[clip.id].tokens, drafted, rejected(clip, outputs[clip.id].tokens))
-            for clip, drafted in zip(scored, policy.captions, strict=True)
-        ]
-        run.outcomes[disclosure, threshold] = _Outcomes(
-            [outputs[clip.id] for clip in scored], np.array(losses), right(outputs)
-        )
-    return run
+    return _Run(
+        scored,
+        never=[never[clip.id] for clip in scored],
+        always=[always[clip.id] for clip in scored],
+        is_rejected=[
+            bool(question) and harness.is_rejected(clip, question)
+            for clip, question in zip(scored, questions, strict=True)
+        ],
+        emotions=_Emotions(right(never), right(always), right(own)),
+    )
 
 
 def _emotions(clips: Sequence[Clip]) -> Callable[[Mapping[str, SystemOutput]], list[float]]:
@@ -278,7 +258,7 @@ def _gaps(run: _Run, pair: Pair) -> list[Gap]:
         speakers = [run.speakers[index] for index in chosen]
         alone, verifier = (
             share_measure(speakers, [right[index] for index in chosen])
-            for right in (run.alone, run.verifier)
+            for right in (run.emotions.alone, run.emotions.verifier)
         )
         count = len(set(speakers))
         gap = gap_closed(verifier, alone, verifier, draws(count))
@@ -297,32 +277,40 @@ def _gaps(run: _Run, pair: Pair) -> list[Gap]:
     return gaps
 
 
-def _checks(run: _Run, other: _Run) -> Iterator[Check]:
+def _checks(run: _Run, other: _Run, thresholds: Sequence[float]) -> Iterator[Check]:
     """Yield the risk of the setting chosen for each target on the dev speakers, and on each corpus
-    if the setting is chosen on the others."""
+    if the setting is chosen on the others, as if it were unseen."""
     every = range(len(run.clips))
     new = range(len(other.clips))
-    yield from _checked(run, every, other, new, on=("calibration speakers", "dev speakers"))
+    yield from _checked(
+        run, every, other, new, thresholds, ("calibration speakers", "dev speakers")
+    )
     corpora = list(dict.fromkeys(clip.corpus for clip in run.clips))
     for corpus in corpora if len(corpora) > 1 else ():
         own = [index for index in every if run.clips[index].corpus == corpus]
         others = [index for index in every if index not in own]
-        yield from _checked(run, others, run, own, on=("the other corpora", corpus))
+        yield from _checked(run, others, run, own, thresholds, ("the other corpora", corpus))
 
 
 def _checked(
-    run: _Run, chosen_on: Sequence[int], other: _Run, clips: Sequence[int], on: tuple[str, str]
+    run: _Run,
+    chosen_on: Sequence[int],
+    other: _Run,
+    clips: Sequence[int],
+    thresholds: Sequence[float],
+    on: tuple[str, str],
 ) -> Iterator[Check]:
     """Yield the risk, on the ``clips`` of ``other``, of settings chosen on ``chosen_on`` of
     ``run``."""
-    bounds = run.bounds(DELTA, chosen_on)
-    settings = [run.setting(key, bounds[key]) for key in run.outcomes]
+    settings = [
+        run.setting(threshold, bound, chosen_on)
+        for threshold, bound in zip(thresholds, run.bounds(thresholds, chosen_on), strict=True)
+    ]
     for target in TARGETS:
         chosen = least_disclosure(settings, target)
         risk = None
         if chosen is not None:
-            losses = other.outcomes[chosen.disclosure, chosen.threshold].losses
-            risk = float(losses[list(clips)].mean())
+            risk = float(other.losses(chosen.threshold)[list(clips)].mean())
         yield Check(
             target=target,
             chosen_on=on[0],

@@ -71,15 +71,20 @@ def _check(one: Check) -> list[str]:
 
 def _notes(calibration: RiskCalibration) -> Iterator[str]:
     yield (
-        "risk: mean share of a caption's blocks with a drafted token that the verifier, given the "
-        "summary state, would have rejected. It measures the distance from the verifier's opinion, "
-        "which is not the truth."
+        f"risk: share of captions whose question about the {calibration.slot} is kept on the "
+        "device although the verifier would have rejected the draft. It measures the distance from "
+        "the verifier's opinion, which is not the truth."
     )
     yield (
-        "bound: if a disclosure and a threshold are chosen by it for a target fixed beforehand, "
-        f"the true risk exceeds the target with probability at most {calibration.delta:g} "
-        "(Learn-then-Test). It holds for captions exchangeable with these, not for new speakers or "
-        "corpora, and treats the captions of one speaker as independent, which is not quite true."
+        "bound: if a threshold is chosen by it for a target fixed beforehand, the true risk "
+        f"exceeds the target with probability at most {calibration.delta:g} (Learn-then-Test with "
+        "exact binomial tails). It holds for captions exchangeable with these, not for new "
+        "speakers or corpora, and treats the captions of one speaker as independent, which is not "
+        "quite true. It is void for a caption whose draft a budget, a deadline or a fault kept."
+    )
+    yield (
+        "on a corpus: the setting is chosen without it, as if it were unseen. The bound does not "
+        "hold there."
     )
     yield (
         "The parameters of the rejection predictor were fitted on the same speakers, which the "

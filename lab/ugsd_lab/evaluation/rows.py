@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.data.captions import references
+from ugsd_lab.data.captions import LEVEL_VALUES, references
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels
 from ugsd_lab.evaluation.curves import CorpusCurves
@@ -34,12 +34,14 @@ from ugsd_lab.evaluation.metrics import (
     rouge_l,
 )
 from ugsd_lab.evaluation.pairs import Domain
+from ugsd_lab.evaluation.predictor_calibration import PredictorCalibration
 from ugsd_lab.evaluation.systems import SystemOutput
 
 __all__ = [
     "ALL",
     "ALONE",
     "ALWAYS",
+    "ASK",
     "COMPARED",
     "ENTROPY",
     "EVERYWHERE",
@@ -70,12 +72,12 @@ ENTROPY, RECIPE = "UGSD, entropy threshold", "paper's recipe"
 RANDOM, RANDOM_ALL = "random, rate per corpus", "random, one rate"
 FIXED, FIXED_ALL = "fixed block, rate per corpus", "fixed block, one rate"
 TOKENS, ALL, VERIFIER = "tokens only", "escalate everything", "verifier on every token"
-FIRST = "first token, always"
+FIRST, ASK = "first token, always", "always ask"
 PROBE = "probe on the audio embedding"
 
 SYSTEMS = (
-    MAJORITY, ALONE, UGSD, ENTROPY, RECIPE, RANDOM, RANDOM_ALL, FIXED, FIXED_ALL, FIRST, TOKENS,
-    ALL, VERIFIER,
+    MAJORITY, ALONE, UGSD, ASK, ENTROPY, RECIPE, RANDOM, RANDOM_ALL, FIXED, FIXED_ALL, FIRST,
+    TOKENS, ALL, VERIFIER,
 )  # fmt: skip
 ALWAYS = (ALONE, UGSD, VERIFIER)
 """Always run, since the other systems are compared with them."""
@@ -153,6 +155,8 @@ class Result:
     auroc: float
     """Area under the ROC curve of a caption's largest uncertainty, clips of other corpora against
     in-domain clips; NaN if the run had only one kind."""
+    calibration: tuple[PredictorCalibration, ...]
+    """How true the rejection predictor's probabilities are on each corpus."""
     signatures: Mapping[str, str]
     confusions: Mapping[str, Mapping[str, Confusion]]
     """Corpus -> drafter alone, UGSD, verifier."""
@@ -189,6 +193,8 @@ class CorpusRun:
         for clip in self.clips:
             source = clip if attribute in ("emotion", "gender") else self._levels[clip.id]
             label: str | None = getattr(source, attribute)
+            if label is not None and attribute in LEVEL_VALUES:
+                label = LEVEL_VALUES[attribute][label]  # type: ignore[index]
             if label is None:
                 out.append(_NAN)
             elif system == PROBE:
@@ -209,9 +215,7 @@ class CorpusRun:
 
     def uncertainties(self) -> list[float]:
         """Return the largest uncertainty in the drafter's own caption of each clip."""
-        captions = [self.outputs[ALONE][clip.id].caption for clip in self.clips]
-        tokens = [() if caption is None else caption.tokens for caption in captions]
-        return [max((t.uncertainty or 0.0 for t in row), default=0.0) for row in tokens]
+        return [self.outputs[ALONE][clip.id].uncertainty for clip in self.clips]
 
     def confusion(self, system: str) -> Confusion:
         known = [
@@ -226,6 +230,7 @@ def as_json(result: Result) -> dict[str, object]:
         "rows": [_plain(asdict(row)) for row in result.rows],
         "differences": [_plain(asdict(difference)) for difference in result.differences],
         "auroc": _plain(result.auroc),
+        "calibration": [_plain(asdict(one)) for one in result.calibration],
         "signatures": dict(result.signatures),
         "predictor_quality": {
             curves.corpus: _plain(curves.predictor_quality) for curves in result.curves

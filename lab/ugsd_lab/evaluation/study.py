@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
+from ugsd_sdk.settings.asking import Asking
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels, Measures, Norms, measure_all
@@ -26,10 +27,12 @@ from ugsd_lab.evaluation.matching import (
 )
 from ugsd_lab.evaluation.metrics import auroc, signatures
 from ugsd_lab.evaluation.pairs import Pair
+from ugsd_lab.evaluation.predictor_calibration import PredictorCalibration
 from ugsd_lab.evaluation.rows import (
     ALL,
     ALONE,
     ALWAYS,
+    ASK,
     COMPARED,
     ENTROPY,
     EVERYWHERE,
@@ -71,12 +74,14 @@ def evaluate(
     limit: int | None = None,
     curves: bool = False,
     probe: Mapping[str, str] | None = None,
+    profiles: bool = True,
 ) -> Result:
     """Run the systems on the clips of ``split``, at most ``limit`` per speaker.
 
     ``systems`` selects some; the three of :data:`~ugsd_lab.evaluation.rows.ALWAYS` run in any case.
     Each clip comes after the speaker's earlier ones; the first of each speaker are only for
-    enrolment. The training clips give the majority caption.
+    enrolment. Without ``profiles`` the same clips are scored, each as the first one of an unknown
+    speaker. The training clips give the majority caption.
 
     ``tune`` runs the candidates for the baselines instead. ``curves`` also varies the thresholds.
     ``probe`` maps clip ids to emotions that a classifier read from the drafter's audio embedding.
@@ -106,7 +111,9 @@ def evaluate(
     levels = _levels(measured, norms, cache, progress)
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
         harness = EvaluationHarness(pair, Path(home))
-        scored = harness.drafter.encode_clips(chosen, Stage(progress, "encoding", len(chosen)))
+        scored = harness.drafter.encode_clips(
+            chosen, Stage(progress, "encoding", len(chosen)), profiles=profiles
+        )
         corpora = [
             CorpusRun(name, pair.domain_of(name), [c for c in scored if c.corpus == name], levels)
             for name in names
@@ -116,6 +123,7 @@ def evaluate(
             text = baselines.majority_caption(training[corpus.name], known)
             corpus.outputs[MAJORITY] = {clip.id: SystemOutput(text) for clip in corpus.clips}
         (_run_candidates if tune else _run_systems)(harness, pair, corpora, selected, progress)
+        calibration = tuple(_calibration(harness, corpus) for corpus in corpora)
         drawn = _curves(harness, corpora, progress) if curves else ()
     if probe is not None:
         _add_probe(corpora, probe)
@@ -133,6 +141,7 @@ def evaluate(
             [u for run in corpora if run.domain == "in-domain" for u in run.uncertainties()],
             [u for run in corpora if run.domain != "in-domain" for u in run.uncertainties()],
         ),
+        calibration=calibration,
         signatures=signatures(len(corpora[0].references[0])),
         confusions={
             corpus.name: {system: corpus.confusion(system) for system in ALWAYS}
@@ -214,8 +223,10 @@ def _run_systems(
         System(
             TOKENS,
             lambda: UncertaintyPolicy(harness.rejection_predictor.threshold, Disclosure.TOKENS),
+            asking=Asking.TOKENS,
         ),
-        System(ALL, AlwaysEscalate),
+        System(ASK, AlwaysEscalate),
+        System(ALL, AlwaysEscalate, asking=Asking.TOKENS),
     ]
     _run(harness, corpora, [system for system in systems if system.name in selected], progress)
     matched = [name for name in MATCHED if name in selected]
@@ -290,6 +301,20 @@ def _matched_system(name: str, match: DisclosureMatch, captions: int) -> System:
 
 def _clips_of(corpora: Sequence[CorpusRun]) -> int:
     return sum(len(corpus.clips) for corpus in corpora)
+
+
+def _calibration(harness: EvaluationHarness, corpus: CorpusRun) -> PredictorCalibration:
+    """Compare the rejection predictor's probability of each question with the verdict."""
+    drafts = [(clip, corpus.outputs[ALONE][clip.id]) for clip in corpus.clips]
+    asked = [(clip, draft) for clip, draft in drafts if draft.question]
+    return PredictorCalibration.of(
+        corpus.name,
+        corpus.domain,
+        speakers=[clip.speaker for clip, _ in asked],
+        chance=[draft.uncertainty for _, draft in asked],
+        rejected=[harness.is_rejected(clip, draft.question) for clip, draft in asked],
+        threshold=harness.rejection_predictor.threshold,
+    )
 
 
 def _curves(

@@ -18,17 +18,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.dp.mechanism import clip as clipped
-from ugsd_privacy.dp.mechanism import dequantise, quantise
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import Policy
+from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
-from ugsd_sdk.drafter.gender_phrases import with_gender
+from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.prosody.prosody import Prosody
+from ugsd_sdk.prosody.recording_quality import RecordingNote
+from ugsd_sdk.settings import asking as settings
+from ugsd_sdk.settings.asking import Asking
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.speech.reader import WholeRecording
 from ugsd_sdk.speech.spans import MIN_SPEECH_S
@@ -38,10 +41,15 @@ from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
-from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.corpora import Clip, read_samples
+from ugsd_lab.data.speech import measure_prosody
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.training.profiles import MIN_ENROLMENT, clip_embedding, running_profiles
-from ugsd_lab.training.verifier_decoding import decode_with_verifier, rejections
+from ugsd_lab.training.verifier_decoding import (
+    decode_with_verifier,
+    is_rejected,
+    projection_index,
+)
 
 if TYPE_CHECKING:
     from ugsd_lab.models.embeddings import Progress
@@ -63,7 +71,12 @@ class System:
     uncertainty: Uncertainty | None = None
     """``None``: the rejection predictor that comes with the drafter."""
     acceptance: Acceptance = field(default_factory=Typical)
-    continuation: Continuation = field(default_factory=Continuation)
+    continuing: Continuation = field(default_factory=Continuation)
+    """How the verifier goes on, as far as the device lets it."""
+    asking: Asking = Asking.SLOTS
+    """How the device forms blocks."""
+    continuation: settings.Continuation | None = None
+    """How far the device lets the verifier go on; ``None`` for the default of ``asking``."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,20 @@ class SystemOutput:
     """The captioner's result; ``None`` if the captioner was not used."""
     tokens: tuple[int, ...] = ()
     """The token ids, the end marker included; empty if the captioner was not used."""
+
+    @property
+    def question(self) -> tuple[int, ...]:
+        """The tokens up to the one that states the emotion, if the device asks by slots and the
+        draft was kept; empty if no verifier decides a token."""
+        drafted = [] if self.caption is None else self.caption.tokens
+        ends = [end for end, token in enumerate(drafted, 1) if token.uncertainty is not None]
+        return self.tokens[: ends[0]] if ends else ()
+
+    @property
+    def uncertainty(self) -> float:
+        """The largest uncertainty of the drafted tokens; 0 if no verifier decides one."""
+        tokens = () if self.caption is None else self.caption.tokens
+        return max((token.uncertainty or 0.0 for token in tokens), default=0.0)
 
 
 class Stage:
@@ -109,6 +136,25 @@ def in_memory(verifier: Verifier, key: VerifierKey) -> Callable[[], MemoryTransp
     return connect
 
 
+class _CachedMeter:
+    """A meter that looks up what was measured before."""
+
+    def __init__(self, find: Callable[[NDArray[np.float32]], Prosody | None]) -> None:
+        self._find = find
+        self._found: Prosody | None = None
+
+    def add(
+        self, piece: NDArray[np.float32], spans: Sequence[tuple[int, int]], start: int = 0
+    ) -> None:
+        self._found = self._find(piece)
+
+    def result(self) -> Prosody | None:
+        return self._found
+
+    def notes(self) -> tuple[RecordingNote, ...]:
+        return ()
+
+
 class CachedDrafter(Drafter):
     """A drafter that has encoded every clip beforehand, with the speaker's profile at that point.
 
@@ -121,6 +167,7 @@ class CachedDrafter(Drafter):
     def __init__(self, drafter: OnnxDrafter) -> None:
         self._drafter = drafter
         self._embeddings: list[AudioEmbedding] = []
+        self._prosody: list[Prosody | None] = []
         self._number: dict[str, int] = {}
         self._encoding_ms: list[float] = []
         self._session: DraftSession | None = None
@@ -135,8 +182,11 @@ class CachedDrafter(Drafter):
     def close(self) -> None:
         """Do nothing: the next system needs the drafter loaded."""
 
-    def encode_clips(self, clips: Sequence[Clip], stage: Stage) -> list[Clip]:
-        """Read and encode the clips and store the embeddings and the time taken.
+    def encode_clips(
+        self, clips: Sequence[Clip], stage: Stage, *, profiles: bool = True
+    ) -> list[Clip]:
+        """Read and encode the clips, with or without the speakers' ``profiles``, and store the
+        embeddings and the time taken.
 
         Returns the clips whose speaker was enrolled by then; the others only served the enrolment.
         """
@@ -144,13 +194,15 @@ class CachedDrafter(Drafter):
         for clip in clips:
             started_s = perf_counter()
             embedding = clip_embedding(self._drafter, clip)
+            self._prosody.append(measure_prosody(read_samples(clip)))
             self._encoding_ms.append(1000 * (perf_counter() - started_s))
             self._number[clip.id] = len(self._embeddings) + len(embeddings)
             embeddings.append(embedding)
             stage.tick()
-        profiles = running_profiles(clips, embeddings)
-        self._embeddings += map(self._drafter.condition, embeddings, profiles)
-        pairs = zip(clips, profiles, strict=True)
+        running = running_profiles(clips, embeddings)
+        used = running if profiles else [EMPTY_PROFILE] * len(clips)
+        self._embeddings += map(self._drafter.condition, embeddings, used)
+        pairs = zip(clips, running, strict=True)
         return [clip for clip, profile in pairs if profile.count >= MIN_ENROLMENT]
 
     def embedding(self, clip: Clip) -> AudioEmbedding:
@@ -171,10 +223,17 @@ class CachedDrafter(Drafter):
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         (samples,) = speech
-        return self._embeddings[round(float(samples[0]) * self._LARGEST) - 1]
+        return self._embeddings[self._number_in(samples)]
 
-    def start(self, embedding: AudioEmbedding) -> DraftSession:
-        self._session = self._drafter.start(embedding)
+    def meter(self) -> _CachedMeter:
+        """Return what looks up the prosody of the clip that a placeholder stands for."""
+        return _CachedMeter(lambda samples: self._prosody[self._number_in(samples)])
+
+    def _number_in(self, placeholder: NDArray[np.float32]) -> int:
+        return round(float(placeholder[0]) * self._LARGEST) - 1
+
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
+        self._session = self._drafter.start(embedding, emotion=emotion)
         return self._session
 
     def last_tokens(self) -> tuple[int, ...]:
@@ -182,13 +241,28 @@ class CachedDrafter(Drafter):
         when the caption is complete: the session then holds exactly the final tokens."""
         return () if self._session is None else tuple(self._session.tokens)
 
+    def wording(self, clip: Clip) -> tuple[int, ...]:
+        """Return the drafted tokens of a caption of ``clip`` before the one that states the
+        emotion; none if the drafter has no slots."""
+        session, questions = (
+            self._drafter.start(self.embedding(clip)),
+            Questions(self.info.slot_table),
+        )
+        while len(session.tokens) < self.info.max_tokens:
+            token = int(session.predict().choices.argmax())
+            if questions.is_judged(token, session.tokens) or token == self.info.eos:
+                break
+            session.append([token])
+        return tuple(session.tokens)
+
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)
 
     def worded(self, clip: Clip, tokens: Sequence[int]) -> str:
         """Return the text of a caption of ``clip``, with gender worded as on the device."""
-        pieces = [self.text(tokens)]
-        return "".join(with_gender(pieces, self.embedding(clip).gender, self.info.gendered_phrases))
+        voice = self.embedding(clip).voice
+        gender = gender_from(None if voice is None else voice.femininity)
+        return "".join(with_gender([self.text(tokens)], gender, self.info.gendered_phrases))
 
     def piece(self, token: int) -> str:
         return self._drafter.piece(token)
@@ -205,14 +279,15 @@ class EvaluationHarness:
         self.rejection_predictor = RejectionPredictor.load(pair.drafter / "gate.json")
         self._engines: dict[tuple[Acceptance, Continuation], Verifier] = {}
         self._scorer.load()
+        self._projection = projection_index(self.drafter.info, self._scorer.info)
         self._key = VerifierKey.generate()
         self._homes = (home / str(number) for number in count())
 
-    def engine(self, acceptance: Acceptance, continuation: Continuation) -> Verifier:
+    def engine(self, acceptance: Acceptance, continuing: Continuation) -> Verifier:
         """Return the verifier with an acceptance rule and a continuation."""
-        rules = (acceptance, continuation)
+        rules = (acceptance, continuing)
         if rules not in self._engines:
-            engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuation)
+            engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuing)
             engine.load()
             self._engines[rules] = engine
         return self._engines[rules]
@@ -221,16 +296,23 @@ class EvaluationHarness:
         """Return the system's output for each clip, by the clip's id."""
         connect = None
         if system.policy is not None:
-            connect = in_memory(self.engine(system.acceptance, system.continuation), self._key)
+            connect = in_memory(self.engine(system.acceptance, system.continuing), self._key)
         captioner = Captioner(
             self.drafter,
             detector=WholeRecording(),
+            meter=self.drafter.meter,
             verifier=connect,
             verifier_key=self._key.public.to_text(),
             uncertainty=system.uncertainty or self.rejection_predictor,
             policy=None if system.policy is None else system.policy(),
             config=Settings(
-                home=next(self._homes), limits=_NO_CAPS, verifier=_PATIENT, min_enrolment=0
+                home=next(self._homes),
+                limits=_NO_CAPS,
+                verifier=_PATIENT,
+                min_enrolment=0,
+                gender=True,
+                asking=system.asking,
+                continuation=system.continuation,
             ),
         )
         rate = self.drafter.info.sample_rate
@@ -250,23 +332,26 @@ class EvaluationHarness:
     def verifier_only(
         self, clips: Sequence[Clip], name: str, stage: Stage
     ) -> dict[str, SystemOutput]:
-        """Return the verifier's own caption of each clip, decoded greedily from the summary
-        state."""
+        """Return the verifier's own first clause for each clip, decoded greedily from the state
+        after the drafter's wording."""
         outputs: dict[str, SystemOutput] = {}
         for clip in clips:
             started_s = perf_counter()
-            summary = self.drafter.start(self.drafter.embedding(clip)).predict().state
-            tokens = decode_with_verifier(self._scorer, summary)
+            wording = self.drafter.wording(clip)
+            tokens = decode_with_verifier(
+                self._scorer, self._state(clip), self._projection, wording
+            )
             decoding_ms = 1000 * (perf_counter() - started_s)
             total_ms = self.drafter.encoding_ms(clip) + decoding_ms
             outputs[clip.id] = SystemOutput(self.drafter.worded(clip, tokens), total_ms)
             stage.tick(name)
         return outputs
 
-    def rejected(self, clip: Clip, tokens: Sequence[int]) -> NDArray[np.bool_]:
-        """Return (T,) whether the verifier rejects each token of a caption of ``clip``, given the
-        summary state as it is received (clipped and quantised): the most that it can know from one
-        state."""
-        summary = self.drafter.start(self.drafter.embedding(clip)).predict().state
-        received = dequantise(quantise(clipped(summary[None], 1.0), 1.0), len(summary))[0]
-        return rejections(self._scorer, received, tokens, Typical())
+    def is_rejected(self, clip: Clip, question: Sequence[int]) -> bool:
+        """Return whether the verifier rejects the emotion that the tokens of a ``question`` about
+        ``clip`` state, given the state as it is received."""
+        judge = self.engine(Typical(), Continuation())
+        return is_rejected(judge, question, self._state(clip), self._projection)
+
+    def _state(self, clip: Clip) -> NDArray[np.float32]:
+        return self.drafter.start(self.drafter.embedding(clip)).predict().state

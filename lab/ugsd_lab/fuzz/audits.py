@@ -13,6 +13,7 @@ from typing import Any
 
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, seal_text
 from ugsd_privacy.audit.offline import verify_export
+from ugsd_privacy.audit.records import RECORD_VERSION
 from ugsd_privacy.cbor import encode_item
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.reasons import ReasonCode
@@ -98,7 +99,9 @@ def hostile_export(rng: Random) -> bytes:
     leaves: list[list[Any]] = [[rng.randrange(10**4), 1, 3] for _ in range(rng.randint(1, 4))]
     if wild:
         rng.choice(leaves)[rng.randrange(3)] = rng.choice(_EXTREMES)
-    contents = [encode_item([3, rng.randbytes(32), leaf[0], leaf[1:]]) for leaf in leaves]
+    contents = [
+        encode_item([RECORD_VERSION, rng.randbytes(32), leaf[0], leaf[1:]]) for leaf in leaves
+    ]
     frontier: list[bytes] = []
     for index, content in enumerate(contents):
         frontier, _ = extend_frontier(frontier, index, leaf_hash(content))

@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import TypeAlias
 
 import numpy as np
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from numpy.typing import NDArray
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.cbor import decode_item
+from ugsd_privacy.dp.accounting import block_privacy_cost
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, open_manifest, sign
 from ugsd_privacy.keys.root import RootKey
@@ -29,7 +32,9 @@ from ugsd_privacy.protocol.channel import (
 )
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
+    AskedSlot,
     Block,
+    ContinueTo,
     Cover,
     Disclosure,
     Refusal,
@@ -38,6 +43,7 @@ from ugsd_privacy.protocol.messages import (
     Welcome,
     decode_device_message,
     decode_server_message,
+    encode,
 )
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
 from ugsd_privacy.tlog.merkle import leaf_hash, node_hash
@@ -63,6 +69,9 @@ _MANIFEST_LABEL = b"ugsd key manifest\x01"
 _HELLO_INFO = b"ugsd channel hello" + bytes([CHANNEL_VERSION])
 _SIZES = (0, 1, 127, 128, 129, 1023, 1024, 4096, 16_640, 16_641, 40_000)
 
+_Item: TypeAlias = dict[str, object] | tuple[object, ...]
+"""The map or the array of a message."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -84,52 +93,66 @@ class Target:
     """Share of the cases; smaller for readers that do public-key work."""
 
 
-def _device_fields(rng: Random) -> dict[str, object]:
+def _device_item(rng: Random) -> _Item:
     prefix = [rng.randrange(12) for _ in range(rng.choice((0, 0, 3)))]
     tokens = [rng.randrange(12) for _ in range(rng.randint(1, 9))]
     positions = sorted(rng.sample(range(len(prefix) + len(tokens)), rng.choice((0, 1, 1))))
+    slot = rng.choice(list(AskedSlot))
     block = Block(
-        caption=rng.choice((0, 0, 1, 2, 2**32 - 1)), keep=0, prefix=tuple(prefix),
-        tokens=tuple(tokens), state_positions=tuple(positions),
-        state_dim=3 if positions else 0, states=rng.randbytes(3 * len(positions)),
+        caption=rng.choice((0, 0, 1, 2, 2**32 - 1)), slot=slot, tokens=tuple(tokens),
+        state_positions=tuple(positions), states=rng.randbytes(3 * len(positions)),
+        projection=rng.randrange(3) if positions else 0, prefix=tuple(prefix),
+        continue_to=rng.choice(list(ContinueTo)), exponent=rng.randrange(11) if positions else 0,
+        weights=b"\1\2" if slot is AskedSlot.EMOTION and rng.random() < 0.2 else b"",
     )  # fmt: skip
-    return (block if rng.random() < 0.9 else Cover()).model_dump()
+    return _item(rng, block if rng.random() < 0.9 else Cover())
 
 
-def _server_fields(rng: Random) -> dict[str, object]:
+def _server_item(rng: Random) -> _Item:
     verdict = Verdict(
         caption=rng.randrange(3), start=rng.randrange(20), accepted=rng.randrange(6),
         correction=rng.choice((None, 7)), continuation=(3, 4)[: rng.randrange(3)],
     )  # fmt: skip
     welcome = Welcome(
-        version=rng.choice((0, 1, 1, 2, 255)), vocabulary=bytes(32), projection=bytes(32),
-        state_dim=16, max_tokens=64,
+        version=rng.choice((0, 1, 2, 2, 255)), vocabulary=bytes(32),
+        projections=(bytes(32),) * rng.randrange(3), state_dim=16, max_tokens=64,
     )  # fmt: skip
     refusal = Refusal(code=rng.choice(list(RefusalCode)))
-    fields = rng.choice((verdict, verdict, welcome, refusal, Cover())).model_dump()
-    return {k: str(v) if isinstance(v, str) else v for k, v in fields.items()}
+    return _item(rng, rng.choice((verdict, verdict, welcome, refusal, Cover())))
 
 
-def _written(rng: Random, fields: dict[str, object]) -> bytes:
-    """Encode these fields, in one of several hostile ways; sometimes as a sound message."""
+def _item(rng: Random, message: Block | Cover | Verdict | Refusal | Welcome) -> _Item:
+    """Return what CBOR encodes for a message; sometimes a map of its fields, as in version 1."""
+    if rng.random() < 0.05:
+        fields = message.model_dump()
+        return {k: str(v) if isinstance(v, str) else v for k, v in fields.items()}
+    item: _Item = decode_item(encode(message), max_depth=2)
+    return item
+
+
+def _written(rng: Random, item: _Item) -> bytes:
+    """Encode a map or an array, in one of several hostile ways; sometimes as a sound message."""
     way = rng.randrange(10)
-    made = changed(rng, fields) if way in (0, 1, 2, 7) else dict(fields)
+    made: object = item
+    if way in (0, 1, 2, 7):
+        fields = changed(rng, item if isinstance(item, dict) else dict(enumerate(item)))
+        made = fields if isinstance(item, dict) else list(fields.values())
     data = cbor(rng, made, (0.0, 0.0, 0.0, 0.05, 0.15, 0.4, 0.8, 0.15, 0.0, 0.0)[way])
     if way == 8 or rng.random() < 0.1:
-        data = damaged(rng, data, cbor(rng, fields))
+        data = damaged(rng, data, cbor(rng, item))
     return data if rng.random() > 0.03 else rng.randbytes(rng.choice(_SIZES))
 
 
 def hostile_answer(rng: Random) -> bytes:
     """Return a plaintext that a malicious verifier could seal, of at most ``MAX_MESSAGE_BYTES``."""
-    return _written(rng, _server_fields(rng))[:MAX_MESSAGE_BYTES]
+    return _written(rng, _server_item(rng))[:MAX_MESSAGE_BYTES]
 
 
 def _decodes(
-    fields: Callable[[Random], dict[str, object]], decode: Callable[[bytes], object]
+    item: Callable[[Random], _Item], decode: Callable[[bytes], object]
 ) -> Callable[[Random], Case]:
     def case(rng: Random) -> Case:
-        data = _written(rng, fields(rng))
+        data = _written(rng, item(rng))
 
         def read() -> str:
             return type(decode(data)).__name__
@@ -144,7 +167,9 @@ def _record() -> EgressRecord:
     counts = (1, 5, 1, 256, 9)
     return EgressRecord(
         kind="block", caption=3, caption_id=bytes(16), disclosure=Disclosure.SUMMARY,
-        tokens=(1, 2, 3), state_positions=(0,), state_dim=16, clip_norm=1.0, sigma=0.75, spend=40,
+        slot=AskedSlot.EMOTION, continue_to=ContinueTo.NOTHING, exponent=2,
+        tokens=(1, 2, 3), state_positions=(0,), state_dim=16, clip_norm=1.0, sigma=0.75,
+        spend=block_privacy_cost(0.75, num_states=1, has_weights=False),
         delta=1e-5, frame_bytes=256, frame_sha256=bytes(32), hour=480_012, user="ana",
         time_s=_NOW_S, verifier="abcde",
         before={"caption": counts, "hour": counts, "day": counts, "lifetime": counts},
@@ -152,7 +177,7 @@ def _record() -> EgressRecord:
 
 
 def _record_fields(_: Random) -> dict[str, object]:
-    return _record().model_dump() | {"disclosure": "summary"}
+    return _record().model_dump() | {"disclosure": "summary", "slot": 1, "continue_to": 0}
 
 
 def _note(rng: Random) -> Case:
@@ -310,9 +335,9 @@ class _Frames:
             sides = (server, device) if self._to_device else (device, server)
             self._sender, self._receiver = sides
         sender, receiver = self._sender, self._receiver
-        fields = _server_fields if self._to_device else _device_fields
+        item = _server_item if self._to_device else _device_item
         decode = decode_server_message if self._to_device else decode_device_message
-        plain = _written(rng, fields(rng))[:MAX_MESSAGE_BYTES]
+        plain = _written(rng, item(rng))[:MAX_MESSAGE_BYTES]
         shape = (
             TrafficShape.CONSTANT
             if len(plain) < 900 and rng.random() < 0.3
@@ -348,7 +373,7 @@ class _Session:
             if rng.random() < 0.3:
                 return self._case(_hello(rng, self._device), None, last=True)
             return self._case(self._device.hello(), None)
-        plain = _written(rng, _device_fields(rng))[:MAX_MESSAGE_BYTES]
+        plain = _written(rng, _device_item(rng))[:MAX_MESSAGE_BYTES]
         data = self._device.seal(plain)
         if rng.random() < 0.15:
             return self._case(damaged(rng, data, plain), None, last=True)
@@ -393,8 +418,9 @@ class _Scorer:
     """A model that gives every token the same probability."""
 
     info = VerifierInfo(
-        name="even", licence="none", vocabulary=bytes(32), projection=bytes(32), bos=0, eos=1,
-        vocabulary_size=12, state_dim=3, max_tokens=20, content_tokens=frozenset({5}),
+        name="even", licence="none", vocabulary=bytes(32), projections=(bytes(32), b"1" * 32),
+        bos=0, eos=1, vocabulary_size=12, state_dim=3, max_tokens=20,
+        content_tokens=frozenset({5, 6}), values={AskedSlot.EMOTION: ((5,), (6,))},
     )  # fmt: skip
 
     def load(self) -> None: ...
@@ -411,7 +437,7 @@ class _Scorer:
         states: NDArray[np.float32],
         has_state: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        if states.shape != (len(tokens), 3) or not np.isfinite(states).all():
+        if states.shape != (len(tokens), 6) or not np.isfinite(states).all():
             raise ValueError("no device may make the engine pass this on")
         cache.crop(cache.length + len(tokens))
         return np.zeros((len(tokens), 12), dtype=np.float32)
@@ -428,8 +454,8 @@ def _from_bytes(
 
 
 TARGETS: Sequence[Target] = (
-    Target("wire.decode_device_message", _decodes(_device_fields, decode_device_message), 5),
-    Target("wire.decode_server_message", _decodes(_server_fields, decode_server_message), 5),
+    Target("wire.decode_device_message", _decodes(_device_item, decode_device_message), 5),
+    Target("wire.decode_server_message", _decodes(_server_item, decode_server_message), 5),
     Target("audit.records.decode_record", _decodes(_record_fields, decode_record), 4),
     Target("audit.checkpoint.open_checkpoint", _note, 3),
     Target("audit.receipts.Receipt", _receipt_case, 3),

@@ -1,8 +1,7 @@
-"""Audio embeddings of every clip, as recorded and with simulated rooms, devices and codecs."""
+"""Audio embeddings of the speech in every clip and its augmented copies, as a device makes them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ugsd_sdk.speech.windows import embed_in_windows
 
-from ugsd_lab.data.augment import augmented
-from ugsd_lab.data.corpora import Clip, read_samples
-from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder, extract
+from ugsd_lab.data.corpora import Clip
+from ugsd_lab.data.training_recordings import TrainingRecordings, copy_key, copy_rng
+from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder
 
-__all__ = ["PARTS", "Progress", "copy_key", "copy_rng", "embed_clips", "embed_parts", "part_of"]
+__all__ = ["PARTS", "Progress", "embed_clips", "embed_parts", "part_of"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, of, note)."""
@@ -40,7 +40,7 @@ def embed_clips(
     known: dict[str, NDArray[np.float32]] = {}
     if cache.exists():
         stored = np.load(cache)
-        known = dict(zip(stored["keys"].tolist(), stored["evidence"], strict=True))
+        known = dict(zip(stored["keys"].tolist(), stored["embeddings"], strict=True))
     missing = [
         (clip, copy)
         for copy in range(1 + copies)
@@ -48,7 +48,7 @@ def embed_clips(
         if (copy == 0 or clip.split == "train") and copy_key(clip, copy) not in known
     ]
     for done, (job, embedding) in enumerate(
-        zip(missing, _embedded(missing, whisper), strict=True), 1
+        zip(missing, _embedded(missing, clips, whisper), strict=True), 1
     ):
         known[copy_key(*job)] = embedding
         if done % _STORE_EVERY == 0 or done == len(missing):
@@ -77,17 +77,17 @@ def embed_parts(
     if cache.exists():
         stored = np.load(cache)
         if stored["names"].tolist() == names:
-            parts: NDArray[np.float32] = stored["evidence"]
+            parts: NDArray[np.float32] = stored["embeddings"]
             return parts
     jobs = [(clip, -number) for clip in clips for number in range(1, PARTS + 1)]
     embeddings = []
-    for done, embedding in enumerate(_embedded(jobs, whisper), 1):
+    for done, embedding in enumerate(_embedded(jobs, clips, whisper), 1):
         embeddings.append(embedding)
         progress("encoding parts", done, len(jobs), "")
     parts = np.stack(embeddings).reshape(len(clips), PARTS, -1)
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
-    np.savez(temporary, names=np.array(names), evidence=parts)
+    np.savez(temporary, names=np.array(names), embeddings=parts)
     temporary.replace(cache)
     return parts
 
@@ -100,46 +100,38 @@ def part_of(clip: Clip, samples: NDArray[np.float32], number: int) -> NDArray[np
     return samples[start : start + length]
 
 
-def copy_rng(clip: Clip, copy: int) -> np.random.Generator:
-    """Return the random generator of a clip's augmented copy."""
-    return np.random.default_rng(list(hashlib.sha256(copy_key(clip, copy).encode()).digest()))
-
-
-def copy_key(clip: Clip, copy: int) -> str:
-    """Return the name of a clip's augmented copy; number 0 is the clip itself."""
-    return f"{clip.id}#{copy}"
-
-
 def _store(cache: Path, known: dict[str, NDArray[np.float32]]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache.with_name("part-" + cache.name)
-    np.savez(temporary, keys=np.array(list(known)), evidence=np.stack(list(known.values())))
+    np.savez(temporary, keys=np.array(list(known)), embeddings=np.stack(list(known.values())))
     temporary.replace(cache)
 
 
 _encoder: AudioEncoder
-"""The encoder of a worker process."""
+_recordings: TrainingRecordings
+"""The encoder and the recordings of a worker process."""
 
 
-def _start_worker(whisper: Path) -> None:
-    global _encoder  # noqa: PLW0603  # the only way for a pool's initializer to pass it on
+def _start_worker(clips: Sequence[Clip], whisper: Path) -> None:
+    global _encoder, _recordings  # noqa: PLW0603  # the only way for a pool's initializer
     torch.set_num_threads(1)
     _encoder = AudioEncoder.from_whisper(whisper)
+    _recordings = TrainingRecordings(clips)
 
 
 def _work(job: _Job) -> NDArray[np.float32]:
     clip, copy = job
-    samples = read_samples(clip)
+    speech = _recordings.speech(clip, max(copy, 0))
     if copy < 0:
-        samples = part_of(clip, samples, -copy)
-    elif copy:
-        samples = augmented(samples, copy_rng(clip, copy))
-    return extract(_encoder, samples)
+        speech = part_of(clip, speech, -copy)
+    return embed_in_windows(_encoder.embed, speech)
 
 
-def _embedded(jobs: Sequence[_Job], whisper: Path) -> Iterator[NDArray[np.float32]]:
+def _embedded(
+    jobs: Sequence[_Job], clips: Sequence[Clip], whisper: Path
+) -> Iterator[NDArray[np.float32]]:
     if not jobs:
         return
     AudioEncoder.from_whisper(whisper)  # raises here, not in a worker, if the file is wrong
-    with ProcessPoolExecutor(initializer=_start_worker, initargs=(whisper,)) as pool:
+    with ProcessPoolExecutor(initializer=_start_worker, initargs=(clips, whisper)) as pool:
         yield from pool.map(_work, jobs, chunksize=8)

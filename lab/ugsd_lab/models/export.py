@@ -16,17 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_FOLDER, AUDIO_ENCODER_GRAPH
+from ugsd_sdk.attributes.plan import PLAN_DIM
+from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_FOLDER, AUDIO_ENCODER_GRAPH, VOICE_GRAPH
 
-from ugsd_lab.data.captions import GENDERED
+from ugsd_lab.data.lexicon import GENDERED
 from ugsd_lab.data.vocabulary import BOS, EOS, Vocabulary
 from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder
 from ugsd_lab.models.networks import (
+    EMOTION_COUNT,
     MAX_TOKENS,
     STATE_DIM,
-    DrafterDecoder,
+    CaptionDecoder,
+    EmotionReader,
     VerifierModel,
 )
+from ugsd_lab.models.voice import VoiceProjection
 
 __all__ = [
     "AUDIO_ENCODER_FOLDER",
@@ -45,60 +49,63 @@ _COMPONENTS = 64
 class OodScore:
     """The distance of an audio embedding from the subspace of the drafter's training clips: the
     norm of the residual outside their leading principal components, in units of its root mean
-    square on the training clips. About 1 in-domain and larger out-of-domain."""
+    square on the training clips. About 1 in-domain and larger out-of-domain.
 
+    It reads the means of the deepest layer alone, which tell an unknown language best."""
+
+    columns: slice
+    """The part of the embedding that is read, C numbers."""
     mean: NDArray[np.float32]
-    """(E,)"""
+    """(C,)"""
     scale: NDArray[np.float32]
-    """(E,)"""
+    """(C,)"""
     basis: NDArray[np.float32]
-    """(E, K), orthonormal columns."""
+    """(C, K), orthonormal columns."""
     unit: float
 
     @classmethod
-    def fit(cls, embedding: NDArray[np.float32]) -> OodScore:
-        """Fit to the (n, E) embeddings of the training clips, n > K."""
-        mean, scale = embedding.mean(0), embedding.std(0) + 1e-6
-        _, _, components = np.linalg.svd((embedding - mean) / scale, full_matrices=False)
-        raw = cls(mean, scale, components[:_COMPONENTS].T.copy(), 1.0)
+    def fit(cls, embedding: NDArray[np.float32], columns: slice) -> OodScore:
+        """Fit to ``columns`` of the (n, E) embeddings of the training clips, n > K."""
+        read = embedding[:, columns]
+        mean, scale = read.mean(0), read.std(0) + 1e-6
+        _, _, components = np.linalg.svd((read - mean) / scale, full_matrices=False)
+        raw = cls(columns, mean, scale, components[:_COMPONENTS].T.copy(), 1.0)
         return replace(raw, unit=float(np.sqrt((raw(embedding) ** 2).mean())))
 
     def __call__(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (n, E) embeddings to (n,) scores."""
-        z = (embedding - self.mean) / self.scale
+        z = (embedding[:, self.columns] - self.mean) / self.scale
         residual: NDArray[np.float32] = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=1)
         return residual / np.float32(self.unit)
 
 
 class _ConditioningNetwork(nn.Module):
-    def __init__(self, drafter: DrafterDecoder, ood_score: OodScore) -> None:
+    """The reader, the OOD score, and the temperature of the emotion's probabilities."""
+
+    def __init__(
+        self, reader: EmotionReader, ood_score: OodScore, level: float, slope: float
+    ) -> None:
         super().__init__()
-        self.drafter = drafter
+        self.reader = reader
         self.unit = ood_score.unit
+        self.columns = ood_score.columns
+        self.level, self.slope = level, slope
         self.register_buffer("basis", torch.from_numpy(ood_score.basis))
         self.register_buffer("mean", torch.from_numpy(ood_score.mean))
         self.register_buffer("scale", torch.from_numpy(ood_score.scale))
 
     def forward(
-        self, embedding: Tensor, profile: Tensor, trust: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        condition, state_base = self.drafter.read(embedding, profile, trust)
-        z = (embedding - self.get_buffer("mean")) / self.get_buffer("scale")
+        self, embedding: Tensor, profile: Tensor, profile_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        reading = self.reader(embedding, profile, profile_weight)
+        read = embedding[:, self.columns]
+        z = (read - self.get_buffer("mean")) / self.get_buffer("scale")
         inside = z @ self.get_buffer("basis")
         residual = ((z * z).sum(1) - (inside * inside).sum(1)).clamp(min=0).sqrt()
-        femininity = self.drafter.femininity(condition)
-        return condition, state_base, residual / self.unit, femininity
-
-
-class _Decode(nn.Module):
-    def __init__(self, drafter: DrafterDecoder) -> None:
-        super().__init__()
-        self.drafter = drafter
-
-    def forward(
-        self, tokens: Tensor, condition: Tensor, state_base: Tensor, past: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.drafter.decode(tokens, condition, state_base, past)
+        ood_score = residual / self.unit
+        temperature = (self.level + self.slope * ood_score.log1p()).exp()[:, None]
+        emotion = (reading.emotion.mean(1) / temperature).log_softmax(-1)
+        return emotion, reading.state, ood_score, reading.femininity, reading.strength
 
 
 def _to_onnx(
@@ -127,63 +134,72 @@ def _to_onnx(
 
 _FLOAT_NAMES = ("basis", "mel", "projection")
 _SMALL = 1024
-_Stored = tuple[NDArray[Any], NDArray[np.float32] | None]
+_Restore = tuple[list[Any], list[Any]]
+"""Nodes and initializers that turn a stored weight into a float32 one."""
 
 
 def _to_int8_stored(source: Path, target: Path) -> None:
     """Store weights as int8 with a scale per output channel; they become float32 when the graph is
     loaded. Arithmetic in int8 would make a caption depend on the processor and on how many tokens
     one step processes, so only the file is small. Analysis matrices stay in float32."""
+    from onnx import helper, numpy_helper
 
-    def store(values: NDArray[np.float32], channels: int) -> _Stored:
+    def restore(name: str, values: NDArray[np.float32], channels: int) -> _Restore:
         across = tuple(i for i in range(values.ndim) if i != channels)
-        scale = np.abs(values).max(axis=across, keepdims=True) / 127
+        scale = np.abs(values).max(axis=across) / 127
         scale = np.where(scale == 0, 1, scale).astype(np.float32)
-        return np.round(values / scale).astype(np.int8), scale
+        stored = np.round(values / np.expand_dims(scale, across)).astype(np.int8)
+        names = [f"{name}.stored", f"{name}.scale"]
+        node = helper.make_node("DequantizeLinear", names, [name], axis=channels)
+        arrays = zip((stored, scale), names, strict=True)
+        return [node], [numpy_helper.from_array(*one) for one in arrays]
 
-    _restore_at_load(source, target, store)
+    _restore_at_load(source, target, restore)
 
 
 def _to_float16_stored(source: Path, target: Path) -> None:
     """Store weights as float16; they become float32 when the graph is loaded. This halves the file,
     and scores do not depend on what else is in a batch."""
-    _restore_at_load(source, target, lambda values, channels: (values.astype(np.float16), None))
+    from onnx import TensorProto, helper, numpy_helper
+
+    def restore(name: str, values: NDArray[np.float32], _: int) -> _Restore:
+        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.stored")
+        return [helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT)], [stored]
+
+    _restore_at_load(source, target, restore)
 
 
 def _restore_at_load(
-    source: Path, target: Path, store: Callable[[NDArray[np.float32], int], _Stored]
+    source: Path,
+    target: Path,
+    restore: Callable[[str, NDArray[np.float32], int], _Restore],
 ) -> None:
-    """Replace each large weight by the result of ``store``, which gets the axis of its output
-    channels, followed by the Cast (and Mul) that ONNX Runtime folds back into it on loading."""
+    """Replace each large weight by what ``restore`` makes of its name, its values and the axis of
+    its output channels, which ONNX Runtime folds back into it on loading."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     model = onnx.load(source)
     multiplied = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
-    restoring, scales = [], []
+    nodes: list[Any] = []
+    initializers: list[Any] = []
     for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        name = tensor.name
+        values, name = numpy_helper.to_array(tensor), tensor.name
         if (
             tensor.data_type != TensorProto.FLOAT
             or values.ndim < 2
             or values.size < _SMALL
             or name.rpartition(".")[2] in _FLOAT_NAMES
         ):
+            initializers.append(tensor)
             continue
-        small, scale = store(values, values.ndim - 1 if name in multiplied else 0)
-        tensor.CopyFrom(numpy_helper.from_array(small, f"{name}.stored"))
-        whole = name if scale is None else f"{name}.cast"
-        restoring.append(
-            helper.make_node("Cast", [f"{name}.stored"], [whole], to=TensorProto.FLOAT)
-        )
-        if scale is not None:
-            scales.append(numpy_helper.from_array(scale, f"{name}.per_channel"))
-            restoring.append(helper.make_node("Mul", [whole, f"{name}.per_channel"], [name]))
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(restoring + nodes)
-    model.graph.initializer.extend(scales)
+        restoring, stored = restore(name, values, values.ndim - 1 if name in multiplied else 0)
+        nodes += restoring
+        initializers += stored
+    nodes += model.graph.node
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(initializers)
     onnx.save(model, target)
 
 
@@ -193,7 +209,7 @@ def sha256(path: Path) -> str:
 
 def _describe(folder: Path, files: Sequence[Path], fields: dict[str, Any]) -> None:
     fields["files"] = {path.name: sha256(path) for path in files}
-    (folder / "model.json").write_text(json.dumps({"format": 1, **fields}, indent=1) + "\n")
+    (folder / "model.json").write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def list_file(folder: Path, name: str) -> None:
@@ -203,13 +219,12 @@ def list_file(folder: Path, name: str) -> None:
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
-def projection_id(drafter: DrafterDecoder) -> str:
-    """Return the SHA-256 of the map from audio embeddings to the audio part of states. A verifier
-    accepts only the projection that it knows. Drafters with the same audio encoder share it, so one
-    verifier serves them all."""
+def projection_id(reader: EmotionReader) -> str:
+    """Return the SHA-256 of the map from audio embeddings to states. A verifier accepts only the
+    projections that it was trained on."""
     digest = hashlib.sha256()
     for name in ("population", "projection", "projected_mean"):
-        digest.update(drafter.get_buffer(name).numpy().tobytes())
+        digest.update(reader.get_buffer(name).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -220,9 +235,16 @@ def export_audio_encoder(folder: Path, encoder: AudioEncoder) -> None:
         exact = Path(temporary) / AUDIO_ENCODER_GRAPH
         _to_onnx(
             encoder, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
-            inputs=["samples"], outputs=["evidence"], dynamic={"samples": {1: "n"}},
+            inputs=["samples"], outputs=["embedding"], dynamic={"samples": {1: "n"}},
         )  # fmt: skip
         _to_int8_stored(exact, folder / AUDIO_ENCODER_GRAPH)
+
+
+def _export_voice(folder: Path, voice: VoiceProjection) -> None:
+    _to_onnx(
+        voice, (torch.zeros(1, len(voice.get_buffer("mean"))),), folder / VOICE_GRAPH,
+        inputs=["embedding"], outputs=["voice"], dynamic={"embedding": {0: "N"}, "voice": {0: "N"}},
+    )  # fmt: skip
 
 
 def export_drafter(
@@ -230,50 +252,63 @@ def export_drafter(
     *,
     name: str,
     licence: str,
-    drafter: DrafterDecoder,
+    reader: EmotionReader,
+    decoder: CaptionDecoder,
     ood_score: OodScore,
+    temperature: tuple[float, float],
+    voice: VoiceProjection,
     vocabulary: Vocabulary,
 ) -> None:
     """Write a folder that ``ugsd_sdk.drafter.onnx.OnnxDrafter`` loads; the audio encoder lies
-    beside it (:func:`export_audio_encoder`). The rejection predictor is written separately."""
+    beside it (:func:`export_audio_encoder`). The rejection predictor is written separately.
+    ``temperature`` is its level and its growth with the OOD score."""
     folder.mkdir(parents=True, exist_ok=True)
-    causal = drafter.causal
-    embedding = torch.zeros(1, len(ood_score.mean))
+    causal = decoder.causal
+    embedding = torch.zeros(1, len(reader.get_buffer("mean")))
     example = (embedding, torch.zeros_like(embedding), torch.zeros(1))
-    condition, state_base = drafter.read(*example)
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary)
         _to_onnx(
-            _ConditioningNetwork(drafter, ood_score), example, exact / "reader.onnx",
-            inputs=["evidence", "habit", "trust"],
-            outputs=["condition", "state_base", "novelty", "femininity"], dynamic={},
+            _ConditioningNetwork(reader, ood_score, *temperature), example, exact / "reader.onnx",
+            inputs=["embedding", "profile", "profile_weight"],
+            outputs=["emotion", "state", "ood_score", "femininity", "strength"], dynamic={},
         )  # fmt: skip
         _to_onnx(
-            _Decode(drafter), (torch.tensor([[BOS, 5]]), condition, state_base, past),
+            decoder,
+            (
+                torch.tensor([[BOS, 5]]),
+                torch.zeros(1, EMOTION_COUNT),
+                torch.zeros(1, PLAN_DIM),
+                past,
+            ),
             exact / "decoder.onnx",
-            inputs=["tokens", "condition", "state_base", "past"],
-            outputs=["logits", "states", "present"],
-            dynamic={
-                "tokens": {1: "T"}, "past": {4: "P"}, "logits": {1: "T"}, "states": {1: "T"},
-                "present": {4: "S"},
-            },
-        )  # fmt: skip
+            inputs=["tokens", "emotion", "plan", "past"],
+            outputs=["logits", "present"],
+            dynamic={"tokens": {1: "T"}, "past": {4: "P"}, "logits": {1: "T"}, "present": {4: "S"}},
+        )
         for graph in ("reader.onnx", "decoder.onnx"):
             _to_int8_stored(exact / graph, folder / graph)
-    (folder / "vocabulary.json").write_bytes(vocabulary.pieces_json)
-    listed = [folder / file for file in ("reader.onnx", "decoder.onnx", "vocabulary.json")]
+    _export_voice(folder, voice)
+    vocabulary.save(folder)
+    names = ("reader.onnx", "decoder.onnx", "vocabulary.json", "slots.json")
     _describe(
         folder,
-        [folder.parent / AUDIO_ENCODER_FOLDER / AUDIO_ENCODER_GRAPH, *listed],
+        [
+            folder.parent / AUDIO_ENCODER_FOLDER / AUDIO_ENCODER_GRAPH,
+            folder / VOICE_GRAPH,
+            *(folder / file for file in names),
+        ],
         {
+            "format": 2,
             "name": name,
             "licence": licence,
-            "projection": projection_id(drafter),
+            "projection": projection_id(reader),
             "bos": BOS,
             "eos": EOS,
             "state_dim": STATE_DIM,
-            "condition_dim": condition.shape[1],
+            "emotion_dim": EMOTION_COUNT,
+            "plan_dim": PLAN_DIM,
             "max_tokens": MAX_TOKENS,
             "sample_rate": SAMPLE_RATE,
             "layers": len(causal.blocks),
@@ -281,7 +316,7 @@ def export_drafter(
             "head_dim": causal.head_dim,
             "gendered": list(GENDERED),
         },
-    )
+    )  # fmt: skip
 
 
 def export_verifier(
@@ -290,14 +325,16 @@ def export_verifier(
     name: str,
     licence: str,
     verifier: VerifierModel,
-    drafter: DrafterDecoder,
+    readers: Sequence[EmotionReader],
     vocabulary: Vocabulary,
 ) -> None:
-    """Write a folder that ``ugsd_server.verifier.onnx.OnnxScorer`` loads."""
+    """Write a folder that ``ugsd_server.verifier.onnx.OnnxScorer`` loads. ``readers`` have the
+    projections that it reads, in the order of its inputs."""
     folder.mkdir(parents=True, exist_ok=True)
     causal = verifier.causal
     past = torch.zeros(len(causal.blocks), 2, 1, causal.heads, 3, causal.head_dim)
-    example = (torch.tensor([[BOS, 5]]), torch.zeros(1, 2, STATE_DIM), torch.zeros(1, 2), past)
+    states = torch.zeros(1, 2, len(readers) * STATE_DIM)
+    example = (torch.tensor([[BOS, 5]]), states, torch.zeros(1, 2), past)
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary) / "verifier.onnx"
         axes = {0: "N", 1: "T"}
@@ -314,16 +351,18 @@ def export_verifier(
         folder,
         [folder / "verifier.onnx"],
         {
+            "format": 2,
             "name": name,
             "licence": licence,
             "vocabulary": vocabulary.sha256,
-            "projection": projection_id(drafter),
+            "projections": list(map(projection_id, readers)),
             "bos": BOS,
             "eos": EOS,
             "vocabulary_size": len(vocabulary),
             "state_dim": STATE_DIM,
             "max_tokens": MAX_TOKENS,
             "content_tokens": vocabulary.content_tokens(),
+            "slots": {"emotion": vocabulary.stating_tokens()},
             "layers": len(causal.blocks),
             "heads": causal.heads,
             "head_dim": causal.head_dim,

@@ -1,36 +1,46 @@
 """The starter pair's networks: two uses of one small causal decoder.
 
-The drafter adds its conditioning vector to every position and outputs the states beside its logits;
-the verifier adds the states that were disclosed to it, if any.
+The drafter's decoder adds the emotion and the plan to every position; the verifier adds the states
+that were disclosed to it, if any.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from ugsd_sdk.attributes.plan import PLAN_DIM
+
+from ugsd_lab.data.corpora import EMOTIONS
+from ugsd_lab.data.prosody import Levels
 
 __all__ = [
-    "ATTRIBUTE_DIM",
-    "AUDIO_DIM",
+    "EMOTION_COUNT",
+    "LEVEL_COUNT",
     "MAX_TOKENS",
     "STATE_DIM",
-    "DrafterDecoder",
+    "CaptionDecoder",
+    "EmotionReader",
+    "Reading",
     "VerifierModel",
-    "emotion_logits",
 ]
 
-MAX_TOKENS = 64
+MAX_TOKENS = 96
 """The most tokens in a caption, including the end token."""
-AUDIO_DIM, ATTRIBUTE_DIM = 16, 15
-"""The two parts of a state: discriminant components of the audio embedding, and predicted
-attributes."""
-STATE_DIM = AUDIO_DIM + ATTRIBUTE_DIM
-_AUDIO_NORM, _ATTRIBUTE_NORM = 0.8, 0.6
-"""The largest norms of the two parts; together they fill the unit ball."""
-_LOGIT = 16.0
+EMOTION_COUNT, LEVEL_COUNT = len(EMOTIONS), len(fields(Levels))
+STATE_DIM = 6
+"""Numbers of a state: discriminant components of the audio embedding."""
+_READERS = 2
+"""Readers of the emotion, whose log-probabilities are averaged: together they are right more often
+about speakers unlike those of the training."""
+_EMBEDDING_NOISE = 0.5
+"""Noise on audio embeddings in training, in units of their standard deviation."""
+_VOICE_WIDTH = 16
+"""Numbers that say how a voice is: high or low, male or female. They are no part of a state."""
 
 
 class _Block(nn.Module):
@@ -94,111 +104,138 @@ class _Causal(nn.Module):
         return hidden @ self.tokens.weight.T
 
 
-class DrafterDecoder(nn.Module):
-    """Maps an audio embedding to a caption.
+class Reading(NamedTuple):
+    """What a drafter reads of N clips, once per clip."""
 
-    The state of a position has two parts, both of them activations that the decoder itself uses
-    there. The *audio* part is a linear map of the clip's difference from the speaker profile, the
-    same for the whole clip and for every drafter with the same audio encoder. The *attributes* part
-    is a linear map of the position's last hidden vector, trained so that its first numbers are the
-    drafter's emotion scores and the others its estimates of the prosody levels: they mean the same
-    for every drafter. Perceived gender is separate from both, for the device alone.
+    state: Tensor
+    """(N, STATE_DIM) of norm 1: what a verifier may be sent."""
+    emotion: Tensor
+    """(N, _READERS, emotions) log-probabilities, by each of the readers."""
+    strength: Tensor
+    """(N,) log-odds that the emotion is strong."""
+    levels: Tensor
+    """(N, 3, LEVELS) log-probabilities of low, mid and high: read in training only."""
+    femininity: Tensor
+    """(N,) log-odds that the voice sounds female."""
+
+
+class EmotionReader(nn.Module):
+    """Reads the emotion from an audio embedding.
+
+    It reads a clip's difference from the speaker profile alone, which holds for other speakers. The
+    *state* is a linear map of the same difference, scaled to a norm of 1. It holds what was heard,
+    and nothing of what the readers conclude. Perceived gender is separate from both, for the device
+    alone.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        vocabulary: int,
-        *,
-        width: int = 128,
-        layers: int = 3,
-        heads: int = 4,
-        embedding_dropout: float = 0.5,
-    ) -> None:
+    def __init__(self, embedding_dim: int, *, embedding_dropout: float = 0.5) -> None:
         super().__init__()
-        self.condition_dim = width
         self.register_buffer("mean", torch.zeros(embedding_dim))
         self.register_buffer("scale", torch.ones(embedding_dim))
         self.register_buffer("population", torch.zeros(embedding_dim))
-        self.register_buffer("projection", torch.zeros(embedding_dim, AUDIO_DIM))
-        self.register_buffer("projected_mean", torch.zeros(AUDIO_DIM))
+        self.register_buffer("projection", torch.zeros(embedding_dim, STATE_DIM))
+        self.register_buffer("projected_mean", torch.zeros(STATE_DIM))
+        self.register_buffer("knows_strength", torch.zeros(()))
         self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.reader = nn.Sequential(
-            nn.Linear(2 * embedding_dim, 256), nn.GELU(), nn.Linear(256, width)
+        self.readers = nn.ModuleList(
+            nn.Sequential(nn.Linear(embedding_dim, 256), nn.GELU(), nn.Linear(256, 128), nn.GELU())
+            for _ in range(_READERS)
         )
-        self.sounds_female = nn.Linear(width, 1)
+        self.voice = nn.Linear(embedding_dim, _VOICE_WIDTH)
+        self.emotion = nn.ModuleList(nn.Linear(128, EMOTION_COUNT) for _ in range(_READERS))
+        self.strength = nn.Linear(_READERS * 128, 1)
+        self.levels = nn.Linear(_READERS * 128 + _VOICE_WIDTH, 3 * LEVEL_COUNT)
+        self.sounds_female = nn.Linear(_VOICE_WIDTH, 1)
+
+    def forward(self, embedding: Tensor, profile: Tensor, profile_weight: Tensor) -> Reading:
+        """Read embeddings (N, E) of speakers with profiles (N, E) of weight (N,) in [0, 1]."""
+        own = self._own(embedding, profile, profile_weight)
+        state = self._projected(own)
+        hidden = [reader(self._scaled(own)) for reader in self.readers]
+        voice = self.voice(self._scaled(embedding))
+        emotion = torch.stack(
+            [head(one).log_softmax(-1) for head, one in zip(self.emotion, hidden, strict=True)], 1
+        )
+        both = torch.cat(hidden, 1)
+        strength = self.strength(both)[:, 0] * self.get_buffer("knows_strength")
+        levels = self.levels(torch.cat([both, voice], 1)).view(len(own), 3, LEVEL_COUNT)
+        return Reading(
+            state, emotion, strength, levels.log_softmax(1), self.sounds_female(voice)[:, 0]
+        )
+
+    def state(self, embedding: Tensor, profile: Tensor, profile_weight: Tensor) -> Tensor:
+        """Return the states (N, STATE_DIM) alone, from the same arguments."""
+        return self._projected(self._own(embedding, profile, profile_weight))
+
+    def _own(self, embedding: Tensor, profile: Tensor, profile_weight: Tensor) -> Tensor:
+        return embedding - profile_weight[:, None] * (profile - self.get_buffer("population"))
+
+    def _projected(self, own: Tensor) -> Tensor:
+        state = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
+        return state / _norm(state)
+
+    def _scaled(self, embedding: Tensor) -> Tensor:
+        z = (embedding - self.get_buffer("mean")) / self.get_buffer("scale")
+        if self.training:
+            z = z + _EMBEDDING_NOISE * torch.randn_like(z)
+        return self.embedding_dropout(z)  # type: ignore[no-any-return]
+
+
+class CaptionDecoder(nn.Module):
+    """Words an emotion, given by its probabilities, and a plan."""
+
+    def __init__(
+        self, vocabulary: int, *, width: int = 128, layers: int = 3, heads: int = 4
+    ) -> None:
+        super().__init__()
+        self.condition = nn.Linear(EMOTION_COUNT + PLAN_DIM, width)
         self.causal = _Causal(vocabulary, width, layers, heads)
-        # The names of layers and buffers are keys of stored checkpoints.
-        self.believes = nn.Linear(width, ATTRIBUTE_DIM, bias=False)
-
-    def read(self, embedding: Tensor, profile: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
-        """Map embeddings (N, E), speaker profiles (N, E) and trust (N,) in [0, 1] to condition (N,
-        D) and audio part (N, AUDIO_DIM), once per clip."""
-        own = embedding - trust[:, None] * (profile - self.get_buffer("population"))
-        mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
-        z = torch.cat([(embedding - mean) / scale, (own - mean) / scale], 1)
-        audio = own @ self.get_buffer("projection") - self.get_buffer("projected_mean")
-        audio = audio * (_AUDIO_NORM / _norm(audio))
-        return self.reader(self.embedding_dropout(z)), audio
-
-    def femininity(self, condition: Tensor) -> Tensor:
-        """Map condition (N, D) to (N,) log-odds that the voice sounds female."""
-        return self.sounds_female(condition)[:, 0]  # type: ignore[no-any-return]
-
-    def decode(
-        self, tokens: Tensor, condition: Tensor, audio: Tensor, past: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Map tokens (N, T) and the results of :meth:`read` to logits (N, T, V), states (N, T, B),
-        present."""
-        hidden, present = self.causal(tokens, condition[:, None], past)
-        attributes = self.believes(hidden)
-        attributes = attributes * (_ATTRIBUTE_NORM / _norm(attributes)).clamp(max=1)
-        audio = audio[:, None].expand(-1, tokens.shape[1], -1)
-        return self.causal.logits(hidden), torch.cat([audio, attributes], -1), present
 
     def forward(
-        self, tokens: Tensor, embedding: Tensor, profile: Tensor, trust: Tensor
+        self, tokens: Tensor, emotion: Tensor, plan: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Map tokens (N, T) and the arguments of :meth:`read` to logits (N, T, V) and states (N, T,
-        B)."""
-        past = self.causal.empty_past(len(tokens))
-        logits, states, _ = self.decode(tokens, *self.read(embedding, profile, trust), past)
-        return logits, states
+        """Map tokens (N, T), log-probabilities (N, emotions) and plans (N, PLAN_DIM) to logits
+        (N, T, V) and present."""
+        condition = self.condition(torch.cat([emotion, plan], 1))
+        hidden, present = self.causal(tokens, condition[:, None], past)
+        return self.causal.logits(hidden), present
 
 
 def _norm(x: Tensor) -> Tensor:
     return (x * x).sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
 
 
-def emotion_logits(states: Tensor, emotions: int) -> Tensor:
-    """Return the drafter's emotion scores (..., emotions) from its states (..., B)."""
-    return _LOGIT * states[..., AUDIO_DIM : AUDIO_DIM + emotions]
-
-
 class VerifierModel(nn.Module):
-    """Maps tokens, and the states that were disclosed, to the next token."""
+    """Maps tokens, and the states that were disclosed, to the next token.
+
+    Its input has STATE_DIM columns for each projection of states that it reads; those of the
+    projections that a state does not come from are 0.
+    """
 
     def __init__(
         self,
         vocabulary: int,
         *,
+        projections: int,
         width: int = 320,
         layers: int = 6,
         heads: int = 5,
     ) -> None:
         super().__init__()
-        self.state_dim = STATE_DIM
         self.causal = _Causal(vocabulary, width, layers, heads)
         self.read_state = nn.Sequential(
-            nn.Linear(STATE_DIM, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, width)
+            nn.Linear(projections * STATE_DIM, width),
+            nn.GELU(),
+            nn.Dropout(0.2),
+            nn.Linear(width, width),
         )
         self.no_state = nn.Parameter(torch.zeros(width))
 
     def forward(
         self, tokens: Tensor, states: Tensor, has_state: Tensor, past: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Map tokens (N, T), states (N, T, B), has_state (N, T) in {0, 1} and past to logits and
-        present."""
+        """Map tokens (N, T), states (N, T, projections * STATE_DIM), has_state (N, T) in {0, 1} and
+        past to logits and present."""
         known = has_state[..., None]
         added = known * self.read_state(states) + (1 - known) * self.no_state
         hidden, present = self.causal(tokens, added, past)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.drafter.onnx import OnnxDrafter
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.data.corpora import Clip
@@ -51,7 +51,7 @@ def running_profiles(
         speaker = (clips[index].corpus, clips[index].speaker)
         profile = profile if speaker == last else EMPTY_PROFILE
         profiles[index], last = profile, speaker
-        profile = profile.updated(embeddings[index])
+        profile = profile.updated(ClipVoice(embeddings[index]))
     return profiles
 
 
@@ -79,10 +79,10 @@ class ProfileSampler:
         *,
         unenrolled_share: float = _UNENROLLED_SHARE,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (N, E) profiles and their (N,) trust for the clips of ``rows``. A share of
+        """Return (N, E) profiles and their (N,) weights for the clips of ``rows``. A share of
         ``unenrolled_share`` has no profile."""
         profiles = np.zeros((len(rows), self._embeddings.shape[1]), dtype=np.float32)
-        trust = np.zeros(len(rows), dtype=np.float32)
+        weights = np.zeros(len(rows), dtype=np.float32)
         for place, row in enumerate(rows):
             others = self._others[row][self._others[row] != row]
             count = min(int(rng.choice(_PROFILE_CLIPS)), len(others))
@@ -90,5 +90,5 @@ class ProfileSampler:
                 profile = SpeakerProfile(
                     count, self._embeddings[rng.choice(others, count, replace=False)].mean(0)
                 )
-                profiles[place], trust[place] = profile.mean, profile.weight
-        return profiles, trust
+                profiles[place], weights[place] = profile.mean, profile.weight
+        return profiles, weights

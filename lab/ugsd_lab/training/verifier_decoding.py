@@ -1,4 +1,4 @@
-"""The verifier's own captions of a clip's summary, and its judgement of others' captions."""
+"""The verifier's own words about a clip's state, and its verdict on a question."""
 
 from __future__ import annotations
 
@@ -6,40 +6,69 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_server.verifier import CausalScorer
-from ugsd_server.verifier.acceptance import Acceptance, probabilities
+from ugsd_privacy.dp.mechanism import clip as clipped
+from ugsd_privacy.dp.mechanism import quantise
+from ugsd_privacy.protocol.messages import AskedSlot, Block
+from ugsd_sdk.drafter import DrafterInfo
+from ugsd_server.verifier import CausalScorer, VerifierInfo
+from ugsd_server.verifier.acceptance import probabilities
+from ugsd_server.verifier.engine import CaptionState, Verifier
 
-__all__ = ["decode_with_verifier", "rejections"]
+from ugsd_lab.errors import LabError
+
+__all__ = ["decode_with_verifier", "is_rejected", "projection_index"]
+
+_CLIP_NORM = 1.0
 
 
-def decode_with_verifier(scorer: CausalScorer, summary: NDArray[np.float32]) -> list[int]:
-    """Return the caption that the verifier decodes greedily from a summary (B,), without its end
-    token."""
-    cache, token, tokens = scorer.new_cache(), scorer.info.bos, list[int]()
-    state, has_state = summary[None], np.ones(1, dtype=np.float32)
-    while len(tokens) < scorer.info.max_tokens:
-        logits = scorer.extend(cache, np.array([token], dtype=np.int64), state, has_state)
-        token = int(probabilities(logits[0], None).argmax())
-        if token == scorer.info.eos:
+def projection_index(drafter: DrafterInfo, verifier: VerifierInfo) -> int:
+    """Return the place of the drafter's projection among those that the verifier reads. Raises
+    :class:`LabError` if it reads no states of this drafter."""
+    if drafter.projection not in verifier.projections:
+        raise LabError(
+            f"the verifier {verifier.name} does not read the states of the drafter {drafter.name}: "
+            "train both together with `ugsd-lab train`"
+        )
+    return verifier.projections.index(drafter.projection)
+
+
+def decode_with_verifier(
+    scorer: CausalScorer,
+    state: NDArray[np.float32],
+    projection: int,
+    wording: Sequence[int] = (),
+) -> list[int]:
+    """Return the caption that the verifier decodes greedily from a state (B,) of one of its
+    projections, after the tokens of ``wording``; without its end token."""
+    info = scorer.info
+    tokens = list(wording)
+    inputs = [info.bos, *tokens]
+    states = np.zeros((len(inputs), info.input_dim), dtype=np.float32)
+    states[0, projection * info.state_dim : (projection + 1) * info.state_dim] = state
+    has_state = np.zeros(len(inputs), dtype=np.float32)
+    has_state[0] = 1
+    cache = scorer.new_cache()
+    while len(tokens) < info.max_tokens:
+        logits = scorer.extend(cache, np.array(inputs, dtype=np.int64), states, has_state)
+        token = int(probabilities(logits[-1], None).argmax())
+        if token == info.eos:
             break
         tokens.append(token)
-        state, has_state = np.zeros_like(state), np.zeros_like(has_state)
+        inputs, states, has_state = [token], np.zeros_like(states[:1]), np.zeros_like(has_state[:1])
     return tokens
 
 
-def rejections(
-    scorer: CausalScorer, summary: NDArray[np.float32], tokens: Sequence[int], rule: Acceptance
-) -> NDArray[np.bool_]:
-    """Return a (T,) mask of the ``tokens`` that the verifier rejects, given those before each and a
-    summary (B,)."""
-    inputs = np.array([scorer.info.bos, *tokens[:-1]], dtype=np.int64)
-    states = np.zeros((len(tokens), len(summary)), dtype=np.float32)
-    has_state = np.zeros(len(tokens), dtype=np.float32)
-    states[0], has_state[0] = summary, 1
-    scores = scorer.extend(scorer.new_cache(), inputs, states, has_state)
-    return np.array(
-        [
-            not rule.accepts(probabilities(row, None), token)
-            for row, token in zip(scores, tokens, strict=True)
-        ]
+def is_rejected(
+    verifier: Verifier, question: Sequence[int], state: NDArray[np.float32], projection: int
+) -> bool:
+    """Return whether the verifier rejects the emotion that the tokens of a ``question`` state,
+    given the state (B,) as it is received, clipped and quantised."""
+    block = Block(
+        caption=0,
+        slot=AskedSlot.EMOTION,
+        tokens=tuple(question),
+        state_positions=(0,),
+        states=quantise(clipped(state[None], _CLIP_NORM), _CLIP_NORM),
+        projection=projection,
     )
+    return verifier.verify(CaptionState(), block).accepted < len(question)

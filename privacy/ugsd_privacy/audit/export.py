@@ -29,7 +29,7 @@ from ugsd_privacy.audit.bodies import StoredBodyChecker, is_sealed
 from ugsd_privacy.audit.publishing import check_contents
 from ugsd_privacy.audit.records import Leaf
 from ugsd_privacy.cbor import decode_item, encode_item
-from ugsd_privacy.errors import ExportFailed, LogTampered, WireError
+from ugsd_privacy.errors import ExportFailed, LogOfAnotherVersion, LogTampered, WireError
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import LedgerView
 from ugsd_privacy.strict_models import StrictModel
@@ -98,7 +98,7 @@ class ExportHeader(StrictModel):
             raise LogTampered("not an exported log")
         version = item.get("version")
         if type(version) is int and version != EXPORT_VERSION:
-            raise LogTampered(
+            raise LogOfAnotherVersion(
                 f"the export has version {version}, but this release reads {EXPORT_VERSION}"
             )
         try:
@@ -135,7 +135,7 @@ class RunningTotals:
         try:
             leaf = Leaf.from_bytes(content)
         except LogTampered as error:
-            raise LogTampered(f"leaf {self.size}: {error}", index=self.size) from None
+            raise type(error)(f"leaf {self.size}: {error}", index=self.size) from None
         self.frontier, _ = extend_frontier(self.frontier, self.size, leaf_hash(content))
         self.size += 1
         self.blocks += leaf.blocks

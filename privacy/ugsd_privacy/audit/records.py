@@ -18,10 +18,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from ugsd_privacy.budget import Usage, Window
 from ugsd_privacy.cbor import decode_item, encode_item
-from ugsd_privacy.errors import LogTampered, WireError
+from ugsd_privacy.dp.accounting import block_privacy_cost
+from ugsd_privacy.dp.mechanism import MAX_SIGMA, exponent_of
+from ugsd_privacy.errors import LogOfAnotherVersion, LogTampered, WireError
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
+    MAX_VALUES,
+    AskedSlot,
     Block,
+    ContinueTo,
     Disclosure,
     decode_device_message,
 )
@@ -44,7 +49,8 @@ __all__ = [
     "decode_record",
 ]
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
+"""Version of records and leaves. Version 3 was about blocks of wire version 1."""
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
 MAX_RANGES = 50_000
@@ -54,7 +60,7 @@ _MAX_ITEMS = 2**18
 _MAX_LEAF_BYTES = 128
 _MAX_DEPTH, _LEAF_DEPTH = 3, 2
 """A record is a map with a map of arrays, a leaf an array with an array."""
-_COMMITMENT_TAG = b"ugsd egress record 3\x00"
+_COMMITMENT_TAG = b"ugsd egress record 4\x00"
 
 _MAX_COUNT = 2**63 - 1
 """The largest integer of SQLite."""
@@ -67,8 +73,19 @@ LogLevel = Literal["content", "record"]
 UNSEALED_KINDS = frozenset({"reset", "erase"})
 """Acts of the owner: nothing was sent, and verification without the owner's key needs them."""
 Range = tuple[Count, Count]
-BLOCK_FIELDS = ("caption", "keep", "prefix", "tokens", "state_positions", "state_dim")
-"""Fields of a block in records of every level; states are only in the message."""
+BLOCK_FIELDS = (
+    "caption",
+    "slot",
+    "tokens",
+    "state_positions",
+    "state_dim",
+    "projection",
+    "keep",
+    "prefix",
+    "continue_to",
+    "exponent",
+)
+"""Fields of a block in records of every level; states and weights are only in the message."""
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
@@ -87,17 +104,30 @@ class EgressRecord(StrictModel):
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
     """Random id of the caption, on this device only."""
     disclosure: Annotated[Disclosure, Field(strict=False)] | None = None
-    keep: Count = 0
-    prefix: tuple[Count, ...] = ()
+    slot: Annotated[AskedSlot, Field(strict=False)] | None = None
+    """What the block asked about."""
     tokens: tuple[Count, ...] = ()
     state_positions: tuple[Count, ...] = ()
     state_dim: Count = 0
+    projection: Count = 0
+    projection_id: Annotated[bytes, Field(max_length=_DIGEST_BYTES)] = b""
+    """SHA-256 of the states' projection, which the message names by an index alone; empty if the
+    sender did not give it."""
+    keep: Count = 0
+    prefix: tuple[Count, ...] = ()
+    continue_to: Annotated[ContinueTo, Field(strict=False)] | None = None
+    """How far the verifier might go on after the block."""
+    exponent: Count = 0
+    """That of the states' noise (see :func:`ugsd_privacy.dp.mechanism.exponent_of`)."""
+    num_weights: Annotated[int, Field(ge=0, le=MAX_VALUES)] = 0
+    """How many weights of values were sent."""
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA, allow_inf_nan=False)] | None = None
     """Standard deviation of the noise on each coordinate, in units of ``clip_norm``; ``None``
     without noise or without states."""
     spend: Count = 0
-    """Privacy cost of the states; see :func:`ugsd_privacy.dp.accounting.privacy_cost`."""
+    """Privacy cost of the states and weights (see
+    :func:`ugsd_privacy.dp.accounting.block_privacy_cost`)."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     """The delta at which epsilon is computed and was checked against its caps."""
     message: Annotated[bytes, Field(max_length=MAX_MESSAGE_BYTES)] | None = None
@@ -142,10 +172,21 @@ class EgressRecord(StrictModel):
             raise ValueError("a record must have the usage of every window")
         if (self.disclosure is not None) != (self.kind == "block"):
             raise ValueError("only a block has a disclosure")
+        if {self.slot is not None, self.continue_to is not None} != {self.kind == "block"}:
+            raise ValueError("only a block asks a question")
         if self.kind != "block" and (self.prefix or self.tokens or self.state_positions):
             raise ValueError("only a block has tokens or states")
-        if bool(self.spend) != bool(self.state_positions) or (self.sigma and not self.spend):
-            raise ValueError("only states have noise and a privacy cost")
+        if bool(self.num_weights) != (self.disclosure is Disclosure.DISTRIBUTIONS):
+            raise ValueError("weights were sent exactly at the disclosure level distributions")
+        about_states = (self.sigma, self.exponent, self.projection, self.projection_id)
+        if not self.state_positions and any(about_states):
+            raise ValueError("only states have noise, an exponent and a projection")
+        if self.exponent != exponent_of(self.sigma):
+            raise ValueError("the exponent is not that of the noise")
+        if self.spend != block_privacy_cost(
+            self.sigma, num_states=len(self.state_positions), has_weights=bool(self.num_weights)
+        ):
+            raise ValueError("the privacy cost is not that of the states and weights")
         is_sent = self.kind not in UNSEALED_KINDS
         if {bool(self.frame_bytes), self.frame_sha256 is not None} != {is_sent}:
             raise ValueError("every record but a reset or an erasure has a frame")
@@ -162,6 +203,8 @@ class EgressRecord(StrictModel):
         fields = self.model_dump(mode="python")
         if self.disclosure is not None:
             fields["disclosure"] = str(self.disclosure)
+        if self.slot is not None and self.continue_to is not None:
+            fields |= {"slot": int(self.slot), "continue_to": int(self.continue_to)}
         return encode_item(fields)
 
 
@@ -192,6 +235,11 @@ class Leaf:
             raise LogTampered("not a leaf")
         try:
             fields = decode_item(content, max_depth=_LEAF_DEPTH)
+        except WireError:
+            raise LogTampered("not a leaf") from None
+        if isinstance(fields, tuple) and fields:
+            _check_version("leaf", fields[0])
+        try:
             version, digest, frame_bytes, (blocks, tokens) = fields
             leaf = cls(digest, frame_bytes, blocks, tokens)
             is_valid = version == RECORD_VERSION and leaf.to_bytes() == content
@@ -216,15 +264,34 @@ def decode_record(body: bytes) -> EgressRecord:
     """Parse a body. Raises :class:`LogTampered` unless it is a record's canonical bytes."""
     try:
         fields = decode_item(body, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
+        if isinstance(fields, dict):
+            _check_version("record", fields.get("version"))
         record = EgressRecord.model_validate(fields)
     except ValidationError as error:
-        raise LogTampered(f"not an egress record: {error.error_count()} error(s)") from None
+        raise LogTampered(f"not an egress record: {_fault(error)}") from None
     except WireError as error:
         raise LogTampered(f"not an egress record: {error}") from None
     if record.to_bytes() != body:
         raise LogTampered("the egress record is not canonical CBOR")
     _check_message(record)
     return record
+
+
+def _fault(error: ValidationError) -> str:
+    """Return the rule that a record breaks, or the number of malformed fields, without values."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"{error.error_count()} error(s)"
+
+
+def _check_version(noun: str, version: object) -> None:
+    """Raise :class:`LogOfAnotherVersion` for an integer that is not this release's version."""
+    if type(version) is int and version != RECORD_VERSION:
+        raise LogOfAnotherVersion(
+            f"the {noun} has version {version}, and this release reads {RECORD_VERSION}: use the "
+            "release that wrote it"
+        )
 
 
 def _check_message(record: EgressRecord) -> None:
@@ -237,7 +304,10 @@ def _check_message(record: EgressRecord) -> None:
         raise LogTampered("its message is not valid on the wire") from None
     same = message.kind == record.kind and (
         not isinstance(message, Block)
-        or all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)
+        or (
+            all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)
+            and len(message.weights) == record.num_weights
+        )
     )
     if not same:
         raise LogTampered("its message does not match its fields")

@@ -35,6 +35,7 @@ __all__ = [
     "UNBOUNDED_COST",
     "Guarantee",
     "Unit",
+    "block_privacy_cost",
     "delta_from_mu",
     "epsilon_from_mu",
     "epsilon_of_privacy_cost",
@@ -70,7 +71,7 @@ class Guarantee(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    """Null if a state was sent without noise: then no bound holds."""
+    """Null if a state or probabilities were sent without noise: then no bound holds."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     """The probability with which the bound may fail."""
     unit: Unit
@@ -79,25 +80,47 @@ class Guarantee(BaseModel):
     """The neighbouring relation."""
     label: Literal["privacy", "noise", "none"]
     """Label of the guarantee: `privacy` up to epsilon 10, `noise` above, `none` without a bound."""
+    only_states_have_noise: bool = False
+    """Whether there is no bound although the states had noise, since probabilities were sent with
+    them, which never have any."""
 
     @classmethod
-    def from_privacy_cost(cls, cost: int, delta: float, unit: Unit = "caption") -> Self:
-        """Return the guarantee for the total privacy cost of a unit's states."""
+    def from_privacy_cost(
+        cls,
+        cost: int,
+        delta: float,
+        unit: Unit = "caption",
+        *,
+        only_states_have_noise: bool = False,
+    ) -> Self:
+        """Return the guarantee for the total privacy cost of a unit's states and weights.
+
+        ``only_states_have_noise`` says why there is no bound, if there is none.
+        """
         epsilon = epsilon_of_privacy_cost(cost, delta)
         if math.isinf(epsilon):
-            return cls(epsilon=None, delta=delta, unit=unit, label="none")
+            return cls(
+                epsilon=None,
+                delta=delta,
+                unit=unit,
+                label="none",
+                only_states_have_noise=only_states_have_noise,
+            )
         return cls(epsilon=epsilon, delta=delta, unit=unit, label=_label(epsilon))
 
     @model_validator(mode="after")
     def _check_label(self) -> Self:
         if self.label != ("none" if self.epsilon is None else _label(self.epsilon)):
             raise ValueError("the label does not match epsilon: only up to 10 is it privacy")
+        if self.only_states_have_noise and self.epsilon is not None:
+            raise ValueError("a bound holds, so that nothing was sent without noise")
         return self
 
     def text(self) -> str:
         """Return a short text, without the relation; epsilon is rounded up."""
         if self.epsilon is None:
-            return "no guarantee (no noise)"
+            why = "the probabilities have no noise" if self.only_states_have_noise else "no noise"
+            return f"no guarantee ({why})"
         epsilon = _rounded_up(self.epsilon)
         return f"epsilon {epsilon} at delta {self.delta:g} per {self.unit} ({self.label})"
 
@@ -150,6 +173,19 @@ def privacy_cost(*, sensitivity: float, sigma: float, vectors: int) -> int:
     """
     exact = vectors * (Fraction(sensitivity) / Fraction(sigma)) ** 2
     return min(math.ceil(exact * _PER_UNIT), UNBOUNDED_COST)
+
+
+def block_privacy_cost(sigma: float | None, *, num_states: int, has_weights: bool) -> int:
+    """Return the privacy cost of a block with ``num_states`` states and noise of ``sigma`` clip
+    norms, or ``None`` without noise.
+
+    Weights never have noise, so that a block with weights has an unbounded cost, whatever sigma.
+    """
+    if has_weights or (num_states and sigma is None):
+        return UNBOUNDED_COST
+    if sigma is None or not num_states:
+        return 0
+    return privacy_cost(sensitivity=STATE_SENSITIVITY, sigma=sigma, vectors=num_states)
 
 
 @lru_cache(maxsize=1024)

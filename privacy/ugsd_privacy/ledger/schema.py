@@ -13,7 +13,7 @@ LOST = "lost"
 """The fault of a ledger that must exist and does not."""
 
 _APPLICATION_ID = 0x55475344  # "UGSD"
-_FORMAT = 3
+_FORMAT = 4
 _AMOUNTS = ", ".join(
     f"{measure} INTEGER NOT NULL" for measure in ("blocks", "tokens", "frames", "bytes", "spend")
 )

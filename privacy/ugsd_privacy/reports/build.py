@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from ugsd_privacy.budget import CAPS, BudgetLimits, Usage, Window
-from ugsd_privacy.dp.accounting import Guarantee, Unit
 from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reasons import Reason, ReasonCode, reason_label
 from ugsd_privacy.reports.captions import caption_rows
-from ugsd_privacy.reports.entries import Entry, Period, total_of
+from ugsd_privacy.reports.entries import (
+    Cost,
+    Entry,
+    Period,
+    costs_of,
+    guarantee_of,
+    total_of,
+)
 from ugsd_privacy.reports.model import (
     CapRow,
     DayRow,
@@ -26,6 +32,7 @@ from ugsd_privacy.reports.model import (
     ResetRow,
 )
 from ugsd_privacy.reports.parts import Verification
+from ugsd_privacy.reports.readings import ReadState, no_reading
 
 __all__ = ["BudgetState", "Protections", "ReportedLog", "build_report"]
 
@@ -92,16 +99,19 @@ def build_report(
     decisions: Sequence[JournalRow] = (),
     protections: Protections = Protections(),  # frozen
     words: Callable[[int], str] = lambda token: "",
+    read_state: ReadState = no_reading,
     vocabulary: str = "",
 ) -> Report:
     """Build the report of ``user`` from their ``entries`` and ``decisions``.
 
-    ``words`` returns the text of a token in the vocabulary of the drafter ``vocabulary``. All of a
-    caption is listed in the period in which its first frame was sent.
+    ``words`` returns the text of a token in the vocabulary of the drafter ``vocabulary``, and
+    ``read_state`` what the numbers of a state tell. All of a caption is listed in the period in
+    which its first frame was sent.
     """
     delta = budget.configured.delta
     within = [entry for entry in entries if entry.time_s in period]
     privacy_cost = budget.used.get("lifetime", Usage()).privacy_cost
+    *_, (_, costs) = [(0, frozenset[Cost]()), *_lifetime(entries)]
     return Report(
         made_s=made_s,
         since_s=period.since_s,
@@ -116,10 +126,10 @@ def build_report(
         total=total_of(within),
         earlier=total_of(e for e in entries if e.time_s < period.since_s).frames,
         later=total_of(e for e in entries if e.time_s >= period.until_s).frames,
-        lifetime=_guarantee(privacy_cost, delta, "lifetime"),
+        lifetime=guarantee_of(privacy_cost, delta, "lifetime", costs),
         days=tuple(_days(entries, period, delta)),
         caps=budget.rows(),
-        captions=tuple(caption_rows(entries, period, decisions, delta, words)),
+        captions=tuple(caption_rows(entries, period, decisions, delta, words, read_state)),
         handshakes=tuple(_handshakes(within)),
         resets=tuple(
             ResetRow(record=e.row.leaf, time_s=e.time_s, windows=e.record.resets)
@@ -133,29 +143,36 @@ def build_report(
     )
 
 
-def _guarantee(privacy_cost: int, delta: float, unit: Unit) -> Guarantee | None:
-    return Guarantee.from_privacy_cost(privacy_cost, delta, unit) if privacy_cost else None
-
-
 def _days(entries: Sequence[Entry], period: Period, delta: float) -> Iterator[DayRow]:
     by_day: defaultdict[str, list[Entry]] = defaultdict(list)
-    lifetime, at_end = Usage(), {}
-    for entry in entries:
-        lifetime += Usage(privacy_cost=entry.privacy_cost)
-        if entry.record is not None and "lifetime" in entry.record.resets:
-            lifetime = Usage()
+    at_end = dict[str, tuple[int, frozenset[Cost]]]()
+    for entry, lifetime in zip(entries, _lifetime(entries), strict=True):
         if entry.time_s in period:
             day = datetime.fromtimestamp(entry.time_s, UTC).date().isoformat()
             by_day[day].append(entry)
-            at_end[day] = lifetime.privacy_cost
+            at_end[day] = lifetime
     for day, own in sorted(by_day.items()):
+        privacy_cost = sum(entry.privacy_cost for entry in own)
+        costs = frozenset[Cost]().union(*map(costs_of, own))
+        until_end, costs_until_end = at_end[day]
         yield DayRow(
             day=day,
             amounts=total_of(own),
             captions=len({entry.row.caption for entry in own} - {None}),
-            epsilon=_guarantee(sum(entry.privacy_cost for entry in own), delta, "day"),
-            lifetime=_guarantee(at_end[day], delta, "lifetime"),
+            epsilon=guarantee_of(privacy_cost, delta, "day", costs),
+            lifetime=guarantee_of(until_end, delta, "lifetime", costs_until_end),
         )
+
+
+def _lifetime(entries: Sequence[Entry]) -> Iterator[tuple[int, frozenset[Cost]]]:
+    """Yield, after each entry, the privacy cost of the lifetime's window and what it is for."""
+    total, costs = Usage(), frozenset[Cost]()
+    for entry in entries:
+        total += Usage(privacy_cost=entry.privacy_cost)
+        costs |= costs_of(entry)
+        if entry.record is not None and "lifetime" in entry.record.resets:
+            total, costs = Usage(), frozenset()
+        yield total.privacy_cost, costs
 
 
 def _handshakes(within: Sequence[Entry]) -> Iterator[HandshakeRow]:

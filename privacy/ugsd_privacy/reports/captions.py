@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from ugsd_privacy.audit.records import EgressRecord
-from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.ledger import JournalRow
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.reports.entries import Entry, Period, total_of
+from ugsd_privacy.reports.entries import Cost, Entry, Period, costs_of, guarantee_of, total_of
 from ugsd_privacy.reports.model import CaptionRow, Gap, Sent, Word
+from ugsd_privacy.reports.questions import questions_of
+from ugsd_privacy.reports.readings import ReadState, readings_of
 
 __all__ = ["caption_rows"]
 
@@ -23,6 +24,7 @@ def caption_rows(
     decisions: Sequence[JournalRow],
     delta: float,
     words: Words,
+    read_state: ReadState,
 ) -> Iterator[CaptionRow]:
     """Yield the captions whose first frame was sent in ``period``, in the order of those frames."""
     by_caption: defaultdict[bytes, list[Entry]] = defaultdict(list)
@@ -34,7 +36,7 @@ def caption_rows(
         noted[decision.caption].append(decision)
     for caption, own in by_caption.items():
         if own[0].time_s in period:
-            yield _caption(caption, own, noted[caption], delta, words)
+            yield _caption(caption, own, noted[caption], delta, words, read_state)
 
 
 def _caption(
@@ -43,6 +45,7 @@ def _caption(
     decisions: Sequence[JournalRow],
     delta: float,
     words: Words,
+    read_state: ReadState,
 ) -> CaptionRow:
     records = [entry.record for entry in entries if entry.record is not None]
     privacy_cost = sum(entry.privacy_cost for entry in entries)
@@ -52,11 +55,13 @@ def _caption(
         time_s=entries[0].time_s,
         to_the_hour=entries[0].record is None,
         content=_content(records, decisions, words, whole=len(records) == len(entries)),
+        questions=tuple(questions_of(records)),
+        readings=tuple(readings_of(records, read_state)),
         records=tuple(entry.row.leaf for entry in entries),
         disclosures=tuple(dict.fromkeys(r.disclosure for r in records if r.disclosure)),
         amounts=total_of(entries),
-        epsilon=(
-            Guarantee.from_privacy_cost(privacy_cost, delta, "caption") if privacy_cost else None
+        epsilon=guarantee_of(
+            privacy_cost, delta, "caption", frozenset[Cost]().union(*map(costs_of, entries))
         ),
         verifiers=tuple(dict.fromkeys(r.verifier for r in records)),
         erased=erased,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ugsd_privacy.audit.bodies import BodyReader, BodyUnavailable
 from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.dp.accounting import Guarantee, Unit
 from ugsd_privacy.errors import LogTampered
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import LedgerRow, LedgerView
 from ugsd_privacy.reports.parts import MAX_COUNT, Amounts
 
-__all__ = ["Entry", "Period", "read_entries", "total_of"]
+__all__ = ["Cost", "Entry", "Period", "costs_of", "guarantee_of", "read_entries", "total_of"]
 
 _SECONDS_PER_HOUR = 3600
 _LAST_S = 253_402_300_799
 """The last second of the year 9999."""
+Cost = Literal["states", "noised states", "weights", "unknown"]
+"""What a privacy cost is for; unknown if the record cannot be read."""
 
 
 class Entry(NamedTuple):
@@ -75,6 +78,29 @@ def read_entries(view: LedgerView, owner: OwnerKey | None, user: str) -> list[En
     """
     reader = BodyReader(view, owner)
     return [_entry(reader, row) for row in view.rows(user)]
+
+
+def costs_of(entry: Entry) -> frozenset[Cost]:
+    """Return what a leaf's privacy cost is for."""
+    record = entry.record
+    if record is None:
+        return frozenset(["unknown"] if entry.privacy_cost else [])
+    found: set[Cost] = set()
+    if record.state_positions:
+        found.add("states" if record.sigma is None else "noised states")
+    if record.num_weights:
+        found.add("weights")
+    return frozenset(found)
+
+
+def guarantee_of(privacy_cost: int, delta: float, unit: Unit, costs: Set[Cost]) -> Guarantee | None:
+    """Return the guarantee for a total privacy cost that is for ``costs``; ``None`` without any."""
+    if not privacy_cost:
+        return None
+    only_states = costs == {"noised states", "weights"}
+    return Guarantee.from_privacy_cost(
+        privacy_cost, delta, unit, only_states_have_noise=only_states
+    )
 
 
 def total_of(entries: Iterable[Entry]) -> Amounts:

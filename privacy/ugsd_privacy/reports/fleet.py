@@ -15,7 +15,13 @@ from typing import NamedTuple
 
 from ugsd_privacy.audit.export import ExportHeader, read_item
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
-from ugsd_privacy.errors import KeyFileError, LogTampered, PrivacyError, ReportRejected
+from ugsd_privacy.errors import (
+    KeyFileError,
+    LogOfAnotherVersion,
+    LogTampered,
+    PrivacyError,
+    ReportRejected,
+)
 from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.keys.witness import WitnessPublicKey
@@ -48,8 +54,16 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_ORDER = {"failed": 0, "missing": 1, "disputed": 2, "unverified": 4, "verified": 5, "empty": 6}
-_ORDER_OF_REPORTED_FAILURE = 3
+_ORDER = {
+    "failed": 0,
+    "other version": 1,
+    "missing": 2,
+    "disputed": 3,
+    "unverified": 5,
+    "verified": 6,
+    "empty": 7,
+}
+_ORDER_OF_REPORTED_FAILURE = 4
 _SECONDS_PER_HOUR = 3600
 _NOTHING_GIVEN = "neither a report nor an export was given"
 
@@ -330,6 +344,8 @@ def _claim(report: Report) -> str:
 
 
 def _failed(error: LogTampered) -> Verification:
+    if isinstance(error, LogOfAnotherVersion):
+        return Verification(outcome="other version", message=str(error))
     return Verification(outcome="failed", message=str(error), index=error.index)
 
 

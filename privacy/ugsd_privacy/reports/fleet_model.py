@@ -12,7 +12,7 @@ from ugsd_privacy.reports.parts import Amounts, Count, Part, Several, Time, Veri
 
 __all__ = ["FleetReport", "FleetRow"]
 
-_AT_FAULT = ("failed", "missing", "disputed")
+_AT_FAULT = ("failed", "other version", "missing", "disputed")
 
 
 class FleetRow(Part):

@@ -61,7 +61,10 @@ class LeakageFigure(StrictModel):
 
     @property
     def advantage(self) -> float:
-        """The advantage over guessing: 0 at chance, 1 if the attacker is always right."""
+        """The advantage over guessing: 0 at chance and if guessing is always right, 1 if the
+        attacker is always right."""
+        if self.chance == 1:
+            return 0.0
         if self.is_error_rate:
             return 1 - self.value / self.chance
         return (self.value - self.chance) / (1 - self.chance)

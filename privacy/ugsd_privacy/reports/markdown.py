@@ -25,6 +25,7 @@ from ugsd_privacy.reports.model import (
 from ugsd_privacy.reports.wording import (
     BUDGET_NOTE,
     OUTCOMES,
+    READING_NOTE,
     SELF_REPORTED_NOTE,
     UNPROVEN_NOTE,
     bound,
@@ -36,6 +37,8 @@ from ugsd_privacy.reports.wording import (
     outside_period,
     period,
     plural,
+    questions,
+    readings,
     remaining_text,
     states,
     time,
@@ -186,20 +189,27 @@ def _captions(report: Report) -> tuple[str, ...]:
         "guarantee",
     )  # fmt: skip
     table = _table(head, map(_caption, report.captions))
-    return (LEGEND, table) if report.captions else (table,)
+    if not report.captions:
+        return (table,)
+    is_read = any(row.readings for row in report.captions)
+    return (f"{LEGEND} {READING_NOTE}" if is_read else LEGEND, table)
 
 
 def _caption(row: CaptionRow) -> list[str | Cell]:
     return [
         time(row.time_s, to_the_hour=row.to_the_hour),
         indices(row.records),
-        Cell(" ".join(filter(None, (_content(row.content), _plain(unreported(row)))))),
+        Cell(" ".join(filter(None, (_content(row.content), *map(_plain, _notes(row)))))),
         ", ".join(row.disclosures),
         number(row.amounts.tokens),
         states(row.amounts),
         number(row.amounts.bytes),
         bound(row.epsilon),
     ]
+
+
+def _notes(row: CaptionRow) -> tuple[str, str, str]:
+    return unreported(row), questions(row), readings(row)
 
 
 def _day(day: DayRow) -> list[str]:

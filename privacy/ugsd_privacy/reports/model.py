@@ -20,6 +20,8 @@ from ugsd_privacy.reports.parts import (
     Time,
     Verification,
 )
+from ugsd_privacy.reports.questions import Question
+from ugsd_privacy.reports.readings import Reading
 
 __all__ = [
     "CapRow",
@@ -122,6 +124,10 @@ class CaptionRow(Part):
     """Whether that time is known only to the hour, because the record cannot be read."""
     content: Several[Annotated[Word | Gap, Field(discriminator="kind")]]
     """The words that were sent, and the gaps between them, in the order of the caption."""
+    questions: Several[Question] = ()
+    """What its blocks asked; empty if no record of a block can be read."""
+    readings: Several[Reading] = ()
+    """What the numbers tell that were sent; empty if none were, or if none can be read."""
     records: Several[Count]
     """Indices of its records in the log."""
     disclosures: Several[Disclosure]

@@ -77,8 +77,11 @@ Counted = Annotated[Amounts, AfterValidator(_check_counts)]
 class Verification(Part):
     """Result of verifying a whole log: the records of all users and all times."""
 
-    outcome: Literal["verified", "failed", "empty", "missing", "unverified", "disputed"]
-    """`empty` if nothing has been sent yet, `missing` if a known log was not given. In a report of
+    outcome: Literal[
+        "verified", "failed", "other version", "empty", "missing", "unverified", "disputed"
+    ]
+    """`empty` if nothing has been sent yet, `missing` if a known log was not given, `other version`
+    if another release wrote it, which alone can verify it. In a report of
     many devices, a report without an export is `unverified`, and `disputed` if an export or another
     report contradicts it."""
     message: str

@@ -13,11 +13,13 @@ from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report
 from ugsd_privacy.reports.parts import Amounts, Verification
+from ugsd_privacy.reports.readings import READING_NOTE, reading_text
 
 __all__ = [
     "BUDGET_NOTE",
     "MOST_CHARACTERS",
     "OUTCOMES",
+    "READING_NOTE",
     "SELF_REPORTED_NOTE",
     "UNPROVEN_NOTE",
     "VERDICTS",
@@ -31,6 +33,8 @@ __all__ = [
     "outside_period",
     "period",
     "plural",
+    "questions",
+    "readings",
     "remaining_text",
     "states",
     "time",
@@ -50,6 +54,7 @@ OUTCOMES: Mapping[str, str] = {
 VERDICTS: Mapping[str, str] = {
     "verified": "The log verifies",
     "failed": "The log does NOT verify",
+    "other version": "The log was written by another release",
     "empty": "Nothing has been sent",
     "missing": "The log is missing",
     "unverified": "Reported by the device, not verified",
@@ -68,6 +73,7 @@ UNPROVEN_NOTE = "Everything below comes from the damaged log and is not proven."
 _LAST_S = 253_402_300_799
 """The last second that ``datetime`` can show, in the year 9999."""
 _LARGE = 1e15
+_MOST_READINGS = 3
 
 
 def plural(count: int, noun: str) -> str:
@@ -124,6 +130,23 @@ def unreported(row: CaptionRow) -> str:
     if causes:
         return ", ".join(causes)
     return "" if row.content else "a cover frame, without content"
+
+
+def questions(row: CaptionRow) -> str:
+    """Say what the blocks of a caption asked; empty if no record of one can be read."""
+    if not row.questions:
+        return ""
+    return f"Asked {'; '.join(question.text() for question in row.questions)}."
+
+
+def readings(row: CaptionRow) -> str:
+    """Say what the numbers of a caption's states tell; empty if none can be read."""
+    if not row.readings:
+        return ""
+    shown = [reading_text(one.probabilities, one.sigma) for one in row.readings[:_MOST_READINGS]]
+    rest = len(row.readings) - len(shown)
+    more = [f"and {plural(rest, 'other reading')}"] if rest else []
+    return f"What the numbers tell: {'; '.join(shown + more)}"
 
 
 def gap(part: Gap) -> str:
@@ -188,7 +211,11 @@ def fleet_verdict(fleet: FleetReport) -> str:
     missing = "is missing" if count["missing"] == 1 else "are missing"
     wrong = [
         f"{count[outcome]} of {plural(total, 'log')} {predicate}"
-        for outcome, predicate in (("failed", failed), ("missing", missing))
+        for outcome, predicate in (
+            ("failed", failed),
+            ("other version", "of another version"),
+            ("missing", missing),
+        )
         if count[outcome]
     ]
     if count["disputed"]:
@@ -208,7 +235,7 @@ def fleet_verdict(fleet: FleetReport) -> str:
 
 def witness_of(row: FleetRow) -> str:
     """State where a log was verified, and how many of its records were known before."""
-    if row.verification.outcome in {"missing", "unverified", "disputed"}:
+    if row.verification.outcome in {"other version", "missing", "unverified", "disputed"}:
         return "not verified"
     by = "here, from its export" if row.verified_by == "reader" else "by the device"
     if row.earlier is None:

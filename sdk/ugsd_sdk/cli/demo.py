@@ -117,7 +117,7 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
     from rich.text import Text
     from ugsd_privacy.output.plain_text import plain_line
 
-    from ugsd_sdk.cli.caption_output import caption_text, cost_line
+    from ugsd_sdk.cli.caption_output import caption_text
 
     table = Table(show_lines=True)
     for name in ("clip", "this device alone", "with a verifier", "what was sent"):
@@ -132,6 +132,6 @@ def _table(rows: list[tuple[DemoClip, Caption, Caption]], *, colour: bool) -> Ta
             Text(f"{clip.language}, {clip.emotion}\n{clip.speaker}"),
             caption_text(alone, colour=colour),
             caption_text(verified, colour=colour),
-            Text(cost_line(verified) + unverified),
+            Text(verified.usage.text() + unverified),
         )
     return table

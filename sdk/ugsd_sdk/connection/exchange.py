@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
@@ -193,6 +194,12 @@ class Exchange:
             with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
                 if escalation is None:
                     return egress.seal_cover_frame(channel, handle, timeout_s=timeout_s)
+                if len(escalation.state_positions):
+                    escalation = replace(
+                        escalation,
+                        projection=session.projection,
+                        projection_id=session.welcome.projections[session.projection],
+                    )
                 return egress.seal_block(
                     channel, handle, escalation, shape=self.traffic_shape, timeout_s=timeout_s
                 )

@@ -49,6 +49,8 @@ class Session:
     channel: ClientChannel
     home: OpenHome
     welcome: Welcome
+    projection: int
+    """Index of the drafter's state projection in the welcome's list."""
     started_at_s: float
     unanswered: bool = False
     sent_at_s: float = 0.0
@@ -112,25 +114,24 @@ def open_session(
             "the verifier's answer to the hello cannot be decrypted: it does not have the pinned "
             "key, or is another release; check address and key"
         ) from error
-    return Session(transport, channel, home, _require_pair(message, drafter), monotonic())
+    ours = drafter()
+    welcome = _require_pair(message, ours)
+    projection = welcome.projections.index(ours.projection)
+    return Session(transport, channel, home, welcome, projection, monotonic())
 
 
-def _require_pair(
-    message: Welcome | Verdict | Refusal | Cover, drafter: Callable[[], PairIdentity]
-) -> Welcome:
+def _require_pair(message: Welcome | Verdict | Refusal | Cover, ours: PairIdentity) -> Welcome:
     """Return the welcome if the verifier's model belongs to the drafter."""
     if not isinstance(message, Welcome):
         raise VerifierMisbehaved(f"the handshake contains no welcome: {ASK_OPERATOR}")
-    ours = drafter()
-    pairs = {
-        ReasonCode.OTHER_VOCABULARY: (message.vocabulary, ours.vocabulary),
+    belongs = {
+        ReasonCode.OTHER_VOCABULARY: message.vocabulary == ours.vocabulary,
         ReasonCode.OTHER_PROJECTION: (
-            (message.projection, message.state_dim),
-            (ours.projection, ours.state_dim),
+            ours.projection in message.projections and message.state_dim == ours.state_dim
         ),
     }
-    for code, (theirs, mine) in pairs.items():
-        if theirs != mine:
+    for code, is_same in belongs.items():
+        if not is_same:
             raise VerifierMismatch(
                 f"{reason_label(code)}: use a drafter and a verifier that were trained together",
                 reason=code,

@@ -6,13 +6,17 @@ those of :class:`DecoderState`::
     DRAFTING ── advance() ──> Finished ──> FINISHED
        ^  └──── advance() ──> EscalationRequested ──> IN_FLIGHT
        │                                                 │ advance() ──> VerdictAwaited
-       ├── receive_verdict(v)      accepted or corrected ┤               (drafts one more block)
+       ├── receive_verdict(v)      accepted or corrected ┤               (drafts on meanwhile)
        ├── escalation_blocked(why) not sent; disabled ───┤
        └── verdict_missed(why)     unanswered; disabled ─┘
 
 *Disabled* means that the rest of the caption is drafted without the verifier. One refusal is
 enough: a later block of the caption would need at least as much of any cap or deadline, since it
 includes every token that the verifier has not seen as context.
+
+Which tokens form a block, and what a verdict on it may change, is decided by
+:class:`~ugsd_sdk.decoding.questions.Questions`. Tokens that no verifier is asked about, such as the
+clauses that state what the device measured, form one last block, which is never escalated.
 
 ``committed`` tokens are final; ``ahead`` are drafted tokens after them. The draft session always
 contains committed + ahead, and its KV cache is cropped, never rebuilt. The verifier knows the first
@@ -25,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +48,20 @@ from ugsd_sdk.decoding.events import (
     TokenSource,
     VerdictAwaited,
 )
-from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
+from ugsd_sdk.decoding.policy import NOT_JUDGED, BlockView, BudgetView, Escalate, KeepLocal, Policy
+from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
-from ugsd_sdk.decoding.verdict_check import require_valid_verdict, written_tokens
+from ugsd_sdk.decoding.value_draw import require_fitting_disclosure
+from ugsd_sdk.decoding.verdict_check import require_valid_verdict
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError
 
-__all__ = ["BLOCK_TOKENS", "Decoder", "DecoderState"]
+__all__ = ["Decoder", "DecoderState"]
 
-BLOCK_TOKENS = 5
-"""Block length k of the paper, section III."""
+_TOKENS_IN_FLIGHT = 16
+"""Tokens that are drafted while a block is on its way: about what remains of a normal caption. An
+accepted draft then costs only the longer of the two times."""
 
 
 class DecoderState(StrEnum):
@@ -71,8 +79,11 @@ class DecoderState(StrEnum):
 @dataclass(frozen=True)
 class _Drafted:
     token: int
-    uncertainty: float
+    uncertainty: float | None
+    """``None`` for a token that no verifier decides."""
     state: NDArray[np.float32]
+    weights: bytes = b""
+    """The distribution from which the token's value was drawn; empty if it was not."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +108,13 @@ class Decoder:
         policy: Policy,
         piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
-        block_tokens: int = BLOCK_TOKENS,
+        questions: Questions | None = None,
+        restart: Callable[[str], DraftSession] | None = None,
     ) -> None:
         """``session`` is empty, and only the decoder uses it from now on. ``piece`` returns a
-        token's text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does."""
+        token's text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all
+        tokens may be asked about; with questions about slots, ``restart`` returns a new, empty
+        draft of the caption that names the given emotion."""
         self._session = session
         self._eos = eos
         self._max_tokens = max_tokens
@@ -109,7 +123,10 @@ class Decoder:
         self._policy = policy
         self._piece = piece
         self._budget = budget
-        self._block_tokens = block_tokens
+        self._questions = questions or Questions()
+        self._restart = restart
+        self._is_settled = False
+        """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
         self._committed: list[DecodedToken] = []
         self._states: dict[int, NDArray[np.float32]] = {}
@@ -124,6 +141,7 @@ class Decoder:
         self._num_blocks = self._num_escalated = self._num_drafted = 0
         self._disclosed_tokens: set[int] = set()
         self._disclosed_states: set[int] = set()
+        self._has_sent_weights = False
 
     @property
     def state(self) -> DecoderState:
@@ -135,13 +153,19 @@ class Decoder:
     # -- what the driver calls
 
     def advance(self) -> Event:
-        """Draft blocks and apply the policy until the driver must act."""
+        """Draft blocks and apply the policy until the driver must act.
+
+        Raises :class:`ConfigError` if the policy asks for a disclosure that does not fit, and
+        :class:`ModelError` if the drafter's numbers are no numbers.
+        """
         if self._in_flight is not None:
-            self._draft(len(self._in_flight.block) + self._block_tokens)
+            self._draft(len(self._in_flight.block) + _TOKENS_IN_FLIGHT)
             return VerdictAwaited()
         while self.state is DecoderState.DRAFTING:
-            self._draft(self._block_tokens)
-            block = self._ahead[: self._block_tokens]
+            block = self._next_block()
+            if not block:
+                self._commit_rest()
+                continue
             decision = self._decide(block)
             if isinstance(decision, KeepLocal):
                 self._num_drafted += len(block)
@@ -149,13 +173,18 @@ class Decoder:
                 self._record(block, outcome, as_reason(decision.reason))
                 self._commit(block, TokenSource.DRAFTED, disclosed=False)
                 continue
-            if decision.tokens is not None:
+            if decision.tokens is not None and not self._questions.by_slots:
                 block = block[: max(1, decision.tokens)]
             self._num_drafted += len(block)
             escalation = self._escalation(block, decision.disclosure)
             self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationRequested(escalation)
-        return Finished(tuple(self._committed), self._counts(), tuple(self._outcomes))
+        return Finished(
+            tuple(self._committed),
+            self._counts(),
+            tuple(self._outcomes),
+            has_sent_weights=self._has_sent_weights,
+        )
 
     def draft_to_end(self) -> None:
         """Draft to the caption's end, in any state. In constant shape a frame is sent only after
@@ -165,9 +194,10 @@ class Decoder:
     def receive_verdict(self, verdict: Verdict) -> None:
         """Apply the verifier's answer to the block in flight.
 
-        A continuation beyond the longest caption of this device is cut, since the verifier may
-        allow longer captions. Raises :class:`VerifierMisbehaved` for an answer that does not match
-        the block, which stays in flight: call :meth:`verdict_missed` next.
+        A continuation (only verifiers of tokens write one) beyond the longest caption of this
+        device is cut, since the verifier may allow longer captions. Raises
+        :class:`VerifierMisbehaved` for an answer that does not match the block, which stays in
+        flight: call :meth:`verdict_missed` next.
         """
         flight = self._flight()
         block = flight.block
@@ -179,24 +209,45 @@ class Decoder:
             vocabulary_size=self._vocabulary_size,
             piece=self._piece,
         )
-        written = written_tokens(verdict)
+        written = self._questions.kept(
+            verdict,
+            [token.token for token in self._committed],
+            [drafted.token for drafted in block],
+            eos=self._eos,
+            piece=self._piece,
+        )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
+        accepted, rejected = block[: verdict.accepted], block[verdict.accepted :]
         self._mark_disclosed(flight)
         self._in_flight = None
         reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
         self._record(block, Outcome.SENT, reason)
-        self._commit(block[: verdict.accepted], TokenSource.VERIFIED, disclosed=True)
+        if self._questions.by_slots and written:
+            emotion = self._questions.emotion_of(written)
+            assert emotion is not None  # noqa: S101  # it was checked
+            self._settle(emotion, block, TokenSource.CORRECTED, disclosed=True)
+            self._states.clear()
+            return
+        self._commit(accepted, self._source_of_accepted(flight), disclosed=True)
+        self._num_verified = len(self._committed)
+        self._states.clear()
+        if not written:  # the verifier would have ended the clause: the draft goes on
+            self._commit(rejected, TokenSource.DRAFTED, disclosed=True)
+            return
         self._adopt(written)
-        rejected = tuple(drafted.token for drafted in block[verdict.accepted :])
         for index, token in enumerate(written):
             corrects = index == 0 and verdict.correction is not None
             source = TokenSource.CORRECTED if corrects else TokenSource.CONTINUED
-            replaced = rejected if corrects else ()
+            replaced = tuple(drafted.token for drafted in rejected) if corrects else ()
             self._committed.append(
                 DecodedToken(token, source, None, disclosed=False, replaced=replaced)
             )
         self._num_verified = len(self._committed)
-        self._states.clear()
+
+    def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
+        """Without a state a verifier cannot judge a value, and accepts any."""
+        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slots
+        return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
         """Keep the draft of the block, which was not sent, and disable the verifier."""
@@ -222,19 +273,41 @@ class Decoder:
 
     # -- drafting
 
+    def _next_block(self) -> Sequence[_Drafted]:
+        """Draft the next block that a verifier may be asked about; empty if there is none."""
+        committed = [token.token for token in self._committed]
+        while True:
+            ahead = [drafted.token for drafted in self._ahead]
+            count = self._questions.block(committed, ahead, is_complete=self._session_ended())
+            if count is not None:
+                return tuple(self._ahead[:count])
+            self._draft(len(ahead) + 1)
+
+    def _commit_rest(self) -> None:
+        """Commit what no verifier is asked about, which is the rest of the caption."""
+        self._draft(self._max_tokens)
+        self._num_drafted += len(self._ahead)
+        self._record(self._ahead, Outcome.LOCAL, Reason(code=ReasonCode.MEASURED))
+        self._commit(tuple(self._ahead), TokenSource.DRAFTED, disclosed=False)
+
     def _draft(self, count: int) -> None:
         """Draft until ``count`` tokens are ahead or the caption ends."""
         while len(self._ahead) < count and not self._session_ended():
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
-            score = self._uncertainty(prediction.logits, self._ood_score)
-            token = greedy_token(prediction.logits, self._session.tokens, eos=self._eos)
+            token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
+            score, weights = None, b""
+            if not self._is_settled and self._questions.is_judged(token, self._session.tokens):
+                score = self._uncertainty(prediction.logits, self._ood_score)
+                if self._questions.value_draw is not None:
+                    drawn = self._questions.value_draw(prediction.logits)
+                    token, weights = drawn.token, drawn.weights
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
                 raise ModelError("the drafter's state is not finite: reinstall its weights")
             if self._summary is None:
                 self._summary = state
-            self._ahead.append(_Drafted(token, score, state))
+            self._ahead.append(_Drafted(token, score, state, weights))
             self._session.append([token])
 
     def _session_ended(self) -> bool:
@@ -268,32 +341,73 @@ class Decoder:
             return KeepLocal(self._disabled_reason)
         view = BlockView(
             start=len(self._committed),
-            tokens=tuple(drafted.token for drafted in block),
-            uncertainties=tuple(drafted.uncertainty for drafted in block),
+            # A policy that knew the value would skew the distribution of what is asked.
+            tokens=tuple(one.token for one in takewhile(lambda one: not one.weights, block)),
+            uncertainties=tuple(
+                NOT_JUDGED if one.uncertainty is None else one.uncertainty for one in block
+            ),
             verifier_has_summary=0 in self._disclosed_states,
         )
         return self._policy(view, self._budget())
 
     def _record(self, block: Sequence[_Drafted], outcome: Outcome, reason: Reason) -> None:
         """Record the outcome of a block, before it is committed or rejected."""
-        uncertainty = float(max(drafted.uncertainty for drafted in block))
+        uncertainty = float(max(drafted.uncertainty or 0.0 for drafted in block))
         start = len(self._committed)
         self._outcomes.append(BlockOutcome(start, len(block), uncertainty, outcome, reason))
 
     def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool) -> None:
-        """Move ``block``, the first tokens ahead, to the committed tokens."""
+        """Move ``block``, the first tokens ahead, to the committed tokens. Of a question, only the
+        tokens that state the value have the ``source``: the others are wording."""
+        asks = self._questions.by_slots and not self._committed
+        tokens = [one.token for one in block]
+        drawn = self._questions.emotion_of(tokens) if any(one.weights for one in block) else None
+        if drawn and not self._questions.goes_together(tokens, drawn):
+            self._settle(drawn, block, source, disclosed=disclosed)
+            return
         for drafted in block:
             self._states[len(self._committed)] = drafted.state
-            token = DecodedToken(drafted.token, source, drafted.uncertainty, disclosed)
+            own = source
+            if asks and not self._questions.states_value(drafted.token):
+                own = TokenSource.DRAFTED
+            token = DecodedToken(drafted.token, own, drafted.uncertainty, disclosed)
             self._committed.append(token)
         del self._ahead[: len(block)]
 
+    def _settle(
+        self, emotion: str, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool
+    ) -> None:
+        """Draft the question ``block`` again so that it states ``emotion``, in the device's own
+        words, and commit it. What was ``disclosed`` of the block stays marked."""
+        assert self._restart is not None, "questions need restart"  # noqa: S101
+        self._session, self._is_settled = self._restart(emotion), True
+        self._ahead.clear()
+        question, before = self._next_block(), [drafted.token for drafted in block]
+        now = [drafted.token for drafted in question]
+        pairs = zip(now, before, strict=False)
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        for place, token in enumerate(now):
+            states = self._questions.states_value(token)
+            has_replaced = disclosed and place == min(same, len(now) - 1) and same < len(before)
+            self._committed.append(
+                DecodedToken(
+                    token,
+                    source if states else TokenSource.DRAFTED,
+                    None,
+                    disclosed=disclosed and place < same,
+                    replaced=tuple(before[same:]) if has_replaced else (),
+                )
+            )
+        del self._ahead[: len(now)]
+        self._num_verified = len(self._committed)
+
     def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
         start = len(self._committed)
+        require_fitting_disclosure(disclosure, draws=self._questions.value_draw is not None)
         states = {start + index: drafted.state for index, drafted in enumerate(block)}
         if disclosure is Disclosure.TOKENS:
             states = {}
-        elif disclosure is Disclosure.SUMMARY:
+        elif disclosure in {Disclosure.SUMMARY, Disclosure.DISTRIBUTIONS}:
             summary = None if 0 in self._disclosed_states else self._summary
             states = {} if summary is None else {0: summary}
         elif disclosure is Disclosure.ALL_STATES:
@@ -309,6 +423,9 @@ class Decoder:
             tokens=tuple(drafted.token for drafted in block),
             state_positions=positions,
             states=rows,
+            slot=self._questions.slot,
+            continue_to=self._questions.continue_to,
+            weights=b"".join(drafted.weights for drafted in block),
         )
 
     def _mark_disclosed(self, flight: _InFlight) -> None:
@@ -318,6 +435,7 @@ class Decoder:
         self._num_escalated += len(flight.block)
         self._disclosed_tokens |= set(range(escalation.keep, start + len(flight.block)))
         self._disclosed_states |= set(escalation.state_positions)
+        self._has_sent_weights |= bool(escalation.weights)
         for index in range(escalation.keep, start):
             token = self._committed[index]
             self._committed[index] = DecodedToken(

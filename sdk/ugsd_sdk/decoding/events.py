@@ -56,7 +56,7 @@ class BlockOutcome:
     """Position of its first token."""
     num_tokens: int
     uncertainty: float
-    """The highest uncertainty of its tokens."""
+    """The highest uncertainty of its tokens; 0 if no verifier decides them."""
     outcome: Outcome
     reason: Reason
     """The cause of the decision or of the failure. It contains no token."""
@@ -69,7 +69,8 @@ class DecodedToken:
     token: int
     source: TokenSource
     uncertainty: float | None
-    """The drafter's uncertainty; ``None`` if the verifier wrote the token."""
+    """The drafter's uncertainty; ``None`` if the verifier wrote the token, or if the token states
+    what the device measured."""
     disclosed: bool
     """Whether the device sent this token; False if the verifier wrote it."""
     replaced: tuple[int, ...] = ()
@@ -120,6 +121,8 @@ class Finished:
     counts: DecodingCounts
     blocks: tuple[BlockOutcome, ...] = ()
     """The drafted blocks in order; tokens that the verifier wrote are in none of them."""
+    has_sent_weights: bool = False
+    """Whether a block was sent with the probabilities of the values."""
 
 
 Event = EscalationRequested | VerdictAwaited | Finished

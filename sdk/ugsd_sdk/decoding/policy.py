@@ -16,6 +16,7 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
+    "NOT_JUDGED",
     "AlwaysEscalate",
     "BlockView",
     "BudgetView",
@@ -26,7 +27,12 @@ __all__ = [
     "Policy",
     "RandomPolicy",
     "UncertaintyPolicy",
+    "blocked_reason_of",
 ]
+
+
+NOT_JUDGED = -1.0
+"""Stands for the uncertainty of a token that no verifier judges."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,11 @@ class BlockView:
     start: int
     """Position of its first token."""
     tokens: Sequence[int]
+    """Its tokens, but for the one whose value was drawn (``verification = speculative``): a
+    decision that depended on the draw would skew the distribution of the captions."""
     uncertainties: Sequence[float]
-    """One per token; a larger value is less certain."""
+    """One per token of the block, drawn or not; a larger value is less certain. It is
+    :data:`NOT_JUDGED` for wording."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
 
@@ -73,7 +82,8 @@ class Escalate:
 
     disclosure: Disclosure
     tokens: int | None = None
-    """How many of its first tokens to send; the others stay drafts. ``None`` sends all."""
+    """How many of its first tokens to send; the others stay drafts. ``None`` sends all, and so does
+    a question about a slot."""
     reason: Reason | ReasonCode | str = field(default=ReasonCode.POLICY_ESCALATES, compare=False)
     """Why; an application's policy may give a text."""
 
@@ -88,8 +98,9 @@ class Policy(Protocol):
 class UncertaintyPolicy:
     """Escalates a block up to its first token whose uncertainty reaches ``threshold``.
 
-    If the verifier rejects that token, it cannot use the drafted tokens after it; otherwise it
-    continues by itself. Without a state it does not continue, so the whole block is sent.
+    If the verifier rejects that token, it cannot use the drafted tokens after it. A question about
+    a slot is sent whole in any case, and so is a block without a state, since the verifier does not
+    go on from it.
     """
 
     threshold: float
@@ -130,13 +141,15 @@ class NeverEscalate:
 
 
 class EnrolmentGuard:
-    """Keeps blocks for which ``policy`` would send a state, for an unenrolled speaker.
+    """Keeps blocks for which ``policy`` would send a state, for a clip without an enrolled profile.
 
-    A state without a speaker profile could identify the speaker. Each caption needs a new guard.
+    A state without a speaker profile could identify the speaker. ``reason`` says why there is none.
+    Each caption needs a new guard.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, reason: ReasonCode = ReasonCode.NOT_ENROLLED) -> None:
         self._policy = policy
+        self.reason = reason
         self.has_blocked = False
         """Whether the guard has kept a block that ``policy`` would have sent."""
 
@@ -145,7 +158,14 @@ class EnrolmentGuard:
         if isinstance(decision, KeepLocal) or decision.disclosure is Disclosure.TOKENS:
             return decision
         self.has_blocked = True
-        return KeepLocal(ReasonCode.NOT_ENROLLED)
+        return KeepLocal(self.reason)
+
+
+def blocked_reason_of(policy: Policy) -> Reason | None:
+    """Return why ``policy`` has kept a block that should have been sent; ``None`` if it has not."""
+    if isinstance(policy, EnrolmentGuard) and policy.has_blocked:
+        return Reason(code=policy.reason)
+    return None
 
 
 class RandomPolicy:

@@ -2,7 +2,8 @@
 
 A decoder that reads something it was not trained on may repeat a word or a phrase until its limit.
 Penalising every repeated n-gram would also forbid what captions repeat for good reasons (Keskar et
-al. 2019, section 4.1); here only a run that would stand three times in a row is excluded.
+al. 2019, section 4.1); here only a run that would follow itself is excluded. No caption that the
+drafters learnt from holds one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_COPIES", "MAX_PERIOD", "completes_loop", "greedy_token"]
 
-MAX_COPIES = 2
+MAX_COPIES = 1
 """How often the same run of tokens may stand in a row."""
 MAX_PERIOD = 8
 """Longest run that is looked for, in tokens."""

@@ -1,23 +1,28 @@
-"""The risk calibration table: measured quality and disclosure of each escalation setting.
+"""The risk calibration table: measured quality and disclosure of each threshold of a question.
 
 ``ugsd-lab calibrate-risk`` measures it on calibration speakers; it is stored with the drafter as
-``quality.json``. It is valid only for the weights and the rejection predictor whose hashes it
-contains.
+``quality.json``. It is valid only for the drafter whose files have the hashes that it contains, and
+it is read strictly, so that an edited table cannot promise what no measurement gives.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_privacy.strict_models import StrictModel, exactly
+from ugsd_privacy.strict_models import StrictModel
 
-from ugsd_sdk.drafter.bundle import REJECTION_PREDICTOR_FILE, DrafterBundle
+from ugsd_sdk.drafter.bundle import (
+    REJECTION_PREDICTOR_FILE,
+    SLOTS_FILE,
+    VOCABULARY_FILE,
+    DrafterBundle,
+)
 from ugsd_sdk.errors import ConfigError, ModelError
 
 __all__ = [
@@ -30,6 +35,7 @@ __all__ = [
 ]
 
 RISK_CALIBRATION_FILE = "quality.json"
+_FORMAT = 2
 _MAX_ITEMS = 20_000
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -38,15 +44,30 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
 
+def _measured(disclosure: Disclosure) -> Disclosure:
+    if disclosure is Disclosure.DISTRIBUTIONS:
+        raise ValueError("the risk of distributions is not measured: none of them is kept")
+    return disclosure
+
+
+def _known_format(number: int) -> int:
+    if number != _FORMAT:
+        raise ValueError(f"the table has format {number}, and this release reads {_FORMAT}")
+    return number
+
+
+_Measured = Annotated[Disclosure, AfterValidator(_measured)]
+
+
 class CalibratedSetting(StrictModel):
     """One disclosure at one threshold: the quality that it reached and what it sent."""
 
-    disclosure: Disclosure
-    threshold: _Amount
-    """The least uncertainty that escalates."""
+    disclosure: _Measured
+    threshold: _Share
+    """The least uncertainty that escalates: a probability, and 1 never escalates."""
     risk: _Share
-    """Mean over captions of the share of blocks with a kept drafted token that the verifier would
-    have rejected, given the summary state."""
+    """Share of captions that keep the drafted value of the slot on the device although the verifier
+    would have rejected it."""
     risk_bound: _Share
     """For a target of at least this, fixed beforehand, the true risk exceeds the target with
     probability at most ``delta``."""
@@ -65,6 +86,12 @@ class CalibratedSetting(StrictModel):
     """Frames per caption."""
     bytes_sent: _Amount
     """Bytes per caption."""
+
+    @model_validator(mode="after")
+    def _check_bound(self) -> Self:
+        if self.risk > self.risk_bound:
+            raise ValueError("the measured risk is above its bound")
+        return self
 
 
 class Gap(StrictModel):
@@ -88,8 +115,8 @@ class Check(StrictModel):
     """Target of the risk."""
     chosen_on: str
     on: str
-    disclosure: Disclosure | None
-    threshold: _Amount | None
+    disclosure: _Measured | None
+    threshold: _Share | None
     """``None`` if no setting reaches the target."""
     risk: _Share | None
     """Mean risk on the corpora ``on``."""
@@ -99,14 +126,16 @@ class Check(StrictModel):
 class RiskCalibration(StrictModel):
     """``quality.json``."""
 
-    format: Annotated[int, exactly(1)]
+    format: Annotated[int, AfterValidator(_known_format)]
     command: str
     """The command that measured the table."""
     weights: dict[str, str]
-    """SHA-256, in hex, of the drafter's graphs and of its rejection predictor, by file."""
+    """SHA-256, in hex, of the drafter's graphs, its vocabulary, its slots and its rejection
+    predictor, by file."""
     verifier: str
     """SHA-256, in hex, of the verifier's graph. A device cannot check which verifier it uses."""
-    block_tokens: Annotated[int, Field(ge=1)]
+    slot: Literal["emotion"]
+    """The slot that was asked about. The risk is that of its question."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     captions: _Count
     speakers: _Count
@@ -126,15 +155,16 @@ class RiskCalibration(StrictModel):
             data = read_regular(path, MAX_TEXT_BYTES)
             found = read_json(cls, data, max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(
-                f"{path}: there is no usable risk calibration table for this drafter: run "
+                f"{path}: there is no usable risk calibration table for this drafter: {why}: run "
                 "`ugsd-lab calibrate-risk --write`, or set threshold and disclosure instead of a "
                 "target"
             ) from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
-                f"{path} was measured with other weights or another rejection predictor: "
-                "run `ugsd-lab calibrate-risk --write` again"
+                f"{path} was measured with other weights, words, slots or another rejection "
+                "predictor: run `ugsd-lab calibrate-risk --write` again"
             )
         return found
 
@@ -142,11 +172,14 @@ class RiskCalibration(StrictModel):
 def weight_hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256, in hex, of each file that the table of the drafter depends on."""
     bundle = DrafterBundle(folder)
-    predictor = bundle.rejection_predictor_file
-    if not predictor.is_file():
-        return bundle.weights()
+    others = (VOCABULARY_FILE, SLOTS_FILE, REJECTION_PREDICTOR_FILE)
+    return bundle.weights() | {
+        name: _hash(folder / name) for name in others if (folder / name).is_file()
+    }
+
+
+def _hash(path: Path) -> str:
     try:
-        digest = hashlib.sha256(read_regular(predictor, MAX_TEXT_BYTES)).hexdigest()
+        return hashlib.sha256(read_regular(path, MAX_TEXT_BYTES)).hexdigest()
     except OSError as error:
-        raise ModelError(f"{predictor}: {error.strerror}: fit it again") from error
-    return bundle.weights() | {REJECTION_PREDICTOR_FILE: digest}
+        raise ModelError(f"{path}: {error.strerror}: make it again") from error

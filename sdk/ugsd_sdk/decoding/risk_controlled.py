@@ -19,6 +19,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, RiskCalibration
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings.asking import Asking, Continuation
 
 if TYPE_CHECKING:
     from ugsd_sdk.settings.config import Settings
@@ -33,17 +34,18 @@ _LEVELS = tuple(Disclosure)
 class RiskControlledPolicy:
     """The :class:`UncertaintyPolicy` with the least disclosure measured to reach a target.
 
-    Give exactly one target. ``target_risk`` is the mean share of a caption's blocks with a kept
-    drafted token that the verifier would have rejected; a setting reaches it if its measured bound
-    is no larger. By Learn-then-Test (Angelopoulos et al. 2021), for a target fixed before seeing
-    the table, the true risk exceeds it with probability at most ``calibration.delta``.
-    ``target_gain`` is the gap closed in emotion accuracy; a setting reaches it if the lower end of
-    its 95 % interval over speakers is no smaller. ``ceiling`` is the highest disclosure allowed.
+    Give exactly one target. ``target_risk`` is the share of questions that stay on the device
+    although the verifier would have rejected the draft, and a caption has one question, about its
+    emotion. A setting reaches it if its measured bound is no larger. By Learn-then-Test
+    (Angelopoulos et al. 2021) with exact binomial tails, for a target fixed before seeing the
+    table, the true risk exceeds it with probability at most ``calibration.delta``. ``target_gain``
+    is the gap closed in emotion accuracy; a setting reaches it if the lower end of its 95 %
+    interval over speakers is no smaller. ``ceiling`` is the highest disclosure allowed.
 
     The bound holds for captions exchangeable with those of the calibration speakers, made with the
     measured verifier; not for new speakers or corpora: ``calibration.checks`` shows the loss there.
-    It does not hold for a caption that a budget, a deadline or an
-    :class:`~ugsd_sdk.decoding.policy.EnrolmentGuard` limited; its ``unverified_reason`` names it.
+    It is void for a caption whose draft a budget, a deadline, a fault or an
+    :class:`~ugsd_sdk.decoding.policy.EnrolmentGuard` kept; its ``unverified_reason`` names it.
 
     Raises :class:`ConfigError`, which names reachable targets, if no setting reaches the target.
     """
@@ -84,10 +86,15 @@ class RiskControlledPolicy:
                 "drafter or uncertainty, or pass policy=RiskControlledPolicy(...)"
             )
         calibration = RiskCalibration.load(folder)
-        if settings.block_tokens != calibration.block_tokens:
+        if settings.asking is not Asking.SLOTS:
             raise ConfigError(
-                f"a target was measured only for block_tokens = {calibration.block_tokens}: set "
-                "this value"
+                f"a target was measured only for the question about the {calibration.slot}: set "
+                'asking = "slots", or a threshold instead of the target'
+            )
+        if settings.continuation not in (None, Continuation.NOTHING):
+            raise ConfigError(
+                "a target was measured only for a verifier that does not go on: remove "
+                "continuation, or set a threshold instead of the target"
             )
         if settings.traffic_shape is not TrafficShape.PADDED:
             raise ConfigError(

@@ -87,45 +87,46 @@ _TINY = 1e-6
 """Limits the log-odds of a certain token to about -14."""
 _MAX_ITEMS = 1000
 
+
+def _log_odds(spread: Spread) -> float:
+    return log((1 - spread.top1 + _TINY) / spread.top1)
+
+
 FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
     {
         "entropy": lambda spread, _: spread.entropy,
         "1-top1": lambda spread, _: 1.0 - spread.top1,
         "margin": lambda spread, _: spread.margin,
-        "log-odds": lambda spread, _: log((1 - spread.top1 + _TINY) / spread.top1),
-        "log1p(novelty)": lambda _, ood_score: log1p(ood_score),
+        "log-odds": lambda spread, _: _log_odds(spread),
+        "log1p(ood_score)": lambda _, ood_score: log1p(ood_score),
+        "entropy * log1p(ood_score)": lambda spread, ood_score: spread.entropy * log1p(ood_score),
+        "log-odds * log1p(ood_score)": lambda spread, ood_score: (
+            _log_odds(spread) * log1p(ood_score)
+        ),
     }
 )
 """Functions of the features by their name in ``gate.json``. ``log-odds`` is the log-odds of any
-token but the likeliest. With weights on it and on the OOD score, a logistic model corrects an
-overconfident drafter without doubting tokens that had no alternative."""
-
-
-class _ClipTermFile(StrictModel):
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    weight: float
-    bias: float
+token but the likeliest. The drafter is overconfident where the OOD score is large, so its own
+uncertainty counts for less there: the products let a logistic model say by how much."""
 
 
 class _RejectionPredictorFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    format: Annotated[int, exactly(1)]
+    format: Annotated[int, exactly(2)]
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     weights: tuple[float, ...]
     bias: float
-    clip: _ClipTermFile | None = None
     threshold: Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class RejectionPredictor:
-    """P(the verifier rejects) in [0, 1], the larger of a token score and a clip score.
+    """P(the verifier rejects) in [0, 1]: sigmoid(weights . features + bias).
 
-    The token score is sigmoid(weights . features + bias). The clip score, that the verifier would
-    name another emotion, is sigmoid(weight * log1p(OOD score) + bias), whatever the logits. A clip
-    far from the drafter's training data is therefore uncertain from its first token.
+    It is fitted at the token that states the emotion, which is what a verifier is asked about. The
+    OOD score is one of its features, since a drafter that hears speech unlike its training data is
+    often confidently wrong.
     """
 
     features: tuple[str, ...]
@@ -133,8 +134,6 @@ class RejectionPredictor:
     bias: float
     threshold: float
     """The least uncertainty that is escalated, chosen on the calibration speakers."""
-    clip: tuple[float, float] | None = None
-    """Weight and bias of the clip score; ``None`` for no clip score."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.features) - set(FEATURES))
@@ -164,10 +163,9 @@ class RejectionPredictor:
             ) from error
         except ValueError as error:
             raise ModelError(
-                f"{path} is not a rejection predictor of format 1: fit it again"
+                f"{path} is not a rejection predictor of format 2: fit it again"
             ) from error
-        clip = None if fields.clip is None else (fields.clip.weight, fields.clip.bias)
-        return cls(fields.features, fields.weights, fields.bias, fields.threshold, clip)
+        return cls(fields.features, fields.weights, fields.bias, fields.threshold)
 
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
         """Return P(reject) for ``logits`` (V,) in a clip with ``ood_score`` >= 0.
@@ -183,7 +181,4 @@ class RejectionPredictor:
             weight * FEATURES[name](spread, ood_score)
             for name, weight in zip(self.features, self.weights, strict=True)
         )
-        if self.clip is not None:
-            weight, bias = self.clip
-            z = max(z, weight * log1p(ood_score) + bias)
         return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

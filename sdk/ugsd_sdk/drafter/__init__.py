@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.drafter.gender_phrases import Gender, GenderedPhrase
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.attributes.plan import CaptionPlan
+from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
+from ugsd_sdk.drafter.slot_table import SlotTable
+from ugsd_sdk.profile.matching import ProfileMatch
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
-__all__ = ["AudioEmbedding", "DraftSession", "Drafter", "DrafterInfo", "Prediction"]
+__all__ = ["NOT_CHOSEN", "AudioEmbedding", "DraftSession", "Drafter", "DrafterInfo", "Prediction"]
 
 Float32 = NDArray[np.float32]
+NOT_CHOSEN = np.float32(-1e4)
+"""Added to the logits of tokens that may not be taken."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,18 @@ class DrafterInfo:
     sample_rate: int
     audio_encoder: bytes = b""
     """SHA-256 of the audio encoder. Speaker profiles of another encoder are not comparable."""
+    voice_encoder: bytes = b""
+    """SHA-256 of what makes voice vectors; empty if the drafter makes none."""
     gendered_phrases: tuple[GenderedPhrase, ...] = ()
     """How the device words gender, which tokens never contain; empty to stay neutral."""
+    slot_table: SlotTable | None = None
+    """Which slot each token belongs to. Without it a caption has no slots, and a verifier may be
+    asked about any of its tokens."""
+
+    @property
+    def profile_encoder(self) -> bytes:
+        """What identifies the vectors in a speaker profile; empty if nothing does."""
+        return self.audio_encoder + self.voice_encoder
 
 
 @dataclass(frozen=True)
@@ -42,14 +57,21 @@ class AudioEmbedding:
     """The audio encoder's result for one clip. It is never sent."""
 
     vector: Float32
-    """(E,) the input of the decoder."""
+    """(D,) the input of the decoder."""
     ood_score: float
     """Distance of the clip from the training data: about 1 in-domain, larger out-of-domain."""
-    unnormalised: Float32 | None = None
-    """(E,) the input of the speaker profile. ``None`` for a drafter that uses no profile; its
-    states need no enrolment (``Settings.min_enrolment``)."""
-    gender: Gender | None = None
-    """The gender that the voice sounds like, if it is clear. It is never sent."""
+    voice: ClipVoice | None = None
+    """What the speaker profile stores of the clip. ``None`` for a drafter that uses no profile; its
+    states need no enrolment (``Settings.min_enrolment``), and its captions name no gender."""
+    emotion: Mapping[str, float] | None = None
+    """The calibrated probability of each emotion; ``None`` for a drafter that reads none."""
+    strong: float | None = None
+    """Probability that the emotion is strong; ``None`` if the drafter cannot tell."""
+    plan: CaptionPlan | None = None
+    """What the caption shall word besides the emotion. The captioner sets it."""
+    profile_match: ProfileMatch = ProfileMatch.NO_PROFILE
+    """How the clip relates to the profile that was given. Unless it matched, :attr:`vector` does
+    not depend on the profile."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,17 @@ class Prediction:
     logits: Float32
     """(V,)"""
     state: Float32
-    """(B,) the vector from which the next token is drafted, norm <= 1."""
+    """(B,) the state of the position, norm <= 1."""
+    is_choice: NDArray[np.bool_] | None = None
+    """(V,) the tokens that a draft may take; ``None`` for all. The uncertainty is that of all
+    tokens: a drafter that settles on one emotion may still doubt it."""
+
+    @property
+    def choices(self) -> Float32:
+        """The logits (V,) from which a draft takes its token; of other tokens they are lowered."""
+        if self.is_choice is None:
+            return self.logits
+        return np.where(self.is_choice, self.logits, self.logits + NOT_CHOSEN)
 
 
 class DraftSession(Protocol):
@@ -96,9 +128,16 @@ class Drafter(Protocol):
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         """Return the embedding of ``speech``: one or more consecutive pieces, each mono (n,) at
-        ``info.sample_rate`` in [-1, 1] and of at most 30 s, of a speaker with ``profile``."""
+        ``info.sample_rate`` in [-1, 1] and of at most 30 s.
 
-    def start(self, embedding: AudioEmbedding) -> DraftSession: ...
+        ``profile`` is used only if the clip belongs to it, as
+        :func:`~ugsd_sdk.profile.matching.match_profile` decides. The embedding depends on nothing
+        else, such as clips that were encoded before.
+        """
+
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
+        """Return a new draft. If the drafter has slots and ``emotion`` is given, one of
+        :data:`~ugsd_sdk.attributes.slots.EMOTIONS`, the caption names it, whatever was heard."""
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the caption's neutral text, without special tokens."""

@@ -1,8 +1,10 @@
 """A drafter's folder: its location, its description and its checked files.
 
 It contains ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
-token id), the graphs that :mod:`~ugsd_sdk.drafter.onnx` runs, and measurements of them. A missing
-file is read from the folder ``ears`` beside it; its SHA-256 must match.
+token id), ``slots.json`` (the slot of each token), the graphs that :mod:`~ugsd_sdk.drafter.onnx`
+runs, and measurements of them. It may contain what states tell
+(:mod:`~ugsd_sdk.drafter.state_reading`). A missing file is read from the folder ``audio_encoder``
+beside it; its SHA-256 must match.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel, exactly
 
+from ugsd_sdk.attributes.plan import PLAN_DIM
+from ugsd_sdk.attributes.slots import EMOTIONS
 from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.errors import ModelError
 
@@ -29,8 +33,11 @@ __all__ = [
     "DESCRIPTION_FILE",
     "GRAPHS",
     "REJECTION_PREDICTOR_FILE",
+    "SLOTS_FILE",
     "STARTER",
+    "STATE_READING_FILE",
     "VOCABULARY_FILE",
+    "VOICE_GRAPH",
     "DrafterBundle",
     "DrafterDescription",
     "parse_pieces",
@@ -42,10 +49,14 @@ BUNDLED = (STARTER, "free")
 """Names of the bundled drafters."""
 DESCRIPTION_FILE = "model.json"
 VOCABULARY_FILE = "vocabulary.json"
+SLOTS_FILE = "slots.json"
 REJECTION_PREDICTOR_FILE = "gate.json"
-AUDIO_ENCODER_FOLDER = "ears"
-AUDIO_ENCODER_GRAPH = "ears.onnx"
+STATE_READING_FILE = "state_reading.json"
+AUDIO_ENCODER_FOLDER = "audio_encoder"
+AUDIO_ENCODER_GRAPH = "audio_encoder.onnx"
 GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")
+VOICE_GRAPH = "voice.onnx"
+"""The graph that makes voice vectors. A drafter whose ``model.json`` does not list it has none."""
 _PACKAGE = Path(__file__).parents[1]
 _MAX_GRAPH_BYTES = 2 * 2**30
 """Limit of the ONNX format for one file."""
@@ -59,14 +70,15 @@ _Size = Annotated[int, Field(ge=1)]
 class DrafterDescription(StrictModel):
     """``model.json``: what the graphs are and what they were trained with."""
 
-    format: Annotated[int, exactly(1)]
+    format: Annotated[int, exactly(2)]
     name: str
     licence: str
     projection: _Sha256
     bos: Annotated[int, Field(ge=0)]
     eos: Annotated[int, Field(ge=0)]
     state_dim: Annotated[int, Field(ge=1, le=MAX_STATE_DIM)]
-    condition_dim: _Size
+    emotion_dim: Annotated[int, exactly(len(EMOTIONS))]
+    plan_dim: Annotated[int, exactly(PLAN_DIM)]
     max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
     sample_rate: _Size
     layers: _Size
@@ -114,7 +126,7 @@ class DrafterBundle:
             description = read_json(DrafterDescription, data, max_items=_MAX_FIELDS)
         except ValueError as error:
             raise ModelError(f"{path}: {error}: export it again") from error
-        missing = {VOCABULARY_FILE, *GRAPHS} - set(description.files)
+        missing = {VOCABULARY_FILE, SLOTS_FILE, *GRAPHS} - set(description.files)
         if missing:
             raise ModelError(f"{path} does not list {', '.join(sorted(missing))}: export it again")
         return description
@@ -135,8 +147,14 @@ class DrafterBundle:
         except ValueError as error:
             raise ModelError(f"{path}: {error}: export it again") from error
 
+    def listed_text(self, name: str) -> bytes | None:
+        """Return the contents of one of its text files, checked against ``model.json``; ``None`` if
+        that does not list the file."""
+        digest = self.description().files.get(name)
+        return None if digest is None else _read_checked(self.folder / name, digest, MAX_TEXT_BYTES)
+
     def weights(self) -> dict[str, str]:
-        """Return the SHA-256, in hex, of each existing graph."""
+        """Return the SHA-256, in hex, of each existing graph that makes captions and states."""
         paths = {name: self.find(name) for name in GRAPHS}
         return {
             name: hashlib.sha256(_read(path)).hexdigest()

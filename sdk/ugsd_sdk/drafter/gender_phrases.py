@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import log
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 from ugsd_privacy.strict_models import StrictModel
 
-__all__ = ["Gender", "GenderedPhrase", "with_gender"]
+__all__ = ["Gender", "GenderedPhrase", "gender_from", "with_gender"]
 
 Gender = Literal["female", "male"]
+
+_THRESHOLD = log(4)
+"""Least log-odds for a voice that clearly sounds female or male: four to one."""
 
 _Phrase = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 
@@ -27,6 +31,14 @@ class GenderedPhrase(StrictModel):
     neutral: _Phrase
     female: _Phrase
     male: _Phrase
+
+
+def gender_from(femininity: float | None) -> Gender | None:
+    """Return the gender that a voice clearly sounds like, from the log-odds that it sounds female;
+    ``None`` if it is unclear or unknown."""
+    if femininity is None or not abs(femininity) >= _THRESHOLD:
+        return None
+    return "female" if femininity > 0 else "male"
 
 
 class _Edit(NamedTuple):

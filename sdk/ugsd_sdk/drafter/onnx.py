@@ -1,23 +1,28 @@
 """A drafter on ONNX Runtime: the default, on CPU, without torch.
 
-The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) contains three graphs. The names of
-files, inputs and outputs are part of the model format:
+The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) contains three graphs, and may contain
+a fourth. The names of files, inputs and outputs are part of the model format:
 
-- ``ears.onnx``, the audio encoder, once per window of speech: ``samples`` float32 (1, m) ->
-  ``evidence`` (1, E), which are pooled to the unnormalised audio embedding;
-- ``reader.onnx``, the conditioning network, once per clip: ``evidence``, ``habit`` (1, E), the
-  speaker profile, ``trust`` (1,), the profile's weight, 0 to 1 -> ``condition`` (1, D),
-  ``state_base`` (1, B), ``novelty`` (1,), the OOD score, and ``femininity`` (1,), the log-odds that
-  the voice sounds female;
-- ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``condition``, ``state_base``, ``past``
-  float32 (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``states`` (1, T, B), ``present``.
+- ``audio_encoder.onnx``, once per window of speech: ``samples`` float32 (1, m) -> ``embedding``
+  (1, E), which are pooled to the unnormalised audio embedding;
+- ``reader.onnx``, the conditioning network, once per clip: ``embedding``, ``profile`` (1, E), the
+  speaker profile, ``profile_weight`` (1,), 0 to 1 -> ``emotion`` (1, C), calibrated
+  log-probabilities, ``state`` (1, B), ``ood_score`` (1,), ``femininity`` (1,), the log-odds
+  that the voice sounds female, and ``strength`` (1,), those that the emotion is strong, or 0;
+- ``voice.onnx``, optional, once per clip, for the clip and its windows: ``embedding`` (N, E) ->
+  ``voice`` (N, V), scaled so that two clips of one speaker are rarely farther apart than 1;
+- ``decoder.onnx``, once per step: ``tokens`` int64 (1, T), ``emotion``, ``plan`` (1, P), the
+  features of a :class:`~ugsd_sdk.attributes.plan.CaptionPlan`, ``past`` float32
+  (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``present``.
+
+The state is that of the clip, the same at every position.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from math import log
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,29 +30,37 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.attributes.length import CaptionLength
+from ugsd_sdk.attributes.plan import CaptionPlan, plan_for
+from ugsd_sdk.attributes.slots import EMOTIONS
+from ugsd_sdk.drafter import NOT_CHOSEN, AudioEmbedding, DrafterInfo, Prediction
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
     GRAPHS,
+    SLOTS_FILE,
     VOCABULARY_FILE,
+    VOICE_GRAPH,
     DrafterBundle,
     parse_pieces,
 )
-from ugsd_sdk.drafter.gender_phrases import Gender
+from ugsd_sdk.drafter.clause_guide import ClauseGuide
+from ugsd_sdk.drafter.slot_table import parse_slots
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
-from ugsd_sdk.speech.windows import embed_in_windows, pooled
+from ugsd_sdk.profile.matching import ProfileMatch, match_profile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
+from ugsd_sdk.speech.windows import embed_in_windows, encoder_windows, levelled, pooled
 
 if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = ["OnnxDrafter"]
 
-_GENDER_THRESHOLD = log(4)
-"""Least log-odds for a voice that clearly sounds female or male: four to one."""
-
 _logger = logging.getLogger(__name__)
+
+_EMOTION_ALONE = CaptionPlan(CaptionLength.NORMAL, {})
+_GIVEN = 0.99
+"""Probability of an emotion that is given."""
 
 
 class OnnxDrafter:
@@ -87,42 +100,71 @@ class OnnxDrafter:
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        embeddings, samples = [], []
+        embeddings: list[NDArray[np.float32]] = []
+        lengths: list[int] = []
         for piece in speech:
-            embeddings.append(self.embed(piece))
-            samples.append(len(piece))
-        return self.condition(pooled(embeddings, samples), profile)
+            windows = encoder_windows(levelled(piece))
+            embeddings += map(self._embed_window, windows)
+            lengths += map(len, windows)
+        unnormalised = pooled(embeddings, lengths)
+        voices = self._voices([unnormalised, *embeddings])
+        voice = ClipVoice(
+            unnormalised,
+            duration_s=sum(lengths) / self.info.sample_rate,
+            voice=None if voices is None else voices[0],
+            windows=None if voices is None else voices[1:],
+        )
+        match = match_profile(voice, profile)
+        used = profile if match is ProfileMatch.MATCHED else EMPTY_PROFILE
+        embedding = self.condition(unnormalised, used)
+        if embedding.voice is not None:
+            voice = replace(voice, femininity=embedding.voice.femininity)
+        return replace(embedding, voice=voice, profile_match=match)
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the audio embedding (E,) of one piece of speech (n,), n >= 1, whoever speaks."""
-        model = self._model()
-        return embed_in_windows(
-            lambda window: model.run(AUDIO_ENCODER_GRAPH, {"samples": window[None]})[0][0], speech
-        )
+        return embed_in_windows(self._embed_window, speech)
+
+    def _embed_window(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._model().run(AUDIO_ENCODER_GRAPH, {"samples": window[None]})[0][0]  # type: ignore[no-any-return]
+
+    def _voices(self, embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+        """Return the voice vectors (N, V) of N embeddings; ``None`` if the drafter has none."""
+        if not self._model().has_voices:
+            return None
+        return self._model().run(VOICE_GRAPH, {"embedding": np.stack(embeddings)})[0]
 
     def condition(
         self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        """Return the embedding for ``unnormalised`` (E,), an earlier output of the encoder."""
+        """Return the embedding for ``unnormalised`` (E,), an earlier output of the encoder, as that
+        of a clip which belongs to ``profile``."""
         mean = profile.mean if profile.count else np.zeros_like(unnormalised)
         if mean.shape != unnormalised.shape:
             raise ModelError(
                 "the speaker profile belongs to another audio encoder: delete the profile"
             )
         feeds = {
-            "evidence": unnormalised[None],
-            "habit": mean[None],
-            "trust": np.array([profile.weight], dtype=np.float32),
+            "embedding": unnormalised[None],
+            "profile": mean[None],
+            "profile_weight": np.array([profile.weight], dtype=np.float32),
         }
-        condition, base, ood_score, femininity = self._model().run("reader.onnx", feeds)
+        emotion, state, ood_score, femininity, strength = self._model().run("reader.onnx", feeds)
+        if not (np.isfinite(emotion).all() and np.isfinite(strength).all()):
+            raise ModelError("the drafter's emotion is not a number: reinstall its weights")
+        likely = np.exp(emotion[0].astype(np.float64))
         return AudioEmbedding(
-            np.concatenate([condition[0], base[0]]),
+            np.concatenate([emotion[0], state[0]]),
             ood_score=float(ood_score[0]),
-            unnormalised=unnormalised,
-            gender=_gender(float(femininity[0])),
+            voice=ClipVoice(unnormalised, femininity=float(femininity[0])),
+            emotion=dict(zip(EMOTIONS, (likely / likely.sum()).tolist(), strict=True)),
+            strong=None if strength[0] == 0 else float(1 / (1 + np.exp(-strength[0]))),
+            profile_match=ProfileMatch.MATCHED if profile.count else ProfileMatch.NO_PROFILE,
         )
 
-    def start(self, embedding: AudioEmbedding) -> OnnxDraftSession:
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> OnnxDraftSession:
+        if emotion is not None:
+            embedding = _given(embedding, emotion, self._model().description.emotion_dim)
         return OnnxDraftSession(self._model(), embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -140,17 +182,30 @@ class OnnxDrafter:
         return self._loaded
 
 
+def _given(embedding: AudioEmbedding, emotion: str, dim: int) -> AudioEmbedding:
+    """Return the embedding of a clip in which ``emotion``, one of ``dim``, is certain."""
+    vector = embedding.vector.copy()
+    vector[:dim] = np.log((1 - _GIVEN) / (dim - 1))
+    vector[EMOTIONS.index(emotion)] = np.log(_GIVEN)
+    plan = plan_for(embedding.plan or _EMOTION_ALONE, emotion)
+    return replace(embedding, vector=vector, plan=plan)
+
+
 class OnnxDraftSession:
     """One caption's tokens with their attention keys and values."""
 
     def __init__(self, model: _Loaded, embedding: AudioEmbedding) -> None:
-        split = model.description.condition_dim
-        self._model = model
-        self._conditioning = {
-            "condition": embedding.vector[None, :split],
-            "state_base": embedding.vector[None, split:],
-        }
         d = model.description
+        plan = embedding.plan or _EMOTION_ALONE
+        self._model = model
+        order = np.argsort(embedding.vector[: d.emotion_dim])[::-1]
+        likeliest_first = [EMOTIONS[place] for place in order]
+        self._guide = ClauseGuide(plan, model.slot_table, model.pieces, d.eos, likeliest_first)
+        self._conditioning = {
+            "emotion": embedding.vector[None, : d.emotion_dim],
+            "plan": plan.features[None],
+        }
+        self._state = embedding.vector[d.emotion_dim :]
         self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
         self._tokens: list[int] = []
         self._predictions: list[Prediction] = []
@@ -165,8 +220,8 @@ class OnnxDraftSession:
 
     def append(self, tokens: Sequence[int]) -> None:
         if tokens:
-            self._run(tokens)
             self._tokens.extend(tokens)
+            self._run(tokens)
 
     def crop(self, length: int) -> None:
         inputs = length + 1  # includes the start token
@@ -174,14 +229,18 @@ class OnnxDraftSession:
         del self._predictions[inputs:]
         del self._tokens[length:]
 
-    def _run(self, tokens: Sequence[int]) -> None:
+    def _run(self, inputs: Sequence[int]) -> None:
+        """Run the decoder on the last tokens of the sequence, or on the start token."""
         feeds: dict[str, NDArray[Any]] = {
-            "tokens": np.array([tokens], dtype=np.int64),
+            "tokens": np.array([inputs], dtype=np.int64),
             "past": self._past,
             **self._conditioning,
         }
-        logits, states, self._past = self._model.run("decoder.onnx", feeds)
-        self._predictions += map(Prediction, logits[0], states[0])
+        logits, self._past = self._model.run("decoder.onnx", feeds)
+        for row in logits[0]:
+            before = self._tokens[: len(self._predictions)]
+            guided = np.where(self._guide.allowed(before), row, row + NOT_CHOSEN)
+            self._predictions.append(Prediction(guided, self._state, self._guide.choices(before)))
 
 
 class _Loaded:
@@ -193,14 +252,18 @@ class _Loaded:
         files = bundle.files(self.description)
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
+            self.slot_table = parse_slots(files[SLOTS_FILE], num_tokens=len(self.pieces))
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
-                name: onnx_session(files[name], threads=threads) for name in GRAPHS
+                name: onnx_session(files[name], threads=threads)
+                for name in (*GRAPHS, VOICE_GRAPH)
+                if name in files
             }
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
             ) from error
         d = self.description
+        self.has_voices = VOICE_GRAPH in self._sessions
         self.info = DrafterInfo(
             name=d.name,
             licence=d.licence,
@@ -211,7 +274,9 @@ class _Loaded:
             max_tokens=d.max_tokens,
             sample_rate=d.sample_rate,
             audio_encoder=bytes.fromhex(d.files[AUDIO_ENCODER_GRAPH]),
+            voice_encoder=bytes.fromhex(d.files.get(VOICE_GRAPH, "")),
             gendered_phrases=tuple(d.gendered),
+            slot_table=self.slot_table,
         )
 
     def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
@@ -220,9 +285,3 @@ class _Loaded:
         except Exception as error:
             raise ModelError(f"{graph} failed: reinstall the drafter's files") from error
         return outputs
-
-
-def _gender(score: float) -> Gender | None:
-    if abs(score) < _GENDER_THRESHOLD:
-        return None
-    return "female" if score > 0 else "male"

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.profile.matching import match_profile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
 __all__ = ["ScriptedDrafter", "ScriptedSession"]
 
 Float32 = NDArray[np.float32]
 EOS = 0
+_SAMPLE_RATE = 16_000
+_SEGMENTS = 16
 
 
 class ScriptedSession:
@@ -79,7 +82,8 @@ class ScriptedDrafter:
         projection: bytes | None = None,
     ) -> None:
         """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes.
-        With ``profiles`` its embeddings update speaker profiles, which do not change captions."""
+        With ``profiles`` its embeddings update speaker profiles, which do not change captions.
+        Then it knows a recording by how its level changes, and tells no speakers apart."""
         self.seed = seed
         self.vocabulary_size = vocabulary_size
         self._ood_score = ood_score
@@ -92,7 +96,7 @@ class ScriptedDrafter:
             eos=EOS,
             state_dim=state_dim,
             max_tokens=max_tokens,
-            sample_rate=16_000,
+            sample_rate=_SAMPLE_RATE,
             audio_encoder=sha256(b"loudness").digest(),
         )
 
@@ -110,12 +114,23 @@ class ScriptedDrafter:
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         samples = np.concatenate(list(speech))
-        loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-        vector = np.array([loudness], dtype=np.float32)
-        unnormalised = vector if self._profiles else None
-        return AudioEmbedding(vector, self._ood_score, unnormalised=unnormalised)
+        vector = np.array([_rms(samples)], dtype=np.float32)
+        if not self._profiles:
+            return AudioEmbedding(vector, self._ood_score)
+        voice = self.voice_of(samples)
+        return AudioEmbedding(
+            vector, self._ood_score, voice=voice, profile_match=match_profile(voice, profile)
+        )
 
-    def start(self, embedding: AudioEmbedding) -> ScriptedSession:
+    def voice_of(self, samples: Float32) -> ClipVoice:
+        """Return what a profile stores of ``samples`` (n,): the levels of its segments."""
+        levels = np.array([_rms(part) for part in np.array_split(samples, _SEGMENTS)])
+        return ClipVoice(
+            (levels / max(levels.max(), 1e-9)).astype(np.float32),
+            duration_s=len(samples) / _SAMPLE_RATE,
+        )
+
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> ScriptedSession:
         return ScriptedSession(self, embedding)
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -123,3 +138,7 @@ class ScriptedDrafter:
 
     def piece(self, token: int) -> str:
         return "" if token == EOS else f" w{token}"
+
+
+def _rms(samples: Float32) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0

@@ -4,6 +4,7 @@ vocabulary."""
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,10 +28,13 @@ from ugsd_privacy.reports.wording import plural
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.home import Home
 from ugsd_sdk.reports.explanation import explain
+from ugsd_sdk.reports.state_readings import state_reader
 from ugsd_sdk.reports.verification import open_view, owner_of, verify_home
 from ugsd_sdk.settings.config import EMBEDDED, NoiseSettings, Settings
 
 __all__ = ["audit_report"]
+
+_log = logging.getLogger(__name__)
 
 _SUBJECT_LABEL = b"ugsd report subject 1\n"
 _SUBJECT_DIGITS = 16
@@ -54,12 +58,15 @@ def audit_report(
     clock: Callable[[], float] = time.time,
     uptime: Callable[[], Uptime | None] = system_uptime,
     progress: Progress = lambda done, of: None,
+    warn: Callable[[str], None] = _log.warning,
 ) -> Report:
     """Return the report for the settings' user.
 
-    ``drafter``, a name or folder, provides words and figures. ``owner_key`` opens the bodies of
-    records; without it the home's own is used if it is there, and otherwise bodies stay sealed.
-    ``progress`` is called with the progress of verification. A home that was never used stays
+    ``drafter``, a name or folder, provides words, readings of numbers and figures. ``owner_key``
+    opens the bodies of records; without it the home's own is used if it is there, and otherwise
+    bodies stay sealed.
+    ``progress`` is called with the progress of verification, and ``warn`` with the reason if the
+    numbers cannot be read in words. A home that was never used stays
     untouched.
 
     The report says so if the log does not verify. Raises ``LedgerUnavailable``,
@@ -93,6 +100,7 @@ def audit_report(
         decisions=found.decisions,
         protections=_protections(settings, drafter, within),
         words=lambda token: pieces[token] if 0 <= token < len(pieces) else "",
+        read_state=state_reader(drafter, warn),
         vocabulary=bundle.name,
     )
 
@@ -207,7 +215,8 @@ def _protection(
     as_sent = {"disclosure": disclosure, "noise": noise, "verifier": verifier}
     no_target = {"target_risk": None, "target_gain": None}
     explanation = explain(settings.model_copy(update=as_sent | no_target), drafter)
-    noise_text, guarantee = _noise_protection(sigma, states=states)
+    has_weights = disclosure is Disclosure.DISTRIBUTIONS
+    noise_text, guarantee = _noise_protection(sigma, states=states, weights=has_weights)
     return Protection(
         title=f"Blocks sent as {disclosure}, {noise_text}",
         bound=guarantee,
@@ -216,8 +225,17 @@ def _protection(
     )
 
 
-def _noise_protection(sigma: float | None, *, states: bool) -> tuple[str, tuple[str, ...]]:
-    """Describe the noise on the states, and what it guarantees."""
+def _noise_protection(
+    sigma: float | None, *, states: bool, weights: bool
+) -> tuple[str, tuple[str, ...]]:
+    """Describe the noise on the states, and what it guarantees: with weights nothing."""
+    if weights and sigma is not None:
+        return f"the states with noise of sigma {sigma:g}", (
+            "no bound: how likely the emotions are was sent with the states, without noise",
+        )
+    if weights:
+        sent = "the states and how likely the emotions are" if states else "the probabilities"
+        return "without noise", (f"nothing: {sent} were sent without noise",)
     if not states:
         return "without states", ("nothing: no states were sent, and words never have noise",)
     if sigma is None:

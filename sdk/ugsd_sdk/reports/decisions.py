@@ -28,6 +28,12 @@ _ADVICE: Mapping[ReasonCode, str] = {
     ReasonCode.NOT_ENROLLED: (
         "caption more clips of the user: `ugsd profile show` shows how many are missing"
     ),
+    ReasonCode.NO_PROFILE: "name the user, or give captions a profile",
+    ReasonCode.DIFFERENT_SPEAKER: (
+        "name each speaker as a user of their own; if the user's voice or microphone has changed, "
+        "run `ugsd profile reset`"
+    ),
+    ReasonCode.SEVERAL_SPEAKERS: "cut the recording at the changes of speaker",
     ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier is running",
     ReasonCode.DEADLINE: "raise verifier.deadline_s, or use a faster or nearer verifier",
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",

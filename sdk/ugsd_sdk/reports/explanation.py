@@ -15,6 +15,7 @@ from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.drafter.bundle import DrafterBundle
+from ugsd_sdk.settings.asking import Asking
 from ugsd_sdk.settings.config import Settings
 
 __all__ = ["Explanation", "explain"]
@@ -38,6 +39,8 @@ _STATES = {
     Disclosure.SUMMARY: "once per caption, {dim} numbers about the clip",
     Disclosure.BLOCK_STATES: "for each of these words, {dim} numbers about the clip",
     Disclosure.ALL_STATES: "for each of these words, {dim} numbers about the clip",
+    Disclosure.DISTRIBUTIONS: "once per caption, {dim} numbers about the clip, and how likely the "
+    "device finds each emotion",
 }
 _GUESSED: Mapping[str, str] = {
     "identification": "which of a few people is speaking, if ten captions of each are known",
@@ -115,8 +118,11 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "verifier": settings.verifier.url or "none",
             **_target(given, policy),
             "disclosure": str(settings.disclosure),
+            "asking": str(settings.asking),
+            "verification": str(settings.verification),
             "traffic_shape": str(settings.traffic_shape),
             "min_enrolment": str(settings.min_enrolment),
+            "min_enrolment_s": f"{settings.min_enrolment_s:g}",
             "noise": "none" if settings.sigma is None else f"sigma {settings.sigma:.3g}",
         },
         sent=_sent(settings, bundle.description().state_dim),
@@ -139,6 +145,14 @@ def _target(settings: Settings, policy: RiskControlledPolicy | None) -> dict[str
     }
 
 
+def _words(settings: Settings) -> str:
+    if settings.asking is Asking.SLOTS:
+        return "the first words of the caption, up to the one that names the emotion"
+    if settings.disclosure is Disclosure.TOKENS:
+        return "the words drafted so far of the emotion, including the whole uncertain block"
+    return "the words drafted so far of the emotion, up to the first uncertain one"
+
+
 def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
     if settings.verifier.url is None:
         return ("nothing: no verifier is set",)
@@ -148,18 +162,15 @@ def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
         if constant
         else "visible to the network: that the device was unsure, when and how often"
     )
+    needs_enrolment = settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
     first = (
-        f"none of the numbers before {settings.min_enrolment} clips have enrolled you"
-        if settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
+        f"none of the numbers before {settings.min_enrolment} clips have enrolled you, and none at "
+        "all of captions without a user's name or a profile"
+        if needs_enrolment
         else ""
     )
-    words = (
-        "the words drafted so far, including the whole uncertain block"
-        if settings.disclosure is Disclosure.TOKENS
-        else "the words drafted so far, up to the first uncertain one"
-    )
     lines = (
-        f"{words}, as numbers of a word list",
+        f"{_words(settings)}, as numbers of a word list",
         _STATES[settings.disclosure].format(dim=dim),
         first,
         seen,
@@ -168,16 +179,22 @@ def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
+def _without_noise(settings: Settings) -> str:
+    if any(cap.startswith("epsilon") for cap in settings.limits_for().remaining({})):
+        return "none of them is sent: without noise the cap on epsilon blocks them"
+    if settings.noise is not None:
+        return "no bound: how likely the emotions are is sent without noise"
+    return "nothing: they are sent without noise"
+
+
 def _noise_guarantee(settings: Settings) -> tuple[str, ...]:
     if settings.verifier.url is None:
         return (_NO_VERIFIER,)
     limits, sigma, states = settings.limits_for(), settings.sigma, settings.states_per_caption
     if settings.disclosure is Disclosure.TOKENS:
         return ("nothing, but no such numbers are sent; words never have noise",)
-    if sigma is None:
-        if any(cap.startswith("epsilon") for cap in limits.remaining({})):
-            return ("none of them is sent: without noise the cap on epsilon blocks them",)
-        return ("nothing: they are sent without noise",)
+    if sigma is None or settings.disclosure is Disclosure.DISTRIBUTIONS:
+        return (_without_noise(settings),)
     costs = (
         []
         if states is None

@@ -37,17 +37,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -58,16 +54,17 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from ugsd_privacy.audit.records import LogLevel
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.mechanism import MAX_SIGMA
 from ugsd_privacy.errors import UserNameRefused
 from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
-from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
+from ugsd_privacy.user_names import normal_user
 
+from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.settings.asking import BLOCK_TOKENS, Asking, Continuation, Verification
 from ugsd_sdk.settings.config_faults import (
     check_variables,
     first_fault,
@@ -80,8 +77,21 @@ from ugsd_sdk.settings.settings_file import (
     plain_name,
     with_lower_names,
 )
+from ugsd_sdk.settings.speculative import speculative_fault
+from ugsd_sdk.settings.tables import (
+    AuditSettings,
+    CapsOverride,
+    Name,
+    NoiseSettings,
+    VerifierSettings,
+    conflict,
+    normal_name,
+    plain_caps,
+    refuse_bool,
+)
 
 __all__ = [
+    "ANONYMOUS",
     "EMBEDDED",
     "AuditSettings",
     "CapsOverride",
@@ -90,102 +100,10 @@ __all__ = [
     "VerifierSettings",
 ]
 
+ANONYMOUS = "default"
+"""The user name that stands for everyone who is not named."""
 EMBEDDED = "embedded"
 """The verifier address that stands for a verifier started as a child process."""
-_Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
-_Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-_Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
-
-
-class _Table(BaseModel):
-    """A table of settings. Text is converted to numbers, since the environment holds only text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
-        return _refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
-
-
-class VerifierSettings(_Table):
-    """Which verifier is used, and how long the device waits for it."""
-
-    url: str | None = None
-    """Address of the verifier: ``ws://...`` or ``wss://...``, or ``embedded`` to start one on this
-    machine. With none, no verifier is used and nothing is sent."""
-    root: str | None = None
-    """The root key that signs the verifier's manifest: the text ``ugsd-root1:...``, or a file that
-    holds it."""
-    manifest: Path | None = None
-    """File of the manifest that the root signed. It is read again for each connection."""
-    key: str | None = None
-    """The verifier's public key, as text or as a file that holds it. It replaces ``root`` and
-    ``manifest`` for a verifier on this machine; the embedded verifier announces its own."""
-    deadline_s: _Seconds = 2.0
-    """Longest wait for one block in seconds, above 0 and up to 3600. For the first block it
-    includes the connection."""
-    caption_deadline_s: _Seconds = 5.0
-    """Longest wait for all blocks of one caption together in seconds, above 0 and up to 3600."""
-    connect_timeout_s: _Seconds = 10.0
-    """Longest attempt to connect in seconds, above 0 and up to 3600. It runs in the background."""
-
-    def with_identity(
-        self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
-    ) -> VerifierSettings:
-        """Return these settings with the given identity: a key replaces root and manifest, and they
-        replace a key."""
-        if root is not None or manifest is not None:
-            root, manifest = root or self.root, manifest or self.manifest
-        elif key is None:
-            return self
-        return self.model_copy(update={"key": key, "root": root, "manifest": manifest})
-
-
-class NoiseSettings(_Table):
-    """Gaussian noise on the states that are sent: exactly one of ``sigma`` and ``epsilon``."""
-
-    sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA)] | None = None
-    """Standard deviation of the noise on each number of a state, above 0 and up to 128, in units of
-    the clip norm."""
-    epsilon: _Positive | None = None
-    """Epsilon of all states of one caption at ``limits.delta``, above 0 and up to a million; sigma
-    is computed from it."""
-
-    @model_validator(mode="after")
-    def _check_one(self) -> NoiseSettings:
-        if (self.sigma is None) == (self.epsilon is None):
-            at = ("noise",) if self.sigma is None else ("noise", "epsilon")
-            raise _fault(at, "give sigma or epsilon, one of the two")
-        return self
-
-
-class AuditSettings(_Table):
-    """What the log stores for its owner, and for how long."""
-
-    level: LogLevel = "content"
-    """What is stored of each frame. ``content``: everything that was sent. ``record``: token ids,
-    sizes and the like, but no states."""
-    retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
-    """Age in days, 0 to 36500, at which the stored content is erased; a record of the log says so.
-    With none it is stored without limit."""
-
-
-class CapsOverride(BudgetLimits):
-    """Caps of a preset or a user. The caps that are given replace the inherited ones."""
-
-    preset: _Name | None = None
-    """Name of the preset from which the caps that are not given are inherited. With none they come
-    from ``limits``."""
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The caps that are given, and delta if it is given."""
-        return {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
-
-    @model_serializer(mode="wrap")
-    def _only_given(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
 
 
 class Settings(BaseSettings):
@@ -201,35 +119,66 @@ class Settings(BaseSettings):
     """Which verifier is used, and how long the device waits for it."""
     home: Path = Path("~/.ugsd")
     """Folder of the ledger, the audit log, its keys and the speaker profiles. ``~`` is expanded."""
-    user: str = "default"
+    user: str = ANONYMOUS
     """Name of the user whose budget is charged and whose speaker profile is used. Case and Unicode
-    form do not matter (:func:`~ugsd_privacy.user_names.normal_user`). It is never sent."""
+    form do not matter (:func:`~ugsd_privacy.user_names.normal_user`). It is never sent. ``default``
+    stands for everyone who is not named: it has a budget but no profile, so with the default of
+    ``min_enrolment`` no states of its clips are sent."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty of a block, 0 or more, at which it is escalated. With none the drafter's
     own threshold is used."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Replaces the threshold: the largest mean share of a caption's blocks, between 0 and 1, that
-    may stay as drafted although the verifier would have rejected them. See
-    :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
+    """Replaces the threshold: the largest share of questions, between 0 and 1, that may stay on the
+    device although the verifier would have rejected the draft. A caption has one question, about
+    its emotion. See :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
     target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Replaces the threshold: the least share of the gap between drafter and verifier, above 0 and
-    up to 1, that must be closed."""
+    """Replaces the threshold: the least share of the gap in emotion accuracy between drafter and
+    verifier, above 0 and up to 1, that must be closed by the questions that are asked."""
     disclosure: Disclosure = Disclosure.SUMMARY
     """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
-    caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far. With a
-    target this is the most that may be sent."""
-    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = 5
-    """Largest number of drafted tokens in one block, 1 to 256."""
+    caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far,
+    ``distributions`` what ``summary`` sends and the probabilities of the emotions, for speculative
+    verification alone. With a target this is the most that may be sent."""
+    asking: Asking = Asking.SLOTS
+    """How blocks are formed. ``slots``: one question about the emotion, up to the word that names
+    it. ``tokens``: blocks of ``block_tokens`` tokens, as in the paper, and always so for a drafter
+    without slots."""
+    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = BLOCK_TOKENS
+    """Largest number of drafted tokens in one block, 1 to 256, if blocks are formed by tokens."""
+    continuation: Continuation | None = None
+    """How far the verifier may go on after the tokens that it accepts or corrects: to the end of
+    the ``caption``, of the ``clause``, or not at all, ``nothing``, so that the device words the
+    rest. It is ``nothing`` if the verifier is asked about slots. With none: ``clause`` if a drafter
+    with slots asks by tokens, else ``caption``. A caption of slots states what the device measured,
+    so no verifier goes on with it beyond the ``clause``."""
+    verification: Verification = Verification.VERIFIER
+    """How an emotion that is asked about is judged. ``verifier``: by the verifier's own rule, which
+    its operator sets. ``speculative``: the device draws the emotion from the drafter's
+    probabilities, and where it asks, the answer has exactly the verifier's distribution; where it
+    does not ask, the emotion has the drafter's. It needs ``asking = slots``,
+    ``continuation = nothing``, ``disclosure = distributions`` and a drafter with slots; the same
+    ``seed`` then no longer gives the same caption."""
     min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Number of clips in a user's speaker profile, 0 to 1000, before a state of theirs may be sent.
-    The larger it is, the less a state reveals about who speaks; with 0 even the first clip's state
-    may be sent, which reveals most."""
+    """Number of different clips in a speaker profile, 0 to 1000, before a state of its speaker may
+    be sent. The larger it is, the less a state reveals about who speaks; with 0 even the first
+    clip's state may be sent, and that of a clip without a profile, which reveals most."""
+    min_enrolment_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
+    """Seconds of speech in these clips together, 0 to 3600, before a state may be sent. It does not
+    count if ``min_enrolment`` is 0."""
     keep_profile: bool = True
     """Whether the user's speaker profile is stored in ``home``. If not, each process starts with an
     empty one."""
-    gender: bool = True
-    """Whether captions say that a voice sounds like a woman's or a man's when that is clear. These
-    words are used only on this device and never sent."""
+    length: CaptionLength = CaptionLength.NORMAL
+    """How much a caption says: ``short`` at most 12 words, ``normal`` about 20, ``rich`` 40 to 60
+    in two or three sentences. It changes nothing of :class:`~ugsd_sdk.Attributes`."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Chooses among wordings of the same meaning, 0 to 4294967295. The same clip, profile, settings
+    and seed give the same caption."""
+    gender: bool = False
+    """Whether captions say that a voice sounds like a woman's or a man's when that is clear, in
+    place of "the speaker". How a voice sounds is no evidence of anybody's gender. The word comes
+    from the speaker profile, if there is one, so that a user keeps it. These words are used only on
+    this device and never sent."""
     traffic_shape: TrafficShape = TrafficShape.PADDED
     """What the number, sizes and times of frames reveal to the network. ``padded``: frames have one
     of eight sizes. ``constant``: while a session is open, each caption sends one frame of one size
@@ -242,16 +191,16 @@ class Settings(BaseSettings):
     """What the log stores for its owner, and for how long."""
     limits: BudgetLimits = BudgetLimits()
     """Caps of every user."""
-    presets: dict[_Name, CapsOverride] = Field(default_factory=dict)
+    presets: dict[Name, CapsOverride] = Field(default_factory=dict)
     """Named sets of caps, ``[presets.NAME]``, which users and other presets inherit by ``preset``.
     They win over ``limits``."""
-    users: dict[_Name, CapsOverride] = Field(default_factory=dict)
+    users: dict[Name, CapsOverride] = Field(default_factory=dict)
     """Caps of single users, ``[users.NAME]``. They win over the presets and ``limits``."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
-        return _refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
+        return refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("target_risk", "target_gain")
     @classmethod
@@ -266,7 +215,7 @@ class Settings(BaseSettings):
     @field_validator("limits", mode="before")
     @classmethod
     def _plain_limits(cls, limits: object) -> object:
-        return _plain_caps(limits)
+        return plain_caps(limits)
 
     @field_validator("presets", "users", mode="before")
     @classmethod
@@ -274,9 +223,9 @@ class Settings(BaseSettings):
         if not isinstance(named, Mapping):
             return named
         table = str(info.field_name)
-        plain = {_normal_name(table, name): _plain_caps(caps) for name, caps in named.items()}
+        plain = {normal_name(table, name): plain_caps(caps) for name, caps in named.items()}
         if len(plain) < len(named):
-            raise _fault((table,), "two spellings of the same name: delete one")
+            raise conflict((table,), "two spellings of the same name: delete one")
         return plain
 
     @model_validator(mode="after")
@@ -286,6 +235,16 @@ class Settings(BaseSettings):
                 self._check_inherited(table, name, caps)
         if self.noise is not None:
             self._check_noise(self.noise)
+        fault = speculative_fault(
+            self.verification,
+            asking=self.asking,
+            continuation=self.continuation,
+            disclosure=self.disclosure,
+            has_target=self.target_risk is not None or self.target_gain is not None,
+            has_epsilon=self.noise is not None and self.noise.epsilon is not None,
+        )
+        if fault is not None:
+            raise conflict(*fault)
         return self
 
     def _check_inherited(self, table: str, name: str, caps: CapsOverride) -> None:
@@ -294,12 +253,12 @@ class Settings(BaseSettings):
             parent = plain_name(caps.preset)
             if parent not in self.presets:
                 defined = ", ".join(sorted(self.presets)) or "none"
-                raise _fault(
+                raise conflict(
                     (*at, "preset"), f"no preset is named {caps.preset}; defined presets: {defined}"
                 )
             if parent in path:
                 cycle = " -> ".join([*path[path.index(parent) :], parent])
-                raise _fault(
+                raise conflict(
                     ("presets", parent, "preset"),
                     f"presets inherit in a cycle: {cycle}: break it",
                 )
@@ -308,13 +267,13 @@ class Settings(BaseSettings):
 
     def _check_noise(self, noise: NoiseSettings) -> None:
         if self.disclosure is Disclosure.TOKENS:
-            raise _fault(
+            raise conflict(
                 ("noise",),
                 "with disclosure = tokens no state is sent that noise could be added to: delete "
                 "noise, or set disclosure = summary",
             )
         if noise.epsilon is not None and self.states_per_caption is None:
-            raise _fault(
+            raise conflict(
                 ("noise", "epsilon"),
                 f"with disclosure = {self.disclosure} a caption may send any number of states: set "
                 "limits.tokens_per_caption, or noise.sigma instead",
@@ -367,7 +326,7 @@ class Settings(BaseSettings):
         """Most states that one caption may send at this disclosure; ``None`` means no limit."""
         if self.disclosure is Disclosure.TOKENS:
             return 0
-        if self.disclosure is Disclosure.SUMMARY:
+        if self.disclosure in {Disclosure.SUMMARY, Disclosure.DISTRIBUTIONS}:
             return 1
         return self.limits_for().tokens_per_caption
 
@@ -427,53 +386,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use only the arguments as a source; :meth:`load` adds others."""
         return (init_settings,)
-
-
-_MAX_DIGITS = 20
-"""Most digits of a cap. Longer text is not parsed and is refused, because it is not a number."""
-
-
-def _plain_caps(caps: object) -> object:
-    """Convert text, which the environment gives, to numbers; ``"none"`` lifts a cap."""
-    if not isinstance(caps, Mapping):
-        return caps
-    return {name: value if name == "preset" else _plain_cap(value) for name, value in caps.items()}
-
-
-def _plain_cap(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()  # text that is not a number, so that pydantic refuses it
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if text.lower() == "none":
-        return None
-    is_number = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
-    return int(text) if is_number else value
-
-
-def _refuse_bool(value: object, annotation: object) -> object:
-    """Return ``value``; refuse true and false as numbers, which pydantic reads as 1 and 0."""
-    if isinstance(value, bool) and _is_number(annotation):
-        raise PydanticCustomError("truth", "must be a number")
-    return value
-
-
-def _is_number(annotation: object) -> bool:
-    return annotation in {int, float} or any(map(_is_number, get_args(annotation)))
-
-
-def _normal_name(table: str, name: object) -> object:
-    """Return the normal form of a preset's or user's name; pydantic refuses a name that is not
-    text."""
-    if not isinstance(name, str):
-        return name
-    try:
-        return normal_user(name)
-    except UserNameRefused as error:
-        raise _fault((table, name), str(error)) from None
-
-
-def _fault(keys: tuple[str, ...], message: str) -> PydanticCustomError:
-    """Return the error for a conflict of several settings, reported at ``keys``."""
-    return PydanticCustomError("together", "{message}", {"message": message, "keys": keys})

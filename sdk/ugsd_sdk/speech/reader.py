@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.prosody.meter import ProsodyMeter
+from ugsd_sdk.prosody.prosody import Prosody
+from ugsd_sdk.prosody.recording_quality import RecordingNote
 from ugsd_sdk.speech.spans import Speech
 
-__all__ = ["SpeechDetector", "SpeechReader", "WholeRecording"]
+__all__ = ["Meter", "SpeechDetector", "SpeechReader", "WholeRecording"]
 
 Float32 = NDArray[np.float32]
 
@@ -31,6 +34,21 @@ class SpeechDetector(Protocol):
     def close(self) -> None: ...
 
 
+class Meter(Protocol):
+    """Measures the speech of one recording: a
+    :class:`~ugsd_sdk.prosody.meter.ProsodyMeter`, unless an application brings its own."""
+
+    def add(self, piece: Float32, spans: Sequence[tuple[int, int]], start: int = 0) -> None:
+        """Measure ``piece`` (n,), whose first sample is sample ``start`` of the recording, in its
+        ``spans`` of speech."""
+
+    def result(self) -> Prosody | None:
+        """Return the measures of what was added; ``None`` for no speech."""
+
+    def notes(self) -> tuple[RecordingNote, ...]:
+        """Return what makes these measures less certain."""
+
+
 class WholeRecording:
     """A detector that takes everything for speech: for recordings that were cut to it before."""
 
@@ -49,8 +67,12 @@ class SpeechReader:
     :attr:`speech` describes all pieces that were read so far.
     """
 
-    def __init__(self, pieces: Iterable[Float32], detector: SpeechDetector) -> None:
+    def __init__(
+        self, pieces: Iterable[Float32], detector: SpeechDetector, meter: Meter | None = None
+    ) -> None:
         """``pieces`` are consecutive, mono (n,) float32 at 16 kHz."""
+        self.meter = meter or ProsodyMeter()
+        """What has measured the pieces that were read so far."""
         self._pieces = pieces
         self._detector = detector
         self._spans: list[tuple[int, int]] = []
@@ -66,6 +88,7 @@ class SpeechReader:
             found = self._detector.find(piece)
             if found.is_enough:
                 before = self._num_samples
+                self.meter.add(piece, found.spans, before)
                 self._spans += [(before + start, before + end) for start, end in found.spans]
             self._num_samples += len(piece)
             if found.is_enough:

@@ -2,7 +2,7 @@
 
 The graph is ``silero_vad_16k_sequence.onnx`` of PyPI's ``silero-vad`` 6.2.3: all windows of a clip
 go through one call, each of 512 samples with the 64 before it as context, and an LSTM state that
-starts at zero. A recording is brought to one level first, since the detector hears no speech below
+starts at zero. A recording is brought to one level first, since the detector finds no speech below
 about -60 dBFS.
 """
 
@@ -13,13 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
-from ugsd_sdk.speech.spans import WINDOW_SAMPLES, Speech, find_spans, tightened
+from ugsd_sdk.speech.spans import (
+    SAMPLE_RATE,
+    WINDOW_SAMPLES,
+    Speech,
+    find_spans,
+    loud_duration_s,
+    tightened,
+)
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -34,7 +42,13 @@ _MAX_BYTES = 8 * 2**20
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
 _WARM_UP_WINDOWS = 16
-"""Silence before and after a recording, so that speech at its very start is heard as anywhere."""
+"""Silence before and after a recording, so that speech at its very start is found as well."""
+_USUAL_QUANTILE = 0.8
+"""Share of the samples of a recording that are below its usual level, silence aside."""
+_SHOUT_SPEED = 0.75
+"""Playback speed of the second attempt, if no speech was found."""
+_MIN_SHOUT_SHARE = 0.5
+"""Least share of the loud part that the second attempt must find."""
 _LOUDEST_WINDOW_RMS = 0.1
 """A recording is scaled so that its loudest window has this root mean square."""
 
@@ -74,10 +88,33 @@ class VoiceActivityDetector:
 
         Raises :class:`ModelError`.
         """
+        if not recording.any():
+            return Speech((), len(recording))
+        found = self._spans(recording)
+        if not found.is_enough:
+            found = self._spans(_limited(recording))
+        if not found.is_enough:
+            found = self._shouts(recording)
+        return tightened(found, recording)
+
+    def _spans(self, recording: Float32) -> Speech:
         silence = np.zeros(_WARM_UP_WINDOWS * WINDOW_SAMPLES, dtype=np.float32)
         padded = np.concatenate([silence, recording, silence])
         found = find_spans(self.probabilities(padded), len(padded))
-        return tightened(found.within(len(silence), len(recording)), recording)
+        return found.within(len(silence), len(recording))
+
+    def _shouts(self, recording: Float32) -> Speech:
+        """Search again at a lower pitch, because the detector takes shouts and screams for noise.
+
+        The result counts only if it covers most of what is loud, since some tones would pass
+        otherwise.
+        """
+        slower = soxr.resample(recording, SAMPLE_RATE, SAMPLE_RATE / _SHOUT_SPEED)
+        found = self._spans(np.asarray(slower, dtype=np.float32))
+        spans = ((int(a * _SHOUT_SPEED), int(b * _SHOUT_SPEED)) for a, b in found.spans)
+        shouts = Speech(tuple(spans), len(recording))
+        is_most = shouts.duration_s >= _MIN_SHOUT_SHARE * loud_duration_s(recording)
+        return shouts if is_most else Speech((), len(recording))
 
     def probabilities(self, recording: Float32) -> Float32:
         """Return the probability of speech (m,) in each window of 512 samples.
@@ -101,6 +138,15 @@ class VoiceActivityDetector:
         session, self._session = self._session, None
         if session is not None:
             keep_for_good(session)
+
+
+def _limited(recording: Float32) -> Float32:
+    """Scale a recording (n,) by its usual level and cut what is far louder, so that a knock does
+    not hide a quiet voice."""
+    levels = np.abs(recording)
+    usual = float(np.quantile(levels[levels > 0], _USUAL_QUANTILE))
+    limited = np.clip(recording.astype(np.float64) * (_LOUDEST_WINDOW_RMS / usual), -1, 1)
+    return limited.astype(np.float32)
 
 
 def _windows(recording: Float32) -> Float32:

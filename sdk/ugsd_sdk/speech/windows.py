@@ -1,7 +1,8 @@
 """Speech cut into the windows that an audio encoder reads, and their embeddings pooled.
 
-An encoder that was trained on clips of a few seconds hears length instead of the voice in longer
-ones. So speech of any length is read in windows of about the same length, whose outputs are pooled.
+An encoder that was trained on clips of a few seconds reacts to the length of longer clips instead
+of the voice. So speech of any length is read in windows of about the same length, whose outputs are
+pooled.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "SCALED_RMS",
-    "USUAL_RMS",
+    "SPEECH_RMS",
     "WINDOW_S",
     "embed_in_windows",
     "encoder_windows",
@@ -24,38 +24,35 @@ __all__ = [
 Float32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
-WINDOW_S = 4.5
+WINDOW_S = 2.25
 """Longer speech is cut into windows of at most this and of equal length."""
-USUAL_RMS = (0.005, 0.2)
-"""Least and greatest level of speech, as root mean square, that is read as it is: -46, -14 dBFS."""
-SCALED_RMS = 0.05
-"""Level to which other speech is scaled."""
+SPEECH_RMS = 0.05
+"""Level to which speech is scaled, as root mean square: -26 dBFS."""
 
 
-def embed_in_windows(encode: Callable[[Float32], Float32], speech: Float32) -> Float32:
+def embed_in_windows(
+    encode: Callable[[Float32], Float32], speech: Float32, window_s: float = WINDOW_S
+) -> Float32:
     """Return the embedding (E,) of speech (n,) at 16 kHz, n >= 1, of which ``encode`` embeds one
-    window (m,) at a time.
+    window (m,) of at most ``window_s`` seconds at a time.
 
-    Speech outside of the levels at which people record is scaled first: how loud it is says more
-    about the microphone than about the voice, whose effort shows in its spectrum.
+    All speech is read at one level: how loud it is says more about the microphone than about the
+    voice, whose effort shows in its spectrum.
     """
-    windows = encoder_windows(levelled(speech))
+    windows = encoder_windows(levelled(speech), window_s)
     return pooled([encode(window) for window in windows], [len(window) for window in windows])
 
 
 def levelled(speech: Float32) -> Float32:
-    """Scale speech (n,) to :data:`SCALED_RMS` if its level is outside of :data:`USUAL_RMS`; silence
-    stays silent."""
+    """Scale speech (n,) to :data:`SPEECH_RMS`; silence stays silent."""
     rms = float(np.sqrt(np.mean(np.square(speech, dtype=np.float64))))
-    if rms == 0 or USUAL_RMS[0] <= rms <= USUAL_RMS[1]:
-        return speech
-    return speech * np.float32(SCALED_RMS / rms)
+    return speech * np.float32(SPEECH_RMS / rms) if rms else speech
 
 
-def encoder_windows(speech: Float32) -> list[Float32]:
+def encoder_windows(speech: Float32, window_s: float = WINDOW_S) -> list[Float32]:
     """Cut speech (n,) at 16 kHz, n >= 1, into consecutive windows of equal length, up to a sample,
-    of at most :data:`WINDOW_S` seconds."""
-    count = max(1, -(-len(speech) // round(WINDOW_S * SAMPLE_RATE)))
+    of at most ``window_s`` seconds."""
+    count = max(1, -(-len(speech) // round(window_s * SAMPLE_RATE)))
     return np.array_split(speech, count)
 
 

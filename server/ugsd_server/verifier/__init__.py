@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.protocol.messages import AskedSlot
 
 __all__ = ["Cache", "CausalScorer", "VerifierInfo"]
 
@@ -19,16 +21,26 @@ class VerifierInfo:
     licence: str
     vocabulary: bytes
     """SHA-256 of the vocabulary file."""
-    projection: bytes
-    """SHA-256 of the state projection that the model was trained with."""
+    projections: tuple[bytes, ...]
+    """SHA-256 of each state projection that the model was trained with."""
     bos: int
     eos: int
     vocabulary_size: int
     state_dim: int
+    """Coordinates of a state."""
     max_tokens: int
     """Longest caption, in tokens, including its end token."""
     content_tokens: frozenset[int]
     """Tokens that describe the voice; the verifier corrects them only after a state."""
+    values: Mapping[AskedSlot, Sequence[Sequence[int]]] = field(default_factory=dict)
+    """For each slot that may be asked about, the tokens that state each of its values, in the order
+    of the values in the drafter's ``slots.json``: a block's weights have it too."""
+
+    @property
+    def input_dim(self) -> int:
+        """Columns of the model's states: ``state_dim`` for each projection, in order. Those of
+        other projections than a state's own are 0."""
+        return len(self.projections) * self.state_dim
 
 
 class Cache(Protocol):
@@ -73,5 +85,6 @@ class CausalScorer(Protocol):
     ) -> NDArray[np.float32]:
         """Run ``tokens`` (T,) after the cached inputs and add them to ``cache``.
 
-        ``states`` (T, B) are used where ``has_state`` (T,) is 1. Returns logits (T, V); row t
-        predicts the token after input t. Raises :class:`~ugsd_server.errors.ModelFailed`."""
+        ``states`` (T, ``info.input_dim``) are used where ``has_state`` (T,) is 1. Returns logits
+        (T, V); row t predicts the token after input t. Raises
+        :class:`~ugsd_server.errors.ModelFailed`."""

@@ -1,12 +1,15 @@
-"""Rules by which a verifier accepts drafted tokens, given its own scores.
+"""Rules by which a verifier accepts what was drafted, given its own scores.
 
-Every rule accepts the verifier's most likely token, so a correction always differs from the token
-that it replaces.
+Every :class:`Acceptance` accepts the verifier's most likely token, so a correction always differs
+from the token that it replaces. :class:`Speculative` also needs the distribution from which the
+draft was drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +21,7 @@ __all__ = [
     "Greedy",
     "Probability",
     "Rank",
+    "Speculative",
     "Typical",
     "probabilities",
 ]
@@ -86,6 +90,39 @@ class Probability:
 
     def accepts(self, p: Float64, token: int) -> bool:
         return bool(p[token] >= min(self.least, float(p.max())))
+
+
+@dataclass(frozen=True)
+class Speculative:
+    """Speculative sampling of one of N values: the value that it names has exactly the verifier's
+    distribution ``p``, if the drafted value was drawn from ``q`` and the decision to ask did not
+    depend on which value was drawn.
+
+    It accepts a drafted value x with probability ``min(1, p(x) / q(x))``, and otherwise draws from
+    the normalised residual ``max(0, p - q)``. Source: Leviathan et al. (arXiv 2211.17192, theorem
+    in appendix A.1) and Chen et al. (arXiv 2302.01318, theorem 1).
+    """
+
+    random: Callable[[], float] = SystemRandom().random
+    """Returns a number that is uniform in [0, 1): by default the operating system's randomness."""
+
+    def value(self, p: Float64, q: Float64, drafted: int) -> int:
+        """Draw the value that a block with the ``drafted`` value names; see :meth:`outcomes`."""
+        ends = np.cumsum(self.outcomes(p, q, drafted))
+        return int(np.searchsorted(ends, self.random() * ends[-1], side="right"))
+
+    def outcomes(self, p: Float64, q: Float64, drafted: int) -> Float64:
+        """Return the probability (N,) of each value to be named, given the ``drafted`` one.
+
+        ``p`` and ``q`` (N,) are distributions, and ``q[drafted]`` is positive.
+        """
+        residual = np.maximum(p - q, 0.0)
+        rejected = 1.0 - min(1.0, float(p[drafted] / q[drafted]))
+        if not residual.any():  # p and q are equal but for rounding
+            rejected = 0.0
+        outcomes = residual * (rejected / max(float(residual.sum()), _TINY))
+        outcomes[drafted] += 1.0 - rejected
+        return outcomes
 
 
 @dataclass(frozen=True)

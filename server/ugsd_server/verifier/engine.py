@@ -3,6 +3,12 @@
 A caption's inputs are the start token and then its tokens; input ``i`` predicts position ``i`` and
 includes the state of position ``i`` if one was disclosed. One forward pass over the inputs that are
 not cached yet verifies a block; each token of a continuation takes one more pass.
+
+A block that asks about a slot is judged by the values that its tokens state: the probabilities of
+the tokens of a value are added, so that a synonym counts for the same value. Its other tokens are
+wording, which is the device's own and is always accepted. If the block has the weights from which
+the device drew its value, the value is judged by speculative acceptance, whatever the verifier's
+own rule.
 """
 
 from __future__ import annotations
@@ -16,7 +22,9 @@ from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
+    AskedSlot,
     Block,
+    ContinueTo,
     RefusalCode,
     Verdict,
     Welcome,
@@ -24,11 +32,20 @@ from ugsd_privacy.protocol.messages import (
 
 from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier import Cache, CausalScorer, VerifierInfo
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical, probabilities
+from ugsd_server.verifier.acceptance import (
+    Acceptance,
+    Continuation,
+    Greedy,
+    Speculative,
+    Typical,
+    probabilities,
+)
 
 __all__ = ["CaptionState", "Verifier"]
 
-_Input: TypeAlias = tuple[int, bytes | None]
+_State: TypeAlias = tuple[int, int, bytes]
+"""The index of its projection, its exponent, and its numbers as received."""
+_Input: TypeAlias = tuple[int, _State | None]
 _DEFAULT_CACHE_BYTES = 256 * 2**20
 
 
@@ -38,7 +55,7 @@ class CaptionState:
     def __init__(self) -> None:
         self.tokens: tuple[int, ...] = ()
         """Tokens of the caption; a block may ``keep`` a prefix of them."""
-        self.states: dict[int, bytes] = {}
+        self.states: dict[int, _State] = {}
         """Disclosed states by position, as received; each was computed from ``tokens``."""
         self._cache: Cache | None = None
         self._inputs: list[_Input] = []
@@ -63,12 +80,14 @@ class CaptionState:
             if cached != wanted:
                 break
             common += 1
-        new = inputs[common:]
-        states = np.zeros((len(new), scorer.info.state_dim), dtype=np.float32)
+        new, dim = inputs[common:], scorer.info.state_dim
+        states = np.zeros((len(new), scorer.info.input_dim), dtype=np.float32)
         has_state = np.zeros(len(new), dtype=np.float32)
         for row, (_, state) in enumerate(new):
             if state is not None:
-                states[row] = dequantise(state, scorer.info.state_dim)[0]
+                projection, exponent, numbers = state
+                own = slice(projection * dim, (projection + 1) * dim)
+                states[row, own] = dequantise(numbers, dim, exponent)[0]
                 has_state[row] = 1
         tokens = np.array([token for token, _ in new], dtype=np.int64)
         try:
@@ -89,13 +108,19 @@ class Verifier:
         scorer: CausalScorer,
         *,
         acceptance: Acceptance | None = None,
+        question_acceptance: Acceptance | None = None,
+        speculative: Speculative | None = None,
         continuation: Continuation | None = None,
         cache_bytes: int = _DEFAULT_CACHE_BYTES,
     ) -> None:
-        """``cache_bytes`` limits the caches of all captions together; the least recently used are
-        dropped first, which costs time but changes no verdict."""
+        """``acceptance`` judges tokens, ``question_acceptance`` the values of a slot, and
+        ``speculative`` those of blocks with weights. ``cache_bytes`` limits the caches of all
+        captions together; the least recently used are dropped first, which costs time but changes
+        no verdict."""
         self._scorer = scorer
         self._acceptance = acceptance or Typical()
+        self._question_acceptance = question_acceptance or Greedy()
+        self._speculative = speculative or Speculative()
         self._continuation = continuation or Continuation()
         self._ceiling = _CacheCeiling(cache_bytes)
 
@@ -110,6 +135,7 @@ class Verifier:
         info = self._scorer.info
         self._content = np.zeros(info.vocabulary_size, dtype=np.bool_)
         self._content[sorted(info.content_tokens)] = True
+        self._values = {slot: _value_of(info, slot) for slot in info.values}
 
     def close(self) -> None:
         """Release the model."""
@@ -121,7 +147,7 @@ class Verifier:
         return Welcome(
             version=WIRE_VERSION,
             vocabulary=info.vocabulary,
-            projection=info.projection,
+            projections=info.projections,
             state_dim=info.state_dim,
             max_tokens=info.max_tokens,
         )
@@ -139,14 +165,15 @@ class Verifier:
         # A stored state stays valid while every token that it was computed from does.
         states = {i: s for i, s in caption.states.items() if i <= block.keep}
         for row, i in enumerate(block.state_positions):
-            states[i] = block.states[row * block.state_dim : (row + 1) * block.state_dim]
+            numbers = block.states[row * block.state_dim : (row + 1) * block.state_dim]
+            states[i] = (block.projection, block.exponent, numbers)
         inputs: list[_Input] = [(t, states.get(i)) for i, t in enumerate((self.info.bos, *tokens))]
         logits = caption.run(self._scorer, inputs[: block.end], block.start)
         correction = None
         accepted = 0
         for row, token in zip(logits, block.tokens, strict=True):
             has_state = _has_state(states, block.start + accepted)
-            correction = self._correction(row, token, has_state)
+            correction = self._correction(block, row, token, has_state)
             if correction is not None:
                 break
             accepted += 1
@@ -156,7 +183,8 @@ class Verifier:
         if correction is not None:
             tokens = (*tokens[:length], correction)
             inputs = [*inputs[: length + 1], (correction, None)]
-        if correction is not None or (self._continuation.after_acceptance and states):
+        goes_on = correction is not None or (self._continuation.after_acceptance and states)
+        if goes_on and block.continue_to is not ContinueTo.NOTHING:
             continuation = self._continue(caption, inputs, states)
         caption.tokens = (*tokens, *continuation)
         caption.states = states
@@ -180,18 +208,61 @@ class Verifier:
             max(tokens) >= info.vocabulary_size
             or info.eos in tokens[:-1]  # nothing follows the end
             or (block.state_positions and not 0 < block.state_dim == info.state_dim)
+            or (block.state_positions and block.projection >= len(info.projections))
+            or (block.slot is not AskedSlot.CAPTION and block.slot not in self._values)
+            or (block.weights and not self._is_drawn(caption, block))
         ):
             raise BlockRefused(RefusalCode.BAD_MESSAGE)
 
-    def _correction(self, logits: NDArray[np.float32], token: int, has_state: bool) -> int | None:
+    def _is_drawn(self, caption: CaptionState, block: Block) -> bool:
+        """Return whether ``block`` states one value, which its weights allow, and the verifier
+        has a state, without which it has no distribution to compare them with."""
+        value_of, weights = self._values[block.slot], block.weights
+        drawn = [int(value_of[token]) for token in block.tokens if value_of[token] >= 0]
+        return (
+            len(weights) == len(self.info.values[block.slot])
+            and len(drawn) == 1
+            and weights[drawn[0]] > 0
+            and (
+                any(i <= block.keep for i in caption.states)
+                or any(i <= block.start for i in block.state_positions)
+            )
+        )
+
+    def _correction(
+        self, block: Block, logits: NDArray[np.float32], token: int, has_state: bool
+    ) -> int | None:
         """Return ``None`` if the token is accepted, else its correction."""
         if not has_state and self._content[token]:
             return None
+        if block.slot is not AskedSlot.CAPTION:
+            return self._other_value(block, logits, token)
         p = probabilities(logits, None if has_state else self._content)
         return None if self._acceptance.accepts(p, token) else int(p.argmax())
 
+    def _other_value(self, block: Block, logits: NDArray[np.float32], token: int) -> int | None:
+        """Return ``None`` if the value that ``token`` states is accepted, or if it states none,
+        else the likeliest token of the likeliest value, or of the one that was drawn instead."""
+        value_of = self._values[block.slot]
+        drafted = int(value_of[token])
+        if drafted < 0:
+            return None
+        p = probabilities(logits, value_of < 0)
+        states_value = value_of >= 0
+        sums = np.bincount(value_of[states_value], weights=p[states_value])
+        of_values = sums.astype(np.float64)
+        if block.weights:
+            weights = np.frombuffer(block.weights, dtype=np.uint8).astype(np.float64)
+            value = self._speculative.value(of_values, weights / weights.sum(), drafted)
+        else:
+            is_accepted = self._question_acceptance.accepts(of_values, drafted)
+            value = drafted if is_accepted else int(of_values.argmax())
+        if value == drafted:
+            return None
+        return int(np.where(value_of == value, p, -1.0).argmax())
+
     def _continue(
-        self, caption: CaptionState, inputs: list[_Input], states: dict[int, bytes]
+        self, caption: CaptionState, inputs: list[_Input], states: dict[int, _State]
     ) -> tuple[int, ...]:
         room = min(self._continuation.max_tokens, self.info.max_tokens - len(inputs) + 1)
         has_state = bool(states)
@@ -230,6 +301,14 @@ class _CacheCeiling:
                 del self._recent[key]
 
 
-def _has_state(states: dict[int, bytes], position: int) -> bool:
+def _value_of(info: VerifierInfo, slot: AskedSlot) -> NDArray[np.int64]:
+    """Return (V,) the index of the value that each token states; -1 if it states none."""
+    value_of = np.full(info.vocabulary_size, -1, dtype=np.int64)
+    for value, tokens in enumerate(info.values[slot]):
+        value_of[list(tokens)] = value
+    return value_of
+
+
+def _has_state(states: dict[int, _State], position: int) -> bool:
     """Return whether a state is known at or before ``position``."""
     return any(i <= position for i in states)

@@ -2,8 +2,8 @@
 
 The folder contains ``model.json`` (:class:`ModelDescription`) and ``verifier.onnx``, a graph with
 
-- inputs ``tokens`` int64 (N, T), ``states`` float32 (N, T, B), ``has_state`` float32 (N, T) of 0
-  and 1, ``past`` float32 (L, 2, N, H, P, Dh);
+- inputs ``tokens`` int64 (N, T), ``states`` float32 (N, T, J * B) of the J projections that the
+  verifier reads, ``has_state`` float32 (N, T) of 0 and 1, ``past`` float32 (L, 2, N, H, P, Dh);
 - outputs ``logits`` float32 (N, T, V), ``present`` float32 (L, 2, N, H, P+T, Dh).
 """
 
@@ -13,14 +13,20 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
-from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
+from ugsd_privacy.protocol.messages import (
+    MAX_CAPTION_TOKENS,
+    MAX_PROJECTIONS,
+    MAX_STATE_DIM,
+    MAX_VALUES,
+    AskedSlot,
+)
 from ugsd_privacy.strict_models import StrictModel, exactly
 
 from ugsd_server.errors import ModelDamaged, ModelError, ModelFailed, ModelMissing
@@ -49,17 +55,22 @@ _logger = logging.getLogger(__name__)
 class ModelDescription(StrictModel):
     """``model.json``: what the graph is and what it was trained with."""
 
-    format: Annotated[int, exactly(1)]
+    format: Annotated[int, exactly(2)]
     name: str
     licence: str
     vocabulary: _Sha256
-    projection: _Sha256
+    projections: Annotated[tuple[_Sha256, ...], Field(max_length=MAX_PROJECTIONS)]
     bos: _TokenId
     eos: _TokenId
     vocabulary_size: _Size
     state_dim: Annotated[int, Field(ge=0, le=MAX_STATE_DIM)]
     max_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)]
     content_tokens: tuple[_TokenId, ...]
+    slots: dict[
+        Literal["emotion"],
+        Annotated[dict[str, tuple[_TokenId, ...]], Field(min_length=2, max_length=MAX_VALUES)],
+    ]
+    """For each slot that may be asked about, the tokens that state each of its values."""
     layers: _Size
     heads: _Size
     head_dim: _Size
@@ -72,6 +83,14 @@ class ModelDescription(StrictModel):
             raise ValueError("a token id is not below vocabulary_size")
         if self.eos in self.content_tokens:
             raise ValueError("eos cannot be a content token")
+        for values in self.slots.values():
+            stating = [token for tokens in values.values() for token in tokens]
+            if not all(values.values()):
+                raise ValueError("a value of a slot has no token")
+            if len(set(stating)) < len(stating):
+                raise ValueError("two values of a slot share a token, or one lists it twice")
+            if not set(stating) <= set(self.content_tokens):
+                raise ValueError("a token that states a value is no content token")
         if GRAPH_FILE not in self.files:
             raise ValueError(f"files must list {GRAPH_FILE}")
         return self
@@ -83,13 +102,17 @@ class ModelDescription(StrictModel):
             name=self.name,
             licence=self.licence,
             vocabulary=bytes.fromhex(self.vocabulary),
-            projection=bytes.fromhex(self.projection),
+            projections=tuple(map(bytes.fromhex, self.projections)),
             bos=self.bos,
             eos=self.eos,
             vocabulary_size=self.vocabulary_size,
             state_dim=self.state_dim,
             max_tokens=self.max_tokens,
             content_tokens=frozenset(self.content_tokens),
+            values={
+                AskedSlot[slot.upper()]: tuple(values.values())
+                for slot, values in self.slots.items()
+            },
         )
 
 
@@ -203,7 +226,7 @@ class OnnxScorer:
     def _check_graph(self) -> None:
         """Run the start token once to check that the graph matches its description."""
         info = self.info
-        states = np.zeros((1, info.state_dim), dtype=np.float32)
+        states = np.zeros((1, info.input_dim), dtype=np.float32)
         has_state = np.zeros(1, dtype=np.float32)
         try:
             self.extend(self.new_cache(), np.array([info.bos], dtype=np.int64), states, has_state)

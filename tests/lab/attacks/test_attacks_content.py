@@ -9,16 +9,18 @@ import pytest
 import torch
 from ugsd_lab.attacks import embedder
 from ugsd_lab.attacks.attributes import attack_attribute, balanced_accuracy
-from ugsd_lab.attacks.content import attack_frames, attack_unsent, unsent_attributes
 from ugsd_lab.attacks.findings import Report, as_json
+from ugsd_lab.attacks.frames import attack_frames
 from ugsd_lab.attacks.leakage import leakage_of
-from ugsd_lab.attacks.learning import TrainingBudget, ridge
+from ugsd_lab.attacks.learning import TrainingBudget, fit_questions, ridge
 from ugsd_lab.attacks.observations import Observation
 from ugsd_lab.attacks.printing import as_markdown
 from ugsd_lab.attacks.traffic import ESCALATED, features_of, score_traffic
-from ugsd_lab.attacks.voices import folds_of
+from ugsd_lab.attacks.unsent import UNSENT_ATTRIBUTES, attack_unsent, unsent_attributes
+from ugsd_lab.attacks.voices import Voices, folds_of
 from ugsd_lab.attacks.wiretap import Capture, Packet
 from ugsd_lab.errors import EvaluationError
+from ugsd_sdk.attributes.slots import Slot
 
 from tests.lab.attacks.planted_voices import planted, voices_of
 
@@ -55,28 +57,64 @@ def test_always_guessing_the_commonest_is_chance() -> None:
 
 
 def test_sent_attribute_is_not_counted_as_guessed() -> None:
-    drafts = ["A speaker sounds angry, speaking quickly in a low voice."] * 2
-    unsent = {
-        one.attribute: one for one in unsent_attributes(drafts, ["A speaker sounds angry", "A"])
-    }
-    assert unsent["emotion"].values.tolist() == ["", "angry"]
-    assert len(set(unsent["pitch"].values.tolist())) == 1
-    assert "gender" not in unsent
+    said = [{Slot.EMOTION: "angry", Slot.PITCH: "low"}, {Slot.EMOTION: "sad"}]
+    unsent = {one.attribute: one for one in unsent_attributes(said, [{Slot.EMOTION: "angry"}, {}])}
+    assert unsent["emotion"].values.tolist() == ["", "sad"]
+    assert unsent["pitch"].values.tolist() == ["low", ""]
+    assert unsent.keys() == {"emotion", "pitch"}
+
+
+def said_by(voices: Voices) -> list[dict[Slot, str]]:
+    """Return captions that state the emotion and, for some clips, a pitch that goes with it."""
+    pitches = {"angry": "high", "sad": "low", "happy": "high"}
+    return [
+        {Slot.EMOTION: emotion} | ({Slot.PITCH: pitches[emotion]} if number % 3 else {})
+        for number, emotion in enumerate(voices.emotion.tolist())
+    ]
 
 
 def test_unsent_attributes_are_guessed_from_informative_states() -> None:
     voices = voices_of(9, 24)
-    words = {"angry": "angry", "sad": "sad", "happy": "happy"}
-    drafts = [f"A speaker sounds {words[emotion]}." for emotion in voices.emotion.tolist()]
-    unsent = unsent_attributes(drafts, ["A speaker"] * len(voices))
+    unsent = unsent_attributes(said_by(voices), [{}] * len(voices))
     folds = folds_of(voices, "nemo", ())
-    blind = np.zeros((len(voices), 4), dtype=np.float32)
-    for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.5)):
-        informative = planted(voices.emotion, strength)
-        seen = Observation("summary", "3", {"tokens": blind, "states": informative})
-        (found,) = attack_unsent(voices, "nemo", folds, seen, unsent, effort=SHORT)
-        assert least <= found.value <= most
-        assert found.chance < 0.5
+    nothing = np.full(len(voices), "")
+    for strength, least, most in ((3.0, 0.9, 1.0), (0.0, 0.0, 0.65)):
+        states = planted(voices.emotion, strength)
+        seen = Observation("summary", "3", {"states": states})
+        found = attack_unsent(voices, "nemo", folds, seen, unsent, nothing, effort=SHORT)
+        by_measure = {one.measure.removeprefix(f"{UNSENT_ATTRIBUTES}: "): one for one in found}
+        assert by_measure.keys() == {UNSENT_ATTRIBUTES, "emotion", "pitch"}
+        assert least <= by_measure["emotion"].value <= most
+        assert by_measure["emotion"].chance < 0.5
+        asked = [by_measure[name].clips for name in ("emotion", "pitch")]
+        assert asked == [len(voices), len(voices) * 2 // 3]
+        assert by_measure[UNSENT_ATTRIBUTES].clips == sum(asked)
+
+
+def test_sent_emotion_explains_what_goes_with_it() -> None:
+    voices = voices_of(9, 24)
+    said = said_by(voices)
+    sent = [{Slot.EMOTION: own[Slot.EMOTION]} for own in said]
+    unsent = unsent_attributes(said, sent)
+    folds = folds_of(voices, "nemo", ())
+    seen = Observation("summary", "3", {"states": planted(voices.emotion, 3.0)})
+    found = attack_unsent(voices, "nemo", folds, seen, unsent, voices.emotion, effort=SHORT)
+    pitch = next(one for one in found if one.measure.endswith("pitch"))
+    assert pitch.value > 0.95
+    assert pitch.advantage <= 0  # the emotion alone says it
+
+
+def test_questions_learnt_together_stay_apart() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, 600), rng.integers(0, 4, 600)
+    features = np.hstack([np.eye(2)[first], np.eye(4)[second]]).astype(np.float32)
+    answers = np.stack([first, second, np.full(600, -1)], axis=1)
+    answers[::3, 1] = -1
+    for linear in (True, False):
+        guessed = fit_questions(features, answers, linear=linear, effort=SHORT)(features)
+        assert (guessed[:, 0] == first).mean() > 0.95
+        assert (guessed[:, 1] == second).mean() > 0.95
+        assert not guessed[:, 2].any()
 
 
 def test_frames_are_reconstructed_from_their_source_not_noise() -> None:

@@ -10,17 +10,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ugsd_lab.attacks.candidates import ATTRIBUTES_ONLY, Candidate, Material, candidates, epsilon
-from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick
+from ugsd_lab.attacks.candidates import (
+    SCORES_ONLY,
+    Candidate,
+    FittedOn,
+    Material,
+    candidates,
+    epsilon,
+)
+from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick, picks
 from ugsd_lab.attacks.learning import TrainingBudget
 from ugsd_lab.attacks.picture import draw_frontier
 from ugsd_lab.attacks.printing import frontier_markdown
 from ugsd_lab.attacks.projections import KINDS, TrainingSet, leace
+from ugsd_lab.data.recipe import PROJECTIONS
 
 from tests.lab.attacks.planted_voices import voices_of
 
 SHORT = TrainingBudget(steps=60)
-E, ATTRIBUTES = 20, 4
+E, EMOTIONS = 20, 4
+EMODB: tuple[str, ...] = ("emodb",)
 
 
 def row(dim: int, emotion: float, leakage: float, *, bytes_: int = 10) -> Row:
@@ -34,6 +43,20 @@ def test_least_leakage_within_three_points_is_picked() -> None:
     assert pick([best, row(16, 0.66, 0.1)]) is best
     small = row(8, 0.68, 0.2, bytes_=4)
     assert pick([best, close, small]) is small
+
+
+def test_each_projection_is_picked_for_without_scores() -> None:
+    def of(corpora: tuple[str, ...], leakage: float, *, scores: bool = False) -> Row:
+        one = Candidate("discriminant", 6, corpora, scores=scores)
+        return Row(one, {"emodb": 0.6}, leakage, leakage, leakage, 6, inf)
+
+    some = [
+        of(EMODB, 0.3),
+        of(EMODB, 0.2),
+        of(("ravdess", "emodb"), 0.4),
+        of(EMODB, 0.0, scores=True),
+    ]
+    assert picks(some) == some[1:3]
 
 
 rows = st.lists(
@@ -97,7 +120,7 @@ def test_epsilon_solves_the_exact_privacy_profile() -> None:
 
 def material() -> Material:
     voices = voices_of(
-        9, 24, corpus="emodb", split=lambda speaker: "dev" if speaker > 6 else "train"
+        9, 24, corpus="emodb", split=lambda speaker: "dev" if speaker > 5 else "train"
     )
     rng = np.random.default_rng(0)
     which = np.unique(voices.emotion, return_inverse=True)[1]
@@ -113,42 +136,62 @@ def material() -> Material:
     train = voices.split == "train"
     parts = embedding[train][:, None] + rng.normal(size=(train.sum(), 3, E))
     training_set = TrainingSet(
-        embedding[train], voices.speaker[train], voices.emotion[train], parts.astype(np.float32),
-        own[train], voices.speaker[train], voices.emotion[train],
+        embedding[train], own[train], voices.speaker[train], voices.emotion[train],
+        parts.astype(np.float32),
     )  # fmt: skip
-    attributes = np.zeros((len(voices), ATTRIBUTES), dtype=np.float32)
-    return Material(voices, embedding, own, own, attributes, training_set)
+    emotion = np.log(np.full((len(voices), EMOTIONS), 0.1))
+    emotion[np.arange(len(voices)), which] = np.log(0.7)
+    fitted_on = {EMODB: FittedOn(training_set, own, own)}
+    return Material(voices, embedding, emotion.astype(np.float32), fitted_on)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_states_keep_emotion_and_profile_hides_speaker(kind: str) -> None:
     with_profile, without_profile = measure_all(
-        material(), [Candidate(kind, 6), Candidate(kind, 6, habit=False)], lambda *_: None,
-        effort=SHORT,
+        material(), [Candidate(kind, 6, EMODB), Candidate(kind, 6, EMODB, habit=False)],
+        lambda *_: None, effort=SHORT,
     )  # fmt: skip
     assert with_profile.emotion > 0.8
     assert with_profile.speaker < 0.3
     if kind not in ("LEACE, PCA", "adversarial"):
         assert without_profile.speaker > with_profile.speaker
-    assert with_profile.bytes == 6 + ATTRIBUTES
+    assert with_profile.bytes == 6
 
 
 def test_noise_and_few_bits_change_states_as_declared() -> None:
     made = material()
-    plain, noised, coarse, several = (
-        made.states(Candidate("discriminant", 6, **more), effort=SHORT)  # type: ignore[arg-type]
-        for more in ({}, {"sigma": 0.5}, {"bits": 2}, {"sigma": 0.5, "vectors": 12})
+    plain, noised, coarse, strong = (
+        made.states(Candidate("discriminant", 6, EMODB, **more), effort=SHORT)
+        for more in ({}, {"sigma": 0.5}, {"bits": 2}, {"sigma": 2.0})
     )
-    assert np.abs(plain[:, :6]).max() <= 0.81
+    assert np.allclose(np.linalg.norm(plain, axis=1), 1, atol=0.02)
     assert len(np.unique(coarse)) == 3
-    assert np.std(several - plain) < np.std(noised - plain) < 0.6
+    assert np.std(noised - plain) == pytest.approx(0.5, rel=0.1)
+    assert np.std(strong - plain) == pytest.approx(2.0, rel=0.1)  # not clamped to the unit ball
+
+
+def test_scores_fill_the_rest_of_a_state() -> None:
+    made = material()
+    both = made.states(Candidate("discriminant", 6, EMODB, scores=True))
+    alone = made.states(Candidate(SCORES_ONLY, 0, scores=True))
+    assert both.shape[1] == 6 + EMOTIONS
+    assert np.array_equal(both[:, 6:], alone)
+    assert np.linalg.norm(both, axis=1).max() < 1.02
 
 
 def test_frontier_is_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
     some = [
         row(112, 0.7, 0.9),
         row(16, 0.68, 0.2),
-        Row(Candidate(ATTRIBUTES_ONLY, 0, sigma=0.1), {"emodb": 0.6}, 0.1, 0.1, 0.1, 4, 3.0),
+        Row(
+            Candidate(SCORES_ONLY, 0, scores=True, sigma=0.1),
+            {"emodb": 0.6},
+            0.1,
+            0.1,
+            0.1,
+            4,
+            3.0,
+        ),
     ]
     pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for picture in pictures:
@@ -156,4 +199,6 @@ def test_frontier_is_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
     assert "| discriminant, 16 |" in frontier_markdown(some)
     assert [r["picked"] for r in as_json(some)["rows"]] == [False, True, False]
-    assert len({str(one) for one in candidates()}) == len(candidates())
+    compared = candidates(PROJECTIONS)
+    assert len({str(one) for one in compared}) == len(compared)
+    assert {one.corpora for one in compared if one.kind != SCORES_ONLY} == set(PROJECTIONS)

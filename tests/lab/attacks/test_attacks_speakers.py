@@ -120,6 +120,10 @@ def test_open_folds_contain_no_test_speaker() -> None:
     for fold in open_folds(voices, "nemo"):
         rows = np.concatenate([fold.train, fold.test])
         assert "test" not in voices.split[rows]
+    (held_out,) = open_folds(voices, "nemo", is_known=True)
+    assert set(voices.split[held_out.test].tolist()) == {"dev"}
+    assert "train" in voices.split[held_out.train]
+    assert not set(voices.speaker[held_out.train]) & set(voices.speaker[held_out.test])
 
 
 scores = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=30)

@@ -122,7 +122,7 @@ def test_reverberation_tail_decays_in_t60(seed: int) -> None:
     t60_s, direct_db = drawn.uniform(0.1, 0.6), drawn.uniform(-3, 15)
     click = np.zeros(RATE, dtype=np.float32)
     click[0] = 1
-    room = augment._reverberation(click, np.random.default_rng(seed))
+    room = augment.reverberation(click, np.random.default_rng(seed))
     assert decibels(room[0] ** 2 / np.sum(room[1:] ** 2)) == pytest.approx(direct_db, abs=0.1)
     assert np.sum(room**2) == pytest.approx(1, abs=1e-3)
     early, late = (

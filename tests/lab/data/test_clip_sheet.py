@@ -12,12 +12,14 @@ import pytest
 from rich.console import Console
 from ugsd_lab.cli import main
 from ugsd_lab.data import clip_sheet
-from ugsd_lab.data.captions import LEXICON, attributes_named, references
+from ugsd_lab.data.captions import references
 from ugsd_lab.data.clip_sheet import ClipSheet, find_clip, print_sheet, sheet_of
 from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.lexicon import attributes_named
 from ugsd_lab.data.prosody import Levels, Measures, Norms
 from ugsd_lab.errors import CorpusError
 from ugsd_lab.training import starter
+from ugsd_sdk.attributes.slots import SLOT_VALUES, Slot
 
 MEASURES = Measures(3.0, 2.0, -20.0, 5.0, 0.1, -8.0, 19.0)
 
@@ -128,7 +130,7 @@ def test_json_has_null_for_unmeasured_values(
     sheet = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert sheet["clip"] == "emodb/03a01Fa"
     assert sheet["votes"] is None
-    assert sheet["quality"] in LEXICON["quality"]
+    assert sheet["quality"] in SLOT_VALUES[Slot.QUALITY]
     assert len(sheet["references"]) == 7
     by_attribute = {row["attribute"]: row for row in sheet["measures"]}
     assert by_attribute["pace"]["value"] is None

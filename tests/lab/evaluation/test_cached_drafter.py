@@ -16,7 +16,7 @@ from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
 from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
 from tests.lab.evaluation.runs import SCORED, after_enrolment, few_clips, run, sample_speakers
 
@@ -38,9 +38,8 @@ class LengthDrafter:
         self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
         vector = np.array([profile.count, *profile.mean], dtype=np.float32)
-        return AudioEmbedding(
-            vector, 1.0, unnormalised=embedding, gender="female" if profile.count else None
-        )
+        femininity = 9.0 if profile.count else 0.0
+        return AudioEmbedding(vector, 1.0, voice=ClipVoice(embedding, femininity=femininity))
 
 
 def new_drafter() -> CachedDrafter:
@@ -84,8 +83,8 @@ def test_clip_is_conditioned_on_earlier_clips_only(
         assert embedding.vector[0] == len(earlier)
         if earlier:
             assert embedding.vector[1] == pytest.approx(np.mean(earlier))
-        assert embedding.unnormalised is not None
-        earlier.append(float(embedding.unnormalised[0]))
+        assert embedding.voice is not None
+        earlier.append(float(embedding.voice.embedding[0]))
 
 
 def test_encoding_in_two_steps_gives_the_same_embeddings(
@@ -103,7 +102,7 @@ def test_encoding_in_two_steps_gives_the_same_embeddings(
 
 def test_gender_is_worded_as_on_the_device(clips: list[Clip], drafter: CachedDrafter) -> None:
     (enrolled, *_) = drafter.encode_clips(clips, encoding())
-    unenrolled = next(clip for clip in clips if drafter.embedding(clip).gender is None)
+    unenrolled = next(clip for clip in clips if not drafter.embedding(clip).vector[0])
     assert drafter.worded(unenrolled, [1, 2]) == "w1 w2"
     assert drafter.worded(enrolled, [1, 2]) == "w1 she"
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.data.captions import references
+from ugsd_lab.data.captions import LEVEL_VALUES, references
 from ugsd_lab.data.corpora import load_corpora
+from ugsd_lab.data.lexicon import attributes_named
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.evaluation.metrics import (
     ATTRIBUTES,
@@ -116,15 +117,16 @@ def test_two_emotions_are_wrong() -> None:
     assert not emotion_right("A man speaks.", "sad")
 
 
-def test_unnamed_level_is_mid_and_contradiction_is_wrong() -> None:
-    assert attribute_right("A woman sounds calm.", "pace", "mid")
-    assert not attribute_right("A woman sounds calm.", "pace", "high")
-    assert attribute_right("A woman speaks quickly.", "pace", "high")
-    assert not attribute_right("A woman speaks quickly and slowly.", "pace", "high")
+def test_unnamed_level_is_ordinary_and_contradiction_is_wrong() -> None:
+    assert attribute_right("A woman sounds calm.", "pace", "moderate")
+    assert attribute_right("A woman sounds calm.", "pitch", "medium")
+    assert not attribute_right("A woman sounds calm.", "pace", "fast")
+    assert attribute_right("A woman speaks quickly.", "pace", "fast")
+    assert not attribute_right("A woman speaks quickly and slowly.", "pace", "fast")
     assert not attribute_right("A voice.", "gender", "female")
 
 
-def test_references_are_right_in_every_attribute() -> None:
+def test_references_name_no_wrong_value() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "test"][::8]
     values = np.random.default_rng(0).normal(size=(len(clips), len(fields(Measures))))
     measures = {c.id: Measures(*map(float, row)) for c, row in zip(clips, values, strict=True)}
@@ -133,8 +135,12 @@ def test_references_are_right_in_every_attribute() -> None:
         levels = norms.levels(clip, measures[clip.id])
         for text in references(clip, levels):
             for attribute in ATTRIBUTES:
-                of = clip if attribute in ("emotion", "gender") else levels
-                assert attribute_right(text, attribute, getattr(of, attribute)), (text, attribute)
+                if attribute in LEVEL_VALUES:
+                    right = LEVEL_VALUES[attribute][getattr(levels, attribute)]
+                    assert attributes_named(text, attribute) <= {right}, (text, attribute)
+                else:
+                    assert attributes_named(text, attribute) <= {getattr(clip, attribute)}, text
+            assert emotion_right(text, clip.emotion or "")
 
 
 def test_confusion_counts_named_emotions() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ugsd_sdk
+from hypothesis import given
+from hypothesis import strategies as st
 from ugsd_lab.cli import main
-from ugsd_lab.data.corpora import load_corpora
+from ugsd_lab.data.corpora import Clip, load_corpora
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import Pair
 from ugsd_lab.evaluation.risk_calibration import (
@@ -18,29 +22,39 @@ from ugsd_lab.evaluation.risk_calibration import (
     DELTA,
     TARGETS,
     THRESHOLDS,
+    _Emotions,
     _gaps,
     _Run,
-    block_loss,
+    kept_rejected,
     measure,
     write_risk_calibration,
 )
 from ugsd_lab.evaluation.risk_control import upper_bound
 from ugsd_lab.evaluation.study import limited
-from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System
+from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
 from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
-from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, RiskCalibration
+from ugsd_sdk.decoding.events import TokenSource
+from ugsd_sdk.decoding.policy import AlwaysEscalate, Policy, UncertaintyPolicy
+from ugsd_sdk.decoding.risk_calibration import RiskCalibration
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.config import Settings
 
-FEW = (0.0, 0.16, 1.0)
 LIMIT = 8
 
 
 def quiet(*_: object) -> None:
     return
+
+
+@dataclass(frozen=True)
+class Runs:
+    harness: EvaluationHarness
+    clips: Sequence[Clip]
+    run: Callable[[Policy | None], list[SystemOutput]]
+    never: list[SystemOutput]
+    always: list[SystemOutput]
 
 
 @pytest.fixture(scope="module")
@@ -51,81 +65,91 @@ def measured() -> RiskCalibration:
         command="ugsd-lab calibrate-risk",
         progress=quiet,
         limit=LIMIT,
-        thresholds=FEW,
     )
 
 
-def at(found: RiskCalibration, disclosure: Disclosure, threshold: float) -> CalibratedSetting:
-    (one,) = [s for s in found.settings if s.disclosure is disclosure and s.threshold == threshold]
-    return one
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_loss_is_a_kept_draft_that_would_be_rejected(
+    rows: list[tuple[float, bool]], one: float, other: float
+) -> None:
+    uncertainty = np.array([row[0] for row in rows])
+    rejected = np.array([row[1] for row in rows])
+    low, high = sorted((one, other))
+    losses = [kept_rejected(uncertainty, rejected, at) for at in (low, high)]
+    assert losses[0].tolist() == [u < low and r for u, r in rows]
+    assert (losses[0] <= losses[1]).all(), "a higher threshold only adds losses"
+    assert not kept_rejected(uncertainty, rejected, 0.0).any()
 
 
-def test_block_loss_counts_blocks_with_rejected_drafted_tokens() -> None:
-    tokens = list(range(100, 112))  # three blocks: of five, five and two
-    drafted = dict(enumerate(tokens))
-    rejected = np.zeros(12, dtype=bool)
-    assert block_loss(tokens, drafted, rejected) == 0
-    rejected[[1, 3]] = True
-    assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
-    rejected[11] = True
-    assert block_loss(tokens, drafted, rejected) == pytest.approx(2 / 3)
-    drafted[11] = 7  # the verifier replaced it
-    assert block_loss(tokens, drafted, rejected) == pytest.approx(1 / 3)
-    del drafted[1], drafted[3]  # the verifier wrote these tokens
-    assert block_loss(tokens, drafted, rejected) == 0
-
-
-def test_rejections_are_computed_for_the_final_caption(tmp_path: Path) -> None:
-    harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
-    clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 4)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Dev clips by the whole system at thresholds, with their outcome when always or never
+    asked."""
+    harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path_factory.mktemp("runs"))
+    clips = limited([clip for clip in load_corpora(None) if clip.split == "dev"], 10)
     stage = Stage(quiet, "captioning", 100)
     scored = harness.drafter.encode_clips(clips, stage)
-    for policy in (AlwaysEscalate(Disclosure.TOKENS), UncertaintyPolicy(0.15), NeverEscalate()):
-        outputs = harness.run(System("any", lambda policy=policy: policy), scored, stage)  # type: ignore[misc]
-        for clip in scored:
-            one = outputs[clip.id]
-            assert one.tokens[-1] == harness.drafter.info.eos
-            assert harness.drafter.worded(clip, one.tokens) == one.text
-            assert harness.rejected(clip, one.tokens).shape == (len(one.tokens),)
+
+    def run(policy: Policy | None) -> list[SystemOutput]:
+        outputs = harness.run(
+            System("any", None if policy is None else lambda: policy), scored, stage
+        )
+        return [outputs[clip.id] for clip in scored]
+
+    return Runs(harness, scored, run, run(None), run(AlwaysEscalate()))
 
 
-def test_summary_with_every_caption_has_no_risk(measured: RiskCalibration) -> None:
-    assert at(measured, Disclosure.SUMMARY, 0).risk == 0
-    assert at(measured, Disclosure.SUMMARY, 0).frames == pytest.approx(1)
-    assert at(measured, Disclosure.TOKENS, 0).risk > 0, (
-        "without a state the verifier rejects nothing"
-    )
+def test_verdict_is_that_of_the_whole_system(runs: Runs) -> None:
+    rejected = [
+        runs.harness.is_rejected(clip, output.question)
+        for clip, output in zip(runs.clips, runs.never, strict=True)
+    ]
+    corrected = [
+        any(token.source is TokenSource.CORRECTED for token in output.caption.tokens)
+        for output in runs.always
+        if output.caption is not None
+    ]
+    assert rejected == corrected
+    assert len(set(rejected)) == 2, "some are rejected, and some are not"
 
 
-def test_last_threshold_equals_the_drafter_alone(
-    measured: RiskCalibration,
-) -> None:
-    alone = {
-        one.model_copy(update={"disclosure": Disclosure.TOKENS, "risk_bound": 0.0})
-        for one in measured.settings
-        if one.threshold == 1
-    }
-    (one,) = alone
-    assert one.tokens_left == one.states_left == one.frames == one.bytes_sent == 0
+def test_two_runs_give_the_outcome_at_any_threshold(runs: Runs) -> None:
+    for threshold in np.quantile([one.uncertainty for one in runs.never], [0, 0.3, 0.7, 1]):
+        expected = [
+            always if never.uncertainty >= threshold else never
+            for never, always in zip(runs.never, runs.always, strict=True)
+        ]
+        found = runs.run(UncertaintyPolicy(float(threshold)))
+        assert [one.text for one in found] == [one.text for one in expected]
+        assert [one.caption.usage.num_blocks for one in found if one.caption] == [
+            one.caption.usage.num_blocks for one in expected if one.caption
+        ]
+
+
+def test_asking_always_has_no_risk(measured: RiskCalibration) -> None:
+    first, last = measured.settings[0], measured.settings[-1]
+    assert (first.threshold, first.risk) == (0, 0)
+    assert first.frames == pytest.approx(1)
+    assert last.threshold == 1
+    assert last.tokens_left == last.states_left == last.frames == last.bytes_sent == 0
     (pooled, home) = measured.gaps
-    assert one.emotion == pooled.alone == home.alone
+    assert last.emotion == pooled.alone == home.alone
 
 
-def test_higher_disclosure_sends_more_states(measured: RiskCalibration) -> None:
-    tokens, summary, block, every = (at(measured, one, 0.16) for one in Disclosure)
-    assert tokens.states_left == 0 < summary.states_left <= block.states_left <= every.states_left
-    assert all(0 < one.tokens_left < 1 for one in (tokens, summary, block, every))
-
-
-def test_bounds_hold_jointly_and_grow_with_the_threshold(
-    measured: RiskCalibration,
-) -> None:
+def test_bounds_and_costs_are_monotone(measured: RiskCalibration) -> None:
     assert measured.captions == LIMIT
-    for disclosure in Disclosure:
-        bounds = [at(measured, disclosure, threshold).risk_bound for threshold in FEW]
-        assert bounds == sorted(bounds)
-    first = at(measured, Disclosure.TOKENS, 0)
-    assert first.risk_bound == pytest.approx(upper_bound(first.risk, LIMIT, DELTA / 4))
+    assert [one.threshold for one in measured.settings] == list(THRESHOLDS)
+    assert {one.disclosure for one in measured.settings} == {Disclosure.SUMMARY}
+    for name, sign in (("risk", 1), ("risk_bound", 1), ("frames", -1), ("bytes_sent", -1)):
+        values = [sign * getattr(one, name) for one in measured.settings]
+        assert values == sorted(values)
+    for one in measured.settings:
+        losses = round(one.risk * LIMIT)
+        assert one.risk_bound == pytest.approx(upper_bound(losses, LIMIT, DELTA))
 
 
 def test_one_speaker_gives_no_gain(measured: RiskCalibration) -> None:
@@ -144,8 +168,15 @@ def test_chosen_settings_are_checked_on_dev_speakers(measured: RiskCalibration) 
 
 def test_gaps_in_and_out_of_domain_are_separate() -> None:
     clips = [clip for clip in load_corpora(None) if clip.split == "train"][::40]
-    run = _Run(clips)
-    run.alone, run.verifier = [0.0] * len(clips), [1.0] * len(clips)
+    nothing = [SystemOutput("")] * len(clips)
+    wrong, right = [0.0] * len(clips), [1.0] * len(clips)
+    run = _Run(
+        clips,
+        never=nothing,
+        always=nothing,
+        is_rejected=[False] * len(clips),
+        emotions=_Emotions(wrong, wrong, right),
+    )
     at_home = _gaps(run, Pair(STARTER_DRAFTER))
     assert [gap.where for gap in at_home] == ["pooled", "home"]
     assert at_home[0].low is not None
@@ -157,7 +188,7 @@ def test_gaps_in_and_out_of_domain_are_separate() -> None:
 
 
 def test_figures_are_written_beside_the_drafter(measured: RiskCalibration, tmp_path: Path) -> None:
-    shutil.copytree(Path(ugsd_sdk.__file__).parent / "ears", tmp_path / "ears")
+    shutil.copytree(Path(ugsd_sdk.__file__).parent / "audio_encoder", tmp_path / "audio_encoder")
     folder = tmp_path / "drafter"
     shutil.copytree(STARTER_DRAFTER, folder, ignore=shutil.ignore_patterns("clips"))
     write_risk_calibration(measured, folder)
@@ -190,7 +221,6 @@ def test_command_runs_on_the_bundled_speech(capsys: pytest.CaptureFixture[str]) 
 def test_bundled_figures_come_from_the_command() -> None:
     found = RiskCalibration.load(STARTER_DRAFTER)
     assert found.command == f"ugsd-lab calibrate-risk --drafter starter --data DIR --limit {CLIPS}"
-    assert {one.threshold for one in found.settings} == set(THRESHOLDS)
-    assert len(found.settings) == len(THRESHOLDS) * len(Disclosure)
+    assert [one.threshold for one in found.settings] == list(THRESHOLDS)
     assert json.loads(found.model_dump_json())["delta"] == DELTA
     assert {one.on for one in found.checks} == {"dev speakers", "emodb", "ravdess", "nemo"}

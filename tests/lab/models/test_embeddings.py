@@ -8,10 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_lab.data import augment
 from ugsd_lab.data.augment import augmented, drawn_speed
-from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
+from ugsd_lab.data.corpora import Clip, load_corpora
+from ugsd_lab.data.speech import read_speech
+from ugsd_lab.data.training_recordings import TrainingRecordings, copy_rng
 from ugsd_lab.errors import TrainingError
 from ugsd_lab.models import embeddings
-from ugsd_lab.models.embeddings import copy_rng, embed_clips, embed_parts
+from ugsd_lab.models.audio_encoder import HEAD_DIM, AudioEncoder
+from ugsd_lab.models.embeddings import embed_clips, embed_parts
 
 WHISPER = Path("no-such-file.safetensors")
 
@@ -39,18 +42,19 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     asked: list[tuple[str, int]] = []
 
     def embed_here(
-        jobs: Sequence[tuple[Clip, int]], whisper: Path
+        jobs: Sequence[tuple[Clip, int]], clips: Sequence[Clip], whisper: Path
     ) -> Iterator[NDArray[np.float32]]:
+        monkeypatch.setattr(embeddings, "_recordings", TrainingRecordings(clips), raising=False)
         for job in jobs:
             asked.append((job[0].id, job[1]))
             yield embeddings._work(job)
 
-    def length_and_power(_: object, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.array([len(samples), samples.std()], dtype=np.float32)
+    def length_and_power(encode: object, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array([len(speech), speech.std()], dtype=np.float32)
 
     monkeypatch.setattr(embeddings, "_embedded", embed_here)
-    monkeypatch.setattr(embeddings, "_encoder", None, raising=False)
-    monkeypatch.setattr(embeddings, "extract", length_and_power)
+    monkeypatch.setattr(embeddings, "_encoder", AudioEncoder(HEAD_DIM, (0,)), raising=False)
+    monkeypatch.setattr(embeddings, "embed_in_windows", length_and_power)
     return asked
 
 
@@ -61,12 +65,11 @@ def test_only_training_clips_have_augmented_copies(
     assert embedding.shape == (3, 3, 2)
     assert embedding.dtype == np.float32
     assert len(requested) == 3 + 2 * 2
+    recordings = TrainingRecordings(clips)
     for row, clip in enumerate(clips):
-        samples = read_samples(clip)
-        assert embedding[row, 0, 0] == len(samples)
-        for copy in (1, 2) if clip.split == "train" else ():
-            changed = augmented(samples, copy_rng(clip, copy))
-            assert embedding[row, copy].tolist() == [len(changed), changed.std()]
+        for copy in (0, 1, 2) if clip.split == "train" else (0,):
+            speech = recordings.speech(clip, copy)
+            assert embedding[row, copy].tolist() == [len(speech), speech.std()]
     assert (embedding[2] == embedding[2, 0]).all()
     assert not (embedding[:2, 1:] == embedding[:2, :1]).all()
 
@@ -113,7 +116,7 @@ def test_parts_are_some_words_of_each_clip(
     assert parts.dtype == np.float32
     assert len(requested) == len(set(requested)) == 3 * 8
     for row, clip in enumerate(clips):
-        whole_s = len(read_samples(clip)) / 16_000
+        whole_s = len(read_speech(clip)) / 16_000
         lengths_s = parts[row, :, 0] / 16_000
         assert (lengths_s >= min(0.7, whole_s) - 1e-4).all()
         assert (lengths_s <= min(1.4, whole_s) + 1e-4).all()

@@ -1,20 +1,19 @@
-"""Fixtures for tests of training: a small corpus, its vocabulary and an untrained drafter."""
+"""Fixtures for tests of training: a small corpus and untrained networks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from ugsd_lab.data.captions import references
 from ugsd_lab.data.prosody import Measures, Norms
 from ugsd_lab.data.vocabulary import Vocabulary
-from ugsd_lab.models.networks import DrafterDecoder
-from ugsd_lab.training.train import Corpus
+from ugsd_lab.models.networks import CaptionDecoder, EmotionReader
+from ugsd_lab.training.corpus import Corpus
 
 from tests.doubles.threads import one_thread
 from tests.lab.training.small_corpus import EMBEDDING_DIM, some_clips
 
-__all__ = ["corpus", "drafter", "one_thread", "vocabulary"]
+__all__ = ["corpus", "decoder", "one_thread", "reader"]
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +26,15 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def vocabulary(corpus: Corpus) -> Vocabulary:
-    return Vocabulary.train(
-        text
-        for row, clip in enumerate(corpus.clips)
-        for text in references(clip, corpus.labels(row).levels, gender=False)
-    )
+def reader() -> EmotionReader:
+    torch.manual_seed(0)
+    reader = EmotionReader(EMBEDDING_DIM)
+    for name in ("population", "projection", "projected_mean"):
+        reader.get_buffer(name).normal_()
+    return reader.eval()
 
 
 @pytest.fixture(scope="module")
-def drafter(vocabulary: Vocabulary) -> DrafterDecoder:
+def decoder(vocabulary: Vocabulary) -> CaptionDecoder:
     torch.manual_seed(0)
-    drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2)
-    for name in ("population", "projection", "projected_mean"):
-        drafter.get_buffer(name).normal_()
-    return drafter.eval()
+    return CaptionDecoder(len(vocabulary), width=16, layers=1, heads=2).eval()

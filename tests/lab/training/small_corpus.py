@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_lab.data.corpora import Clip, load_corpora
-from ugsd_lab.models.networks import AUDIO_DIM
-from ugsd_lab.training.train import Corpus, Projection
+from ugsd_lab.models.networks import STATE_DIM
+from ugsd_lab.training.corpus import Corpus, Projection
 
-EMBEDDING_DIM = AUDIO_DIM + 16
+EMBEDDING_DIM = STATE_DIM + 16
 
 
 def some_clips() -> list[Clip]:

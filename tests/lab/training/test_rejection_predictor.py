@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
 from ugsd_lab.training.rejection_predictor import (
     IN_DOMAIN_ESCALATION_RATE,
     Observed,
-    _threshold,
     expected_calibration_error,
     fit_logistic,
     fit_rejection_predictors,
+    threshold_of,
 )
-from ugsd_sdk.drafter import AudioEmbedding
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.decoding.uncertainty import FEATURES, spread_of
+from ugsd_sdk.drafter import AudioEmbedding, Prediction
+from ugsd_sdk.drafter.slot_table import SlotTable
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
 
 def judged(
@@ -59,12 +63,11 @@ def test_calibration_error_is_larger_for_overconfident_predictions() -> None:
     assert expected_calibration_error(sure[:3], np.ones(3, dtype=bool)) == pytest.approx(0.1)
 
 
-def test_threshold_escalates_the_declared_share_of_captions() -> None:
-    rng = np.random.default_rng(0)
-    chance = [rng.random(rng.integers(9, 30)) for _ in range(2000)]
-    threshold = _threshold(chance)
-    escalated = np.mean([caption.max() >= threshold for caption in chance])
-    assert escalated == pytest.approx(IN_DOMAIN_ESCALATION_RATE, abs=0.001)
+def test_threshold_asks_in_the_declared_share_of_captions() -> None:
+    chance = np.random.default_rng(0).random(2000)
+    asked = np.mean(chance >= threshold_of(chance))
+    assert asked == pytest.approx(IN_DOMAIN_ESCALATION_RATE, abs=0.001)
+    assert IN_DOMAIN_ESCALATION_RATE < 0.2
 
 
 class _NoModel:
@@ -83,56 +86,60 @@ def clip(corpus: str, number: int, speaker: str = "1") -> Clip:
     return Clip(path, corpus, speaker, "female", "German", "sad", None, "", "calibration")
 
 
-def test_predictors_share_weights_but_not_thresholds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: dict[str, list[set[str]]] = {}
+def test_predictors_are_fitted_at_home_and_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, set[str]]] = []
 
     def observe(
-        drafter: _NoModel, scorer: _NoModel, clips: Sequence[Clip], progress: object
+        drafter: _NoModel,
+        scorer: _NoModel,
+        clips: Sequence[Clip],
+        progress: object,
+        stating: _NoModel | None = None,
     ) -> list[Observed]:
-        """Return three features; the last, the OOD score, is 0 in-domain and 2 out-of-domain."""
-        asked.setdefault(drafter.name, []).append({clip.corpus for clip in clips})
-        rng = np.random.default_rng([*drafter.name.encode(), len(asked[drafter.name])])
+        """Return features of which the OOD score is 0 in-domain and 2 out-of-domain."""
+        stated = drafter.name if stating is None else stating.name
+        asked.append((drafter.name, stated, {clip.corpus for clip in clips}))
+        rng = np.random.default_rng(len(asked))
         out = []
         for clip in clips:
-            out_of_domain = clip.corpus == "ravdess" and drafter.name == "free"
-            x = rng.normal(size=(12, 3))
-            x[:, 2] = 2 * out_of_domain
-            chance = 1 / (1 + np.exp(-(x[:, 0] + 1.5 * x[:, 2] - 2)))
-            other = bool(rng.random() < (0.8 if out_of_domain else 0.2))
-            out.append(
-                Observed(x, rng.random(12), rng.random(12) < chance, 2.0 * out_of_domain, other)
+            x = dict.fromkeys(FEATURES, 0.0) | dict(
+                zip(rejection_predictor._FEATURES, rng.normal(size=2), strict=True)
             )
+            x["log1p(ood_score)"] = 2.0 * (clip.corpus == "ravdess" and drafter.name == "free")
+            chance = 1 / (1 + np.exp(-(x["log-odds"] + 1.5 * x["log1p(ood_score)"] - 2)))
+            out.append(Observed(x, rng.random(), bool(rng.random() < chance), clip))
         return out
 
     monkeypatch.setattr(rejection_predictor, "OnnxDrafter", _NoModel)
     monkeypatch.setattr(rejection_predictor, "OnnxScorer", _NoModel)
     monkeypatch.setattr(rejection_predictor, "observe", observe)
-    clips = [clip(corpus, n) for corpus in ("emodb", "ravdess", "nemo") for n in range(200)]
+    clips = [clip(corpus, n) for corpus in ("emodb", "ravdess", "nemo") for n in range(2000)]
     corpora_of = {
         "starter": ("ravdess", "emodb"), "free": ("emodb",), "ceiling": ("emodb", "nemo"),
     }  # fmt: skip
     fits = fit_rejection_predictors(Path(), Path(), clips, corpora_of, lambda *_: None)
-    assert asked["free"] == [{"emodb"}, {"ravdess"}]
-    assert not any("nemo" in corpora for name in ("starter", "free") for corpora in asked[name])
-    assert asked["ceiling"] == [{"emodb", "nemo"}]
-    starter, free, ceiling = (fits[name] for name in corpora_of)
-    assert starter.weights == free.weights == ceiling.weights
-    assert starter.weights == pytest.approx([1, 0, 1.5], abs=0.2)
+    assert asked == [
+        ("starter", "starter", {"ravdess", "emodb"}),
+        ("free", "starter", {"ravdess"}),
+        ("free", "free", {"emodb"}),
+        ("free", "free", {"ravdess"}),
+        ("ceiling", "ceiling", {"emodb", "nemo"}),
+        ("free", "ceiling", {"ravdess"}),
+    ], "what one drafter lacks is judged by the states of the drafter concerned"
+    for found in fits.values():
+        at = dict(zip(found.features, found.weights, strict=True))
+        assert at["log-odds"] == pytest.approx(1, abs=0.2)
+        assert at["log1p(ood_score)"] == pytest.approx(1.5, abs=0.2)
+    free = fits["free"]
     assert all(found.calibration_error < 0.05 for found in fits.values())
     assert len({found.threshold for found in fits.values()}) == 3
     assert 0 < free.entropy_threshold < 1
-    # Another emotion in a fifth of the clips in-domain and in four fifths out-of-domain.
-    in_domain, out_of_domain = (
-        free.clip["bias"] + free.clip["weight"] * ood_score for ood_score in (0, 2)
-    )
-    assert in_domain == pytest.approx(-np.log(4), abs=0.4)
-    assert out_of_domain == pytest.approx(np.log(4), abs=0.4)
 
 
 class _Encoder:
     """Embeds the number of a clip, and puts the profile into the result."""
+
+    info = SimpleNamespace(slot_table=SlotTable((), {}), state_dim=1)
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
         return speech
@@ -140,7 +147,8 @@ class _Encoder:
     def condition(
         self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        return AudioEmbedding(np.array([profile.count, *profile.mean]), 1.0, unnormalised=embedding)
+        vector = np.array([profile.count, *profile.mean])
+        return AudioEmbedding(vector, 1.0, voice=ClipVoice(embedding))
 
 
 def test_clips_are_embedded_with_running_profiles(
@@ -152,7 +160,8 @@ def test_clips_are_embedded_with_running_profiles(
     monkeypatch.setattr(profiles, "read_speech", number)
     clips = [clip("emodb", n, speaker="ab"[n % 2]) for n in range(12)]
     clips += [clip("emodb", 100 + n, speaker="c") for n in range(MIN_ENROLMENT)]
-    judged = rejection_predictor._enrolled_embeddings(_Encoder(), clips)  # type: ignore[arg-type]
+    encoder = _Encoder()
+    judged = rejection_predictor._enrolled_embeddings(encoder, encoder, clips)  # type: ignore[arg-type]
     assert len(judged) == 2 * (6 - MIN_ENROLMENT)
     for speaker in "ab":
         order = [clips[i] for i in in_recording_order(clips) if clips[i].speaker == speaker]
@@ -160,8 +169,8 @@ def test_clips_are_embedded_with_running_profiles(
         for count in range(MIN_ENROLMENT, 6):
             (found,) = (
                 e
-                for e in judged
-                if e.unnormalised is not None and e.unnormalised == [numbers[count]]
+                for _, e, _ in judged
+                if e.voice is not None and e.voice.embedding == [numbers[count]]
             )
             assert found.vector.tolist() == pytest.approx([count, np.mean(numbers[:count])])
 
@@ -169,3 +178,59 @@ def test_clips_are_embedded_with_running_profiles(
 def test_no_clips_give_no_observations() -> None:
     """The drafter that knows all corpora has no out-of-domain clips."""
     assert rejection_predictor.observe(_Encoder(), _NoModel(Path()), [], lambda *_: None) == []  # type: ignore[arg-type]
+
+
+TABLE = SlotTable(
+    (None, None, None, *[Slot.EMOTION] * 4, Slot.PACE),
+    {Slot.EMOTION: {"sad": (3, 4, 5), "angry": (3, 4, 6)}},
+)
+"""Tokens 3 and 4 are wording, 5 states sad, 6 angry; 7 is another clause."""
+
+
+class _Session:
+    def __init__(self, drafted: Sequence[int]) -> None:
+        self.tokens: list[int] = []
+        self._drafted = drafted
+
+    def predict(self) -> Prediction:
+        logits = np.zeros(8, dtype=np.float32)
+        logits[self._drafted[len(self.tokens)]] = 2 + len(self.tokens)
+        return Prediction(logits, np.ones(2, dtype=np.float32))
+
+    def append(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+
+
+class _Drafter:
+    def __init__(self, drafted: Sequence[int]) -> None:
+        self.info = SimpleNamespace(slot_table=TABLE, max_tokens=20)
+        self._drafted = drafted
+
+    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> _Session:
+        return _Session(self._drafted)
+
+
+def test_features_are_those_of_the_stating_token() -> None:
+    embedding = AudioEmbedding(np.zeros(3), 1.5)
+    draft = rejection_predictor._draft(_Drafter([3, 4, 6, 3, 7]), embedding)  # type: ignore[arg-type]
+    assert draft is not None
+    assert draft.question == (3, 4, 6)
+    logits = np.zeros(8)
+    logits[6] = 4  # the third token
+    spread = spread_of(logits)
+    assert draft.features == {name: f(spread, 1.5) for name, f in FEATURES.items()}
+    assert draft.entropy > spread.entropy / np.log(8), "the first token is less certain"
+
+
+def test_draft_without_emotion_asks_nothing() -> None:
+    embedding = AudioEmbedding(np.zeros(3), 1.5)
+    assert rejection_predictor._draft(_Drafter([3, 4, 7]), embedding) is None  # type: ignore[arg-type]
+
+
+def test_wordings_of_a_clip_differ_but_repeat() -> None:
+    embedding = AudioEmbedding(np.zeros(3), 1.0, emotion={"sad": 0.3, "angry": 0.2}, strong=0.1)
+    one = clip("emodb", 1)
+    plans = rejection_predictor._plans(embedding, one)
+    assert plans == rejection_predictor._plans(embedding, one)
+    assert len({(plan.opening, plan.variant) for plan in plans}) > 1
+    assert all(plan.is_doubtful and not plan.values for plan in plans)

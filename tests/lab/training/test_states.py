@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_lab.data.corpora import EMOTIONS
-from ugsd_lab.data.vocabulary import BOS, Vocabulary
-from ugsd_lab.models.networks import (
-    ATTRIBUTE_DIM,
-    AUDIO_DIM,
-    STATE_DIM,
-    DrafterDecoder,
-    emotion_logits,
-)
-from ugsd_lab.training import train as training
-from ugsd_lab.training.train import Corpus, Projection
+from ugsd_lab.models.networks import STATE_DIM, EmotionReader, Reading
+from ugsd_lab.training import emotion_reader
+from ugsd_lab.training.corpus import Corpus, Projection
 
 from tests.lab.training.small_corpus import EMBEDDING_DIM, fitted
 
@@ -36,7 +30,7 @@ def test_projection_has_unit_variance_within_speakers(corpus: Corpus) -> None:
     projection = fitted(replace(corpus, embeddings=shifted), both)
     rows = corpus.rows(both, "train")
     np.testing.assert_allclose(projection.population, shifted[rows, 0].mean(0), rtol=1e-4)
-    assert projection.matrix.shape == (EMBEDDING_DIM, AUDIO_DIM)
+    assert projection.matrix.shape == (EMBEDDING_DIM, STATE_DIM)
     projected = shifted[rows, 0] @ projection.matrix - projection.mean
     np.testing.assert_allclose(projected.mean(0), 0, atol=1e-3)
     for speaker in set(speakers[rows]):
@@ -44,10 +38,10 @@ def test_projection_has_unit_variance_within_speakers(corpus: Corpus) -> None:
     np.testing.assert_allclose(np.diag(np.cov(projected.T, bias=True)), 1, atol=2e-3)
 
 
-EMOTIONAL, WORDS = slice(0, 6), slice(6, 26)
+EMOTIONAL, WORDS = slice(0, 4), slice(4, 24)
 """Numbers of planted embeddings that depend on emotions and on words; the rest depend on
 neither."""
-PLANTED = 6 + 20 + 14
+PLANTED = 4 + 20 + 14
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def planted(corpus: Corpus) -> tuple[Corpus, NDArray[np.float32]]:
     """Clips of ten speakers, two of them not for training, and their parts, which differ by their
     words alone. Emotions vary as much as the words of a clip do, and voices ten times as much."""
     rng = np.random.default_rng(4)
-    moves = rng.normal(size=(len(EMOTIONS), 6))
+    moves = rng.normal(size=(len(EMOTIONS), 4))
     moves = 3 * np.linalg.qr(moves - moves.mean(0))[0]
     voices = rng.normal(size=(10, PLANTED))
     voices *= 10 / voices[:8].std(0)
@@ -84,7 +78,7 @@ def test_projection_keeps_emotions_and_drops_words(
     known, parts = planted
     rows = known.rows(["emodb"], "train")
     projection = Projection.fit(known, rows, parts[rows])
-    first = np.square(projection.matrix[:, :6])
+    first = np.square(projection.matrix[:, :4])
     assert first[EMOTIONAL].sum() > 0.95 * first.sum(), "the emotions' directions come first"
     gain = np.square(projection.matrix).sum(1)
     wordless = Projection.fit(known, rows, np.repeat(parts[rows][:, :1], 4, axis=1))
@@ -131,39 +125,40 @@ def test_projection_depends_on_its_rows_alone(
 
 
 def read(
-    drafter: DrafterDecoder, embedding: torch.Tensor, profile: torch.Tensor, trust: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return condition and audio part."""
+    reader: EmotionReader, embedding: torch.Tensor, profile: torch.Tensor, trust: float
+) -> tuple[torch.Tensor, ...]:
     with torch.inference_mode():
-        return drafter.read(embedding, profile, torch.full((len(embedding),), trust))
+        return tuple(reader(embedding, profile, torch.full((len(embedding),), trust)))
 
 
-def test_state_has_audio_and_attribute_parts(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
-    tokens = torch.tensor([[BOS, 7, 9, 11]]).expand(6, -1)
+def states_of(reader: EmotionReader, embedding: torch.Tensor, trust: float) -> torch.Tensor:
+    """Return the states (N, B) of clips whose profile is their mean."""
+    profile = embedding.mean(0).expand_as(embedding)
     with torch.inference_mode():
-        _, states = drafter(tokens, embedding, profile, torch.linspace(0, 1, 6))
-    assert states.shape == (6, 4, STATE_DIM)
-    audio, attributes = states.split([AUDIO_DIM, ATTRIBUTE_DIM], -1)
-    torch.testing.assert_close(audio, audio[:, :1].expand_as(audio))
-    assert not torch.equal(attributes[:, 0], attributes[:, 1])
-    assert float(states.norm(dim=-1).max()) <= 1 + 1e-6
-    scores = emotion_logits(states, len(EMOTIONS))
-    assert scores.shape == (6, 4, len(EMOTIONS))
-    torch.testing.assert_close(
-        scores.argmax(-1), attributes[..., : len(EMOTIONS)].argmax(-1), rtol=0, atol=0
-    )
+        return reader.state(embedding, profile, torch.full((len(embedding),), trust))
+
+
+def test_state_holds_nothing_that_readers_conclude(corpus: Corpus, reader: EmotionReader) -> None:
+    embedding = torch.from_numpy(corpus.clean_embeddings[:6])
+    profile = embedding.mean(0).expand_as(embedding)
+    states = states_of(reader, embedding, 0.5)
+    assert states.shape == (6, STATE_DIM)
+    other = copy.deepcopy(reader)
+    for weights in (*other.readers.parameters(), *other.emotion.parameters()):
+        torch.nn.init.normal_(weights)
+    found, changed = (Reading(*read(one, embedding, profile, 0.5)) for one in (reader, other))
+    torch.testing.assert_close(found.state, states)
+    assert torch.equal(changed.state, found.state)
+    assert not torch.allclose(changed.emotion, found.emotion)
 
 
 @given(seed=st.integers(0, 2**31), size=st.integers(-6, 6), trust=st.floats(0, 1))
 def test_every_state_is_within_the_unit_ball(
-    drafter: DrafterDecoder, seed: int, size: int, trust: float
+    reader: EmotionReader, seed: int, size: int, trust: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    embedding, profile = 10.0**size * torch.randn(2, 3, EMBEDDING_DIM, generator=generator)
-    tokens = torch.randint(4, 20, (3, 6), generator=generator)
-    with torch.inference_mode():
-        _, states = drafter(tokens, embedding, profile, torch.full((3,), trust))
+    embedding = 10.0**size * torch.randn(3, EMBEDDING_DIM, generator=generator)
+    states = states_of(reader, embedding, trust)
     assert states.isfinite().all()
     assert float(states.norm(dim=-1).max()) <= 1 + 1e-5
 
@@ -175,51 +170,50 @@ def whole_numbers(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 @given(seed=st.integers(0, 2**31))
-def test_profile_is_removed_from_the_audio_part(vocabulary: Vocabulary, seed: int) -> None:
-    drafter = DrafterDecoder(EMBEDDING_DIM, len(vocabulary), width=16, layers=1, heads=2).eval()
-    drafter.get_buffer("projection").normal_()
-    drafter.get_buffer("population").copy_(whole_numbers((EMBEDDING_DIM,), seed))
+def test_profile_is_removed_from_emotion_and_state(seed: int) -> None:
+    reader = EmotionReader(EMBEDDING_DIM).eval()
+    reader.get_buffer("projection").normal_()
+    reader.get_buffer("population").copy_(whole_numbers((EMBEDDING_DIM,), seed))
     embedding, profile = whole_numbers((2, 3, EMBEDDING_DIM), seed + 1)
     voice = whole_numbers((EMBEDDING_DIM,), seed + 2)
-    condition, audio = read(drafter, embedding, profile, 1)
-    moved_condition, moved = read(drafter, embedding + voice, profile + voice, 1)
-    assert torch.equal(audio, moved)
-    assert not torch.equal(condition, moved_condition), "the device itself still uses the voice"
-    _, half = read(drafter, embedding + voice, profile + voice, 0.5)
-    assert not torch.allclose(half, read(drafter, embedding, profile, 0.5)[1])
+    still = Reading(*read(reader, embedding, profile, 1))
+    moved = Reading(*read(reader, embedding + voice, profile + voice, 1))
+    assert torch.equal(still.state, moved.state)
+    assert torch.equal(still.emotion, moved.emotion)
+    assert torch.equal(still.strength, moved.strength)
+    assert not torch.equal(still.femininity, moved.femininity), "the device still uses the voice"
+    half = Reading(*read(reader, embedding + voice, profile + voice, 0.5))
+    assert not torch.allclose(half.state, read(reader, embedding, profile, 0.5)[0])
 
 
-def test_untrusted_profile_has_no_effect(corpus: Corpus, drafter: DrafterDecoder) -> None:
+def test_untrusted_profile_has_no_effect(corpus: Corpus, reader: EmotionReader) -> None:
     embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
     for one, other in zip(
-        read(drafter, embedding, profile, 0), read(drafter, embedding, 9 * profile, 0), strict=True
+        read(reader, embedding, profile, 0), read(reader, embedding, 9 * profile, 0), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_missing_profile_equals_the_average_profile(
-    corpus: Corpus, drafter: DrafterDecoder
-) -> None:
+def test_missing_profile_equals_the_average_profile(corpus: Corpus, reader: EmotionReader) -> None:
     embedding = torch.from_numpy(corpus.clean_embeddings[:6])
-    average = drafter.get_buffer("population").expand_as(embedding)
-    unknown, known = (read(drafter, embedding, average, trust) for trust in (0, 1))
+    average = reader.get_buffer("population").expand_as(embedding)
+    unknown, known = (read(reader, embedding, average, trust) for trust in (0, 1))
     for one, other in zip(unknown, known, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_no_predicted_attribute_is_gender(corpus: Corpus, drafter: DrafterDecoder) -> None:
-    """Gender is neither a target nor in the attribute layer: it has its own head."""
-    labels = training._Labels.of(corpus)
-    assert len(EMOTIONS) + labels.levels.shape[2] == ATTRIBUTE_DIM
+def test_state_depends_on_no_gender(corpus: Corpus, reader: EmotionReader) -> None:
+    """Gender has its own head, which neither the emotion nor the state reads."""
+    labels = emotion_reader._Labels.of(corpus)
     embedding, profile = torch.from_numpy(corpus.clean_embeddings[:12].reshape(2, 6, -1))
-    drafter.zero_grad()
-    condition, _ = drafter.read(embedding, profile, torch.ones(6))
-    training._gender_loss(drafter.femininity(condition), labels.female[:6]).backward()  # type: ignore[no-untyped-call]
-    assert drafter.sounds_female.weight.grad is not None
-    assert drafter.believes.weight.grad is None
-    drafter.zero_grad()
-    tokens = torch.tensor([[BOS, 7]]).expand(6, -1)
-    drafter(tokens, embedding, profile, torch.ones(6))[1].sum().backward()
-    assert drafter.sounds_female.weight.grad is None
-    assert drafter.believes.weight.grad is not None
-    drafter.zero_grad()
+    reader.zero_grad()
+    reading = reader(embedding, profile, torch.ones(6))
+    emotion_reader._log_odds_loss(reading.femininity, labels.female[:6]).backward()  # type: ignore[no-untyped-call]
+    assert reader.sounds_female.weight.grad is not None
+    assert all(weights.grad is None for weights in reader.emotion.parameters())
+    assert all(weights.grad is None for weights in reader.readers.parameters())
+    reader.zero_grad()
+    reader(embedding, profile, torch.ones(6)).emotion.sum().backward()
+    assert reader.sounds_female.weight.grad is None
+    assert reader.voice.weight.grad is None
+    reader.zero_grad()

@@ -18,7 +18,7 @@ from ugsd_privacy.audit import export
 from ugsd_privacy.audit.bodies import StoredBodyChecker, plain_body
 from ugsd_privacy.audit.export import ExportHeader, RunningTotals, export_log, read_item, seal_text
 from ugsd_privacy.audit.offline import ExportSummary, verify_export
-from ugsd_privacy.audit.records import Leaf
+from ugsd_privacy.audit.records import RECORD_VERSION, Leaf
 from ugsd_privacy.errors import ExportFailed, LogTampered
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.witness import WitnessKey, WitnessPublicKey
@@ -396,6 +396,16 @@ def test_arbitrary_bytes_are_refused(data: bytes) -> None:
 def test_long_nested_or_noncanonical_items_are_refused(data: bytes) -> None:
     with pytest.raises(LogTampered):
         verify_export(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("version", [1, RECORD_VERSION - 1, RECORD_VERSION + 1])
+def test_leaf_of_another_version_names_it(version: int) -> None:
+    content = cbor2.dumps([version, bytes(32), 300, [1, 5]], canonical=True)
+    with pytest.raises(LogTampered, match=f"version {version}, .* use the release that wrote it"):
+        Leaf.from_bytes(content)
+    with pytest.raises(LogTampered, match=f"leaf 0: the leaf has version {version}") as refused:
+        RunningTotals().add(content)
+    assert refused.value.index == 0
 
 
 def test_leaf_has_one_encoding() -> None:

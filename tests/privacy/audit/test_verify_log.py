@@ -11,9 +11,10 @@ import cbor2
 import pytest
 from ugsd_privacy.audit import verify
 from ugsd_privacy.audit.bodies import Epoch, plain_body
-from ugsd_privacy.audit.records import EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import RECORD_VERSION, EgressRecord, Leaf, decode_record
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
+from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
@@ -285,6 +286,13 @@ def test_record_has_one_encoding(logged) -> None:
             decode_record(cbor2.dumps(cbor2.loads(body) | {"user": "é"}, canonical=False))
 
 
+@pytest.mark.parametrize("version", [1, RECORD_VERSION - 1, RECORD_VERSION + 1])
+def test_record_of_another_version_names_it(version: int) -> None:
+    body = cbor2.dumps({"version": version, "state_dim": 0}, canonical=True)
+    with pytest.raises(LogTampered, match=f"version {version}, .* use the release that wrote it"):
+        decode_record(body)
+
+
 def test_egress_works_during_verification(logged) -> None:
     egress = logged.egress()
     caption = logged.connect(egress)
@@ -298,8 +306,7 @@ def resealed(logged, leaf: int, **changes: object) -> None:
     with logged.ledger.reading() as view:
         _, sealed = view.epoch(0) or (b"", b"")
     epoch, salt = Epoch.open_sealed(0, sealed, logged.owner), bytes(32)
-    fields = logged.record(leaf).model_dump() | changes
-    forged = EgressRecord.model_validate(fields)
+    forged = logged.record(leaf).model_copy(update=changes)  # not validated
     body = forged.to_bytes()
     content = Leaf.from_body(body, forged.charge, salt).to_bytes()
     with closing(sqlite3.connect(logged.ledger.path)) as db:
@@ -325,6 +332,26 @@ def test_record_with_wrong_kind_of_message_is_detected(logged, message: bytes) -
     resealed(logged, 3, message=message)
     with pytest.raises(LogTampered, match="record 3: its message"):
         logged.verified()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"exponent": 7}, "exponent"),
+        ({"sigma": 100.0, "spend": 1}, "exponent"),
+        ({"sigma": 100.0, "exponent": 9, "spend": UNBOUNDED_COST}, "privacy cost"),
+        ({"spend": 1}, "privacy cost"),
+        ({"spend": UNBOUNDED_COST - 1}, "privacy cost"),
+        ({"spend": 0}, "privacy cost"),
+    ],
+)
+def test_noise_or_cost_not_computed_is_detected(
+    logged, changes: dict[str, object], message: str
+) -> None:
+    resealed(logged, 3, message=None, **changes)
+    with pytest.raises(LogTampered, match=f"record 3: not an egress record: .*{message}") as found:
+        logged.verified()
+    assert found.value.index == 3
 
 
 def test_record_with_wrong_prior_usage_is_detected(logged) -> None:

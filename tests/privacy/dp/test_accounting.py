@@ -149,10 +149,14 @@ def test_label_is_privacy_only_up_to_ten() -> None:
     none = dp.Guarantee.from_privacy_cost(dp.UNBOUNDED_COST, 1e-6, "day")
     assert (none.label, none.epsilon) == ("none", None)
     assert none.text() == "no guarantee (no noise)"
+    weighted = dp.Guarantee.from_privacy_cost(dp.UNBOUNDED_COST, 1e-6, only_states_have_noise=True)
+    assert weighted.text() == "no guarantee (the probabilities have no noise)"
     assert '"epsilon":null' in none.model_dump_json()
     for lie in ({"epsilon": 10.1}, {"epsilon": None}):
         with pytest.raises(ValueError, match="label does not match"):
             dp.Guarantee.model_validate(private.model_dump() | lie)
+    with pytest.raises(ValueError, match="a bound holds"):
+        dp.Guarantee.model_validate(private.model_dump() | {"only_states_have_noise": True})
 
 
 @given(st.floats(1e-3, 1e4), deltas)

@@ -5,20 +5,23 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import (
+    MAX_SIGMA,
     QUANTISATION_STEPS,
     clip,
     dequantise,
+    exponent_of,
     noised,
     noised_units,
     quantise,
 )
 from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.errors import WireError
+from ugsd_privacy.protocol.messages import MAX_EXPONENT
 
 states = arrays(
     np.float32,
@@ -55,6 +58,45 @@ def test_dequantising_is_within_half_a_step(x: NDArray[np.float32], norm: float)
     back = dequantise(quantise(clipped, norm), x.shape[1])
     assert back.dtype == np.float32
     assert np.abs(back - clipped / norm).max() <= 0.5 / QUANTISATION_STEPS + 1e-6
+
+
+@given(states, norms, st.integers(0, 10))
+def test_scaled_rows_read_back_within_bound(
+    x: NDArray[np.float32], norm: float, exponent: int
+) -> None:
+    clipped = clip(x, norm)
+    sent = noised(clipped, norm, NoNoise(), exponent)  # type: ignore[arg-type]
+    back = dequantise(sent, x.shape[1], exponent)
+    bound = (2**exponent / 2 + 1) / QUANTISATION_STEPS
+    assert np.abs(back - clipped / norm).max() <= bound + 1e-6
+
+
+@given(st.floats(0, MAX_SIGMA, exclude_min=True))
+@example(1e-17)
+def test_exponent_is_least_that_fits_the_noise(sigma: float) -> None:
+    exponent, extent = exponent_of(sigma), 1 + 4 * Fraction(sigma)
+    assert extent <= 2**exponent
+    assert extent > 2 ** (exponent - 1)
+
+
+def test_largest_exponent_is_that_of_largest_sigma() -> None:
+    assert exponent_of(None) == 0
+    assert exponent_of(MAX_SIGMA) == MAX_EXPONENT
+    assert dequantise(b"\x7f", 1, MAX_EXPONENT).tolist() == [[2.0**MAX_EXPONENT]]
+    for exponent in (-1, MAX_EXPONENT + 1):
+        with pytest.raises(WireError, match="exponent"):
+            dequantise(b"\x7f", 1, exponent)
+
+
+@pytest.mark.parametrize("sigma", [0.25, 1.0, 8.0, MAX_SIGMA])
+def test_noised_rows_are_unbiased_and_unclamped(sigma: float) -> None:
+    row = np.tile(clip(np.array([[0.6, -0.3]], np.float32), 1.0), (20_000, 1))
+    noise = RoundedGaussian(Fraction(sigma) * 127, os.urandom)
+    exponent = exponent_of(sigma)
+    sent = noised(row, 1.0, noise, exponent)
+    assert np.mean(np.abs(np.frombuffer(sent, np.int8).astype(int)) == QUANTISATION_STEPS) < 0.01
+    bias = dequantise(sent, 2, exponent).astype(np.float64).mean(axis=0) - row[0]
+    assert (np.abs(bias) < 5 * sigma / np.sqrt(len(row)) + 1 / QUANTISATION_STEPS).all()
 
 
 def test_no_states_give_no_rows() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,16 @@ def test_foreign_databases_and_other_formats_are_refused(
     db.execute(f"PRAGMA {pragma}")
     db.close()
     with pytest.raises(error):
+        ledger.open()
+
+
+def test_ledger_of_earlier_blocks_names_its_format(tmp_path: Path) -> None:
+    """Format 3 holds records of wire version 1."""
+    with Ledger(tmp_path / "ledger") as ledger:
+        pass
+    with closing(sqlite3.connect(ledger.path)) as db:
+        db.execute("PRAGMA user_version = 3")
+    with pytest.raises(LedgerUnavailable, match=r"format 3, .* use the release that wrote it"):
         ledger.open()
 
 

@@ -16,7 +16,9 @@ from ugsd_privacy.protocol.channel import (
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MAX_STATE_DIM,
+    AskedSlot,
     Block,
+    ContinueTo,
     Cover,
     Verdict,
     encode,
@@ -66,12 +68,15 @@ def test_constant_size_is_smallest_for_summary_disclosure() -> None:
     largest = 2**20 - 1
     block = Block(
         caption=2**32 - 1,
-        keep=0,
-        prefix=(largest,) * 59,
+        slot=AskedSlot.EMOTION,
         tokens=(largest,) * 5,
         state_positions=(0,),
-        state_dim=MAX_STATE_DIM,
         states=bytes(MAX_STATE_DIM),
+        projection=15,
+        prefix=(largest,) * 59,
+        continue_to=ContinueTo.CAPTION,
+        exponent=10,
+        weights=bytes(63) + b"\1",
     )
     verdict = Verdict(
         caption=2**32 - 1,

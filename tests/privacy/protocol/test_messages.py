@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import re
 import time
 import tracemalloc
 from contextlib import suppress
+from pathlib import Path
 
 import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ugsd_privacy.dp.mechanism import MAX_EXPONENT
 from ugsd_privacy.errors import UnknownVersion, WireError
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_MESSAGE_BYTES,
+    MAX_PROJECTIONS,
     MAX_STATE_DIM,
     WIRE_VERSION,
+    AskedSlot,
     Block,
+    ContinueTo,
     Cover,
     Refusal,
     RefusalCode,
@@ -36,16 +42,21 @@ def blocks(draw: st.DrawFn) -> Block:
     tokens = draw(st.lists(token, min_size=1, max_size=20))
     end = keep + len(prefix) + len(tokens)
     positions = sorted(draw(st.sets(st.integers(0, end - 1), max_size=12)))
-    dim = draw(st.integers(0, MAX_STATE_DIM))
-    size = len(positions) * dim
+    size = len(positions) * draw(st.integers(1, MAX_STATE_DIM))
+    slot = draw(st.sampled_from(AskedSlot))
+    weights = draw(st.binary(max_size=64).filter(lambda weights: not weights or any(weights)))
     return Block(
         caption=draw(ordinal),
-        keep=keep,
-        prefix=tuple(prefix),
+        slot=slot,
         tokens=tuple(tokens),
         state_positions=tuple(positions),
-        state_dim=dim,
         states=draw(st.binary(min_size=size, max_size=size)),
+        projection=draw(st.integers(0, MAX_PROJECTIONS - 1)) if positions else 0,
+        keep=keep,
+        prefix=tuple(prefix),
+        continue_to=draw(st.sampled_from(ContinueTo)),
+        exponent=draw(st.integers(0, MAX_EXPONENT)) if positions else 0,
+        weights=b"" if slot is AskedSlot.CAPTION else weights,
     )
 
 
@@ -62,14 +73,20 @@ welcomes = st.builds(
     Welcome,
     version=st.just(WIRE_VERSION),
     vocabulary=digests,
-    projection=digests,
+    projections=st.lists(digests, max_size=MAX_PROJECTIONS).map(tuple),
     state_dim=st.integers(0, MAX_STATE_DIM),
     max_tokens=st.integers(1, MAX_CAPTION_TOKENS),
 )
 refusals = st.builds(Refusal, code=st.sampled_from(RefusalCode))
 
 BLOCK = Block(
-    caption=3, keep=1, prefix=(5,), tokens=(6, 7), state_positions=(2,), state_dim=2, states=b"\1\2"
+    caption=3,
+    slot=AskedSlot.EMOTION,
+    tokens=(6, 7),
+    state_positions=(2,),
+    states=b"\1\2",
+    keep=1,
+    prefix=(5,),
 )
 
 
@@ -94,16 +111,16 @@ COVERED = st.dictionaries(
 
 @given(COVERED)
 def test_cover_has_no_content(fields: dict[str, object]) -> None:
+    hostile: list[object] = [fields | {"kind": "cover"}, {"kind": "cover"}]
+    hostile += [[1, *fields.values()], [1, fields], [1, None]]
     for decode in (decode_device_message, decode_server_message):
-        data = cbor2.dumps(fields | {"kind": "cover"}, canonical=True)
-        if fields.keys() == {"kind"}:
-            assert decode(data) == Cover()
-            continue
-        with pytest.raises(WireError):
-            decode(data)
+        assert decode(b"\x81\x01") == Cover()
+        for item in hostile:
+            with pytest.raises(WireError):
+                decode(cbor2.dumps(item, canonical=True))
 
 
-@pytest.mark.parametrize("version", [0, WIRE_VERSION + 1, 255])
+@pytest.mark.parametrize("version", [0, 1, WIRE_VERSION + 1, 255])
 @pytest.mark.parametrize(
     "others", [{}, {"vocabularies": [bytes(32)]}, {"max_tokens": "many"}, {"features": {"a": 1}}]
 )
@@ -126,11 +143,127 @@ def test_welcome_without_valid_version_is_refused(version: object) -> None:
 
 
 def test_canonical_bytes_of_block_are_unchanged() -> None:
-    assert encode(BLOCK).hex() == (
-        "a8646b65657001646b696e6465626c6f636b66707265666978810566737461746573420102"
-        "66746f6b656e738206076763617074696f6e036973746174655f64696d02"
-        "6f73746174655f706f736974696f6e738102"
-    )
+    assert encode(BLOCK).hex() == "890003018206078102420102000181" + "05"
+
+
+VERSION_1: dict[str, dict[str, object]] = {
+    "block of 5 tokens and 6 numbers": {
+        **{"kind": "block", "caption": 0, "keep": 0, "prefix": [], "tokens": [12, 7, 300, 21, 94]},
+        **{"state_positions": [0], "state_dim": 6, "states": bytes(6)},
+    },
+    "block of 1 token and 31 numbers": {
+        **{"kind": "block", "caption": 0, "keep": 0, "prefix": [], "tokens": [12]},
+        **{"state_positions": [0], "state_dim": 31, "states": bytes(31)},
+    },
+    "verdict that corrects": {
+        **{"kind": "verdict", "caption": 0, "start": 0, "accepted": 4, "correction": 95},
+        "continuation": [],
+    },
+    "cover": {"kind": "cover"},
+    "refusal": {"kind": "refusal", "code": "overloaded"},
+    "welcome": {
+        **{"kind": "welcome", "version": 1, "vocabulary": bytes(32), "projection": bytes(32)},
+        **{"state_dim": 6, "max_tokens": 64},
+    },
+}
+VERSION_2: dict[str, Block | Cover | Verdict | Refusal | Welcome] = {
+    "block of 5 tokens and 6 numbers": Block(
+        caption=0,
+        slot=AskedSlot.EMOTION,
+        tokens=(12, 7, 300, 21, 94),
+        state_positions=(0,),
+        states=bytes(6),
+    ),
+    "block of 1 token and 31 numbers": Block(
+        caption=0, slot=AskedSlot.EMOTION, tokens=(12,), state_positions=(0,), states=bytes(31)
+    ),
+    "verdict that corrects": Verdict(caption=0, start=0, accepted=4, correction=95),
+    "cover": Cover(),
+    "refusal": Refusal(code=RefusalCode.OVERLOADED),
+    "welcome": Welcome(
+        version=2,
+        vocabulary=bytes(32),
+        projections=(bytes(32),),
+        state_dim=6,
+        max_tokens=64,
+    ),
+}
+"""The same messages."""
+
+
+@pytest.mark.parametrize("message", VERSION_1.values(), ids=VERSION_1)
+def test_message_of_version_1_is_refused(message: dict[str, object]) -> None:
+    data = cbor2.dumps(message, canonical=True)
+    for decode in (decode_device_message, decode_server_message):
+        with pytest.raises(WireError):
+            decode(data)
+
+
+def test_document_states_measured_sizes_of_versions() -> None:
+    text = Path("docs/wire.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    sizes = {
+        name: (len(cbor2.dumps(VERSION_1[name], canonical=True)), len(encode(message)))
+        for name, message in VERSION_2.items()
+    }
+    found = {name: (int(first), int(second)) for name, first, second in rows if name in sizes}
+    assert found == sizes
+
+
+@given(blocks())
+def test_defaults_at_the_end_are_left_out(block: Block) -> None:
+    fields = cbor2.loads(encode(block))
+    names = [name for name in Block.model_fields if name != "kind"]
+    last = Block.model_fields[names[len(fields) - 2]]
+    assert last.is_required() or fields[-1] not in ([], last.default)
+    written = dict(zip(names, fields[1:], strict=False))
+    default = Block.model_fields[names[len(written)]].default if len(written) < len(names) else 0
+    with pytest.raises(WireError):
+        decode_device_message(cbor2.dumps([*fields, default], canonical=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slot": 2},
+        {"slot": True},
+        {"slot": "1"},
+        {"slot": 1.0},
+        {"continue_to": 3},
+        {"continue_to": True},
+        {"projection": MAX_PROJECTIONS},
+        {"exponent": MAX_EXPONENT + 1},
+        {"states": b"\1\2", "state_positions": [1, 2, 3]},
+        {"states": b"", "state_positions": [2]},
+        {"states": b"\1", "state_positions": []},
+        {"states": bytes(MAX_STATE_DIM + 1)},
+        {"states": b"", "state_positions": [], "projection": 1},
+        {"states": b"", "state_positions": [], "exponent": 1},
+        {"state_positions": [4]},
+        {"states": b"\1\2", "state_positions": [2, 1]},
+        {"weights": b"\0"},
+        {"weights": b"\1" * 65},
+        {"slot": 0, "weights": b"\1"},
+        {"tokens": []},
+    ],
+    ids=str,
+)
+def test_block_outside_the_schema_is_refused(changes: dict[str, object]) -> None:
+    names = [name for name in Block.model_fields if name != "kind"]
+    fields: dict[str, object] = {name: getattr(BLOCK, name) for name in names}
+    fields |= {"slot": 1, "continue_to": 2}
+    assert decode_device_message(_array(fields)).continue_to is ContinueTo.CAPTION
+    with pytest.raises(WireError):
+        decode_device_message(_array(fields | changes))
+
+
+def _array(fields: dict[str, object]) -> bytes:
+    """Encode a block with as many fields as it needs."""
+    items = [0, *fields.values()]
+    for default in (b"", 0):
+        if items[-1] == default and type(items[-1]) is type(default):
+            items.pop()
+    return cbor2.dumps(items, canonical=True)
 
 
 @given(st.binary(max_size=300))
@@ -158,17 +291,18 @@ plain = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
     max_leaves=10,
 )
-FIELDS = sorted(Block.model_fields)
+FIELDS = [name for name in Block.model_fields if name != "kind"]
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "user", "audio"]), plain), st.booleans())
 def test_arbitrary_cbor_parses_or_raises_wire_error(
     fields: dict[str, object], canonical: bool
 ) -> None:
-    sound = {name: getattr(BLOCK, name) for name in FIELDS}
-    data = cbor2.dumps(sound | fields, canonical=canonical)
-    with suppress(WireError):
-        assert encode(decode_device_message(data)) == data
+    items = [0, *(fields.get(name, getattr(BLOCK, name)) for name in FIELDS)]
+    for item in (items, items[: 1 + len(fields)], fields):
+        data = cbor2.dumps(item, canonical=canonical)
+        with suppress(WireError):
+            assert encode(decode_device_message(data)) == data
 
 
 def head(major: int, argument: int) -> bytes:
@@ -198,7 +332,10 @@ HOSTILE = {
     "nothing": b"",
     "two items": encode(BLOCK) + b"\0",
     "map with an array as key": b"\xa1\x81\x01\x01",
-    "list": b"\x80",
+    "empty array": b"\x80",
+    "unknown kind": b"\x81\x04",
+    "kind that is no number": b"\x81\xf5",
+    "array within arrays": b"\x83\x00\x00\x81\x81\x01",
     "too long": b"\0" * (MAX_MESSAGE_BYTES + 1),
 }
 
@@ -221,11 +358,9 @@ def test_too_long_message_is_not_encoded() -> None:
     positions = tuple(range(MAX_CAPTION_TOKENS))
     block = Block(
         caption=0,
-        keep=0,
-        prefix=(),
+        slot=AskedSlot.CAPTION,
         tokens=positions,
         state_positions=positions,
-        state_dim=MAX_STATE_DIM,
         states=bytes(MAX_CAPTION_TOKENS * MAX_STATE_DIM),
     )
     with pytest.raises(WireError, match="fewer states"):
@@ -234,6 +369,7 @@ def test_too_long_message_is_not_encoded() -> None:
 
 def test_fields_outside_the_schema_cannot_be_sent() -> None:
     assert set(Block.model_fields) == {
-        *("kind", "caption", "keep", "prefix", "tokens", "state_positions", "state_dim", "states")
+        *("kind", "caption", "slot", "tokens", "state_positions", "states", "projection"),
+        *("keep", "prefix", "continue_to", "exponent", "weights"),
     }
     assert set(Cover.model_fields) == {"kind"}

@@ -10,13 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.egress import Escalation
 from ugsd_privacy.errors import ReportRejected
 from ugsd_privacy.ledger import JournalRow
-from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.protocol.messages import AskedSlot, Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, Protections, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period
@@ -116,6 +118,25 @@ def test_without_noise_there_is_no_bound(world) -> None:
     assert found.days[0].epsilon is not None
     assert found.days[0].epsilon.epsilon is None
     assert "no guarantee (no noise)" in report_html(found)
+
+
+def test_weights_without_noise_are_named_as_the_reason(world) -> None:
+    egress = world.egress(sigma=2.0, limits=BudgetLimits.without_caps())
+    caption = world.connect(egress)
+    states = np.full((1, 16), 0.1, np.float32)
+    weighted = Escalation(
+        Disclosure.DISTRIBUTIONS, 0, (), (7,), (0,), states, AskedSlot.EMOTION, weights=b"\1\2"
+    )
+    egress.seal_block(world.channel, caption, weighted)
+    found, why = report_of(world), "no guarantee (the probabilities have no noise)"
+    (row,) = found.captions
+    for guarantee in (row.epsilon, found.days[0].epsilon, found.days[0].lifetime, found.lifetime):
+        assert guarantee is not None
+        assert guarantee.text() == why
+    assert why in report_html(found)
+    hidden = report_of(world, owner=False)
+    assert hidden.lifetime is not None
+    assert not hidden.lifetime.only_states_have_noise, "no record says what had noise"
 
 
 def test_egress_outside_the_period_is_omitted(world) -> None:

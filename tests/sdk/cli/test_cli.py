@@ -99,6 +99,9 @@ def test_dead_verifier_leaves_caption_unverified(
         (["caption", "--verifier", "http://x", "--verifier-key", "k", "a.wav"], "address"),
         (["caption", "--config", "/no/such.toml", "a.wav"], "/no/such.toml"),
         (["caption", "--user", "", "a.wav"], "user"),
+        (["caption", "--details", "a.wav"], "add --json"),
+        (["caption", "--length", "long", "a.wav"], "short"),
+        (["caption", "--seed", "-1", "a.wav"], "--seed"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -306,11 +309,14 @@ def test_sent_content_is_printed_exactly(
     assert main(["audit", "show", "--content", "--home", str(used_home)]) == 0
     printed = capsys.readouterr().out
     assert "record 1: summary, no noise" in printed
+    assert "  asked about any of the words, and " in printed
     assert "  state   0  " in printed
     assert main(["audit", "show", "--content", "--json", "--home", str(used_home)]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert records[0]["content"] is None, "a hello has no content"
     assert [token["id"] for token in records[1]["content"]["tokens"]] == records[1]["tokens"]
+    assert (records[0]["slot"], records[1]["slot"]) == (None, "caption")
+    assert records[1]["content"]["weights"] == []
 
 
 def test_log_without_owner_key_is_listed_and_verified(

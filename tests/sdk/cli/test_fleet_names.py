@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy.audit.offline import verify_export
+from ugsd_privacy.audit.records import RECORD_VERSION
+from ugsd_privacy.errors import LogOfAnotherVersion
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.cli import main
@@ -53,6 +56,26 @@ def test_forged_export_displaces_no_honest_one(
         assert found == {origin: "verified", "file forged": "failed"}
     assert list(json.loads(known.read_text())["logs"]) == [origin]
     assert rows_of(capsys, honest, known=known, code=0) == {origin: "verified"}
+
+
+def test_export_of_another_release_is_named(
+    honest: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ugsd_privacy.audit.records.RECORD_VERSION", RECORD_VERSION + 1)
+    capsys.readouterr()
+    assert main(["audit", "verify", str(honest)]) == 1
+    printed = capsys.readouterr().err
+    assert "was written by another release and cannot be read by this one: leaf 0" in printed
+    assert "does NOT verify" not in printed
+    with honest.open("rb") as file, pytest.raises(LogOfAnotherVersion) as found:
+        verify_export(file)
+    assert found.value.index == 0
+    found_rows = rows_of(capsys, honest, known=tmp_path / "known.json", code=1)
+    assert found_rows == {"file honest": "other version"}
+    assert main(["audit", "fleet", str(honest), "--format", "html"]) == 1
+    printed_page = capsys.readouterr()
+    assert "1 of 1 log of another version" in printed_page.out
+    assert "The log was written by another release" in printed_page.err
 
 
 def test_unsealed_claim_to_a_log_fails(honest: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.audit.export import ExportHeader, leaf_check, read_item, seal_text
+from ugsd_privacy.audit.records import RECORD_VERSION
 from ugsd_privacy.cbor import encode_item
 from ugsd_privacy.errors import PrivacyError, ReportRejected
 from ugsd_privacy.keys.log import LogKey
@@ -54,7 +55,7 @@ def export_bytes(
 ) -> bytes:
     """Return an export with invented content, signed and sealed by ``key``."""
     contents = [
-        encode_item([3, hashlib.sha256(b"%d" % n).digest(), size, [blocks, tokens]])
+        encode_item([RECORD_VERSION, hashlib.sha256(b"%d" % n).digest(), size, [blocks, tokens]])
         for n, (size, blocks, tokens) in enumerate(leaves)
     ]
     frontier: list[bytes] = []

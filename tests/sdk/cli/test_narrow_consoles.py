@@ -20,6 +20,7 @@ USER, CLIP = "ада", "наш.wav"
 COMMANDS: dict[str, list[str]] = {
     "caption": ["caption", CLIP, "--user", USER],
     "caption json": ["caption", "--json", CLIP, "--user", USER],
+    "caption details": ["caption", "--json", "--details", CLIP, "--user", USER],
     "caption of no file": ["caption", "нет.wav"],
     "log": ["audit", "show"],
     "log content": ["audit", "show", "--content"],

@@ -25,6 +25,7 @@ from ugsd_sdk.decoding.policy import (
     NeverEscalate,
     Policy,
 )
+from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, VerifierMisbehaved
@@ -44,7 +45,7 @@ def decoder_of(
         uncertainty=EntropyUncertainty(),
         policy=policy,
         piece=drafter.piece,
-        block_tokens=block_tokens,
+        questions=Questions(block_tokens=block_tokens),
     )
     return decoder, session
 

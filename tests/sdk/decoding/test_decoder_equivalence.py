@@ -11,6 +11,7 @@ from ugsd_sdk.decoding.events import (
     Finished,
     VerdictAwaited,
 )
+from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS
 
@@ -36,7 +37,7 @@ def drive(script: Script) -> Result:
         uncertainty=EntropyUncertainty(),
         policy=script.policy,
         piece=str,
-        block_tokens=script.block_tokens,
+        questions=Questions(block_tokens=script.block_tokens),
     )
     known: list[int] = []
     """Tokens that the verifier has."""

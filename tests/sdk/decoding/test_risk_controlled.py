@@ -33,7 +33,8 @@ from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-LEVELS = list(Disclosure)
+LEVELS = [level for level in Disclosure if level is not Disclosure.DISTRIBUTIONS]
+"""The levels whose risk is measured."""
 New = Callable[..., Captioner]
 
 
@@ -57,8 +58,8 @@ def table_of(
     *settings: CalibratedSetting, parts: dict[str, str] | None = None, **changes: object
 ) -> RiskCalibration:
     fields: dict[str, object] = {
-        "format": 1, "command": "ugsd-lab calibrate-risk", "weights": parts or {},
-        "verifier": "0" * 64, "block_tokens": 5, "delta": 0.1, "captions": 300, "speakers": 4,
+        "format": 2, "command": "ugsd-lab calibrate-risk", "weights": parts or {},
+        "verifier": "0" * 64, "slot": "emotion", "delta": 0.1, "captions": 300, "speakers": 4,
         "settings": settings, "gaps": (), "checks": (),
     }  # fmt: skip
     return RiskCalibration(**(fields | changes))
@@ -76,7 +77,7 @@ shares = st.floats(0, 1)
 tables = st.lists(
     st.builds(
         setting,
-        st.sampled_from([str(one) for one in Disclosure]),
+        st.sampled_from([str(one) for one in LEVELS]),
         shares,
         shares,
         st.none() | st.floats(-1, 1),
@@ -224,7 +225,7 @@ def test_target_is_read_from_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The starter with an invented risk calibration table."""
-    shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
+    shutil.copytree(STARTER.parent / "audio_encoder", tmp_path / "audio_encoder")
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
     made_up = MEASURED.model_copy(update={"weights": weight_hashes(copy)})
@@ -261,7 +262,7 @@ def test_calibration_of_other_weights_or_predictor_is_refused(folder: Path) -> N
         RiskControlledPolicy.from_settings(settings, folder)
 
 
-@pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 2}', "\N{BELL}"])
+@pytest.mark.parametrize("damage", [None, "", "{}", '{"format": 1}', "\N{BELL}"])
 def test_target_without_calibration_table_is_refused(folder: Path, damage: str | None) -> None:
     path = folder / RISK_CALIBRATION_FILE
     path.unlink() if damage is None else path.write_text(damage)
@@ -272,7 +273,8 @@ def test_target_without_calibration_table_is_refused(folder: Path, damage: str |
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"block_tokens": 3}, "block_tokens = 5"),
+        ({"asking": "tokens"}, "only for the question about the emotion"),
+        ({"continuation": "clause"}, "does not go on"),
         ({"traffic_shape": "constant"}, "constant shape"),
         ({"noise": {"sigma": 2.0}}, "without noise"),
     ],
@@ -282,6 +284,49 @@ def test_target_with_unmeasured_settings_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         RiskControlledPolicy.from_settings(Settings(target_risk=0.2, **changes), folder)
+
+
+def test_calibration_of_another_slot_or_format_is_refused(folder: Path) -> None:
+    path = folder / RISK_CALIBRATION_FILE
+    right = json.loads(path.read_text())
+    for change in ({"format": 1}, {"slot": "pitch"}, {"block_tokens": 5}):
+        path.write_text(json.dumps(right | change))
+        with pytest.raises(ConfigError, match="no usable risk calibration table"):
+            RiskControlledPolicy.from_settings(Settings(target_risk=0.2), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"risk": 0.5, "risk_bound": 0.4}, "risk is above its bound"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"disclosure": "distributions"}, "distributions is not measured"),
+    ],
+)
+def test_edited_settings_of_a_table_are_refused(
+    folder: Path, change: dict[str, object], message: str
+) -> None:
+    path = folder / RISK_CALIBRATION_FILE
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps(table | {"settings": [table["settings"][0] | change]}))
+    with pytest.raises(ConfigError, match=f"no usable risk calibration table .*{message}"):
+        RiskCalibration.load(folder)
+
+
+def test_table_of_another_format_names_it(folder: Path) -> None:
+    path = folder / RISK_CALIBRATION_FILE
+    old = {"format": 1, "command": "ugsd-lab calibrate-risk", "block_tokens": 5}
+    path.write_text(json.dumps(old))
+    with pytest.raises(ConfigError, match="the table has format 1, and this release reads 2"):
+        RiskCalibration.load(folder)
+
+
+@pytest.mark.parametrize("name", ["slots.json", "vocabulary.json"])
+def test_calibration_with_other_words_or_slots_is_refused(folder: Path, name: str) -> None:
+    with (folder / name).open("a") as file:
+        file.write("\n")
+    with pytest.raises(ConfigError, match="other weights, words, slots"):
+        RiskCalibration.load(folder)
 
 
 def test_target_needs_its_measured_rejection_predictor(
@@ -362,6 +407,6 @@ def test_explain_shows_the_chosen_setting(folder: Path, capsys: pytest.CaptureFi
 
 def test_bundled_calibration_matches_bundled_weights() -> None:
     found = RiskCalibration.load(STARTER)
-    assert {one.disclosure for one in found.settings} == set(Disclosure)
+    assert found.slot == "emotion"
     assert found.checks
     assert RiskControlledPolicy.from_settings(Settings(target_risk=0.05), STARTER) is not None

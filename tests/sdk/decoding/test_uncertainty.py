@@ -21,8 +21,8 @@ from ugsd_sdk.decoding.uncertainty import (
 from ugsd_sdk.errors import ModelError
 
 PREDICTOR = {
-    "format": 1,
-    "features": ["entropy", "1-top1", "margin", "log-odds", "log1p(novelty)"],
+    "format": 2,
+    "features": ["entropy", "1-top1", "margin", "log-odds", "log1p(ood_score)"],
     "weights": [0.5, 2.0, -1.0, 0.75, 0.25],
     "bias": -1.5,
     "threshold": 0.3,
@@ -92,25 +92,23 @@ def test_rejection_predictor_is_logistic_in_its_features(tmp_path: Path) -> None
     assert predictor.threshold == 0.3
 
 
-def test_larger_of_clip_and_token_score_is_used(tmp_path: Path) -> None:
-    (tmp_path / "gate.json").write_text(
-        json.dumps(PREDICTOR | {"clip": {"weight": 2.0, "bias": -3.0}})
-    )
-    plain = RejectionPredictor(("1-top1",), (4.0,), -4.0, 0.3)
-    predictor = RejectionPredictor(
-        ("1-top1",), (4.0,), -4.0, 0.3, RejectionPredictor.load(tmp_path / "gate.json").clip
-    )
-    certain, uncertain = np.array([9.0, 0.0]), np.array([0.1, 0.0])
-    clip_score = 1 / (1 + math.exp(3 - 2 * math.log(4)))
-    assert predictor(certain, 3.0) == pytest.approx(clip_score)
-    assert predictor(uncertain, 0.0) == plain(uncertain, 0.0) > predictor(certain, 0.0)
+@given(logits, st.floats(0, 1e6), st.sampled_from(["entropy", "log-odds"]))
+def test_product_feature_is_the_product(
+    values: NDArray[np.float32], ood_score: float, name: str
+) -> None:
+    spread = spread_of(values)
+    expected = FEATURES[name](spread, ood_score) * math.log1p(ood_score)
+    product = FEATURES[f"{name} * log1p(ood_score)"](spread, ood_score)
+    assert product == pytest.approx(expected)
 
 
 @given(logits, st.floats(0, 1e300))
 def test_rejection_predictor_returns_probability_for_extreme_input(
     values: NDArray[np.float32], ood_score: float
 ) -> None:
-    predictor = RejectionPredictor(tuple(FEATURES), (1e3, -1e3, 1e3, 1e3, 1e3), 0.0, 0.5)
+    predictor = RejectionPredictor(
+        tuple(FEATURES), tuple(1e3 * (-1) ** i for i in range(len(FEATURES))), 0.0, 0.5
+    )
     assert 0 <= predictor(values, ood_score) <= 1
 
 
@@ -123,7 +121,8 @@ def test_invalid_ood_score_raises_model_error(ood_score: float) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 1},
+        {"features": ["log1p(novelty)"], "weights": [1]},
         {"features": ["entropy", "pitch"], "weights": [1, 1]},
         {"weights": [1.0]},
         {"bias": "x"},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import AudioEmbedding, Drafter, DraftSession
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.profile.matching import ProfileMatch
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
 
@@ -118,3 +119,13 @@ def test_pieces_make_the_text_without_end_marker(drafter: Drafter) -> None:
 @needs_starter
 def test_starter_has_a_valid_rejection_predictor() -> None:
     assert 0 <= RejectionPredictor.load(STARTER / "gate.json").threshold <= 1
+
+
+def test_embedding_depends_on_nothing_heard_before(
+    drafter: Drafter, embedding: AudioEmbedding, voice: NDArray[np.float32]
+) -> None:
+    drafter.encode([np.ascontiguousarray(voice[::-1])])
+    again = drafter.encode([voice])
+    np.testing.assert_array_equal(again.vector, embedding.vector)
+    assert again.ood_score == embedding.ood_score
+    assert again.profile_match == embedding.profile_match == ProfileMatch.NO_PROFILE

@@ -25,7 +25,7 @@ from ugsd_sdk.drafter.gender_phrases import Gender, GenderedPhrase, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
@@ -131,7 +131,9 @@ class _Voiced(ScriptedDrafter):
     def encode(
         self, speech: Iterable[Voice], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> AudioEmbedding:
-        return replace(super().encode(speech, profile), gender=self.gender)
+        femininity = {"female": 3.0, "male": -3.0, None: 0.5}[self.gender]
+        voice = ClipVoice(np.ones(3, dtype=np.float32), femininity=femininity)
+        return replace(super().encode(speech, profile), voice=voice)
 
     def piece(self, token: int) -> str:
         if token == self.info.eos:
@@ -160,7 +162,7 @@ def test_gender_changes_caption_but_nothing_sent(
     for gender in ("female", "male", None):
         drafter.gender = gender
         fake.blocks.clear()
-        with new_captioner(config=Settings(min_enrolment=0)) as captioner:
+        with new_captioner(config=Settings(min_enrolment=0, gender=True)) as captioner:
             captions[gender] = captioner.caption(voice, 16_000)
         sent[gender] = [
             (block.start, block.tokens, np.asarray(block.states).tobytes()) for block in fake.blocks
@@ -181,16 +183,17 @@ def test_gender_changes_caption_but_nothing_sent(
         ]
 
 
-def test_gender_can_be_switched_off(drafter: _Voiced, voice: Voice) -> None:
+def test_gender_is_worded_only_by_setting(drafter: _Voiced, voice: Voice) -> None:
+    """Misnaming people is worse than silence."""
     drafter.gender = "female"
-    with Captioner(drafter, config=Settings(gender=False)) as captioner:
+    with Captioner(drafter) as captioner:
         words = captioner.caption(voice, 16_000).text.lower().split()
     assert not {"she", "woman"} & set(words)
 
 
 def test_word_is_shown_sent_if_any_token_was(drafter: _Voiced, voice: Voice) -> None:
     drafter.gender = "female"
-    with Captioner(drafter) as captioner:
+    with Captioner(drafter, config=Settings(gender=True)) as captioner:
         caption = captioner.caption(voice, 16_000)
     merged = next(i for i, token in enumerate(caption.tokens) if not token.text)
     tokens = [
@@ -205,7 +208,7 @@ def test_word_is_shown_sent_if_any_token_was(drafter: _Voiced, voice: Voice) -> 
 def test_drafter_without_phrases_stays_neutral(tmp_path: Path) -> None:
     folder = tmp_path / "drafter"
     shutil.copytree(STARTER, folder, ignore=shutil.ignore_patterns("clips"))
-    shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
+    shutil.copytree(STARTER.parent / "audio_encoder", tmp_path / "audio_encoder")
     path = folder / "model.json"
     description = json.loads(path.read_text())
     phrases = [phrase.model_dump() for phrase in PHRASES]

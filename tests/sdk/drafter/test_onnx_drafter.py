@@ -15,7 +15,7 @@ from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.errors import ModelError
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-ENCODER = "ears.onnx"
+ENCODER = "audio_encoder.onnx"
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def folder(tmp_path: Path) -> Path:
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips"))
     if not (copy / ENCODER).exists():
-        shutil.copy(STARTER.parent / "ears" / ENCODER, copy)
+        shutil.copy(STARTER.parent / "audio_encoder" / ENCODER, copy)
     return copy
 
 
 @pytest.fixture
 def sharing(folder: Path) -> Path:
     """A drafter whose audio encoder is in the folder beside it."""
-    shared = folder.parent / "ears"
+    shared = folder.parent / "audio_encoder"
     shared.mkdir()
     (folder / ENCODER).rename(shared / ENCODER)
     return folder
@@ -49,7 +49,7 @@ def describe(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.json", "ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"]
+    "name", ["model.json", "audio_encoder.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"]
 )
 def test_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -57,7 +57,9 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
         OnnxDrafter(folder).load()
 
 
-@pytest.mark.parametrize("name", ["ears.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"])
+@pytest.mark.parametrize(
+    "name", ["audio_encoder.onnx", "reader.onnx", "decoder.onnx", "vocabulary.json"]
+)
 def test_flipped_bit_is_detected(folder: Path, name: str) -> None:
     damage(folder / name)
     with pytest.raises(ModelError, match=f"{name}.*SHA-256"):
@@ -77,7 +79,7 @@ def test_drafters_share_encoder_beside_them(sharing: Path) -> None:
 
 
 def test_own_encoder_takes_precedence(sharing: Path) -> None:
-    shared = sharing.parent / "ears" / ENCODER
+    shared = sharing.parent / "audio_encoder" / ENCODER
     shutil.copy(shared, sharing)
     damage(shared)
     own, starter = OnnxDrafter(sharing), OnnxDrafter(STARTER)
@@ -95,14 +97,14 @@ def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> Non
 
 
 def test_shared_encoder_with_other_hash_is_refused(sharing: Path) -> None:
-    damage(sharing.parent / "ears" / ENCODER)
-    with pytest.raises(ModelError, match=f"ears/{ENCODER}.*SHA-256"):
+    damage(sharing.parent / "audio_encoder" / ENCODER)
+    with pytest.raises(ModelError, match=f"audio_encoder/{ENCODER}.*SHA-256"):
         OnnxDrafter(sharing).load()
 
 
 def test_missing_shared_encoder_is_named(sharing: Path) -> None:
-    (sharing.parent / "ears" / ENCODER).unlink()
-    with pytest.raises(ModelError, match=f"ears/{ENCODER}: No such file"):
+    (sharing.parent / "audio_encoder" / ENCODER).unlink()
+    with pytest.raises(ModelError, match=f"audio_encoder/{ENCODER}: No such file"):
         OnnxDrafter(sharing).load()
 
 
@@ -118,10 +120,10 @@ def test_invalid_graph_with_matching_hash_is_reported(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"state_dim": 0}, "state_dim"),
         ({"surprise": 1}, "surprise"),
-        ({"files": {}}, "ears.onnx"),
+        ({"files": {}}, "audio_encoder.onnx"),
     ],
 )
 def test_wrong_description_is_reported(

@@ -34,10 +34,17 @@ def _leak(**changes: object) -> LeakageFigure:
     return LeakageFigure(**(fields | changes))
 
 
+def test_distributions_are_named_and_have_no_bound() -> None:
+    lossless = {"verification": "speculative", "disclosure": "distributions"}
+    text = str(explain(_settings(**lossless, noise={"sigma": 1.0}), "starter"))
+    assert "how likely the device finds each emotion" in " ".join(text.split())
+    assert "no bound: how likely the emotions are is sent without noise" in " ".join(text.split())
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A drafter with its own figures."""
-    shutil.copytree(STARTER.parent / "ears", tmp_path / "ears")
+    shutil.copytree(STARTER.parent / "audio_encoder", tmp_path / "audio_encoder")
     copy = tmp_path / "drafter"
     shutil.copytree(STARTER, copy, ignore=shutil.ignore_patterns("clips", LEAKAGE_FILE))
     weights = {
@@ -102,6 +109,7 @@ def test_sent_part_follows_the_settings(folder: Path) -> None:
 
     assert "numbers about the clip" in sent()
     assert "before 3 clips have enrolled you" in sent()
+    assert "none at all of captions without a user's name" in sent()
     assert "before" not in sent(min_enrolment=0)
     assert "no numbers about the clip" in sent(disclosure="tokens")
     assert "one frame of one size" in sent(traffic_shape="constant")

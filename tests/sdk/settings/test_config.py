@@ -171,6 +171,7 @@ def test_hidden_character_in_a_table_is_refused(table: str, name: str) -> None:
     "given",
     [
         {"block_tokens": True},
+        {"seed": True},
         {"min_enrolment": False},
         {"threshold": True},
         {"verifier": {"deadline_s": True}},

@@ -16,7 +16,8 @@ from ugsd_sdk.decoding.risk_calibration import RiskCalibration, weight_hashes
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.errors import ConfigError, ModelError
-from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ProfileFile
+from ugsd_sdk.profile.profile_file import ProfileFile
+from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.settings_file import MAX_PARTS, MAX_SETTINGS_BYTES, SettingsFile
 
@@ -171,4 +172,4 @@ def test_nested_vocabulary_is_a_model_error(tmp_path: Path) -> None:
 def test_pipe_as_speaker_profile_does_not_block(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path, "ada", b"ears")
     os.mkfifo(file.path)
-    assert file.read() is EMPTY_PROFILE
+    assert file.open() is EMPTY_PROFILE

@@ -51,6 +51,8 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
                 "disclosure": st.sampled_from(["summary", "block_states", "all_states"]),
                 "block_tokens": st.integers(1, 64),
                 "keep_profile": st.booleans(),
+                "length": st.sampled_from(["short", "normal", "rich"]),
+                "seed": st.integers(0, 2**32 - 1),
                 "verifier": st.fixed_dictionaries(
                     {}, optional={"url": NAME, "deadline_s": SECONDS, "key": NAME}
                 ),

@@ -16,7 +16,7 @@ def probabilities(*runs: tuple[float, int]) -> np.ndarray:
 def test_utterance_keeps_a_margin() -> None:
     speech = find_spans(probabilities((0, 20), (1, 30), (0, 20)), 70 * WINDOW_SAMPLES)
 
-    assert speech.spans == ((12 * WINDOW_SAMPLES, 58 * WINDOW_SAMPLES),)
+    assert speech.spans == ((17 * WINDOW_SAMPLES, 53 * WINDOW_SAMPLES),)
 
 
 def test_short_pause_stays_inside_utterance() -> None:
@@ -43,7 +43,7 @@ def test_click_or_tone_is_no_speech(run: tuple[float, int]) -> None:
 def test_speech_fades_without_being_cut() -> None:
     speech = find_spans(probabilities((1, 10), (0.4, 10), (0.3, 20)), 40 * WINDOW_SAMPLES)
 
-    assert speech.spans == ((0, 28 * WINDOW_SAMPLES),)
+    assert speech.spans == ((0, 23 * WINDOW_SAMPLES),)
 
 
 def test_doubtful_sound_does_not_start_speech() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from ugsd_lab.data.corpora import load_corpora, read_samples
 from ugsd_lab.data.sounds import SOUNDS, draw_sound
 from ugsd_sdk.errors import ModelError
@@ -46,6 +47,27 @@ def test_quiet_voice_is_found_as_well(detector: VoiceActivityDetector, gain: flo
     samples = read_samples(CLIPS[0])
 
     assert detector.find(samples * np.float32(gain)).spans == detector.find(samples).spans
+
+
+def test_knock_does_not_hide_a_quiet_voice(detector: VoiceActivityDetector) -> None:
+    voices = [read_samples(clip) for clip in load_corpora(None) if clip.split == "test"][:6]
+    knock = np.zeros(8_600, np.float32)
+    knock[:600] = np.random.default_rng(0).uniform(-1, 1, 600)
+    for voice in voices:
+        quiet = voice * np.float32(0.003 / np.sqrt(np.mean(voice**2)))
+        assert detector.find(np.concatenate([knock, quiet])).duration_s > 0.5
+
+
+def test_shout_is_found(detector: VoiceActivityDetector) -> None:
+    """At twice the pitch the detector's first attempt misses most voices."""
+    angry = [c for c in load_corpora(None) if c.split == "test" and c.emotion == "angry"][:8]
+    shouts = [soxr.resample(read_samples(clip), 32_000, 16_000) for clip in angry]
+    missed = [shout for shout in shouts if not detector._spans(shout).is_enough]
+    assert missed
+    for shout in missed:
+        found = detector.find(shout)
+        assert found.share > 0.5
+        assert found.num_samples == len(shout)
 
 
 def test_recording_without_samples_has_no_speech(detector: VoiceActivityDetector) -> None:

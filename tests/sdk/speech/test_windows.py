@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_sdk.speech.windows import (
+    SPEECH_RMS,
     WINDOW_S,
     embed_in_windows,
     encoder_windows,
@@ -36,11 +37,11 @@ def test_windows_hold_all_speech_in_order(num_samples: int) -> None:
     assert np.array_equal(np.concatenate(windows), speech)
 
 
-@pytest.mark.parametrize(("rms", "expected"), [(1e-6, 0.05), (0.02, 0.02), (3.0, 0.05)])
-def test_only_unusual_levels_are_changed(rms: float, expected: float) -> None:
+@pytest.mark.parametrize("rms", [1e-6, 0.02, 0.05, 3.0])
+def test_speech_is_read_at_one_level(rms: float) -> None:
     speech = noise(50_000) * np.float32(rms)
 
-    assert np.isclose(levelled(speech).std(), expected, rtol=2e-2)
+    assert np.isclose(levelled(speech).std(), SPEECH_RMS, rtol=2e-2)
 
 
 def test_silence_is_not_amplified() -> None:
@@ -61,3 +62,13 @@ def test_windows_pool_to_the_whole(num_samples: int) -> None:
     embedding = embed_in_windows(mean_and_deviation, speech)
 
     assert np.allclose(embedding, mean_and_deviation(levelled(speech)), atol=1e-5)
+
+
+def test_shorter_windows_are_at_most_as_long() -> None:
+    speech = noise(100_000)
+
+    lengths = [len(window) for window in encoder_windows(speech, 1.0)]
+    assert max(lengths) <= 16_000
+    assert sum(lengths) == len(speech)
+    whole, parts = (embed_in_windows(mean_and_deviation, speech, s) for s in (9.0, 1.0))
+    assert np.allclose(whole, parts, atol=1e-5)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ugsd_privacy.audit.records import EgressRecord
+    from ugsd_privacy.reports.readings import ReadState
 
 __all__ = ["content_lines", "content_of", "words_of"]
 
@@ -41,11 +42,14 @@ def words_of(vocabulary: Path | None) -> Sequence[str]:
     return pieces
 
 
-def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | None:
+def content_of(
+    record: EgressRecord, words: Sequence[str], read_state: ReadState
+) -> dict[str, Any] | None:
     """Return what the verifier could read; ``None`` if the log does not hold it or nothing was
-    sent."""
+    sent. The ``reading`` of a state says what its numbers tell."""
     from ugsd_privacy.dp.mechanism import dequantise
     from ugsd_privacy.protocol.messages import Block, decode_device_message
+    from ugsd_privacy.reports.questions import question_of
 
     if record.message is None:
         return None
@@ -54,17 +58,26 @@ def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | N
         return {"kind": message.kind}
     positions = range(message.keep, message.end)
     tokens = zip(positions, message.prefix + message.tokens, strict=True)
-    states = dequantise(message.states, message.state_dim) if message.state_dim else ()
+    states = (
+        dequantise(message.states, message.state_dim, message.exponent) if message.state_dim else ()
+    )
     return {
         "kind": "block",
         "disclosure": str(record.disclosure),
         "sigma": record.sigma,
+        "question": question_of(message.slot, message.continue_to, len(message.weights)).text(),
+        "projection": message.projection,
+        "weights": list(message.weights),
         "tokens": [
             {"position": at, "id": token, "text": words[token] if token < len(words) else None}
             for at, token in tokens
         ],
         "states": [
-            {"position": at, "numbers": [round(float(number), 4) for number in state]}
+            {
+                "position": at,
+                "numbers": [round(float(number), 4) for number in state],
+                "reading": _rounded(read_state(record.projection_id, state)),
+            }
             for at, state in zip(message.state_positions, states, strict=True)
         ],
     }
@@ -72,14 +85,27 @@ def content_of(record: EgressRecord, words: Sequence[str]) -> dict[str, Any] | N
 
 def content_lines(index: int, content: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that show a record's content to people."""
+    from ugsd_privacy.reports.readings import reading_text
+
     if content["kind"] != "block":
         yield f"record {index}: {content['kind']}, without content"
         return
     noise = "no noise" if content["sigma"] is None else f"noise of sigma {content['sigma']:g}"
     yield f"record {index}: {content['disclosure']}, {noise}"
+    yield f"  asked {content['question']}"
     for token in content["tokens"]:
         text = "" if token["text"] is None else f"  {token['text']!r}"
         yield f"  token {token['position']:3}  id {token['id']}{text}"
     for state in content["states"]:
         numbers = " ".join(f"{number:+.3f}" for number in state["numbers"])
         yield f"  state {state['position']:3}  {numbers}"
+        if state["reading"] is not None:
+            yield f"    a verifier reads: {reading_text(state['reading'], content['sigma'])}"
+    if content["weights"]:
+        yield f"  weights    {' '.join(map(str, content['weights']))}"
+
+
+def _rounded(reading: Mapping[str, float] | None) -> dict[str, float] | None:
+    if reading is None:
+        return None
+    return {value: round(share, 3) for value, share in reading.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,7 +88,14 @@ def report(
     period = _period(since, until, time.time())
     settings = settings_from(config, home=home, user=user)
     with progress_bar("verifying") as progress:
-        result = audit_report(settings, drafter, period, owner_key=owner_key, progress=progress)
+        result = audit_report(
+            settings,
+            drafter,
+            period,
+            owner_key=owner_key,
+            progress=progress,
+            warn=partial(print_error, "ugsd"),
+        )
     shown = result.redacted() if without_content else result
     write_report(render_report(shown, format_), out, private=not without_content)
     if result.verification.outcome != "failed":

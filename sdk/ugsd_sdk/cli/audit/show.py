@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ugsd_privacy.errors import LogTampered
     from ugsd_privacy.keys.owner import OwnerKey
     from ugsd_privacy.ledger import Ledger, LedgerRow
+    from ugsd_privacy.reports.readings import ReadState
 
 __all__ = ["register"]
 
@@ -50,6 +52,10 @@ def show(
     vocabulary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Vocabulary for the words.")
     ] = None,
+    drafter: Annotated[
+        str,
+        typer.Option(metavar="starter|free|DIR", help="Drafter that says what numbers tell."),
+    ] = "starter",
     *,
     content: Annotated[
         bool, typer.Option("--content", help="Print exactly what was sent, all numbers included.")
@@ -61,6 +67,7 @@ def show(
     `verify` proves that they are complete and unchanged.
     """
     from ugsd_sdk.home import Home
+    from ugsd_sdk.reports.state_readings import state_reader
     from ugsd_sdk.reports.verification import owner_of
 
     place = Home.from_path(settings_from(config, home=home).home)
@@ -70,14 +77,15 @@ def show(
         return
     with place.open_ledger() as ledger:
         records, faults = _records(ledger, owner_of(place, owner_key))
-    words = words_of(vocabulary) if content else ()
+    warn = partial(print_error, "ugsd")
+    readable = (words_of(vocabulary), state_reader(drafter, warn)) if content else None
     if as_json:
         for row, record in records:
-            print_json(_json_line(row, record, words, content=content))
+            print_json(_json_line(row, record, readable))
     else:
         _print_records(records)
-        if content:
-            _print_content(records, words)
+        if readable is not None:
+            _print_content(records, *readable)
     sealed = sum(record == "sealed" for _, record in records)
     if sealed:
         print_error("ugsd", _HOW_TO_READ.format(count=sealed))
@@ -108,25 +116,33 @@ def _records(
 
 
 def _json_line(
-    row: LedgerRow, record: EgressRecord | BodyUnavailable, words: Sequence[str], *, content: bool
+    row: LedgerRow,
+    record: EgressRecord | BodyUnavailable,
+    readable: tuple[Sequence[str], ReadState] | None,
 ) -> str:
+    """Return a record as a line of JSON, with its content if words and readings are given."""
     fields: dict[str, Any]
     if isinstance(record, str):
         fields = {"body": str(record)} | row._asdict()
         del fields["leaf"], fields["content"], fields["sealed"]
     else:
         fields = record.model_dump(mode="python", exclude={"message"})
-        if content:
-            fields["content"] = content_of(record, words)
+        for name in ("slot", "continue_to"):
+            asked = getattr(record, name)
+            fields[name] = None if asked is None else asked.name.lower()
+        if readable is not None:
+            fields["content"] = content_of(record, *readable)
     plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in fields.items()}
     return json.dumps({"index": row.leaf} | plain)
 
 
 def _print_content(
-    records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]], words: Sequence[str]
+    records: list[tuple[LedgerRow, EgressRecord | BodyUnavailable]],
+    words: Sequence[str],
+    read_state: ReadState,
 ) -> None:
     for row, record in records:
-        content = None if isinstance(record, str) else content_of(record, words)
+        content = None if isinstance(record, str) else content_of(record, words, read_state)
         for line in () if content is None else content_lines(row.leaf, content):
             print_line(line)
 

@@ -82,7 +82,7 @@ def verify(
 
     Every record, charge, hash and signed checkpoint is recomputed.
     """
-    from ugsd_privacy.errors import LogTampered
+    from ugsd_privacy.errors import LogOfAnotherVersion, LogTampered
     from ugsd_privacy.keys.log import LogPublicKey
     from ugsd_privacy.keys.witness import WitnessPublicKey
 
@@ -103,6 +103,12 @@ def verify(
             _verify_tiles(file, public, trusted, witnesses)
         else:
             _verify_export(file, public, trusted, witnesses)
+    except LogOfAnotherVersion as error:
+        print_error(
+            "ugsd",
+            f"the log was written by another release and cannot be read by this one: {error}",
+        )
+        raise typer.Exit(1) from None
     except LogTampered as error:
         print_error("ugsd", f"the log does NOT verify: {error}")
         if file is None:

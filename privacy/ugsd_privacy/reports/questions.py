@@ -1,0 +1,63 @@
+"""What the blocks of a caption asked a verifier, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from ugsd_privacy.audit.records import EgressRecord
+from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo
+from ugsd_privacy.reports.parts import Count, Part
+
+__all__ = ["Question", "question_of", "questions_of"]
+
+_ABOUT: Mapping[str, str] = {
+    "caption": "about any of the words",
+    "emotion": "about the emotion",
+}
+_CONTINUATIONS: Mapping[str, str] = {
+    "nothing": "and nothing more",
+    "clause": "and how the clause goes on",
+    "caption": "and how the caption goes on",
+}
+
+
+class Question(Part):
+    """What a block asked."""
+
+    slot: Literal["caption", "emotion"]
+    """The slot that the verifier was to judge; `caption` if it was any of the words."""
+    continue_to: Literal["nothing", "clause", "caption"]
+    """How far the verifier might go on after what it accepts and corrects."""
+    weights: Count
+    """How many probabilities of values were sent, from which the device drew its own; 0 unless it
+    accepts speculatively."""
+
+    def text(self) -> str:
+        """Say in words what was asked."""
+        asked = f"{_ABOUT[self.slot]}, {_CONTINUATIONS[self.continue_to]}"
+        sent = f", with the probabilities of {self.weights} values" if self.weights else ""
+        return asked + sent
+
+
+def question_of(slot: AskedSlot, continue_to: ContinueTo, weights: int) -> Question:
+    """Return the question of a block or its record."""
+    return Question.model_validate(
+        {
+            "slot": slot.name.lower(),
+            "continue_to": continue_to.name.lower(),
+            "weights": weights,
+        }
+    )
+
+
+def questions_of(records: Sequence[EgressRecord]) -> Iterator[Question]:
+    """Yield the questions of ``records``, each once."""
+    seen: set[tuple[AskedSlot, ContinueTo, int]] = set()
+    for record in records:
+        if record.slot is None or record.continue_to is None:
+            continue
+        asked = (record.slot, record.continue_to, record.num_weights)
+        if asked not in seen:
+            seen.add(asked)
+            yield question_of(*asked)

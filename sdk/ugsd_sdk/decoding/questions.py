@@ -1,0 +1,205 @@
+"""Which tokens of a caption a verifier is asked about, and what it may write.
+
+If the drafter has slots, a verifier may be asked about the emotion alone, which the first clause
+names: the device is the authority on all that it measures. There are two ways to ask:
+
+- by *slots*, the default: one block up to the tokens that state the emotion. The words before them
+  are wording. A verdict may only put a token of another emotion in their place, and so says another
+  value; the device words it.
+- by *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
+
+A verdict that touches anything else is refused, whoever sent it.
+
+With speculative verification the value of the slot is drawn, and the policy decides as if it had
+not been: see :mod:`ugsd_sdk.decoding.value_draw`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+
+from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo, Verdict
+
+from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.decoding.value_draw import ValueDraw
+from ugsd_sdk.decoding.verdict_check import written_tokens
+from ugsd_sdk.drafter.slot_table import SlotTable
+from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
+from ugsd_sdk.settings.asking import BLOCK_TOKENS, Asking, Continuation, Verification
+
+__all__ = ["Questions"]
+
+_LONGEST_CLAUSE = 24
+"""Most tokens of the emotion's clause. The longest of the bundled grammar has half as many."""
+_NOTHING = Continuation.NOTHING
+
+
+class Questions:
+    """The rules of one captioner. They hold no state of a caption."""
+
+    def __init__(
+        self,
+        table: SlotTable | None = None,
+        *,
+        asking: Asking = Asking.SLOTS,
+        continuation: Continuation | None = None,
+        block_tokens: int = BLOCK_TOKENS,
+        verification: Verification = Verification.VERIFIER,
+        random_below: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        """``table`` is that of the drafter, if it has slots. ``random_below`` is what
+        :class:`ValueDraw` draws with, if ``verification`` is speculative.
+
+        Raises :class:`ConfigError` if a verifier may go on to the end of a caption that has slots,
+        or if speculative verification is not possible.
+        """
+        self._table = table
+        self._by_slots = table is not None and asking is Asking.SLOTS
+        self.value_draw: ValueDraw | None = None
+        """Draws the value of a question; ``None`` if it is drafted like any token."""
+        if verification is Verification.SPECULATIVE:
+            if table is None:
+                raise ConfigError(
+                    "verification = speculative: the drafter has no slots, so there is no value to "
+                    "draw: set verification = verifier, or use a drafter with slots"
+                )
+            if asking is not Asking.SLOTS or (continuation or _NOTHING) is not _NOTHING:
+                raise ConfigError(
+                    "verification = speculative: only the value of a slot is drawn: set "
+                    "asking = slots and continuation = nothing"
+                )
+            self.value_draw = ValueDraw(table.stating_tokens(Slot.EMOTION), random_below)
+        if self._by_slots and continuation is Continuation.CLAUSE:
+            raise ConfigError(
+                "continuation = clause: a verifier that is asked about a slot says its value, and "
+                "the device words the clause: set nothing, or asking = tokens"
+            )
+        if table is not None and continuation is Continuation.CAPTION:
+            raise ConfigError(
+                "continuation = caption: the drafter's captions state what the device measured, "
+                "which no verifier knows: set clause or nothing"
+            )
+        default = Continuation.CLAUSE if table is not None else Continuation.CAPTION
+        default = _NOTHING if self._by_slots else default
+        self.slot = AskedSlot.EMOTION if self._by_slots else AskedSlot.CAPTION
+        """What a block is about."""
+        self.continue_to = ContinueTo[(continuation or default).name]
+        """How far a verifier may go on."""
+        self.block_tokens = block_tokens
+
+    @property
+    def by_slots(self) -> bool:
+        """Whether a block is a question about a slot. It is sent whole or not at all, since without
+        the tokens that state the value it asks about nothing, and a verdict says a value."""
+        return self._by_slots
+
+    def emotion_of(self, tokens: Iterable[int]) -> str | None:
+        """Return the emotion that the first of ``tokens`` to state one states."""
+        assert self._table is not None  # noqa: S101
+        stated = (self._table.emotion_in([token]) for token in tokens)
+        return next((emotion for emotion in stated if emotion), None)
+
+    def goes_together(self, tokens: Sequence[int], emotion: str) -> bool:
+        """Return whether a clause with ``tokens`` may state ``emotion``."""
+        assert self._table is not None  # noqa: S101
+        return emotion in self._table.compatible(Slot.EMOTION, tokens)
+
+    def is_judged(self, token: int, before: Sequence[int]) -> bool:
+        """Return whether a verifier may judge ``token``, drafted after ``before``."""
+        if self._table is None:
+            return True
+        if self._by_slots:
+            return self.states_value(token) and not any(map(self.states_value, before))
+        return self._is_asked(token)
+
+    def block(
+        self, committed: Sequence[int], ahead: Sequence[int], *, is_complete: bool
+    ) -> int | None:
+        """Return how many of the tokens ``ahead`` form the next block; 0 if nothing more is asked
+        in this caption, ``None`` if more tokens must be drafted first, which a complete caption
+        does not allow."""
+        asked = len(ahead) if self._table is None else self._num_asked(ahead)
+        if self._by_slots:
+            if committed:
+                return 0
+            return self._question(ahead, may_go_on=asked == len(ahead) and not is_complete)
+        if asked == len(ahead) < self.block_tokens and not is_complete:
+            return None
+        return min(asked, self.block_tokens)
+
+    def _question(self, ahead: Sequence[int], *, may_go_on: bool) -> int | None:
+        """Return the length of the question that ``ahead`` begins with: up to the last of the
+        tokens that state the value one after the other, such as "good humour"."""
+        first = next((i for i, token in enumerate(ahead) if self.states_value(token)), None)
+        if first is None:
+            return None if may_go_on else 0
+        length = first + len(list(takewhile(self.states_value, ahead[first:])))
+        return None if may_go_on and length == len(ahead) else length
+
+    def kept(
+        self,
+        verdict: Verdict,
+        committed: Sequence[int],
+        block: Sequence[int],
+        *,
+        eos: int,
+        piece: Callable[[int], str],
+    ) -> list[int]:
+        """Return the tokens of a valid ``verdict`` on ``block`` that the verifier wrote, without
+        the end marker of a clause. ``piece`` returns a token's text.
+
+        Raises :class:`VerifierMisbehaved` if it changes what was not asked about.
+        """
+        written = written_tokens(verdict)
+        if verdict.continuation and self.continue_to is ContinueTo.NOTHING:
+            raise _misbehaved("it goes on, which was not asked")
+        if self._table is None:
+            return written
+        ends = bool(written) and written[-1] == eos
+        if ends:
+            written.pop()
+        if not all(map(self._is_asked, written)):
+            raise _misbehaved("it writes about a slot that was not asked about")
+        if self._by_slots:
+            self._require_value(verdict, block, written)
+            return written
+        clause = [*committed, *block[: verdict.accepted], *written]
+        named = self._table.emotions_in(clause)
+        if written and (len(named) > 1 or (ends and not named)):
+            raise _misbehaved("it leaves a caption that names no emotion, or several")
+        begins = [piece(token)[:1].isalnum() for token in clause]
+        is_clause = len(clause) <= _LONGEST_CLAUSE and begins[:1] == [True] and not any(begins[1:])
+        if written and not is_clause:
+            raise _misbehaved("it leaves a clause that no caption has")
+        return written
+
+    def _require_value(
+        self, verdict: Verdict, block: Sequence[int], written: Sequence[int]
+    ) -> None:
+        """Refuse a verdict that does not put another value in the place of one."""
+        if verdict.correction is None:
+            return
+        replaced = block[verdict.accepted]
+        if not (written and self.states_value(replaced) and self.states_value(written[0])):
+            raise _misbehaved("it changes words that do not state what was asked")
+        if self.emotion_of(written) == self.emotion_of(block):
+            raise _misbehaved("it corrects an emotion to itself")
+
+    def _is_asked(self, token: int) -> bool:
+        assert self._table is not None  # noqa: S101
+        return self._table.slots[token] is Slot.EMOTION
+
+    def _num_asked(self, tokens: Sequence[int]) -> int:
+        return len(list(takewhile(self._is_asked, tokens)))
+
+    def states_value(self, token: int) -> bool:
+        """Return whether ``token`` states a value of the slot that may be asked about."""
+        return self._table is not None and bool(self._table.emotions_in([token]))
+
+
+def _misbehaved(fault: str) -> VerifierMisbehaved:
+    return VerifierMisbehaved(
+        f"the verdict does not match the question, {fault}: ask the verifier's operator"
+    )

@@ -1,0 +1,318 @@
+"""A loaded captioner's parts, and the way of a clip through them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import chain
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.protocol.channel import TrafficShape
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.reasons import ReasonCode
+
+from ugsd_sdk.attributes.attribute import DecidedBy
+from ugsd_sdk.attributes.attributes import Attributes
+from ugsd_sdk.attributes.description import VoiceDescription
+from ugsd_sdk.attributes.length import CaptionLength
+from ugsd_sdk.attributes.plan import CaptionPlan
+from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.audio.samples import Clip, read_pieces
+from ugsd_sdk.caption import (
+    NO_SPEECH,
+    BlockDecision,
+    Caption,
+    CaptionProfile,
+    CaptionSpeech,
+    CaptionUsage,
+    Latency,
+    escaped_path,
+)
+from ugsd_sdk.concurrency.waiting import WaitingTime
+from ugsd_sdk.connection.exchange import Exchange
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.decoding.decoder import Decoder
+from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
+from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
+from ugsd_sdk.decoding.questions import Questions
+from ugsd_sdk.decoding.uncertainty import Uncertainty
+from ugsd_sdk.drafter import AudioEmbedding, Drafter
+from ugsd_sdk.drafter.gender_phrases import gender_from
+from ugsd_sdk.drafter.slot_table import SlotTable
+from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
+from ugsd_sdk.home import UserEgress
+from ugsd_sdk.profile.clip_profile import ClipProfile
+from ugsd_sdk.profile.matching import Enrolment, ProfileChange
+from ugsd_sdk.profile.profile import Profile
+from ugsd_sdk.profile.user_profile import UserProfile
+from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
+from ugsd_sdk.speech.spans import Speech
+
+__all__ = ["CaptionPipeline"]
+
+_STORING_S = 0.5
+"""How long a caption waits to store what it can do without: profile and decisions."""
+_WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a caller asks of one caption."""
+
+    path: str | None
+    length: CaptionLength
+    seed: int
+
+
+class CaptionPipeline:
+    """The parts of a loaded captioner. It makes one caption at a time."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        drafter: Drafter,
+        uncertainty: Uncertainty,
+        policy: Policy,
+        link: VerifierConnection | None,
+        user_egress: UserEgress | None,
+        user_profile: UserProfile | None,
+        detector: SpeechDetector,
+        meter: Callable[[], Meter],
+    ) -> None:
+        self.settings = settings
+        self.limits = settings.limits_for()
+        self.drafter = drafter
+        self.uncertainty = uncertainty
+        self.policy = policy
+        self.link = link
+        self.questions = Questions(
+            drafter.info.slot_table,
+            asking=settings.asking,
+            continuation=settings.continuation,
+            block_tokens=settings.block_tokens,
+            verification=settings.verification,
+        )
+        self.user_profile = user_profile
+        self.detector = detector
+        self.load_s = 0.0
+        """How long loading took; 0 after a caption has reported it."""
+        self._meter = meter
+        self._user_egress = user_egress
+
+    def caption(
+        self,
+        clip: Clip,
+        sample_rate: float | None,
+        *,
+        profile: Profile | None,
+        length: CaptionLength | None,
+        seed: int | None,
+    ) -> Caption:
+        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`."""
+        started_s = monotonic()
+        settings = self.settings
+        wish = _Wish(
+            escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
+            settings.length if length is None else length,
+            settings.seed if seed is None else seed,
+        )
+        reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
+        pieces = iter(reader)
+        first = next(pieces, None)
+        if first is None:
+            return self._without_speech(wish, reader, started_s)
+        return self._with_speech(wish, reader, chain([first], pieces), profile, started_s)
+
+    def _with_speech(
+        self,
+        wish: _Wish,
+        reader: SpeechReader,
+        speech: Iterator[NDArray[np.float32]],
+        profile: Profile | None,
+        started_s: float,
+    ) -> Caption:
+        drafter = self.drafter
+        used = self._clip_profile(profile)
+        embedding = drafter.encode(speech, used.contents)
+        voice, match = embedding.voice, embedding.profile_match
+        femininity = used.femininity(voice, match)
+        prosody = reader.meter.result()
+        if voice is not None:
+            voice = replace(voice, prosody=prosody)
+        described = VoiceDescription.of(
+            embedding.emotion,
+            embedding.strong,
+            prosody,
+            femininity=femininity,
+            usual=used.usual(match),
+            previous=used.previous(match),
+            now_s=monotonic(),
+        )
+        plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
+        policy = self._policy_for(embedding, used)
+        encoded_s = monotonic()
+        exchange = self._exchange()
+        decoder = Decoder(
+            drafter.start(replace(embedding, plan=plan)),
+            eos=drafter.info.eos,
+            max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
+            ood_score=embedding.ood_score,
+            uncertainty=self.uncertainty,
+            policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
+            piece=drafter.piece,
+            budget=lambda: budget_of(exchange, self.limits),
+            questions=self.questions,
+            restart=lambda emotion: drafter.start(replace(embedding, plan=plan), emotion=emotion),
+        )
+        finished, draft_s = drive(decoder, exchange)
+        gender = gender_from(femininity) if self.settings.gender else None
+        receipts = () if exchange is None else exchange.receipts()
+        change = self._add(used, replace(embedding, voice=voice), described, exchange)
+        caption_id = self._record_decisions(finished, exchange)
+        attributes = _worded(described, plan, finished, drafter.info.slot_table)
+        return Caption(
+            path=wish.path,
+            text=text_of(finished, drafter, gender),
+            length=wish.length,
+            seed=wish.seed,
+            attributes=attributes,
+            confidence=attributes.joint_confidence(),
+            audio_quality=reader.meter.notes(),
+            is_truncated=is_truncated(finished, drafter.info.eos),
+            speech=CaptionSpeech.of(reader.speech),
+            tokens=tokens_of(finished, drafter, gender),
+            profile=CaptionProfile.of(used, embedding, change),
+            usage=self._usage(finished, exchange),
+            latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
+            receipts=receipts,
+            unverified_reason=None
+            if exchange is None
+            else exchange.unverified_reason or blocked_reason_of(policy),
+            id=caption_id,
+            decisions=tuple(map(BlockDecision.of, finished.blocks)),
+        )
+
+    def _usage(self, finished: Finished, exchange: Exchange | None) -> CaptionUsage:
+        has_noise = self.settings.sigma is not None
+        return usage_of(finished, exchange, self.limits.delta, has_noise=has_noise)
+
+    def _without_speech(self, wish: _Wish, reader: SpeechReader, started_s: float) -> Caption:
+        """Return the caption of a recording that holds no voice. In constant shape a cover frame is
+        sent, as for any caption; otherwise nothing."""
+        is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
+        exchange = self._exchange() if is_constant else None
+        if exchange is not None:
+            exchange.send_cover_if_due()
+        sent = None if exchange is None else exchange.caption_id
+        return Caption(
+            path=wish.path,
+            text=NO_SPEECH,
+            length=wish.length,
+            seed=wish.seed,
+            speech=CaptionSpeech.of(reader.speech),
+            usage=self._usage(Finished((), DecodingCounts.none()), exchange),
+            latency_ms=self._latency(started_s, monotonic(), 0.0, exchange),
+            receipts=() if exchange is None else exchange.receipts(),
+            id=None if sent is None else sent.hex(),
+        )
+
+    def _add(
+        self,
+        used: ClipProfile,
+        embedding: AudioEmbedding,
+        described: VoiceDescription,
+        exchange: Exchange | None,
+    ) -> ProfileChange:
+        """Add the clip to the profile, if it belongs to it."""
+        voice, utterance = embedding.voice, described.utterance
+        if exchange is None:
+            return used.add(voice, timeout_s=_STORING_S, utterance=utterance)
+        with exchange.waiting.for_lock(_STORING_S) as timeout_s:
+            return used.add(voice, timeout_s=timeout_s, utterance=utterance)
+
+    def _clip_profile(self, given: Profile | None) -> ClipProfile:
+        """Return what a caption uses of the profile that was ``given``, or else of the user's."""
+        profile = self.user_profile if given is None else given
+        enrolment = Enrolment(self.settings.min_enrolment, self.settings.min_enrolment_s)
+        return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
+
+    def _policy_for(self, embedding: AudioEmbedding, profile: ClipProfile) -> Policy:
+        """Return the policy for a clip, guarded if none of its states may be sent."""
+        blocked_reason = profile.blocked_reason(embedding.voice, embedding.profile_match)
+        return (
+            self.policy if blocked_reason is None else EnrolmentGuard(self.policy, blocked_reason)
+        )
+
+    def _exchange(self) -> Exchange | None:
+        """Return the exchange of a new caption, or ``None`` without a verifier."""
+        if self.link is None:
+            return None
+        verifier = self.settings.verifier
+        return Exchange(
+            self.link,
+            deadline_s=verifier.deadline_s,
+            waiting=WaitingTime(verifier.caption_deadline_s),
+            traffic_shape=self.settings.traffic_shape,
+        )
+
+    def _record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
+        """Write to the journal why each block was escalated or not. Returns the caption's id."""
+        if exchange is None or self._user_egress is None:
+            return None
+        caption_id = exchange.caption_id or os.urandom(16)
+        with exchange.ledger_time(_STORING_S) as timeout_s:
+            self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
+        return caption_id.hex()
+
+    def _latency(
+        self, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
+    ) -> Latency:
+        """Return the times of a caption that ends now. The first one reports loading as well."""
+        load_s, self.load_s = self.load_s, 0.0
+        return Latency(
+            load=_milliseconds(load_s),
+            encode=_milliseconds(encoded_s - started_s),
+            draft=_milliseconds(draft_s),
+            wait=_milliseconds(0 if exchange is None else exchange.waited_s),
+            total=_milliseconds(load_s + monotonic() - started_s),
+        )
+
+    def close(self) -> None:
+        with ExitStack() as closing:  # closes all of them even if one fails
+            closing.callback(self.drafter.close)
+            closing.callback(self.detector.close)
+            if self._user_egress is not None:
+                closing.callback(self._user_egress.close)
+            if self.link is not None:
+                closing.callback(self.link.close)
+
+
+def _wording_of(speech: Speech, seed: int) -> str:
+    """Return what the wording is drawn from: the seed, and the duration of the speech in steps of
+    10 ms, so that clips are worded differently although the words tell nothing else of them."""
+    return f"{seed}:{round(100 * speech.duration_s)}"
+
+
+def _worded(
+    described: VoiceDescription, plan: CaptionPlan, finished: Finished, table: SlotTable | None
+) -> Attributes:
+    """Return the attributes with what the text says of them. A drafter without slots words the
+    emotion alone, in words that nobody can read back."""
+    if table is None:
+        nothing = CaptionPlan(plan.length, {})
+        return described.worded(nothing, None, DecidedBy.DEVICE)
+    clause = [one for one in finished.tokens if table.slots[one.token] is Slot.EMOTION]
+    emotion = table.emotion_in([one.token for one in clause])
+    naming = [one for one in clause if table.emotions_in([one.token])]
+    is_written = any(one.source in _WRITTEN for one in naming)
+    return described.worded(plan, emotion, DecidedBy.VERIFIER if is_written else DecidedBy.DEVICE)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 3)

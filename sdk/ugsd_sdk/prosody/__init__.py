@@ -1,0 +1,1 @@
+"""What the device measures of a voice: pitch, effort, pace, pauses, and how they change."""

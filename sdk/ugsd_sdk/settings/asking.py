@@ -1,0 +1,40 @@
+"""How a verifier is asked, and how far it may go on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["BLOCK_TOKENS", "Asking", "Continuation", "Verification"]
+
+BLOCK_TOKENS = 5
+"""Block length k of the paper, section III."""
+
+
+class Asking(StrEnum):
+    """How blocks are formed."""
+
+    SLOTS = "slots"
+    """One question about each slot that may be doubted. A drafter without slots asks by tokens."""
+    TOKENS = "tokens"
+    """Blocks of a fixed number of tokens."""
+
+
+class Verification(StrEnum):
+    """How a verifier judges what it is asked."""
+
+    VERIFIER = "verifier"
+    """By its own rule, which its operator sets."""
+    SPECULATIVE = "speculative"
+    """By speculative acceptance: the value of a question is drawn, and what the verdict leaves has
+    exactly the verifier's distribution."""
+
+
+class Continuation(StrEnum):
+    """How far a verifier may go on after the tokens that it accepts and corrects."""
+
+    NOTHING = "nothing"
+    """Not at all: the device words the rest."""
+    CLAUSE = "clause"
+    """To the end of the clause."""
+    CAPTION = "caption"
+    """To the end of the caption, which is slowest on the verifier and fastest on a slow device."""

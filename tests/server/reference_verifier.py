@@ -1,0 +1,102 @@
+"""A simple, slow definition of a verdict: no cache, every position is scored from scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo, Verdict
+from ugsd_server.verifier.acceptance import Acceptance, Continuation, probabilities
+
+__all__ = ["CONTENT", "VALUES", "ReferenceVerifier"]
+
+CONTENT = frozenset({4, 5, 6, 7})
+VALUES = {AskedSlot.EMOTION: ((4, 5), (6,), (7,))}
+"""Three emotions; the first one has a synonym."""
+
+
+class ReferenceVerifier:
+    """The verifier of one caption."""
+
+    def __init__(self, scorer: Any, rule: Acceptance, continuation: Continuation) -> None:
+        self.scorer, self.rule, self.continuation = scorer, rule, continuation
+        self.tokens: list[int] = []
+        self.states: dict[int, tuple[int, int, bytes]] = {}
+        """Projection, exponent and numbers of each disclosed state."""
+
+    def verify(self, block: Block) -> Verdict:
+        committed = self.tokens[: block.keep] + list(block.prefix)
+        self.states = {i: s for i, s in self.states.items() if i <= block.keep}
+        for row, i in enumerate(block.state_positions):
+            numbers = block.states[row * block.state_dim :][: block.state_dim]
+            self.states[i] = (block.projection, block.exponent, numbers)
+        accepted, correction, more = 0, None, []
+        for token in block.tokens:
+            correction = self._correction(block.slot, committed, token)
+            if correction is not None:
+                break
+            committed.append(token)
+            accepted += 1
+        self.states = {i: s for i, s in self.states.items() if i <= len(committed)}
+        if correction is not None:
+            committed.append(correction)
+        if block.continue_to is not ContinueTo.NOTHING and (
+            correction is not None or (self.continuation.after_acceptance and self.states)
+        ):
+            more = self._continuation(committed)
+        self.tokens = committed + more
+        return Verdict(
+            caption=block.caption,
+            start=block.start,
+            accepted=accepted,
+            correction=correction,
+            continuation=tuple(more),
+        )
+
+    def _correction(self, slot: AskedSlot, committed: list[int], token: int) -> int | None:
+        has_state = any(i <= len(committed) for i in self.states)
+        if not has_state and token in CONTENT:
+            return None
+        if slot is AskedSlot.CAPTION:
+            p = self._p(committed, without_content=not has_state)
+            return None if self.rule.accepts(p, token) else int(p.argmax())
+        values = self.scorer.info.values[slot]
+        stated = [value for value, tokens in enumerate(values) if token in tokens]
+        if not stated:
+            return None
+        p = self._p(committed)
+        of_values = np.array([sum(p[token] for token in tokens) for tokens in values])
+        if self.rule.accepts(of_values / of_values.sum(), stated[0]):
+            return None
+        likeliest: int = max(values[int(of_values.argmax())], key=lambda token: p[token])
+        return likeliest
+
+    def _continuation(self, committed: list[int]) -> list[int]:
+        info, more = self.scorer.info, list[int]()
+        while (
+            [*committed, *more][-1] != info.eos
+            and len(committed) + len(more) < info.max_tokens
+            and len(more) < self.continuation.max_tokens
+        ):
+            p = self._p([*committed, *more])
+            token = int(p.argmax())
+            is_unfounded = token in CONTENT and not self.states
+            if p[token] < self.continuation.continue_above or is_unfounded:
+                break
+            more.append(token)
+        return more
+
+    def _p(self, tokens: list[int], *, without_content: bool = False) -> np.ndarray:
+        info = self.scorer.info
+        inputs = []
+        for i, token in enumerate([info.bos, *tokens]):
+            row = None
+            if i in self.states:
+                projection, exponent, numbers = self.states[i]
+                units = np.maximum(np.frombuffer(numbers, dtype=np.int8), -127)
+                columns = np.zeros((len(info.projections), info.state_dim), dtype=np.float32)
+                columns[projection] = units.astype(np.float32) / 127 * 2**exponent
+                row = tuple(map(float, columns.ravel()))
+            inputs.append((token, row))
+        masked = np.isin(np.arange(info.vocabulary_size), list(CONTENT))
+        return probabilities(self.scorer.logits(inputs), masked if without_content else None)
