@@ -30,7 +30,9 @@ from tests.doubles.tls import certify
 
 Voice = NDArray[np.float32]
 DEADLINE_S = 0.3
-NOISE_S = 0.3
+AMPLE_DEADLINE_S = 5.0
+"""The deadline for faults that end the wait themselves, on a busy machine as well."""
+NOISE_S = 0.6
 """Time that a busy machine may add to a caption."""
 CLOSE_S = 3.0
 TRIALS = [
@@ -83,12 +85,11 @@ def run_faulty(
 @pytest.fixture
 def new_captioner(
     key: VerifierKey, sparse: SparseDrafter, tmp_path: Path
-) -> Callable[[str], Captioner]:
-    waits = VerifierSettings(
-        deadline_s=DEADLINE_S, caption_deadline_s=DEADLINE_S, connect_timeout_s=5
-    )
-
-    def new(url: str) -> Captioner:
+) -> Callable[..., Captioner]:
+    def new(url: str, deadline_s: float = DEADLINE_S) -> Captioner:
+        waits = VerifierSettings(
+            deadline_s=deadline_s, caption_deadline_s=deadline_s, connect_timeout_s=5
+        )
         return Captioner(
             sparse,
             verifier=url,
@@ -107,14 +108,26 @@ def drafter_text(sparse: SparseDrafter, voice: Voice) -> str:
         return captioner.caption(voice, 16_000).text
 
 
-def assert_caption(captioner: Captioner, voice: Voice, drafter_text: str, fault: Fault) -> None:
+def deadline_of(fault: Fault) -> float:
+    """Return a short deadline, in seconds, if the fault makes the device wait until it is over."""
+    waits = fault.reason == "deadline" or not fault.connects
+    return DEADLINE_S if waits else AMPLE_DEADLINE_S
+
+
+def assert_caption(
+    captioner: Captioner,
+    voice: Voice,
+    drafter_text: str,
+    fault: Fault,
+    deadline_s: float = DEADLINE_S,
+) -> None:
     """Caption, and compare the caption with the table."""
     started_s = time.monotonic()
     caption = captioner.caption(voice, 16_000)
     elapsed_s = time.monotonic() - started_s
     assert why_of(caption.unverified_reason) == fault.reason
     assert caption.text == drafter_text
-    assert elapsed_s < 1.1 * DEADLINE_S + NOISE_S
+    assert elapsed_s < 1.1 * deadline_s + NOISE_S
     sources = [token.source for token in caption.tokens]
     verified, drafted = fault.verified, len(sources) - fault.verified
     assert sources == [TokenSource.VERIFIED] * verified + [TokenSource.DRAFTED] * drafted
@@ -130,8 +143,12 @@ def assert_works(captioner: Captioner, voice: Voice, drafter_text: str) -> None:
         with suppress(TransportError, PrivacyError):
             captioner.wait_until_connected(5)
             break
-    caption = captioner.caption(voice, 16_000)
-    assert (caption.text, why_of(caption.unverified_reason)) == (drafter_text, None)
+    for _ in range(10):  # a busy machine may miss a short deadline
+        caption = captioner.caption(voice, 16_000)
+        assert caption.text == drafter_text
+        if caption.unverified_reason is None:
+            return
+    pytest.fail(f"not verified after the fault: {caption.unverified_reason}")
 
 
 def assert_closes(captioner: Captioner) -> None:
@@ -145,18 +162,19 @@ def assert_closes(captioner: Captioner) -> None:
 )
 def test_faulty_verifier_costs_only_the_deadline(
     run_faulty: Any,
-    new_captioner: Callable[[str], Captioner],
+    new_captioner: Callable[..., Captioner],
     voice: Voice,
     drafter_text: str,
     fault: Fault,
     secure: bool,
 ) -> None:
     faulty, url = run_faulty(fault, secure=secure)
-    captioner = new_captioner(url)
+    deadline_s = deadline_of(fault)
+    captioner = new_captioner(url, deadline_s)
     if fault.connects:
         with suppress(TransportError, PrivacyError):
             captioner.wait_until_connected(5)
-    assert_caption(captioner, voice, drafter_text, fault)
+    assert_caption(captioner, voice, drafter_text, fault, deadline_s)
     faulty.heal()
     assert_works(captioner, voice, drafter_text)
     assert_closes(captioner)
@@ -170,9 +188,10 @@ def test_faulty_verifier_does_not_block_closing(
     run_faulty: Any, new_captioner: Any, voice: Voice, drafter_text: str, fault: Fault, secure: bool
 ) -> None:
     _, url = run_faulty(fault, secure=secure)
-    captioner = new_captioner(url)
+    deadline_s = deadline_of(fault)
+    captioner = new_captioner(url, deadline_s)
     captioner.wait_until_connected(5)
-    assert_caption(captioner, voice, drafter_text, fault)
+    assert_caption(captioner, voice, drafter_text, fault, deadline_s)
     assert_closes(captioner)
 
 
