@@ -13,9 +13,11 @@ from ugsd_lab.evaluation.intervals import Measure, draws, interval
 from ugsd_lab.evaluation.metrics import auroc
 from ugsd_lab.evaluation.pairs import Domain
 
-__all__ = ["PredictorCalibration", "calibration_error"]
+__all__ = ["PredictorCalibration", "calibration_error", "error_by_chance"]
 
 _BINS = 10
+_TRIALS = 200
+"""Simulations of verdicts by a predictor's own probabilities."""
 _NAN = float("nan")
 
 
@@ -36,11 +38,13 @@ class PredictorCalibration:
     """Share of questions whose probability reaches the threshold."""
     error: float
     """Expected calibration error: the mean distance of predicted and observed share over ten bins
-    of equal size. Chance alone makes it about .8 * sqrt(10 p (1 - p) / n) for n questions with a
-    true probability p."""
+    of equal size."""
     low: float
     high: float
     """95 % interval of the error over speakers."""
+    by_chance: float
+    """The mean error of a predictor whose probabilities are true, with these probabilities and this
+    number of questions. It is large if the questions are few."""
     auroc: float
     """Area under the ROC curve of the probability, rejected against accepted drafts."""
 
@@ -58,7 +62,7 @@ class PredictorCalibration:
         """Compare the ``chance`` of each question with its verdict; each is by one of
         ``speakers``."""
         if not chance:
-            return cls(corpus, domain, 0, *[_NAN] * 7)
+            return cls(corpus, domain, 0, *[_NAN] * 8)
         predicted, observed = np.array(chance), np.array(rejected, dtype=bool)
         error = calibration_error(speakers, predicted, observed)
         low, high = interval(error.redrawn(draws(len(set(speakers)))))
@@ -72,6 +76,7 @@ class PredictorCalibration:
             error=error.value,
             low=low,
             high=high,
+            by_chance=error_by_chance(predicted),
             auroc=auroc(list(predicted[~observed]), list(predicted[observed])),
         )
 
@@ -89,3 +94,13 @@ def calibration_error(
             row[index] += chance[i] - happened[i]
             row[-1] += 1
     return Measure(sums, lambda total: float(np.abs(total[:-1]).sum() / total[-1]))
+
+
+def error_by_chance(chance: NDArray[np.float64]) -> float:
+    """Return the mean expected calibration error if each question of ``chance`` (n,) is rejected
+    with exactly its probability."""
+    rng = np.random.default_rng(0)
+    bins = np.array_split(np.argsort(chance, kind="stable"), _BINS)
+    gaps = chance - (rng.random((_TRIALS, len(chance))) < chance)
+    errors = sum(np.abs(gaps[:, own].sum(axis=1)) for own in bins)
+    return float(np.mean(errors) / len(chance))

@@ -19,7 +19,7 @@ _COLUMNS = 165
 _FEW_SPEAKERS = 2
 
 _CALIBRATION = [
-    "corpus", "questions", "predicted", "rejected", "asked", "ECE", "95 %", "AUROC",
+    "corpus", "questions", "predicted", "rejected", "asked", "ECE", "95 %", "by chance", "AUROC",
 ]  # fmt: skip
 
 _Cells = dict[str, Callable[[Row], str]]
@@ -156,7 +156,8 @@ def _calibration(corpora: Sequence[PredictorCalibration]) -> TextTable:
         [
             f"{one.corpus} ({one.domain})", str(one.questions), _number(one.predicted),
             _number(one.rejected), _number(one.asked), _number(one.error, 3),
-            f"{_number(one.low, 3)} to {_number(one.high, 3)}", _number(one.auroc),
+            f"{_number(one.low, 3)} to {_number(one.high, 3)}", _number(one.by_chance, 3),
+            _number(one.auroc),
         ]
         for one in corpora
     ]  # fmt: skip
@@ -191,8 +192,9 @@ def _notes(result: Result, split: str) -> Iterator[str]:
     yield (
         "Rejection predictor: mean predicted and observed share of drafts that the verifier "
         "rejects, share that reaches the threshold, expected calibration error in ten bins of "
-        "equal size with its interval over speakers, and AUROC of rejected against accepted "
-        "drafts."
+        "equal size with its interval over speakers, the mean error that a predictor with true "
+        "probabilities would have on as many questions (by chance), and AUROC of rejected against "
+        "accepted drafts."
     )
     if not isnan(result.auroc):
         yield (

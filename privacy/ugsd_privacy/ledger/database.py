@@ -170,7 +170,7 @@ class Database:
         self.require_in_place()  # the file must be the same after it was closed for a fork
         connection = _connect(self.path, max(ends_s - monotonic(), 0))
         try:
-            prepare_schema(connection, create=create)
+            prepare_schema(connection, create=create, ends_s=ends_s)
             self.require_in_place()  # the file was not replaced meanwhile
             files = sqlite_files(self.path)
             log = WriteAheadLog(log_path(self.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from time import monotonic, sleep
 
 from ugsd_privacy.errors import LedgerCorrupt, LedgerUnavailable
 
@@ -14,6 +15,7 @@ LOST = "lost"
 
 _APPLICATION_ID = 0x55475344  # "UGSD"
 _FORMAT = 4
+_POLL_S = 0.005
 _AMOUNTS = ", ".join(
     f"{measure} INTEGER NOT NULL" for measure in ("blocks", "tokens", "frames", "bytes", "spend")
 )
@@ -44,12 +46,13 @@ _SCHEMA = (
 )
 
 
-def prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
-    """Create the tables of a new ledger if ``create`` is true.
+def prepare_schema(db: sqlite3.Connection, *, create: bool, ends_s: float) -> None:
+    """Create the tables of a new ledger if ``create`` is true. Another process that does the same
+    is waited for until ``ends_s``, a time of ``time.monotonic()``.
 
     Raises :class:`LedgerCorrupt` or :class:`LedgerUnavailable` for any other database.
     """
-    db.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(db, ends_s)
     db.execute("BEGIN IMMEDIATE")
     try:
         if is_new(db, may_be=create):
@@ -62,6 +65,20 @@ def prepare_schema(db: sqlite3.Connection, *, create: bool) -> None:
         with suppress(sqlite3.Error):
             db.execute("ROLLBACK")
         raise
+
+
+def _write_ahead(db: sqlite3.Connection, ends_s: float) -> None:
+    """Turn on the write-ahead log. SQLite's own timeout does not hold here: while another process
+    creates the database, it reports at once that it is busy."""
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= ends_s:
+                raise
+            sleep(_POLL_S)
+        else:
+            return
 
 
 def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_lab.evaluation.predictor_calibration import PredictorCalibration, calibration_error
+from ugsd_lab.evaluation.predictor_calibration import (
+    PredictorCalibration,
+    calibration_error,
+    error_by_chance,
+)
 from ugsd_lab.training.rejection_predictor import expected_calibration_error
 
 
@@ -41,6 +45,16 @@ def test_constant_overconfidence_is_the_error() -> None:
     assert found.low > 0.15
 
 
+def test_few_questions_have_an_error_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.2, 0.8, 100)
+    errors = [
+        calibration_error(["a"] * 100, chance, rng.random(100) < chance).value for _ in range(100)
+    ]
+    assert error_by_chance(chance) == pytest.approx(np.mean(errors), abs=0.01)
+    assert error_by_chance(chance) > 4 * error_by_chance(np.tile(chance, 100))
+
+
 @given(
     st.lists(
         st.tuples(st.floats(0, 1), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=60
@@ -57,4 +71,4 @@ def test_error_agrees_with_that_of_the_training(rows: list[tuple[float, bool, st
 def test_corpus_without_questions_has_no_numbers() -> None:
     found = of([], np.zeros(0), np.zeros(0, dtype=bool))
     assert found.questions == 0
-    assert np.isnan([found.error, found.low, found.high, found.auroc]).all()
+    assert np.isnan([found.error, found.low, found.high, found.by_chance, found.auroc]).all()

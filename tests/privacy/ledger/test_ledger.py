@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -359,6 +360,22 @@ def test_processes_and_threads_never_exceed_a_cap(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         summary = verify_log(ledger, LogKey.generate().public)
     assert (summary.size, summary.total.blocks) == (126, 120)
+
+
+def test_ledger_waits_for_another_that_is_created(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    folder.mkdir(mode=0o700)
+    (folder / "ledger.sqlite3").touch(0o600)
+    creating = sqlite3.connect(
+        folder / "ledger.sqlite3", isolation_level=None, check_same_thread=False
+    )
+    creating.execute("BEGIN IMMEDIATE")
+    finish = threading.Timer(0.3, creating.execute, ["COMMIT"])
+    finish.start()
+    with Ledger(folder) as ledger:
+        assert verify_log(ledger, LogKey.generate().public).size == 0
+    finish.join()
+    creating.close()
 
 
 def test_threads_share_one_ledger_object(world) -> None:
