@@ -93,7 +93,7 @@ class CaptionPipeline:
         self.link = link
         self.questions = Questions(
             drafter.info.slot_table,
-            asking=settings.asking,
+            block_unit=settings.block_unit,
             continuation=settings.continuation,
             block_tokens=settings.block_tokens,
             verification=settings.verification,

@@ -45,8 +45,8 @@ from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_weights
 from ugsd_sdk.reports.audit import audit_report
-from ugsd_sdk.settings.asking import Verification
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.verification import Verification
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_server.session import Reply, VerifierSession, Work
 from ugsd_server.verifier.acceptance import Speculative

@@ -33,7 +33,7 @@ from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
-from ugsd_sdk.settings.asking import Verification
+from ugsd_sdk.settings.verification import Verification
 
 __all__ = [
     "Disclosed",

@@ -30,9 +30,9 @@ from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
-from ugsd_sdk.settings import asking as settings
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings import verification as settings
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.settings.verification import BlockUnit
 from ugsd_sdk.speech.reader import WholeRecording
 from ugsd_sdk.speech.spans import MIN_SPEECH_S
 from ugsd_sdk.transport.memory import MemoryTransport
@@ -73,10 +73,10 @@ class System:
     acceptance: Acceptance = field(default_factory=Typical)
     continuing: Continuation = field(default_factory=Continuation)
     """How the verifier goes on, as far as the device lets it."""
-    asking: Asking = Asking.SLOTS
-    """How the device forms blocks."""
+    block_unit: BlockUnit = BlockUnit.SLOT
+    """What one block of the device is."""
     continuation: settings.Continuation | None = None
-    """How far the device lets the verifier go on; ``None`` for the default of ``asking``."""
+    """How far the device lets the verifier go on; ``None`` for the default of ``block_unit``."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class SystemOutput:
 
     @property
     def question(self) -> tuple[int, ...]:
-        """The tokens up to the one that states the emotion, if the device asks by slots and the
-        draft was kept; empty if no verifier decides a token."""
+        """The tokens up to the one that states the emotion, if a block is a slot's clause and
+        the draft was kept; empty if no verifier decides a token."""
         drafted = [] if self.caption is None else self.caption.tokens
         ends = [end for end, token in enumerate(drafted, 1) if token.uncertainty is not None]
         return self.tokens[: ends[0]] if ends else ()
@@ -311,7 +311,7 @@ class EvaluationHarness:
                 verifier=_PATIENT,
                 min_enrolment=0,
                 gender=True,
-                asking=system.asking,
+                block_unit=system.block_unit,
                 continuation=system.continuation,
             ),
         )

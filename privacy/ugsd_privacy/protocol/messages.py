@@ -95,7 +95,7 @@ class AskedSlot(IntEnum):
     """What a question is about. The value is its code on the wire."""
 
     CAPTION = 0
-    """Any of the block's tokens: it was formed by tokens and not by slots."""
+    """Any of the block's tokens: it is a block of tokens and not of a slot."""
     EMOTION = 1
     """The emotion that the first clause names."""
 

@@ -173,7 +173,7 @@ class Decoder:
                 self._record(block, outcome, as_reason(decision.reason))
                 self._commit(block, TokenSource.DRAFTED, disclosed=False)
                 continue
-            if decision.tokens is not None and not self._questions.by_slots:
+            if decision.tokens is not None and not self._questions.by_slot:
                 block = block[: max(1, decision.tokens)]
             self._num_drafted += len(block)
             escalation = self._escalation(block, decision.disclosure)
@@ -222,7 +222,7 @@ class Decoder:
         self._in_flight = None
         reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
         self._record(block, Outcome.SENT, reason)
-        if self._questions.by_slots and written:
+        if self._questions.by_slot and written:
             emotion = self._questions.emotion_of(written)
             assert emotion is not None  # noqa: S101  # it was checked
             self._settle(emotion, block, TokenSource.CORRECTED, disclosed=True)
@@ -246,7 +246,7 @@ class Decoder:
 
     def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
         """Without a state a verifier cannot judge a value, and accepts any."""
-        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slots
+        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slot
         return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
@@ -359,7 +359,7 @@ class Decoder:
     def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed tokens. Of a question, only the
         tokens that state the value have the ``source``: the others are wording."""
-        asks = self._questions.by_slots and not self._committed
+        asks = self._questions.by_slot and not self._committed
         tokens = [one.token for one in block]
         drawn = self._questions.emotion_of(tokens) if any(one.weights for one in block) else None
         if drawn and not self._questions.goes_together(tokens, drawn):

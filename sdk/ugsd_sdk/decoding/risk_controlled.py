@@ -19,7 +19,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, RiskCalibration
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.asking import Asking, Continuation
+from ugsd_sdk.settings.verification import BlockUnit, Continuation
 
 if TYPE_CHECKING:
     from ugsd_sdk.settings.config import Settings
@@ -86,10 +86,10 @@ class RiskControlledPolicy:
                 "drafter or uncertainty, or pass policy=RiskControlledPolicy(...)"
             )
         calibration = RiskCalibration.load(folder)
-        if settings.asking is not Asking.SLOTS:
+        if settings.block_unit is not BlockUnit.SLOT:
             raise ConfigError(
                 f"a target was measured only for the question about the {calibration.slot}: set "
-                'asking = "slots", or a threshold instead of the target'
+                'block_unit = "slot", or a threshold instead of the target'
             )
         if settings.continuation not in (None, Continuation.NOTHING):
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ugsd_privacy.protocol.messages import Disclosure
 
-from ugsd_sdk.settings.asking import Asking, Continuation, Verification
+from ugsd_sdk.settings.verification import BlockUnit, Continuation, Verification
 
 __all__ = ["speculative_fault"]
 
@@ -12,7 +12,7 @@ __all__ = ["speculative_fault"]
 def speculative_fault(
     verification: Verification,
     *,
-    asking: Asking,
+    block_unit: BlockUnit,
     continuation: Continuation | None,
     disclosure: Disclosure,
     has_target: bool,
@@ -31,10 +31,10 @@ def speculative_fault(
         return None
     needed: list[tuple[bool, tuple[str, ...], str]] = [
         (
-            asking is Asking.SLOTS,
+            block_unit is BlockUnit.SLOT,
             ("verification",),
-            f"speculative verification draws the value of a slot, which asking = {asking} does not "
-            "ask about: set asking = slots, or verification = verifier",
+            "speculative verification draws the value of a slot, which blocks of block_unit = "
+            f"{block_unit} do not ask about: set block_unit = slot, or verification = verifier",
         ),
         (
             continuation in {None, Continuation.NOTHING},

@@ -273,7 +273,7 @@ def test_target_without_calibration_table_is_refused(folder: Path, damage: str |
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"asking": "tokens"}, "only for the question about the emotion"),
+        ({"block_unit": "tokens"}, "only for the question about the emotion"),
         ({"continuation": "clause"}, "does not go on"),
         ({"traffic_shape": "constant"}, "constant shape"),
         ({"noise": {"sigma": 2.0}}, "without noise"),

@@ -30,7 +30,7 @@ from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_weights
 from ugsd_sdk.errors import ConfigError, ModelError
-from ugsd_sdk.settings.asking import Asking, Continuation, Verification
+from ugsd_sdk.settings.verification import BlockUnit, Continuation, Verification
 
 from tests.doubles.emotion_pair import EmotionClip, EmotionDrafter
 
@@ -192,7 +192,7 @@ def test_without_speculation_the_likeliest_value_is_drafted() -> None:
     ("table", "rules", "message"),
     [
         (None, {}, "has no slots"),
-        (TABLE, {"asking": Asking.TOKENS}, "asking = slots"),
+        (TABLE, {"block_unit": BlockUnit.TOKENS}, "block_unit = slot"),
         (TABLE, {"continuation": Continuation.CLAUSE}, "continuation = nothing"),
     ],
 )
