@@ -25,7 +25,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.settings.verification import BlockUnit
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Probability, Rank
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip
@@ -99,7 +99,7 @@ def paper_recipe(name: str, recipe: str) -> System:
         lambda: UncertaintyPolicy(tau, whole_block=True),
         EntropyUncertainty("nats"),
         acceptance,
-        Continuation(max_tokens=0),
+        ContinuationRule(max_tokens=0),
         BlockUnit.TOKENS,
     )
 

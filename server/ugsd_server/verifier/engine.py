@@ -34,7 +34,7 @@ from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier import Cache, CausalScorer, VerifierInfo
 from ugsd_server.verifier.acceptance import (
     Acceptance,
-    Continuation,
+    ContinuationRule,
     Greedy,
     Speculative,
     Typical,
@@ -110,7 +110,7 @@ class Verifier:
         acceptance: Acceptance | None = None,
         question_acceptance: Acceptance | None = None,
         speculative: Speculative | None = None,
-        continuation: Continuation | None = None,
+        continuation: ContinuationRule | None = None,
         cache_bytes: int = _DEFAULT_CACHE_BYTES,
     ) -> None:
         """``acceptance`` judges tokens, ``question_acceptance`` the values of a slot, and
@@ -121,7 +121,7 @@ class Verifier:
         self._acceptance = acceptance or Typical()
         self._question_acceptance = question_acceptance or Greedy()
         self._speculative = speculative or Speculative()
-        self._continuation = continuation or Continuation()
+        self._continuation = continuation or ContinuationRule()
         self._ceiling = _CacheCeiling(cache_bytes)
 
     @property
