@@ -82,7 +82,7 @@ class _Drafted:
     uncertainty: float | None
     """``None`` for a token that no verifier decides."""
     state: NDArray[np.float32]
-    weights: bytes = b""
+    draft_weights: bytes = b""
     """The distribution from which the token's value was drawn; empty if it was not."""
 
 
@@ -141,7 +141,7 @@ class Decoder:
         self._num_blocks = self._num_escalated = self._num_drafted = 0
         self._disclosed_tokens: set[int] = set()
         self._disclosed_states: set[int] = set()
-        self._has_sent_weights = False
+        self._has_sent_draft_weights = False
 
     @property
     def state(self) -> DecoderState:
@@ -183,7 +183,7 @@ class Decoder:
             tuple(self._committed),
             self._counts(),
             tuple(self._outcomes),
-            has_sent_weights=self._has_sent_weights,
+            has_sent_draft_weights=self._has_sent_draft_weights,
         )
 
     def draft_to_end(self) -> None:
@@ -296,18 +296,18 @@ class Decoder:
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
-            score, weights = None, b""
+            score, draft_weights = None, b""
             if not self._is_settled and self._questions.is_judged(token, self._session.tokens):
                 score = self._uncertainty(prediction.logits, self._ood_score)
                 if self._questions.value_draw is not None:
                     drawn = self._questions.value_draw(prediction.logits)
-                    token, weights = drawn.token, drawn.weights
+                    token, draft_weights = drawn.token, drawn.draft_weights
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
                 raise ModelError("the drafter's state is not finite: reinstall its weights")
             if self._summary is None:
                 self._summary = state
-            self._ahead.append(_Drafted(token, score, state, weights))
+            self._ahead.append(_Drafted(token, score, state, draft_weights))
             self._session.append([token])
 
     def _session_ended(self) -> bool:
@@ -342,7 +342,7 @@ class Decoder:
         view = BlockView(
             start=len(self._committed),
             # A policy that knew the value would skew the distribution of what is asked.
-            tokens=tuple(one.token for one in takewhile(lambda one: not one.weights, block)),
+            tokens=tuple(one.token for one in takewhile(lambda one: not one.draft_weights, block)),
             uncertainties=tuple(
                 NOT_JUDGED if one.uncertainty is None else one.uncertainty for one in block
             ),
@@ -361,7 +361,9 @@ class Decoder:
         tokens that state the value have the ``source``: the others are wording."""
         asks = self._questions.by_slot and not self._committed
         tokens = [one.token for one in block]
-        drawn = self._questions.emotion_of(tokens) if any(one.weights for one in block) else None
+        drawn = (
+            self._questions.emotion_of(tokens) if any(one.draft_weights for one in block) else None
+        )
         if drawn and not self._questions.goes_together(tokens, drawn):
             self._settle(drawn, block, source, disclosed=disclosed)
             return
@@ -425,7 +427,7 @@ class Decoder:
             states=rows,
             slot=self._questions.slot,
             continue_to=self._questions.continue_to,
-            weights=b"".join(drafted.weights for drafted in block),
+            draft_weights=b"".join(drafted.draft_weights for drafted in block),
         )
 
     def _mark_disclosed(self, flight: _InFlight) -> None:
@@ -435,7 +437,7 @@ class Decoder:
         self._num_escalated += len(flight.block)
         self._disclosed_tokens |= set(range(escalation.keep, start + len(flight.block)))
         self._disclosed_states |= set(escalation.state_positions)
-        self._has_sent_weights |= bool(escalation.weights)
+        self._has_sent_draft_weights |= bool(escalation.draft_weights)
         for index in range(escalation.keep, start):
             token = self._committed[index]
             self._committed[index] = DecodedToken(

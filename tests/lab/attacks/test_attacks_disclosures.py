@@ -87,7 +87,7 @@ def test_levels_that_say_the_same_are_one_observation(
     assert noised[Disclosure.TOKENS] == plain[Disclosure.TOKENS]
 
 
-def test_drawn_value_is_sent_with_its_weights(
+def test_drawn_value_is_sent_with_draft_weights(
     drafter: OnnxDrafter, drafts: list[ReplayedDraft]
 ) -> None:
     table = drafter.info.slot_table
@@ -95,12 +95,12 @@ def test_drawn_value_is_sent_with_its_weights(
     for draft in drafts:
         sent = disclosed_of(draft, drafter.info, Disclosure.DISTRIBUTIONS, StateEncoder())
         assert table.emotion_in(sent.tokens)
-        assert max(sent.weights) == 255
-        assert len(sent.weights) == len(table.values[Slot.EMOTION])
+        assert max(sent.draft_weights) == 255
+        assert len(sent.draft_weights) == len(table.values[Slot.EMOTION])
         assert len(sent.states) == 1
 
 
-def test_weights_are_read_beside_states() -> None:
+def test_draft_weights_are_read_beside_states() -> None:
     states = np.full((1, 2), 0.5, dtype=np.float32)
     clips = [Disclosed((1,), states, bytes([255, 0, 51])), Disclosed((), states[:0])]
     seen = Disclosures(Enrolment(0), [], {}, {Disclosure.DISTRIBUTIONS: clips})

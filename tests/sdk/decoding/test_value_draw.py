@@ -1,4 +1,4 @@
-"""The draw of a slot's value: from exactly the weights that are sent."""
+"""The draw of a slot's value: from exactly the draft weights that are sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_weights
+from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_draft_weights
 from ugsd_sdk.errors import ConfigError, ModelError
 from ugsd_sdk.settings.verification import BlockUnit, Continuation, Verification
 
@@ -42,7 +42,7 @@ assert TABLE is not None
 STATING = TABLE.stating_tokens(Slot.EMOTION)
 WEIGHTS = bytes([255, 153, 102, *[0] * 6])
 NEUTRAL, CALM, HAPPY = 0, 255, 255 + 153
-"""The least number below the total of the weights that draws each value."""
+"""The least number below the total of the draft weights that draws each value."""
 
 
 def decoder_of(policy: Policy, number: int = CALM, **rules: Any) -> Decoder:
@@ -74,23 +74,23 @@ def text(decoder: Decoder) -> str:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=64).filter(any))
-def test_weights_are_within_half_a_step(probabilities: list[float]) -> None:
+def test_draft_weights_are_within_half_a_step(probabilities: list[float]) -> None:
     exact = np.array(probabilities)
-    weights = rounded_weights(exact)
-    assert weights.max() == 255
-    assert np.abs(weights / 255 - exact / exact.max()).max() <= 0.5 / 255 + 1e-12
+    draft_weights = rounded_draft_weights(exact)
+    assert draft_weights.max() == 255
+    assert np.abs(draft_weights / 255 - exact / exact.max()).max() <= 0.5 / 255 + 1e-12
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-12, 12), min_size=6, max_size=6))
-def test_each_number_draws_in_proportion_to_weights(logits: list[float]) -> None:
+def test_numbers_draw_in_proportion_to_draft_weights(logits: list[float]) -> None:
     values = ((0, 1), (), (2,), (4, 5))
     scores = np.array(logits, dtype=np.float32)
     totals: list[int] = []
     first = ValueDraw(values, lambda total: totals.append(total) or 0)(scores)
     drawn = Counter(ValueDraw(values, lambda _, n=n: n)(scores).token for n in range(totals[0]))
     by_value = [sum(drawn[token] for token in stating) for stating in values]
-    assert bytes(by_value) == first.weights
+    assert bytes(by_value) == first.draft_weights
     likely = np.array([np.exp(scores[list(s)].astype(np.float64)).sum() for s in values])
     assert np.abs(np.array(by_value) / 255 - likely / likely.max()).max() <= 0.5 / 255 + 1e-9
     for stating in values:
@@ -122,9 +122,9 @@ def test_kept_captions_name_the_drawn_value(number: int, emotion: str) -> None:
     assert text(decoder_of(NeverEscalate(), number)) == f"The voice sounds {emotion}, loudly."
 
 
-def test_question_holds_the_weights_of_its_draw() -> None:
+def test_question_holds_its_draft_weights() -> None:
     sent = asked(decoder_of(AlwaysEscalate(DISTRIBUTIONS)))
-    assert sent.weights == WEIGHTS
+    assert sent.draft_weights == WEIGHTS
     assert (sent.slot, sent.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
     assert sent.tokens == (1, 2, 3, STATING[EMOTIONS.index("calm")][0])
     assert sent.state_positions == (0,)
@@ -184,7 +184,7 @@ def test_policy_with_another_disclosure_is_refused(
 def test_without_speculation_the_likeliest_value_is_drafted() -> None:
     policy = AlwaysEscalate(Disclosure.SUMMARY)
     sent = asked(decoder_of(policy, verification=Verification.VERIFIER))
-    assert sent.weights == b""
+    assert sent.draft_weights == b""
     assert sent.tokens[-1] == STATING[0][0]
 
 
