@@ -52,10 +52,10 @@ from ugsd_sdk.decoding.policy import NOT_JUDGED, BlockView, BudgetView, Escalate
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
-from ugsd_sdk.decoding.value_draw import require_fitting_disclosure
 from ugsd_sdk.decoding.verdict_check import require_valid_verdict
 from ugsd_sdk.drafter import DraftSession
-from ugsd_sdk.errors import ModelError
+from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.settings.speculative import disclosure_fault
 
 __all__ = ["Decoder", "DecoderState"]
 
@@ -405,7 +405,9 @@ class Decoder:
 
     def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
         start = len(self._committed)
-        require_fitting_disclosure(disclosure, draws=self._questions.value_draw is not None)
+        fault = disclosure_fault(disclosure, self._questions.verification)
+        if fault is not None:
+            raise ConfigError(f"the policy escalates with disclosure = {disclosure}: {fault}")
         states = {start + index: drafted.state for index, drafted in enumerate(block)}
         if disclosure is Disclosure.TOKENS:
             states = {}

@@ -28,13 +28,13 @@ from ugsd_sdk.decoding.value_draw import ValueDraw
 from ugsd_sdk.decoding.verdict_check import written_tokens
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
+from ugsd_sdk.settings.speculative import draw_fault
 from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
 __all__ = ["Questions"]
 
 _LONGEST_CLAUSE = 24
 """Most tokens of the emotion's clause. The longest of the bundled grammar has half as many."""
-_NOTHING = Continuation.NOTHING
 
 
 class Questions:
@@ -58,19 +58,19 @@ class Questions:
         """
         self._table = table
         self._by_slot = table is not None and block_unit is BlockUnit.SLOT
+        self.verification = verification
+        """How a verifier judges what it is asked."""
         self.value_draw: ValueDraw | None = None
         """Draws the value of a question; ``None`` if it is drafted like any token."""
-        if verification is Verification.SPECULATIVE:
-            if table is None:
-                raise ConfigError(
-                    "verification = speculative: the drafter has no slots, so there is no value to "
-                    "draw: set verification = verifier, or use a drafter with slots"
-                )
-            if block_unit is not BlockUnit.SLOT or (continuation or _NOTHING) is not _NOTHING:
-                raise ConfigError(
-                    "verification = speculative: only the value of a slot is drawn: set "
-                    "block_unit = slot and continuation = nothing"
-                )
+        fault = draw_fault(
+            verification,
+            block_unit=block_unit,
+            continuation=continuation,
+            has_slots=table is not None,
+        )
+        if fault is not None:
+            raise ConfigError(f"verification = speculative: {fault}")
+        if table is not None and verification is Verification.SPECULATIVE:
             self.value_draw = ValueDraw(table.stating_tokens(Slot.EMOTION), random_below)
         if self._by_slot and continuation is Continuation.CLAUSE:
             raise ConfigError(
@@ -83,7 +83,7 @@ class Questions:
                 "which no verifier knows: set clause or nothing"
             )
         default = Continuation.CLAUSE if table is not None else Continuation.CAPTION
-        default = _NOTHING if self._by_slot else default
+        default = Continuation.NOTHING if self._by_slot else default
         self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.CAPTION
         """What a block is about."""
         self.continue_to = ContinueTo[(continuation or default).name]

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.messages import Disclosure
 
-from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.errors import ModelError
 
-__all__ = ["DrawnValue", "ValueDraw", "require_fitting_disclosure", "rounded_draft_weights"]
+__all__ = ["DrawnValue", "ValueDraw", "rounded_draft_weights"]
 
 _LARGEST_WEIGHT = 255
 
@@ -73,20 +72,3 @@ def rounded_draft_weights(probabilities: NDArray[np.float64]) -> NDArray[np.uint
         probabilities / probabilities.max() * _LARGEST_WEIGHT
     ).astype(np.uint8)
     return weights
-
-
-def require_fitting_disclosure(disclosure: Disclosure, *, draws: bool) -> None:
-    """Raise :class:`ConfigError` if a policy asks for a ``disclosure`` that does not fit: a value
-    that is drawn is judged by its draft weights, and no other value has any.
-    """
-    if draws and disclosure is not Disclosure.DISTRIBUTIONS:
-        raise ConfigError(
-            f"verification = speculative: the policy escalates with disclosure = {disclosure}, "
-            "with which the verifier does not get the distribution that the value was drawn from: "
-            "return Escalate(Disclosure.DISTRIBUTIONS), or set verification = verifier"
-        )
-    if not draws and disclosure is Disclosure.DISTRIBUTIONS:
-        raise ConfigError(
-            "the policy escalates with disclosure = distributions, but no value is drawn: set "
-            "verification = speculative, or return another disclosure"
-        )
