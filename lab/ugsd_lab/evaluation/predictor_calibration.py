@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ugsd_lab.evaluation.intervals import Measure, draws, interval
+from ugsd_lab.evaluation.intervals import Measure, draws, interval, sums_by_speaker
 from ugsd_lab.evaluation.metrics import auroc
 from ugsd_lab.evaluation.pairs import Domain
+from ugsd_lab.training.calibration_error import binned_gaps, error_of_sums
 
-__all__ = ["PredictorCalibration", "calibration_error"]
+__all__ = ["PredictorCalibration"]
 
-_BINS = 10
 _NAN = float("nan")
 
 
@@ -60,8 +59,10 @@ class PredictorCalibration:
         if not chance:
             return cls(corpus, domain, 0, *[_NAN] * 7)
         predicted, observed = np.array(chance), np.array(rejected, dtype=bool)
-        error = calibration_error(speakers, predicted, observed)
-        low, high = interval(error.redrawn(draws(len(set(speakers)))))
+        # The bins stay those of all questions when speakers are drawn.
+        sums = sums_by_speaker(speakers, binned_gaps(predicted, observed))
+        error = Measure(sums, error_of_sums)
+        low, high = interval(error.redrawn(draws(len(sums))))
         return cls(
             corpus,
             domain,
@@ -74,18 +75,3 @@ class PredictorCalibration:
             high=high,
             auroc=auroc(list(predicted[~observed]), list(predicted[observed])),
         )
-
-
-def calibration_error(
-    speakers: Sequence[str], chance: NDArray[np.float64], happened: NDArray[np.bool_]
-) -> Measure:
-    """Return the expected calibration error as a measure. Its bins stay those of all questions when
-    speakers are drawn."""
-    names = sorted(set(speakers))
-    sums = np.zeros((len(names), _BINS + 1))
-    for index, own in enumerate(np.array_split(np.argsort(chance, kind="stable"), _BINS)):
-        for i in own:
-            row = sums[names.index(speakers[i])]
-            row[index] += chance[i] - happened[i]
-            row[-1] += 1
-    return Measure(sums, lambda total: float(np.abs(total[:-1]).sum() / total[-1]))
