@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
     caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far,
     ``distributions`` what ``summary`` sends and the probabilities of the emotions, for speculative
-    verification alone. With a target this is the most that may be sent."""
+    verification alone. With a target at least ``summary``, and no more than that is sent."""
     block_unit: BlockUnit = BlockUnit.SLOT
     """What one block is. ``slot``: the clause of the emotion, up to the word that names it, as one
     question. ``tokens``: ``block_tokens`` tokens, as in the paper, and always so for a drafter
