@@ -114,7 +114,7 @@ class System:
         for place in clips:
             for _ in range(draws[place]):
                 decoder = self.decoder(
-                    drafter.session(place),
+                    partial(drafter.session, place),
                     eos=drafter.info.eos,
                     max_tokens=drafter.info.max_tokens,
                     ood_score=1.0,
@@ -122,7 +122,6 @@ class System:
                     policy=self.policy,
                     piece=drafter.piece,
                     questions=questions,
-                    restart=partial(drafter.session, place),
                 )
                 event, asked = decoder.advance(), False
                 while not isinstance(event, Finished):

@@ -157,7 +157,7 @@ def _escalations(
         random_below=lambda end: int(rng.integers(end)),
     )
     decoder = Decoder(
-        _ReplayedSession(draft, info.eos),
+        lambda _: _ReplayedSession(draft, info.eos),
         eos=info.eos,
         max_tokens=info.max_tokens,
         ood_score=0.0,

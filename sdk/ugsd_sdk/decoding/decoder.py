@@ -99,7 +99,7 @@ class Decoder:
 
     def __init__(
         self,
-        session: DraftSession,
+        start: Callable[[str | None], DraftSession],
         *,
         eos: int,
         max_tokens: int,
@@ -109,13 +109,13 @@ class Decoder:
         piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
         questions: Questions | None = None,
-        restart: Callable[[str], DraftSession] | None = None,
     ) -> None:
-        """``session`` is empty, and only the decoder uses it from now on. ``piece`` returns a
-        token's text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all
-        tokens may be asked about; with questions about slots, ``restart`` returns a new, empty
-        draft of the caption that names the given emotion."""
-        self._session = session
+        """``start`` returns a new, empty draft of the caption, which only the decoder uses, and
+        which names the given emotion if there is one. ``piece`` returns a token's text, as
+        :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all tokens may be asked
+        about."""
+        self._start = start
+        self._session = start(None)
         self._eos = eos
         self._max_tokens = max_tokens
         self._ood_score = ood_score
@@ -124,7 +124,6 @@ class Decoder:
         self._piece = piece
         self._budget = budget
         self._questions = questions or Questions()
-        self._restart = restart
         self._is_settled = False
         """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
@@ -361,9 +360,8 @@ class Decoder:
         tokens that state the value have the ``source``: the others are wording."""
         asks = self._questions.by_slot and not self._committed
         tokens = [one.token for one in block]
-        drawn = (
-            self._questions.emotion_of(tokens) if any(one.draft_weights for one in block) else None
-        )
+        is_drawn = any(one.draft_weights for one in block)
+        drawn = self._questions.emotion_of(tokens) if is_drawn else None
         if drawn and not self._questions.goes_together(tokens, drawn):
             self._settle(drawn, block, source, disclosed=disclosed)
             return
@@ -381,8 +379,7 @@ class Decoder:
     ) -> None:
         """Draft the question ``block`` again so that it states ``emotion``, in the device's own
         words, and commit it. What was ``disclosed`` of the block stays marked."""
-        assert self._restart is not None, "questions need restart"  # noqa: S101
-        self._session, self._is_settled = self._restart(emotion), True
+        self._session, self._is_settled = self._start(emotion), True
         self._ahead.clear()
         question, before = self._next_block(), [drafted.token for drafted in block]
         now = [drafted.token for drafted in question]

@@ -53,9 +53,9 @@ CORRECTED = "The voice sounds angry, loudly and fast."
 
 def decoder_of(policy: Policy, **rules: Any) -> Decoder:
     return Decoder(
-        SlotSession(), eos=EOS, max_tokens=20, ood_score=1.0, uncertainty=EntropyUncertainty(),
+        SlotSession, eos=EOS, max_tokens=20, ood_score=1.0, uncertainty=EntropyUncertainty(),
         policy=policy, piece=SlotDrafter().piece,
-        questions=Questions(slot_table(), **rules), restart=SlotSession,
+        questions=Questions(slot_table(), **rules),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,10 +51,9 @@ def decoder_of(policy: Policy, number: int = CALM, **rules: Any) -> Decoder:
         "verification": Verification.SPECULATIVE, "random_below": lambda _: number,
     }  # fmt: skip
     return Decoder(
-        DRAFTER.session(0), eos=DRAFTER.info.eos, max_tokens=16, ood_score=1.0,
+        partial(DRAFTER.session, 0), eos=DRAFTER.info.eos, max_tokens=16, ood_score=1.0,
         uncertainty=EntropyUncertainty(), policy=policy, piece=DRAFTER.piece,
         questions=Questions(TABLE, **(given_rules | rules)),
-        restart=lambda emotion: DRAFTER.session(0, emotion),
     )  # fmt: skip
 
 
