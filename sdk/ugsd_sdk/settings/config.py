@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="UGSD_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
+    _reads_environment: ClassVar[bool] = False
     _file: ClassVar[SettingsFile | None] = None
 
     verifier: VerifierSettings = VerifierSettings()
@@ -359,19 +360,8 @@ class Settings(BaseSettings):
         file = None if path is None else SettingsFile.read(Path(path))
 
         class WithEnvironment(cls):  # type: ignore[valid-type,misc]
+            _reads_environment = True
             _file = file
-
-            @classmethod
-            def settings_customise_sources(
-                cls,
-                settings_cls: type[BaseSettings],
-                init_settings: PydanticBaseSettingsSource,
-                env_settings: PydanticBaseSettingsSource,
-                dotenv_settings: PydanticBaseSettingsSource,
-                file_secret_settings: PydanticBaseSettingsSource,
-            ) -> tuple[PydanticBaseSettingsSource, ...]:
-                values = {} if file is None else dict(file.values)
-                return init_settings, env_settings, InitSettingsSource(settings_cls, values)
 
         return WithEnvironment(**arguments)
 
@@ -385,4 +375,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use only the arguments as a source; :meth:`load` adds others."""
-        return (init_settings,)
+        if not cls._reads_environment:
+            return (init_settings,)
+        values = {} if cls._file is None else dict(cls._file.values)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, values)
