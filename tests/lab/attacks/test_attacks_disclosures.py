@@ -111,7 +111,7 @@ def test_draft_weights_are_read_beside_states() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 8.0])
-def test_noised_states_are_unbiased_and_as_noisy_as_set(sigma: float) -> None:
+def test_noised_states_are_unbiased_and_noisy_as_set(sigma: float) -> None:
     state = np.array([0.6, -0.8, 0.0], dtype=np.float32)
     read = StateEncoder(sigma)(np.tile(state, (4000, 1)))
     assert np.abs(read.mean(axis=0) - state).max() < 6 * sigma / 4000**0.5 + 0.01
