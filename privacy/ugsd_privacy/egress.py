@@ -95,7 +95,7 @@ class Escalation:
     drafter computed them. The positions are those that ``disclosure`` allows, or fewer: none for
     ``tokens``, 0 for ``summary`` and ``distributions``, those of the block for ``block_states``,
     all from ``keep`` on for ``all_states``. ``projection`` is the index of the states' projection
-    in the verifier's welcome. ``distributions`` has ``weights``, and no other level does.
+    in the verifier's welcome. ``distributions`` has ``draft_weights``, and no other level does.
     """
 
     disclosure: Disclosure
@@ -110,7 +110,7 @@ class Escalation:
     projection_id: bytes = b""
     """SHA-256 of that projection. It is logged, so that the owner's tools know what the numbers
     are, and not sent."""
-    weights: bytes = b""
+    draft_weights: bytes = b""
 
 
 class Egress:
@@ -195,7 +195,7 @@ class Egress:
     ) -> SealedFrame:
         """Clip, noise and quantise a block's states, then charge, seal and log it atomically.
 
-        Weights have no noise: a block with weights has an unbounded privacy cost, whatever sigma.
+        Draft weights have no noise: with them a block's privacy cost is unbounded, whatever sigma.
         Raises :class:`WireError` if the schema, ``disclosure`` or the frames of ``shape`` do not
         allow the block, and :class:`BudgetExceeded` if a cap does not; the channel is unchanged.
         Raises :class:`LedgerUnavailable` or :class:`LedgerCorrupt`, and closes the channel if the
@@ -209,11 +209,11 @@ class Egress:
         fields |= {
             "kind": "block",
             "disclosure": escalation.disclosure,
-            "num_weights": len(block.weights),
+            "num_draft_weights": len(block.draft_weights),
             "spend": block_privacy_cost(
                 self._sigma,
                 num_states=len(block.state_positions),
-                has_weights=bool(block.weights),
+                has_draft_weights=bool(block.draft_weights),
             ),
         }
         if block.state_positions:
@@ -385,7 +385,7 @@ def _block(
             prefix=tuple(map(exact_int, escalation.prefix)),
             continue_to=escalation.continue_to,
             exponent=exponent,
-            weights=escalation.weights,
+            draft_weights=escalation.draft_weights,
         )
     except (TypeError, ValidationError):
         raise WireError(
@@ -400,6 +400,6 @@ def _block(
     }[escalation.disclosure]
     if any(position not in allowed for position in block.state_positions):
         raise WireError(f"a state at a position that {escalation.disclosure} does not disclose")
-    if bool(block.weights) != (escalation.disclosure is Disclosure.DISTRIBUTIONS):
-        raise WireError(f"weights belong to {Disclosure.DISTRIBUTIONS}, which must have them")
+    if bool(block.draft_weights) != (escalation.disclosure is Disclosure.DISTRIBUTIONS):
+        raise WireError(f"draft weights belong to {Disclosure.DISTRIBUTIONS}, which must have them")
     return block

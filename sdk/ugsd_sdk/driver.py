@@ -113,7 +113,7 @@ def usage_of(
 ) -> CaptionUsage:
     """Combine the counts of decoder and exchange; epsilon is reported at ``delta``. ``has_noise``
     says whether states get noise."""
-    has_cost = finished.counts.num_disclosed_states > 0 or finished.has_sent_weights
+    has_cost = finished.counts.num_disclosed_states > 0 or finished.has_sent_draft_weights
     privacy_cost = exchange.privacy_cost() if exchange is not None and has_cost else 0
     return CaptionUsage(
         **asdict(finished.counts),
@@ -123,7 +123,7 @@ def usage_of(
         guarantee=Guarantee.from_privacy_cost(
             privacy_cost,
             delta,
-            only_states_have_noise=has_noise and finished.has_sent_weights,
+            only_states_have_noise=has_noise and finished.has_sent_draft_weights,
         )
         if privacy_cost
         else None,

@@ -93,7 +93,7 @@ class CaptionPipeline:
         self.link = link
         self.questions = Questions(
             drafter.info.slot_table,
-            asking=settings.asking,
+            block_unit=settings.block_unit,
             continuation=settings.continuation,
             block_tokens=settings.block_tokens,
             verification=settings.verification,
@@ -159,7 +159,7 @@ class CaptionPipeline:
         encoded_s = monotonic()
         exchange = self._exchange()
         decoder = Decoder(
-            drafter.start(replace(embedding, plan=plan)),
+            lambda emotion: drafter.start(replace(embedding, plan=plan), emotion=emotion),
             eos=drafter.info.eos,
             max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
             ood_score=embedding.ood_score,
@@ -168,7 +168,6 @@ class CaptionPipeline:
             piece=drafter.piece,
             budget=lambda: budget_of(exchange, self.limits),
             questions=self.questions,
-            restart=lambda emotion: drafter.start(replace(embedding, plan=plan), emotion=emotion),
         )
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 
 from ugsd_server.session import SessionLimits
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Typical
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Typical
 
 __all__ = ["STARTER_FOLDER", "Settings"]
 
@@ -100,9 +100,9 @@ class Settings(BaseSettings):
             case "greedy":
                 return Greedy()
 
-    def continuation(self) -> Continuation:
+    def continuation(self) -> ContinuationRule:
         """Return how far the verifier continues after a correction or an accepted block."""
-        return Continuation(self.max_continuation, self.continue_above, self.after_acceptance)
+        return ContinuationRule(self.max_continuation, self.continue_above, self.after_acceptance)
 
     def session_limits(self) -> SessionLimits:
         """Return the limits of one connection."""

@@ -31,7 +31,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "block": {
         **{"caption": REQUIRED, "slot": REQUIRED, "tokens": REQUIRED, "state_positions": []},
         **{"states": b"", "projection": 0, "keep": 0, "prefix": [], "continue_to": 0},
-        **{"exponent": 0, "weights": b""},
+        **{"exponent": 0, "draft_weights": b""},
     },
     "cover": {},
     "verdict": {

@@ -33,7 +33,7 @@ WIRE: dict[str, Any] = json.loads((FOLDER / "wire-v2.json").read_text("utf-8"))
 CHANNEL: dict[str, Any] = json.loads((FOLDER / "channel-v2.json").read_text("utf-8"))
 KINDS = {kind.model_fields["kind"].default: kind for kind in (Block, Cover, Verdict, Refusal)}
 KINDS["welcome"] = Welcome
-BYTES = {"states", "vocabulary", "weights"}
+BYTES = {"states", "vocabulary", "draft_weights"}
 
 messages = pytest.mark.parametrize("vector", WIRE["messages"], ids=lambda v: v["name"])
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_server.verifier import VerifierInfo
 
-__all__ = ["FakeCache", "FakeScorer"]
+__all__ = ["FakeCache", "FakeScorer", "Input"]
 
 Input = tuple[int, tuple[float, ...] | None]
 

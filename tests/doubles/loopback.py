@@ -14,7 +14,7 @@ from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER, Settings
 from ugsd_server.verifier import VerifierInfo
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Rank
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Rank
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
@@ -56,7 +56,7 @@ class Running:
         self.public_key = self.key.public.to_text()
         self._scorer = scorer
         # Continues after corrections only, so that a caption takes several blocks.
-        continuation = Continuation(after_acceptance=False)
+        continuation = ContinuationRule(after_acceptance=False)
         self._verifier = Verifier(scorer, acceptance=acceptance, continuation=continuation)  # type: ignore[arg-type]
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))

@@ -30,7 +30,7 @@ _NEXT = {None: THE, THE: VOICE, VOICE: SOUNDS, SOUNDS: SAD, VERY: SAD, SAD: LOUD
          DOWNCAST: LOUDLY, LOUDLY: FAST, FAST: STOP, STOP: EOS}  # fmt: skip
 """The token that is drafted after each."""
 QUESTION = (THE, VOICE, SOUNDS, SAD)
-"""What is sent of the caption if it is asked about by slots."""
+"""What is sent of the caption if a block is a slot's clause."""
 DRAFT = "The voice sounds sad, loudly and fast."
 _MAX_TOKENS = 20
 _STATE_DIM = 2

@@ -16,8 +16,8 @@ from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.settings.asking import Asking
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.settings.verification import BlockUnit
 
 from tests.doubles.device import accept
 from tests.doubles.faults import answers_late, then, then_answers
@@ -41,7 +41,7 @@ from tests.doubles.slot_drafter import (
 
 DEADLINE_S, SHORT_S = 5.0, 0.3
 """Of a block: longer than a busy machine takes, and shorter than a late verdict."""
-BY_TOKENS = {"asking": Asking.TOKENS}
+BY_TOKENS = {"block_unit": BlockUnit.TOKENS}
 MISBEHAVED = "verifier_misbehaved"
 
 
@@ -212,8 +212,6 @@ def test_device_names_its_projection_by_index(
 def test_honest_verifier_leaves_no_mark(
     new_captioner: Callable[..., Captioner], voice: Any
 ) -> None:
-    captions = [
-        new_captioner(honest, **asking).caption(voice, 16_000) for asking in ({}, BY_TOKENS)
-    ]
+    captions = [new_captioner(honest, **unit).caption(voice, 16_000) for unit in ({}, BY_TOKENS)]
     assert [caption.unverified_reason for caption in captions] == [None, None]
     assert {caption.text for caption in captions} == {DRAFT}

@@ -43,10 +43,10 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_weights
+from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_draft_weights
 from ugsd_sdk.reports.audit import audit_report
-from ugsd_sdk.settings.asking import Verification
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.verification import Verification
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_server.session import Reply, VerifierSession, Work
 from ugsd_server.verifier.acceptance import Speculative
@@ -114,7 +114,7 @@ class System:
         for place in clips:
             for _ in range(draws[place]):
                 decoder = self.decoder(
-                    drafter.session(place),
+                    partial(drafter.session, place),
                     eos=drafter.info.eos,
                     max_tokens=drafter.info.max_tokens,
                     ood_score=1.0,
@@ -122,7 +122,6 @@ class System:
                     policy=self.policy,
                     piece=drafter.piece,
                     questions=questions,
-                    restart=partial(drafter.session, place),
                 )
                 event, asked = decoder.advance(), False
                 while not isinstance(event, Finished):
@@ -151,7 +150,7 @@ def _conversation(verifier: Verifier) -> Callable[[Escalation, int], Verdict]:
             tokens=escalation.tokens,
             state_positions=escalation.state_positions,
             states=quantise(clip(escalation.states, 1.0), 1.0),
-            weights=escalation.weights,
+            draft_weights=escalation.draft_weights,
         )
         verdict = decode_server_message(
             channel.open(_answer(session, channel.seal(encode(block), TrafficShape.PADDED)))
@@ -199,8 +198,8 @@ def _chi_square(observed: Float64, wanted: Float64, pooled: NDArray[np.bool_]) -
 def _deviations(outcomes: Outcomes) -> dict[tuple[int, bool], float]:
     found = {}
     for (place, asked), counts in outcomes.items():
-        weights = rounded_weights(np.array(CLIPS[place].q)).astype(np.float64)
-        expected = np.array(CLIPS[place].p) if asked else weights / weights.sum()
+        q = rounded_draft_weights(np.array(CLIPS[place].q)).astype(np.float64)
+        expected = np.array(CLIPS[place].p) if asked else q / q.sum()
         found[place, asked] = _deviation(counts, expected)
     return found
 
@@ -245,13 +244,13 @@ class _LikeliestOfResidual(Speculative):
 
 
 class _DrawnBeforeRounding(ValueDraw):
-    """Sends rounded weights, but draws from what they were rounded from."""
+    """Sends rounded draft weights, but draws from what they were rounded from."""
 
     def __call__(self, logits: NDArray[np.floating]) -> DrawnValue:
         exact = self._probabilities(logits)
         drawn = self.random_below(2**53) / 2**53
         value = int(np.searchsorted(np.cumsum(exact), drawn * exact.sum(), side="right"))
-        return DrawnValue(self.values[value][0], rounded_weights(exact).tobytes())
+        return DrawnValue(self.values[value][0], rounded_draft_weights(exact).tobytes())
 
 
 class _Likeliest(ValueDraw):
@@ -259,7 +258,9 @@ class _Likeliest(ValueDraw):
 
     def __call__(self, logits: NDArray[np.floating]) -> DrawnValue:
         exact = self._probabilities(logits)
-        return DrawnValue(self.values[int(exact.argmax())][0], rounded_weights(exact).tobytes())
+        return DrawnValue(
+            self.values[int(exact.argmax())][0], rounded_draft_weights(exact).tobytes()
+        )
 
 
 class _Revealing(Decoder):
@@ -328,7 +329,7 @@ def test_captions_of_whole_system_follow_the_verifier(
     assert _deviation(counts, np.array(CLIPS[0].q)) > _BY_CHANCE
 
 
-def test_noised_states_with_weights_have_no_guarantee(
+def test_noised_states_with_draft_weights_have_no_guarantee(
     tmp_path: Path, voice: NDArray[np.float32]
 ) -> None:
     drafter, key = EmotionDrafter(CLIPS), VerifierKey.generate()

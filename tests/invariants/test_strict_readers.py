@@ -98,7 +98,7 @@ BLOCK_RECORD = EgressRecord(
     prefix=(1,),
     continue_to=ContinueTo.CLAUSE,
     exponent=1,
-    num_weights=1,
+    num_draft_weights=1,
     clip_norm=1.0,
     sigma=0.25,
     spend=UNBOUNDED_COST,
@@ -121,7 +121,7 @@ BLOCK = Block(
     prefix=(1,),
     continue_to=ContinueTo.CLAUSE,
     exponent=1,
-    weights=b"\1",
+    draft_weights=b"\1",
 )
 VERDICT = Verdict(caption=1, start=1, accepted=1, correction=1, continuation=(1,))
 MANIFEST = KeyManifest(

@@ -217,7 +217,7 @@ def test_cover_needs_a_caption_of_its_session(world) -> None:
         {"before": {"hour": (0,) * 5, "day": (0,) * 5, "lifetime": (0,) * 5}},
         {"slot": AskedSlot.EMOTION},
         {"slot": AskedSlot.EMOTION, "continue_to": ContinueTo.NOTHING},
-        {"num_weights": 1},
+        {"num_draft_weights": 1},
         {"projection": 1},
         {"exponent": 1},
         {"spend": 1},
@@ -265,16 +265,26 @@ WRONG = {
     "a projection out of range": {"projection": MAX_PROJECTIONS},
     "a projection that is no integer": {"projection": 0.0},
     "a projection without states": {"projection": 1, "state_positions": (), "states": one[:0]},
-    "weights beyond the level": {"slot": AskedSlot.EMOTION, "weights": b"\1"},
-    "distributions without weights": {"disclosure": Disclosure.DISTRIBUTIONS, "keep": 0}
+    "draft weights beyond the level": {"slot": AskedSlot.EMOTION, "draft_weights": b"\1"},
+    "distributions without draft weights": {"disclosure": Disclosure.DISTRIBUTIONS, "keep": 0}
     | {"state_positions": (0,), "slot": AskedSlot.EMOTION},
-    "distributions of block states": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1"}
+    "distributions of block states": {
+        "disclosure": Disclosure.DISTRIBUTIONS,
+        "draft_weights": b"\1",
+    }
     | {"slot": AskedSlot.EMOTION},
-    "weights of no slot": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1", "keep": 0}
+    "draft weights of no slot": {
+        "disclosure": Disclosure.DISTRIBUTIONS,
+        "draft_weights": b"\1",
+        "keep": 0,
+    }
     | {"state_positions": (0,)},
-    "weights that are all zero": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\0"}
+    "draft weights that are all zero": {
+        "disclosure": Disclosure.DISTRIBUTIONS,
+        "draft_weights": b"\0",
+    }
     | {"keep": 0, "state_positions": (0,), "slot": AskedSlot.EMOTION},
-    "too many weights": {"disclosure": Disclosure.DISTRIBUTIONS, "weights": b"\1" * 65}
+    "too many draft weights": {"disclosure": Disclosure.DISTRIBUTIONS, "draft_weights": b"\1" * 65}
     | {"keep": 0, "state_positions": (0,), "slot": AskedSlot.EMOTION},
 }
 
@@ -299,7 +309,7 @@ def test_question_is_sent_and_recorded_as_asked(world) -> None:
         slot=AskedSlot.EMOTION,
         continue_to=ContinueTo.CLAUSE,
         projection=3,
-        weights=bytes([1, 254]),
+        draft_weights=bytes([1, 254]),
     )
     frame = egress.seal_block(world.channel, caption, question)
     block = decode_device_message(world.server.open(frame.data))
@@ -307,9 +317,9 @@ def test_question_is_sent_and_recorded_as_asked(world) -> None:
     for sent in (block, record):
         asked = (sent.slot, sent.continue_to, sent.projection)
         assert asked == (AskedSlot.EMOTION, ContinueTo.CLAUSE, 3)
-    assert (block.weights, record.num_weights) == (question.weights, 2)
+    assert (block.draft_weights, record.num_draft_weights) == (question.draft_weights, 2)
     others = {"slot": AskedSlot.CAPTION, "continue_to": ContinueTo.CAPTION, "projection": 0}
-    for change in (*({name: value} for name, value in others.items()), {"num_weights": 1}):
+    for change in (*({name: value} for name, value in others.items()), {"num_draft_weights": 1}):
         body = EgressRecord(**record.model_dump() | change).to_bytes()
         with pytest.raises(LogTampered, match="does not match"):
             decode_record(body)

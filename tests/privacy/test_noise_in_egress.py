@@ -31,7 +31,7 @@ WEIGHTS = dataclasses.replace(
     SUMMARY,
     disclosure=Disclosure.DISTRIBUTIONS,
     slot=AskedSlot.EMOTION,
-    weights=bytes([3, 0, 252]),
+    draft_weights=bytes([3, 0, 252]),
 )
 TOKENS = dataclasses.replace(
     SUMMARY, disclosure=Disclosure.TOKENS, state_positions=(), states=STATE[:0]
@@ -83,7 +83,7 @@ def test_exponent_depends_on_sigma_alone(world, state) -> None:
     assert found == {(None, 0), (0.5, 2), (128.0, MAX_EXPONENT)}
 
 
-def test_weights_remove_the_bound_despite_noise(world) -> None:
+def test_draft_weights_remove_the_bound_despite_noise(world) -> None:
     egress = world.egress(sigma=4.0, limits=BudgetLimits.without_caps(epsilon_per_day=100))
     caption = world.connect(egress)
     with pytest.raises(BudgetExceeded, match="epsilon_per_day"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo, Verdict
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, probabilities
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, probabilities
 
 __all__ = ["CONTENT", "VALUES", "ReferenceVerifier"]
 
@@ -18,7 +18,7 @@ VALUES = {AskedSlot.EMOTION: ((4, 5), (6,), (7,))}
 class ReferenceVerifier:
     """The verifier of one caption."""
 
-    def __init__(self, scorer: Any, rule: Acceptance, continuation: Continuation) -> None:
+    def __init__(self, scorer: Any, rule: Acceptance, continuation: ContinuationRule) -> None:
         self.scorer, self.rule, self.continuation = scorer, rule, continuation
         self.tokens: list[int] = []
         self.states: dict[int, tuple[int, int, bytes]] = {}

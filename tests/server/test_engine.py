@@ -18,13 +18,13 @@ from ugsd_privacy.protocol.messages import (
     RefusalCode,
 )
 from ugsd_server.errors import BlockRefused
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Rank, Typical
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Rank, Typical
 from ugsd_server.verifier.engine import CaptionState, Verifier
 
 from tests.server.reference_verifier import CONTENT, VALUES, ReferenceVerifier
 
 RULES: list[Acceptance] = [Typical(), Greedy(), Rank(rank=3), Rank(rank=11)]
-NO_CONTINUATION = Continuation(after_acceptance=False)
+NO_CONTINUATION = ContinuationRule(after_acceptance=False)
 """Writes nothing after an accepted block."""
 
 
@@ -75,7 +75,13 @@ def _concrete(turn: dict[str, Any], known: tuple[int, ...], make_block: Any) -> 
     turns=_turns(),
     rule=st.sampled_from(RULES),
     more=st.sampled_from(
-        [Continuation(), Continuation(3), Continuation(0), Continuation(64, 0.5), NO_CONTINUATION]
+        [
+            ContinuationRule(),
+            ContinuationRule(3),
+            ContinuationRule(0),
+            ContinuationRule(64, 0.5),
+            NO_CONTINUATION,
+        ]
     ),
     cache_bytes=st.sampled_from([0, 10**9]),
 )
@@ -84,7 +90,7 @@ def test_cached_verdicts_equal_uncached_after_any_rollbacks(
     make_block: Any,
     turns: list[dict[str, Any]],
     rule: Acceptance,
-    more: Continuation,
+    more: ContinuationRule,
     cache_bytes: int,
 ) -> None:
     model = {"content": CONTENT, "projections": 2, "values": VALUES}
@@ -125,9 +131,11 @@ def verifier(make_scorer: Callable[..., Any]) -> tuple[Verifier, Any]:
     return verifier, scorer
 
 
-@pytest.mark.parametrize(("more", "continues"), [(Continuation(), True), (NO_CONTINUATION, False)])
+@pytest.mark.parametrize(
+    ("more", "continues"), [(ContinuationRule(), True), (NO_CONTINUATION, False)]
+)
 def test_verifier_continues_accepted_block_only_with_state(
-    make_scorer: Any, make_block: Any, more: Continuation, continues: bool
+    make_scorer: Any, make_block: Any, more: ContinuationRule, continues: bool
 ) -> None:
     verifier = Verifier(make_scorer(), acceptance=Rank(12), continuation=more)
     verifier.load()

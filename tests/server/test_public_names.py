@@ -28,7 +28,7 @@ EXPORTS = {
     "verifier": ["Cache", "CausalScorer", "VerifierInfo"],
     "verifier.acceptance": [
         "Acceptance",
-        "Continuation",
+        "ContinuationRule",
         "Greedy",
         "Probability",
         "Rank",

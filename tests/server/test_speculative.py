@@ -87,7 +87,7 @@ STATE = quantise(np.eye(4, dtype=np.float32)[:1], 1.0)
 def block(token: int, **changes: Any) -> Block:
     given: dict[str, Any] = {
         "caption": 0, "slot": AskedSlot.EMOTION, "tokens": (1, 2, 3, token),
-        "state_positions": (0,), "states": STATE, "weights": EVEN,
+        "state_positions": (0,), "states": STATE, "draft_weights": EVEN,
     }  # fmt: skip
     return Block(**(given | changes))
 
@@ -111,16 +111,16 @@ def test_draw_decides_between_draft_and_residual(number: float, correction: int 
     assert verdict.accepted == (4 if correction is None else 3)
 
 
-def test_block_without_weights_follows_own_rule() -> None:
-    verdict = verifier().verify(CaptionState(), block(CALM[0], weights=b""))
+def test_block_without_draft_weights_follows_own_rule() -> None:
+    verdict = verifier().verify(CaptionState(), block(CALM[0], draft_weights=b""))
     assert verdict.correction == HAPPY[1]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"weights": EVEN[:-1]},
-        {"weights": EVEN + b"\x00"},
+        {"draft_weights": EVEN[:-1]},
+        {"draft_weights": EVEN + b"\x00"},
         {"tokens": (1, 2, 3, SAD[0])},
         {"tokens": (1, 2, 3)},
         {"tokens": (1, 2, 3, CALM[0], CALM[1])},
@@ -132,7 +132,7 @@ def test_block_without_weights_follows_own_rule() -> None:
         "no state", "a state after the start",
     ],
 )  # fmt: skip
-def test_weights_that_cannot_be_judged_are_refused(changes: dict[str, Any]) -> None:
+def test_draft_weights_that_cannot_be_judged_are_refused(changes: dict[str, Any]) -> None:
     caption = CaptionState()
     with pytest.raises(BlockRefused) as refused:
         verifier().verify(caption, block(CALM[0], **changes))

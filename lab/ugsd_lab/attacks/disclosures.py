@@ -33,7 +33,7 @@ from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
-from ugsd_sdk.settings.asking import Verification
+from ugsd_sdk.settings.verification import Verification
 
 __all__ = [
     "Disclosed",
@@ -70,7 +70,7 @@ class StateEncoder:
     def __init__(self, sigma: float | None = None, *, seed: int = 0) -> None:
         self.sigma = sigma
         self.rng = np.random.default_rng(seed)
-        """Draws the noise, and the values that are sent with their weights."""
+        """Draws the noise, and the values that are sent with their draft weights."""
         self._exponent = exponent_of(sigma)
         self._noise = None
         if sigma is not None:
@@ -103,7 +103,7 @@ class Disclosed:
     """In order; each position once."""
     states: Float32
     """(k, B) as the verifier reads them, by position; empty at disclosure level ``tokens``."""
-    weights: bytes = b""
+    draft_weights: bytes = b""
     """Weights of the asked slot's values; empty unless the disclosure level sends them."""
 
 
@@ -141,7 +141,7 @@ def disclosed_of(
     return Disclosed(
         tuple(tokens[position] for position in sorted(tokens)),
         np.stack(rows) if rows else np.zeros((0, info.state_dim), dtype=np.float32),
-        b"".join(escalation.weights for escalation in sent),
+        b"".join(escalation.draft_weights for escalation in sent),
     )
 
 
@@ -157,7 +157,7 @@ def _escalations(
         random_below=lambda end: int(rng.integers(end)),
     )
     decoder = Decoder(
-        _ReplayedSession(draft, info.eos),
+        lambda _: _ReplayedSession(draft, info.eos),
         eos=info.eos,
         max_tokens=info.max_tokens,
         ood_score=0.0,

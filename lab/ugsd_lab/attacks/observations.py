@@ -151,7 +151,7 @@ class Disclosures:
         """Return what an attacker sees. ``vocabulary`` is the number of token ids."""
         disclosed = self.disclosed[disclosure]
         tokens = _bags([clip.tokens for clip in disclosed], vocabulary)
-        numbers = np.hstack([_states_of(disclosed), _weights_of(disclosed)])
+        numbers = np.hstack([_states_of(disclosed), _draft_weights_of(disclosed)])
         readings = {"tokens": tokens}
         if numbers.shape[1]:
             readings = {
@@ -218,9 +218,10 @@ def _states_of(disclosed: Sequence[Disclosed]) -> Float32:
     return first if is_one else np.hstack([first, mean])
 
 
-def _weights_of(disclosed: Sequence[Disclosed]) -> Float32:
-    """Return the (n, W) weights of the asked slot's values; (n, 0) if none are disclosed."""
-    weights = np.zeros((len(disclosed), max(len(clip.weights) for clip in disclosed)), np.float32)
+def _draft_weights_of(disclosed: Sequence[Disclosed]) -> Float32:
+    """Return the (n, W) draft weights of the asked slot's values; (n, 0) if none are disclosed."""
+    longest = max(len(clip.draft_weights) for clip in disclosed)
+    weights = np.zeros((len(disclosed), longest), np.float32)
     for row, clip in enumerate(disclosed):
-        weights[row, : len(clip.weights)] = np.frombuffer(clip.weights, dtype=np.uint8)
+        weights[row, : len(clip.draft_weights)] = np.frombuffer(clip.draft_weights, dtype=np.uint8)
     return weights / np.float32(255)

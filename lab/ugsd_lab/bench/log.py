@@ -58,7 +58,7 @@ _CHARGE = Usage(
     tokens=BLOCK_TOKENS,
     frames=1,
     bytes=FRAME_BYTES,
-    privacy_cost=block_privacy_cost(_SIGMA, num_states=1, has_weights=False),
+    privacy_cost=block_privacy_cost(_SIGMA, num_states=1, has_draft_weights=False),
 )
 
 

@@ -26,12 +26,21 @@ from ugsd_lab.data.compiled_librosa import compiled_librosa
 from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.errors import CorpusError
 
-__all__ = ["Level", "Levels", "Measures", "Norms", "Quality", "measure", "measure_all"]
+__all__ = [
+    "Level",
+    "Levels",
+    "Measures",
+    "Norms",
+    "Quality",
+    "measure",
+    "measure_all",
+    "track_pitch",
+]
 
 SAMPLE_RATE = 16_000
 HOP = 160
 FRAME = 1024
-F0_RANGE_HZ = (65.0, 600.0)
+_F0_RANGE_HZ = (65.0, 600.0)
 
 Level = Literal["low", "mid", "high"]
 
@@ -120,15 +129,7 @@ def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
     quiet = _runs_at_least(~inside, int(0.15 * SAMPLE_RATE / HOP))
     speech_s = max(0.2, float((~quiet).sum()) * HOP / SAMPLE_RATE)
 
-    f0, voiced, _ = librosa.pyin(
-        samples,
-        fmin=F0_RANGE_HZ[0],
-        fmax=F0_RANGE_HZ[1],
-        sr=SAMPLE_RATE,
-        frame_length=FRAME,
-        hop_length=2 * HOP,
-        resolution=0.2,
-    )
+    f0, voiced = track_pitch(samples)
     semitones = 12 * np.log2(f0[voiced] / 100) if voiced.any() else np.array([np.nan])
     mask = np.repeat(voiced, 2)[: power.shape[1]]
     mask = np.pad(mask, (0, power.shape[1] - len(mask))) & speech
@@ -146,6 +147,21 @@ def measure(samples: NDArray[np.float32], syllables: int | None) -> Measures:
         tilt_db=float(tilt),
         cpp_db=_cepstral_peak_prominence(power[:, mask]),
     )
+
+
+def track_pitch(samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the pitch in Hz and whether it is voiced, every 2 ``HOP`` samples, by probabilistic
+    YIN (Mauch and Dixon 2014)."""
+    f0, voiced, _ = compiled_librosa().pyin(
+        samples,
+        fmin=_F0_RANGE_HZ[0],
+        fmax=_F0_RANGE_HZ[1],
+        sr=SAMPLE_RATE,
+        frame_length=FRAME,
+        hop_length=2 * HOP,
+        resolution=0.2,
+    )
+    return f0, voiced
 
 
 def _runs_at_least(flags: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:

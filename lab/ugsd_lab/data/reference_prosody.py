@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.data.compiled_librosa import compiled_librosa
-from ugsd_lab.data.prosody import F0_RANGE_HZ, FRAME, HOP, SAMPLE_RATE
+from ugsd_lab.data.prosody import FRAME, HOP, SAMPLE_RATE, track_pitch
 
 __all__ = ["ReferenceProsody", "measure_reference"]
 
@@ -128,10 +128,7 @@ def _power(samples: NDArray[np.float32]) -> Float64:
 
 def _pitch_st(samples: NDArray[np.float32], num_frames: int) -> Float64:
     """Return the pitch (num_frames,) in semitones above 100 Hz, NaN where there is none."""
-    f0, voiced, _ = compiled_librosa().pyin(
-        samples, fmin=F0_RANGE_HZ[0], fmax=F0_RANGE_HZ[1], sr=SAMPLE_RATE, frame_length=FRAME,
-        hop_length=2 * HOP, resolution=0.2,
-    )  # fmt: skip
+    f0, voiced = track_pitch(samples)
     semitones = np.where(voiced, 12 * np.log2(f0 / 100), np.nan)
     repeated = np.repeat(semitones, 2)[:num_frames]
     return np.pad(repeated, (0, num_frames - len(repeated)), constant_values=np.nan)

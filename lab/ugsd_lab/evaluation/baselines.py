@@ -1,6 +1,6 @@
 """The baselines that UGSD is compared with, each made as strong as possible.
 
-All of them ask by blocks of tokens, as in the paper, and their verifier goes on to the end of the
+All of them send blocks of tokens, as in the paper, and their verifier goes on to the end of the
 clause unless stated otherwise. Candidates are compared on the dev speakers by ``ugsd-lab evaluate
 --tune``, by emotion accuracy and then BLEU; the constants below are the best ones.
 """
@@ -24,8 +24,8 @@ from ugsd_sdk.decoding.policy import (
     UncertaintyPolicy,
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.settings.asking import Asking
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Greedy, Probability, Rank
+from ugsd_sdk.settings.verification import BlockUnit
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Probability, Rank
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip
@@ -99,15 +99,18 @@ def paper_recipe(name: str, recipe: str) -> System:
         lambda: UncertaintyPolicy(tau, whole_block=True),
         EntropyUncertainty("nats"),
         acceptance,
-        Continuation(max_tokens=0),
-        Asking.TOKENS,
+        ContinuationRule(max_tokens=0),
+        BlockUnit.TOKENS,
     )
 
 
 def entropy_system(name: str, threshold: float) -> System:
     """Return a system that sends blocks of tokens by the drafter's entropy, as a share of ln V."""
     return System(
-        name, lambda: UncertaintyPolicy(threshold), EntropyUncertainty(), asking=Asking.TOKENS
+        name,
+        lambda: UncertaintyPolicy(threshold),
+        EntropyUncertainty(),
+        block_unit=BlockUnit.TOKENS,
     )
 
 
@@ -133,13 +136,13 @@ def fixed_block(name: str, block: int, rate: float, captions: int) -> System:
     which are drawn at random. ``captions`` is their number."""
     drawn = set(_random("lot").sample(range(captions), round(rate * captions)))
     blocks = [block if number in drawn else None for number in range(captions)]
-    return System(name, lambda: BlockPolicy(blocks), asking=Asking.TOKENS)
+    return System(name, lambda: BlockPolicy(blocks), block_unit=BlockUnit.TOKENS)
 
 
 def first_token(name: str) -> System:
     """Return a system that sends the first token of every caption with the summary; the verifier
     writes the rest. This is the least disclosure that is possible without a rejection predictor."""
-    return System(name, lambda: _first_token, asking=Asking.TOKENS)
+    return System(name, lambda: _first_token, block_unit=BlockUnit.TOKENS)
 
 
 def _first_token(block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, Uncertainty
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings.verification import BlockUnit
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, sample
@@ -112,22 +112,22 @@ def curves_of(
     alone, asked, everything = (
         point(System("drafter alone", None)),
         point(System("always ask", AlwaysEscalate)),
-        point(System("everything", AlwaysEscalate, asking=Asking.TOKENS)),
+        point(System("everything", AlwaysEscalate, block_unit=BlockUnit.TOKENS)),
     )
     predictor = harness.rejection_predictor
-    shipped = point(_threshold_system(predictor, predictor.threshold, Asking.SLOTS))
+    shipped = point(_threshold_system(predictor, predictor.threshold, BlockUnit.SLOT))
 
     def curve(name: str, systems: Sequence[System], *last: Point) -> Curve:
         return Curve(name, (alone, *map(point, systems), *last))
 
-    drafts = drafts_of(harness, chosen, predictor, Asking.SLOTS, stage)
-    entropy = drafts_of(harness, chosen, EntropyUncertainty(), Asking.TOKENS, stage)
-    at_random = [random_system("random", rate, Asking.SLOTS) for rate in _RATES]
+    drafts = drafts_of(harness, chosen, predictor, BlockUnit.SLOT, stage)
+    entropy = drafts_of(harness, chosen, EntropyUncertainty(), BlockUnit.TOKENS, stage)
+    at_random = [random_system("random", rate, BlockUnit.SLOT) for rate in _RATES]
     curves = (
-        curve("rejection predictor", _thresholds(drafts, predictor, Asking.SLOTS), asked),
+        curve("rejection predictor", _thresholds(drafts, predictor, BlockUnit.SLOT), asked),
         curve(
             "entropy threshold",
-            _thresholds(entropy, EntropyUncertainty(), Asking.TOKENS),
+            _thresholds(entropy, EntropyUncertainty(), BlockUnit.TOKENS),
             everything,
         ),
         curve("random", at_random, asked),
@@ -162,9 +162,9 @@ def matched_entropy(
     clips = [clip for corpus in corpora for clip in sample(corpus, CURVE_CLIPS)]
     stage = Stage(progress, "matching the entropy threshold", 2 * len(clips))
     predictor = harness.rejection_predictor
-    predicted = drafts_of(harness, clips, predictor, Asking.SLOTS, stage)
+    predicted = drafts_of(harness, clips, predictor, BlockUnit.SLOT, stage)
     share = np.mean([draft.uncertainty >= predictor.threshold for draft in predicted])
-    entropy = drafts_of(harness, clips, EntropyUncertainty(), Asking.TOKENS, stage)
+    entropy = drafts_of(harness, clips, EntropyUncertainty(), BlockUnit.TOKENS, stage)
     return _threshold(entropy, float(share))
 
 
@@ -172,11 +172,13 @@ def drafts_of(
     harness: EvaluationHarness,
     clips: Sequence[Clip],
     uncertainty: Uncertainty,
-    asking: Asking,
+    block_unit: BlockUnit,
     stage: Stage,
 ) -> list[SystemOutput]:
     """Return the drafter's own caption of each clip, with its ``uncertainty``."""
-    outputs = harness.run(System("drafts", NeverEscalate, uncertainty, asking=asking), clips, stage)
+    outputs = harness.run(
+        System("drafts", NeverEscalate, uncertainty, block_unit=block_unit), clips, stage
+    )
     return [outputs[clip.id] for clip in clips]
 
 
@@ -186,20 +188,21 @@ def _threshold(drafts: Sequence[SystemOutput], share: float) -> float:
 
 
 def _thresholds(
-    drafts: Sequence[SystemOutput], uncertainty: Uncertainty, asking: Asking
+    drafts: Sequence[SystemOutput], uncertainty: Uncertainty, block_unit: BlockUnit
 ) -> list[System]:
     """Return a system for each point of a curve."""
     return [
-        _threshold_system(uncertainty, _threshold(drafts, share), asking) for share in _ESCALATED
+        _threshold_system(uncertainty, _threshold(drafts, share), block_unit)
+        for share in _ESCALATED
     ]
 
 
-def _threshold_system(uncertainty: Uncertainty, threshold: float, asking: Asking) -> System:
+def _threshold_system(uncertainty: Uncertainty, threshold: float, block_unit: BlockUnit) -> System:
     return System(
         "thresholds",
-        lambda: UncertaintyPolicy(threshold, whole_block=asking is Asking.TOKENS),
+        lambda: UncertaintyPolicy(threshold, whole_block=block_unit is BlockUnit.TOKENS),
         uncertainty,
-        asking=asking,
+        block_unit=block_unit,
     )
 
 

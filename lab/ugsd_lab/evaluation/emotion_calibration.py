@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_lab.evaluation.intervals import Measure, draws, interval
-from ugsd_lab.training.rejection_predictor import expected_calibration_error
+from ugsd_lab.evaluation.intervals import Measure, draws, interval, sums_by_speaker
+from ugsd_lab.training.calibration_error import expected_calibration_error
 
 __all__ = [
     "AROUSAL_SIGN",
@@ -91,12 +91,12 @@ def sign_correlation(
     ]
     if not rows:
         return Correlation(0, *[float("nan")] * 3)
-    names = sorted({speaker for speaker, _, _ in rows})
-    sums = np.zeros((len(names), 6))
-    for speaker, x, y in rows:
-        sums[names.index(speaker)] += (1, x, y, x * x, y * y, x * y)
+    sums = sums_by_speaker(
+        [speaker for speaker, _, _ in rows],
+        [np.array((1, x, y, x * x, y * y, x * y)) for _, x, y in rows],
+    )
     measure = Measure(sums, _correlation)
-    return Correlation(len(rows), measure.value, *interval(measure.redrawn(draws(len(names)))))
+    return Correlation(len(rows), measure.value, *interval(measure.redrawn(draws(len(sums)))))
 
 
 def _correlation(sums: NDArray[np.float64]) -> float:

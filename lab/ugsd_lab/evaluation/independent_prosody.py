@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.prosody.prosody import Changes, Emphasis, Pause, Prosody
 
 from ugsd_lab.data.compiled_librosa import compiled_librosa
-from ugsd_lab.data.prosody import F0_RANGE_HZ, FRAME, HOP, SAMPLE_RATE, Measures
+from ugsd_lab.data.prosody import FRAME, HOP, SAMPLE_RATE, Measures, track_pitch
 
 __all__ = ["MIN_PAUSE_S", "independent_prosody"]
 
@@ -99,15 +99,7 @@ def _contours(samples: NDArray[np.float32]) -> _Contours | None:
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME)[:, None], axis=0)) ** 2
     level = 10 * np.log10(np.mean(frames.astype(np.float64) ** 2, axis=0) + 1e-14)
     speech = level > np.percentile(level, 95) - _SILENCE_DB
-    f0, voiced, _ = librosa.pyin(
-        samples,
-        fmin=F0_RANGE_HZ[0],
-        fmax=F0_RANGE_HZ[1],
-        sr=SAMPLE_RATE,
-        frame_length=FRAME,
-        hop_length=2 * HOP,
-        resolution=0.2,
-    )
+    f0, voiced = track_pitch(samples)
     pitch = np.full(len(level), np.nan)
     semitones = np.repeat(np.where(voiced, 12 * np.log2(f0 / 100), np.nan), 2)[: len(level)]
     pitch[: len(semitones)] = semitones

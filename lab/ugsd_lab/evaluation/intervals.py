@@ -22,6 +22,7 @@ __all__ = [
     "gap_closed",
     "interval",
     "share_measure",
+    "sums_by_speaker",
 ]
 
 _DRAWS = 2000
@@ -59,7 +60,7 @@ def share_measure(speakers: Sequence[str], values: Sequence[float]) -> Measure:
     """Return the mean of ``values``, one per clip, as a measure; NaN marks an unknown value."""
     rows = [np.zeros(2) if np.isnan(value) else np.array([value, 1.0]) for value in values]
     return Measure(
-        _by_speaker(speakers, rows),
+        sums_by_speaker(speakers, rows),
         lambda sums: float(sums[0] / sums[1]) if sums[1] else float("nan"),
     )
 
@@ -125,9 +126,10 @@ def gap_closed(
     return Gap(closed, low, high, gap, gap_low, gap_high)
 
 
-def _by_speaker(
-    speakers: Sequence[str], rows: Sequence[NDArray[np.float64]]
+def sums_by_speaker(
+    speakers: Sequence[str], rows: Sequence[NDArray[np.float64]] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Return (S, K) the sum of the ``rows`` (K,) of each speaker, sorted by name."""
     names = sorted(set(speakers))
     sums = np.zeros((len(names), len(rows[0])))
     for speaker, row in zip(speakers, rows, strict=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.decoding.policy import RandomPolicy
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings.verification import BlockUnit
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.evaluation.baselines import fixed_block, sample
@@ -38,9 +38,9 @@ RATES = (0.1, 0.2, 0.4, 0.7, 1.0)
 _SEED = 0
 
 
-def random_system(name: str, rate: float, asking: Asking = Asking.TOKENS) -> System:
+def random_system(name: str, rate: float, block_unit: BlockUnit = BlockUnit.TOKENS) -> System:
     """Return a system that escalates a share ``rate`` of the blocks at random."""
-    return System(name, lambda: RandomPolicy(rate, _SEED), asking=asking)
+    return System(name, lambda: RandomPolicy(rate, _SEED), block_unit=block_unit)
 
 
 def disclosed_share(outputs: Sequence[SystemOutput]) -> float:

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ugsd_lab.evaluation.intervals import Measure, draws, interval
+from ugsd_lab.evaluation.intervals import Measure, draws, interval, sums_by_speaker
 from ugsd_lab.evaluation.metrics import auroc
 from ugsd_lab.evaluation.pairs import Domain
+from ugsd_lab.training.calibration_error import binned_gaps, error_by_chance, error_of_sums
 
-__all__ = ["PredictorCalibration", "calibration_error", "error_by_chance"]
+__all__ = ["PredictorCalibration"]
 
-_BINS = 10
-_TRIALS = 200
-"""Simulations of verdicts by a predictor's own probabilities."""
 _NAN = float("nan")
 
 
@@ -64,8 +61,10 @@ class PredictorCalibration:
         if not chance:
             return cls(corpus, domain, 0, *[_NAN] * 8)
         predicted, observed = np.array(chance), np.array(rejected, dtype=bool)
-        error = calibration_error(speakers, predicted, observed)
-        low, high = interval(error.redrawn(draws(len(set(speakers)))))
+        # The bins stay those of all questions when speakers are drawn.
+        sums = sums_by_speaker(speakers, binned_gaps(predicted, observed))
+        error = Measure(sums, error_of_sums)
+        low, high = interval(error.redrawn(draws(len(sums))))
         return cls(
             corpus,
             domain,
@@ -79,28 +78,3 @@ class PredictorCalibration:
             by_chance=error_by_chance(predicted),
             auroc=auroc(list(predicted[~observed]), list(predicted[observed])),
         )
-
-
-def calibration_error(
-    speakers: Sequence[str], chance: NDArray[np.float64], happened: NDArray[np.bool_]
-) -> Measure:
-    """Return the expected calibration error as a measure. Its bins stay those of all questions when
-    speakers are drawn."""
-    names = sorted(set(speakers))
-    sums = np.zeros((len(names), _BINS + 1))
-    for index, own in enumerate(np.array_split(np.argsort(chance, kind="stable"), _BINS)):
-        for i in own:
-            row = sums[names.index(speakers[i])]
-            row[index] += chance[i] - happened[i]
-            row[-1] += 1
-    return Measure(sums, lambda total: float(np.abs(total[:-1]).sum() / total[-1]))
-
-
-def error_by_chance(chance: NDArray[np.float64]) -> float:
-    """Return the mean expected calibration error if each question of ``chance`` (n,) is rejected
-    with exactly its probability."""
-    rng = np.random.default_rng(0)
-    bins = np.array_split(np.argsort(chance, kind="stable"), _BINS)
-    gaps = chance - (rng.random((_TRIALS, len(chance))) < chance)
-    errors = sum(np.abs(gaps[:, own].sum(axis=1)) for own in bins)
-    return float(np.mean(errors) / len(chance))

@@ -29,7 +29,7 @@ from ugsd_sdk.decoding.risk_calibration import (
     RiskCalibration,
     weight_hashes,
 )
-from ugsd_sdk.decoding.risk_controlled import least_disclosure
+from ugsd_sdk.decoding.risk_controlled import cheapest_setting
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.errors import EvaluationError
@@ -307,7 +307,7 @@ def _checked(
         for threshold, bound in zip(thresholds, run.bounds(thresholds, chosen_on), strict=True)
     ]
     for target in TARGETS:
-        chosen = least_disclosure(settings, target)
+        chosen = cheapest_setting(settings, target)
         risk = None
         if chosen is not None:
             risk = float(other.losses(chosen.threshold)[list(clips)].mean())

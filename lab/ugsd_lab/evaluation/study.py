@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings.verification import BlockUnit
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.prosody import Levels, Measures, Norms, measure_all
@@ -223,10 +223,10 @@ def _run_systems(
         System(
             TOKENS,
             lambda: UncertaintyPolicy(harness.rejection_predictor.threshold, Disclosure.TOKENS),
-            asking=Asking.TOKENS,
+            block_unit=BlockUnit.TOKENS,
         ),
         System(ASK, AlwaysEscalate),
-        System(ALL, AlwaysEscalate, asking=Asking.TOKENS),
+        System(ALL, AlwaysEscalate, block_unit=BlockUnit.TOKENS),
     ]
     _run(harness, corpora, [system for system in systems if system.name in selected], progress)
     matched = [name for name in MATCHED if name in selected]

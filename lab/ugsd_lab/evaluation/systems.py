@@ -30,14 +30,13 @@ from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
-from ugsd_sdk.settings import asking as settings
-from ugsd_sdk.settings.asking import Asking
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.settings.verification import BlockUnit, Continuation
 from ugsd_sdk.speech.reader import WholeRecording
 from ugsd_sdk.speech.spans import MIN_SPEECH_S
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_server.session import Reply, VerifierSession, Work
-from ugsd_server.verifier.acceptance import Acceptance, Continuation, Typical
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Typical
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
@@ -71,12 +70,12 @@ class System:
     uncertainty: Uncertainty | None = None
     """``None``: the rejection predictor that comes with the drafter."""
     acceptance: Acceptance = field(default_factory=Typical)
-    continuing: Continuation = field(default_factory=Continuation)
+    continuation_rule: ContinuationRule = field(default_factory=ContinuationRule)
     """How the verifier goes on, as far as the device lets it."""
-    asking: Asking = Asking.SLOTS
-    """How the device forms blocks."""
-    continuation: settings.Continuation | None = None
-    """How far the device lets the verifier go on; ``None`` for the default of ``asking``."""
+    block_unit: BlockUnit = BlockUnit.SLOT
+    """What one block of the device is."""
+    continuation: Continuation | None = None
+    """How far the device lets the verifier go on; ``None`` for the default of ``block_unit``."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class SystemOutput:
 
     @property
     def question(self) -> tuple[int, ...]:
-        """The tokens up to the one that states the emotion, if the device asks by slots and the
-        draft was kept; empty if no verifier decides a token."""
+        """The tokens up to the one that states the emotion, if a block is a slot's clause and
+        the draft was kept; empty if no verifier decides a token."""
         drafted = [] if self.caption is None else self.caption.tokens
         ends = [end for end, token in enumerate(drafted, 1) if token.uncertainty is not None]
         return self.tokens[: ends[0]] if ends else ()
@@ -277,17 +276,17 @@ class EvaluationHarness:
         self.drafter = CachedDrafter(drafter)
         self.drafter.load()
         self.rejection_predictor = RejectionPredictor.load(pair.drafter / "gate.json")
-        self._engines: dict[tuple[Acceptance, Continuation], Verifier] = {}
+        self._engines: dict[tuple[Acceptance, ContinuationRule], Verifier] = {}
         self._scorer.load()
         self._projection = projection_index(self.drafter.info, self._scorer.info)
         self._key = VerifierKey.generate()
         self._homes = (home / str(number) for number in count())
 
-    def engine(self, acceptance: Acceptance, continuing: Continuation) -> Verifier:
+    def engine(self, acceptance: Acceptance, continuation_rule: ContinuationRule) -> Verifier:
         """Return the verifier with an acceptance rule and a continuation."""
-        rules = (acceptance, continuing)
+        rules = (acceptance, continuation_rule)
         if rules not in self._engines:
-            engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuing)
+            engine = Verifier(self._scorer, acceptance=acceptance, continuation=continuation_rule)
             engine.load()
             self._engines[rules] = engine
         return self._engines[rules]
@@ -296,7 +295,7 @@ class EvaluationHarness:
         """Return the system's output for each clip, by the clip's id."""
         connect = None
         if system.policy is not None:
-            connect = in_memory(self.engine(system.acceptance, system.continuing), self._key)
+            connect = in_memory(self.engine(system.acceptance, system.continuation_rule), self._key)
         captioner = Captioner(
             self.drafter,
             detector=WholeRecording(),
@@ -311,7 +310,7 @@ class EvaluationHarness:
                 verifier=_PATIENT,
                 min_enrolment=0,
                 gender=True,
-                asking=system.asking,
+                block_unit=system.block_unit,
                 continuation=system.continuation,
             ),
         )
@@ -350,7 +349,7 @@ class EvaluationHarness:
     def is_rejected(self, clip: Clip, question: Sequence[int]) -> bool:
         """Return whether the verifier rejects the emotion that the tokens of a ``question`` about
         ``clip`` state, given the state as it is received."""
-        judge = self.engine(Typical(), Continuation())
+        judge = self.engine(Typical(), ContinuationRule())
         return is_rejected(judge, question, self._state(clip), self._projection)
 
     def _state(self, clip: Clip) -> NDArray[np.float32]:

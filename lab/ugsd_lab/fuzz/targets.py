@@ -103,7 +103,7 @@ def _device_item(rng: Random) -> _Item:
         state_positions=tuple(positions), states=rng.randbytes(3 * len(positions)),
         projection=rng.randrange(3) if positions else 0, prefix=tuple(prefix),
         continue_to=rng.choice(list(ContinueTo)), exponent=rng.randrange(11) if positions else 0,
-        weights=b"\1\2" if slot is AskedSlot.EMOTION and rng.random() < 0.2 else b"",
+        draft_weights=b"\1\2" if slot is AskedSlot.EMOTION and rng.random() < 0.2 else b"",
     )  # fmt: skip
     return _item(rng, block if rng.random() < 0.9 else Cover())
 
@@ -169,7 +169,7 @@ def _record() -> EgressRecord:
         kind="block", caption=3, caption_id=bytes(16), disclosure=Disclosure.SUMMARY,
         slot=AskedSlot.EMOTION, continue_to=ContinueTo.NOTHING, exponent=2,
         tokens=(1, 2, 3), state_positions=(0,), state_dim=16, clip_norm=1.0, sigma=0.75,
-        spend=block_privacy_cost(0.75, num_states=1, has_weights=False),
+        spend=block_privacy_cost(0.75, num_states=1, has_draft_weights=False),
         delta=1e-5, frame_bytes=256, frame_sha256=bytes(32), hour=480_012, user="ana",
         time_s=_NOW_S, verifier="abcde",
         before={"caption": counts, "hour": counts, "day": counts, "lifetime": counts},

@@ -35,6 +35,7 @@ from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.recipe import DRAFTERS
 from ugsd_lab.errors import TrainingError
 from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.training.calibration_error import expected_calibration_error
 from ugsd_lab.training.profiles import MIN_ENROLMENT, clip_embedding, running_profiles
 from ugsd_lab.training.verifier_decoding import is_rejected, projection_index
 
@@ -42,7 +43,6 @@ __all__ = [
     "IN_DOMAIN_ESCALATION_RATE",
     "Observed",
     "RejectionPredictorFit",
-    "expected_calibration_error",
     "fit_rejection_predictors",
     "observe",
 ]
@@ -232,15 +232,6 @@ def _fit(in_domain: Sequence[Observed], out_of_domain: Sequence[Observed]) -> Re
 def feature_rows(observed: Sequence[Observed], features: Sequence[str]) -> NDArray[np.float64]:
     """Return the named features as (n, F)."""
     return np.array([[o.features[name] for name in features] for o in observed])
-
-
-def expected_calibration_error(
-    chance: NDArray[np.float64], happened: NDArray[np.bool_], bins: int = 10
-) -> float:
-    """Return the mean distance of predicted and observed frequency over bins of equal size."""
-    order = np.array_split(np.argsort(chance), bins)
-    gaps = [len(i) * abs(chance[i].mean() - happened[i].mean()) for i in order if len(i)]
-    return float(sum(gaps) / len(chance))
 
 
 def sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:

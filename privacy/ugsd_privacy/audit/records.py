@@ -85,7 +85,7 @@ BLOCK_FIELDS = (
     "continue_to",
     "exponent",
 )
-"""Fields of a block in records of every level; states and weights are only in the message."""
+"""Fields of a block in records of every level; states and draft weights are only in the message."""
 Digest = Annotated[bytes, Field(strict=True, min_length=32, max_length=32)]
 
 
@@ -119,14 +119,14 @@ class EgressRecord(StrictModel):
     """How far the verifier might go on after the block."""
     exponent: Count = 0
     """That of the states' noise (see :func:`ugsd_privacy.dp.mechanism.exponent_of`)."""
-    num_weights: Annotated[int, Field(ge=0, le=MAX_VALUES)] = 0
-    """How many weights of values were sent."""
+    num_draft_weights: Annotated[int, Field(ge=0, le=MAX_VALUES)] = 0
+    """How many draft weights of values were sent."""
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA, allow_inf_nan=False)] | None = None
     """Standard deviation of the noise on each coordinate, in units of ``clip_norm``; ``None``
     without noise or without states."""
     spend: Count = 0
-    """Privacy cost of the states and weights (see
+    """Privacy cost of the states and draft weights (see
     :func:`ugsd_privacy.dp.accounting.block_privacy_cost`)."""
     delta: Annotated[float, Field(gt=0, lt=1)]
     """The delta at which epsilon is computed and was checked against its caps."""
@@ -176,17 +176,21 @@ class EgressRecord(StrictModel):
             raise ValueError("only a block asks a question")
         if self.kind != "block" and (self.prefix or self.tokens or self.state_positions):
             raise ValueError("only a block has tokens or states")
-        if bool(self.num_weights) != (self.disclosure is Disclosure.DISTRIBUTIONS):
-            raise ValueError("weights were sent exactly at the disclosure level distributions")
+        if bool(self.num_draft_weights) != (self.disclosure is Disclosure.DISTRIBUTIONS):
+            raise ValueError(
+                "draft weights were sent exactly at the disclosure level distributions"
+            )
         about_states = (self.sigma, self.exponent, self.projection, self.projection_id)
         if not self.state_positions and any(about_states):
             raise ValueError("only states have noise, an exponent and a projection")
         if self.exponent != exponent_of(self.sigma):
             raise ValueError("the exponent is not that of the noise")
         if self.spend != block_privacy_cost(
-            self.sigma, num_states=len(self.state_positions), has_weights=bool(self.num_weights)
+            self.sigma,
+            num_states=len(self.state_positions),
+            has_draft_weights=bool(self.num_draft_weights),
         ):
-            raise ValueError("the privacy cost is not that of the states and weights")
+            raise ValueError("the privacy cost is not that of the states and draft weights")
         is_sent = self.kind not in UNSEALED_KINDS
         if {bool(self.frame_bytes), self.frame_sha256 is not None} != {is_sent}:
             raise ValueError("every record but a reset or an erasure has a frame")
@@ -306,7 +310,7 @@ def _check_message(record: EgressRecord) -> None:
         not isinstance(message, Block)
         or (
             all(getattr(message, name) == getattr(record, name) for name in BLOCK_FIELDS)
-            and len(message.weights) == record.num_weights
+            and len(message.draft_weights) == record.num_draft_weights
         )
     )
     if not same:

@@ -93,7 +93,7 @@ class Guarantee(BaseModel):
         *,
         only_states_have_noise: bool = False,
     ) -> Self:
-        """Return the guarantee for the total privacy cost of a unit's states and weights.
+        """Return the guarantee for the total privacy cost of a unit's states and draft weights.
 
         ``only_states_have_noise`` says why there is no bound, if there is none.
         """
@@ -175,13 +175,13 @@ def privacy_cost(*, sensitivity: float, sigma: float, vectors: int) -> int:
     return min(math.ceil(exact * _PER_UNIT), UNBOUNDED_COST)
 
 
-def block_privacy_cost(sigma: float | None, *, num_states: int, has_weights: bool) -> int:
+def block_privacy_cost(sigma: float | None, *, num_states: int, has_draft_weights: bool) -> int:
     """Return the privacy cost of a block with ``num_states`` states and noise of ``sigma`` clip
     norms, or ``None`` without noise.
 
-    Weights never have noise, so that a block with weights has an unbounded cost, whatever sigma.
+    Draft weights never have noise, so that a block with them has an unbounded cost, whatever sigma.
     """
-    if has_weights or (num_states and sigma is None):
+    if has_draft_weights or (num_states and sigma is None):
         return UNBOUNDED_COST
     if sigma is None or not num_states:
         return 0

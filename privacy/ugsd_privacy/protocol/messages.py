@@ -95,7 +95,7 @@ class AskedSlot(IntEnum):
     """What a question is about. The value is its code on the wire."""
 
     CAPTION = 0
-    """Any of the block's tokens: it was formed by tokens and not by slots."""
+    """Any of the block's tokens: it is a block of tokens and not of a slot."""
     EMOTION = 1
     """The emotion that the first clause names."""
 
@@ -142,7 +142,7 @@ class Block(StrictModel):
     exponent: Annotated[int, Field(strict=True, ge=0, le=MAX_EXPONENT)] = 0
     """Power of two by which coordinates were divided. Why: strong noise would exceed the range of
     int8 otherwise."""
-    weights: Annotated[bytes, Field(max_length=MAX_VALUES)] = b""
+    draft_weights: Annotated[bytes, Field(max_length=MAX_VALUES)] = b""
     """Probabilities of the asked slot's values, as uint8 weights from which the device drew one.
     Why: speculative acceptance needs them; no other mode sends them."""
 
@@ -171,8 +171,8 @@ class Block(StrictModel):
             raise ValueError(f"states must have 1 to {MAX_STATE_DIM} coordinates")
         if (self.projection or self.exponent) and not self.states:
             raise ValueError("a projection or an exponent without states")
-        if self.weights and (self.slot is AskedSlot.CAPTION or not any(self.weights)):
-            raise ValueError("weights without a slot, or all zero")
+        if self.draft_weights and (self.slot is AskedSlot.CAPTION or not any(self.draft_weights)):
+            raise ValueError("draft weights without a slot, or all zero")
         pairs = zip(self.state_positions, self.state_positions[1:], strict=False)
         if any(a >= b for a, b in pairs):
             raise ValueError("state_positions must ascend")

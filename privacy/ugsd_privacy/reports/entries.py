@@ -19,7 +19,7 @@ __all__ = ["Cost", "Entry", "Period", "costs_of", "guarantee_of", "read_entries"
 _SECONDS_PER_HOUR = 3600
 _LAST_S = 253_402_300_799
 """The last second of the year 9999."""
-Cost = Literal["states", "noised states", "weights", "unknown"]
+Cost = Literal["states", "noised states", "draft weights", "unknown"]
 """What a privacy cost is for; unknown if the record cannot be read."""
 
 
@@ -88,8 +88,8 @@ def costs_of(entry: Entry) -> frozenset[Cost]:
     found: set[Cost] = set()
     if record.state_positions:
         found.add("states" if record.sigma is None else "noised states")
-    if record.num_weights:
-        found.add("weights")
+    if record.num_draft_weights:
+        found.add("draft weights")
     return frozenset(found)
 
 
@@ -97,7 +97,7 @@ def guarantee_of(privacy_cost: int, delta: float, unit: Unit, costs: Set[Cost]) 
     """Return the guarantee for a total privacy cost that is for ``costs``; ``None`` without any."""
     if not privacy_cost:
         return None
-    only_states = costs == {"noised states", "weights"}
+    only_states = costs == {"noised states", "draft weights"}
     return Guarantee.from_privacy_cost(
         privacy_cost, delta, unit, only_states_have_noise=only_states
     )

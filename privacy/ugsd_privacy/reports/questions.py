@@ -29,24 +29,24 @@ class Question(Part):
     """The slot that the verifier was to judge; `caption` if it was any of the words."""
     continue_to: Literal["nothing", "clause", "caption"]
     """How far the verifier might go on after what it accepts and corrects."""
-    weights: Count
+    num_draft_weights: Count
     """How many probabilities of values were sent, from which the device drew its own; 0 unless it
     accepts speculatively."""
 
     def text(self) -> str:
         """Say in words what was asked."""
         asked = f"{_ABOUT[self.slot]}, {_CONTINUATIONS[self.continue_to]}"
-        sent = f", with the probabilities of {self.weights} values" if self.weights else ""
-        return asked + sent
+        sent = f", with the probabilities of {self.num_draft_weights} values"
+        return asked + (sent if self.num_draft_weights else "")
 
 
-def question_of(slot: AskedSlot, continue_to: ContinueTo, weights: int) -> Question:
+def question_of(slot: AskedSlot, continue_to: ContinueTo, num_draft_weights: int) -> Question:
     """Return the question of a block or its record."""
     return Question.model_validate(
         {
             "slot": slot.name.lower(),
             "continue_to": continue_to.name.lower(),
-            "weights": weights,
+            "num_draft_weights": num_draft_weights,
         }
     )
 
@@ -57,7 +57,7 @@ def questions_of(records: Sequence[EgressRecord]) -> Iterator[Question]:
     for record in records:
         if record.slot is None or record.continue_to is None:
             continue
-        asked = (record.slot, record.continue_to, record.num_weights)
+        asked = (record.slot, record.continue_to, record.num_draft_weights)
         if asked not in seen:
             seen.add(asked)
             yield question_of(*asked)

@@ -52,10 +52,10 @@ from ugsd_sdk.decoding.policy import NOT_JUDGED, BlockView, BudgetView, Escalate
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
-from ugsd_sdk.decoding.value_draw import require_fitting_disclosure
 from ugsd_sdk.decoding.verdict_check import require_valid_verdict
 from ugsd_sdk.drafter import DraftSession
-from ugsd_sdk.errors import ModelError
+from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.settings.speculative import disclosure_fault
 
 __all__ = ["Decoder", "DecoderState"]
 
@@ -82,7 +82,7 @@ class _Drafted:
     uncertainty: float | None
     """``None`` for a token that no verifier decides."""
     state: NDArray[np.float32]
-    weights: bytes = b""
+    draft_weights: bytes = b""
     """The distribution from which the token's value was drawn; empty if it was not."""
 
 
@@ -99,7 +99,7 @@ class Decoder:
 
     def __init__(
         self,
-        session: DraftSession,
+        start: Callable[[str | None], DraftSession],
         *,
         eos: int,
         max_tokens: int,
@@ -109,13 +109,13 @@ class Decoder:
         piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
         questions: Questions | None = None,
-        restart: Callable[[str], DraftSession] | None = None,
     ) -> None:
-        """``session`` is empty, and only the decoder uses it from now on. ``piece`` returns a
-        token's text, as :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all
-        tokens may be asked about; with questions about slots, ``restart`` returns a new, empty
-        draft of the caption that names the given emotion."""
-        self._session = session
+        """``start`` returns a new, empty draft of the caption, which only the decoder uses, and
+        which names the given emotion if there is one. ``piece`` returns a token's text, as
+        :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all tokens may be asked
+        about."""
+        self._start = start
+        self._session = start(None)
         self._eos = eos
         self._max_tokens = max_tokens
         self._ood_score = ood_score
@@ -124,7 +124,6 @@ class Decoder:
         self._piece = piece
         self._budget = budget
         self._questions = questions or Questions()
-        self._restart = restart
         self._is_settled = False
         """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
@@ -141,7 +140,7 @@ class Decoder:
         self._num_blocks = self._num_escalated = self._num_drafted = 0
         self._disclosed_tokens: set[int] = set()
         self._disclosed_states: set[int] = set()
-        self._has_sent_weights = False
+        self._has_sent_draft_weights = False
 
     @property
     def state(self) -> DecoderState:
@@ -173,7 +172,7 @@ class Decoder:
                 self._record(block, outcome, as_reason(decision.reason))
                 self._commit(block, TokenSource.DRAFTED, disclosed=False)
                 continue
-            if decision.tokens is not None and not self._questions.by_slots:
+            if decision.tokens is not None and not self._questions.by_slot:
                 block = block[: max(1, decision.tokens)]
             self._num_drafted += len(block)
             escalation = self._escalation(block, decision.disclosure)
@@ -183,7 +182,7 @@ class Decoder:
             tuple(self._committed),
             self._counts(),
             tuple(self._outcomes),
-            has_sent_weights=self._has_sent_weights,
+            has_sent_draft_weights=self._has_sent_draft_weights,
         )
 
     def draft_to_end(self) -> None:
@@ -222,7 +221,7 @@ class Decoder:
         self._in_flight = None
         reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
         self._record(block, Outcome.SENT, reason)
-        if self._questions.by_slots and written:
+        if self._questions.by_slot and written:
             emotion = self._questions.emotion_of(written)
             assert emotion is not None  # noqa: S101  # it was checked
             self._settle(emotion, block, TokenSource.CORRECTED, disclosed=True)
@@ -246,7 +245,7 @@ class Decoder:
 
     def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
         """Without a state a verifier cannot judge a value, and accepts any."""
-        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slots
+        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slot
         return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
@@ -296,18 +295,18 @@ class Decoder:
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
-            score, weights = None, b""
+            score, draft_weights = None, b""
             if not self._is_settled and self._questions.is_judged(token, self._session.tokens):
                 score = self._uncertainty(prediction.logits, self._ood_score)
                 if self._questions.value_draw is not None:
                     drawn = self._questions.value_draw(prediction.logits)
-                    token, weights = drawn.token, drawn.weights
+                    token, draft_weights = drawn.token, drawn.draft_weights
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
                 raise ModelError("the drafter's state is not finite: reinstall its weights")
             if self._summary is None:
                 self._summary = state
-            self._ahead.append(_Drafted(token, score, state, weights))
+            self._ahead.append(_Drafted(token, score, state, draft_weights))
             self._session.append([token])
 
     def _session_ended(self) -> bool:
@@ -342,7 +341,7 @@ class Decoder:
         view = BlockView(
             start=len(self._committed),
             # A policy that knew the value would skew the distribution of what is asked.
-            tokens=tuple(one.token for one in takewhile(lambda one: not one.weights, block)),
+            tokens=tuple(one.token for one in takewhile(lambda one: not one.draft_weights, block)),
             uncertainties=tuple(
                 NOT_JUDGED if one.uncertainty is None else one.uncertainty for one in block
             ),
@@ -359,9 +358,10 @@ class Decoder:
     def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed tokens. Of a question, only the
         tokens that state the value have the ``source``: the others are wording."""
-        asks = self._questions.by_slots and not self._committed
+        asks = self._questions.by_slot and not self._committed
         tokens = [one.token for one in block]
-        drawn = self._questions.emotion_of(tokens) if any(one.weights for one in block) else None
+        is_drawn = any(one.draft_weights for one in block)
+        drawn = self._questions.emotion_of(tokens) if is_drawn else None
         if drawn and not self._questions.goes_together(tokens, drawn):
             self._settle(drawn, block, source, disclosed=disclosed)
             return
@@ -379,8 +379,7 @@ class Decoder:
     ) -> None:
         """Draft the question ``block`` again so that it states ``emotion``, in the device's own
         words, and commit it. What was ``disclosed`` of the block stays marked."""
-        assert self._restart is not None, "questions need restart"  # noqa: S101
-        self._session, self._is_settled = self._restart(emotion), True
+        self._session, self._is_settled = self._start(emotion), True
         self._ahead.clear()
         question, before = self._next_block(), [drafted.token for drafted in block]
         now = [drafted.token for drafted in question]
@@ -403,7 +402,9 @@ class Decoder:
 
     def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
         start = len(self._committed)
-        require_fitting_disclosure(disclosure, draws=self._questions.value_draw is not None)
+        fault = disclosure_fault(disclosure, self._questions.verification)
+        if fault is not None:
+            raise ConfigError(f"the policy escalates with disclosure = {disclosure}: {fault}")
         states = {start + index: drafted.state for index, drafted in enumerate(block)}
         if disclosure is Disclosure.TOKENS:
             states = {}
@@ -425,7 +426,7 @@ class Decoder:
             states=rows,
             slot=self._questions.slot,
             continue_to=self._questions.continue_to,
-            weights=b"".join(drafted.weights for drafted in block),
+            draft_weights=b"".join(drafted.draft_weights for drafted in block),
         )
 
     def _mark_disclosed(self, flight: _InFlight) -> None:
@@ -435,7 +436,7 @@ class Decoder:
         self._num_escalated += len(flight.block)
         self._disclosed_tokens |= set(range(escalation.keep, start + len(flight.block)))
         self._disclosed_states |= set(escalation.state_positions)
-        self._has_sent_weights |= bool(escalation.weights)
+        self._has_sent_draft_weights |= bool(escalation.draft_weights)
         for index in range(escalation.keep, start):
             token = self._committed[index]
             self._committed[index] = DecodedToken(

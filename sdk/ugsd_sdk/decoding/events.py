@@ -121,7 +121,7 @@ class Finished:
     counts: DecodingCounts
     blocks: tuple[BlockOutcome, ...] = ()
     """The drafted blocks in order; tokens that the verifier wrote are in none of them."""
-    has_sent_weights: bool = False
+    has_sent_draft_weights: bool = False
     """Whether a block was sent with the probabilities of the values."""
 
 

@@ -1,12 +1,13 @@
 """Which tokens of a caption a verifier is asked about, and what it may write.
 
 If the drafter has slots, a verifier may be asked about the emotion alone, which the first clause
-names: the device is the authority on all that it measures. There are two ways to ask:
+names: the device is the authority on all that it measures. The setting ``block_unit`` says what
+one block is:
 
-- by *slots*, the default: one block up to the tokens that state the emotion. The words before them
+- a *slot*, the default: one block up to the tokens that state the emotion. The words before them
   are wording. A verdict may only put a token of another emotion in their place, and so says another
   value; the device words it.
-- by *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
+- *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
 
 A verdict that touches anything else is refused, whoever sent it.
 
@@ -27,13 +28,13 @@ from ugsd_sdk.decoding.value_draw import ValueDraw
 from ugsd_sdk.decoding.verdict_check import written_tokens
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
-from ugsd_sdk.settings.asking import BLOCK_TOKENS, Asking, Continuation, Verification
+from ugsd_sdk.settings.speculative import draw_fault
+from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
 __all__ = ["Questions"]
 
 _LONGEST_CLAUSE = 24
 """Most tokens of the emotion's clause. The longest of the bundled grammar has half as many."""
-_NOTHING = Continuation.NOTHING
 
 
 class Questions:
@@ -43,7 +44,7 @@ class Questions:
         self,
         table: SlotTable | None = None,
         *,
-        asking: Asking = Asking.SLOTS,
+        block_unit: BlockUnit = BlockUnit.SLOT,
         continuation: Continuation | None = None,
         block_tokens: int = BLOCK_TOKENS,
         verification: Verification = Verification.VERIFIER,
@@ -56,25 +57,25 @@ class Questions:
         or if speculative verification is not possible.
         """
         self._table = table
-        self._by_slots = table is not None and asking is Asking.SLOTS
+        self._by_slot = table is not None and block_unit is BlockUnit.SLOT
+        self.verification = verification
+        """How a verifier judges what it is asked."""
         self.value_draw: ValueDraw | None = None
         """Draws the value of a question; ``None`` if it is drafted like any token."""
-        if verification is Verification.SPECULATIVE:
-            if table is None:
-                raise ConfigError(
-                    "verification = speculative: the drafter has no slots, so there is no value to "
-                    "draw: set verification = verifier, or use a drafter with slots"
-                )
-            if asking is not Asking.SLOTS or (continuation or _NOTHING) is not _NOTHING:
-                raise ConfigError(
-                    "verification = speculative: only the value of a slot is drawn: set "
-                    "asking = slots and continuation = nothing"
-                )
+        fault = draw_fault(
+            verification,
+            block_unit=block_unit,
+            continuation=continuation,
+            has_slots=table is not None,
+        )
+        if fault is not None:
+            raise ConfigError(f"verification = speculative: {fault}")
+        if table is not None and verification is Verification.SPECULATIVE:
             self.value_draw = ValueDraw(table.stating_tokens(Slot.EMOTION), random_below)
-        if self._by_slots and continuation is Continuation.CLAUSE:
+        if self._by_slot and continuation is Continuation.CLAUSE:
             raise ConfigError(
                 "continuation = clause: a verifier that is asked about a slot says its value, and "
-                "the device words the clause: set nothing, or asking = tokens"
+                "the device words the clause: set nothing, or block_unit = tokens"
             )
         if table is not None and continuation is Continuation.CAPTION:
             raise ConfigError(
@@ -82,18 +83,18 @@ class Questions:
                 "which no verifier knows: set clause or nothing"
             )
         default = Continuation.CLAUSE if table is not None else Continuation.CAPTION
-        default = _NOTHING if self._by_slots else default
-        self.slot = AskedSlot.EMOTION if self._by_slots else AskedSlot.CAPTION
+        default = Continuation.NOTHING if self._by_slot else default
+        self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.CAPTION
         """What a block is about."""
         self.continue_to = ContinueTo[(continuation or default).name]
         """How far a verifier may go on."""
         self.block_tokens = block_tokens
 
     @property
-    def by_slots(self) -> bool:
+    def by_slot(self) -> bool:
         """Whether a block is a question about a slot. It is sent whole or not at all, since without
         the tokens that state the value it asks about nothing, and a verdict says a value."""
-        return self._by_slots
+        return self._by_slot
 
     def emotion_of(self, tokens: Iterable[int]) -> str | None:
         """Return the emotion that the first of ``tokens`` to state one states."""
@@ -110,7 +111,7 @@ class Questions:
         """Return whether a verifier may judge ``token``, drafted after ``before``."""
         if self._table is None:
             return True
-        if self._by_slots:
+        if self._by_slot:
             return self.states_value(token) and not any(map(self.states_value, before))
         return self._is_asked(token)
 
@@ -121,7 +122,7 @@ class Questions:
         in this caption, ``None`` if more tokens must be drafted first, which a complete caption
         does not allow."""
         asked = len(ahead) if self._table is None else self._num_asked(ahead)
-        if self._by_slots:
+        if self._by_slot:
             if committed:
                 return 0
             return self._question(ahead, may_go_on=asked == len(ahead) and not is_complete)
@@ -162,7 +163,7 @@ class Questions:
             written.pop()
         if not all(map(self._is_asked, written)):
             raise _misbehaved("it writes about a slot that was not asked about")
-        if self._by_slots:
+        if self._by_slot:
             self._require_value(verdict, block, written)
             return written
         clause = [*committed, *block[: verdict.accepted], *written]

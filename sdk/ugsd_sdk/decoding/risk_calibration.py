@@ -45,8 +45,8 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 def _measured(disclosure: Disclosure) -> Disclosure:
-    if disclosure is Disclosure.DISTRIBUTIONS:
-        raise ValueError("the risk of distributions is not measured: none of them is kept")
+    if disclosure is not Disclosure.SUMMARY:
+        raise ValueError(f"the risk is measured with disclosure = summary, not {disclosure}")
     return disclosure
 
 
@@ -60,7 +60,7 @@ _Measured = Annotated[Disclosure, AfterValidator(_measured)]
 
 
 class CalibratedSetting(StrictModel):
-    """One disclosure at one threshold: the quality that it reached and what it sent."""
+    """One threshold: the quality that it reached and what it sent."""
 
     disclosure: _Measured
     threshold: _Share

@@ -1,4 +1,4 @@
-"""The risk-controlled policy: the least disclosure that reaches a requested quality."""
+"""The risk-controlled policy: the fewest states sent with which a requested quality is reached."""
 
 from __future__ import annotations
 
@@ -19,20 +19,17 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.risk_calibration import CalibratedSetting, RiskCalibration
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.asking import Asking, Continuation
+from ugsd_sdk.settings.verification import BlockUnit, Continuation
 
 if TYPE_CHECKING:
     from ugsd_sdk.settings.config import Settings
 
-__all__ = ["RiskControlledPolicy", "least_disclosure"]
-
-_LEVELS = tuple(Disclosure)
-"""Disclosure levels from the least to the most."""
+__all__ = ["RiskControlledPolicy", "cheapest_setting"]
 
 
 @dataclass(frozen=True)
 class RiskControlledPolicy:
-    """The :class:`UncertaintyPolicy` with the least disclosure measured to reach a target.
+    """The :class:`UncertaintyPolicy` at the threshold that reaches a target by measurement.
 
     Give exactly one target. ``target_risk`` is the share of questions that stay on the device
     although the verifier would have rejected the draft, and a caption has one question, about its
@@ -40,7 +37,7 @@ class RiskControlledPolicy:
     (Angelopoulos et al. 2021) with exact binomial tails, for a target fixed before seeing the
     table, the true risk exceeds it with probability at most ``calibration.delta``. ``target_gain``
     is the gap closed in emotion accuracy; a setting reaches it if the lower end of its 95 %
-    interval over speakers is no smaller. ``ceiling`` is the highest disclosure allowed.
+    interval over speakers is no smaller.
 
     The bound holds for captions exchangeable with those of the calibration speakers, made with the
     measured verifier; not for new speakers or corpora: ``calibration.checks`` shows the loss there.
@@ -53,16 +50,13 @@ class RiskControlledPolicy:
     calibration: RiskCalibration
     target_risk: float | None = None
     target_gain: float | None = None
-    ceiling: Disclosure = Disclosure.ALL_STATES
     chosen: CalibratedSetting = field(init=False)
     """The setting in use."""
 
     def __post_init__(self) -> None:
         if (self.target_risk is None) == (self.target_gain is None):
             raise ConfigError("set either target_risk or target_gain, not both")
-        chosen = least_disclosure(
-            self.calibration.settings, self.target_risk, self.target_gain, ceiling=self.ceiling
-        )
+        chosen = cheapest_setting(self.calibration.settings, self.target_risk, self.target_gain)
         if chosen is None:
             raise ConfigError(self._unreachable_message())
         object.__setattr__(self, "chosen", chosen)
@@ -86,27 +80,8 @@ class RiskControlledPolicy:
                 "drafter or uncertainty, or pass policy=RiskControlledPolicy(...)"
             )
         calibration = RiskCalibration.load(folder)
-        if settings.asking is not Asking.SLOTS:
-            raise ConfigError(
-                f"a target was measured only for the question about the {calibration.slot}: set "
-                'asking = "slots", or a threshold instead of the target'
-            )
-        if settings.continuation not in (None, Continuation.NOTHING):
-            raise ConfigError(
-                "a target was measured only for a verifier that does not go on: remove "
-                "continuation, or set a threshold instead of the target"
-            )
-        if settings.traffic_shape is not TrafficShape.PADDED:
-            raise ConfigError(
-                "a target is not available in constant shape, where only a caption's first block "
-                'is verified: set traffic_shape = "padded", or a threshold instead of the target'
-            )
-        if settings.noise is not None:
-            raise ConfigError(
-                "a target was measured only for states without noise: remove noise, or set a "
-                "threshold instead of the target"
-            )
-        return cls(calibration, settings.target_risk, settings.target_gain, settings.disclosure)
+        _require_measured(settings, calibration.slot)
+        return cls(calibration, settings.target_risk, settings.target_gain)
 
     def _unreachable_message(self) -> str:
         if self.target_risk is not None:
@@ -118,46 +93,61 @@ class RiskControlledPolicy:
                     f"{target} cannot be reached: the measurement does not show that the verifier "
                     "is better than the drafter alone; set target_risk or a threshold instead"
                 )
-        reachable = {
-            disclosure: reachable_of(same)
-            for disclosure in _LEVELS
-            if (same := [one for one in self.calibration.settings if one.disclosure is disclosure])
-        }
-        listed = ", ".join(f"{value} with {disclosure}" for disclosure, value in reachable.items())
         return (
-            f"{target} cannot be reached with disclosure = {self.ceiling} or less. "
-            f"Reachable are {listed}; change the target or the disclosure"
+            f"{target} cannot be reached. Reachable is {reachable_of(self.calibration.settings)}: "
+            "change the target, or set a threshold instead"
         )
 
 
-def least_disclosure(
+def _require_measured(settings: Settings, slot: str) -> None:
+    """Raise :class:`ConfigError` for ``settings`` with which no target was measured."""
+    if settings.disclosure is Disclosure.TOKENS:
+        raise ConfigError(
+            "a target was measured only with states, without which a verifier has nothing to "
+            'judge by: set disclosure = "summary", or a threshold instead of the target'
+        )
+    if settings.block_unit is not BlockUnit.SLOT:
+        raise ConfigError(
+            f"a target was measured only for the question about the {slot}: set "
+            'block_unit = "slot", or a threshold instead of the target'
+        )
+    if settings.continuation not in (None, Continuation.NOTHING):
+        raise ConfigError(
+            "a target was measured only for a verifier that does not go on: remove "
+            "continuation, or set a threshold instead of the target"
+        )
+    if settings.traffic_shape is not TrafficShape.PADDED:
+        raise ConfigError(
+            "a target is not available in constant shape, where only a caption's first block "
+            'is verified: set traffic_shape = "padded", or a threshold instead of the target'
+        )
+    if settings.noise is not None:
+        raise ConfigError(
+            "a target was measured only for states without noise: remove noise, or set a "
+            "threshold instead of the target"
+        )
+
+
+def cheapest_setting(
     settings: Sequence[CalibratedSetting],
     target_risk: float | None = None,
     target_gain: float | None = None,
-    *,
-    ceiling: Disclosure = Disclosure.ALL_STATES,
 ) -> CalibratedSetting | None:
-    """Return the setting with the least disclosure that reaches the given targets.
+    """Return the setting that sends the fewest states and reaches the given targets.
 
-    Ties go to the setting that sends the fewest states, then the fewest tokens, then has the
-    highest threshold. Returns ``None`` if no setting with at most ``ceiling`` reaches them.
+    Ties go to the setting that sends the fewest tokens, then has the highest threshold. Returns
+    ``None`` if no setting reaches them.
     """
-    level = _LEVELS.index
     reaching = [
         one
         for one in settings
-        if level(one.disclosure) <= level(ceiling)
-        and (target_risk is None or one.risk_bound <= target_risk)
+        if (target_risk is None or one.risk_bound <= target_risk)
         and (target_gain is None or (one.gain_low is not None and one.gain_low >= target_gain))
     ]
     return min(
         reaching,
-        key=lambda one: (
-            level(one.disclosure),
-            one.states_left,  # a state could identify a person, words hardly
-            one.tokens_left,
-            -one.threshold,
-        ),
+        # A state could identify a person, words hardly.
+        key=lambda one: (one.states_left, one.tokens_left, -one.threshold),
         default=None,
     )
 

@@ -88,26 +88,17 @@ _TINY = 1e-6
 _MAX_ITEMS = 1000
 
 
-def _log_odds(spread: Spread) -> float:
-    return log((1 - spread.top1 + _TINY) / spread.top1)
-
-
 FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
     {
         "entropy": lambda spread, _: spread.entropy,
         "1-top1": lambda spread, _: 1.0 - spread.top1,
         "margin": lambda spread, _: spread.margin,
-        "log-odds": lambda spread, _: _log_odds(spread),
+        "log-odds": lambda spread, _: log((1 - spread.top1 + _TINY) / spread.top1),
         "log1p(ood_score)": lambda _, ood_score: log1p(ood_score),
-        "entropy * log1p(ood_score)": lambda spread, ood_score: spread.entropy * log1p(ood_score),
-        "log-odds * log1p(ood_score)": lambda spread, ood_score: (
-            _log_odds(spread) * log1p(ood_score)
-        ),
     }
 )
 """Functions of the features by their name in ``gate.json``. ``log-odds`` is the log-odds of any
-token but the likeliest. The drafter is overconfident where the OOD score is large, so its own
-uncertainty counts for less there: the products let a logistic model say by how much."""
+token but the likeliest."""
 
 
 class _RejectionPredictorFile(StrictModel):

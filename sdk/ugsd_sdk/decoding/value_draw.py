@@ -1,8 +1,8 @@
 """The draw of a slot's value from the drafter's distribution, for speculative verification.
 
 Speculative acceptance is exact only for the distribution that was really drawn from. So the
-drafter's distribution is rounded to the weights that can be sent first, and the value is drawn from
-exactly these weights, whether or not the block is then sent.
+drafter's distribution is rounded to weights that can be sent first, and the value is drawn from
+exactly these draft weights, whether or not the block is then sent.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.messages import Disclosure
 
-from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.errors import ModelError
 
-__all__ = ["DrawnValue", "ValueDraw", "require_fitting_disclosure", "rounded_weights"]
+__all__ = ["DrawnValue", "ValueDraw", "rounded_draft_weights"]
 
 _LARGEST_WEIGHT = 255
 
@@ -28,7 +27,7 @@ class DrawnValue:
 
     token: int
     """The likeliest token that states it."""
-    weights: bytes
+    draft_weights: bytes
     """(N,) uint8, the distribution over all values from which it was drawn, up to a factor."""
 
 
@@ -47,11 +46,11 @@ class ValueDraw:
 
         Raises :class:`ModelError` if they give the values no distribution.
         """
-        weights = rounded_weights(self._probabilities(logits))
-        ends = np.cumsum(weights, dtype=np.int64)
+        draft_weights = rounded_draft_weights(self._probabilities(logits))
+        ends = np.cumsum(draft_weights, dtype=np.int64)
         value = int(np.searchsorted(ends, self.random_below(int(ends[-1])), side="right"))
         token = max(self.values[value], key=lambda token: float(logits[token]))
-        return DrawnValue(token, weights.tobytes())
+        return DrawnValue(token, draft_weights.tobytes())
 
     def _probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the probability (N,) of each value, if one of them is stated."""
@@ -64,8 +63,8 @@ class ValueDraw:
         return np.array(sums, dtype=np.float64) / sum(sums)
 
 
-def rounded_weights(probabilities: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Round ``probabilities`` (N,) to weights of 8 bits, of which the largest is 255.
+def rounded_draft_weights(probabilities: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Round ``probabilities`` (N,) to draft weights of 8 bits, of which the largest is 255.
 
     Each differs from a multiple of its probability by at most 1/510 of the largest.
     """
@@ -73,20 +72,3 @@ def rounded_weights(probabilities: NDArray[np.float64]) -> NDArray[np.uint8]:
         probabilities / probabilities.max() * _LARGEST_WEIGHT
     ).astype(np.uint8)
     return weights
-
-
-def require_fitting_disclosure(disclosure: Disclosure, *, draws: bool) -> None:
-    """Raise :class:`ConfigError` if a policy asks for a ``disclosure`` that does not fit: a value
-    that is drawn is judged by the weights that it was drawn from, and no other value has weights.
-    """
-    if draws and disclosure is not Disclosure.DISTRIBUTIONS:
-        raise ConfigError(
-            f"verification = speculative: the policy escalates with disclosure = {disclosure}, "
-            "with which the verifier does not get the distribution that the value was drawn from: "
-            "return Escalate(Disclosure.DISTRIBUTIONS), or set verification = verifier"
-        )
-    if not draws and disclosure is Disclosure.DISTRIBUTIONS:
-        raise ConfigError(
-            "the policy escalates with disclosure = distributions, but no value is drawn: set "
-            "verification = speculative, or return another disclosure"
-        )

@@ -215,8 +215,8 @@ def _protection(
     as_sent = {"disclosure": disclosure, "noise": noise, "verifier": verifier}
     no_target = {"target_risk": None, "target_gain": None}
     explanation = explain(settings.model_copy(update=as_sent | no_target), drafter)
-    has_weights = disclosure is Disclosure.DISTRIBUTIONS
-    noise_text, guarantee = _noise_protection(sigma, states=states, weights=has_weights)
+    has_draft_weights = disclosure is Disclosure.DISTRIBUTIONS
+    noise_text, guarantee = _noise_protection(sigma, states=states, draft_weights=has_draft_weights)
     return Protection(
         title=f"Blocks sent as {disclosure}, {noise_text}",
         bound=guarantee,
@@ -226,14 +226,14 @@ def _protection(
 
 
 def _noise_protection(
-    sigma: float | None, *, states: bool, weights: bool
+    sigma: float | None, *, states: bool, draft_weights: bool
 ) -> tuple[str, tuple[str, ...]]:
-    """Describe the noise on the states, and what it guarantees: with weights nothing."""
-    if weights and sigma is not None:
+    """Describe the noise on the states, and what it guarantees: with draft weights nothing."""
+    if draft_weights and sigma is not None:
         return f"the states with noise of sigma {sigma:g}", (
             "no bound: how likely the emotions are was sent with the states, without noise",
         )
-    if weights:
+    if draft_weights:
         sent = "the states and how likely the emotions are" if states else "the probabilities"
         return "without noise", (f"nothing: {sent} were sent without noise",)
     if not states:

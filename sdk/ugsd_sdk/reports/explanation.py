@@ -15,8 +15,8 @@ from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.drafter.bundle import DrafterBundle
-from ugsd_sdk.settings.asking import Asking
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.verification import BlockUnit
 
 __all__ = ["Explanation", "explain"]
 
@@ -118,7 +118,7 @@ def explain(settings: Settings, drafter: str) -> Explanation:
             "verifier": settings.verifier.url or "none",
             **_target(given, policy),
             "disclosure": str(settings.disclosure),
-            "asking": str(settings.asking),
+            "block_unit": str(settings.block_unit),
             "verification": str(settings.verification),
             "traffic_shape": str(settings.traffic_shape),
             "min_enrolment": str(settings.min_enrolment),
@@ -146,7 +146,7 @@ def _target(settings: Settings, policy: RiskControlledPolicy | None) -> dict[str
 
 
 def _words(settings: Settings) -> str:
-    if settings.asking is Asking.SLOTS:
+    if settings.block_unit is BlockUnit.SLOT:
         return "the first words of the caption, up to the one that names the emotion"
     if settings.disclosure is Disclosure.TOKENS:
         return "the words drafted so far of the emotion, including the whole uncertain block"

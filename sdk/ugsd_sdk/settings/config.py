@@ -64,7 +64,6 @@ from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.asking import BLOCK_TOKENS, Asking, Continuation, Verification
 from ugsd_sdk.settings.config_faults import (
     check_variables,
     first_fault,
@@ -89,6 +88,7 @@ from ugsd_sdk.settings.tables import (
     plain_caps,
     refuse_bool,
 )
+from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
 __all__ = [
     "ANONYMOUS",
@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="UGSD_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
+    _reads_environment: ClassVar[bool] = False
     _file: ClassVar[SettingsFile | None] = None
 
     verifier: VerifierSettings = VerifierSettings()
@@ -138,24 +139,24 @@ class Settings(BaseSettings):
     """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
     caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far,
     ``distributions`` what ``summary`` sends and the probabilities of the emotions, for speculative
-    verification alone. With a target this is the most that may be sent."""
-    asking: Asking = Asking.SLOTS
-    """How blocks are formed. ``slots``: one question about the emotion, up to the word that names
-    it. ``tokens``: blocks of ``block_tokens`` tokens, as in the paper, and always so for a drafter
+    verification alone. With a target at least ``summary``, and no more than that is sent."""
+    block_unit: BlockUnit = BlockUnit.SLOT
+    """What one block is. ``slot``: the clause of the emotion, up to the word that names it, as one
+    question. ``tokens``: ``block_tokens`` tokens, as in the paper, and always so for a drafter
     without slots."""
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = BLOCK_TOKENS
-    """Largest number of drafted tokens in one block, 1 to 256, if blocks are formed by tokens."""
+    """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``."""
     continuation: Continuation | None = None
     """How far the verifier may go on after the tokens that it accepts or corrects: to the end of
     the ``caption``, of the ``clause``, or not at all, ``nothing``, so that the device words the
-    rest. It is ``nothing`` if the verifier is asked about slots. With none: ``clause`` if a drafter
-    with slots asks by tokens, else ``caption``. A caption of slots states what the device measured,
-    so no verifier goes on with it beyond the ``clause``."""
+    rest. It is ``nothing`` if a block is a slot's clause. With none: ``clause`` if a drafter with
+    slots has blocks of tokens, else ``caption``. A caption of slots states what the device
+    measured, so no verifier goes on with it beyond the ``clause``."""
     verification: Verification = Verification.VERIFIER
     """How an emotion that is asked about is judged. ``verifier``: by the verifier's own rule, which
     its operator sets. ``speculative``: the device draws the emotion from the drafter's
     probabilities, and where it asks, the answer has exactly the verifier's distribution; where it
-    does not ask, the emotion has the drafter's. It needs ``asking = slots``,
+    does not ask, the emotion has the drafter's. It needs ``block_unit = slot``,
     ``continuation = nothing``, ``disclosure = distributions`` and a drafter with slots; the same
     ``seed`` then no longer gives the same caption."""
     min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
@@ -237,7 +238,7 @@ class Settings(BaseSettings):
             self._check_noise(self.noise)
         fault = speculative_fault(
             self.verification,
-            asking=self.asking,
+            block_unit=self.block_unit,
             continuation=self.continuation,
             disclosure=self.disclosure,
             has_target=self.target_risk is not None or self.target_gain is not None,
@@ -359,19 +360,8 @@ class Settings(BaseSettings):
         file = None if path is None else SettingsFile.read(Path(path))
 
         class WithEnvironment(cls):  # type: ignore[valid-type,misc]
+            _reads_environment = True
             _file = file
-
-            @classmethod
-            def settings_customise_sources(
-                cls,
-                settings_cls: type[BaseSettings],
-                init_settings: PydanticBaseSettingsSource,
-                env_settings: PydanticBaseSettingsSource,
-                dotenv_settings: PydanticBaseSettingsSource,
-                file_secret_settings: PydanticBaseSettingsSource,
-            ) -> tuple[PydanticBaseSettingsSource, ...]:
-                values = {} if file is None else dict(file.values)
-                return init_settings, env_settings, InitSettingsSource(settings_cls, values)
 
         return WithEnvironment(**arguments)
 
@@ -385,4 +375,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use only the arguments as a source; :meth:`load` adds others."""
-        return (init_settings,)
+        if not cls._reads_environment:
+            return (init_settings,)
+        values = {} if cls._file is None else dict(cls._file.values)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, values)

@@ -34,7 +34,7 @@ class VerifierInfo:
     """Tokens that describe the voice; the verifier corrects them only after a state."""
     values: Mapping[AskedSlot, Sequence[Sequence[int]]] = field(default_factory=dict)
     """For each slot that may be asked about, the tokens that state each of its values, in the order
-    of the values in the drafter's ``slots.json``: a block's weights have it too."""
+    of the values in the drafter's ``slots.json``: a block's draft weights have it too."""
 
     @property
     def input_dim(self) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Acceptance",
-    "Continuation",
+    "ContinuationRule",
     "Greedy",
     "Probability",
     "Rank",
@@ -126,7 +126,7 @@ class Speculative:
 
 
 @dataclass(frozen=True)
-class Continuation:
+class ContinuationRule:
     """How far the verifier continues, greedily, after a correction or an accepted block."""
 
     max_tokens: int = 64

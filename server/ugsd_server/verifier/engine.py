@@ -6,9 +6,9 @@ not cached yet verifies a block; each token of a continuation takes one more pas
 
 A block that asks about a slot is judged by the values that its tokens state: the probabilities of
 the tokens of a value are added, so that a synonym counts for the same value. Its other tokens are
-wording, which is the device's own and is always accepted. If the block has the weights from which
-the device drew its value, the value is judged by speculative acceptance, whatever the verifier's
-own rule.
+wording, which is the device's own and is always accepted. If the block has the draft weights from
+which the device drew its value, the value is judged by speculative acceptance, whatever the
+verifier's own rule.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier import Cache, CausalScorer, VerifierInfo
 from ugsd_server.verifier.acceptance import (
     Acceptance,
-    Continuation,
+    ContinuationRule,
     Greedy,
     Speculative,
     Typical,
@@ -110,18 +110,18 @@ class Verifier:
         acceptance: Acceptance | None = None,
         question_acceptance: Acceptance | None = None,
         speculative: Speculative | None = None,
-        continuation: Continuation | None = None,
+        continuation: ContinuationRule | None = None,
         cache_bytes: int = _DEFAULT_CACHE_BYTES,
     ) -> None:
         """``acceptance`` judges tokens, ``question_acceptance`` the values of a slot, and
-        ``speculative`` those of blocks with weights. ``cache_bytes`` limits the caches of all
+        ``speculative`` those of blocks with draft weights. ``cache_bytes`` limits the caches of all
         captions together; the least recently used are dropped first, which costs time but changes
         no verdict."""
         self._scorer = scorer
         self._acceptance = acceptance or Typical()
         self._question_acceptance = question_acceptance or Greedy()
         self._speculative = speculative or Speculative()
-        self._continuation = continuation or Continuation()
+        self._continuation = continuation or ContinuationRule()
         self._ceiling = _CacheCeiling(cache_bytes)
 
     @property
@@ -210,19 +210,19 @@ class Verifier:
             or (block.state_positions and not 0 < block.state_dim == info.state_dim)
             or (block.state_positions and block.projection >= len(info.projections))
             or (block.slot is not AskedSlot.CAPTION and block.slot not in self._values)
-            or (block.weights and not self._is_drawn(caption, block))
+            or (block.draft_weights and not self._is_drawn(caption, block))
         ):
             raise BlockRefused(RefusalCode.BAD_MESSAGE)
 
     def _is_drawn(self, caption: CaptionState, block: Block) -> bool:
-        """Return whether ``block`` states one value, which its weights allow, and the verifier
-        has a state, without which it has no distribution to compare them with."""
-        value_of, weights = self._values[block.slot], block.weights
+        """Return whether ``block`` states one value, which its draft weights allow, and the
+        verifier has a state, without which it has no distribution to compare them with."""
+        value_of, draft_weights = self._values[block.slot], block.draft_weights
         drawn = [int(value_of[token]) for token in block.tokens if value_of[token] >= 0]
         return (
-            len(weights) == len(self.info.values[block.slot])
+            len(draft_weights) == len(self.info.values[block.slot])
             and len(drawn) == 1
-            and weights[drawn[0]] > 0
+            and draft_weights[drawn[0]] > 0
             and (
                 any(i <= block.keep for i in caption.states)
                 or any(i <= block.start for i in block.state_positions)
@@ -251,9 +251,9 @@ class Verifier:
         states_value = value_of >= 0
         sums = np.bincount(value_of[states_value], weights=p[states_value])
         of_values = sums.astype(np.float64)
-        if block.weights:
-            weights = np.frombuffer(block.weights, dtype=np.uint8).astype(np.float64)
-            value = self._speculative.value(of_values, weights / weights.sum(), drafted)
+        if block.draft_weights:
+            q = np.frombuffer(block.draft_weights, dtype=np.uint8).astype(np.float64)
+            value = self._speculative.value(of_values, q / q.sum(), drafted)
         else:
             is_accepted = self._question_acceptance.accepts(of_values, drafted)
             value = drafted if is_accepted else int(of_values.argmax())

@@ -32,7 +32,7 @@ var kinds = []struct {
 		required("caption"), required("slot"), required("tokens"), optional("state_positions", none),
 		optional("states", octets{}), optional("projection", uint64(0)), optional("keep", uint64(0)),
 		optional("prefix", none), optional("continue_to", uint64(0)),
-		optional("exponent", uint64(0)), optional("weights", octets{}),
+		optional("exponent", uint64(0)), optional("draft_weights", octets{}),
 	}},
 	{"cover", nil},
 	{"verdict", []field{

@@ -86,13 +86,13 @@ _DEVICE = {
         states=bytes([0x7F, 0x81]),
         exponent=10,
     ),
-    "weights of values": Block(
+    "draft weights": Block(
         caption=3,
         slot=AskedSlot.EMOTION,
         tokens=(1, 2),
         keep=4,
         continue_to=ContinueTo.CLAUSE,
-        weights=bytes([0, 1, 255]),
+        draft_weights=bytes([0, 1, 255]),
     ),
     "a cover": Cover(),
 }

@@ -87,7 +87,7 @@ def test_levels_that_say_the_same_are_one_observation(
     assert noised[Disclosure.TOKENS] == plain[Disclosure.TOKENS]
 
 
-def test_drawn_value_is_sent_with_its_weights(
+def test_drawn_value_is_sent_with_draft_weights(
     drafter: OnnxDrafter, drafts: list[ReplayedDraft]
 ) -> None:
     table = drafter.info.slot_table
@@ -95,12 +95,12 @@ def test_drawn_value_is_sent_with_its_weights(
     for draft in drafts:
         sent = disclosed_of(draft, drafter.info, Disclosure.DISTRIBUTIONS, StateEncoder())
         assert table.emotion_in(sent.tokens)
-        assert max(sent.weights) == 255
-        assert len(sent.weights) == len(table.values[Slot.EMOTION])
+        assert max(sent.draft_weights) == 255
+        assert len(sent.draft_weights) == len(table.values[Slot.EMOTION])
         assert len(sent.states) == 1
 
 
-def test_weights_are_read_beside_states() -> None:
+def test_draft_weights_are_read_beside_states() -> None:
     states = np.full((1, 2), 0.5, dtype=np.float32)
     clips = [Disclosed((1,), states, bytes([255, 0, 51])), Disclosed((), states[:0])]
     seen = Disclosures(Enrolment(0), [], {}, {Disclosure.DISTRIBUTIONS: clips})
@@ -111,7 +111,7 @@ def test_weights_are_read_beside_states() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 8.0])
-def test_noised_states_are_unbiased_and_as_noisy_as_set(sigma: float) -> None:
+def test_noised_states_are_unbiased_and_noisy_as_set(sigma: float) -> None:
     state = np.array([0.6, -0.8, 0.0], dtype=np.float32)
     read = StateEncoder(sigma)(np.tile(state, (4000, 1)))
     assert np.abs(read.mean(axis=0) - state).max() < 6 * sigma / 4000**0.5 + 0.01

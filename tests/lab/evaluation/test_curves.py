@@ -18,7 +18,7 @@ from ugsd_lab.evaluation.plots import draw_evaluation
 from ugsd_lab.evaluation.systems import EvaluationHarness, Stage
 from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_sdk.decoding.events import TokenSource
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings.verification import BlockUnit
 
 from tests.lab.evaluation.runs import few_clips, run
 
@@ -57,7 +57,7 @@ def test_oracle_escalates_once_and_only_rejected_blocks(tmp_path: Path) -> None:
     harness = EvaluationHarness(Pair(STARTER_DRAFTER), tmp_path)
     stage = Stage(lambda *_: None, "captioning", 3 * len(clips))
     scored = harness.drafter.encode_clips([clip for clip in clips if clip.split == "test"], stage)
-    drafts = drafts_of(harness, scored, harness.rejection_predictor, Asking.SLOTS, stage)
+    drafts = drafts_of(harness, scored, harness.rejection_predictor, BlockUnit.SLOT, stage)
     outputs = harness.run(oracle_system(harness, scored, drafts), scored, stage)
     captions = [output.caption for output in outputs.values()]
     sources = [{token.source for token in caption.tokens} for caption in captions if caption]

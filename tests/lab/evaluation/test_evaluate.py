@@ -25,7 +25,7 @@ from ugsd_lab.evaluation.baselines import (
 from ugsd_lab.evaluation.matching import random_system
 from ugsd_lab.evaluation.printing import as_markdown, print_result, ranking
 from ugsd_lab.evaluation.systems import System
-from ugsd_sdk.settings.asking import Asking
+from ugsd_sdk.settings.verification import BlockUnit
 
 from tests.lab.evaluation.runs import SCORED, after_enrolment, few_clips, run
 
@@ -120,13 +120,15 @@ def test_ugsd_asks_one_question_that_is_not_continued(result: Result) -> None:
     assert rows["always ask"].escalation < rows["escalate everything"].escalation
 
 
-def test_baselines_ask_by_tokens() -> None:
+def test_baselines_send_blocks_of_tokens() -> None:
     systems = [
         entropy_system("entropy", 0.2), paper_recipe("paper", RECIPE), first_token("first"),
         fixed_block("block", 0, 1.0, 3), random_system("random", 0.5),
     ]  # fmt: skip
-    assert {(system.asking, system.continuation) for system in systems} == {(Asking.TOKENS, None)}
-    assert System("UGSD", None).asking is Asking.SLOTS
+    assert {(system.block_unit, system.continuation) for system in systems} == {
+        (BlockUnit.TOKENS, None)
+    }
+    assert System("UGSD", None).block_unit is BlockUnit.SLOT
 
 
 def test_json_has_null_for_missing_values(result: Result) -> None:

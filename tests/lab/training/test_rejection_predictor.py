@@ -13,7 +13,6 @@ from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
 from ugsd_lab.training.rejection_predictor import (
     IN_DOMAIN_ESCALATION_RATE,
     Observed,
-    expected_calibration_error,
     fit_logistic,
     fit_rejection_predictors,
     threshold_of,
@@ -50,17 +49,6 @@ def test_pools_have_equal_weight_at_any_size() -> None:
     often, seldom = rng.random(20_000) < 0.9, rng.random(2_000) < 0.1
     _, bias = fit_logistic([constant, constant[:2_000]], [often, seldom])
     assert 1 / (1 + np.exp(-bias)) == pytest.approx(0.5, abs=0.02)
-
-
-def test_calibration_error_is_larger_for_overconfident_predictions() -> None:
-    rng = np.random.default_rng(0)
-    chance = rng.random(50_000)
-    happened = rng.random(50_000) < chance
-    assert expected_calibration_error(chance, happened) < 0.01
-    assert expected_calibration_error(chance**3, happened) > 0.1
-    sure = np.full(400, 0.9)
-    assert expected_calibration_error(sure, np.zeros(400, dtype=bool)) == pytest.approx(0.9)
-    assert expected_calibration_error(sure[:3], np.ones(3, dtype=bool)) == pytest.approx(0.1)
 
 
 def test_threshold_asks_in_the_declared_share_of_captions() -> None:

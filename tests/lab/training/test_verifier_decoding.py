@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ from ugsd_privacy.protocol.messages import AskedSlot
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_server.verifier import VerifierInfo
 from ugsd_server.verifier.engine import Verifier
+
+from tests.doubles.fake_scorer import FakeScorer, Input
 
 BOS, EOS, SOUNDS, SAD, DOWNCAST, ANGRY = range(6)
 INFO = VerifierInfo(
@@ -35,49 +36,24 @@ INFO = VerifierInfo(
 )
 
 
-class _Cache:
-    def __init__(self) -> None:
-        self.inputs: list[tuple[int, NDArray[np.float32]]] = []
-
-    length = property(lambda self: len(self.inputs))
-    nbytes = 0
-
-    def crop(self, length: int) -> None:
-        del self.inputs[length:]
-
-
-class _Scorer:
+class _Scorer(FakeScorer):
     """Says *sounds*, then an emotion by the sign of the first number of the second projection, then
     the end."""
 
-    info = INFO
+    def __init__(self) -> None:
+        super().__init__(INFO)
 
-    def load(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def new_cache(self) -> _Cache:
-        return _Cache()
-
-    def extend(
-        self,
-        cache: Any,
-        tokens: NDArray[np.int64],
-        states: NDArray[np.float32],
-        has_state: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        assert states.shape == (len(tokens), INFO.input_dim)
-        rows = np.full((len(tokens), INFO.vocabulary_size), -9, dtype=np.float32)
-        for row, token, state in zip(rows, tokens, states, strict=True):
-            cache.inputs.append((int(token), state))
-            heard = sum(float(seen[2]) for _, seen in cache.inputs)
-            if token == BOS:
-                row[SOUNDS] = 0
-            elif token == SOUNDS:
-                row[[SAD, DOWNCAST, ANGRY]] = (-heard, -heard - 1, heard)
-            else:
-                row[EOS] = 0
-        return rows
+    def logits(self, inputs: list[Input]) -> NDArray[np.float32]:
+        row = np.full(INFO.vocabulary_size, -9, dtype=np.float32)
+        last_token, _ = inputs[-1]
+        heard = sum(state[2] for _, state in inputs if state)
+        if last_token == BOS:
+            row[SOUNDS] = 0
+        elif last_token == SOUNDS:
+            row[[SAD, DOWNCAST, ANGRY]] = (-heard, -heard - 1, heard)
+        else:
+            row[EOS] = 0
+        return row
 
 
 @pytest.fixture

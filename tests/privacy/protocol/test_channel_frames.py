@@ -76,7 +76,7 @@ def test_constant_size_is_smallest_for_summary_disclosure() -> None:
         prefix=(largest,) * 59,
         continue_to=ContinueTo.CAPTION,
         exponent=10,
-        weights=bytes(63) + b"\1",
+        draft_weights=bytes(63) + b"\1",
     )
     verdict = Verdict(
         caption=2**32 - 1,

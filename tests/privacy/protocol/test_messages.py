@@ -44,7 +44,7 @@ def blocks(draw: st.DrawFn) -> Block:
     positions = sorted(draw(st.sets(st.integers(0, end - 1), max_size=12)))
     size = len(positions) * draw(st.integers(1, MAX_STATE_DIM))
     slot = draw(st.sampled_from(AskedSlot))
-    weights = draw(st.binary(max_size=64).filter(lambda weights: not weights or any(weights)))
+    draft_weights = draw(st.binary(max_size=64).filter(lambda weights: not weights or any(weights)))
     return Block(
         caption=draw(ordinal),
         slot=slot,
@@ -56,7 +56,7 @@ def blocks(draw: st.DrawFn) -> Block:
         prefix=tuple(prefix),
         continue_to=draw(st.sampled_from(ContinueTo)),
         exponent=draw(st.integers(0, MAX_EXPONENT)) if positions else 0,
-        weights=b"" if slot is AskedSlot.CAPTION else weights,
+        draft_weights=b"" if slot is AskedSlot.CAPTION else draft_weights,
     )
 
 
@@ -241,9 +241,9 @@ def test_defaults_at_the_end_are_left_out(block: Block) -> None:
         {"states": b"", "state_positions": [], "exponent": 1},
         {"state_positions": [4]},
         {"states": b"\1\2", "state_positions": [2, 1]},
-        {"weights": b"\0"},
-        {"weights": b"\1" * 65},
-        {"slot": 0, "weights": b"\1"},
+        {"draft_weights": b"\0"},
+        {"draft_weights": b"\1" * 65},
+        {"slot": 0, "draft_weights": b"\1"},
         {"tokens": []},
     ],
     ids=str,
@@ -370,6 +370,6 @@ def test_too_long_message_is_not_encoded() -> None:
 def test_fields_outside_the_schema_cannot_be_sent() -> None:
     assert set(Block.model_fields) == {
         *("kind", "caption", "slot", "tokens", "state_positions", "states", "projection"),
-        *("keep", "prefix", "continue_to", "exponent", "weights"),
+        *("keep", "prefix", "continue_to", "exponent", "draft_weights"),
     }
     assert set(Cover.model_fields) == {"kind"}

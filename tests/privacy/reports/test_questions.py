@@ -46,7 +46,7 @@ def test_each_question_of_records_is_listed_once(world) -> None:
         disclosure=Disclosure.DISTRIBUTIONS,
         state_positions=(),
         states=plain.states[:0],
-        weights=b"\1\2",
+        draft_weights=b"\1\2",
     )
     for escalation in (plain, weighted, plain):
         egress.seal_block(world.channel, caption, escalation)

@@ -120,12 +120,19 @@ def test_without_noise_there_is_no_bound(world) -> None:
     assert "no guarantee (no noise)" in report_html(found)
 
 
-def test_weights_without_noise_are_named_as_the_reason(world) -> None:
+def test_draft_weights_are_named_as_the_reason(world) -> None:
     egress = world.egress(sigma=2.0, limits=BudgetLimits.without_caps())
     caption = world.connect(egress)
     states = np.full((1, 16), 0.1, np.float32)
     weighted = Escalation(
-        Disclosure.DISTRIBUTIONS, 0, (), (7,), (0,), states, AskedSlot.EMOTION, weights=b"\1\2"
+        Disclosure.DISTRIBUTIONS,
+        0,
+        (),
+        (7,),
+        (0,),
+        states,
+        AskedSlot.EMOTION,
+        draft_weights=b"\1\2",
     )
     egress.seal_block(world.channel, caption, weighted)
     found, why = report_of(world), "no guarantee (the probabilities have no noise)"

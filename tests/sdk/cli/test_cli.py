@@ -316,7 +316,7 @@ def test_sent_content_is_printed_exactly(
     assert records[0]["content"] is None, "a hello has no content"
     assert [token["id"] for token in records[1]["content"]["tokens"]] == records[1]["tokens"]
     assert (records[0]["slot"], records[1]["slot"]) == (None, "caption")
-    assert records[1]["content"]["weights"] == []
+    assert records[1]["content"]["draft_weights"] == []
 
 
 def test_log_without_owner_key_is_listed_and_verified(

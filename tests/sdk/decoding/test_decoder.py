@@ -38,7 +38,7 @@ def decoder_of(
 ) -> tuple[Decoder, ScriptedSession]:
     session = drafter.start(EMBEDDING)
     decoder = Decoder(
-        session,
+        lambda _: session,
         eos=EOS,
         max_tokens=drafter.info.max_tokens,
         ood_score=1.0,
@@ -260,7 +260,7 @@ def test_nan_logits_raise_model_error() -> None:
             return prediction
 
     decoder = Decoder(
-        Broken(ScriptedDrafter(), EMBEDDING),
+        lambda _: Broken(ScriptedDrafter(), EMBEDDING),
         eos=EOS,
         max_tokens=24,
         ood_score=1.0,

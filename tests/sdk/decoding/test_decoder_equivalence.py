@@ -30,7 +30,7 @@ def drive(script: Script) -> Result:
     drafter, result = script.drafter(), Result()
     session = drafter.start(EMBEDDING)
     decoder = Decoder(
-        session,
+        lambda _: session,
         eos=EOS,
         max_tokens=script.max_tokens,
         ood_score=1.0,

@@ -24,7 +24,7 @@ from ugsd_sdk.decoding.risk_calibration import (
     RiskCalibration,
     weight_hashes,
 )
-from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy, least_disclosure
+from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy, cheapest_setting
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
@@ -33,13 +33,10 @@ from ugsd_sdk.reports.explanation import explain
 from ugsd_sdk.settings.config import Settings
 
 STARTER = Path(ugsd_sdk.__file__).parent / "starter"
-LEVELS = [level for level in Disclosure if level is not Disclosure.DISTRIBUTIONS]
-"""The levels whose risk is measured."""
 New = Callable[..., Captioner]
 
 
 def setting(
-    disclosure: str,
     threshold: float,
     bound: float,
     gain_low: float | None = None,
@@ -48,7 +45,7 @@ def setting(
     states_left: float = 0.0,
 ) -> CalibratedSetting:
     return CalibratedSetting(
-        disclosure=Disclosure(disclosure), threshold=threshold, risk=0, risk_bound=bound,
+        disclosure=Disclosure.SUMMARY, threshold=threshold, risk=0, risk_bound=bound,
         gain=gain_low, gain_low=gain_low, gain_high=gain_low, emotion=0.5, tokens_left=tokens_left,
         states_left=states_left, frames=1, bytes_sent=100,
     )  # fmt: skip
@@ -66,18 +63,15 @@ def table_of(
 
 
 MEASURED = table_of(
-    setting("tokens", 0.0, 0.3, 0.0, tokens_left=1.0),
-    setting("tokens", 1.0, 0.4, -0.1, tokens_left=0.0),
-    setting("summary", 0.0, 0.02, 0.8, tokens_left=0.1),
-    setting("summary", 0.2, 0.15, 0.5, tokens_left=0.05),
-    setting("block_states", 0.0, 0.01, 0.9),
+    setting(0.0, 0.02, 0.8, tokens_left=0.2, states_left=0.05),
+    setting(0.2, 0.15, 0.5, tokens_left=0.1, states_left=0.03),
+    setting(1.0, 0.4, -0.1, tokens_left=0.0),
 )
 
 shares = st.floats(0, 1)
 tables = st.lists(
     st.builds(
         setting,
-        st.sampled_from([str(one) for one in LEVELS]),
         shares,
         shares,
         st.none() | st.floats(-1, 1),
@@ -87,80 +81,65 @@ tables = st.lists(
     min_size=1,
     max_size=20,
 )
-ceilings = st.sampled_from(LEVELS)
 
 
-def price(one: CalibratedSetting) -> tuple[int, float, float]:
-    return LEVELS.index(one.disclosure), one.states_left, one.tokens_left
+def price(one: CalibratedSetting) -> tuple[float, float]:
+    return one.states_left, one.tokens_left
 
 
-@given(tables, shares, ceilings)
-def test_least_disclosure_is_cheapest_for_target_risk(
-    table: list[CalibratedSetting], target: float, ceiling: Disclosure
+@given(tables, shares)
+def test_chosen_setting_is_cheapest_for_target_risk(
+    table: list[CalibratedSetting], target: float
 ) -> None:
-    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
-    chosen = least_disclosure(table, target, ceiling=ceiling)
+    chosen = cheapest_setting(table, target)
     if chosen is None:
-        assert all(one.risk_bound > target for one in allowed)
+        assert all(one.risk_bound > target for one in table)
         return
-    assert chosen in allowed
     assert chosen.risk_bound <= target
-    assert not [one for one in allowed if price(one) < price(chosen) and one.risk_bound <= target]
+    assert not [one for one in table if price(one) < price(chosen) and one.risk_bound <= target]
 
 
-@given(tables, st.floats(-1, 1), ceilings)
-def test_least_disclosure_is_cheapest_for_target_gain(
-    table: list[CalibratedSetting], target: float, ceiling: Disclosure
+@given(tables, st.floats(-1, 1))
+def test_chosen_setting_is_cheapest_for_target_gain(
+    table: list[CalibratedSetting], target: float
 ) -> None:
     def reaches(one: CalibratedSetting) -> bool:
         return one.gain_low is not None and one.gain_low >= target
 
-    allowed = [one for one in table if LEVELS.index(one.disclosure) <= LEVELS.index(ceiling)]
-    chosen = least_disclosure(table, None, target, ceiling=ceiling)
+    chosen = cheapest_setting(table, None, target)
     if chosen is None:
-        assert not any(map(reaches, allowed))
+        assert not any(map(reaches, table))
         return
-    assert chosen in allowed
     assert reaches(chosen)
-    assert not [one for one in allowed if price(one) < price(chosen) and reaches(one)]
+    assert not [one for one in table if price(one) < price(chosen) and reaches(one)]
 
 
-@given(tables, shares, shares, ceilings)
+@given(tables, shares, shares)
 def test_easier_target_never_discloses_more(
-    table: list[CalibratedSetting], one: float, other: float, ceiling: Disclosure
+    table: list[CalibratedSetting], one: float, other: float
 ) -> None:
     strict, lax = sorted((one, other))
     for chosen, easier in (
-        (
-            least_disclosure(table, strict, ceiling=ceiling),
-            least_disclosure(table, lax, ceiling=ceiling),
-        ),
-        (
-            least_disclosure(table, None, lax, ceiling=ceiling),
-            least_disclosure(table, None, strict, ceiling=ceiling),
-        ),
+        (cheapest_setting(table, strict), cheapest_setting(table, lax)),
+        (cheapest_setting(table, None, lax), cheapest_setting(table, None, strict)),
     ):
         if chosen is not None:
             assert easier is not None
             assert price(easier) <= price(chosen)
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [(0.5, ("tokens", 1.0)), (0.35, ("tokens", 0.0)), (0.2, ("summary", 0.2)),
-     (0.05, ("summary", 0.0)), (0.01, ("block_states", 0.0))],
-)  # fmt: skip
-def test_each_risk_uses_the_level_it_needs(target: float, expected: tuple[str, float]) -> None:
+@pytest.mark.parametrize(("target", "expected"), [(0.5, 1.0), (0.2, 0.2), (0.05, 0.0)])
+def test_each_risk_has_its_threshold(target: float, expected: float) -> None:
     chosen = RiskControlledPolicy(MEASURED, target_risk=target).chosen
-    assert (chosen.disclosure, chosen.threshold) == expected
+    assert (chosen.disclosure, chosen.threshold) == (Disclosure.SUMMARY, expected)
 
 
 def test_sent_states_weigh_more_than_tokens() -> None:
     """Otherwise every caption would send a state to avoid sending some words."""
-    always = setting("summary", 0.0, 0.02, tokens_left=0.05, states_left=0.05)
-    if_uncertain = setting("summary", 0.16, 0.08, tokens_left=0.09, states_left=0.03)
-    assert least_disclosure([always, if_uncertain], 0.1) == if_uncertain
-    assert least_disclosure([always, if_uncertain], 0.05) == always
+    always = setting(0.0, 0.02, tokens_left=0.05, states_left=0.05)
+    if_uncertain = setting(0.16, 0.08, tokens_left=0.09, states_left=0.03)
+    assert cheapest_setting([always, if_uncertain], 0.1) == if_uncertain
+    assert cheapest_setting([always, if_uncertain], 0.05) == always
 
 
 def test_risk_controlled_policy_decides_like_uncertainty_policy() -> None:
@@ -172,14 +151,11 @@ def test_risk_controlled_policy_decides_like_uncertainty_policy() -> None:
 
 
 def test_unreachable_target_names_reachable_ones() -> None:
-    with pytest.raises(ConfigError, match=r"target_risk = 0.01 .* summary or less") as raised:
-        RiskControlledPolicy(MEASURED, target_risk=0.01, ceiling=Disclosure.SUMMARY)
-    assert "target_risk >= 0.300 with tokens" in str(raised.value)
-    assert "target_risk >= 0.020 with summary" in str(raised.value)
-    assert "target_risk >= 0.010 with block_states" in str(raised.value)
-    with pytest.raises(ConfigError, match=r"target_gain <= 0.80 with summary"):
+    with pytest.raises(ConfigError, match=r"target_risk = 0.01 .* target_risk >= 0.020"):
+        RiskControlledPolicy(MEASURED, target_risk=0.01)
+    with pytest.raises(ConfigError, match=r"target_gain = 0.95 .* target_gain <= 0.80"):
         RiskControlledPolicy(MEASURED, target_gain=0.95)
-    unknown = table_of(setting("summary", 0.0, 0.02))
+    unknown = table_of(setting(0.0, 0.02))
     with pytest.raises(ConfigError, match="does not show that the verifier is better"):
         RiskControlledPolicy(unknown, target_gain=0.1)
 
@@ -233,18 +209,15 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
-def test_choice_never_exceeds_configured_disclosure(folder: Path) -> None:
-    for ceiling, target, expected in (
-        ("summary", 0.05, ("summary", 0.0)),
-        ("all_states", 0.01, ("block_states", 0.0)),
-        ("tokens", 0.35, ("tokens", 0.0)),
-    ):
-        settings = Settings(target_risk=target, disclosure=ceiling)
-        policy = RiskControlledPolicy.from_settings(settings, folder)
-        assert policy is not None
-        assert (policy.chosen.disclosure, policy.chosen.threshold) == expected
-    with pytest.raises(ConfigError, match="tokens or less"):
-        RiskControlledPolicy.from_settings(Settings(target_risk=0.05, disclosure="tokens"), folder)
+@pytest.mark.parametrize("most", ["summary", "block_states", "all_states"])
+def test_choice_never_exceeds_configured_disclosure(folder: Path, most: str) -> None:
+    settings = Settings(target_risk=0.05, disclosure=most)
+    policy = RiskControlledPolicy.from_settings(settings, folder)
+    assert policy is not None
+    assert (policy.chosen.disclosure, policy.chosen.threshold) == (Disclosure.SUMMARY, 0.0)
+
+
+def test_without_a_target_there_is_no_policy(folder: Path) -> None:
     assert RiskControlledPolicy.from_settings(Settings(threshold=0.1), folder) is None
 
 
@@ -273,7 +246,8 @@ def test_target_without_calibration_table_is_refused(folder: Path, damage: str |
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"asking": "tokens"}, "only for the question about the emotion"),
+        ({"disclosure": "tokens"}, "only with states"),
+        ({"block_unit": "tokens"}, "only for the question about the emotion"),
         ({"continuation": "clause"}, "does not go on"),
         ({"traffic_shape": "constant"}, "constant shape"),
         ({"noise": {"sigma": 2.0}}, "without noise"),
@@ -300,7 +274,7 @@ def test_calibration_of_another_slot_or_format_is_refused(folder: Path) -> None:
     [
         ({"risk": 0.5, "risk_bound": 0.4}, "risk is above its bound"),
         ({"threshold": 1.5}, "threshold"),
-        ({"disclosure": "distributions"}, "distributions is not measured"),
+        ({"disclosure": "tokens"}, "summary, not tokens"),
     ],
 )
 def test_edited_settings_of_a_table_are_refused(
@@ -347,7 +321,7 @@ def test_captioner_sends_only_the_chosen_disclosure(
 ) -> None:
     sent = {}
     generous = Settings(limits={"blocks_per_caption": None, "frames_per_caption": None})
-    for target in (0.5, 0.35, 0.05, 0.01):
+    for target in (0.5, 0.05):
         fake.blocks.clear()  # type: ignore[attr-defined]
         policy = RiskControlledPolicy(MEASURED, target_risk=target)
         with new_captioner(policy=policy, config=generous) as captioner:
@@ -356,11 +330,8 @@ def test_captioner_sends_only_the_chosen_disclosure(
             assert caption.unverified_reason is None
         sent[target] = [len(one.state_positions) for one in fake.blocks]  # type: ignore[attr-defined]
     assert sent[0.5] == []
-    assert len(sent[0.35]) > 1
-    assert set(sent[0.35]) == {0}
     assert sent[0.05][0] == 1
     assert set(sent[0.05][1:]) == {0}
-    assert set(sent[0.01]) == {1}
 
 
 def test_settings_with_target_create_risk_controlled_policy(
@@ -391,14 +362,13 @@ def test_enrolment_guard_reports_block_under_target() -> None:
 
 
 def test_explain_shows_the_chosen_setting(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(target_risk=0.35, disclosure="summary", verifier={"url": "embedded"})
+    settings = Settings(target_risk=0.2, disclosure="all_states", verifier={"url": "embedded"})
     explained = explain(settings, str(folder))
-    assert explained.settings["disclosure"] == "tokens"
-    assert explained.settings["threshold"] == "0"
-    assert explained.settings["target_risk"] == "0.35"
-    assert explained.settings["most to disclose"] == "summary"
-    assert "no numbers about the clip" in " ".join(explained.sent)
-    assert "threshold = 0" in explained.text().replace("\n", " ")
+    assert explained.settings["disclosure"] == "summary"
+    assert explained.settings["threshold"] == "0.2"
+    assert explained.settings["target_risk"] == "0.2"
+    assert explained.settings["most to disclose"] == "all_states"
+    assert "threshold = 0.2" in explained.text().replace("\n", " ")
     config = folder / "ugsd.toml"
     config.write_text("target_risk = 0.001\n")
     assert main(["privacy", "explain", "--drafter", str(folder), "--config", str(config)]) == 2

@@ -25,7 +25,7 @@ from ugsd_sdk.decoding.policy import (
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
-from ugsd_sdk.settings.asking import Asking, Continuation
+from ugsd_sdk.settings.verification import BlockUnit, Continuation
 
 from tests.doubles.slot_drafter import (
     ANGRY,
@@ -53,9 +53,9 @@ CORRECTED = "The voice sounds angry, loudly and fast."
 
 def decoder_of(policy: Policy, **rules: Any) -> Decoder:
     return Decoder(
-        SlotSession(), eos=EOS, max_tokens=20, ood_score=1.0, uncertainty=EntropyUncertainty(),
+        SlotSession, eos=EOS, max_tokens=20, ood_score=1.0, uncertainty=EntropyUncertainty(),
         policy=policy, piece=SlotDrafter().piece,
-        questions=Questions(slot_table(), **rules), restart=SlotSession,
+        questions=Questions(slot_table(), **rules),
     )  # fmt: skip
 
 
@@ -83,13 +83,13 @@ def text(finished: Finished) -> str:
     return "".join(PIECES[token.token] for token in finished.tokens)
 
 
-BOTH = pytest.mark.parametrize("asking", Asking)
-BY_TOKENS = {"asking": Asking.TOKENS}
+BOTH = pytest.mark.parametrize("block_unit", BlockUnit)
+BY_TOKENS = {"block_unit": BlockUnit.TOKENS}
 
 
 @BOTH
-def test_only_the_emotion_is_sent(asking: Asking) -> None:
-    _, sent = asked(asking=asking)
+def test_only_the_emotion_is_sent(block_unit: BlockUnit) -> None:
+    _, sent = asked(block_unit=block_unit)
     assert sent.tokens == QUESTION
 
 
@@ -98,13 +98,13 @@ def test_policy_cannot_cut_a_question() -> None:
         return Escalate(Disclosure.SUMMARY, tokens=1)
 
     assert asked(first_word)[1].tokens == QUESTION
-    assert asked(first_word, asking=Asking.TOKENS)[1].tokens == QUESTION[:1]
+    assert asked(first_word, block_unit=BlockUnit.TOKENS)[1].tokens == QUESTION[:1]
 
 
 def test_question_names_slot_and_continuation() -> None:
-    _, by_slots = asked()
-    assert (by_slots.slot, by_slots.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
-    _, by_tokens = asked(asking=Asking.TOKENS)
+    _, by_slot = asked()
+    assert (by_slot.slot, by_slot.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
+    _, by_tokens = asked(block_unit=BlockUnit.TOKENS)
     assert (by_tokens.slot, by_tokens.continue_to) == (AskedSlot.CAPTION, ContinueTo.CLAUSE)
 
 
@@ -119,13 +119,13 @@ def test_question_is_sent_whole_at_any_threshold() -> None:
 def test_only_tokens_that_are_judged_have_uncertainties() -> None:
     tokens = finish(decoder_of(NeverEscalate())).tokens
     assert [token.token for token in tokens if token.uncertainty is not None] == [SAD]
-    tokens = finish(decoder_of(NeverEscalate(), asking=Asking.TOKENS)).tokens
+    tokens = finish(decoder_of(NeverEscalate(), block_unit=BlockUnit.TOKENS)).tokens
     assert [token.uncertainty is not None for token in tokens] == [True] * 4 + [False] * 4
 
 
 @BOTH
-def test_measured_clauses_are_one_local_block(asking: Asking) -> None:
-    finished = finish(decoder_of(NeverEscalate(), asking=asking))
+def test_measured_clauses_are_one_local_block(block_unit: BlockUnit) -> None:
+    finished = finish(decoder_of(NeverEscalate(), block_unit=block_unit))
     emotion, measured = finished.blocks
     assert (emotion.start, emotion.num_tokens) == (0, 4)
     assert (measured.start, measured.num_tokens) == (4, 4)
@@ -165,7 +165,7 @@ WRONG: dict[str, tuple[dict[str, Any], Verdict, str]] = {
     "another slot's words after an acceptance": (BY_TOKENS, verdict(4, None, LOUDLY), "slot"),
     "the full stop": (BY_TOKENS, verdict(3, ANGRY, STOP), "slot"),
     "past the clause, by tokens": (
-        {"asking": Asking.TOKENS}, verdict(3, ANGRY, LOUDLY, FAST), "slot",
+        {"block_unit": BlockUnit.TOKENS}, verdict(3, ANGRY, LOUDLY, FAST), "slot",
     ),
     "going on unasked": ({}, verdict(3, ANGRY, VERY), "not asked"),
     "ending unasked": ({}, verdict(4, None, EOS), "not asked"),
@@ -176,9 +176,9 @@ WRONG: dict[str, tuple[dict[str, Any], Verdict, str]] = {
     "a synonym of what was sent": ({}, verdict(3, DOWNCAST), "to itself"),
     "two emotions": (BY_TOKENS, verdict(4, None, ANGRY), "or several"),
     "two emotions, by tokens": (
-        {"asking": Asking.TOKENS}, verdict(2, SAD, ANGRY, EOS), "or several",
+        {"block_unit": BlockUnit.TOKENS}, verdict(2, SAD, ANGRY, EOS), "or several",
     ),
-    "no emotion, by tokens": ({"asking": Asking.TOKENS}, verdict(1, SOUNDS, EOS), "names no"),
+    "no emotion, by tokens": (BY_TOKENS, verdict(1, SOUNDS, EOS), "names no"),
 }  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def test_any_verdict_changes_the_emotion_alone(
 
 
 def test_clause_that_verifier_would_end_goes_on() -> None:
-    decoder, _ = asked(asking=Asking.TOKENS)
+    decoder, _ = asked(block_unit=BlockUnit.TOKENS)
     decoder.receive_verdict(verdict(2, EOS))
     finished = finish(decoder)
     assert text(finished) == DRAFT
@@ -226,7 +226,7 @@ def test_clause_that_verifier_would_end_goes_on() -> None:
 
 
 def test_unfinished_clause_needs_no_emotion_yet() -> None:
-    decoder, _ = asked(asking=Asking.TOKENS)
+    decoder, _ = asked(block_unit=BlockUnit.TOKENS)
     decoder.receive_verdict(verdict(3, VERY))
     assert isinstance(decoder.advance(), EscalationRequested)
     decoder.escalation_blocked()

@@ -92,16 +92,6 @@ def test_rejection_predictor_is_logistic_in_its_features(tmp_path: Path) -> None
     assert predictor.threshold == 0.3
 
 
-@given(logits, st.floats(0, 1e6), st.sampled_from(["entropy", "log-odds"]))
-def test_product_feature_is_the_product(
-    values: NDArray[np.float32], ood_score: float, name: str
-) -> None:
-    spread = spread_of(values)
-    expected = FEATURES[name](spread, ood_score) * math.log1p(ood_score)
-    product = FEATURES[f"{name} * log1p(ood_score)"](spread, ood_score)
-    assert product == pytest.approx(expected)
-
-
 @given(logits, st.floats(0, 1e300))
 def test_rejection_predictor_returns_probability_for_extreme_input(
     values: NDArray[np.float32], ood_score: float

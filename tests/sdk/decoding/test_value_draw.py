@@ -1,8 +1,9 @@
-"""The draw of a slot's value: from exactly the weights that are sent."""
+"""The draw of a slot's value: from exactly the draft weights that are sent."""
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_weights
+from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_draft_weights
 from ugsd_sdk.errors import ConfigError, ModelError
-from ugsd_sdk.settings.asking import Asking, Continuation, Verification
+from ugsd_sdk.settings.verification import BlockUnit, Continuation, Verification
 
 from tests.doubles.emotion_pair import EmotionClip, EmotionDrafter
 
@@ -42,7 +43,7 @@ assert TABLE is not None
 STATING = TABLE.stating_tokens(Slot.EMOTION)
 WEIGHTS = bytes([255, 153, 102, *[0] * 6])
 NEUTRAL, CALM, HAPPY = 0, 255, 255 + 153
-"""The least number below the total of the weights that draws each value."""
+"""The least number below the total of the draft weights that draws each value."""
 
 
 def decoder_of(policy: Policy, number: int = CALM, **rules: Any) -> Decoder:
@@ -50,10 +51,9 @@ def decoder_of(policy: Policy, number: int = CALM, **rules: Any) -> Decoder:
         "verification": Verification.SPECULATIVE, "random_below": lambda _: number,
     }  # fmt: skip
     return Decoder(
-        DRAFTER.session(0), eos=DRAFTER.info.eos, max_tokens=16, ood_score=1.0,
+        partial(DRAFTER.session, 0), eos=DRAFTER.info.eos, max_tokens=16, ood_score=1.0,
         uncertainty=EntropyUncertainty(), policy=policy, piece=DRAFTER.piece,
         questions=Questions(TABLE, **(given_rules | rules)),
-        restart=lambda emotion: DRAFTER.session(0, emotion),
     )  # fmt: skip
 
 
@@ -74,23 +74,23 @@ def text(decoder: Decoder) -> str:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=64).filter(any))
-def test_weights_are_within_half_a_step(probabilities: list[float]) -> None:
+def test_draft_weights_are_within_half_a_step(probabilities: list[float]) -> None:
     exact = np.array(probabilities)
-    weights = rounded_weights(exact)
-    assert weights.max() == 255
-    assert np.abs(weights / 255 - exact / exact.max()).max() <= 0.5 / 255 + 1e-12
+    draft_weights = rounded_draft_weights(exact)
+    assert draft_weights.max() == 255
+    assert np.abs(draft_weights / 255 - exact / exact.max()).max() <= 0.5 / 255 + 1e-12
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.floats(-12, 12), min_size=6, max_size=6))
-def test_each_number_draws_in_proportion_to_weights(logits: list[float]) -> None:
+def test_numbers_draw_in_proportion_to_draft_weights(logits: list[float]) -> None:
     values = ((0, 1), (), (2,), (4, 5))
     scores = np.array(logits, dtype=np.float32)
     totals: list[int] = []
     first = ValueDraw(values, lambda total: totals.append(total) or 0)(scores)
     drawn = Counter(ValueDraw(values, lambda _, n=n: n)(scores).token for n in range(totals[0]))
     by_value = [sum(drawn[token] for token in stating) for stating in values]
-    assert bytes(by_value) == first.weights
+    assert bytes(by_value) == first.draft_weights
     likely = np.array([np.exp(scores[list(s)].astype(np.float64)).sum() for s in values])
     assert np.abs(np.array(by_value) / 255 - likely / likely.max()).max() <= 0.5 / 255 + 1e-9
     for stating in values:
@@ -122,9 +122,9 @@ def test_kept_captions_name_the_drawn_value(number: int, emotion: str) -> None:
     assert text(decoder_of(NeverEscalate(), number)) == f"The voice sounds {emotion}, loudly."
 
 
-def test_question_holds_the_weights_of_its_draw() -> None:
+def test_question_holds_its_draft_weights() -> None:
     sent = asked(decoder_of(AlwaysEscalate(DISTRIBUTIONS)))
-    assert sent.weights == WEIGHTS
+    assert sent.draft_weights == WEIGHTS
     assert (sent.slot, sent.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
     assert sent.tokens == (1, 2, 3, STATING[EMOTIONS.index("calm")][0])
     assert sent.state_positions == (0,)
@@ -177,14 +177,16 @@ def test_policy_with_another_disclosure_is_refused(
     verification: Verification, disclosure: Disclosure
 ) -> None:
     decoder = decoder_of(AlwaysEscalate(disclosure), verification=verification)
-    with pytest.raises(ConfigError, match=r"set verification = |verification = speculative"):
+    with pytest.raises(
+        ConfigError, match=r"set (disclosure = distributions|verification = speculative)"
+    ):
         decoder.advance()
 
 
 def test_without_speculation_the_likeliest_value_is_drafted() -> None:
     policy = AlwaysEscalate(Disclosure.SUMMARY)
     sent = asked(decoder_of(policy, verification=Verification.VERIFIER))
-    assert sent.weights == b""
+    assert sent.draft_weights == b""
     assert sent.tokens[-1] == STATING[0][0]
 
 
@@ -192,8 +194,8 @@ def test_without_speculation_the_likeliest_value_is_drafted() -> None:
     ("table", "rules", "message"),
     [
         (None, {}, "has no slots"),
-        (TABLE, {"asking": Asking.TOKENS}, "asking = slots"),
-        (TABLE, {"continuation": Continuation.CLAUSE}, "continuation = nothing"),
+        (TABLE, {"block_unit": BlockUnit.TOKENS}, "block_unit = slot"),
+        (TABLE, {"continuation": Continuation.CLAUSE}, "delete continuation = clause"),
     ],
 )
 def test_impossible_speculation_is_refused(table: Any, rules: dict[str, Any], message: str) -> None:

@@ -9,15 +9,15 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.asking import Verification
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.verification import Verification
 
 LOSSLESS: dict[str, Any] = {"verification": "speculative", "disclosure": "distributions"}
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"continuation": "nothing"}, {"asking": "slots"}, {"noise": {"sigma": 1.0}},
+    [{}, {"continuation": "nothing"}, {"block_unit": "slot"}, {"noise": {"sigma": 1.0}},
      {"threshold": 0.5}, {"traffic_shape": "constant"}],
 )  # fmt: skip
 def test_lossless_settings_are_accepted(changes: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def test_lossless_settings_are_accepted(changes: dict[str, Any]) -> None:
         ({"disclosure": "summary"}, "verification", "set disclosure = distributions"),
         ({"disclosure": "all_states"}, "verification", "set disclosure = distributions"),
         ({"verification": "verifier"}, "disclosure", "set verification = speculative"),
-        ({"asking": "tokens"}, "verification", "set asking = slots"),
+        ({"block_unit": "tokens"}, "verification", "set block_unit = slot"),
         ({"continuation": "clause"}, "verification", "delete continuation = clause"),
         ({"continuation": "caption"}, "verification", "delete continuation = caption"),
         ({"target_risk": 0.1}, "verification", "set a threshold instead"),

@@ -65,9 +65,11 @@ def content_of(
         "kind": "block",
         "disclosure": str(record.disclosure),
         "sigma": record.sigma,
-        "question": question_of(message.slot, message.continue_to, len(message.weights)).text(),
+        "question": question_of(
+            message.slot, message.continue_to, len(message.draft_weights)
+        ).text(),
         "projection": message.projection,
-        "weights": list(message.weights),
+        "draft_weights": list(message.draft_weights),
         "tokens": [
             {"position": at, "id": token, "text": words[token] if token < len(words) else None}
             for at, token in tokens
@@ -101,8 +103,8 @@ def content_lines(index: int, content: dict[str, Any]) -> Iterator[str]:
         yield f"  state {state['position']:3}  {numbers}"
         if state["reading"] is not None:
             yield f"    a verifier reads: {reading_text(state['reading'], content['sigma'])}"
-    if content["weights"]:
-        yield f"  weights    {' '.join(map(str, content['weights']))}"
+    if content["draft_weights"]:
+        yield f"  draft weights  {' '.join(map(str, content['draft_weights']))}"
 
 
 def _rounded(reading: Mapping[str, float] | None) -> dict[str, float] | None:

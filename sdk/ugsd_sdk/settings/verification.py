@@ -1,22 +1,23 @@
-"""How a verifier is asked, and how far it may go on."""
+"""What a block is, how it is judged, and how far a verifier may go on after it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["BLOCK_TOKENS", "Asking", "Continuation", "Verification"]
+__all__ = ["BLOCK_TOKENS", "BlockUnit", "Continuation", "Verification"]
 
 BLOCK_TOKENS = 5
 """Block length k of the paper, section III."""
 
 
-class Asking(StrEnum):
-    """How blocks are formed."""
+class BlockUnit(StrEnum):
+    """What one block is."""
 
-    SLOTS = "slots"
-    """One question about each slot that may be doubted. A drafter without slots asks by tokens."""
+    SLOT = "slot"
+    """The clause of one slot that may be doubted, up to the word that states its value. A drafter
+    without slots has blocks of tokens."""
     TOKENS = "tokens"
-    """Blocks of a fixed number of tokens."""
+    """A fixed number of tokens."""
 
 
 class Verification(StrEnum):
