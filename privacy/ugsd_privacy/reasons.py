@@ -264,7 +264,7 @@ def reason_text(reason: Reason) -> str:
     if reason.accepted is not None and reason.offered is not None:
         text += f"; {reason.accepted} of {reason.offered} accepted"
     if reason.failure is not None and reason.code is not ReasonCode.AFTER_BLOCK:
-        text += f"; sent but unanswered: {reason_text(reason.failure)}"
+        text += f"; sent, but not verified: {reason_text(reason.failure)}"
     return text
 
 

@@ -7,6 +7,7 @@ must notice each known way to implement this wrongly.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ugsd_lab.data.grammar import clauses
+from ugsd_lab.data.random_plans import random_plan
+from ugsd_lab.data.vocabulary import Vocabulary
+from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_privacy.dp.mechanism import clip, quantise
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import ClientChannel, TrafficShape
 from ugsd_privacy.protocol.messages import (
+    AskedSlot,
     Block,
     Disclosure,
     Verdict,
@@ -44,13 +50,16 @@ from ugsd_sdk.decoding.policy import (
 from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_draft_weights
+from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.reports.audit import audit_report
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import Verification
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_server.session import Reply, VerifierSession, Work
+from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.verifier.acceptance import Speculative
-from ugsd_server.verifier.engine import Verifier
+from ugsd_server.verifier.engine import CaptionState, Verifier
+from ugsd_server.verifier.onnx import OnnxScorer
 
 from tests.doubles.emotion_pair import EmotionClip, EmotionDrafter, EmotionScorer
 
@@ -358,3 +367,30 @@ def test_noised_states_with_draft_weights_have_no_guarantee(
     assert way.bound == (
         "no bound: how likely the emotions are was sent with the states, without noise",
     )
+
+
+def test_every_wording_of_the_grammar_can_be_judged() -> None:
+    drafter = OnnxDrafter(STARTER_DRAFTER)
+    drafter.load()
+    scorer = OnnxScorer(STARTER_FOLDER)
+    verifier = Verifier(scorer)
+    verifier.load()
+    vocabulary, questions = Vocabulary.build(), Questions(drafter.info.slot_table)
+    values = scorer.info.values[AskedSlot.EMOTION]
+    state = quantise(np.eye(scorer.info.state_dim, dtype=np.float32)[:1], 1.0)
+    draw = random.Random(0)
+    asked = set()
+    for emotion in EMOTIONS:
+        for number in range(60):
+            plan = random_plan(draw, is_strong=number % 2 == 0)
+            clause = vocabulary.encode(clauses(emotion, plan)[:1])
+            length = questions.block([], clause, is_complete=True)
+            asked.add(tuple(clause[:length]))
+    assert any(sum(any(t in v for v in values) for t in tokens) > 1 for tokens in asked)
+    for tokens in sorted(asked):
+        block = Block(
+            caption=0, slot=AskedSlot.EMOTION, tokens=tokens, state_positions=(0,), states=state,
+            draft_weights=bytes([255] * len(values)),
+        )  # fmt: skip
+        verdict = verifier.verify(CaptionState(), block)
+        assert verdict.correction is None or verdict.accepted < len(tokens)

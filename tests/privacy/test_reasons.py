@@ -24,7 +24,7 @@ WORDS = {
         "unsure: 0.9 reaches 0.2; 3 of 5 accepted"
     ),
     dataclasses.replace(UNSURE, failure=Reason(code=ReasonCode.DEADLINE)): (
-        "unsure: 0.9 reaches 0.2; sent but unanswered: deadline"
+        "unsure: 0.9 reaches 0.2; sent, but not verified: deadline"
     ),
     CAP: "blocks_per_day: 2 used of 2, inf more wanted",
     Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=CAP): (

@@ -111,6 +111,14 @@ def test_draw_decides_between_draft_and_residual(number: float, correction: int 
     assert verdict.accepted == (4 if correction is None else 3)
 
 
+def test_value_of_two_tokens_is_judged_once() -> None:
+    two = block(CALM[0], tokens=(1, 2, 3, CALM[0], CALM[1]))
+    kept = verifier(0.39).verify(CaptionState(), two)
+    assert (kept.accepted, kept.correction) == (5, None)
+    corrected = verifier(0.41).verify(CaptionState(), two)
+    assert (corrected.accepted, corrected.correction) == (3, HAPPY[1])
+
+
 def test_block_without_draft_weights_follows_own_rule() -> None:
     verdict = verifier().verify(CaptionState(), block(CALM[0], draft_weights=b""))
     assert verdict.correction == HAPPY[1]
@@ -123,7 +131,7 @@ def test_block_without_draft_weights_follows_own_rule() -> None:
         {"draft_weights": EVEN + b"\x00"},
         {"tokens": (1, 2, 3, SAD[0])},
         {"tokens": (1, 2, 3)},
-        {"tokens": (1, 2, 3, CALM[0], CALM[1])},
+        {"tokens": (1, 2, 3, CALM[0], HAPPY[0])},
         {"state_positions": (), "states": b""},
         {"state_positions": (1,)},
     ],

@@ -90,7 +90,7 @@ def report_markdown(report: Report) -> str:
         "## Budget",
         BUDGET_NOTE,
         _table(("cap", "settings", "this device", "used", "remaining"), map(_cap, report.caps)),
-        "## Blocks not sent, or sent but unanswered",
+        "## Blocks not sent, or sent but not verified",
         _table(
             ("outcome", "reason", "blocks"),
             ([OUTCOMES[r.outcome], r.reason, number(r.blocks)] for r in report.reasons),

@@ -47,8 +47,8 @@ __all__ = [
 OUTCOMES: Mapping[str, str] = {
     "local": "kept on the device by the policy",
     "blocked": "blocked",
-    "verifier_disabled": f"{NOT_JUDGED}, because an earlier block was blocked or unanswered",
-    "unanswered": "sent but unanswered",
+    "verifier_disabled": f"{NOT_JUDGED}, because an earlier block was blocked or not verified",
+    "unanswered": "sent, but not verified",
 }
 """A block's outcome in words."""
 VERDICTS: Mapping[str, str] = {

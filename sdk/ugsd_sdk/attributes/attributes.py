@@ -92,8 +92,8 @@ class Attributes(BaseModel):
     """The difference from the speaker's utterance before."""
     valence: _Signed | None = None
     """How pleasant the feeling is, from -1 to 1: the expected position on the circumplex of affect
-    (Russell 1980, https://doi.org/10.1037/h0077714) under the distribution of the emotion. Null
-    without a distribution."""
+    (Russell 1980, https://doi.org/10.1037/h0077714) under the device's distribution of the emotion.
+    Null without a distribution, and if the verifier chose another emotion."""
     arousal: _Signed | None = None
     """How aroused the speaker is, from -1 to 1: the expected position on the same circumplex."""
     pause_spans: tuple[tuple[_Seconds, _Seconds], ...] = ()

@@ -76,7 +76,8 @@ class VoiceDescription:
 
     def worded(self, plan: CaptionPlan, emotion: str | None, decided_by: DecidedBy) -> Attributes:
         """Return the attributes of a caption that words ``plan`` and names ``emotion``, which the
-        device or the verifier decided."""
+        device or the verifier decided. Valence and arousal follow from the device's distribution,
+        and would contradict an emotion that the verifier chose instead."""
         named = {
             slot.value: self.attributes[slot].model_copy(update={"is_said": slot in plan.values})
             for slot in MEASURED_SLOTS
@@ -96,7 +97,7 @@ class VoiceDescription:
             intensity=self.intensity.model_copy(
                 update={"is_said": plan.is_strong and emotion not in UNGRADED}
             ),
-            valence=self.valence,
-            arousal=None if self.valence is None else arousal_of(own.distribution),
+            valence=self.valence if is_device else None,
+            arousal=arousal_of(own.distribution) if is_device else None,
             pause_spans=self.pause_spans,
         )

@@ -77,6 +77,11 @@ class Questions:
                 "continuation = clause: a verifier that is asked about a slot says its value, and "
                 "the device words the clause: set nothing, or block_unit = tokens"
             )
+        if table is None and continuation is Continuation.CLAUSE:
+            raise ConfigError(
+                "continuation = clause: the drafter's captions have no clauses: set caption or "
+                "nothing"
+            )
         if table is not None and continuation is Continuation.CAPTION:
             raise ConfigError(
                 "continuation = caption: the drafter's captions state what the device measured, "

@@ -171,11 +171,13 @@ class Verifier:
         logits = caption.run(self._scorer, inputs[: block.end], block.start)
         correction = None
         accepted = 0
+        judged = self._judged(block)
         for row, token in zip(logits, block.tokens, strict=True):
-            has_state = _has_state(states, block.start + accepted)
-            correction = self._correction(block, row, token, has_state)
-            if correction is not None:
-                break
+            if accepted in judged:
+                has_state = _has_state(states, block.start + accepted)
+                correction = self._correction(block, row, token, has_state)
+                if correction is not None:
+                    break
             accepted += 1
         length = block.start + accepted
         states = {i: s for i, s in states.items() if i <= length}
@@ -215,19 +217,30 @@ class Verifier:
             raise BlockRefused(RefusalCode.BAD_MESSAGE)
 
     def _is_drawn(self, caption: CaptionState, block: Block) -> bool:
-        """Return whether ``block`` states one value, which its draft weights allow, and the
-        verifier has a state, without which it has no distribution to compare them with."""
+        """Return whether ``block`` states one value, in one token or several, which its draft
+        weights allow, and the verifier has a state, without which it has no distribution to compare
+        them with."""
         value_of, draft_weights = self._values[block.slot], block.draft_weights
-        drawn = [int(value_of[token]) for token in block.tokens if value_of[token] >= 0]
+        drawn = {int(value_of[token]) for token in block.tokens if value_of[token] >= 0}
         return (
             len(draft_weights) == len(self.info.values[block.slot])
             and len(drawn) == 1
-            and draft_weights[drawn[0]] > 0
+            and draft_weights[drawn.pop()] > 0
             and (
                 any(i <= block.keep for i in caption.states)
                 or any(i <= block.start for i in block.state_positions)
             )
         )
+
+    def _judged(self, block: Block) -> range:
+        """Return which of the block's tokens are judged: in a question only the first one that
+        states a value, since what follows only completes it, as in "good humour"."""
+        if block.slot is AskedSlot.CAPTION:
+            return range(len(block.tokens))
+        value_of = self._values[block.slot]
+        stating = (i for i, token in enumerate(block.tokens) if value_of[token] >= 0)
+        first = next(stating, None)
+        return range(0) if first is None else range(first, first + 1)
 
     def _correction(
         self, block: Block, logits: NDArray[np.float32], token: int, has_state: bool
@@ -241,12 +254,10 @@ class Verifier:
         return None if self._acceptance.accepts(p, token) else int(p.argmax())
 
     def _other_value(self, block: Block, logits: NDArray[np.float32], token: int) -> int | None:
-        """Return ``None`` if the value that ``token`` states is accepted, or if it states none,
-        else the likeliest token of the likeliest value, or of the one that was drawn instead."""
+        """Return ``None`` if the value that ``token`` states is accepted, else the likeliest token
+        of the likeliest value, or of the one that was drawn instead."""
         value_of = self._values[block.slot]
         drafted = int(value_of[token])
-        if drafted < 0:
-            return None
         p = probabilities(logits, value_of < 0)
         states_value = value_of >= 0
         sums = np.bincount(value_of[states_value], weights=p[states_value])

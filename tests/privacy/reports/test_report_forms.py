@@ -107,11 +107,11 @@ def test_reasons_handshakes_and_resets_are_shown(form: str) -> None:
         ["kept on the device by the policy", "sure", "31"],
         ["blocked", cap("blocks_per_day"), "32"],
         [
-            "not judged, because an earlier block was blocked or unanswered",
+            "not judged, because an earlier block was blocked or not verified",
             cap("blocks_per_hour"),
             "33",
         ],
-        ["sent but unanswered", "deadline", "34"],
+        ["sent, but not verified", "deadline", "34"],
     ]
     keys = [list(row.values()) for row in one(found, "Keys")]
     assert keys == [

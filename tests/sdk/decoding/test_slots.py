@@ -278,4 +278,6 @@ def test_no_verifier_ends_a_caption_of_slots() -> None:
         Questions(slot_table(), continuation=Continuation.CLAUSE)
     with pytest.raises(ConfigError, match="continuation = caption"):
         Questions(slot_table(), continuation=Continuation.CAPTION)
+    with pytest.raises(ConfigError, match="no clauses"):
+        Questions(None, continuation=Continuation.CLAUSE)
     assert Questions(None).continue_to is ContinueTo.CAPTION
