@@ -31,8 +31,11 @@ class ReferenceVerifier:
             numbers = block.states[row * block.state_dim :][: block.state_dim]
             self.states[i] = (block.projection, block.exponent, numbers)
         accepted, correction, more = 0, None, []
+        is_stated = False
         for token in block.tokens:
-            correction = self._correction(block.slot, committed, token)
+            if not is_stated:  # what follows only completes the value
+                correction = self._correction(block.slot, committed, token)
+                is_stated = block.slot is not AskedSlot.CAPTION and token in CONTENT
             if correction is not None:
                 break
             committed.append(token)

@@ -4,8 +4,8 @@ If the drafter has slots, a verifier may be asked about the emotion alone, which
 names: the device is the authority on all that it measures. The setting ``block_unit`` says what
 one block is:
 
-- a *slot*, the default: one block up to the tokens that state the emotion. The words before them
-  are wording. A verdict may only put a token of another emotion in their place, and so says another
+- a *slot*, the default: one block up to the first token that states the emotion. The words before
+  it are wording. A verdict may only put a token of another emotion in its place, and so says another
   value; the device words it.
 - *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
 
@@ -136,13 +136,13 @@ class Questions:
         return min(asked, self.block_tokens)
 
     def _question(self, ahead: Sequence[int], *, may_go_on: bool) -> int | None:
-        """Return the length of the question that ``ahead`` begins with: up to the last of the
-        tokens that state the value one after the other, such as "good humour"."""
+        """Return the length of the question that ``ahead`` begins with: up to the first token that
+        states the value. One that completes it, as in "good humour", is not sent: the verifier does
+        not need it, and a drawn value must not decide how much is sent."""
         first = next((i for i, token in enumerate(ahead) if self.states_value(token)), None)
         if first is None:
             return None if may_go_on else 0
-        length = first + len(list(takewhile(self.states_value, ahead[first:])))
-        return None if may_go_on and length == len(ahead) else length
+        return first + 1
 
     def kept(
         self,

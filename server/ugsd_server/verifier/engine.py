@@ -234,7 +234,7 @@ class Verifier:
 
     def _judged(self, block: Block) -> range:
         """Return which of the block's tokens are judged: in a question only the first one that
-        states a value, since what follows only completes it, as in "good humour"."""
+        states a value, since what follows could only complete it."""
         if block.slot is AskedSlot.CAPTION:
             return range(len(block.tokens))
         value_of = self._values[block.slot]
