@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ugsd_privacy.dp.plausible_states import plausible_states
 from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo, Verdict
 from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, probabilities
 
@@ -67,12 +68,32 @@ class ReferenceVerifier:
         stated = [value for value, tokens in enumerate(values) if token in tokens]
         if not stated:
             return None
-        p = self._p(committed)
+        p, has_noise = self._p(committed), any(s[1] for s in self.states.values())
+        if has_noise:
+            p = self._under_noise(committed, [token for tokens in values for token in tokens])
         of_values = np.array([sum(p[token] for token in tokens) for tokens in values])
-        if self.rule.accepts(of_values / of_values.sum(), stated[0]):
+        of_values /= of_values.sum()
+        if self.rule.accepts(of_values, stated[0]) or (has_noise and of_values.max() <= 0.5):
             return None
         likeliest: int = max(values[int(of_values.argmax())], key=lambda token: p[token])
         return likeliest
+
+    def _under_noise(self, committed: list[int], stating: list[int]) -> np.ndarray:
+        """Return the average over the states that the first one may have been."""
+        info, first = self.scorer.info, min(self.states)
+        projection, exponent, numbers = self.states[first]
+        units = np.maximum(np.frombuffer(numbers, dtype=np.int8), -127).astype(np.float32)
+        average = np.zeros(info.vocabulary_size)
+        found = plausible_states(units / np.float32(127) * 2**exponent, exponent)
+        for state, share in zip(*found, strict=True):
+            inputs = []
+            for i, token in enumerate([info.bos, *committed]):
+                columns = np.zeros((len(info.projections), info.state_dim), dtype=np.float32)
+                columns[projection] = state
+                inputs.append((token, tuple(map(float, columns.ravel())) if i == first else None))
+            masked = ~np.isin(np.arange(info.vocabulary_size), stating)
+            average += share * probabilities(self.scorer.logits(inputs), masked)
+        return average
 
     def _continuation(self, committed: list[int]) -> list[int]:
         info, more = self.scorer.info, list[int]()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from ugsd_privacy.dp.mechanism import exponent_of
 from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo, Verdict
 from ugsd_server.verifier.acceptance import Acceptance, Greedy, Rank, Typical
 from ugsd_server.verifier.engine import CaptionState, Verifier
@@ -147,3 +148,28 @@ def test_welcome_lists_every_projection(make_scorer: Any) -> None:
     welcome = verifier.welcome()
     assert welcome.projections == verifier.info.projections
     assert len(set(welcome.projections)) == 3
+
+
+class FollowingScorer(FakeScorer):
+    """Is sure of the emotion that the sign of a state's first coordinate says."""
+
+    def logits(self, inputs: list[Input]) -> NDArray[np.float32]:
+        state = next((state for _, state in inputs if state is not None), None)
+        scores = np.full(self.info.vocabulary_size, -9, dtype=np.float32)
+        scores[SAD if state is None or state[0] > 0 else ANGRY] = 9
+        return scores
+
+
+@pytest.mark.parametrize(("sigma", "correction"), [(None, SAD), (0.1, SAD), (4.0, None)])
+def test_strong_noise_corrects_nothing(
+    make_scorer: Any, sigma: float | None, correction: int | None
+) -> None:
+    scorer = FollowingScorer(make_scorer(content=CONTENT, projections=2, values=VALUES).info)
+    verifier = Verifier(scorer)
+    verifier.load()
+    received = np.array([1, 0.1, 0]) * 127 / 2 ** exponent_of(sigma)
+    block = Block(
+        caption=0, tokens=(THE, SOUNDS, ANGRY), state_positions=(0,),
+        states=received.astype(np.int8).tobytes(), exponent=exponent_of(sigma), **ASKED,
+    )  # fmt: skip
+    assert verifier.verify(CaptionState(), block).correction == correction

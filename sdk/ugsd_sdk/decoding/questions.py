@@ -5,8 +5,8 @@ names: the device is the authority on all that it measures. The setting ``block_
 one block is:
 
 - a *slot*, the default: one block up to the first token that states the emotion. The words before
-  it are wording. A verdict may only put a token of another emotion in its place, and so says another
-  value; the device words it.
+  it are wording. A verdict may only put a token of another emotion in its place, and so says
+  another value; the device words it.
 - *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
 
 A verdict that touches anything else is refused, whoever sent it.

@@ -9,6 +9,10 @@ the tokens of a value are added, so that a synonym counts for the same value. It
 wording, which is the device's own and is always accepted. If the block has the draft weights from
 which the device drew its value, the value is judged by speculative acceptance, whatever the
 verifier's own rule.
+
+If the state of such a block has noise, the values have the average of their probabilities over the
+states that it may have been, each in a pass of its own, and a correction must be likelier than not:
+a verifier that took the noise for a voice would replace right drafts by arbitrary emotions.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import dequantise
+from ugsd_privacy.dp.plausible_states import plausible_states
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     AskedSlot,
@@ -47,6 +52,7 @@ _State: TypeAlias = tuple[int, int, bytes]
 """The index of its projection, its exponent, and its numbers as received."""
 _Input: TypeAlias = tuple[int, _State | None]
 _DEFAULT_CACHE_BYTES = 256 * 2**20
+_LIKELIER_THAN_NOT = 0.5
 
 
 class CaptionState:
@@ -80,19 +86,10 @@ class CaptionState:
             if cached != wanted:
                 break
             common += 1
-        new, dim = inputs[common:], scorer.info.state_dim
-        states = np.zeros((len(new), scorer.info.input_dim), dtype=np.float32)
-        has_state = np.zeros(len(new), dtype=np.float32)
-        for row, (_, state) in enumerate(new):
-            if state is not None:
-                projection, exponent, numbers = state
-                own = slice(projection * dim, (projection + 1) * dim)
-                states[row, own] = dequantise(numbers, dim, exponent)[0]
-                has_state[row] = 1
-        tokens = np.array([token for token, _ in new], dtype=np.int64)
+        new = inputs[common:]
         try:
             self._cache.crop(common)
-            logits = scorer.extend(self._cache, tokens, states, has_state)
+            logits = scorer.extend(self._cache, *_arrays(new, scorer.info))
         except BaseException:
             self.drop_cache()
             raise
@@ -174,8 +171,8 @@ class Verifier:
         judged = self._judged(block)
         for row, token in zip(logits, block.tokens, strict=True):
             if accepted in judged:
-                has_state = _has_state(states, block.start + accepted)
-                correction = self._correction(block, row, token, has_state)
+                known = inputs[: block.start + accepted + 1]
+                correction = self._correction(block, row, token, known)
                 if correction is not None:
                     break
             accepted += 1
@@ -243,34 +240,62 @@ class Verifier:
         return range(0) if first is None else range(first, first + 1)
 
     def _correction(
-        self, block: Block, logits: NDArray[np.float32], token: int, has_state: bool
+        self, block: Block, logits: NDArray[np.float32], token: int, inputs: list[_Input]
     ) -> int | None:
-        """Return ``None`` if the token is accepted, else its correction."""
+        """Return ``None`` if the token is accepted, else its correction. The ``logits`` (V,) are
+        those after ``inputs``."""
+        has_state = any(state is not None for _, state in inputs)
         if not has_state and self._content[token]:
             return None
         if block.slot is not AskedSlot.CAPTION:
-            return self._other_value(block, logits, token)
+            return self._other_value(block, logits, token, inputs)
         p = probabilities(logits, None if has_state else self._content)
         return None if self._acceptance.accepts(p, token) else int(p.argmax())
 
-    def _other_value(self, block: Block, logits: NDArray[np.float32], token: int) -> int | None:
+    def _other_value(
+        self, block: Block, logits: NDArray[np.float32], token: int, inputs: list[_Input]
+    ) -> int | None:
         """Return ``None`` if the value that ``token`` states is accepted, else the likeliest token
         of the likeliest value, or of the one that was drawn instead."""
         value_of = self._values[block.slot]
-        drafted = int(value_of[token])
-        p = probabilities(logits, value_of < 0)
-        states_value = value_of >= 0
+        drafted, states_value = int(value_of[token]), value_of >= 0
+        has_noise = any(state is not None and state[1] for _, state in inputs)
+        p = (
+            self._under_noise(inputs, value_of < 0)
+            if has_noise
+            else probabilities(logits, value_of < 0)
+        )
         sums = np.bincount(value_of[states_value], weights=p[states_value])
         of_values = sums.astype(np.float64)
         if block.draft_weights:
             q = np.frombuffer(block.draft_weights, dtype=np.uint8).astype(np.float64)
             value = self._speculative.value(of_values, q / q.sum(), drafted)
         else:
-            is_accepted = self._question_acceptance.accepts(of_values, drafted)
+            is_accepted = self._question_acceptance.accepts(of_values, drafted) or (
+                has_noise and of_values.max() <= _LIKELIER_THAN_NOT
+            )
             value = drafted if is_accepted else int(of_values.argmax())
         if value == drafted:
             return None
         return int(np.where(value_of == value, p, -1.0).argmax())
+
+    def _under_noise(self, inputs: list[_Input], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the probabilities (V,) after ``inputs``, on average over what the first of their
+        states may have been. Further states of a caption are left out: drafters with slots make one
+        for a clip."""
+        info = self._scorer.info
+        place, state = next((i, state) for i, (_, state) in enumerate(inputs) if state is not None)
+        projection, exponent, numbers = state
+        received = dequantise(numbers, info.state_dim, exponent)[0]
+        tokens, states, has_state = _arrays([(token, None) for token, _ in inputs], info)
+        has_state[place] = 1
+        own = slice(projection * info.state_dim, (projection + 1) * info.state_dim)
+        average = np.zeros(info.vocabulary_size)
+        for plausible, share in zip(*plausible_states(received, exponent), strict=True):
+            states[place, own] = plausible
+            logits = self._scorer.extend(self._scorer.new_cache(), tokens, states, has_state)
+            average += share * probabilities(logits[-1], masked)
+        return average
 
     def _continue(
         self, caption: CaptionState, inputs: list[_Input], states: dict[int, _State]
@@ -312,14 +337,25 @@ class _CacheCeiling:
                 del self._recent[key]
 
 
+def _arrays(
+    inputs: list[_Input], info: VerifierInfo
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Return tokens (T,), states (T, D) and a mask (T,) of the states that are known."""
+    dim = info.state_dim
+    states = np.zeros((len(inputs), info.input_dim), dtype=np.float32)
+    has_state = np.zeros(len(inputs), dtype=np.float32)
+    for row, (_, state) in enumerate(inputs):
+        if state is not None:
+            projection, exponent, numbers = state
+            own = slice(projection * dim, (projection + 1) * dim)
+            states[row, own] = dequantise(numbers, dim, exponent)[0]
+            has_state[row] = 1
+    return np.array([token for token, _ in inputs], dtype=np.int64), states, has_state
+
+
 def _value_of(info: VerifierInfo, slot: AskedSlot) -> NDArray[np.int64]:
     """Return (V,) the index of the value that each token states; -1 if it states none."""
     value_of = np.full(info.vocabulary_size, -1, dtype=np.int64)
     for value, tokens in enumerate(info.values[slot]):
         value_of[list(tokens)] = value
     return value_of
-
-
-def _has_state(states: dict[int, _State], position: int) -> bool:
-    """Return whether a state is known at or before ``position``."""
-    return any(i <= position for i in states)
