@@ -17,6 +17,7 @@ from ugsd_lab.cli.options import (
     Markdown,
     WriteBeside,
     require_one_output,
+    require_possible_noise,
 )
 from ugsd_lab.cli.progress import shown_progress
 from ugsd_lab.errors import EvaluationError
@@ -134,8 +135,6 @@ def _require_consistent(
 ) -> None:
     """Raise :class:`EvaluationError` for options that exclude each other, and for noise that the
     device cannot add."""
-    from ugsd_privacy.dp.mechanism import MAX_SIGMA
-
     from ugsd_lab.evaluation.plots import check_picture
 
     if plot is not None and not frontier:
@@ -146,8 +145,7 @@ def _require_consistent(
         check_picture(plot)
     if noise is None:
         return
-    if not 0 < noise <= MAX_SIGMA:
-        raise EvaluationError(f"--noise: {noise:g} is not above 0 and at most {MAX_SIGMA:g}")
+    require_possible_noise(noise)
     if frontier:
         raise EvaluationError("--frontier compares several noises: leave out --noise")
     if write:

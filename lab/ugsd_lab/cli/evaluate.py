@@ -17,6 +17,7 @@ from ugsd_lab.cli.options import (
     Markdown,
     MeasuresFile,
     require_one_output,
+    require_possible_noise,
 )
 from ugsd_lab.cli.progress import shown_progress
 
@@ -73,6 +74,10 @@ def evaluate(
             "--no-profiles", help="Caption each clip as the first one of an unknown speaker."
         ),
     ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(metavar="SIGMA", help="Add noise to states, as `sigma` in the settings."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw curves and confusion matrices: .svg or .png."),
@@ -100,6 +105,8 @@ def evaluate(
     if split not in SPLITS:
         raise EvaluationError(f"--split: no split {split!r}; there are {', '.join(SPLITS)}")
     require_one_output(as_json=as_json, markdown=markdown)
+    if noise is not None:
+        require_possible_noise(noise)
     if plot is not None:
         check_picture(plot)
     pair = evaluation.pair_of(drafter, verifier, in_domain or ())
@@ -109,7 +116,7 @@ def evaluate(
             clips, pair, norms=load_norms(), cache=cache, progress=progress, split=split,
             systems=system, tune=tune, limit=limit, curves=plot is not None,
             probe=None if tune or limit or no_profiles else _probe(pair, clips, split, progress),
-            profiles=not no_profiles,
+            profiles=not no_profiles, sigma=noise,
         )  # fmt: skip
     if plot is not None:
         draw_evaluation(plot, result.curves, result.confusions)

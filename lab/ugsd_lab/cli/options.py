@@ -18,6 +18,7 @@ __all__ = [
     "MeasuresFile",
     "WriteBeside",
     "require_one_output",
+    "require_possible_noise",
 ]
 
 DataFolder = Annotated[
@@ -44,3 +45,11 @@ def require_one_output(*, as_json: bool, markdown: bool) -> None:
     """Raise :class:`EvaluationError` if both outputs are requested."""
     if as_json and markdown:
         raise EvaluationError("--json and --markdown exclude each other: name one of them")
+
+
+def require_possible_noise(sigma: float) -> None:
+    """Raise :class:`EvaluationError` for noise that the device cannot add."""
+    from ugsd_privacy.dp.mechanism import MAX_SIGMA  # loads NumPy
+
+    if not 0 < sigma <= MAX_SIGMA:
+        raise EvaluationError(f"--noise: {sigma:g} is not above 0 and at most {MAX_SIGMA:g}")

@@ -187,6 +187,11 @@ def _notes(result: Result, split: str) -> Iterator[str]:
             f"{' and '.join(few)}: {_FEW_SPEAKERS} speakers or fewer. The interval is then the "
             "range between these speakers and says nothing about others."
         )
+    if result.sigma is not None:
+        yield (
+            f"The states that were sent have noise of {result.sigma:g} clip norms. The verifier on "
+            "every token reads states without noise."
+        )
     for corpus, count in result.unlabelled.items():
         yield f"{corpus}: {count} clips without an emotion label were skipped."
     yield (

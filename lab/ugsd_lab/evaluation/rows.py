@@ -163,6 +163,8 @@ class Result:
     curves: tuple[CorpusCurves, ...] = ()
     unlabelled: Mapping[str, int] = field(default_factory=dict)
     """Corpus -> number of clips that were skipped because they have no emotion label."""
+    sigma: float | None = None
+    """Noise on the states that were sent, in clip norms."""
 
 
 class CorpusRun:
@@ -230,6 +232,7 @@ def as_json(result: Result) -> dict[str, object]:
         "rows": [_plain(asdict(row)) for row in result.rows],
         "differences": [_plain(asdict(difference)) for difference in result.differences],
         "auroc": _plain(result.auroc),
+        "sigma": result.sigma,
         "calibration": [_plain(asdict(one)) for one in result.calibration],
         "signatures": dict(result.signatures),
         "predictor_quality": {

@@ -75,13 +75,15 @@ def evaluate(
     curves: bool = False,
     probe: Mapping[str, str] | None = None,
     profiles: bool = True,
+    sigma: float | None = None,
 ) -> Result:
     """Run the systems on the clips of ``split``, at most ``limit`` per speaker.
 
     ``systems`` selects some; the three of :data:`~ugsd_lab.evaluation.rows.ALWAYS` run in any case.
     Each clip comes after the speaker's earlier ones; the first of each speaker are only for
     enrolment. Without ``profiles`` the same clips are scored, each as the first one of an unknown
-    speaker. The training clips give the majority caption.
+    speaker. The training clips give the majority caption. ``sigma`` is the noise on the states that
+    are sent, in clip norms.
 
     ``tune`` runs the candidates for the baselines instead. ``curves`` also varies the thresholds.
     ``probe`` maps clip ids to emotions that a classifier read from the drafter's audio embedding.
@@ -110,7 +112,7 @@ def evaluate(
     measured = [*chosen, *(clip for own in typical.values() for clip in own)]
     levels = _levels(measured, norms, cache, progress)
     with tempfile.TemporaryDirectory(prefix="ugsd-evaluate-") as home:
-        harness = EvaluationHarness(pair, Path(home))
+        harness = EvaluationHarness(pair, Path(home), sigma=sigma)
         scored = harness.drafter.encode_clips(
             chosen, Stage(progress, "encoding", len(chosen)), profiles=profiles
         )
@@ -149,6 +151,7 @@ def evaluate(
         },
         curves=drawn,
         unlabelled=Counter(clip.corpus for clip in of_split if clip.emotion is None),
+        sigma=sigma,
     )
 
 

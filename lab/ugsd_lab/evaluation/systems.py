@@ -31,6 +31,7 @@ from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.settings.tables import NoiseSettings
 from ugsd_sdk.settings.verification import BlockUnit, Continuation
 from ugsd_sdk.speech.reader import WholeRecording
 from ugsd_sdk.speech.spans import MIN_SPEECH_S
@@ -270,8 +271,10 @@ class CachedDrafter(Drafter):
 class EvaluationHarness:
     """A pair of models that is loaded once and runs systems one after another."""
 
-    def __init__(self, pair: Pair, home: Path) -> None:
-        """``home`` is an empty folder for the home folders of the runs."""
+    def __init__(self, pair: Pair, home: Path, *, sigma: float | None = None) -> None:
+        """``home`` is an empty folder for the home folders of the runs; ``sigma`` is the noise on
+        states, in clip norms."""
+        self._noise = None if sigma is None else NoiseSettings(sigma=sigma)
         drafter, self._scorer = OnnxDrafter(pair.drafter), OnnxScorer(pair.verifier)
         self.drafter = CachedDrafter(drafter)
         self.drafter.load()
@@ -312,6 +315,7 @@ class EvaluationHarness:
                 gender=True,
                 block_unit=system.block_unit,
                 continuation=system.continuation,
+                noise=self._noise,
             ),
         )
         rate = self.drafter.info.sample_rate
