@@ -20,7 +20,7 @@ from ugsd_privacy.reasons import Reason, reason_text
 
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.profile.clip_profile import ClipProfile, ProfileUse
 from ugsd_sdk.profile.matching import ProfileChange
 from ugsd_sdk.speech.spans import Speech
@@ -208,10 +208,10 @@ class CaptionProfile(Result):
         )
 
     @classmethod
-    def of(cls, profile: ClipProfile, embedding: AudioEmbedding, change: ProfileChange) -> Self:
+    def of(cls, profile: ClipProfile, conditioned: ConditionedClip, change: ProfileChange) -> Self:
         """Return the part of ``profile`` in the caption of a clip."""
         return cls(
-            use=profile.use(embedding.voice, embedding.profile_match),
+            use=profile.use(conditioned.voice, conditioned.profile_match),
             change=change,
             num_clips=profile.contents.count,
             duration_s=profile.contents.duration_s,

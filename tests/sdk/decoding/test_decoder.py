@@ -30,13 +30,13 @@ from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, VerifierMisbehaved
 
-from tests.sdk.decoding.reference_decoder import EMBEDDING, greedy
+from tests.sdk.decoding.reference_decoder import CLIP, greedy
 
 
 def decoder_of(
     drafter: ScriptedDrafter, policy: Policy, *, block_tokens: int = 5
 ) -> tuple[Decoder, ScriptedSession]:
-    session = drafter.start(EMBEDDING)
+    session = drafter.start(CLIP)
     decoder = Decoder(
         lambda _: session,
         eos=EOS,
@@ -260,7 +260,7 @@ def test_nan_logits_raise_model_error() -> None:
             return prediction
 
     decoder = Decoder(
-        lambda _: Broken(ScriptedDrafter(), EMBEDDING),
+        lambda _: Broken(ScriptedDrafter(), CLIP),
         eos=EOS,
         max_tokens=24,
         ood_score=1.0,

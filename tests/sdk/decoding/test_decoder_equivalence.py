@@ -16,7 +16,7 @@ from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS
 
 from tests.sdk.decoding.reference_decoder import (
-    EMBEDDING,
+    CLIP,
     Result,
     Script,
     greedy,
@@ -28,7 +28,7 @@ from tests.sdk.decoding.reference_decoder import (
 def drive(script: Script) -> Result:
     """Run the real decoder with a verifier that sees only the sent blocks."""
     drafter, result = script.drafter(), Result()
-    session = drafter.start(EMBEDDING)
+    session = drafter.start(CLIP)
     decoder = Decoder(
         lambda _: session,
         eos=EOS,
