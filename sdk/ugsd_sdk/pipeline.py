@@ -35,10 +35,10 @@ from ugsd_sdk.caption import (
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
 from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
@@ -91,7 +91,7 @@ class CaptionPipeline:
         self.uncertainty = uncertainty
         self.policy = policy
         self.link = link
-        self.questions = Questions(
+        self.block_rules = BlockRules(
             drafter.info.slot_table,
             block_unit=settings.block_unit,
             continuation=settings.continuation,
@@ -167,7 +167,7 @@ class CaptionPipeline:
             policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
             piece=drafter.piece,
             budget=lambda: budget_of(exchange, self.limits),
-            questions=self.questions,
+            rules=self.block_rules,
         )
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None

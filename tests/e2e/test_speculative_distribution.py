@@ -31,6 +31,7 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_privacy.reports.entries import Period
 from ugsd_sdk.attributes.slots import EMOTIONS
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished
 from ugsd_sdk.decoding.policy import (
@@ -41,7 +42,6 @@ from ugsd_sdk.decoding.policy import (
     KeepLocal,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_draft_weights
 from ugsd_sdk.reports.audit import audit_report
@@ -99,10 +99,10 @@ class System:
         drafter = EmotionDrafter(CLIPS)
         table = drafter.info.slot_table
         assert table is not None
-        questions = Questions(table, verification=Verification.SPECULATIVE)
-        assert questions.value_draw is not None
-        questions.value_draw = self.draw(
-            questions.value_draw.values, lambda below: int(device.integers(below))
+        rules = BlockRules(table, verification=Verification.SPECULATIVE)
+        assert rules.value_draw is not None
+        rules.value_draw = self.draw(
+            rules.value_draw.values, lambda below: int(device.integers(below))
         )
         verifier = Verifier(
             EmotionScorer(CLIPS, drafter.info), speculative=self.rule(random=server.random)
@@ -121,7 +121,7 @@ class System:
                     uncertainty=EntropyUncertainty("nats"),
                     policy=self.policy,
                     piece=drafter.piece,
-                    questions=questions,
+                    rules=rules,
                 )
                 event, asked = decoder.advance(), False
                 while not isinstance(event, Finished):

@@ -26,10 +26,10 @@ from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.drafter import ConditionedClip, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
@@ -153,7 +153,7 @@ def _escalations(
     """Return the questions about a draft, each of which is accepted. Weights are sent if the device
     draws the value of the question from them, for speculative verification."""
     draws = disclosure is Disclosure.DISTRIBUTIONS
-    questions = Questions(
+    rules = BlockRules(
         info.slot_table,
         verification=Verification.SPECULATIVE if draws else Verification.VERIFIER,
         random_below=lambda end: int(rng.integers(end)),
@@ -166,7 +166,7 @@ def _escalations(
         uncertainty=lambda *_: 1.0,
         policy=AlwaysEscalate(disclosure),
         piece=str,  # the caption's text is not used here
-        questions=questions,
+        rules=rules,
     )
     sent = []
     while not isinstance(event := decoder.advance(), Finished):

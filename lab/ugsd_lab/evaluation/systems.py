@@ -21,8 +21,8 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.policy import Policy
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
@@ -243,13 +243,13 @@ class CachedDrafter(Drafter):
     def wording(self, clip: Clip) -> tuple[int, ...]:
         """Return the drafted tokens of a caption of ``clip`` before the one that states the
         emotion; none if the drafter has no slots."""
-        session, questions = (
+        session, rules = (
             self._drafter.start(self.conditioned(clip)),
-            Questions(self.info.slot_table),
+            BlockRules(self.info.slot_table),
         )
         while len(session.tokens) < self.info.max_tokens:
             token = int(session.predict().choices.argmax())
-            if questions.is_judged(token, session.tokens) or token == self.info.eos:
+            if rules.is_judged(token, session.tokens) or token == self.info.eos:
                 break
             session.append([token])
         return tuple(session.tokens)

@@ -23,7 +23,7 @@ from ugsd_sdk.attributes.description import VoiceDescription
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
-from ugsd_sdk.decoding.questions import Questions
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.uncertainty import FEATURES, EntropyUncertainty, spread_of
 from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
@@ -124,7 +124,7 @@ class _Draft:
 def _draft(drafter: OnnxDrafter, clip: ConditionedClip) -> _Draft | None:
     """Draft the clause of the emotion; ``None`` if it states none."""
     table = drafter.info.slot_table
-    questions, entropy_of = Questions(table), EntropyUncertainty()
+    rules, entropy_of = BlockRules(table), EntropyUncertainty()
     session, ood_score = drafter.start(clip), clip.ood_score
     features: Mapping[str, float] = {}
     question: Sequence[int] = ()
@@ -135,7 +135,7 @@ def _draft(drafter: OnnxDrafter, clip: ConditionedClip) -> _Draft | None:
         if table is None or table.slots[token] is not Slot.EMOTION:
             break
         entropies.append(entropy_of(prediction.logits, ood_score))
-        if questions.is_judged(token, session.tokens):
+        if rules.is_judged(token, session.tokens):
             spread = spread_of(prediction.logits)
             features = {name: feature(spread, ood_score) for name, feature in FEATURES.items()}
             question = (*session.tokens, token)

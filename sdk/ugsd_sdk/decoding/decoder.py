@@ -15,8 +15,8 @@ enough: a later block of the caption would need at least as much of any cap or d
 includes every token that the verifier has not seen as context.
 
 Which tokens form a block, and what a verdict on it may change, is decided by
-:class:`~ugsd_sdk.decoding.questions.Questions`. Tokens that no verifier is asked about, such as the
-clauses that state what the device measured, form one last block, which is never escalated.
+:class:`~ugsd_sdk.decoding.block_rules.BlockRules`. Tokens that no verifier is asked about, such as
+the clauses that state what the device measured, form one last block, which is never escalated.
 
 ``committed`` tokens are final; ``ahead`` are drafted tokens after them. The draft session always
 contains committed + ahead, and its KV cache is cropped, never rebuilt. The verifier knows the first
@@ -37,6 +37,7 @@ from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.events import (
     BlockOutcome,
     DecodedToken,
@@ -49,10 +50,9 @@ from ugsd_sdk.decoding.events import (
     VerdictAwaited,
 )
 from ugsd_sdk.decoding.policy import NOT_JUDGED, BlockView, BudgetView, Escalate, KeepLocal, Policy
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
-from ugsd_sdk.decoding.verdict_check import require_valid_verdict
+from ugsd_sdk.decoding.verdict_check import checked_tokens
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ConfigError, ModelError
 from ugsd_sdk.settings.speculative import disclosure_fault
@@ -108,11 +108,11 @@ class Decoder:
         policy: Policy,
         piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
-        questions: Questions | None = None,
+        rules: BlockRules | None = None,
     ) -> None:
         """``start`` returns a new, empty draft of the caption, which only the decoder uses, and
         which names the given emotion if there is one. ``piece`` returns a token's text, as
-        :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``questions`` all tokens may be asked
+        :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``rules`` all tokens may be asked
         about."""
         self._start = start
         self._session = start(None)
@@ -123,7 +123,7 @@ class Decoder:
         self._policy = policy
         self._piece = piece
         self._budget = budget
-        self._questions = questions or Questions()
+        self._rules = rules or BlockRules()
         self._is_settled = False
         """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
@@ -172,7 +172,7 @@ class Decoder:
                 self._record(block, outcome, as_reason(decision.reason))
                 self._commit(block, TokenSource.DRAFTED, disclosed=False)
                 continue
-            if decision.tokens is not None and not self._questions.by_slot:
+            if decision.tokens is not None and not self._rules.by_slot:
                 block = block[: max(1, decision.tokens)]
             self._num_drafted += len(block)
             escalation = self._escalation(block, decision.disclosure)
@@ -200,19 +200,13 @@ class Decoder:
         """
         flight = self._flight()
         block = flight.block
-        require_valid_verdict(
+        written = checked_tokens(
             verdict,
             committed=[token.token for token in self._committed],
             block=[drafted.token for drafted in block],
+            rules=self._rules,
             eos=self._eos,
             vocabulary_size=self._vocabulary_size,
-            piece=self._piece,
-        )
-        written = self._questions.kept(
-            verdict,
-            [token.token for token in self._committed],
-            [drafted.token for drafted in block],
-            eos=self._eos,
             piece=self._piece,
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
@@ -221,8 +215,8 @@ class Decoder:
         self._in_flight = None
         reason = replace(flight.reason, accepted=verdict.accepted, offered=len(block))
         self._record(block, Outcome.SENT, reason)
-        if self._questions.by_slot and written:
-            emotion = self._questions.emotion_of(written)
+        if self._rules.by_slot and written:
+            emotion = self._rules.emotion_of(written)
             assert emotion is not None  # noqa: S101  # it was checked
             self._settle(emotion, block, TokenSource.CORRECTED, disclosed=True)
             self._states.clear()
@@ -245,7 +239,7 @@ class Decoder:
 
     def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
         """Without a state a verifier cannot judge a value, and accepts any."""
-        is_judged = bool(flight.escalation.state_positions) or not self._questions.by_slot
+        is_judged = bool(flight.escalation.state_positions) or not self._rules.by_slot
         return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
@@ -277,7 +271,9 @@ class Decoder:
         committed = [token.token for token in self._committed]
         while True:
             ahead = [drafted.token for drafted in self._ahead]
-            count = self._questions.block(committed, ahead, is_complete=self._session_ended())
+            count = self._rules.next_block_length(
+                committed, ahead, is_complete=self._session_ended()
+            )
             if count is not None:
                 return tuple(self._ahead[:count])
             self._draft(len(ahead) + 1)
@@ -296,10 +292,10 @@ class Decoder:
             self._vocabulary_size = prediction.logits.size
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
             score, draft_weights = None, b""
-            if not self._is_settled and self._questions.is_judged(token, self._session.tokens):
+            if not self._is_settled and self._rules.is_judged(token, self._session.tokens):
                 score = self._uncertainty(prediction.logits, self._ood_score)
-                if self._questions.value_draw is not None:
-                    drawn = self._questions.value_draw(prediction.logits)
+                if self._rules.value_draw is not None:
+                    drawn = self._rules.value_draw(prediction.logits)
                     token, draft_weights = drawn.token, drawn.draft_weights
             state = np.array(prediction.state, dtype=np.float32)
             if not np.isfinite(state).all():
@@ -358,17 +354,17 @@ class Decoder:
     def _commit(self, block: Sequence[_Drafted], source: TokenSource, *, disclosed: bool) -> None:
         """Move ``block``, the first tokens ahead, to the committed tokens. Of a question, only the
         tokens that state the value have the ``source``: the others are wording."""
-        asks = self._questions.by_slot and not self._committed
+        asks = self._rules.by_slot and not self._committed
         tokens = [one.token for one in block]
         is_drawn = any(one.draft_weights for one in block)
-        drawn = self._questions.emotion_of(tokens) if is_drawn else None
-        if drawn and not self._questions.goes_together(tokens, drawn):
+        drawn = self._rules.emotion_of(tokens) if is_drawn else None
+        if drawn and not self._rules.goes_together(tokens, drawn):
             self._settle(drawn, block, source, disclosed=disclosed)
             return
         for drafted in block:
             self._states[len(self._committed)] = drafted.state
             own = source
-            if asks and not self._questions.states_value(drafted.token):
+            if asks and not self._rules.states_value(drafted.token):
                 own = TokenSource.DRAFTED
             token = DecodedToken(drafted.token, own, drafted.uncertainty, disclosed)
             self._committed.append(token)
@@ -386,7 +382,7 @@ class Decoder:
         pairs = zip(now, before, strict=False)
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         for place, token in enumerate(now):
-            states = self._questions.states_value(token)
+            states = self._rules.states_value(token)
             has_replaced = disclosed and place == min(same, len(now) - 1) and same < len(before)
             self._committed.append(
                 DecodedToken(
@@ -402,7 +398,7 @@ class Decoder:
 
     def _escalation(self, block: Sequence[_Drafted], disclosure: Disclosure) -> Escalation:
         start = len(self._committed)
-        fault = disclosure_fault(disclosure, self._questions.verification)
+        fault = disclosure_fault(disclosure, self._rules.verification)
         if fault is not None:
             raise ConfigError(f"the policy escalates with disclosure = {disclosure}: {fault}")
         states = {start + index: drafted.state for index, drafted in enumerate(block)}
@@ -424,8 +420,8 @@ class Decoder:
             tokens=tuple(drafted.token for drafted in block),
             state_positions=positions,
             states=rows,
-            slot=self._questions.slot,
-            continue_to=self._questions.continue_to,
+            slot=self._rules.slot,
+            continue_to=self._rules.continue_to,
             draft_weights=b"".join(drafted.draft_weights for drafted in block),
         )
 

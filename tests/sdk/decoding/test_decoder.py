@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder, DecoderState
 from ugsd_sdk.decoding.events import (
     DecodingCounts,
@@ -25,7 +26,6 @@ from ugsd_sdk.decoding.policy import (
     NeverEscalate,
     Policy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, VerifierMisbehaved
@@ -45,7 +45,7 @@ def decoder_of(
         uncertainty=EntropyUncertainty(),
         policy=policy,
         piece=drafter.piece,
-        questions=Questions(block_tokens=block_tokens),
+        rules=BlockRules(block_tokens=block_tokens),
     )
     return decoder, session
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from random import Random
 
 from hypothesis import given, settings
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import (
     EscalationRequested,
     Finished,
     VerdictAwaited,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS
 
@@ -37,7 +37,7 @@ def drive(script: Script) -> Result:
         uncertainty=EntropyUncertainty(),
         policy=script.policy,
         piece=str,
-        questions=Questions(block_tokens=script.block_tokens),
+        rules=BlockRules(block_tokens=script.block_tokens),
     )
     known: list[int] = []
     """Tokens that the verifier has."""
