@@ -115,8 +115,9 @@ class BlockDecision(Result):
     start: Count
     """Position of its first token."""
     num_tokens: Count
-    uncertainty: _Number
-    """Uncertainty of its least certain token, larger if less certain."""
+    uncertainty: _Number | None
+    """Uncertainty of its least certain token, larger if less certain; ``None`` for tokens that no
+    verifier judges."""
     outcome: Outcome
     reason: ReasonField
     """Why the block was sent or not, with numbers; ``str()`` gives it in words."""

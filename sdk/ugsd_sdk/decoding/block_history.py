@@ -37,7 +37,8 @@ class BlockHistory:
         self, start: int, block: Sequence[DraftedToken], outcome: Outcome, reason: Reason
     ) -> None:
         """Add the outcome of a block whose first token is at position ``start``."""
-        uncertainty = float(max(drafted.uncertainty or 0.0 for drafted in block))
+        judged = [float(one.uncertainty) for one in block if one.uncertainty is not None]
+        uncertainty = max(judged, default=None)
         self.outcomes.append(BlockOutcome(start, len(block), uncertainty, outcome, reason))
 
     def add_sent(self, escalation: Escalation) -> None:

@@ -20,7 +20,7 @@ class DraftedToken:
 
     token: int
     uncertainty: float | None
-    """``None`` for a token that no verifier decides."""
+    """``None`` for a token that no verifier judges."""
     state: NDArray[np.float32]
     """(B,) the state of its position."""
     draft_weights: bytes = b""

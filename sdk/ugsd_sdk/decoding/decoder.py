@@ -49,7 +49,7 @@ from ugsd_sdk.decoding.events import (
     TokenSource,
     VerdictAwaited,
 )
-from ugsd_sdk.decoding.policy import NOT_JUDGED, BlockView, BudgetView, Escalate, KeepLocal, Policy
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.decoding.verdict_check import checked_tokens
@@ -321,9 +321,7 @@ class Decoder:
             start=len(self._committed),
             # A policy that knew the value would skew the distribution of what is asked.
             tokens=tuple(one.token for one in takewhile(lambda one: not one.draft_weights, block)),
-            uncertainties=tuple(
-                NOT_JUDGED if one.uncertainty is None else one.uncertainty for one in block
-            ),
+            uncertainties=tuple(one.uncertainty for one in block),
             verifier_has_summary=self._history.has_sent_summary,
         )
         return self._policy(view, self._budget())

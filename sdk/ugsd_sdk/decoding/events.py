@@ -55,8 +55,8 @@ class BlockOutcome:
     start: int
     """Position of its first token."""
     num_tokens: int
-    uncertainty: float
-    """The highest uncertainty of its tokens; 0 if no verifier decides them."""
+    uncertainty: float | None
+    """The highest uncertainty of its tokens; ``None`` if no verifier judges them."""
     outcome: Outcome
     reason: Reason
     """The cause of the decision or of the failure. It contains no token."""

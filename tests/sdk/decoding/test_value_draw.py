@@ -18,7 +18,6 @@ from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, TokenSource
 from ugsd_sdk.decoding.policy import (
-    NOT_JUDGED,
     AlwaysEscalate,
     BlockView,
     BudgetView,
@@ -150,7 +149,7 @@ def test_policy_decides_without_the_drawn_value(number: int) -> None:
 
     finished(decoder_of(policy, number))
     entropy = EntropyUncertainty()(DRAFTER_LOGITS, 1.0)
-    assert seen == [BlockView(0, (1, 2, 3), (*[NOT_JUDGED] * 3, entropy), False)]
+    assert seen == [BlockView(0, (1, 2, 3), (None, None, None, entropy), False)]
 
 
 def _stating_logits() -> NDArray[np.float32]:
