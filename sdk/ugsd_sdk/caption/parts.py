@@ -98,8 +98,8 @@ class CaptionToken(Result):
     before it, as with "she" for "the speaker", and for an end marker that replaced sent words."""
     source: TokenSource
     uncertainty: Annotated[_Number, Field(ge=0)] | None
-    """The drafter's uncertainty, larger if less certain; ``None`` for the verifier's tokens, and
-    for those that state what the device measured."""
+    """The drafter's uncertainty, larger if less certain; ``None`` for tokens that the verifier
+    decided, and for those that state what the device measured."""
     disclosed: bool
     """Whether the device sent it, as a gender-neutral word."""
     replaced: str
