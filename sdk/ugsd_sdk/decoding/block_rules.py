@@ -81,7 +81,7 @@ class BlockRules:
             )
         default = Continuation.CLAUSE if table is not None else Continuation.CAPTION
         default = Continuation.NOTHING if self._by_slot else default
-        self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.CAPTION
+        self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.ANY_TOKEN
         """What a block is about."""
         self.continue_to = ContinueTo[(continuation or default).name]
         """How far a verifier may go on."""

@@ -105,7 +105,7 @@ def test_question_names_slot_and_continuation() -> None:
     _, by_slot = asked()
     assert (by_slot.slot, by_slot.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
     _, by_tokens = asked(block_unit=BlockUnit.TOKENS)
-    assert (by_tokens.slot, by_tokens.continue_to) == (AskedSlot.CAPTION, ContinueTo.CLAUSE)
+    assert (by_tokens.slot, by_tokens.continue_to) == (AskedSlot.ANY_TOKEN, ContinueTo.CLAUSE)
 
 
 def test_question_is_sent_whole_at_any_threshold() -> None:

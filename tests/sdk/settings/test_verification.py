@@ -47,9 +47,9 @@ def test_continuation_to_caption_is_refused_at_loading(block_unit: BlockUnit) ->
     ("block_unit", "has_slots", "slot", "continue_to"),
     [
         (BlockUnit.SLOT, True, AskedSlot.EMOTION, ContinueTo.NOTHING),
-        (BlockUnit.TOKENS, True, AskedSlot.CAPTION, ContinueTo.CLAUSE),
-        (BlockUnit.SLOT, False, AskedSlot.CAPTION, ContinueTo.CAPTION),
-        (BlockUnit.TOKENS, False, AskedSlot.CAPTION, ContinueTo.CAPTION),
+        (BlockUnit.TOKENS, True, AskedSlot.ANY_TOKEN, ContinueTo.CLAUSE),
+        (BlockUnit.SLOT, False, AskedSlot.ANY_TOKEN, ContinueTo.CAPTION),
+        (BlockUnit.TOKENS, False, AskedSlot.ANY_TOKEN, ContinueTo.CAPTION),
     ],
 )
 def test_default_continuation_follows_from_question(
