@@ -104,7 +104,7 @@ class Escalation:
     tokens: tuple[int, ...]
     state_positions: tuple[int, ...]
     states: NDArray[np.float32]
-    slot: AskedSlot = AskedSlot.CAPTION
+    slot: AskedSlot = AskedSlot.ANY_TOKEN
     continue_to: ContinueTo = ContinueTo.NOTHING
     projection: int = 0
     projection_id: bytes = b""

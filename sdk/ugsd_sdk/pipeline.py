@@ -35,12 +35,12 @@ from ugsd_sdk.caption import (
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
 from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import Uncertainty
-from ugsd_sdk.drafter import AudioEmbedding, Drafter
+from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
@@ -91,7 +91,7 @@ class CaptionPipeline:
         self.uncertainty = uncertainty
         self.policy = policy
         self.link = link
-        self.questions = Questions(
+        self.block_rules = BlockRules(
             drafter.info.slot_table,
             block_unit=settings.block_unit,
             continuation=settings.continuation,
@@ -139,15 +139,15 @@ class CaptionPipeline:
     ) -> Caption:
         drafter = self.drafter
         used = self._clip_profile(profile)
-        embedding = drafter.encode(speech, used.contents)
-        voice, match = embedding.voice, embedding.profile_match
+        conditioned = drafter.encode(speech, used.contents)
+        voice, match = conditioned.voice, conditioned.profile_match
         femininity = used.femininity(voice, match)
         prosody = reader.meter.result()
         if voice is not None:
             voice = replace(voice, prosody=prosody)
         described = VoiceDescription.of(
-            embedding.emotion,
-            embedding.strong,
+            conditioned.emotion,
+            conditioned.strong,
             prosody,
             femininity=femininity,
             usual=used.usual(match),
@@ -155,24 +155,24 @@ class CaptionPipeline:
             now_s=monotonic(),
         )
         plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
-        policy = self._policy_for(embedding, used)
+        policy = self._policy_for(conditioned, used)
         encoded_s = monotonic()
         exchange = self._exchange()
         decoder = Decoder(
-            lambda emotion: drafter.start(replace(embedding, plan=plan), emotion=emotion),
+            lambda emotion: drafter.start(replace(conditioned, plan=plan), emotion=emotion),
             eos=drafter.info.eos,
             max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
-            ood_score=embedding.ood_score,
+            ood_score=conditioned.ood_score,
             uncertainty=self.uncertainty,
             policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
             piece=drafter.piece,
             budget=lambda: budget_of(exchange, self.limits),
-            questions=self.questions,
+            rules=self.block_rules,
         )
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None
         receipts = () if exchange is None else exchange.receipts()
-        change = self._add(used, replace(embedding, voice=voice), described, exchange)
+        change = self._add(used, replace(conditioned, voice=voice), described, exchange)
         caption_id = self._record_decisions(finished, exchange)
         attributes = _worded(described, plan, finished, drafter.info.slot_table)
         return Caption(
@@ -186,7 +186,7 @@ class CaptionPipeline:
             is_truncated=is_truncated(finished, drafter.info.eos),
             speech=CaptionSpeech.of(reader.speech),
             tokens=tokens_of(finished, drafter, gender),
-            profile=CaptionProfile.of(used, embedding, change),
+            profile=CaptionProfile.of(used, conditioned, change),
             usage=self._usage(finished, exchange),
             latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
@@ -224,12 +224,12 @@ class CaptionPipeline:
     def _add(
         self,
         used: ClipProfile,
-        embedding: AudioEmbedding,
+        conditioned: ConditionedClip,
         described: VoiceDescription,
         exchange: Exchange | None,
     ) -> ProfileChange:
         """Add the clip to the profile, if it belongs to it."""
-        voice, utterance = embedding.voice, described.utterance
+        voice, utterance = conditioned.voice, described.utterance
         if exchange is None:
             return used.add(voice, timeout_s=_STORING_S, utterance=utterance)
         with exchange.waiting.for_lock(_STORING_S) as timeout_s:
@@ -241,9 +241,9 @@ class CaptionPipeline:
         enrolment = Enrolment(self.settings.min_enrolment, self.settings.min_enrolment_s)
         return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
 
-    def _policy_for(self, embedding: AudioEmbedding, profile: ClipProfile) -> Policy:
+    def _policy_for(self, conditioned: ConditionedClip, profile: ClipProfile) -> Policy:
         """Return the policy for a clip, guarded if none of its states may be sent."""
-        blocked_reason = profile.blocked_reason(embedding.voice, embedding.profile_match)
+        blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
         return (
             self.policy if blocked_reason is None else EnrolmentGuard(self.policy, blocked_reason)
         )

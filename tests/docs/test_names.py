@@ -285,7 +285,7 @@ def test_unknown_commands_are_faults(command: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "AudioEmbedding.heard",
+        "ConditionedClip.heard",
         "Captioner.connect()",
         "Captioner(key=...)",
         "NoSuchError",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import AskedSlot
 from ugsd_sdk.attributes.plan import WORDED_VALUES
 from ugsd_sdk.attributes.slots import EMOTIONS, Slot
-from ugsd_sdk.drafter import NOT_CHOSEN, AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter import NOT_CHOSEN, ConditionedClip, DrafterInfo, Prediction
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_server.verifier import VerifierInfo
@@ -132,12 +132,12 @@ class EmotionDrafter:
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         list(speech)
-        return AudioEmbedding(np.zeros(1, dtype=np.float32), ood_score=1.0)
+        return ConditionedClip(np.zeros(1, dtype=np.float32), ood_score=1.0)
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> EmotionSession:
-        return self.session(int(embedding.vector[0]), emotion)
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> EmotionSession:
+        return self.session(int(clip.decoder_input[0]), emotion)
 
     def session(self, place: int, emotion: str | None = None) -> EmotionSession:
         """Return a draft of the clip at ``place`` that names ``emotion``, if it is given."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.attributes.plan import WORDED_VALUES
 from ugsd_sdk.attributes.slots import EMOTIONS, Slot
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo, Prediction
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
@@ -83,12 +83,12 @@ class SlotDrafter(ScriptedDrafter):
 
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         emotion = dict.fromkeys(EMOTIONS, 0.3 / (len(EMOTIONS) - 1)) | {"sad": 0.7}
         return replace(super().encode(speech, profile), emotion=emotion)
 
     def start(  # type: ignore[override]
-        self, embedding: AudioEmbedding, *, emotion: str | None = None
+        self, clip: ConditionedClip, *, emotion: str | None = None
     ) -> SlotSession:
         return SlotSession(emotion)
 

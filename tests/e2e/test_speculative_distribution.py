@@ -37,6 +37,7 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_privacy.reports.entries import Period
 from ugsd_sdk.attributes.slots import EMOTIONS
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished
 from ugsd_sdk.decoding.policy import (
@@ -47,7 +48,6 @@ from ugsd_sdk.decoding.policy import (
     KeepLocal,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import DrawnValue, ValueDraw, rounded_draft_weights
 from ugsd_sdk.drafter.onnx import OnnxDrafter
@@ -108,10 +108,10 @@ class System:
         drafter = EmotionDrafter(CLIPS)
         table = drafter.info.slot_table
         assert table is not None
-        questions = Questions(table, verification=Verification.SPECULATIVE)
-        assert questions.value_draw is not None
-        questions.value_draw = self.draw(
-            questions.value_draw.values, lambda below: int(device.integers(below))
+        rules = BlockRules(table, verification=Verification.SPECULATIVE)
+        assert rules.value_draw is not None
+        rules.value_draw = self.draw(
+            rules.value_draw.values, lambda below: int(device.integers(below))
         )
         verifier = Verifier(
             EmotionScorer(CLIPS, drafter.info), speculative=self.rule(random=server.random)
@@ -130,7 +130,7 @@ class System:
                     uncertainty=EntropyUncertainty("nats"),
                     policy=self.policy,
                     piece=drafter.piece,
-                    questions=questions,
+                    rules=rules,
                 )
                 event, asked = decoder.advance(), False
                 while not isinstance(event, Finished):
@@ -375,7 +375,7 @@ def test_every_wording_of_the_grammar_can_be_judged() -> None:
     scorer = OnnxScorer(STARTER_FOLDER)
     verifier = Verifier(scorer)
     verifier.load()
-    vocabulary, questions = Vocabulary.build(), Questions(drafter.info.slot_table)
+    vocabulary, rules = Vocabulary.build(), BlockRules(drafter.info.slot_table)
     values = scorer.info.values[AskedSlot.EMOTION]
     stating = {token for tokens in values for token in tokens}
     state = quantise(np.eye(scorer.info.state_dim, dtype=np.float32)[:1], 1.0)
@@ -385,7 +385,7 @@ def test_every_wording_of_the_grammar_can_be_judged() -> None:
         for number in range(60):
             plan = random_plan(draw, is_strong=number % 2 == 0)
             clause = vocabulary.encode(clauses(emotion, plan)[:1])
-            length = questions.block([], clause, is_complete=True)
+            length = rules.next_block_length([], clause, is_complete=True)
             asked.add(tuple(clause[:length]))
             longest = max(longest, sum(token in stating for token in clause))
     assert longest > 1  # "good humour"

@@ -318,7 +318,7 @@ def test_question_is_sent_and_recorded_as_asked(world) -> None:
         asked = (sent.slot, sent.continue_to, sent.projection)
         assert asked == (AskedSlot.EMOTION, ContinueTo.CLAUSE, 3)
     assert (block.draft_weights, record.num_draft_weights) == (question.draft_weights, 2)
-    others = {"slot": AskedSlot.CAPTION, "continue_to": ContinueTo.CAPTION, "projection": 0}
+    others = {"slot": AskedSlot.ANY_TOKEN, "continue_to": ContinueTo.CAPTION, "projection": 0}
     for change in (*({name: value} for name, value in others.items()), {"num_draft_weights": 1}):
         body = EgressRecord(**record.model_dump() | change).to_bytes()
         with pytest.raises(LogTampered, match="does not match"):

@@ -58,7 +58,7 @@ def make_block() -> Callable[..., Block]:
         keep: int = 0,
         prefix: tuple[int, ...] = (),
         states: dict[int, tuple[int, ...]] | None = None,
-        slot: AskedSlot = AskedSlot.CAPTION,
+        slot: AskedSlot = AskedSlot.ANY_TOKEN,
         continue_to: ContinueTo = ContinueTo.CAPTION,
         projection: int = 0,
         exponent: int = 0,

@@ -61,7 +61,7 @@ class ReferenceVerifier:
         has_state = any(i <= len(committed) for i in self.states)
         if not has_state and token in CONTENT:
             return None
-        if slot is AskedSlot.CAPTION:
+        if slot is AskedSlot.ANY_TOKEN:
             p = self._p(committed, without_content=not has_state)
             return None if self.rule.accepts(p, token) else int(p.argmax())
         values = self.scorer.info.values[slot]

@@ -26,12 +26,12 @@ from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished
 from ugsd_sdk.decoding.policy import AlwaysEscalate
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.repetition import greedy_token
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, DraftSession, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo, DraftSession, Prediction
 from ugsd_sdk.profile.speaker_profile import SpeakerProfile
 from ugsd_sdk.settings.verification import Verification
 
@@ -56,9 +56,11 @@ class EmbeddingDrafter(Protocol):
     @property
     def info(self) -> DrafterInfo: ...
 
-    def condition(self, unnormalised: Float32, profile: SpeakerProfile = ...) -> AudioEmbedding: ...
+    def condition(
+        self, unnormalised: Float32, profile: SpeakerProfile = ...
+    ) -> ConditionedClip: ...
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession: ...
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> DraftSession: ...
 
     def text(self, tokens: Sequence[int]) -> str: ...
 
@@ -107,9 +109,9 @@ class Disclosed:
     """Weights of the asked slot's values; empty unless the disclosure level sends them."""
 
 
-def draft_of(drafter: EmbeddingDrafter, embedding: AudioEmbedding) -> ReplayedDraft:
+def draft_of(drafter: EmbeddingDrafter, conditioned: ConditionedClip) -> ReplayedDraft:
     """Return the beginning of a clip's draft; the whole one if the drafter has no slots."""
-    session, info = drafter.start(embedding), drafter.info
+    session, info = drafter.start(conditioned), drafter.info
     tokens: list[int] = []
     predictions: list[Prediction] = []
     while len(tokens) < info.max_tokens and (not tokens or _may_be_asked(tokens[-1], info)):
@@ -151,7 +153,7 @@ def _escalations(
     """Return the questions about a draft, each of which is accepted. Weights are sent if the device
     draws the value of the question from them, for speculative verification."""
     draws = disclosure is Disclosure.DISTRIBUTIONS
-    questions = Questions(
+    rules = BlockRules(
         info.slot_table,
         verification=Verification.SPECULATIVE if draws else Verification.VERIFIER,
         random_below=lambda end: int(rng.integers(end)),
@@ -164,7 +166,7 @@ def _escalations(
         uncertainty=lambda *_: 1.0,
         policy=AlwaysEscalate(disclosure),
         piece=str,  # the caption's text is not used here
-        questions=questions,
+        rules=rules,
     )
     sent = []
     while not isinstance(event := decoder.advance(), Finished):

@@ -176,12 +176,12 @@ def disclose(
     ``sigma`` on states, or none."""
     info, encode = drafter.info, StateEncoder(sigma)
     profiles = drawn_profiles(voices, embedding, known)
-    embedded = list(map(drafter.condition, embedding, profiles))
-    plans = plans_of(voices, measured, embedded, enrolled=known.clips > 0)
+    conditioned = list(map(drafter.condition, embedding, profiles))
+    plans = plans_of(voices, measured, conditioned, enrolled=known.clips > 0)
     said: list[Mapping[Slot, str]] = []
     sent: dict[Disclosure, list[Mapping[Slot, str]]] = {one: [] for one in disclosures}
     disclosed: dict[Disclosure, list[Disclosed]] = {disclosure: [] for disclosure in disclosures}
-    for done, (one, plan) in enumerate(zip(embedded, plans, strict=True), 1):
+    for done, (one, plan) in enumerate(zip(conditioned, plans, strict=True), 1):
         draft = draft_of(drafter, replace(one, plan=plan))
         for disclosure, clips in disclosed.items():
             clips.append(disclosed_of(draft, info, disclosure, encode))

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ugsd_sdk.attributes.description import VoiceDescription
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.profile.speaker_profile import MEMORY_CLIPS
 from ugsd_sdk.profile.usual_prosody import NO_PROSODY, UsualProsody
 from ugsd_sdk.profile.utterance import Utterance
@@ -85,9 +85,9 @@ def _rows(voices: Voices) -> Rows:
 
 
 def plans_of(
-    voices: Voices, measured: Measured, embeddings: Sequence[AudioEmbedding], *, enrolled: bool
+    voices: Voices, measured: Measured, conditioned: Sequence[ConditionedClip], *, enrolled: bool
 ) -> list[CaptionPlan]:
-    """Return the plan of each clip's longest caption, from its conditioned embedding.
+    """Return the plan of each clip's longest caption, from what the drafter knows of it.
 
     Without enrolment the captions relate a voice to nothing that was heard before. The wording is
     drawn from the clip's name, where the device draws it from the duration of its speech.
@@ -100,7 +100,7 @@ def plans_of(
         if voices.speaker[row] != speaker or not enrolled:
             usual, previous = NO_PROSODY, None
         speaker, now_s = voices.speaker[row], now_s + _SECONDS_APART
-        described = _described(embeddings[row], prosody.get(row), usual, previous, now_s)
+        described = _described(conditioned[row], prosody.get(row), usual, previous, now_s)
         plans[row] = described.plan(CaptionLength.RICH, voices.clips[row].id)
         usual = usual.updated(prosody.get(row), memory_clips=MEMORY_CLIPS)
         previous = described.utterance
@@ -108,17 +108,17 @@ def plans_of(
 
 
 def _described(
-    embedding: AudioEmbedding,
+    clip: ConditionedClip,
     prosody: Prosody | None,
     usual: UsualProsody,
     previous: Utterance | None,
     now_s: float,
 ) -> VoiceDescription:
     return VoiceDescription.of(
-        embedding.emotion,
-        embedding.strong,
+        clip.emotion,
+        clip.strong,
         prosody,
-        femininity=None if embedding.voice is None else embedding.voice.femininity,
+        femininity=None if clip.voice is None else clip.voice.femininity,
         usual=usual,
         previous=previous,
         now_s=now_s,

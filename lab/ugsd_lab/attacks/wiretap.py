@@ -24,7 +24,7 @@ from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
-from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
+from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.speech.reader import WholeRecording
@@ -134,13 +134,13 @@ class _TicketDrafter(Drafter):
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         (samples,) = speech
         embedded, own = self._embedded[round(float(samples[0]) * _LARGEST) - 1]
         return replace(self._drafter.condition(embedded, own), voice=None)
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
-        return self._drafter.start(embedding, emotion=emotion)
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> DraftSession:
+        return self._drafter.start(clip, emotion=emotion)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)

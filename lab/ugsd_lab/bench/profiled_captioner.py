@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.caption import NO_SPEECH, Caption
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
+from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.profile.matching import ProfileMatch, match_profile
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.speech.reader import SpeechDetector, WholeRecording
@@ -30,7 +30,7 @@ class ConditioningDrafter(Drafter, Protocol):
 
     def condition(
         self, unnormalised: Float32, profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding: ...
+    ) -> ConditionedClip: ...
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _EncodesOnce(Drafter):
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         if self.voice is None:
             self.voice = self._drafter.encode(speech).voice
             if self.voice is None:
@@ -133,8 +133,8 @@ class _EncodesOnce(Drafter):
         used = self.profile if match is ProfileMatch.MATCHED else EMPTY_PROFILE
         return self._drafter.condition(self.voice.embedding, used)
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
-        return self._drafter.start(embedding, emotion=emotion)
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> DraftSession:
+        return self._drafter.start(clip, emotion=emotion)
 
     def text(self, tokens: Sequence[int]) -> str:
         return self._drafter.text(tokens)

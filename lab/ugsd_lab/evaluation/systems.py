@@ -21,10 +21,10 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.policy import Policy
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, Uncertainty
-from ugsd_sdk.drafter import AudioEmbedding, Drafter, DrafterInfo, DraftSession
+from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
@@ -166,7 +166,7 @@ class CachedDrafter(Drafter):
 
     def __init__(self, drafter: OnnxDrafter) -> None:
         self._drafter = drafter
-        self._embeddings: list[AudioEmbedding] = []
+        self._conditioned: list[ConditionedClip] = []
         self._prosody: list[Prosody | None] = []
         self._number: dict[str, int] = {}
         self._encoding_ms: list[float] = []
@@ -196,18 +196,18 @@ class CachedDrafter(Drafter):
             embedding = clip_embedding(self._drafter, clip)
             self._prosody.append(measure_prosody(read_samples(clip)))
             self._encoding_ms.append(1000 * (perf_counter() - started_s))
-            self._number[clip.id] = len(self._embeddings) + len(embeddings)
+            self._number[clip.id] = len(self._conditioned) + len(embeddings)
             embeddings.append(embedding)
             stage.tick()
         running = running_profiles(clips, embeddings)
         used = running if profiles else [EMPTY_PROFILE] * len(clips)
-        self._embeddings += map(self._drafter.condition, embeddings, used)
+        self._conditioned += map(self._drafter.condition, embeddings, used)
         pairs = zip(clips, running, strict=True)
         return [clip for clip, profile in pairs if profile.count >= MIN_ENROLMENT]
 
-    def embedding(self, clip: Clip) -> AudioEmbedding:
-        """Return the stored embedding of ``clip``."""
-        return self._embeddings[self._number[clip.id]]
+    def conditioned(self, clip: Clip) -> ConditionedClip:
+        """Return what was stored of ``clip``."""
+        return self._conditioned[self._number[clip.id]]
 
     def encoding_ms(self, clip: Clip) -> float:
         """Return how long reading and encoding ``clip`` took."""
@@ -221,9 +221,9 @@ class CachedDrafter(Drafter):
 
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         (samples,) = speech
-        return self._embeddings[self._number_in(samples)]
+        return self._conditioned[self._number_in(samples)]
 
     def meter(self) -> _CachedMeter:
         """Return what looks up the prosody of the clip that a placeholder stands for."""
@@ -232,8 +232,8 @@ class CachedDrafter(Drafter):
     def _number_in(self, placeholder: NDArray[np.float32]) -> int:
         return round(float(placeholder[0]) * self._LARGEST) - 1
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
-        self._session = self._drafter.start(embedding, emotion=emotion)
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> DraftSession:
+        self._session = self._drafter.start(clip, emotion=emotion)
         return self._session
 
     def last_tokens(self) -> tuple[int, ...]:
@@ -244,13 +244,13 @@ class CachedDrafter(Drafter):
     def wording(self, clip: Clip) -> tuple[int, ...]:
         """Return the drafted tokens of a caption of ``clip`` before the one that states the
         emotion; none if the drafter has no slots."""
-        session, questions = (
-            self._drafter.start(self.embedding(clip)),
-            Questions(self.info.slot_table),
+        session, rules = (
+            self._drafter.start(self.conditioned(clip)),
+            BlockRules(self.info.slot_table),
         )
         while len(session.tokens) < self.info.max_tokens:
             token = int(session.predict().choices.argmax())
-            if questions.is_judged(token, session.tokens) or token == self.info.eos:
+            if rules.is_judged(token, session.tokens) or token == self.info.eos:
                 break
             session.append([token])
         return tuple(session.tokens)
@@ -260,7 +260,7 @@ class CachedDrafter(Drafter):
 
     def worded(self, clip: Clip, tokens: Sequence[int]) -> str:
         """Return the text of a caption of ``clip``, with gender worded as on the device."""
-        voice = self.embedding(clip).voice
+        voice = self.conditioned(clip).voice
         gender = gender_from(None if voice is None else voice.femininity)
         return "".join(with_gender([self.text(tokens)], gender, self.info.gendered_phrases))
 
@@ -357,4 +357,4 @@ class EvaluationHarness:
         return is_rejected(judge, question, self._state(clip), self._projection)
 
     def _state(self, clip: Clip) -> NDArray[np.float32]:
-        return self.drafter.start(self.drafter.embedding(clip)).predict().state
+        return self.drafter.start(self.drafter.conditioned(clip)).predict().state

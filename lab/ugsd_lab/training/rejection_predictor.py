@@ -23,9 +23,9 @@ from ugsd_sdk.attributes.description import VoiceDescription
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
-from ugsd_sdk.decoding.questions import Questions
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.uncertainty import FEATURES, EntropyUncertainty, spread_of
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.usual_prosody import UsualProsody
 from ugsd_server.verifier.engine import Verifier
@@ -103,10 +103,10 @@ def observe(
     verifier, projection = Verifier(scorer), projection_index(stating.info, scorer.info)
     verifier.load()
     out = []
-    enrolled = _enrolled_embeddings(drafter, stating, clips)
-    for done, (clip, embedding, state) in enumerate(enrolled, 1):
-        for plan in _plans(embedding, clip):
-            draft = _draft(drafter, replace(embedding, plan=plan))
+    enrolled = _enrolled_clips(drafter, stating, clips)
+    for done, (clip, conditioned, state) in enumerate(enrolled, 1):
+        for plan in _plans(conditioned, clip):
+            draft = _draft(drafter, replace(conditioned, plan=plan))
             if draft is not None:
                 rejected = is_rejected(verifier, draft.question, state, projection)
                 out.append(Observed(draft.features, draft.entropy, rejected, clip))
@@ -121,11 +121,11 @@ class _Draft:
     entropy: float
 
 
-def _draft(drafter: OnnxDrafter, embedding: AudioEmbedding) -> _Draft | None:
+def _draft(drafter: OnnxDrafter, clip: ConditionedClip) -> _Draft | None:
     """Draft the clause of the emotion; ``None`` if it states none."""
     table = drafter.info.slot_table
-    questions, entropy_of = Questions(table), EntropyUncertainty()
-    session, ood_score = drafter.start(embedding), embedding.ood_score
+    rules, entropy_of = BlockRules(table), EntropyUncertainty()
+    session, ood_score = drafter.start(clip), clip.ood_score
     features: Mapping[str, float] = {}
     question: Sequence[int] = ()
     entropies = []
@@ -135,7 +135,7 @@ def _draft(drafter: OnnxDrafter, embedding: AudioEmbedding) -> _Draft | None:
         if table is None or table.slots[token] is not Slot.EMOTION:
             break
         entropies.append(entropy_of(prediction.logits, ood_score))
-        if questions.is_judged(token, session.tokens):
+        if rules.is_judged(token, session.tokens):
             spread = spread_of(prediction.logits)
             features = {name: feature(spread, ood_score) for name, feature in FEATURES.items()}
             question = (*session.tokens, token)
@@ -143,11 +143,11 @@ def _draft(drafter: OnnxDrafter, embedding: AudioEmbedding) -> _Draft | None:
     return _Draft(question, features, max(entropies)) if question else None
 
 
-def _plans(embedding: AudioEmbedding, clip: Clip) -> list[CaptionPlan]:
+def _plans(conditioned: ConditionedClip, clip: Clip) -> list[CaptionPlan]:
     """Return plans of captions that word the emotion as strongly as a device does."""
     described = VoiceDescription.of(
-        embedding.emotion,
-        embedding.strong,
+        conditioned.emotion,
+        conditioned.strong,
         None,
         femininity=None,
         usual=UsualProsody(),
@@ -159,19 +159,18 @@ def _plans(embedding: AudioEmbedding, clip: Clip) -> list[CaptionPlan]:
     ]
 
 
-def _enrolled_embeddings(
+def _enrolled_clips(
     drafter: OnnxDrafter, stating: OnnxDrafter, clips: Sequence[Clip]
-) -> list[tuple[Clip, AudioEmbedding, NDArray[np.float32]]]:
-    """Return the clips of enrolled speakers, with the drafter's embedding and the other's state:
+) -> list[tuple[Clip, ConditionedClip, NDArray[np.float32]]]:
+    """Return the clips of enrolled speakers, as the drafter knows them, with the other's state:
     both have the same audio encoder."""
     embeddings = [clip_embedding(drafter, clip) for clip in clips]
     profiles = running_profiles(clips, embeddings)
-    dim = stating.info.state_dim
     return [
         (
             clip,
             drafter.condition(embedding, profile),
-            stating.condition(embedding, profile).vector[-dim:],
+            stating.condition(embedding, profile).state,
         )
         for clip, embedding, profile in zip(clips, embeddings, profiles, strict=True)
         if profile.count >= MIN_ENROLMENT

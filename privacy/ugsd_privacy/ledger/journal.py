@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ugsd_privacy.errors import LedgerCorrupt
-from ugsd_privacy.reasons import Reason
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
     "MAX_JOURNAL_ROWS",
-    "NOT_JUDGED",
+    "VERIFIER_DISABLED_LABEL",
     "JournalRow",
     "append_to_journal",
     "delete_from_journal",
@@ -24,7 +24,7 @@ __all__ = [
 
 MAX_JOURNAL_ROWS = 10_000
 """Maximum number of entries; older ones are deleted."""
-NOT_JUDGED = "not judged"
+VERIFIER_DISABLED_LABEL = "not judged"
 """How people read the outcome ``verifier_disabled``."""
 
 _STORED = {"local": "kept", "blocked": "withheld", "verifier_disabled": "alone"}
@@ -44,7 +44,8 @@ class JournalRow:
     start: int
     """Position of the block's first token."""
     tokens: int
-    uncertainty: float
+    uncertainty: float | None
+    """``None`` for tokens that no verifier judges, whose reason is ``MEASURED``; stored as 0."""
     outcome: str
     """``local``, ``sent``, ``blocked``, or ``verifier_disabled``: not judged, because an earlier
     block was blocked or unanswered."""
@@ -99,7 +100,8 @@ def _decision(
     reason_json: str,
 ) -> JournalRow:
     outcome, reason = _READ.get(stored, stored), Reason.from_journal(reason_json)
-    return JournalRow(time_s, user, caption, start, tokens, uncertainty, outcome, reason)
+    judged = None if reason.code is ReasonCode.MEASURED else uncertainty
+    return JournalRow(time_s, user, caption, start, tokens, judged, outcome, reason)
 
 
 def _row(decision: JournalRow) -> tuple[int, str, bytes, int, int, float, str, str]:
@@ -109,7 +111,7 @@ def _row(decision: JournalRow) -> tuple[int, str, bytes, int, int, float, str, s
         decision.caption,
         decision.start,
         decision.tokens,
-        decision.uncertainty,
+        decision.uncertainty or 0.0,
         _STORED.get(decision.outcome, decision.outcome),
         decision.reason.to_json(),
     )

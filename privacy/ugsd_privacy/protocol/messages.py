@@ -92,10 +92,12 @@ class Disclosure(StrEnum):
 
 
 class AskedSlot(IntEnum):
-    """What a question is about. The value is its code on the wire."""
+    """What a block is about. The value is its code on the wire."""
 
-    CAPTION = 0
-    """Any of the block's tokens: it is a block of tokens and not of a slot."""
+    ANY_TOKEN = 0
+    """Any of the block's tokens: it is no question about a slot."""
+    CAPTION = ANY_TOKEN
+    """The former name of ``ANY_TOKEN``, which the server's engine still uses."""
     EMOTION = 1
     """The emotion that the first clause names."""
 
@@ -171,7 +173,7 @@ class Block(StrictModel):
             raise ValueError(f"states must have 1 to {MAX_STATE_DIM} coordinates")
         if (self.projection or self.exponent) and not self.states:
             raise ValueError("a projection or an exponent without states")
-        if self.draft_weights and (self.slot is AskedSlot.CAPTION or not any(self.draft_weights)):
+        if self.draft_weights and (self.slot is AskedSlot.ANY_TOKEN or not any(self.draft_weights)):
             raise ValueError("draft weights without a slot, or all zero")
         pairs = zip(self.state_positions, self.state_positions[1:], strict=False)
         if any(a >= b for a, b in pairs):

@@ -12,7 +12,7 @@ from ugsd_privacy.reports.parts import Count, Part
 __all__ = ["Question", "question_of", "questions_of"]
 
 _ABOUT: Mapping[str, str] = {
-    "caption": "about any of the words",
+    "any_token": "about any of the words",
     "emotion": "about the emotion",
 }
 _CONTINUATIONS: Mapping[str, str] = {
@@ -25,8 +25,8 @@ _CONTINUATIONS: Mapping[str, str] = {
 class Question(Part):
     """What a block asked."""
 
-    slot: Literal["caption", "emotion"]
-    """The slot that the verifier was to judge; `caption` if it was any of the words."""
+    slot: Literal["any_token", "emotion"]
+    """The slot that the verifier was to judge; `any_token` if it was any of the words."""
     continue_to: Literal["nothing", "clause", "caption"]
     """How far the verifier might go on after what it accepts and corrects."""
     num_draft_weights: Count

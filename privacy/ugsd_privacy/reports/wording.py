@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger.journal import NOT_JUDGED
+from ugsd_privacy.ledger.journal import VERIFIER_DISABLED_LABEL
 from ugsd_privacy.output.plain_text import MOST_CHARACTERS
 from ugsd_privacy.reports.fleet_model import FleetReport, FleetRow
 from ugsd_privacy.reports.model import CapRow, CaptionRow, Gap, ReasonRow, Report
@@ -47,7 +47,9 @@ __all__ = [
 OUTCOMES: Mapping[str, str] = {
     "local": "kept on the device by the policy",
     "blocked": "blocked",
-    "verifier_disabled": f"{NOT_JUDGED}, because an earlier block was blocked or not verified",
+    "verifier_disabled": (
+        f"{VERIFIER_DISABLED_LABEL}, because an earlier block was blocked or not verified"
+    ),
     "unanswered": "sent, but not verified",
 }
 """A block's outcome in words."""

@@ -31,7 +31,7 @@ class Attribute(BaseModel):
     """One of the slot's values; ``None`` if it could not be measured."""
     confidence: _Probability | None = None
     """Probability that :attr:`value` is right; ``None`` without a value, and for a value that the
-    verifier wrote, whose probability is not sent."""
+    verifier chose, whose probability is not sent."""
     distribution: dict[str, _Probability] = {}
     """The device's probability of each value; empty where there are no classes."""
     measured: Annotated[float, Field(allow_inf_nan=False)] | None = None

@@ -1,4 +1,4 @@
-"""The words of a caption, and which of them were sent, replaced, or written by the verifier."""
+"""The words of a caption, and which of them were sent, replaced, or decided by the verifier."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Mark(StrEnum):
     SENT = "sent to the verifier"
     REPLACED = "sent, then replaced"
     """These words are no longer part of the text."""
-    WRITTEN = "written by the verifier"
+    DECIDED = "decided by the verifier"
+    """They state the emotion that the verifier chose, in the device's words. With blocks of tokens
+    they are the verifier's own words."""
     LOCAL = "not sent"
 
 
@@ -58,5 +60,5 @@ def _mark(tokens: Sequence[CaptionToken]) -> Mark:
     """Return the mark of a word of one or more tokens; if any token was sent, the word was."""
     if any(token.disclosed for token in tokens):
         return Mark.SENT
-    written = {TokenSource.CORRECTED, TokenSource.CONTINUED}
-    return Mark.WRITTEN if any(token.source in written for token in tokens) else Mark.LOCAL
+    decided = {TokenSource.CORRECTED, TokenSource.CONTINUED}
+    return Mark.DECIDED if any(token.source in decided for token in tokens) else Mark.LOCAL

@@ -24,7 +24,7 @@ __all__ = ["caption_html"]
 _STYLES: Mapping[Mark, str] = {
     Mark.SENT: "background:#ffd94a;color:#000",
     Mark.REPLACED: "background:#ffd94a;color:#000;text-decoration:line-through",
-    Mark.WRITTEN: "text-decoration:underline #2a9d4a 2px",
+    Mark.DECIDED: "text-decoration:underline #2a9d4a 2px",
 }
 _CELL = 'style="text-align:left;padding:1px 10px 1px 0"'
 _TRACK = "display:inline-block;width:80px;height:8px;background:rgba(128,128,128,.25)"

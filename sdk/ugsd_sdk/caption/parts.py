@@ -20,7 +20,7 @@ from ugsd_privacy.reasons import Reason, reason_text
 
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.profile.clip_profile import ClipProfile, ProfileUse
 from ugsd_sdk.profile.matching import ProfileChange
 from ugsd_sdk.speech.spans import Speech
@@ -98,8 +98,8 @@ class CaptionToken(Result):
     before it, as with "she" for "the speaker", and for an end marker that replaced sent words."""
     source: TokenSource
     uncertainty: Annotated[_Number, Field(ge=0)] | None
-    """The drafter's uncertainty, larger if less certain; ``None`` for the verifier's tokens, and
-    for those that state what the device measured."""
+    """The drafter's uncertainty, larger if less certain; ``None`` for tokens that the verifier
+    decided, and for those that state what the device measured."""
     disclosed: bool
     """Whether the device sent it, as a gender-neutral word."""
     replaced: str
@@ -115,8 +115,9 @@ class BlockDecision(Result):
     start: Count
     """Position of its first token."""
     num_tokens: Count
-    uncertainty: _Number
-    """Uncertainty of its least certain token, larger if less certain."""
+    uncertainty: _Number | None
+    """Uncertainty of its least certain token, larger if less certain; ``None`` for tokens that no
+    verifier judges."""
     outcome: Outcome
     reason: ReasonField
     """Why the block was sent or not, with numbers; ``str()`` gives it in words."""
@@ -208,10 +209,10 @@ class CaptionProfile(Result):
         )
 
     @classmethod
-    def of(cls, profile: ClipProfile, embedding: AudioEmbedding, change: ProfileChange) -> Self:
+    def of(cls, profile: ClipProfile, conditioned: ConditionedClip, change: ProfileChange) -> Self:
         """Return the part of ``profile`` in the caption of a clip."""
         return cls(
-            use=profile.use(embedding.voice, embedding.profile_match),
+            use=profile.use(conditioned.voice, conditioned.profile_match),
             change=change,
             num_clips=profile.contents.count,
             duration_s=profile.contents.duration_s,

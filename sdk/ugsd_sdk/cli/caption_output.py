@@ -27,7 +27,7 @@ __all__ = ["attributes_line", "caption_text", "legend", "print_caption", "stdout
 _STYLES = {
     Mark.SENT: ("bold black on yellow", "[", "]"),
     Mark.REPLACED: ("strike black on yellow", "[-", "-]"),
-    Mark.WRITTEN: ("green underline", "<", ">"),
+    Mark.DECIDED: ("green underline", "<", ">"),
     Mark.LOCAL: ("", "", ""),
 }
 _RECORDINGS = {
@@ -52,7 +52,7 @@ def stdout() -> Console:
 
 def caption_text(caption: Caption, *, colour: bool) -> Text:
     """Return the caption with marks, by colour or brackets, on words that were sent, sent and then
-    replaced, or written by the verifier."""
+    replaced, or decided by the verifier."""
     parts = marked_words(caption)
     if parts is None:
         return Text(plain_line(caption.text, most=len(caption.text)))

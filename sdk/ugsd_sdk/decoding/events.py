@@ -30,9 +30,10 @@ class TokenSource(StrEnum):
     VERIFIED = "verified"
     """Written by the device and accepted by the verifier."""
     CORRECTED = "corrected"
-    """Written by the verifier in place of a token that it rejected."""
+    """Decided by the verifier in place of what it rejected. Of a question it chose the emotion, and
+    the device words it; in a block of tokens it is the verifier's own token."""
     CONTINUED = "continued"
-    """Written by the verifier after its correction or after an accepted block."""
+    """Written by the verifier after its correction or after an accepted block of tokens."""
 
 
 class Outcome(StrEnum):
@@ -55,8 +56,8 @@ class BlockOutcome:
     start: int
     """Position of its first token."""
     num_tokens: int
-    uncertainty: float
-    """The highest uncertainty of its tokens; 0 if no verifier decides them."""
+    uncertainty: float | None
+    """The highest uncertainty of its tokens; ``None`` if no verifier judges them."""
     outcome: Outcome
     reason: Reason
     """The cause of the decision or of the failure. It contains no token."""
@@ -69,10 +70,10 @@ class DecodedToken:
     token: int
     source: TokenSource
     uncertainty: float | None
-    """The drafter's uncertainty; ``None`` if the verifier wrote the token, or if the token states
+    """The drafter's uncertainty; ``None`` if the verifier decided the token, or if the token states
     what the device measured."""
     disclosed: bool
-    """Whether the device sent this token; False if the verifier wrote it."""
+    """Whether the device sent this token; False if the verifier decided it."""
     replaced: tuple[int, ...] = ()
     """Drafted tokens that were sent and that the verifier replaced from here on."""
 

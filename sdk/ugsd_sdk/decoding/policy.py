@@ -16,7 +16,6 @@ from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
-    "NOT_JUDGED",
     "AlwaysEscalate",
     "BlockView",
     "BudgetView",
@@ -31,10 +30,6 @@ __all__ = [
 ]
 
 
-NOT_JUDGED = -1.0
-"""Stands for the uncertainty of a token that no verifier judges."""
-
-
 @dataclass(frozen=True)
 class BlockView:
     """A drafted block as a policy sees it."""
@@ -44,16 +39,16 @@ class BlockView:
     tokens: Sequence[int]
     """Its tokens, but for the one whose value was drawn (``verification = speculative``): a
     decision that depended on the draw would skew the distribution of the captions."""
-    uncertainties: Sequence[float]
-    """One per token of the block, drawn or not; a larger value is less certain. It is
-    :data:`NOT_JUDGED` for wording."""
+    uncertainties: Sequence[float | None]
+    """One per token of the block, drawn or not; a larger value is less certain. ``None`` for
+    wording, which no verifier judges; at least one token is judged."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
 
     @property
     def uncertainty(self) -> float:
         """The highest uncertainty of the block's tokens."""
-        return max(self.uncertainties)
+        return max(one for one in self.uncertainties if one is not None)
 
 
 class BudgetView:
@@ -110,7 +105,7 @@ class UncertaintyPolicy:
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         for number, uncertainty in enumerate(block.uncertainties, 1):
-            if uncertainty >= self.threshold:
+            if uncertainty is not None and uncertainty >= self.threshold:
                 whole = self.whole_block or self.disclosure is Disclosure.TOKENS
                 why = self._reason(ReasonCode.ABOVE_THRESHOLD, uncertainty)
                 return Escalate(self.disclosure, None if whole else number, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.profile.matching import ProfileMatch
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
-__all__ = ["NOT_CHOSEN", "AudioEmbedding", "DraftSession", "Drafter", "DrafterInfo", "Prediction"]
+__all__ = ["NOT_CHOSEN", "ConditionedClip", "DraftSession", "Drafter", "DrafterInfo", "Prediction"]
 
 Float32 = NDArray[np.float32]
 NOT_CHOSEN = np.float32(-1e4)
@@ -53,13 +53,16 @@ class DrafterInfo:
 
 
 @dataclass(frozen=True)
-class AudioEmbedding:
-    """The audio encoder's result for one clip. It is never sent."""
+class ConditionedClip:
+    """What a drafter knows of one clip, given the speaker profile."""
 
-    vector: Float32
-    """(D,) the input of the decoder."""
+    decoder_input: Float32
+    """(D,) what the decoder is given of the clip. It is never sent."""
     ood_score: float
     """Distance of the clip from the training data: about 1 in-domain, larger out-of-domain."""
+    state: Float32 = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    """(B,) the clip's state, norm <= 1, which is that of every position. It may be sent, through
+    the egress only. Empty for a drafter that makes another state for each position."""
     voice: ClipVoice | None = None
     """What the speaker profile stores of the clip. ``None`` for a drafter that uses no profile; its
     states need no enrolment (``Settings.min_enrolment``), and its captions name no gender."""
@@ -70,8 +73,8 @@ class AudioEmbedding:
     plan: CaptionPlan | None = None
     """What the caption shall word besides the emotion. The captioner sets it."""
     profile_match: ProfileMatch = ProfileMatch.NO_PROFILE
-    """How the clip relates to the profile that was given. Unless it matched, :attr:`vector` does
-    not depend on the profile."""
+    """How the clip relates to the profile that was given. Unless it matched, nothing here depends
+    on the profile."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +129,16 @@ class Drafter(Protocol):
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
-        """Return the embedding of ``speech``: one or more consecutive pieces, each mono (n,) at
-        ``info.sample_rate`` in [-1, 1] and of at most 30 s.
+    ) -> ConditionedClip:
+        """Return what the drafter knows of ``speech``: one or more consecutive pieces, each mono
+        (n,) at ``info.sample_rate`` in [-1, 1] and of at most 30 s.
 
         ``profile`` is used only if the clip belongs to it, as
-        :func:`~ugsd_sdk.profile.matching.match_profile` decides. The embedding depends on nothing
+        :func:`~ugsd_sdk.profile.matching.match_profile` decides. The result depends on nothing
         else, such as clips that were encoded before.
         """
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> DraftSession:
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> DraftSession:
         """Return a new draft. If the drafter has slots and ``emotion`` is given, one of
         :data:`~ugsd_sdk.attributes.slots.EMOTIONS`, the caption names it, whatever was heard."""
 

@@ -33,7 +33,7 @@ from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan, plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
-from ugsd_sdk.drafter import NOT_CHOSEN, AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter import NOT_CHOSEN, ConditionedClip, DrafterInfo, Prediction
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
     GRAPHS,
@@ -99,7 +99,7 @@ class OnnxDrafter:
 
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         embeddings: list[NDArray[np.float32]] = []
         lengths: list[int] = []
         for piece in speech:
@@ -116,10 +116,10 @@ class OnnxDrafter:
         )
         match = match_profile(voice, profile)
         used = profile if match is ProfileMatch.MATCHED else EMPTY_PROFILE
-        embedding = self.condition(unnormalised, used)
-        if embedding.voice is not None:
-            voice = replace(voice, femininity=embedding.voice.femininity)
-        return replace(embedding, voice=voice, profile_match=match)
+        clip = self.condition(unnormalised, used)
+        if clip.voice is not None:
+            voice = replace(voice, femininity=clip.voice.femininity)
+        return replace(clip, voice=voice, profile_match=match)
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the audio embedding (E,) of one piece of speech (n,), n >= 1, whoever speaks."""
@@ -136,9 +136,9 @@ class OnnxDrafter:
 
     def condition(
         self, unnormalised: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
-        """Return the embedding for ``unnormalised`` (E,), an earlier output of the encoder, as that
-        of a clip which belongs to ``profile``."""
+    ) -> ConditionedClip:
+        """Return what the drafter knows of a clip with the audio embedding ``unnormalised`` (E,),
+        an earlier result of :meth:`embed`, if the clip belongs to ``profile``."""
         mean = profile.mean if profile.count else np.zeros_like(unnormalised)
         if mean.shape != unnormalised.shape:
             raise ModelError(
@@ -153,19 +153,20 @@ class OnnxDrafter:
         if not (np.isfinite(emotion).all() and np.isfinite(strength).all()):
             raise ModelError("the drafter's emotion is not a number: reinstall its weights")
         likely = np.exp(emotion[0].astype(np.float64))
-        return AudioEmbedding(
-            np.concatenate([emotion[0], state[0]]),
+        return ConditionedClip(
+            emotion[0],
             ood_score=float(ood_score[0]),
+            state=state[0],
             voice=ClipVoice(unnormalised, femininity=float(femininity[0])),
             emotion=dict(zip(EMOTIONS, (likely / likely.sum()).tolist(), strict=True)),
             strong=None if strength[0] == 0 else float(1 / (1 + np.exp(-strength[0]))),
             profile_match=ProfileMatch.MATCHED if profile.count else ProfileMatch.NO_PROFILE,
         )
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> OnnxDraftSession:
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> OnnxDraftSession:
         if emotion is not None:
-            embedding = _given(embedding, emotion, self._model().description.emotion_dim)
-        return OnnxDraftSession(self._model(), embedding)
+            clip = _given(clip, emotion)
+        return OnnxDraftSession(self._model(), clip)
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(self.piece, tokens)).strip()
@@ -182,30 +183,29 @@ class OnnxDrafter:
         return self._loaded
 
 
-def _given(embedding: AudioEmbedding, emotion: str, dim: int) -> AudioEmbedding:
-    """Return the embedding of a clip in which ``emotion``, one of ``dim``, is certain."""
-    vector = embedding.vector.copy()
-    vector[:dim] = np.log((1 - _GIVEN) / (dim - 1))
-    vector[EMOTIONS.index(emotion)] = np.log(_GIVEN)
-    plan = plan_for(embedding.plan or _EMOTION_ALONE, emotion)
-    return replace(embedding, vector=vector, plan=plan)
+def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
+    """Return ``clip`` with ``emotion`` as good as certain for the decoder."""
+    scores = np.full_like(clip.decoder_input, np.log((1 - _GIVEN) / (clip.decoder_input.size - 1)))
+    scores[EMOTIONS.index(emotion)] = np.log(_GIVEN)
+    plan = plan_for(clip.plan or _EMOTION_ALONE, emotion)
+    return replace(clip, decoder_input=scores, plan=plan)
 
 
 class OnnxDraftSession:
     """One caption's tokens with their attention keys and values."""
 
-    def __init__(self, model: _Loaded, embedding: AudioEmbedding) -> None:
+    def __init__(self, model: _Loaded, clip: ConditionedClip) -> None:
         d = model.description
-        plan = embedding.plan or _EMOTION_ALONE
+        plan = clip.plan or _EMOTION_ALONE
         self._model = model
-        order = np.argsort(embedding.vector[: d.emotion_dim])[::-1]
+        order = np.argsort(clip.decoder_input)[::-1]
         likeliest_first = [EMOTIONS[place] for place in order]
         self._guide = ClauseGuide(plan, model.slot_table, model.pieces, d.eos, likeliest_first)
         self._conditioning = {
-            "emotion": embedding.vector[None, : d.emotion_dim],
+            "emotion": clip.decoder_input[None],
             "plan": plan.features[None],
         }
-        self._state = embedding.vector[d.emotion_dim :]
+        self._state = clip.state
         self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
         self._tokens: list[int] = []
         self._predictions: list[Prediction] = []

@@ -12,7 +12,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo, Prediction
 from ugsd_sdk.profile.matching import match_profile
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
@@ -27,9 +27,9 @@ _SEGMENTS = 16
 class ScriptedSession:
     """A :class:`~ugsd_sdk.drafter.DraftSession`; ``steps`` counts its model runs."""
 
-    def __init__(self, drafter: ScriptedDrafter, embedding: AudioEmbedding) -> None:
+    def __init__(self, drafter: ScriptedDrafter, clip: ConditionedClip) -> None:
         self._drafter = drafter
-        self._seed = int(np.abs(embedding.vector * 1e6).sum()) % 2**32
+        self._seed = int(np.abs(clip.decoder_input * 1e6).sum()) % 2**32
         self._tokens: list[int] = []
         self._predictions = [self._predicted()]
         self.steps = 1
@@ -82,7 +82,7 @@ class ScriptedDrafter:
         projection: bytes | None = None,
     ) -> None:
         """``vocabulary`` and ``projection`` are 32 bytes; by default they follow from the sizes.
-        With ``profiles`` its embeddings update speaker profiles, which do not change captions.
+        With ``profiles`` its clips update speaker profiles, which do not change captions.
         Then it knows a recording by how its level changes, and tells no speakers apart."""
         self.seed = seed
         self.vocabulary_size = vocabulary_size
@@ -112,13 +112,13 @@ class ScriptedDrafter:
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         samples = np.concatenate(list(speech))
         vector = np.array([_rms(samples)], dtype=np.float32)
         if not self._profiles:
-            return AudioEmbedding(vector, self._ood_score)
+            return ConditionedClip(vector, self._ood_score)
         voice = self.voice_of(samples)
-        return AudioEmbedding(
+        return ConditionedClip(
             vector, self._ood_score, voice=voice, profile_match=match_profile(voice, profile)
         )
 
@@ -130,8 +130,8 @@ class ScriptedDrafter:
             duration_s=len(samples) / _SAMPLE_RATE,
         )
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> ScriptedSession:
-        return ScriptedSession(self, embedding)
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> ScriptedSession:
+        return ScriptedSession(self, clip)
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(self.piece(token) for token in tokens).strip()

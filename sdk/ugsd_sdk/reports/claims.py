@@ -14,7 +14,7 @@ from ugsd_sdk.attributes.slots import Slot
 __all__ = ["RULES", "Claim", "ClaimedCaption", "Clause", "claims_of", "clauses_of", "percent"]
 
 RULES: Mapping[Slot, str] = {
-    Slot.EMOTION: "The most likely emotion by the drafter's model, or the verifier's word.",
+    Slot.EMOTION: "The most likely emotion by the drafter's model, or the verifier's choice.",
     Slot.LOUDNESS: "Effort: energy above 1 kHz over that below, where voiced, beside norms.",
     Slot.PACE: "Syllable nuclei per second of speech, pauses left out, beside norms.",
     Slot.PITCH: "Median pitch beside norms for voices that sound as female or male.",

@@ -50,7 +50,7 @@ _WELCOME = Welcome(
     max_tokens=64,
 )
 _DEVICE = {
-    "tokens alone": Block(caption=0, slot=AskedSlot.CAPTION, tokens=(7,)),
+    "tokens alone": Block(caption=0, slot=AskedSlot.ANY_TOKEN, tokens=(7,)),
     "a question about the emotion": Block(
         caption=0,
         slot=AskedSlot.EMOTION,
@@ -61,7 +61,7 @@ _DEVICE = {
     ),
     "a summary": Block(
         caption=1,
-        slot=AskedSlot.CAPTION,
+        slot=AskedSlot.ANY_TOKEN,
         tokens=(65_535, 65_536, 2**20 - 1),
         state_positions=(0,),
         states=bytes(range(128)),
@@ -70,7 +70,7 @@ _DEVICE = {
     ),
     "states of prefix and block": Block(
         caption=2**32 - 1,
-        slot=AskedSlot.CAPTION,
+        slot=AskedSlot.ANY_TOKEN,
         tokens=(2, 3, 4, 5, 6),
         state_positions=(250, 251, 255),
         states=bytes([0x7F, 0x81, 0, 1, 0xFF, 0x80]),

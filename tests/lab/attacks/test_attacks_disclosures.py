@@ -25,7 +25,7 @@ from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import pair_of
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.attributes.slots import Slot
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 
 from tests.doubles.prosodies import prosody_of
@@ -153,9 +153,9 @@ def test_equal_observations_are_attacked_once() -> None:
     assert {one.seen for one in other} == {"tokens"}
 
 
-def embeddings(count: int) -> list[AudioEmbedding]:
+def conditioned(count: int) -> list[ConditionedClip]:
     vector: NDArray[np.float32] = np.zeros(1, dtype=np.float32)
-    return [AudioEmbedding(vector, 1.0, emotion={"sad": 0.9, "calm": 0.1}) for _ in range(count)]
+    return [ConditionedClip(vector, 1.0, emotion={"sad": 0.9, "calm": 0.1}) for _ in range(count)]
 
 
 def test_captions_say_what_was_measured() -> None:
@@ -164,7 +164,7 @@ def test_captions_say_what_was_measured() -> None:
     loud = [prosody_of(effort_db=10.0) for _ in rows]
     measured = Measured(rows, [*loud[:-1], replace(loud[-1], effort_db=-40.0)])
     enrolled, unenrolled = (
-        plans_of(voices, measured, embeddings(len(voices)), enrolled=one) for one in (True, False)
+        plans_of(voices, measured, conditioned(len(voices)), enrolled=one) for one in (True, False)
     )
     assert unenrolled[0].values[Slot.LOUDNESS] == "loud"
     assert unenrolled[19].values[Slot.LOUDNESS] == "quiet"

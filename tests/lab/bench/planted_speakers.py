@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from ugsd_lab.data.corpora import Clip, Split
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
@@ -92,7 +92,7 @@ class PlantedDrafter(ScriptedDrafter):
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         self.encoded += 1
         return super().encode(speech, profile)
 

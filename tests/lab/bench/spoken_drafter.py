@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo, Prediction
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
 Float32 = NDArray[np.float32]
@@ -43,23 +43,23 @@ class SpokenDrafter:
 
     def encode(
         self, speech: Iterable[Float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         self.encoded += 1
         samples = np.concatenate(list(speech))
         heard = [len(samples) / 16_000, float(np.abs(samples).max())]
-        return AudioEmbedding(
+        return ConditionedClip(
             np.zeros(3, np.float32), 1.0, voice=ClipVoice(np.array(heard, dtype=np.float32))
         )
 
     def condition(
         self, unnormalised: Float32, profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         self.profiles.append(profile)
         vector = np.append(unnormalised, np.float32(profile.count))
-        return AudioEmbedding(vector, 1.0, voice=ClipVoice(unnormalised))
+        return ConditionedClip(vector, 1.0, voice=ClipVoice(unnormalised))
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> _Session:
-        duration_s, peak, count = embedding.vector.tolist()
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> _Session:
+        duration_s, peak, count = clip.decoder_input.tolist()
         text = self._say(Heard(duration_s, peak, int(count)))
         return _Session([WORDS.index(word) for word in text.split()])
 

@@ -13,7 +13,7 @@ from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.study import limited
 from ugsd_lab.evaluation.systems import CachedDrafter, Stage
 from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
@@ -36,10 +36,10 @@ class LengthDrafter:
 
     def condition(
         self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         vector = np.array([profile.count, *profile.mean], dtype=np.float32)
         femininity = 9.0 if profile.count else 0.0
-        return AudioEmbedding(vector, 1.0, voice=ClipVoice(embedding, femininity=femininity))
+        return ConditionedClip(vector, 1.0, voice=ClipVoice(embedding, femininity=femininity))
 
 
 def new_drafter() -> CachedDrafter:
@@ -66,7 +66,7 @@ def test_clips_of_the_enrolment_are_not_scored(clips: list[Clip], drafter: Cache
     assert scored == after_enrolment(clips)
     assert len(scored) == 3 * SCORED
     for clip in clips:
-        assert (drafter.embedding(clip).vector[0] >= MIN_ENROLMENT) == (clip in scored)
+        assert (drafter.conditioned(clip).decoder_input[0] >= MIN_ENROLMENT) == (clip in scored)
 
 
 def test_clip_is_conditioned_on_earlier_clips_only(
@@ -76,15 +76,15 @@ def test_clip_is_conditioned_on_earlier_clips_only(
     lengths: dict[tuple[str, str], list[float]] = {}
     for clip in (clips[i] for i in in_recording_order(clips)):
         earlier = lengths.setdefault((clip.corpus, clip.speaker), [])
-        embedding = drafter.encode(
+        conditioned = drafter.encode(
             [drafter.placeholder_for(clip)], SpeakerProfile(99, np.zeros(1, dtype=np.float32))
         )
-        assert embedding is drafter.embedding(clip), "whatever profile the captioner has"
-        assert embedding.vector[0] == len(earlier)
+        assert conditioned is drafter.conditioned(clip), "whatever profile the captioner has"
+        assert conditioned.decoder_input[0] == len(earlier)
         if earlier:
-            assert embedding.vector[1] == pytest.approx(np.mean(earlier))
-        assert embedding.voice is not None
-        earlier.append(float(embedding.voice.embedding[0]))
+            assert conditioned.decoder_input[1] == pytest.approx(np.mean(earlier))
+        assert conditioned.voice is not None
+        earlier.append(float(conditioned.voice.embedding[0]))
 
 
 def test_encoding_in_two_steps_gives_the_same_embeddings(
@@ -96,13 +96,13 @@ def test_encoding_in_two_steps_gives_the_same_embeddings(
     assert scored == at_once.encode_clips([*corpora[0], *corpora[1]], encoding())
     for clip in clips:
         np.testing.assert_array_equal(
-            drafter.embedding(clip).vector, at_once.embedding(clip).vector
+            drafter.conditioned(clip).decoder_input, at_once.conditioned(clip).decoder_input
         )
 
 
 def test_gender_is_worded_as_on_the_device(clips: list[Clip], drafter: CachedDrafter) -> None:
     (enrolled, *_) = drafter.encode_clips(clips, encoding())
-    unenrolled = next(clip for clip in clips if not drafter.embedding(clip).vector[0])
+    unenrolled = next(clip for clip in clips if not drafter.conditioned(clip).decoder_input[0])
     assert drafter.worded(unenrolled, [1, 2]) == "w1 w2"
     assert drafter.worded(enrolled, [1, 2]) == "w1 she"
 

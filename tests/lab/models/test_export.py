@@ -37,7 +37,7 @@ from ugsd_lab.models.voice import VoiceProjection
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import EMOTIONS, Slot
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.errors import ModelError
@@ -205,10 +205,10 @@ def test_exported_conditioning_network_equals_the_trained_one(
 
 
 def network_steps(
-    decoder: CaptionDecoder, embedding: AudioEmbedding, plan: CaptionPlan, tokens: list[int]
+    decoder: CaptionDecoder, clip: ConditionedClip, plan: CaptionPlan, tokens: list[int]
 ) -> NDArray[np.float32]:
     """Return logits (T, V) of the torch network for the start and ``tokens``."""
-    emotion = torch.from_numpy(embedding.vector)[None, :-STATE_DIM]
+    emotion = torch.from_numpy(clip.decoder_input)[None]
     features = torch.from_numpy(plan.features)[None]
     with torch.inference_mode():
         logits, _ = decoder(
@@ -224,17 +224,17 @@ def test_stored_drafter_agrees_with_the_network(
 ) -> None:
     """Step by step, in several steps with a cache, and after a crop."""
     plan = random_plan(random.Random(count), length=CaptionLength.RICH)
-    embedding = drafter.condition(drafter.embed(SAMPLES), some_profile(count))
+    clip = drafter.condition(drafter.embed(SAMPLES), some_profile(count))
     tokens = vocabulary.encode(clauses("sad", plan))
-    logits = network_steps(decoder, embedding, plan, tokens)
-    session = drafter.start(replace(embedding, plan=plan))
+    logits = network_steps(decoder, clip, plan, tokens)
+    session = drafter.start(replace(clip, plan=plan))
     for place, token in enumerate([*tokens, None]):
         found = session.predict()
         allowed = found.logits > -1000
         if allowed.sum() > 2:
             exact = logits[place][allowed]
             assert np.corrcoef(found.logits[allowed], exact)[0, 1] > 0.98
-        np.testing.assert_array_equal(found.state, embedding.vector[-STATE_DIM:])
+        np.testing.assert_array_equal(found.state, clip.state)
         assert np.linalg.norm(found.state) <= 1 + 1e-6
         if token is not None:
             assert allowed[token], "the guide allows the grammar"
@@ -348,11 +348,12 @@ def test_unnormalised_embedding_does_not_depend_on_the_profile(drafter: OnnxDraf
     assert known.voice is not None
     np.testing.assert_array_equal(unenrolled.voice.embedding, known.voice.embedding)
     np.testing.assert_array_equal(unenrolled.voice.embedding, embedding_from(drafter)[0])
-    assert not np.allclose(unenrolled.vector, known.vector)
+    assert not np.allclose(unenrolled.decoder_input, known.decoder_input)
+    assert not np.allclose(unenrolled.state, known.state)
     assert unenrolled.ood_score == known.ood_score
-    np.testing.assert_array_equal(
-        drafter.condition(known.voice.embedding, some_profile(30)).vector, known.vector
-    )
+    again = drafter.condition(known.voice.embedding, some_profile(30))
+    np.testing.assert_array_equal(again.decoder_input, known.decoder_input)
+    np.testing.assert_array_equal(again.state, known.state)
 
 
 def test_profile_of_another_encoder_is_refused(drafter: OnnxDrafter) -> None:

@@ -19,7 +19,7 @@ from ugsd_lab.training.rejection_predictor import (
 )
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.uncertainty import FEATURES, spread_of
-from ugsd_sdk.drafter import AudioEmbedding, Prediction
+from ugsd_sdk.drafter import ConditionedClip, Prediction
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
@@ -127,19 +127,19 @@ def test_predictors_are_fitted_at_home_and_away(monkeypatch: pytest.MonkeyPatch)
 class _Encoder:
     """Embeds the number of a clip, and puts the profile into the result."""
 
-    info = SimpleNamespace(slot_table=SlotTable((), {}), state_dim=1)
+    info = SimpleNamespace(slot_table=SlotTable((), {}))
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
         return speech
 
     def condition(
         self, embedding: NDArray[np.float32], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         vector = np.array([profile.count, *profile.mean])
-        return AudioEmbedding(vector, 1.0, voice=ClipVoice(embedding))
+        return ConditionedClip(vector, 1.0, voice=ClipVoice(embedding))
 
 
-def test_clips_are_embedded_with_running_profiles(
+def test_clips_are_conditioned_on_running_profiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def number(clip: Clip) -> NDArray[np.float32]:
@@ -149,7 +149,7 @@ def test_clips_are_embedded_with_running_profiles(
     clips = [clip("emodb", n, speaker="ab"[n % 2]) for n in range(12)]
     clips += [clip("emodb", 100 + n, speaker="c") for n in range(MIN_ENROLMENT)]
     encoder = _Encoder()
-    judged = rejection_predictor._enrolled_embeddings(encoder, encoder, clips)  # type: ignore[arg-type]
+    judged = rejection_predictor._enrolled_clips(encoder, encoder, clips)  # type: ignore[arg-type]
     assert len(judged) == 2 * (6 - MIN_ENROLMENT)
     for speaker in "ab":
         order = [clips[i] for i in in_recording_order(clips) if clips[i].speaker == speaker]
@@ -160,7 +160,7 @@ def test_clips_are_embedded_with_running_profiles(
                 for _, e, _ in judged
                 if e.voice is not None and e.voice.embedding == [numbers[count]]
             )
-            assert found.vector.tolist() == pytest.approx([count, np.mean(numbers[:count])])
+            assert found.decoder_input.tolist() == pytest.approx([count, np.mean(numbers[:count])])
 
 
 def test_no_clips_give_no_observations() -> None:
@@ -194,13 +194,13 @@ class _Drafter:
         self.info = SimpleNamespace(slot_table=TABLE, max_tokens=20)
         self._drafted = drafted
 
-    def start(self, embedding: AudioEmbedding, *, emotion: str | None = None) -> _Session:
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> _Session:
         return _Session(self._drafted)
 
 
 def test_features_are_those_of_the_stating_token() -> None:
-    embedding = AudioEmbedding(np.zeros(3), 1.5)
-    draft = rejection_predictor._draft(_Drafter([3, 4, 6, 3, 7]), embedding)  # type: ignore[arg-type]
+    conditioned = ConditionedClip(np.zeros(3), 1.5)
+    draft = rejection_predictor._draft(_Drafter([3, 4, 6, 3, 7]), conditioned)  # type: ignore[arg-type]
     assert draft is not None
     assert draft.question == (3, 4, 6)
     logits = np.zeros(8)
@@ -211,14 +211,14 @@ def test_features_are_those_of_the_stating_token() -> None:
 
 
 def test_draft_without_emotion_asks_nothing() -> None:
-    embedding = AudioEmbedding(np.zeros(3), 1.5)
-    assert rejection_predictor._draft(_Drafter([3, 4, 7]), embedding) is None  # type: ignore[arg-type]
+    conditioned = ConditionedClip(np.zeros(3), 1.5)
+    assert rejection_predictor._draft(_Drafter([3, 4, 7]), conditioned) is None  # type: ignore[arg-type]
 
 
 def test_wordings_of_a_clip_differ_but_repeat() -> None:
-    embedding = AudioEmbedding(np.zeros(3), 1.0, emotion={"sad": 0.3, "angry": 0.2}, strong=0.1)
+    conditioned = ConditionedClip(np.zeros(3), 1.0, emotion={"sad": 0.3, "angry": 0.2}, strong=0.1)
     one = clip("emodb", 1)
-    plans = rejection_predictor._plans(embedding, one)
-    assert plans == rejection_predictor._plans(embedding, one)
+    plans = rejection_predictor._plans(conditioned, one)
+    assert plans == rejection_predictor._plans(conditioned, one)
     assert len({(plan.opening, plan.variant) for plan in plans}) > 1
     assert all(plan.is_doubtful and not plan.values for plan in plans)

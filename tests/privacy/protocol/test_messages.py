@@ -56,7 +56,7 @@ def blocks(draw: st.DrawFn) -> Block:
         prefix=tuple(prefix),
         continue_to=draw(st.sampled_from(ContinueTo)),
         exponent=draw(st.integers(0, MAX_EXPONENT)) if positions else 0,
-        draft_weights=b"" if slot is AskedSlot.CAPTION else draft_weights,
+        draft_weights=b"" if slot is AskedSlot.ANY_TOKEN else draft_weights,
     )
 
 
@@ -358,7 +358,7 @@ def test_too_long_message_is_not_encoded() -> None:
     positions = tuple(range(MAX_CAPTION_TOKENS))
     block = Block(
         caption=0,
-        slot=AskedSlot.CAPTION,
+        slot=AskedSlot.ANY_TOKEN,
         tokens=positions,
         state_positions=positions,
         states=bytes(MAX_CAPTION_TOKENS * MAX_STATE_DIM),

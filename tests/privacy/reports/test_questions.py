@@ -19,7 +19,7 @@ from ugsd_privacy.reports.questions import question_of, questions_of
             "about the emotion, and how the clause goes on",
         ),
         (
-            (AskedSlot.CAPTION, ContinueTo.CAPTION, 0),
+            (AskedSlot.ANY_TOKEN, ContinueTo.CAPTION, 0),
             "about any of the words, and how the caption goes on",
         ),
         (

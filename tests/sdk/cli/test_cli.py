@@ -50,7 +50,7 @@ def test_clip_is_captioned_for_people(clip: str, capsys: pytest.CaptureFixture[s
     out = capsys.readouterr().out
     assert clip in out
     assert "no block was sent" in out
-    assert "written by the verifier" not in out, "no legend is needed"
+    assert "decided by the verifier" not in out, "no legend is needed"
     assert "w" in out.splitlines()[1]
 
 

@@ -22,12 +22,12 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.repetition import greedy_token
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.drafter import AudioEmbedding
+from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 
 LEVELS = tuple(level for level in Disclosure if level is not Disclosure.DISTRIBUTIONS)
 """Those of a drafter without slots, which draws no values."""
-EMBEDDING = AudioEmbedding(np.array([0.5], dtype=np.float32), 1.0)
+CLIP = ConditionedClip(np.array([0.5], dtype=np.float32), 1.0)
 VERIFIED, CORRECTED, CONTINUED = TokenSource.VERIFIED, TokenSource.CORRECTED, TokenSource.CONTINUED
 
 
@@ -123,7 +123,7 @@ class Result:
 
 
 def fresh(drafter: ScriptedDrafter, tokens: list[int]) -> ScriptedSession:
-    session = drafter.start(EMBEDDING)
+    session = drafter.start(CLIP)
     if tokens:
         session.append(tokens)
     return session

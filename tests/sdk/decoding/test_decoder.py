@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder, DecoderState
 from ugsd_sdk.decoding.events import (
     DecodingCounts,
@@ -25,18 +26,17 @@ from ugsd_sdk.decoding.policy import (
     NeverEscalate,
     Policy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, VerifierMisbehaved
 
-from tests.sdk.decoding.reference_decoder import EMBEDDING, greedy
+from tests.sdk.decoding.reference_decoder import CLIP, greedy
 
 
 def decoder_of(
     drafter: ScriptedDrafter, policy: Policy, *, block_tokens: int = 5
 ) -> tuple[Decoder, ScriptedSession]:
-    session = drafter.start(EMBEDDING)
+    session = drafter.start(CLIP)
     decoder = Decoder(
         lambda _: session,
         eos=EOS,
@@ -45,7 +45,7 @@ def decoder_of(
         uncertainty=EntropyUncertainty(),
         policy=policy,
         piece=drafter.piece,
-        questions=Questions(block_tokens=block_tokens),
+        rules=BlockRules(block_tokens=block_tokens),
     )
     return decoder, session
 
@@ -260,7 +260,7 @@ def test_nan_logits_raise_model_error() -> None:
             return prediction
 
     decoder = Decoder(
-        lambda _: Broken(ScriptedDrafter(), EMBEDDING),
+        lambda _: Broken(ScriptedDrafter(), CLIP),
         eos=EOS,
         max_tokens=24,
         ood_score=1.0,

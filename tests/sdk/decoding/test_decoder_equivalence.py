@@ -5,18 +5,18 @@ from __future__ import annotations
 from random import Random
 
 from hypothesis import given, settings
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import (
     EscalationRequested,
     Finished,
     VerdictAwaited,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS
 
 from tests.sdk.decoding.reference_decoder import (
-    EMBEDDING,
+    CLIP,
     Result,
     Script,
     greedy,
@@ -28,7 +28,7 @@ from tests.sdk.decoding.reference_decoder import (
 def drive(script: Script) -> Result:
     """Run the real decoder with a verifier that sees only the sent blocks."""
     drafter, result = script.drafter(), Result()
-    session = drafter.start(EMBEDDING)
+    session = drafter.start(CLIP)
     decoder = Decoder(
         lambda _: session,
         eos=EOS,
@@ -37,7 +37,7 @@ def drive(script: Script) -> Result:
         uncertainty=EntropyUncertainty(),
         policy=script.policy,
         piece=str,
-        questions=Questions(block_tokens=script.block_tokens),
+        rules=BlockRules(block_tokens=script.block_tokens),
     )
     known: list[int] = []
     """Tokens that the verifier has."""

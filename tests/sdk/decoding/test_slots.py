@@ -11,6 +11,7 @@ from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo, Disclosure, Verdict
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.attributes.slots import Slot
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, Outcome, TokenSource
 from ugsd_sdk.decoding.policy import (
@@ -22,7 +23,6 @@ from ugsd_sdk.decoding.policy import (
     Policy,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
 from ugsd_sdk.settings.verification import BlockUnit, Continuation
@@ -55,7 +55,7 @@ def decoder_of(policy: Policy, **rules: Any) -> Decoder:
     return Decoder(
         SlotSession, eos=EOS, max_tokens=20, ood_score=1.0, uncertainty=EntropyUncertainty(),
         policy=policy, piece=SlotDrafter().piece,
-        questions=Questions(slot_table(), **rules),
+        rules=BlockRules(slot_table(), **rules),
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_question_names_slot_and_continuation() -> None:
     _, by_slot = asked()
     assert (by_slot.slot, by_slot.continue_to) == (AskedSlot.EMOTION, ContinueTo.NOTHING)
     _, by_tokens = asked(block_unit=BlockUnit.TOKENS)
-    assert (by_tokens.slot, by_tokens.continue_to) == (AskedSlot.CAPTION, ContinueTo.CLAUSE)
+    assert (by_tokens.slot, by_tokens.continue_to) == (AskedSlot.ANY_TOKEN, ContinueTo.CLAUSE)
 
 
 def test_question_is_sent_whole_at_any_threshold() -> None:
@@ -275,9 +275,9 @@ def test_clause_that_no_caption_has_is_refused(fault: str) -> None:
 
 def test_no_verifier_ends_a_caption_of_slots() -> None:
     with pytest.raises(ConfigError, match="continuation = clause"):
-        Questions(slot_table(), continuation=Continuation.CLAUSE)
+        BlockRules(slot_table(), continuation=Continuation.CLAUSE)
     with pytest.raises(ConfigError, match="continuation = caption"):
-        Questions(slot_table(), continuation=Continuation.CAPTION)
+        BlockRules(slot_table(), continuation=Continuation.CAPTION)
     with pytest.raises(ConfigError, match="no clauses"):
-        Questions(None, continuation=Continuation.CLAUSE)
-    assert Questions(None).continue_to is ContinueTo.CAPTION
+        BlockRules(None, continuation=Continuation.CLAUSE)
+    assert BlockRules(None).continue_to is ContinueTo.CAPTION

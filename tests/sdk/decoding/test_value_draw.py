@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo, Disclosure, Verdict
 from ugsd_sdk.attributes.slots import EMOTIONS, Slot
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, TokenSource
 from ugsd_sdk.decoding.policy import (
-    NOT_JUDGED,
     AlwaysEscalate,
     BlockView,
     BudgetView,
@@ -27,7 +27,6 @@ from ugsd_sdk.decoding.policy import (
     Policy,
     UncertaintyPolicy,
 )
-from ugsd_sdk.decoding.questions import Questions
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.decoding.value_draw import ValueDraw, rounded_draft_weights
 from ugsd_sdk.errors import ConfigError, ModelError
@@ -53,7 +52,7 @@ def decoder_of(policy: Policy, number: int = CALM, **rules: Any) -> Decoder:
     return Decoder(
         partial(DRAFTER.session, 0), eos=DRAFTER.info.eos, max_tokens=16, ood_score=1.0,
         uncertainty=EntropyUncertainty(), policy=policy, piece=DRAFTER.piece,
-        questions=Questions(TABLE, **(given_rules | rules)),
+        rules=BlockRules(TABLE, **(given_rules | rules)),
     )  # fmt: skip
 
 
@@ -150,7 +149,7 @@ def test_policy_decides_without_the_drawn_value(number: int) -> None:
 
     finished(decoder_of(policy, number))
     entropy = EntropyUncertainty()(DRAFTER_LOGITS, 1.0)
-    assert seen == [BlockView(0, (1, 2, 3), (*[NOT_JUDGED] * 3, entropy), False)]
+    assert seen == [BlockView(0, (1, 2, 3), (None, None, None, entropy), False)]
 
 
 def _stating_logits() -> NDArray[np.float32]:
@@ -200,4 +199,4 @@ def test_without_speculation_the_likeliest_value_is_drafted() -> None:
 )
 def test_impossible_speculation_is_refused(table: Any, rules: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Questions(table, verification=Verification.SPECULATIVE, **rules)
+        BlockRules(table, verification=Verification.SPECULATIVE, **rules)

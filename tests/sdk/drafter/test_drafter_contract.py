@@ -10,7 +10,7 @@ import pytest
 import ugsd_sdk
 from numpy.typing import NDArray
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
-from ugsd_sdk.drafter import AudioEmbedding, Drafter, DraftSession
+from ugsd_sdk.drafter import ConditionedClip, Drafter, DraftSession
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.profile.matching import ProfileMatch
 
@@ -39,7 +39,7 @@ def drafter(request: pytest.FixtureRequest) -> Iterator[Drafter]:
 
 
 @pytest.fixture
-def embedding(drafter: Drafter, voice: NDArray[np.float32]) -> AudioEmbedding:
+def clip(drafter: Drafter, voice: NDArray[np.float32]) -> ConditionedClip:
     return drafter.encode([voice])
 
 
@@ -58,10 +58,8 @@ def same(session: DraftSession, other: DraftSession) -> None:
     np.testing.assert_allclose(first.state, second.state, rtol=1e-3, atol=1e-3)
 
 
-def test_prediction_has_promised_shapes_and_bounds(
-    drafter: Drafter, embedding: AudioEmbedding
-) -> None:
-    session = drafter.start(embedding)
+def test_prediction_has_promised_shapes_and_bounds(drafter: Drafter, clip: ConditionedClip) -> None:
+    session = drafter.start(clip)
     for _ in range(3):
         prediction = session.predict()
         assert prediction.logits.ndim == 1
@@ -70,20 +68,20 @@ def test_prediction_has_promised_shapes_and_bounds(
         assert np.linalg.norm(prediction.state) <= 1 + 1e-5
         assert 0 <= drafter.info.eos < prediction.logits.size
         session.append([1])
-    assert 0 <= embedding.ood_score < np.inf
+    assert 0 <= clip.ood_score < np.inf
     assert len(drafter.info.vocabulary) == len(drafter.info.projection) == 32
 
 
-def test_tokens_in_one_step_equal_one_by_one(drafter: Drafter, embedding: AudioEmbedding) -> None:
-    one, many = drafter.start(embedding), drafter.start(embedding)
+def test_tokens_in_one_step_equal_one_by_one(drafter: Drafter, clip: ConditionedClip) -> None:
+    one, many = drafter.start(clip), drafter.start(clip)
     for token in [1, 2, 3, 4]:
         one.append([token])
     many.append([1, 2, 3, 4])
     same(one, many)
 
 
-def test_cropped_session_equals_fresh_session(drafter: Drafter, embedding: AudioEmbedding) -> None:
-    cropped, fresh = drafter.start(embedding), drafter.start(embedding)
+def test_cropped_session_equals_fresh_session(drafter: Drafter, clip: ConditionedClip) -> None:
+    cropped, fresh = drafter.start(clip), drafter.start(clip)
     cropped.append([1, 2, 3, 4, 5])
     cropped.crop(2)
     fresh.append([1, 2])
@@ -92,18 +90,18 @@ def test_cropped_session_equals_fresh_session(drafter: Drafter, embedding: Audio
     fresh.append([5, 6])
     same(cropped, fresh)
     cropped.crop(0)
-    same(cropped, drafter.start(embedding))
+    same(cropped, drafter.start(clip))
 
 
-def test_sessions_share_no_state(drafter: Drafter, embedding: AudioEmbedding) -> None:
-    first, second = drafter.start(embedding), drafter.start(embedding)
+def test_sessions_share_no_state(drafter: Drafter, clip: ConditionedClip) -> None:
+    first, second = drafter.start(clip), drafter.start(clip)
     first.append([3, 2, 1])
-    same(second, drafter.start(embedding))
-    assert greedy(second, 4) == greedy(drafter.start(embedding), 4)
+    same(second, drafter.start(clip))
+    assert greedy(second, 4) == greedy(drafter.start(clip), 4)
 
 
-def test_session_accepts_the_longest_caption(drafter: Drafter, embedding: AudioEmbedding) -> None:
-    session = drafter.start(embedding)
+def test_session_accepts_the_longest_caption(drafter: Drafter, clip: ConditionedClip) -> None:
+    session = drafter.start(clip)
     session.append([1] * drafter.info.max_tokens)
     assert len(session.tokens) == drafter.info.max_tokens
 
@@ -121,11 +119,12 @@ def test_starter_has_a_valid_rejection_predictor() -> None:
     assert 0 <= RejectionPredictor.load(STARTER / "gate.json").threshold <= 1
 
 
-def test_embedding_depends_on_nothing_heard_before(
-    drafter: Drafter, embedding: AudioEmbedding, voice: NDArray[np.float32]
+def test_clip_depends_on_nothing_encoded_before(
+    drafter: Drafter, clip: ConditionedClip, voice: NDArray[np.float32]
 ) -> None:
     drafter.encode([np.ascontiguousarray(voice[::-1])])
     again = drafter.encode([voice])
-    np.testing.assert_array_equal(again.vector, embedding.vector)
-    assert again.ood_score == embedding.ood_score
-    assert again.profile_match == embedding.profile_match == ProfileMatch.NO_PROFILE
+    np.testing.assert_array_equal(again.decoder_input, clip.decoder_input)
+    np.testing.assert_array_equal(again.state, clip.state)
+    assert again.ood_score == clip.ood_score
+    assert again.profile_match == clip.profile_match == ProfileMatch.NO_PROFILE

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ugsd_privacy.protocol.messages import Block, Verdict
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.caption_output import caption_text
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.gender_phrases import Gender, GenderedPhrase, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
@@ -130,7 +130,7 @@ class _Voiced(ScriptedDrafter):
 
     def encode(
         self, speech: Iterable[Voice], profile: SpeakerProfile = EMPTY_PROFILE
-    ) -> AudioEmbedding:
+    ) -> ConditionedClip:
         femininity = {"female": 3.0, "male": -3.0, None: 0.5}[self.gender]
         voice = ClipVoice(np.ones(3, dtype=np.float32), femininity=femininity)
         return replace(super().encode(speech, profile), voice=voice)

@@ -69,13 +69,13 @@ def test_flipped_bit_is_detected(folder: Path, name: str) -> None:
 def test_drafters_share_encoder_beside_them(sharing: Path) -> None:
     shutil.copytree(sharing, sharing.parent / "another")
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    vectors = []
+    states = []
     for folder in (sharing, sharing.parent / "another", STARTER):
         drafter = OnnxDrafter(folder)
         drafter.load()
-        vectors.append(drafter.encode([samples]).vector)
-    np.testing.assert_array_equal(vectors[0], vectors[1])
-    np.testing.assert_array_equal(vectors[0], vectors[2])
+        states.append(drafter.encode([samples]).state)
+    np.testing.assert_array_equal(states[0], states[1])
+    np.testing.assert_array_equal(states[0], states[2])
 
 
 def test_own_encoder_takes_precedence(sharing: Path) -> None:
@@ -87,7 +87,7 @@ def test_own_encoder_takes_precedence(sharing: Path) -> None:
         drafter.load()
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     assert own.info == starter.info
-    np.testing.assert_array_equal(own.encode([samples]).vector, starter.encode([samples]).vector)
+    np.testing.assert_array_equal(own.encode([samples]).state, starter.encode([samples]).state)
 
 
 def test_damaged_own_encoder_is_refused_despite_shared_one(sharing: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_sdk import Caption, Captioner, Profile, Settings
 from ugsd_sdk.cli import main
-from ugsd_sdk.drafter import AudioEmbedding, DrafterInfo
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.gender_phrases import GenderedPhrase
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.speech.reader import WholeRecording
@@ -34,10 +34,11 @@ class ProfiledDrafter(VoicesDrafter):
         phrase = GenderedPhrase(neutral="w1", female="she", male="he")
         return replace(super().info, gendered_phrases=(phrase,))
 
-    def encode(self, speech: Any, profile: SpeakerProfile = EMPTY_PROFILE) -> AudioEmbedding:
-        embedding = super().encode(speech, profile)
-        used = profile.mean if embedding.profile_match == "matched" else np.zeros(1)
-        return replace(embedding, vector=np.append(embedding.vector, used).astype(np.float32))
+    def encode(self, speech: Any, profile: SpeakerProfile = EMPTY_PROFILE) -> ConditionedClip:
+        clip = super().encode(speech, profile)
+        used = profile.mean if clip.profile_match == "matched" else np.zeros(1)
+        heard = np.append(clip.decoder_input, used).astype(np.float32)
+        return replace(clip, decoder_input=heard)
 
     def piece(self, token: int) -> str:
         return super().piece(1 if token % 5 == 1 else token)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.questions import Questions
+from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.config import Settings
@@ -47,19 +47,19 @@ def test_continuation_to_caption_is_refused_at_loading(block_unit: BlockUnit) ->
     ("block_unit", "has_slots", "slot", "continue_to"),
     [
         (BlockUnit.SLOT, True, AskedSlot.EMOTION, ContinueTo.NOTHING),
-        (BlockUnit.TOKENS, True, AskedSlot.CAPTION, ContinueTo.CLAUSE),
-        (BlockUnit.SLOT, False, AskedSlot.CAPTION, ContinueTo.CAPTION),
-        (BlockUnit.TOKENS, False, AskedSlot.CAPTION, ContinueTo.CAPTION),
+        (BlockUnit.TOKENS, True, AskedSlot.ANY_TOKEN, ContinueTo.CLAUSE),
+        (BlockUnit.SLOT, False, AskedSlot.ANY_TOKEN, ContinueTo.CAPTION),
+        (BlockUnit.TOKENS, False, AskedSlot.ANY_TOKEN, ContinueTo.CAPTION),
     ],
 )
 def test_default_continuation_follows_from_question(
     block_unit: BlockUnit, has_slots: bool, slot: AskedSlot, continue_to: ContinueTo
 ) -> None:
-    questions = Questions(slot_table() if has_slots else None, block_unit=block_unit)
-    assert (questions.slot, questions.continue_to) == (slot, continue_to)
+    rules = BlockRules(slot_table() if has_slots else None, block_unit=block_unit)
+    assert (rules.slot, rules.continue_to) == (slot, continue_to)
 
 
 @pytest.mark.parametrize("continuation", Continuation)
 def test_continuation_that_was_set_is_asked_for(continuation: Continuation) -> None:
-    questions = Questions(None, continuation=continuation)
-    assert questions.continue_to == ContinueTo[continuation.name]
+    rules = BlockRules(None, continuation=continuation)
+    assert rules.continue_to == ContinueTo[continuation.name]

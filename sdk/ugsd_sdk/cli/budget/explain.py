@@ -101,9 +101,9 @@ def _caption_fields(decisions: Sequence[JournalRow], advice: Sequence[Advice]) -
 def _print_decisions(decisions: Sequence[JournalRow], advice: Sequence[Advice]) -> None:
     from datetime import UTC, datetime
 
-    from ugsd_privacy.ledger.journal import NOT_JUDGED
+    from ugsd_privacy.ledger.journal import VERIFIER_DISABLED_LABEL
 
-    labels = {"local": "kept", "verifier_disabled": NOT_JUDGED}
+    labels = {"local": "kept", "verifier_disabled": VERIFIER_DISABLED_LABEL}
     first = decisions[0]
     when = datetime.fromtimestamp(first.time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     print_line(f"caption {first.caption.hex()} of {first.user}, {when}")

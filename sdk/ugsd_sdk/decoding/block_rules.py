@@ -1,15 +1,16 @@
-"""Which tokens of a caption a verifier is asked about, and what it may write.
+"""Which tokens of a caption form a block, and what a verifier may change in it.
 
 If the drafter has slots, a verifier may be asked about the emotion alone, which the first clause
 names: the device is the authority on all that it measures. The setting ``block_unit`` says what
 one block is:
 
-- a *slot*, the default: one block up to the first token that states the emotion. The words before
-  it are wording. A verdict may only put a token of another emotion in its place, and so says
-  another value; the device words it.
+- a *slot*, the default: one question, which is a block up to the first token that states the
+  emotion. The words before it are wording. A verdict may only put a token of another emotion in its
+  place, and so says another value; the device words it.
 - *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
 
-A verdict that touches anything else is refused, whoever sent it.
+A verdict that touches anything else is refused, whoever sent it:
+:mod:`~ugsd_sdk.decoding.verdict_check`.
 
 With speculative verification the value of the slot is drawn, and the policy decides as if it had
 not been: see :mod:`ugsd_sdk.decoding.value_draw`.
@@ -18,26 +19,22 @@ not been: see :mod:`ugsd_sdk.decoding.value_draw`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import takewhile
 
-from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo, Verdict
+from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo
 
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.value_draw import ValueDraw
-from ugsd_sdk.decoding.verdict_check import written_tokens
 from ugsd_sdk.drafter.slot_table import SlotTable
-from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
+from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.speculative import draw_fault
 from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
-__all__ = ["Questions"]
-
-_LONGEST_CLAUSE = 24
-"""Most tokens of the emotion's clause. The longest of the bundled grammar has half as many."""
+__all__ = ["BlockRules"]
 
 
-class Questions:
+class BlockRules:
     """The rules of one captioner. They hold no state of a caption."""
 
     def __init__(
@@ -89,17 +86,28 @@ class Questions:
             )
         default = Continuation.CLAUSE if table is not None else Continuation.CAPTION
         default = Continuation.NOTHING if self._by_slot else default
-        self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.CAPTION
+        self.slot = AskedSlot.EMOTION if self._by_slot else AskedSlot.ANY_TOKEN
         """What a block is about."""
         self.continue_to = ContinueTo[(continuation or default).name]
         """How far a verifier may go on."""
         self.block_tokens = block_tokens
 
     @property
+    def has_slots(self) -> bool:
+        """Whether a verifier may be asked about the emotion alone. Without slots it may be asked
+        about any token."""
+        return self._table is not None
+
+    @property
     def by_slot(self) -> bool:
         """Whether a block is a question about a slot. It is sent whole or not at all, since without
         the tokens that state the value it asks about nothing, and a verdict says a value."""
         return self._by_slot
+
+    def emotions_in(self, tokens: Iterable[int]) -> Collection[str]:
+        """Return the emotions that a clause with ``tokens`` names."""
+        assert self._table is not None  # noqa: S101
+        return self._table.emotions_in(tokens)
 
     def emotion_of(self, tokens: Iterable[int]) -> str | None:
         """Return the emotion that the first of ``tokens`` to state one states."""
@@ -114,28 +122,26 @@ class Questions:
 
     def is_judged(self, token: int, before: Sequence[int]) -> bool:
         """Return whether a verifier may judge ``token``, drafted after ``before``."""
-        if self._table is None:
-            return True
         if self._by_slot:
             return self.states_value(token) and not any(map(self.states_value, before))
-        return self._is_asked(token)
+        return self.may_change(token)
 
-    def block(
+    def next_block_length(
         self, committed: Sequence[int], ahead: Sequence[int], *, is_complete: bool
     ) -> int | None:
         """Return how many of the tokens ``ahead`` form the next block; 0 if nothing more is asked
         in this caption, ``None`` if more tokens must be drafted first, which a complete caption
         does not allow."""
-        asked = len(ahead) if self._table is None else self._num_asked(ahead)
+        asked = self._num_asked(ahead)
         if self._by_slot:
             if committed:
                 return 0
-            return self._question(ahead, may_go_on=asked == len(ahead) and not is_complete)
+            return self._question_length(ahead, may_go_on=asked == len(ahead) and not is_complete)
         if asked == len(ahead) < self.block_tokens and not is_complete:
             return None
         return min(asked, self.block_tokens)
 
-    def _question(self, ahead: Sequence[int], *, may_go_on: bool) -> int | None:
+    def _question_length(self, ahead: Sequence[int], *, may_go_on: bool) -> int | None:
         """Return the length of the question that ``ahead`` begins with: up to the first token that
         states the value. One that completes it, as in "good humour", is not sent: the verifier does
         not need it, and a drawn value must not decide how much is sent."""
@@ -144,68 +150,13 @@ class Questions:
             return None if may_go_on else 0
         return first + 1
 
-    def kept(
-        self,
-        verdict: Verdict,
-        committed: Sequence[int],
-        block: Sequence[int],
-        *,
-        eos: int,
-        piece: Callable[[int], str],
-    ) -> list[int]:
-        """Return the tokens of a valid ``verdict`` on ``block`` that the verifier wrote, without
-        the end marker of a clause. ``piece`` returns a token's text.
-
-        Raises :class:`VerifierMisbehaved` if it changes what was not asked about.
-        """
-        written = written_tokens(verdict)
-        if verdict.continuation and self.continue_to is ContinueTo.NOTHING:
-            raise _misbehaved("it goes on, which was not asked")
-        if self._table is None:
-            return written
-        ends = bool(written) and written[-1] == eos
-        if ends:
-            written.pop()
-        if not all(map(self._is_asked, written)):
-            raise _misbehaved("it writes about a slot that was not asked about")
-        if self._by_slot:
-            self._require_value(verdict, block, written)
-            return written
-        clause = [*committed, *block[: verdict.accepted], *written]
-        named = self._table.emotions_in(clause)
-        if written and (len(named) > 1 or (ends and not named)):
-            raise _misbehaved("it leaves a caption that names no emotion, or several")
-        begins = [piece(token)[:1].isalnum() for token in clause]
-        is_clause = len(clause) <= _LONGEST_CLAUSE and begins[:1] == [True] and not any(begins[1:])
-        if written and not is_clause:
-            raise _misbehaved("it leaves a clause that no caption has")
-        return written
-
-    def _require_value(
-        self, verdict: Verdict, block: Sequence[int], written: Sequence[int]
-    ) -> None:
-        """Refuse a verdict that does not put another value in the place of one."""
-        if verdict.correction is None:
-            return
-        replaced = block[verdict.accepted]
-        if not (written and self.states_value(replaced) and self.states_value(written[0])):
-            raise _misbehaved("it changes words that do not state what was asked")
-        if self.emotion_of(written) == self.emotion_of(block):
-            raise _misbehaved("it corrects an emotion to itself")
-
-    def _is_asked(self, token: int) -> bool:
-        assert self._table is not None  # noqa: S101
-        return self._table.slots[token] is Slot.EMOTION
+    def may_change(self, token: int) -> bool:
+        """Return whether ``token`` is one of a clause that a verifier may change."""
+        return self._table is None or self._table.slots[token] is Slot.EMOTION
 
     def _num_asked(self, tokens: Sequence[int]) -> int:
-        return len(list(takewhile(self._is_asked, tokens)))
+        return len(list(takewhile(self.may_change, tokens)))
 
     def states_value(self, token: int) -> bool:
         """Return whether ``token`` states a value of the slot that may be asked about."""
         return self._table is not None and bool(self._table.emotions_in([token]))
-
-
-def _misbehaved(fault: str) -> VerifierMisbehaved:
-    return VerifierMisbehaved(
-        f"the verdict does not match the question, {fault}: ask the verifier's operator"
-    )
