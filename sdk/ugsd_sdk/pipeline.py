@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
-from ugsd_privacy.reasons import ReasonCode
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.attributes.attribute import DecidedBy
 from ugsd_sdk.attributes.attributes import Attributes
@@ -190,12 +190,19 @@ class CaptionPipeline:
             usage=self._usage(finished, exchange),
             latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
-            unverified_reason=None
-            if exchange is None
-            else exchange.unverified_reason or blocked_reason_of(policy),
+            unverified_reason=self._unverified_reason(exchange, policy),
             id=caption_id,
             decisions=tuple(map(BlockDecision.of, finished.blocks)),
         )
+
+    def _unverified_reason(self, exchange: Exchange | None, policy: Policy) -> Reason | None:
+        """Return why a caption has less verification than was asked for; without a verifier only a
+        target asks for any."""
+        if exchange is not None:
+            return exchange.unverified_reason or blocked_reason_of(policy)
+        targets = (self.settings.target_risk, self.settings.target_gain)
+        has_target = any(target is not None for target in targets)
+        return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None
 
     def _usage(self, finished: Finished, exchange: Exchange | None) -> CaptionUsage:
         has_noise = self.settings.sigma is not None

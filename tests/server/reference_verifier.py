@@ -36,7 +36,7 @@ class ReferenceVerifier:
         for token in block.tokens:
             if not is_stated:  # what follows only completes the value
                 correction = self._correction(block.slot, committed, token)
-                is_stated = block.slot is not AskedSlot.CAPTION and token in CONTENT
+                is_stated = block.slot is not AskedSlot.ANY_TOKEN and token in CONTENT
             if correction is not None:
                 break
             committed.append(token)

@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +195,7 @@ class Decoder:
             eos=self._eos,
             vocabulary_size=self._vocabulary_size,
             piece=self._piece,
+            has_state=bool(flight.escalation.state_positions),
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._land(replace(flight.reason, accepted=verdict.accepted, offered=len(block)))
@@ -238,8 +240,9 @@ class Decoder:
         self._committed.mark_disclosed(flight.escalation.keep)
 
     def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
-        """Without a state a verifier cannot judge a value, and accepts any."""
-        is_judged = bool(flight.escalation.state_positions) or not self._rules.by_slot
+        """Without a state a verifier cannot judge what names an emotion, and accepts any."""
+        has_state = bool(flight.escalation.state_positions) or self._history.has_sent_summary
+        is_judged = has_state or not self._rules.has_slots
         return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
 
     def _after(self, why: Reason | ReasonCode) -> Reason:
@@ -276,7 +279,9 @@ class Decoder:
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
             score, draft_weights = None, b""
             if not self._is_settled and self._rules.is_judged(token, self._session.tokens):
-                score = self._uncertainty(prediction.logits, self._ood_score)
+                score = float(self._uncertainty(prediction.logits, self._ood_score))
+                if isnan(score):  # it would reach no threshold, and so never be asked about
+                    raise ModelError("the uncertainty of a token is not a number: mend its score")
                 if self._rules.value_draw is not None:
                     drawn = self._rules.value_draw(prediction.logits)
                     token, draft_weights = drawn.token, drawn.draft_weights

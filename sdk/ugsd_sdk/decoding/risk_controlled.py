@@ -40,7 +40,9 @@ class RiskControlledPolicy:
     interval over speakers is no smaller.
 
     The bound holds for captions exchangeable with those of the calibration speakers, made with the
-    measured verifier; not for new speakers or corpora: ``calibration.checks`` shows the loss there.
+    measured verifier, of normal length and of enrolled speakers; not for new speakers or corpora:
+    ``calibration.checks`` shows the loss there. It is optimistic in two ways: the captions of one
+    speaker are counted as independent, and the rejection predictor was fitted on the same speakers.
     It is void for a caption whose draft a budget, a deadline, a fault or an
     :class:`~ugsd_sdk.decoding.policy.EnrolmentGuard` kept; its ``unverified_reason`` names it.
 

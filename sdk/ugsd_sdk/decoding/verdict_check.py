@@ -27,12 +27,14 @@ def checked_tokens(
     eos: int,
     vocabulary_size: int,
     piece: Callable[[int], str],
+    has_state: bool,
 ) -> list[int]:
     """Return the tokens that the verifier wrote, its correction and its continuation, without the
     end marker of a clause.
 
-    ``block`` was drafted after ``committed``, and ``piece`` returns a token's text. Raises
-    :class:`VerifierMisbehaved` if ``verdict`` is no valid answer to the block.
+    ``block`` was drafted after ``committed``, ``piece`` returns a token's text, and ``has_state``
+    says whether a state was sent. Raises :class:`VerifierMisbehaved` if ``verdict`` is no valid
+    answer to the block.
     """
     correction = [] if verdict.correction is None else [verdict.correction]
     written = [*correction, *verdict.continuation]
@@ -47,6 +49,8 @@ def checked_tokens(
     if not all(map(rules.may_change, written)):
         raise _misbehaved("it writes about a slot that was not asked about")
     if rules.by_slot:
+        if written and not has_state:
+            raise _misbehaved("it changes an emotion although it was sent no state")
         _require_value(verdict, block, written, rules)
     elif written:
         clause = [*committed, *block[: verdict.accepted], *written]

@@ -208,7 +208,7 @@ class Verifier:
             or info.eos in tokens[:-1]  # nothing follows the end
             or (block.state_positions and not 0 < block.state_dim == info.state_dim)
             or (block.state_positions and block.projection >= len(info.projections))
-            or (block.slot is not AskedSlot.CAPTION and block.slot not in self._values)
+            or (block.slot is not AskedSlot.ANY_TOKEN and block.slot not in self._values)
             or (block.draft_weights and not self._is_drawn(caption, block))
         ):
             raise BlockRefused(RefusalCode.BAD_MESSAGE)
@@ -232,7 +232,7 @@ class Verifier:
     def _judged(self, block: Block) -> range:
         """Return which of the block's tokens are judged: in a question only the first one that
         states a value, since what follows could only complete it."""
-        if block.slot is AskedSlot.CAPTION:
+        if block.slot is AskedSlot.ANY_TOKEN:
             return range(len(block.tokens))
         value_of = self._values[block.slot]
         stating = (i for i, token in enumerate(block.tokens) if value_of[token] >= 0)
@@ -247,7 +247,7 @@ class Verifier:
         has_state = any(state is not None for _, state in inputs)
         if not has_state and self._content[token]:
             return None
-        if block.slot is not AskedSlot.CAPTION:
+        if block.slot is not AskedSlot.ANY_TOKEN:
             return self._other_value(block, logits, token, inputs)
         p = probabilities(logits, None if has_state else self._content)
         return None if self._acceptance.accepts(p, token) else int(p.argmax())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, EnrolmentGuard, UncertaintyPolicy
@@ -353,6 +354,13 @@ def test_settings_with_target_create_risk_controlled_policy(
             caption = captioner.caption(voice, 16_000)
         assert bool(caption.usage.num_frames) == bool(frames)
         assert caption.usage.num_disclosed_states == frames
+
+
+def test_target_without_a_verifier_is_marked(folder: Path, voice: NDArray[np.float32]) -> None:
+    for target, reason in ((0.2, ReasonCode.NO_VERIFIER), (None, None)):
+        with Captioner(folder, config=Settings(target_risk=target)) as captioner:
+            found = captioner.caption(voice, 16_000).unverified_reason
+        assert (found and found.code) == reason
 
 
 def test_enrolment_guard_reports_block_under_target() -> None:

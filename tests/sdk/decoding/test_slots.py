@@ -24,7 +24,7 @@ from ugsd_sdk.decoding.policy import (
     UncertaintyPolicy,
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
-from ugsd_sdk.errors import ConfigError, VerifierMisbehaved
+from ugsd_sdk.errors import ConfigError, ModelError, VerifierMisbehaved
 from ugsd_sdk.settings.verification import BlockUnit, Continuation
 
 from tests.doubles.slot_drafter import (
@@ -240,9 +240,9 @@ def test_only_the_words_of_the_emotion_are_verified() -> None:
     assert sources == [TokenSource.DRAFTED] * 3 + [TokenSource.VERIFIED] + [TokenSource.DRAFTED] * 4
 
 
-def test_nothing_is_verified_without_a_state() -> None:
-    decoder = decoder_of(AlwaysEscalate(Disclosure.TOKENS))
-    assert isinstance(decoder.advance(), EscalationRequested)
+@BOTH
+def test_nothing_is_verified_without_a_state(block_unit: BlockUnit) -> None:
+    decoder, _ = asked(AlwaysEscalate(Disclosure.TOKENS), block_unit=block_unit)
     decoder.receive_verdict(verdict(4, None))
     tokens = finish(decoder).tokens
     assert {token.source for token in tokens} == {TokenSource.DRAFTED}
@@ -255,6 +255,23 @@ def test_threshold_of_zero_gives_the_number_that_decided() -> None:
     decoder.receive_verdict(verdict(4, None))
     block = finish(decoder).blocks[0]
     assert block.reason.value == block.uncertainty > 0
+
+
+def test_correction_without_a_state_is_refused() -> None:
+    decoder, _ = asked(AlwaysEscalate(Disclosure.TOKENS))
+    with pytest.raises(VerifierMisbehaved, match="no state"):
+        decoder.receive_verdict(verdict(3, ANGRY))
+    decoder.verdict_missed()
+    assert text(finish(decoder)) == DRAFT
+
+
+def test_uncertainty_that_is_not_a_number_is_refused() -> None:
+    decoder = Decoder(
+        SlotSession, eos=EOS, max_tokens=20, ood_score=1.0, policy=AlwaysEscalate(),
+        uncertainty=lambda *_: float("nan"), piece=SlotDrafter().piece,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="not a number"):
+        decoder.advance()
 
 
 CLAUSES: dict[str, Verdict] = {
