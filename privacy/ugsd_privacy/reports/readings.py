@@ -11,10 +11,19 @@ from pydantic import Field
 
 from ugsd_privacy.audit.records import EgressRecord
 from ugsd_privacy.dp.mechanism import dequantise
+from ugsd_privacy.dp.plausible_states import plausible_states
 from ugsd_privacy.protocol.messages import Block, decode_device_message
 from ugsd_privacy.reports.parts import Count, Part
 
-__all__ = ["READING_NOTE", "ReadState", "Reading", "no_reading", "reading_text", "readings_of"]
+__all__ = [
+    "READING_NOTE",
+    "ReadState",
+    "Reading",
+    "no_reading",
+    "read_received",
+    "reading_text",
+    "readings_of",
+]
 
 ReadState = Callable[[bytes, NDArray[np.float32]], Mapping[str, float] | None]
 """From the SHA-256 of a projection and a state (d,), as it was received, to the probability of each
@@ -53,13 +62,28 @@ def readings_of(records: Sequence[EgressRecord], read: ReadState) -> Iterator[Re
             continue
         states = dequantise(block.states, block.state_dim, block.exponent)
         for position, state in zip(block.state_positions, states, strict=True):
-            found = read(record.projection_id, state)
+            found = read_received(read, record.projection_id, state, block.exponent)
             if found is None:
                 continue
             rounded = {value: round(share, _DECIMALS) for value, share in found.items()}
             if (record.sigma, rounded) not in seen:
                 seen.append((record.sigma, rounded))
                 yield Reading(position=position, sigma=record.sigma, probabilities=rounded)
+
+
+def read_received(
+    read: ReadState, projection: bytes, received: NDArray[np.float32], exponent: int
+) -> Mapping[str, float] | None:
+    """Return the average reading of the states that ``received`` may have been before the noise;
+    without noise that is one."""
+    average: dict[str, float] = {}
+    for state, share in zip(*plausible_states(received, exponent), strict=True):
+        found = read(projection, state)
+        if found is None:
+            return None
+        for value, probability in found.items():
+            average[value] = average.get(value, 0.0) + float(share) * probability
+    return dict(sorted(average.items(), key=lambda item: -item[1]))
 
 
 def reading_text(probabilities: Mapping[str, float], sigma: float | None) -> str:

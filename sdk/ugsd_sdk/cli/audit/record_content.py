@@ -50,6 +50,7 @@ def content_of(
     from ugsd_privacy.dp.mechanism import dequantise
     from ugsd_privacy.protocol.messages import Block, decode_device_message
     from ugsd_privacy.reports.questions import question_of
+    from ugsd_privacy.reports.readings import read_received
 
     if record.message is None:
         return None
@@ -78,7 +79,9 @@ def content_of(
             {
                 "position": at,
                 "numbers": [round(float(number), 4) for number in state],
-                "reading": _rounded(read_state(record.projection_id, state)),
+                "reading": _rounded(
+                    read_received(read_state, record.projection_id, state, message.exponent)
+                ),
             }
             for at, state in zip(message.state_positions, states, strict=True)
         ],
