@@ -260,7 +260,7 @@ def test_every_frame_sent_is_in_a_log(crowd: Crowd) -> None:
     assert crowd.finish()["frames"]
     assert crowd.logs.unlogged == 0, "frames were sent that no log has"
     assert crowd.frames() == crowd.logs.seen.total() >= FRAMES
-    assert EPISODES == 3 * len(moves), "too few of each kind"
+    assert 3 * len(moves) == EPISODES, "too few of each kind"
     assert crowd.reasons.pop("ledger_moved", 0), "no home was moved under a caption"
     assert "the forked child did not caption" not in crowd.reasons
     sizes = {len(frame.payload) for each in crowd.proxy.conversations for frame in each.of(BINARY)}
