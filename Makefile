@@ -31,7 +31,7 @@ demo: $(DEMO)/.installed
 
 test: lint types sbom
 	@echo '== pytest'
-	@$(DEV)/bin/python -m pytest -n 2
+	@$(DEV)/bin/python -m pytest -n 2 --dist worksteal
 
 lint: $(DEV)/.installed
 	@echo '== ruff check'

@@ -123,14 +123,20 @@ def test_commands_in_documents_parse(
         app(args=arguments, prog_name=name, standalone_mode=False)
 
 
-def test_read_only_commands_run(tmp_path: Path) -> None:
+def test_read_only_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("UGSD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     harmless = [one for one in commands() if re.match(HARMLESS, one) and "." not in one]
     for command in harmless:
         name, *arguments = shlex.split(command)
         if arguments[:2] in (["audit", "verify"], ["privacy", "explain"]) and arguments[2:]:
             continue  # it needs a file, or starts a verifier
-        module = {"ugsd": "ugsd_sdk", "ugsd-server": "ugsd_server"}[name]
-        run(sys.executable, "-m", module, *arguments, home=tmp_path)
+        assert APPS[name].main(arguments) == 0, (command, capsys.readouterr())
     shown = {" ".join(command.split()[:3]) for command in harmless}
     assert shown >= {"ugsd audit show", "ugsd budget set", "ugsd budget reset", "ugsd profile show"}
 

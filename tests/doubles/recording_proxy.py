@@ -127,7 +127,7 @@ class RecordingProxy(Listener):
 
     def finished(self) -> list[Conversation]:
         """Return the conversations so far, once each is over."""
-        assert all(conversation.over.wait(10) for conversation in self.conversations)
+        assert all(conversation.over.wait(30) for conversation in self.conversations)
         return self.conversations
 
     def serve(self, device: socket.socket) -> list[threading.Thread]:

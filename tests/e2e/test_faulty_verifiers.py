@@ -32,7 +32,7 @@ Voice = NDArray[np.float32]
 DEADLINE_S = 0.3
 AMPLE_DEADLINE_S = 5.0
 """The deadline for faults that end the wait themselves, on a busy machine as well."""
-NOISE_S = 0.6
+NOISE_S = 1.5
 """Time that a busy machine may add to a caption."""
 CLOSE_S = 3.0
 TRIALS = [

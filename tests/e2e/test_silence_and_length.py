@@ -12,7 +12,7 @@ from ugsd_lab.data.lexicon import attributes_named
 from ugsd_sdk import Captioner
 
 Voice = NDArray[np.float32]
-CLIPS = [clip for clip in load_corpora(None) if clip.split == "test"][::3]
+CLIPS = [clip for clip in load_corpora(None) if clip.split == "test"][::4]
 RATE = 16_000
 
 
@@ -52,14 +52,15 @@ def test_silence_around_a_voice_changes_few_captions(
     assert same >= (0.9 if noise else 0.97)
 
 
-@pytest.mark.parametrize("seconds", [6, 12, 29])
-def test_repeated_clip_keeps_its_emotion(plain: list[str], seconds: int) -> None:
+@pytest.mark.parametrize(("seconds", "every"), [(6, 1), (12, 2), (29, 2)])
+def test_repeated_clip_keeps_its_emotion(plain: list[str], seconds: int, every: int) -> None:
+    clips, plain = CLIPS[::every], plain[::every]
     repeated = [
         np.tile(samples, math.ceil(RATE * seconds / len(samples)))[: RATE * seconds]
-        for samples in map(read_samples, CLIPS)
+        for samples in map(read_samples, clips)
     ]
 
-    right = [clip.emotion for clip in CLIPS]
+    right = [clip.emotion for clip in clips]
     accuracy = np.mean([a == b for a, b in zip(emotions(repeated), right, strict=True)])
     assert accuracy >= np.mean([a == b for a, b in zip(plain, right, strict=True)]) - 0.05
     assert "unclear" not in plain

@@ -111,7 +111,7 @@ def test_slow_server_costs_only_the_deadline(
         caption = captioner.caption(voice, 16_000)
         elapsed = time.monotonic() - started
     assert (caption.text, why_of(caption.unverified_reason)) == (drafter_text, "deadline")
-    assert 0.2 < elapsed < 1.0
+    assert 0.2 < elapsed < 1.9, "less than the default deadline, and than the server takes"
     assert caption.usage.num_frames == len(caption.receipts) == 1
 
 

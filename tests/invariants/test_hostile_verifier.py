@@ -24,7 +24,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 
 from tests.doubles.reasons import why_of
 
-_ANSWERS = 400
+_ANSWERS = 200
 _VERIFIERS_WORDS = {TokenSource.CORRECTED, TokenSource.CONTINUED}
 _REASONS = re.compile(
     "verifier_misbehaved|deadline|verifier_unreachable|other_(version|vocabulary|projection)|"

@@ -31,8 +31,9 @@ from ugsd_privacy.protocol.channel import HELLO_BYTES
 
 from tests.doubles.recording_proxy import BINARY, RecordingProxy
 
-FRAMES = 4_000
+FRAMES, EPISODES = 1_200, 9
 """Each is written to the disk before it is sent, which is slow on some."""
+ROOT = str(Path(__file__).parents[2])
 DEVICE = Path(__file__).with_name("crowded_device.py")
 READER = Path(__file__).with_name("foreign_reader.py")
 COMMANDS = (
@@ -154,7 +155,7 @@ class Crowd:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *sys.path])},
             )
         return self._device
 
@@ -242,7 +243,7 @@ def replace_by_copy(crowd: Crowd, choose: random.Random, name: str) -> None:
 def test_every_frame_sent_is_in_a_log(crowd: Crowd) -> None:
     choose, moves = random.Random(13), (move_and_back, move_for_good, replace_by_copy)
     episodes = 0
-    while crowd.frames() < FRAMES:
+    while crowd.frames() < FRAMES or episodes < EPISODES:
         episodes += 1
         with crowd.readers(choose.randint(0, 2)):
             crowd.start(choose.randint(4, 6), commands=True, fork=episodes % 2 == 0)
@@ -259,7 +260,7 @@ def test_every_frame_sent_is_in_a_log(crowd: Crowd) -> None:
     assert crowd.finish()["frames"]
     assert crowd.logs.unlogged == 0, "frames were sent that no log has"
     assert crowd.frames() == crowd.logs.seen.total() >= FRAMES
-    assert episodes >= 3 * len(moves), "too few of each kind"
+    assert 3 * len(moves) == EPISODES, "too few of each kind"
     assert crowd.reasons.pop("ledger_moved", 0), "no home was moved under a caption"
     assert "the forked child did not caption" not in crowd.reasons
     sizes = {len(frame.payload) for each in crowd.proxy.conversations for frame in each.of(BINARY)}
@@ -304,7 +305,7 @@ def test_deleting_files_under_a_device_stops_it(crowd: Crowd, what: str) -> None
     assert crowd.finish() == {"frames": 0, "reasons": {"ledger_moved": 2}}
     assert crowd.frames() == before
     report: dict[str, Any] = {}
-    ends_s = monotonic() + 10
+    ends_s = monotonic() + 30
     while report.get("reasons") != reasons and monotonic() < ends_s:
         sleep(0.05)  # it tries again after half a second
         crowd.start(1)

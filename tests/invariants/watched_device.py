@@ -16,6 +16,7 @@ take seconds.
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -36,6 +37,16 @@ from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
+_LOADED_LATE = (
+    "cryptography.hazmat.backends.openssl.backend",
+    "encodings.idna",
+    "numpy.fft",
+    "numpy.ma",
+    "numpy.random",
+    "onnxruntime",
+    "ugsd_sdk.speech.voice_activity",
+)
+"""What captioning imports when it is used, which a forked device would do anew each time."""
 _PROCESSES = ("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {  # event: which of its arguments are paths
@@ -221,6 +232,9 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    for name in _LOADED_LATE:
+        importlib.import_module(name)
     for line in sys.stdin:
         child = os.fork()
         if not child:

@@ -131,7 +131,7 @@ def test_connect_timeout_includes_other_threads(
     started_s = time.monotonic()
     with pytest.raises(VerifierTimeout, match="other threads"):
         captioner.wait_until_connected(0.2)
-    assert time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s < 1.9
     captioner.close()
     captioning.join(10)
 

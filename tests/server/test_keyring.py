@@ -268,7 +268,7 @@ def test_concurrent_rotation_is_refused(path: Path, hold: Hold) -> None:
     started_s = time.monotonic()
     with pytest.raises(KeyFileError, match="another process is rotating keys"):
         rotate(path, overlap_s=DAY, now_s=NOW)
-    assert time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s < 3
     end()
     rotate(path, overlap_s=DAY, now_s=NOW)
 

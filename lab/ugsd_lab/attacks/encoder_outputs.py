@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,9 +21,6 @@ from ugsd_lab.errors import EvaluationError
 from ugsd_lab.models.audio_encoder import N_MELS, LogMel
 from ugsd_lab.models.device_encoder import DeviceEncoder
 from ugsd_lab.models.embeddings import PARTS, Progress, part_of
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["FRAMES", "EncoderOutputs", "encode_clips", "encode_parts"]
 
@@ -73,12 +69,17 @@ def encode_clips(
 
 
 def encode_parts(
-    encoder: Path, clips: Sequence[Clip], cache: Path | None, progress: Progress
+    encoder: Path,
+    clips: Sequence[Clip],
+    cache: Path | None,
+    progress: Progress,
+    *,
+    count: int = PARTS,
 ) -> Float32:
-    """Return (n, PARTS, E) embeddings of random parts of each clip, which share its voice and
+    """Return (n, P, E) embeddings of ``count`` random parts of each clip, which share its voice and
     emotion but not its words. They depend on the clip alone and are cached in ``cache``."""
     device_encoder = DeviceEncoder(encoder)
-    names = [device_encoder.sha256, *(clip.id for clip in clips)]
+    names = [device_encoder.sha256, f"{count} parts", *(clip.id for clip in clips)]
     if cache is not None and cache.exists():
         try:
             with np.load(cache, allow_pickle=False) as stored:
@@ -92,11 +93,11 @@ def encode_parts(
     embeddings = []
     for done, clip in enumerate(clips, 1):
         samples = read_speech(clip)
-        for number in range(1, PARTS + 1):
+        for number in range(1, count + 1):
             part = part_of(clip, samples, number)
             embeddings.append(device_encoder.embed(part))
         progress("encoding parts", done, len(clips), "")
-    embedding = np.stack(embeddings).reshape(len(clips), PARTS, -1)
+    embedding = np.stack(embeddings).reshape(len(clips), count, -1)
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez(cache, names=np.array(names), embeddings=embedding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +19,37 @@ from ugsd_lab.attacks.projections import TrainingSet
 from ugsd_lab.attacks.study import Target
 from ugsd_lab.data.recipe import DRAFTERS, PROJECTIONS
 from ugsd_lab.errors import EvaluationError
-from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.models.embeddings import PARTS, Progress
 
-__all__ = ["material_of"]
+__all__ = ["material_of", "require_corpora"]
 
 Float32 = NDArray[np.float32]
 _LEAST_PROBABILITY = 1e-7
+_QUICK_PARTS = 2
+"""Number of parts of a clip in a quick run: encoding them takes longer than all the rest."""
 
 
-def material_of(target: Target, cache: Path | None, progress: Progress) -> Material:
+def require_corpora(folder: Path, corpora: Collection[str]) -> None:
+    """Raise :class:`EvaluationError` if ``corpora`` lack one that the projection of the drafter in
+    ``folder`` is fitted on."""
+    own = DRAFTERS.get(folder.name, DRAFTERS[STARTER]).projected
+    missing = sorted({*own} - {*corpora})
+    if missing:
+        raise EvaluationError(
+            f"the frontier needs {', '.join(missing)}: name the folder with --data"
+        )
+
+
+def material_of(
+    target: Target, cache: Path | None, progress: Progress, *, quick: bool = False
+) -> Material:
     """Return audio embeddings with and without profiles of minimum enrolment, for each projection
     of the recipe whose corpora are there, and the drafter's emotions.
 
     Raises :class:`EvaluationError` if a corpus of the drafter's own projection is missing.
     """
     voices, embedding = target.voices, target.outputs.embeddings
-    own = DRAFTERS.get(target.folder.name, DRAFTERS[STARTER]).projected
-    missing = sorted({*own} - set(voices.corpora))
-    if missing:
-        raise EvaluationError(
-            f"the frontier needs {', '.join(missing)}: name the folder with --data"
-        )
+    require_corpora(target.folder, voices.corpora)
     fitted = [some for some in PROJECTIONS if set(some) <= set(voices.corpora)]
     rows = np.flatnonzero(
         (voices.split == "train") & np.isin(voices.corpus, sorted({x for y in fitted for x in y}))
@@ -47,6 +58,7 @@ def material_of(target: Target, cache: Path | None, progress: Progress) -> Mater
         DrafterBundle(target.folder).find(AUDIO_ENCODER_GRAPH),
         [voices.clips[row] for row in rows.tolist()],
         None if cache is None else cache.with_name(f"parts-{cache.name}"), progress,
+        count=_QUICK_PARTS if quick else PARTS,
     )  # fmt: skip
     least = Settings().min_enrolment
     running, at_once = (

@@ -85,7 +85,7 @@ def attack(
     from ugsd_lab.attacks.findings import as_json as findings_as_json
     from ugsd_lab.attacks.leakage import write_leakage
     from ugsd_lab.attacks.learning import QUICK, TrainingBudget
-    from ugsd_lab.attacks.material import material_of
+    from ugsd_lab.attacks.material import material_of, require_corpora
     from ugsd_lab.attacks.picture import draw_frontier
     from ugsd_lab.attacks.study import attack as attack_all
     from ugsd_lab.attacks.study import prepare
@@ -99,11 +99,13 @@ def attack(
     pair = pair_of(drafter)
     with shown_progress() as progress:
         clips = load_corpora(None if quick else data)
+        if frontier:
+            require_corpora(pair.drafter, {clip.corpus for clip in clips})
         target = prepare(clips, pair.drafter, pair.in_domain, cache, progress)
         if frontier:
             # Each of the many ways trains its own attackers and conditioning network.
             effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
-            material = material_of(target, cache, progress)
+            material = material_of(target, cache, progress, quick=quick)
             some = candidates(tuple(material.fitted_on), quick=quick)
             rows = ways.measure_all(material, some, progress, effort=effort)
         else:

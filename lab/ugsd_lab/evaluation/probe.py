@@ -19,6 +19,7 @@ from ugsd_lab.data.corpora import EMOTIONS, Clip
 from ugsd_lab.data.speech import read_speech
 from ugsd_lab.models.device_encoder import DeviceEncoder
 from ugsd_lab.models.embeddings import Progress
+from ugsd_lab.models.torch_threads import one_torch_thread
 from ugsd_lab.training.profiles import running_profiles
 
 __all__ = ["probe_emotions"]
@@ -43,9 +44,10 @@ def probe_emotions(
     mean, scale = embeddings[: len(train)].mean(0), embeddings[: len(train)].std(0) + 1e-6
     own = embeddings - _profile_offsets([*train, *clips], embeddings, mean)
     inputs = torch.from_numpy((own - mean) / scale)
-    network = _fitted(inputs[: len(train)], train, seed)
-    with torch.inference_mode():
-        predicted = network(inputs[len(train) :]).argmax(1)
+    with one_torch_thread():
+        network = _fitted(inputs[: len(train)], train, seed)
+        with torch.inference_mode():
+            predicted = network(inputs[len(train) :]).argmax(1)
     return {clip.id: EMOTIONS[i] for clip, i in zip(clips, predicted.tolist(), strict=True)}
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugsd_lab.data.compiled_librosa import compiled_librosa
 from ugsd_lab.errors import TrainingError
 
 __all__ = ["ENCODER_LAYERS", "MAX_WINDOW_S", "AudioEncoder", "LogMel"]
@@ -77,7 +76,9 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        mel = compiled_librosa().filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS)
+        from librosa.filters import mel as mel_filters  # nothing of it is compiled
+
+        mel = mel_filters(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS)
         angle = 2 * np.pi * np.outer(np.arange(N_FFT // 2 + 1), np.arange(N_FFT)) / N_FFT
         window = np.hanning(N_FFT + 1)[:-1]
         basis = np.concatenate([np.cos(angle) * window, np.sin(angle) * window])

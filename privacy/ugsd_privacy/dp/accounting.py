@@ -61,6 +61,8 @@ STATE_SENSITIVITY = 2.0
 
 _PER_UNIT = 10**9
 """A privacy cost is mu squared in billionths, an integer, so that sums are exact."""
+_MOST_DIGITS = 300
+"""Decimals that epsilon is printed with at most: a power of ten beyond is no float."""
 _ROUNDING = 1e-10
 """Relative margin added to computed bounds; the numerical error is far smaller."""
 
@@ -214,8 +216,9 @@ def _label(epsilon: float) -> Literal["privacy", "noise"]:
 
 
 def _rounded_up(epsilon: float) -> str:
-    """Format epsilon with three digits, rounded up so that the printed bound holds too."""
-    digits = 2 - math.floor(math.log10(epsilon)) if epsilon else 0
+    """Format epsilon with three digits, rounded up so that the printed bound holds too. A foreign
+    report may name the smallest number there is."""
+    digits = min(2 - math.floor(math.log10(epsilon)), _MOST_DIGITS) if epsilon else 0
     rounded = math.ceil(Fraction(epsilon) * Fraction(10) ** digits) / 10.0**digits
     return f"{rounded:.{max(0, digits)}f}"
 

@@ -55,10 +55,11 @@ def planted(clips: Sequence[Clip], *_: object, **__: object) -> np.ndarray:
     return out.astype(np.float32)
 
 
-@pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> list[EncoderRow]:
-    monkeypatch.setattr(encoders, "embed_layers", planted)
-    return bench_encoders(CLIPS, [Path("planted")], quiet, costs=lambda *_: CHEAP)
+@pytest.fixture(scope="module")
+def rows() -> list[EncoderRow]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders, "embed_layers", planted)
+        return bench_encoders(CLIPS, [Path("planted")], quiet, costs=lambda *_: CHEAP)
 
 
 def test_readable_encoder_comes_first(rows: list[EncoderRow]) -> None:

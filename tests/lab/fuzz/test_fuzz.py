@@ -17,10 +17,10 @@ from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint
 
 
-def test_ten_thousand_hostile_inputs_give_no_finding() -> None:
-    result = fuzz(frames=10_000, seed=1)
+def test_thousands_of_hostile_inputs_give_no_finding() -> None:
+    result = fuzz(frames=4_000, seed=1)
     assert not result.findings
-    assert result.frames == 10_000
+    assert result.frames == 4_000
     for target in TARGETS:
         outcomes = result.outcomes[target.name]
         assert len(outcomes) > 1, f"{target.name}: some are refused and some pass: {outcomes}"

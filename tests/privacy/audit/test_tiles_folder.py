@@ -23,7 +23,7 @@ from ugsd_privacy.tlog.tiles import bundle_bytes, entries, new_tiles, tile_hashe
 from tests.privacy.audit.grown_log import FRAME_BYTES, TOKENS, GrownLog, grown_log
 
 SIZE = 300
-FLIPS_OF_A_FILE = 120
+FLIPS_OF_A_FILE = 40
 
 
 @pytest.fixture

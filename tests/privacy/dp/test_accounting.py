@@ -167,6 +167,14 @@ def test_printed_epsilon_is_never_below_the_bound(epsilon: float, delta: float) 
     assert guarantee.epsilon <= shown <= guarantee.epsilon * 1.01 + 1e-300
 
 
+@pytest.mark.parametrize("epsilon", [5e-324, 1e-308, 1.7e308])
+def test_extreme_epsilon_of_a_foreign_report_is_printed(epsilon: float) -> None:
+    label = "privacy" if epsilon < 1 else "noise"
+    given = dp.Guarantee.from_privacy_cost(1, 1e-6).model_dump()
+    foreign = dp.Guarantee.model_validate(given | {"epsilon": epsilon, "label": label})
+    assert float(foreign.text().split()[1]) >= epsilon
+
+
 @given(st.floats(0.01, 300), deltas, st.integers(1, 100))
 def test_noise_calibrated_for_epsilon_fits_its_cap(
     epsilon: float, delta: float, releases: int

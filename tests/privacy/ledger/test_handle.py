@@ -373,7 +373,7 @@ def test_stopped_process_costs_only_the_timeout(connected, call: str) -> None:
     started_s = monotonic()
     with pytest.raises(LedgerUnavailable):
         CALLS[call](connected, timeout_s=0.3)
-    assert 0.25 < monotonic() - started_s < 1.0
+    assert 0.25 < monotonic() - started_s < 3.0
 
 
 @pytest.mark.parametrize("call", CALLS | READS)
@@ -382,9 +382,9 @@ def test_busy_thread_costs_only_the_timeout(connected, call: str) -> None:
         started_s = monotonic()
         with pytest.raises(LedgerUnavailable, match="another thread"):
             (CALLS | READS)[call](connected, timeout_s=0.3)
-        assert monotonic() - started_s < 1.0
+        assert monotonic() - started_s < 2.0
         connected.ledger.close()
-        assert monotonic() - started_s < 3.0, "close() must not wait for the busy thread"
+        assert monotonic() - started_s < 4.0, "close() must not wait for the busy thread"
 
 
 def test_handle_that_nobody_closes_frees_its_files(tmp_path: Path) -> None:

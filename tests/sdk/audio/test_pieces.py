@@ -148,7 +148,7 @@ def test_beyond_12_hours_is_refused_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(AudioTooLong, match=r"lasts 12\.0 h: give at most 12 h.*ffmpeg"):
         next(read_pieces(path))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2
 
 
 def test_samples_beyond_12_hours_are_refused() -> None:

@@ -236,7 +236,7 @@ def test_locked_record_gives_no_key(
     end = hold("file", device.record.with_suffix(".lock"))
     started_s = time.monotonic()
     device.refuses("wait until it has ended, or end it", signed(2, KEYS[1]))
-    assert time.monotonic() - started_s < 1.2
+    assert time.monotonic() - started_s < 1.9, "less than the timeout that is replaced above"
     end()
     assert device.key() == KEYS[1]
 

@@ -257,7 +257,7 @@ def test_stopped_lock_holder_costs_a_bounded_wait(
     assert file.add(clip(1), ENROLMENT, timeout_s=0.1) is None
     with pytest.raises(ProfileError, match="another process"):
         delete_profile(tmp_path, "ada")
-    assert time.monotonic() - started_s < 1.3
+    assert time.monotonic() - started_s < 2.0, "less than the timeout that is replaced above"
     end()
     assert file.add(clip(1), ENROLMENT)[0].count == 2
 

