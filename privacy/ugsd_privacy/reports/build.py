@@ -61,7 +61,7 @@ class BudgetState:
             configured=getattr(self.configured, cap),
             on_device=self.on_device.get(cap),
             used=None if is_per_caption or math.isinf(used) else used,
-            left=None if is_per_caption else remaining,
+            remaining=None if is_per_caption else remaining,
             is_met=not is_per_caption and not remaining,
         )
 

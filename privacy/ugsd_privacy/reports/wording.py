@@ -193,11 +193,15 @@ def used_text(cap: CapRow) -> str:
 
 def remaining_text(cap: CapRow) -> str:
     """Format what remains of a cap. Epsilon is rounded down."""
-    if cap.left is None:
+    if cap.remaining is None:
         return "per caption"
     if cap.is_met:
         return "0 (reached)"
-    return _epsilon(cap.left, math.floor) if cap.cap.startswith("epsilon") else number(cap.left)
+    return (
+        _epsilon(cap.remaining, math.floor)
+        if cap.cap.startswith("epsilon")
+        else number(cap.remaining)
+    )
 
 
 def bound(guarantee: Guarantee | None) -> str:
