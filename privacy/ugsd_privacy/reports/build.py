@@ -105,7 +105,7 @@ def build_report(
     """Build the report of ``user`` from their ``entries`` and ``decisions``.
 
     ``words`` returns the text of a token in the vocabulary of the drafter ``vocabulary``, and
-    ``read_state`` what the numbers of a state tell. All of a caption is listed in the period in
+    ``read_state`` the reading of a state. All of a caption is listed in the period in
     which its first frame was sent.
     """
     delta = budget.configured.delta

@@ -127,7 +127,8 @@ class CaptionRow(Part):
     questions: Several[Question] = ()
     """What its blocks asked; empty if no record of a block can be read."""
     readings: Several[Reading] = ()
-    """What the numbers tell that were sent; empty if none were, or if none can be read."""
+    """The emotions that the verifier most likely reads from the numbers that were sent; empty if
+    none were, or if none can be read."""
     records: Several[Count]
     """Indices of its records in the log."""
     disclosures: Several[Disclosure]
