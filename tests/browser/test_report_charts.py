@@ -34,7 +34,7 @@ def over(report: Report, span: int, *, has_noise: bool) -> Report:
         days.append(DayRow(day=day, amounts=amounts, captions=1, epsilon=bound, lifetime=bound))
     limits = {"bytes_per_day": 8192.0, "epsilon_per_lifetime": 10.0}
     caps = [
-        CapRow(cap=cap, configured=limit, on_device=None, used=None, left=None, is_met=False)
+        CapRow(cap=cap, configured=limit, on_device=None, used=None, remaining=None, is_met=False)
         for cap, limit in limits.items()
     ]
     return report.model_copy(update={"days": tuple(days), "caps": tuple(caps)})

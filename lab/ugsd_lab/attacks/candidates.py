@@ -41,7 +41,7 @@ class Candidate:
     """Coordinates of the audio part."""
     corpora: tuple[str, ...] = ()
     """The corpora that the projection is fitted on."""
-    habit: bool = True
+    subtracts_profile: bool = True
     """Whether the speaker profile is subtracted from the audio embedding."""
     scores: bool = False
     """Whether the state contains the drafter's scores of the emotions. Such states are shown for
@@ -55,7 +55,7 @@ class Candidate:
         parts = [self.kind] if self.kind == SCORES_ONLY else [self.kind, str(self.dim)]
         if self.corpora:
             parts.append(" and ".join(self.corpora))
-        if not self.habit:
+        if not self.subtracts_profile:
             parts.append("no profile")
         if self.scores and self.kind != SCORES_ONLY:
             parts.append("with the emotion's scores")
@@ -87,10 +87,10 @@ def candidates(projections: Sequence[tuple[str, ...]], *, quick: bool = False) -
             continue
         some += [Candidate(kind, dim, corpora) for kind in _CLOSED_FORMS for dim in _DIMS]
         some += [replace(shipped, kind=kind) for kind in KINDS if kind not in _CLOSED_FORMS]
-        some += [replace(shipped, kind=kind, habit=False) for kind in KINDS]
+        some += [replace(shipped, kind=kind, subtracts_profile=False) for kind in KINDS]
         some += [replace(shipped, sigma=sigma) for sigma in _SIGMAS]
         some += [replace(shipped, bits=bits) for bits in _BITS]
-        some += [former, replace(former, habit=False)]
+        some += [former, replace(former, subtracts_profile=False)]
     return some
 
 
@@ -154,7 +154,7 @@ class Material:
         if key not in self._made:
             self._made[key] = KINDS[one.kind](fitted.training_set, one.dim, effort)
         removed = fitted.one_profile if one_profile else fitted.profile_removed
-        return self._made[key](removed if one.habit else self.embeddings)
+        return self._made[key](removed if one.subtracts_profile else self.embeddings)
 
 
 def _quantised(states: NDArray[np.float64], bits: int, exponent: int) -> NDArray[np.float64]:

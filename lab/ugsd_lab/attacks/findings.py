@@ -28,7 +28,7 @@ class Finding:
     seen: str
     """What the attacker saw: a disclosure level, ``evidence`` (the audio embedding, the positive
     control), or a traffic shape."""
-    habit: str
+    profile: str
     """How many earlier clips the speaker profile held; empty if it cannot matter."""
     value: float
     chance: float
@@ -104,7 +104,7 @@ def as_json(report: Report) -> dict[str, Any]:
     ]
     return {
         "drafter": report.drafter,
-        "home": list(report.in_domain),
+        "in_domain": list(report.in_domain),
         "quick": report.quick,
         "noise": report.sigma,
         "findings": findings,

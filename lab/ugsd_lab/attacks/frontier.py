@@ -82,7 +82,9 @@ def measure_all(
 def _measure(material: Material, one: Candidate, effort: TrainingBudget) -> Row:
     voices = material.voices
     states = material.states(one, effort=effort)
-    linked = material.states(one, one_profile=True, effort=effort) if one.habit else states
+    linked = states
+    if one.subtracts_profile:
+        linked = material.states(one, one_profile=True, effort=effort)
     known = material.known_corpora(one)
     folds = {
         name: some

@@ -21,7 +21,7 @@ def leakage_of(report: Report, weights: dict[str, str], command: str) -> Leakage
     groups: dict[tuple[str, str, str, str, bool], list[Finding]] = {}
     for one in report.findings:
         if one.seen != EMBEDDING and not isnan(one.value):
-            key = (one.attack, one.measure, one.corpus, one.seen, one.habit == UNENROLLED)
+            key = (one.attack, one.measure, one.corpus, one.seen, one.profile == UNENROLLED)
             groups.setdefault(key, []).append(one)
     controls = {
         (one.attack, one.measure, one.corpus): one.value
@@ -45,7 +45,7 @@ def _leaks(
             measure=one.measure,
             corpus=one.corpus,
             seen=one.seen,
-            habit=one.habit,
+            profile=one.profile,
             value=one.value,
             low=None if isnan(one.low) else one.low,
             high=None if isnan(one.high) else one.high,

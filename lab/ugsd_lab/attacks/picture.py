@@ -46,7 +46,7 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
         for row in rows:
             one = row.candidate
             style = dict(_MARKS[one.kind])
-            if not one.habit:
+            if not one.subtracts_profile:
                 style["markerfacecolor"] = "white"
             if one.scores:
                 style["markeredgecolor"] = "black"

@@ -63,7 +63,7 @@ def _cells(found: Finding) -> tuple[str, ...]:
         found.measure.replace(UNSENT_ATTRIBUTES, "attributes drafted, not sent"),
         found.corpus,
         _LABELS.get(found.seen, found.seen),
-        found.habit or "-",
+        found.profile or "-",
         _number(found.value),
         "-" if isnan(found.low) else f"{_number(found.low)} to {_number(found.high)}",
         _number(found.chance),

@@ -234,8 +234,8 @@ def bench_encoders(
         list[Path],
         typer.Option(
             metavar="FILE", exists=True, dir_okay=False,
-            help="Encoder of a Whisper model as safetensors, with the names of transformers; may "
-            "be repeated.",
+            help="Encoder of a Whisper model: a safetensors file with the tensor names of Hugging "
+            "Face Transformers; may be repeated.",
         ),
     ],
     data: DataFolder = None,

@@ -33,7 +33,8 @@ def train(
         Path,
         typer.Option(
             metavar="FILE", exists=True, dir_okay=False,
-            help="Encoder of Whisper base as safetensors, with the names of transformers.",
+            help="Encoder of Whisper base: a safetensors file with the tensor names of "
+            "Hugging Face Transformers.",
         ),
     ],
     work: Annotated[

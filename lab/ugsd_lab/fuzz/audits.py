@@ -53,7 +53,7 @@ def _report() -> str:
         verification=Verification(outcome="verified", message="all adds up", size=2),
         total=amounts, earlier=0, later=0, lifetime=None,
         days=(DayRow(day="2025-12-29", amounts=amounts, captions=1, epsilon=None, lifetime=None),),
-        caps=(CapRow(cap="blocks_per_day", configured=9, on_device=None, used=1, left=8,
+        caps=(CapRow(cap="blocks_per_day", configured=9, on_device=None, used=1, remaining=8,
                      is_met=False),),
         captions=(), handshakes=(HandshakeRow(verifier="", handshakes=1, first_s=_NOON_S,
                                               last_s=_NOON_S, bytes=256),),

@@ -61,17 +61,19 @@ def fit_temperatures(
     """Return the temperature of each drafter. ``fitted_on`` names those that the growth is fitted
     on; half of the clips are read with the running speaker profile and half without."""
     known = {name for one in fitted_on for name in drafters[one].corpora}
-    home = {name: _observed(corpus, one, one.corpora) for name, one in drafters.items()}
-    away = [
+    in_domain = {name: _observed(corpus, one, one.corpora) for name, one in drafters.items()}
+    out_of_domain = [
         _observed(corpus, drafters[name], sorted(known.difference(drafters[name].corpora)))
         for name in fitted_on
         if known.difference(drafters[name].corpora)
     ]
-    pools = [_joined([home[name] for name in fitted_on]), *([_joined(away)] if away else [])]
-    slope = max(0.0, _fitted(pools)[1]) if away else 0.0
+    pools = [_joined([in_domain[name] for name in fitted_on])]
+    if out_of_domain:
+        pools.append(_joined(out_of_domain))
+    slope = max(0.0, _fitted(pools)[1]) if out_of_domain else 0.0
     return {
         name: EmotionTemperature(_fitted([seen], slope=slope)[0], slope)
-        for name, seen in home.items()
+        for name, seen in in_domain.items()
     }
 
 

@@ -1,6 +1,6 @@
 """Distils the verifier's reading of a state into a network that a device can run.
 
-The owner of a device reads in words what the numbers tell that were sent. The teacher is the
+The owner of a device is shown which emotions the numbers that were sent reveal. The teacher is the
 verifier: its probabilities of the emotions, given one state and nothing else of the clip. They are
 averaged over several wordings, because the verifier may weigh the words that precede the emotion.
 """

@@ -75,7 +75,7 @@ def drafted_clause(emotion: str, vocabulary: Vocabulary, rng: random.Random) -> 
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _ExampleStates:
     """States of N examples, and the emotions of their clips."""
 
     states: Tensor
@@ -86,8 +86,8 @@ class _Heard:
     @classmethod
     def draw(
         cls, corpus: Corpus, corpora: Sequence[str], readers: Sequence[EmotionReader], seed: int
-    ) -> _Heard:
-        """Draw examples evenly over ``corpora``, as each of ``readers`` would hear them."""
+    ) -> _ExampleStates:
+        """Draw examples evenly over ``corpora``, with the state that each of ``readers`` makes."""
         rows, copies = RowSampler(corpus, corpora, seed).draw(0, _POOL)
         profile, weights = drawn_profiles(
             ProfileSampler(corpus.clips, corpus.clean_embeddings), rows, seed, 0,
@@ -99,9 +99,9 @@ class _Heard:
         emotions = [EMOTIONS.index(str(corpus.clips[row].emotion)) for row in rows]
         return cls(torch.stack(states, 1), torch.tensor(emotions))
 
-    def sent(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return inputs (STATES, projections * STATE_DIM), each noised and from one projection, and
-        emotions (STATES,)."""
+    def drawn(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw STATES examples. Return inputs (STATES, projections * STATE_DIM), each noised and
+        from one projection, as a device would send them, and emotions (STATES,)."""
         rows = torch.from_numpy(rng.integers(len(self.states), size=STATES))
         which = torch.from_numpy(rng.integers(self.states.shape[1], size=STATES))
         sigma = torch.tensor(rng.choice(_SIGMAS, STATES), dtype=torch.float32)[:, None, None]
@@ -141,13 +141,13 @@ def train_verifier(
     each with a projection of its own, which are dropped and noised at random."""
     torch.manual_seed(seed)
     model = VerifierModel(len(vocabulary), projections=len(readers))
-    heard = _Heard.draw(corpus, corpora, readers, seed + 1)
+    examples = _ExampleStates.draw(corpus, corpora, readers, seed + 1)
     head = _EmotionHead(model.causal.tokens.embedding_dim)
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng((seed, step, 7))
         wording = random.Random(f"{seed}:{step}")  # noqa: S311  # an experiment's seed
-        sent, emotions = heard.sent(rng)
+        sent, emotions = examples.drawn(rng)
         drafted = [
             drafted_clause(EMOTIONS[emotion], vocabulary, wording)
             for emotion in emotions[:BATCH].tolist()

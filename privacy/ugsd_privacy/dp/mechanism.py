@@ -1,11 +1,11 @@
-"""Clipping hidden states, adding noise to them, and quantising them.
+"""Clipping states, adding noise to them, and quantising them.
 
 Units: a *state* is a vector of B coordinates; the wire carries it as int8 in units of C/127 times
 2**exponent, with C the clip norm. The verifier reads states in units of C, so without noise its
 vectors lie in the unit ball up to rounding, and the exponent is 0.
 
 Bound: rounding moves a coordinate by at most half a unit, so a quantised vector has an L2 norm of
-at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1.6 % above C at B = 16. No
+at most ``127 + sqrt(B)/2`` units, that is ``C * (1 + sqrt(B)/254)``: 1 % above C at B = 6. No
 privacy guarantee depends on this rounding: with noise, rows are rounded toward zero instead.
 
 Noise of sigma clip norms exceeds the range of int8 from about sigma = 1/4 on, and clamping it would

@@ -7,9 +7,9 @@ refused unless its bytes are canonical. This is wire version 2, as specified in 
 tested by the vectors in tests/conformance/vectors.
 
 Terms: a caption is the token sequence ``t[0], t[1], ...`` after an implicit start token. The
-*state* of position ``i`` is the unit-ball vector from which the drafter drafted ``t[i]``, so the
-state of position 0 is computed before any token and summarises the clip. A *question* is a block
-about one slot of the caption.
+*state* of position ``i`` is what the device discloses about the clip at that position, a vector in
+the unit ball; the bundled drafters make one per clip, the same at every position. A *question* is a
+block about one slot of the caption.
 """
 
 from __future__ import annotations

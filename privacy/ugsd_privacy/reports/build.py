@@ -61,7 +61,7 @@ class BudgetState:
             configured=getattr(self.configured, cap),
             on_device=self.on_device.get(cap),
             used=None if is_per_caption or math.isinf(used) else used,
-            left=None if is_per_caption else remaining,
+            remaining=None if is_per_caption else remaining,
             is_met=not is_per_caption and not remaining,
         )
 
@@ -105,7 +105,7 @@ def build_report(
     """Build the report of ``user`` from their ``entries`` and ``decisions``.
 
     ``words`` returns the text of a token in the vocabulary of the drafter ``vocabulary``, and
-    ``read_state`` what the numbers of a state tell. All of a caption is listed in the period in
+    ``read_state`` the reading of a state. All of a caption is listed in the period in
     which its first frame was sent.
     """
     delta = budget.configured.delta

@@ -24,7 +24,7 @@ _MAX_ITEMS = 20_000
 
 LEAKAGE_FILE = "leakage.json"
 UNENROLLED = "none"
-"""The value of ``habit`` for an unenrolled speaker."""
+"""The value of ``profile`` for an unenrolled speaker."""
 
 _Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
@@ -39,7 +39,7 @@ class LeakageFigure(StrictModel):
     """The corpus of the recordings."""
     seen: str
     """What the attacker saw: a disclosure level, or a traffic shape."""
-    habit: str
+    profile: str
     """Number of earlier clips in the speaker profile; ``none`` for an unenrolled speaker, empty if
     the profile cannot matter."""
     value: _Share

@@ -70,7 +70,7 @@ class CapRow(Part):
     used: float | None
     """How much of it was used. Null for a cap per caption, which applies to each caption
     separately, and for epsilon if states were sent without noise."""
-    left: float | None
+    remaining: float | None
     """How much remains; null for a cap per caption."""
     is_met: bool
     """Whether nothing remains."""
@@ -127,7 +127,8 @@ class CaptionRow(Part):
     questions: Several[Question] = ()
     """What its blocks asked; empty if no record of a block can be read."""
     readings: Several[Reading] = ()
-    """What the numbers tell that were sent; empty if none were, or if none can be read."""
+    """The emotions that the verifier most likely reads from the numbers that were sent; empty if
+    none were, or if none can be read."""
     records: Several[Count]
     """Indices of its records in the log."""
     disclosures: Several[Disclosure]
@@ -213,9 +214,9 @@ class Report(Part):
     """First second of the period, Unix time."""
     until_s: Time
     """First second after the period, Unix time."""
-    content: Literal["told", "left out"] = "told"
+    content: Literal["included", "left out"] = "included"
     """`left out` in a report for others, which has no words, captions, user, vocabulary or
-    protections; `told` if it has them."""
+    protections; `included` if it has them."""
     user: str
     """The user's name; empty in a report without content."""
     subject: Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]

@@ -1,4 +1,4 @@
-"""What the numbers of a caption's states tell: a verifier's best reading of each, in words."""
+"""The emotions that a verifier most likely reads from the states of a caption, in words."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ ReadState = Callable[[bytes, NDArray[np.float32]], Mapping[str, float] | None]
 """From the SHA-256 of a projection and a state (d,), as it was received, to the probability of each
 value; ``None`` if nobody knows how to read it."""
 READING_NOTE = (
-    "What the numbers tell is what the verifier most likely reads from them, computed on this "
-    "device. Others may learn more from the same numbers: see what is protected."
+    "The verifier most likely reads these emotions from the numbers (computed on this device). "
+    "Others may infer more: see what is protected."
 )
 _LEAST_SHOWN, _MOST_SHOWN, _DECIMALS = 0.1, 3, 3
 
 
 class Reading(Part):
-    """What the numbers of one state tell."""
+    """The emotions that the verifier most likely reads from the numbers of one state."""
 
     position: Count
-    """Position of the state in the caption, from 0; of several states that tell the same, the
-    first."""
+    """Position of the state in the caption, from 0; of several states with the same reading,
+    the first."""
     sigma: Annotated[float, Field(gt=0)] | None
     """Noise on the numbers, in units of their largest norm; null without noise."""
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]]

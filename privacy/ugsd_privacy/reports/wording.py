@@ -142,13 +142,14 @@ def questions(row: CaptionRow) -> str:
 
 
 def readings(row: CaptionRow) -> str:
-    """Say what the numbers of a caption's states tell; empty if none can be read."""
+    """Name the emotions that the verifier most likely reads from a caption's states; empty if none
+    can be read."""
     if not row.readings:
         return ""
     shown = [reading_text(one.probabilities, one.sigma) for one in row.readings[:_MOST_READINGS]]
     rest = len(row.readings) - len(shown)
     more = [f"and {plural(rest, 'other reading')}"] if rest else []
-    return f"What the numbers tell: {'; '.join(shown + more)}"
+    return f"Emotions read from the numbers: {'; '.join(shown + more)}"
 
 
 def gap(part: Gap) -> str:
@@ -193,11 +194,15 @@ def used_text(cap: CapRow) -> str:
 
 def remaining_text(cap: CapRow) -> str:
     """Format what remains of a cap. Epsilon is rounded down."""
-    if cap.left is None:
+    if cap.remaining is None:
         return "per caption"
     if cap.is_met:
         return "0 (reached)"
-    return _epsilon(cap.left, math.floor) if cap.cap.startswith("epsilon") else number(cap.left)
+    return (
+        _epsilon(cap.remaining, math.floor)
+        if cap.cap.startswith("epsilon")
+        else number(cap.remaining)
+    )
 
 
 def bound(guarantee: Guarantee | None) -> str:

@@ -1,4 +1,4 @@
-"""What a state tells in words: the verifier's own best reading of it, computed on the device.
+"""The emotions that the verifier most likely reads from a state, computed on the device.
 
 A small network was fitted to the verifier's probabilities of the emotions, given one state. It is a
 file of the drafter, since it fits one projection of states. Nothing is sent to compute it.

@@ -254,9 +254,9 @@ def _applies(leak: LeakageFigure, settings: Settings) -> bool:
     unenrolled ones if states may be sent from the first clip on. Nothing between was measured."""
     if leak.attack == _TRAFFIC or leak.seen != settings.disclosure:
         return False
-    if settings.disclosure is Disclosure.TOKENS or not leak.habit:
+    if settings.disclosure is Disclosure.TOKENS or not leak.profile:
         return True
-    if leak.habit == UNENROLLED:
+    if leak.profile == UNENROLLED:
         return settings.min_enrolment == 0
     return settings.min_enrolment >= _DEFAULT_ENROLMENT
 

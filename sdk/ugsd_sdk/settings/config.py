@@ -126,8 +126,8 @@ class Settings(BaseSettings):
     stands for everyone who is not named: it has a budget but no profile, so with the default of
     ``min_enrolment`` no states of its clips are sent."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Least uncertainty of a block, 0 or more, at which it is escalated. With none the drafter's
-    own threshold is used."""
+    """Least uncertainty of a block, 0 or more, at which it is escalated. If it is not set, the
+    drafter's own threshold is used."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Replaces the threshold: the largest share of questions, between 0 and 1, that may stay on the
     device although the verifier would have rejected the draft. A caption has one question, about
@@ -139,7 +139,9 @@ class Settings(BaseSettings):
     """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
     caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far,
     ``distributions`` what ``summary`` sends and the probabilities of the emotions, for speculative
-    verification alone. With a target at least ``summary``, and no more than that is sent."""
+    verification alone. A bundled drafter makes one state per clip, so ``block_states`` and
+    ``all_states`` repeat the same numbers; with noise, the verifier may average these copies. With
+    a target at least ``summary``, and no more than that is sent."""
     block_unit: BlockUnit = BlockUnit.SLOT
     """What one block is. ``slot``: the clause of the emotion, up to the word that names it, as one
     question. ``tokens``: ``block_tokens`` tokens, as in the paper, and always so for a drafter
@@ -147,11 +149,10 @@ class Settings(BaseSettings):
     block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = BLOCK_TOKENS
     """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``."""
     continuation: Continuation | None = None
-    """How far the verifier may go on after the tokens that it accepts or corrects: to the end of
-    the ``caption``, of the ``clause``, or not at all, ``nothing``, so that the device words the
-    rest. It is ``nothing`` if a block is a slot's clause. With none: ``clause`` if a drafter with
-    slots has blocks of tokens, else ``caption``. A caption of slots states what the device
-    measured, so no verifier goes on with it beyond the ``clause``."""
+    """How far the verifier may go on after the tokens that it accepts or corrects. Default:
+    ``nothing`` for questions, ``clause`` for blocks of tokens of a drafter with slots, ``caption``
+    for a drafter without slots. With ``nothing`` the device words the rest. Questions allow nothing
+    else, and a drafter with slots no ``caption``: its captions state what the device measured."""
     verification: Verification = Verification.VERIFIER
     """How an emotion that is asked about is judged. ``verifier``: by the verifier's own rule, which
     its operator sets. ``speculative``: the device draws the emotion from the drafter's
@@ -186,8 +187,8 @@ class Settings(BaseSettings):
     and gets one answer of that size; the frame holds the first escalated block, or is an empty
     cover frame. Later blocks are not sent and stay unverified."""
     noise: NoiseSettings | None = None
-    """Noise that is added to states before they are sent. With none, states are sent as they are,
-    and no bound holds on what they reveal."""
+    """Noise that is added to states before they are sent. If it is not set, states are sent as they
+    are, and no bound holds on what they reveal."""
     audit: AuditSettings = AuditSettings()
     """What the log stores for its owner, and for how long."""
     limits: BudgetLimits = BudgetLimits()

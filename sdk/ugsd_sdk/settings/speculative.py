@@ -1,4 +1,4 @@
-"""The conditions under which speculative verification is lossless: no other file states them.
+"""The conditions under which speculative verification is lossless.
 
 Each is checked as soon as it is known: those of the settings when they are read, whether there is a
 value to draw when the drafter is loaded, and the disclosure of a block when a policy escalates it.

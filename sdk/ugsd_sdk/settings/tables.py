@@ -56,7 +56,7 @@ class VerifierSettings(_Table):
 
     url: str | None = None
     """Address of the verifier: ``ws://...`` or ``wss://...``, or ``embedded`` to start one on this
-    machine. With none, no verifier is used and nothing is sent."""
+    machine. If it is not set, no verifier is used and nothing is sent."""
     root: str | None = None
     """The root key that signs the verifier's manifest: the text ``ugsd-root1:...``, or a file that
     holds it."""
@@ -111,15 +111,15 @@ class AuditSettings(_Table):
     sizes and the like, but no states."""
     retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
     """Age in days, 0 to 36500, at which the stored content is erased; a record of the log says so.
-    With none it is stored without limit."""
+    If it is not set, the content is stored without limit."""
 
 
 class CapsOverride(BudgetLimits):
     """Caps of a preset or a user. The caps that are given replace the inherited ones."""
 
     preset: Name | None = None
-    """Name of the preset from which the caps that are not given are inherited. With none they come
-    from ``limits``."""
+    """Name of the preset from which the caps that are not given are inherited. If it is not set,
+    they come from ``limits``."""
 
     @property
     def overrides(self) -> dict[str, Any]:

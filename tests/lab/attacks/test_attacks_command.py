@@ -18,7 +18,7 @@ def test_quick_attack_runs_from_a_fresh_clone(
     cache = tmp_path / "embeddings.npz"
     assert main(["attack", "--drafter", "free", "--quick", "--json", "--cache", str(cache)]) == 0
     report = json.loads(capsys.readouterr().out)
-    found = {(one["measure"], one["seen"], one["habit"]): one for one in report["findings"]}
+    found = {(one["measure"], one["seen"], one["profile"]): one for one in report["findings"]}
     assert found["identification", "evidence", ""]["value"] > 0.95
     assert abs(found["identification", "evidence", ""]["permuted"] - 0.5) < 0.15
     assert found["sentence", "evidence", ""]["value"] > 0.4, "of ten, after short training"

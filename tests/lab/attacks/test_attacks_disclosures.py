@@ -149,7 +149,7 @@ def test_equal_observations_are_attacked_once() -> None:
         "attacking tokens, profile none",
     }
     assert [one.value for one in first] == [one.value for one in second]
-    assert {(one.seen, one.habit) for one in second} == {("all_states", "3+ running")}
+    assert {(one.seen, one.profile) for one in second} == {("all_states", "3+ running")}
     assert {one.seen for one in other} == {"tokens"}
 
 

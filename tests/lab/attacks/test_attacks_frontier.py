@@ -148,7 +148,7 @@ def material() -> Material:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_states_keep_emotion_and_profile_hides_speaker(kind: str) -> None:
     with_profile, without_profile = measure_all(
-        material(), [Candidate(kind, 6, EMODB), Candidate(kind, 6, EMODB, habit=False)],
+        material(), [Candidate(kind, 6, EMODB), Candidate(kind, 6, EMODB, subtracts_profile=False)],
         lambda *_: None, effort=SHORT,
     )  # fmt: skip
     assert with_profile.emotion > 0.8

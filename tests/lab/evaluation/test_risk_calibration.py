@@ -136,8 +136,8 @@ def test_asking_always_has_no_risk(measured: RiskCalibration) -> None:
     assert first.frames == pytest.approx(1)
     assert last.threshold == 1
     assert last.tokens_left == last.states_left == last.frames == last.bytes_sent == 0
-    (pooled, home) = measured.gaps
-    assert last.emotion == pooled.alone == home.alone
+    (pooled, in_domain) = measured.gaps
+    assert last.emotion == pooled.alone == in_domain.alone
 
 
 def test_bounds_and_costs_are_monotone(measured: RiskCalibration) -> None:
@@ -177,10 +177,10 @@ def test_gaps_in_and_out_of_domain_are_separate() -> None:
         is_rejected=[False] * len(clips),
         emotions=_Emotions(wrong, wrong, right),
     )
-    at_home = _gaps(run, Pair(STARTER_DRAFTER))
-    assert [gap.where for gap in at_home] == ["pooled", "home"]
-    assert at_home[0].low is not None
-    assert at_home[0].low > 0
+    in_domain = _gaps(run, Pair(STARTER_DRAFTER))
+    assert [gap.where for gap in in_domain] == ["pooled", "home"]
+    assert in_domain[0].low is not None
+    assert in_domain[0].low > 0
     assert [gap.where for gap in _gaps(run, Pair(STARTER_DRAFTER, in_domain=()))] == [
         "pooled",
         "away",

@@ -74,7 +74,7 @@ def clip(corpus: str, number: int, speaker: str = "1") -> Clip:
     return Clip(path, corpus, speaker, "female", "German", "sad", None, "", "calibration")
 
 
-def test_predictors_are_fitted_at_home_and_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictors_are_fitted_in_and_out_of_domain(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str, set[str]]] = []
 
     def observe(

@@ -76,12 +76,12 @@ REPORT = Report(
         ),
     ),
     caps=(
-        CapRow(cap="bytes_per_day", configured=9000, on_device=8000, used=1304, left=6696,
+        CapRow(cap="bytes_per_day", configured=9000, on_device=8000, used=1304, remaining=6696,
                is_met=False),
-        CapRow(cap="blocks_per_caption", configured=8, on_device=None, used=None, left=None,
+        CapRow(cap="blocks_per_caption", configured=8, on_device=None, used=None, remaining=None,
                is_met=False),
-        CapRow(cap="epsilon_per_lifetime", configured=20, on_device=None, used=12.501, left=7.49,
-               is_met=False),
+        CapRow(cap="epsilon_per_lifetime", configured=20, on_device=None, used=12.501,
+               remaining=7.49, is_met=False),
     ),
     captions=(
         CaptionRow(

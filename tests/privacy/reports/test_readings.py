@@ -1,4 +1,4 @@
-"""Reports say what the numbers tell that were sent."""
+"""Reports name the emotions that a verifier most likely reads from the numbers sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ugsd_privacy.reports.schema import read_report
 from tests.privacy.reports.report_specimen import REPORT
 from tests.privacy.reports.report_world import report_of, send
 
-TELLS = "What the numbers tell: fearful .62, surprised .21"
+READING = "Emotions read from the numbers: fearful .62, surprised .21"
 HOSTILE = "<script>alert(1)</script>|*x*"
 
 
@@ -32,17 +32,17 @@ def with_readings(*readings: Reading):
 
 
 @pytest.mark.parametrize("form", [report_html, report_markdown])
-def test_page_says_beside_words_what_numbers_tell(world, form) -> None:
+def test_reports_show_readings_beside_the_words(world, form) -> None:
     egress = world.egress()
     send(world, egress, world.connect(egress))
     found = report_of(world, read_state=fearful)
     page = form(found)
-    row = next(line for line in page.splitlines() if TELLS in line)
+    row = next(line for line in page.splitlines() if READING in line)
     assert "happy" not in row, "unlikely values are not listed"
     assert READING_NOTE in page
     assert read_report(found.model_dump_json().encode()) == found
     shared = form(found.redacted())
-    assert "numbers tell" not in shared
+    assert "from the numbers" not in shared
     assert "fearful" not in shared
     assert "fearful" not in found.redacted().model_dump_json()
 
@@ -54,7 +54,7 @@ def test_without_reading_nothing_is_said(world, form) -> None:
     found = report_of(world)
     assert found.total.states
     assert found.captions[0].readings == ()
-    assert "numbers tell" not in form(found)
+    assert "from the numbers" not in form(found)
 
 
 def test_noised_state_is_read_as_it_may_have_been(world) -> None:

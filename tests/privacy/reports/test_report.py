@@ -214,7 +214,7 @@ def test_reasons_are_counted_without_their_numbers() -> None:
         ("verifier_disabled", "blocks_per_day", "cap_exceeded", True, 1),
     ]
     (met,) = [row for row in found.caps if row.is_met]
-    assert (met.cap, met.on_device, met.used, met.left) == ("blocks_per_day", 2, 2, 0)
+    assert (met.cap, met.on_device, met.used, met.remaining) == ("blocks_per_day", 2, 2, 0)
 
 
 def test_published_schema_matches_models_and_accepts_reports(world) -> None:
@@ -340,9 +340,9 @@ def test_rounding_never_understates_epsilon(world) -> None:
         )
     (cap,) = [row for row in budget.rows() if row.cap == "epsilon_per_day"]
     assert cap.used is not None
-    assert cap.left is not None
+    assert cap.remaining is not None
     assert cap.used <= float(used_text(cap)) < cap.used + 0.11
-    assert cap.left - 0.11 < float(remaining_text(cap)) <= cap.left
+    assert cap.remaining - 0.11 < float(remaining_text(cap)) <= cap.remaining
 
 
 def egress_hour(world) -> int:

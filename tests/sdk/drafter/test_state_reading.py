@@ -1,4 +1,4 @@
-"""What a state tells, read from a drafter's file."""
+"""The reading of a state, by a network read from a drafter's file."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def _settings(**changes: object) -> Settings:
 def _leak(**changes: object) -> LeakageFigure:
     fields: dict[str, object] = {
         "attack": "speaker", "measure": "identification", "corpus": "ravdess", "seen": "summary",
-        "habit": "3 apart", "value": 0.2, "low": 0.1, "high": 0.3, "chance": 0.17, "control": 0.98,
-        "attacker": "LDA", "speakers": 24, "clips": 100,
+        "profile": "3 apart", "value": 0.2, "low": 0.1, "high": 0.3, "chance": 0.17,
+        "control": 0.98, "attacker": "LDA", "speakers": 24, "clips": 100,
     }  # fmt: skip
     return LeakageFigure(**(fields | changes))
 
@@ -53,11 +53,11 @@ def folder(tmp_path: Path) -> Path:
     }
     leaks = (
         _leak(),
-        _leak(habit="none", value=0.6),
+        _leak(profile="none", value=0.6),
         _leak(seen="all_states", value=0.4),
         _leak(measure="EER", value=0.5, chance=0.5),
-        _leak(attack="traffic", measure="escalated", seen="padded", habit="", value=0.99),
-        _leak(attack="traffic", measure="escalated", seen="constant", habit="", value=0.51),
+        _leak(attack="traffic", measure="escalated", seen="padded", profile="", value=0.99),
+        _leak(attack="traffic", measure="escalated", seen="constant", profile="", value=0.51),
     )
     figures = Leakage(format=1, command="ugsd-lab attack", weights=weights, leaks=leaks)
     (copy / LEAKAGE_FILE).write_text(figures.model_dump_json())

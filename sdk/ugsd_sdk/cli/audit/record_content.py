@@ -46,7 +46,8 @@ def content_of(
     record: EgressRecord, words: Sequence[str], read_state: ReadState
 ) -> dict[str, Any] | None:
     """Return what the verifier could read; ``None`` if the log does not hold it or nothing was
-    sent. The ``reading`` of a state says what its numbers tell."""
+    sent. The ``reading`` of a state has the emotions that the verifier most
+    likely reads from it."""
     from ugsd_privacy.dp.mechanism import dequantise
     from ugsd_privacy.protocol.messages import Block, decode_device_message
     from ugsd_privacy.reports.questions import question_of

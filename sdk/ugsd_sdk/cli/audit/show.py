@@ -54,7 +54,10 @@ def show(
     ] = None,
     drafter: Annotated[
         str,
-        typer.Option(metavar="starter|free|DIR", help="Drafter that says what numbers tell."),
+        typer.Option(
+            metavar="starter|free|DIR",
+            help="Drafter that made the states; its network interprets them.",
+        ),
     ] = "starter",
     *,
     content: Annotated[

@@ -1,4 +1,4 @@
-"""``ugsd audit show --content`` and ``report`` say what the numbers tell."""
+"""``ugsd audit show --content`` and ``report`` name the emotions read from states."""
 
 from __future__ import annotations
 
