@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["in_child"]
+__all__ = ["in_child", "with_all_threads"]
 
 
 def in_child(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -37,3 +37,9 @@ def in_child(work: Callable[[], Any]) -> Callable[[], Any]:
         return json.loads(answer)
 
     return result
+
+
+def with_all_threads() -> dict[str, str]:
+    """Return the environment for a process whose libraries start as many threads as they like: that
+    of the tests allows them one, which would hide what threads do to a fork."""
+    return {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}

@@ -29,7 +29,7 @@ from ugsd_sdk.decoding.policy import (
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
-from tests.doubles.forked import in_child
+from tests.doubles.forked import in_child, with_all_threads
 from tests.doubles.reasons import why_of
 from tests.doubles.recording_proxy import BINARY, CLOSE, RecordingProxy, look_up
 
@@ -241,6 +241,7 @@ def test_starter_pair_survives_a_fork(tmp_path: Path) -> None:
         text=True,
         timeout=100,
         check=False,
+        env=with_all_threads(),
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in (tmp_path / "report").read_text().splitlines()]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import ugsd_sdk
 
+from tests.doubles.forked import with_all_threads
+
 FORKING = """
 import os, threading
 import numpy as np
@@ -38,7 +40,7 @@ for thread in threads:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_process_forks_while_prosody_is_measured() -> None:
-    subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=60, env=with_all_threads())
 
 
 def test_device_multiplies_no_matrices() -> None:
