@@ -1,4 +1,4 @@
-"""Callbacks for objects when the process is forked; nothing else registers with the system.
+"""Callbacks for objects when the process is forked.
 
 A child process inherits a copy of every object, but none of the threads that served them, and
 shares the sockets and pipes behind them with its parent. An object that holds such resources

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         AlwaysEscalate,
         NeverEscalate,
         Policy,
-        RandomPolicy,
         UncertaintyPolicy,
     )
     from ugsd_sdk.decoding.risk_calibration import RiskCalibration
@@ -79,7 +78,6 @@ __all__ = [
     "ProfileChange",
     "ProfileError",
     "ProfileUse",
-    "RandomPolicy",
     "Reason",
     "ReasonCode",
     "RecordingNote",
@@ -131,7 +129,6 @@ _NAMES_BY_MODULE = {
         "AlwaysEscalate",
         "NeverEscalate",
         "Policy",
-        "RandomPolicy",
         "UncertaintyPolicy",
     ),
     "ugsd_sdk.decoding.risk_calibration": ("RiskCalibration",),

@@ -141,7 +141,7 @@ def test_late_verdict_keeps_draft(
     assert_draft_is_kept_and_marked(caption, "deadline")
 
 
-def test_second_verdict_is_none_on_next_caption(
+def test_second_verdict_does_not_change_next_caption(
     new_captioner: Callable[..., Captioner], voice: Any
 ) -> None:
     def answers_twice(peer: Peer) -> None:

@@ -37,7 +37,6 @@ EXPORTS = [
     "ProfileChange",
     "ProfileError",
     "ProfileUse",
-    "RandomPolicy",
     "Reason",
     "ReasonCode",
     "RecordingNote",

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ugsd_server.verifier.acceptance import (
     Acceptance,
     Greedy,
-    Probability,
     Rank,
     Typical,
     probabilities,
@@ -23,8 +22,6 @@ RULES: list[Acceptance] = [
     Greedy(),
     Rank(),
     Rank(rank=1),
-    Probability(),
-    Probability(least=1),
 ]
 
 
@@ -70,17 +67,6 @@ def test_rank_defaults_to_twenty_as_in_paper() -> None:
     p = probabilities(-np.arange(30, dtype=np.float32), None)
     assert Rank().accepts(p, 19)
     assert not Rank().accepts(p, 20)
-
-
-def test_probability_uses_a_fixed_threshold() -> None:
-    p = _p(0.5, 0.25, 0.24, 0.01)
-    assert [Probability().accepts(p, token) for token in range(4)] == [True, True, False, False]
-    assert Probability(least=0.01).accepts(p, 3)
-
-
-def test_probability_accepts_most_likely_below_threshold() -> None:
-    p = _p(0.22, 0.2, 0.2, 0.2, 0.18)
-    assert [Probability().accepts(p, token) for token in range(5)] == [True] + [False] * 4
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

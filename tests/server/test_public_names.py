@@ -30,7 +30,6 @@ EXPORTS = {
         "Acceptance",
         "ContinuationRule",
         "Greedy",
-        "Probability",
         "Rank",
         "Speculative",
         "Typical",

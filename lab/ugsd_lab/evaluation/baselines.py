@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.policy import (
     BlockView,
@@ -25,7 +27,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.settings.verification import BlockUnit
-from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Probability, Rank
+from ugsd_server.verifier.acceptance import Acceptance, ContinuationRule, Greedy, Rank
 
 from ugsd_lab.data.captions import references
 from ugsd_lab.data.corpora import Clip
@@ -40,6 +42,7 @@ __all__ = [
     "RECIPE",
     "RECIPES",
     "BlockPolicy",
+    "Probability",
     "entropy_system",
     "entropy_threshold",
     "first_token",
@@ -48,6 +51,21 @@ __all__ = [
     "paper_recipe",
     "sample",
 ]
+
+
+@dataclass(frozen=True)
+class Probability:
+    """Accepts a token whose probability is at least ``least``, and always the most likely token.
+
+    With 0.25 it is the baseline of an earlier version of the authors' public experiments.
+    """
+
+    least: float = 0.25
+    """In [0, 1]."""
+
+    def accepts(self, p: NDArray[np.float64], token: int) -> bool:
+        return bool(p[token] >= min(self.least, float(p.max())))
+
 
 RECIPES: Mapping[str, tuple[Acceptance, float]] = MappingProxyType(
     {

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.decoding.policy import RandomPolicy
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal
 from ugsd_sdk.settings.verification import BlockUnit
 
 from ugsd_lab.data.corpora import Clip
@@ -24,6 +26,7 @@ __all__ = [
     "MATCHING_CLIPS",
     "RATES",
     "DisclosureMatch",
+    "RandomPolicy",
     "disclosed_share",
     "escalated_share",
     "match_disclosure",
@@ -36,6 +39,18 @@ RATES = (0.1, 0.2, 0.4, 0.7, 1.0)
 """The rates of random escalation at which its disclosure is measured."""
 
 _SEED = 0
+
+
+class RandomPolicy:
+    """Escalates a share ``rate`` of the blocks at random: a baseline for uncertainty scores."""
+
+    def __init__(self, rate: float, seed: int, disclosure: Disclosure = Disclosure.SUMMARY) -> None:
+        self._rate = rate
+        self._random = Random(seed)  # noqa: S311  # an experiment's seed, not a secret
+        self._disclosure = disclosure
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        return Escalate(self._disclosure) if self._random.random() < self._rate else KeepLocal()
 
 
 def random_system(name: str, rate: float, block_unit: BlockUnit = BlockUnit.TOKENS) -> System:

@@ -9,8 +9,7 @@ one block is:
   place, and so says another value; the device words it.
 - *tokens*, as in the paper: blocks of k tokens of the clause, any of which a verdict may change.
 
-A verdict that touches anything else is refused, whoever sent it:
-:mod:`~ugsd_sdk.decoding.verdict_check`.
+:mod:`~ugsd_sdk.decoding.verdict_check` refuses a verdict that touches anything else.
 
 With speculative verification the value of the slot is drawn, and the policy decides as if it had
 not been: see :mod:`ugsd_sdk.decoding.value_draw`.

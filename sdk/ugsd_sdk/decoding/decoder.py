@@ -19,9 +19,9 @@ Which tokens form a block, and what a verdict on it may change, is decided by
 the clauses that state what the device measured, form one last block, which is never escalated.
 
 ``committed`` tokens are final; ``ahead`` are drafted tokens after them. The draft session always
-contains committed + ahead, and its KV cache is cropped. It is rebuilt once, if a value that was
-corrected or drawn does not fit the words before it. A block's prefix is only those committed tokens
-that the verifier does not know.
+contains committed + ahead, and its KV cache is cropped. A new session begins at most once: when a
+question is worded again, for a corrected emotion, or for a drawn one that does not fit its words. A
+block's prefix is only those committed tokens that the verifier does not know.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from random import Random
 from typing import Protocol
 
 from ugsd_privacy.protocol.messages import Disclosure
@@ -24,7 +23,6 @@ __all__ = [
     "KeepLocal",
     "NeverEscalate",
     "Policy",
-    "RandomPolicy",
     "UncertaintyPolicy",
     "blocked_reason_of",
 ]
@@ -161,15 +159,3 @@ def blocked_reason_of(policy: Policy) -> Reason | None:
     if isinstance(policy, EnrolmentGuard) and policy.has_blocked:
         return Reason(code=policy.reason)
     return None
-
-
-class RandomPolicy:
-    """Escalates a share ``rate`` of the blocks at random: a baseline for uncertainty scores."""
-
-    def __init__(self, rate: float, seed: int, disclosure: Disclosure = Disclosure.SUMMARY) -> None:
-        self._rate = rate
-        self._random = Random(seed)  # noqa: S311  # an experiment's seed, not a secret
-        self._disclosure = disclosure
-
-    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
-        return Escalate(self._disclosure) if self._random.random() < self._rate else KeepLocal()

@@ -1,4 +1,4 @@
-"""The check of a verdict against the block that it answers: the only place where one is checked.
+"""The check of a verdict against the block that it answers.
 
 A verdict must fit the block, and may change only what :class:`BlockRules` lets a verifier change.
 """

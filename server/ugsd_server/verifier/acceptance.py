@@ -19,7 +19,6 @@ __all__ = [
     "Acceptance",
     "ContinuationRule",
     "Greedy",
-    "Probability",
     "Rank",
     "Speculative",
     "Typical",
@@ -76,20 +75,6 @@ class Rank:
 
     def accepts(self, p: Float64, token: int) -> bool:
         return int(np.count_nonzero(p > p[token])) < self.rank
-
-
-@dataclass(frozen=True)
-class Probability:
-    """Accepts a token whose probability is at least ``least``, and always the most likely token.
-
-    With 0.25 it is the baseline of an earlier version of the authors' public experiments.
-    """
-
-    least: float = 0.25
-    """In [0, 1]."""
-
-    def accepts(self, p: Float64, token: int) -> bool:
-        return bool(p[token] >= min(self.least, float(p.max())))
 
 
 @dataclass(frozen=True)

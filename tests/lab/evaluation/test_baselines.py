@@ -12,11 +12,12 @@ from ugsd_lab.data.lexicon import attributes_named
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.baselines import (
     BlockPolicy,
+    Probability,
     entropy_threshold,
     majority_caption,
     sample,
 )
-from ugsd_lab.evaluation.matching import RATES, DisclosureMatch
+from ugsd_lab.evaluation.matching import RATES, DisclosureMatch, RandomPolicy
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate
 
 
@@ -29,6 +30,27 @@ def test_block_policy_escalates_the_chosen_blocks_in_turn() -> None:
     starts = [0, 5, 10, 0, 5, 10, 0, 5, 0, 5]
     escalated = [isinstance(policy(view(start), BudgetView()), Escalate) for start in starts]
     assert [i for i, yes in enumerate(escalated) if yes] == [0, 5]
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.0, 0), (1.0, 1000), (0.3, 300)])
+def test_random_policy_escalates_its_share_reproducibly(rate: float, expected: int) -> None:
+    runs = []
+    for _ in range(2):
+        policy = RandomPolicy(rate, seed=1)
+        runs.append([isinstance(policy(view(0), BudgetView()), Escalate) for _ in range(1000)])
+    assert runs[0] == runs[1]
+    assert abs(sum(runs[0]) - expected) < 50
+
+
+def test_probability_uses_a_fixed_threshold() -> None:
+    p = np.array([0.5, 0.25, 0.24, 0.01])
+    assert [Probability().accepts(p, token) for token in range(4)] == [True, True, False, False]
+    assert Probability(least=0.01).accepts(p, 3)
+
+
+def test_probability_accepts_most_likely_below_threshold() -> None:
+    p = np.array([0.22, 0.2, 0.2, 0.2, 0.18])
+    assert [Probability().accepts(p, token) for token in range(5)] == [True] + [False] * 4
 
 
 def match(target: float, *by_rate: float) -> DisclosureMatch:

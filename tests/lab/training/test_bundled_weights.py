@@ -73,6 +73,6 @@ def test_figure_over_its_goal_is_marked_missed() -> None:
     assert Figure("x", 1, "s").mark == ""
 
 
-def test_norms_are_bundled() -> None:
+def test_lab_has_norms_for_pitch_pace_tilt() -> None:
     assert files("ugsd_lab.data").joinpath("norms.json").is_file()
     assert set(load_norms().borders) >= {"pitch_st:female", "pace:all", "tilt_db:any"}

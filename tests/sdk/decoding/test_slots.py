@@ -290,7 +290,7 @@ def test_clause_that_no_caption_has_is_refused(fault: str) -> None:
     assert text(finish(decoder)) == DRAFT
 
 
-def test_no_verifier_ends_a_caption_of_slots() -> None:
+def test_continuation_beyond_a_slot_is_refused() -> None:
     with pytest.raises(ConfigError, match="continuation = clause"):
         BlockRules(slot_table(), continuation=Continuation.CLAUSE)
     with pytest.raises(ConfigError, match="continuation = caption"):

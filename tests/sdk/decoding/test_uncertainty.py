@@ -32,7 +32,7 @@ logits = hnp.arrays(
 )
 
 
-def test_spread_of_known_distributions() -> None:
+def test_spread_equals_figures_computed_by_hand() -> None:
     even = spread_of(np.zeros(8, np.float32))
     assert even.entropy == pytest.approx(math.log(8))
     assert even.top1 == pytest.approx(1 / 8)
