@@ -98,13 +98,13 @@ def test_no_page_break_within_a_row_or_chart(long: Chrome) -> None:
     assert found == 0
 
 
-def test_folded_details_are_printed_and_fold_again(long: Chrome) -> None:
-    long.execute_script(
+def test_folded_details_are_printed_and_fold_again(shown: Chrome) -> None:
+    shown.execute_script(
         "const d = document.createElement('details'); d.innerHTML = '<p>unfolded</p>';"
         "document.querySelector('main').append(d)"
     )
-    pages = read(printed(long))
+    pages = read(printed(shown))
     assert sum("unfolded" in page for page in pages) == 1
-    details = long.find_element(By.TAG_NAME, "details")
+    details = shown.find_element(By.TAG_NAME, "details")
     assert details.get_attribute("open") is None
-    long.execute_script("document.querySelector('details').remove()")
+    shown.execute_script("document.querySelector('details').remove()")
