@@ -20,7 +20,7 @@ from tests.browser.browsing import browsing, emulate, resize
 
 pytestmark = pytest.mark.slow
 
-CAPTIONS = 100
+CAPTIONS = 40
 WORDS = "A woman sounds quietly content and rather tired while she speaks".split()  # noqa: SIM905
 PAPER_CSS_PX = (1032, 703)
 """Page widths of A4 without margins: landscape, 273 mm, and upright, 186 mm, for browsers that do
@@ -66,8 +66,8 @@ def test_printed_pages_repeat_heads_and_hold_every_caption(long: Chrome) -> None
     for page, words in zip(pages, found, strict=True):
         if words:
             assert re.search(r"What was sent\s+Disclosure", page)
-    assert not re.search("Show rows|of 100", "".join(pages))
-    assert len([words for words in found if words]) <= 15
+    assert not re.search(f"Show rows|of {CAPTIONS}", "".join(pages))
+    assert 1 < len([words for words in found if words]) <= 6
 
 
 def test_printed_pages_are_landscape_and_not_cut(long: Chrome) -> None:
