@@ -16,7 +16,7 @@ from tests.doubles.forked import in_child
 from tests.doubles.lock_holder import in_another_thread
 from tests.privacy.ledger.connected_world import leaves_from_outside, send
 
-FORKS, FORK_TIMEOUT_S, NOISE_S = 5, 0.5, 2.0
+FORKS, FORK_TIMEOUT_S, NOISE_S = 5, 0.5, 8.0
 """A fork waits at most half a second for readers and transactions of other threads."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
