@@ -139,7 +139,7 @@ def disclose_much(drafter: Any, fake: Any, dim: int) -> None:
         def predict(self) -> Any:
             return replace(self.session.predict(), state=np.full(dim, 0.01, np.float32))
 
-    drafter.start = lambda *arguments: Wide(start(*arguments))
+    drafter.start = lambda *arguments, **named: Wide(start(*arguments, **named))
     fake.welcome = fake.welcome.model_copy(update={"state_dim": info.state_dim})
 
 
@@ -149,8 +149,8 @@ def test_frames_are_sent_after_the_whole_draft(
     sessions, drafted = [], []
     start = drafter.start
 
-    def remembered(*arguments: Any) -> Any:
-        sessions.append(start(*arguments))
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        sessions.append(start(*arguments, **named))
         return sessions[-1]
 
     drafter.start = remembered
