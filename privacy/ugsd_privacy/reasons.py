@@ -82,6 +82,9 @@ class ReasonCode(StrEnum):
     """The verifier was built for states of another projection."""
     VERIFIER_MISBEHAVED = "verifier_misbehaved"
     """The verifier's answer does not match the request."""
+    NOT_JUDGED = "not_judged"
+    """The verifier raised no objection, but had too little to judge by: no state, or one with
+    noise."""
     BLOCKED = "blocked"
     """The block was not sent; the caller gave no reason."""
     NO_VERDICT = "no_verdict"
@@ -107,8 +110,8 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.NO_VERIFIER: "no verifier is set",
     ReasonCode.NOT_ENROLLED: "speaker not enrolled",
     ReasonCode.NO_PROFILE: "no speaker profile",
-    ReasonCode.DIFFERENT_SPEAKER: "another speaker than the profile's",
-    ReasonCode.SEVERAL_SPEAKERS: "several speakers in the clip",
+    ReasonCode.DIFFERENT_SPEAKER: "does not sound like the profile's speaker",
+    ReasonCode.SEVERAL_SPEAKERS: "sounds like several speakers",
     ReasonCode.AFTER_BLOCK: "after an unverified block",
     ReasonCode.CAP_EXCEEDED: "a cap would be exceeded",
     ReasonCode.CONSTANT_SHAPE: "constant traffic shape",
@@ -127,6 +130,7 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.OTHER_VOCABULARY: "verifier has another vocabulary",
     ReasonCode.OTHER_PROJECTION: "verifier has another projection",
     ReasonCode.VERIFIER_MISBEHAVED: "verifier misbehaved",
+    ReasonCode.NOT_JUDGED: "the verifier had too little to judge by",
     ReasonCode.BLOCKED: "not sent",
     ReasonCode.NO_VERDICT: "no verdict",
     ReasonCode.APPLICATION: "the application's own reason",
@@ -135,8 +139,9 @@ _LABELS: Mapping[ReasonCode, str] = {
 
 _REMEDIES: Mapping[ReasonCode, str] = {
     ReasonCode.NO_PROFILE: "name the user, or pass a profile",
-    ReasonCode.DIFFERENT_SPEAKER: "use one profile for each speaker, or reset this one",
+    ReasonCode.DIFFERENT_SPEAKER: "record with less noise, or use one profile for each speaker",
     ReasonCode.SEVERAL_SPEAKERS: "caption each speaker's part by itself",
+    ReasonCode.NOT_JUDGED: "send a state without noise, or less noise",
 }
 
 
@@ -291,7 +296,12 @@ def _cause_text(reason: Reason) -> str:
             used=float(used),
             wanted=float(wanted),
         ):
-            text = f"{cap}: {used:g} used of {limit:g}, {wanted:g} more wanted"
+            more = (
+                f"{wanted:g} more wanted"
+                if math.isfinite(wanted)
+                else "and states without noise have no finite epsilon: set noise"
+            )
+            text = f"{cap}: {used:g} used of {limit:g}, {more}"
     return text
 
 

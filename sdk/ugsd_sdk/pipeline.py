@@ -97,6 +97,7 @@ class CaptionPipeline:
             continuation=settings.continuation,
             block_tokens=settings.block_tokens,
             verification=settings.verification,
+            has_noise=settings.sigma is not None,
         )
         self.user_profile = user_profile
         self.detector = detector
@@ -190,16 +191,21 @@ class CaptionPipeline:
             usage=self._usage(finished, exchange),
             latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
-            unverified_reason=self._unverified_reason(exchange, policy),
+            unverified_reason=self._unverified_reason(exchange, policy, finished),
             id=caption_id,
             decisions=tuple(map(BlockDecision.of, finished.blocks)),
         )
 
-    def _unverified_reason(self, exchange: Exchange | None, policy: Policy) -> Reason | None:
+    def _unverified_reason(
+        self, exchange: Exchange | None, policy: Policy, finished: Finished
+    ) -> Reason | None:
         """Return why a caption has less verification than was asked for; without a verifier only a
         target asks for any."""
         if exchange is not None:
-            return exchange.unverified_reason or blocked_reason_of(policy)
+            failures = (block.reason.failure for block in finished.blocks)
+            not_judged = (one for one in failures if one and one.code is ReasonCode.NOT_JUDGED)
+            why = exchange.unverified_reason or blocked_reason_of(policy)
+            return why or next(not_judged, None)
         targets = (self.settings.target_risk, self.settings.target_gain)
         has_target = any(target is not None for target in targets)
         return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None

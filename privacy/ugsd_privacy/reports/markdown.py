@@ -54,7 +54,7 @@ STATE_MARK = "°"
 LEGEND = (
     f"Words in **bold** were sent; a {STATE_MARK} marks one that was sent with a state, "
     "which is numbers about the clip. Words ~~struck through~~ were sent too, and later replaced "
-    "by others."
+    "by others that were sent. The log does not contain the verifier's answers."
 )
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~<>&@]|:(?=\S)|(?<=[Ww]{3})\.|^[#+=-]")

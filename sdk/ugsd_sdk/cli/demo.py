@@ -63,6 +63,10 @@ def demo(
         rows = _caption_twice(home, clips)
         console.print(_table(rows, colour=console.is_terminal))
         console.print(legend(colour=console.is_terminal))
+        console.print(
+            "The drafter knows German speech well, and the verifier less well: it helps with "
+            "languages that the drafter was not trained on, of which no recording is bundled."
+        )
         summary = _verified(place)
         blocks_bytes = sum(caption.usage.bytes_sent for _, _, caption in rows)
         total_bytes = 0 if summary is None else summary.total.bytes - bytes_before

@@ -45,8 +45,10 @@ class BlockRules:
         block_tokens: int = BLOCK_TOKENS,
         verification: Verification = Verification.VERIFIER,
         random_below: Callable[[int], int] = secrets.randbelow,
+        has_noise: bool = False,
     ) -> None:
-        """``table`` is that of the drafter, if it has slots. ``random_below`` is what
+        """``table`` is that of the drafter, if it has slots. ``has_noise`` says whether states get
+        noise. ``random_below`` is what
         :class:`ValueDraw` draws with, if ``verification`` is speculative.
 
         Raises :class:`ConfigError` if a verifier may go on to the end of a caption that has slots,
@@ -90,6 +92,8 @@ class BlockRules:
         self.continue_to = ContinueTo[(continuation or default).name]
         """How far a verifier may go on."""
         self.block_tokens = block_tokens
+        self.has_noise = has_noise
+        """Whether states have noise."""
 
     @property
     def has_slots(self) -> bool:

@@ -198,12 +198,18 @@ class Decoder:
             has_state=bool(flight.escalation.state_positions),
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
-        self._land(replace(flight.reason, accepted=verdict.accepted, offered=len(block)))
+        is_judged = verdict.correction is not None or self._can_be_judged(flight)
+        self._land(
+            replace(flight.reason, accepted=verdict.accepted, offered=len(block))
+            if is_judged
+            else replace(flight.reason, failure=Reason(code=ReasonCode.NOT_JUDGED))
+        )
         if self._rules.by_slot and written:
             self._reword(block, written, TokenSource.CORRECTED, disclosed=True)
             return
         accepted, rejected = block[: verdict.accepted], block[verdict.accepted :]
-        self._commit(accepted, self._source_of_accepted(flight), disclosed=True)
+        source = TokenSource.VERIFIED if self._can_be_judged(flight) else TokenSource.DRAFTED
+        self._commit(accepted, source, disclosed=True)
         self._committed.verifier_knows_all()
         if not written:  # the verifier would have ended the clause: the draft goes on
             self._commit(rejected, TokenSource.DRAFTED, disclosed=True)
@@ -239,11 +245,11 @@ class Decoder:
         self._history.add_outcome(len(self._committed), flight.block, Outcome.SENT, reason)
         self._committed.mark_disclosed(flight.escalation.keep)
 
-    def _source_of_accepted(self, flight: _InFlight) -> TokenSource:
-        """Without a state a verifier cannot judge what names an emotion, and accepts any."""
+    def _can_be_judged(self, flight: _InFlight) -> bool:
+        """Return whether acceptance says anything. Without a state a verifier cannot judge what
+        names an emotion, and with noise it hardly ever can; then it accepts any."""
         has_state = bool(flight.escalation.state_positions) or self._history.has_sent_summary
-        is_judged = has_state or not self._rules.has_slots
-        return TokenSource.VERIFIED if is_judged else TokenSource.DRAFTED
+        return not self._rules.has_slots or (has_state and not self._rules.has_noise)
 
     def _after(self, why: Reason | ReasonCode) -> Reason:
         start = len(self._committed)

@@ -61,12 +61,14 @@ def explain(
     Also print what would change that.
     """
     from ugsd_sdk.reports.decisions import Advice, DecisionJournal
+    from ugsd_sdk.settings.config import ANONYMOUS
 
     settings = settings_from(config, home=home, user=user)
     journal = DecisionJournal.read(settings, caption=caption, last=last)
     if not journal.captions:
         what = "no caption" if caption is None else f"no caption {caption}"
-        print_error("ugsd", f"{what} of {settings.user} in the journal in {settings.home}")
+        hint = ": name the user with --user" if settings.user == ANONYMOUS else ""
+        print_error("ugsd", f"{what} of {settings.user} in the journal in {settings.home}{hint}")
         raise typer.Exit(0 if caption is None else 1)
     for decisions in journal.captions:
         advice = [Advice.on(decision, journal.hour) for decision in decisions]
