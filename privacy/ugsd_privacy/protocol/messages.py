@@ -96,8 +96,6 @@ class AskedSlot(IntEnum):
 
     ANY_TOKEN = 0
     """Any of the block's tokens: it is no question about a slot."""
-    CAPTION = ANY_TOKEN
-    """The former name of ``ANY_TOKEN``, which the server's engine still uses."""
     EMOTION = 1
     """The emotion that the first clause names."""
 

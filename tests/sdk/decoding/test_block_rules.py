@@ -257,6 +257,25 @@ def test_threshold_of_zero_gives_the_number_that_decided() -> None:
     assert block.reason.value == block.uncertainty > 0
 
 
+@pytest.mark.parametrize("rules", [{"has_noise": True}, {}])
+def test_acceptance_says_something_only_without_noise(rules: dict[str, Any]) -> None:
+    decoder, _ = asked(**rules)
+    decoder.receive_verdict(verdict(4, None))
+    finished = finish(decoder)
+    source = TokenSource.DRAFTED if rules else TokenSource.VERIFIED
+    assert finished.tokens[3].source is source
+    failure = finished.blocks[0].reason.failure
+    assert (failure and failure.code) == (ReasonCode.NOT_JUDGED if rules else None)
+
+
+def test_correction_from_a_noised_state_is_the_verifiers() -> None:
+    decoder, _ = asked(has_noise=True)
+    decoder.receive_verdict(verdict(3, ANGRY))
+    finished = finish(decoder)
+    assert text(finished) == CORRECTED
+    assert finished.blocks[0].reason.failure is None
+
+
 def test_correction_without_a_state_is_refused() -> None:
     decoder, _ = asked(AlwaysEscalate(Disclosure.TOKENS))
     with pytest.raises(VerifierMisbehaved, match="no state"):
