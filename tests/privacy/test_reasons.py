@@ -26,9 +26,10 @@ WORDS = {
     dataclasses.replace(UNSURE, failure=Reason(code=ReasonCode.DEADLINE)): (
         "unsure: 0.9 reaches 0.2; sent, but not verified: deadline"
     ),
-    CAP: "blocks_per_day: 2 used of 2, inf more wanted",
+    CAP: "blocks_per_day: 2 used of 2, and states without noise have no finite epsilon: set noise",
     Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=CAP): (
-        "after the block at 5: blocks_per_day: 2 used of 2, inf more wanted"
+        "after the block at 5: "
+        "blocks_per_day: 2 used of 2, and states without noise have no finite epsilon: set noise"
     ),
     Reason(code=ReasonCode.VERIFIER_REFUSED, refusal="overloaded"): "verifier refused: overloaded",
     as_reason("mine: 5"): "mine: 5",
@@ -50,6 +51,7 @@ WITH_REMEDY = {
     ReasonCode.NO_PROFILE,
     ReasonCode.DIFFERENT_SPEAKER,
     ReasonCode.SEVERAL_SPEAKERS,
+    ReasonCode.NOT_JUDGED,
 }
 
 

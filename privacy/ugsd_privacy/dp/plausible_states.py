@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["largest_sigma", "plausible_states"]
 
-_POINTS = 4096
+_POINTS = 1024
 """Directions, spread at random but fixed, among which states are looked for."""
 _DRAWN = 24
 """Points that stand for the distribution."""
@@ -41,13 +41,12 @@ def plausible_states(
         return received[None].astype(np.float32), np.ones(1)
     points = _points(len(received))
     scores = points @ received.astype(np.float64) / sigma**2
-    points = points[order := np.argsort(scores)]
-    weights = np.exp(scores[order] - scores.max())
-    ends = np.cumsum(weights / weights.sum())
+    order = np.argsort(scores)
+    ends = np.cumsum(np.exp(scores[order] - scores.max()))
     # Evenly spaced quantiles of the distance from what was received: systematic resampling.
     drawn = np.searchsorted(ends, (np.arange(_DRAWN) + 0.5) / _DRAWN * ends[-1])
-    rows, counts = np.unique(drawn, return_counts=True)
-    return points[rows].astype(np.float32), counts / _DRAWN
+    places, counts = np.unique(drawn, return_counts=True)
+    return points[order[places]].astype(np.float32), counts / _DRAWN
 
 
 @lru_cache(maxsize=4)

@@ -133,6 +133,8 @@ class Verifier:
         self._content = np.zeros(info.vocabulary_size, dtype=np.bool_)
         self._content[sorted(info.content_tokens)] = True
         self._values = {slot: _value_of(info, slot) for slot in info.values}
+        if info.state_dim:  # its table is made once, and not for a message
+            plausible_states(np.ones(info.state_dim), exponent=1)
 
     def close(self) -> None:
         """Release the model."""

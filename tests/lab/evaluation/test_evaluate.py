@@ -134,7 +134,8 @@ def test_baselines_send_blocks_of_tokens() -> None:
 def test_json_has_null_for_missing_values(result: Result) -> None:
     report = json.loads(json.dumps(as_json(result), allow_nan=False))
     assert set(report) == {
-        "rows", "differences", "auroc", "calibration", "signatures", "predictor_quality"
+        "rows", "differences", "auroc", "sigma", "calibration", "signatures",
+        "predictor_quality",
     }  # fmt: skip
     assert len(report["rows"]) == len(result.rows)
     rows = {row["system"]: row for row in report["rows"]}

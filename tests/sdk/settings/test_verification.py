@@ -59,7 +59,17 @@ def test_default_continuation_follows_from_question(
     assert (rules.slot, rules.continue_to) == (slot, continue_to)
 
 
-@pytest.mark.parametrize("continuation", Continuation)
-def test_continuation_that_was_set_is_asked_for(continuation: Continuation) -> None:
-    rules = BlockRules(None, continuation=continuation)
+@pytest.mark.parametrize(
+    ("has_slots", "continuation"),
+    [
+        (False, Continuation.NOTHING),
+        (True, Continuation.CLAUSE),
+        (False, Continuation.CAPTION),
+    ],
+)
+def test_continuation_that_was_set_is_asked_for(
+    has_slots: bool, continuation: Continuation
+) -> None:
+    table = slot_table() if has_slots else None
+    rules = BlockRules(table, block_unit=BlockUnit.TOKENS, continuation=continuation)
     assert rules.continue_to == ContinueTo[continuation.name]
