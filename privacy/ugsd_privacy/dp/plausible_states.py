@@ -51,7 +51,8 @@ def plausible_states(
 
 @lru_cache(maxsize=4)
 def _points(dim: int) -> NDArray[np.float64]:
-    """Return (n, ``dim``) fixed points, uniform on the unit sphere."""
-    points = np.random.default_rng(0).standard_normal((_POINTS, dim))
+    """Return (n, ``dim``) fixed points, uniform on the unit sphere: with each its opposite."""
+    half = np.random.default_rng(0).standard_normal((_POINTS // 2, dim))
+    points = np.concatenate([half, -half])
     unit: NDArray[np.float64] = points / np.linalg.norm(points, axis=1, keepdims=True)
     return unit
