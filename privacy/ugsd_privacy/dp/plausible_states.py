@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["largest_sigma", "plausible_states"]
 
-_POINTS = 1024
+_POINTS = 2048
 """Directions, spread at random but fixed, among which states are looked for."""
 _DRAWN = 24
 """Points that stand for the distribution."""

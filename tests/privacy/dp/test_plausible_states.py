@@ -30,7 +30,9 @@ def test_largest_sigma_has_the_same_exponent(sigma: float) -> None:
 def test_plausible_states_have_the_posterior_mean(dim: int, exponent: int) -> None:
     rng = np.random.default_rng(exponent)
     for _ in range(20):
-        received = rng.standard_normal(dim).astype(np.float32)
+        sent = rng.standard_normal(dim)
+        noise = largest_sigma(exponent) * rng.standard_normal(dim)
+        received = (sent / np.linalg.norm(sent) + noise).astype(np.float32)
         states, shares = plausible_states(received, exponent)
         assert np.allclose(np.linalg.norm(states, axis=1), 1, atol=1e-6)
         assert shares.sum() == pytest.approx(1)
