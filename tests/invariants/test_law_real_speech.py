@@ -109,7 +109,8 @@ def test_nothing_derived_from_audio_is_sent(world: World) -> None:
     assert report is not None
     assert report["stopped"] == []
     assert report["connected"] == [["127.0.0.1", world.proxy.port]]
-    assert report["unverified_reason"][ENROLMENT:] == [None] * 4
+    # What is accepted from a noised state, or without one, is not verified.
+    assert set(report["unverified_reason"][ENROLMENT:]) <= {None, "not_judged"}
     (conversation,) = world.proxy.finished()
     assert_every_byte_is_logged(conversation, world.proxy.port)
     records = world.verified_records()
