@@ -61,7 +61,7 @@ class TimeToEnrol:
     enrolled: int
     """Trials in which the profile is enrolled at the end."""
     mean_clips: float | None
-    """Of these trials; ``None`` if there are none."""
+    """Of these trials; ``None`` without any."""
 
 
 @dataclass(frozen=True)

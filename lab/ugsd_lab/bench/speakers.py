@@ -101,8 +101,8 @@ def bench_speakers(
 ) -> SpeakerBench:
     """Measure on at most ``limit`` clips of each speaker of ``split``.
 
-    Raises :class:`EvaluationError` if ``split`` is none of :data:`HELD_OUT`, if it has no clips, or
-    if ``drafter`` makes no voice vectors.
+    Raises :class:`EvaluationError` if ``split`` is not one of :data:`HELD_OUT`, if it has no clips,
+    or if ``drafter`` makes no voice vectors.
     """
     if split not in HELD_OUT:
         raise EvaluationError(

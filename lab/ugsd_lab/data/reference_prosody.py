@@ -127,7 +127,7 @@ def _power(samples: NDArray[np.float32]) -> Float64:
 
 
 def _pitch_st(samples: NDArray[np.float32], num_frames: int) -> Float64:
-    """Return the pitch (num_frames,) in semitones above 100 Hz, NaN where there is none."""
+    """Return the pitch (num_frames,) in semitones above 100 Hz, NaN where it has no pitch."""
     f0, voiced = track_pitch(samples)
     semitones = np.where(voiced, 12 * np.log2(f0 / 100), np.nan)
     repeated = np.repeat(semitones, 2)[:num_frames]

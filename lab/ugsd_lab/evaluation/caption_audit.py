@@ -218,7 +218,7 @@ def expressible_words(drafter: Path) -> set[str]:
 
 
 def verdict(result: CaptionAudit) -> str | None:
-    """Return the faults in one line; ``None`` if there are none."""
+    """Return the faults in one line; ``None`` without any."""
     found = [
         f"captions that {FAULTS[name]}: {len(faults):,}"
         for name, faults in result.faults.items()

@@ -121,7 +121,7 @@ class ClaimStudy:
 
 def clips_of(clips: Sequence[Clip], split: str, limit: int | None) -> list[Clip]:
     """Return the clips of ``split``: of each speaker the first ``limit`` in recording order.
-    Raises :class:`EvaluationError` if there are none."""
+    Raises :class:`EvaluationError` without any."""
     counts: Counter[tuple[str, str]] = Counter()
     kept: set[int] = set()
     of_split = [clip for clip in clips if clip.split == split]
@@ -203,7 +203,7 @@ def captioned_clips(
 
 def study_of(captions: Sequence[CaptionedClip]) -> ClaimStudy:
     """Judge ``captions``. Emotion, valence and arousal do not depend on the length and are taken
-    from the first one. Raises :class:`EvaluationError` if there are none."""
+    from the first one. Raises :class:`EvaluationError` without any."""
     if not captions:
         raise EvaluationError("no captions to judge: name another --split or --data")
     lengths = list(dict.fromkeys(caption.length for caption in captions))

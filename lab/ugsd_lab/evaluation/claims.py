@@ -37,7 +37,7 @@ class ClaimShare:
     count: int
     """Number of claims or of facts."""
     share: float
-    """NaN if there are none."""
+    """NaN without any."""
     low: float
     high: float
 

@@ -31,7 +31,7 @@ class HumanAgreement:
     compared: int
     """Those whose caption states a value of it too, other than a moderate one."""
     agreement: float
-    """Share of these captions whose value the text names; NaN if there are none."""
+    """Share of these captions whose value the text names; NaN without any."""
     most_frequent: float
     """The same share for a caption that always states the value that the texts name most often."""
 

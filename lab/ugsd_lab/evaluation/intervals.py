@@ -77,7 +77,7 @@ def bleu_measure(
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the values that are not NaN; NaN if there are none."""
+    """Return the 95 % percentile interval of the values that are not NaN; NaN without any."""
     if np.isnan(values).all():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
