@@ -30,6 +30,7 @@ def make_scorer() -> Callable[..., FakeScorer]:
         sharpness: float = 2.0,
         projections: int = 1,
         values: Mapping[AskedSlot, Sequence[Sequence[int]]] | None = None,
+        max_tokens: int = 20,
     ) -> FakeScorer:
         info = VerifierInfo(
             name="fake",
@@ -40,7 +41,7 @@ def make_scorer() -> Callable[..., FakeScorer]:
             eos=1,
             vocabulary_size=12,
             state_dim=3,
-            max_tokens=20,
+            max_tokens=max_tokens,
             content_tokens=content,
             values=values or {},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import exponent_of
 from ugsd_privacy.protocol.messages import AskedSlot, Block, ContinueTo, Verdict
+from ugsd_server.errors import BlockRefused
 from ugsd_server.verifier.acceptance import Acceptance, Greedy, Rank, Typical
 from ugsd_server.verifier.engine import CaptionState, Verifier
 
@@ -148,6 +150,23 @@ def test_welcome_lists_every_projection(make_scorer: Any) -> None:
     welcome = verifier.welcome()
     assert welcome.projections == verifier.info.projections
     assert len(set(welcome.projections)) == 3
+
+
+@pytest.mark.parametrize(("length", "is_refused"), [(32, False), (33, True)])
+def test_long_question_with_noise_is_refused(
+    make_scorer: Any, length: int, is_refused: bool
+) -> None:
+    scorer = make_scorer(content=CONTENT, projections=2, values=VALUES, max_tokens=64)
+    verifier = Verifier(scorer)
+    verifier.load()
+    block = Block(
+        caption=0, tokens=(*[THE] * (length - 1), CALM), state_positions=(0,),
+        states=bytes((1, 2, 3)), exponent=1, **ASKED,
+    )  # fmt: skip
+    before = scorer.passes
+    with pytest.raises(BlockRefused) if is_refused else nullcontext():
+        verifier.verify(CaptionState(), block)
+    assert (scorer.passes == before) == is_refused
 
 
 class FollowingScorer(FakeScorer):

@@ -147,7 +147,7 @@ def _pauses(prosody: Prosody, norms: ProsodyNorms) -> Attribute:
 
 def _change(changes: Changes | None, prosody: Prosody, norms: ProsodyNorms) -> Attribute:
     """Return the most certain change that a listener notices and that is not usual, or "steady" if
-    it is likely that there is none to notice."""
+    it is likely that nothing changed enough to notice."""
     if changes is None:
         return Attribute()
     third_s = prosody.speech_s / 3

@@ -247,9 +247,11 @@ class Decoder:
 
     def _can_be_judged(self, flight: _InFlight) -> bool:
         """Return whether acceptance says anything. Without a state a verifier cannot judge what
-        names an emotion, and with noise it hardly ever can; then it accepts any."""
+        names an emotion, and with noise it hardly ever can; then it accepts any. A value that was
+        drawn is judged by a draw in any case."""
         has_state = bool(flight.escalation.state_positions) or self._history.has_sent_summary
-        return not self._rules.has_slots or (has_state and not self._rules.has_noise)
+        is_clear = not self._rules.has_noise or self._rules.value_draw is not None
+        return not self._rules.has_slots or (has_state and is_clear)
 
     def _after(self, why: Reason | ReasonCode) -> Reason:
         start = len(self._committed)
@@ -258,7 +260,7 @@ class Decoder:
     # -- drafting
 
     def _next_block(self) -> Sequence[DraftedToken]:
-        """Draft the next block that a verifier may be asked about; empty if there is none."""
+        """Draft the next block that a verifier may be asked about; empty at the end."""
         committed = self._committed.ids
         while True:
             ahead = [drafted.token for drafted in self._ahead]

@@ -136,7 +136,7 @@ class NeverEscalate:
 class EnrolmentGuard:
     """Keeps blocks for which ``policy`` would send a state, for a clip without an enrolled profile.
 
-    A state without a speaker profile could identify the speaker. ``reason`` says why there is none.
+    A state without a speaker profile could identify the speaker. ``reason`` says why it is missing.
     Each caption needs a new guard.
     """
 

@@ -53,6 +53,9 @@ _State: TypeAlias = tuple[int, int, bytes]
 _Input: TypeAlias = tuple[int, _State | None]
 _DEFAULT_CACHE_BYTES = 256 * 2**20
 _LIKELIER_THAN_NOT = 0.5
+_LONGEST_WITH_NOISE = 32
+"""Where a question with a noised state must end, since it takes many passes without a cache. Those
+of the bundled drafters are shorter."""
 
 
 class CaptionState:
@@ -202,7 +205,9 @@ class Verifier:
         info = self.info
         if block.keep > len(caption.tokens):
             raise BlockRefused(RefusalCode.UNKNOWN_PREFIX)
-        if block.end > info.max_tokens:
+        if block.end > info.max_tokens or (
+            block.end > _LONGEST_WITH_NOISE and _is_noised_question(caption, block)
+        ):
             raise BlockRefused(RefusalCode.TOO_LARGE)
         tokens = (*caption.tokens[: block.keep], *block.prefix, *block.tokens)
         if (
@@ -337,6 +342,12 @@ class _CacheCeiling:
                 total -= oldest.cache_bytes
                 oldest.drop_cache()
                 del self._recent[key]
+
+
+def _is_noised_question(caption: CaptionState, block: Block) -> bool:
+    """Return whether ``block`` asks about a slot, and a state that it is judged by has noise."""
+    known = any(exponent for i, (_, exponent, _) in caption.states.items() if i <= block.keep)
+    return block.slot is not AskedSlot.ANY_TOKEN and (block.exponent > 0 or known)
 
 
 def _arrays(

@@ -25,7 +25,7 @@ from ugsd_sdk.decoding.policy import (
 )
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.errors import ConfigError, ModelError, VerifierMisbehaved
-from ugsd_sdk.settings.verification import BlockUnit, Continuation
+from ugsd_sdk.settings.verification import BlockUnit, Continuation, Verification
 
 from tests.doubles.slot_drafter import (
     ANGRY,
@@ -266,6 +266,18 @@ def test_acceptance_says_something_only_without_noise(rules: dict[str, Any]) -> 
     assert finished.tokens[3].source is source
     failure = finished.blocks[0].reason.failure
     assert (failure and failure.code) == (ReasonCode.NOT_JUDGED if rules else None)
+
+
+def test_drawn_value_is_judged_with_noise_too() -> None:
+    decoder, sent = asked(
+        AlwaysEscalate(Disclosure.DISTRIBUTIONS),
+        has_noise=True,
+        verification=Verification.SPECULATIVE,
+    )
+    decoder.receive_verdict(verdict(len(sent.tokens), None))
+    finished = finish(decoder)
+    assert finished.blocks[0].reason.failure is None
+    assert TokenSource.VERIFIED in {token.source for token in finished.tokens}
 
 
 def test_correction_from_a_noised_state_is_the_verifiers() -> None:
