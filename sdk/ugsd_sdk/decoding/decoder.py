@@ -36,7 +36,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.protocol.messages import Verdict
+from ugsd_privacy.protocol.messages import ContinueTo, Verdict
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.block_history import BlockHistory
@@ -144,13 +144,15 @@ class Decoder:
 
         While a block is in flight, drafting goes on to the caption's end or until ``has_answer``,
         which is called before each token: an accepted draft then costs only the longer of the two
-        times, and a correction is applied as soon as the current token is drafted.
+        times, and a correction is applied as soon as the current token is drafted. Nothing is
+        drafted in vain while a verifier is to end the caption sooner.
 
         Raises :class:`ConfigError` if the policy asks for a disclosure that does not fit, and
         :class:`ModelError` if the drafter's numbers are no numbers.
         """
         if self._in_flight is not None:
-            while not self._session_ended() and not has_answer():
+            is_handed_over = self._in_flight.reason.code is ReasonCode.SAVES_TIME
+            while not is_handed_over and not self._session_ended() and not has_answer():
                 self._draft(len(self._ahead) + 1)
             return VerdictAwaited()
         while self.state is DecoderState.DRAFTING:
@@ -209,6 +211,8 @@ class Decoder:
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._pace.judged(verdict.accepted, len(block))
+        if self._rules.continue_to is ContinueTo.CAPTION:
+            self._pace.continued(len(verdict.continuation))
         is_judged = verdict.correction is not None or self._can_be_judged(flight)
         self._land(
             replace(flight.reason, accepted=verdict.accepted, offered=len(block))

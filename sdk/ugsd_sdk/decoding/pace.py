@@ -37,6 +37,8 @@ class Pace:
         """Smoothed number of tokens of a caption."""
         self.acceptance = _FIRST_ACCEPTANCE
         """Smoothed share of the offered tokens that the verifier accepts, 0 to 1."""
+        self._continuation_tokens: float | None = None
+        """Smoothed number of tokens with which a verifier that may end the caption goes on."""
 
     @property
     def step_s(self) -> float | None:
@@ -67,24 +69,31 @@ class Pace:
         """Note that the verifier accepted so many of the ``offered`` tokens, at least one."""
         self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
 
+    def continued(self, tokens: int) -> None:
+        """Note that a verifier that may end the caption went on with so many tokens."""
+        before = self._continuation_tokens
+        self._continuation_tokens = (
+            float(tokens) if before is None else before + _WEIGHT * (tokens - before)
+        )
+
     def finished(self, tokens: int) -> None:
         """Note that a caption has ``tokens``."""
         self.caption_tokens += _WEIGHT * (tokens - self.caption_tokens)
 
-    def drafting_s(self, start: int) -> float:
-        """Return how long drafting from position ``start`` to the caption's end is expected to
-        take; 0 before a token was drafted."""
-        return max(self.caption_tokens - start, 0.0) * (self.step_s or 0.0)
-
     def delay_s(self, start: int) -> float:
         """Return by how much a question about a block that begins at ``start`` is expected to delay
         the caption, if its draft is accepted: drafting goes on while it is in flight."""
-        return max((self.answer_s or 0.0) - self.drafting_s(start), 0.0)
+        return max((self.answer_s or 0.0) - self._tokens_left(start) * (self.step_s or 0.0), 0.0)
 
     def saving_s(self, start: int) -> float:
-        """Return by how much sooner the caption is expected to end if the verifier goes on to its
-        end; negative if it is later."""
-        return self.drafting_s(start) - (self.answer_s or 0.0)
+        """Return by how much sooner the caption is expected to end if the verifier goes on from
+        ``start``, as far as it usually does; negative if it is later."""
+        left = self._tokens_left(start)
+        written = left if self._continuation_tokens is None else self._continuation_tokens
+        return min(written, left) * (self.step_s or 0.0) - (self.answer_s or 0.0)
+
+    def _tokens_left(self, start: int) -> float:
+        return max(self.caption_tokens - start, 0.0)
 
     def block_tokens(self, longest: int) -> int:
         """Return the best length of a block of tokens, 1 to ``longest``."""
