@@ -3,7 +3,7 @@
     IDLE          start ──> CONNECTING
     CONNECTING    session ──> READY       failure ──> BACKING_OFF or CIRCUIT_OPEN
     READY         too old ──> IDLE        failure ──> BACKING_OFF or CIRCUIT_OPEN
-    BACKING_OFF   start, when the delay is over ──> CONNECTING
+    BACKING_OFF   start, when the delay is over ──> CONNECTING     failure ──> CIRCUIT_OPEN
     CIRCUIT_OPEN  start, when the delay is over ──> TRIAL
     TRIAL         session ──> READY       failure ──> CIRCUIT_OPEN
 
@@ -48,7 +48,9 @@ TRANSITIONS: Mapping[LinkState, frozenset[LinkState]] = {
     LinkState.IDLE: _FAILED | {LinkState.CONNECTING, LinkState.CLOSED},
     LinkState.CONNECTING: _FAILED | {LinkState.READY, LinkState.CLOSED},
     LinkState.READY: _FAILED | {LinkState.IDLE, LinkState.CLOSED},
-    LinkState.BACKING_OFF: frozenset({LinkState.CONNECTING, LinkState.CLOSED}),
+    LinkState.BACKING_OFF: frozenset(
+        {LinkState.CONNECTING, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}
+    ),
     LinkState.CIRCUIT_OPEN: frozenset({LinkState.TRIAL, LinkState.CLOSED}),
     LinkState.TRIAL: frozenset({LinkState.READY, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}),
     LinkState.CLOSED: frozenset(),

@@ -198,8 +198,9 @@ class VerifierConnection:
         """Close the session because of ``error``; :meth:`start_connecting` opens another."""
         with self._lock:
             self._back_off(error)
-            if self._state in {LinkState.IDLE, LinkState.READY}:
-                self._become(self._after_failure())
+            following = self._after_failure()
+            if self._attempt is None and following in TRANSITIONS[self._state]:
+                self._become(following)
             session, self._session = self._session, None
         _close_in_background(session)
 
