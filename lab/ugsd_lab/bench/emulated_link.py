@@ -147,8 +147,9 @@ class EmulatedLink:
         """Whether connection ``number``, counted from 0, is relayed; otherwise it is reset."""
         return True
 
-    def relayed(self, number: int, direction: Direction, data: bytes) -> bytes:
-        """Return what arrives of ``data``. Raises ``ConnectionError`` to reset the connection."""
+    async def relayed(self, number: int, direction: Direction, data: bytes) -> bytes:
+        """Return what arrives of ``data``; what follows is read only then. Raises
+        ``ConnectionError`` to reset the connection."""
         return data
 
     def reset_all(self) -> None:
@@ -236,7 +237,7 @@ class EmulatedLink:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._deliver(arriving, sink))
             while data := await self._loop.sock_recv(source, 65_536):
-                data = self.relayed(number, direction, data)
+                data = await self.relayed(number, direction, data)
                 for at in range(0, len(data), SEGMENT_BYTES):
                     part = data[at : at + SEGMENT_BYTES]
                     due_s = path.arrival_s(len(part), self._loop.time(), self.conditions)

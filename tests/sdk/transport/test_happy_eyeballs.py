@@ -100,7 +100,7 @@ def test_unroutable_address_is_skipped() -> None:
     assert list(world.begun) == ["good"]
 
 
-@pytest.mark.parametrize("make", [lambda: World(), lambda: World("a", "b", unroutable=("a", "b"))])
+@pytest.mark.parametrize("make", [World, lambda: World("a", "b", unroutable=("a", "b"))])
 def test_no_address_is_an_error(make: Callable[[], World]) -> None:
     with pytest.raises(OSError, match="no address"):
         make().step(0.0)
