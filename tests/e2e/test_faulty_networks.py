@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,6 +269,20 @@ def test_proxy_only_network_reaches_the_verifier(device: Device, link: FaultyLin
         request == b"CONNECT verifier.invalid:8700 HTTP/1.1\r\nHost: verifier.invalid:8700\r\n\r\n"
     )
     assert proxy.tunnelled.startswith(b"GET / HTTP/1.1\r\nHost: verifier.invalid:8700\r\n")
+
+
+def test_proxy_of_the_environment_is_not_used(
+    device: Device, link: FaultyLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ConnectProxy(("127.0.0.1", link.port)) as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        device.open(lambda: WebSocketTransport(link.url))
+        device.connect()
+        assert device.why() is None
+        device.captioner.close()
+    assert not proxy.requests
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden", b"220 mail.example"])
